@@ -1,0 +1,66 @@
+"""What an attack is: a frozen recipe called on an oracle. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from robench.recipe import Info
+
+if TYPE_CHECKING:
+    from robench.oracle import Oracle
+    from robench.randomness import Randomness
+    from robench.threat import ThreatModel
+    from robench.types import Images, Labels
+
+
+class Knowledge(StrEnum):
+    """What an attacker may see of the model: everything, scores only, or labels only."""
+
+    GRADIENT = "gradient"
+    SCORE = "score"
+    DECISION = "decision"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackInfo(Info):
+    """What is known of an attack without running it.
+
+    Attributes:
+        norms: names of the norms it supports.
+        knowledge: what it needs to see of the model.
+        randomised: whether its result depends on the seed.
+        minimises: whether it looks for the smallest perturbation rather than for any inside the ball.
+        library: the distribution that implements it, `robench` for our own.
+    """
+
+    norms: tuple[str, ...]
+    knowledge: Knowledge = Knowledge.GRADIENT
+    randomised: bool = False
+    minimises: bool = False
+    library: str = "robench"
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """A recipe: options only. It holds no model and keeps no state."""
+
+    info: ClassVar[AttackInfo]
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Propose one image per image.
+
+        Args:
+            oracle: the only road to the model; it counts, and remembers the best point it was shown.
+            x: clean images (B, C, H, W) inside the threat model's bounds.
+            y: true labels (B,) for an untargeted goal, target labels for a targeted one.
+            threat: norm, radius, bounds and goal.
+            rng: per-image randomness; the only source of chance an attack may use.
+
+        Returns:
+            The last point tried for each image, (B, C, H, W); the judge decides what it is worth.
+        """
+        ...

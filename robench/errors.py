@@ -1,0 +1,80 @@
+"""The exception family: what was expected, what came, what to do. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class RobenchError(Exception):
+    """Base of every error this project raises on purpose.
+
+    Args:
+        expected: what a valid input looks like, as a noun phrase.
+        got: what came instead.
+        do: the remedy, as an imperative sentence.
+        where: file and line, option, or object the message is about.
+    """
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(self, *, expected: str, got: str, do: str = "", where: str = "") -> None:
+        self.expected, self.got, self.do, self.where = expected, got, do, where
+        head = f"{where}: " if where else ""
+        tail = f" {do.rstrip('.')}." if do else ""
+        super().__init__(f"{head}expected {expected}, got {got}.{tail}")
+
+
+class ConfigError(RobenchError):
+    """A configuration file, command-line option or recipe option is wrong; nothing was run."""
+
+    exit_code = 2
+
+
+class InputError(RobenchError):
+    """Images, labels, a template or a data set cannot be used; nothing was run."""
+
+    exit_code = 2
+
+
+class CheckpointError(RobenchError):
+    """A checkpoint is missing, corrupt, unsafe, or made for another network."""
+
+    exit_code = 2
+
+
+class PluginError(RobenchError):
+    """A plugin is unknown, claimed twice, hidden by another folder, or fails to import."""
+
+    exit_code = 2
+
+
+class DeviceError(RobenchError):
+    """The device asked for does not exist here."""
+
+    exit_code = 2
+
+
+class StorageError(RobenchError):
+    """A result could not be read or written; what was finished before is intact."""
+
+    exit_code = 4
+
+
+class JobError(RobenchError):
+    """One job failed while running; the others go on."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return an imperative sentence that names the closest known names, or lists a few of them."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.55)
+    if close:
+        return "Did you mean " + " or ".join(repr(c) for c in close) + "?"
+    if not names:
+        return "Nothing of this kind is installed."
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"Choose one of: {shown}"

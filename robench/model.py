@@ -1,0 +1,125 @@
+"""A model under test: a network, what its output means, and what an attacker may differentiate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import nn
+
+from robench.errors import ConfigError, nearest
+from robench.types import Images, Labels, Outputs
+
+
+class OutputKind(StrEnum):
+    """What one row of a model's output is."""
+
+    LOGITS = "logits"
+    LOG_PROBABILITIES = "log_probabilities"
+    SIMPLEX = "simplex"
+
+
+class Coupling(StrEnum):
+    """Whether the prediction of an image depends on the others in its batch."""
+
+    INDEPENDENT = "independent"
+    JOINT = "joint"
+
+
+Surrogate = Callable[[Images], tuple[Outputs, Outputs]]
+"""Images (B, C, H, W) to (differentiable surrogate outputs, the model's own outputs), both (B, K)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientSource:
+    """What a white-box attacker differentiates in place of, or as, the model (WNLL.md, section 4).
+
+    Attributes:
+        name: `exact`, `linear`, `straight_through`, `kernel`, ...
+        surrogate: one pass that gives both the surrogate's output (with a gradient) and the model's own.
+        output: what the surrogate's output is; the model's own keeps the model's kind.
+    """
+
+    name: str
+    surrogate: Surrogate
+    output: OutputKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is evaluated. Normalisation is its first layer, so inputs always live in `bounds`.
+
+    Attributes:
+        name: the name of its row in every table.
+        net: images (B, C, H, W) to outputs (B, classes) of kind `output`.
+        classes: number of classes K.
+        output: logits, log-probabilities or simplex.
+        coupling: joint if an image's prediction depends on its batch.
+        bounds: the box of valid inputs.
+        sources: the gradient sources it offers; a plain network offers `exact`, itself.
+        details: plain JSON facts that identify it (architecture, head, protocol, template, checkpoint hash).
+    """
+
+    name: str
+    net: nn.Module
+    classes: int
+    output: OutputKind = OutputKind.LOGITS
+    coupling: Coupling = Coupling.INDEPENDENT
+    bounds: tuple[float, float] = (0.0, 1.0)
+    sources: Mapping[str, GradientSource] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Give a plain network its one gradient source."""
+        if not self.sources:
+            exact = GradientSource("exact", self._itself, self.output)
+            object.__setattr__(self, "sources", {"exact": exact})
+
+    def _itself(self, x: Images) -> tuple[Outputs, Outputs]:
+        outputs = self.net(x)
+        return outputs, outputs
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the first parameter or buffer, the CPU if there is none."""
+        for tensor in (*self.net.parameters(), *self.net.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def source(self, name: str) -> GradientSource:
+        """Return the gradient source of that name.
+
+        Raises:
+            ConfigError: the model does not offer it; the nearest names are given.
+        """
+        if name not in self.sources:
+            raise ConfigError(
+                where=f"model {self.name!r}",
+                expected="the name of a gradient source it offers",
+                got=repr(name),
+                do=nearest(name, self.sources),
+            )
+        return self.sources[name]
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over all parameters and buffers, their names, and the details."""
+        digest = hashlib.sha256(repr(sorted(self.details.items(), key=str)).encode())
+        for name, tensor in sorted(self.net.state_dict().items()):
+            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(f"{self.classes}:{self.output}:{self.coupling}:{self.bounds}".encode())
+        return digest.hexdigest()
+
+    def renamed(self, name: str) -> Model:
+        """Return the same model under another name."""
+        return replace(self, name=name)
+
+
+def predictions(outputs: Outputs) -> Labels:
+    """Return the predicted class of each row, -1 where a row is not finite: it is never counted as right."""
+    finite = torch.isfinite(outputs).all(dim=1)
+    return outputs.argmax(dim=1).where(finite, -1)

@@ -1,0 +1,301 @@
+"""The only road from an attack to a model: it counts, remembers the best point, spares what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from robench.losses import Loss, margin
+from robench.model import Coupling, GradientSource, Model, predictions
+from robench.norms import per_image
+from robench.threat import Goal, ThreatModel
+from robench.types import Images, Labels, Mask, Outputs, PerSample
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """What an attack spent and met on each image of one batch; all columns are (B,).
+
+    Attributes:
+        forwards: forward passes.
+        backwards: backward passes.
+        first_success: how many points had been tried when the first admissible adversarial point was
+            met (from 1), 0 if none was.
+        nonfinite: whether the model or its gradient stopped being a number.
+        zero_gradient: how many gradients were exactly zero everywhere.
+    """
+
+    forwards: torch.Tensor
+    backwards: torch.Tensor
+    first_success: torch.Tensor
+    nonfinite: torch.Tensor
+    zero_gradient: torch.Tensor
+
+
+@dataclass(slots=True)
+class Oracle:
+    """Answers an attacker's questions about one batch of images.
+
+    Args:
+        model: the model under attack.
+        x: clean images (B, C, H, W).
+        y: labels (B,), or targets under a targeted goal.
+        threat: decides which points are admissible and what success is.
+        source: the gradient source to differentiate; the model's first one by default.
+        drop: stop spending on an image once an admissible adversarial point of it was seen. Only sound when
+            nothing but this model's verdict is wanted; refused (set to False) for a joint batch.
+        minimise: remember the smallest adversarial point instead of the first.
+        track: watch for success at all; off inside adversarial training, where only gradients matter.
+        batch_size: most images per pass; a joint model always sees the whole batch.
+        confidence: score margin by which a point worth remembering should reach the goal, set by attacks that
+            want confident points; where none has it, the smallest that reaches the goal is remembered.
+    """
+
+    model: Model
+    x: Images
+    y: Labels
+    threat: ThreatModel
+    source: GradientSource | None = None
+    drop: bool = False
+    minimise: bool = False
+    track: bool = True
+    batch_size: int = 250
+    confidence: float = 0.0
+    ledger: Ledger = field(init=False)
+    broken: Mask = field(init=False)
+    best: Images = field(init=False)
+    best_size: PerSample = field(init=False)
+    _last_success: Mask = field(init=False)
+    _best_confident: Mask = field(init=False)
+    _most_broken: int = field(init=False, default=0)
+    _smallest_batch: float = field(init=False, default=float("inf"))
+    _points: torch.Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start with nothing spent and nothing found."""
+        count, device = len(self.x), self.x.device
+        if self.source is None:
+            self.source = next(iter(self.model.sources.values()))
+        if self.model.coupling is Coupling.JOINT:
+            self.drop = False
+            self.batch_size = max(count, 1)
+        if self.minimise and not self.threat.bounded:
+            self.drop = False  # the first adversarial point is not the smallest
+        zeros = torch.zeros(count, dtype=torch.int64, device=device)
+        no = torch.zeros(count, dtype=torch.bool, device=device)
+        self.ledger = Ledger(
+            forwards=zeros.clone(),
+            backwards=zeros.clone(),
+            first_success=zeros.clone(),
+            nonfinite=no.clone(),
+            zero_gradient=zeros.clone(),
+        )
+        self._points = zeros.clone()
+        self.broken, self._last_success, self._best_confident = no.clone(), no.clone(), no.clone()
+        self.best = self.x.clone() if self.track else self.x
+        self.best_size = self.x.new_full((count,), torch.inf)
+
+    @property
+    def active(self) -> Mask:
+        """Which images still get passes: not yet broken (where dropping is on) and within budget."""
+        return self._affords(1)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no image is active any more, so that the attack may stop."""
+        return (self.drop or self.threat.budget is not None) and not bool(self.active.any())
+
+    def gradient(self, loss: Loss, x_adv: Images, y: Labels | None = None) -> Images:
+        """Return the gradient of the per-sample loss at `x_adv`, (B, C, H, W).
+
+        Images that are not active get a zero gradient and cost nothing. Under a targeted goal the sign is
+        turned, so that going up always helps the attacker. Rows that are not finite are returned as zero
+        and noted in the ledger.
+        """
+        return self.value_and_gradient(loss, x_adv, y)[1]
+
+    def value_and_gradient(
+        self, loss: Loss, x_adv: Images, y: Labels | None = None
+    ) -> tuple[PerSample, Images]:
+        """Return the per-sample loss (B,) and its gradient (B, C, H, W) at `x_adv`; see `gradient`.
+
+        Inactive images have loss -inf.
+        """
+        labels = self.y if y is None else y
+        gradient = torch.zeros_like(self.x)
+        value = torch.full_like(self.best_size, -torch.inf)
+        sign = -1.0 if self.threat.goal is Goal.TARGETED else 1.0
+        for rows in self._rows(cost=2):
+            whole = rows is None
+            part = x_adv if whole else x_adv[rows]
+            target = labels if whole else labels[rows]
+            point = part.detach().requires_grad_(True)
+            source = self._source()
+            with torch.enable_grad():
+                surrogate, own = source.surrogate(point)
+                losses = sign * loss(surrogate, target, source.output)
+                found = _gradient(losses, point)
+            self._count(rows, backwards=True)
+            finite = torch.isfinite(found.flatten(1)).all(dim=1)
+            if not finite.all():
+                found = found.where(per_image(finite, found), torch.zeros_like(found))
+            self._note(rows, finite, found)
+            self._watch(rows, part, own.detach())
+            if whole:
+                gradient, value = found, losses.detach()
+            else:
+                gradient[rows], value[rows] = found, losses.detach()
+        return value, gradient
+
+    def value(self, loss: Loss, x_adv: Images) -> PerSample:
+        """Return the per-sample loss (B,) of the model's own outputs, by one forward pass.
+
+        Under a targeted goal the sign is turned; inactive images and losses that are no number have -inf.
+        """
+        active = self.active
+        found = loss(self.outputs(x_adv), self.y, self.model.output)
+        found = -found if self.threat.goal is Goal.TARGETED else found
+        return found.where(active & ~found.isnan(), -torch.inf)
+
+    def charge(self, *, forwards: int, backwards: int) -> None:
+        """Book passes that a library spent on the whole batch, each so many per image."""
+        self.ledger.forwards += forwards
+        self.ledger.backwards += backwards
+
+    def outputs(self, x_adv: Images) -> Outputs:
+        """Return the model's own outputs (B, K) at `x_adv`; inactive images get NaN rows and cost nothing."""
+        result = self.x.new_full((len(self.x), self.model.classes), torch.nan)
+        for rows in self._rows():
+            part = x_adv if rows is None else x_adv[rows]
+            with torch.no_grad():
+                own = self.model.net(part)
+            self._count(rows, backwards=False)
+            self._watch(rows, part, own)
+            if rows is None:
+                result = own
+            else:
+                result[rows] = own
+        return result
+
+    def successful(self, x_adv: Images) -> Mask:
+        """Tell which points reach the attacker's goal, by one forward pass; (B,). Inactive images: False."""
+        active = self.active
+        return self._reached(predictions(self.outputs(x_adv)), self.y) & active
+
+    def proposal(self, last: Images) -> Images:
+        """Return what the attack has to show for each image: its last point, or a better one seen before.
+
+        An image whose last point is adversarial, or of which no point was, keeps `last` (the strongest for
+        transfer); one that was adversarial on the way but not at the end gets the point remembered. The
+        pass this takes is spent only on images where it can change the answer. In a joint batch points of
+        different steps must not be mixed: the whole batch of the step that broke the most images is
+        returned.
+        """
+        if not self.track:
+            return last
+        if self.model.coupling is Coupling.JOINT:
+            self.outputs(last)
+            return self.best if self._most_broken > 0 else last
+        doubtful = self.broken & self.active
+        if not self.minimise and bool(doubtful.any()):
+            rows = doubtful.nonzero().squeeze(1)
+            for chunk in torch.split(rows, self.batch_size):
+                with torch.no_grad():
+                    own = self.model.net(last[chunk])
+                self._count(chunk, backwards=False)
+                self._watch(chunk, last[chunk], own)
+            doubtful = doubtful & ~self._last_success
+        keep_best = self.broken if self.minimise else self.broken & (doubtful | ~self.active)
+        return torch.where(per_image(keep_best, last), self.best, last)
+
+    def _affords(self, cost: int) -> Mask:
+        """Tell which images still get passes, and have budget left for so many."""
+        active = ~self.broken if self.drop else torch.ones_like(self.broken)
+        if self.threat.budget is not None:
+            active = active & (self.ledger.forwards + self.ledger.backwards + cost <= self.threat.budget)
+        return active
+
+    def _rows(self, cost: int = 1) -> Iterator[torch.Tensor | None]:
+        """Yield the rows that get a pass in chunks; None is the whole batch, so that nothing is copied."""
+        active = self._affords(cost)
+        if bool(active.all()) and len(self.x) <= self.batch_size:
+            if len(self.x):
+                yield None
+            return
+        if bool(active.any()):
+            yield from torch.split(active.nonzero().squeeze(1), self.batch_size)
+
+    def _source(self) -> GradientSource:
+        assert self.source is not None  # set in __post_init__
+        return self.source
+
+    def _reached(self, predicted: Labels, y: Labels) -> Mask:
+        """Tell whether a prediction is what the attacker wants; a row that is no number is no success."""
+        wanted = predicted == y if self.threat.goal is Goal.TARGETED else predicted != y
+        return wanted & (predicted >= 0)
+
+    def _count(self, rows: torch.Tensor | None, *, backwards: bool) -> None:
+        where = slice(None) if rows is None else rows
+        self.ledger.forwards[where] += 1
+        if backwards:
+            self.ledger.backwards[where] += 1
+
+    def _note(self, rows: torch.Tensor | None, finite: Mask, gradient: Images) -> None:
+        where = slice(None) if rows is None else rows
+        self.ledger.nonfinite[where] |= ~finite
+        self.ledger.zero_gradient[where] += (gradient.flatten(1).abs().amax(dim=1) == 0) & finite
+
+    def _watch(self, rows: torch.Tensor | None, points: Images, own: Outputs) -> None:
+        """Note which of the points reach the goal, and remember the best of them."""
+        if not self.track:
+            return
+        where = torch.arange(len(self.x), device=self.x.device) if rows is None else rows
+        predicted = predictions(own)
+        self.ledger.nonfinite[where] |= predicted < 0
+        self._points[where] += 1
+        success = self._reached(predicted, self.y[where])
+        if bool(success.any()):
+            success[success.clone()] = self.threat.admits(self.x[where[success]], points[success])
+        self._last_success[where] = success
+        fresh = where[success & ~self.broken[where]]
+        self.ledger.first_success[fresh] = self._points[fresh]
+        self.broken[fresh] = True
+        if self.model.coupling is Coupling.JOINT:
+            self._remember_batch(points, success)
+        elif bool(success.any()):
+            self._remember(where[success], points[success], own[success], fresh)
+
+    def _remember(self, rows: torch.Tensor, points: Images, own: Outputs, fresh: torch.Tensor) -> None:
+        """Keep the first adversarial point of each image, or the smallest if the attack minimises."""
+        if not self.minimise:
+            first = torch.isin(rows, fresh)
+            self.best[rows[first]] = points[first].detach()
+            return
+        size = self.threat.norm.size(points.detach() - self.x[rows])
+        smaller = size < self.best_size[rows]
+        if self.confidence > 0:
+            lead = margin(own, self.y[rows], self.model.output)
+            lead = -lead if self.threat.goal is Goal.TARGETED else lead
+            confident, before = lead >= self.confidence, self._best_confident[rows]
+            smaller = torch.where(confident == before, smaller, confident)
+            self._best_confident[rows] = before | confident
+        self.best_size[rows[smaller]] = size[smaller]
+        self.best[rows[smaller]] = points[smaller].detach()
+
+    def _remember_batch(self, points: Images, success: Mask) -> None:
+        """Keep the joint batch that breaks the most images; a later one of equal count only if smaller."""
+        count = int(success.sum())
+        size = float(self.threat.norm.size(points.detach() - self.x).sum())
+        better = count > self._most_broken
+        if better or (self.minimise and count == self._most_broken and size < self._smallest_batch):
+            self.best, self._most_broken, self._smallest_batch = points.detach().clone(), count, size
+
+
+def _gradient(losses: PerSample, point: Images) -> Images:
+    """Return the gradient at `point`; zero where the output does not depend on it, as after a detach."""
+    if not losses.requires_grad:
+        return torch.zeros_like(point)
+    (found,) = torch.autograd.grad(losses.sum(), point, allow_unused=True)
+    return torch.zeros_like(point) if found is None else found.detach()

@@ -1,0 +1,113 @@
+"""The index of plugins, ours and third parties', found by entry point. No torch here."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from robench.errors import PluginError, nearest
+
+Kind = Literal["attacks", "defenses", "models", "heads", "datasets", "reports", "builders"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+OUR_PACKAGES = ("attacks", "defenses", "model_zoo", "reports")
+
+
+@cache
+def _index(kind: Kind) -> dict[str, tuple[EntryPoint, ...]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=f"robench.{kind}"):
+        known = found.setdefault(point.name, [])
+        # The same distribution can be listed twice (an editable install run from its own folder).
+        if all(point.value != other.value for other in known):
+            known.append(point)
+    return {name: tuple(points) for name, points in sorted(found.items())}
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the sorted names of all installed plugins of a kind, without importing them."""
+    return list(_index(kind))
+
+
+def distribution(kind: Kind, name: str) -> str:
+    """Return the name of the distribution that provides a plugin."""
+    dist = _index(kind)[name][0].dist
+    return dist.name if dist else "unknown"
+
+
+def find(kind: Kind, name: str, *, where: str = "") -> Any:
+    """Load a plugin by name.
+
+    Args:
+        kind: which group to look in.
+        name: the entry point's name, such as `pgd` or `art/pgd`.
+        where: file and line, for the message.
+
+    Raises:
+        PluginError: unknown name (the nearest names are given), claimed by two distributions, hidden by a
+            user's folder of the same name, or it fails to import.
+    """
+    noun = kind.removesuffix("s")
+    points = _index(kind).get(name, ())
+    if not points:
+        do = nearest(name, names(kind))
+        raise PluginError(where=where, expected=f"the name of an installed {noun}", got=repr(name), do=do)
+    if len(points) > 1:
+        owners = " and ".join(sorted(p.dist.name if p.dist else p.value for p in points))
+        raise PluginError(
+            where=where,
+            expected=f"one owner of the {noun} {name!r}",
+            got=f"{len(points)}: {owners}",
+            do="Uninstall one of them",
+        )
+    point = points[0]
+    try:
+        return point.load()
+    except ModuleNotFoundError as error:
+        check_shadows()
+        raise PluginError(
+            where=where,
+            expected=f"{noun} {name!r} to import",
+            got=f"missing module {error.name!r}",
+            do=f"Install {error.name!r}, or reinstall {distribution(kind, name)!r}",
+        ) from error
+    except (ImportError, AttributeError, SyntaxError) as error:
+        check_shadows()
+        raise PluginError(
+            where=where,
+            expected=f"{noun} {name!r} to import",
+            got=f"{type(error).__name__}: {error}",
+            do=f"Update or uninstall {distribution(kind, name)!r}",
+        ) from error
+
+
+def check_shadows() -> None:
+    """Refuse to go on when a user's own folder hides one of our top-level packages.
+
+    Raises:
+        PluginError: names the folder that hides the package and the remedy.
+    """
+    root = Path(__file__).resolve().parent.parent
+    for package in OUR_PACKAGES:
+        loaded = sys.modules.get(package)
+        spec = loaded.__spec__ if loaded is not None else find_spec(package)
+        places = [Path(p).resolve() for p in (spec.submodule_search_locations or [])] if spec else []
+        if spec and spec.origin and spec.origin.endswith(f"{package}.py"):
+            places = [Path(spec.origin).resolve()]
+        if root / package not in places:
+            seen = ", ".join(map(str, places)) or "nothing"
+            raise PluginError(
+                expected=f"the package {package!r} of robench at {root / package}",
+                got=seen,
+                do="Rename that folder, run from another folder, or use `python -P -m robench`",
+            )
+
+
+def refresh() -> None:
+    """Forget the index, for a process that installs plugins while it runs."""
+    importlib.invalidate_caches()
+    _index.cache_clear()

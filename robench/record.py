@@ -1,0 +1,146 @@
+"""What was measured on one work unit: plain data with an exact JSON round trip. No torch here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from robench.errors import StorageError
+from robench.plan import SCHEMA
+
+
+class Status(StrEnum):
+    """The judge's verdict on one image.
+
+    Only `robust` counts as robust: an image that was misclassified before any attack, and one for which the
+    model or the attack failed, do not.
+    """
+
+    ROBUST = "robust"
+    BROKEN = "broken"
+    MISCLASSIFIED = "misclassified"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A coded reason to doubt a number.
+
+    Attributes:
+        code: stable short name, such as `nonfinite`.
+        evidence: what was seen, in numbers.
+        remedy: what to do about it.
+    """
+
+    code: str
+    evidence: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """One entry per image, all lists of the same length.
+
+    Attributes:
+        index: position in the full split.
+        label: true class.
+        clean: predicted class of the clean image, -1 if the output was not a number.
+        adversarial: predicted class of the proposed image after the judge's checks.
+        status: a Status.
+        linf: largest pixel change.
+        l2: Euclidean size of the change.
+        forwards: forward passes the attack spent on the source.
+        backwards: backward passes the attack spent on the source.
+        first_success: how many points the attack had tried at its first success, 0 if never or unknown.
+    """
+
+    index: list[int]
+    label: list[int]
+    clean: list[int]
+    adversarial: list[int]
+    status: list[str]
+    linf: list[float]
+    l2: list[float]
+    forwards: list[float]
+    backwards: list[float]
+    first_success: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One (source, attack, threat, shard) judged on one target; aggregates are derived, never stored.
+
+    Attributes:
+        key: hash of everything that can change the answer.
+        target: name, fingerprint and details of the model that was judged.
+        source: name and fingerprint of the model attacked, and `gradient_source`; equal to the target's for
+            white-box. For the clean evaluation its name is empty.
+        attack: label, name, options, library, minimises; the label is `clean` for no attack.
+        threat: the threat model's spec, with `eps_text` as the user wrote it.
+        dataset: name, split, digest, subset, classes.
+        seed: the plan's seed.
+        columns: per-image results.
+        findings: reasons to doubt them.
+        provenance: versions, device, batch size, seconds.
+        schema: version of this layout.
+    """
+
+    key: str
+    target: dict[str, Any]
+    source: dict[str, Any]
+    attack: dict[str, Any]
+    threat: dict[str, Any]
+    dataset: dict[str, Any]
+    seed: int
+    columns: Columns
+    findings: tuple[Finding, ...] = ()
+    provenance: dict[str, Any]
+    schema: int = SCHEMA
+
+    @property
+    def white_box(self) -> bool:
+        """Whether the images were crafted on the very model they were judged on."""
+        return bool(self.source["name"] == self.target["name"])
+
+    def to_json(self) -> str:
+        """Return JSON text; it never contains NaN or Infinity."""
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "") -> Record:
+        """Read what `to_json` wrote.
+
+        Raises:
+            StorageError: not JSON, incomplete, or written by another schema version.
+        """
+        try:
+            data = json.loads(text)
+            schema = data["schema"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                where=where,
+                expected="a record of robench",
+                got=f"{type(error).__name__}: {error}",
+                do="Delete the file and run the same command again",
+            ) from None
+        if schema != SCHEMA:
+            raise StorageError(
+                where=where,
+                expected=f"a record of schema {SCHEMA}",
+                got=f"schema {schema}",
+                do="Read it with the version of robench that wrote it, or run again",
+            )
+        try:
+            columns = Columns(**data.pop("columns"))
+            findings = tuple(Finding(**f) for f in data.pop("findings"))
+            return cls(columns=columns, findings=findings, **data)
+        except (KeyError, TypeError) as error:
+            raise StorageError(
+                where=where,
+                expected="a complete record",
+                got=str(error),
+                do="Delete the file and run the same command again",
+            ) from None

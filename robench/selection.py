@@ -1,0 +1,76 @@
+"""Load the images a plan names: a data set, a split, and how many of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from robench import plugins, recipe
+from robench.data import ImageSet
+from robench.errors import InputError
+from robench.plan import DataSpec
+from robench.randomness import Randomness, seed_from
+
+
+def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -> ImageSet:
+    """Return the images of a specification.
+
+    Args:
+        spec: data set, split, limit and subset.
+        root: folder with the files, or None for the cache.
+        download: whether the network may be used.
+        seed: for a balanced subset.
+
+    Raises:
+        InputError: files missing or unreadable, or the limit exceeds what there is.
+    """
+    kind = plugins.find("datasets", spec.dataset.name, where=spec.dataset.where)
+    source = recipe.build(kind, spec.dataset.options, where=spec.dataset.where)
+    whole: ImageSet = source(spec.split, root=root, download=download)
+    return select(whole, limit=spec.limit, subset=spec.subset, seed=seed)
+
+
+def select(whole: ImageSet, *, limit: int | None, subset: str, seed: int) -> ImageSet:
+    """Return the first `limit` images, or a seeded class-balanced choice of that many.
+
+    Raises:
+        InputError: more images asked for than there are, or a class has too few for a balanced choice.
+    """
+    if limit is None:
+        return whole
+    if not 0 < limit <= len(whole):
+        raise InputError(
+            where=f"{whole.name} {whole.split}",
+            expected=f"a limit from 1 to {len(whole)}",
+            got=str(limit),
+        )
+    if subset == "first":
+        return whole.subset(slice(0, limit))
+    chosen = balanced_rows(whole.labels, len(whole.classes), limit, seed=seed)
+    return whole.subset(chosen)
+
+
+def balanced_rows(labels: torch.Tensor, classes: int, count: int, *, seed: int) -> torch.Tensor:
+    """Return `count` row numbers, in ascending order, with class sizes that differ by at most one.
+
+    Raises:
+        InputError: a class has too few images; names it.
+    """
+    # One uniform number per row decides; the lowest of each class are taken.
+    draws = Randomness(seed_from(seed, "balanced"), torch.arange(len(labels))).uniform(
+        torch.empty(len(labels), 1, dtype=torch.float64)
+    )[:, 0]
+    taken = []
+    for label in range(classes):
+        rows = (labels == label).nonzero().squeeze(1)
+        share = count // classes + (label < count % classes)
+        if len(rows) < share:
+            raise InputError(
+                where="balanced subset",
+                expected=f"at least {share} images of class {label}",
+                got=str(len(rows)),
+                do="Lower the limit or use `subset: first`",
+            )
+        taken.append(rows[draws[rows].argsort()[:share]])
+    return torch.cat(taken).sort().values
