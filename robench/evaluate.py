@@ -1,0 +1,300 @@
+"""Craft once per source, judge on every target: the loop over shards, boards, attacks and models."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from robench.attack import Attack
+from robench.craft import Crafted, check_attack
+from robench.data import ImageSet
+from robench.errors import InputError, RobenchError
+from robench.jobs import CLEAN, Board, Shard, Subject, craft_key, craft_unit, judge_unit, record_key
+from robench.record import Record
+from robench.types import Labels
+
+
+class Keeper(Protocol):
+    """Where finished work is kept: memory, or a run folder."""
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished record, or None."""
+        ...
+
+    def keep_record(self, record: Record) -> None:
+        """Keep a record; on return it survives a crash."""
+        ...
+
+    def crafted(self, key: str) -> Crafted | None:
+        """Return crafted images, or None."""
+        ...
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Keep crafted images."""
+        ...
+
+    def failed(self, key: str, title: str, text: str) -> None:
+        """Note that a job failed."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who is told how the work goes on."""
+
+    def advance(self, text: str, *, cached: bool) -> None:
+        """Note that one unit is finished."""
+        ...
+
+    def failed(self, text: str) -> None:
+        """Note that one unit failed."""
+        ...
+
+
+@dataclass(slots=True)
+class Memory:
+    """A keeper that forgets the crafted images of a shard when the next one starts."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    _crafted: dict[str, Crafted] = field(default_factory=dict)
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished record, or None."""
+        return self.records.get(key)
+
+    def keep_record(self, record: Record) -> None:
+        """Keep a record."""
+        self.records[record.key] = record
+
+    def crafted(self, key: str) -> Crafted | None:
+        """Return crafted images, or None."""
+        return self._crafted.get(key)
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Keep the newest crafted images only."""
+        self._crafted = {key: crafted}
+
+    def failed(self, key: str, title: str, text: str) -> None:
+        """Note that a job failed."""
+        self.failures[key] = f"{title}: {text}"
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def advance(self, text: str, *, cached: bool) -> None:
+        """Say nothing."""
+
+    def failed(self, text: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Craft:
+    """One crafting: who is attacked, through what, by which attack, under which threat."""
+
+    source: Subject
+    gradient_source: str
+    label: str
+    attack: Attack
+    board: Board
+
+    @property
+    def title(self) -> str:
+        """One line for a person."""
+        return (
+            f"{self.label} on {self.source.model.name} through {self.gradient_source} "
+            f"({self.board.threat.norm.name} {self.board.eps_text})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Everything an evaluation does, laid out; nothing is run yet.
+
+    Attributes:
+        subjects: the models.
+        data: the images.
+        boards: threat models with their attacks.
+        sources: per model name the gradient sources to attack through; absent for all it offers.
+        transfer: judge crafted images on every model.
+        seed: source of all chance.
+        shard: images per unit.
+        batch_size: most images per pass.
+
+    Raises:
+        ConfigError: an attack cannot play under its threat, or a gradient source is unknown.
+        InputError: two models share a name, or a model has another number of classes than the data.
+    """
+
+    subjects: Sequence[Subject]
+    data: ImageSet
+    boards: Sequence[Board]
+    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    transfer: bool = True
+    seed: int = 0
+    shard: int = 500
+    batch_size: int = 250
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work before anything is run."""
+        names = [s.model.name for s in self.subjects]
+        if len(set(names)) != len(names):
+            raise InputError(where="models", expected="different names", got=", ".join(names))
+        for subject in self.subjects:
+            if subject.model.classes != len(self.data.classes):
+                raise InputError(
+                    where=f"model {subject.model.name!r}",
+                    expected=f"{len(self.data.classes)} classes, as {self.data.name} has",
+                    got=str(subject.model.classes),
+                )
+            for name in self.sources.get(subject.model.name, ()):
+                subject.model.source(name)
+        for board in self.boards:
+            for label, attack in board.attacks.items():
+                check_attack(attack, board.threat, label=label)
+
+    @property
+    def drop(self) -> bool:
+        """Whether broken images may leave the batch: only if no other model will be judged on them."""
+        return not self.transfer or len(self.subjects) == 1
+
+    def crafts(self) -> Iterator[Craft]:
+        """Yield every crafting of one shard."""
+        for board in self.boards:
+            for label, attack in board.attacks.items():
+                for subject in self.subjects:
+                    chosen = self.sources.get(subject.model.name) or tuple(subject.model.sources)
+                    for name in chosen:
+                        yield Craft(
+                            source=subject, gradient_source=name, label=label, attack=attack, board=board
+                        )
+
+    def targets(self, source: Subject) -> Sequence[Subject]:
+        """Return the models that judge what was crafted on `source`."""
+        return self.subjects if self.transfer else [source]
+
+    def shards(self) -> Iterator[Shard]:
+        """Yield the data in pieces of fixed size."""
+        for start in range(0, len(self.data), self.shard):
+            yield Shard.of(self.data, start, self.shard)
+
+    def units(self) -> int:
+        """Return how many records the whole work will leave."""
+        pieces = -(-len(self.data) // self.shard)
+        judged = sum(len(self.targets(c.source)) for c in self.crafts())
+        return pieces * (len(self.subjects) + judged)
+
+
+def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iterator[str]:
+    """Do the work, skipping what the keeper already has; yield the key of every record, in order.
+
+    A job that raises is recorded as failed and the others go on; errors of configuration or storage are not
+    caught. What was yielded is safe.
+    """
+    told = watcher or Silent()
+    for shard in work.shards():
+        clean: dict[str, Labels] = {}
+        for subject in work.subjects:
+            key = record_key(subject, None, CLEAN, "", "", shard)
+            yield from _judged(work, keeper, told, key, subject, None, shard, None, clean)
+        for job in work.crafts():
+            key = craft_key(
+                job.source,
+                job.gradient_source,
+                job.attack,
+                job.board.threat,
+                shard,
+                seed=work.seed,
+                drop=work.drop,
+            )
+            keys = {
+                record_key(t, job.source, job.label, job.board.eps_text, key, shard): t
+                for t in work.targets(job.source)
+            }
+            if all(keeper.record(k) is not None for k in keys):
+                crafted = None
+            else:
+                crafted = _crafted(work, keeper, told, key, job, shard, units=len(keys))
+                if crafted is None:
+                    continue
+            for unit, target in keys.items():
+                yield from _judged(work, keeper, told, unit, target, job, shard, crafted, clean)
+
+
+def _crafted(
+    work: Work, keeper: Keeper, told: Watcher, key: str, job: Craft, shard: Shard, *, units: int
+) -> Crafted | None:
+    found = keeper.crafted(key)
+    if found is not None:
+        return found
+    try:
+        made = craft_unit(
+            job.source,
+            job.gradient_source,
+            job.attack,
+            job.board.threat,
+            shard,
+            seed=work.seed,
+            drop=work.drop,
+            batch_size=work.batch_size,
+        )
+    except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
+        _record_failure(keeper, told, key, job.title, error)
+        for _ in range(units):
+            told.advance(f"{job.title}: failed", cached=False)
+        return None
+    keeper.keep_crafted(key, made)
+    return made
+
+
+def _judged(
+    work: Work,
+    keeper: Keeper,
+    told: Watcher,
+    key: str,
+    target: Subject,
+    job: Craft | None,
+    shard: Shard,
+    crafted: Crafted | None,
+    clean: dict[str, Labels],
+) -> Iterator[str]:
+    title = f"{job.title} -> {target.model.name}" if job else f"clean on {target.model.name}"
+    found = keeper.record(key)
+    if found is not None:
+        clean.setdefault(target.model.name, torch.tensor(found.columns.clean))
+        told.advance(title, cached=True)
+        yield key
+        return
+    try:
+        record, clean[target.model.name] = judge_unit(
+            key,
+            target,
+            job.source if job else None,
+            job.gradient_source if job else "",
+            job.label if job else CLEAN,
+            job.attack if job else None,
+            job.board if job else None,
+            shard,
+            crafted,
+            seed=work.seed,
+            clean=clean.get(target.model.name),
+            batch_size=work.batch_size,
+        )
+    except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
+        _record_failure(keeper, told, key, title, error)
+        told.advance(f"{title}: failed", cached=False)
+        return
+    keeper.keep_record(record)
+    told.advance(title, cached=False)
+    yield key
+
+
+def _record_failure(keeper: Keeper, told: Watcher, key: str, title: str, error: Exception) -> None:
+    text = str(error) if isinstance(error, RobenchError) else "".join(traceback.format_exception(error))
+    keeper.failed(key, title, text)
+    told.failed(f"{title}: {text.strip().splitlines()[-1]}")

@@ -1,0 +1,284 @@
+"""One unit of work: its key, its crafting and its judging, as pure functions of values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from robench.attack import Attack
+from robench.craft import Crafted, craft, targets_of
+from robench.data import ImageSet
+from robench.judge import judge
+from robench.model import Model
+from robench.oracle import Ledger
+from robench.plan import SCHEMA, content_hash
+from robench.provenance import hardware, versions
+from robench.randomness import seed_from
+from robench.recipe import options_of
+from robench.record import Columns, Finding, Record, Status
+from robench.threat import Goal, ThreatModel
+from robench.types import Labels
+
+CLEAN = "clean"
+"""Label of the evaluation without any attack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model with its fingerprint computed once."""
+
+    model: Model
+    fingerprint: str
+
+    def spec(self) -> dict[str, Any]:
+        """Return the plain JSON description that goes into records."""
+        return {
+            "name": self.model.name,
+            "fingerprint": self.fingerprint,
+            "output": str(self.model.output),
+            "coupling": str(self.model.coupling),
+            "details": dict(self.model.details),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One threat model, how the user wrote its radius, and the attacks that play under it."""
+
+    threat: ThreatModel
+    eps_text: str
+    attacks: Mapping[str, Attack]
+
+    def spec(self) -> dict[str, Any]:
+        """Return the plain JSON description that goes into records."""
+        return {**self.threat.spec(), "eps_text": self.eps_text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A fixed-size piece of the evaluation data, and its content hash."""
+
+    data: ImageSet
+    digest: str
+
+    @classmethod
+    def of(cls, data: ImageSet, start: int, size: int) -> Shard:
+        """Return rows start .. start + size of the data."""
+        part = data.subset(slice(start, start + size))
+        return cls(data=part, digest=seed_text(part.digest(), part.indices.tolist()))
+
+
+def seed_text(*parts: object) -> str:
+    """Return a short hash of any printable parts."""
+    return content_hash([str(part) for part in parts])
+
+
+def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
+    """Return the plain JSON description of an attack; None stands for no attack."""
+    if attack is None:
+        return {"label": label, "name": CLEAN, "options": {}, "library": "robench", "minimises": False}
+    kind = type(attack)
+    return {
+        "label": label,
+        "name": f"{kind.__module__}:{kind.__qualname__}",
+        "title": attack.info.title,
+        "options": options_of(attack),
+        "library": attack.info.library,
+        "minimises": attack.info.minimises,
+    }
+
+
+def craft_key(
+    source: Subject,
+    gradient_source: str,
+    attack: Attack,
+    threat: ThreatModel,
+    shard: Shard,
+    *,
+    seed: int,
+    drop: bool,
+) -> str:
+    """Return the hash of everything that can change the crafted images; names of rows are not part of it."""
+    spec = attack_spec("", attack)
+    library = str(spec["library"])
+    return content_hash(
+        {
+            "schema": SCHEMA,
+            "kind": "craft",
+            "source": source.fingerprint,
+            "gradient_source": gradient_source,
+            "attack": spec,
+            "library_version": versions().get(library, "robench"),
+            "threat": threat.spec(),
+            "shard": shard.digest,
+            "seed": seed,
+            "drop": drop,
+        }
+    )
+
+
+def record_key(
+    target: Subject, source: Subject | None, label: str, eps_text: str, crafted_key: str, shard: Shard
+) -> str:
+    """Return the hash of one judged unit: the crafted images, who judges them, and the names in the table."""
+    return content_hash(
+        {
+            "schema": SCHEMA,
+            "kind": "judge",
+            "target": [target.model.name, target.fingerprint],
+            "source": source.model.name if source else "",
+            "label": label,
+            "eps_text": eps_text,
+            "craft": crafted_key,
+            "shard": shard.digest,
+            "data": [shard.data.name, shard.data.split],
+        }
+    )
+
+
+def craft_unit(
+    source: Subject,
+    gradient_source: str,
+    attack: Attack,
+    threat: ThreatModel,
+    shard: Shard,
+    *,
+    seed: int,
+    drop: bool,
+    batch_size: int,
+) -> Crafted:
+    """Craft one shard on the source's device and return the result on the CPU."""
+    x, y = shard.data.batch(slice(None))
+    device = source.model.device
+    crafted = craft(
+        source.model,
+        attack,
+        x.to(device),
+        y.to(device),
+        threat=threat,
+        indices=shard.data.indices.to(device),
+        source=gradient_source,
+        seed=seed_from(seed, "craft"),
+        drop=drop,
+        batch_size=batch_size,
+    )
+    ledger = crafted.ledger
+    on_cpu = Ledger(
+        forwards=ledger.forwards.cpu(),
+        backwards=ledger.backwards.cpu(),
+        first_success=ledger.first_success.cpu(),
+        nonfinite=ledger.nonfinite.cpu(),
+        zero_gradient=ledger.zero_gradient.cpu(),
+    )
+    return Crafted(x_adv=crafted.x_adv.cpu(), ledger=on_cpu, seconds=crafted.seconds)
+
+
+def judge_unit(
+    key: str,
+    target: Subject,
+    source: Subject | None,
+    gradient_source: str,
+    label: str,
+    attack: Attack | None,
+    board: Board | None,
+    shard: Shard,
+    crafted: Crafted | None,
+    *,
+    seed: int,
+    clean: Labels | None,
+    batch_size: int,
+) -> tuple[Record, Labels]:
+    """Judge one shard on one target; return the record and the clean predictions (B,) on the CPU.
+
+    Without an attack (`crafted` None) the clean images themselves are judged.
+    """
+    x, y = shard.data.batch(slice(None))
+    model = target.model
+    device = model.device
+    threat = board.threat if board else ThreatModel(eps=0.0)
+    goal = targets_of(y, model.classes).to(device) if threat.goal is Goal.TARGETED else None
+    verdict = judge(
+        model,
+        x.to(device),
+        y.to(device),
+        (crafted.x_adv if crafted else x).to(device),
+        threat=threat,
+        target=goal,
+        clean=clean.to(device) if clean is not None else None,
+        batch_size=batch_size,
+    )
+    zeros = [0] * len(y)
+    white_box = source is not None and source.model.name == model.name
+    columns = Columns(
+        index=shard.data.indices.tolist(),
+        label=y.tolist(),
+        clean=verdict.clean.tolist(),
+        adversarial=verdict.adversarial.tolist(),
+        status=[str(s) for s in verdict.status],
+        linf=verdict.linf.tolist(),
+        l2=verdict.l2.tolist(),
+        forwards=[float(v) for v in (crafted.ledger.forwards.tolist() if crafted else zeros)],
+        backwards=[float(v) for v in (crafted.ledger.backwards.tolist() if crafted else zeros)],
+        first_success=crafted.ledger.first_success.tolist() if crafted else zeros,
+    )
+    findings = verdict.findings
+    if crafted and white_box:
+        findings = (*findings, *_ledger_findings(crafted.ledger, verdict.status))
+    record = Record(
+        key=key,
+        target=target.spec(),
+        source={
+            "name": source.model.name if source else "",
+            "fingerprint": source.fingerprint if source else "",
+            "gradient_source": gradient_source,
+        },
+        attack=attack_spec(label, attack),
+        threat=board.spec() if board else {},
+        dataset={
+            "name": shard.data.name,
+            "split": shard.data.split,
+            "digest": shard.digest,
+            "classes": list(shard.data.classes),
+        },
+        seed=seed,
+        columns=columns,
+        findings=findings,
+        provenance={
+            "versions": versions(),
+            **hardware(str(device)),
+            "batch_size": batch_size,
+            "seconds": round(crafted.seconds, 6) if crafted else 0.0,
+        },
+    )
+    return record, verdict.clean.cpu()
+
+
+def _ledger_findings(ledger: Ledger, status: list[Status]) -> tuple[Finding, ...]:
+    """Return what the attack met on the way that makes its survivors doubtful."""
+    survived = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
+    found = []
+    nonfinite = int((ledger.nonfinite & survived).sum())
+    if nonfinite:
+        found.append(
+            Finding(
+                code="nonfinite",
+                evidence=f"outputs or gradients were not finite for {nonfinite} images that survived",
+                remedy="Use a loss or a gradient source that stays finite",
+            )
+        )
+    # Gradients that were zero at every step never gave the attack a direction.
+    asked = ledger.backwards.clamp_min(1)
+    stuck = int(((ledger.zero_gradient >= asked) & (ledger.backwards > 0) & survived).sum())
+    if stuck:
+        found.append(
+            Finding(
+                code="zero-gradient",
+                evidence=f"the gradient was exactly zero at every step for {stuck} of "
+                f"{int(survived.sum())} images that survived",
+                remedy="Their robustness is unproven: attack through another gradient source or without one",
+            )
+        )
+    return tuple(found)

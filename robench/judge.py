@@ -1,0 +1,165 @@
+"""Attacks propose, the judge disposes: measure a proposal afresh and decide what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from robench.errors import JobError
+from robench.evaluation_mode import evaluation_mode
+from robench.model import Coupling, Model, predictions
+from robench.norms import L2, LINF, per_image
+from robench.record import Finding, Status
+from robench.threat import Goal, ThreatModel
+from robench.types import Images, Labels, Mask, PerSample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the judge found, per image; all columns are (B,).
+
+    Attributes:
+        clean: predicted class of the clean image, -1 if the output was no number.
+        adversarial: predicted class of the judged point.
+        status: one Status per image.
+        linf: largest pixel change of the judged point, float64.
+        l2: Euclidean size of the change, float64.
+        repaired: whether the proposal was outside the threat model and was projected, or was no number and
+            was replaced by the clean image, before it was classified.
+        findings: reasons to doubt the attack or the model.
+    """
+
+    clean: Labels
+    adversarial: Labels
+    status: list[Status]
+    linf: PerSample
+    l2: PerSample
+    repaired: Mask
+    findings: tuple[Finding, ...]
+
+
+def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
+    """Return predicted classes (B,), -1 where the output is not finite; a joint model sees all of x at once.
+
+    Raises:
+        JobError: the output does not have the shape (B, classes) that the model declares.
+    """
+    if model.coupling is Coupling.JOINT:
+        batch_size = max(len(x), 1)
+    with torch.no_grad(), evaluation_mode(model.net):
+        parts = []
+        for part in torch.split(x, batch_size):
+            outputs = model.net(part)
+            if outputs.shape != (len(part), model.classes):
+                raise JobError(
+                    where=f"model {model.name!r}",
+                    expected=f"outputs of shape ({len(part)}, {model.classes})",
+                    got=str(tuple(outputs.shape)),
+                )
+            parts.append(predictions(outputs))
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=x.device)
+
+
+def judge(
+    model: Model,
+    x: Images,
+    y: Labels,
+    x_adv: Images,
+    *,
+    threat: ThreatModel,
+    target: Labels | None = None,
+    clean: Labels | None = None,
+    batch_size: int = 250,
+) -> Verdict:
+    """Judge proposed images on a model, trusting nothing the attack says.
+
+    Distance is recomputed in float64 and box and finiteness are checked. A proposal that is not admissible is
+    projected and judged where it lands, with a finding; one that is not finite becomes the clean image. An
+    image misclassified before the attack is not robust, whatever happens to it.
+
+    Args:
+        model: the model that classifies; for a joint model the batch is the graph's batch.
+        x: clean images (B, C, H, W).
+        y: true labels (B,).
+        x_adv: proposals, (B, C, H, W).
+        threat: what is admissible.
+        target: target classes (B,) under a targeted goal.
+        clean: predictions on x, if they are known already.
+        batch_size: most images per pass of an independent model.
+
+    Raises:
+        JobError: the proposal has another shape than x, or the model's output does.
+    """
+    if x_adv.shape != x.shape:
+        raise JobError(
+            where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(x_adv.shape))
+        )
+    x_adv = x_adv.detach().to(x.dtype)
+    findings = []
+    finite = torch.isfinite(x_adv.flatten(1)).all(dim=1)
+    point = torch.where(per_image(finite, x), x_adv, x)
+    outside = ~threat.admits(x, point)
+    if bool(outside.any()):
+        overshoot = _overshoot(x, point, threat)
+        point = torch.where(per_image(outside, x), threat.project(x, point), point)
+        findings.append(
+            Finding(
+                code="inadmissible",
+                evidence=f"{int(outside.sum())} of {len(x)} proposals left the threat model, by {overshoot}",
+                remedy="They were projected and judged where they landed; check eps and clipping",
+            )
+        )
+    if not bool(finite.all()):
+        findings.append(
+            Finding(
+                code="nonfinite-proposal",
+                evidence=f"{int((~finite).sum())} of {len(x)} proposals were not finite",
+                remedy="They were judged as the clean image; check the attack's gradients",
+            )
+        )
+    if clean is None:
+        clean = classify(model, x, batch_size=batch_size)
+    adversarial = classify(model, point, batch_size=batch_size)
+    status = _statuses(clean, adversarial, y, target if threat.goal is Goal.TARGETED else None)
+    failed = sum(s is Status.FAILED for s in status)
+    if failed:
+        findings.append(
+            Finding(
+                code="nonfinite-output",
+                evidence=f"the model's output was not finite on {failed} of {len(x)} images",
+                remedy="They count as not robust; find where the network overflows",
+            )
+        )
+    delta = point.double() - x.double()
+    return Verdict(
+        clean=clean,
+        adversarial=adversarial,
+        status=status,
+        linf=LINF.size(delta),
+        l2=L2.size(delta),
+        repaired=outside | ~finite,
+        findings=tuple(findings),
+    )
+
+
+def _statuses(clean: Labels, adversarial: Labels, y: Labels, target: Labels | None) -> list[Status]:
+    """Return the verdict per image: misclassified first, then failed, then whether the goal was reached."""
+    reached = adversarial != y if target is None else adversarial == target
+    statuses = []
+    for before, after, label, hit in zip(
+        clean.tolist(), adversarial.tolist(), y.tolist(), reached.tolist(), strict=True
+    ):
+        if before < 0 or (after < 0 and before == label):
+            statuses.append(Status.FAILED)
+        elif before != label:
+            statuses.append(Status.MISCLASSIFIED)
+        else:
+            statuses.append(Status.BROKEN if hit else Status.ROBUST)
+    return statuses
+
+
+def _overshoot(x: Images, x_adv: Images, threat: ThreatModel) -> str:
+    size = float(threat.norm.size(x_adv.double() - x.double()).max())
+    low, high = float(x_adv.min()), float(x_adv.max())
+    return f"up to {threat.norm.name} {size:.6g} (eps {threat.eps:.6g}), pixels {low:.6g} to {high:.6g}"

@@ -1,0 +1,232 @@
+"""Do a plan: prepare the models, evaluate, keep everything in a run folder, resume what is missing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robench import plugins, recipe
+from robench.devices import resolve_device
+from robench.errors import ConfigError
+from robench.evaluate import Work, evaluate
+from robench.folder_keeper import FolderKeeper
+from robench.jobs import Board
+from robench.norms import norm_named
+from robench.plan import Plan, ThreatSpec, to_json
+from robench.preparation import Workshop
+from robench.progress import Reporter
+from robench.provenance import hardware, versions
+from robench.store import RunFolder
+from robench.threat import Goal, ThreatModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run did.
+
+    Attributes:
+        finished: units computed now.
+        cached: units that were there already.
+        failed: units or models that failed; the rest is saved.
+        seconds: wall-clock time.
+    """
+
+    finished: int
+    cached: int
+    failed: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Count:
+    """Counts what a reporter is told."""
+
+    reporter: Reporter
+    finished: int = 0
+    cached: int = 0
+    failures: int = 0
+
+    def advance(self, text: str, *, cached: bool) -> None:
+        self.finished += not cached
+        self.cached += cached
+        self.reporter.advance(text, done=not cached)
+
+    def failed(self, text: str) -> None:
+        self.failures += 1
+        self.reporter.failed("", text)
+
+    def stage(self, text: str) -> None:
+        self.reporter.stage(text)
+
+    def training(self, row: dict[str, float]) -> None:
+        self.reporter.training(row)
+
+
+def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
+    """Turn threat specifications into boards of attack recipes.
+
+    Raises:
+        ConfigError: an option of an attack is refused.
+    """
+    boards = []
+    for spec in threats:
+        threat = ThreatModel(norm=norm_named(spec.norm), eps=spec.eps, goal=Goal(spec.goal))
+        attacks = {}
+        for column in spec.attacks:
+            kind = plugins.find("attacks", column.attack.name, where=column.attack.where)
+            attacks[column.label] = recipe.build(kind, column.attack.options, where=column.attack.where)
+        boards.append(Board(threat=threat, eps_text=spec.eps_text, attacks=attacks))
+    return boards
+
+
+def execute(
+    plan: Plan,
+    out: Path,
+    *,
+    config_text: str,
+    device: str,
+    data_root: Path | None,
+    download: bool,
+    trust_code: bool,
+    force: bool,
+    reporter: Reporter,
+) -> Outcome:
+    """Run a plan in a folder; the same call again does only what is missing.
+
+    Args:
+        plan: the validated plan.
+        out: the run folder; made if it does not exist.
+        config_text: the configuration as the user wrote it, kept verbatim.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        data_root: folder with data sets, or None for the cache.
+        download: whether the network may be used.
+        trust_code: whether a user's Python file may be imported.
+        force: compute everything again.
+        reporter: who is told.
+
+    Raises:
+        RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
+    """
+    started = time.perf_counter()
+    chosen = resolve_device(device)
+    boards = boards_of(plan.threats)
+    folder = RunFolder(out)
+    with folder.locked():
+        count = _Count(reporter)
+        workshop = _workshop(plan, folder, chosen, data_root, download, trust_code, force, count)
+        data = workshop.load(plan.data)
+        folder.write_plan(plan, config_text)
+        subjects = workshop.subjects(data.shape, len(data.classes))
+        work = Work(
+            subjects=subjects,
+            data=data,
+            boards=boards,
+            sources={s.name: s.sources for s in plan.models if s.sources},
+            transfer=plan.transfer,
+            seed=plan.seed,
+            shard=plan.shard,
+            batch_size=plan.batch_size,
+        )
+        keeper = FolderKeeper(folder, force=force)
+        total = work.units()
+        reporter.start(total, 0)
+        keys: list[str] = []
+        status = "interrupted"
+        try:
+            for key in evaluate(work, keeper, count):
+                keys.append(key)
+            status = "failed jobs" if count.failures else "finished"
+        finally:
+            facts = {"versions": versions(), **hardware(chosen)}
+            folder.write_run(_summary(plan, keys, total, status, facts, workshop.failures))
+            reporter.close()
+    return Outcome(
+        finished=count.finished,
+        cached=count.cached,
+        failed=count.failures,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def train_only(
+    plan: Plan,
+    out: Path,
+    *,
+    config_text: str,
+    device: str,
+    data_root: Path | None,
+    download: bool,
+    trust_code: bool,
+    force: bool,
+    reporter: Reporter,
+) -> Outcome:
+    """Train every network of a plan that names a defense, with checkpoints and resume; evaluate nothing.
+
+    Raises:
+        ConfigError: no model of the plan is trained, or the plan cannot be run here.
+    """
+    started = time.perf_counter()
+    if not any(spec.train for spec in plan.models):
+        raise ConfigError(
+            where=plan.name, expected="a model with `train:`", got="none", do="Use `robench run` instead"
+        )
+    chosen = resolve_device(device)
+    folder = RunFolder(out)
+    with folder.locked():
+        count = _Count(reporter)
+        workshop = _workshop(plan, folder, chosen, data_root, download, trust_code, force, count)
+        data = workshop.load(plan.data)
+        folder.write_plan(plan, config_text)
+        try:
+            paths = workshop.train(data.shape, len(data.classes))
+        finally:
+            reporter.close()
+    for path in paths:
+        reporter.stage(f"weights: {path}")
+    return Outcome(
+        finished=len(paths), cached=0, failed=count.failures, seconds=time.perf_counter() - started
+    )
+
+
+def _workshop(
+    plan: Plan,
+    folder: RunFolder,
+    device: str,
+    data_root: Path | None,
+    download: bool,
+    trust_code: bool,
+    force: bool,
+    count: _Count,
+) -> Workshop:
+    return Workshop(
+        plan=plan,
+        folder=folder.models,
+        device=device,
+        data_root=data_root,
+        download=download,
+        trust_code=trust_code,
+        force=force,
+        watcher=count,
+    )
+
+
+def _summary(
+    plan: Plan,
+    keys: list[str],
+    total: int,
+    status: str,
+    facts: dict[str, Any],
+    failures: dict[str, str],
+) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "status": status,
+        "units": len(keys),
+        "expected": total,
+        "keys": keys,
+        "failed_models": failures,
+        "plan": to_json(plan),
+        **facts,
+    }
