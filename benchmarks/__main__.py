@@ -1,0 +1,51 @@
+"""`python -m benchmarks [NAME ...] [--data-root DIR] [--repeats N] [--out FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks import attacks, graph, memory, subjects
+from robench.provenance import hardware, versions
+
+NAMES = ("pgd", "cw", "graph", "memory")
+
+
+def main() -> None:
+    """Run the benchmarks named, or all, and print Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; default all")
+    parser.add_argument("--data-root", type=Path, help="folder with MNIST and cifar10-jpeg.zip")
+    parser.add_argument("--repeats", type=int, default=5, help="counted rounds (default 5)")
+    parser.add_argument("--out", type=Path, help="also write the Markdown to this file")
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - set(NAMES)
+    if unknown:
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
+    names = chosen.names or NAMES
+    facts = hardware("cpu")
+    listed = ", ".join(f"{name} {version}" for name, version in versions().items() if version != "absent")
+    lines = [
+        f"Machine: {facts['machine']}, {facts['cores']} cores, {facts['threads']} threads. {listed}.",
+        "",
+    ]
+    if "pgd" in names or "cw" in names:
+        model, data = subjects.small_cnn(chosen.data_root)
+        if "pgd" in names:
+            lines += attacks.pgd20(model, data, eps=0.3, step_size=0.04, repeats=chosen.repeats)
+            net, pictures = subjects.resnet20(chosen.data_root)
+            lines += attacks.pgd20(net, pictures, eps=8 / 255, step_size=2 / 255, repeats=chosen.repeats)
+        if "cw" in names:
+            lines += attacks.cw50(model, data, repeats=min(chosen.repeats, 3))
+    if "graph" in names:
+        lines += graph.report(chosen.data_root, 4 * chosen.repeats)
+    if "memory" in names:
+        lines += memory.report()
+    text = "\n".join(lines)
+    print(text)
+    if chosen.out:
+        chosen.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""PGD-20 and C&W against torchattacks, ART and foolbox: same images, same network, verdicts compared."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.timing import Timing, alternate
+from robench import plugins
+from robench.craft import craft
+from robench.data import ImageSet
+from robench.judge import judge
+from robench.model import Model
+from robench.norms import L2, LINF
+from robench.record import Status
+from robench.threat import ThreatModel
+
+Run = Callable[[], Tensor]
+
+
+def _ours(model: Model, data: ImageSet, threat: ThreatModel, name: str, **options: Any) -> Run:
+    attack = plugins.find("attacks", name)(**options)
+    x, y = data.batch(slice(None))
+
+    def run() -> Tensor:
+        # Nothing is dropped: every rival works on every image at every step.
+        return craft(
+            model, attack, x, y, threat=threat, indices=data.indices, drop=False, batch_size=len(x)
+        ).x_adv
+
+    return run
+
+
+def _torchattacks(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:
+    import torchattacks
+
+    x, y = data.batch(slice(None))
+    attack = make(torchattacks, copy.deepcopy(model.net))
+    return lambda: attack(x, y)
+
+
+def _art(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:
+    from art.attacks import evasion
+    from art.estimators.classification import PyTorchClassifier
+
+    x, y = data.batch(slice(None))
+    classifier = PyTorchClassifier(
+        copy.deepcopy(model.net),
+        torch.nn.CrossEntropyLoss(),
+        tuple(data.shape),
+        len(data.classes),
+        clip_values=(0.0, 1.0),
+    )
+    attack = make(evasion, classifier)
+    return lambda: torch.as_tensor(attack.generate(x.numpy(), y.numpy()))
+
+
+def _foolbox(model: Model, data: ImageSet, make: Callable[[Any], Any], eps: float | None) -> Run:
+    import foolbox
+
+    x, y = data.batch(slice(None))
+    wrapped = foolbox.PyTorchModel(copy.deepcopy(model.net).eval(), bounds=(0, 1), device="cpu")
+    attack = make(foolbox.attacks)
+
+    def run() -> Tensor:
+        _, clipped, _ = attack(wrapped, x, y, epsilons=eps)
+        found: Tensor = clipped
+        return found
+
+    return run
+
+
+def pgd20(model: Model, data: ImageSet, *, eps: float, step_size: float, repeats: int) -> list[str]:
+    """Time PGD-20 (random start) of ours and of three peers, and count whom each breaks."""
+    threat = ThreatModel(norm=LINF, eps=eps)
+    rivals: dict[str, Run] = {
+        "robench": _ours(model, data, threat, "pgd", steps=20, step_size=step_size),
+        "torchattacks": _torchattacks(
+            model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step_size, steps=20)
+        ),
+        "ART": _art(
+            model,
+            data,
+            lambda art, c: art.ProjectedGradientDescent(
+                c,
+                eps=eps,
+                eps_step=step_size,
+                max_iter=20,
+                num_random_init=1,
+                batch_size=len(data),
+                verbose=False,
+            ),
+        ),
+        "foolbox": _foolbox(model, data, lambda fb: fb.LinfPGD(abs_stepsize=step_size, steps=20), eps),
+    }
+    return _table(f"PGD-20, {model.name}, {len(data)} images", model, data, threat, rivals, repeats)
+
+
+def cw50(model: Model, data: ImageSet, *, repeats: int) -> list[str]:
+    """Time C&W L2 with 50 steps of ours and of three peers; compare sizes and whom each breaks."""
+    threat = ThreatModel(norm=L2, eps=float("inf"))
+    setting = {"c": 10.0, "kappa": 0.0, "steps": 50, "learning_rate": 0.05}
+    rivals: dict[str, Run] = {
+        "robench": _ours(model, data, threat, "cw", **setting),
+        "torchattacks": _torchattacks(
+            model, data, lambda ta, net: ta.CW(net, c=10, kappa=0, steps=50, lr=0.05)
+        ),
+        "ART": _art(
+            model,
+            data,
+            lambda art, c: art.CarliniL2Method(
+                c,
+                confidence=0.0,
+                learning_rate=0.05,
+                binary_search_steps=1,
+                max_iter=50,
+                initial_const=10.0,
+                batch_size=len(data),
+                verbose=False,
+            ),
+        ),
+        "foolbox": _foolbox(
+            model,
+            data,
+            lambda fb: fb.L2CarliniWagnerAttack(
+                binary_search_steps=1, steps=50, stepsize=0.05, initial_const=10.0
+            ),
+            None,
+        ),
+    }
+    return _table(f"C&W L2, 50 steps, {model.name}, {len(data)} images", model, data, threat, rivals, repeats)
+
+
+def _table(
+    title: str, model: Model, data: ImageSet, threat: ThreatModel, rivals: dict[str, Run], repeats: int
+) -> list[str]:
+    timing: Timing = alternate(rivals, repeats=repeats)
+    lines = [
+        f"### {title}",
+        "",
+        "| library | median s | library / robench | robust | median L2 of broken |",
+        "|---|---|---|---|---|",
+    ]
+    x, y = data.batch(slice(None))
+    for name, run in rivals.items():
+        verdict = judge(model, x, y, run().detach().float(), threat=threat)
+        robust = sum(s is Status.ROBUST for s in verdict.status)
+        broken = torch.tensor([s is Status.BROKEN for s in verdict.status])
+        size = f"{float(verdict.l2[broken].median()):.3f}" if bool(broken.any()) else "-"
+        lines.append(
+            f"| {name} | {timing.median(name):.3f} | {timing.ratio(name):.2f} | {robust}/{len(x)} | {size} |"
+        )
+    return [*lines, ""]
