@@ -18,7 +18,7 @@ from robench.plan import Plan, ThreatSpec, to_json
 from robench.preparation import Workshop
 from robench.progress import Reporter
 from robench.provenance import hardware, versions
-from robench.store import RunFolder
+from robench.store import Store
 from robench.threat import Goal, ThreatModel
 
 
@@ -112,12 +112,14 @@ def execute(
     started = time.perf_counter()
     chosen = resolve_device(device)
     boards = boards_of(plan.threats)
-    folder = RunFolder(out)
-    with folder.locked():
+    store = Store(out)
+    store.prepare()
+    with store.lock():
         count = _Count(reporter)
-        workshop = _workshop(plan, folder, chosen, data_root, download, trust_code, force, count)
+        workshop = _workshop(plan, store, chosen, data_root, download, trust_code, force, count)
         data = workshop.load(plan.data)
-        folder.write_plan(plan, config_text)
+        store.write_text("config.yaml", config_text)
+        store.write_json("plan.json", to_json(plan))
         subjects = workshop.subjects(data.shape, len(data.classes))
         work = Work(
             subjects=subjects,
@@ -129,7 +131,7 @@ def execute(
             shard=plan.shard,
             batch_size=plan.batch_size,
         )
-        keeper = FolderKeeper(folder, force=force)
+        keeper = FolderKeeper(store, force=force)
         total = work.units()
         reporter.start(total, 0)
         keys: list[str] = []
@@ -140,7 +142,7 @@ def execute(
             status = "failed jobs" if count.failures else "finished"
         finally:
             facts = {"versions": versions(), **hardware(chosen)}
-            folder.write_run(_summary(plan, keys, total, status, facts, workshop.failures))
+            store.write_json("run.json", _summary(plan, keys, total, status, facts, workshop.failures))
             reporter.close()
     return Outcome(
         finished=count.finished,
@@ -173,12 +175,14 @@ def train_only(
             where=plan.name, expected="a model with `train:`", got="none", do="Use `robench run` instead"
         )
     chosen = resolve_device(device)
-    folder = RunFolder(out)
-    with folder.locked():
+    store = Store(out)
+    store.prepare()
+    with store.lock():
         count = _Count(reporter)
-        workshop = _workshop(plan, folder, chosen, data_root, download, trust_code, force, count)
+        workshop = _workshop(plan, store, chosen, data_root, download, trust_code, force, count)
         data = workshop.load(plan.data)
-        folder.write_plan(plan, config_text)
+        store.write_text("config.yaml", config_text)
+        store.write_json("plan.json", to_json(plan))
         try:
             paths = workshop.train(data.shape, len(data.classes))
         finally:
@@ -192,7 +196,7 @@ def train_only(
 
 def _workshop(
     plan: Plan,
-    folder: RunFolder,
+    store: Store,
     device: str,
     data_root: Path | None,
     download: bool,
@@ -202,7 +206,7 @@ def _workshop(
 ) -> Workshop:
     return Workshop(
         plan=plan,
-        folder=folder.models,
+        folder=store.root / "models",
         device=device,
         data_root=data_root,
         download=download,
@@ -223,10 +227,8 @@ def _summary(
     return {
         "name": plan.name,
         "status": status,
-        "units": len(keys),
+        "units": keys,
         "expected": total,
-        "keys": keys,
         "failed_models": failures,
-        "plan": to_json(plan),
         **facts,
     }

@@ -1,0 +1,1 @@
+"""Networks, output heads, checkpoints and data sets, found by the kernel through entry points."""

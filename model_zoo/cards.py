@@ -1,0 +1,32 @@
+"""Model cards: a few lines of YAML beside a checkpoint that say what it is."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from robench.plan import to_json
+
+
+def card_path(checkpoint: Path) -> Path:
+    """Return where the card of a checkpoint lies: `model.safetensors` has `model.card.yaml`."""
+    return checkpoint.with_suffix(".card.yaml")
+
+
+def card_text(card: dict[str, Any]) -> bytes:
+    """Return a card as block-style YAML in UTF-8.
+
+    Args:
+        card: names to values; what is neither a number, a text, a list nor a mapping is written as text.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel annotates it as None
+    stream = io.BytesIO()
+    yaml.dump(json.loads(json.dumps(to_json(card), default=str)), stream)
+    return stream.getvalue()

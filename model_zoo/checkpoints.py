@@ -1,0 +1,125 @@
+"""Checkpoints: written whole, hashed, and loaded without ever running code from them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from model_zoo.cards import card_path, card_text
+from model_zoo.staging import Staged
+from model_zoo.state_files import listed, read_safetensors, read_state_dict
+from robench.errors import CheckpointError, StorageError
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return where the hash of a checkpoint lies, in the format of `sha256sum`."""
+    return path.with_name(path.name + ".sha256")
+
+
+def save(network: nn.Module, path: Path, *, card: dict[str, Any] | None = None) -> str:
+    """Write weights as safetensors, with their hash and a card beside them.
+
+    Args:
+        network: its `state_dict` is written.
+        path: the file; `<path>.sha256` and, for a card, `<stem>.card.yaml` go beside it.
+        card: what to say about the weights; the file's name and hash are added. None for no card.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        StorageError: the disk refused; an older file is intact.
+    """
+    # A copy of each: safetensors refuses tensors that share memory, as tied weights do.
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in network.state_dict().items()}
+    data = safetensors.torch.save(state, metadata={"format": "pt"})
+    digest = hashlib.sha256(data).hexdigest()
+    files = {path: data, sidecar_path(path): f"{digest}  {path.name}\n".encode()}
+    if card is not None:
+        files[card_path(path)] = card_text({**card, "weights": path.name, "sha256": digest})
+    staged = Staged(files)
+    try:
+        # Two files cannot be replaced at once: without the old hash, a crash in between leaves no lie.
+        sidecar_path(path).unlink(missing_ok=True)
+    except OSError as error:
+        staged.discard()
+        raise StorageError(where=str(path), expected="to replace the file", got=str(error)) from error
+    staged.commit()
+    return digest
+
+
+def load(network: nn.Module, path: Path, *, sha256: str | None = None) -> str:
+    """Load weights in place, all of them or none.
+
+    Args:
+        network: takes the weights.
+        path: a safetensors file, or anything else for a plain PyTorch state_dict; such a one may be wrapped
+            in `{"state_dict": ...}` or `{"model_state_dict": ...}` and its keys prefixed with `module.`.
+        sha256: what the file must hash to; a `<path>.sha256` beside it is checked as well.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        CheckpointError: missing, corrupt, other hash, code inside (it is not run, whatever the settings), or
+            keys or shapes that do not match (they are listed).
+    """
+    where = str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise CheckpointError(where=where, expected="a readable checkpoint", got=got) from error
+    digest = hashlib.sha256(data).hexdigest()
+    _check_hash(path, digest, sha256)
+    reader = read_safetensors if path.suffix == ".safetensors" else read_state_dict
+    state = reader(data, where=where)
+    _check_fit(network.state_dict(), state, where=where)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(where=where, expected="weights for this network", got=reason) from error
+    return digest
+
+
+def _check_hash(path: Path, digest: str, expected: str | None) -> None:
+    try:
+        words = sidecar_path(path).read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        words = []
+    except (OSError, UnicodeDecodeError) as error:
+        got = str(error)
+        raise CheckpointError(where=str(sidecar_path(path)), expected="a readable hash", got=got) from error
+    claims = [(expected, "the configuration"), (words[0] if words else None, sidecar_path(path).name)]
+    for claim, owner in claims:
+        if claim is not None and claim.strip().lower() != digest:
+            raise CheckpointError(
+                where=str(path),
+                expected=f"SHA-256 {claim} as {owner} says",
+                got=digest,
+                do="The file was changed or damaged: copy it again, or correct the hash if you changed it",
+            )
+
+
+def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], *, where: str) -> None:
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    labels = ("missing keys", "unexpected keys", "wrong shapes")
+    faults = [
+        f"{label}: {listed(keys, most=12)}"
+        for label, keys in zip(labels, (missing, unexpected, shapes), strict=True)
+        if keys
+    ]
+    if faults:
+        do = "Check architecture, buffer, classes and image size against those it was trained with"
+        raise CheckpointError(where=where, expected="weights for this network", got="; ".join(faults), do=do)

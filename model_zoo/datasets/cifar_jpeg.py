@@ -1,0 +1,98 @@
+"""CIFAR-10 re-encoded as JPEG files in one zip."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from model_zoo.datasets.pictures import decode, stacked
+from model_zoo.datasets.places import check_member, check_split, data_root
+from robench.errors import InputError
+from robench.recipe import Info
+
+if TYPE_CHECKING:
+    from robench.data import ImageSet
+
+_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_LARGEST_MEMBER = 1 << 20
+"""Bytes; a 32x32 JPEG has about a thousand, so more means a bomb or another archive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CIFAR10JPEG:
+    """CIFAR-10 with every image re-encoded as JPEG, named so because that changes pixels.
+
+    The copy has lost the order across classes. Ours is fixed: blocks of ten images, one of each class, in
+    an order drawn from hashes of the file names, so the first n images are balanced to within one.
+    """
+
+    info: ClassVar[Info] = Info(title="CIFAR-10 (JPEG copy)", paper="Krizhevsky 2009; JPEG re-encoding")
+
+    def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
+        """Return one split: images (N, 3, 32, 32) uint8.
+
+        Args:
+            split: `train` or `test`.
+            root: folder that holds `cifar10-jpeg.zip`, None for the default cache.
+            download: not used: the copy has no public address.
+
+        Raises:
+            InputError: the zip is absent or broken, has a member that would leave it, or a picture is bad.
+        """
+        from robench.data import image_set
+
+        del download
+        check_split(split, where="cifar10-jpeg")
+        path = data_root(root) / "cifar10-jpeg.zip"
+        if not path.is_file():
+            do = "Say where it is with `--data-root DIR`; it cannot be downloaded"
+            raise InputError(where="cifar10-jpeg", expected=f"the file {path}", got="none", do=do)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = _members(archive, split, where=str(path))
+                pictures = [decode(archive.read(name), where=f"{path}:{name}") for name, _ in members]
+        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
+            got = str(error) or type(error).__name__
+            do = "Copy the file again"
+            raise InputError(where=str(path), expected="a whole zip archive", got=got, do=do) from error
+        import numpy as np
+
+        return image_set(
+            stacked(pictures, [name for name, _ in members], where=str(path)),
+            np.array([label for _, label in members], dtype=np.int64),
+            name="CIFAR-10 (JPEG copy)",
+            split=split,
+            classes=_CLASSES,
+        )
+
+
+def _members(archive: zipfile.ZipFile, split: str, *, where: str) -> list[tuple[str, int]]:
+    """Return (name, label) of a split's pictures in the fixed order."""
+    of_class: dict[str, list[str]] = {name: [] for name in _CLASSES}
+    for member in archive.infolist():
+        parts = check_member(member.filename, where=where).parts
+        if member.is_dir() or not parts or parts[0] != split:
+            continue
+        if len(parts) != 3 or parts[1] not in of_class:
+            raise InputError(where=where, expected=f"{split}/<class>/<picture>", got=member.filename)
+        if member.file_size > _LARGEST_MEMBER:
+            got = f"{member.filename} of {member.file_size} bytes"
+            raise InputError(where=where, expected="pictures of 32 by 32", got=got)
+        of_class[parts[1]].append(member.filename)
+    empty = [name for name, found in of_class.items() if not found]
+    if empty:
+        raise InputError(where=where, expected="ten classes", got=f"no {split} pictures of {empty[0]!r}")
+    placed = [
+        (block, _scramble(f"{block}/{label}"), name, label)
+        for label, found in enumerate(of_class.values())
+        for block, name in enumerate(sorted(found, key=_scramble))
+    ]
+    return [(name, label) for _, _, name, label in sorted(placed)]
+
+
+def _scramble(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()

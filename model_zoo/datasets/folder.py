@@ -1,0 +1,89 @@
+"""A user's own pictures, in one folder per class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from model_zoo.datasets.pictures import decode, stacked
+from model_zoo.datasets.places import check_split, resolved
+from robench.errors import ConfigError, InputError
+from robench.recipe import Info
+
+if TYPE_CHECKING:
+    from robench.data import ImageSet
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFolder:
+    """Pictures laid out as `<path>/<split>/<class>/<picture>`, as torchvision's ImageFolder.
+
+    Classes are the sorted folder names of both splits together, so a class absent from the test split keeps
+    its label. The order is by class and name; take a `balanced` subset rather than the first images.
+
+    Attributes:
+        path: the folder; relative to the data root if one is given, else to the current folder.
+        resize: side of a square to scale and centre-crop to; None where all pictures have one size.
+        gray: one channel instead of three.
+    """
+
+    info: ClassVar[Info] = Info(title="image folder", paper="the user's own data")
+    path: str = ""
+    resize: int | None = None
+    gray: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a size below one pixel."""
+        if self.resize is not None and self.resize < 1:
+            raise ConfigError(expected="resize of at least 1", got=str(self.resize))
+
+    def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
+        """Return one split: images (N, 3 or 1, H, W) uint8.
+
+        Args:
+            split: `train` or `test`.
+            root: folder a relative `path` is looked up in and must not leave.
+            download: not used.
+
+        Raises:
+            InputError: the folder or the split is absent or empty, or a picture is unreadable or of another
+                size.
+        """
+        import numpy as np
+
+        from robench.data import image_set
+
+        del download
+        check_split(split, where="image_folder")
+        top = resolved(self.path, root, where="image_folder")
+        classes = sorted({p.name for part in ("train", "test") for p in _children(top / part) if p.is_dir()})
+        if not (top / split).is_dir() or not classes:
+            do = "Make one folder per class in it"
+            raise InputError(where="image_folder", expected=f"a folder {top / split}", got="none", do=do)
+        files = [
+            (file, label)
+            for label, name in enumerate(classes)
+            for file in _children(top / split / name)
+            if file.suffix.lower() in _SUFFIXES
+        ]
+        try:
+            pictures = [
+                decode(file.read_bytes(), where=str(file), resize=self.resize, gray=self.gray)
+                for file, _ in files
+            ]
+        except OSError as error:
+            raise InputError(where=str(top), expected="readable files", got=str(error)) from error
+        return image_set(
+            stacked(pictures, [str(file) for file, _ in files], where=str(top / split)),
+            np.array([label for _, label in files], dtype=np.int64),
+            name=top.name,
+            split=split,
+            classes=classes,
+        )
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

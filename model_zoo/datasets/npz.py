@@ -1,0 +1,114 @@
+"""A user's own arrays, in a NumPy archive that is never unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from model_zoo.datasets.places import check_split, resolved
+from robench.errors import InputError
+from robench.recipe import Info
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from robench.data import ImageSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Npz:
+    """Arrays from a `.npz` file.
+
+    With names that carry a split (`x_train`, `y_train`, `x_test`, `y_test`) the file holds both splits; with
+    plain names (`x` or `images`, `y` or `labels`) it holds one, `holds`, and the other is refused: a WNLL
+    template taken from the test images would be told the answers. `{split}` in the path stands for the name
+    of the split, for two files.
+
+    Attributes:
+        path: the file; relative to the data root if one is given, else to the current folder.
+        holds: the split that a file with plain names holds.
+    """
+
+    info: ClassVar[Info] = Info(title="NumPy arrays", paper="the user's own data")
+    path: str = ""
+    holds: Literal["train", "test"] = "test"
+
+    def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
+        """Return one split: images (N, C, H, W), uint8 in 0..255 or float in [0, 1].
+
+        Arrays (N, H, W) get their channel axis, and (N, H, W, 1 or 3) have it moved to the front.
+
+        Args:
+            split: `train` or `test`.
+            root: folder a relative `path` is looked up in and must not leave.
+            download: not used.
+
+        Raises:
+            InputError: absent, broken, pickled objects inside, names missing, the other split only, or images
+                or labels that cannot be used.
+        """
+        from robench.data import image_set
+
+        del download
+        check_split(split, where="npz")
+        path = resolved(self.path.replace("{split}", split), root, where="npz")
+        # A file per split says which it holds by its name.
+        holds = split if "{split}" in self.path else self.holds
+        images, labels = _arrays(path, split, holds)
+        if images.ndim == 3:
+            images = images[:, None]
+        elif images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
+            images = images.transpose(0, 3, 1, 2)
+        if labels.ndim == 2 and labels.shape[1] == 1:  # a column, as in Keras's CIFAR-10
+            labels = labels[:, 0]
+        try:
+            return image_set(_native(images), _native(labels), name=path.stem, split=split)
+        except TypeError as error:  # text, dates and the like
+            raise InputError(where=str(path), expected="arrays of numbers", got=str(error)) from error
+
+
+def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:  # ours to close: NumPy leaves it open when the archive is broken
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(where=str(path), expected="a .npz archive", got="a single array")
+            return _pick(archive, path, split, holds)
+    except FileNotFoundError as error:
+        do = "Correct the option `path`"
+        raise InputError(where="npz", expected=f"the file {path}", got="none", do=do) from error
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+        got = (
+            "pickled objects, which may hold code"
+            if "pickle" in str(error)
+            else str(error) or "a broken file"
+        )
+        raise InputError(where=str(path), expected="a .npz archive of plain arrays", got=got) from error
+
+
+def _pick(archive: Any, path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    names = list(archive.files)
+    pairs = [(f"x_{split}", f"y_{split}")]
+    if split == holds:
+        pairs += [(x, y) for x in ("x", "images") for y in ("y", "labels")]
+    for x, y in pairs:
+        if x in names and y in names:
+            return archive[x], archive[y]
+    if split != holds and {"x", "images"} & set(names):
+        do = f"Name the arrays x_{split} and y_{split}, or put '{{split}}' into the path, or set `holds`"
+        raise InputError(where=str(path), expected=f"the {split} split", got=f"the {holds} split only", do=do)
+    do = f"Name them x_{split} and y_{split}, or x and y"
+    raise InputError(where=str(path), expected="arrays of images and labels", got=f"{names}", do=do)
+
+
+def _native(array: NDArray[Any]) -> NDArray[np.generic]:
+    """Return a contiguous array in this machine's byte order, which is what torch takes."""
+    import numpy as np
+
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

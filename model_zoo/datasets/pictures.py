@@ -1,0 +1,78 @@
+"""Encoded pictures to uint8 arrays, with what a decoder may raise turned into one error."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+from robench.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+
+def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = False) -> Pixels:
+    """Decode one picture.
+
+    Args:
+        data: PNG, JPEG or whatever else Pillow reads.
+        where: the file, for the message.
+        resize: side of a square; the picture is scaled (bilinear, with antialiasing) until its shorter side
+            fits, and cropped around its centre. None keeps the size.
+        gray: one channel instead of three.
+
+    Returns:
+        (C, H, W) uint8 in 0..255.
+
+    Raises:
+        InputError: not a picture, truncated, or so large that it is likely a decompression bomb.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as picture:
+                image: Image.Image = picture.convert("L" if gray else "RGB")
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,  # Pillow's word for a broken PNG
+        LookupError,
+        OverflowError,
+        MemoryError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        got = str(error) or type(error).__name__
+        raise InputError(where=where, expected="a readable picture", got=got) from error
+    if resize is not None:
+        image = ImageOps.fit(image, (resize, resize), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if gray else pixels.transpose(2, 0, 1)
+
+
+def stacked(pictures: list[Pixels], names: list[str], *, where: str) -> Pixels:
+    """Put pictures of one size into one array (N, C, H, W).
+
+    Raises:
+        InputError: none at all, or the sizes differ; names the first offender.
+    """
+    import numpy as np
+
+    if not pictures:
+        raise InputError(where=where, expected="at least one picture", got="none")
+    for picture, name in zip(pictures, names, strict=True):
+        if picture.shape != pictures[0].shape:
+            raise InputError(
+                where=where,
+                expected=f"pictures of one size, {pictures[0].shape[1:]}",
+                got=f"{picture.shape[1:]} in {name}",
+                do="Set the option `resize`",
+            )
+    return np.stack(pictures)

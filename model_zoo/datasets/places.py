@@ -1,0 +1,59 @@
+"""Where data sets lie, and which paths are refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from robench.errors import InputError
+
+
+def data_root(root: Path | None) -> Path:
+    """Return the folder of data sets: `root`, else the environment's ROBENCH_DATA, else ~/.cache/robench."""
+    if root is not None:
+        return root
+    chosen = os.environ.get("ROBENCH_DATA")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "robench"
+
+
+def resolved(path: str, root: Path | None, *, where: str) -> Path:
+    """Return the place of a user's own data.
+
+    Args:
+        path: absolute, or relative to `root`, or, without a root, to the current folder.
+        root: a folder a relative path must not leave, or None.
+        where: for the message.
+
+    Raises:
+        InputError: the path is empty, holds a NUL, or leaves the root.
+    """
+    if not path or "\0" in path:
+        raise InputError(where=where, expected="a path", got=repr(path), do="Set the option `path`")
+    if root is None or Path(path).is_absolute():
+        return Path(path)
+    place = (root / path).resolve()
+    if not place.is_relative_to(root.resolve()):
+        raise InputError(where=where, expected=f"a path inside {root}", got=path, do="Give an absolute path")
+    return place
+
+
+def check_member(name: str, *, where: str) -> PurePosixPath:
+    """Return an archive member's path.
+
+    Raises:
+        InputError: it is absolute, climbs with `..`, or holds a drive, a backslash or a NUL.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or any(sign in name for sign in ("\\", "\0", ":")):
+        raise InputError(where=where, expected="archive members inside the archive", got=repr(name))
+    return path
+
+
+def check_split(split: str, *, where: str) -> None:
+    """Refuse a split that is neither `train` nor `test`.
+
+    Raises:
+        InputError: another name.
+    """
+    if split not in ("train", "test"):
+        raise InputError(where=where, expected="split 'train' or 'test'", got=repr(split))

@@ -1,0 +1,117 @@
+"""Candidate neighbours from one matrix product (torch) or from faiss, with a proof of completeness.
+
+`|x - y|^2 = |x|^2 + |y|^2 - 2 x.y` is fast but cancels in floating point. So a searcher returns a few
+candidates too many, and how near a point it left out can possibly be; `neighbours.py` measures the candidates
+exactly and repeats the rare rows the bound cannot vouch for in double precision (`careful`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from robench.errors import InputError
+
+PRODUCT_ELEMENTS = 2**25  # of one block of the distance matrix: 128 MiB in float32
+
+
+class Candidates(NamedTuple):
+    """Candidate neighbours `ids (R, k)` and `beyond2 (R,)`: no point left out is nearer (squared)."""
+
+    ids: Tensor
+    beyond2: Tensor
+
+
+Searcher = Callable[[Tensor, int], Candidates]
+
+
+def torch_searcher(reference: Tensor) -> Searcher:
+    """Return a searcher of rows in `reference (N, D)`: one product and one `topk`, on its device."""
+    centre = reference.mean(0)
+    points = reference - centre  # a shared offset would only add cancellation
+    norms2 = points.square().sum(1)
+
+    def find(rows: Tensor, k: int) -> Candidates:
+        rows = rows - centre
+        partial = torch.addmm(norms2, rows, points.T, alpha=-2)  # all but |row|^2
+        kept = partial.topk(k, dim=1, largest=False, sorted=False)
+        own2 = rows.square().sum(1)
+        slack = _roundoff(reference) * (own2 + norms2.max())
+        return Candidates(kept.indices, kept.values.amax(1) + own2 - slack)
+
+    return find
+
+
+def faiss_searcher(reference: Tensor) -> Searcher:
+    """Return a searcher of rows in `reference (N, D)` through a faiss flat index, on its GPU where it can."""
+    import faiss
+
+    data = reference.float()
+    if not bool(torch.isfinite(data).all()):  # faiss answers NaN with neighbour -1, silently
+        raise InputError(
+            expected="features that are finite in float32, the only precision faiss has",
+            got="NaN, infinite, or too large features",
+            do='Use search="torch"',
+        )
+    index: faiss.Index = faiss.IndexFlatL2(data.shape[1])
+    on_gpu = data.is_cuda and faiss.get_num_gpus() > 0
+    if on_gpu:
+        import faiss.contrib.torch_utils  # lets the index read CUDA tensors in place
+
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), data.device.index or 0, index)
+    index.add(data.contiguous() if on_gpu else data.cpu().numpy())
+    largest = data.square().sum(1).max().to(reference.dtype)
+
+    def find(rows: Tensor, k: int) -> Candidates:
+        if rows.shape[1] != index.d:
+            raise InputError(expected=f"features of dimension {index.d}", got=f"dimension {rows.shape[1]}")
+        asked = rows.float().contiguous()
+        found = index.search(asked if on_gpu else asked.cpu().numpy(), k)
+        distance2, ids = (torch.as_tensor(part).to(rows.device) for part in found)
+        slack = _roundoff(data) * (rows.square().sum(1) + largest)
+        return Candidates(ids, distance2.amax(1).to(rows.dtype) - slack)
+
+    return find
+
+
+def careful(rows: Tensor, reference: Tensor, k: int) -> Tensor:
+    """Return the k nearest `(R, k)` in double precision; among equals, the lowest index."""
+    centre = reference.double().mean(0)
+    points, rows = reference.double() - centre, rows.double() - centre
+    norms2, own2 = points.square().sum(1), rows.square().sum(1, keepdim=True)
+    distance2 = torch.addmm(norms2, rows, points.T, alpha=-2) + own2
+    last = distance2.kthvalue(k, dim=1, keepdim=True).values
+    tied = (distance2 - last).abs() <= _roundoff(points) * (own2 + norms2.max())
+    return torch.where(tied, last, distance2).sort(dim=1, stable=True).indices[:, :k]
+
+
+def _roundoff(features: Tensor) -> float:
+    """Return a bound on the rounding error of the product form, relative to `|x|^2 + max |y|^2`."""
+    unit = torch.finfo(features.dtype).eps
+    if features.dtype == torch.float32:  # a caller may have allowed TF32 or bfloat16 products
+        unit = {"highest": unit, "high": 2.0**-10}.get(torch.get_float32_matmul_precision(), 2.0**-7)
+    return (features.shape[1] + 8) * unit
+
+
+def within(rows: Tensor, reference: Tensor, radius2: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pairs (row, reference point) that hold all within `radius2 (N,)` of each reference point.
+
+    A few pairs beyond the radius, by rounding of the product form, may be among them.
+    """
+    centre = reference.mean(0)
+    points = reference - centre
+    norms2 = points.square().sum(1)
+    step = max(1, PRODUCT_ELEMENTS // len(reference))
+    found = []
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step] - centre
+        own2 = block.square().sum(1, keepdim=True)
+        slack = _roundoff(reference) * (own2 + norms2.max())
+        partial = torch.addmm(norms2 - radius2, block, points.T, alpha=-2)
+        q, t = (partial <= slack - own2).nonzero(as_tuple=True)
+        found.append((q + start, t))
+    empty = torch.empty(0, dtype=torch.int64, device=rows.device)
+    return torch.cat([empty, *(q for q, _ in found)]), torch.cat([empty, *(t for _, t in found)])

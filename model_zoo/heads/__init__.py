@@ -1,0 +1,51 @@
+"""Output heads: what turns a trained network into a model. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from robench.recipe import Info
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robench.data import ImageSet
+    from robench.model import Model
+
+
+class Head(Protocol):
+    """The contract of a plugin in the group `robench.heads`: a frozen recipe."""
+
+    info: ClassVar[Info]
+
+    def __call__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        classes: int,
+        training_data: Callable[[], ImageSet],
+        seed: int,
+        device: str,
+        details: Mapping[str, Any],
+        output: str = "logits",
+    ) -> Model:
+        """Put the head on a network.
+
+        Args:
+            network: images (B, C, H, W) in [0, 1] to outputs (B, K); it may be shared with other models, and
+                keeps its weights, mode and keys.
+            name: the model's name.
+            classes: number of classes K.
+            training_data: gives the training split; called only if needed.
+            seed: the only source of chance.
+            device: where the network is moved to.
+            details: facts to put into the model's details, beside the head's own.
+            output: what the network's own outputs are, `logits`, `log_probabilities` or `simplex`.
+
+        Raises:
+            InputError: the data cannot serve as a template, or the network has no linear layer last.
+            ConfigError: the network lacks what the head needs.
+        """
+        ...

@@ -1,0 +1,62 @@
+"""The ordinary head: the network's own outputs. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from robench.errors import ConfigError
+from robench.recipe import Info
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robench.data import ImageSet
+    from robench.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """The linear layer a network ends in; softmax is left to the loss."""
+
+    info: ClassVar[Info] = Info(title="linear", paper="none")
+
+    def __call__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        classes: int,
+        training_data: Callable[[], ImageSet],
+        seed: int,
+        device: str,
+        details: Mapping[str, Any],
+        output: str = "logits",
+    ) -> Model:
+        """Return the network as a model that offers one gradient source, `exact`; see `heads.Head`.
+
+        Raises:
+            ConfigError: the network has no linear branch, or `output` is not the name of an output kind.
+        """
+        from model_zoo.network import Network
+        from robench.model import Model, OutputKind
+
+        del training_data, seed
+        if isinstance(network, Network) and network.linear is None:
+            raise ConfigError(
+                where=f"model {name!r}",
+                expected="a trained linear branch",
+                got="features without one",
+                do="Train the model, load a checkpoint, or choose the head `wnll`",
+            )
+        if output not in list(OutputKind):
+            known = ", ".join(OutputKind)
+            raise ConfigError(where=f"model {name!r}", expected=f"output as one of {known}", got=repr(output))
+        return Model(
+            name=name,
+            net=network.to(device),
+            classes=classes,
+            output=OutputKind(output),
+            details={**details, "head": "linear"},
+        )

@@ -1,0 +1,92 @@
+"""What an attacker can differentiate of a WNLL-headed model (WNLL.md, section 4).
+
+Each source makes one pass through the network and returns the surrogate's outputs beside the model's own u.
+Where the surrogate is a simplex point, the loss at it is -log u_y or the margin, as `robench.losses` takes
+it; softmax is not applied to u.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from model_zoo.graph.kernel_density import class_log_density
+from model_zoo.heads.wnll_network import WNLLNetwork, guarded
+from robench.model import GradientSource, OutputKind
+from robench.types import Images, Outputs
+
+
+class StraightThrough(torch.autograd.Function):
+    """Forward: u. Backward: dL/du handed to the logits unchanged (Wang & Osher 2019, Eq. 13 and 24)."""
+
+    @staticmethod
+    def forward(_ctx: FunctionCtx, u: Tensor, logits: Tensor) -> Tensor:
+        """Return u (B, K); the logits (B, K) only lend their way back."""
+        return u.view_as(u).to(logits.dtype)
+
+    @staticmethod
+    def backward(_ctx: FunctionCtx, *gradients: Any) -> tuple[None, Tensor]:
+        """Send dL/du (B, K) to the logits."""
+        return None, gradients[0]
+
+
+def gradient_sources(net: WNLLNetwork, *, tau: float) -> dict[str, GradientSource]:
+    """Return the sources a WNLL model offers, in the order an attacker would try them.
+
+    `straight_through` and `linear` only where the network has a linear branch; `exact` and `kernel` always.
+
+    Args:
+        net: the model's network.
+        tau: temperature of the `kernel` source.
+    """
+    linear = net.branches.linear
+
+    def through_linear(x: Images) -> tuple[Outputs, Outputs]:
+        z = net.branches.features(x)
+        return _logits(linear, z), net.classify(z.detach())
+
+    def straight_through(x: Images) -> tuple[Outputs, Outputs]:
+        z = net.branches.features(x)
+        u = net.classify(z.detach())
+        return cast("Outputs", StraightThrough.apply(u, _logits(linear, z))), u
+
+    def exact(x: Images) -> tuple[Outputs, Outputs]:
+        u = net(x)
+        return u, u
+
+    def kernel(x: Images) -> tuple[Outputs, Outputs]:
+        z = net.branches.features(x)
+        return guarded(z, lambda finite: _log_density(net, finite, tau)), net.classify(z.detach())
+
+    found = [
+        GradientSource("exact", exact, OutputKind.SIMPLEX),
+        GradientSource("kernel", kernel, OutputKind.LOGITS),
+    ]
+    if linear is not None:
+        found = [
+            GradientSource("straight_through", straight_through, OutputKind.SIMPLEX),
+            GradientSource("linear", through_linear, OutputKind.LOGITS),
+            *found,
+        ]
+    return {source.name: source for source in found}
+
+
+def _logits(linear: nn.Module | None, z: Outputs) -> Outputs:
+    assert linear is not None  # the two sources that call this exist only then
+    return cast("Outputs", linear(z))
+
+
+def _log_density(net: WNLLNetwork, z: Outputs, tau: float) -> Outputs:
+    """Return class log-densities (B, K) over all templates together."""
+    templates = net.prepared
+    return class_log_density(
+        z,
+        torch.cat([template.features for template in templates]),
+        torch.cat([template.labels for template in templates]),
+        classes=net.classes,
+        n=net.graph.n,
+        tau=tau,
+    )

@@ -1,0 +1,74 @@
+"""Which training images a WNLL head interpolates from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robench.data import ImageSet
+from robench.errors import InputError
+from robench.randomness import seed_from
+
+
+def draw_templates(
+    data: ImageSet, size: int | None, *, votes: int, balanced: bool, classes: int, seed: int
+) -> list[ImageSet]:
+    """Draw disjoint templates from the training split, in a seeded order.
+
+    Args:
+        data: the training split or a subset of it.
+        size: images per template T; None shares all of `data` out.
+        votes: number of templates.
+        balanced: give every class as many images as any other, as far as there are enough of them.
+        classes: number of classes K; every template must hold all of them.
+        seed: the only source of chance.
+
+    Returns:
+        `votes` sets of `size` images each.
+
+    Raises:
+        InputError: `data` is not the training split, is too small, or a template misses a class (named).
+    """
+    if data.split != "train":
+        do = "A template from other images would be told the answers"
+        raise InputError(where="template", expected="the training split", got=repr(data.split), do=do)
+    each = len(data) // votes if size is None else size
+    if not 0 < each * votes <= len(data):
+        raise InputError(
+            where="template",
+            expected=f"at least {max(each, 1) * votes} training images ({votes} x {max(each, 1)})",
+            got=f"{len(data)}",
+            do="Lower `template` or `votes`, or give more training images",
+        )
+    generator = torch.Generator().manual_seed(seed_from("template", seed))
+    order = torch.randperm(len(data), generator=generator)
+    if balanced:
+        # In rounds: first one image of every class, then a second of every class, and so on.
+        order = order[_rank_in_class(data.labels[order]).argsort(stable=True)]
+    drawn = [data.subset(order[start : start + each]) for start in range(0, each * votes, each)]
+    for template in drawn:
+        _check_classes(template, classes)
+    return drawn
+
+
+def _rank_in_class(labels: Tensor) -> Tensor:
+    """Return how many earlier entries have the same label, (N,)."""
+    order = labels.argsort(stable=True)
+    counts = torch.bincount(labels)
+    starts = counts.cumsum(0) - counts
+    rank = torch.empty_like(labels)
+    rank[order] = torch.arange(len(labels)) - starts[labels[order]]
+    return rank
+
+
+def _check_classes(template: ImageSet, classes: int) -> None:
+    missing = (torch.bincount(template.labels, minlength=classes) == 0).nonzero().flatten().tolist()
+    if missing:
+        known = dict(enumerate(template.classes))
+        names = ", ".join(repr(known.get(label, str(label))) for label in missing[:10])
+        raise InputError(
+            where="template",
+            expected=f"a template with all {classes} classes",
+            got=f"{len(template)} images without {names}",
+            do="Raise `template`, set `balanced`, or add training images of these classes",
+        )

@@ -1,0 +1,140 @@
+"""The WNLL head as a module: features of a network, interpolated from templates (WNLL.md, section 1, 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from model_zoo.graph.independent import PreparedTemplate, interpolate_independent, prepare_template
+from model_zoo.graph.interpolation import Interpolation, interpolate
+from model_zoo.graph.settings import Graph
+from model_zoo.graph.voting import vote_independent
+from model_zoo.modes import evaluating
+from model_zoo.splitting import Branched
+from robench.data import ImageSet
+from robench.types import Images, Outputs
+
+_BATCH = 250
+
+
+class Template(nn.Module):
+    """Features of clean template images, as buffers that follow the module from device to device.
+
+    They are left out of the state_dict: the network's weights and the images give them.
+
+    Args:
+        features: (T, D), without gradient.
+        labels: (T,) int64.
+        classes: number of classes.
+        graph: the graph's settings.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, *, classes: int, graph: Graph) -> None:
+        super().__init__()
+        prepared = prepare_template(features, labels, classes=classes, graph=graph)
+        self.classes, self.graph = classes, graph
+        for name in ("features", "labels", "one_hot", "radius2", "inner2", "outer2"):
+            self.register_buffer(name, getattr(prepared, name), persistent=False)
+
+    @property
+    def prepared(self) -> PreparedTemplate:
+        """The template as the independent protocol wants it."""
+        return PreparedTemplate(
+            features=self.get_buffer("features"),
+            labels=self.get_buffer("labels"),
+            one_hot=self.get_buffer("one_hot"),
+            classes=self.classes,
+            graph=self.graph,
+            radius2=self.get_buffer("radius2"),
+            inner2=self.get_buffer("inner2"),
+            outer2=self.get_buffer("outer2"),
+        )
+
+
+class WNLLNetwork(nn.Module):
+    """Images to class probabilities, interpolated on a graph over features.
+
+    The template's features are computed once, here: make a new one after the network's weights change.
+
+    Args:
+        branches: features and linear branch; shared, not copied.
+        templates: clean training images; one, or several that vote.
+        classes: number of classes K.
+        graph: the graph's settings.
+        joint: put the whole batch into one graph with the (one) template, rather than each image alone.
+        rule: how several templates are combined, `majority` or `mean`.
+        device: where the network is and the templates shall be.
+
+    Raises:
+        InputError: a template cannot be used.
+    """
+
+    def __init__(
+        self,
+        branches: Branched,
+        templates: Sequence[ImageSet],
+        *,
+        classes: int,
+        graph: Graph,
+        joint: bool,
+        rule: str,
+        device: str,
+    ) -> None:
+        super().__init__()
+        self.branches = branches
+        self.classes, self.graph, self.joint, self.rule = classes, graph, joint, rule
+        self.templates = nn.ModuleList(
+            Template(
+                clean_features(branches, images, device),
+                images.labels.to(device),
+                classes=classes,
+                graph=graph,
+            )
+            for images in templates
+        )
+        self.training = branches.training  # only the flag: the shared network keeps its own
+
+    @property
+    def prepared(self) -> list[PreparedTemplate]:
+        """The templates."""
+        return [template.prepared for template in self.templates if isinstance(template, Template)]
+
+    def interpolation(self, z: Outputs) -> Interpolation:
+        """Interpolate finite features (B, D): u (B, K) on the simplex, and which rows no path reached."""
+        templates = self.prepared
+        if self.joint:
+            only = templates[0]
+            return interpolate(z, only.features, only.labels, classes=self.classes, graph=self.graph)
+        if len(templates) == 1:
+            return interpolate_independent(z, templates[0])
+        return vote_independent(z, templates, rule=self.rule)
+
+    def classify(self, z: Outputs) -> Outputs:
+        """Map features (B, D) to u (B, K) on the simplex; a row of features with NaN or infinity to NaN."""
+        return guarded(z, lambda finite: self.interpolation(finite).u)
+
+    def forward(self, x: Images) -> Outputs:
+        """Map images (B, C, H, W) in [0, 1] to u (B, K), every row a point of the simplex."""
+        return self.classify(self.branches.features(x))
+
+
+def guarded(z: Outputs, apply: Callable[[Outputs], Outputs]) -> Outputs:
+    """Apply a function to features with bad rows set to zero, and give those rows NaN results.
+
+    A network that overflows on one image must cost that image its verdict, not the batch its run.
+    """
+    finite = torch.isfinite(z).all(dim=1, keepdim=True)
+    return apply(z.where(finite, 0.0)).where(finite, torch.nan)
+
+
+@torch.no_grad()
+def clean_features(branches: Branched, images: ImageSet, device: str) -> Tensor:
+    """Return float32 features (T, D) of clean images, in evaluation mode, on the network's device."""
+    with evaluating(branches), torch.autocast(torch.device(device).type, enabled=False):
+        parts = [
+            branches.features(images.batch(slice(start, start + _BATCH))[0].to(device))
+            for start in range(0, len(images), _BATCH)
+        ]
+    return torch.cat(parts).float()

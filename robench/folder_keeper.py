@@ -1,0 +1,86 @@
+"""Keeps finished work in a run folder, so that a killed run loses nothing it finished."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import torch
+
+from robench.craft import Crafted
+from robench.errors import StorageError
+from robench.files import write_atomic
+from robench.oracle import Ledger
+from robench.record import Record
+from robench.store import Store
+
+_COLUMNS = ("forwards", "backwards", "first_success", "nonfinite", "zero_gradient")
+
+
+@dataclass(slots=True)
+class FolderKeeper:
+    """A keeper over a run folder.
+
+    Args:
+        store: the folder.
+        force: pretend that nothing is there yet; what is computed replaces what was.
+    """
+
+    store: Store
+    force: bool = False
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished record; a missing or half-written file is None."""
+        if self.force:
+            return None
+        try:
+            return self.store.read(key)
+        except StorageError:
+            return None
+
+    def keep_record(self, record: Record) -> None:
+        """Write a record.
+
+        Raises:
+            StorageError: the disk refused; every other record is intact.
+        """
+        self.store.write(record)
+
+    def crafted(self, key: str) -> Crafted | None:
+        """Return crafted images; a missing or damaged file is None."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self.store.adv(key)
+        if self.force or not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in (*_COLUMNS, "x_adv")}
+                seconds = float((file.metadata() or {}).get("seconds", "0"))
+        except (SafetensorError, OSError, ValueError):
+            return None
+        ledger = Ledger(**{name: tensors[name] for name in _COLUMNS})
+        return Crafted(x_adv=tensors["x_adv"], ledger=ledger, seconds=seconds)
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Write crafted images and the attack's ledger.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        from safetensors.torch import save
+
+        columns: dict[str, torch.Tensor] = {name: getattr(crafted.ledger, name) for name in _COLUMNS}
+        tensors = {name: tensor.contiguous() for name, tensor in columns.items()}
+        tensors["x_adv"] = crafted.x_adv.contiguous()
+        write_atomic(self.store.adv(key), save(tensors, {"seconds": f"{crafted.seconds:.6f}"}))
+        with contextlib.suppress(OSError):
+            self.store.error(key).unlink()  # an earlier failure of the same job is history
+
+    def failed(self, key: str, title: str, text: str) -> None:
+        """Write why a job failed; it is tried again by the next run.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self.store.write_error(key, {"job": title, "error": text})
