@@ -1,0 +1,55 @@
+"""Natural training: cross-entropy on clean images, the baseline of every defense. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from defenses.schedule import TrainingOptions
+from robench.defense import DefenseInfo, TrainingContext
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from defenses.training import Moment
+    from robench.data import ImageSet
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Natural(TrainingOptions):
+    """Cross-entropy on clean images through the linear branch.
+
+    Wang & Osher 2019, Algorithm 1, stage 1: 400 epochs at learning rate 0.05, halved every 50 epochs. All
+    options are those of `defenses.schedule.TrainingOptions`; the checkpoint is chosen by natural accuracy.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Natural training", paper="Wang & Osher 2019, Algorithm 1, stage 1"
+    )
+
+    def __call__(
+        self, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train `network` in place; see `robench.defense.Defense`."""
+        from defenses.training import train
+
+        return train(network, data, _CleanLoss(network), options=self, context=context)
+
+
+@dataclass(frozen=True, slots=True)
+class _CleanLoss:
+    """The objective of natural training; it knows of no attack."""
+
+    network: nn.Module
+
+    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        import torch.nn.functional as F
+
+        del moment
+        logits: Outputs = self.network(x)
+        return F.cross_entropy(logits, y), logits
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
+        del x, y, rng
