@@ -119,10 +119,12 @@ def benchmark(
     goal = Goal.TARGETED if targeted else Goal.UNTARGETED
     threat = ThreatModel(norm=norm_named(norm), eps=eps, goal=goal)
     work = Work(
-        subjects=[Subject(model=m, fingerprint=m.fingerprint()) for m in models],
+        subjects=[
+            Subject(model=m, fingerprint=m.fingerprint(), sources=tuple((sources or {}).get(m.name, ())))
+            for m in models
+        ],
         data=images,
         boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
-        sources=dict(sources or {}),
         transfer=transfer,
         seed=seed,
         shard=shard,

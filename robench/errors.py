@@ -22,7 +22,7 @@ class RobenchError(Exception):
     def __init__(self, *, expected: str, got: str, do: str = "", where: str = "") -> None:
         self.expected, self.got, self.do, self.where = expected, got, do, where
         head = f"{where}: " if where else ""
-        tail = f" {do.rstrip('.')}." if do else ""
+        tail = f" {do}" if do.endswith("?") else f" {do.rstrip('.')}." if do else ""
         super().__init__(f"{head}expected {expected}, got {got}.{tail}")
 
 

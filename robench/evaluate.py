@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -120,21 +120,19 @@ class Work:
         subjects: the models.
         data: the images.
         boards: threat models with their attacks.
-        sources: per model name the gradient sources to attack through; absent for all it offers.
         transfer: judge crafted images on every model.
         seed: source of all chance.
         shard: images per unit.
         batch_size: most images per pass.
 
     Raises:
-        ConfigError: an attack cannot play under its threat, or a gradient source is unknown.
+        ConfigError: an attack cannot play under its threat.
         InputError: two models share a name, or a model has another number of classes than the data.
     """
 
     subjects: Sequence[Subject]
     data: ImageSet
     boards: Sequence[Board]
-    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
     transfer: bool = True
     seed: int = 0
     shard: int = 500
@@ -152,8 +150,6 @@ class Work:
                     expected=f"{len(self.data.classes)} classes, as {self.data.name} has",
                     got=str(subject.model.classes),
                 )
-            for name in self.sources.get(subject.model.name, ()):
-                subject.model.source(name)
         for board in self.boards:
             for label, attack in board.attacks.items():
                 check_attack(attack, board.threat, label=label)
@@ -168,8 +164,7 @@ class Work:
         for board in self.boards:
             for label, attack in board.attacks.items():
                 for subject in self.subjects:
-                    chosen = self.sources.get(subject.model.name) or tuple(subject.model.sources)
-                    for name in chosen:
+                    for name in subject.sources:
                         yield Craft(
                             source=subject, gradient_source=name, label=label, attack=attack, board=board
                         )
@@ -179,9 +174,8 @@ class Work:
         return self.subjects if self.transfer else [source]
 
     def shards(self) -> Iterator[Shard]:
-        """Yield the data in pieces of fixed size."""
-        for start in range(0, len(self.data), self.shard):
-            yield Shard.of(self.data, start, self.shard)
+        """Return the data in pieces of fixed size."""
+        return Shard.split(self.data, self.shard)
 
     def units(self) -> int:
         """Return how many records the whole work will leave."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,26 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A model with its fingerprint computed once."""
+    """A model with its fingerprint computed once, and the gradient sources it is attacked through.
+
+    Attributes:
+        model: the model.
+        fingerprint: hash of its weights and details.
+        sources: names of gradient sources; all it offers if empty.
+
+    Raises:
+        ConfigError: a gradient source is unknown.
+    """
 
     model: Model
     fingerprint: str
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse unknown gradient sources, and fill in all if none is named."""
+        for name in self.sources:
+            self.model.source(name)
+        object.__setattr__(self, "sources", self.sources or tuple(self.model.sources))
 
     def spec(self) -> dict[str, Any]:
         """Return the plain JSON description that goes into records."""
@@ -40,6 +56,7 @@ class Subject:
             "fingerprint": self.fingerprint,
             "output": str(self.model.output),
             "coupling": str(self.model.coupling),
+            "sources": list(self.sources),
             "details": dict(self.model.details),
         }
 
@@ -59,21 +76,31 @@ class Board:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A fixed-size piece of the evaluation data, and its content hash."""
+    """A fixed-size piece of the evaluation data.
+
+    Attributes:
+        data: the piece.
+        digest: content hash of the piece.
+        whole: content hash of all images asked for; rows of one board share it.
+        total: how many images were asked for.
+    """
 
     data: ImageSet
     digest: str
+    whole: str
+    total: int
 
     @classmethod
-    def of(cls, data: ImageSet, start: int, size: int) -> Shard:
-        """Return rows start .. start + size of the data."""
-        part = data.subset(slice(start, start + size))
-        return cls(data=part, digest=seed_text(part.digest(), part.indices.tolist()))
+    def split(cls, data: ImageSet, size: int) -> Iterator[Shard]:
+        """Yield the data in pieces of `size` images; the last may be smaller."""
+        whole = _images_hash(data)
+        for start in range(0, len(data), size):
+            part = data.subset(slice(start, start + size))
+            yield cls(data=part, digest=_images_hash(part), whole=whole, total=len(data))
 
 
-def seed_text(*parts: object) -> str:
-    """Return a short hash of any printable parts."""
-    return content_hash([str(part) for part in parts])
+def _images_hash(data: ImageSet) -> str:
+    return content_hash([data.digest(), data.indices.tolist()])
 
 
 def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
@@ -241,6 +268,8 @@ def judge_unit(
             "name": shard.data.name,
             "split": shard.data.split,
             "digest": shard.digest,
+            "set": shard.whole,
+            "n": shard.total,
             "classes": list(shard.data.classes),
         },
         seed=seed,

@@ -101,7 +101,7 @@ class Workshop:
                 continue
             facts = {**model.details, **self._facts.get(owner, {})}
             model = replace(model, details=facts)
-            made.append(Subject(model=model, fingerprint=model.fingerprint()))
+            made.append(Subject(model=model, fingerprint=model.fingerprint(), sources=spec.sources or ()))
         order = {spec.name: i for i, spec in enumerate(self.plan.models)}
         return sorted(made, key=lambda s: order[s.model.name])
 

@@ -125,7 +125,6 @@ def execute(
             subjects=subjects,
             data=data,
             boards=boards,
-            sources={s.name: s.sources for s in plan.models if s.sources},
             transfer=plan.transfer,
             seed=plan.seed,
             shard=plan.shard,

@@ -1,7 +1,13 @@
 import pytest
 import torch
+import torch.nn.functional as F
+import torchvision.models
 
+from model_zoo import catalog
+from model_zoo.architectures.residual_blocks import Block, PreActivationBlock
 from model_zoo.architectures.resnet import CifarResNet
+from model_zoo.architectures.staged_resnet import StagedPreActResNet, StagedResNet
+from model_zoo.architectures.vgg import VGG
 from model_zoo.catalog import DigitsCNN, RawPixels, ResNet20, SmallCNN
 from model_zoo.network import Network, Normalize, Normalized
 from robench.errors import ConfigError
@@ -25,10 +31,120 @@ def test_parameter_count_and_shapes(recipe, shape, count):
     torch.testing.assert_close(network(x), network.linear(z))
 
 
-@pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85)])
-def test_resnet_sizes_are_those_of_the_paper(depth, millions):
-    network = Network(CifarResNet(channels=3, depth=depth), classes=10)
-    assert round(sum(p.numel() for p in network.parameters()) / 1e6, 2) == millions
+# Table 1 of Wang & Osher 2019 for the first five (0.27, 0.46, 0.66, 0.85, 1.7 million); the others as counted
+# by users of https://github.com/kuangliu/pytorch-cifar with thop, and of RobustBench for the last.
+PUBLISHED = {
+    "ResNet20": 269_722,
+    "ResNet32": 464_154,
+    "ResNet44": 658_586,
+    "ResNet56": 853_018,
+    "ResNet110": 1_727_962,
+    "VGG11": 9_231_114,
+    "VGG13": 9_416_010,
+    "VGG16": 14_728_266,
+    "VGG19": 20_040_522,
+    "ResNet18": 11_173_962,
+    "ResNet34": 21_282_122,
+    "ResNet50": 23_520_842,
+    "PreActResNet18": 11_171_146,
+    "PreActResNet34": 21_279_306,
+    "PreActResNet50": 23_509_066,
+    "WideResNet34x10": 46_160_474,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_parameter_counts(name):
+    with torch.device("meta"):
+        backbone = getattr(catalog, name)()(channels=3, size=(32, 32), classes=10)
+        network = Network(backbone, classes=10)
+        assert sum(p.numel() for p in network.parameters()) == PUBLISHED[name]
+        assert network.features(torch.empty(2, 3, 32, 32)).shape == (2, backbone.feature_dim)
+        assert network(torch.empty(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_table_1_in_millions():
+    shown = [f"{PUBLISHED[f'ResNet{d}'] / 1e6:.2g}" for d in (20, 32, 44, 56, 110)]
+    assert shown == ["0.27", "0.46", "0.66", "0.85", "1.7"]
+
+
+def test_wide_resnet_parameters_by_hand():
+    depth, width = 16, 2
+    per_stage, count, inside = (depth - 4) // 6, 3 * 16 * 9, 16
+    for out in (16 * width, 32 * width, 64 * width):
+        count += inside * out  # the shortcut
+        for _ in range(per_stage):
+            count += 2 * inside + 9 * inside * out + 2 * out + 9 * out * out
+            inside = out
+    count += 2 * inside
+    backbone = catalog.WideResNet(depth=depth, width=width)(channels=3, size=(32, 32), classes=10)
+    assert sum(p.numel() for p in backbone.parameters()) == count
+
+
+SMALL = [
+    catalog.VGG11(),
+    catalog.VGG11(batch_norm=False),
+    catalog.ResNet18(),
+    catalog.PreActResNet18(final_norm=True, activated_shortcut=False),
+    catalog.WideResNet(depth=10, width=2, dropout=0.3),
+]
+
+
+@pytest.mark.parametrize("recipe", SMALL, ids=lambda r: type(r).__name__)
+def test_any_size_and_channels(recipe):
+    backbone = recipe(channels=1, size=(5, 6), classes=10).eval()
+    x = torch.rand(3, 1, 5, 6)
+    z = backbone(x)
+    assert z.shape == (3, backbone.feature_dim)
+    assert z.std(dim=0).mean() > 0
+    torch.testing.assert_close(backbone(x[1:2]), z[1:2], rtol=1e-4, atol=1e-5)
+
+
+def test_resnet_is_torchvisions_but_for_the_stem():
+    reference = torchvision.models.resnet18(num_classes=10).eval()
+    reference.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    reference.maxpool = torch.nn.Identity()
+    network = StagedResNet(channels=3, depth=18).eval()
+    state = {k.replace("downsample", "shortcut"): v for k, v in reference.state_dict().items()}
+    network.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
+    x = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(reference.fc(network(x)), reference(x))
+
+
+def test_bottleneck_is_torchvisions():
+    project = torch.nn.Sequential(torch.nn.Conv2d(6, 16, 1, stride=2, bias=False), torch.nn.BatchNorm2d(16))
+    reference = torchvision.models.resnet.Bottleneck(6, 4, 2, project)
+    block = Block(6, 4, 2, bottleneck=True)
+    block.load_state_dict({k.replace("downsample", "shortcut"): v for k, v in reference.state_dict().items()})
+    x = torch.randn(3, 6, 5, 5)
+    torch.testing.assert_close(block(x), reference(x))
+
+
+@pytest.mark.parametrize("activated", [True, False])
+def test_preactivation_block_by_hand(activated):
+    block = PreActivationBlock(4, 3, 2, bottleneck=True, activated=activated).train()
+    x = torch.randn(5, 4, 6, 6)
+
+    def norm(t):
+        return (t - t.mean((0, 2, 3), keepdim=True)) / (t.var((0, 2, 3), False, keepdim=True) + 1e-5).sqrt()
+
+    first = norm(x).relu()
+    out = F.conv2d(first, block.conv1.weight)
+    out = F.conv2d(norm(out).relu(), block.conv2.weight, stride=2, padding=1)
+    out = F.conv2d(norm(out).relu(), block.conv3.weight)
+    out = out + F.conv2d(first if activated else x, block.shortcut[0].weight, stride=2)
+    torch.testing.assert_close(block(x), out, rtol=1e-4, atol=1e-5)
+    plain = PreActivationBlock(4, 4, 1)
+    torch.nn.init.zeros_(plain.conv2.weight)
+    torch.testing.assert_close(plain(x), x)
+
+
+def test_dropout_acts_in_training_only():
+    block = PreActivationBlock(4, 4, 1, dropout=0.5)
+    x = torch.randn(5, 4, 6, 6)
+    assert not torch.equal(block(x), block(x))
+    block.eval()
+    assert torch.equal(block(x), block(x))
 
 
 def test_option_a_shortcut_by_hand():
@@ -54,6 +170,16 @@ def test_bad_options_are_refused():
         CifarResNet(channels=3, depth=21)
     with pytest.raises(ConfigError, match="dropout"):
         SmallCNN(dropout=1.0)
+    with pytest.raises(ConfigError, match="dropout"):
+        catalog.WideResNet(dropout=-0.1)
+    with pytest.raises(ConfigError, match="dropout"):
+        catalog.WideResNet34x10(dropout=float("nan"))
+    for recipe, word in ((catalog.WideResNet(depth=20), "4"), (catalog.WideResNet(width=0), "width")):
+        with pytest.raises(ConfigError, match=word):
+            recipe(channels=3, size=(32, 32), classes=10)
+    for family in (StagedResNet, StagedPreActResNet, VGG):
+        with pytest.raises(ConfigError, match="depth of 1"):
+            family(channels=3, depth=20)
 
 
 def test_buffer_layer_sits_between_features_and_linear():

@@ -71,6 +71,15 @@ def test_weights_depend_on_the_seed_alone():
     assert first.buffer[0].out_features == 16
 
 
+@pytest.mark.parametrize("name", ["vgg11", "resnet20", "resnet18", "preact_resnet18", "wide_resnet"])
+def test_every_family_is_drawn_from_the_seed(name):
+    options = {"depth": 10, "width": 1} if name == "wide_resnet" else {}
+    nets = [network(spec(name, options=options), shape=(3, 32, 32), seed=seed) for seed in (0, 0, 1)]
+    first, again, other = (torch.cat([p.flatten() for p in net.parameters()]) for net in nets)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
 def test_linear_model_offers_itself():
     made = spec("digits_cnn", normalize=((0.3,), (0.4,)))
     net = network(made).eval()

@@ -1,10 +1,8 @@
 import sys
 
 import pytest
-import torch
-from torch import nn
 
-from model_zoo.foreign import torchvision_model, user_model
+from model_zoo.foreign import user_model
 from robench.errors import ConfigError
 
 CODE = """
@@ -89,15 +87,3 @@ def test_what_is_no_factory(file):
         make(file.with_name("none.py"), "plain")
     with pytest.raises(ConfigError, match="TypeError"):
         make(file, "plain", width=3)
-
-
-def test_torchvision_by_name():
-    network = torchvision_model("resnet18", classes=3, options={}, where="")
-    assert isinstance(network, nn.Module)
-    assert network.eval()(torch.rand(1, 3, 32, 32)).shape == (1, 3)
-    with pytest.raises(ConfigError, match="resnet18"):
-        torchvision_model("resnet81", classes=3, options={}, where="")
-    with pytest.raises(ConfigError, match="checkpoint"):
-        torchvision_model("resnet18", classes=3, options={"weights": "DEFAULT"}, where="")
-    with pytest.raises(ConfigError, match="TypeError"):
-        torchvision_model("resnet18", classes=3, options={"nonsense": 1}, where="")

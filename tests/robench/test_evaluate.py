@@ -149,7 +149,7 @@ def test_bad_work_is_refused_before_anything_runs():
     with pytest.raises(InputError, match="different names"):
         work({}, [subject("a", 1.0, 0.0), subject("a", 0.0, 1.0)])
     with pytest.raises(ConfigError, match="gradient source"):
-        work({}, sources={"a": ["exactt"]})
+        Subject(model=subject("a", 1.0, 0.0).model, fingerprint="", sources=("exactt",))
     with pytest.raises(ConfigError, match="finite eps"):
         Work(
             subjects=[subject("a", 1.0, 0.0)],

@@ -1,0 +1,56 @@
+"""What every attack's options must satisfy, said once. No torch here."""
+
+from __future__ import annotations
+
+import math
+
+from robench.errors import ConfigError
+
+
+def at_least(smallest: int, **options: int) -> None:
+    """Refuse a count that is too small.
+
+    Raises:
+        ConfigError: names the first option below `smallest`.
+    """
+    for name, value in options.items():
+        if value < smallest:
+            raise ConfigError(where=name, expected=f"a whole number of at least {smallest}", got=repr(value))
+
+
+def positive(**options: float | None) -> None:
+    """Refuse a size that is not a finite number above 0; None stands for a default.
+
+    Raises:
+        ConfigError: names the first option that is wrong.
+    """
+    for name, value in options.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(where=name, expected="a finite number above 0", got=repr(value))
+
+
+def not_negative(**options: float) -> None:
+    """Refuse a number that is negative, infinite or no number.
+
+    Raises:
+        ConfigError: names the first option that is wrong.
+    """
+    for name, value in options.items():
+        if not 0 <= value < math.inf:
+            raise ConfigError(where=name, expected="a finite number of at least 0", got=repr(value))
+
+
+def finite_radius(eps: float, attack: str) -> float:
+    """Return the radius of a threat model for an attack that cannot do without one.
+
+    Raises:
+        ConfigError: the radius is infinite.
+    """
+    if not math.isfinite(eps):
+        raise ConfigError(
+            where="eps",
+            expected=f"a finite radius for {attack}",
+            got="inf",
+            do="Give eps a number, or choose an attack that looks for the smallest perturbation, such as cw",
+        )
+    return eps

@@ -1,0 +1,147 @@
+"""What a leaderboard is, as frozen plain data: every share with its interval, every row with its doubts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from robench.statistics import wilson
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A proportion of images with its 95 % Wilson interval.
+
+    Attributes:
+        count: how many of the n.
+        n: how many images; always all of them, misclassified and failed ones included.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
+
+    count: int
+    n: int
+    low: float = field(init=False)
+    high: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compute the interval once."""
+        low, high = wilson(self.count, self.n)
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+
+    @property
+    def value(self) -> float | None:
+        """The proportion, None for no images."""
+        return self.count / self.n if self.n else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One model on one board.
+
+    Attributes:
+        rank: shared where neighbours cannot be told apart; None if partial, doubted, or n is too small.
+        model: its name, with the start of its fingerprint where two models share a name.
+        fingerprint: hash of its weights and details.
+        head: its head, if the record tells.
+        clean: accuracy on the clean images.
+        attacks: white-box robust accuracy by attack, image by image worst over the gradient sources.
+        worst_case: robust against everything tried, transferred images included, image by image.
+        white_box: robust against everything crafted on this very model, image by image.
+        n: images judged.
+        median_l2: median smallest successful L2 perturbation, for minimising attacks.
+        median_linf: the same in Linf.
+        passes: forwards plus backwards per image, summed over white-box attacks and gradient sources.
+        findings: codes of the reasons to doubt the row.
+        partial: whether units are missing.
+        doubted: whether the findings leave the row unproven.
+    """
+
+    rank: int | None = None
+    model: str
+    fingerprint: str
+    head: str
+    clean: Share | None
+    attacks: dict[str, Share]
+    worst_case: Share | None
+    white_box: Share | None
+    n: int
+    median_l2: float | None
+    median_linf: float | None
+    passes: float | None
+    findings: tuple[str, ...]
+    partial: bool
+    doubted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One (target, source, attack, gradient source) of a board, all its shards together."""
+
+    target: str
+    target_fingerprint: str
+    source: str
+    source_fingerprint: str
+    white_box: bool
+    attack: str
+    plugin: str
+    library: str
+    gradient_source: str
+    robust: Share
+    broken: int
+    misclassified: int
+    failed: int
+    median_l2: float | None
+    median_linf: float | None
+    forwards: float
+    backwards: float
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Robust accuracy of a target on images crafted on a source, worst over its gradient sources.
+
+    `attack` is empty for the worst case over all attacks.
+    """
+
+    source: str
+    target: str
+    attack: str
+    robust: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """One finding about one model: how often it was seen, and the first evidence."""
+
+    model: str
+    code: str
+    count: int
+    evidence: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """Rows that may be compared: same images, same threat. Without a norm it shows clean accuracy only."""
+
+    dataset: str
+    split: str
+    digest: str
+    n: int
+    norm: str
+    eps: float
+    eps_text: str
+    goal: str
+    attacks: tuple[str, ...]
+    rows: tuple[Row, ...]
+    cells: tuple[Cell, ...]
+    transfers: tuple[Transfer, ...]
+    doubts: tuple[Doubt, ...]
+
+    @property
+    def title(self) -> str:
+        """The board in one line, such as `digits test, 300 images, Linf 8/255, untargeted`."""
+        threat = f"{self.norm} {self.eps_text}, {self.goal}" if self.norm else "no attack"
+        return f"{self.dataset} {self.split}, {self.n} images, {threat}"

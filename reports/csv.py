@@ -1,0 +1,128 @@
+"""Leaderboards as CSV: one line per model and board, and one line per measurement."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from reports.boards import Board, Row, Share
+from reports.leaderboard import boards
+from reports.text import visible
+from robench.files import write_atomic
+from robench.recipe import Info
+from robench.record import Record
+
+BOARD_COLUMNS = ("dataset", "split", "digest", "images", "norm", "eps", "eps_text", "goal")
+ROW_COLUMNS = (
+    "rank", "model", "fingerprint", "head",
+    "clean", "clean_low", "clean_high",
+    "worst_case", "worst_case_low", "worst_case_high",
+    "white_box", "white_box_low", "white_box_high",
+    "n", "median_l2", "median_linf", "passes", "partial", "doubted", "findings",
+)  # fmt: skip
+CELL_COLUMNS = (
+    "target", "target_fingerprint", "source", "source_fingerprint", "white_box",
+    "attack", "plugin", "library", "gradient_source",
+    "n", "robust", "broken", "misclassified", "failed", "robust_accuracy", "low", "high",
+    "median_l2", "median_linf", "forwards", "backwards", "findings",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSV:
+    """Two CSV files: leaderboard.csv (a line per model and board) and measurements.csv (a line per cell)."""
+
+    info: ClassVar[Info] = Info(title="CSV", paper="none; RFC 4180")
+
+    def render(self, records: Sequence[Record]) -> str:
+        """Return the leaderboards of some records as CSV text."""
+        return leaderboard_csv(boards(records))
+
+    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+        """Write both files and return their paths.
+
+        Raises:
+            StorageError: the disk refused; older files are intact.
+        """
+        made = boards(records)
+        files = {
+            folder / "leaderboard.csv": leaderboard_csv(made),
+            folder / "measurements.csv": measurements_csv(made),
+        }
+        for path, text in files.items():
+            write_atomic(path, text)
+        return list(files)
+
+
+def leaderboard_csv(made: Sequence[Board]) -> str:
+    """Return one line per model and board; shares are fractions, and each attack has a column of its own."""
+    labels = list(dict.fromkeys(label for board in made for label in board.attacks))
+    header = [*BOARD_COLUMNS, *ROW_COLUMNS, *(f"attack: {label}" for label in labels)]
+    lines = [
+        [*_board(board), *_row(row), *(_value(row.attacks.get(label)) for label in labels)]
+        for board in made
+        for row in board.rows
+    ]
+    return _text(header, lines)
+
+
+def measurements_csv(made: Sequence[Board]) -> str:
+    """Return one line per target, source, gradient source, attack and threat."""
+    lines = []
+    for board in made:
+        for cell in board.cells:
+            robust = cell.robust
+            numbers = {
+                "n": robust.n,
+                "robust": robust.count,
+                "robust_accuracy": robust.value,
+                "low": robust.low,
+                "high": robust.high,
+                "findings": " ".join(cell.findings),
+            }
+            values = [numbers[c] if c in numbers else getattr(cell, c) for c in CELL_COLUMNS]
+            lines.append([*_board(board), *values])
+    return _text([*BOARD_COLUMNS, *CELL_COLUMNS], lines)
+
+
+def _board(board: Board) -> list[Any]:
+    eps = board.eps if board.norm else None
+    return [board.dataset, board.split, board.digest, board.n, board.norm, eps, board.eps_text, board.goal]
+
+
+def _row(row: Row) -> list[Any]:
+    shares = [end for share in (row.clean, row.worst_case, row.white_box) for end in _ends(share)]
+    return [
+        row.rank, row.model, row.fingerprint, row.head, *shares,
+        row.n, row.median_l2, row.median_linf, row.passes, row.partial, row.doubted, " ".join(row.findings),
+    ]  # fmt: skip
+
+
+def _ends(share: Share | None) -> tuple[float | None, float | None, float | None]:
+    return (share.value, share.low, share.high) if share else (None, None, None)
+
+
+def _value(share: Share | None) -> float | None:
+    return share.value if share else None
+
+
+def _text(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for line in (header, *lines):
+        writer.writerow([_harmless(value) for value in line])
+    return stream.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would run as a formula."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@"} else text

@@ -1,0 +1,276 @@
+"""Records to boards: pure functions. The headline is the worst case over everything tried, image by image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from reports.boards import Board, Cell, Doubt, Row, Share, Transfer
+from reports.samples import CLEAN, Samples, attack_of, fingerprint_of, model_of, split_into_boards
+from robench.record import Record, Status
+from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, discordant, mcnemar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def boards(records: Iterable[Record]) -> list[Board]:
+    """Return one board per (data set, split, digest, size, norm, eps, goal), rows best first."""
+    return [_board(samples) for samples in split_into_boards(records)]
+
+
+def _board(samples: Samples) -> Board:
+    dataset, split, digest, _, norm, eps, goal = samples.setting
+    targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked))
+    rows = {target: _row(samples, target) for target in targets}
+    return Board(
+        dataset=dataset,
+        split=split,
+        digest=digest,
+        n=samples.n,
+        norm=norm,
+        eps=eps,
+        eps_text=samples.eps_text,
+        goal=goal,
+        attacks=tuple(samples.labels.values()),
+        rows=_ranked(samples, rows),
+        cells=_cells(samples),
+        transfers=_transfers(samples),
+        doubts=_doubts(samples),
+    )
+
+
+def _robust(table: pd.DataFrame) -> Share | None:
+    """Return the share of images that are robust in every line of the table that is about them."""
+    if table.empty:
+        return None
+    worst = table.groupby("index")["robust"].all()
+    return Share(int(worst.sum()), len(worst))
+
+
+def _of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+    """Return the lines whose columns have these values."""
+    for column, value in wanted.items():
+        if table.empty:
+            return table
+        table = table[table[column] == value]
+    return table
+
+
+def _row(samples: Samples, target: str) -> Row:
+    mine = _of(samples.table, target=target)
+    white = _of(mine, source=target)
+    clean = _clean(samples, target)
+    attacks = {label: _robust(_of(white, attack=key)) for key, label in samples.labels.items()}
+    smallest = _smallest(mine[mine["minimises"]]) if not mine.empty else (None, None)
+    passes = None
+    if not white.empty:
+        spent = float((white["forwards"] + white["backwards"]).sum())
+        passes = spent / int(white["index"].nunique())
+    worst = _robust(mine)
+    details = next(r.target for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
+    return Row(
+        model=samples.names[target],
+        fingerprint=fingerprint_of(target),
+        head=_head(details),
+        clean=clean,
+        attacks={label: share for label, share in attacks.items() if share is not None},
+        worst_case=worst,
+        white_box=_robust(white),
+        n=(worst or clean or Share(0, 0)).n,
+        median_l2=smallest[0],
+        median_linf=smallest[1],
+        passes=passes,
+        findings=_codes(_own(samples, target)),
+        partial=_partial(samples, target, clean, attacks),
+        doubted=_doubted(samples, target),
+    )
+
+
+def _head(target: dict[str, object]) -> str:
+    details = target.get("details")
+    head = target.get("head") or (details.get("head") if isinstance(details, dict) else None)
+    named = head.get("name") if isinstance(head, dict) else head
+    return str(named or "")
+
+
+def _clean(samples: Samples, target: str) -> Share | None:
+    table = _of(samples.clean_table, target=target)
+    if table.empty:
+        table = _of(samples.table, target=target)
+    if table.empty:
+        return None
+    right = table.groupby("index")["right"].all()
+    return Share(int(right.sum()), len(right))
+
+
+def _smallest(table: pd.DataFrame) -> tuple[float | None, float | None]:
+    """Return the medians over broken images of the smallest L2 and Linf perturbation that broke each."""
+    broken = table[table["status"] == Status.BROKEN]
+    if broken.empty:
+        return None, None
+    least = broken.groupby("index")[["l2", "linf"]].min()
+    return float(least["l2"].median()), float(least["linf"].median())
+
+
+def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[str, Share | None]) -> bool:
+    """Tell whether images, attacks or gradient sources of this row are missing."""
+    if clean is None or clean.n < samples.n or None in attacks.values():
+        return True
+    mine = _of(samples.table, target=target)
+    if mine.empty:
+        return False
+    seen = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
+    if (seen < samples.n).any():
+        return True
+    offered = {
+        str(s) for r in samples.attacked if model_of(r.target) == target for s in r.target.get("sources", ())
+    }
+    for key in samples.labels:
+        tried = set(_of(mine, source=target, attack=key)["gradient_source"]) - {""}
+        if tried and offered - tried:  # an attack without gradients has no gradient source to miss
+            return True
+    return False
+
+
+def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
+    """Return rows best first; neighbours that the exact McNemar test cannot tell apart share a rank."""
+
+    def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
+        row = item[1]
+        shown = row.worst_case if samples.labels else row.clean
+        median = row.median_l2 if samples.setting[4] == "L2" else row.median_linf
+        return (-_value(shown), -(median or 0.0), -_value(row.clean), row.model)
+
+    ranked: list[Row] = []
+    unranked: list[Row] = []
+    before: list[bool] | None = None
+    for target, row in sorted(rows.items(), key=order):
+        if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
+            unranked.append(row)
+            continue
+        now = _verdicts(samples, target)
+        rank = len(ranked) + 1
+        if before is not None and mcnemar(*discordant(before, now)) >= SIGNIFICANCE:
+            rank = ranked[-1].rank or rank
+        ranked.append(dataclasses.replace(row, rank=rank))
+        before = now
+    return (*ranked, *unranked)
+
+
+def _value(share: Share | None) -> float:
+    return -1.0 if share is None or share.value is None else share.value
+
+
+def _verdicts(samples: Samples, target: str) -> list[bool]:
+    """Return per image, in index order, what the headline of a complete row counts."""
+    if samples.labels:
+        grouped = _of(samples.table, target=target).groupby("index")["robust"]
+    else:
+        grouped = _of(samples.clean_table, target=target).groupby("index")["right"]
+    return [bool(value) for value in grouped.all().sort_index()]
+
+
+def _cells(samples: Samples) -> tuple[Cell, ...]:
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in samples.attacked:
+        gradient_source = str(record.source.get("gradient_source") or "")
+        place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
+        groups.setdefault(place, []).append(record)
+    return tuple(_cell(samples, *place, records) for place, records in groups.items())
+
+
+def _cell(
+    samples: Samples,
+    target: str,
+    source: str,
+    attack: str,
+    gradient_source: str,
+    records: Sequence[Record],
+) -> Cell:
+    table = _of(samples.table, target=target, source=source, attack=attack, gradient_source=gradient_source)
+    smallest = _smallest(table)
+    first = records[0].attack
+    return Cell(
+        target=samples.names[target],
+        target_fingerprint=fingerprint_of(target),
+        source=samples.names[source],
+        source_fingerprint=fingerprint_of(source),
+        white_box=target == source,
+        attack=samples.labels[attack],
+        plugin=str(first.get("name", "")),
+        library=str(first.get("library", "")),
+        gradient_source=gradient_source,
+        robust=_robust(table) or Share(0, 0),
+        broken=_images(table, Status.BROKEN),
+        misclassified=_images(table, Status.MISCLASSIFIED),
+        failed=_images(table, Status.FAILED),
+        median_l2=smallest[0],
+        median_linf=smallest[1],
+        forwards=float(table["forwards"].mean()) if len(table) else 0.0,
+        backwards=float(table["backwards"].mean()) if len(table) else 0.0,
+        findings=_codes(records),
+    )
+
+
+def _images(table: pd.DataFrame, status: Status) -> int:
+    return int(table.loc[table["status"] == status, "index"].nunique())
+
+
+def _transfers(samples: Samples) -> tuple[Transfer, ...]:
+    if all(model_of(r.source) == model_of(r.target) for r in samples.attacked):
+        return ()
+    made = []
+    pairs = dict.fromkeys((model_of(r.source), model_of(r.target)) for r in samples.attacked)
+    for source, target in pairs:
+        table = _of(samples.table, source=source, target=target)
+        tables = {label: _of(table, attack=key) for key, label in samples.labels.items()}
+        for attack, part in {**tables, "": table}.items():
+            if (share := _robust(part)) is not None:
+                names = samples.names
+                made.append(Transfer(source=names[source], target=names[target], attack=attack, robust=share))
+    return tuple(made)
+
+
+def _own(samples: Samples, target: str) -> list[Record]:
+    """Return the records that speak of a model itself: clean and white-box ones."""
+    mine = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
+    return [r for r in mine if r.attack["label"] == CLEAN or model_of(r.source) == target]
+
+
+def _doubted(samples: Samples, target: str) -> bool:
+    """Tell whether a finding stands.
+
+    One that only some attacks or gradient sources met is lifted by another that was free of it: its survivors
+    were attacked properly. One on the clean images, or met by every white-box cell, stays.
+    """
+    own = _own(samples, target)
+    if any(record.findings for record in own if record.attack["label"] == CLEAN):
+        return True
+    cells: dict[tuple[str, str], set[str]] = {}
+    for record in own:
+        if record.attack["label"] != CLEAN:
+            place = (attack_of(record), str(record.source.get("gradient_source")))
+            cells.setdefault(place, set()).update(finding.code for finding in record.findings)
+    return bool(cells) and bool(set.intersection(*cells.values()))
+
+
+def _codes(records: Iterable[Record]) -> tuple[str, ...]:
+    return tuple(sorted({finding.code for record in records for finding in record.findings}))
+
+
+def _doubts(samples: Samples) -> tuple[Doubt, ...]:
+    made: dict[tuple[str, str], Doubt] = {}
+    for target, name in samples.names.items():
+        for record in _own(samples, target):
+            for finding in record.findings:
+                known = made.get((name, finding.code))
+                made[name, finding.code] = Doubt(
+                    model=name,
+                    code=finding.code,
+                    count=known.count + 1 if known else 1,
+                    evidence=known.evidence if known else finding.evidence,
+                    remedy=finding.remedy,
+                )
+    return tuple(made.values())

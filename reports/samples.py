@@ -1,0 +1,154 @@
+"""Records as long tables, one line per image judged, grouped by board."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from robench.plan import content_hash
+from robench.record import Record, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLEAN = "clean"
+"""Label of the record of the clean images."""
+
+Setting = tuple[str, str, str, int, str, float, str]
+"""What rows must share to be compared: data set, split, digest of the set, size, norm, eps, goal."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The records of one board.
+
+    Attributes:
+        setting: what they share.
+        eps_text: the radius as the user wrote it.
+        n: images of the evaluation set.
+        clean: records without attack.
+        attacked: records with an attack.
+        names: shown name of every model, by identity.
+        labels: shown label of every attack, by identity, in the order of the records.
+        table: one line per image of every attacked record.
+        clean_table: one line per image of every clean record.
+    """
+
+    setting: Setting
+    eps_text: str
+    n: int
+    clean: tuple[Record, ...]
+    attacked: tuple[Record, ...]
+    names: dict[str, str]
+    labels: dict[str, str]
+    table: pd.DataFrame
+    clean_table: pd.DataFrame
+
+
+def split_into_boards(records: Iterable[Record]) -> list[Samples]:
+    """Group records by what makes them comparable; clean records join every board of their images."""
+    unique = list({record.key: record for record in records}.values())
+    boards: dict[Setting, list[Record]] = {}
+    clean: dict[tuple[Any, ...], list[Record]] = {}
+    for record in unique:
+        setting = _setting(record)
+        if record.attack["label"] == CLEAN:
+            clean.setdefault(setting[:4], []).append(record)
+        else:
+            boards.setdefault(setting, []).append(record)
+    for images in clean:
+        if all(setting[:4] != images for setting in boards):
+            boards[*images, "", math.inf, ""] = []  # nothing was attacked: a board of clean accuracy
+    return [_samples(s, clean.get(s[:4], []), attacked) for s, attacked in boards.items()]
+
+
+def model_of(side: dict[str, Any]) -> str:
+    """Return the identity of a record's target or source: its fingerprint and name."""
+    return f"{side.get('fingerprint', '')}:{side.get('name', '')}"
+
+
+def fingerprint_of(model: str) -> str:
+    """Return the fingerprint in a model's identity."""
+    return model.partition(":")[0]
+
+
+def attack_of(record: Record) -> str:
+    """Return the identity of a record's attack: equal labels with other options are other attacks."""
+    attack = record.attack
+    return content_hash([attack["label"], attack.get("name"), attack.get("options")])
+
+
+def _setting(record: Record) -> Setting:
+    data, threat = record.dataset, record.threat
+    # `digest` is the shard's own; `set` and `n` are those of all images that were asked for.
+    images = (str(data["name"]), str(data["split"]), str(data.get("set", "")), int(data.get("n") or 0))
+    return (*images, str(threat.get("norm", "")), _radius(threat.get("eps")), str(threat.get("goal", "")))
+
+
+def _radius(eps: Any) -> float:
+    return math.inf if eps in {None, "inf"} else float(eps)
+
+
+def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> Samples:
+    table, clean_table = _table(attacked), _table(clean)
+    everything = [*clean, *attacked]
+    indices = {index for record in everything for index in record.columns.index}
+    first = attacked[0] if attacked else None
+    sides = [record.target for record in everything] + [record.source for record in attacked]
+    return Samples(
+        setting=setting,
+        eps_text=str(first.threat.get("eps_text") or first.threat.get("eps", "")) if first else "",
+        n=max(setting[3], len(indices)),
+        clean=tuple(clean),
+        attacked=tuple(attacked),
+        names=_shown({model_of(s): (str(s.get("name", "")), str(s.get("fingerprint", ""))) for s in sides}),
+        labels=_shown({attack_of(r): (str(r.attack["label"]), attack_of(r)) for r in attacked}),
+        table=table,
+        clean_table=clean_table,
+    )
+
+
+def _shown(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """Return a name for every identity: its own, with the start of its hash where two share it."""
+    names = [name for name, _ in identities.values()]
+    return {
+        identity: name if names.count(name) == 1 else f"{name} [{digest[:8]}]"
+        for identity, (name, digest) in identities.items()
+    }
+
+
+def _table(records: Sequence[Record]) -> pd.DataFrame:
+    import pandas as pd  # costs half a second: `robench list` must not pay it
+
+    parts = [_lines(record) for record in records]
+    if not parts:
+        return pd.DataFrame({"index": []})
+    table = pd.concat(parts, ignore_index=True)
+    # Millions of lines repeat a few names: compare numbers instead of text.
+    return table.astype(dict.fromkeys(("target", "source", "attack", "gradient_source"), "category"))
+
+
+def _lines(record: Record) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = record.columns
+    lines = pd.DataFrame(
+        {
+            "index": columns.index,
+            "status": columns.status,
+            # Whatever an attack made of it, an image that was wrong from the start is not robust.
+            "right": [a == b for a, b in zip(columns.clean, columns.label, strict=True)],
+            "l2": columns.l2,
+            "linf": columns.linf,
+            "forwards": columns.forwards,
+            "backwards": columns.backwards,
+        }
+    )
+    lines["robust"] = (lines["status"] == Status.ROBUST) & lines["right"]
+    lines["target"], lines["source"] = model_of(record.target), model_of(record.source)
+    lines["attack"] = attack_of(record)
+    lines["gradient_source"] = str(record.source.get("gradient_source") or "")
+    lines["minimises"] = bool(record.attack.get("minimises", False))
+    return lines

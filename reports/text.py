@@ -1,0 +1,107 @@
+"""Text and numbers as every report shows them: hostile names made visible, never active."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from reports.boards import Board, Share
+
+NOTHING = "-"
+
+
+def visible(text: str) -> str:
+    r"""Return text with everything invisible written out: controls, line breaks, direction marks, surrogates.
+
+    Example:
+        >>> visible("a" + chr(27) + "[31m" + chr(10) + "b")
+        'a\\x1b[31m\\nb'
+    """
+    return "".join(_shown(sign) for sign in text)
+
+
+def _shown(sign: str) -> str:
+    if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+        return sign.encode("unicode_escape").decode("ascii")
+    return sign
+
+
+def percent(share: Share | None) -> str:
+    """Return a share as a percentage with one decimal."""
+    if share is None or share.value is None:
+        return NOTHING
+    return f"{100 * share.value:.1f}"
+
+
+def with_interval(share: Share | None) -> str:
+    """Return a share and its interval, such as `52.8 [49.7, 55.9]`."""
+    if share is None or share.value is None:
+        return NOTHING
+    return f"{percent(share)} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+
+
+def number(value: float | None) -> str:
+    """Return a distance or a count with three significant digits, plain up to a million."""
+    if value is None:
+        return NOTHING
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a board, as the screen and Markdown show them; names still raw."""
+    minimal = any(row.median_l2 is not None for row in board.rows)
+    header = ["Rank", "Model", "Clean [95% CI]"]
+    if board.norm:
+        header += [*board.attacks, "White-box", "Worst case [95% CI]"]
+    header += ["n"]
+    if minimal:
+        header += ["Median L2", "Median Linf"]
+    if board.norm:
+        header += ["Passes/image"]
+    header += ["Findings"]
+    rows = []
+    for row in board.rows:
+        cells = [str(row.rank) if row.rank else NOTHING, row.model, with_interval(row.clean)]
+        if board.norm:
+            cells += [percent(row.attacks.get(label)) for label in board.attacks]
+            cells += [percent(row.white_box), with_interval(row.worst_case)]
+        cells += [str(row.n)]
+        if minimal:
+            cells += [number(row.median_l2), number(row.median_linf)]
+        if board.norm:
+            cells += [number(row.passes)]
+        doubts = [*(["partial"] if row.partial else []), *row.findings]
+        rows.append([*cells, ", ".join(doubts) or NOTHING])
+    return header, rows
+
+
+def transfer_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
+    combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+    sources = list(dict.fromkeys(source for source, _ in combined))
+    targets = list(dict.fromkeys(target for _, target in combined))
+    header = ["Crafted on \\ judged on", *targets]
+    return header, [[source, *(percent(combined.get((source, t))) for t in targets)] for source in sources]
+
+
+def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the white-box cells of a board: one row per model, attack and gradient source."""
+    header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
+    header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
+    rows = [
+        [
+            cell.target,
+            cell.attack,
+            cell.gradient_source or NOTHING,
+            with_interval(cell.robust),
+            str(cell.robust.n),
+            str(cell.failed),
+            number(cell.median_l2),
+            number(cell.median_linf),
+            number(cell.forwards),
+            number(cell.backwards),
+            ", ".join(cell.findings) or NOTHING,
+        ]
+        for cell in board.cells
+        if cell.white_box
+    ]
+    return header, rows

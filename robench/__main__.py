@@ -1,0 +1,5 @@
+"""`python -m robench`: the command line without its script; with `-P` the current folder hides nothing."""
+
+from robench.cli import main
+
+main()

@@ -1,0 +1,17 @@
+"""The command line. Nothing here imports torch, pandas or scipy before a command needs them."""
+
+from __future__ import annotations
+
+from robench.cli.app import app
+
+
+def main() -> None:
+    """Run the command line and exit with its code.
+
+    0: done. 1: a gate failed. 2: usage or configuration, nothing was run. 3: some jobs failed, the rest is
+    saved. 4: disk or internal error. 130, 143: interrupted, finished work is saved.
+    """
+    app(prog_name="robench")
+
+
+__all__ = ["app", "main"]

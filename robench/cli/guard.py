@@ -1,0 +1,81 @@
+"""Every command runs inside this group: errors become one clear message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from robench.cli.console import errors
+from robench.errors import RobenchError
+
+TRACEBACK = "ROBENCH_TRACEBACK"
+INTERNAL = 4
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: leave as on Ctrl-C, with another exit code."""
+
+    exit_code = 143
+
+
+class Guard(TyperGroup):
+    """The group of all commands; the one place where an exception ends."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command and turn what it raises into an exit code."""
+        try:
+            return super().invoke(ctx)
+        except RobenchError as error:
+            _show_traceback()
+            _say(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt as error:
+            _say("Interrupted.")
+            raise typer.Exit(getattr(error, "exit_code", 130)) from None
+        except BrokenPipeError:
+            # The reader (`| head`) has enough; a flush at exit must not complain either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except RuntimeError as error:
+            # typer's own Exit and Abort are RuntimeErrors, on their way to where they belong.
+            if isinstance(error, typer.Exit | typer.Abort):
+                raise
+            raise _unexpected(error) from None
+        except Exception as error:
+            if hasattr(error, "format_message"):  # a usage error, which typer shows with its help
+                raise
+            raise _unexpected(error) from None
+
+
+def _unexpected(error: Exception) -> typer.Exit:
+    shown = _show_traceback()
+    what = f"{type(error).__name__}: {error}".strip()
+    kind = "Disk error" if isinstance(error, OSError) else "Internal error, please report it"
+    hint = "" if shown else " Run again with `robench --traceback ...` to see where."
+    _say(f"{kind}: {what}.{hint}")
+    return typer.Exit(INTERNAL)
+
+
+def _show_traceback() -> bool:
+    if os.environ.get(TRACEBACK, "") in {"", "0"}:
+        return False
+    sys.stderr.write(traceback.format_exc())
+    return True
+
+
+def _say(text: str) -> None:
+    from rich.text import Text
+
+    message = Text("error: ", style="bold red")
+    message.append(printable(text), style="not bold default")
+    errors().print(message, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return text without control characters other than line breaks, so that no name drives the terminal."""
+    return "".join(s if s.isprintable() or s == "\n" else repr(s)[1:-1] for s in text)

@@ -1,0 +1,82 @@
+"""`robench list`: what is installed, by kind, without importing anything heavy."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal, get_args
+
+import typer
+
+from robench.cli.guard import printable
+from robench.errors import ConfigError, RobenchError, nearest
+
+Format = Literal["text", "json"]
+Listed = Literal["attacks", "defenses", "models", "heads", "datasets", "reports"]
+KINDS: tuple[Listed, ...] = get_args(Listed)
+SUITES = "suites"
+
+
+def list_plugins(
+    kind: Annotated[
+        str | None, typer.Argument(help="attacks, defenses, models, heads, datasets, reports or suites.")
+    ] = None,
+    keyword: Annotated[str, typer.Option("-k", help="Show only entries with this text.")] = "",
+    format: Annotated[Format, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """List attacks, defenses, models, heads, data sets, reports and suites."""
+    known = (*KINDS, SUITES)
+    if kind is not None and kind not in known:
+        expected = "a kind of thing to list"
+        raise ConfigError(where="robench list", expected=expected, got=repr(kind), do=nearest(kind, known))
+    entries = [e for k in known if kind in {None, k} for e in _entries(k) if _matches(e, keyword)]
+    if format == "json":
+        typer.echo(json.dumps(entries, indent=1))
+        return
+    shown = ""
+    width = max((len(entry["name"]) for entry in entries), default=0)
+    for entry in entries:
+        if entry["kind"] != shown:
+            typer.echo(f"{'' if not shown else chr(10)}{entry['kind']}")
+            shown = entry["kind"]
+        line = f"  {entry['name']:<{width}}  {entry['summary']}"
+        typer.echo(printable(line))
+    if not entries:
+        typer.echo("Nothing matches.")
+
+
+def _entries(kind: str) -> list[dict[str, str]]:
+    if kind == SUITES:
+        return [_suite(name) for name in _suites()]
+    from robench import plugins
+
+    return [_plugin(k, name) for k in KINDS if k == kind for name in plugins.names(k)]
+
+
+def _suites() -> list[str]:
+    from robench.config import suites
+
+    return suites()
+
+
+def _suite(name: str) -> dict[str, str]:
+    from robench.config import locate
+
+    first = locate(name).read_text("utf-8").split("\n", maxsplit=1)[0]
+    return {"kind": SUITES, "name": name, "summary": first.lstrip("# "), "paper": "", "from": "robench"}
+
+
+def _plugin(kind: Listed, name: str) -> dict[str, str]:
+    from robench import plugins
+    from robench.recipe import summary
+
+    entry = {"kind": kind, "name": name, "summary": "", "paper": "", "from": plugins.distribution(kind, name)}
+    try:
+        recipe = plugins.find(kind, name)
+        entry |= {"summary": summary(recipe), "paper": recipe.info.paper}
+    except RobenchError as error:  # one broken plugin must not hide the others
+        entry["summary"] = f"cannot be loaded: {error}"
+    return entry
+
+
+def _matches(entry: dict[str, str], keyword: str) -> bool:
+    return any(keyword.lower() in text.lower() for text in entry.values())

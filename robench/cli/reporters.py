@@ -1,0 +1,150 @@
+"""Progress in a terminal, and one plain line per finished unit everywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from robench.cli.guard import printable
+from robench.progress import Quiet, Reporter
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+TRAINING_LINE_SECONDS = 5.0
+
+
+def reporter(*, quiet: bool) -> Reporter:
+    """Return what fits: nothing, bars in a terminal, or plain lines."""
+    if quiet:
+        return Quiet()
+    return RichReporter() if sys.stderr.isatty() else PlainReporter()
+
+
+class PlainReporter:
+    """One plain line per finished unit on stderr: no colours, no movement."""
+
+    def __init__(self) -> None:
+        self.total = self.count = 0
+        self.told = 0.0
+
+    def _line(self, text: str) -> None:
+        sys.stderr.write(printable(text).replace("\n", " ") + "\n")
+        sys.stderr.flush()
+
+    def start(self, total: int, cached: int) -> None:
+        """Say how many units there are."""
+        self.total = total
+        self._line(f"{total} units" + (f", {cached} cached" if cached else ""))
+
+    def stage(self, text: str) -> None:
+        """Say what begins."""
+        self._line(text)
+
+    def advance(self, text: str, done: bool) -> None:
+        """Say which unit is finished; cached ones are only counted."""
+        self.count += 1
+        if done:
+            self._line(f"[{self.count}/{self.total}] {text}")
+
+    def training(self, row: dict[str, float]) -> None:
+        """Say every epoch's row, and a step now and then."""
+        if "step" in row:
+            if time.monotonic() - self.told < TRAINING_LINE_SECONDS:
+                return
+            self.told = time.monotonic()
+        self._line("  " + training_text(row))
+
+    def finding(self, text: str) -> None:
+        """Say a finding."""
+        self._line(f"! {text}")
+
+    def failed(self, key: str, text: str) -> None:
+        """Say what failed."""
+        self._line(f"failed {key}: {text}" if key else f"failed: {text}")
+
+    def close(self) -> None:
+        """Do nothing: every line is out."""
+
+
+class RichReporter:
+    """Two bars on stderr: units, and the steps of a training."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._units: TaskID | None = None
+        self._steps: TaskID | None = None
+
+    def _bars(self) -> Progress:
+        if self._progress is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            from robench.cli.console import errors
+
+            # markup=False: a model's name may hold square brackets.
+            self._progress = Progress(
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}", markup=False),
+                console=errors(),
+                transient=True,
+            )
+            self._progress.start()
+        return self._progress
+
+    def _print(self, text: str, style: str = "") -> None:
+        from rich.text import Text
+
+        self._bars().console.print(Text(printable(text), style=style))
+
+    def start(self, total: int, cached: int) -> None:
+        """Open the bar of units."""
+        self._end_steps()
+        self._units = self._bars().add_task("", total=total, completed=cached)
+
+    def stage(self, text: str) -> None:
+        """Print what begins."""
+        self._end_steps()
+        self._print(text)
+
+    def advance(self, text: str, done: bool) -> None:
+        """Move the bar of units by one."""
+        del done
+        if self._units is not None:
+            self._bars().update(self._units, advance=1, description=printable(text).replace("\n", " "))
+
+    def training(self, row: dict[str, float]) -> None:
+        """Move the bar of steps, or print an epoch's row."""
+        if "step" not in row:
+            self._print("  " + training_text(row), style="dim")
+            return
+        if self._steps is None:
+            self._steps = self._bars().add_task("", total=row.get("steps"))
+        text = f"epoch {row['epoch']:g}" if "epoch" in row else ""
+        self._bars().update(self._steps, completed=row["step"], total=row.get("steps"), description=text)
+
+    def finding(self, text: str) -> None:
+        """Print a finding."""
+        self._print(f"! {text}", style="yellow")
+
+    def failed(self, key: str, text: str) -> None:
+        """Print what failed."""
+        self._print(f"failed {key}: {text}" if key else f"failed: {text}", style="red")
+
+    def close(self) -> None:
+        """Take the bars away."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = self._units = self._steps = None
+
+    def _end_steps(self) -> None:
+        if self._steps is not None and self._progress is not None:
+            self._progress.remove_task(self._steps)
+        self._steps = None
+
+
+def training_text(row: dict[str, float]) -> str:
+    """Return a row of a training history in one line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in row.items())

@@ -1,0 +1,203 @@
+"""`robench run`: evaluate a configuration, keep everything, print the leaderboard. The same again resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robench.cli.guard import Terminated, printable
+from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robench.plan import Plan
+    from robench.run import Outcome
+
+SOME_FAILED = 3
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG_OR_SUITE", help="A YAML file, or the name of a suite.")
+]
+Out = Annotated[
+    Path | None, typer.Option("-o", "--out", envvar="ROBENCH_OUT", help="Run folder, by default runs/NAME.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH.TO.KEY=VALUE", help="Override a value; repeatable.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Override the seed.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Evaluate on so many images only.")]
+Device = Annotated[str, typer.Option("--device", envvar="ROBENCH_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+DataRoot = Annotated[
+    Path | None, typer.Option("--data-root", envvar="ROBENCH_DATA_ROOT", help="Folder with data sets.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Allow data sets to be downloaded.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Most images per pass.")]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow Python files named in CONFIG to run.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
+Force = Annotated[bool, typer.Option("--force", help="Compute everything again.")]
+QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Print the last lines only.")]
+
+
+def run(
+    config: Config = "robench.yaml",
+    out: Out = None,
+    overrides: Set = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
+    batch_size: BatchSize = None,
+    trust_code: TrustCode = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Evaluate a configuration and print its leaderboard; the same command again resumes."""
+    plan, text = planned(config, overrides, limit=limit, seed=seed, batch_size=batch_size)
+    folder = out or Path("runs") / plan.name
+    check_device(device)
+    if dry_run:
+        _describe(plan, folder)
+        return
+
+    def work(reporter: Any) -> Outcome:
+        from robench.run import execute
+
+        return execute(
+            plan,
+            folder,
+            config_text=text,
+            device=device,
+            data_root=data_root,
+            download=download,
+            trust_code=trust_code,
+            force=force,
+            reporter=reporter,
+        )
+
+    outcome = interruptible(work, folder, quiet=quiet)
+    written = _report(folder, quiet=quiet)
+    finish(outcome, "units", [folder, *written])
+
+
+def planned(
+    config: str, overrides: list[str] | None, *, limit: int | None, seed: int | None, batch_size: int | None
+) -> tuple[Plan, str]:
+    """Return the plan with the command line's overrides, and the configuration's text."""
+    from robench.config import locate, parse
+    from robench.yaml_reader import read_file
+
+    path = locate(config)
+    text = read_file(path)
+    plan = parse(text, file=path, overrides=overrides)
+    if limit is not None:
+        plan = dataclasses.replace(plan, data=dataclasses.replace(plan.data, limit=limit))
+    changes = {"seed": seed, "batch_size": batch_size}
+    return dataclasses.replace(plan, **{k: v for k, v in changes.items() if v is not None}), text  # type: ignore[arg-type]
+
+
+def check_device(device: str) -> None:
+    """Refuse a word that names no device, before anything slow is imported."""
+    if not DEVICE.fullmatch(device):
+        raise ConfigError(where="--device", expected="auto, cpu, cuda, cuda:N or mps", got=repr(device))
+
+
+def interruptible(work: Callable[[Any], Outcome], folder: Path, *, quiet: bool) -> Outcome:
+    """Do the work with a reporter; on Ctrl-C or SIGTERM say what is saved and how to go on."""
+    from robench.cli.reporters import reporter
+
+    told = reporter(quiet=quiet)
+    try:
+        with _terminable():
+            return work(told)
+    except KeyboardInterrupt as error:
+        told.close()
+        again = shlex.join(["robench", *sys.argv[1:]])
+        typer.echo(f"Interrupted. Finished work is saved in {printable(str(folder))}", err=True)
+        typer.echo(f"Resume with: {printable(again)}", err=True)
+        raise typer.Exit(getattr(error, "exit_code", 130)) from None
+    finally:
+        told.close()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Make SIGTERM raise like Ctrl-C, so that locks are released and the running unit is dropped cleanly."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: somebody else minds the signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def finish(outcome: Outcome, noun: str, paths: list[Path]) -> None:
+    """Print the three last lines: what happened, how long it took, where the files lie."""
+    typer.echo(f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed.")
+    minutes, seconds = divmod(outcome.seconds, 60)
+    typer.echo(f"Time: {minutes:.0f} min {seconds:.1f} s." if minutes else f"Time: {seconds:.1f} s.")
+    typer.echo("Files: " + printable(", ".join(map(str, paths))))
+    if outcome.failed:
+        typer.echo(f"Why jobs failed: {printable(str(paths[0] / 'errors'))}", err=True)
+        raise typer.Exit(SOME_FAILED)
+
+
+def _report(folder: Path, *, quiet: bool) -> list[Path]:
+    """Print the leaderboard and write it as CSV and Markdown."""
+    from robench import plugins
+    from robench.cli.console import output
+    from robench.store import Store
+
+    records = Store(folder).read_records()
+    if not records:
+        return []
+    if not quiet:
+        console = output()
+        for shown in plugins.find("reports", "screen")()(records):
+            console.print(shown)
+    return [path for name in ("csv", "markdown") for path in plugins.find("reports", name)()(records, folder)]
+
+
+def _describe(plan: Plan, folder: Path) -> None:
+    from robench.store import Store
+
+    lines = [
+        f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {plan.data.limit or 'all'} images, "
+        f"shards of {plan.shard}, seed {plan.seed}",
+        *(f"model {m.name}: {_origin(m)}, head {m.head.name}" for m in plan.models),
+        *(
+            f"threat {t.norm} {t.eps_text}, {t.goal}: {', '.join(a.label for a in t.attacks)}"
+            for t in plan.threats
+        ),
+        f"{len(plan.models) * sum(len(t.attacks) for t in plan.threats)} (model, attack) pairs per gradient "
+        f"source and shard; transfer {'on' if plan.transfer else 'off'}",
+        f"{folder}: {len(Store(folder).keys())} finished units are there. Nothing was run.",
+    ]
+    for line in lines:
+        typer.echo(printable(line))
+
+
+def _origin(model: Any) -> str:
+    if model.features_of:
+        return f"features of {model.features_of}"
+    if model.checkpoint:
+        return f"{model.architecture.name} from {model.checkpoint.name}"
+    trained = f"trained by {model.train.defense.name}" if model.train else "untrained"
+    return f"{model.architecture.name}, {trained}"

@@ -1,0 +1,94 @@
+"""`robench show`: the options, defaults and paper of a plugin, a suite's text, or what is in a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from robench.cli.guard import printable
+from robench.cli.list import KINDS, Listed
+from robench.errors import ConfigError, nearest
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME_OR_RUN", help="A plugin, a suite, or a run folder.")],
+) -> None:
+    """Show a plugin's options and paper, a suite, or what is in a run folder."""
+    from robench import plugins
+    from robench.config import locate, suites
+    from robench.store import is_run
+
+    if is_run(Path(name)):
+        lines = _run(Path(name))
+    else:
+        kinds = [kind for kind in KINDS if name in plugins.names(kind)]
+        lines = [line for kind in kinds for line in (*_plugin(kind, name), "")]
+        if name in suites():
+            lines += [f"suite {name}", "", locate(name).read_text("utf-8")]
+        if not lines:
+            known = {*suites(), *(n for kind in KINDS for n in plugins.names(kind))}
+            expected = "a plugin, a suite or a run folder"
+            raise ConfigError(expected=expected, got=repr(name), do=nearest(name, known))
+    typer.echo(printable("\n".join(lines).rstrip()))
+
+
+def _plugin(kind: Listed, name: str) -> list[str]:
+    import inspect
+
+    from robench import plugins
+    from robench.recipe import describe
+
+    recipe = plugins.find(kind, name)
+    info = recipe.info
+    lines = [
+        f"{kind.removesuffix('s')} {name}: {info.title}",
+        "",
+        inspect.getdoc(recipe) or "",
+        "",
+        f"Paper: {info.paper}",
+        f"From: {plugins.distribution(kind, name)}",
+        *_attack_facts(info),
+        "",
+    ]
+    options = describe(recipe)
+    if not options:
+        return [*lines, "Options: none"]
+    lines += ["Options:"]
+    lines += [f"  {key}: {value['type']} = {value['default']!r}" for key, value in options.items()]
+    if info.bibtex:
+        lines += ["", info.bibtex]
+    return lines
+
+
+def _attack_facts(info: Any) -> list[str]:
+    if not hasattr(info, "norms"):
+        return []
+    wants = "the smallest perturbation" if info.minimises else "any perturbation inside the ball"
+    chance = ", randomised" if info.randomised else ""
+    return [f"Norms: {', '.join(info.norms)}", f"Needs: {info.knowledge}; looks for {wants}{chance}"]
+
+
+def _run(folder: Path) -> list[str]:
+    from robench.errors import StorageError
+    from robench.store import Store
+
+    store = Store(folder)
+    run = store.read_json("run.json") or {}
+    lines = [f"run {run.get('name', folder.name)}: {run.get('status', 'unfinished')}"]
+    units = store.planned()
+    lines += [f"{len(units)} of {run.get('expected', 'unknown')} units"]
+    seen: dict[tuple[str, ...], int] = {}
+    for key in units:
+        try:
+            record = store.read(key)
+        except StorageError as error:
+            lines += [f"unreadable: {error}"]
+            continue
+        threat = f"{record.threat.get('norm', '')} {record.threat.get('eps_text', '')}".strip()
+        place = (record.target["name"], str(record.attack["label"]), threat)
+        seen[place] = seen.get(place, 0) + len(record.columns.index)
+    lines += [f"  {target}: {attack} {threat} ({n} images)" for (target, attack, threat), n in seen.items()]
+    lines += [f"failed: {a.get('job', k)}: {a.get('error', '')}" for k, a in store.read_errors().items()]
+    return lines

@@ -1,0 +1,288 @@
+"""The parts of a configuration: each function reads one section and returns its part of the plan.
+
+Every key that exists is named here; docs/configuration.md explains them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from robench import plugins
+from robench.errors import ConfigError
+from robench.naming import check_label, check_name
+from robench.plan import AttackSpec, Choice, DataSpec, ModelSpec, ThreatSpec, TrainSpec, canonical
+from robench.plugins import Kind
+from robench.recipe import build, describe
+from robench.sections import REQUIRED, Section
+
+DATA_KEYS = ("name", "split", "limit", "subset", "options")
+TRAIN_KEYS = ("defense", "data")
+MODEL_KEYS = (
+    "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "features_of", "head", "train",
+    "output", "sources",
+)  # fmt: skip
+THREAT_KEYS = ("norm", "eps", "goal", "attacks")
+SPLITS = ("test", "train")
+SUBSETS = ("first", "balanced")
+NORMS = ("Linf", "L2")
+GOALS = ("untargeted", "targeted")
+OUTPUTS = ("logits", "log_probabilities", "simplex")
+
+
+def read_data(parent: Section, name: str, *, default: DataSpec | None = None) -> DataSpec:
+    """Read which images: a data set's name, or a mapping of it.
+
+    Args:
+        parent: the section that holds it.
+        name: its key.
+        default: the evaluation data, from which the training data inherits data set and options.
+    """
+    if isinstance(parent.values.get(name), str):
+        values: dict[str, Any] = {"name": parent.values[name]}
+        section = Section(values, (*parent.key, name), parent.document)
+    elif not parent.has(name) and default is not None:
+        section = Section({}, (*parent.key, name), parent.document)
+    else:
+        if not parent.has(name):
+            raise parent.fail(expected=f"the key {name!r}", got="none")
+        section = parent.section(name, what=name)
+    section.only(DATA_KEYS, name)
+    chosen = section.text("name", default.dataset.name if default else REQUIRED)
+    inherited = default.dataset.options if default and default.dataset.name == chosen else {}
+    options = dict(section.section("options", what="options").values) if section.has("options") else inherited
+    choice = Choice(name=chosen, options=dict(options), where=section.where("name"))
+    check_plugin("datasets", choice, section, ("options",))
+    return DataSpec(
+        dataset=choice,
+        split=section.one_of("split", SPLITS, "train" if default else "test"),
+        limit=section.whole("limit", None, least=1),
+        subset=section.one_of("subset", SUBSETS, "first"),
+    )
+
+
+def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
+    """Read one model.
+
+    Args:
+        section: its mapping.
+        data: the evaluation data.
+        folder: where relative paths start.
+    """
+    section.only(MODEL_KEYS, "a model")
+    name = check_name(section.text("name"), what="name of the model", where=section.where("name"))
+    origins = [key for key in ("train", "checkpoint", "features_of") if section.has(key)]
+    if len(origins) > 1:
+        got = " and ".join(map(repr, origins))
+        raise section.fail(origins[1], expected="one of train, checkpoint and features_of", got=got)
+    for key in ("architecture", "buffer", "normalize", "output"):
+        if section.has("features_of") and section.has(key):
+            do = "Remove it: the features come with their own"
+            raise section.fail(key, expected="no such key beside features_of", got=repr(key), do=do)
+    if not section.has("features_of") and not section.has("architecture"):
+        raise section.fail(expected="the key 'architecture' or 'features_of'", got="neither")
+    return ModelSpec(
+        name=name,
+        architecture=_architecture(section, folder) if section.has("architecture") else None,
+        buffer=section.whole("buffer", None, least=1),
+        normalize=_normalize(section) if section.has("normalize") else None,
+        checkpoint=(
+            _file(section, "checkpoint", section.text("checkpoint"), folder)
+            if section.has("checkpoint")
+            else None
+        ),
+        sha256=_sha256(section),
+        features_of=section.text("features_of", None),
+        head=read_choice(section, "heads", "head") if section.has("head") else Choice(name="linear"),
+        train=_train(section.section("train", what="train"), data) if section.has("train") else None,
+        output=section.one_of("output", OUTPUTS, "logits"),
+        sources=_sources(section) if section.has("sources") else None,
+        where=section.where(),
+    )
+
+
+def read_threat(section: Section) -> ThreatSpec:
+    """Read one threat model and its attacks."""
+    section.only(THREAT_KEYS, "a threat")
+    norm = section.one_of("norm", NORMS)
+    eps, eps_text = _radius(section)
+    if norm == "Linf" and 1 < eps < math.inf:
+        do = f"Pixels live in [0, 1]: write {eps:g}/255, or inf for no limit"
+        raise section.fail("eps", expected="an Linf radius of at most 1", got=eps_text, do=do)
+    section.items("attacks")
+    return ThreatSpec(
+        norm=norm,
+        eps=eps,
+        eps_text=eps_text,
+        goal=section.one_of("goal", GOALS, "untargeted"),
+        attacks=_attacks(section, norm, eps),
+    )
+
+
+def read_choice(section: Section, kind: Kind, *keys: str | int, beside: tuple[str, ...] = ()) -> Choice:
+    """Read a plugin's name and options and check both."""
+    choice = section.choice(*keys, what=kind.removesuffix("s"), beside=beside)
+    check_plugin(kind, choice, section, (*keys, choice.name))
+    return choice
+
+
+def check_plugin(kind: Kind, choice: Choice, section: Section, options: tuple[str | int, ...]) -> Any:
+    """Return the recipe a choice makes.
+
+    Args:
+        kind: the group of plugins.
+        choice: name and options.
+        section: where the choice stands, for messages.
+        options: path of the options below the section.
+
+    Raises:
+        PluginError: no such plugin.
+        ConfigError: an option is unknown or wrong; points at the option's own line.
+    """
+    recipe = plugins.find(kind, choice.name, where=choice.where)
+    known = describe(recipe)
+    wrong = [name for name in choice.options if name not in known]
+    missing = [name for name, option in known.items() if option["default"] == "required"]
+    if (absent := [name for name in missing if name not in choice.options]) and not wrong:
+        expected = f"the option {absent[0]!r} of {choice.name!r}, which has no default"
+        raise ConfigError(where=choice.where, expected=expected, got="none")
+    where = section.where(*options, wrong[0]) if wrong else choice.where
+    try:
+        canonical(choice.options)
+        return build(recipe, choice.options, where=where)
+    except ValueError:
+        raise ConfigError(where=where, expected="finite numbers or inf as options", got="NaN") from None
+    except ConfigError as error:
+        # `build` names the option before the colon; a recipe's own refusal knows no line at all.
+        name = error.expected.split(":")[0]
+        where = section.where(*options, name) if name in choice.options else where
+        raise ConfigError(where=where, expected=error.expected, got=error.got, do=error.do) from None
+
+
+def _architecture(section: Section, folder: Path) -> Choice:
+    choice = section.choice("architecture", what="architecture")
+    source, _, factory = choice.name.rpartition(":")
+    if not source:
+        check_plugin("models", choice, section, ("architecture", choice.name))
+        return choice
+    if source == "torchvision" and factory:
+        return choice
+    if not source.endswith(".py") or not factory.isidentifier():
+        expected = "a model's name, torchvision:NAME, or path/to/file.py:factory"
+        raise section.fail("architecture", expected=expected, got=repr(choice.name))
+    path = _file(section, "architecture", source, folder)
+    return Choice(name=f"{path}:{factory}", options=choice.options, where=choice.where)
+
+
+def _file(section: Section, key: str, text: str, folder: Path) -> Path:
+    """Return the absolute path of a file that exists; relative paths start at the configuration's folder."""
+    try:
+        path = (folder / Path(text).expanduser()).resolve()
+        exists = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long, an unknown ~user, a NUL
+        exists, path = False, Path(text)
+    if not exists:
+        do = "A relative path starts at the configuration file's folder"
+        raise section.fail(key, expected=f"{key}: a file", got=f"no file {str(path)!r}", do=do)
+    return path
+
+
+def _normalize(section: Section) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    inner = section.section("normalize", what="normalize")
+    inner.only(("mean", "std"), "normalize")
+    mean, std = inner.numbers("mean"), inner.numbers("std")
+    if len(mean) != len(std):
+        expected = "as many numbers in mean as in std, one per channel"
+        raise inner.fail(expected=expected, got=f"{len(mean)} and {len(std)}")
+    if min(std) <= 0:
+        raise inner.fail("std", expected="positive standard deviations", got=repr(min(std)))
+    if max(*map(abs, mean), *std) > 10:
+        do = "Images live in [0, 1]: divide mean and std by 255"
+        got = f"values up to {max(*mean, *std):g}"
+        raise inner.fail("mean", expected="mean and std of images in [0, 1]", got=got, do=do)
+    return mean, std
+
+
+def _sha256(section: Section) -> str | None:
+    if not section.has("sha256"):
+        return None
+    if not section.has("checkpoint"):
+        raise section.fail("sha256", expected="a checkpoint beside sha256", got="none")
+    value = str(section.text("sha256")).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise section.fail("sha256", expected="sha256: 64 hexadecimal digits", got=repr(value))
+    return value
+
+
+def _train(section: Section, data: DataSpec) -> TrainSpec:
+    section.only(TRAIN_KEYS, "train")
+    if not section.has("defense"):
+        raise section.fail(expected="the key 'defense'", got="none")
+    defense = read_choice(section, "defenses", "defense")
+    return TrainSpec(defense=defense, data=read_data(section, "data", default=data))
+
+
+def _sources(section: Section) -> tuple[str, ...]:
+    names = section.items("sources")
+    for position, name in enumerate(names):
+        if not isinstance(name, str) or not name or names.index(name) < position:
+            expected = "sources: different names of gradient sources"
+            raise section.fail("sources", position, expected=expected, got=repr(name))
+    return tuple(names)
+
+
+def _radius(section: Section) -> tuple[float, str]:
+    value = section.values.get("eps")
+    text = "inf" if value == math.inf else str(value)
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        numerator, slash, denominator = text.partition("/")
+        eps = float(numerator) / float(denominator) if slash else float(text)
+        if not eps >= 0:
+            raise ValueError
+    except (ValueError, ZeroDivisionError, OverflowError):
+        expected = "eps: a number of at least 0, a fraction such as 8/255, or inf"
+        raise section.fail("eps", expected=expected, got=repr(value)) from None
+    return eps, text.replace(" ", "")
+
+
+def _attacks(section: Section, norm: str, eps: float) -> tuple[AttackSpec, ...]:
+    read: list[tuple[str | None, Choice, Any, str]] = []
+    for position, item in enumerate(section.values["attacks"]):
+        keys = ("attacks", position)
+        choice = section.choice(*keys, what="attack", beside=("label",))
+        recipe = check_plugin("attacks", choice, section, (*keys, choice.name))
+        if norm not in recipe.info.norms:
+            expected = f"an attack under {norm}"
+            got = f"{choice.name!r}, which supports {', '.join(recipe.info.norms)}"
+            raise section.fail(*keys, expected=expected, got=got)
+        if eps == math.inf and not recipe.info.minimises:
+            do = "Give the threat a finite eps, or use an attack that minimises, such as cw"
+            got = f"{choice.name!r}, which needs a radius"
+            raise section.fail(*keys, expected="an attack that minimises under eps inf", got=got, do=do)
+        label = None
+        if isinstance(item, dict) and item.get("label") is not None:
+            label = section.section(*keys, what="attack").text("label")
+            check_label(label, where=section.where(*keys, "label"))
+        read.append((label, choice, recipe, section.where(*keys)))
+    return _labelled(read)
+
+
+def _labelled(read: list[tuple[str | None, Choice, Any, str]]) -> tuple[AttackSpec, ...]:
+    """Give every attack a label of its own: its name, and its steps where the same plugin comes twice."""
+    unnamed = Counter(choice.name for label, choice, _, _ in read if label is None)
+    made: dict[str, AttackSpec] = {}
+    for label, choice, recipe, where in read:
+        steps = getattr(recipe, "steps", None)
+        several = unnamed[choice.name] > 1 and steps is not None
+        chosen = label or (f"{choice.name}-{steps}" if several else choice.name)
+        if chosen in made:
+            do = "Give one of them a label: {" + choice.name + ": {...}, label: ...}"
+            raise ConfigError(where=where, expected="a label of its own for every attack of a threat",
+                              got=f"{chosen!r} twice", do=do)  # fmt: skip
+        made[chosen] = AttackSpec(label=chosen, attack=choice)
+    return tuple(made.values())

@@ -1,0 +1,68 @@
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from robench import plugins
+from robench.errors import PluginError
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretend that exactly these entry points are installed."""
+
+    def install(*points):
+        found = [EntryPoint(name, value, f"robench.{kind}") for kind, name, value in points]
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [p for p in found if p.group == group])
+        plugins.refresh()
+
+    yield install
+    monkeypatch.undo()
+    plugins.refresh()
+
+
+def test_names_are_sorted_and_loaded_on_demand(installed):
+    installed(("attacks", "b", "json:loads"), ("attacks", "a", "json:dumps"), ("heads", "c", "json:load"))
+    assert plugins.names("attacks") == ["a", "b"]
+    assert plugins.find("attacks", "b").__name__ == "loads"
+    assert plugins.distribution("attacks", "a") == "unknown"
+
+
+def test_an_unknown_name_gives_the_nearest(installed):
+    installed(("attacks", "pgd", "json:loads"))
+    with pytest.raises(PluginError, match=r"f:3: expected the name of an installed attack, got 'pdg'.*'pgd'"):
+        plugins.find("attacks", "pdg", where="f:3")
+
+
+def test_two_owners_are_refused_and_one_listed_twice_is_not(installed):
+    installed(("attacks", "a", "json:loads"), ("attacks", "a", "json:dumps"), ("attacks", "b", "json:loads"),
+              ("attacks", "b", "json:loads"))  # fmt: skip
+    with pytest.raises(PluginError, match="one owner"):
+        plugins.find("attacks", "a")
+    assert plugins.find("attacks", "b")
+
+
+@pytest.mark.parametrize("value", ["no_such_module_xyz:A", "json:no_such_name"])
+def test_a_broken_plugin_says_why(installed, value):
+    installed(("attacks", "a", value))
+    with pytest.raises(PluginError, match="no_such"):
+        plugins.find("attacks", "a")
+
+
+def test_a_folder_that_hides_ours_is_named(tmp_path, monkeypatch):
+    (tmp_path / "attacks").mkdir()
+    (tmp_path / "attacks" / "__init__.py").write_text("")
+    for name in [m for m in sys.modules if m == "attacks" or m.startswith("attacks.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(PluginError) as caught:
+        plugins.check_shadows()
+    assert str(tmp_path / "attacks") in str(caught.value)
+    assert "Rename" in str(caught.value)
+
+
+def test_every_plugin_of_ours_loads_and_names_its_paper():
+    for kind in plugins.KINDS:
+        for name in plugins.names(kind):
+            if plugins.distribution(kind, name) == "robench" and kind != "builders":
+                assert plugins.find(kind, name).info.paper
