@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.options import at_least, not_negative, positive
 from robench.attack import AttackInfo
+from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.oracle import Oracle
@@ -22,9 +23,8 @@ BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-8
 # With 1, as published, tanh' = 0 at the box's ends: pixels that are exactly 0 or 1 could never move.
 STRETCH = 2.0
 
-# An image that is not adversarial yet speeds up by this factor a step, and slows down again once it is: a
-# fixed rate and number of steps bound how far pixels can go, and would pass that bound off as robustness.
-SPEED_UP, SLOW_DOWN = 1.05, 0.8
+# Once it is adversarial, an image that sped up slows down by this factor a step.
+SLOW_DOWN = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,9 @@ class CW:
         steps: Adam steps for each value of c; the paper uses 50 on CIFAR-10, 100 on MNIST.
         learning_rate: of Adam on w; the paper uses 0.006 on CIFAR-10, 0.003 on MNIST.
         binary_search_steps: values of c tried per image, by bisection; 1 keeps c fixed.
+        speed_up: factor a step by which the rate of an image grows while it is not adversarial. A fixed rate
+            and number of steps bound how far pixels can go, and would pass that bound off as robustness.
+            1 is the published fixed rate.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -61,12 +64,15 @@ class CW:
     steps: int = 50
     learning_rate: float = 0.006
     binary_search_steps: int = 1
+    speed_up: float = 1.05
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
         at_least(1, steps=self.steps, binary_search_steps=self.binary_search_steps)
         positive(c=self.c, learning_rate=self.learning_rate)
         not_negative(kappa=self.kappa)
+        if not 1 <= self.speed_up <= 2:
+            raise ConfigError(where="speed_up", expected="a factor from 1 to 2", got=repr(self.speed_up))
 
     def __call__(
         self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
@@ -114,7 +120,7 @@ class CW:
             scale = (variance / (1 - BETA_2**step)).sqrt_().add_(TINY)
             # Divided by STRETCH, a mid-grey pixel moves as fast as in the published parameterisation.
             rate = per_image(speed, x) * (self.learning_rate / STRETCH / (1 - BETA_1**step))
-            speed = (speed * SLOW_DOWN).clamp_min(1).where(reached, speed * SPEED_UP)
+            speed = (speed * SLOW_DOWN).clamp_min(1).where(reached, speed * self.speed_up)
             asked = per_image(value > -math.inf, x)  # dropped or out of budget: leave it where it is
             w = (w - rate * mean / scale).clamp_(-limit, limit).where(asked, w)
             x_adv = threat.clip(middle + reach * w.tanh()).where(asked, x_adv)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import attacks, graph, memory, subjects
+from robench.allocation import keep_freed_memory
 from robench.provenance import hardware, versions
 
 NAMES = ("pgd", "cw", "graph", "memory")
@@ -23,6 +24,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
     names = chosen.names or NAMES
+    keep_freed_memory()  # for all rivals alike: they share the process
     facts = hardware("cpu")
     listed = ", ".join(f"{name} {version}" for name, version in versions().items() if version != "absent")
     lines = [

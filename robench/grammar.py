@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robench import plugins
-from robench.errors import ConfigError
+from robench.errors import ConfigError, nearest
 from robench.naming import check_label, check_name
 from robench.plan import AttackSpec, Choice, DataSpec, ModelSpec, ThreatSpec, TrainSpec, canonical
 from robench.plugins import Kind
@@ -84,6 +84,7 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
             raise section.fail(key, expected="no such key beside features_of", got=repr(key), do=do)
     if not section.has("features_of") and not section.has("architecture"):
         raise section.fail(expected="the key 'architecture' or 'features_of'", got="neither")
+    head = read_choice(section, "heads", "head") if section.has("head") else Choice(name="linear")
     return ModelSpec(
         name=name,
         architecture=_architecture(section, folder) if section.has("architecture") else None,
@@ -96,10 +97,10 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
         ),
         sha256=_sha256(section),
         features_of=section.text("features_of", None),
-        head=read_choice(section, "heads", "head") if section.has("head") else Choice(name="linear"),
+        head=head,
         train=_train(section.section("train", what="train"), data) if section.has("train") else None,
         output=section.one_of("output", OUTPUTS, "logits"),
-        sources=_sources(section) if section.has("sources") else None,
+        sources=_sources(section, head) if section.has("sources") else None,
         where=section.where(),
     )
 
@@ -225,12 +226,18 @@ def _train(section: Section, data: DataSpec) -> TrainSpec:
     return TrainSpec(defense=defense, data=read_data(section, "data", default=data))
 
 
-def _sources(section: Section) -> tuple[str, ...]:
+def _sources(section: Section, head: Choice) -> tuple[str, ...]:
     names = section.items("sources")
+    # A third-party head need not say what it offers; then the built model is asked, later.
+    offered = getattr(plugins.find("heads", head.name, where=head.where), "offers", None)
     for position, name in enumerate(names):
         if not isinstance(name, str) or not name or names.index(name) < position:
             expected = "sources: different names of gradient sources"
             raise section.fail("sources", position, expected=expected, got=repr(name))
+        if offered is not None and name not in offered:
+            expected = f"a gradient source that the head {head.name!r} offers"
+            do = nearest(name, offered)
+            raise section.fail("sources", position, expected=expected, got=repr(name), do=do)
     return tuple(names)
 
 

@@ -6,7 +6,7 @@ No attack asks which norm it has; it calls these four functions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -29,10 +29,10 @@ class Norm:
     """
 
     name: str
-    size: Callable[[Images], PerSample]
-    project: Callable[[Images, PerSample], Images]
-    ascent: Callable[[Images], Images]
-    sample: Callable[[Images, PerSample, Randomness], Images]
+    size: Callable[[Images], PerSample] = field(repr=False)
+    project: Callable[[Images, PerSample], Images] = field(repr=False)
+    ascent: Callable[[Images], Images] = field(repr=False)
+    sample: Callable[[Images, PerSample, Randomness], Images] = field(repr=False)
 
 
 def per_image(values: PerSample, like: Images) -> Images:

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 
 class Head(Protocol):
-    """The contract of a plugin in the group `robench.heads`: a frozen recipe."""
+    """The contract of a plugin in the group `robench.heads`: a frozen recipe.
+
+    Attributes:
+        info: what it is.
+        offers: the gradient sources its models can have, so that a configuration can be checked early.
+    """
 
     info: ClassVar[Info]
+    offers: ClassVar[tuple[str, ...]]
 
     def __call__(
         self,

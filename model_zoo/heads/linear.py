@@ -21,6 +21,7 @@ class Linear:
     """The linear layer a network ends in; softmax is left to the loss."""
 
     info: ClassVar[Info] = Info(title="linear", paper="none")
+    offers: ClassVar[tuple[str, ...]] = ("exact",)
 
     def __call__(
         self,

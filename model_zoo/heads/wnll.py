@@ -45,6 +45,7 @@ class WNLL:
             "journal={arXiv:1907.06800}, year={2019}}"
         ),
     )
+    offers: ClassVar[tuple[str, ...]] = ("straight_through", "linear", "exact", "kernel")
     protocol: Literal["independent", "joint", "voting"] = "independent"
     m: int = 30
     n: int = 15

@@ -114,8 +114,10 @@ def check_device(device: str) -> None:
 
 def interruptible(work: Callable[[Any], Outcome], folder: Path, *, quiet: bool) -> Outcome:
     """Do the work with a reporter; on Ctrl-C or SIGTERM say what is saved and how to go on."""
+    from robench.allocation import keep_freed_memory
     from robench.cli.reporters import reporter
 
+    keep_freed_memory()
     told = reporter(quiet=quiet)
     try:
         with _terminable():

@@ -45,6 +45,7 @@ def record(key, name="a", attack="pgd", status="robust"):
 def cli(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ROBENCH_TRACEBACK", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def call(*arguments):
         return CliRunner().invoke(app, list(arguments), prog_name="robench")
