@@ -45,25 +45,25 @@ class ZooBuilder:
                 with other than K outputs, or a file of code without `trust_code`.
             PluginError: unknown architecture.
         """
+        from model_zoo import making
         from model_zoo.network import Network, Normalized
         from robench.randomness import borrowed_global_randomness, seed_from
 
-        _check_statistics(spec, shape[0])
+        statistics = making.statistics(spec)
+        making.check_statistics(statistics, shape[0], where=spec.where)
         with borrowed_global_randomness(seed_from("weights", seed)):
-            made = _make(spec, shape=shape, classes=classes, trust_code=trust_code)
+            made = making.make(spec, shape=shape, classes=classes, trust_code=trust_code)
             if getattr(made, "feature_dim", None) is not None:
                 given = spec.train is not None or spec.checkpoint is not None
                 linear = given or any(True for _ in made.parameters())
-                return Network(
-                    made, classes=classes, buffer=spec.buffer, normalize=spec.normalize, linear=linear
-                )
+                return Network(made, classes=classes, buffer=spec.buffer, normalize=statistics, linear=linear)
         if spec.buffer:
             do = "Remove `buffer`, or write the network as a backbone with `feature_dim`"
             raise ConfigError(
                 where=spec.where, expected="a backbone for the buffer", got="a classifier", do=do
             )
-        network = Normalized(made, spec.normalize) if spec.normalize else made
-        _probe(network, shape=shape, classes=classes, where=spec.where or f"model {spec.name!r}")
+        network = Normalized(made, statistics) if statistics else made
+        making.probe(network, shape=shape, classes=classes, where=spec.where or f"model {spec.name!r}")
         return network
 
     def load(self, network: nn.Module, path: Path, *, sha256: str | None) -> str:
@@ -74,7 +74,7 @@ class ZooBuilder:
         """
         from model_zoo import checkpoints
 
-        return checkpoints.load(_bare(network), path, sha256=sha256)
+        return checkpoints.load(network, path, sha256=sha256)
 
     def save(self, network: nn.Module, path: Path, *, card: dict[str, Any]) -> str:
         """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.save`.
@@ -112,6 +112,8 @@ class ZooBuilder:
             ConfigError: unknown options of the head, or a gradient source the model does not offer.
             PluginError: unknown head.
         """
+        from model_zoo import making
+
         where = spec.head.where or spec.where
         head = recipe.build(
             plugins.find("heads", spec.head.name, where=where), spec.head.options, where=where
@@ -121,7 +123,7 @@ class ZooBuilder:
             "architecture_options": to_json(spec.architecture.options) if spec.architecture else {},
             "features_of": spec.features_of,
             "buffer": spec.buffer,
-            "normalize": to_json(spec.normalize),
+            "normalize": to_json(making.statistics(spec)),
         }
         model: Model = head(
             network,
@@ -138,49 +140,8 @@ class ZooBuilder:
         return model
 
 
-def _make(spec: ModelSpec, *, shape: tuple[int, int, int], classes: int, trust_code: bool) -> nn.Module:
-    """Return a backbone or a whole classifier."""
-    from model_zoo import foreign
-
-    choice, where = spec.architecture, spec.where
-    if choice is None:
-        raise ConfigError(where=where, expected=f"an architecture for {spec.name!r}", got="none")
-    where = choice.where or where
-    if choice.name.startswith(foreign.TORCHVISION):
-        name = choice.name.removeprefix(foreign.TORCHVISION)
-        return foreign.torchvision_model(name, classes=classes, options=choice.options, where=where)
-    if foreign.is_factory(choice.name):
-        return foreign.user_model(
-            choice.name, classes=classes, options=choice.options, trust_code=trust_code, where=where
-        )
-    made = recipe.build(plugins.find("models", choice.name, where=where), choice.options, where=where)
-    module: nn.Module = made(channels=shape[0], size=shape[1:], classes=classes)
-    return module
-
-
 def _bare(network: nn.Module) -> nn.Module:
     """Return the module whose keys a checkpoint has."""
     from model_zoo.network import Normalized
 
     return network.module if isinstance(network, Normalized) else network
-
-
-def _check_statistics(spec: ModelSpec, channels: int) -> None:
-    if spec.normalize and len(spec.normalize[0]) != channels:
-        expected = f"a mean and a deviation for each of {channels} channels"
-        raise ConfigError(where=spec.where, expected=expected, got=f"{len(spec.normalize[0])}")
-
-
-def _probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, where: str) -> None:
-    """Refuse a foreign network that cannot take these images or names other classes."""
-    import torch
-
-    from model_zoo.foreign import blamed
-    from model_zoo.modes import evaluating
-
-    with blamed(where), evaluating(network), torch.no_grad():
-        outputs = network(torch.zeros(2, *shape))
-    if not isinstance(outputs, torch.Tensor) or outputs.shape != (2, classes):
-        got = str(tuple(outputs.shape)) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        do = "Let the factory take `classes`"
-        raise ConfigError(where=where, expected=f"outputs (B, {classes})", got=got, do=do)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from model_zoo.cards import card_path, card_text
+from model_zoo.key_layouts import translated
+from model_zoo.network import Normalize, Normalized
 from model_zoo.staging import Staged
 from model_zoo.state_files import listed, read_safetensors, read_state_dict
 from robench.errors import CheckpointError, StorageError
+
+_LOG = logging.getLogger(__name__)
 
 
 def sidecar_path(path: Path) -> Path:
@@ -52,21 +57,23 @@ def save(network: nn.Module, path: Path, *, card: dict[str, Any] | None = None) 
     return digest
 
 
-def load(network: nn.Module, path: Path, *, sha256: str | None = None) -> str:
+def load(network: nn.Module, path: Path, *, sha256: str | None = None, layouts: bool = True) -> str:
     """Load weights in place, all of them or none.
 
     Args:
-        network: takes the weights.
+        network: takes the weights; those of a `Normalized` go into the module inside.
         path: a safetensors file, or anything else for a plain PyTorch state_dict; such a one may be wrapped
-            in `{"state_dict": ...}` or `{"model_state_dict": ...}` and its keys prefixed with `module.`.
+            in `{"state_dict": ...}` and the like.
         sha256: what the file must hash to; a `<path>.sha256` beside it is checked as well.
+        layouts: accept the names of published checkpoints too (`model_zoo.key_layouts`); what that drops or
+            fills in is logged as a warning. Otherwise only the network's own names.
 
     Returns:
         The SHA-256 of the file.
 
     Raises:
         CheckpointError: missing, corrupt, other hash, code inside (it is not run, whatever the settings), or
-            keys or shapes that do not match (they are listed).
+            keys, shapes or a normalisation that do not match (they are listed).
     """
     where = str(path)
     try:
@@ -78,13 +85,25 @@ def load(network: nn.Module, path: Path, *, sha256: str | None = None) -> str:
     _check_hash(path, digest, sha256)
     reader = read_safetensors if path.suffix == ".safetensors" else read_state_dict
     state = reader(data, where=where)
-    _check_fit(network.state_dict(), state, where=where)
+    target = network.module if isinstance(network, Normalized) else network
+    own = target.state_dict()
+    if layouts:
+        known = translated(state, own, normalize=_statistics(network), where=where)
+        state = known.state
+        for note in known.notes:
+            _LOG.warning("%s: %s", where, note)
+    _check_fit(own, state, where=where)
     try:
-        network.load_state_dict(state)
+        target.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(where=where, expected="weights for this network", got=reason) from error
     return digest
+
+
+def _statistics(network: nn.Module) -> tuple[Tensor, Tensor] | None:
+    normalize = getattr(network, "normalize", None)
+    return (normalize.mean, normalize.std) if isinstance(normalize, Normalize) else None
 
 
 def _check_hash(path: Path, digest: str, expected: str | None) -> None:

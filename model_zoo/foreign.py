@@ -1,4 +1,4 @@
-"""Networks that are not ours: torchvision's by name, and a user's own by file and function."""
+"""A user's own networks, by file and function."""
 
 from __future__ import annotations
 
@@ -15,35 +15,6 @@ from typing import Any, cast
 from torch import nn
 
 from robench.errors import ConfigError, nearest
-
-TORCHVISION = "torchvision:"
-
-
-def torchvision_model(name: str, *, classes: int, options: dict[str, Any], where: str) -> nn.Module:
-    """Return a torchvision classifier with fresh weights.
-
-    Args:
-        name: such as `resnet18`.
-        classes: number of classes.
-        options: keyword arguments of torchvision's builder; `weights` is refused, it would be downloaded.
-        where: for the message.
-
-    Raises:
-        ConfigError: unknown name or option.
-    """
-    import torchvision.models
-
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        do = nearest(name, known)
-        raise ConfigError(where=where, expected="the name of a torchvision classifier", got=repr(name), do=do)
-    taken = sorted({"weights", "num_classes", "progress"} & set(options))
-    if taken:
-        do = "Load weights with `checkpoint`; the classes are the data set's"
-        raise ConfigError(where=where, expected="options of the network", got=taken[0], do=do)
-    with blamed(where or name):
-        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
-    return model
 
 
 def is_factory(name: str) -> bool:

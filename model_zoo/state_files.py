@@ -17,9 +17,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from model_zoo.key_layouts import WRAPPERS
 from robench.errors import CheckpointError
 
-_WRAPPERS = ("state_dict", "model_state_dict")
 # What torch's restricted unpickler and zip reader raise on damaged bytes, found by cutting and flipping.
 _BROKEN = (
     pickle.UnpicklingError,
@@ -59,9 +59,8 @@ def read_safetensors(data: bytes, *, where: str) -> dict[str, Tensor]:
 def read_state_dict(data: bytes, *, where: str) -> dict[str, Tensor]:
     """Return the tensors of a plain PyTorch state_dict.
 
-    Accepts the mapping itself or one wrapped as `{"state_dict": ...}` or `{"model_state_dict": ...}`; the
-    prefix `module.` that DataParallel puts before every key is removed. Loads with `weights_only=True`, and
-    there is no other way in.
+    Accepts the mapping itself or one wrapped as `{"state_dict": ...}` or under another of
+    `key_layouts.WRAPPERS`. Loads with `weights_only=True`, and there is no other way in.
 
     Raises:
         CheckpointError: code inside (the offending globals are named), damaged, or not a mapping to tensors.
@@ -85,7 +84,7 @@ def read_state_dict(data: bytes, *, where: str) -> dict[str, Tensor]:
 
 def _tensors(loaded: Any, *, where: str) -> dict[str, Tensor]:
     if isinstance(loaded, Mapping):
-        loaded = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), loaded)
+        loaded = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), Mapping)), loaded)
     if not isinstance(loaded, Mapping) or not loaded:
         got = "an empty mapping" if isinstance(loaded, Mapping) else type(loaded).__name__
         raise CheckpointError(where=where, expected="a state_dict of tensors", got=got)
@@ -94,9 +93,7 @@ def _tensors(loaded: Any, *, where: str) -> dict[str, Tensor]:
         got = f"other things under {listed(strange)}"
         do = "Save model.state_dict() alone, or under the key 'state_dict'"
         raise CheckpointError(where=where, expected="a state_dict of tensors", got=got, do=do)
-    names = [str(key) for key in loaded]
-    prefix = "module." if all(name.startswith("module.") for name in names) else ""
-    return {name.removeprefix(prefix): tensor for name, tensor in zip(names, loaded.values(), strict=True)}
+    return {str(key): tensor for key, tensor in loaded.items()}
 
 
 def listed(names: list[str], most: int = 6) -> str:

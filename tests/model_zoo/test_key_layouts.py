@@ -221,11 +221,13 @@ def test_robustbench_sizes():
     count = sum(p.numel() for p in build(spec("cifar10/Linf/Zhang2019Theoretically")).parameters())
     assert count == 46_160_474
     with torch.device("meta"):
+        recipes = {}
         for name in robustbench.names():
             found = robustbench.published(name, where="")
-            backbone = found.recipe(channels=3, size=(32, 32), classes=10)
-            assert backbone.feature_dim >= 128
+            recipes[repr(found.recipe)] = found.recipe
             assert found.normalize is None or len(found.normalize[0]) == len(found.normalize[1]) == 3
+        for recipe in recipes.values():
+            assert recipe(channels=3, size=(32, 32), classes=10).feature_dim >= 128
 
 
 def test_robustbench_refusals():

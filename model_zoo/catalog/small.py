@@ -1,39 +1,15 @@
-"""The architectures a configuration can name, as recipes. No torch at import.
-
-A recipe's call takes the shape of the images and gives a backbone: an `nn.Module` that maps images
-(B, C, H, W) in [0, 1] to features (B, D) and says D in `feature_dim`. A plugin whose module has no
-`feature_dim` is taken for a whole classifier and kept intact, like a torchvision model.
-"""
+"""Networks for small images and for none at all, as recipes. No torch at import."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
-from robench.errors import ConfigError
+from model_zoo.catalog.wide import check_dropout
 from robench.recipe import Info
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-class Architecture(Protocol):
-    """The contract of a plugin in the group `robench.models`."""
-
-    info: ClassVar[Info]
-
-    def __call__(self, *, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
-        """Return the network with weights drawn from torch's global generator, which the caller seeds.
-
-        Args:
-            channels: C of the images.
-            size: (H, W) of the images.
-            classes: number of classes; backbones do not need it.
-
-        Raises:
-            ConfigError: the network cannot take images of this shape.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +25,7 @@ class SmallCNN:
 
     def __post_init__(self) -> None:
         """Refuse a probability outside [0, 1)."""
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(expected="dropout in [0, 1)", got=str(self.dropout))
+        check_dropout(self.dropout)
 
     def __call__(self, *, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
         """Return the backbone for images of at least 16 by 16; 200 features."""
@@ -58,20 +33,6 @@ class SmallCNN:
 
         del classes
         return Backbone(channels=channels, size=size, dropout=self.dropout)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResNet20:
-    """ResNet20 for CIFAR, 0.27 million parameters."""
-
-    info: ClassVar[Info] = Info(title="ResNet20", paper="He et al. 2015, arXiv:1512.03385")
-
-    def __call__(self, *, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
-        """Return the backbone, for images of any size; 64 features."""
-        from model_zoo.architectures.resnet import CifarResNet
-
-        del size, classes
-        return CifarResNet(channels=channels, depth=20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,182 @@
+"""The pickles CIFAR comes in, read without running anything they ask for.
+
+A pickle is a program. This reader gives it nothing to call: the few names that arrays need are replaced by
+inert stand-ins that only keep what they are given, and every other name is refused. Before that, the steps of
+the program are read: it may hold only those that these files need, and no number that makes Python's own
+reader ask for much more memory than the file has bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import re
+from typing import TYPE_CHECKING, Any
+
+from robench.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_BROKEN = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+
+
+class _RefusedError(Exception):
+    """A pickle asked for a name that no array needs."""
+
+
+class _Inert:
+    """Keeps the arguments and the state it is given."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Array(_Inert):
+    """Stands for `numpy.ndarray`; its state is (version, shape, type, Fortran order, bytes)."""
+
+
+class _Type(_Inert):
+    """Stands for `numpy.dtype`; its first argument is the type's code."""
+
+
+def _rebuilt(*arguments: Any) -> _Array:
+    """Stand for numpy's `_reconstruct`, which makes the array that the state is then given to."""
+    return _Array(*arguments)
+
+
+def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
+    """Stand for `_codecs.encode`, through which Python 3 writes bytes for Python 2."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise _RefusedError(f"encode({encoding!r})")
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("numpy.core.multiarray", "_reconstruct"): _rebuilt,
+    ("numpy._core.multiarray", "_reconstruct"): _rebuilt,
+    ("_codecs", "encode"): _encoded,
+}
+
+
+_STEPS = re.compile(
+    r"PROTO|FRAME|STOP|MARK|NONE|NEWTRUE|NEWFALSE|(LONG_BIN|BIN|)(PUT|GET)|MEMOIZE"
+    r"|(EMPTY_)?(DICT|LIST)|(EMPTY_)?TUPLE|TUPLE[123]|SETITEMS?|APPENDS?|INT|BININT[12]?|LONG1?"
+    r"|(SHORT_|)(BIN|)(STRING|UNICODE|BYTES)|BIN(UNICODE|BYTES)8|GLOBAL|STACK_GLOBAL|REDUCE|BUILD"
+)
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise _RefusedError(f"{module}.{name}")
+        return _ALLOWED[module, name]
+
+
+def read_batch(data: bytes, *, where: str) -> dict[str, Any]:
+    """Return the mapping a pickle holds, with text keys.
+
+    Args:
+        data: the pickle, of Python 2 or 3.
+        where: the file, for messages.
+
+    Returns:
+        Keys to numbers, text, bytes, lists, or arrays that `pixels` can read.
+
+    Raises:
+        InputError: it asks for anything but arrays (it is named, and not run), is damaged, or no mapping.
+    """
+    try:
+        _check_steps(data)
+        loaded = _Reader(io.BytesIO(data), encoding="bytes").load()
+    except _RefusedError as error:
+        raise InputError(
+            where=where,
+            expected="a pickle of plain arrays",
+            got=f"one that asks for {error}, which may be code; it was not run",
+            do="Do not open it elsewhere if you do not trust its author; download the data again",
+        ) from error
+    except _BROKEN as error:
+        raise _damaged(where, str(error) or type(error).__name__) from error
+    if not isinstance(loaded, dict):
+        raise _damaged(where, f"a pickled {type(loaded).__name__}")
+    return {_text(key): value for key, value in loaded.items() if isinstance(key, bytes | str)}
+
+
+def _check_steps(data: bytes) -> None:
+    """Refuse a pickle by its steps alone; reading them runs nothing."""
+    for step, argument, _ in pickletools.genops(data):
+        if not _STEPS.fullmatch(step.name):
+            raise _RefusedError(f"the step {step.name}")
+        if step.name in ("PUT", "LONG_BINPUT", "FRAME") and not 0 <= int(argument or 0) <= len(data):
+            raise ValueError(f"{step.name} of {argument} in a file of {len(data)} bytes")
+
+
+def pixels(batch: dict[str, Any], key: str, *, width: int, where: str) -> NDArray[np.uint8]:
+    """Return an array (N, width) uint8 of a batch.
+
+    Raises:
+        InputError: absent, or of another type or shape.
+    """
+    import numpy as np
+
+    match getattr(batch.get(key), "state", None):
+        case (_, (int(rows), int(columns)), _Type(arguments=(code, *_)), order, bytes(raw)) if (
+            columns == width and rows * columns == len(raw) and _text(code) in ("u1", "|u1")
+        ):
+            flat = np.frombuffer(raw, dtype=np.uint8)
+            return flat.reshape((rows, columns), order="F" if order else "C").copy()
+    raise _damaged(where, f"no such array under {key!r}", f"an array (N, {width}) of bytes")
+
+
+def integers(batch: dict[str, Any], key: str, *, where: str) -> NDArray[np.int64]:
+    """Return a list of integers of a batch.
+
+    Raises:
+        InputError: absent, or anything else.
+    """
+    import numpy as np
+
+    values = batch.get(key)
+    if not isinstance(values, list) or not all(type(v) is int and 0 <= v < 1 << 31 for v in values):
+        raise _damaged(where, f"no such list under {key!r}", "a list of labels")
+    return np.array(values, dtype=np.int64)
+
+
+def words(batch: dict[str, Any], key: str, *, where: str) -> tuple[str, ...]:
+    """Return a list of names of a batch.
+
+    Raises:
+        InputError: absent, or anything else.
+    """
+    values = batch.get(key)
+    if not isinstance(values, list) or not all(isinstance(v, bytes | str) for v in values):
+        raise _damaged(where, f"no such list under {key!r}", "a list of class names")
+    return tuple(_text(v) for v in values)
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+def _damaged(where: str, got: str, expected: str = "a whole CIFAR pickle") -> InputError:
+    return InputError(where=where, expected=expected, got=got, do="Copy or download it again")

@@ -1,0 +1,103 @@
+"""Networks of libraries by name: `torchvision:NAME` and `timm:NAME`, always with fresh weights."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol
+
+from torch import nn
+
+from model_zoo.foreign import blamed
+from robench.errors import ConfigError, nearest
+
+
+class Maker(Protocol):
+    """Makes a whole classifier by its name in a library."""
+
+    def __call__(
+        self, name: str, *, channels: int, classes: int, options: dict[str, Any], where: str
+    ) -> nn.Module:
+        """Return the network with weights drawn from torch's global generator."""
+        ...
+
+
+_TORCHVISION_DEFAULTS: dict[str, dict[str, Any]] = {
+    name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")
+}
+"""One output in training mode too, and no warning that torchvision may one day initialise otherwise."""
+
+
+def torchvision_model(
+    name: str, *, channels: int, classes: int, options: dict[str, Any], where: str
+) -> nn.Module:
+    """Return a torchvision classifier with fresh weights.
+
+    Args:
+        name: such as `resnet18`.
+        channels: not used: these networks take three.
+        classes: number of classes.
+        options: keyword arguments of torchvision's builder, such as `image_size` of a vision transformer;
+            `weights` is refused, it would be downloaded.
+        where: for the message.
+
+    Raises:
+        ConfigError: unknown name or option.
+    """
+    import torchvision.models
+
+    del channels
+    known = torchvision.models.list_models(module=torchvision.models)
+    _check_name(name, known, "a torchvision classifier", where)
+    _check_options(options, {"weights", "num_classes", "progress"}, where)
+    given = {**_TORCHVISION_DEFAULTS.get(name, {}), **options}
+    with blamed(where or name):
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **given)
+    return model
+
+
+def timm_model(name: str, *, channels: int, classes: int, options: dict[str, Any], where: str) -> nn.Module:
+    """Return a timm classifier with fresh weights.
+
+    Args:
+        name: such as `resnet18` or `vit_tiny_patch16_224`, without the tag of pretrained weights.
+        channels: C of the images.
+        classes: number of classes.
+        options: keyword arguments of timm's `create_model`, such as `img_size` of a vision transformer;
+            `pretrained` is refused, it would be downloaded.
+        where: for the message.
+
+    Raises:
+        ConfigError: timm is not installed, or an unknown name or option.
+    """
+    try:
+        timm: Any = importlib.import_module("timm")
+    except ImportError as error:
+        do = "Run: pip install 'robench[timm]'"
+        raise ConfigError(
+            where=where, expected=f"the package timm for 'timm:{name}'", got=str(error), do=do
+        ) from error
+    _check_name(name, timm.list_models(), "a timm classifier", where)
+    refused = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+    _check_options(options, refused | {"num_classes", "in_chans", "features_only"}, where)
+    with blamed(where or name):
+        model: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=classes, in_chans=channels, **options
+        )
+    return model
+
+
+LIBRARIES: dict[str, Maker] = {"torchvision:": torchvision_model, "timm:": timm_model}
+"""Prefix of an architecture's name to what makes it."""
+
+
+def _check_name(name: str, known: list[str], expected: str, where: str) -> None:
+    if name not in known:
+        do = nearest(name, known)
+        raise ConfigError(where=where, expected=f"the name of {expected}", got=repr(name), do=do)
+
+
+def _check_options(options: dict[str, Any], refused: set[str], where: str) -> None:
+    taken = sorted(refused & set(options))
+    if taken:
+        do = "Load weights with `checkpoint`; channels and classes are the data set's"
+        raise ConfigError(where=where, expected="options of the network", got=taken[0], do=do)

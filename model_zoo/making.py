@@ -1,0 +1,103 @@
+"""From the name of an architecture to a module. No torch at import."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from robench import plugins, recipe
+from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from model_zoo.network import Statistics
+    from robench.plan import ModelSpec
+
+
+def make(spec: ModelSpec, *, shape: tuple[int, int, int], classes: int, trust_code: bool) -> nn.Module:
+    """Return a backbone or a whole classifier, with weights drawn from torch's global generator.
+
+    Args:
+        spec: names the architecture.
+        shape: (C, H, W) of the images.
+        classes: number of classes K.
+        trust_code: whether a `path/to/file.py:factory` may be run.
+
+    Raises:
+        ConfigError: no architecture, unknown options, or a file of code without `trust_code`.
+        PluginError: unknown architecture.
+    """
+    from model_zoo import foreign, robustbench
+    from model_zoo.libraries import LIBRARIES
+
+    choice, where = spec.architecture, spec.where
+    if choice is None:
+        raise ConfigError(where=where, expected=f"an architecture for {spec.name!r}", got="none")
+    where = choice.where or where
+    for prefix, library in LIBRARIES.items():
+        if choice.name.startswith(prefix):
+            name = choice.name.removeprefix(prefix)
+            return library(name, channels=shape[0], classes=classes, options=choice.options, where=where)
+    if foreign.is_factory(choice.name):
+        return foreign.user_model(
+            choice.name, classes=classes, options=choice.options, trust_code=trust_code, where=where
+        )
+    if choice.name.startswith(robustbench.PREFIX):
+        if choice.options:
+            got = ", ".join(map(repr, choice.options))
+            raise ConfigError(where=where, expected="no options of a published model", got=got)
+        made = robustbench.published(choice.name.removeprefix(robustbench.PREFIX), where=where).recipe
+    else:
+        made = recipe.build(plugins.find("models", choice.name, where=where), choice.options, where=where)
+    module: nn.Module = made(channels=shape[0], size=shape[1:], classes=classes)
+    return module
+
+
+def statistics(spec: ModelSpec) -> Statistics | None:
+    """Return the normalisation: the configured one, which a published model must not contradict.
+
+    Raises:
+        ConfigError: it contradicts, or the published model is unknown.
+    """
+    from model_zoo import robustbench
+
+    choice = spec.architecture
+    if choice is None or not choice.name.startswith(robustbench.PREFIX):
+        return spec.normalize
+    where = choice.where or spec.where
+    name = choice.name.removeprefix(robustbench.PREFIX)
+    known = robustbench.published(name, where=where).normalize
+    if spec.normalize not in (None, known):
+        do = "Remove `normalize`: it comes with the name"
+        raise ConfigError(where=where, expected=f"normalize {known}", got=f"{spec.normalize}", do=do)
+    return known
+
+
+def check_statistics(given: Statistics | None, channels: int, *, where: str) -> None:
+    """Refuse a normalisation for another number of channels.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if given and len(given[0]) != channels:
+        expected = f"a mean and a deviation for each of {channels} channels"
+        raise ConfigError(where=where, expected=expected, got=f"{len(given[0])}")
+
+
+def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, where: str) -> None:
+    """Refuse a foreign network that cannot take these images or names other classes.
+
+    Raises:
+        ConfigError: it does.
+    """
+    import torch
+
+    from model_zoo.foreign import blamed
+    from model_zoo.modes import evaluating
+
+    with blamed(where), evaluating(network), torch.no_grad():
+        outputs = network(torch.zeros(2, *shape))
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != (2, classes):
+        got = str(tuple(outputs.shape)) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        do = "Let the factory take `classes`"
+        raise ConfigError(where=where, expected=f"outputs (B, {classes})", got=got, do=do)
