@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: quickstart test test-all lint types imports ci bench clean
 
 quickstart: $(STAMP)
-	$(BIN)/robench run digits --out runs/digits
+	$(BIN)/robench run digits --out runs/digits --threads 1
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2

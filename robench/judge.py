@@ -8,11 +8,14 @@ import torch
 
 from robench.errors import JobError
 from robench.evaluation_mode import evaluation_mode
-from robench.model import Coupling, Model, predictions
+from robench.model import Coupling, Model, OutputKind, predictions
 from robench.norms import L2, LINF, per_image
 from robench.record import Finding, Status
 from robench.threat import Goal, ThreatModel
 from robench.types import Images, Labels, Mask, PerSample
+
+UNIFORM = 1e-6
+"""Largest spread of a simplex row that counts as uniform."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +42,11 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
-    """Return predicted classes (B,), -1 where the output is not finite; a joint model sees all of x at once.
+def classify(model: Model, x: Images, *, batch_size: int) -> tuple[Labels, Mask]:
+    """Return predicted classes (B,), and which images (B,) got the uniform distribution as an answer.
+
+    A class is -1 where the output is not finite. A joint model sees all of x at once. Only a simplex output
+    can be uniform: a graph head answers so when no path leads from an image to the template.
 
     Raises:
         JobError: the output does not have the shape (B, classes) that the model declares.
@@ -48,7 +54,7 @@ def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
     if model.coupling is Coupling.JOINT:
         batch_size = max(len(x), 1)
     with torch.no_grad(), evaluation_mode(model.net):
-        parts = []
+        parts, uniform = [], []
         for part in torch.split(x, batch_size):
             outputs = model.net(part)
             if outputs.shape != (len(part), model.classes):
@@ -58,7 +64,9 @@ def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
                     got=str(tuple(outputs.shape)),
                 )
             parts.append(predictions(outputs))
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=x.device)
+            spread = outputs.amax(dim=1) - outputs.amin(dim=1)
+            uniform.append((spread <= UNIFORM) & (model.output is OutputKind.SIMPLEX))
+    return torch.cat(parts), torch.cat(uniform)
 
 
 def judge(
@@ -119,8 +127,16 @@ def judge(
             )
         )
     if clean is None:
-        clean = classify(model, x, batch_size=batch_size)
-    adversarial = classify(model, point, batch_size=batch_size)
+        clean, _ = classify(model, x, batch_size=batch_size)
+    adversarial, uniform = classify(model, point, batch_size=batch_size)
+    if bool(uniform.any()):
+        findings.append(
+            Finding(
+                code="uniform-output",
+                evidence=f"{int(uniform.sum())} of {len(x)} images were answered with 1/K for every class",
+                remedy="They are counted as class 0; no path leads to the template: enlarge it or raise m",
+            )
+        )
     status = _statuses(clean, adversarial, y, target if threat.goal is Goal.TARGETED else None)
     failed = sum(s is Status.FAILED for s in status)
     if failed:

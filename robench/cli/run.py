@@ -41,6 +41,10 @@ DataRoot = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="Allow data sets to be downloaded.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Most images per pass.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads; 1 suits tiny networks and shared cores."),
+]
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow Python files named in CONFIG to run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute everything again.")]
@@ -57,6 +61,7 @@ def run(
     data_root: DataRoot = None,
     download: Download = False,
     batch_size: BatchSize = None,
+    threads: Threads = None,
     trust_code: TrustCode = False,
     dry_run: DryRun = False,
     force: Force = False,
@@ -85,7 +90,7 @@ def run(
             reporter=reporter,
         )
 
-    outcome = interruptible(work, folder, quiet=quiet)
+    outcome = interruptible(work, folder, quiet=quiet, threads=threads)
     written = _report(folder, quiet=quiet)
     finish(outcome, "units", [folder, *written])
 
@@ -112,12 +117,18 @@ def check_device(device: str) -> None:
         raise ConfigError(where="--device", expected="auto, cpu, cuda, cuda:N or mps", got=repr(device))
 
 
-def interruptible(work: Callable[[Any], Outcome], folder: Path, *, quiet: bool) -> Outcome:
+def interruptible(
+    work: Callable[[Any], Outcome], folder: Path, *, quiet: bool, threads: int | None
+) -> Outcome:
     """Do the work with a reporter; on Ctrl-C or SIGTERM say what is saved and how to go on."""
     from robench.allocation import keep_freed_memory
     from robench.cli.reporters import reporter
 
     keep_freed_memory()
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
     told = reporter(quiet=quiet)
     try:
         with _terminable():

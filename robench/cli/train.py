@@ -15,6 +15,7 @@ from robench.cli.run import (
     QuietFlag,
     Seed,
     Set,
+    Threads,
     TrustCode,
     check_device,
     finish,
@@ -34,6 +35,7 @@ def train(
     device: Device = "auto",
     data_root: DataRoot = None,
     download: Download = False,
+    threads: Threads = None,
     trust_code: TrustCode = False,
     force: Force = False,
     quiet: QuietFlag = False,
@@ -58,4 +60,4 @@ def train(
             reporter=reporter,
         )
 
-    finish(interruptible(work, folder, quiet=quiet), "networks", [folder / "models"])
+    finish(interruptible(work, folder, quiet=quiet, threads=threads), "networks", [folder / "models"])

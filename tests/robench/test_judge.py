@@ -6,7 +6,7 @@ from torch import nn
 
 from robench.errors import JobError
 from robench.judge import judge
-from robench.model import Coupling, Model
+from robench.model import Coupling, Model, OutputKind
 from robench.norms import L2, LINF
 from robench.record import Status
 from robench.threat import Goal, ThreatModel
@@ -93,6 +93,21 @@ def test_nan_outputs_are_never_robust():
     verdict = judge(model(), x, y, grey(0.95, 0.95), threat=EPS)
     assert verdict.status == [Status.FAILED, Status.FAILED]
     assert "nonfinite-output" in [f.code for f in verdict.findings]
+
+
+def test_uniform_answers_of_a_simplex_model_are_found():
+    class Lost(nn.Module):
+        def forward(self, x):
+            lost = (x.flatten(1).mean(dim=1) < 0.5)[:, None]
+            return torch.where(lost, torch.full((len(x), 2), 0.5), torch.tensor([[0.1, 0.9]]))
+
+    x, y = grey(0.3, 0.7), torch.tensor([0, 1])
+    simplex = Model(name="lost", net=Lost(), classes=2, output=OutputKind.SIMPLEX)
+    (finding,) = judge(simplex, x, y, x, threat=EPS).findings
+    assert finding.code == "uniform-output"
+    assert "1 of 2" in finding.evidence
+    logits = Model(name="lost", net=Lost(), classes=2)
+    assert judge(logits, x, y, x, threat=EPS).findings == ()
 
 
 def test_targeted_success_needs_the_target():
