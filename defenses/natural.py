@@ -11,7 +11,7 @@ from robench.defense import DefenseInfo, TrainingContext
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training import Moment
+    from defenses.objective import Moment
     from robench.data import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
@@ -35,16 +35,17 @@ class Natural(TrainingOptions):
         """Train `network` in place; see `robench.defense.Defense`."""
         from defenses.training import train
 
-        return train(network, data, _CleanLoss(network), options=self, context=context)
+        return train(network, data, CleanLoss(network), options=self, context=context)
 
 
 @dataclass(frozen=True, slots=True)
-class _CleanLoss:
+class CleanLoss:
     """The objective of natural training; it knows of no attack."""
 
     network: nn.Module
 
     def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        """Take the loss; see `defenses.objective.Objective`."""
         import torch.nn.functional as F
 
         del moment
@@ -52,4 +53,5 @@ class _CleanLoss:
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
+        """Know of no attack."""
         del x, y, rng

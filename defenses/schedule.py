@@ -17,10 +17,12 @@ class TrainingOptions:
         epochs: passes over the training rows.
         batch_size: most images per step; an epoch is cut into steps that differ by at most one image, so
             no tiny batch is left over for batch-norm.
-        learning_rate: of SGD, at its highest.
-        momentum: of SGD.
-        nesterov: whether the momentum is Nesterov's (WNLL paper, Algorithms 1 and 3).
-        weight_decay: L2 penalty on every parameter.
+        optimizer: `sgd`, or `adamw` (Loshchilov & Hutter 2019, arXiv:1711.05101).
+        learning_rate: of the optimiser, at its highest.
+        momentum: of SGD; of AdamW it is the first beta, and the second is 0.999.
+        nesterov: whether SGD's momentum is Nesterov's (WNLL paper, Algorithms 1 and 3); AdamW has no such
+            choice.
+        weight_decay: L2 penalty on every parameter; decoupled from the gradient in AdamW.
         schedule: `constant`; `multistep`: times `gamma` after each epoch count in `milestones`; `cosine`:
             half a cosine down to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983); `cyclic`: a straight line
             up from 0 during the first `warm_up` of all steps and another down to 0 (Smith 2018,
@@ -33,6 +35,11 @@ class TrainingOptions:
             earliest of equals), or `last`.
         clip_norm: largest L2 norm of the gradient of all parameters together, None for no clipping.
         augmentation: `none`, or `crop_flip`: pad by 4, crop at random, mirror at random (CIFAR).
+        average: which weights are judged and kept: `none`: those of the last step; `ema`: their exponential
+            moving average over steps; `swa`: their mean over the last epochs (Izmailov et al. 2018,
+            arXiv:1803.05407), best with schedule `constant`.
+        average_decay: share of the old mean that `ema` keeps at each step, at most.
+        average_start: fraction of the epochs after which `swa` begins.
 
     Raises:
         ConfigError: a value means nothing, or two contradict each other.
@@ -40,6 +47,7 @@ class TrainingOptions:
 
     epochs: int
     batch_size: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.05
     momentum: float = 0.9
     nesterov: bool = True
@@ -52,6 +60,9 @@ class TrainingOptions:
     keep: Literal["best", "last"] = "best"
     clip_norm: float | None = None
     augmentation: Literal["none", "crop_flip"] = "none"
+    average: Literal["none", "ema", "swa"] = "none"
+    average_decay: float = 0.999
+    average_start: float = 0.75
 
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
@@ -59,12 +70,16 @@ class TrainingOptions:
         require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         require(_positive(self.learning_rate), "learning_rate", "a positive number", self.learning_rate)
         require(0 <= self.momentum < 1, "momentum", "a number in [0, 1)", self.momentum)
-        if self.nesterov:
+        one_of("optimizer", self.optimizer, ("sgd", "adamw"))
+        if self.nesterov and self.optimizer == "sgd":
             require(self.momentum > 0, "momentum", "a positive number", 0, "Or set nesterov: false")
         require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0", self.weight_decay)
         one_of("schedule", self.schedule, ("constant", "multistep", "cosine", "cyclic"))
         one_of("keep", self.keep, ("best", "last"))
         one_of("augmentation", self.augmentation, ("none", "crop_flip"))
+        one_of("average", self.average, ("none", "ema", "swa"))
+        require(0 <= self.average_decay < 1, "average_decay", "a number in [0, 1)", self.average_decay)
+        require(0 <= self.average_start < 1, "average_start", "a fraction in [0, 1)", self.average_start)
         rising = sorted(set(self.milestones)) == list(self.milestones)
         inside = all(0 < m < self.epochs for m in self.milestones)
         expected = f"rising epoch counts from 1 to {self.epochs - 1}"

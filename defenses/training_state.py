@@ -39,6 +39,9 @@ class TrainingState:
         history: one row per finished epoch.
         best: the chosen weights so far, None if none were.
         score: their accuracy on the held-out part.
+        average: the mean weights, empty where none are kept.
+        averaged: how many entries that mean has.
+        objective: what the objective carries from step to step.
     """
 
     identity: dict[str, Any]
@@ -48,6 +51,9 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
     best: Weights | None = None
     score: float = -1.0
+    average: Weights = field(default_factory=dict)
+    averaged: int = 0
+    objective: dict[str, Tensor] = field(default_factory=dict)
 
 
 def save_state(path: Path, state: TrainingState) -> None:
@@ -65,6 +71,9 @@ def save_state(path: Path, state: TrainingState) -> None:
         "history": state.history,
         "best": state.best,
         "score": state.score,
+        "average": state.average,
+        "averaged": state.averaged,
+        "objective": state.objective,
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -107,6 +116,9 @@ def load_state(path: Path, identity: dict[str, Any]) -> TrainingState | None:
             history=content["history"],
             best=content["best"],
             score=content["score"],
+            average=content.get("average", {}),
+            averaged=content.get("averaged", 0),
+            objective=content.get("objective", {}),
         )
     except _UNREADABLE as error:
         reason = (str(error).splitlines() or [""])[0]

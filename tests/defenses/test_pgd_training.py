@@ -16,7 +16,7 @@ from torch import nn
 
 from defenses.natural import Natural
 from defenses.pgd_training import PGDTraining
-from defenses.training import split
+from defenses.split import split
 from robench import plugins
 from robench.attack import AttackInfo
 from robench.data import image_set

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from defenses.augmentation import crop_flip
 from defenses.natural import Natural
-from defenses.training import crop_flip, split
+from defenses.split import split
 from robench.data import image_set
 from robench.defense import Defense, TrainingContext
 from robench.errors import CheckpointError, ConfigError, InputError, JobError, StorageError

@@ -1,0 +1,98 @@
+"""Defensive distillation: a network learns another's softened answers. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from defenses.schedule import TrainingOptions, require
+from robench.defense import DefenseInfo, TrainingContext
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from defenses.objective import Moment
+    from robench.data import ImageSet
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distillation(TrainingOptions):
+    """Stage 1 trains a teacher at a temperature, stage 2 the network on the teacher's softened outputs.
+
+    Papernot et al. 2016 (arXiv:1511.04508), sections III and IV: both of one architecture, both trained with
+    logits divided by the temperature (20), used at temperature 1 afterwards: confident outputs and gradients
+    that vanish, which Carlini & Wagner 2017 (arXiv:1608.04644) showed to be no robustness. Each stage has
+    `epochs` epochs; the teacher is the network with other first weights, and is thrown away. The other
+    options are those of `defenses.schedule.TrainingOptions`; checkpoints are chosen by natural accuracy.
+
+    At temperature T gradients are about T times shorter: give `learning_rate` a larger value (0.5 at T 20)
+    and `weight_decay` a smaller one, or short trainings stay at chance level.
+
+    Attributes:
+        temperature: what logits are divided by while training.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Defensive distillation", paper="Papernot et al. 2016, arXiv:1511.04508"
+    )
+    temperature: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        TrainingOptions.__post_init__(self)
+        require(0 < self.temperature < float("inf"), "temperature", "a positive number", self.temperature)
+
+    def __call__(
+        self, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train `network` in place; see `robench.defense.Defense`."""
+        from torch import nn
+
+        from defenses.objective import Stage
+        from defenses.redrawing import redrawn
+        from defenses.split import split
+        from defenses.training import train_stages
+
+        learner, held_out = split(data, self.validation, context.seed)
+        teacher = redrawn(network, context.seed, "teacher")
+        hard = SoftenedLoss(teacher, None, self.temperature)
+        soft = SoftenedLoss(network, teacher, self.temperature)
+        return train_stages(
+            [
+                Stage(network=teacher, objective=hard, options=self, learner=learner),
+                Stage(network=network, objective=soft, options=self, learner=learner),
+            ],
+            network=nn.ModuleDict({"network": network, "teacher": teacher}),
+            data=data,
+            held_out=held_out,
+            options=self,
+            context=context,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SoftenedLoss:
+    """Cross-entropy at a temperature, against labels or a teacher's outputs at the same temperature."""
+
+    network: nn.Module
+    teacher: nn.Module | None
+    temperature: float
+
+    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        """Take the loss; see `defenses.objective.Objective`."""
+        import torch
+        import torch.nn.functional as F
+
+        del moment
+        logits: Outputs = self.network(x)
+        target: Tensor = y
+        if self.teacher is not None:
+            with torch.no_grad():
+                target = (self.teacher.eval()(x) / self.temperature).softmax(dim=1)
+        return F.cross_entropy(logits / self.temperature, target), logits
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
+        """Know of no attack."""
+        del x, y, rng

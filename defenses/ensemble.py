@@ -1,0 +1,120 @@
+"""Ensemble adversarial training: adversarial images come from other networks too. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from defenses.natural import CleanLoss
+from defenses.schedule import TrainingOptions, one_of, require
+from robench.defense import DefenseInfo, TrainingContext
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from defenses.objective import Moment
+    from robench.data import ImageSet
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Mask, Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensemble(TrainingOptions):
+    """Half the loss on clean images, half on FGSM images of one of several networks, drawn per batch.
+
+    Tramer et al. 2018 (arXiv:1705.07204), section 3.4 and 4.1: MNIST with eps 0.3, three static networks
+    trained for 6 epochs, then 12 epochs; the source of a batch is drawn from the static networks and the one
+    in training. The static networks have other architectures in the paper; here they have the network's own
+    with other first weights, and are trained naturally in stages of their own before. The paper stores their
+    adversarial images; they are made when needed here, which gives the same images. The checkpoint is chosen
+    by the threat of the paper, black-box transfer: accuracy under the FGSM images of every static network on
+    the held-out part. The other options are those of `defenses.schedule.TrainingOptions`.
+
+    Attributes:
+        eps: radius of the ball.
+        norm: `Linf` or `L2`.
+        others: number of static networks.
+        other_epochs: epochs that each of them is trained.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Ensemble adversarial training", paper="Tramer et al. 2018, arXiv:1705.07204"
+    )
+    eps: float
+    norm: Literal["Linf", "L2"] = "Linf"
+    others: int = 3
+    other_epochs: int = 6
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        TrainingOptions.__post_init__(self)
+        require(0 < self.eps < float("inf"), "eps", "a positive number", self.eps)
+        require(self.others >= 1, "others", "at least 1", self.others)
+        require(self.other_epochs >= 1, "other_epochs", "at least 1", self.other_epochs)
+        one_of("norm", self.norm, ("Linf", "L2"))
+
+    def __call__(
+        self, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train `network` in place; see `robench.defense.Defense`."""
+        from torch import nn
+
+        from defenses.objective import Stage
+        from defenses.redrawing import redrawn
+        from defenses.split import split
+        from defenses.training import train_stages
+
+        learner, held_out = split(data, self.validation, context.seed)
+        others = [redrawn(network, context.seed, "other", number) for number in range(self.others)]
+        milestones = tuple(m for m in self.milestones if m < self.other_epochs)
+        shorter = replace(self, epochs=self.other_epochs, milestones=milestones)
+        stages = [
+            Stage(network=other, objective=CleanLoss(other), options=shorter, learner=learner)
+            for other in others
+        ]
+        objective = _EnsembleLoss(network, tuple(others), self, len(data.classes))
+        stages.append(Stage(network=network, objective=objective, options=self, learner=learner))
+        return train_stages(
+            stages,
+            network=nn.ModuleList([network, *others]),
+            data=data,
+            held_out=held_out,
+            options=self,
+            context=context,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _EnsembleLoss:
+    network: nn.Module
+    others: tuple[nn.Module, ...]
+    options: Ensemble
+    classes: int
+
+    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        import torch.nn.functional as F
+
+        sources = (*self.others, self.network)
+        source = sources[moment.rng.split("source").torch_seed() % len(sources)]
+        x_adv = self.attacked(source, x, y)
+        clean, attacked = self.network(x), self.network(x_adv)
+        return (F.cross_entropy(clean, y) + F.cross_entropy(attacked, y)) / 2, attacked
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        import torch
+
+        del rng
+        standing = torch.ones_like(y, dtype=torch.bool)
+        for other in self.others:
+            with torch.no_grad():
+                standing &= self.network(self.attacked(other, x, y)).argmax(dim=1) == y
+        return standing
+
+    def attacked(self, source: nn.Module, x: Images, y: Labels) -> Images:
+        """Return the FGSM images of a network in evaluation mode (section 4.1)."""
+        from defenses.inner_attack import InnerAttack, attackable
+        from robench.losses import cross_entropy
+
+        eps = self.options.eps
+        inner = InnerAttack(model=attackable(source, self.classes), norm=self.options.norm)
+        return inner.climbed(x, x, y, cross_entropy, eps=eps, steps=1, step_size=eps)

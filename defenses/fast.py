@@ -1,0 +1,83 @@
+"""Fast adversarial training: one step from a random start instead of PGD. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from defenses.attack_options import AttackOptions, pgd
+from robench.defense import DefenseInfo, TrainingContext
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from defenses.inner_attack import InnerAttack
+    from defenses.objective import Moment
+    from robench.data import ImageSet
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Mask, Outputs
+
+STRETCH = 1.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fast(AttackOptions):
+    """Cross-entropy on images attacked by FGSM from a uniformly random point of the ball.
+
+    Wong, Rice & Kolter 2020 ("Fast is better than free", arXiv:2001.03994), Algorithm 3: step 1.25 eps,
+    cyclic learning rate up to 0.2 on CIFAR-10 (eps 8/255, 15 epochs), the attacker's passes in training mode.
+    One step can be overfitted to ("catastrophic overfitting", section 5): the checkpoint is therefore chosen
+    by accuracy under PGD with `steps` steps on the held-out part, where the collapse shows. The other options
+    are those of `defenses.attack_options.AttackOptions`, with these meanings:
+
+    Attributes:
+        steps: of PGD on the held-out part; the training attack has one.
+        step_size: length of the one step of the training attack; by default 1.25 times the current radius.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Fast adversarial training", paper="Wong et al. 2020, arXiv:2001.03994"
+    )
+    learning_rate: float = 0.2
+    schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "cyclic"
+    warmup_epochs: float = 0.0
+    attack_mode: Literal["eval", "train"] = "train"
+
+    def __call__(
+        self, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train `network` in place; see `robench.defense.Defense`."""
+        from defenses.inner_attack import InnerAttack, attackable
+        from defenses.training import train
+
+        inner = InnerAttack(
+            model=attackable(network, len(data.classes), self.attack_precision),
+            attack=pgd(steps=self.steps),
+            norm=self.norm,
+            mode=self.attack_mode,
+        )
+        return train(network, data, _FastLoss(inner, self), options=self, context=context)
+
+
+@dataclass(frozen=True, slots=True)
+class _FastLoss:
+    inner: InnerAttack
+    options: Fast
+
+    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        import torch.nn.functional as F
+
+        logits: Outputs = self.inner.model.net(self.attacked(x, y, moment))
+        return F.cross_entropy(logits, y), logits
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        return self.inner.survives(x, y, rng, self.options.eps)
+
+    def attacked(self, x: Images, y: Labels, moment: Moment) -> Images:
+        """Return the images after one step from a random start."""
+        from robench.losses import cross_entropy
+
+        eps = self.options.radius(moment.passed)
+        start = self.inner.threat(eps).sample(x, moment.rng)
+        step_size = self.options.step_size or STRETCH * eps
+        return self.inner.climbed(x, start, y, cross_entropy, eps=eps, steps=1, step_size=step_size)

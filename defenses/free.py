@@ -1,0 +1,117 @@
+"""Free adversarial training: one backward pass serves weights and perturbation. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from defenses.attack_options import pgd
+from defenses.schedule import TrainingOptions, one_of, require
+from robench.defense import DefenseInfo, TrainingContext
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from defenses.inner_attack import InnerAttack
+    from defenses.objective import Moment
+    from robench.data import ImageSet
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Mask, Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Free(TrainingOptions):
+    """Every batch is learned `replays` times in a row; each backward pass also moves the perturbation.
+
+    Shafahi et al. 2019 (arXiv:1904.12843), Algorithm 1: CIFAR-10 with eps 8/255, m = 8. The perturbation is
+    not started anew for a batch: it goes on from the one before. An epoch here is a pass over the batches,
+    `replays` steps each; the paper divides the epochs of natural training by m. The checkpoint is chosen by
+    accuracy under PGD on the held-out part. The other options are those of
+    `defenses.schedule.TrainingOptions`.
+
+    Attributes:
+        eps: radius of the ball.
+        norm: `Linf` or `L2`.
+        replays: the paper's m.
+        step_size: how far the perturbation moves per step; by default eps (Algorithm 1, line 10).
+        steps: of PGD on the held-out part.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Free adversarial training", paper="Shafahi et al. 2019, arXiv:1904.12843"
+    )
+    eps: float
+    norm: Literal["Linf", "L2"] = "Linf"
+    replays: int = 8
+    step_size: float | None = None
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        TrainingOptions.__post_init__(self)
+        require(0 < self.eps < float("inf"), "eps", "a positive number", self.eps)
+        require(self.replays >= 1, "replays", "at least 1", self.replays)
+        require(self.steps >= 1, "steps", "at least 1", self.steps)
+        if self.step_size is not None:
+            require(0 < self.step_size < float("inf"), "step_size", "a positive number", self.step_size)
+        one_of("norm", self.norm, ("Linf", "L2"))
+
+    def __call__(
+        self, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train `network` in place; see `robench.defense.Defense`."""
+        from defenses.inner_attack import InnerAttack, attackable
+        from defenses.training import train
+
+        inner = InnerAttack(
+            model=attackable(network, len(data.classes)), attack=pgd(steps=self.steps), norm=self.norm
+        )
+        objective = _FreeLoss(inner, self)
+        return train(network, data, objective, options=self, context=context, replays=self.replays)
+
+
+@dataclass(slots=True)
+class _FreeLoss:
+    """Carries the perturbation; the gradient of a step's backward pass is taken in when the next begins."""
+
+    inner: InnerAttack
+    options: Free
+    delta: Tensor | None = None
+    _asked: Tensor | None = field(default=None, repr=False)
+
+    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        import torch
+        import torch.nn.functional as F
+
+        del moment
+        self._move()
+        if self.delta is None:
+            self.delta = torch.zeros_like(x)
+        elif len(self.delta) < len(x):
+            self.delta = torch.cat([self.delta, torch.zeros_like(x[len(self.delta) :])])
+        self._asked = self.delta[: len(x)].to(x.device).clone().requires_grad_(True)
+        logits: Outputs = self.inner.model.net(self.inner.threat(self.options.eps).clip(x + self._asked))
+        return F.cross_entropy(logits, y), logits
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        return self.inner.survives(x, y, rng, self.options.eps)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the perturbation, the last backward pass included."""
+        self._move()
+        return {} if self.delta is None else {"delta": self.delta}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a perturbation."""
+        self.delta, self._asked = state.get("delta"), None
+
+    def _move(self) -> None:
+        """Climb by the gradient that the last backward pass left, and stay in the ball."""
+        if self._asked is None or self._asked.grad is None or self.delta is None:
+            return
+        options, norm = self.options, self.inner.threat(self.options.eps).norm
+        point = self._asked.detach() + (options.step_size or options.eps) * norm.ascent(self._asked.grad)
+        moved = norm.project(point, point.new_full((len(point),), options.eps))
+        self.delta = self.delta.to(moved.device).clone()
+        self.delta[: len(moved)] = moved
+        self._asked = None

@@ -1,0 +1,100 @@
+"""Manifold mixup: the network learns to be linear between the features of two images. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from defenses.schedule import TrainingOptions, one_of, require
+from robench.defense import DefenseInfo, TrainingContext
+from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from defenses.objective import Moment
+    from robench.data import ImageSet
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifoldMixup(TrainingOptions):
+    """Cross-entropy on l h(x) + (1 - l) h(x') with the labels mixed alike, h drawn among layers per batch.
+
+    Verma et al. 2018 (arXiv:1806.05236), section 2: l from Beta(alpha, alpha), alpha 2, one l per batch, x' a
+    permutation of the batch. The paper draws among the input and the first hidden blocks; a network offers
+    its input and its `features` (the layer under the linear branch, after the buffer) here, and one that does
+    not offer `features` is refused, so that nothing is called manifold mixup which is not. The checkpoint is
+    chosen by natural accuracy. The other options are those of `defenses.schedule.TrainingOptions`.
+
+    Attributes:
+        alpha: both parameters of the beta distribution.
+        layers: where to mix; one of them is drawn for each batch. `features` must be among them.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Manifold mixup", paper="Verma et al. 2018, arXiv:1806.05236"
+    )
+    alpha: float = 2.0
+    layers: tuple[Literal["input", "features"], ...] = ("input", "features")
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        TrainingOptions.__post_init__(self)
+        require(0 < self.alpha < float("inf"), "alpha", "a positive number", self.alpha)
+        for layer in self.layers:
+            one_of("layers", layer, ("input", "features"))
+        hidden = "features" in self.layers and len(set(self.layers)) == len(self.layers)
+        require(hidden, "layers", "different layers, `features` among them", list(self.layers))
+
+    def __call__(
+        self, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train `network` in place; see `robench.defense.Defense`.
+
+        Raises:
+            ConfigError: the network does not offer `features` and a `linear` branch.
+        """
+        from defenses.training import train
+
+        if not callable(getattr(network, "features", None)) or not callable(getattr(network, "linear", None)):
+            raise ConfigError(
+                where="manifold_mixup",
+                expected="a network with `features` and a `linear` branch, whose features can be mixed",
+                got=f"{type(network).__name__}, where only the input could be",
+                do="Choose an architecture of `robench list models`",
+            )
+        return train(network, data, _MixedLoss(network, self), options=self, context=context)
+
+
+@dataclass(frozen=True, slots=True)
+class _MixedLoss:
+    network: Any
+    options: ManifoldMixup
+
+    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        import torch.nn.functional as F
+
+        share, partner, layer = self.drawn(moment.rng)
+        partner = partner.to(x.device)
+        if layer == "input":
+            logits: Outputs = self.network(x.lerp(x[partner], 1 - share))
+        else:
+            z = self.network.features(x)
+            logits = self.network.linear(z.lerp(z[partner], 1 - share))
+        mixed = share * F.cross_entropy(logits, y) + (1 - share) * F.cross_entropy(logits, y[partner])
+        return mixed, logits
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
+        del x, y, rng
+
+    def drawn(self, rng: Randomness) -> tuple[float, Tensor, str]:
+        """Return the share of the image itself, each image's partner (B,), and the layer to mix at."""
+        import numpy as np
+        import torch
+
+        generator = np.random.default_rng(rng.torch_seed())
+        share = float(generator.beta(self.options.alpha, self.options.alpha))
+        layer = self.options.layers[int(generator.integers(len(self.options.layers)))]
+        return share, torch.from_numpy(generator.permutation(len(rng.images))), layer

@@ -1,0 +1,88 @@
+"""A multi-class support vector machine on a network's features. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from defenses.schedule import TrainingOptions, one_of, require
+from robench.defense import DefenseInfo, TrainingContext
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from defenses.objective import Moment
+    from robench.data import ImageSet
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Outputs
+
+FORMS = ("crammer_singer", "weston_watkins", "one_vs_rest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SVM(TrainingOptions):
+    """A hinge loss on the scores of the linear layer, in place of cross-entropy.
+
+    Tang 2013 (arXiv:1306.0239); Wang & Osher 2019, Table 3. The L2 penalty of an SVM is `weight_decay`, here
+    on the whole network. Wang & Osher do not say which hinge; the default is Crammer and Singer's. Tang's
+    DLSVM (equation 5, section 2.2) is `form: one_vs_rest, squared: true`. The network's outputs are scores,
+    their order is the prediction, and their softmax is no probability. The other options are those of
+    `defenses.schedule.TrainingOptions`; the checkpoint is chosen by natural accuracy.
+
+    Attributes:
+        form: `crammer_singer`: max(0, m + max_{c != y} s_c - s_y) (Crammer & Singer 2001);
+            `weston_watkins`: sum_{c != y} max(0, m + s_c - s_y) (Weston & Watkins 1999);
+            `one_vs_rest`: sum_c max(0, m - t_c s_c) with t_y = 1 and t_c = -1 elsewhere.
+        margin: the m above.
+        squared: whether each max is squared (L2-SVM in Tang's words).
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(title="SVM head", paper="Tang 2013, arXiv:1306.0239")
+    form: Literal["crammer_singer", "weston_watkins", "one_vs_rest"] = "crammer_singer"
+    margin: float = 1.0
+    squared: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        TrainingOptions.__post_init__(self)
+        one_of("form", self.form, FORMS)
+        require(0 < self.margin < float("inf"), "margin", "a positive number", self.margin)
+
+    def __call__(
+        self, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train `network` in place; see `robench.defense.Defense`."""
+        from defenses.training import train
+
+        return train(network, data, _HingeLoss(network, self), options=self, context=context)
+
+
+@dataclass(frozen=True, slots=True)
+class _HingeLoss:
+    network: nn.Module
+    options: SVM
+
+    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        del moment
+        scores: Outputs = self.network(x)
+        options = self.options
+        return hinge(scores, y, form=options.form, margin=options.margin, squared=options.squared), scores
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
+        del x, y, rng
+
+
+def hinge(scores: Outputs, y: Labels, *, form: str, margin: float, squared: bool) -> Tensor:
+    """Return the mean multi-class hinge loss of scores (B, K); the forms are those of `SVM`."""
+    import torch
+
+    own = y[:, None]
+    if form == "one_vs_rest":
+        sign = torch.full_like(scores, -1.0).scatter(1, own, 1.0)
+        short = margin - sign * scores
+    else:
+        short = (margin + scores - scores.gather(1, own)).scatter(1, own, 0.0)
+        if form == "crammer_singer":
+            short = short.amax(dim=1, keepdim=True)
+    short = short.clamp_min(0)
+    return (short.square() if squared else short).sum(dim=1).mean()
