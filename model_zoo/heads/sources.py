@@ -81,12 +81,4 @@ def _logits(linear: nn.Module | None, z: Outputs) -> Outputs:
 
 def _log_density(net: WNLLNetwork, z: Outputs, tau: float) -> Outputs:
     """Return class log-densities (B, K) over all templates together."""
-    templates = net.prepared
-    return class_log_density(
-        z,
-        torch.cat([template.features for template in templates]),
-        torch.cat([template.labels for template in templates]),
-        classes=net.classes,
-        n=net.graph.n,
-        tau=tau,
-    )
+    return class_log_density(z, *net.points, classes=net.classes, n=net.graph.n, tau=tau)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from model_zoo.graph.coverage import check_template
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent, prepare_template
 from model_zoo.graph.interpolation import Interpolation, interpolate
 from model_zoo.graph.settings import Graph
@@ -29,18 +30,25 @@ class Template(nn.Module):
         labels: (T,) int64.
         classes: number of classes.
         graph: the graph's settings.
+        joint: spare the search among the template's own points, which a joint graph does anyway.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, *, classes: int, graph: Graph) -> None:
+    def __init__(self, features: Tensor, labels: Tensor, *, classes: int, graph: Graph, joint: bool) -> None:
         super().__init__()
-        prepared = prepare_template(features, labels, classes=classes, graph=graph)
         self.classes, self.graph = classes, graph
-        for name in ("features", "labels", "one_hot", "radius2", "inner2", "outer2"):
-            self.register_buffer(name, getattr(prepared, name), persistent=False)
+        if joint:
+            check_template(labels, classes, features)
+            buffers = {"features": features, "labels": labels}
+        else:
+            prepared = prepare_template(features, labels, classes=classes, graph=graph)
+            names = ("features", "labels", "one_hot", "radius2", "inner2", "outer2")
+            buffers = {name: getattr(prepared, name) for name in names}
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor, persistent=False)
 
     @property
     def prepared(self) -> PreparedTemplate:
-        """The template as the independent protocol wants it."""
+        """The template as the independent protocol wants it; a joint one has none."""
         return PreparedTemplate(
             features=self.get_buffer("features"),
             labels=self.get_buffer("labels"),
@@ -91,22 +99,23 @@ class WNLLNetwork(nn.Module):
                 images.labels.to(device),
                 classes=classes,
                 graph=graph,
+                joint=joint,
             )
             for images in templates
         )
         self.training = branches.training  # only the flag: the shared network keeps its own
 
     @property
-    def prepared(self) -> list[PreparedTemplate]:
-        """The templates."""
-        return [template.prepared for template in self.templates if isinstance(template, Template)]
+    def points(self) -> tuple[Tensor, Tensor]:
+        """Features (T, D) and labels (T,) of all templates together."""
+        features = [template.get_buffer("features") for template in self.templates]
+        return torch.cat(features), torch.cat([template.get_buffer("labels") for template in self.templates])
 
     def interpolation(self, z: Outputs) -> Interpolation:
         """Interpolate finite features (B, D): u (B, K) on the simplex, and which rows no path reached."""
-        templates = self.prepared
         if self.joint:
-            only = templates[0]
-            return interpolate(z, only.features, only.labels, classes=self.classes, graph=self.graph)
+            return interpolate(z, *self.points, classes=self.classes, graph=self.graph)
+        templates = [template.prepared for template in self.templates if isinstance(template, Template)]
         if len(templates) == 1:
             return interpolate_independent(z, templates[0])
         return vote_independent(z, templates, rule=self.rule)

@@ -135,8 +135,11 @@ def test_a_joint_batch_is_never_split():
 
     joint = Model(name="spy", net=Spy(), classes=2, coupling=Coupling.JOINT)
     x = grey(*[0.3] * 7)
-    judge(joint, x, torch.zeros(7, dtype=torch.int64), x, threat=EPS, batch_size=2)
-    assert seen == [7, 7]
+    y = torch.zeros(7, dtype=torch.int64)
+    judge(joint, x, y, x, threat=EPS, batch_size=2)
+    assert seen == [7]  # unmoved: one pass serves both columns
+    judge(joint, x, y, x + 0.01, threat=EPS, batch_size=2)
+    assert seen == [7, 7, 7]
 
 
 def test_mode_flags_and_layout_are_restored():
