@@ -100,7 +100,7 @@ def craft(
     goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y
     rng = Randomness(seed, indices, (type(attack).__name__, gradient_source.name))
     started = time.perf_counter()
-    with evaluation_mode(model.net):
+    with evaluation_mode(model.net, fold=True):
         oracle = Oracle(
             model,
             x,
