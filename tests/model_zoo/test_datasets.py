@@ -109,7 +109,7 @@ GOOD = idx(np.zeros((2, 3, 3)))
         GOOD[:10],
         GOOD[:-1],
         GOOD + b"0",
-        gzip.compress(GOOD),
+        gzip.compress(GOOD, mtime=0),
         struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 2**31, 2**31),
         b"\0\0\x0d\x03" + GOOD[4:],
         idx(np.zeros((3, 3, 3))),
