@@ -1,5 +1,5 @@
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
@@ -13,7 +13,7 @@ def installed(monkeypatch):
 
     def install(*points):
         found = [EntryPoint(name, value, f"robench.{kind}") for kind, name, value in points]
-        monkeypatch.setattr(plugins, "entry_points", lambda group: [p for p in found if p.group == group])
+        monkeypatch.setattr(plugins, "entry_points", lambda: EntryPoints(found))
         plugins.refresh()
 
     yield install
