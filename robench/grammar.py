@@ -157,10 +157,11 @@ def check_plugin(kind: Kind, choice: Choice, section: Section, options: tuple[st
     except ValueError:
         raise ConfigError(where=where, expected="finite numbers or inf as options", got="NaN") from None
     except ConfigError as error:
-        # `build` names the option before the colon; a recipe's own refusal knows no line at all.
-        name = error.expected.split(":")[0]
+        # `build` names the option before the colon, a recipe's own refusal in `where`; neither knows a line.
+        expected = f"{error.where}: {error.expected}" if error.where in choice.options else error.expected
+        name = expected.split(":")[0]
         where = section.where(*options, name) if name in choice.options else where
-        raise ConfigError(where=where, expected=error.expected, got=error.got, do=error.do) from None
+        raise ConfigError(where=where, expected=expected, got=error.got, do=error.do) from None
 
 
 def _architecture(section: Section, folder: Path) -> Choice:

@@ -69,6 +69,10 @@ class WNLL:
             raise ConfigError(expected=expected, got=repr(self.protocol))
         if self.template is not None and self.template < 1:
             raise ConfigError(expected="a template of at least one image", got=str(self.template))
+        if self.template is not None and self.m > self.template:
+            do = "Lower `m` or raise `template`"
+            got = f"template = {self.template}"
+            raise ConfigError(expected=f"a template of at least m = {self.m} images", got=got, do=do)
         if self.votes < 1:
             raise ConfigError(expected="votes of at least 1", got=str(self.votes))
         if not self.tau > 0:

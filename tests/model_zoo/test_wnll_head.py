@@ -181,7 +181,7 @@ def test_template_without_a_class_is_refused_by_name():
 
 
 def test_sizes_and_options_that_cannot_be():
-    with pytest.raises(InputError, match="at least m = 30"):
+    with pytest.raises(ConfigError, match="at least m = 30"):
         wnll(m=30, template=29)
     with pytest.raises(InputError, match="training images"):
         wnll(template=1353)

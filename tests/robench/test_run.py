@@ -150,14 +150,18 @@ def test_code_needs_trust(tmp_path):
     ("change", "error", "words"),
     [
         (("limit: 24", "limit: 100000"), InputError, "limit"),
-        (("template: 60", "template: 4"), InputError, "template"),
-        (("template: 60", "template: 6"), InputError, "template"),
+        (("template: 60", "template: 9"), InputError, "without"),
     ],
 )
 def test_bad_plans_are_refused_and_nothing_is_evaluated(tmp_path, change, error, words):
     with pytest.raises(error, match=words):
         go(parsed(PLAN.replace(*change)), tmp_path)
     assert list((tmp_path / "units").iterdir()) == []
+
+
+def test_m_larger_than_the_template_is_refused_by_the_configuration():
+    with pytest.raises(ConfigError, match=r"plan\.yaml:\d+: expected a template of at least m = 8"):
+        parsed(PLAN.replace("template: 60", "template: 4"))
 
 
 def test_a_missing_checkpoint_is_refused_before_training(tmp_path):
