@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from robench.attack import Attack
 from robench.craft import Crafted, craft, targets_of
 from robench.data import ImageSet
+from robench.findings import ledger_findings
 from robench.judge import judge
 from robench.model import Model
 from robench.oracle import Ledger
@@ -18,7 +17,7 @@ from robench.plan import SCHEMA, content_hash
 from robench.provenance import hardware, versions
 from robench.randomness import seed_from
 from robench.recipe import options_of
-from robench.record import Columns, Finding, Record, Status
+from robench.record import Columns, Record
 from robench.threat import Goal, ThreatModel
 from robench.types import Labels
 
@@ -253,7 +252,7 @@ def judge_unit(
     )
     findings = verdict.findings
     if crafted and white_box:
-        findings = (*findings, *_ledger_findings(crafted.ledger, verdict.status))
+        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status))
     record = Record(
         key=key,
         target=target.spec(),
@@ -283,31 +282,3 @@ def judge_unit(
         },
     )
     return record, verdict.clean.cpu()
-
-
-def _ledger_findings(ledger: Ledger, status: list[Status]) -> tuple[Finding, ...]:
-    """Return what the attack met on the way that makes its survivors doubtful."""
-    survived = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
-    found = []
-    nonfinite = int((ledger.nonfinite & survived).sum())
-    if nonfinite:
-        found.append(
-            Finding(
-                code="nonfinite",
-                evidence=f"outputs or gradients were not finite for {nonfinite} images that survived",
-                remedy="Use a loss or a gradient source that stays finite",
-            )
-        )
-    # Gradients that were zero at every step never gave the attack a direction.
-    asked = ledger.backwards.clamp_min(1)
-    stuck = int(((ledger.zero_gradient >= asked) & (ledger.backwards > 0) & survived).sum())
-    if stuck:
-        found.append(
-            Finding(
-                code="zero-gradient",
-                evidence=f"the gradient was exactly zero at every step for {stuck} of "
-                f"{int(survived.sum())} images that survived",
-                remedy="Their robustness is unproven: attack through another gradient source or without one",
-            )
-        )
-    return tuple(found)
