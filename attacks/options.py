@@ -54,3 +54,14 @@ def finite_radius(eps: float, attack: str) -> float:
             do="Give eps a number, or choose an attack that looks for the smallest perturbation, such as cw",
         )
     return eps
+
+
+def share(**options: float) -> None:
+    """Refuse a number outside [0, 1].
+
+    Raises:
+        ConfigError: names the first option that is wrong.
+    """
+    for name, value in options.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(where=name, expected="a number from 0 to 1", got=repr(value))

@@ -32,14 +32,22 @@ class AttackInfo(Info):
         knowledge: what it needs to see of the model.
         randomised: whether its result depends on the seed.
         minimises: whether it looks for the smallest perturbation rather than for any inside the ball.
+        couples_images: whether what it proposes for one image depends on which others it attacks with it, as
+            one perturbation for all of them does. Such a result belongs to a shard, not to an image: to split
+            the images differently, or to drop some, may change it.
         library: the distribution that implements it, `robench` for our own.
+        own_source: for an attack that chooses itself what it differentiates, the name its choice is recorded
+            under as gradient source. It is crafted once per model, whatever sources a plan names; an attack
+            that leaves this empty is crafted once through each of them.
     """
 
     norms: tuple[str, ...]
     knowledge: Knowledge = Knowledge.GRADIENT
     randomised: bool = False
     minimises: bool = False
+    couples_images: bool = False
     library: str = "robench"
+    own_source: str = ""
 
 
 @runtime_checkable

@@ -89,8 +89,14 @@ class SurrogateModule(nn.Module):
         model: Model = self.__dict__["_model"]
         with torch.no_grad(), _evaluating(model.net):
             outputs = model.net(x)
-        self.rows_forward += len(x)
+        self.rows_forward += len(x) * model.forwards
         return _scores(outputs, model.output)
+
+    @property
+    def backwards(self) -> int:
+        """How many backward passes of the network one gradient takes."""
+        source: GradientSource = self.__dict__["_source"]
+        return source.backwards
 
     def surrogate(self, x: Images) -> Outputs:
         """Return the scores of the gradient source, with a gradient with respect to x."""
@@ -98,7 +104,7 @@ class SurrogateModule(nn.Module):
         with torch.enable_grad(), _evaluating(model.net):
             outputs, _ = source.surrogate(x)
             scores = _scores(outputs, source.output)
-        self.rows_forward += len(x)
+        self.rows_forward += len(x) * source.forwards
         return scores
 
 
@@ -117,7 +123,7 @@ class _Pass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         """Send a gradient to the input and count it; zero where the scores do not depend on it."""
-        ctx.module.rows_backward += len(ctx.point)
+        ctx.module.rows_backward += len(ctx.point) * ctx.module.backwards
         found = None
         if ctx.scores.requires_grad:
             (found,) = torch.autograd.grad(

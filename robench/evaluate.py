@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -164,7 +164,7 @@ class Work:
         for board in self.boards:
             for label, attack in board.attacks.items():
                 for subject in self.subjects:
-                    for name in subject.sources:
+                    for name in _sources(attack, subject):
                         yield Craft(
                             source=subject, gradient_source=name, label=label, attack=attack, board=board
                         )
@@ -184,6 +184,11 @@ class Work:
         return pieces * (len(self.subjects) + judged)
 
 
+def _sources(attack: Attack, subject: Subject) -> tuple[str, ...]:
+    """Return what an attack is crafted through: its own choice, or each source the subject is given."""
+    return (attack.info.own_source,) if attack.info.own_source else subject.sources
+
+
 def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iterator[str]:
     """Do the work, skipping what the keeper already has; yield the key of every record, in order.
 
@@ -191,11 +196,12 @@ def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iter
     caught. What was yielded is safe.
     """
     told = watcher or Silent()
+    known: dict[str, set[str]] = {}
     for shard in work.shards():
         clean: dict[str, Labels] = {}
         for subject in work.subjects:
             key = record_key(subject, None, CLEAN, "", "", shard)
-            yield from _judged(work, keeper, told, key, subject, None, shard, None, clean)
+            yield from _judged(work, keeper, told, key, subject, None, shard, None, clean, known)
         for job in work.crafts():
             key = craft_key(
                 job.source,
@@ -217,7 +223,7 @@ def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iter
                 if crafted is None:
                     continue
             for unit, target in keys.items():
-                yield from _judged(work, keeper, told, unit, target, job, shard, crafted, clean)
+                yield from _judged(work, keeper, told, unit, target, job, shard, crafted, clean, known, key)
 
 
 def _crafted(
@@ -256,16 +262,20 @@ def _judged(
     shard: Shard,
     crafted: Crafted | None,
     clean: dict[str, Labels],
+    known: dict[str, set[str]],
+    crafted_key: str = "",
 ) -> Iterator[str]:
+    name = target.model.name
     title = f"{job.title} -> {target.model.name}" if job else f"clean on {target.model.name}"
     found = keeper.record(key)
     if found is not None:
-        clean.setdefault(target.model.name, torch.tensor(found.columns.clean))
+        clean.setdefault(name, torch.tensor(found.columns.clean))
+        _learn(known, name, job, found)
         told.advance(title, cached=True)
         yield key
         return
     try:
-        record, clean[target.model.name] = judge_unit(
+        record, clean[name] = judge_unit(
             key,
             target,
             job.source if job else None,
@@ -276,16 +286,26 @@ def _judged(
             shard,
             crafted,
             seed=work.seed,
-            clean=clean.get(target.model.name),
+            clean=clean.get(name),
             batch_size=work.batch_size,
+            known=known.get(name, ()),
         )
     except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
         _record_failure(keeper, told, key, title, error)
         told.advance(f"{title}: failed", cached=False)
         return
+    if crafted_key:  # a report finds the images by it
+        record = replace(record, provenance={**record.provenance, "crafted": crafted_key})
+    _learn(known, name, job, record)
     keeper.keep_record(record)
     told.advance(title, cached=False)
     yield key
+
+
+def _learn(known: dict[str, set[str]], name: str, job: Craft | None, record: Record) -> None:
+    """Remember what was found about a model itself."""
+    if job is None:
+        known.setdefault(name, set()).update(finding.code for finding in record.findings)
 
 
 def _record_failure(keeper: Keeper, told: Watcher, key: str, title: str, error: Exception) -> None:

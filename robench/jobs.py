@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from robench.attack import Attack
+from robench.batch import batch_of
 from robench.craft import Crafted, craft, targets_of
 from robench.data import ImageSet
 from robench.findings import ledger_findings
@@ -14,6 +15,8 @@ from robench.judge import judge
 from robench.model import Model
 from robench.oracle import Ledger
 from robench.plan import SCHEMA, content_hash
+from robench.probes import VERSION as PROBES
+from robench.probes import probe
 from robench.provenance import hardware, versions
 from robench.randomness import seed_from
 from robench.recipe import options_of
@@ -161,6 +164,8 @@ def record_key(
             "craft": crafted_key,
             "shard": shard.digest,
             "data": [shard.data.name, shard.data.split],
+            # The clean unit also holds the answers to the questions put to the model itself.
+            **({} if source else {"probes": PROBES}),
         }
     )
 
@@ -179,18 +184,19 @@ def craft_unit(
     """Craft one shard on the source's device and return the result on the CPU."""
     x, y = shard.data.batch(slice(None))
     device = source.model.device
-    crafted = craft(
-        source.model,
-        attack,
-        x.to(device),
-        y.to(device),
-        threat=threat,
-        indices=shard.data.indices.to(device),
-        source=gradient_source,
-        seed=seed_from(seed, "craft"),
-        drop=drop,
-        batch_size=batch_size,
-    )
+    with batch_of(shard.data.indices):
+        crafted = craft(
+            source.model,
+            attack,
+            x.to(device),
+            y.to(device),
+            threat=threat,
+            indices=shard.data.indices.to(device),
+            source=None if attack.info.own_source else gradient_source,
+            seed=seed_from(seed, "craft"),
+            drop=drop,
+            batch_size=batch_size,
+        )
     ledger = crafted.ledger
     on_cpu = Ledger(
         forwards=ledger.forwards.cpu(),
@@ -216,26 +222,29 @@ def judge_unit(
     seed: int,
     clean: Labels | None,
     batch_size: int,
+    known: Collection[str] = (),
 ) -> tuple[Record, Labels]:
     """Judge one shard on one target; return the record and the clean predictions (B,) on the CPU.
 
-    Without an attack (`crafted` None) the clean images themselves are judged.
+    Without an attack (`crafted` None) the clean images themselves are judged, and the model is probed. What
+    only follows from the codes that this gave, `known`, is not found again.
     """
     x, y = shard.data.batch(slice(None))
     model = target.model
     device = model.device
     threat = board.threat if board else ThreatModel(eps=0.0)
     goal = targets_of(y, model.classes).to(device) if threat.goal is Goal.TARGETED else None
-    verdict = judge(
-        model,
-        x.to(device),
-        y.to(device),
-        (crafted.x_adv if crafted else x).to(device),
-        threat=threat,
-        target=goal,
-        clean=clean.to(device) if clean is not None else None,
-        batch_size=batch_size,
-    )
+    with batch_of(shard.data.indices):
+        verdict = judge(
+            model,
+            x.to(device),
+            y.to(device),
+            (crafted.x_adv if crafted else x).to(device),
+            threat=threat,
+            target=goal,
+            clean=clean.to(device) if clean is not None else None,
+            batch_size=batch_size,
+        )
     zeros = [0] * len(y)
     white_box = source is not None and source.model.name == model.name
     columns = Columns(
@@ -252,7 +261,10 @@ def judge_unit(
     )
     findings = verdict.findings
     if crafted and white_box:
-        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status))
+        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, known))
+    if crafted is None:
+        with batch_of(shard.data.indices):
+            findings = (*findings, *probe(model, x.to(device), y.to(device)))
     record = Record(
         key=key,
         target=target.spec(),

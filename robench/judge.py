@@ -23,7 +23,7 @@ class Verdict:
     """What the judge found, per image; all columns are (B,).
 
     Attributes:
-        clean: predicted class of the clean image, -1 if the output was no number.
+        clean: predicted class of the clean image, -1 if the output was no number, K if it was rejected.
         adversarial: predicted class of the judged point.
         status: one Status per image.
         linf: largest pixel change of the judged point, float64.
@@ -45,11 +45,12 @@ class Verdict:
 def classify(model: Model, x: Images, *, batch_size: int) -> tuple[Labels, Mask]:
     """Return predicted classes (B,), and which images (B,) got the uniform distribution as an answer.
 
-    A class is -1 where the output is not finite. A joint model sees all of x at once. Only a simplex output
-    can be uniform: a graph head answers so when no path leads from an image to the template.
+    A class is -1 where the output is not finite, and K where the model rejects the image. A joint model sees
+    all of x at once. Only a simplex output can be uniform: a graph head answers so when no path leads from an
+    image to the template.
 
     Raises:
-        JobError: the output does not have the shape (B, classes) that the model declares.
+        JobError: the output does not have the shape (B, columns) that the model declares.
     """
     if model.coupling is Coupling.JOINT:
         batch_size = max(len(x), 1)
@@ -57,10 +58,10 @@ def classify(model: Model, x: Images, *, batch_size: int) -> tuple[Labels, Mask]
         parts, uniform = [], []
         for part in torch.split(x, batch_size):
             outputs = model.net(part)
-            if outputs.shape != (len(part), model.classes):
+            if outputs.shape != (len(part), model.columns):
                 raise JobError(
                     where=f"model {model.name!r}",
-                    expected=f"outputs of shape ({len(part)}, {model.classes})",
+                    expected=f"outputs of shape ({len(part)}, {model.columns})",
                     got=str(tuple(outputs.shape)),
                 )
             parts.append(predictions(outputs))
@@ -84,7 +85,8 @@ def judge(
 
     Distance is recomputed in float64 and box and finiteness are checked. A proposal that is not admissible is
     projected and judged where it lands, with a finding; one that is not finite becomes the clean image. An
-    image misclassified before the attack is not robust, whatever happens to it.
+    image misclassified before the attack is not robust, whatever happens to it. Where the model may reject, a
+    clean image that it rejects is misclassified, and a proposal that it rejects has not reached the goal.
 
     Args:
         model: the model that classifies; for a joint model the batch is the graph's batch.
@@ -139,7 +141,8 @@ def judge(
                 remedy="They are counted as class 0; no path leads to the template: enlarge it or raise m",
             )
         )
-    status = _statuses(clean, adversarial, y, target if threat.goal is Goal.TARGETED else None)
+    wanted = adversarial != y if target is None or threat.goal is not Goal.TARGETED else adversarial == target
+    status = _statuses(clean, adversarial, y, wanted & (adversarial < model.classes))
     failed = sum(s is Status.FAILED for s in status)
     if failed:
         findings.append(
@@ -161,9 +164,8 @@ def judge(
     )
 
 
-def _statuses(clean: Labels, adversarial: Labels, y: Labels, target: Labels | None) -> list[Status]:
+def _statuses(clean: Labels, adversarial: Labels, y: Labels, reached: Mask) -> list[Status]:
     """Return the verdict per image: misclassified first, then failed, then whether the goal was reached."""
-    reached = adversarial != y if target is None else adversarial == target
     statuses = []
     for before, after, label, hit in zip(
         clean.tolist(), adversarial.tolist(), y.tolist(), reached.tolist(), strict=True

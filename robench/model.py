@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robench.errors import ConfigError, nearest
 from robench.types import Images, Labels, Outputs
@@ -42,11 +42,53 @@ class GradientSource:
         name: `exact`, `linear`, `straight_through`, `kernel`, ...
         surrogate: one pass that gives both the surrogate's output (with a gradient) and the model's own.
         output: what the surrogate's output is; the model's own keeps the model's kind.
+        forwards: passes of the network that one question takes, the model's own answer included.
+        backwards: backward passes that one gradient takes.
     """
 
     name: str
     surrogate: Surrogate
     output: OutputKind
+    forwards: int = 1
+    backwards: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The training images a classifier by neighbours remembers for the batch at hand.
+
+    Attributes:
+        images: (T, C, H, W) clean, on the model's device.
+        points: (T, D) their features, without gradient.
+        labels: (T,) their classes.
+    """
+
+    images: Images = field(repr=False)
+    points: Tensor = field(repr=False)
+    labels: Labels = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbourhood:
+    """What an attacker who knows everything sees of a classifier by neighbours, beside its gradient sources.
+
+    Attributes:
+        features: images (B, C, H, W) to features (B, D), differentiable.
+        classify: features (B, D) and the features (T, D) that stand in for the remembered ones (None: those
+            themselves) to the model's outputs (B, K).
+        density: features (B, D) and a temperature to class scores (B, K), logits: the kernel density of every
+            class over all remembered images; differentiable.
+        linear: features (B, D) to the logits (B, K) of the linear branch; None without a trained one.
+        memory: gives what is remembered; asked anew for each batch.
+        reach: how many neighbours decide about an image.
+    """
+
+    features: Callable[[Images], Tensor]
+    classify: Callable[[Tensor, Tensor | None], Outputs]
+    density: Callable[[Tensor, float], Outputs]
+    linear: Callable[[Tensor], Outputs] | None
+    memory: Callable[[], Memory]
+    reach: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +97,17 @@ class Model:
 
     Attributes:
         name: the name of its row in every table.
-        net: images (B, C, H, W) to outputs (B, classes) of kind `output`.
+        net: images (B, C, H, W) to outputs (B, columns) of kind `output`.
         classes: number of classes K.
         output: logits, log-probabilities or simplex.
         coupling: joint if an image's prediction depends on its batch.
         bounds: the box of valid inputs.
         sources: the gradient sources it offers; a plain network offers `exact`, itself.
         details: plain JSON facts that identify it (architecture, head, protocol, template, checkpoint hash).
+        neighbourhood: for a classifier by neighbours, what an attack on neighbourhoods needs.
+        rejects: whether it may refuse to answer: its outputs are then (B, classes + 1), and a prediction of
+            the last column, `classes`, is a rejection.
+        forwards: passes of the network that one answer takes: votes, squeezed versions.
     """
 
     name: str
@@ -72,6 +118,9 @@ class Model:
     bounds: tuple[float, float] = (0.0, 1.0)
     sources: Mapping[str, GradientSource] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    neighbourhood: Neighbourhood | None = None
+    rejects: bool = False
+    forwards: int = 1
 
     def __post_init__(self) -> None:
         """Give a plain network its one gradient source."""
@@ -82,6 +131,11 @@ class Model:
     def _itself(self, x: Images) -> tuple[Outputs, Outputs]:
         outputs = self.net(x)
         return outputs, outputs
+
+    @property
+    def columns(self) -> int:
+        """How many outputs an image gets: one per class, and one more if the model may reject it."""
+        return self.classes + self.rejects
 
     @property
     def device(self) -> torch.device:
@@ -112,6 +166,8 @@ class Model:
             digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         digest.update(f"{self.classes}:{self.output}:{self.coupling}:{self.bounds}".encode())
+        if self.rejects:  # said only where it is so: the fingerprints of all other models stay as they were
+            digest.update(b"rejects")
         return digest.hexdigest()
 
     def renamed(self, name: str) -> Model:

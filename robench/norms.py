@@ -1,6 +1,6 @@
 """Norms as values: size, projection, steepest ascent and sampling, per image.
 
-No attack asks which norm it has; it calls these four functions.
+Most attacks never ask which norm they have; they call these functions.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ class Norm:
     """A norm on perturbations.
 
     Attributes:
-        name: `Linf` or `L2`.
+        name: `Linf`, `L2` or `L1`.
         size: norm of each perturbation, (B, ...) to (B,).
         project: nearest point of the ball of the given radii, (B, ...) and (B,) to (B, ...).
         ascent: unit step that raises a linear loss most (the dual norm's maximiser); zero where the gradient
             is zero.
         sample: a random point of the ball, uniform in volume.
+        project_boxed: nearest point of the ball's intersection with a box: perturbations and the lowest and
+            highest values allowed (B, ...), lowest <= 0 <= highest, and radii (B,), to (B, ...). None where
+            projecting on the ball and clipping then is used: the same point under Linf, a feasible one
+            under L2.
     """
 
     name: str
@@ -33,6 +37,9 @@ class Norm:
     project: Callable[[Images, PerSample], Images] = field(repr=False)
     ascent: Callable[[Images], Images] = field(repr=False)
     sample: Callable[[Images, PerSample, Randomness], Images] = field(repr=False)
+    project_boxed: Callable[[Images, PerSample, Images, Images], Images] | None = field(
+        repr=False, default=None
+    )
 
 
 def per_image(values: PerSample, like: Images) -> Images:
@@ -79,9 +86,71 @@ def _l2_sample(like: Images, eps: PerSample, rng: Randomness) -> Images:
     return direction * per_image(radius * eps, like)
 
 
+def _l1_size(delta: Images) -> PerSample:
+    return delta.abs().flatten(1).sum(dim=1)
+
+
+def _l1_project(delta: Images, eps: PerSample) -> Images:
+    everywhere = torch.full_like(delta, torch.inf)
+    return _l1_project_boxed(delta, eps, -everywhere, everywhere)
+
+
+def _l1_project_boxed(delta: Images, eps: PerSample, lowest: Images, highest: Images) -> Images:
+    """Return the nearest point of ball and box: every entry is shrunk by one threshold, then cut at its cap.
+
+    Croce & Hein 2021 (arXiv:2103.01208), Proposition 2.1; without caps Duchi et al. 2008, Figure 1.
+    """
+    flat = delta.flatten(1).double()
+    caps = torch.where(flat > 0, highest.flatten(1).double(), -lowest.flatten(1).double())
+    radius = eps.double()[:, None]
+    threshold = _threshold(flat.abs(), caps, radius)
+    size = torch.minimum((flat.abs() - threshold).clamp_min(0), caps)
+    total = size.sum(dim=1, keepdim=True)
+    size = size * torch.where(total > radius, radius / total.where(total > 0, 1.0), 1.0)  # rounding only
+    return torch.copysign(size, flat).to(delta.dtype).view(delta.shape)
+
+
+def _threshold(size: Images, caps: Images, radius: PerSample) -> PerSample:
+    """Return the smallest t >= 0 with sum_i min(max(size_i - t, 0), caps_i) <= radius, (B, 1), float64.
+
+    The sum grows linearly as t falls between two knots: entry i starts to count at size_i, stops growing at
+    size_i - caps_i.
+    """
+    if size.shape[1] == 0 or len(size) == 0:
+        return torch.zeros_like(radius)
+    knots, order = torch.cat([size, (size - caps).clamp_min(0)], dim=1).sort(dim=1, descending=True)
+    growing = torch.where(order < size.shape[1], 1, -1).cumsum(dim=1)
+    following = torch.cat([knots[:, 1:], torch.zeros_like(radius)], dim=1)
+    total = (growing * (knots - following)).cumsum(dim=1)  # at the following knot
+    crossing = torch.searchsorted(total, radius).clamp_max(total.shape[1] - 1)
+    excess = total.gather(1, crossing) - radius
+    found = following.gather(1, crossing) + excess / growing.gather(1, crossing).clamp_min(1)
+    inside = total[:, -1:] <= radius * (1 + 1e-13)  # sums of float64 are known no better
+    return torch.where(inside, 0.0, found)
+
+
+def _l1_ascent(gradient: Images) -> Images:
+    flat = gradient.flatten(1)
+    step = torch.zeros_like(flat)
+    if flat.numel():
+        steepest = flat.abs().argmax(dim=1, keepdim=True)
+        step.scatter_(1, steepest, flat.gather(1, steepest).sign())
+    return step.view(gradient.shape)
+
+
+def _l1_sample(like: Images, eps: PerSample, rng: Randomness) -> Images:
+    # Exponential variables over their sum, one more than there are entries, are uniform on the simplex.
+    size = -torch.log1p(-rng.uniform(like))
+    rest = -torch.log1p(-rng.uniform(like.new_empty(len(like), 1)))
+    total = size.flatten(1).sum(dim=1) + rest.squeeze(1)
+    sign = 1 - 2 * (rng.uniform(like) < 0.5).to(like.dtype)
+    return sign * size * per_image(eps / total, like)
+
+
 LINF = Norm("Linf", _linf_size, _linf_project, torch.sign, _linf_sample)
 L2 = Norm("L2", _l2_size, _l2_project, _l2_ascent, _l2_sample)
-NORMS = {norm.name: norm for norm in (LINF, L2)}
+L1 = Norm("L1", _l1_size, _l1_project, _l1_ascent, _l1_sample, _l1_project_boxed)
+NORMS = {norm.name: norm for norm in (LINF, L2, L1)}
 
 
 def norm_named(name: str) -> Norm:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
-from robench.losses import Loss, margin
+from robench.losses import Loss, margin, scores, without_rejection
 from robench.model import Coupling, GradientSource, Model, predictions
 from robench.norms import per_image
 from robench.threat import Goal, ThreatModel
@@ -51,6 +52,10 @@ class Oracle:
         batch_size: most images per pass; a joint model always sees the whole batch.
         confidence: score margin by which a point worth remembering should reach the goal, set by attacks that
             want confident points; where none has it, the smallest that reaches the goal is remembered.
+        together: set by attacks whose points belong together, such as one perturbation for all images: no
+            image is dropped, and the last points are proposed as they are, never mixed with earlier ones.
+        reached: (B,) whether the model's own answer, when last asked about each image, was what the attacker
+            wants, be the point admissible or not.
     """
 
     model: Model
@@ -63,7 +68,9 @@ class Oracle:
     track: bool = True
     batch_size: int = 250
     confidence: float = 0.0
+    together: bool = False
     ledger: Ledger = field(init=False)
+    reached: Mask = field(init=False)
     broken: Mask = field(init=False)
     best: Images = field(init=False)
     best_size: PerSample = field(init=False)
@@ -72,6 +79,7 @@ class Oracle:
     _most_broken: int = field(init=False, default=0)
     _smallest_batch: float = field(init=False, default=float("inf"))
     _points: torch.Tensor = field(init=False)
+    _only: Mask | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Start with nothing spent and nothing found."""
@@ -94,6 +102,7 @@ class Oracle:
         )
         self._points = zeros.clone()
         self.broken, self._last_success, self._best_confident = no.clone(), no.clone(), no.clone()
+        self.reached = no.clone()
         self.best = self.x.clone() if self.track else self.x
         self.best_size = self.x.new_full((count,), torch.inf)
 
@@ -107,37 +116,60 @@ class Oracle:
         """Whether no image is active any more, so that the attack may stop."""
         return (self.drop or self.threat.budget is not None) and not bool(self.active.any())
 
-    def gradient(self, loss: Loss, x_adv: Images, y: Labels | None = None) -> Images:
+    @contextmanager
+    def only(self, rows: Mask) -> Iterator[None]:
+        """Inside the block only these images (B,) are asked about; the others are inactive and cost nothing.
+
+        A joint batch is always asked whole: for it the block changes nothing.
+        """
+        before = self._only
+        if self.model.coupling is not Coupling.JOINT:
+            self._only = rows if before is None else before & rows
+        try:
+            yield
+        finally:
+            self._only = before
+
+    def gradient(
+        self, loss: Loss, x_adv: Images, y: Labels | None = None, *, source: GradientSource | None = None
+    ) -> Images:
         """Return the gradient of the per-sample loss at `x_adv`, (B, C, H, W).
 
         Images that are not active get a zero gradient and cost nothing. Under a targeted goal the sign is
         turned, so that going up always helps the attacker. Rows that are not finite are returned as zero
         and noted in the ledger.
+
+        Args:
+            loss: what to differentiate.
+            x_adv: where, (B, C, H, W).
+            y: labels (B,) for the loss; those of the oracle by default.
+            source: what to differentiate in place of the model; the oracle's own source by default. Only for
+                attacks that choose their sources themselves (`AttackInfo.own_source`).
         """
-        return self.value_and_gradient(loss, x_adv, y)[1]
+        return self.value_and_gradient(loss, x_adv, y, source=source)[1]
 
     def value_and_gradient(
-        self, loss: Loss, x_adv: Images, y: Labels | None = None
+        self, loss: Loss, x_adv: Images, y: Labels | None = None, *, source: GradientSource | None = None
     ) -> tuple[PerSample, Images]:
         """Return the per-sample loss (B,) and its gradient (B, C, H, W) at `x_adv`; see `gradient`.
 
         Inactive images have loss -inf.
         """
+        source = source or self._source()
         labels = self.y if y is None else y
         gradient = torch.zeros_like(self.x)
         value = torch.full_like(self.best_size, -torch.inf)
         sign = -1.0 if self.threat.goal is Goal.TARGETED else 1.0
-        for rows in self._rows(cost=2):
+        for rows in self._rows(cost=source.forwards + source.backwards):
             whole = rows is None
             part = x_adv if whole else x_adv[rows]
             target = labels if whole else labels[rows]
             point = part.detach().requires_grad_(True)
-            source = self._source()
             with torch.enable_grad():
                 surrogate, own = source.surrogate(point)
                 losses = sign * loss(surrogate, target, source.output)
                 found = _gradient(losses, point)
-            self._count(rows, backwards=True)
+            self._count(rows, source.forwards, source.backwards)
             finite = torch.isfinite(found.flatten(1)).all(dim=1)
             if not finite.all():
                 found = found.where(per_image(finite, found), torch.zeros_like(found))
@@ -148,6 +180,33 @@ class Oracle:
             else:
                 gradient[rows], value[rows] = found, losses.detach()
         return value, gradient
+
+    def score_gradients(self, x_adv: Images) -> tuple[Outputs, Images]:
+        """Return the scores (B, K) of the source and the gradient (B, K, C, H, W) of each.
+
+        A plain model takes 1 + K passes for it.
+
+        Scores are logits or log-probabilities; of a simplex point the logarithm is taken. Images that are not
+        active, or have no budget left for all passes, get NaN scores and zero gradients and cost nothing.
+        Rows that are not finite are zero.
+        """
+        classes, source = self.model.classes, self._source()
+        found = x_adv.new_full((len(x_adv), classes), torch.nan)
+        gradients = x_adv.new_zeros((len(x_adv), classes, *x_adv.shape[1:]))
+        for rows in self._rows(cost=source.forwards + classes * source.backwards):
+            where = torch.arange(len(x_adv), device=x_adv.device) if rows is None else rows
+            point = x_adv[where].detach().requires_grad_(True)
+            with torch.enable_grad():
+                surrogate, own = source.surrogate(point)
+                columns = scores(surrogate, source.output).unbind(dim=1)
+                part = torch.stack([_gradient(column, point, keep=True) for column in columns], dim=1)
+            self._count(rows, source.forwards, classes * source.backwards)
+            finite = torch.isfinite(part.flatten(1)).all(dim=1)
+            part = part.where(per_image(finite, part), torch.zeros_like(part))
+            self._note(rows, finite, part)
+            self._watch(rows, x_adv[where], own.detach())
+            found[where], gradients[where] = torch.stack(columns, dim=1).detach(), part
+        return found, gradients
 
     def value(self, loss: Loss, x_adv: Images) -> PerSample:
         """Return the per-sample loss (B,) of the model's own outputs, by one forward pass.
@@ -165,18 +224,21 @@ class Oracle:
         self.ledger.backwards += backwards
 
     def outputs(self, x_adv: Images) -> Outputs:
-        """Return the model's own outputs (B, K) at `x_adv`; inactive images get NaN rows and cost nothing."""
+        """Return the model's own outputs (B, K) at `x_adv`; inactive images get NaN rows and cost nothing.
+
+        Of a model that may reject an image they are `losses.without_rejection`, as the attacker sees them.
+        """
         result = self.x.new_full((len(self.x), self.model.classes), torch.nan)
-        for rows in self._rows():
+        for rows in self._rows(cost=self.model.forwards):
             part = x_adv if rows is None else x_adv[rows]
             with torch.no_grad():
                 own = self.model.net(part)
-            self._count(rows, backwards=False)
+            self._count(rows, self.model.forwards)
             self._watch(rows, part, own)
             if rows is None:
-                result = own
+                result = self._seen(own, self.y)
             else:
-                result[rows] = own
+                result[rows] = self._seen(own, self.y[rows])
         return result
 
     def successful(self, x_adv: Images) -> Mask:
@@ -193,7 +255,7 @@ class Oracle:
         different steps must not be mixed: the whole batch of the step that broke the most images is
         returned.
         """
-        if not self.track:
+        if not self.track or self.together:
             return last
         if self.model.coupling is Coupling.JOINT:
             self.outputs(last)
@@ -204,7 +266,7 @@ class Oracle:
             for chunk in torch.split(rows, self.batch_size):
                 with torch.no_grad():
                     own = self.model.net(last[chunk])
-                self._count(chunk, backwards=False)
+                self._count(chunk, self.model.forwards)
                 self._watch(chunk, last[chunk], own)
             doubtful = doubtful & ~self._last_success
         keep_best = self.broken if self.minimise else self.broken & (doubtful | ~self.active)
@@ -212,7 +274,9 @@ class Oracle:
 
     def _affords(self, cost: int) -> Mask:
         """Tell which images still get passes, and have budget left for so many."""
-        active = ~self.broken if self.drop else torch.ones_like(self.broken)
+        active = ~self.broken if self.drop and not self.together else torch.ones_like(self.broken)
+        if self._only is not None:
+            active = active & self._only
         if self.threat.budget is not None:
             active = active & (self.ledger.forwards + self.ledger.backwards + cost <= self.threat.budget)
         return active
@@ -232,15 +296,20 @@ class Oracle:
         return self.source
 
     def _reached(self, predicted: Labels, y: Labels) -> Mask:
-        """Tell whether a prediction is what the attacker wants; a row that is no number is no success."""
+        """Tell whether a prediction is what the attacker wants; neither no number nor a rejection is."""
         wanted = predicted == y if self.threat.goal is Goal.TARGETED else predicted != y
-        return wanted & (predicted >= 0)
+        return wanted & (predicted >= 0) & (predicted < self.model.classes)
 
-    def _count(self, rows: torch.Tensor | None, *, backwards: bool) -> None:
+    def _seen(self, own: Outputs, y: Labels) -> Outputs:
+        """Return the model's outputs (B, K) as the attacker sees them, a rejection worked in."""
+        if not self.model.rejects:
+            return own
+        return without_rejection(own, y, targeted=self.threat.goal is Goal.TARGETED)
+
+    def _count(self, rows: torch.Tensor | None, forwards: int, backwards: int = 0) -> None:
         where = slice(None) if rows is None else rows
-        self.ledger.forwards[where] += 1
-        if backwards:
-            self.ledger.backwards[where] += 1
+        self.ledger.forwards[where] += forwards
+        self.ledger.backwards[where] += backwards
 
     def _note(self, rows: torch.Tensor | None, finite: Mask, gradient: Images) -> None:
         where = slice(None) if rows is None else rows
@@ -249,13 +318,14 @@ class Oracle:
 
     def _watch(self, rows: torch.Tensor | None, points: Images, own: Outputs) -> None:
         """Note which of the points reach the goal, and remember the best of them."""
-        if not self.track:
-            return
         where = torch.arange(len(self.x), device=self.x.device) if rows is None else rows
         predicted = predictions(own)
+        self.reached[where] = self._reached(predicted, self.y[where])
+        if not self.track:
+            return
         self.ledger.nonfinite[where] |= predicted < 0
         self._points[where] += 1
-        success = self._reached(predicted, self.y[where])
+        success = self.reached[where]
         if bool(success.any()):
             success[success.clone()] = self.threat.admits(self.x[where[success]], points[success])
         self._last_success[where] = success
@@ -276,7 +346,7 @@ class Oracle:
         size = self.threat.norm.size(points.detach() - self.x[rows])
         smaller = size < self.best_size[rows]
         if self.confidence > 0:
-            lead = margin(own, self.y[rows], self.model.output)
+            lead = margin(self._seen(own, self.y[rows]), self.y[rows], self.model.output)
             lead = -lead if self.threat.goal is Goal.TARGETED else lead
             confident, before = lead >= self.confidence, self._best_confident[rows]
             smaller = torch.where(confident == before, smaller, confident)
@@ -293,9 +363,12 @@ class Oracle:
             self.best, self._most_broken, self._smallest_batch = points.detach().clone(), count, size
 
 
-def _gradient(losses: PerSample, point: Images) -> Images:
-    """Return the gradient at `point`; zero where the output does not depend on it, as after a detach."""
+def _gradient(losses: PerSample, point: Images, *, keep: bool = False) -> Images:
+    """Return the gradient at `point`; zero where the output does not depend on it, as after a detach.
+
+    With `keep` the graph stays for another gradient of the same pass.
+    """
     if not losses.requires_grad:
         return torch.zeros_like(point)
-    (found,) = torch.autograd.grad(losses.sum(), point, allow_unused=True)
+    (found,) = torch.autograd.grad(losses.sum(), point, allow_unused=True, retain_graph=keep)
     return torch.zeros_like(point) if found is None else found.detach()

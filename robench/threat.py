@@ -68,12 +68,21 @@ class ThreatModel:
     def project(self, x: Images, x_adv: Images) -> Images:
         """Return the projection of `x_adv` onto the ball around x, clipped to the box.
 
-        Clipping moves each pixel towards x, which lies in the box, so the point stays in the ball.
+        Clipping moves each pixel towards x, which lies in the box, so the point stays in the ball. Under L1
+        it would give away most of the radius, so the point of ball and box nearest to `x_adv` is found, in
+        float64, and rounded towards x: rounding adds up over pixels.
         """
         if not self.bounded:
             return self.clip(x_adv)
         radius = x.new_full((len(x),), self.eps)
-        return self.clip(x + self.norm.project(x_adv - x, radius))
+        if self.norm.project_boxed is None:
+            return self.clip(x + self.norm.project(x_adv - x, radius))
+        exact, (low, high) = x.double(), self.bounds
+        delta = x_adv.double() - exact
+        delta = self.norm.project_boxed(delta, radius.double(), low - exact, high - exact)
+        point = self.clip((exact + delta).to(x.dtype))
+        beyond = (point.double() - exact).abs() > delta.abs()
+        return torch.where(beyond, torch.nextafter(point, x), point)
 
     def clip(self, x: Images) -> Images:
         """Clip to the box."""

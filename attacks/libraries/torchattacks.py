@@ -227,7 +227,12 @@ class TorchattacksCW:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="C&W (torchattacks)", paper=CW.info.paper, norms=("L2",), minimises=True, library=LIBRARY
+        title="C&W (torchattacks)",
+        paper=CW.info.paper,
+        norms=("L2",),
+        minimises=True,
+        couples_images=True,
+        library=LIBRARY,
     )
     c: float = 10.0
     kappa: float = 0.0

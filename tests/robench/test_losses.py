@@ -6,7 +6,16 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robench.losses import LOSSES, cross_entropy, log_probabilities, margin
+from robench.losses import (
+    LOSSES,
+    cross_entropy,
+    dlr,
+    log_probabilities,
+    margin,
+    score_margin,
+    targeted_dlr,
+    targeted_margin,
+)
 from robench.model import OutputKind
 
 LOGITS, LOG_P, SIMPLEX = OutputKind.LOGITS, OutputKind.LOG_PROBABILITIES, OutputKind.SIMPLEX
@@ -15,6 +24,11 @@ LOGITS, LOG_P, SIMPLEX = OutputKind.LOGITS, OutputKind.LOG_PROBABILITIES, Output
 def scores(seed, scale=3.0, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     return scale * torch.randn(8, 5, generator=generator, dtype=dtype), torch.arange(8) % 5
+
+
+def pairs(y, step=2, classes=5):
+    """Each label with the class two further as its target."""
+    return torch.stack([y, (y + step) % classes], dim=1)
 
 
 @settings(max_examples=30, deadline=None)
@@ -55,6 +69,8 @@ def test_gradcheck(kind):
     z.requires_grad_()
     assert torch.autograd.gradcheck(lambda t: cross_entropy(t, y, kind), z)
     assert torch.autograd.gradcheck(lambda t: margin(t, y, kind), z)
+    assert torch.autograd.gradcheck(lambda t: dlr(t, y, kind), z)
+    assert torch.autograd.gradcheck(lambda t: targeted_dlr(t, pairs(y), kind), z)
 
 
 @settings(max_examples=30, deadline=None)
@@ -76,4 +92,48 @@ def test_simplex_with_an_exact_zero_stays_finite():
     value = cross_entropy(u, torch.tensor([0]), SIMPLEX)
     (found,) = torch.autograd.grad(value.sum(), u)
     assert torch.isfinite(value).all()
+    assert torch.isfinite(found).all()
+
+
+def test_difference_of_logits_ratio_by_hand():
+    z = torch.tensor([[5.0, 3.0, 1.0, 0.0], [0.0, 3.0, 5.0, 1.0]])
+    y = torch.tensor([0, 1])
+    assert torch.allclose(dlr(z, y, LOGITS), torch.tensor([(3 - 5) / (5 - 1), (5 - 3) / (5 - 1)]))
+    aims = torch.tensor([[0, 2], [1, 2]])
+    wanted = torch.tensor([(1 - 5) / (5 - 0.5), (5 - 3) / (5 - 0.5)])
+    assert torch.allclose(targeted_dlr(z, aims, LOGITS), wanted)
+    assert torch.allclose(targeted_margin(z, aims, LOGITS), torch.tensor([-4.0, 2.0]))
+
+
+def test_difference_of_logits_ratio_with_few_classes():
+    three, y, aims = torch.tensor([[5.0, 3.0, 1.0]]), torch.tensor([0]), torch.tensor([[0, 2]])
+    assert float(dlr(three, y, LOGITS)) == pytest.approx(-2 / 4)
+    assert float(targeted_dlr(three, aims, LOGITS)) == pytest.approx(-4 / 4)
+    two, aims = torch.tensor([[5.0, 3.0]]), torch.tensor([[0, 1]])
+    assert float(dlr(two, y, LOGITS)) == float(targeted_dlr(two, aims, LOGITS)) == -2
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), factor=st.sampled_from([1e-3, 0.1, 30.0, 1e4]))
+def test_difference_of_logits_ratio_does_not_notice_a_scale_and_keeps_the_sign(seed, factor):
+    z, y = scores(seed)
+    assert torch.allclose(dlr(factor * z, y, LOGITS), dlr(z, y, LOGITS), rtol=1e-6)
+    assert torch.allclose(targeted_dlr(factor * z, pairs(y), LOGITS), targeted_dlr(z, pairs(y), LOGITS))
+    assert torch.equal(dlr(z, y, LOGITS) > 0, z.argmax(1) != y)
+    assert (dlr(z, y, LOGITS) >= -1 - 1e-9).all()
+
+
+def test_ratios_of_a_simplex_are_those_of_its_logarithm():
+    z, y = scores(3)
+    for loss, labels in ((dlr, y), (score_margin, y), (targeted_dlr, pairs(y)), (targeted_margin, pairs(y))):
+        assert torch.allclose(loss(z.softmax(1), labels, SIMPLEX), loss(z, labels, LOGITS))
+        assert torch.allclose(loss(z.log_softmax(1), labels, LOG_P), loss(z, labels, LOGITS))
+
+
+def test_ties_are_no_division_by_zero():
+    z = torch.zeros(2, 5, requires_grad=True)
+    y = torch.tensor([0, 1])
+    value = dlr(z, y, LOGITS) + targeted_dlr(z, pairs(y), LOGITS)
+    (found,) = torch.autograd.grad(value.sum(), z)
+    assert torch.equal(value, torch.zeros(2))
     assert torch.isfinite(found).all()

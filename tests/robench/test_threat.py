@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robench.errors import ConfigError
-from robench.norms import L2, LINF
+from robench.norms import L1, L2, LINF
 from robench.randomness import Randomness
 from robench.threat import Goal, ThreatModel
 from tests.truths import images
 
-both = pytest.mark.parametrize("norm", [LINF, L2], ids=lambda n: n.name)
+every = pytest.mark.parametrize("norm", [LINF, L2, L1], ids=lambda n: n.name)
 
 
-@both
+@every
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), eps=st.floats(0, 3), size=st.sampled_from([0.1, 1.0, 100.0]))
 def test_what_is_projected_is_admitted_in_float32(norm, seed, eps, size):
@@ -30,7 +30,7 @@ def test_what_is_projected_is_admitted_in_float32(norm, seed, eps, size):
     assert threat.admits(x, drawn).all()
 
 
-@both
+@every
 def test_admits_refuses_each_breach(norm):
     threat = ThreatModel(norm=norm, eps=0.1)
     x = torch.full((6, 1, 2, 2), 0.95)
@@ -42,6 +42,19 @@ def test_admits_refuses_each_breach(norm):
     x_adv[5, 0, 0, 0] = torch.inf
     assert threat.admits(x, x_adv).tolist() == [True, True, False, False, False, False]
     assert not threat.admits(x, x - 0.1 * 1.01).any()
+
+
+@pytest.mark.parametrize("eps", [0.3, 12.0, 300.0])
+def test_l1_rounding_does_not_add_up_over_many_pixels(eps):
+    """Every one of 12,288 pixels may be rounded the wrong way: the point is rounded towards x instead."""
+    threat = ThreatModel(norm=L1, eps=eps)
+    x = images(3, (3, 64, 64), low=0.4, high=0.9)
+    for far in (x + 0.2 * (images(3, (3, 64, 64), seed=1) - 0.5), x + 1, x - 1):
+        near = threat.project(x, far)
+        size = L1.size(near.double() - x.double())
+        assert (size <= eps).all()
+        assert (size >= eps - 6e-8 * x[0].numel()).all() or (near == threat.clip(far)).all()
+        assert threat.admits(x, near).all()
 
 
 def test_an_infinite_radius_only_keeps_the_box():

@@ -1,0 +1,102 @@
+"""A WNLL network that draws a new template for every batch, as the authors' public code does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from model_zoo.graph.settings import Graph
+from model_zoo.heads.templates import draw_templates
+from model_zoo.heads.wnll_network import WNLLNetwork, clean_features
+from model_zoo.splitting import Branched
+from robench.batch import current_batch
+from robench.data import ImageSet
+from robench.errors import InputError
+from robench.randomness import seed_from
+
+_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The template of one batch: its images, and their features (T, D) and labels (T,) on the device."""
+
+    images: ImageSet
+    points: Tensor
+    labels: Tensor
+
+
+class RedrawnNetwork(WNLLNetwork):
+    """Images to class probabilities, interpolated in a joint graph with a template drawn for their batch.
+
+    Which batch it is says `robench.batch`; where nothing is said, the template is that of no batch, drawn
+    once. The state_dict is that of the network: the training images and the seed give the templates.
+
+    Args:
+        branches: features and linear branch; shared, not copied.
+        pool: the training images to draw from.
+        size: images per template T.
+        seed: the source of chance, beside the batch's key.
+        classes: number of classes K.
+        graph: the graph's settings.
+        device: where the network is and the templates shall be.
+
+    Raises:
+        InputError: a template cannot be drawn.
+    """
+
+    def __init__(
+        self,
+        branches: Branched,
+        pool: ImageSet,
+        *,
+        size: int,
+        seed: int,
+        classes: int,
+        graph: Graph,
+        device: str,
+    ) -> None:
+        fixed = draw_random(pool, size, classes=classes, seed=seed)
+        super().__init__(
+            branches, [fixed], classes=classes, graph=graph, joint=True, rule="majority", device=device
+        )
+        self._pool, self._size, self._seed, self._fixed = pool, size, seed, fixed
+
+    @property
+    def drawn(self) -> Drawn:
+        """The template of the batch at hand; drawn, and its features computed, once for each batch."""
+        batch = current_batch()
+        if batch is None:
+            return Drawn(self._fixed, *super().points)
+        return batch.once(self, lambda: self._draw(batch.key))
+
+    @property
+    def points(self) -> tuple[Tensor, Tensor]:
+        """Features (T, D) and labels (T,) of the batch's template."""
+        drawn = self.drawn
+        return drawn.points, drawn.labels
+
+    def _draw(self, key: int) -> Drawn:
+        images = draw_random(self._pool, self._size, classes=self.classes, seed=seed_from(self._seed, key))
+        points, labels = super().points
+        made = clean_features(self.branches, images, str(points.device))
+        return Drawn(images, made.to(points.dtype), images.labels.to(labels.device))
+
+
+def draw_random(pool: ImageSet, size: int, *, classes: int, seed: int) -> ImageSet:
+    """Draw a template of `size` images purely at random, again and again until it holds every class.
+
+    Raises:
+        InputError: the pool is too small or not the training split, or a hundred draws missed a class.
+    """
+    for attempt in range(_TRIES):
+        try:
+            (images,) = draw_templates(
+                pool, size, votes=1, balanced=False, classes=classes, seed=seed_from(seed, attempt)
+            )
+        except InputError as error:
+            refusal = error
+        else:
+            return images
+    raise refusal

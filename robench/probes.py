@@ -1,0 +1,262 @@
+"""Questions put to a model before it is attacked: is there anything about it that would fool an attack?
+
+Checks of AutoAttack (Croce & Hein 2020, arXiv:2003.01690, and its `checks`), the signs of gradient masking of
+Athalye et al. 2018 (arXiv:1802.00420, section 3.1) and Carlini et al. 2019 (arXiv:1902.06705, section 3.2),
+and the indicators of attack failure of Pintor et al. 2022 (arXiv:2106.09947) that need no attack. A cause is
+named once: what only follows from it is not named too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from robench.evaluation_mode import evaluation_mode
+from robench.losses import cross_entropy
+from robench.model import Coupling, Model, OutputKind, predictions
+from robench.record import Finding
+from robench.types import Images, Labels, Outputs
+
+VERSION = 1
+"""Goes into the key of the units that hold the answers."""
+
+IMAGES = 64
+"""Most images that are asked about."""
+
+ROUNDING = 1e-3
+"""Largest relative difference of outputs that another batch may make, by rounding."""
+
+HUGE = 1e5
+"""Scores above it lose the digits that gradients are made of: float32 has seven."""
+
+MANY = 0.1
+"""Share of images from which a defect counts."""
+
+STEPS = 40
+DISTANCE = 1e-3
+"""Length of the step for finite differences, in units of the box."""
+
+
+def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
+    """Return what makes numbers about this model doubtful, before any attack.
+
+    Args:
+        model: asked in evaluation mode; left as it was.
+        x: some clean images (B, C, H, W); the first `IMAGES` are used. A joint model gets all of them.
+        y: their labels (B,).
+
+    Returns:
+        Findings with these codes, at most one of the first three: `nonfinite-output`, `random-output`,
+        `batch-dependence`; then `label-only`, `undeclared-simplex`, `saturated-output`, `exploding-output`,
+        `no-gradient`, `wrong-gradient`, `unreachable`.
+    """
+    if model.coupling is not Coupling.JOINT:
+        x, y = x[:IMAGES], y[:IMAGES]
+    with evaluation_mode(model.net):
+        outputs = _outputs(model, x)
+        if not bool(torch.isfinite(outputs).all()):
+            return ()  # the judge tells of it on every unit, and nothing below would be true
+        for question in (_random, _batch_dependent):
+            if found := question(model, x, outputs):
+                return (found,)
+        if found := _label_only(outputs):
+            return (found,)
+        right = predictions(outputs) == y
+        if not bool(right.any()):
+            return ()
+        return tuple(_about_gradients(model, x, y, outputs, right))
+
+
+def _about_gradients(
+    model: Model, x: Images, y: Labels, outputs: Outputs, right: torch.Tensor
+) -> Iterator[Finding]:
+    """Yield what is wrong with the way to the gradient; the first cause ends it."""
+    if found := _undeclared_simplex(model, outputs):
+        yield found
+        return
+    if found := _exploding(outputs) or _saturated(model, outputs, y, right):
+        yield found
+        return
+    if found := _gradients(model, x, y, right) or _unreachable(model, x, y, right):
+        yield found
+
+
+def _outputs(model: Model, x: Images) -> Outputs:
+    with torch.no_grad():
+        outputs: Outputs = model.net(x)
+    return outputs
+
+
+def _differ(first: Outputs, second: Outputs) -> torch.Tensor:
+    """Tell per image whether two answers differ by more than rounding."""
+    size = first.abs().amax().clamp_min(1e-6)
+    return (first - second).abs().amax(dim=1) > ROUNDING * size
+
+
+def _random(model: Model, x: Images, outputs: Outputs) -> Finding | None:
+    differ = _differ(outputs, _outputs(model, x))
+    if not bool(differ.any()):
+        return None
+    return Finding(
+        code="random-output",
+        evidence=f"{int(differ.sum())} of {len(x)} images got another answer when asked again",
+        remedy="Attack the expectation over the randomness (EOT), and draw it by `robench.chance`",
+    )
+
+
+def _batch_dependent(model: Model, x: Images, outputs: Outputs) -> Finding | None:
+    """Ask in another order and in halves; a joint model may depend on its batch, but not on its order."""
+    order = torch.arange(len(x), device=x.device).flip(0)
+    again = _outputs(model, x[order])[order]
+    differ = _differ(outputs, again)
+    if model.coupling is not Coupling.JOINT and len(x) > 1:
+        half = max(len(x) // 2, 1)
+        differ |= _differ(outputs, torch.cat([_outputs(model, part) for part in torch.split(x, half)]))
+        differ[0] |= bool(_differ(outputs[:1], _outputs(model, x[:1])))
+    if not bool(differ.any()):
+        return None
+    return Finding(
+        code="batch-dependence",
+        evidence=f"the answer to {int(differ.sum())} of {len(x)} images depends on the rest of the batch",
+        remedy="Put the model into evaluation mode, or declare it joint",
+    )
+
+
+def _label_only(outputs: Outputs) -> Finding | None:
+    """Find outputs that say no more than a class: one entry of each row stands out, all others are alike."""
+    low, high = outputs.amin(dim=1, keepdim=True), outputs.amax(dim=1, keepdim=True)
+    steps = ((outputs - low) / (high - low).clamp_min(1e-30)).round(decimals=5)
+    alike = (steps == 0) | (steps == 1)
+    same = (high - high[0]).abs().amax() <= 1e-6 * high.abs().amax().clamp_min(1e-6)
+    if len(outputs) < 2 or not bool(alike.all()) or not bool(same) or outputs.shape[1] < 3:
+        return None
+    return Finding(
+        code="label-only",
+        evidence=f"all {len(outputs)} outputs are the same two numbers: the class and nothing else",
+        remedy="Attack the scores the class is taken from, or use attacks that need labels only",
+    )
+
+
+def _undeclared_simplex(model: Model, outputs: Outputs) -> Finding | None:
+    if model.output is not OutputKind.LOGITS or len(outputs) < 2:
+        return None
+    on_simplex = bool(((outputs >= 0) & (outputs <= 1)).all())
+    ones = bool(((outputs.sum(dim=1) - 1).abs() < 1e-4).all())
+    if not (on_simplex and ones):
+        return None
+    return Finding(
+        code="undeclared-simplex",
+        evidence="every output is a probability distribution, but the model says it returns logits",
+        remedy="Declare `output: simplex`: a softmax on top of a softmax flattens the loss",
+    )
+
+
+def _exploding(outputs: Outputs) -> Finding | None:
+    largest = float(outputs.abs().amax())
+    if largest < HUGE:
+        return None
+    return Finding(
+        code="exploding-output",
+        evidence=f"scores reach {largest:.3g}: float32 keeps no digits of a small change",
+        remedy="Scale the scores down: the classes stay the same and gradients come back",
+    )
+
+
+def _saturated(model: Model, outputs: Outputs, y: Labels, right: torch.Tensor) -> Finding | None:
+    """Find confidence so high that the loss is exactly zero: p_y rounds to 1."""
+    if model.coupling is Coupling.JOINT:
+        return None  # a graph head saturates by nature; its own gradient sources are made for it
+    losses = cross_entropy(outputs[:, : model.classes], y, model.output)[right]
+    share = float((losses < 1e-30).float().mean())
+    if share < MANY or model.neighbourhood is not None:
+        return None
+    return Finding(
+        code="saturated-output",
+        evidence=f"the loss is zero to the last digit for {share:.0%} of the images it gets right",
+        remedy="Use a loss without exponentials (margin, DLR), or divide the logits by a temperature",
+    )
+
+
+def _gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Finding | None:
+    """Compare the gradient of each source with finite differences of its own loss along it.
+
+    A surrogate (BPDA, straight-through) is compared with itself only where it claims to be the model.
+    """
+    source = model.sources.get("exact")
+    if source is None or model.coupling is Coupling.JOINT or model.neighbourhood is not None:
+        return None
+    point = x[right].detach().requires_grad_(True)
+    labels = y[right]
+
+    def loss(at: Images) -> torch.Tensor:
+        surrogate, _ = source.surrogate(at)
+        return cross_entropy(surrogate, labels, source.output)
+
+    with torch.enable_grad():
+        losses = loss(point)
+        gradient = _gradient_of(losses, point)
+    if gradient is None or not bool((gradient.flatten(1).abs().amax(dim=1) > 0).any()):
+        return Finding(
+            code="no-gradient",
+            evidence=f"the gradient is exactly zero for all {len(point)} images asked about",
+            remedy="Attack through a surrogate (BPDA), or use score- and decision-based attacks",
+        )
+    slope, found = _slopes(loss, point.detach(), gradient)
+    wrong = (found - slope).abs() > 0.5 * slope.abs() + 1e-4
+    if float(wrong.float().mean()) <= 0.5:
+        return None
+    return Finding(
+        code="wrong-gradient",
+        evidence=f"for {int(wrong.sum())} of {len(point)} images the loss does not change along the gradient "
+        "as the gradient says",
+        remedy="The gradient is masked or noisy: smooth the model for the attacker (BPDA, EOT)",
+    )
+
+
+def _slopes(
+    loss: Callable[[Images], torch.Tensor], x: Images, gradient: Images
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the slope along the unit gradient as the gradient says, and by central differences, (B,)."""
+    shape = (-1, *(1,) * (x.ndim - 1))
+    length = gradient.flatten(1).norm(dim=1)
+    direction = gradient / length.clamp_min(1e-30).view(shape)
+    with torch.no_grad():
+        found = (loss(x + DISTANCE * direction) - loss(x - DISTANCE * direction)) / (2 * DISTANCE)
+    return length, found
+
+
+def _unreachable(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Finding | None:
+    """Let every pixel go anywhere in the box: an attack with that much room must break everything."""
+    if model.coupling is Coupling.JOINT:
+        return None
+    source = next(iter(model.sources.values()))
+    low, high = model.bounds
+    point, labels = x[right].clone(), y[right]
+    standing = torch.ones(len(point), dtype=torch.bool, device=x.device)
+    for step in range(STEPS):
+        leaf = point.detach().requires_grad_(True)
+        with torch.enable_grad():
+            surrogate, own = source.surrogate(leaf)
+            losses = cross_entropy(surrogate, labels, source.output)
+            gradient = _gradient_of(losses, leaf)
+        standing &= predictions(own.detach()) == labels
+        if gradient is None or not bool(standing.any()):
+            break
+        length = (high - low) * max(0.5 * (1 - step / STEPS), 0.02)
+        point = (point + length * gradient.sign()).clamp(low, high)
+    left = int(standing.sum())
+    if left <= MANY * len(labels):
+        return None
+    return Finding(
+        code="unreachable",
+        evidence=f"{left} of {len(labels)} images stand although every pixel may become anything",
+        remedy="The attack does not see the model: try other gradient sources, black-box attacks, more steps",
+    )
+
+
+def _gradient_of(losses: torch.Tensor, point: Images) -> Images | None:
+    """Return the gradient at `point`, None where the losses do not depend on it."""
+    if not losses.requires_grad:
+        return None
+    return torch.autograd.grad(losses.sum(), point, allow_unused=True)[0]

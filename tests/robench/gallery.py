@@ -1,0 +1,114 @@
+"""Models that are broken on purpose, each in one way, and a sound one: what findings must tell apart."""
+
+import torch
+from torch import nn
+
+from robench.data import image_set
+from robench.model import Model, OutputKind
+
+
+class Sound(nn.Module):
+    """A small smooth network; it learns the toy below in a moment."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 4))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Through(nn.Module):
+    """Another network's logits, changed."""
+
+    def __init__(self, net, change, before=lambda x: x):
+        super().__init__()
+        self.net, self.change, self.before = net, change, before
+
+    def forward(self, x):
+        return self.change(self.net(self.before(x)))
+
+
+def data(count=120, seed=0):
+    """Four classes: which quarter of a 4x4 image is bright."""
+    g = torch.Generator().manual_seed(seed)
+    y = torch.arange(count) % 4
+    x = 0.3 * torch.rand(count, 1, 4, 4, generator=g)
+    for row in range(count):
+        top, left = divmod(int(y[row]), 2)
+        x[row, 0, 2 * top : 2 * top + 2, 2 * left : 2 * left + 2] += 0.4
+    return image_set(x, y, name="quarters", classes=4)
+
+
+def sound():
+    """Return the trained network."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = Sound()
+    x, y = data(seed=1).batch(slice(None))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(150):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return net.eval()
+
+
+class Noisy(nn.Module):
+    """Draws fresh noise at every call from a generator of its own."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.generator = net, torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        return self.net(x) + 0.5 * torch.randn(len(x), 4, generator=self.generator)
+
+
+def wavy(z):
+    """Add ripples far finer than any step: every gradient points nowhere."""
+    return z + 1e-3 * torch.sin(1e6 * z)
+
+
+def rounded(x):
+    return (x * 8).round() / 8
+
+
+def not_a_number(z):
+    return torch.where(z.amax(dim=1, keepdim=True) > z.amax(dim=1).median(), torch.nan, z)
+
+
+def argmax_only(z):
+    return nn.functional.one_hot(z.argmax(dim=1), 4).to(z.dtype)
+
+
+def broken(net):
+    """Return name -> (model, the finding it must raise)."""
+    changes = {
+        "rounded": (Through(net, lambda z: z, rounded), "no-gradient"),
+        "saturated": (Through(net, lambda z: 1e3 * z), "saturated-output"),
+        "exploding": (Through(net, lambda z: 1e7 * z), "exploding-output"),
+        "randomised": (Noisy(net), "random-output"),
+        "batch-dependent": (Through(net, lambda z: z - z.mean(dim=0)), "batch-dependence"),
+        "nan": (Through(net, not_a_number), "nonfinite-output"),
+        "argmax-only": (Through(net, argmax_only), "label-only"),
+        "probabilities as logits": (Through(net, lambda z: z.softmax(1)), "undeclared-simplex"),
+        "wavy": (Through(net, wavy), "wrong-gradient"),
+    }
+    return {name: (Model(name=name, net=made, classes=4), code) for name, (made, code) in changes.items()}
+
+
+def controls(net):
+    """Return models that are as they should be."""
+    return {
+        "logits": Model(name="logits", net=net, classes=4),
+        "simplex": Model(
+            name="simplex", net=Through(net, lambda z: z.softmax(1)), classes=4, output=OutputKind.SIMPLEX
+        ),
+        "log": Model(
+            name="log",
+            net=Through(net, lambda z: z.log_softmax(1)),
+            classes=4,
+            output=OutputKind.LOG_PROBABILITIES,
+        ),
+    }

@@ -1,0 +1,70 @@
+"""Each broken model raises its own finding and no other; the sound ones raise none."""
+
+import pytest
+import torch
+
+from robench.model import Model
+from robench.probes import probe
+from tests.robench import gallery
+
+NET = gallery.sound()
+X, Y = gallery.data().batch(slice(None))
+BROKEN = gallery.broken(NET)
+CONTROLS = gallery.controls(NET)
+
+
+def test_the_sound_network_has_learned():
+    assert float((NET(X).argmax(1) == Y).float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("name", [n for n in BROKEN if n != "nan"])
+def test_each_broken_model_raises_exactly_its_finding(name):
+    model, code = BROKEN[name]
+    findings = probe(model, X, Y)
+    assert [f.code for f in findings] == [code]
+    assert all(f.evidence and f.remedy for f in findings)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_sound_models_raise_none(name):
+    assert probe(CONTROLS[name], X, Y) == ()
+
+
+def test_numbers_that_are_none_are_left_to_the_judge():
+    assert probe(BROKEN["nan"][0], X, Y) == ()
+
+
+def test_a_gradient_that_points_away_is_unreachable():
+    class Backwards(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            return z.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return -g
+
+    model = Model(name="m", net=gallery.Through(NET, Backwards.apply), classes=4)
+    # The slope along the claimed gradient has the wrong sign.
+    assert [f.code for f in probe(model, X, Y)] == ["wrong-gradient"]
+
+
+def test_a_model_that_ignores_its_input_is_named():
+    class Constant(torch.nn.Module):
+        def forward(self, x):
+            z = torch.zeros(len(x), 4)
+            z[:, 0] = 1 + x.flatten(1).sum(1) * 0
+            z[:, 1] = 0.3
+            return z
+
+    found = probe(Model(name="c", net=Constant(), classes=4), X, Y)
+    assert [f.code for f in found] == ["no-gradient"]
+
+
+def test_probing_leaves_the_model_as_it_was():
+    net = gallery.Sound().train()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    probe(Model(name="m", net=net, classes=4), X, Y)
+    assert net.training
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
