@@ -1,0 +1,51 @@
+"""Bit-depth reduction: fewer grey levels, so that small changes round away. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from defenses.inference.naming import offered
+from defenses.schedule import require
+from robench.defense import DefenseInfo
+
+if TYPE_CHECKING:
+    from robench.data import ImageSet
+    from robench.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitDepth:
+    """Rounds every pixel to one of 2^bits evenly spaced values, black and white among them.
+
+    Guo et al. 2018 (arXiv:1711.00117, section 4.1); Xu, Evans & Qi 2018 (arXiv:1704.01155, section III-A): 1
+    bit for MNIST, 5 bits for CIFAR-10. Default: 3 bits, as Guo et al.
+
+    Attributes:
+        bits: per channel, 1 to 8.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Bit-depth reduction",
+        paper="Xu, Evans & Qi 2018, arXiv:1704.01155; Guo et al. 2018, arXiv:1711.00117",
+        stage="inference",
+        attacked_through="BPDA: identity backward; and the model without the defense",
+    )
+    bits: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse a depth no image has."""
+        require(1 <= self.bits <= 8, "bits", "1 to 8", self.bits)
+
+    def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
+        """Name the gradient sources; see `robench.defense.InferenceDefense`."""
+        return offered(beneath, "bpda")
+
+    def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
+        """Return the model behind the defense; see `robench.defense.InferenceDefense`."""
+        from defenses.inference.eot import preprocessed
+        from defenses.inference.quantizer import Quantizer
+
+        del training_data, seed
+        return preprocessed(model, Quantizer(self.bits), self)

@@ -1,0 +1,88 @@
+"""A transform of images in front of a model, and its attack by BPDA.
+
+Backward pass differentiable approximation (Athalye, Carlini & Wagner 2018, arXiv:1802.00420, section 4.1):
+the forward pass goes through the transform, the backward pass as if it were the identity. That is sound
+where the transform keeps an image about as it is, which every transform here does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from robench.model import GradientSource, Model
+from robench.recipe import options_of
+from robench.types import Images, Outputs
+
+
+class Transform(nn.Module):
+    """Images to images of the same shape, values in [0, 1]; noise, if any, is that of `robench.chance`."""
+
+    def shared(self, x: Images) -> Any:
+        """Return what every draw of the noise on the same images can use; None if there is nothing."""
+        del x
+
+    def forward(self, x: Images, shared: Any = None) -> Images:
+        """Transform images (B, C, H, W); `shared` is what the method of that name returned for them."""
+        raise NotImplementedError
+
+
+class TransformedNetwork(nn.Module):
+    """A network that sees transformed images.
+
+    Args:
+        transform: applied first, without gradient.
+        base: images to outputs; shared, not copied.
+    """
+
+    def __init__(self, transform: Transform, base: nn.Module) -> None:
+        super().__init__()
+        self.transform, self.base = transform, base
+        self.training = base.training  # only the flag: the shared network keeps its own
+
+    def forward(self, x: Images, shared: Any = None) -> Outputs:
+        """Map images (B, C, H, W) in [0, 1] to the base network's outputs."""
+        with torch.no_grad():
+            transformed = self.transform(x, shared)
+        return cast("Outputs", self.base(transformed))
+
+
+class _Identity(torch.autograd.Function):
+    """Forward: the transformed images. Backward: the gradient, unchanged, to the images themselves."""
+
+    @staticmethod
+    def forward(_ctx: FunctionCtx, x: Tensor, transformed: Tensor) -> Tensor:
+        return transformed.view_as(transformed).to(x.dtype)
+
+    @staticmethod
+    def backward(_ctx: FunctionCtx, *gradients: Any) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def straight_through(x: Images, transform: Transform, shared: Any = None) -> Images:
+    """Return transformed images whose gradient is handed to `x` unchanged."""
+    with torch.no_grad():
+        transformed = transform(x, shared)
+    return cast("Images", _Identity.apply(x, transformed))
+
+
+def past(source: GradientSource, transform: Transform, name: str) -> GradientSource:
+    """Return a gradient source of the base model, taken through a transform that is not random.
+
+    The base's own outputs at the transformed image are the defended model's own outputs at the image.
+    """
+
+    def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        return source.surrogate(straight_through(x, transform))
+
+    return replace(source, name=name, surrogate=surrogate)
+
+
+def details_of(model: Model, recipe: Any, **facts: Any) -> dict[str, Any]:
+    """Return the model's details with a defense added to the list `inference`, the outermost first."""
+    entry = {"defense": type(recipe).__name__, **options_of(recipe), **facts}
+    return {**model.details, "inference": [entry, *model.details.get("inference", ())]}

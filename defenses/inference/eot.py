@@ -1,0 +1,139 @@
+"""Expectation over transformation: attacking a model that draws noise.
+
+Athalye et al. 2018 (arXiv:1707.07397; arXiv:1802.00420, section 4.2): the attacker follows the gradient of
+the expected output, not of one draw. Here the output distributions of several draws are averaged and the loss
+is taken of the mean, which is also the attack on smoothed classifiers of Salman et al. 2019
+(arXiv:1906.04584). The draws are never the one the model classifies with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from defenses.inference.bpda import Transform, TransformedNetwork, details_of, past, straight_through
+from defenses.inference.naming import UNDEFENDED, defended_names
+from robench.chance import current_draw, draw, draws
+from robench.losses import log_probabilities
+from robench.model import GradientSource, Model, OutputKind
+from robench.types import Images, Outputs
+
+
+def log_mean(distributions: Sequence[Outputs]) -> Outputs:
+    """Return the logarithm of the mean of distributions, each given as log-probabilities (B, K)."""
+    return torch.stack(list(distributions)).logsumexp(dim=0) - math.log(len(distributions))
+
+
+def own_outputs(answer: Callable[[Images], Outputs], x: Images, surrogate: Outputs) -> Outputs:
+    """Return what the model itself answers, by a pass without gradient.
+
+    Inside another expectation nobody reads it: the surrogate's outputs stand in, and the pass is spared.
+    """
+    if current_draw():
+        return surrogate.detach()
+    with torch.no_grad():
+        return answer(x)
+
+
+def expected(
+    source: GradientSource,
+    versions: Callable[[Images], Callable[[], Images]],
+    answer: Callable[[Images], Outputs],
+    *,
+    count: int,
+    name: str,
+    answer_forwards: int,
+) -> GradientSource:
+    """Return a gradient source of the base model in expectation over the noise of a defense.
+
+    Args:
+        source: of the base model.
+        versions: given images, returns a function that gives one differentiable noisy version of them, under
+            the draw that is current when it is called.
+        answer: what the defended model itself answers.
+        count: draws to average over.
+        name: of the source.
+        answer_forwards: passes of the network that the defended model's own answer takes.
+    """
+
+    def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        version, found = versions(x), []
+        for number in draws(count):
+            with draw(number):
+                outputs, _ = source.surrogate(version())
+            found.append(log_probabilities(outputs, source.output))
+        mean = log_mean(found)
+        return mean, own_outputs(answer, x, mean)
+
+    return GradientSource(
+        name,
+        surrogate,
+        OutputKind.LOG_PROBABILITIES,
+        forwards=count * source.forwards + answer_forwards,
+        backwards=count * source.backwards,
+    )
+
+
+def undefended(model: Model, net: nn.Module, answer_forwards: int) -> GradientSource:
+    """Return the source that ignores the defense: the base model's first, with the defended model's answers.
+
+    Args:
+        model: the model without the defense.
+        net: the defended network.
+        answer_forwards: passes of the network that one of its answers takes.
+    """
+    beneath = model.sources.get(UNDEFENDED) or next(iter(model.sources.values()))
+
+    def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        outputs, _ = beneath.surrogate(x)
+        return outputs, own_outputs(net, x, outputs)
+
+    forwards = beneath.forwards + answer_forwards
+    return GradientSource(
+        UNDEFENDED, surrogate, beneath.output, forwards=forwards, backwards=beneath.backwards
+    )
+
+
+def preprocessed(model: Model, transform: Transform, recipe: Any, *, count: int = 0, **facts: Any) -> Model:
+    """Put a transform in front of a model; every gradient source goes through it, and one ignores it.
+
+    Args:
+        model: the model without the defense.
+        transform: applied to every image first; moved to the model's device.
+        recipe: the defense, for the details.
+        count: draws an attacker averages over; 0 for a transform that is not random.
+        facts: what else identifies the transform.
+    """
+    transform = transform.to(model.device).eval()
+    net = TransformedNetwork(transform, model.net)
+
+    def versions(x: Images) -> Callable[[], Images]:
+        shared = transform.shared(x.detach())
+        return lambda: straight_through(x, transform, shared)
+
+    sources = [
+        expected(model.sources[old], versions, net, count=count, name=new, answer_forwards=model.forwards)
+        if count
+        else past(model.sources[old], transform, new)
+        for old, new in defended_names(tuple(model.sources), "eot" if count else "bpda").items()
+    ]
+    sources.append(undefended(model, net, model.forwards))
+    around = model.neighbourhood
+    if around is not None:
+        # Of a random transform no single draw stands for the model: its neighbourhood is not offered.
+        features = around.features
+        around = (
+            None if count else replace(around, features=lambda x: features(straight_through(x, transform)))
+        )
+    return replace(
+        model,
+        net=net,
+        neighbourhood=around,
+        sources={source.name: source for source in sources},
+        details=details_of(model, recipe, **facts),
+    )

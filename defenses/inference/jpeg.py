@@ -1,0 +1,51 @@
+"""JPEG compression: what the eye does not see is thrown away, small changes with it. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from defenses.inference.naming import offered
+from defenses.schedule import require
+from robench.defense import DefenseInfo
+
+if TYPE_CHECKING:
+    from robench.data import ImageSet
+    from robench.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JPEG:
+    """Compresses every image with JPEG and expands it again.
+
+    Guo et al. 2018 (arXiv:1711.00117, section 4.1) and Dziugaite et al. 2016 (arXiv:1608.00853): quality 75.
+    Images of one or three channels are coded as grey or colour, others channel by channel.
+
+    Attributes:
+        quality: of the compression, 1 to 95, as Pillow counts it.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="JPEG compression",
+        paper="Guo et al. 2018, arXiv:1711.00117; Dziugaite et al. 2016, arXiv:1608.00853",
+        stage="inference",
+        attacked_through="BPDA: identity backward; and the model without the defense",
+    )
+    quality: int = 75
+
+    def __post_init__(self) -> None:
+        """Refuse a quality Pillow advises against or does not have."""
+        require(1 <= self.quality <= 95, "quality", "1 to 95", self.quality)
+
+    def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
+        """Name the gradient sources; see `robench.defense.InferenceDefense`."""
+        return offered(beneath, "bpda")
+
+    def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
+        """Return the model behind the defense; see `robench.defense.InferenceDefense`."""
+        from defenses.inference.compressor import Compressor
+        from defenses.inference.eot import preprocessed
+
+        del training_data, seed
+        return preprocessed(model, Compressor(self.quality), self)

@@ -1,0 +1,45 @@
+"""What the gradient sources of a defended model are called. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+UNDEFENDED = "undefended"
+"""The source that ignores the defense: a weak transform is often beaten by simply not looking at it."""
+
+Way = Literal["bpda", "eot", "adaptive"]
+WAYS: tuple[Way, ...] = ("bpda", "eot", "adaptive")
+"""How a source gets through a defense, each including those before it: past a transform without a useful
+gradient, in expectation over its randomness, past several versions of the image at once."""
+
+
+def defended_names(beneath: Sequence[str], way: Way) -> dict[str, str]:
+    """Return the name each gradient source of a model gets behind a defense: `bpda/exact`, `eot/linear`, ...
+
+    A second defense in front of the first does not make names longer. The source that ignores a defense has
+    no name here.
+
+    Args:
+        beneath: names of the sources of the model the defense is put before.
+        way: how the defense is attacked.
+
+    Example:
+        >>> defended_names(["exact", "bpda/kernel"], "eot")
+        {'exact': 'eot/exact', 'bpda/kernel': 'eot/kernel'}
+    """
+    found = {}
+    for name in beneath:
+        if name == UNDEFENDED:
+            continue
+        before, _, rest = name.partition("/")
+        if rest and before in WAYS:
+            found[name] = f"{max(before, way, key=WAYS.index)}/{rest}"
+        else:
+            found[name] = f"{way}/{name}"
+    return found
+
+
+def offered(beneath: Sequence[str], way: Way) -> tuple[str, ...]:
+    """Return the names of all gradient sources of a defended model."""
+    return (*defended_names(beneath, way).values(), UNDEFENDED)

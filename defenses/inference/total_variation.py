@@ -1,0 +1,66 @@
+"""Total-variation minimisation: drop pixels at random and fill them in smoothly. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from defenses.inference.naming import Way, offered
+from defenses.schedule import require
+from robench.defense import DefenseInfo
+
+if TYPE_CHECKING:
+    from robench.data import ImageSet
+    from robench.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TotalVariation:
+    """Drops pixels at random and replaces the image by a smooth one that agrees with the pixels kept.
+
+    z minimises 1/2 sum_kept (z - x)^2 + weight * sum |grad z|, per channel, with isotropic total variation
+    and forward differences. Guo et al. 2018 (arXiv:1711.00117, section 3.2): dropout 0.5, weight 0.03. The
+    paper prints the first term as an unsquared norm and the second as norms of whole rows; this is what the
+    authors' code minimises. Which pixels are dropped depends on the image and the seed (`robench.chance`).
+
+    Attributes:
+        weight: of the total variation, lambda_TV in the paper.
+        dropout: probability that a pixel of a channel is dropped, from 0 and below 1.
+        iterations: of the primal-dual algorithm.
+        draws: dropouts an attacker averages over.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Total-variation minimisation",
+        paper="Guo et al. 2018, arXiv:1711.00117",
+        stage="inference",
+        attacked_through=(
+            "EOT over `draws` pixel dropouts, BPDA: identity backward; and the model without the defense"
+        ),
+    )
+    weight: float = 0.03
+    dropout: float = 0.5
+    iterations: int = 100
+    draws: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        require(0 <= self.weight < float("inf"), "weight", "a number from 0", self.weight)
+        require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
+        require(self.iterations >= 1, "iterations", "at least 1", self.iterations)
+        require(self.draws >= 1, "draws", "at least 1", self.draws)
+
+    def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
+        """Name the gradient sources; see `robench.defense.InferenceDefense`."""
+        way: Way = "eot" if self.dropout else "bpda"
+        return offered(beneath, way)
+
+    def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
+        """Return the model behind the defense; see `robench.defense.InferenceDefense`."""
+        from defenses.inference.eot import preprocessed
+        from defenses.inference.inpainter import Inpainter
+
+        del training_data
+        transform = Inpainter(weight=self.weight, dropout=self.dropout, iterations=self.iterations, seed=seed)
+        return preprocessed(model, transform, self, count=self.draws if self.dropout else 0, seed=seed)
