@@ -1,15 +1,15 @@
-"""`python -m benchmarks [NAME ...] [--data-root DIR] [--repeats N] [--out FILE]`."""
+"""`python -m benchmarks [NAME ...] [--data-root DIR] [--images N] [--repeats N] [--out FILE]`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmarks import attacks, graph, memory, subjects
+from benchmarks import attacks, graph, memory, subjects, training, wnll_training
 from robench.allocation import keep_freed_memory
 from robench.provenance import hardware, versions
 
-NAMES = ("pgd", "cw", "graph", "memory")
+NAMES = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; default all")
     parser.add_argument("--data-root", type=Path, help="folder with MNIST and cifar10-jpeg.zip")
+    parser.add_argument("--images", type=int, default=2000, help="images of `training` (default 2000)")
     parser.add_argument("--repeats", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument("--out", type=Path, help="also write the Markdown to this file")
     chosen = parser.parse_args()
@@ -43,6 +44,10 @@ def main() -> None:
         lines += graph.report(chosen.data_root, 4 * chosen.repeats)
     if "memory" in names:
         lines += memory.report()
+    if "training" in names:
+        lines += training.report(chosen.data_root, chosen.images, chosen.repeats)
+    if "wnll_training" in names:
+        lines += wnll_training.report(chosen.data_root, min(chosen.repeats, 3))
     text = "\n".join(lines)
     print(text)
     if chosen.out:

@@ -33,7 +33,8 @@ def network(architecture: str, shape: tuple[int, int, int], classes: int) -> nn.
 
 def pgd_trained(net: nn.Module, data: ImageSet, **options: Any) -> nn.Module:
     """Train a network adversarially for a short while, so that attacks have something to do."""
-    defense = recipe.build(plugins.find("defenses", "pgd_training"), options, where="benchmark")
+    chosen = {"schedule": "cosine", **options}
+    defense = recipe.build(plugins.find("defenses", "pgd_training"), chosen, where="benchmark")
     context = TrainingContext(seed=0, device="cpu", state=None, identity={}, progress=lambda row: None)
     defense(net, data, context=context)
     return net.eval()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.schedule import TrainingOptions, require
+from defenses.schedule import TrainingOptions, one_of, require
 from robench.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
@@ -24,25 +24,44 @@ class Distillation(TrainingOptions):
     Papernot et al. 2016 (arXiv:1511.04508), sections III and IV: both of one architecture, both trained with
     logits divided by the temperature (20), used at temperature 1 afterwards: confident outputs and gradients
     that vanish, which Carlini & Wagner 2017 (arXiv:1608.04644) showed to be no robustness. Each stage has
-    `epochs` epochs; the teacher is the network with other first weights, and is thrown away. The other
-    options are those of `defenses.schedule.TrainingOptions`; checkpoints are chosen by natural accuracy.
+    `epochs` epochs; the teacher is the network with other first weights, and is thrown away. The defaults are
+    those for CIFAR-10 (Carlini & Wagner, Table II): 50 epochs at learning rate 0.01, halved every 10; MNIST:
+    `learning_rate: 0.1, schedule: constant`. The other options are those of
+    `defenses.schedule.TrainingOptions`; checkpoints are chosen by natural accuracy.
 
-    At temperature T gradients are about T times shorter: give `learning_rate` a larger value (0.5 at T 20)
-    and `weight_decay` a smaller one, or short trainings stay at chance level.
+    Dividing logits by T makes first gradients T times shorter, and short trainings stay at chance. The paper
+    leaves the loss as it is; here it is multiplied by T, which gives first gradients the length of natural
+    training's. (Hinton et al. 2015, arXiv:1503.02531, section 2, multiply the loss on soft targets by T^2;
+    with labels as targets first gradients are then T times longer than natural training's.)
 
     Attributes:
         temperature: what logits are divided by while training.
+        scale: what the loss is multiplied by: `none`: 1, `temperature`: T, `squared`: T^2.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Defensive distillation", paper="Papernot et al. 2016, arXiv:1511.04508"
     )
+    epochs: int = 50
+    learning_rate: float = 0.01
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"
     temperature: float = 20.0
+    scale: Literal["none", "temperature", "squared"] = "temperature"
+
+    MILESTONES: ClassVar[tuple[float, ...]] = (10 / 50, 20 / 50, 30 / 50, 40 / 50)
+    GAMMA: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         TrainingOptions.__post_init__(self)
         require(0 < self.temperature < float("inf"), "temperature", "a positive number", self.temperature)
+        one_of("scale", self.scale, ("none", "temperature", "squared"))
+
+    @property
+    def factor(self) -> float:
+        """What the loss is multiplied by."""
+        return {"none": 1.0, "temperature": self.temperature, "squared": self.temperature**2}[self.scale]
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
@@ -57,8 +76,8 @@ class Distillation(TrainingOptions):
 
         learner, held_out = split(data, self.validation, context.seed)
         teacher = redrawn(network, context.seed, "teacher")
-        hard = SoftenedLoss(teacher, None, self.temperature)
-        soft = SoftenedLoss(network, teacher, self.temperature)
+        hard = SoftenedLoss(teacher, None, self.temperature, self.factor)
+        soft = SoftenedLoss(network, teacher, self.temperature, self.factor)
         return train_stages(
             [
                 Stage(network=teacher, objective=hard, options=self, learner=learner),
@@ -76,9 +95,11 @@ class Distillation(TrainingOptions):
 class SoftenedLoss:
     """Cross-entropy at a temperature, against labels or a teacher's outputs at the same temperature."""
 
+    adversarial: ClassVar[bool] = False
     network: nn.Module
     teacher: nn.Module | None
     temperature: float
+    factor: float = 1.0
 
     def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
         """Take the loss; see `defenses.objective.Objective`."""
@@ -91,7 +112,7 @@ class SoftenedLoss:
         if self.teacher is not None:
             with torch.no_grad():
                 target = (self.teacher.eval()(x) / self.temperature).softmax(dim=1)
-        return F.cross_entropy(logits / self.temperature, target), logits
+        return self.factor * F.cross_entropy(logits / self.temperature, target), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
         """Know of no attack."""

@@ -1,4 +1,4 @@
-"""One stage under way: its epochs of descent and its looks at the held-out part."""
+"""One stage under way: its epochs of descent."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from defenses.augmentation import crop_flip
-from defenses.averaging import EVALUATED, Average
+from defenses.averaging import Average
+from defenses.distributed import DivergenceError, Loss
 from defenses.objective import Moment, Stage
+from defenses.precision import computing
 from defenses.schedule import learning_rate
+from defenses.world import World
 from robench.data import ImageSet
 from robench.defense import TrainingContext
-from robench.errors import JobError
-from robench.model import predictions
 from robench.randomness import Randomness, borrowed_global_randomness, seed_from
 
 CHUNK = 10
@@ -32,6 +33,8 @@ class Run:
         layout: memory format of the images.
         optimizer: over the stage's parameters.
         average: of the stage's weights.
+        loss: of a batch, by the stage's objective.
+        world: the processes that train together.
     """
 
     stage: Stage
@@ -40,6 +43,8 @@ class Run:
     layout: torch.memory_format
     optimizer: torch.optim.Optimizer
     average: Average
+    loss: Loss
+    world: World
 
     def epoch(self, data: ImageSet, epoch: int) -> dict[str, float]:
         """Train on every row once, or `replays` times in a row, and return what was seen.
@@ -61,22 +66,26 @@ class Run:
         for start in range(0, steps, CHUNK):
             chunk = range(start, min(start + CHUNK, steps))
             # Dropout draws from the global generator; a chunk's draws depend on nothing before it.
-            with borrowed_global_randomness(seed_from(seed, "dropout", epoch, start)):
+            with borrowed_global_randomness(seed_from(seed, "dropout", epoch, start, *self.world.label)):
                 seen = [self._step(data, batches[step], epoch, step, steps) for step in chunk]
-            losses = torch.stack([loss for loss, _ in seen]).tolist()
+            summed = self.world.total(torch.stack([loss for loss, _ in seen]))
+            losses = [loss / self.world.count for loss in summed.tolist()]
             for step, loss in zip(chunk, losses, strict=True):
                 _check_number(loss, epoch, step, data.indices[batches[step]])
                 total += loss * len(batches[step])
-            right += torch.stack([count for _, count in seen]).sum()
+            right += self.world.total(torch.stack([count for _, count in seen]).sum())
             mean = sum(losses) / len(losses)
             self.context.progress({"epoch": epoch + 1, "step": chunk.stop, "steps": steps, "loss": mean})
+        self.world.level(self.stage.network.buffers())
         self.average.after_epoch(self.stage.network, epoch - self.before)
+        self.world.level(self.average.weights.values())
         shown = len(data) * self.stage.replays
+        accuracy = "train_robust_accuracy" if self.stage.objective.adversarial else "train_accuracy"
         return {
             "epoch": epoch + 1,
             "loss": total / shown,
-            "train_accuracy": int(right) / shown,
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            accuracy: int(right) / shown,
         }
 
     def _step(self, data: ImageSet, rows: Tensor, epoch: int, step: int, steps: int) -> tuple[Tensor, Tensor]:
@@ -85,13 +94,16 @@ class Run:
         rate = learning_rate(options, own * steps + step, options.epochs * steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        rng = Randomness(self.context.seed, data.indices[rows], ("training", epoch))
-        x, y = data.batch(rows)
+        own_rows = self.world.share(rows)
+        rng = Randomness(self.context.seed, data.indices[own_rows], ("training", epoch))
+        x, y = data.batch(own_rows)
         if options.augmentation == "crop_flip":
             x = crop_flip(x, rng.split("augmentation"))
         x = x.contiguous(memory_format=self.layout)
         moment = Moment(own + (step + 0.5) / steps, rng.split("objective"))
-        loss, logits = self.stage.objective.loss(x, y, moment)
+        with computing(options.precision, x.device):
+            loss, logits = self.loss(x, y, moment)
+        loss = self.world.weighted(loss, len(own_rows), len(rows))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if options.clip_norm is not None:
@@ -100,37 +112,16 @@ class Run:
         self.average.after_step(self.stage.network)
         return loss.detach(), (logits.detach().argmax(dim=1) == y).sum()
 
-    def evaluate(self, data: ImageSet) -> tuple[float, float | None]:
-        """Return natural and robust accuracy; every epoch is asked with the same random starts."""
-        self.stage.network.eval()
-        classify = self.stage.classifier() if self.stage.classifier else self.stage.network
-        natural = robust = 0
-        attacked = True
-        for rows in torch.split(torch.arange(len(data), device=data.labels.device), EVALUATED):
-            x, y = data.batch(rows)
-            x = x.contiguous(memory_format=self.layout)
-            with torch.no_grad():
-                correct = predictions(classify(x)) == y
-            natural += int(correct.sum())
-            if attacked and bool(correct.any()):
-                rng = Randomness(self.context.seed, data.indices[rows[correct]], ("validation",))
-                with borrowed_global_randomness(rng.torch_seed()):
-                    x = x[correct].contiguous(memory_format=self.layout)
-                    survivors = self.stage.objective.survives(x, y[correct], rng)
-                attacked = survivors is not None
-                robust += 0 if survivors is None else int(survivors.sum())
-        return natural / len(data), robust / len(data) if attacked else None
-
 
 def _check_number(loss: float, epoch: int, step: int, images: Tensor) -> None:
     """Refuse to go on from a loss that is no number.
 
     Raises:
-        JobError: names epoch, step and images.
+        DivergenceError: names epoch, step and images.
     """
     if not -torch.inf < loss < torch.inf:
         shown = ", ".join(map(str, images[:8].tolist())) + (", ..." if len(images) > 8 else "")
-        raise JobError(
+        raise DivergenceError(
             where=f"epoch {epoch + 1}, step {step + 1}",
             expected="a finite training loss",
             got=f"{loss} on images {shown}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from defenses.attack_options import AttackOptions
 from robench.attack import Attack
 from robench.losses import Loss
 from robench.model import GradientSource, Model, OutputKind
@@ -99,6 +100,16 @@ def attackable(network: nn.Module, classes: int, precision: str = "float32") -> 
 
     source = GradientSource("bfloat16", surrogate, OutputKind.LOGITS)
     return Model(name="in training", net=network, classes=classes, sources={source.name: source})
+
+
+def inner_attack(options: AttackOptions, network: nn.Module, classes: int, attack: Attack) -> InnerAttack:
+    """Return an attack on a network in training, under the norm, mode and precision that options ask for."""
+    return InnerAttack(
+        model=attackable(network, classes, options.attack_precision),
+        attack=attack,
+        norm=options.norm,
+        mode=options.attack_mode,
+    )
 
 
 @contextmanager

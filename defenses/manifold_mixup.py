@@ -25,8 +25,10 @@ class ManifoldMixup(TrainingOptions):
     Verma et al. 2018 (arXiv:1806.05236), section 2: l from Beta(alpha, alpha), alpha 2, one l per batch, x' a
     permutation of the batch. The paper draws among the input and the first hidden blocks; a network offers
     its input and its `features` (the layer under the linear branch, after the buffer) here, and one that does
-    not offer `features` is refused, so that nothing is called manifold mixup which is not. The checkpoint is
-    chosen by natural accuracy. The other options are those of `defenses.schedule.TrainingOptions`.
+    not offer `features` is refused, so that nothing is called manifold mixup which is not. The defaults are
+    the authors' for CIFAR-10: 1,200 epochs at learning rate 0.1, divided by 10 at 400 and 800, weight decay
+    0.0001, batches of 100. The checkpoint is chosen by natural accuracy. The other options are those of
+    `defenses.schedule.TrainingOptions`.
 
     Attributes:
         alpha: both parameters of the beta distribution.
@@ -36,8 +38,16 @@ class ManifoldMixup(TrainingOptions):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Manifold mixup", paper="Verma et al. 2018, arXiv:1806.05236"
     )
+    epochs: int = 1200
+    batch_size: int = 100
+    learning_rate: float = 0.1
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"
     alpha: float = 2.0
     layers: tuple[Literal["input", "features"], ...] = ("input", "features")
+
+    MILESTONES: ClassVar[tuple[float, ...]] = (1 / 3, 2 / 3)
 
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
@@ -70,6 +80,7 @@ class ManifoldMixup(TrainingOptions):
 
 @dataclass(frozen=True, slots=True)
 class _MixedLoss:
+    adversarial: ClassVar[bool] = False
     network: Any
     options: ManifoldMixup
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.schedule import TrainingOptions
 from robench.defense import DefenseInfo, TrainingContext
@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 class Natural(TrainingOptions):
     """Cross-entropy on clean images through the linear branch.
 
-    Wang & Osher 2019, Algorithm 1, stage 1: 400 epochs at learning rate 0.05, halved every 50 epochs. All
-    options are those of `defenses.schedule.TrainingOptions`; the checkpoint is chosen by natural accuracy.
+    The defaults are those of Wang & Osher 2019, Algorithm 1, stage 1: 400 epochs at learning rate 0.05, which
+    is halved every 50 epochs, Nesterov momentum, batches of 128. All options are those of
+    `defenses.schedule.TrainingOptions`; the checkpoint is chosen by natural accuracy.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Natural training", paper="Wang & Osher 2019, Algorithm 1, stage 1"
     )
+    epochs: int = 400
+    schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"
+
+    MILESTONES: ClassVar[tuple[float, ...]] = tuple(k / 8 for k in range(1, 8))
+    GAMMA: ClassVar[float] = 0.5
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
@@ -42,6 +48,7 @@ class Natural(TrainingOptions):
 class CleanLoss:
     """The objective of natural training; it knows of no attack."""
 
+    adversarial: ClassVar[bool] = False
     network: nn.Module
 
     def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:

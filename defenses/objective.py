@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from defenses.schedule import TrainingOptions
 from robench.data import ImageSet
+from robench.model import Model
 from robench.randomness import Randomness
 from robench.types import Images, Labels, Mask, Outputs
 
@@ -28,7 +29,13 @@ class Moment:
 
 
 class Objective(Protocol):
-    """What is minimised, and by which accuracy checkpoints are chosen."""
+    """What is minimised, and by which accuracy checkpoints are chosen.
+
+    Attributes:
+        adversarial: whether the outputs that `loss` returns are those of attacked images.
+    """
+
+    adversarial: ClassVar[bool]
 
     def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
         """Return the mean loss of a batch, ready for `backward`, and the outputs (B, K) it was taken at."""
@@ -64,8 +71,8 @@ class Stage:
         replays: steps in a row on each batch.
         parameters: what is descended on; everything else of the network stays frozen and in eval mode. None:
             all that the network lets be trained.
-        classifier: called before each look at the held-out part; returns what classifies it, by default the
-            network.
+        classifier: called before each look at the held-out part; returns the model that classifies it, by
+            default the network.
     """
 
     network: nn.Module
@@ -74,4 +81,4 @@ class Stage:
     learner: ImageSet
     replays: int = 1
     parameters: tuple[nn.Parameter, ...] | None = None
-    classifier: Callable[[], Callable[[Images], Outputs]] | None = None
+    classifier: Callable[[], Model] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.attack_options import AttackOptions, pgd
 from robench.attack import Attack
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 class PGDTraining(AttackOptions):
     """Cross-entropy on images attacked by PGD, through the linear branch.
 
-    Madry et al. 2018 (arXiv:1706.06083), equation 2.1; Wang & Osher 2019, Algorithm 3, stage 1: MNIST with
-    eps 0.3, step 0.01, 40 steps, 100 epochs at learning rate 0.1, divided by 10 at 50; CIFAR-10 with 8/255,
-    2/255, 10 steps, 120 epochs at 0.1, divided by 10 at 80, 100, 110. The checkpoint is chosen by accuracy
-    under the same attack on the held-out part. The other options are those of
+    Madry et al. 2018 (arXiv:1706.06083), equation 2.1. The defaults are those of Wang & Osher 2019, Algorithm
+    3, stage 1, for CIFAR-10 (eps 8/255): 10 steps of 2/255, 120 epochs at learning rate 0.1, divided by 10 at
+    80, 100 and 110. MNIST (eps 0.3): `steps: 40, step_size: 0.01, epochs: 100, milestones: [50]`. The growth
+    of the radius in the first epoch is ours: `warmup_epochs: 0` is the paper. The checkpoint is chosen by
+    accuracy under the same attack on the held-out part. The other options are those of
     `defenses.attack_options.AttackOptions`.
 
     Attributes:
@@ -37,8 +38,13 @@ class PGDTraining(AttackOptions):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="PGD adversarial training", paper="Madry et al. 2018, arXiv:1706.06083"
     )
+    epochs: int = 120
+    learning_rate: float = 0.1
+    schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"
     random_start: bool = True
     inner: Attack | None = None
+
+    MILESTONES: ClassVar[tuple[float, ...]] = (80 / 120, 100 / 120, 110 / 120)
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
@@ -54,6 +60,7 @@ class PGDTraining(AttackOptions):
 class AttackedLoss:
     """The objective of adversarial training: cross-entropy where the attack ends."""
 
+    adversarial: ClassVar[bool] = True
     inner: InnerAttack
     options: PGDTraining
 
@@ -72,15 +79,9 @@ class AttackedLoss:
 
 def attacked_loss(options: PGDTraining, network: nn.Module, classes: int) -> AttackedLoss:
     """Return the objective of these options."""
-    from defenses.inner_attack import InnerAttack, attackable
+    from defenses.inner_attack import inner_attack
 
     attack = options.inner or pgd(
         steps=options.steps, step_size=options.step_size, random_start=options.random_start
     )
-    inner = InnerAttack(
-        model=attackable(network, classes, options.attack_precision),
-        attack=attack,
-        norm=options.norm,
-        mode=options.attack_mode,
-    )
-    return AttackedLoss(inner, options)
+    return AttackedLoss(inner_attack(options, network, classes, attack), options)

@@ -15,16 +15,20 @@ import torch
 from torch import nn
 
 from defenses.averaging import Average
+from defenses.distributed import check_shares, in_step, look_together, standing_together
 from defenses.epochs import Run
 from defenses.objective import Objective, Stage, Stateful
 from defenses.optimizers import optimizer_of
 from defenses.placing import frozen_except, prepared
+from defenses.precision import check_precision
 from defenses.schedule import TrainingOptions
 from defenses.split import split
 from defenses.training_state import TrainingState, Weights, load_state, save_state
+from defenses.world import World, join
 from robench.data import ImageSet
 from robench.defense import TrainingContext
-from robench.recipe import options_of
+from robench.history import write_history
+from robench.recipe import identity_of
 
 
 def train(
@@ -69,10 +73,9 @@ def train_stages(
 ) -> list[dict[str, float]]:
     """Train stage after stage, each from the weights the one before chose, and return the history.
 
-    A row has `epoch`, `loss` and `train_accuracy` (on what was trained on: attacked images in adversarial
-    training), `learning_rate` (of the last step), `seconds`, where a part is held out,
-    `validation_accuracy` and `validation_robust_accuracy`, and `stage` where there are several. The network
-    comes back on `context.device`, each of its parts in the mode it had.
+    The columns of a row are those of `robench.history`. The network comes back on `context.device`, each of
+    its parts in the mode it had, with the weights that `keep` asks for; `context.last` is given those of the
+    last epoch.
 
     Args:
         stages: what to do in turn.
@@ -85,14 +88,21 @@ def train_stages(
     Raises:
         JobError: the loss stopped being a number.
         ConfigError: the state belongs to another training, or a stage has nothing to train.
+        DeviceError: the device does not compute in the precision asked for.
     """
-    identity = _identity(network, data, options, context)
-    with prepared(network, torch.device(context.device)) as layout:
+    device = torch.device(context.device)
+    check_precision(options.precision, device)
+    world = join(device)
+    check_shares(world, stages)
+    context = world.context(context)
+    identity = _identity(network, data, options, context, world)
+    with standing_together(world), prepared(network, device) as layout:
         for stage in stages:
             optimizer_of(_parameters(stage), stage.options)  # refuses a network with nothing to train
-        state = load_state(context.state, identity) if context.state else None
+        state = world.first(lambda: load_state(context.state, identity) if context.state else None)
         if state:
             network.load_state_dict(state.network)
+            _record(state, context)  # a kill may have come between the state and the history
         else:
             state = TrainingState(identity=identity, epoch=0, network={}, optimizer={})
         held_out = _placed(held_out, context.device) if held_out else None
@@ -100,7 +110,10 @@ def train_stages(
         for number, stage in enumerate(stages, start=1):
             if state.epoch <= before + stage.options.epochs:
                 label = {"stage": float(number)} if len(stages) > 1 else {}
-                _train_stage(stage, before, label, network, held_out, state, layout, context)
+                label |= {"processes": float(world.count)} if world.count > 1 else {}
+                last = _train_stage(stage, before, label, network, held_out, state, layout, context, world)
+                if stage is stages[-1] and context.last:
+                    context.last(last)
             before += stage.options.epochs
     return state.history
 
@@ -114,9 +127,14 @@ def _train_stage(
     state: TrainingState,
     layout: torch.memory_format,
     context: TrainingContext,
-) -> None:
-    """Run the epochs of a stage that are still to come, then put its chosen weights into its network."""
-    with frozen_except(stage.network, _parameters(stage)):
+    world: World,
+) -> Weights:
+    """Run the epochs of a stage that are still to come, put its chosen weights into its network.
+
+    Returns:
+        The weights of its last epoch.
+    """
+    with frozen_except(stage.network, _parameters(stage)), in_step(world, stage) as loss:
         optimizer = optimizer_of(_parameters(stage), stage.options)
         average, objective = Average(stage.options), stage.objective
         if state.epoch > before:
@@ -124,35 +142,42 @@ def _train_stage(
             average.weights = {name: value.to(context.device) for name, value in state.average.items()}
             average.count = state.averaged
             if isinstance(objective, Stateful):
-                objective.restore(state.objective)
+                objective.restore(world.own(state.objective))
         else:
             state.best, state.score = None, -1.0
-        run = Run(stage, before, context, layout, optimizer, average)
+        run = Run(stage, before, context, layout, optimizer, average, loss, world)
         learner = _placed(stage.learner, context.device)
         while state.epoch < before + stage.options.epochs:
             started = time.perf_counter()
             row = run.epoch(learner, state.epoch) | label
             with average.applied(stage.network, learner, layout):
-                score = -1.0
                 if held_out:
-                    natural, robust = run.evaluate(held_out)
-                    row["validation_accuracy"] = score = natural
-                    if robust is not None:
-                        row["validation_robust_accuracy"] = score = robust
-                if stage.options.keep == "best" and score > state.score:
-                    state.best, state.score = _copied(stage.network.state_dict()), score
+                    verdict = look_together(world, stage, held_out, seed=context.seed, layout=layout)
+                    row |= verdict.row()
+                    if stage.options.keep == "best":
+                        row["best"] = float(verdict.score > state.score)
+                        if row["best"]:
+                            state.best, state.score = _copied(stage.network.state_dict()), verdict.score
             row["seconds"] = time.perf_counter() - started
             state.epoch += 1
             state.history.append(row)
             state.network, state.optimizer = whole.state_dict(), optimizer.state_dict()
             state.average, state.averaged = average.weights, average.count
-            state.objective = objective.state() if isinstance(objective, Stateful) else {}
+            state.objective = world.gathered(objective.state()) if isinstance(objective, Stateful) else {}
             if context.state:
                 save_state(context.state, state)
+            _record(state, context)
             context.progress(row)
         with average.applied(stage.network, learner, layout):
-            chosen = _copied(stage.network.state_dict()) if state.best is None else state.best
-        stage.network.load_state_dict(chosen)
+            last = _copied(stage.network.state_dict())
+        stage.network.load_state_dict(last if state.best is None else state.best)
+        world.level(stage.network.state_dict().values())
+    return last
+
+
+def _record(state: TrainingState, context: TrainingContext) -> None:
+    if context.history:
+        write_history(context.history, state.history)
 
 
 def _parameters(stage: Stage) -> Sequence[nn.Parameter]:
@@ -160,16 +185,18 @@ def _parameters(stage: Stage) -> Sequence[nn.Parameter]:
 
 
 def _identity(
-    network: nn.Module, data: ImageSet, options: TrainingOptions, context: TrainingContext
+    network: nn.Module, data: ImageSet, options: TrainingOptions, context: TrainingContext, world: World
 ) -> dict[str, Any]:
     """Return everything that decides what the weights become."""
     whole = {
         "identity": context.identity,
         "seed": context.seed,
-        "defense": {"recipe": type(options).__name__, **options_of(options)},
+        "defense": {"recipe": type(options).__name__, **identity_of(options)},
         "data": {"name": data.name, "images": len(data), "sha256": data.digest()},
         "network": {name: list(tensor.shape) for name, tensor in network.state_dict().items()},
     }
+    if world.count > 1:
+        whole["processes"] = world.count
     plain: dict[str, Any] = json.loads(json.dumps(whole, default=lambda value: type(value).__qualname__))
     return plain
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from robench.errors import CheckpointError, ConfigError, StorageError
+from robench.unfinished import differences
 
 FORMAT = 1
-_SHOWN = 6
 _UNREADABLE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)
 
 Weights = dict[str, Tensor]
@@ -75,7 +75,8 @@ def save_state(path: Path, state: TrainingState) -> None:
         "averaged": state.averaged,
         "objective": state.objective,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The ending is that of robench.files, whose sweep removes what a killed process left.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.robench-tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -128,32 +129,15 @@ def load_state(path: Path, identity: dict[str, Any]) -> TrainingState | None:
             got=f"a file that does not load ({type(error).__name__}: {reason[:120]})",
             do="Delete it to train from the start",
         ) from error
-    differences = _differences(identity, state.identity)
-    if differences:
+    differing = differences(identity, state.identity)
+    if differing:
         raise ConfigError(
             where=str(path),
             expected="the state of this training",
-            got="that of another, which differs in " + "; ".join(differences),
+            got="that of another, which differs in " + "; ".join(differing),
             do="Undo the change, or delete the file to train from the start",
         )
     return state
-
-
-def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Name the entries that differ, such as `recipe.eps (0.3 here, 0.2 in the file)`."""
-    here, there = _flat(wanted), _flat(found)
-    names = [name for name in sorted(here | there) if here.get(name) != there.get(name)]
-    shown = [
-        f"{name} ({here.get(name, 'absent')} here, {there.get(name, 'absent')} in the file)"
-        for name in names[:_SHOWN]
-    ]
-    return [*shown, f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else shown
-
-
-def _flat(tree: Any, name: str = "") -> dict[str, str]:
-    if isinstance(tree, dict) and tree:
-        return {k: v for key in tree for k, v in _flat(tree[key], f"{name}.{key}" if name else key).items()}
-    return {name: json.dumps(tree)}
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,25 +1,17 @@
-"""The options of both WNLL trainings and the plan of stages they share. No torch here."""
+"""The options all WNLL trainings share, and what becomes of them in each stage. No torch here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeVar
 
 from defenses.schedule import TrainingOptions, one_of, require
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import nn
-
-    from defenses.objective import Objective
-    from defenses.wnll_stage import WNLLStage
-    from robench.data import ImageSet
-    from robench.defense import TrainingContext
+Options = TypeVar("Options", bound="WNLLOptions")
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: it is mixed into classes that have some
-class WNLLOptions:
+class WNLLOptions(TrainingOptions):
     """How the WNLL stage is trained (Wang & Osher 2019, section 4).
 
     Attributes:
@@ -49,63 +41,17 @@ class WNLLOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        super().__post_init__()
         for name in ("passes", "wnll_epochs", "wnll_batch_size", "template"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("later_rate", "wnll_learning_rate"):
             require(0 < getattr(self, name) < float("inf"), name, "a positive number", getattr(self, name))
         require(2 <= self.n <= self.m, "n", f"from 2 to m ({self.m})", self.n)
+        require(self.m <= self.template, "template", f"at least m ({self.m})", self.template)
         one_of("surrogate", self.surrogate, ("logits", "simplex"))
 
 
-def alternate(
-    network: nn.Module,
-    data: ImageSet,
-    *,
-    options: Any,
-    context: TrainingContext,
-    linear: Callable[[Any], Objective],
-    graph: Callable[[Any, WNLLStage], Objective],
-) -> list[dict[str, float]]:
-    """Alternate linear and WNLL stages (Wang & Osher 2019, Algorithms 1 and 3) and return the history.
-
-    Args:
-        network: features, buffer and linear branch.
-        data: the training split or a subset of it.
-        options: a `TrainingOptions` that is a `WNLLOptions` too.
-        context: seed, device, state file, progress.
-        linear: options of a stage to the objective of the linear stage.
-        graph: options of a stage and the halves it works on to the objective of the WNLL stage.
-    """
-    from defenses.objective import Stage
-    from defenses.split import halves, split
-    from defenses.training import train_stages
-    from defenses.wnll_stage import WNLLStage, buffer_of
-
-    buffer = buffer_of(network)
-    learner, held_out = split(data, options.validation, context.seed)
-    stages = []
-    for number in range(options.passes):
-        first, second = stage_options(options, number)
-        training, template = halves(learner, context.seed, number)
-        setting = WNLLStage(network, template, options=second, context=context)
-        objective = graph(second, setting)
-        stages += [
-            Stage(network=network, objective=linear(first), options=first, learner=learner),
-            Stage(
-                network=network,
-                objective=objective,
-                options=second,
-                learner=training,
-                parameters=buffer,
-                classifier=setting.judge,
-            ),
-        ]
-    return train_stages(
-        stages, network=network, data=data, held_out=held_out, options=options, context=context
-    )
-
-
-def stage_options(options: Any, number: int) -> tuple[Any, Any]:
+def stage_options(options: Options, number: int) -> tuple[Options, Options]:
     """Return the options of the linear and of the WNLL stage of a pass, counted from 0."""
     factor = options.later_rate**number
     later: dict[str, Any] = {}
@@ -114,7 +60,7 @@ def stage_options(options: Any, number: int) -> tuple[Any, Any]:
     first = replace(options, learning_rate=options.learning_rate * factor, **later)
     if hasattr(options, "warmup_epochs"):
         later = {"warmup_epochs": 0.0}
-    second: TrainingOptions = replace(
+    second = replace(
         options,
         epochs=options.wnll_epochs,
         batch_size=options.wnll_batch_size,

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.pgd_training import PGDTraining, attacked_loss
-from defenses.wnll_options import WNLLOptions, alternate
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.wnll_training import WNLLTraining
+from robench.defense import DefenseInfo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from defenses.inner_attack import InnerAttack
-    from defenses.objective import Moment
+    from defenses.objective import Moment, Objective
     from defenses.wnll_stage import WNLLStage
     from robench.attack import Attack
-    from robench.data import ImageSet
     from robench.model import Model
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WNLLPGD(WNLLOptions, PGDTraining):
+class WNLLPGD(WNLLTraining, PGDTraining):
     """As WNLL natural training, each mini-batch first attacked through the branch it is learned by.
 
     Wang & Osher 2019 (arXiv:1907.06800), Algorithm 3: stage 1 attacks through the linear branch (Eq. 16),
     stage 2 through WNLL (Eq. 22), differentiated by Eq. 24 with the loss -log u_y; the template stays clean,
-    and only the buffer is tuned. MNIST: eps 0.3, step 0.01, 40 steps, 100 epochs at learning rate 0.1,
-    divided by 10 at 50; CIFAR-10: 8/255, 2/255, 10 steps, 120 epochs at 0.1, divided by 10 at 80, 100, 110.
-    The paper does not give N and the length of stage 2 for this algorithm: those of Algorithm 1 are the
-    defaults. Checkpoints are chosen by accuracy under the same attack on the held-out part, in WNLL stages
-    through straight-through gradients of the independent protocol. The radius grows in the first stage only.
-    The other options are those of `defenses.pgd_training.PGDTraining` and
-    `defenses.wnll_options.WNLLOptions`.
+    and only the buffer is tuned. The defaults are those for CIFAR-10, as of
+    `defenses.pgd_training.PGDTraining`, which has those for MNIST too. The paper does not give N and the
+    length of stage 2 for this algorithm: those of Algorithm 1 are the defaults. Checkpoints are chosen by
+    accuracy under the same attack on the held-out part, in WNLL stages through straight-through gradients of
+    the independent protocol. The radius grows in the first stage only. The other options are those of
+    `defenses.pgd_training.PGDTraining` and `defenses.wnll_options.WNLLOptions`.
 
     Raises:
         ConfigError: a value means nothing, or two contradict each other.
@@ -43,34 +41,25 @@ class WNLLPGD(WNLLOptions, PGDTraining):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="WNLL PGD adversarial training", paper="Wang & Osher 2019, arXiv:1907.06800, Algorithm 3"
     )
+    epochs: int = 120
+    learning_rate: float = 0.1
+    schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"
 
-    def __post_init__(self) -> None:
-        """Refuse values that would only fail, or silently do nothing, after hours of training."""
-        PGDTraining.__post_init__(self)
-        WNLLOptions.__post_init__(self)
+    MILESTONES: ClassVar[tuple[float, ...]] = PGDTraining.MILESTONES
+    GAMMA: ClassVar[float] = PGDTraining.GAMMA
 
-    def __call__(
-        self, network: nn.Module, data: ImageSet, *, context: TrainingContext
-    ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`.
+    def linear_objective(self, network: nn.Module, classes: int) -> Objective:
+        """Return the loss on images attacked through the linear branch."""
+        return attacked_loss(self, network, classes)
 
-        Raises:
-            ConfigError: the network has no buffer layer or no linear branch.
-            InputError: the template half misses a class or is smaller than m.
-        """
-        classes = len(data.classes)
-        return alternate(
-            network,
-            data,
-            options=self,
-            context=context,
-            linear=lambda options: attacked_loss(options, network, classes),
-            graph=_AttackedInterpolation,
-        )
+    def graph_objective(self, stage: WNLLStage) -> Objective:
+        """Return the loss on images attacked through WNLL."""
+        return _AttackedInterpolation(self, stage)
 
 
 @dataclass(frozen=True, slots=True)
 class _AttackedInterpolation:
+    adversarial: ClassVar[bool] = True
     options: WNLLPGD
     stage: WNLLStage
 

@@ -15,6 +15,20 @@ def card_path(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".card.yaml")
 
 
+def described(checkpoint: Path) -> str:
+    """Return what the card beside a checkpoint says its network is, empty where there is no such card."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        card = YAML(typ="safe", pure=True).load(card_path(checkpoint).read_text("utf-8"))
+        facts = {name: card.get(name) for name in ("buffer", "shape", "classes")}
+        architecture = card["architecture"]["name"]
+    except (OSError, ValueError, YAMLError, AttributeError, KeyError, TypeError):
+        return ""
+    return ", ".join([str(architecture), *(f"{name} {value}" for name, value in facts.items())])
+
+
 def card_text(card: dict[str, Any]) -> bytes:
     """Return a card as block-style YAML in UTF-8.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import Tensor, nn
 
-from model_zoo.cards import card_path, card_text
+from model_zoo.cards import card_path, card_text, described
 from model_zoo.key_layouts import translated
 from model_zoo.network import Normalize, Normalized
 from model_zoo.staging import Staged
@@ -87,12 +88,13 @@ def load(network: nn.Module, path: Path, *, sha256: str | None = None, layouts: 
     state = reader(data, where=where)
     target = network.module if isinstance(network, Normalized) else network
     own = target.state_dict()
+    notes: Sequence[str] = ()
     if layouts:
         known = translated(state, own, normalize=_statistics(network), where=where)
-        state = known.state
-        for note in known.notes:
-            _LOG.warning("%s: %s", where, note)
-    _check_fit(own, state, where=where)
+        state, notes = known.state, known.notes
+    _check_fit(own, state, path=path)
+    for note in notes:
+        _LOG.warning("%s: %s", where, note)
     try:
         target.load_state_dict(state)
     except RuntimeError as error:
@@ -125,7 +127,7 @@ def _check_hash(path: Path, digest: str, expected: str | None) -> None:
             )
 
 
-def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], *, where: str) -> None:
+def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], *, path: Path) -> None:
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     shapes = [
@@ -140,5 +142,8 @@ def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], *, where: str) 
         if keys
     ]
     if faults:
-        do = "Check architecture, buffer, classes and image size against those it was trained with"
-        raise CheckpointError(where=where, expected="weights for this network", got="; ".join(faults), do=do)
+        made = described(path)
+        of = f", by its card {made}" if made else ""
+        do = f"Check architecture, buffer, classes and image size against those it was trained with{of}"
+        got = "; ".join(faults)
+        raise CheckpointError(where=str(path), expected="weights for this network", got=got, do=do)

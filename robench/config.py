@@ -180,8 +180,11 @@ def _override(document: Document, text: str) -> Document:
         key = (*key, step)
         if depth == len(parts) - 1:
             holder[step] = made
-        elif isinstance(holder, dict):
-            holder = holder.setdefault(step, {})
         else:
-            holder = holder[step]
+            inner = holder.get(step) if isinstance(holder, dict) else holder[step]
+            if inner is None:
+                inner = {}
+            elif inner == parts[depth + 1]:
+                inner = {inner: {}}  # `defense: natural` is short for `defense: {natural: {}}`
+            holder[step] = holder = inner
     return Document(data, document.source, {**document.places, key: source})

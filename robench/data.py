@@ -28,7 +28,7 @@ class ImageSet:
         name: what a table calls it, such as `MNIST` or `CIFAR-10 (JPEG copy)`.
         split: `train` or `test`.
         images: (N, C, H, W), uint8 in 0..255 or float in [0, 1].
-        labels: (N,) int64.
+        labels: (N,) int64; -1 where the label is withheld (semi-supervised training).
         classes: class names, in label order.
         indices: (N,) int64 position of each image in the full split; the identity used for randomness.
     """
@@ -59,6 +59,18 @@ class ImageSet:
     def subset(self, rows: slice | Tensor) -> ImageSet:
         """Return the given rows as a set of its own; the images keep their indices in the full split."""
         return replace(self, images=self.images[rows], labels=self.labels[rows], indices=self.indices[rows])
+
+    def labelled(self) -> ImageSet:
+        """Return the images whose labels are known: itself, where all are."""
+        return self if bool((self.labels >= 0).all()) else self.subset(self.labels >= 0)
+
+    def unlabelled(self) -> ImageSet:
+        """Return the images whose labels are withheld; there may be none."""
+        return self.subset(self.labels < 0)
+
+    def withholding(self, rows: Tensor) -> ImageSet:
+        """Return the same images with the labels of the given rows replaced by -1."""
+        return replace(self, labels=self.labels.index_fill(0, rows, -1))
 
     def digest(self) -> str:
         """Return the SHA-256 over images and labels."""
@@ -158,6 +170,23 @@ def check_labels(labels: Tensor, count: int, classes: int, *, where: str = "labe
             expected=f"labels from 0 to {classes - 1}",
             got=f"{int(labels[row])} at image {row}",
             do="Labels count from 0; check the number of classes",
+        )
+
+
+def check_coverage(data: ImageSet, *, where: str) -> None:
+    """Refuse training data in which a class has no labelled image; labels of -1 (unknown) do not count.
+
+    Raises:
+        InputError: a class is missing; names every missing one.
+    """
+    counts = torch.bincount(data.labels[data.labels >= 0], minlength=len(data.classes))
+    missing = [data.classes[i] for i in (counts == 0).nonzero().squeeze(1).tolist()]
+    if missing:
+        raise InputError(
+            where=where,
+            expected=f"labelled images of all {len(data.classes)} classes",
+            got=f"none of class {', '.join(missing)}",
+            do="Use more images, or a class-balanced choice: `subset: balanced`",
         )
 
 

@@ -19,16 +19,16 @@ from robench.plugins import Kind
 from robench.recipe import build, describe
 from robench.sections import REQUIRED, Section
 
-DATA_KEYS = ("name", "split", "limit", "subset", "options")
+DATA_KEYS = ("name", "split", "limit", "subset", "labelled", "options")
 TRAIN_KEYS = ("defense", "data")
 MODEL_KEYS = (
     "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "features_of", "head", "train",
-    "output", "sources",
+    "output", "sources", "inference",
 )  # fmt: skip
 THREAT_KEYS = ("norm", "eps", "goal", "attacks")
 SPLITS = ("test", "train")
 SUBSETS = ("first", "balanced")
-NORMS = ("Linf", "L2")
+NORMS = ("Linf", "L2", "L1")
 GOALS = ("untargeted", "targeted")
 OUTPUTS = ("logits", "log_probabilities", "simplex")
 
@@ -61,6 +61,7 @@ def read_data(parent: Section, name: str, *, default: DataSpec | None = None) ->
         split=section.one_of("split", SPLITS, "train" if default else "test"),
         limit=section.whole("limit", None, least=1),
         subset=section.one_of("subset", SUBSETS, "first"),
+        labelled=_labelled_images(section, training=default is not None),
     )
 
 
@@ -85,6 +86,7 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
     if not section.has("features_of") and not section.has("architecture"):
         raise section.fail(expected="the key 'architecture' or 'features_of'", got="neither")
     head = read_choice(section, "heads", "head") if section.has("head") else Choice(name="linear")
+    inference = _inference(section)
     return ModelSpec(
         name=name,
         architecture=_architecture(section, folder) if section.has("architecture") else None,
@@ -100,7 +102,8 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
         head=head,
         train=_train(section.section("train", what="train"), data) if section.has("train") else None,
         output=section.one_of("output", OUTPUTS, "logits"),
-        sources=_sources(section, head) if section.has("sources") else None,
+        sources=_sources(section, head, inference) if section.has("sources") else None,
+        inference=tuple(choice for choice, _ in inference),
         where=section.where(),
     )
 
@@ -164,6 +167,20 @@ def check_plugin(kind: Kind, choice: Choice, section: Section, options: tuple[st
         raise ConfigError(where=where, expected=expected, got=error.got, do=error.do) from None
 
 
+def _labelled_images(section: Section, *, training: bool) -> int | None:
+    labelled: int | None = section.whole("labelled", None, least=1)
+    if labelled is None:
+        return None
+    if not training:
+        expected, do = "labels of all images to evaluate on", "Write it below `train: data:`"
+        raise section.fail("labelled", expected=expected, got=str(labelled), do=do)
+    limit: int | None = section.whole("limit", None, least=1)
+    if limit is not None and labelled > limit:
+        expected = f"labelled: at most the limit, {limit}"
+        raise section.fail("labelled", expected=expected, got=str(labelled))
+    return labelled
+
+
 def _architecture(section: Section, folder: Path) -> Choice:
     choice = section.choice("architecture", what="architecture")
     source, _, factory = choice.name.rpartition(":")
@@ -223,20 +240,51 @@ def _train(section: Section, data: DataSpec) -> TrainSpec:
     section.only(TRAIN_KEYS, "train")
     if not section.has("defense"):
         raise section.fail(expected="the key 'defense'", got="none")
-    defense = read_choice(section, "defenses", "defense")
+    defense = section.choice("defense", what="defense")
+    if _stage(defense) != "training":
+        do = f"Put it under the model's key `inference`, beside `train`: inference: {defense.name}"
+        got = f"{defense.name!r}, which is put in front of a trained model"
+        raise section.fail("defense", expected="a defense that trains a network", got=got, do=do)
+    check_plugin("defenses", defense, section, ("defense", defense.name))
     return TrainSpec(defense=defense, data=read_data(section, "data", default=data))
 
 
-def _sources(section: Section, head: Choice) -> tuple[str, ...]:
+def _inference(section: Section) -> list[tuple[Choice, Any]]:
+    """Read the defenses in front of a model, one or a list, each with the recipe it makes."""
+    if not section.has("inference"):
+        return []
+    several = isinstance(section.values["inference"], list)
+    count = len(section.items("inference")) if several else 1
+    read = []
+    for keys in [("inference", i) for i in range(count)] if several else [("inference",)]:
+        choice = section.choice(*keys, what="defense")
+        if _stage(choice) != "inference":
+            do = f"Put it under `train`: train: {{defense: {choice.name}}}"
+            got = f"{choice.name!r}, which trains a network"
+            expected = "a defense that is put in front of a trained model"
+            raise section.fail(*keys, expected=expected, got=got, do=do)
+        read.append((choice, check_plugin("defenses", choice, section, (*keys, choice.name))))
+    return read
+
+
+def _stage(defense: Choice) -> str:
+    return str(plugins.find("defenses", defense.name, where=defense.where).info.stage)
+
+
+def _sources(section: Section, head: Choice, inference: list[tuple[Choice, Any]]) -> tuple[str, ...]:
     names = section.items("sources")
     # A third-party head need not say what it offers; then the built model is asked, later.
     offered = getattr(plugins.find("heads", head.name, where=head.where), "offers", None)
+    expected = f"a gradient source that the head {head.name!r} offers"
+    for choice, recipe in reversed(inference):
+        say = getattr(recipe, "offers", None)
+        offered = None if offered is None or say is None else say(offered)
+        expected = f"a gradient source that {head.name!r} offers behind {choice.name!r}"
     for position, name in enumerate(names):
         if not isinstance(name, str) or not name or names.index(name) < position:
-            expected = "sources: different names of gradient sources"
-            raise section.fail("sources", position, expected=expected, got=repr(name))
+            different = "sources: different names of gradient sources"
+            raise section.fail("sources", position, expected=different, got=repr(name))
         if offered is not None and name not in offered:
-            expected = f"a gradient source that the head {head.name!r} offers"
             do = nearest(name, offered)
             raise section.fail("sources", position, expected=expected, got=repr(name), do=do)
     return tuple(names)

@@ -12,6 +12,10 @@ from typing import Any
 SCHEMA = 1
 """Version of plan and record; part of every key, so results of another version are never mixed in."""
 
+LATER = {"later": True}
+"""Metadata of a field that older versions do not have: at its default it is left out of keys and plans, so
+those made before stay what they were."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -31,12 +35,14 @@ class DataSpec:
         split: `train` or `test`.
         limit: how many images, None for all.
         subset: `first` takes the first `limit`, `balanced` a seeded class-balanced choice.
+        labelled: how many of them keep their labels, None for all; chosen as `subset` says.
     """
 
     dataset: Choice
     split: str = "test"
     limit: int | None = None
     subset: str = "first"
+    labelled: int | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +69,7 @@ class ModelSpec:
         train: how to train it; None if it comes from a checkpoint or another model.
         output: what a foreign network's output is (`logits`, `log_probabilities`, `simplex`).
         sources: gradient sources to attack through; None for all that the model offers.
+        inference: defenses in front of the trained model, the one closest to the image first.
     """
 
     name: str
@@ -76,6 +83,7 @@ class ModelSpec:
     train: TrainSpec | None = None
     output: str = "logits"
     sources: tuple[str, ...] | None = None
+    inference: tuple[Choice, ...] = field(default=(), metadata=LATER)
     where: str = field(default="", compare=False)
 
 
@@ -135,7 +143,9 @@ def to_json(value: Any) -> Any:
     """Return plain JSON data for a plan or any part of it; locations are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name != "where"
+            f.name: to_json(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if f.name != "where" and not (f.metadata.get("later") and getattr(value, f.name) == f.default)
         }
     if isinstance(value, tuple | list):
         return [to_json(v) for v in value]

@@ -5,19 +5,27 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from robench import plugins, recipe
 from robench.builder import Builder
-from robench.data import ImageSet
-from robench.defense import Defense, TrainingContext
+from robench.data import ImageSet, check_coverage
+from robench.defense import Defense, InferenceDefense, TrainingContext
 from robench.errors import CheckpointError, JobError, RobenchError
+from robench.history import robust_overfitting
 from robench.jobs import Subject
+from robench.model import Model
+from robench.model_card import model_card
 from robench.plan import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
-from robench.provenance import versions
 from robench.randomness import seed_from
+from robench.refusals import refuse_early
 from robench.selection import load_data
+from robench.unfinished import STATE, WEIGHTS, abandon, begin, refuse_changed
+
+LAST = "last.safetensors"
+"""The weights of a training's last epoch, beside the chosen ones."""
 
 
 class TrainingWatcher(Protocol):
@@ -29,6 +37,10 @@ class TrainingWatcher(Protocol):
 
     def training(self, row: dict[str, float]) -> None:
         """Note a step or an epoch."""
+        ...
+
+    def finding(self, text: str) -> None:
+        """Note a reason to doubt a trained network."""
         ...
 
     def failed(self, text: str) -> None:
@@ -63,10 +75,15 @@ class Workshop:
     _networks: dict[str, Any] = field(default_factory=dict)
     _facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _builder: Builder | None = None
+    _loaded: tuple[str, ImageSet] | None = None
 
     def load(self, spec: DataSpec) -> ImageSet:
-        """Return the images of a specification."""
-        return load_data(spec, root=self.data_root, download=self.download, seed=self.plan.seed)
+        """Return the images of a specification; those asked for last are at hand."""
+        key = content_hash(spec)
+        if self._loaded is None or self._loaded[0] != key:
+            images = load_data(spec, root=self.data_root, download=self.download, seed=self.plan.seed)
+            self._loaded = (key, images)
+        return self._loaded[1]
 
     def subjects(self, shape: tuple[int, int, int], classes: int) -> list[Subject]:
         """Return every model that could be made; one that failed while training is in `failures`.
@@ -78,7 +95,8 @@ class Workshop:
         Raises:
             RobenchError: a checkpoint, template or option is refused: nothing was evaluated yet.
         """
-        self._check_checkpoints()
+        self._check_trainings(shape, classes)
+        self._refuse_early(classes)
         made = []
         for spec in sorted(self.plan.models, key=lambda s: s.features_of is not None):
             owner = spec.features_of or spec.name
@@ -89,25 +107,28 @@ class Workshop:
                 network = self._network(self._spec(owner), shape, classes)
                 self.watcher.stage(f"preparing {spec.name}")
                 model = self._build().model(
-                    spec,
+                    undefended(spec),
                     network,
                     classes=classes,
                     training_data=self._training_data(owner),
                     seed=seed_from(self.plan.seed, "template"),
                     device=self.device,
                 )
+                model = defended(model, spec, training_data=self._training_data(owner), seed=self.plan.seed)
             except JobError as error:
                 self._fail(spec.name, str(error))
                 continue
             facts = {**model.details, **self._facts.get(owner, {})}
             model = replace(model, details=facts)
             made.append(Subject(model=model, fingerprint=model.fingerprint(), sources=spec.sources or ()))
+        self._loaded = None  # an evaluation may take long and needs no training data
         order = {spec.name: i for i, spec in enumerate(self.plan.models)}
         return sorted(made, key=lambda s: order[s.model.name])
 
     def train(self, shape: tuple[int, int, int], classes: int) -> list[Path]:
         """Train every network that the plan trains and return their checkpoints."""
-        self._check_checkpoints()
+        self._check_trainings(shape, classes)
+        self._refuse_early(classes)
         paths = []
         for spec in self.plan.models:
             if spec.train is None:
@@ -120,6 +141,11 @@ class Workshop:
             paths.append(self._weights(spec, shape, classes))
         return paths
 
+    def untrained(self, shape: tuple[int, int, int], classes: int) -> list[str]:
+        """Return the names of the models whose trained weights are not in the folder."""
+        trained = [spec for spec in self.plan.models if spec.train is not None]
+        return [spec.name for spec in trained if not self._weights(spec, shape, classes).is_file()]
+
     def _check_checkpoints(self) -> None:
         """Refuse a missing file before hours of training."""
         for spec in self.plan.models:
@@ -130,6 +156,27 @@ class Workshop:
                     got=str(spec.checkpoint),
                     do="Paths are relative to the configuration file",
                 )
+
+    def _check_trainings(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Refuse a missing file, a training changed half-way or a missing class before anything is done."""
+        self._check_checkpoints()
+        for spec in self.plan.models:
+            if spec.train is None or not self._to_train(spec, shape, classes):
+                continue
+            if not self.force:
+                folder = self._weights(spec, shape, classes).parent
+                refuse_changed(spec, folder, self._identity(spec, shape, classes))
+        for spec in self.plan.models:
+            if spec.train is not None and self._to_train(spec, shape, classes):
+                where = f"{spec.where or self.plan.name}, training data of {spec.name!r}"
+                check_coverage(self.load(spec.train.data), where=where)
+
+    def _to_train(self, spec: ModelSpec, shape: tuple[int, int, int], classes: int) -> bool:
+        return self.force or not self._weights(spec, shape, classes).is_file()
+
+    def _refuse_early(self, classes: int) -> None:
+        """Refuse training data that a head or a defense cannot use before hours of training."""
+        refuse_early(self.plan, classes=classes, load=self.load, training_data=self._training_data)
 
     def _build(self) -> Builder:
         if self._builder is None:
@@ -156,7 +203,7 @@ class Workshop:
             "buffer": spec.buffer,
             "normalize": to_json(spec.normalize),
             "defense": train.defense.name,
-            "options": recipe.options_of(defense),
+            "options": recipe.identity_of(defense),
             "data": to_json(train.data),
             "shape": list(shape),
             "classes": classes,
@@ -170,7 +217,7 @@ class Workshop:
 
     def _weights(self, spec: ModelSpec, shape: tuple[int, int, int], classes: int) -> Path:
         key = content_hash(self._identity(spec, shape, classes))
-        return self.folder / f"{spec.name}-{key[:12]}" / "weights.safetensors"
+        return self.folder / f"{spec.name}-{key[:12]}" / WEIGHTS
 
     def _network(self, spec: ModelSpec, shape: tuple[int, int, int], classes: int) -> Any:
         if spec.name in self._networks:
@@ -188,7 +235,7 @@ class Workshop:
         if spec.train is not None:
             path = self._weights(spec, shape, classes)
             facts["training"] = spec.train.defense.name
-            if path.is_file() and not self.force:
+            if not self._to_train(spec, shape, classes):
                 self.watcher.stage(f"{spec.name}: weights found, not trained again")
                 facts["checkpoint"] = builder.load(network, path, sha256=None)
             else:
@@ -203,17 +250,21 @@ class Workshop:
         assert train is not None
         identity = self._identity(spec, shape, classes)
         data = self.load(train.data)
+        if not self._defense(train).info.uses_unlabelled:
+            data = data.labelled()
         self.watcher.stage(f"training {spec.name}: {train.defense.name} on {len(data)} images of {data.name}")
-        state = path.parent / "state.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
         if self.force:
-            state.unlink(missing_ok=True)
+            abandon(path.parent, spec.name)
+        begin(path.parent, identity)
+        state, last = path.parent / STATE, dict[str, Any]()
         context = TrainingContext(
             seed=seed_from(self.plan.seed, "train"),
             device=self.device,
             state=state,
             identity=identity,
             progress=self.watcher.training,
+            history=path.parent / "history.csv",
+            last=last.update,
         )
         try:
             history = self._defense(train)(network, data, context=context)
@@ -223,18 +274,60 @@ class Workshop:
             # A defense is a plugin: whatever it raises fails this model only.
             text = "".join(traceback.format_exception(error))
             raise JobError(where=f"training {spec.name}", expected="weights", got=text) from error
-        card = {
-            "name": spec.name,
-            **identity,
-            "data_digest": data.digest(),
-            "images": len(data),
-            "history": history,
-            "versions": versions(),
-        }
-        digest = self._build().save(network, path, card=card)
+        card = partial(
+            model_card,
+            plan=self.plan,
+            spec=spec,
+            identity=identity,
+            defense=self._defense(train),
+            data=data,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            rows=history,
+        )
+        if last:
+            chosen = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            network.load_state_dict(last)
+            self._build().save(network, path.with_name(LAST), card=card(kind="last"))
+            network.load_state_dict(chosen)
+        digest = self._build().save(network, path, card=card(kind="chosen"))
         state.unlink(missing_ok=True)
+        if doubt := robust_overfitting(history):
+            self.watcher.finding(f"{spec.name}: {doubt}")
         return digest
 
     def _fail(self, name: str, text: str) -> None:
         self.failures[name] = text
         self.watcher.failed(f"{name}: {text.strip().splitlines()[-1]}")
+
+
+def undefended(spec: ModelSpec) -> ModelSpec:
+    """Return the specification of the model that inference defenses are put in front of.
+
+    The gradient sources it names are those of the defended model; the model beneath offers others.
+    """
+    return replace(spec, inference=(), sources=None) if spec.inference else spec
+
+
+def defended(model: Model, spec: ModelSpec, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
+    """Put the specification's inference defenses in front of a model, the first one closest to the image.
+
+    Args:
+        model: the trained model with its head.
+        spec: names the defenses, and the gradient sources to attack through.
+        training_data: gives the training split; called only by defenses that need it.
+        seed: the plan's seed.
+
+    Raises:
+        ConfigError: a defense cannot be put in front of this model, or a gradient source is not offered.
+        InputError: the training images will not do.
+    """
+    for position in reversed(range(len(spec.inference))):
+        choice = spec.inference[position]
+        kind = plugins.find("defenses", choice.name, where=choice.where)
+        defense: InferenceDefense = recipe.build(kind, choice.options, where=choice.where)
+        model = defense(
+            model, training_data=training_data, seed=seed_from(seed, "inference", position, choice.name)
+        )
+    for source in spec.sources or ():
+        model.source(source)
+    return model

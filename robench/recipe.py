@@ -51,6 +51,20 @@ def options_of(recipe: Any) -> dict[str, Any]:
     return {field.name: _plain(getattr(recipe, field.name)) for field in dataclasses.fields(recipe)}
 
 
+def identity_of(recipe: Any) -> dict[str, Any]:
+    """Return the options that tell one recipe from another, as plain JSON data.
+
+    An option marked `robench.plan.LATER` is left out at its default, so that keys made before it existed
+    stay what they were.
+    """
+    later = {
+        field.name
+        for field in dataclasses.fields(recipe)
+        if field.metadata.get("later") and getattr(recipe, field.name) == field.default
+    }
+    return {name: value for name, value in options_of(recipe).items() if name not in later}
+
+
 def build(recipe: type[R], options: dict[str, Any], *, where: str) -> R:
     """Make a recipe from plain options, refusing unknown names and wrong types.
 

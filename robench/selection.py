@@ -17,38 +17,49 @@ def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -
     """Return the images of a specification.
 
     Args:
-        spec: data set, split, limit and subset.
+        spec: data set, split, limit, subset and how many labels are known.
         root: folder with the files, or None for the cache.
         download: whether the network may be used.
         seed: for a balanced subset.
 
     Raises:
-        InputError: files missing or unreadable, or the limit exceeds what there is.
+        InputError: files missing or unreadable, or the limit or the labels asked for exceed what there is.
     """
     kind = plugins.find("datasets", spec.dataset.name, where=spec.dataset.where)
     source = recipe.build(kind, spec.dataset.options, where=spec.dataset.where)
     whole: ImageSet = source(spec.split, root=root, download=download)
-    return select(whole, limit=spec.limit, subset=spec.subset, seed=seed)
+    return select(whole, limit=spec.limit, subset=spec.subset, seed=seed, labelled=spec.labelled)
 
 
-def select(whole: ImageSet, *, limit: int | None, subset: str, seed: int) -> ImageSet:
+def select(
+    whole: ImageSet, *, limit: int | None, subset: str, seed: int, labelled: int | None = None
+) -> ImageSet:
     """Return the first `limit` images, or a seeded class-balanced choice of that many.
 
+    With `labelled`, only so many of them, chosen in the same way, keep their labels; those of all others are
+    replaced by -1 here, before anything else sees the images.
+
     Raises:
-        InputError: more images asked for than there are, or a class has too few for a balanced choice.
+        InputError: more images or labels asked for than there are, or a class has too few for a balanced
+            choice.
     """
-    if limit is None:
-        return whole
-    if not 0 < limit <= len(whole):
+    if limit is not None:
+        whole = whole.subset(_chosen(whole, limit, subset, seed, what="limit"))
+    if labelled is not None:
+        known = torch.zeros(len(whole), dtype=torch.bool)
+        known[_chosen(whole, labelled, subset, seed, what="number of labelled images")] = True
+        whole = whole.withholding((~known).nonzero().squeeze(1))
+    return whole
+
+
+def _chosen(whole: ImageSet, count: int, subset: str, seed: int, *, what: str) -> slice | torch.Tensor:
+    if not 0 < count <= len(whole):
         raise InputError(
-            where=f"{whole.name} {whole.split}",
-            expected=f"a limit from 1 to {len(whole)}",
-            got=str(limit),
+            where=f"{whole.name} {whole.split}", expected=f"a {what} from 1 to {len(whole)}", got=str(count)
         )
     if subset == "first":
-        return whole.subset(slice(0, limit))
-    chosen = balanced_rows(whole.labels, len(whole.classes), limit, seed=seed)
-    return whole.subset(chosen)
+        return slice(0, count)
+    return balanced_rows(whole.labels, len(whole.classes), count, seed=seed)
 
 
 def balanced_rows(labels: torch.Tensor, classes: int, count: int, *, seed: int) -> torch.Tensor:

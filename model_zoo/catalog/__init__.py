@@ -8,6 +8,10 @@ A recipe's call takes the shape of the images and gives a backbone: an `nn.Modul
 from model_zoo.catalog.contract import (
     Architecture,
 )
+from model_zoo.catalog.en_resnets import (
+    EnResNet,
+    EnResNet20,
+)
 from model_zoo.catalog.resnets import (
     PreActResNet18,
     PreActResNet34,
@@ -44,6 +48,8 @@ __all__ = [
     "VGG19",
     "Architecture",
     "DigitsCNN",
+    "EnResNet",
+    "EnResNet20",
     "PreActResNet18",
     "PreActResNet34",
     "PreActResNet50",

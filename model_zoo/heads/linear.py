@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from robench.errors import ConfigError
+from robench.plan import LATER
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -18,10 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """The linear layer a network ends in; softmax is left to the loss."""
+    """The linear layer a network ends in; softmax is left to the loss.
+
+    Attributes:
+        draws: draws that the gradient source `expectation` averages over, for a network whose answers are
+            random (Athalye et al. 2018, arXiv:1802.00420); other networks have no such source.
+    """
 
     info: ClassVar[Info] = Info(title="linear", paper="none")
-    offers: ClassVar[tuple[str, ...]] = ("exact",)
+    offers: ClassVar[tuple[str, ...]] = ("expectation", "exact")
+    draws: int = field(default=10, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        """Refuse a mean over nothing."""
+        if self.draws < 1:
+            raise ConfigError(expected="draws of at least 1", got=str(self.draws))
 
     def __call__(
         self,
@@ -35,11 +47,14 @@ class Linear:
         details: Mapping[str, Any],
         output: str = "logits",
     ) -> Model:
-        """Return the network as a model that offers one gradient source, `exact`; see `heads.Head`.
+        """Return the network as a model that offers the gradient source `exact`; see `heads.Head`.
+
+        A random network offers `expectation` before it.
 
         Raises:
             ConfigError: the network has no linear branch, or `output` is not the name of an output kind.
         """
+        from model_zoo.heads.expectation import NAME, chance_in, expectation
         from model_zoo.network import Network
         from robench.model import Model, OutputKind
 
@@ -54,10 +69,19 @@ class Linear:
         if output not in list(OutputKind):
             known = ", ".join(OutputKind)
             raise ConfigError(where=f"model {name!r}", expected=f"output as one of {known}", got=repr(output))
-        return Model(
+        model = Model(
             name=name,
             net=network.to(device),
             classes=classes,
             output=OutputKind(output),
             details={**details, "head": "linear"},
+        )
+        chance = chance_in(network)
+        if not chance:
+            return model
+        averaged = expectation(model.net, model.source("exact"), count=self.draws)
+        return replace(
+            model,
+            sources={NAME: averaged, **model.sources},
+            details={**model.details, "chance": chance, "draws": self.draws},
         )

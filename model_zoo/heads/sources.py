@@ -59,7 +59,7 @@ def gradient_sources(net: WNLLNetwork, *, tau: float) -> dict[str, GradientSourc
 
     def kernel(x: Images) -> tuple[Outputs, Outputs]:
         z = net.branches.features(x)
-        return guarded(z, lambda finite: _log_density(net, finite, tau)), net.classify(z.detach())
+        return log_density(net, z, tau), net.classify(z.detach())
 
     found = [
         GradientSource("exact", exact, OutputKind.SIMPLEX),
@@ -79,6 +79,10 @@ def _logits(linear: nn.Module | None, z: Outputs) -> Outputs:
     return cast("Outputs", linear(z))
 
 
-def _log_density(net: WNLLNetwork, z: Outputs, tau: float) -> Outputs:
-    """Return class log-densities (B, K) over all templates together."""
-    return class_log_density(z, *net.points, classes=net.classes, n=net.graph.n, tau=tau)
+def log_density(net: WNLLNetwork, z: Outputs, tau: float) -> Outputs:
+    """Return class log-densities (B, K) over all templates together; NaN where features are not finite."""
+
+    def of(finite: Outputs) -> Outputs:
+        return class_log_density(finite, *net.points, classes=net.classes, n=net.graph.n, tau=tau)
+
+    return guarded(z, of)

@@ -1,4 +1,4 @@
-"""Which training images a WNLL head interpolates from."""
+"""Which training images a WNLL head puts into its graph: labelled ones to interpolate from, and others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def draw_templates(
     """Draw disjoint templates from the training split, in a seeded order.
 
     Args:
-        data: the training split or a subset of it.
+        data: the training split or a subset of it; images without a label are passed over.
         size: images per template T; None shares all of `data` out.
         votes: number of templates.
         balanced: give every class as many images as any other, as far as there are enough of them.
@@ -32,11 +32,12 @@ def draw_templates(
     if data.split != "train":
         do = "A template from other images would be told the answers"
         raise InputError(where="template", expected="the training split", got=repr(data.split), do=do)
+    data = data.labelled()
     each = len(data) // votes if size is None else size
     if not 0 < each * votes <= len(data):
         raise InputError(
             where="template",
-            expected=f"at least {max(each, 1) * votes} training images ({votes} x {max(each, 1)})",
+            expected=f"at least {max(each, 1) * votes} labelled training images ({votes} x {max(each, 1)})",
             got=f"{len(data)}",
             do="Lower `template` or `votes`, or give more training images",
         )
@@ -49,6 +50,27 @@ def draw_templates(
     for template in drawn:
         _check_classes(template, classes)
     return drawn
+
+
+def draw_unlabelled(data: ImageSet, size: int, *, seed: int) -> ImageSet:
+    """Draw images without a label from the training split, in a seeded order.
+
+    Raises:
+        InputError: `data` is not the training split, or has too few.
+    """
+    if data.split != "train":
+        do = "The images to evaluate on must not join every graph"
+        raise InputError(where="unlabelled", expected="the training split", got=repr(data.split), do=do)
+    data = data.unlabelled()
+    if size > len(data):
+        raise InputError(
+            where="unlabelled",
+            expected=f"at least {size} training images without a label",
+            got=f"{len(data)}",
+            do="Lower `unlabelled`, or set `labelled` in the training data below its `limit`",
+        )
+    generator = torch.Generator().manual_seed(seed_from("unlabelled", seed))
+    return data.subset(torch.randperm(len(data), generator=generator)[:size])
 
 
 def _rank_in_class(labels: Tensor) -> Tensor:

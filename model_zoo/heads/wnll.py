@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from robench.errors import ConfigError, InputError
-from robench.recipe import Info, options_of
+from robench.plan import LATER
+from robench.recipe import Info, identity_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +35,8 @@ class WNLL:
         search: `torch`, `faiss` or `auto`; all exact.
         solver: `cholesky`, `cg` or `auto`; only the joint protocol solves anything.
         tau: temperature of the gradient source `kernel`.
+        unlabelled: training images without a label that join every joint graph: their rows of Eq. 5 are
+            solved for and thrown away (Wang & Osher 2019, section 3.3, approach I).
     """
 
     info: ClassVar[Info] = Info(
@@ -45,7 +48,13 @@ class WNLL:
             "journal={arXiv:1907.06800}, year={2019}}"
         ),
     )
-    offers: ClassVar[tuple[str, ...]] = ("straight_through", "linear", "exact", "kernel")
+    offers: ClassVar[tuple[str, ...]] = (
+        "expectation",
+        "straight_through",
+        "linear",
+        "exact",
+        "kernel",
+    )
     protocol: Literal["independent", "joint", "voting"] = "independent"
     m: int = 30
     n: int = 15
@@ -58,6 +67,7 @@ class WNLL:
     search: Literal["auto", "torch", "faiss"] = "auto"
     solver: Literal["auto", "cholesky", "cg"] = "auto"
     tau: float = 1.0
+    unlabelled: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse numbers no graph can be built with."""
@@ -77,6 +87,19 @@ class WNLL:
             raise ConfigError(expected="votes of at least 1", got=str(self.votes))
         if not self.tau > 0:
             raise ConfigError(expected="tau above 0", got=str(self.tau))
+        if self.unlabelled < 0:
+            raise ConfigError(expected="unlabelled of at least 0", got=str(self.unlabelled))
+        if self.unlabelled and self.protocol != "joint":
+            expected = "protocol 'joint' with `unlabelled`: an image alone with the template meets no others"
+            raise ConfigError(expected=expected, got=repr(self.protocol), do="Set `protocol: joint`")
+
+    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
+        """Refuse training data no graph can be built from, by drawing from them what `__call__` will draw.
+
+        Raises:
+            InputError: as `__call__`.
+        """
+        self._drawn(training_data(), classes=classes, seed=seed)
 
     def __call__(
         self,
@@ -101,23 +124,15 @@ class WNLL:
                 or the network has no linear layer last.
         """
         from model_zoo.graph.settings import Graph
+        from model_zoo.heads.expectation import DRAWS, NAME, chance_in, expectation
+        from model_zoo.heads.neighbourhood import neighbourhood_of
         from model_zoo.heads.sources import gradient_sources
-        from model_zoo.heads.templates import draw_templates
         from model_zoo.heads.wnll_network import WNLLNetwork
         from model_zoo.splitting import branched
         from robench.model import Coupling, Model, OutputKind
 
         del output
-        votes = self.votes if self.protocol == "voting" else 1
-        templates = draw_templates(
-            training_data(), self.template, votes=votes, balanced=self.balanced, classes=classes, seed=seed
-        )
-        size = len(templates[0])
-        if self.m > size:
-            do = "Lower `m` or raise `template`"
-            raise InputError(
-                where=f"model {name!r}", expected=f"a template of at least m = {self.m}", got=f"{size}", do=do
-            )
+        templates, unlabelled = self._drawn(training_data(), classes=classes, seed=seed)
         network = network.to(device)
         net = WNLLNetwork(
             branched(network, templates[0].batch(slice(0, 3))[0].to(device)),
@@ -129,18 +144,47 @@ class WNLL:
             joint=self.protocol == "joint",
             rule=self.rule,
             device=device,
+            unlabelled=unlabelled,
         )
-        facts = options_of(self) | {
-            "template": size,
+        facts = identity_of(self) | {
+            "template": len(templates[0]),
             "template_sha256": [template.digest() for template in templates],
-            "votes": votes,
+            "votes": len(templates),
         }
+        if unlabelled is not None:
+            facts["unlabelled_sha256"] = unlabelled.digest()
+        sources = gradient_sources(net, tau=self.tau)
+        if chance := chance_in(network):
+            facts |= {"chance": chance, "draws": DRAWS}
+            sources = {NAME: expectation(net, next(iter(sources.values()))), **sources}
         return Model(
             name=name,
             net=net,
             classes=classes,
             output=OutputKind.SIMPLEX,
             coupling=Coupling.JOINT if self.protocol == "joint" else Coupling.INDEPENDENT,
-            sources=gradient_sources(net, tau=self.tau),
+            sources=sources,
             details={**details, "head": "wnll", **facts},
+            neighbourhood=neighbourhood_of(net, lambda: templates),
         )
+
+    def _drawn(
+        self, training_data: ImageSet, *, classes: int, seed: int
+    ) -> tuple[list[ImageSet], ImageSet | None]:
+        """Return the templates, and the unlabelled images if there shall be some."""
+        from model_zoo.heads.templates import draw_templates, draw_unlabelled
+
+        votes = self.votes if self.protocol == "voting" else 1
+        templates = draw_templates(
+            training_data, self.template, votes=votes, balanced=self.balanced, classes=classes, seed=seed
+        )
+        if self.m > len(templates[0]):
+            raise InputError(
+                where="template",
+                expected=f"a template of at least m = {self.m} images",
+                got=f"{len(templates[0])}",
+                do="Lower `m`, or give the template more training images",
+            )
+        if not self.unlabelled:
+            return templates, None
+        return templates, draw_unlabelled(training_data, self.unlabelled, seed=seed)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from model_zoo.graph.coverage import check_template
+from model_zoo.graph.coverage import check_features, check_template
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent, prepare_template
 from model_zoo.graph.interpolation import Interpolation, interpolate
 from model_zoo.graph.settings import Graph
@@ -74,10 +74,14 @@ class WNLLNetwork(nn.Module):
         joint: put the whole batch into one graph with the (one) template, rather than each image alone.
         rule: how several templates are combined, `majority` or `mean`.
         device: where the network is and the templates shall be.
+        unlabelled: training images that join every joint graph without a label; their own rows of u are not
+            returned.
 
     Raises:
         InputError: a template cannot be used.
     """
+
+    unlabelled: Tensor | None
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class WNLLNetwork(nn.Module):
         joint: bool,
         rule: str,
         device: str,
+        unlabelled: ImageSet | None = None,
     ) -> None:
         super().__init__()
         self.branches = branches
@@ -103,6 +108,10 @@ class WNLLNetwork(nn.Module):
             )
             for images in templates
         )
+        others = None if unlabelled is None else clean_features(branches, unlabelled, device)
+        if others is not None:
+            check_features(others, "unlabelled")
+        self.register_buffer("unlabelled", others, persistent=False)
         self.training = branches.training  # only the flag: the shared network keeps its own
 
     @property
@@ -111,18 +120,39 @@ class WNLLNetwork(nn.Module):
         features = [template.get_buffer("features") for template in self.templates]
         return torch.cat(features), torch.cat([template.get_buffer("labels") for template in self.templates])
 
-    def interpolation(self, z: Outputs) -> Interpolation:
-        """Interpolate finite features (B, D): u (B, K) on the simplex, and which rows no path reached."""
+    def interpolation(self, z: Outputs, moved: Tensor | None = None) -> Interpolation:
+        """Interpolate finite features (B, D): u (B, K) on the simplex, and which rows no path reached.
+
+        Features `moved` (T, D), if given, stand in for those of all templates together.
+        """
         if self.joint:
-            return interpolate(z, *self.points, classes=self.classes, graph=self.graph)
+            return self._joint(z, moved)
         templates = [template.prepared for template in self.templates if isinstance(template, Template)]
+        if moved is not None:
+            parts = torch.split(moved, [len(template.labels) for template in templates])
+            templates = [
+                prepare_template(part, template.labels, classes=self.classes, graph=self.graph)
+                for part, template in zip(parts, templates, strict=True)
+            ]
         if len(templates) == 1:
             return interpolate_independent(z, templates[0])
         return vote_independent(z, templates, rule=self.rule)
 
-    def classify(self, z: Outputs) -> Outputs:
-        """Map features (B, D) to u (B, K) on the simplex; a row of features with NaN or infinity to NaN."""
-        return guarded(z, lambda finite: self.interpolation(finite).u)
+    def _joint(self, z: Outputs, moved: Tensor | None = None) -> Interpolation:
+        points, labels = self.points
+        points = points if moved is None else moved
+        if self.unlabelled is None:
+            return interpolate(z, points, labels, classes=self.classes, graph=self.graph)
+        queries = torch.cat([z, self.unlabelled.to(z.dtype)])
+        whole = interpolate(queries, points, labels, classes=self.classes, graph=self.graph)
+        return Interpolation(whole.u[: len(z)], whole.singular[: len(z)])
+
+    def classify(self, z: Outputs, moved: Tensor | None = None) -> Outputs:
+        """Map features (B, D) to u (B, K) on the simplex; a row of features with NaN or infinity to NaN.
+
+        Features `moved` (T, D), if given, stand in for those of all templates together.
+        """
+        return guarded(z, lambda finite: self.interpolation(finite, moved).u)
 
     def forward(self, x: Images) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to u (B, K), every row a point of the simplex."""

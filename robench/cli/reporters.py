@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 TRAINING_LINE_SECONDS = 5.0
+ACCURACIES = {
+    "train_accuracy": "train",
+    "train_robust_accuracy": "train under attack",
+    "validation_accuracy": "held out",
+    "validation_robust_accuracy": "under attack",
+    "validation_own_accuracy": "under its own attack",
+}
+"""Accuracies in the history of a training, in the words of a progress line."""
 
 
 def reporter(*, quiet: bool) -> Reporter:
@@ -146,5 +154,22 @@ class RichReporter:
 
 
 def training_text(row: dict[str, float]) -> str:
-    """Return a row of a training history in one line."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in row.items())
+    """Return a row of a training history in one line; what was not measured is not mentioned.
+
+    Example:
+        >>> training_text({"epoch": 2.0, "loss": 0.25, "validation_accuracy": 0.9, "validation_images": 50})
+        'epoch 2, loss 0.25, held out 90.0 % (n 50)'
+    """
+    shown = []
+    for name, value in row.items():
+        if name in ACCURACIES:
+            count = row.get("validation_images")
+            n = f" (n {count:.0f})" if count and name == "validation_accuracy" else ""
+            shown.append(f"{ACCURACIES[name]} {100 * value:.1f} %{n}")
+        elif name == "best":
+            shown += ["best so far"] if value else []
+        elif name == "seconds":
+            shown.append(f"{value:.1f} s")
+        elif name != "validation_images":
+            shown.append(f"{name.replace('_', ' ')} {value:.4g}")
+    return ", ".join(shown)

@@ -1,11 +1,18 @@
-"""`robench train`: train the networks of a configuration, with checkpoints and resume; evaluate nothing."""
+"""`robench train`: train the networks of a configuration, with checkpoints and resume; evaluate nothing.
+
+Under torchrun every process runs this; the first one alone writes into the run folder and speaks.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from robench.cli.run import (
+    SOME_FAILED,
     Config,
     DataRoot,
     Device,
@@ -22,6 +29,8 @@ from robench.cli.run import (
     interruptible,
     planned,
 )
+from robench.errors import ConfigError
+from robench.ranks import launched_rank, workplace
 
 if TYPE_CHECKING:
     from robench.run import Outcome
@@ -44,20 +53,32 @@ def train(
     plan, text = planned(config, overrides, limit=None, seed=seed, batch_size=None)
     folder = out or Path("runs") / plan.name
     check_device(device)
+    rank = launched_rank()
+    if rank.count > 1:
+        # Torch's engine warns that it looks for unused parameters, which it is told to do.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if rank.count > 1 and download:
+        do = "Start it once without torchrun, and stop it when the training begins"
+        raise ConfigError(where="--download", expected="data that is there", got="several processes", do=do)
 
     def work(reporter: Any) -> Outcome:
         from robench.run import train_only
 
-        return train_only(
-            plan,
-            folder,
-            config_text=text,
-            device=device,
-            data_root=data_root,
-            download=download,
-            trust_code=trust_code,
-            force=force,
-            reporter=reporter,
-        )
+        with workplace(rank, folder) as place:
+            return train_only(
+                plan,
+                place,
+                config_text=text,
+                device=rank.device(device),
+                data_root=data_root,
+                download=download,
+                trust_code=trust_code,
+                force=force,
+                reporter=reporter,
+            )
 
-    finish(interruptible(work, folder, quiet=quiet, threads=threads), "networks", [folder / "models"])
+    outcome = interruptible(work, folder, quiet=quiet or not rank.first, threads=threads)
+    if rank.first:
+        finish(outcome, "networks", [folder / "models"])
+    elif outcome.failed:
+        raise typer.Exit(SOME_FAILED)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from defenses.distillation import SoftenedLoss
+from defenses.distillation import Distillation, SoftenedLoss
 from defenses.mart import mart_loss
 from defenses.svm import hinge
 from defenses.trades import trades_loss
@@ -95,11 +95,28 @@ def test_distillation_at_a_temperature():
         for q, s in zip(p, logs, strict=True)
     )
     teacher.train()
-    found, logits = SoftenedLoss(student, teacher, t).loss(x, y, None)
-    assert found.item() == pytest.approx(soft, rel=1e-5)
+    found, logits = SoftenedLoss(student, teacher, t, 3.0).loss(x, y, None)
+    assert found.item() == pytest.approx(3 * soft, rel=1e-5)
     torch.testing.assert_close(logits, student(x))
     hard = mean(-math.log(softmax(s)[k]) for s, k in zip(logs, y.tolist(), strict=True))
     assert SoftenedLoss(student, None, t).loss(x, y, None)[0].item() == pytest.approx(hard, rel=1e-5)
+
+
+def test_distillation_begins_with_gradients_as_long_as_those_of_natural_training():
+    """At equal scores, as of a fresh network: (p - y) / T times the factor, which T makes p - y again."""
+    y = torch.tensor([0, 1, 2, 0])
+    slopes = {}
+    for scale in ("none", "temperature", "squared"):
+        scores = torch.zeros(4, 3, requires_grad=True)
+        options = Distillation(scale=scale)
+        loss = SoftenedLoss(nn.Identity(), None, options.temperature, options.factor)
+        loss.loss(scores, y, None)[0].backward()
+        slopes[scale] = scores.grad
+    scores = torch.zeros(4, 3, requires_grad=True)
+    nn.functional.cross_entropy(scores, y).backward()
+    torch.testing.assert_close(slopes["temperature"], scores.grad)
+    torch.testing.assert_close(slopes["none"], scores.grad / 20)
+    torch.testing.assert_close(slopes["squared"], scores.grad * 20)
 
 
 @pytest.mark.parametrize("kind", ["logits", "simplex"])

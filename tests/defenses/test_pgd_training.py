@@ -103,7 +103,7 @@ def same(one, other):
 def test_it_makes_a_network_robust_where_natural_training_does_not():
     data = toy()
     natural, robust = network(), network()
-    Natural(epochs=15)(natural, data, context=context())
+    Natural(epochs=15, schedule="cosine")(natural, data, context=context())
     defense = recipe()
     assert isinstance(defense, Defense)
     history = defense(robust, data, context=context())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from torch import nn
 from defenses.augmentation import crop_flip
 from defenses.natural import Natural
 from defenses.split import split
+from defenses.training_state import TrainingState, load_state, save_state
 from robench.data import image_set
 from robench.defense import Defense, TrainingContext
 from robench.errors import CheckpointError, ConfigError, InputError, JobError, StorageError
@@ -69,14 +71,15 @@ def stopper(*, epoch, step=None):
 
 def test_natural_training_learns_digits(digits):
     net, rows = network(), []
-    defense = Natural(epochs=6, validation=0.1)
+    defense = Natural(epochs=6, validation=0.1, schedule="cosine")
     assert isinstance(defense, Defense)
     history = defense(net, digits, context=context(progress=rows.append))
     assert history[-1]["validation_accuracy"] > 0.95
     assert [row for row in rows if "step" not in row] == history
-    assert {"epoch", "loss", "train_accuracy", "learning_rate", "seconds", "validation_accuracy"} == set(
-        history[0]
-    )
+    assert {
+        "epoch", "loss", "learning_rate", "train_accuracy", "validation_accuracy", "validation_images",
+        "best", "seconds",
+    } == set(history[0])  # fmt: skip
     steps = [row for row in rows if "step" in row]
     assert set(steps[0]) == {"epoch", "step", "steps", "loss"}
     assert steps[-1]["step"] == steps[-1]["steps"]
@@ -158,6 +161,40 @@ def test_a_damaged_state_and_a_full_disk_are_explained(digits, tmp_path, monkeyp
     with pytest.raises(StorageError, match="No space left"):
         defense(network(), digits, context=context(path))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
+def test_a_state_that_the_system_refuses_half_way_leaves_the_older_one(digits, tmp_path):
+    import resource
+
+    path = tmp_path / "state"
+    state = TrainingState(identity={}, epoch=1, network={"w": torch.zeros(100)}, optimizer={})
+    save_state(path, state)
+    state.epoch, state.network = 2, {"w": torch.zeros(100_000)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        with pytest.raises(StorageError) as caught:
+            save_state(path, state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.exit_code == 4
+    assert load_state(path, {}).epoch == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["state"]
+
+
+def test_the_history_is_written_after_every_epoch_and_the_last_weights_are_handed_over(digits, tmp_path):
+    path, net, last, seen = tmp_path / "history.csv", network(), {}, []
+    made = replace(context(progress=lambda row: seen.append(path.exists())), history=path, last=last.update)
+    defense = Natural(epochs=5, schedule="constant", learning_rate=0.6, momentum=0.95)
+    history = defense(net, digits, context=made)
+    assert seen[-1]
+    assert len(path.read_text().splitlines()) == 6
+    assert all(row["best"] in (0.0, 1.0) for row in history)
+    kept = network()
+    replace(defense, keep="last")(kept, digits, context=context())
+    assert all(torch.equal(tensor, last[name]) for name, tensor in kept.state_dict().items())
+    assert same(net, kept) == (history[-1]["best"] == 1.0)
 
 
 def test_a_loss_that_is_no_number_names_epoch_step_and_images(digits):

@@ -14,10 +14,11 @@ from defenses.wnll_options import stage_options
 from defenses.wnll_stage import WNLLStage
 from robench import plugins
 from robench.attack import AttackInfo
-from robench.errors import InputError
+from robench.errors import ConfigError, InputError
 from robench.losses import cross_entropy
 from robench.model import Coupling
 from robench.randomness import Randomness
+from robench.selection import select
 from tests.defenses.toys import EPS, context, network, recipe, same, toy
 
 
@@ -75,16 +76,6 @@ def test_rates_fall_to_a_fifth_and_lengths_are_those_of_each_stage():
     assert [o.warmup_epochs for number in (0, 1) for o in stage_options(robust, number)] == [3, 0, 0, 0]
 
 
-def test_halves_are_disjoint_and_differ_from_pass_to_pass():
-    data = toy(41)
-    one, other = halves(data, 1, 0)
-    assert (len(one), len(other)) == (20, 21)
-    assert torch.equal(torch.cat([one.indices, other.indices]).sort().values, data.indices)
-    assert not torch.equal(one.indices, halves(data, 1, 1)[0].indices)
-    with pytest.raises(InputError, match="two halves"):
-        halves(toy(1), 1)
-
-
 @dataclass(frozen=True)
 class Spy:
     """One step of ascent that notes what it was given."""
@@ -140,11 +131,23 @@ def test_stage_2_attacks_through_wnll_with_a_clean_template_apart_from_its_image
     assert {oracle.model.coupling for oracle in judged} == {Coupling.INDEPENDENT}
 
 
-def test_a_template_without_a_class_is_refused_by_name():
-    data = toy(60)
-    few = data.subset(torch.tensor([*range(0, 60, 2), 1]))
-    with pytest.raises(InputError, match="without '1'"):
-        recipe("wnll_natural", validation=0.0, keep="last", m=3, n=2)(network(), few, context=context(seed=2))
+@pytest.mark.parametrize(
+    ("rows", "words"), [(range(0, 60, 2), "none of class 1"), (range(10), "at least m = 6 images, got 5")]
+)
+def test_data_that_some_stage_cannot_use_are_refused_before_the_first(rows, words):
+    defense, seen = recipe("wnll_natural", validation=0.0, keep="last"), []
+    few = toy(60).subset(torch.tensor(list(rows)))
+    with pytest.raises(InputError, match=words):
+        defense(network(), few, context=context(progress=seen.append))
+    with pytest.raises(InputError, match=words):
+        defense.check(few, seed=1)
+    assert not seen
+    defense.check(toy(12), seed=1)
+
+
+def test_a_template_smaller_than_m_is_refused_with_the_options():
+    with pytest.raises(ConfigError, match="at least m"):
+        recipe("wnll_natural", template=5)
 
 
 def test_the_step_is_descent_on_the_buffer():
@@ -175,10 +178,20 @@ def order_of(epoch):
 
 def test_networks_without_a_linear_branch_are_refused():
     from defenses.wnll_stage import buffer_of
-    from robench.errors import ConfigError
 
     net = network()
     net.linear = None
     with pytest.raises(ConfigError, match="linear branch"):
         buffer_of(net)
     assert len(buffer_of(network())) == 2
+
+
+@pytest.mark.parametrize("subset", ["first", "balanced"])
+def test_few_images_first_or_balanced_are_enough(subset):
+    few = select(toy(), limit=24, subset=subset, seed=0)
+    options = {"passes": 2, "epochs": 4, "validation": 0.0, "keep": "last"}
+    history = recipe("wnll_natural", **options)(network(), few, context=context())
+    assert history[-1]["train_accuracy"] > 0.9
+    for number in range(2):
+        for half in halves(few, 1, number):
+            assert set(half.labels.tolist()) == {0, 1}

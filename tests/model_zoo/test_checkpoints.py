@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from torch import nn
 
 from model_zoo import checkpoints
+from model_zoo.cards import card_path
 from model_zoo.catalog import RawPixels
 from model_zoo.network import Network
 from robench.errors import CheckpointError, StorageError
@@ -156,6 +157,23 @@ def test_keys_and_shapes_are_listed(tmp_path):
     assert "unexpected keys: renamed.weight" in message
     assert "0.weight (5, 3) instead of (4, 3)" in message
     assert all(torch.equal(v, network.state_dict()[k]) for k, v in before.items())
+
+
+def test_the_card_says_which_architecture_the_weights_are_of_and_nothing_is_said_to_be_filled_in(
+    tmp_path, caplog
+):
+    path = tmp_path / "m.safetensors"
+    card = {"architecture": {"name": "digits_cnn", "options": {}}, "buffer": None, "shape": [1, 8, 8]}
+    checkpoints.save(net(), path, card=card | {"classes": 10})
+    other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    hint = r"by its card digits_cnn, buffer None, shape \[1, 8, 8\], classes 10"
+    with pytest.raises(CheckpointError, match=hint) as caught:
+        checkpoints.load(other, path)
+    assert caught.value.exit_code == 2
+    assert caplog.records == []
+    card_path(path).write_text("[no, card]")
+    with pytest.raises(CheckpointError, match=r"it was trained with\.$"):
+        checkpoints.load(other, path)
 
 
 @pytest.mark.parametrize("content", [{}, [1, 2], 3, {"a": 1}, {"state_dict": {"a": "text"}}])

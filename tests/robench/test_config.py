@@ -87,7 +87,7 @@ def test_equal_texts_give_equal_plans_and_places_do_not_matter(file):
         ("mean: [0.5]", "mean: [127.5]", 8, "255"),
         ("natural: {epochs: 1}", "naturel: {epochs: 1}", 9, "'natural'"),
         ("natural: {epochs: 1}", "natural: {epoch: 1}", 9, "'epochs'"),
-        ("natural: {epochs: 1}", "natural: {}", 9, "'epochs'"),
+        ("natural: {epochs: 1}", "pgd_training: {epochs: 1}", 9, "'eps'"),
         ("natural: {epochs: 1}", "natural: {epochs: one}", 9, "epochs"),
         ("buffer: 64", "checkpoint: no.safetensors", 7, "one of train, checkpoint"),
         ("name: natural-wnll", "name: natural", 10, "second time"),

@@ -1,0 +1,123 @@
+"""The training loop against bare PyTorch: what its bookkeeping costs, and what PGD training gains."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.subjects import images, network
+from benchmarks.timing import alternate
+from robench import plugins, recipe
+from robench.data import ImageSet, image_set
+from robench.defense import TrainingContext
+from robench.errors import RobenchError
+
+BATCH = 128
+COMMON = {"epochs": 1, "batch_size": BATCH, "validation": 0.0, "keep": "last", "schedule": "constant"}
+ATTACK = {"eps": 0.3, "steps": 7, "step_size": 0.1, "warmup_epochs": 0.0}
+RATE = 0.01
+
+
+def report(root: Path | None, count: int, repeats: int) -> list[str]:
+    """Time one epoch of natural and of PGD training of Small-CNN, ours and bare, in turn.
+
+    Args:
+        root: folder with MNIST; images of its shape are drawn where it is not there.
+        count: images in the epoch.
+        repeats: counted rounds.
+    """
+    data = _mnist(root, count)
+    net = network("small_cnn", data.shape, 10)
+    bare = "bare loop"
+    natural = {
+        "robench": _ours(net, data, "natural", {}),
+        bare: _bare(net, data, attack=None, layout=torch.channels_last),
+    }
+    quick = ATTACK | {"attack_precision": "bfloat16"}
+    attacked = {
+        "robench": _ours(net, data, "pgd_training", ATTACK),
+        "robench, attack_precision: bfloat16": _ours(net, data, "pgd_training", quick),
+        bare: _bare(net, data, attack=_pgd, layout=torch.contiguous_format),
+    }
+    what = f"Small-CNN, {data.name}, {count} images"
+    return [
+        *_table(f"Natural training, {what}, both channels-last", natural, bare, count, repeats),
+        *_table(f"PGD training with 7 steps, {what}", attacked, bare, count, repeats),
+    ]
+
+
+def _mnist(root: Path | None, count: int) -> ImageSet:
+    try:
+        return images("mnist", "train", count, root)
+    except RobenchError:
+        pixels = torch.randint(
+            0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        )
+        return image_set(pixels, torch.arange(count) % 10, name="uniform noise", classes=10)
+
+
+def _ours(net: nn.Module, data: ImageSet, name: str, options: dict[str, Any]) -> Callable[[], object]:
+    chosen = {**COMMON, "learning_rate": RATE, **options}
+    defense = recipe.build(plugins.find("defenses", name), chosen, where="benchmark")
+    context = TrainingContext(seed=0, device="cpu", state=None, identity={}, progress=lambda row: None)
+    return lambda: defense(copy.deepcopy(net), data, context=context)
+
+
+def _bare(
+    net: nn.Module,
+    data: ImageSet,
+    *,
+    attack: Callable[[nn.Module, Tensor, Tensor], Tensor] | None,
+    layout: torch.memory_format,
+) -> Callable[[], object]:
+    """Return the loop of a tutorial: shuffle, convert, attack, forward, backward, step."""
+
+    def run() -> None:
+        learner = copy.deepcopy(net).to(memory_format=layout)
+        optimizer = torch.optim.SGD(
+            learner.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=5e-4
+        )
+        learner.train()
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+        for rows in torch.split(order, BATCH):
+            x = (data.images[rows].float() / 255).contiguous(memory_format=layout)
+            y = data.labels[rows]
+            if attack is not None:
+                x = attack(learner, x, y)
+            loss = F.cross_entropy(learner(x), y)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    return run
+
+
+def _pgd(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the end of 7 steps of 0.1 in a ball of radius 0.3, from a random start."""
+    eps, step = 0.3, 0.1
+    net.eval()
+    point = (x + torch.empty_like(x).uniform_(-eps, eps)).clamp(0, 1)
+    for _ in range(7):
+        point.requires_grad_(True)
+        (slope,) = torch.autograd.grad(F.cross_entropy(net(point), y), point)
+        point = point.detach() + step * slope.sign()
+        point = torch.min(torch.max(point, x - eps), x + eps).clamp(0, 1)
+    net.train()
+    return point.detach()
+
+
+def _table(
+    title: str, rivals: dict[str, Callable[[], object]], bare: str, count: int, repeats: int
+) -> list[str]:
+    timing = alternate(rivals, repeats=repeats)
+    rows = [
+        f"| {name} | {1e3 * timing.median(name) / count:.3f} | {timing.ratio(name, bare):.3f} |"
+        for name in rivals
+    ]
+    return [f"### {title}", "", "| loop | ms per image | of the bare loop |", "|---|---|---|", *rows, ""]

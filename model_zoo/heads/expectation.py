@@ -1,0 +1,65 @@
+"""What an attacker of a random model differentiates: its mean over draws, not one draw.
+
+Expectation over transformation (Athalye, Carlini & Wagner 2018, arXiv:1802.00420, section 4). A network
+says that its answers are random by an attribute `random = True` of any of its modules, and takes its chance
+from `robench.chance`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from robench.chance import current_draw, draw, draws
+from robench.losses import log_probabilities
+from robench.model import GradientSource, OutputKind
+from robench.types import Images, Outputs
+
+NAME = "expectation"
+DRAWS = 10
+"""Draws that an attacker averages over."""
+
+
+def chance_in(network: nn.Module) -> list[str]:
+    """Return what every module that says its answers are random says of itself; empty where none does.
+
+    It is `extra_repr`, such as `noise=0.1, seed=0`: what decides the answers beside the weights.
+    """
+    return [part.extra_repr() for part in network.modules() if getattr(part, "random", False) is True]
+
+
+def expectation(net: nn.Module, source: GradientSource, *, count: int = DRAWS) -> GradientSource:
+    """Return the gradient source that averages another over draws 1, 2, ..., as probabilities.
+
+    Logits become the logarithm of the mean of their softmax, so that the cross-entropy is -log E[p_y];
+    simplex points are averaged as they are. The model's own outputs are those of draw 0, with which it
+    classifies and which no attacker sees. One call makes `count` + 1 forward passes. Inside another
+    expectation it is the source under the one draw that is current there, and its outputs stand in for the
+    model's own.
+
+    Args:
+        net: the model's network.
+        source: what to average.
+        count: how many draws, at least 1.
+    """
+    simplex = source.output is OutputKind.SIMPLEX
+
+    def mean(x: Images) -> tuple[Outputs, Outputs]:
+        parts = []
+        for number in draws(count):
+            with draw(number):
+                outputs = source.surrogate(x)[0]
+            parts.append(outputs if simplex else log_probabilities(outputs, source.output))
+        stacked = torch.stack(parts)
+        found = stacked.mean(dim=0) if simplex else stacked.logsumexp(dim=0) - math.log(len(parts))
+        if current_draw():
+            return found, found.detach()
+        with torch.no_grad():
+            return found, net(x)
+
+    kind = OutputKind.SIMPLEX if simplex else OutputKind.LOG_PROBABILITIES
+    return GradientSource(
+        NAME, mean, kind, forwards=count * source.forwards + 1, backwards=count * source.backwards
+    )

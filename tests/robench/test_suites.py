@@ -1,0 +1,33 @@
+"""The WNLL training suites: they parse, and compare like with like."""
+
+from __future__ import annotations
+
+from robench.config import load, locate
+
+
+def suite(name):
+    assert locate(name).read_text().startswith("# ")
+    return {model.name: model for model in load(str(locate(name))).models}
+
+
+def test_few_images_give_every_output_layer_the_same_data_network_and_epochs():
+    models = suite("mnist-few-images")
+    for count in (1000, 10000):
+        rivals = [models[f"{kind}-{count}"] for kind in ("softmax", "svm", "wnll")]
+        given = {(m.architecture.name, m.buffer, m.train.data.limit, m.train.data.subset) for m in rivals}
+        assert given == {("small_cnn", 128, count, "first")}
+        options = [m.train.defense.options for m in rivals]
+        assert options[0]["epochs"] == options[1]["epochs"] == 2 * options[2]["epochs"]
+        assert models[f"wnll-{count}-alone"].features_of == f"wnll-{count}"
+
+
+def test_semi_supervised_models_know_the_same_thousand_labels():
+    models = suite("mnist-semi-supervised")
+    trained = [model.train for model in models.values() if model.train]
+    assert {(t.data.limit, t.data.labelled, t.data.subset) for t in trained} == {(11000, 1000, "first")}
+    assert [t.defense.name for t in trained] == ["natural", "wnll_natural", "wnll_semi_supervised"]
+    assert models["approach-I"].features_of == models["wnll"].features_of == "wnll-alone"
+    for name in ("approach-I", "approach-II"):
+        assert models[name].head.options["unlabelled"] == 10000
+    supervised, semi = (models[name].train.defense.options for name in ("wnll-alone", "approach-II"))
+    assert {k: v for k, v in semi.items() if k != "unlabelled"} == supervised
