@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from robench.errors import PluginError, nearest
 
-Kind = Literal["attacks", "defenses", "models", "heads", "datasets", "reports", "builders"]
+Kind = Literal["attacks", "defenses", "models", "heads", "datasets", "reports", "figures", "builders"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 OUR_PACKAGES = ("attacks", "defenses", "model_zoo", "reports")
 
@@ -87,7 +87,8 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             got=f"missing module {error.name!r}",
             do=f"Install {error.name!r}, or reinstall {distribution(kind, name)!r}",
         ) from error
-    except (ImportError, AttributeError, SyntaxError) as error:
+    except Exception as error:
+        # The boundary to other people's modules: whatever one raises when imported is about that plugin only.
         check_shadows()
         raise PluginError(
             where=where,

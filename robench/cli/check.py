@@ -1,4 +1,4 @@
-"""`robench check`: is a configuration valid, and with --preflight, can its models be built here?"""
+"""`robench check`: is a configuration valid, can its models be built, and does a plugin keep its promises?"""
 
 from __future__ import annotations
 
@@ -10,14 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robench.cli.guard import printable
-from robench.cli.run import Config, DataRoot, Device, Download, Set, TrustCode, check_device, planned
+from robench.cli.run import DataRoot, Device, Download, Set, TrustCode, check_device, planned
+from robench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from robench.conformance import Checked
     from robench.plan import DataSpec, Plan
+
+LAW_BROKEN = 1
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A YAML file, a suite, or a plugin: attacks:pgd, defenses:natural, models:small_cnn, "
+        "heads:wnll, datasets:digits, or its bare name.",
+    ),
+]
 
 
 def check(
-    config: Config = "robench.yaml",
+    target: Target = "robench.yaml",
     overrides: Set = None,
     preflight: Annotated[
         bool, typer.Option("--preflight", help="Also load the data and build every model.")
@@ -27,14 +40,108 @@ def check(
     download: Download = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Validate a configuration; nothing is evaluated."""
-    plan, _ = planned(config, overrides, limit=None, seed=None, batch_size=None)
+    """Validate a configuration, or check a plugin against the laws of its kind; nothing is evaluated.
+
+    The options of a plugin are set with --set, such as --set eps=0.1. Exit code 0: valid, all laws hold; 1: a
+    law is broken; 2: there is no such configuration or plugin, or its options are refused.
+    """
     check_device(device)
+    if plugin := _plugin(target):
+        if preflight or device not in {"auto", "cpu"}:
+            got = "--preflight" if preflight else f"--device {device}"
+            raise ConfigError(where=got, expected="a configuration or suite", got=f"the plugin {target!r}")
+        _conformance(*plugin, overrides or [], data_root, download=download)
+        return
+    plan, _ = planned(target, overrides, limit=None, seed=None, batch_size=None)
     attacks = sum(len(threat.attacks) for threat in plan.threats)
     counts = f"{len(plan.models)} models, {len(plan.threats)} threats, {attacks} attacks"
-    typer.echo(printable(f"{config}: valid: {counts}"))
+    typer.echo(printable(f"{target}: valid: {counts}"))
     if preflight:
         _preflight(plan, device, data_root, download=download, trust_code=trust_code)
+
+
+def _plugin(target: str) -> tuple[Checked, str] | None:
+    """Return kind and name of the plugin a target means; None for a configuration.
+
+    Raises:
+        ConfigError: the target is neither, or several plugins have that bare name.
+    """
+    from robench import plugins
+    from robench.config import suites
+    from robench.conformance import CHECKED
+
+    path = Path(target)
+    if path.suffix or path.is_file() or target in suites():
+        return None
+    before, colon, name = target.partition(":")
+    if colon:
+        for kind in CHECKED:
+            if kind == before:
+                return kind, name
+        expected = "KIND:NAME with a kind of plugin that has laws"
+        do = nearest(before, CHECKED)
+        raise ConfigError(where="robench check", expected=expected, got=repr(target), do=do)
+    kinds = [kind for kind in CHECKED if target in plugins.names(kind)]
+    if len(kinds) == 1:
+        return kinds[0], target
+    if kinds:
+        do = "Write " + " or ".join(f"{kind}:{target}" for kind in kinds)
+        got = f"{target!r}, which is {len(kinds)}"
+        raise ConfigError(where="robench check", expected="the name of one plugin", got=got, do=do)
+    known = {*suites(), *(name for kind in CHECKED for name in plugins.names(kind))}
+    expected = "a configuration file, a suite or a plugin"
+    do = f"{nearest(target, known)} A file's name ends in .yaml"
+    raise ConfigError(where="robench check", expected=expected, got=repr(target), do=do)
+
+
+def _conformance(
+    kind: Checked, name: str, overrides: list[str], data_root: Path | None, *, download: bool
+) -> None:
+    """Check one plugin against every law of its kind, print a line for each, and a count."""
+    from robench import plugins, recipe
+    from robench.allocation import keep_freed_memory
+    from robench.conformance import Verdict, checks
+
+    where = f"{kind}:{name}"
+    found = plugins.find(kind, name, where="robench check")
+    options = _options(overrides)
+    for option, known in recipe.describe(found).items():
+        if known["default"] == "required" and option not in options:
+            do = f"Add --set {option}=VALUE"
+            raise ConfigError(
+                where=where, expected=f"the option {option!r}, which has no default", got="none", do=do
+            )
+    made = recipe.build(found, options, where=where)
+    keep_freed_memory()
+    typer.echo(printable(f"{where}: {made.info.title}, from {plugins.distribution(kind, name)}"))
+    counts = dict.fromkeys(Verdict, 0)
+    for result in checks(kind, made, root=data_root, download=download):
+        counts[result.verdict] += 1
+        typer.echo(printable(f"  {result}"))
+    typer.echo(", ".join(f"{count} {verdict.lower()}" for verdict, count in counts.items()))
+    if counts[Verdict.FAILED]:
+        raise typer.Exit(LAW_BROKEN)
+
+
+def _options(overrides: list[str]) -> dict[str, Any]:
+    """Return a plugin's options from `option=value` and `option.key=value`, the values in YAML."""
+    from robench.yaml_reader import read_value
+
+    made: dict[str, Any] = {}
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        *parents, last = [part.strip() for part in path.split(".")]
+        if not equals or not all((*parents, last)):
+            raise ConfigError(where=f"--set {text}", expected="option=value", got=repr(text))
+        holder = made
+        for part in parents:
+            holder = holder.setdefault(part, {})
+            if not isinstance(holder, dict):
+                raise ConfigError(
+                    where=f"--set {text}", expected="a mapping to set a key in", got=repr(holder)
+                )
+        holder[last] = read_value(value, source=f"--set {text}")
+    return made
 
 
 def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: bool, trust_code: bool) -> None:
@@ -44,6 +151,7 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
     from robench import plugins
     from robench.devices import resolve_device
     from robench.model import predictions
+    from robench.preparation import defended, undefended
     from robench.selection import load_data
 
     chosen = resolve_device(device)
@@ -65,18 +173,17 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
             networks[owner.name] = network
         train = owner.train.data if owner.train else _training(plan.data)
         model = builder.model(
-            spec,
+            undefended(spec),
             networks[owner.name],
             classes=classes,
             training_data=partial(load, train),
             seed=plan.seed,
             device=chosen,
         )
+        model = defended(model, spec, training_data=partial(load, train), seed=plan.seed)
         images, _ = data.batch(slice(0, 2))
         with torch.no_grad():
             predictions(model.net(images.to(model.device)))
-        for name in spec.sources or ():
-            model.source(name)
         sources = ", ".join(model.sources)
         typer.echo(printable(f"model {spec.name}: ok on {model.device}, gradient sources: {sources}"))
 

@@ -11,19 +11,21 @@ from robench.cli.guard import printable
 from robench.errors import ConfigError, RobenchError, nearest
 
 Format = Literal["text", "json"]
-Listed = Literal["attacks", "defenses", "models", "heads", "datasets", "reports"]
+Listed = Literal["attacks", "defenses", "models", "heads", "datasets", "reports", "figures"]
 KINDS: tuple[Listed, ...] = get_args(Listed)
 SUITES = "suites"
+OURS = "robench"
 
 
 def list_plugins(
     kind: Annotated[
-        str | None, typer.Argument(help="attacks, defenses, models, heads, datasets, reports or suites.")
+        str | None,
+        typer.Argument(help="attacks, defenses, models, heads, datasets, reports, figures or suites."),
     ] = None,
     keyword: Annotated[str, typer.Option("-k", help="Show only entries with this text.")] = "",
     format: Annotated[Format, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
-    """List attacks, defenses, models, heads, data sets, reports and suites."""
+    """List attacks, defenses, models, heads, data sets, reports, figures and suites."""
     known = (*KINDS, SUITES)
     if kind is not None and kind not in known:
         expected = "a kind of thing to list"
@@ -38,7 +40,8 @@ def list_plugins(
         if entry["kind"] != shown:
             typer.echo(f"{'' if not shown else chr(10)}{entry['kind']}")
             shown = entry["kind"]
-        line = f"  {entry['name']:<{width}}  {entry['summary']}"
+        owner = "" if entry["from"] == OURS else f"  (from {entry['from']})"
+        line = f"  {entry['name']:<{width}}  {entry['summary']}{owner}"
         typer.echo(printable(line))
     if not entries:
         typer.echo("Nothing matches.")
@@ -62,7 +65,7 @@ def _suite(name: str) -> dict[str, str]:
     from robench.config import locate
 
     first = locate(name).read_text("utf-8").split("\n", maxsplit=1)[0]
-    return {"kind": SUITES, "name": name, "summary": first.lstrip("# "), "paper": "", "from": "robench"}
+    return {"kind": SUITES, "name": name, "summary": first.lstrip("# "), "paper": "", "from": OURS}
 
 
 def _plugin(kind: Listed, name: str) -> dict[str, str]:
@@ -73,8 +76,10 @@ def _plugin(kind: Listed, name: str) -> dict[str, str]:
     try:
         recipe = plugins.find(kind, name)
         entry |= {"summary": summary(recipe), "paper": recipe.info.paper}
-    except RobenchError as error:  # one broken plugin must not hide the others
+    except RobenchError as error:
         entry["summary"] = f"cannot be loaded: {error}"
+    except Exception as error:  # noqa: BLE001 - one broken plugin, whatever it raises, must not hide the others
+        entry["summary"] = f"cannot be used: {type(error).__name__}: {error}"
     return entry
 
 

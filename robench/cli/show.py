@@ -50,6 +50,7 @@ def _plugin(kind: Listed, name: str) -> list[str]:
         f"Paper: {info.paper}",
         f"From: {plugins.distribution(kind, name)}",
         *_attack_facts(info),
+        *_defense_facts(info),
         "",
     ]
     options = describe(recipe)
@@ -68,6 +69,12 @@ def _attack_facts(info: Any) -> list[str]:
     wants = "the smallest perturbation" if info.minimises else "any perturbation inside the ball"
     chance = ", randomised" if info.randomised else ""
     return [f"Norms: {', '.join(info.norms)}", f"Needs: {info.knowledge}; looks for {wants}{chance}"]
+
+
+def _defense_facts(info: Any) -> list[str]:
+    if getattr(info, "stage", "") != "inference":
+        return []
+    return ["Stage: inference; put it under `inference`", f"Attacked through: {info.attacked_through}"]
 
 
 def _run(folder: Path) -> list[str]:

@@ -1,0 +1,159 @@
+"""An attack on trial: played against the toy models, with everything it touches watched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robench.attack import Attack, AttackInfo
+from robench.conformance.isolation import lent_chance
+from robench.conformance.result import require
+from robench.conformance.toys import ToyNet, toy_images, toy_model
+from robench.model import Model, predictions
+from robench.norms import NORMS
+from robench.oracle import Oracle
+from robench.randomness import Randomness
+from robench.threat import Goal, ThreatModel
+from robench.types import Images, Labels, Mask
+
+RADII = {"Linf": 0.03, "L2": 0.25, "L1": 2.0, "L0": 6.0}
+"""A radius for each norm that breaks some of the toy images and not all; 1 for a norm not listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What came of one call of an attack.
+
+    Attributes:
+        last: what it returned, (B, C, H, W).
+        proposal: what the oracle would hand to the judge.
+        oracle: whose ledger was charged.
+        passed: rows that went through the network while the attack ran.
+        booked: forward passes booked in the ledger by then.
+        batches: sizes of the batches that did.
+        moved: the global generators that moved.
+        changed: the inputs that were written to.
+        start: the clean images.
+        y: their labels.
+    """
+
+    last: Images
+    proposal: Images
+    oracle: Oracle
+    passed: int
+    booked: int
+    batches: list[int]
+    moved: list[str]
+    changed: list[str]
+    start: Images
+    y: Labels
+
+    @property
+    def broken(self) -> Mask:
+        """Which images end up misclassified at an admissible point."""
+        return classified(self.oracle.model, self.proposal) != self.y
+
+
+@dataclass(slots=True)
+class AttackTrial:
+    """One attack on trial; the plain run that most laws compare with is made once."""
+
+    info_type: ClassVar[type[AttackInfo]] = AttackInfo
+    recipe: Attack
+    _plain: Played | None = field(default=None, init=False)
+
+    @property
+    def norms(self) -> list[str]:
+        """The norms it declares, of those that robench knows."""
+        return [name for name in self.recipe.info.norms if name in NORMS]
+
+    @property
+    def norm(self) -> str:
+        """The first of them."""
+        return self.norms[0]
+
+    @property
+    def plain(self) -> Played:
+        """A run on ten classes, under the first norm."""
+        if self._plain is None:
+            self._plain = self.play(toy_model())
+        return self._plain
+
+    def play(
+        self,
+        model: Model,
+        rows: Tensor | None = None,
+        *,
+        norm: str | None = None,
+        eps: float | None = None,
+        goal: Goal = Goal.UNTARGETED,
+        budget: int | None = None,
+        batch_size: int = 250,
+        drop: bool = False,
+        seed: int = 0,
+        chance: int = 0,
+    ) -> Played:
+        """Run the attack once.
+
+        Args:
+            model: the toy it attacks.
+            rows: which of the toy images, all by default; an image keeps its identity.
+            norm: name of the norm.
+            eps: radius; that of `RADII` by default.
+            goal: untargeted or targeted.
+            budget: most passes per image.
+            batch_size: most images per pass.
+            drop: let broken images leave the batch.
+            seed: of the attack's own randomness.
+            chance: of the global generators, which it must not use.
+        """
+        name = norm or self.norm
+        rows = torch.arange(len(toy_images())) if rows is None else rows
+        x, y = toy_images()[rows], _labels(model)[rows]
+        wanted = (y + 1) % model.classes if goal is Goal.TARGETED else y
+        radius = RADII.get(name, 1.0) if eps is None else eps
+        threat = ThreatModel(norm=NORMS[name], eps=radius, goal=goal, budget=budget)
+        minimise = self.recipe.info.minimises
+        oracle = Oracle(model, x, wanted, threat, minimise=minimise, drop=drop, batch_size=batch_size)
+        given, labels = x.clone(), wanted.clone()
+        net = model.net
+        assert isinstance(net, ToyNet)  # only toys are attacked here
+        net.batches.clear()
+        with lent_chance(chance) as moved:
+            last = self.recipe(
+                oracle, given, labels, threat=threat, rng=Randomness(seed, rows, ("conformance",))
+            )
+        batches, spent = list(net.batches), int(oracle.ledger.forwards.sum())
+        clean = toy_images()[rows]
+        pairs = (("x", given, clean), ("oracle.x", oracle.x, clean), ("y", labels, wanted))
+        changed = [what for what, now, before in pairs if not torch.equal(now, before)]
+        require(isinstance(last, Tensor), f"returned {type(last).__name__}, not a tensor")
+        require(last.shape == x.shape, f"returned {tuple(last.shape)}, not {tuple(x.shape)}")
+        return Played(
+            last=last,
+            proposal=oracle.proposal(last.detach()),
+            oracle=oracle,
+            passed=sum(batches),
+            booked=spent,
+            batches=batches,
+            moved=moved,
+            changed=changed,
+            start=clean,
+            y=y,
+        )
+
+
+def _labels(model: Model) -> Labels:
+    """Return what a sound model of this kind predicts, with one label wrong from the start."""
+    y = classified(toy_model(model.classes), toy_images())
+    y[0] = (y[0] + 1) % model.classes
+    return y
+
+
+@torch.no_grad()
+def classified(model: Model, x: Images) -> Labels:
+    """Return the predicted classes (B,)."""
+    return predictions(model.net(x))

@@ -1,0 +1,295 @@
+"""The laws of attacks.
+
+Batches are compared to within 1e-5 in every pixel. The toy model gives an image the same bits in every batch,
+so what this allows for is the attack's own arithmetic, which may add up in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from robench.attack import Attack, Knowledge
+from robench.conformance.attack_trial import RADII, AttackTrial, Played, classified
+from robench.conformance.recipes import described, light
+from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
+from robench.conformance.toys import bright, toy_model
+from robench.errors import ConfigError
+from robench.model import Model, OutputKind
+from robench.norms import NORMS
+from robench.threat import Goal
+from robench.types import Images
+
+TOLERANCE = 1e-5
+"""Largest difference of a pixel between two compositions of a batch."""
+
+
+def attack_laws(recipe: Attack) -> Iterator[Result]:
+    """Check every law of attacks on one recipe, one by one."""
+    rest: list[Callable[[AttackTrial], str]] = [
+        seed,
+        seedless,
+        chance,
+        inputs,
+        model,
+        admissible,
+        zero,
+        batch,
+        dropping,
+        outputs,
+        joint,
+        targeted,
+        budget,
+        booked,
+        knowledge,
+        nan,
+    ]
+    return judged(AttackTrial(recipe), first=[described, norms, light], gate=runs, rest=rest)
+
+
+def norms(trial: AttackTrial) -> str:
+    """Every norm it declares is one that robench knows."""
+    declared = trial.recipe.info.norms
+    unknown = [name for name in declared if name not in NORMS]
+    require(bool(declared), "it declares none")
+    require(not unknown, f"unknown: {', '.join(unknown)}; known: {', '.join(NORMS)}")
+    return ", ".join(declared)
+
+
+def runs(trial: AttackTrial) -> str:
+    """It returns finite images of the shape, type and device it was given."""
+    played = trial.plain
+    last, x = played.last, played.start
+    require(last.dtype == x.dtype, f"dtype {last.dtype}, not {x.dtype}")
+    require(last.device == x.device, f"device {last.device}, not {x.device}")
+    require(not last.requires_grad, "the images still carry a gradient graph: detach them")
+    require(bool(torch.isfinite(last).all()), f"{int((~torch.isfinite(last)).sum())} pixels are no number")
+    return f"breaks {int(played.broken.sum())} of {len(x)} toy images"
+
+
+def seed(trial: AttackTrial) -> str:
+    """The same seed gives the same bits."""
+    _same_bits(trial.plain.last, trial.play(toy_model()).last, "two runs with seed 0")
+    return ""
+
+
+def seedless(trial: AttackTrial) -> str:
+    """An attack that declares `randomised=False` does not depend on the seed."""
+    if trial.recipe.info.randomised:
+        raise InapplicableError("It declares that it is randomised")
+    _same_bits(trial.plain.last, trial.play(toy_model(), seed=1).last, "seeds 0 and 1")
+    return ""
+
+
+def chance(trial: AttackTrial) -> str:
+    """The global generators of torch, NumPy and Python are neither moved nor used."""
+    other = trial.play(toy_model(), chance=1)
+    require(not other.moved, f"moved: {', '.join(other.moved)}; draw from rng instead")
+    _same_bits(trial.plain.last, other.last, "two states of the global generators")
+    return ""
+
+
+def inputs(trial: AttackTrial) -> str:
+    """The images and labels it is given are not written to."""
+    changed = trial.plain.changed
+    require(not changed, f"changed in place: {', '.join(changed)}")
+    return ""
+
+
+def model(trial: AttackTrial) -> str:
+    """The model's weights, modes, requires_grad, .grad and hooks are as they were."""
+    target = toy_model()
+    target.net.get_parameter("first").requires_grad_(False)
+    before = _state(target)
+    trial.play(target)
+    after = _state(target)
+    wrong = [name for name, value in before.items() if not _equal(value, after.get(name))]
+    require(not wrong and len(before) == len(after), f"changed: {', '.join(wrong) or 'new parameters'}")
+    return ""
+
+
+def admissible(trial: AttackTrial) -> str:
+    """What it returns lies in the ball of each norm it declares, and in [0, 1]."""
+    checked = []
+    for name in trial.norms:
+        played = trial.plain if name == trial.norm else trial.play(toy_model(), norm=name)
+        _admitted(played, f"{name} {RADII.get(name, 1.0):g}")
+        checked.append(name)
+    if trial.recipe.info.minimises:
+        try:
+            _admitted(trial.play(toy_model(), eps=float("inf")), f"{trial.norm} inf")
+            checked.append("inf")
+        except ConfigError as refusal:
+            checked.append(f"inf refused: {refusal}")
+    return ", ".join(checked)
+
+
+def zero(trial: AttackTrial) -> str:
+    """With eps = 0 the images come back unchanged."""
+    for name in trial.norms:
+        played = trial.play(toy_model(), norm=name, eps=0.0)
+        # As much as the judge allows for, and a NaN is no small difference.
+        worst = float((played.last - played.start).abs().max())
+        require(worst <= played.oracle.threat.tolerance, f"{name}: a pixel moved by {worst:.3g}")
+    return ""
+
+
+def batch(trial: AttackTrial) -> str:
+    """Other passes, another order, or parts of a batch give each image the same result."""
+    info = trial.recipe.info
+    if info.couples_images:
+        raise InapplicableError("It declares that it couples images")
+    if info.randomised and info.library != "robench":
+        raise InapplicableError(f"{info.library} draws from one generator for the whole batch")
+    whole = trial.plain.proposal
+    count = len(whole)
+    _alike(whole, trial.play(toy_model(), batch_size=5).proposal, torch.arange(count), "in passes of 5")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    _alike(whole, trial.play(toy_model(), order).proposal, order, "in another order")
+    for part in torch.split(torch.arange(count), 5):
+        _alike(whole, trial.play(toy_model(), part).proposal, part, f"in a batch of {len(part)}")
+    return f"to within {TOLERANCE:g}"
+
+
+def dropping(trial: AttackTrial) -> str:
+    """Letting broken images leave the batch breaks the same images."""
+    if trial.recipe.info.minimises or trial.recipe.info.couples_images:
+        why = "minimises" if trial.recipe.info.minimises else "couples images"
+        raise InapplicableError(f"It {why}, so its images never leave")
+    kept, spared = trial.plain.broken, trial.play(toy_model(), drop=True).broken
+    wrong = (kept != spared).nonzero().flatten().tolist()
+    require(not wrong, f"another verdict on image {wrong[:1]} of {len(kept)}")
+    return f"{int(kept.sum())} of {len(kept)} broken"
+
+
+def outputs(trial: AttackTrial) -> str:
+    """It runs on 2 and 10 classes, and on logits, log-probabilities and simplex points."""
+    for classes in (2, 10):
+        for kind in OutputKind:
+            try:
+                played = trial.play(toy_model(classes, kind))
+            except Exception as error:
+                text = f"{kind} of {classes} classes: {type(error).__name__}: {error}"
+                raise BrokenLawError(text) from error
+            finite = bool(torch.isfinite(played.last).all())
+            require(finite, f"{kind} of {classes} classes: images that are no number")
+    return ""
+
+
+def joint(trial: AttackTrial) -> str:
+    """A joint batch goes through the model whole, or is refused with a ConfigError."""
+    try:
+        played = trial.play(toy_model(joint=True), batch_size=5, drop=True)
+    except ConfigError as refusal:
+        raise InapplicableError(f"Refused: {refusal}") from None
+    count = len(played.start)
+    split = sorted({size for size in played.batches if size != count})
+    require(not split, f"passes of {split} images of a joint batch of {count}")
+    return ""
+
+
+def targeted(trial: AttackTrial) -> str:
+    """A targeted goal is played, admissibly, or refused with a ConfigError."""
+    try:
+        played = trial.play(toy_model(), goal=Goal.TARGETED)
+    except ConfigError as refusal:
+        raise InapplicableError(f"Refused: {refusal}") from None
+    _admitted_too(trial, played, "targeted")
+    wanted = (played.y + 1) % 10
+    reached = classified(played.oracle.model, played.proposal) == wanted
+    return f"{int(reached.sum())} of {len(wanted)} targets reached"
+
+
+def budget(trial: AttackTrial) -> str:
+    """A budget of passes is kept image by image, or refused with a ConfigError."""
+    for most in (1, 7):
+        try:
+            played = trial.play(toy_model(), budget=most)
+        except ConfigError as refusal:
+            raise InapplicableError(f"Refused: {refusal}") from None
+        ledger = played.oracle.ledger
+        spent = int((ledger.forwards + ledger.backwards).max())
+        require(spent <= most, f"{spent} passes on one image with a budget of {most}")
+        _admitted_too(trial, played, f"budget {most}")
+    return "1 and 7 passes"
+
+
+def booked(trial: AttackTrial) -> str:
+    """Every pass through the model is booked in the ledger: the oracle is the only road to it."""
+    played = trial.plain
+    counts = f"{played.passed} images went through the model, {played.booked} are booked"
+    require(played.passed <= played.booked, counts)
+    return counts
+
+
+def knowledge(trial: AttackTrial) -> str:
+    """An attack that declares that it sees scores or labels only takes no gradient."""
+    declared = trial.recipe.info.knowledge
+    if declared == Knowledge.GRADIENT:
+        raise InapplicableError("It declares that it needs gradients")
+    taken = int(trial.plain.oracle.ledger.backwards.sum())
+    require(taken == 0, f"{taken} gradients taken, declared: {declared}")
+    return str(declared)
+
+
+def nan(trial: AttackTrial) -> str:
+    """A model that returns NaN does not crash it, and does not spoil the images on which it does not."""
+    trial.play(toy_model(bad="all"))
+    played = trial.play(toy_model(bad="half"))
+    sane = ~bright(played.start)
+    fine = torch.isfinite(played.proposal[sane].flatten(1)).all(dim=1)
+    require(bool(fine.all()), f"{int((~fine).sum())} of {int(sane.sum())} other images are spoilt")
+    return f"{int((~sane).sum())} of {len(sane)} images with NaN"
+
+
+def _same_bits(one: Images, other: Images, what: str) -> None:
+    different = (one != other).flatten(1).any(dim=1).nonzero().flatten().tolist()
+    require(
+        not different, f"{what} differ in {len(different)} of {len(one)} images, first image {different[:1]}"
+    )
+
+
+def _alike(whole: Images, found: Images, rows: Tensor, what: str) -> None:
+    distance = (found - whole[rows]).abs().flatten(1).amax(dim=1)
+    image = int(distance.argmax())
+    worst = float(distance[image])
+    require(worst <= TOLERANCE, f"image {int(rows[image])} differs by {worst:.3g} {what}")
+
+
+def _admitted_too(trial: AttackTrial, played: Played, what: str) -> None:
+    """Break the law where a point is inadmissible; not where that is already said of the plain run."""
+    plain = trial.plain
+    if bool(plain.oracle.threat.admits(plain.start, plain.last).all()):
+        _admitted(played, what)
+
+
+def _admitted(played: Played, what: str) -> None:
+    threat = played.oracle.threat
+    fine = threat.admits(played.start, played.last)
+    if bool(fine.all()):
+        return
+    image = int((~fine).nonzero()[0])
+    point = played.last[image : image + 1]
+    size = float(threat.norm.size(point.double() - played.start[image : image + 1].double()))
+    low, high = float(point.min()), float(point.max())
+    require(False, f"{what}: image {image} at distance {size:.6g}, pixels from {low:.4g} to {high:.4g}")
+
+
+def _state(model: Model) -> dict[str, object]:
+    """Return everything about a network that an attack must leave alone, by name."""
+    found: dict[str, object] = {name: value.clone() for name, value in model.net.state_dict().items()}
+    for name, parameter in model.net.named_parameters():
+        found[f"{name}.requires_grad"] = parameter.requires_grad
+        found[f"{name}.grad"] = None if parameter.grad is None else parameter.grad.clone()
+    for name, part in model.net.named_modules():
+        found[f"{name or 'network'}.training"] = part.training
+        found[f"{name or 'network'}.hooks"] = len(part._forward_hooks) + len(part._forward_pre_hooks)
+    return found
+
+
+def _equal(one: object, other: object) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return not isinstance(one, Tensor) and not isinstance(other, Tensor) and one == other

@@ -1,0 +1,207 @@
+"""The laws of every model that a plugin makes, by a head or by a defense in front of another model.
+
+Rows are compared to within 1e-4: a matrix product adds up in another order for another number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from robench.batch import batch_of
+from robench.conformance.isolation import lent_chance
+from robench.conformance.result import InapplicableError, require
+from robench.conformance.toys import toy_data
+from robench.data import ImageSet
+from robench.evaluation_mode import evaluation_mode
+from robench.model import Coupling, GradientSource, Model, OutputKind
+from robench.recipe import Info
+from robench.types import Images, Outputs
+
+TOLERANCE = 1e-4
+CLASSES = 4
+TRAINING = 640
+"""Training images there are, for plugins that draw a template."""
+
+
+class Maker(Protocol):
+    """A plugin on trial that makes models.
+
+    Attributes:
+        moved: the global generators that moved while it made the last one.
+    """
+
+    moved: list[str]
+
+    @property
+    def info_type(self) -> type[Info]:
+        """What kind of `info` its kind of plugin has."""
+        ...
+
+    @property
+    def recipe(self) -> Any:
+        """The recipe, with its options."""
+        ...
+
+    @property
+    def plain(self) -> Model:
+        """The model that most laws look at."""
+        ...
+
+    def again(self, chance: int = 0) -> Model:
+        """Make the same model once more, with the global generators in a given state."""
+        ...
+
+
+def training_data() -> ImageSet:
+    """Return the training split of the toy data."""
+    return toy_data(TRAINING, CLASSES, channels=3)
+
+
+def unseen_images() -> Images:
+    """Return test images (B, 3, 8, 8)."""
+    return toy_data(9, CLASSES, channels=3, split="test").batch(slice(None))[0]
+
+
+def builds(trial: Maker) -> str:
+    """It makes a model with a finite row of outputs for every image."""
+    outputs = rows(trial.plain, unseen_images())
+    shape = (len(unseen_images()), trial.plain.columns)
+    require(tuple(outputs.shape) == shape, f"outputs {tuple(outputs.shape)}, not {shape}")
+    bad = int((~torch.isfinite(outputs).all(dim=1)).sum())
+    require(bad == 0, f"{bad} rows are no number")
+    require(trial.plain.classes == CLASSES, f"the model says {trial.plain.classes} classes, not {CLASSES}")
+    return f"{outputs.shape[0]} rows of {outputs.shape[1]}"
+
+
+def kind(trial: Maker) -> str:
+    """Its rows are what the model declares: logits, log-probabilities or points of the simplex."""
+    declared, outputs = trial.plain.output, rows(trial.plain, unseen_images()).double()
+    if declared == OutputKind.SIMPLEX:
+        low = float(outputs.min())
+        require(low >= -TOLERANCE, f"a simplex row has the entry {low:.3g}")
+    if declared != OutputKind.LOGITS:
+        total = outputs.exp().sum(dim=1) if declared == OutputKind.LOG_PROBABILITIES else outputs.sum(dim=1)
+        worst = float((total - 1).abs().max())
+        require(worst <= TOLERANCE, f"declared {declared}, but a row sums to 1 with an error of {worst:.3g}")
+    return str(declared)
+
+
+def coupling(trial: Maker) -> str:
+    """A model that calls itself independent gives an image the same row alone and in another order."""
+    if trial.plain.coupling == Coupling.JOINT:
+        raise InapplicableError("It declares that images in a batch influence each other")
+    x = unseen_images()
+    whole = rows(trial.plain, x)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([rows(trial.plain, x[i : i + 1]) for i in range(len(x))])
+    for what, found in (
+        ("in another order", rows(trial.plain, x[order])[order.argsort()]),
+        ("alone", alone),
+    ):
+        _close(found, whole, what)
+    return f"to within {TOLERANCE:g}"
+
+
+def own_outputs(trial: Maker) -> str:
+    """Every gradient source gives the model's own outputs beside its surrogate."""
+    x = unseen_images()
+    whole = rows(trial.plain, x)
+    for name, source in trial.plain.sources.items():
+        with _asked(trial.plain, x):
+            surrogate, own = source.surrogate(x.clone().requires_grad_(True))
+        _close(own.detach(), whole, f"the own outputs of {name!r}")
+        # What a model rejects by is not always differentiated.
+        widths = {trial.plain.classes, trial.plain.columns}
+        fits = len(surrogate) == len(x) and surrogate.shape[1] in widths
+        require(fits, f"{name!r}: surrogate {tuple(surrogate.shape)}")
+    return ", ".join(trial.plain.sources)
+
+
+def gradients(trial: Maker) -> str:
+    """Every gradient source has a finite gradient with respect to the images."""
+    for source in trial.plain.sources.values():
+        _check_gradient(trial.plain, source)
+    return ", ".join(trial.plain.sources)
+
+
+def seed(trial: Maker) -> str:
+    """The same seed gives the same outputs and the same fingerprint."""
+    again = trial.again()
+    same = torch.equal(rows(trial.plain, unseen_images()), rows(again, unseen_images()))
+    require(same, "two models of one seed differ in their outputs")
+    require(trial.plain.fingerprint() == again.fingerprint(), "two models of one seed differ in fingerprint")
+    return ""
+
+
+def chance(trial: Maker) -> str:
+    """The global generators of torch, NumPy and Python are neither moved nor used."""
+    other = trial.again(chance=1)
+    require(not trial.moved, f"moved: {', '.join(trial.moved)}; derive everything from the seed")
+    same = torch.equal(rows(trial.plain, unseen_images()), rows(other, unseen_images()))
+    require(same, "two states of the global generators give different outputs")
+    return ""
+
+
+@torch.no_grad()
+def rows(model: Model, x: Images) -> Outputs:
+    """Return the outputs (B, K) on images, asked as a run asks."""
+    with _asked(model, x):
+        outputs: Outputs = model.net(x)
+    return outputs
+
+
+def state_of(net: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of all weights and buffers."""
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def modes_of(net: nn.Module) -> dict[str, Any]:
+    """Return mode of every part and requires_grad of every parameter."""
+    found: dict[str, Any] = {name or "network": part.training for name, part in net.named_modules()}
+    found |= {f"{name}.requires_grad": p.requires_grad for name, p in net.named_parameters()}
+    return found
+
+
+def check_untouched(net: nn.Module, before: dict[str, Tensor], modes: dict[str, Any]) -> None:
+    """Break the law unless weights, keys and modes are what they were.
+
+    Raises:
+        BrokenLawError: names what changed.
+    """
+    after = net.state_dict()
+    require(list(before) == list(after), f"keys: {sorted(before.keys() ^ after.keys())}")
+    wrong = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    require(not wrong, f"weights changed: {', '.join(wrong[:3])}")
+    now = modes_of(net)
+    wrong = [name for name, value in modes.items() if now.get(name) != value]
+    require(not wrong, f"modes changed: {', '.join(wrong[:3])}")
+
+
+@contextmanager
+def _asked(model: Model, x: Images) -> Iterator[None]:
+    """Put the model into evaluation mode and say which batch is at hand, as a run does."""
+    with evaluation_mode(model.net), batch_of(torch.arange(len(x))), lent_chance(3):
+        yield
+
+
+def _check_gradient(model: Model, source: GradientSource) -> None:
+    name, x = source.name, unseen_images().requires_grad_(True)
+    with _asked(model, x):
+        outputs, _ = source.surrogate(x)
+        require(outputs.requires_grad, f"{name!r}: its surrogate does not depend on the input for autograd")
+        (found,) = torch.autograd.grad(outputs.square().sum(), x, allow_unused=True)
+    require(found is not None, f"{name!r}: its surrogate does not depend on the input for autograd")
+    require(found.shape == x.shape, f"{name!r}: gradient {tuple(found.shape)}, not {tuple(x.shape)}")
+    bad = int((~torch.isfinite(found.flatten(1)).all(dim=1)).sum())
+    require(bad == 0, f"{name!r}: the gradient of {bad} of {len(x)} images is no number")
+
+
+def _close(found: Outputs, whole: Outputs, what: str) -> None:
+    scale = max(float(whole.abs().max()), 1.0)
+    worst = float((found - whole).abs().max()) / scale
+    require(worst <= TOLERANCE, f"{what}: rows differ by {worst:.3g}")

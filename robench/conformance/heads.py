@@ -1,0 +1,121 @@
+"""The laws of heads, put on a small network with features, buffer and a linear branch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import nn
+
+from robench.conformance.built import (
+    CLASSES,
+    builds,
+    chance,
+    check_untouched,
+    coupling,
+    gradients,
+    kind,
+    modes_of,
+    own_outputs,
+    rows,
+    seed,
+    state_of,
+    training_data,
+    unseen_images,
+)
+from robench.conformance.isolation import lent_chance
+from robench.conformance.recipes import described, light
+from robench.conformance.result import InapplicableError, Result, judged, require
+from robench.conformance.toys import ToyBranches
+from robench.model import Model
+from robench.plan import to_json
+from robench.recipe import Info
+
+
+@dataclass(slots=True)
+class HeadTrial:
+    """One head on trial; the model that most laws look at is made once."""
+
+    info_type: ClassVar[type[Info]] = Info
+    recipe: Callable[..., Model]
+    moved: list[str] = field(default_factory=list)
+    _plain: Model | None = field(default=None, init=False)
+
+    @property
+    def plain(self) -> Model:
+        """The head on the toy network."""
+        if self._plain is None:
+            self._plain = self.again()
+        return self._plain
+
+    def again(self, chance: int = 0) -> Model:
+        """Put the head on a fresh copy of the toy network."""
+        return self.make(ToyBranches(channels=3, classes=CLASSES).eval(), chance)
+
+    def make(self, network: nn.Module, chance: int = 0) -> Model:
+        """Put the head on a network, with the global generators in a given state."""
+        with lent_chance(chance) as self.moved:
+            made = self.recipe(
+                network,
+                name="toy",
+                classes=CLASSES,
+                training_data=training_data,
+                seed=0,
+                device="cpu",
+                details={"architecture": "toy"},
+            )
+        require(isinstance(made, Model), f"it makes a {type(made).__name__}, not a Model")
+        return made
+
+
+def head_laws(recipe: Callable[..., Model]) -> Iterator[Result]:
+    """Check every law of heads on one recipe, one by one."""
+    rest: list[Callable[[HeadTrial], str]] = [
+        kind,
+        offers,
+        coupling,
+        own_outputs,
+        gradients,
+        seed,
+        chance,
+        network,
+        details,
+    ]
+    return judged(HeadTrial(recipe), first=[described, light], gate=builds, rest=rest)
+
+
+def offers(trial: HeadTrial) -> str:
+    """The gradient sources it offers before it is built are those its model has."""
+    said = getattr(trial.recipe, "offers", None)
+    if said is None:
+        raise InapplicableError("It does not say beforehand what it offers")
+    # Some are there only for networks whose answers are random.
+    noisy = trial.make(ToyBranches(channels=3, classes=CLASSES, noisy=True).eval())
+    found = {*trial.plain.sources, *noisy.sources}
+    missing, extra = sorted(set(said) - found), sorted(found - set(said))
+    require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
+    misnamed = [name for name, source in trial.plain.sources.items() if source.name != name]
+    require(not misnamed, f"listed under another name than their own: {misnamed}")
+    return ", ".join(said)
+
+
+def network(trial: HeadTrial) -> str:
+    """The network it is put on keeps its weights, keys and modes."""
+    target = ToyBranches(channels=3, classes=CLASSES)
+    target.buffer.eval()
+    before, modes = state_of(target), modes_of(target)
+    made = trial.make(target)
+    rows(made, unseen_images())
+    check_untouched(target, before, modes)
+    return ""
+
+
+def details(trial: HeadTrial) -> str:
+    """The model's details are plain data and keep the facts that were given."""
+    found = dict(trial.plain.details)
+    json.dumps(to_json(found), allow_nan=False)
+    require(found.get("architecture") == "toy", "the given details are gone")
+    require("head" in found, "they do not say `head`")
+    return f"head {found['head']}"

@@ -1,0 +1,119 @@
+"""The laws of inference-time defenses, put in front of a small model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from robench.conformance.built import (
+    CLASSES,
+    builds,
+    chance,
+    check_untouched,
+    coupling,
+    gradients,
+    kind,
+    modes_of,
+    own_outputs,
+    rows,
+    seed,
+    state_of,
+    training_data,
+    unseen_images,
+)
+from robench.conformance.isolation import lent_chance
+from robench.conformance.recipes import described, light
+from robench.conformance.result import InapplicableError, Result, judged, require
+from robench.conformance.toys import ToyBranches
+from robench.defense import DefenseInfo, InferenceDefense
+from robench.model import Model
+from robench.plan import to_json
+
+
+@dataclass(slots=True)
+class InferenceTrial:
+    """One inference-time defense on trial; the defended model that most laws look at is made once."""
+
+    info_type: ClassVar[type[DefenseInfo]] = DefenseInfo
+    recipe: InferenceDefense
+    moved: list[str] = field(default_factory=list)
+    _plain: Model | None = field(default=None, init=False)
+
+    @property
+    def plain(self) -> Model:
+        """The toy model behind the defense."""
+        if self._plain is None:
+            self._plain = self.again()
+        return self._plain
+
+    def again(self, chance: int = 0) -> Model:
+        """Defend a fresh copy of the toy model."""
+        return self.make(undefended(), chance)
+
+    def make(self, model: Model, chance: int = 0) -> Model:
+        """Put the defense in front of a model, with the global generators in a given state."""
+        with lent_chance(chance) as self.moved:
+            made = self.recipe(model, training_data=training_data, seed=0)
+        require(isinstance(made, Model), f"it makes a {type(made).__name__}, not a Model")
+        return made
+
+
+def inference_laws(recipe: InferenceDefense) -> Iterator[Result]:
+    """Check every law of inference-time defenses on one recipe, one by one."""
+    rest: list[Callable[[InferenceTrial], str]] = [
+        kind,
+        offers,
+        coupling,
+        own_outputs,
+        gradients,
+        seed,
+        chance,
+        network,
+        details,
+    ]
+    return judged(InferenceTrial(recipe), first=[described, attacked, light], gate=builds, rest=rest)
+
+
+def undefended() -> Model:
+    """Return the model that is defended."""
+    net = ToyBranches(channels=3, classes=CLASSES).eval()
+    return Model(name="toy", net=net, classes=CLASSES, details={"architecture": "toy"})
+
+
+def attacked(trial: InferenceTrial) -> str:
+    """It says how its gradient sources get past it: a defense is worth what its attack is worth."""
+    said = trial.recipe.info.attacked_through
+    require(bool(said.strip()), "info.attacked_through is empty")
+    return said
+
+
+def offers(trial: InferenceTrial) -> str:
+    """The gradient sources it offers before it is built are those its model has."""
+    say = getattr(trial.recipe, "offers", None)
+    if say is None:
+        raise InapplicableError("It does not say beforehand what it offers")
+    said, found = set(say(tuple(undefended().sources))), set(trial.plain.sources)
+    missing, extra = sorted(said - found), sorted(found - said)
+    require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
+    return ", ".join(trial.plain.sources)
+
+
+def network(trial: InferenceTrial) -> str:
+    """The model it is put in front of keeps its weights, keys and modes."""
+    target = undefended()
+    target.net.get_submodule("buffer").train()
+    before, modes = state_of(target.net), modes_of(target.net)
+    made = trial.make(target)
+    rows(made, unseen_images())
+    check_untouched(target.net, before, modes)
+    return ""
+
+
+def details(trial: InferenceTrial) -> str:
+    """Its details are plain data, and tell the defended model from the undefended one."""
+    json.dumps(to_json(dict(trial.plain.details)), allow_nan=False)
+    same = dict(trial.plain.details) == dict(undefended().details)
+    require(not same, "they say nothing of the defense")
+    return ""

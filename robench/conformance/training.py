@@ -1,0 +1,262 @@
+"""The laws of training defenses: what they do to a small network on data that are easy to learn."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from robench.conformance.isolation import lent_chance, watched_splits
+from robench.conformance.recipes import described, light
+from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
+from robench.conformance.toys import ToyBranches, toy_data
+from robench.data import ImageSet
+from robench.defense import Defense, DefenseInfo, TrainingContext
+from robench.errors import ConfigError
+
+STAGES = ("training", "inference")
+
+
+class StoppedError(Exception):
+    """Stands for a kill, between two epochs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What came of one training.
+
+    Attributes:
+        network: the network, trained.
+        history: what the defense returned.
+        told: the rows that `progress` was called with.
+        moved: the global generators that moved.
+        splits: the splits of all image sets made meanwhile.
+        intact: whether the data are what they were.
+    """
+
+    network: nn.Module
+    history: list[dict[str, float]]
+    told: list[dict[str, float]]
+    moved: list[str]
+    splits: set[str]
+    intact: bool
+
+
+@dataclass(slots=True)
+class TrainingTrial:
+    """One training defense on trial; the plain training that most laws compare with is made once."""
+
+    info_type: ClassVar[type[DefenseInfo]] = DefenseInfo
+    recipe: Defense
+    noisy: bool = field(default=False, init=False)
+    _plain: Trained | None = field(default=None, init=False)
+
+    @property
+    def plain(self) -> Trained:
+        """A training without a state file; of a noisy network where the defense refuses any other."""
+        if self._plain is None:
+            try:
+                self._plain = self.train()
+            except ConfigError:
+                self.noisy = True
+                self._plain = self.train()
+        return self._plain
+
+    def fresh(self) -> ToyBranches:
+        """Return the network that is trained, with the same weights every time."""
+        return ToyBranches(channels=1, classes=2, noisy=self.noisy)
+
+    def data(self) -> ImageSet:
+        """Return the training data; a third of the labels is withheld from a defense that wants that."""
+        data = toy_data()
+        return data.withholding(torch.arange(0, 30)) if self.recipe.info.uses_unlabelled else data
+
+    def train(
+        self,
+        network: nn.Module | None = None,
+        *,
+        chance: int = 0,
+        state: Path | None = None,
+        model: str = "toy",
+        stop: bool = False,
+    ) -> Trained:
+        """Train once.
+
+        Args:
+            network: what to train; a fresh toy by default.
+            chance: state of the global generators, which must not matter.
+            state: the state file.
+            model: part of the identity of what is trained.
+            stop: stop as a kill would after the first epoch; then StoppedError is raised.
+        """
+        network = self.fresh() if network is None else network
+        data, told = self.data(), []
+        before = data.digest(), data.indices.clone()
+
+        def progress(row: dict[str, float]) -> None:
+            told.append(dict(row))
+            if stop and "step" not in row:
+                raise StoppedError
+
+        context = TrainingContext(
+            seed=1, device="cpu", state=state, identity={"model": model}, progress=progress
+        )
+        with watched_splits() as splits, lent_chance(chance) as moved:
+            history = self.recipe(network, data, context=context)
+        intact = data.digest() == before[0] and torch.equal(data.indices, before[1])
+        return Trained(network=network, history=history, told=told, moved=moved, splits=splits, intact=intact)
+
+
+def training_laws(recipe: Defense) -> Iterator[Result]:
+    """Check every law of training defenses on one recipe, one by one."""
+    rest: list[Callable[[TrainingTrial], str]] = [
+        seed,
+        chance,
+        data,
+        test_split,
+        network,
+        progress,
+        resume,
+        identity,
+    ]
+    return judged(TrainingTrial(recipe), first=[described, stage, light], gate=trains, rest=rest)
+
+
+def stage(trial: TrainingTrial) -> str:
+    """It says whether it belongs to training or to inference."""
+    said = trial.recipe.info.stage
+    require(said in STAGES, f"info.stage is {said!r}, not one of {', '.join(STAGES)}")
+    return said
+
+
+def trains(trial: TrainingTrial) -> str:
+    """It changes the weights in place and returns a row of finite numbers for every epoch."""
+    made = trial.plain
+    require(isinstance(made.history, list) and bool(made.history), f"the history is {made.history!r}")
+    for number, row in enumerate(made.history, start=1):
+        for name, value in row.items():
+            finite = isinstance(value, int | float) and math.isfinite(value)
+            require(finite, f"row {number}: {name} is {value!r}")
+    before, after = trial.fresh().state_dict(), made.network.state_dict()
+    moved = [name for name, value in after.items() if not torch.equal(value, before.get(name, value))]
+    bad = [name for name, value in after.items() if not bool(torch.isfinite(value).all())]
+    require(not bad, f"weights that are no number: {', '.join(bad)}")
+    require(bool(moved), "no weight of the network it was given has changed")
+    x, y = toy_data().batch(slice(None))
+    with torch.no_grad():
+        right = float((made.network.eval()(x).argmax(dim=1) == y).float().mean())
+    return f"{len(made.history)} epochs, accuracy {right:.2f} on the toy data"
+
+
+def seed(trial: TrainingTrial) -> str:
+    """The same seed gives the same weights, bit for bit."""
+    _same_weights(trial.plain.network, trial.train().network, "two trainings with one seed")
+    return ""
+
+
+def chance(trial: TrainingTrial) -> str:
+    """The global generators of torch, NumPy and Python are neither moved nor used."""
+    other = trial.train(chance=1)
+    require(not other.moved, f"moved: {', '.join(other.moved)}; derive everything from context.seed")
+    _same_weights(trial.plain.network, other.network, "two states of the global generators")
+    return ""
+
+
+def data(trial: TrainingTrial) -> str:
+    """The training data are not written to."""
+    require(trial.plain.intact, "images, labels or indices have changed")
+    return ""
+
+
+def test_split(trial: TrainingTrial) -> str:
+    """The test split is never loaded or made."""
+    others = sorted(trial.plain.splits - {"train"})
+    require(not others, f"image sets of the split {', '.join(map(repr, others))} were made")
+    return "Watched: every ImageSet made while it trains"
+
+
+def network(trial: TrainingTrial) -> str:
+    """The network keeps its modes, keys, shapes and requires_grad, and no .grad is left."""
+    target = trial.fresh()
+    target.buffer.eval()
+    target.get_parameter("backbone.0.bias").requires_grad_(False)
+    before = _form(target)
+    trial.train(target)
+    after = _form(target)
+    names = sorted(before.keys() | after.keys())
+    wrong = [
+        f"{name} {before.get(name)} -> {after.get(name)}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+    require(not wrong, "; ".join(wrong[:3]))
+    return ""
+
+
+def progress(trial: TrainingTrial) -> str:
+    """Progress is told after every epoch, with that epoch's row of the history."""
+    made = trial.plain
+    untold = [number for number, row in enumerate(made.history, start=1) if row not in made.told]
+    require(not untold, f"{len(made.told)} calls, none with row {untold[:1]} of {len(made.history)}")
+    return f"{len(made.told)} calls for {len(made.history)} epochs"
+
+
+def resume(trial: TrainingTrial) -> str:
+    """A training that is killed and goes on from its state file ends with the same weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder) / "state"
+        _interrupted(trial, state)
+        resumed = trial.train(state=state)
+        _same_weights(trial.plain.network, resumed.network, "an uninterrupted and a resumed training")
+        count = len(resumed.history)
+        require(count == len(trial.plain.history), f"{count} rows of history, not {len(trial.plain.history)}")
+    return "Killed after the first epoch"
+
+
+def identity(trial: TrainingTrial) -> str:
+    """A state file of another training is refused with a ConfigError."""
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder) / "state"
+        _interrupted(trial, state)
+        try:
+            trial.train(state=state, model="another")
+        except ConfigError as refusal:
+            return str(refusal)[len(str(state)) :].lstrip(": ")
+        raise BrokenLawError("it went on from the state of another identity")
+
+
+def _interrupted(trial: TrainingTrial, state: Path) -> None:
+    """Leave a state after one epoch; InapplicableError if the defense writes none."""
+    with contextlib.suppress(StoppedError):
+        trial.train(state=state, stop=True)
+    if not state.exists():
+        raise InapplicableError("It writes no state file")
+
+
+def _same_weights(one: nn.Module, other: nn.Module, what: str) -> None:
+    theirs = other.state_dict()
+    wrong = [
+        name for name, value in one.state_dict().items() if not torch.equal(value, theirs.get(name, value))
+    ]
+    require(not wrong, f"{what} differ in {', '.join(wrong[:3])}")
+
+
+def _form(target: nn.Module) -> dict[str, Any]:
+    """Return everything about a network but its numbers, by name."""
+    found: dict[str, Any] = {}
+    for name, value in target.state_dict().items():
+        found[name] = (tuple(value.shape), value.stride(), str(value.dtype))
+    for name, parameter in target.named_parameters():
+        found[f"{name}.requires_grad"] = parameter.requires_grad
+        found[f"{name}.grad"] = parameter.grad is not None
+    for name, part in target.named_modules():
+        found[f"{name or 'network'}.training"] = part.training
+        found[f"{name or 'network'}.hooks"] = len(part._forward_hooks) + len(part._forward_pre_hooks)
+    return found

@@ -1,0 +1,14 @@
+"""A plugin module that imports torch, which makes every listing slow."""
+
+import torch
+
+from tests.robench.conformance.mutants import Honest
+
+
+class Heavy(Honest):
+    """Imports torch at once."""
+
+    breaks = "light"
+
+    def point(self, oracle, x, y, threat, gradient, rng):
+        return torch.clone(Honest.point(self, oracle, x, y, threat, gradient, rng))

@@ -1,0 +1,1 @@
+"""An attack, a training defense, a model and a data set for robench, as anybody may add them."""
