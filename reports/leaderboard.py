@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from reports.boards import Board, Cell, Doubt, Row, Share, Transfer
+from reports.cross_checks import BLACK_BOX, cross_checks
 from reports.samples import CLEAN, Samples, attack_of, fingerprint_of, model_of, split_into_boards
 from robench.record import Record, Status
 from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, discordant, mcnemar
@@ -69,6 +70,7 @@ def _row(samples: Samples, target: str) -> Row:
         spent = float((white["forwards"] + white["backwards"]).sum())
         passes = spent / int(white["index"].nunique())
     worst = _robust(mine)
+    doubts = cross_checks(samples, target)
     details = next(r.target for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
     return Row(
         model=samples.names[target],
@@ -82,9 +84,9 @@ def _row(samples: Samples, target: str) -> Row:
         median_l2=smallest[0],
         median_linf=smallest[1],
         passes=passes,
-        findings=_codes(_own(samples, target)),
+        findings=tuple(sorted({*_codes(_own(samples, target)), *(d.code for d in doubts)})),
         partial=_partial(samples, target, clean, attacks),
-        doubted=_doubted(samples, target),
+        doubted=_doubted(samples, target) or any(d.code == BLACK_BOX for d in doubts),
     )
 
 
@@ -129,7 +131,8 @@ def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[s
     }
     for key in samples.labels:
         tried = set(_of(mine, source=target, attack=key)["gradient_source"]) - {""}
-        if tried and offered - tried:  # an attack without gradients has no gradient source to miss
+        # An attack without gradients, or one that goes through all sources by itself, has none to miss.
+        if tried & offered and offered - tried:
             return True
     return False
 
@@ -273,4 +276,5 @@ def _doubts(samples: Samples) -> tuple[Doubt, ...]:
                     evidence=known.evidence if known else finding.evidence,
                     remedy=finding.remedy,
                 )
-    return tuple(made.values())
+    beside = [doubt for target in samples.names for doubt in cross_checks(samples, target)]
+    return (*made.values(), *beside)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
@@ -55,3 +57,107 @@ def discordant(first: Iterable[bool], second: Iterable[bool]) -> tuple[int, int]
     """Return how many images only the first and only the second of two paired models gets right."""
     pairs = list(zip(first, second, strict=True))
     return sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+
+
+def gap_interval(
+    n: int,
+    only_first: int,
+    only_second: int,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = 20_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the paired bootstrap interval of the second accuracy minus the first (Efron 1979, percentile).
+
+    Images are resampled in pairs; as a pair can only add -1, 0 or 1 to the difference, drawing the counts of
+    the three kinds from a multinomial is the same and needs no list of images.
+
+    Args:
+        n: images judged by both.
+        only_first: images only the first gets right.
+        only_second: images only the second gets right.
+        confidence: probability that the interval covers the truth.
+        resamples: bootstrap samples.
+        seed: of the resampling; the global generators are left alone.
+
+    Raises:
+        ValueError: more discordant images than images, or no image.
+    """
+    if n < 1 or min(only_first, only_second) < 0 or only_first + only_second > n:
+        raise ValueError(f"{only_first} + {only_second} discordant images of {n}")
+    import numpy as np
+
+    shares = np.array([only_first, only_second, n - only_first - only_second]) / n
+    drawn = np.random.default_rng(seed).multinomial(n, shares, size=resamples)
+    gaps = (drawn[:, 1] - drawn[:, 0]) / n
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(gaps, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def median_gap_interval(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = 5_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the paired bootstrap interval of the second median minus the first.
+
+    Args:
+        first: one number per image.
+        second: one number per same image.
+        confidence: probability that the interval covers the truth.
+        resamples: bootstrap samples.
+        seed: of the resampling; the global generators are left alone.
+
+    Raises:
+        ValueError: different lengths, or none.
+    """
+    import numpy as np
+
+    pairs = np.array([first, second], dtype=float)
+    if pairs.ndim != 2 or pairs.shape[1] == 0:
+        raise ValueError("expected two equally long lists of numbers")
+    rows = np.random.default_rng(seed).integers(pairs.shape[1], size=(resamples, pairs.shape[1]))
+    gaps = np.median(pairs[1][rows], axis=1) - np.median(pairs[0][rows], axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(gaps, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How a number varies over repetitions, such as seeds.
+
+    Attributes:
+        n: repetitions.
+        mean: their mean.
+        deviation: sample standard deviation (n - 1); None for one repetition.
+        low: the smallest.
+        high: the largest.
+    """
+
+    n: int
+    mean: float
+    deviation: float | None
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean, standard deviation and range of a number over repetitions.
+
+    Example:
+        >>> spread([1.0, 2.0, 3.0])
+        Spread(n=3, mean=2.0, deviation=1.0, low=1.0, high=3.0)
+
+    Raises:
+        ValueError: no repetition.
+    """
+    if not values:
+        raise ValueError("no repetition")
+    deviation = stdev(values) if len(values) > 1 else None
+    return Spread(n=len(values), mean=fmean(values), deviation=deviation, low=min(values), high=max(values))

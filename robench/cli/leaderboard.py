@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robench.record import Record
 
 Format = Literal["text", "md", "csv", "json"]
 _PLUGINS = {"md": "markdown", "csv": "csv", "json": "json"}
@@ -22,17 +25,8 @@ def leaderboard(
     """Show the leaderboard of run folders; runs share a board only where images and threat are the same."""
     from robench import plugins
     from robench.files import write_atomic
-    from robench.record import Record
-    from robench.store import Store, is_run
 
-    records: list[Record] = []
-    for run in runs:
-        if not is_run(run):
-            do = "Name the folder that `robench run` printed last"
-            raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)
-        records += Store(run).read_records()
-    if not records:
-        raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
+    records = read_runs(runs)
     if format != "text":
         text: str = plugins.find("reports", _PLUGINS[format])().render(records)
     elif out is None:
@@ -57,3 +51,22 @@ def leaderboard(
     else:
         write_atomic(out, text)
         typer.echo(f"Written: {out}")
+
+
+def read_runs(runs: list[Path]) -> list[Record]:
+    """Return the records of run folders.
+
+    Raises:
+        ConfigError: a folder is no run, or none of them has a finished unit.
+    """
+    from robench.store import Store, is_run
+
+    records: list[Record] = []
+    for run in runs:
+        if not is_run(run):
+            do = "Name the folder that `robench run` printed last"
+            raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)
+        records += Store(run).read_records()
+    if not records:
+        raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
+    return records

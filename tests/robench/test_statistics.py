@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robench.statistics import discordant, mcnemar, wilson
+from robench.statistics import discordant, gap_interval, mcnemar, median_gap_interval, spread, wilson
 
 
 def test_wilson_by_hand():
@@ -42,3 +42,49 @@ def test_discordant_counts_pairs():
     assert discordant([True, True, False, False], [True, False, True, True]) == (1, 2)
     with pytest.raises(ValueError, match="argument 2"):
         discordant([True], [True, False])
+
+
+def test_gap_interval_by_hand():
+    # 100 images, nobody differs: the gap is 0 in every resample.
+    assert gap_interval(100, 0, 0) == (0.0, 0.0)
+    # one kind of discordance only: the gap is a binomial share; its normal approximation at n = 10,000
+    n, k = 10_000, 400
+    low, high = gap_interval(n, 0, k)
+    deviation = math.sqrt(k / n * (1 - k / n) / n)
+    assert low == pytest.approx(k / n - 1.96 * deviation, abs=2e-4)
+    assert high == pytest.approx(k / n + 1.96 * deviation, abs=2e-4)
+    # both kinds: variance (p10 + p01 - (p01 - p10)^2) / n
+    low, high = gap_interval(n, 300, 500)
+    deviation = math.sqrt((0.08 - 0.02**2) / n)
+    assert (low, high) == pytest.approx((0.02 - 1.96 * deviation, 0.02 + 1.96 * deviation), abs=4e-4)
+
+
+def test_gap_interval_turns_with_the_order_and_is_repeatable():
+    low, high = gap_interval(50, 3, 9)
+    turned = gap_interval(50, 9, 3)
+    assert (-turned[1], -turned[0]) == pytest.approx((low, high), abs=0.021)
+    assert gap_interval(50, 3, 9) == (low, high)
+    for wrong in ((0, 0, 0), (5, 3, 3), (5, -1, 0)):
+        with pytest.raises(ValueError, match="discordant"):
+            gap_interval(*wrong)
+
+
+def test_median_gap_is_paired():
+    import numpy as np
+
+    base = np.random.default_rng(1).uniform(0, 10, 200)
+    # Every image needs exactly 0.5 more: paired resampling sees no noise at all.
+    low, high = median_gap_interval(base.tolist(), (base + 0.5).tolist())
+    assert (low, high) == pytest.approx((0.5, 0.5))
+    with pytest.raises(ValueError, match=r"equally long|inhomogeneous"):
+        median_gap_interval([1.0], [1.0, 2.0])
+
+
+def test_spread_by_hand():
+    found = spread([90.0, 92.0, 97.0])
+    assert found.mean == pytest.approx(93.0)
+    assert found.deviation == pytest.approx(math.sqrt((9 + 1 + 16) / 2))
+    assert (found.low, found.high, found.n) == (90.0, 97.0, 3)
+    assert spread([5.0]).deviation is None
+    with pytest.raises(ValueError, match="no repetition"):
+        spread([])

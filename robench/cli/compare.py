@@ -1,0 +1,109 @@
+"""`robench compare A B`: the paired difference of two runs; exit code 1 on a regression."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robench.paired import Difference
+
+REGRESSION = 1
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Run folder, the one before.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Run folder, the one after.")],
+    pair: Annotated[
+        list[str] | None,
+        typer.Option("--pair", metavar="A-MODEL=B-MODEL", help="Compare two models of unlike names."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option("--max-drop", min=0, max=100, help="Exit 1 if B is worse by more points than this."),
+    ] = None,
+    format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Compare two runs image by image: gap, its paired bootstrap interval, and the exact McNemar test."""
+    from robench.cli.leaderboard import read_runs
+    from robench.paired import differences
+
+    found = differences(read_runs([first]), read_runs([second]), pairs=_pairs(pair))
+    if format == "json":
+        typer.echo(json.dumps([_plain(d) for d in found], indent=1))
+    else:
+        _show(found)
+    if max_drop is None:
+        return
+    worse = [d for d in found if -100 * d.gap > max_drop + 1e-9]
+    for d in worse:
+        text = f"{d.model}, {d.column}, {d.setting}: {100 * d.gap:+.1f} points, more than {max_drop:g} down"
+        typer.echo(f"regression: {text}", err=True)
+    if worse:
+        raise typer.Exit(REGRESSION)
+
+
+def _pairs(given: list[str] | None) -> dict[str, str] | None:
+    if not given:
+        return None
+    pairs = {}
+    for text in given:
+        one, equals, two = text.partition("=")
+        if not (one and equals and two):
+            raise ConfigError(where="--pair", expected="FIRST=SECOND", got=repr(text))
+        pairs[one] = two
+    return pairs
+
+
+def _plain(d: Difference) -> dict[str, Any]:
+    low, high = d.interval
+    return {
+        "setting": d.setting,
+        "model": d.model,
+        "column": d.column,
+        "n": d.n,
+        "first": d.first,
+        "second": d.second,
+        "gap": d.gap,
+        "gap_low": low,
+        "gap_high": high,
+        "only_first": d.only_first,
+        "only_second": d.only_second,
+        "mcnemar_p": d.p_value,
+    }
+
+
+def _show(found: list[Difference]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from robench.cli.console import output
+    from robench.cli.guard import printable
+
+    console = output()
+    for setting in dict.fromkeys(d.setting for d in found):
+        table = Table(title=Text(printable(setting), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+        for name in ("Model", "Column"):
+            table.add_column(name, overflow="fold")
+        for name in ("A, %", "B, %", "Gap [95 %], points", "Only A", "Only B", "p", "n"):
+            table.add_column(name, justify="right")
+        for d in (d for d in found if d.setting == setting):
+            low, high = d.interval
+            table.add_row(
+                Text(printable(d.model)),
+                Text(printable(d.column)),
+                f"{100 * d.first:.1f}",
+                f"{100 * d.second:.1f}",
+                Text(f"{100 * d.gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"),
+                str(d.only_first),
+                str(d.only_second),
+                f"{d.p_value:.3g}",
+                str(d.n),
+            )
+        console.print(table)

@@ -1,0 +1,173 @@
+"""Two runs side by side, image by image: what differs, how surely, and by how much. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from robench.errors import ConfigError, nearest
+from robench.record import Record, Status
+from robench.statistics import discordant, gap_interval, mcnemar
+
+CLEAN = "clean"
+WORST = "worst case"
+
+Setting = tuple[str, str, str, str, float, str]
+"""What two numbers must share to be compared: data set, split, set of images, norm, eps, goal."""
+
+Verdicts = dict[Setting, dict[str, dict[str, dict[int, bool]]]]
+"""Setting to model to column (an attack's label, `clean` or `worst case`) to image to whether it is right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One column of one model in two runs, over the images both judged.
+
+    Attributes:
+        setting: data and threat in words.
+        model: name of the model, or `first -> second` for two different ones.
+        column: an attack's label, `clean` or `worst case`.
+        n: images judged in both.
+        first: accuracy in the first run, in [0, 1].
+        second: accuracy in the second run, in [0, 1].
+        only_first: images that only the first gets right.
+        only_second: images that only the second gets right.
+    """
+
+    setting: str
+    model: str
+    column: str
+    n: int
+    first: float
+    second: float
+    only_first: int
+    only_second: int
+
+    @property
+    def gap(self) -> float:
+        """Second minus first, in [-1, 1]."""
+        return (self.only_second - self.only_first) / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The paired bootstrap interval (95 %) of the gap."""
+        return gap_interval(self.n, self.only_first, self.only_second)
+
+    @property
+    def p_value(self) -> float:
+        """Of the exact McNemar test."""
+        return mcnemar(self.only_first, self.only_second)
+
+
+def verdicts(records: Iterable[Record]) -> Verdicts:
+    """Return, for every setting, model and column, which images stand.
+
+    An attack's column is the white-box worst case over gradient sources; the worst case is over everything,
+    transferred images included, as on the leaderboard. Clean results join every setting of their images.
+    """
+    found: Verdicts = {}
+    clean: dict[tuple[str, str, str], dict[str, dict[int, bool]]] = {}
+    for record in {r.key: r for r in records}.values():
+        data = record.dataset
+        images = (str(data["name"]), str(data["split"]), str(data.get("set", data.get("digest"))))
+        name, label = str(record.target["name"]), str(record.attack["label"])
+        rows = zip(record.columns.index, record.columns.status, strict=True)
+        if label == CLEAN:
+            # The clean evaluation knows of no attack: its robust images are the right ones.
+            table = clean.setdefault(images, {}).setdefault(name, {})
+            table.update((index, status == Status.ROBUST) for index, status in rows)
+            continue
+        threat = record.threat
+        setting = (*images, str(threat["norm"]), float(threat["eps"]), str(threat["goal"]))
+        columns = found.setdefault(setting, {}).setdefault(name, {})
+        white_box = [label] if record.white_box else []
+        for index, status in rows:
+            for column in (*white_box, WORST):
+                seen = columns.setdefault(column, {})
+                seen[index] = seen.get(index, True) and status == Status.ROBUST
+    for images, models in clean.items():
+        fitting = [setting for setting in found if setting[:3] == images]
+        for setting in fitting or [(*images, "", 0.0, "")]:
+            for name, table in models.items():
+                columns = found.setdefault(setting, {}).setdefault(name, {})
+                columns[CLEAN] = table
+    return found
+
+
+def differences(
+    first: Iterable[Record], second: Iterable[Record], *, pairs: Mapping[str, str] | None = None
+) -> list[Difference]:
+    """Compare two runs, column by column, over the images both judged.
+
+    Args:
+        first: records of one run.
+        second: records of the other; the same records may be given to compare two models of one run.
+        pairs: model of the first run to model of the second; by default models of the same name.
+
+    Raises:
+        ConfigError: a named model is not there, or nothing can be compared.
+    """
+    before, after = verdicts(first), verdicts(second)
+    _check(pairs or {}, before, after)
+    made = []
+    for setting, models in before.items():
+        others = after.get(setting, {})
+        for one, two in (pairs or {name: name for name in models}).items():
+            columns = models.get(one, {})
+            for column in sorted(columns, key=lambda name: (name == WORST) - (name == CLEAN)):
+                seen = columns[column]
+                if (again := others.get(two, {}).get(column)) is None:
+                    continue
+                if images := sorted(seen.keys() & again.keys()):
+                    made.append(_difference(setting, one, two, column, images, seen, again))
+    if not made:
+        raise ConfigError(
+            where="compare",
+            expected="two runs that share a data set, a threat model and the name of a model",
+            got=f"{_names(before)} and {_names(after)}",
+            do="Name two models with --pair FIRST=SECOND, or compare runs of the same images and threat",
+        )
+    return made
+
+
+def _difference(
+    setting: Setting,
+    one: str,
+    two: str,
+    column: str,
+    images: list[int],
+    seen: dict[int, bool],
+    again: dict[int, bool],
+) -> Difference:
+    left, right = [seen[i] for i in images], [again[i] for i in images]
+    only_first, only_second = discordant(left, right)
+    data, split, _, norm, eps, goal = setting
+    threat = f"{norm} {eps:g}, {goal}" if norm else "no attack"
+    return Difference(
+        setting=f"{data} {split}, {threat}",
+        model=one if one == two else f"{one} -> {two}",
+        column=column,
+        n=len(images),
+        first=sum(left) / len(images),
+        second=sum(right) / len(images),
+        only_first=only_first,
+        only_second=only_second,
+    )
+
+
+def _check(pairs: Mapping[str, str], before: Verdicts, after: Verdicts) -> None:
+    for name, side, known in (
+        *((one, "the first run", before) for one in pairs),
+        *((two, "the second run", after) for two in pairs.values()),
+    ):
+        names = sorted({model for models in known.values() for model in models})
+        if name not in names:
+            raise ConfigError(
+                where="--pair", expected=f"a model of {side}", got=repr(name), do=nearest(name, names)
+            )
+
+
+def _names(table: Verdicts) -> str:
+    models = sorted({model for models in table.values() for model in models})
+    settings = sorted({f"{s[0]} {s[3]} {s[4]:g}" for s in table})
+    return f"{', '.join(models) or 'no model'} on {', '.join(settings) or 'nothing'}"

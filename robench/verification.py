@@ -1,0 +1,334 @@
+"""Believe nothing a run folder says: rebuild its models, judge its images afresh, do some jobs again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from robench import plugins
+from robench.batch import batch_of
+from robench.craft import targets_of
+from robench.errors import ConfigError, StorageError
+from robench.evaluate import Craft, Work
+from robench.folder_keeper import FolderKeeper
+from robench.jobs import CLEAN, Shard, Subject, craft_key, craft_unit, judge_unit, record_key
+from robench.judge import classify, judge
+from robench.plan import Plan
+from robench.preparation import TrainingWatcher, Workshop
+from robench.randomness import Randomness, seed_from
+from robench.record import Record, Status
+from robench.run import boards_of
+from robench.store import Store
+from robench.threat import Goal
+
+if TYPE_CHECKING:
+    from robench.craft import Crafted
+
+TOLERANCE = 0.005
+"""Share of verdicts that may turn when a batch is cut otherwise: sums in another order round differently."""
+
+EIGHT_BITS = 255
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        looked: how many units, files or verdicts.
+        wrong: how many of them did not hold.
+        allowed: how many may.
+        evidence: the first that did not hold, or facts worth knowing.
+    """
+
+    name: str
+    looked: int
+    wrong: int
+    allowed: int = 0
+    evidence: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether no more is wrong than may be, and anything was looked at."""
+        return self.wrong <= self.allowed and self.looked > 0
+
+
+def read_plan(store: Store) -> Plan:
+    """Return the plan that a run folder was made by.
+
+    Raises:
+        ConfigError: there is none, or it is not one of this version.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    data = store.read_json("plan.json")
+    try:
+        return TypeAdapter(Plan).validate_python(data)
+    except ValidationError as error:
+        raise ConfigError(
+            where=str(store.root / "plan.json"),
+            expected="the plan of a finished run",
+            got="none" if data is None else str(error.errors()[0]["msg"]),
+            do="Name the folder that `robench run` printed last",
+        ) from None
+
+
+def check_files(store: Store) -> list[Check]:
+    """Read every record of the run, and make its tables again from them."""
+    run = store.read_json("run.json") or {}
+    listed = [str(key) for key in run.get("units", [])]
+    unreadable, records = [], []
+    for key in listed:
+        try:
+            records.append(store.read(key))
+        except StorageError as error:
+            unreadable.append(str(error))
+    missing = max(int(run.get("expected", 0)) - len(listed), 0)
+    evidence = unreadable[0] if unreadable else (f"{missing} units were never finished" if missing else "")
+    made = Check(name="records", looked=len(listed), wrong=len(unreadable) + missing, evidence=evidence)
+    return [made, _tables(store, records)]
+
+
+def _tables(store: Store, records: Sequence[Record]) -> Check:
+    """Compare the tables in the folder with the same made now, in a folder of their own."""
+    from tempfile import TemporaryDirectory
+
+    different, looked = [], 0
+    with TemporaryDirectory() as folder:
+        for name in ("csv", "markdown"):
+            for path in plugins.find("reports", name)()(records, Path(folder)):
+                kept = store.root / path.name
+                if kept.is_file():
+                    looked += 1
+                    if kept.read_bytes() != path.read_bytes():
+                        different.append(path.name)
+    return Check(name="tables", looked=looked, wrong=len(different), evidence=", ".join(different))
+
+
+def check_keys(work: Work, store: Store) -> Check:
+    """Hash weights, images, attacks and settings again, and compare with the names of the units."""
+    wanted = {key for shard in work.shards() for key in _keys(work, shard)}
+    listed = set((store.read_json("run.json") or {}).get("units", []))
+    strange = sorted(listed ^ wanted)
+    do = "weights, images, options or versions are not those the run was made with" if strange else ""
+    return Check(name="hashes", looked=len(wanted), wrong=len(strange), evidence=do)
+
+
+def _keys(work: Work, shard: Shard) -> Iterator[str]:
+    for subject in work.subjects:
+        yield record_key(subject, None, CLEAN, "", "", shard)
+    for job in work.crafts():
+        for target in work.targets(job.source):
+            yield _record_key(work, job, shard, target)
+
+
+def _craft_key(work: Work, job: Craft, shard: Shard) -> str:
+    return craft_key(
+        job.source,
+        job.gradient_source,
+        job.attack,
+        job.board.threat,
+        shard,
+        seed=work.seed,
+        drop=work.drop,
+    )
+
+
+def _record_key(work: Work, job: Craft, shard: Shard, target: Subject) -> str:
+    return record_key(target, job.source, job.label, job.board.eps_text, _craft_key(work, job, shard), shard)
+
+
+def check_verdicts(work: Work, store: Store, *, batch_size: int) -> list[Check]:
+    """Judge every stored image again: another batch size, another order, and rounded to 8 bits.
+
+    A joint model keeps the images of its batch together; their order changes. The 8-bit count says how many
+    broken images stand again once pixels are rounded to 1/255, as in a picture file: a fact, not a failure.
+    """
+    keeper = FolderKeeper(store)
+    verdicts = turned = broken = revived = images = absent = 0
+    first = ""
+    for shard in work.shards():
+        for job in work.crafts():
+            crafted = keeper.crafted(_craft_key(work, job, shard))
+            if crafted is None:
+                absent += 1
+                continue
+            images += len(crafted.x_adv)
+            for target in work.targets(job.source):
+                try:
+                    record = store.read(_record_key(work, job, shard, target))
+                except StorageError:
+                    continue  # `records` and `hashes` tell of it
+                again, rounded = _again(target, job, shard, crafted, batch_size)
+                kept = [str(s) for s in record.columns.status]
+                changed = sum(a != b for a, b in zip(again, kept, strict=True))
+                verdicts += len(kept)
+                turned += changed
+                if changed and not first:
+                    first = f"{changed} of {len(kept)} in {job.title} -> {target.model.name}"
+                pairs = list(zip(again, rounded, strict=True))
+                broken += sum(a == Status.BROKEN for a, _ in pairs)
+                revived += sum(a == Status.BROKEN and not hit for a, hit in pairs)
+    share = f"{revived} of {broken} broken images stand again after rounding to 8 bits"
+    return [
+        Check(
+            name="images", looked=images, wrong=absent, evidence=f"{absent} files missing" if absent else ""
+        ),
+        Check(
+            name="verdicts",
+            looked=verdicts,
+            wrong=turned,
+            allowed=int(TOLERANCE * verdicts),
+            evidence=first,
+        ),
+        Check(name="8 bits", looked=broken, wrong=0, evidence=share if broken else "nothing was broken"),
+    ]
+
+
+def _again(
+    target: Subject, job: Craft, shard: Shard, crafted: Crafted, batch_size: int
+) -> tuple[list[str], list[bool]]:
+    """Return each image's new verdict, and whether its 8-bit version still reaches the attacker's goal."""
+    x, y = shard.data.batch(slice(None))
+    model, threat = target.model, job.board.threat
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed_from("verify", len(y))))
+    back = order.argsort()
+    x, y, x_adv = (t[order].to(model.device) for t in (x, y, crafted.x_adv))
+    goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
+    coarse = (x_adv.clamp(0, 1) * EIGHT_BITS).round() / EIGHT_BITS
+    with batch_of(shard.data.indices):  # a model that draws a template per batch draws the run's own
+        found = judge(model, x, y, x_adv, threat=threat, target=goal, batch_size=batch_size)
+        predicted, _ = classify(model, coarse, batch_size=batch_size)
+    hit = (predicted != y if goal is None else predicted == goal) & (predicted < model.classes)
+    statuses = [str(found.status[i]) for i in back.tolist()]
+    return statuses, hit.cpu()[back].tolist()
+
+
+def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
+    """Do a random sample of the jobs again from the start, and compare the images and the verdicts."""
+    keeper = FolderKeeper(store)
+    jobs = [(shard, job) for shard in work.shards() for job in work.crafts()]
+    draws = Randomness(seed, torch.arange(len(jobs)), ("verify",)).uniform(torch.empty(len(jobs), 1))
+    chosen = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
+    verdicts = turned = 0
+    furthest = 0.0
+    for shard, job in chosen:
+        made = craft_unit(
+            job.source,
+            job.gradient_source,
+            job.attack,
+            job.board.threat,
+            shard,
+            seed=work.seed,
+            drop=work.drop,
+            batch_size=work.batch_size,
+        )
+        kept = keeper.crafted(_craft_key(work, job, shard))
+        if kept is not None:
+            furthest = max(furthest, float((made.x_adv - kept.x_adv).abs().max()))
+        key = _record_key(work, job, shard, job.source)
+        try:
+            before = store.read(key).columns.status
+        except StorageError:
+            continue  # `records` tells of it
+        record, _ = judge_unit(
+            key,
+            job.source,
+            job.source,
+            job.gradient_source,
+            job.label,
+            job.attack,
+            job.board,
+            shard,
+            made,
+            seed=work.seed,
+            clean=None,
+            batch_size=work.batch_size,
+        )
+        verdicts += len(before)
+        turned += sum(a != b for a, b in zip(record.columns.status, before, strict=True))
+    several = f"{len(chosen)} of {len(jobs)} jobs"
+    return Check(
+        name="repeats",
+        looked=verdicts,
+        wrong=turned,
+        allowed=int(2 * TOLERANCE * verdicts),
+        evidence=f"{several}; pixels differ by at most {furthest:.2g}",
+    )
+
+
+def verify(
+    store: Store,
+    *,
+    device: str,
+    data_root: Path | None,
+    download: bool,
+    trust_code: bool,
+    sample: int,
+    batch_size: int,
+    seed: int,
+    watcher: TrainingWatcher,
+) -> Iterator[Check]:
+    """Yield what was checked of a finished run, cheapest first; nothing is trained and nothing is written.
+
+    Args:
+        store: the run folder.
+        device: where to rebuild the models.
+        data_root: folder with data sets, or None for the cache.
+        download: whether the network may be used.
+        trust_code: whether a user's Python file may be imported.
+        sample: how many jobs to do again.
+        batch_size: images per pass of the new judgement; best another than the run's.
+        seed: for the choice of the sample.
+        watcher: who is told.
+
+    Raises:
+        ConfigError: no plan is in the folder.
+        StorageError: weights that the run trained are gone.
+    """
+    plan = read_plan(store)
+    yield from check_files(store)
+    workshop = Workshop(
+        plan=plan,
+        folder=store.root / "models",
+        device=device,
+        data_root=data_root,
+        download=download,
+        trust_code=trust_code,
+        force=False,
+        watcher=watcher,
+    )
+    work = _rebuilt(plan, workshop)
+    hashes = check_keys(work, store)
+    yield hashes
+    if hashes.wrong:
+        return  # other models or other images: judging the stored images on them would say nothing
+    yield from check_verdicts(work, store, batch_size=batch_size)
+    yield check_repeats(work, store, sample=sample, seed=seed)
+
+
+def _rebuilt(plan: Plan, workshop: Workshop) -> Work:
+    data = workshop.load(plan.data)
+    lost = workshop.untrained(data.shape, len(data.classes))
+    if lost:
+        raise StorageError(
+            where="verify",
+            expected="the weights the run was made with",
+            got=f"none for {', '.join(lost)}",
+            do="Keep the folder `models` of the run",
+        )
+    return Work(
+        subjects=workshop.subjects(data.shape, len(data.classes)),
+        data=data,
+        boards=boards_of(plan.threats),
+        transfer=plan.transfer,
+        seed=plan.seed,
+        shard=plan.shard,
+        batch_size=plan.batch_size,
+    )

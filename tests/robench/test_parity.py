@@ -1,0 +1,99 @@
+"""Parity: versions of one attack compared image by image; a version made weaker on purpose is named."""
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from robench.api import make_attack, wrap
+from robench.cli.app import app
+from robench.data import image_set
+from robench.errors import ConfigError, PluginError
+from robench.parity import family, parity
+
+# foolbox imports SciPy by a name that SciPy has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    return wrap(net, name="linear", classes=3)
+
+
+@pytest.fixture(scope="module")
+def images(model):
+    x = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        labels = model.net(x).argmax(dim=1)
+    return image_set(x, labels, name="random", classes=3)
+
+
+def test_equal_versions_break_the_same_images(model, images):
+    attacks, absent = family("fgsm", {})
+    assert next(iter(attacks)) == "fgsm"
+    assert {"art/fgsm", "torchattacks/fgsm"} <= set(attacks)
+    assert set(attacks) | set(absent) == {"fgsm", "art/fgsm", "torchattacks/fgsm", "foolbox/fgsm"}
+    found = parity(model, images, attacks, norm="Linf", eps=0.05)
+    assert len({v.robust for v in found}) == 1
+    assert 0 < found[0].robust < 60
+    assert all(v.alone == v.missed == 0 and not v.weaker for v in found)
+
+
+def test_a_weaker_version_is_named_and_counted(model, images):
+    attacks = {"pgd": make_attack("pgd", steps=10), "art/pgd": make_attack("pgd", steps=1, step_size=0.001)}
+    strong, weak = parity(model, images, attacks, norm="Linf", eps=0.08)
+    assert (strong.name, weak.name) == ("pgd", "art/pgd")
+    assert weak.weaker
+    assert not strong.weaker
+    assert strong.alone == weak.missed == weak.robust - strong.robust
+    assert strong.p_value == 1.0
+    assert strong.passes > 0
+
+
+def test_options_reach_every_version():
+    attacks, _ = family("pgd", {"steps": 7, "step_size": 0.02})
+    assert {getattr(a, "steps", None) for a in attacks.values()} == {7}
+    assert {getattr(a, "step_size", None) for a in attacks.values()} == {0.02}
+    assert {getattr(a, "restarts", None) for a in attacks.values()} == {1}
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(PluginError, match="pgdd"):
+        family("pgdd", {})
+    with pytest.raises(ConfigError, match="stepz"):
+        family("pgd", {"stepz": 3})
+    for words in (["parity", "nobody", "digits"], ["parity", "natural", "digits", "--option", "steps"]):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 2, result.output
+        assert "Traceback" not in result.output
+
+
+def test_the_command_trains_compares_and_names_libraries(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "name: tiny\n"
+        "dataset: {name: digits, limit: 12}\n"
+        "models:\n"
+        "  - name: net\n"
+        "    architecture: digits_cnn\n"
+        "    train: {data: {limit: 200}, defense: {natural: {epochs: 1}}}\n"
+        "threats:\n"
+        "  - {norm: Linf, eps: 0.1, attacks: [fgsm]}\n"
+    )
+    words = [
+        "parity",
+        "net",
+        str(config),
+        "--attack",
+        "ifgsm",
+        "--option",
+        "steps=2",
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    for name in ("ifgsm", "art/ifgsm", "torchattacks/ifgsm"):
+        assert name in result.output
