@@ -40,7 +40,7 @@ class Row:
     """One model on one board.
 
     Attributes:
-        rank: shared where neighbours cannot be told apart; None if partial, doubted, or n is too small.
+        rank: shared with the first row it cannot be told apart from; None if partial, doubted, or n small.
         model: its name, with the start of its fingerprint where two models share a name.
         fingerprint: hash of its weights and details.
         head: its head, if the record tells.

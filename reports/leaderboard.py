@@ -138,7 +138,11 @@ def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[s
 
 
 def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
-    """Return rows best first; neighbours that the exact McNemar test cannot tell apart share a rank."""
+    """Return rows best first; a row shares the rank of the best row that McNemar cannot tell it from.
+
+    It is compared with the first row of the rank, not with its neighbour: along a chain of neighbours, each
+    hardly worse than the one before, every row of a board could share the first rank.
+    """
 
     def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
         row = item[1]
@@ -148,17 +152,18 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
 
     ranked: list[Row] = []
     unranked: list[Row] = []
-    before: list[bool] | None = None
+    first: list[bool] | None = None
     for target, row in sorted(rows.items(), key=order):
         if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
             unranked.append(row)
             continue
         now = _verdicts(samples, target)
         rank = len(ranked) + 1
-        if before is not None and mcnemar(*discordant(before, now)) >= SIGNIFICANCE:
+        if first is not None and mcnemar(*discordant(first, now)) >= SIGNIFICANCE:
             rank = ranked[-1].rank or rank
+        else:
+            first = now
         ranked.append(dataclasses.replace(row, rank=rank))
-        before = now
     return (*ranked, *unranked)
 
 

@@ -22,8 +22,8 @@ Accuracies in percent. **Worst case**: robust, image by image, against everythin
 gradient sources, and images transferred from other models. **White-box**: the same without transfer. An
 attack's column is the white-box worst case over gradient sources. Images that were misclassified from the
 start and images for which an attack failed count as not robust. Models share a rank where the exact McNemar
-test (5 %) cannot tell neighbours apart. No rank: partial rows; rows with a finding on the clean images or in
-every white-box attack and gradient source; boards of fewer than 100 images.
+test (5 %) cannot tell them from the first of that rank. No rank: partial rows; rows with a finding on the
+clean images or in every white-box attack and gradient source; boards of fewer than 100 images.
 """
 
 

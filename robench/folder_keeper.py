@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from robench.craft import Crafted
+from robench.data import ImageSet
 from robench.errors import StorageError
 from robench.files import write_atomic
 from robench.oracle import Ledger
@@ -76,6 +77,27 @@ class FolderKeeper:
         write_atomic(self.store.adv(key), save(tensors, {"seconds": f"{crafted.seconds:.6f}"}))
         with contextlib.suppress(OSError):
             self.store.error(key).unlink()  # an earlier failure of the same job is history
+
+    def keep_images(self, digest: str, data: ImageSet) -> None:
+        """Write the clean images of a shard once, rounded to 8 bits a value, so that a report can show them.
+
+        Args:
+            digest: the shard's, which names the file.
+            data: its images (N, C, H, W).
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        from safetensors.torch import save
+
+        path = self.store.images(digest)
+        if path.is_file():
+            return
+        images = data.images
+        if images.dtype != torch.uint8:
+            images = (images.to(torch.float32) * 255).round().to(torch.uint8)
+        tensors = {"images": images.contiguous(), "index": data.indices.contiguous()}
+        write_atomic(path, save(tensors))
 
     def failed(self, key: str, title: str, text: str) -> None:
         """Write why a job failed; it is tried again by the next run.

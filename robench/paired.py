@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from robench.errors import ConfigError, nearest
@@ -95,24 +95,24 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
 
 
 def differences(
-    first: Iterable[Record], second: Iterable[Record], *, pairs: Mapping[str, str] | None = None
+    first: Iterable[Record], second: Iterable[Record], *, pairs: Sequence[tuple[str, str]] = ()
 ) -> list[Difference]:
     """Compare two runs, column by column, over the images both judged.
 
     Args:
         first: records of one run.
         second: records of the other; the same records may be given to compare two models of one run.
-        pairs: model of the first run to model of the second; by default models of the same name.
+        pairs: models of the first run with models of the second; by default those of the same name.
 
     Raises:
         ConfigError: a named model is not there, or nothing can be compared.
     """
     before, after = verdicts(first), verdicts(second)
-    _check(pairs or {}, before, after)
+    _check(pairs, before, after)
     made = []
     for setting, models in before.items():
         others = after.get(setting, {})
-        for one, two in (pairs or {name: name for name in models}).items():
+        for one, two in pairs or [(name, name) for name in models]:
             columns = models.get(one, {})
             for column in sorted(columns, key=lambda name: (name == WORST) - (name == CLEAN)):
                 seen = columns[column]
@@ -155,10 +155,10 @@ def _difference(
     )
 
 
-def _check(pairs: Mapping[str, str], before: Verdicts, after: Verdicts) -> None:
+def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) -> None:
     for name, side, known in (
-        *((one, "the first run", before) for one in pairs),
-        *((two, "the second run", after) for two in pairs.values()),
+        *((one, "the first run", before) for one, _ in pairs),
+        *((two, "the second run", after) for _, two in pairs),
     ):
         names = sorted({model for models in known.values() for model in models})
         if name not in names:

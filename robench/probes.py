@@ -8,17 +8,17 @@ named once: what only follows from it is not named too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
 from robench.evaluation_mode import evaluation_mode
 from robench.losses import cross_entropy
-from robench.model import Coupling, Model, OutputKind, predictions
+from robench.model import Coupling, GradientSource, Model, OutputKind, predictions
 from robench.record import Finding
 from robench.types import Images, Labels, Outputs
 
-VERSION = 1
+VERSION = 2
 """Goes into the key of the units that hold the answers."""
 
 IMAGES = 64
@@ -47,9 +47,8 @@ def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
         y: their labels (B,).
 
     Returns:
-        Findings with these codes, at most one of the first three: `nonfinite-output`, `random-output`,
-        `batch-dependence`; then `label-only`, `undeclared-simplex`, `saturated-output`, `exploding-output`,
-        `no-gradient`, `wrong-gradient`, `unreachable`.
+        At most one finding: `random-output`, `batch-dependence`, `label-only`, `undeclared-simplex`,
+        `saturated-output`, `exploding-output`, `no-gradient`, `wrong-gradient` or `unreachable`.
     """
     if model.coupling is not Coupling.JOINT:
         x, y = x[:IMAGES], y[:IMAGES]
@@ -60,26 +59,30 @@ def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
         for question in (_random, _batch_dependent):
             if found := question(model, x, outputs):
                 return (found,)
-        if found := _label_only(outputs):
-            return (found,)
         right = predictions(outputs) == y
-        if not bool(right.any()):
-            return ()
-        return tuple(_about_gradients(model, x, y, outputs, right))
+        if not bool(right.any()) or model.neighbourhood is not None:
+            return ()  # a graph head saturates by nature; its gradient sources are made for that
+        return _about_gradients(model, x, y, right)
 
 
-def _about_gradients(
-    model: Model, x: Images, y: Labels, outputs: Outputs, right: torch.Tensor
-) -> Iterator[Finding]:
-    """Yield what is wrong with the way to the gradient; the first cause ends it."""
-    if found := _undeclared_simplex(model, outputs):
-        yield found
-        return
-    if found := _exploding(outputs) or _saturated(model, outputs, y, right):
-        yield found
-        return
-    if found := _gradients(model, x, y, right) or _unreachable(model, x, y, right):
-        yield found
+def _about_gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) -> tuple[Finding, ...]:
+    """Return what is wrong with the way to the gradient: the first cause, if any.
+
+    What counts is what an attacker differentiates, the first gradient source: a smoothed model may answer
+    with votes that say no more than a class, and yet offer the mean of the softmax.
+    """
+    source = next(iter(model.sources.values()))
+    with torch.no_grad():
+        seen, _ = source.surrogate(x)
+    found = (
+        _label_only(seen)
+        or _undeclared_simplex(source, seen)
+        or _exploding(seen)
+        or _saturated(model, source, seen, y, right)
+        or _gradients(model, x, y, right)
+        or _unreachable(model, x, y, right)
+    )
+    return (found,) if found else ()
 
 
 def _outputs(model: Model, x: Images) -> Outputs:
@@ -138,8 +141,8 @@ def _label_only(outputs: Outputs) -> Finding | None:
     )
 
 
-def _undeclared_simplex(model: Model, outputs: Outputs) -> Finding | None:
-    if model.output is not OutputKind.LOGITS or len(outputs) < 2:
+def _undeclared_simplex(source: GradientSource, outputs: Outputs) -> Finding | None:
+    if source.output is not OutputKind.LOGITS or len(outputs) < 2:
         return None
     on_simplex = bool(((outputs >= 0) & (outputs <= 1)).all())
     ones = bool(((outputs.sum(dim=1) - 1).abs() < 1e-4).all())
@@ -163,13 +166,13 @@ def _exploding(outputs: Outputs) -> Finding | None:
     )
 
 
-def _saturated(model: Model, outputs: Outputs, y: Labels, right: torch.Tensor) -> Finding | None:
+def _saturated(
+    model: Model, source: GradientSource, outputs: Outputs, y: Labels, right: torch.Tensor
+) -> Finding | None:
     """Find confidence so high that the loss is exactly zero: p_y rounds to 1."""
-    if model.coupling is Coupling.JOINT:
-        return None  # a graph head saturates by nature; its own gradient sources are made for it
-    losses = cross_entropy(outputs[:, : model.classes], y, model.output)[right]
+    losses = cross_entropy(outputs[:, : model.classes], y, source.output)[right]
     share = float((losses < 1e-30).float().mean())
-    if share < MANY or model.neighbourhood is not None:
+    if share < MANY:
         return None
     return Finding(
         code="saturated-output",
@@ -184,7 +187,7 @@ def _gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Findi
     A surrogate (BPDA, straight-through) is compared with itself only where it claims to be the model.
     """
     source = model.sources.get("exact")
-    if source is None or model.coupling is Coupling.JOINT or model.neighbourhood is not None:
+    if source is None or model.coupling is Coupling.JOINT:
         return None
     point = x[right].detach().requires_grad_(True)
     labels = y[right]

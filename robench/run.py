@@ -40,7 +40,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Count:
+class Count:
     """Counts what a reporter is told."""
 
     reporter: Reporter
@@ -49,19 +49,27 @@ class _Count:
     failures: int = 0
 
     def advance(self, text: str, *, cached: bool) -> None:
+        """Count a unit and pass it on."""
         self.finished += not cached
         self.cached += cached
         self.reporter.advance(text, done=not cached)
 
     def failed(self, text: str) -> None:
+        """Count a failure and pass it on."""
         self.failures += 1
         self.reporter.failed("", text)
 
     def stage(self, text: str) -> None:
+        """Pass on what begins."""
         self.reporter.stage(text)
 
     def training(self, row: dict[str, float]) -> None:
+        """Pass on a row of a training's history."""
         self.reporter.training(row)
+
+    def finding(self, text: str) -> None:
+        """Pass on a reason to doubt a network."""
+        self.reporter.finding(text)
 
 
 def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
@@ -92,6 +100,7 @@ def execute(
     trust_code: bool,
     force: bool,
     reporter: Reporter,
+    command: str = "",
 ) -> Outcome:
     """Run a plan in a folder; the same call again does only what is missing.
 
@@ -105,6 +114,7 @@ def execute(
         trust_code: whether a user's Python file may be imported.
         force: compute everything again.
         reporter: who is told.
+        command: what the user typed, kept for readers.
 
     Raises:
         RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
@@ -115,7 +125,7 @@ def execute(
     store = Store(out)
     store.prepare()
     with store.lock():
-        count = _Count(reporter)
+        count = Count(reporter)
         workshop = _workshop(plan, store, chosen, data_root, download, trust_code, force, count)
         data = workshop.load(plan.data)
         store.write_text("config.yaml", config_text)
@@ -131,6 +141,8 @@ def execute(
             batch_size=plan.batch_size,
         )
         keeper = FolderKeeper(store, force=force)
+        for shard in work.shards():
+            keeper.keep_images(shard.digest, shard.data)
         total = work.units()
         reporter.start(total, 0)
         keys: list[str] = []
@@ -140,7 +152,7 @@ def execute(
                 keys.append(key)
             status = "failed jobs" if count.failures else "finished"
         finally:
-            facts = {"versions": versions(), **hardware(chosen)}
+            facts = {"command": command, "versions": versions(), **hardware(chosen)}
             store.write_json("run.json", _summary(plan, keys, total, status, facts, workshop.failures))
             reporter.close()
     return Outcome(
@@ -177,7 +189,7 @@ def train_only(
     store = Store(out)
     store.prepare()
     with store.lock():
-        count = _Count(reporter)
+        count = Count(reporter)
         workshop = _workshop(plan, store, chosen, data_root, download, trust_code, force, count)
         data = workshop.load(plan.data)
         store.write_text("config.yaml", config_text)
@@ -201,7 +213,7 @@ def _workshop(
     download: bool,
     trust_code: bool,
     force: bool,
-    count: _Count,
+    count: Count,
 ) -> Workshop:
     return Workshop(
         plan=plan,

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
-"""Two neighbours on a board share a rank when the exact McNemar test gives at least this."""
+"""A row shares a rank when the exact McNemar test against the first of that rank gives at least this."""
 
 ENOUGH_TO_RANK = 100
 """With fewer images a board shows no ranks."""

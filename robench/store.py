@@ -7,9 +7,11 @@ Layout of `runs/NAME/`::
     run.json                  how it went; `units` lists the keys of the plan's finished records
     units/<key>.json          one record each
     adv/<key>.safetensors     adversarial images
+    data/<digest>.safetensors clean images of a shard, 8 bits a value, for reports
     models/<key>/             trained networks
     errors/<key>.json         units that failed, and why
     leaderboard.csv  .md      made from the units; safe to delete
+    report.html               made from the whole folder; safe to delete
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Store:
         Raises:
             StorageError: the folder cannot be made.
         """
-        for part in ("units", "adv", "models", "errors"):
+        for part in ("units", "adv", "data", "models", "errors"):
             folder = self.root / part
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +91,10 @@ class Store:
     def adv(self, key: str) -> Path:
         """Return the path of a file of adversarial images."""
         return self.root / "adv" / f"{_plain(key)}.safetensors"
+
+    def images(self, digest: str) -> Path:
+        """Return the path of a shard's clean images."""
+        return self.root / "data" / f"{_plain(digest)}.safetensors"
 
     def model(self, key: str) -> Path:
         """Return the folder of a trained network."""

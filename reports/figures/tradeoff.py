@@ -75,7 +75,8 @@ class Tradeoff:
             axes.set_ylabel(f"robust accuracy, {board.norm} {board.eps_text}, worst case, %")
             axes.set_title(f"{board.dataset}, {board.n} images")
             if len(heads) > 1:
-                axes.legend(handles=_legend(heads), title="head", loc="best", frameon=False)
+                handles = _legend(heads)
+                figure.legend(handles=handles, loc="outside lower left", ncols=len(heads), frameon=False)
         return figure
 
 
@@ -103,6 +104,13 @@ def _legend(heads: list[str]) -> list[object]:
     from matplotlib.lines import Line2D
 
     return [
-        Line2D([], [], linestyle="", marker=MARKERS[i % len(MARKERS)], color="#555555", label=head or "own")
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker=MARKERS[i % len(MARKERS)],
+            color="#555555",
+            label=f"head: {head or 'own'}",
+        )
         for i, head in enumerate(heads)
     ]

@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
+from robench.cli.certify import certify
 from robench.cli.check import check
+from robench.cli.compare import compare
 from robench.cli.doctor import doctor
 from robench.cli.guard import TRACEBACK, Guard
 from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
+from robench.cli.parity import parity
+from robench.cli.plot import plot
+from robench.cli.report import report
 from robench.cli.run import run
 from robench.cli.show import show
 from robench.cli.train import train
+from robench.cli.verify import verify
 
 app = typer.Typer(
     cls=Guard,
@@ -55,5 +61,11 @@ app.command()(train)
 app.command("list")(list_plugins)
 app.command()(show)
 app.command()(check)
+app.command()(certify)
 app.command()(leaderboard)
+app.command()(compare)
+app.command()(verify)
+app.command()(parity)
+app.command()(plot)
+app.command()(report)
 app.command()(doctor)

@@ -48,15 +48,13 @@ def compare(
         raise typer.Exit(REGRESSION)
 
 
-def _pairs(given: list[str] | None) -> dict[str, str] | None:
-    if not given:
-        return None
-    pairs = {}
-    for text in given:
+def _pairs(given: list[str] | None) -> list[tuple[str, str]]:
+    pairs = []
+    for text in given or []:
         one, equals, two = text.partition("=")
         if not (one and equals and two):
             raise ConfigError(where="--pair", expected="FIRST=SECOND", got=repr(text))
-        pairs[one] = two
+        pairs.append((one, two))
     return pairs
 
 

@@ -16,12 +16,13 @@ import typer
 
 from robench.cli.guard import Terminated, printable
 from robench.errors import ConfigError
+from robench.ranks import refuse_several
 
 if TYPE_CHECKING:
     from robench.plan import Plan
     from robench.run import Outcome
 
-SOME_FAILED = 3
+GATE_FAILED, SOME_FAILED = 1, 3
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 Config = Annotated[
@@ -48,6 +49,7 @@ Threads = Annotated[
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow Python files named in CONFIG to run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute everything again.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a finding puts a row in doubt.")]
 QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Print the last lines only.")]
 
 
@@ -65,9 +67,11 @@ def run(
     trust_code: TrustCode = False,
     dry_run: DryRun = False,
     force: Force = False,
+    strict: Strict = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Evaluate a configuration and print its leaderboard; the same command again resumes."""
+    refuse_several("robench run", "Train by `torchrun -m robench train`, then evaluate without torchrun")
     plan, text = planned(config, overrides, limit=limit, seed=seed, batch_size=batch_size)
     folder = out or Path("runs") / plan.name
     check_device(device)
@@ -88,11 +92,14 @@ def run(
             trust_code=trust_code,
             force=force,
             reporter=reporter,
+            command=_command(),
         )
 
     outcome = interruptible(work, folder, quiet=quiet, threads=threads)
     written = _report(folder, quiet=quiet)
     finish(outcome, "units", [folder, *written])
+    if strict:
+        _gate(folder)
 
 
 def planned(
@@ -172,20 +179,40 @@ def finish(outcome: Outcome, noun: str, paths: list[Path]) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
+def _command() -> str:
+    """Return the command line without folders, which say nothing to a reader elsewhere."""
+    named = [re.sub(r"(^|=)(?:~|\.{0,2})/(?:.*/)?([^/]+)/*$", r"\1\2", word) for word in sys.argv[1:]]
+    return shlex.join(["robench", *named])
+
+
 def _report(folder: Path, *, quiet: bool) -> list[Path]:
-    """Print the leaderboard and write it as CSV and Markdown."""
+    """Print the leaderboard, write it as CSV and Markdown, and write the page of the run."""
     from robench import plugins
     from robench.cli.console import output
     from robench.store import Store
 
     records = Store(folder).read_records()
-    if not records:
-        return []
-    if not quiet:
+    formats = ("csv", "markdown", "html") if records else ("html",)  # failures alone are worth a page
+    if records and not quiet:
         console = output()
         for shown in plugins.find("reports", "screen")()(records):
             console.print(shown)
-    return [path for name in ("csv", "markdown") for path in plugins.find("reports", name)()(records, folder)]
+    return [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
+
+
+def _gate(folder: Path) -> None:
+    """Exit with code 1 if any row is in doubt: a finding on its clean images, or in every attack on it."""
+    import json
+
+    from robench import plugins
+    from robench.store import Store
+
+    boards = json.loads(plugins.find("reports", "json")().render(Store(folder).read_records()))["boards"]
+    doubted = {row["model"]: row["findings"] for board in boards for row in board["rows"] if row["doubted"]}
+    for model, codes in doubted.items():
+        typer.echo(printable(f"in doubt: {model}: {', '.join(codes)}"), err=True)
+    if doubted:
+        raise typer.Exit(GATE_FAILED)
 
 
 def _describe(plan: Plan, folder: Path) -> None:

@@ -45,10 +45,11 @@ def test_differences_by_hand():
 
 
 def test_two_models_of_one_run_and_wrong_names():
-    found = by_column(differences(TEN, TEN, pairs={"a": "b"}))
+    found = by_column(differences(TEN, TEN, pairs=[("a", "b"), ("a", "a")]))
     assert found["a -> b", WORST].first == 0.4
+    assert found["a", WORST].gap == 0  # one model may stand in several pairs
     with pytest.raises(ConfigError, match="'bb'"):
-        differences(TEN, TEN, pairs={"a": "bb"})
+        differences(TEN, TEN, pairs=[("a", "bb")])
     with pytest.raises(ConfigError, match="share a data set"):
         differences(TEN, [record("a", "a", "pgd", [R] * 10, data={"name": "other"})])
     with pytest.raises(ConfigError, match="share a data set"):

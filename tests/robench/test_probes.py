@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from robench.model import Model
+from robench.model import GradientSource, Model, OutputKind
 from robench.probes import probe
 from tests.robench import gallery
 
@@ -68,3 +68,11 @@ def test_probing_leaves_the_model_as_it_was():
     assert net.training
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+
+
+def test_votes_are_judged_by_what_an_attacker_differentiates():
+    """A model that answers with one-hot votes, but offers the scores behind them, hides nothing."""
+    votes = gallery.Through(NET, gallery.argmax_only)
+    scores = GradientSource("scores", lambda x: (NET(x), votes(x).detach()), OutputKind.LOGITS)
+    model = Model(name="votes", net=votes, classes=4, output=OutputKind.SIMPLEX, sources={"scores": scores})
+    assert probe(model, X, Y) == ()

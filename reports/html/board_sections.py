@@ -1,0 +1,102 @@
+"""Boards as values for the template: the table, the threat in words, figures, evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from reports.boards import Board, Doubt
+from reports.figures.style import shown
+from reports.figures.tradeoff import Tradeoff
+from reports.html.inline_svg import inline_svg
+from reports.html.tables import Table, heat_map, leaderboard
+from reports.html.words import threat_in_words
+from reports.samples import Samples
+from reports.text import percent, visible
+from robench.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A finding with the address that badges lead to."""
+
+    name: str
+    model_link: str
+    doubt: Doubt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardSection:
+    """One board."""
+
+    name: str
+    title: str
+    threat: str
+    table: Table
+    tradeoff: Markup | None
+    transfer: Table | None
+    evidence: tuple[Evidence, ...]
+    lost: int
+    n: int
+
+
+def board_sections(
+    boards: Sequence[Board], samples: Sequence[Samples], links: dict[str, str], lost: Sequence[set[int]]
+) -> list[BoardSection]:
+    """Return the boards; `links` leads from a model's shown name to its section."""
+    made = []
+    for number, (board, own, gone) in enumerate(zip(boards, samples, lost, strict=True)):
+        name = f"board-{number}"
+        evidence = tuple(
+            Evidence(name=f"{name}-finding-{at}", model_link=links.get(doubt.model, ""), doubt=doubt)
+            for at, doubt in enumerate(board.doubts)
+        )
+        threat = own.attacked[0].threat if own.attacked else {}
+        made.append(
+            BoardSection(
+                name=name,
+                title=board.title,
+                threat=threat_in_words(board, threat),
+                table=leaderboard(
+                    board,
+                    name=f"{name}-table",
+                    caption=f"Leaderboard: {board.title}. Percentages with 95 % Wilson intervals.",
+                    links=links,
+                    finding={(e.doubt.model, e.doubt.code): f"#{e.name}" for e in evidence},
+                ),
+                tradeoff=_tradeoff(board, name),
+                transfer=heat_map(board, name=f"{name}-transfer") if board.transfers else None,
+                evidence=evidence,
+                lost=len(gone),
+                n=board.n,
+            )
+        )
+    return made
+
+
+def _tradeoff(board: Board, name: str) -> Markup | None:
+    points = [
+        f"{visible(row.model)}: clean {percent(row.clean)}, robust {percent(row.worst_case)}"
+        for row in board.rows
+        if row.clean and row.worst_case
+    ]
+    if len(points) < 2:  # one point shows nothing that the table does not
+        return None
+    drawn = dataclasses.replace(
+        board, dataset=shown(board.dataset), norm=shown(board.norm), eps_text=shown(board.eps_text)
+    )
+    try:
+        figure = Tradeoff().draw(drawn)
+    except ConfigError:  # an infinite radius: nothing to draw
+        return None
+    description = f"Clean against robust accuracy in percent. {'; '.join(points)}."
+    return inline_svg(figure, name=f"{name}-tradeoff", description=description)
+
+
+def model_links(boards: Sequence[Board]) -> dict[str, str]:
+    """Return the address of the section of every model, by its shown name."""
+    names = dict.fromkeys(row.model for board in boards for row in board.rows)
+    return {name: f"#model-{number}" for number, name in enumerate(names)}

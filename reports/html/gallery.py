@@ -1,0 +1,185 @@
+"""Which images are worth looking at: those only the worst attack breaks, and those no model survives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from reports.html.pixels import Pixels, magnified, png
+from reports.samples import Samples, attack_of, model_of
+from reports.text import number
+from robench.record import Record, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhibit:
+    """One image before and after.
+
+    Attributes:
+        index: position in the full split.
+        attack: what made it.
+        truth: its class.
+        before: what the model said to the clean image.
+        after: what it says to the adversarial one.
+        size: the perturbation, in words.
+        scale: how many times the noise is magnified, as text.
+        clean: the clean image, as a `data:` address.
+        adversarial: the adversarial image.
+        noise: the difference, magnified around middle grey.
+    """
+
+    index: int
+    attack: str
+    truth: str
+    before: str
+    after: str
+    size: str
+    scale: str
+    clean: str
+    adversarial: str
+    noise: str
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the three pictures."""
+        return len(self.clean) + len(self.adversarial) + len(self.noise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """Images of one kind: how many there are, and a few of them."""
+
+    title: str
+    total: int
+    exhibits: tuple[Exhibit, ...]
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Chooses images of one board.
+
+    Args:
+        samples: the board's records.
+        pixels: where the images are.
+        each: most images of a kind.
+    """
+
+    samples: Samples
+    pixels: Pixels
+    each: int = 3
+
+    def lost(self) -> set[int]:
+        """Return the images no model of the board survives; none under an infinite radius, where all fall."""
+        table = self.samples.table
+        if table.empty or math.isinf(self.samples.setting[5]):
+            return set()
+        # Robust for a target: robust in every line that is about it. Lost: so for no target.
+        stands = table.groupby(["index", "target"], observed=True)["robust"].all()
+        survived = stands.groupby("index").any()
+        return {int(index) for index in survived.index[~survived]}
+
+    def strips(self, target: str, *, lost: set[int], budget: int) -> tuple[Strip, ...]:
+        """Return what to show of one model, within so many bytes; nothing where no image can be read.
+
+        Args:
+            target: identity of the model.
+            lost: what `lost` returned.
+            budget: most bytes of pictures.
+        """
+        table = self.samples.table
+        if table.empty:
+            return ()
+        white = table[(table["target"] == target) & (table["source"] == target)]
+        broken = white[(white["status"] == Status.BROKEN) & white["right"]]
+        if broken.empty:
+            return ()
+        made: list[Strip] = []
+        for title, indices in self._kinds(white, broken, lost):
+            left = budget - sum(e.weight for strip in made for e in strip.exhibits)
+            shown = self._exhibits(broken, indices, left)
+            if shown:
+                made.append(Strip(title=title, total=len(indices), exhibits=shown))
+        return tuple(made)
+
+    def _kinds(
+        self, white: pd.DataFrame, broken: pd.DataFrame, lost: set[int]
+    ) -> Iterable[tuple[str, list[int]]]:
+        if math.isinf(self.samples.setting[5]):  # everything falls: what matters is how little it took
+            smallest = broken.groupby("index")["l2"].min().sort_values(kind="stable")
+            yield "The smallest changes that break it", [int(i) for i in smallest.index]
+            return
+        by_attack = white.groupby(["attack", "index"], observed=True)["robust"].all()
+        survivors = by_attack.groupby("attack", observed=True).sum()
+        fallen = {int(i) for i in broken["index"]}
+        if len(survivors) > 1:
+            worst = str(survivors.idxmin())
+            attackers = broken.groupby("index")["attack"].nunique()
+            by_worst = {int(i) for i in broken.loc[broken["attack"] == worst, "index"]}
+            alone = sorted(i for i in by_worst if attackers[i] == 1)
+            if alone:
+                yield f"Only {self.samples.labels[worst]}, the strongest attack here, breaks these", alone
+        if len(self.samples.names) > 1 and lost & fallen:
+            yield "No model of this board survives these", sorted(lost & fallen)
+        elif fallen:
+            yield "Broken by at least one attack", sorted(fallen)
+
+    def _exhibits(self, broken: pd.DataFrame, indices: list[int], budget: int) -> tuple[Exhibit, ...]:
+        made: list[Exhibit] = []
+        for index in indices[: self.each]:
+            exhibit = self._exhibit(broken[broken["index"] == index], index)
+            if exhibit is None or exhibit.weight > budget:
+                break
+            budget -= exhibit.weight
+            made.append(exhibit)
+        return tuple(made)
+
+    def _exhibit(self, lines: pd.DataFrame, index: int) -> Exhibit | None:
+        """Return the smallest perturbation that broke an image."""
+        first = lines.sort_values(["l2", "attack", "gradient_source"])
+        place = tuple(str(first[name].iloc[0]) for name in ("target", "source", "attack", "gradient_source"))
+        record = next((r for r in self._places.get(place, ()) if index in r.columns.index), None)
+        if record is None:
+            return None
+        at = record.columns.index.index(index)
+        clean, adversarial = self.pixels.clean(record, at), self.pixels.adversarial(record, at)
+        if clean is None or adversarial is None or clean.shape != adversarial.shape:
+            return None
+        noise, scale = magnified(adversarial - clean)
+        columns = record.columns
+        return Exhibit(
+            index=index,
+            attack=self.samples.labels[attack_of(record)],
+            truth=_named(record, columns.label[at]),
+            before=_named(record, columns.clean[at]),
+            after=_named(record, columns.adversarial[at]),
+            size=f"Linf {number(columns.linf[at])}, L2 {number(columns.l2[at])}",
+            scale=number(scale),
+            clean=png(clean),
+            adversarial=png(adversarial),
+            noise=png(noise),
+        )
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, ...], list[Record]]:
+        """The shards of every (target, source, attack, gradient source)."""
+        places: dict[tuple[str, ...], list[Record]] = {}
+        for record in self.samples.attacked:
+            gradient_source = str(record.source.get("gradient_source") or "")
+            place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
+            places.setdefault(place, []).append(record)
+        return places
+
+
+def _named(record: Record, label: int) -> str:
+    classes = record.dataset.get("classes")
+    if isinstance(classes, list | tuple) and 0 <= label < len(classes):
+        return str(classes[label])
+    if isinstance(classes, list | tuple) and label == len(classes):
+        return "rejected"  # by a detector
+    return "no answer" if label < 0 else str(label)

@@ -1,0 +1,113 @@
+"""Figures inside a page: matplotlib's SVG without style attributes, in the colours of the page's theme."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+
+from reports.figures.style import styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SVG = "http://www.w3.org/2000/svg"
+_LINK = "http://www.w3.org/1999/xlink"
+_KEPT = {"svg", "g", "path", "use", "defs", "clipPath", "rect", "text", "tspan", "circle", "line", "polygon"}
+_INK = {"#000000", "black", "#000"}
+_PAPER = {"#ffffff", "white", "#fff"}
+_GRID = "#e5e5e5"
+_FONT = re.compile(r"(?P<weight>bold|[1-9]00)?\s*(?P<size>[\d.]+)(?:px|pt)?")
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+
+
+def inline_svg(figure: Figure, *, name: str, description: str) -> Markup:
+    """Return a figure as an SVG element that a strict content-security policy lets through.
+
+    Style attributes become presentation attributes, black becomes the colour of the page's text, and white
+    backgrounds go, so that the figure can be read in light and dark.
+
+    Args:
+        figure: what to draw; names in it may be anything.
+        name: letters and digits that set its ids apart from those of other figures on the page.
+        description: what a person who cannot see the figure should know.
+    """
+    content = BytesIO()
+    with styled(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a sign of a name that the font lacks
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    root = ElementTree.fromstring(content.getvalue())
+    made = _clean(root, name)
+    made.attrib = {
+        "viewBox": root.get("viewBox", ""),
+        "role": "img",
+        "aria-label": description,
+        "class": "plot",
+        "fill": "currentColor",
+        "stroke-linejoin": "round",
+        "stroke-linecap": "butt",
+    }
+    return Markup(ElementTree.tostring(made, encoding="unicode"))
+
+
+def _clean(element: ElementTree.Element, name: str) -> ElementTree.Element:
+    made = ElementTree.Element(_local(element.tag))
+    made.text = element.text if element.text and element.text.strip() else None
+    for key, value in element.attrib.items():
+        if key == "style":
+            for attribute, plain in _declarations(value):
+                made.set(attribute, _renamed(plain, name))
+        elif key == "id":
+            made.set("id", f"{name}-{value}")
+        elif key == f"{{{_LINK}}}href":
+            made.set("href", value.replace("#", f"#{name}-", 1))
+        elif not key.startswith("{"):
+            made.set(key, _renamed(value, name))
+    for child in element:
+        if isinstance(child.tag, str) and _local(child.tag) in _KEPT:
+            made.append(_clean(child, name))
+    return made
+
+
+def _local(tag: str) -> str:
+    return tag.removeprefix(f"{{{_SVG}}}")
+
+
+def _renamed(value: str, name: str) -> str:
+    return _REFERENCE.sub(rf"url(#{name}-\1)", value)
+
+
+def _declarations(style: str) -> list[tuple[str, str]]:
+    made: list[tuple[str, str]] = []
+    for declaration in style.split(";"):
+        key, _, value = (part.strip() for part in declaration.partition(":"))
+        if key == "font":
+            made += _font(value)
+        elif key in {"fill", "stroke"}:
+            made += _colour(key, value)
+        elif key:
+            made.append((key, value))
+    return made
+
+
+def _font(value: str) -> list[tuple[str, str]]:
+    found = _FONT.search(value)
+    if not found:
+        return []
+    weight = [("font-weight", found["weight"])] if found["weight"] else []
+    return [("font-size", found["size"]), *weight]
+
+
+def _colour(key: str, value: str) -> list[tuple[str, str]]:
+    low = value.lower()
+    if low in _INK:
+        return [(key, "currentColor")]
+    if low in _PAPER:
+        return [(key, "none")]
+    if low == _GRID:
+        return [(key, "currentColor"), (f"{key}-opacity", "0.14")]
+    return [(key, value)]

@@ -1,0 +1,90 @@
+"""Models as values for the template: the card, the training, and what was measured on every board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.boards import Board, Row, Share
+from reports.html.board_sections import BoardSection, Evidence
+from reports.html.facts import Fact, card, trained
+from reports.html.folder import Run
+from reports.html.gallery import Guide, Strip
+from reports.html.pixels import Pixels
+from reports.html.tables import Table, cells_of
+from reports.samples import Samples, model_of
+from robench.record import Record
+
+MOST_PICTURES = 2_000_000
+"""Bytes of pictures on one page, shared among models and boards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One model on one board."""
+
+    title: str
+    board_link: str
+    row: Row
+    cells: Table | None
+    evidence: tuple[Evidence, ...]
+    strips: tuple[Strip, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSection:
+    """One model: its card, and what was measured on every board."""
+
+    name: str
+    title: str
+    headline: Share | None
+    facts: tuple[Fact, ...]
+    training: tuple[Fact, ...]
+    parts: tuple[Part, ...]
+
+
+def model_sections(
+    run: Run,
+    boards: Sequence[Board],
+    samples: Sequence[Samples],
+    sections: Sequence[BoardSection],
+    lost: Sequence[set[int]],
+    links: dict[str, str],
+) -> list[ModelSection]:
+    """Return a section for every model, in the order of the boards."""
+    pixels = Pixels(run.root)
+    guides = [Guide(own, pixels) for own in samples]
+    parts: dict[str, list[Part]] = {name: [] for name in links}
+    targets: dict[str, Record] = {}
+    share = MOST_PICTURES // max(1, sum(len(board.rows) for board in boards if board.norm))
+    for board, own, section, guide, gone in zip(boards, samples, sections, guides, lost, strict=True):
+        identities = {shown: target for target, shown in own.names.items()}
+        judged = {model_of(record.target): record for record in (*own.clean, *own.attacked)}
+        for number, row in enumerate(board.rows):
+            target = identities[row.model]
+            targets.setdefault(row.model, judged[target])
+            cells = [cell for cell in board.cells if cell.white_box and cell.target == row.model]
+            caption = f"Every white-box attack on {row.model}, {board.title}"
+            parts[row.model].append(
+                Part(
+                    title=section.title,
+                    board_link=f"#{section.name}",
+                    row=row,
+                    cells=cells_of(cells, name=f"{section.name}-cells-{number}", caption=caption)
+                    if cells
+                    else None,
+                    evidence=tuple(e for e in section.evidence if e.doubt.model == row.model),
+                    strips=guide.strips(target, lost=gone, budget=share),
+                )
+            )
+    return [
+        ModelSection(
+            name=links[name].removeprefix("#"),
+            title=name,
+            headline=next((part.row.worst_case for part in own_parts if part.row.worst_case), None),
+            facts=card(targets[name].target),
+            training=trained(targets[name].target, run.trainings),
+            parts=tuple(own_parts),
+        )
+        for name, own_parts in parts.items()
+    ]

@@ -1,0 +1,79 @@
+"""The plugin: a run folder, or records alone, to one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from reports.html.board_sections import board_sections, model_links
+from reports.html.curves import curves
+from reports.html.facts import provenance
+from reports.html.folder import MOST_FAULTS, Fault, Run, read_run
+from reports.html.gallery import Guide
+from reports.html.model_sections import model_sections
+from reports.html.pixels import Pixels
+from reports.html.template import page
+from reports.html.words import summary
+from reports.leaderboard import boards
+from reports.samples import split_into_boards
+from robench.files import write_atomic
+from robench.recipe import Info
+from robench.record import Record
+
+FILE = "report.html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HTML:
+    """One self-contained page, report.html: boards, findings, models, images, trainings, provenance."""
+
+    info: ClassVar[Info] = Info(title="HTML", paper="none; HTML Living Standard, CSP Level 3")
+
+    def render(self, records: Sequence[Record]) -> str:
+        """Return the page of some records; what only a run folder holds is left out."""
+        return page_of(Run(records=tuple(records)))
+
+    def render_run(self, folder: Path) -> str:
+        """Return the page of a run folder; damaged files are listed on it.
+
+        Raises:
+            ConfigError: the folder is not the folder of a run.
+        """
+        return page_of(read_run(folder))
+
+    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+        """Write the page of a run folder, with these records, and return its path.
+
+        Raises:
+            StorageError: the disk refused; an older page is intact.
+        """
+        path = folder / FILE
+        write_atomic(path, page_of(read_run(folder, records)))
+        return [path]
+
+
+def page_of(run: Run) -> str:
+    """Return the page of a run as HTML; the same run gives the same text."""
+    made = boards(run.records)
+    samples = split_into_boards(run.records)
+    lost = [Guide(own, Pixels(None)).lost() for own in samples]
+    links = model_links(made)
+    shown = board_sections(made, samples, links, lost)
+    return page(
+        title=str(run.facts.get("name") or (run.root.name if run.root else "") or "robench"),
+        summary=summary(run, made),
+        boards=shown,
+        models=model_sections(run, made, samples, shown, lost, links),
+        curves=curves(run),
+        provenance=provenance(run),
+        config=run.config.splitlines(),
+        failures=_first(run.failures),
+        unreadable=_first(run.unreadable),
+    )
+
+
+def _first(faults: Sequence[Fault]) -> tuple[Sequence[Fault], int]:
+    """Return as many faults as a page lists, and how many more there are."""
+    return faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS)

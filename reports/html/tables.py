@@ -1,0 +1,198 @@
+"""Tables as values: what a cell shows, what it is sorted by, and where it leads."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.boards import Board, Cell, Row, Share
+from reports.text import NOTHING, number, percent
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        title: its header.
+        numeric: aligned to the right, and the largest first when sorted the first time.
+        head: whether its cells are the headers of their rows.
+    """
+
+    title: str
+    numeric: bool = True
+    head: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A short remark on a row, and the place that explains it."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One cell.
+
+    Attributes:
+        text: what it says.
+        order: what it is sorted by if not its text; None sorts last.
+        bar: drawn with its interval.
+        tint: 0 to 10, how strongly it is coloured; None not at all.
+        framed: whether it stands out.
+        href: where it leads.
+        badges: remarks.
+    """
+
+    text: str = NOTHING
+    order: str | float | None = None
+    bar: Share | None = None
+    tint: int | None = None
+    framed: bool = False
+    href: str = ""
+    badges: tuple[Badge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table that can be sorted by any column.
+
+    Attributes:
+        name: letters and digits, unique on the page.
+        caption: what it shows.
+        columns: one per cell of a row.
+        rows: the cells.
+        filtered: whether it has a field that filters its rows.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    filtered: bool = False
+
+
+def words(text: str, *, href: str = "") -> Entry:
+    """Return a cell of text."""
+    return Entry(text=text or NOTHING, order=text.casefold() or None, href=href)
+
+
+def count(value: float | None) -> Entry:
+    """Return a cell with a number."""
+    return Entry(text=number(value), order=value)
+
+
+def share(value: Share | None, *, drawn: bool = True) -> Entry:
+    """Return a cell with a percentage: drawn as a bar with its interval, or tinted."""
+    if value is None or value.value is None:
+        return Entry()
+    if drawn:
+        return Entry(text=percent(value), order=value.value, bar=value)
+    return Entry(text=percent(value), order=value.value, tint=math.floor(10 * value.value))
+
+
+def leaderboard(
+    board: Board, *, name: str, caption: str, links: dict[str, str], finding: dict[tuple[str, str], str]
+) -> Table:
+    """Return a board as a table, the headline first.
+
+    Args:
+        board: the board.
+        name: the table's name.
+        caption: what it shows.
+        links: model to the address of its section.
+        finding: (model, code) to the address of the evidence.
+    """
+    attacked = bool(board.norm)
+    minimal = any(row.median_l2 is not None for row in board.rows)
+    columns = [Column("Rank"), Column("Model", numeric=False, head=True)]
+    columns += [Column("Worst case, %")] if attacked else []
+    columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
+    columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if attacked else []
+    columns += [Column("Median L2"), Column("Median Linf")] if minimal else []
+    columns += [Column("Passes/image")] if attacked else []
+    columns += [Column("n")]
+    rows = []
+    for row in board.rows:
+        cells = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
+        cells += [words(row.model, href=links.get(row.model, ""))]
+        cells += [share(row.worst_case)] if attacked else []
+        cells += [share(row.clean), _remarks(row, finding)]
+        if attacked:
+            cells += [share(row.white_box, drawn=False)]
+            cells += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
+        cells += [count(row.median_l2), count(row.median_linf)] if minimal else []
+        cells += [count(row.passes)] if attacked else []
+        cells += [count(row.n)]
+        rows.append(tuple(cells))
+    return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=len(rows) > 1)
+
+
+def _remarks(row: Row, finding: dict[tuple[str, str], str]) -> Entry:
+    partial = [Badge("partial", "#partial")] if row.partial else []
+    badges = [*partial, *(Badge(code, finding.get((row.model, code), "#reading")) for code in row.findings)]
+    return Entry(
+        text="" if badges else NOTHING,
+        order=" ".join(b.text for b in badges) or None,
+        badges=tuple(badges),
+    )
+
+
+def heat_map(board: Board, *, name: str) -> Table:
+    """Return source x target: robust accuracy of targets on images crafted on sources, worst over attacks."""
+    combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+    models = [row.model for row in board.rows if any(row.model in pair for pair in combined)]
+    columns = (Column("Crafted on", numeric=False, head=True), *(Column(model) for model in models))
+    rows = tuple(
+        (words(source), *(_pair(combined.get((source, target)), source == target) for target in models))
+        for source in models
+        if any(source == s for s, _ in combined)
+    )
+    caption = (
+        "Robust accuracy in percent of the model at the top on images crafted on the model at the left, "
+        "worst over all attacks and gradient sources. Framed: both are the same, so the attack is white-box."
+    )
+    return Table(name=name, caption=caption, columns=columns, rows=rows)
+
+
+def _pair(value: Share | None, same: bool) -> Entry:
+    return dataclasses.replace(share(value, drawn=False), framed=same)
+
+
+def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
+    """Return the white-box cells of one model on one board: one row per attack and gradient source."""
+    titles = [
+        "Robust, %",
+        "Broken",
+        "Wrong before",
+        "Failed",
+        "Median L2",
+        "Median Linf",
+        "Forwards",
+        "Backwards",
+    ]
+    columns = [Column("Attack", numeric=False, head=True), Column("Gradient source", numeric=False)]
+    columns += [Column(title) for title in titles]
+    columns += [Column("Library", numeric=False), Column("Findings", numeric=False)]
+    rows = tuple(
+        (
+            words(cell.attack),
+            words(cell.gradient_source),
+            share(cell.robust),
+            count(cell.broken),
+            count(cell.misclassified),
+            count(cell.failed),
+            count(cell.median_l2),
+            count(cell.median_linf),
+            count(cell.forwards),
+            count(cell.backwards),
+            words(cell.library),
+            words(", ".join(cell.findings)),
+        )
+        for cell in cells
+    )
+    return Table(name=name, caption=caption, columns=tuple(columns), rows=rows)

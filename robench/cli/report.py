@@ -1,0 +1,26 @@
+"""`robench report`: one self-contained HTML page of a run folder, made again from the folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robench.cli.guard import printable
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File to write, by default RUN/report.html.")
+    ] = None,
+) -> None:
+    """Write the HTML report of a run folder; damaged files are listed on the page."""
+    from robench import plugins
+    from robench.files import write_atomic
+
+    text: str = plugins.find("reports", "html", where="robench report")().render_run(run)
+    path = out or run / "report.html"
+    write_atomic(path, text)
+    typer.echo(printable(f"Written: {path}"))

@@ -1,0 +1,97 @@
+"""A run folder made up from nothing: any number of models, attacks and images, the same each time."""
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from robench.record import Columns, Finding, Record
+from robench.store import Store
+
+SHARD = 500
+THREAT = {
+    "norm": "Linf", "eps": 0.1, "eps_text": "0.1", "goal": "untargeted", "bounds": [0.0, 1.0],
+    "knowledge": ["weights"], "budget": None,
+}  # fmt: skip
+
+
+def columns(rng, start, count, hardness, clean):
+    label = rng.integers(0, 10, count)
+    right = rng.random(count) < 0.95
+    broken = right & (rng.random(count) < hardness) & (not clean)
+    status = np.where(broken, "broken", np.where(right, "robust", "misclassified"))
+    before = np.where(right, label, (label + 1) % 10)
+    zeros = np.zeros(count)
+    return Columns(
+        index=list(range(start, start + count)),
+        label=label.tolist(),
+        clean=before.tolist(),
+        adversarial=np.where(broken, (label + 2) % 10, before).tolist(),
+        status=status.tolist(),
+        linf=(zeros if clean else zeros + 0.1).tolist(),
+        l2=(zeros if clean else rng.random(count)).tolist(),
+        forwards=(zeros if clean else zeros + 10).tolist(),
+        backwards=(zeros if clean else zeros + 9).tolist(),
+        first_success=[0] * count,
+    )
+
+
+def made(name, attack, start, count, total, *, seed, findings=()):
+    rng = np.random.default_rng([seed, start])
+    fingerprint = f"{seed:064x}"
+    clean = attack == "clean"
+    return Record(
+        key=f"unit-{seed}-{start}-{hash_of(attack)}",
+        target={"name": name, "fingerprint": fingerprint, "output": "logits", "coupling": "independent",
+                "sources": ["exact"], "details": {"architecture": "toy", "head": "linear"}},
+        source={"name": "" if clean else name, "fingerprint": "" if clean else fingerprint,
+                "gradient_source": "" if clean else "exact"},
+        attack={"label": attack, "name": attack, "options": {}, "library": "robench", "minimises": False},
+        threat={} if clean else THREAT,
+        dataset={"name": "toy", "split": "test", "digest": f"shard{start}", "set": "all", "n": total,
+                 "classes": [f"class {i}" for i in range(10)]},
+        seed=0,
+        columns=columns(rng, start, count, (seed % 7 + 1) / 20 + len(attack) % 5 / 40, clean),
+        findings=tuple(Finding(code=c, evidence="what was seen", remedy="do that") for c in findings),
+        provenance={"versions": {"robench": "0"}, "crafted": "" if clean else f"adv{start}"},
+    )  # fmt: skip
+
+
+def hash_of(attack):
+    return sum(ord(c) * (i + 1) for i, c in enumerate(attack))
+
+
+def run_folder(root, *, models=3, attacks=2, images=120, size=8, names=None, findings=("zero-gradient",)):
+    """Write the folder of a run and return it; names of models repeat `names` if given."""
+    store = Store(root)
+    store.prepare()
+    keys = []
+    shown = names or [f"model-{i:02}" for i in range(models)]
+    for start in range(0, images, SHARD):
+        count = min(SHARD, images - start)
+        for seed, name in enumerate(shown, start=1):
+            found = findings if seed == 2 else ()
+            for attack in ("clean", *(f"attack-{i:0{1 + i % 3}}" for i in range(attacks))):
+                record = made(name, attack, start, count, images, seed=seed,
+                              findings=() if attack == "clean" else found)  # fmt: skip
+                store.write(record)
+                keys.append(record.key)
+        rng = np.random.default_rng(start)
+        pixels = rng.integers(0, 256, (count, 1, size, size), dtype=np.uint8)
+        noise = rng.choice([-0.1, 0.1], pixels.shape)
+        save_file({"images": pixels, "index": np.arange(start, start + count)}, store.images(f"shard{start}"))
+        x_adv = (pixels / 255 + noise).clip(0, 1).astype(np.float32)
+        save_file({"x_adv": x_adv}, store.adv(f"adv{start}"))
+    store.write_json("run.json", {
+        "name": "synthetic", "status": "finished", "units": keys, "expected": len(keys), "failed_models": {},
+        "command": "robench run toy.yaml", "versions": {"robench": "0"}, "device": "cpu",
+    })  # fmt: skip
+    store.write_text("config.yaml", "schema: 1\nname: synthetic # <b>\n")
+    folder = store.model("model-00-0123")
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["epoch,stage,loss,train_accuracy,validation_accuracy,best"]
+    for epoch in range(1, 9):
+        stage, best = 1 + (epoch > 5), int(epoch == 7)
+        lines.append(f"{epoch},{stage},{2 / epoch},{1 - 1 / epoch},{1 - 1.1 / epoch},{best}")
+    (folder / "history.csv").write_text("\n".join(lines) + "\n")
+    card = "name: model-00\nsha256: abc\ndefense: {name: natural, options: {epochs: 8}}\n"
+    (folder / "weights.card.yaml").write_text(card)
+    return root
