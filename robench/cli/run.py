@@ -186,18 +186,22 @@ def _command() -> str:
 
 
 def _report(folder: Path, *, quiet: bool) -> list[Path]:
-    """Print the leaderboard, write it as CSV and Markdown, and write the page of the run."""
+    """Write the leaderboard as CSV and Markdown and the page of the run, then print the leaderboard.
+
+    In this order: a reader that closes the pipe early must not cost the files.
+    """
     from robench import plugins
     from robench.cli.console import output
     from robench.store import Store
 
     records = Store(folder).read_records()
     formats = ("csv", "markdown", "html") if records else ("html",)  # failures alone are worth a page
+    written = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
     if records and not quiet:
         console = output()
         for shown in plugins.find("reports", "screen")()(records):
             console.print(shown)
-    return [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
+    return written
 
 
 def _gate(folder: Path) -> None:
