@@ -12,13 +12,13 @@ from robench.errors import ConfigError
 if TYPE_CHECKING:
     from robench.record import Record
 
-Format = Literal["text", "md", "csv", "json"]
-_PLUGINS = {"md": "markdown", "csv": "csv", "json": "json"}
+Format = Literal["text", "md", "csv", "json", "tex"]
+_PLUGINS = {"md": "markdown", "csv": "csv", "json": "json", "tex": "latex"}
 
 
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    format: Annotated[Format, typer.Option("--format", help="text, md, csv or json.")] = "text",
+    format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.")] = None,
     details: Annotated[bool, typer.Option("--details", help="Show gradient sources one by one.")] = False,
 ) -> None:
