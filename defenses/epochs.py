@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from defenses.augmentation import crop_flip
 from defenses.averaging import Average
 from defenses.distributed import DivergenceError, Loss
 from defenses.objective import Moment, Stage
 from defenses.precision import computing
 from defenses.schedule import learning_rate
 from defenses.world import World
+from robench.augmentation import crop_flip
 from robench.data import ImageSet
 from robench.defense import TrainingContext
 from robench.randomness import Randomness, borrowed_global_randomness, seed_from

@@ -35,6 +35,8 @@ class AttackInfo(Info):
         couples_images: whether what it proposes for one image depends on which others it attacks with it, as
             one perturbation for all of them does. Such a result belongs to a shard, not to an image: to split
             the images differently, or to drop some, may change it.
+        unconfined: whether what it proposes may lie outside the ball and the box, as a published attack that
+            never clips. The judge projects it, and says so; an attack of one's own has no reason for it.
         library: the distribution that implements it, `robench` for our own.
         own_source: for an attack that chooses itself what it differentiates, the name its choice is recorded
             under as gradient source. It is crafted once per model, whatever sources a plan names; an attack
@@ -46,6 +48,7 @@ class AttackInfo(Info):
     randomised: bool = False
     minimises: bool = False
     couples_images: bool = False
+    unconfined: bool = False
     library: str = "robench"
     own_source: str = ""
 

@@ -244,6 +244,7 @@ def judge_unit(
             target=goal,
             clean=clean.to(device) if clean is not None else None,
             batch_size=batch_size,
+            as_proposed=attack is not None and attack.info.unconfined,
         )
     zeros = [0] * len(y)
     white_box = source is not None and source.model.name == model.name

@@ -80,6 +80,7 @@ def judge(
     target: Labels | None = None,
     clean: Labels | None = None,
     batch_size: int = 250,
+    as_proposed: bool = False,
 ) -> Verdict:
     """Judge proposed images on a model, trusting nothing the attack says.
 
@@ -97,6 +98,8 @@ def judge(
         target: target classes (B,) under a targeted goal.
         clean: predictions on x, if they are known already.
         batch_size: most images per pass of an independent model.
+        as_proposed: where proposals are projected, also say in the evidence how many images would be
+            classified correctly if nothing were; the verdicts are the same.
 
     Raises:
         JobError: the proposal has another shape than x, or the model's output does.
@@ -109,17 +112,10 @@ def judge(
     findings = []
     finite = torch.isfinite(x_adv.flatten(1)).all(dim=1)
     point = torch.where(per_image(finite, x), x_adv, x)
-    outside = ~threat.admits(x, point)
+    outside, raw = ~threat.admits(x, point), point
     if bool(outside.any()):
-        overshoot = _overshoot(x, point, threat)
+        overshoot = _overshoot(x, raw, threat)
         point = torch.where(per_image(outside, x), threat.project(x, point), point)
-        findings.append(
-            Finding(
-                code="inadmissible",
-                evidence=f"{int(outside.sum())} of {len(x)} proposals left the threat model, by {overshoot}",
-                remedy="They were projected and judged where they landed; check eps and clipping",
-            )
-        )
     if not bool(finite.all()):
         findings.append(
             Finding(
@@ -129,6 +125,20 @@ def judge(
             )
         )
     adversarial, uniform = classify(model, point, batch_size=batch_size)
+    if bool(outside.any()):
+        evidence = f"{int(outside.sum())} of {len(x)} proposals left the threat model, by {overshoot}"
+        if as_proposed:
+            right = int((classify(model, raw, batch_size=batch_size)[0] == y).sum())
+            evidence += f"; as proposed {right} of {len(x)} would be classified correctly, "
+            evidence += f"as projected {int((adversarial == y).sum())}"
+        findings.insert(
+            0,
+            Finding(
+                code="inadmissible",
+                evidence=evidence,
+                remedy="They were projected and judged where they landed; check eps and clipping",
+            ),
+        )
     if clean is None:
         # The clean evaluation proposes the images themselves: one pass serves both columns.
         same = torch.equal(point, x)

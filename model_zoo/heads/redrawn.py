@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -10,10 +10,11 @@ from model_zoo.graph.settings import Graph
 from model_zoo.heads.templates import draw_templates
 from model_zoo.heads.wnll_network import WNLLNetwork, clean_features
 from model_zoo.splitting import Branched
+from robench.augmentation import crop_flip
 from robench.batch import current_batch
 from robench.data import ImageSet
 from robench.errors import InputError
-from robench.randomness import seed_from
+from robench.randomness import Randomness, seed_from
 
 _TRIES = 100
 
@@ -41,6 +42,7 @@ class RedrawnNetwork(WNLLNetwork):
         classes: number of classes K.
         graph: the graph's settings.
         device: where the network is and the templates shall be.
+        crops: crop and mirror the images of each template at random, as CIFAR's training images are.
 
     Raises:
         InputError: a template cannot be drawn.
@@ -56,12 +58,15 @@ class RedrawnNetwork(WNLLNetwork):
         classes: int,
         graph: Graph,
         device: str,
+        crops: bool = False,
     ) -> None:
         fixed = draw_random(pool, size, classes=classes, seed=seed)
+        fixed = cropped(fixed, seed=seed) if crops else fixed
         super().__init__(
             branches, [fixed], classes=classes, graph=graph, joint=True, rule="majority", device=device
         )
         self._pool, self._size, self._seed, self._fixed = pool, size, seed, fixed
+        self._crops = crops
 
     @property
     def drawn(self) -> Drawn:
@@ -78,10 +83,18 @@ class RedrawnNetwork(WNLLNetwork):
         return drawn.points, drawn.labels
 
     def _draw(self, key: int) -> Drawn:
-        images = draw_random(self._pool, self._size, classes=self.classes, seed=seed_from(self._seed, key))
+        seed = seed_from(self._seed, key)
+        images = draw_random(self._pool, self._size, classes=self.classes, seed=seed)
+        images = cropped(images, seed=seed) if self._crops else images
         points, labels = super().points
         made = clean_features(self.branches, images, str(points.device))
         return Drawn(images, made.to(points.dtype), images.labels.to(labels.device))
+
+
+def cropped(template: ImageSet, *, seed: int) -> ImageSet:
+    """Return the template with its images cropped (padding 4) and mirrored at random, drawn per image."""
+    images, _ = template.batch(slice(None))
+    return replace(template, images=crop_flip(images, Randomness(seed, template.indices, ("template",))))
 
 
 def draw_random(pool: ImageSet, size: int, *, classes: int, seed: int) -> ImageSet:

@@ -112,6 +112,7 @@ def model(trial: AttackTrial) -> str:
 
 def admissible(trial: AttackTrial) -> str:
     """What it returns lies in the ball of each norm it declares, and in [0, 1]."""
+    _confined(trial)
     checked = []
     for name in trial.norms:
         played = trial.plain if name == trial.norm else trial.play(toy_model(), norm=name)
@@ -128,6 +129,7 @@ def admissible(trial: AttackTrial) -> str:
 
 def zero(trial: AttackTrial) -> str:
     """With eps = 0 the images come back unchanged."""
+    _confined(trial)
     for name in trial.norms:
         played = trial.play(toy_model(), norm=name, eps=0.0)
         # As much as the judge allows for, and a NaN is no small difference.
@@ -256,6 +258,11 @@ def _alike(whole: Images, found: Images, rows: Tensor, what: str) -> None:
     image = int(distance.argmax())
     worst = float(distance[image])
     require(worst <= TOLERANCE, f"image {int(rows[image])} differs by {worst:.3g} {what}")
+
+
+def _confined(trial: AttackTrial) -> None:
+    if trial.recipe.info.unconfined:
+        raise InapplicableError("It declares that it is unconfined; the judge projects what it proposes")
 
 
 def _admitted_too(trial: AttackTrial, played: Played, what: str) -> None:

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from defenses.augmentation import crop_flip
 from defenses.natural import Natural
 from defenses.split import split
 from defenses.training_state import TrainingState, load_state, save_state
+from robench.augmentation import crop_flip
 from robench.data import image_set
 from robench.defense import Defense, TrainingContext
 from robench.errors import CheckpointError, ConfigError, InputError, JobError, StorageError

@@ -1,6 +1,7 @@
 """The published head: its graph by hand, and a template that belongs to a batch and to nothing else."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from model_zoo.datasets import Digits
 from model_zoo.graph import Graph, interpolate
 from model_zoo.heads.redrawn import draw_random
 from model_zoo.heads.wnll_published import WNLLPublished
+from robench.augmentation import crop_flip
 from robench.batch import batch_of
 from robench.errors import ConfigError, InputError
 from robench.model import Coupling, OutputKind
+from robench.randomness import Randomness, seed_from
 from tests.attacks.graph_toys import TRAIN, X, network, published
 
 A, B = torch.arange(24), torch.arange(24, 48)
@@ -89,6 +92,36 @@ def test_a_template_belongs_to_its_batch():
     assert not torch.equal(alone, clean)
 
 
+def test_an_augmented_template_is_the_drawn_one_cropped_and_mirrored():
+    net = network(buffer=16)
+    plain, cut = published(net), published(net, augmentation="crop_flip")
+    assert cut.fingerprint() != plain.fingerprint()
+    for indices in (A, B, None):
+        with batch_of(indices) if indices is not None else nullcontext() as batch:
+            drawn, memory = plain.neighbourhood.memory(), cut.neighbourhood.memory()
+            assert torch.equal(drawn.labels, memory.labels)
+            seed = 0 if batch is None else seed_from(0, batch.key)
+            template = draw_random(TRAIN, 60, classes=10, seed=seed)
+            assert torch.equal(drawn.images, template.batch(slice(None))[0])
+            want = crop_flip(drawn.images, Randomness(seed, template.indices, ("template",)))
+            assert torch.equal(memory.images, want)
+            assert not torch.equal(want, drawn.images)
+            torch.testing.assert_close(memory.points, cut.net.branches.features(want).detach())
+            assert torch.equal(cut.neighbourhood.memory().images, want)
+
+
+def test_mu_rounded_down_as_python_2_divides():
+    exact = Graph(m=15, n=8, kernel="published", mu="published")
+    whole = Graph(m=15, n=8, kernel="published", mu="published_integer")
+    assert [exact.coupling(points=p, template=500) for p in (1000, 700, 1499)] == [2.0, 1.4, 2.998]
+    assert [whole.coupling(points=p, template=500) for p in (1000, 700, 1499)] == [2.0, 1.0, 2.0]
+    net = network(buffer=16)
+    with batch_of(A):
+        assert not torch.equal(published(net, integer_mu=True).net(X), published(net).net(X))  # 80 / 60
+        even, plain = published(net, integer_mu=True, template=20), published(net, template=20)
+        assert torch.equal(even.net(X), plain.net(X))  # 40 / 20
+
+
 def test_features_are_computed_once_a_batch():
     model = published()
     sizes = []
@@ -128,3 +161,5 @@ def test_what_cannot_be_built_is_refused():
         WNLLPublished(m=30, n=8, template=29)
     with pytest.raises(ConfigError, match="tau"):
         WNLLPublished(tau=0.0)
+    with pytest.raises(ConfigError, match="crop_flip"):
+        WNLLPublished(augmentation="crops")
