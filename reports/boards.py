@@ -41,7 +41,7 @@ class Row:
 
     Attributes:
         rank: shared with the first row it cannot be told apart from; None if partial, doubted, or n small.
-        model: its name, with the start of its fingerprint where two models share a name.
+        model: its name; where two share one, with the seed or the start of the fingerprint.
         fingerprint: hash of its weights and details.
         head: its head, if the record tells.
         clean: accuracy on the clean images.
@@ -123,8 +123,8 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
-    """Rows that may be compared: same images, same threat. Without a norm it shows clean accuracy only."""
+class Heading:
+    """What all numbers of a board share: images and threat. Without a norm nothing was attacked."""
 
     dataset: str
     split: str
@@ -134,14 +134,20 @@ class Board:
     eps: float
     eps_text: str
     goal: str
-    attacks: tuple[str, ...]
-    rows: tuple[Row, ...]
-    cells: tuple[Cell, ...]
-    transfers: tuple[Transfer, ...]
-    doubts: tuple[Doubt, ...]
 
     @property
     def title(self) -> str:
         """The board in one line, such as `digits test, 300 images, Linf 8/255, untargeted`."""
         threat = f"{self.norm} {self.eps_text}, {self.goal}" if self.norm else "no attack"
         return f"{self.dataset} {self.split}, {self.n} images, {threat}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board(Heading):
+    """Rows that may be compared: same images, same threat. Without a norm it shows clean accuracy only."""
+
+    attacks: tuple[str, ...]
+    rows: tuple[Row, ...]
+    cells: tuple[Cell, ...]
+    transfers: tuple[Transfer, ...]
+    doubts: tuple[Doubt, ...]

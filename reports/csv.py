@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.boards import Board, Row, Share
+from reports.boards import Board, Heading, Row, Share
 from reports.leaderboard import boards
+from reports.over_seeds import SeedBoard, over_seeds
 from reports.text import visible
 from robench.files import write_atomic
 from robench.recipe import Info
@@ -30,16 +31,24 @@ CELL_COLUMNS = (
     "n", "robust", "broken", "misclassified", "failed", "robust_accuracy", "low", "high",
     "median_l2", "median_linf", "forwards", "backwards", "findings",
 )  # fmt: skip
+SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CSV:
-    """Two CSV files: leaderboard.csv (a line per model and board) and measurements.csv (a line per cell)."""
+    """Two CSV files: leaderboard.csv (a line per model and board) and measurements.csv (a line per cell).
+
+    Attributes:
+        seeds_only: render the spread over seeds instead of the leaderboard.
+    """
 
     info: ClassVar[Info] = Info(title="CSV", paper="none; RFC 4180")
+    seeds_only: bool = False
 
     def render(self, records: Sequence[Record]) -> str:
-        """Return the leaderboards of some records as CSV text."""
+        """Return the leaderboards of some records as CSV text, or their spread over seeds."""
+        if self.seeds_only:
+            return seeds_csv(over_seeds(records))
         return leaderboard_csv(boards(records))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
@@ -89,7 +98,21 @@ def measurements_csv(made: Sequence[Board]) -> str:
     return _text([*BOARD_COLUMNS, *CELL_COLUMNS], lines)
 
 
-def _board(board: Board) -> list[Any]:
+def seeds_csv(made: Sequence[SeedBoard]) -> str:
+    """Return one line per board, model, column and seed; what is about all seeds is repeated on each."""
+    lines = [
+        [
+            *_board(board), row.model, row.column, seed, value, seed in row.doubted,
+            row.spread.n, row.spread.mean, row.spread.deviation, row.spread.low, row.spread.high,
+        ]
+        for board in made
+        for row in board.rows
+        for seed, value in zip(row.seeds, row.values, strict=True)
+    ]  # fmt: skip
+    return _text([*BOARD_COLUMNS, *SEED_COLUMNS], lines)
+
+
+def _board(board: Heading) -> list[Any]:
     eps = board.eps if board.norm else None
     return [board.dataset, board.split, board.digest, board.n, board.norm, eps, board.eps_text, board.goal]
 

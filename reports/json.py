@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.leaderboard import boards
+from reports.over_seeds import over_seeds
 from robench.files import write_atomic
 from robench.recipe import Info
 from robench.record import Record
@@ -18,14 +19,25 @@ from robench.record import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JSON:
-    """One JSON file, leaderboard.json: every board with rows, cells, transfers and findings."""
+    """One JSON file, leaderboard.json: every board with rows, cells, transfers, findings; spread over seeds.
+
+    Attributes:
+        seeds_only: leave the boards out.
+    """
 
     info: ClassVar[Info] = Info(title="JSON", paper="none; RFC 8259")
+    seeds_only: bool = False
 
     def render(self, records: Sequence[Record]) -> str:
         """Return the boards of some records as JSON text; an infinite radius is the text `inf`."""
-        plain = [_finite(dataclasses.asdict(board)) for board in boards(records)]
-        return json.dumps({"schema": 1, "boards": plain}, indent=1, allow_nan=False) + "\n"
+        tables: dict[str, Sequence[Any]] = {
+            "boards": [] if self.seeds_only else boards(records),
+            "over_seeds": over_seeds(records),
+        }
+        plain = {
+            name: [_finite(dataclasses.asdict(table)) for table in made] for name, made in tables.items()
+        }
+        return json.dumps({"schema": 1, **plain}, indent=1, allow_nan=False) + "\n"
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
         """Write the file and return its path.

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 def boards(records: Iterable[Record]) -> list[Board]:
     """Return one board per (data set, split, digest, size, norm, eps, goal), rows best first."""
-    return [_board(samples) for samples in split_into_boards(records)]
+    return [board_of(samples) for samples in split_into_boards(records)]
 
 
-def _board(samples: Samples) -> Board:
+def board_of(samples: Samples) -> Board:
+    """Return the board of some records that may be compared."""
     dataset, split, digest, _, norm, eps, goal = samples.setting
     targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked))
     rows = {target: _row(samples, target) for target in targets}

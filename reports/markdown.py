@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from reports.boards import Board
 from reports.leaderboard import boards
-from reports.text import detail_cells, leaderboard_cells, transfer_cells, visible
+from reports.over_seeds import over_seeds
+from reports.text import detail_cells, leaderboard_cells, seed_cells, transfer_cells, visible
 from robench.files import write_atomic
 from robench.recipe import Info
 from robench.record import Record
@@ -25,19 +26,33 @@ start and images for which an attack failed count as not robust. Models share a 
 test (5 %) cannot tell them from the first of that rank. No rank: partial rows; rows with a finding on the
 clean images or in every white-box attack and gradient source; boards of fewer than 100 images.
 """
+OVER_SEEDS = """\
+The same configuration with several seeds: mean, sample standard deviation (n - 1, in percentage points) and
+range of each accuracy over the seeds. Every seed trains, draws its templates and attacks anew. A row is left
+out where units are missing, and where a model was made or attacked otherwise than with the other seeds.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Markdown:
-    """One Markdown page, leaderboard.md: boards, gradient sources, transfer, findings."""
+    """One Markdown page, leaderboard.md: boards, gradient sources, transfer, findings, and spread over seeds.
+
+    Attributes:
+        seeds_only: show the tables over seeds alone.
+    """
 
     info: ClassVar[Info] = Info(title="Markdown", paper="none; GitHub Flavored Markdown")
+    seeds_only: bool = False
 
     def render(self, records: Sequence[Record]) -> str:
         """Return the page of some records."""
+        if self.seeds_only:
+            return "\n".join(["# Over seeds\n", OVER_SEEDS, *_seed_sections(records)])
         parts = ["# Leaderboard\n", READING]
         for board in boards(records):
             parts += _section(board)
+        if repeated := _seed_sections(records):
+            parts += ["## Over seeds\n", OVER_SEEDS, *repeated]
         return "\n".join(parts)
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
@@ -74,6 +89,17 @@ def _section(board: Board) -> list[str]:
             what = f"{escape(doubt.model)}: {escape(doubt.code)}"
             parts += [f"- **{what}** ({doubt.count} x): {escape(doubt.evidence)}. {escape(doubt.remedy)}."]
         parts += [""]
+    return parts
+
+
+def _seed_sections(records: Sequence[Record]) -> list[str]:
+    parts = []
+    for board in over_seeds(records):
+        parts += [f"### {escape(board.title)}\n", _table(*seed_cells(board))]
+        parts += [
+            *(f"- left out: {escape(text)}" for text in board.left_out),
+            *([""] if board.left_out else []),
+        ]
     return parts
 
 

@@ -96,26 +96,41 @@ def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> S
     everything = [*clean, *attacked]
     indices = {index for record in everything for index in record.columns.index}
     first = attacked[0] if attacked else None
-    sides = [record.target for record in everything] + [record.source for record in attacked]
     return Samples(
         setting=setting,
         eps_text=str(first.threat.get("eps_text") or first.threat.get("eps", "")) if first else "",
         n=max(setting[3], len(indices)),
         clean=tuple(clean),
         attacked=tuple(attacked),
-        names=_shown({model_of(s): (str(s.get("name", "")), str(s.get("fingerprint", ""))) for s in sides}),
-        labels=_shown({attack_of(r): (str(r.attack["label"]), attack_of(r)) for r in attacked}),
+        names=_shown(_models(everything)),
+        labels=_shown({attack_of(r): (str(r.attack["label"]), attack_of(r)[:8]) for r in attacked}),
         table=table,
         clean_table=clean_table,
     )
 
 
+def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
+    """Return name and mark of each model: the seed where each of a name has another, else the fingerprint."""
+    found: dict[str, tuple[str, str]] = {}
+    for side in (*(r.target for r in records), *(r.source for r in records if r.attack["label"] != CLEAN)):
+        found[model_of(side)] = (str(side.get("name", "")), str(side.get("fingerprint", ""))[:8])
+    seeds: dict[str, set[int]] = {}
+    for record in records:
+        seeds.setdefault(model_of(record.target), set()).add(record.seed)
+    for name in {name for name, _ in found.values()}:
+        own = [model for model, (other, _) in found.items() if other == name]
+        drawn = [seed for model in own for seed in seeds.get(model, ())]
+        if len(own) == len(drawn) == len(set(drawn)) and all(seeds.get(model) for model in own):
+            found |= {model: (name, f"seed {next(iter(seeds[model]))}") for model in own}
+    return found
+
+
 def _shown(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
-    """Return a name for every identity: its own, with the start of its hash where two share it."""
+    """Return a name for every identity: its own, with its mark where two share it."""
     names = [name for name, _ in identities.values()]
     return {
-        identity: name if names.count(name) == 1 else f"{name} [{digest[:8]}]"
-        for identity, (name, digest) in identities.items()
+        identity: name if names.count(name) == 1 else f"{name} [{mark}]"
+        for identity, (name, mark) in identities.items()
     }
 
 

@@ -13,11 +13,20 @@ from rich.text import Text
 
 from reports.boards import Board
 from reports.leaderboard import boards
-from reports.text import detail_cells, leaderboard_cells, transfer_cells, visible
+from reports.over_seeds import over_seeds
+from reports.text import detail_cells, leaderboard_cells, seed_cells, transfer_cells, visible
 from robench.recipe import Info
 from robench.record import Record
 
-_WORDS = {"Model", "Attack", "Gradient source", "Findings", "Crafted on \\ judged on"}
+_WORDS = {
+    "Model",
+    "Attack",
+    "Gradient source",
+    "Findings",
+    "Crafted on \\ judged on",
+    "Accuracy",
+    "Seed: value",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +35,29 @@ class Screen:
 
     Attributes:
         details: also show gradient sources one by one.
+        seeds_only: show the tables over seeds alone.
     """
 
     info: ClassVar[Info] = Info(title="screen", paper="none")
     details: bool = False
+    seeds_only: bool = False
 
     def __call__(self, records: Sequence[Record]) -> list[RenderableType]:
-        """Return the tables of every board."""
+        """Return the tables of every board, then those over seeds if there are several."""
         shown: list[RenderableType] = []
-        for board in boards(records):
-            shown += self._board(board)
+        if not self.seeds_only:
+            for board in boards(records):
+                shown += self._board(board)
+        for repeated in over_seeds(records):
+            header, rows = seed_cells(repeated)
+            # A model has several rows here: its name stands on the first.
+            names = ["", *(row[0] for row in rows)]
+            brief = [
+                ["" if row[0] == before else row[0], *row[1:]]
+                for before, row in zip(names, rows, strict=False)
+            ]
+            shown.append(_table(f"over seeds: {repeated.title}", header, brief))
+            shown += [Text(visible(f"left out: {text}"), style="dim") for text in repeated.left_out]
         return shown
 
     def _board(self, board: Board) -> list[RenderableType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from reports.boards import Board, Share
+from reports.over_seeds import SeedBoard
 
 NOTHING = "-"
 
@@ -104,4 +105,22 @@ def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
         for cell in board.cells
         if cell.white_box
     ]
+    return header, rows
+
+
+def seed_cells(board: SeedBoard) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a board over seeds."""
+    header = ["Model", "Accuracy", "Mean", "SD", "Min", "Max", "Seeds", "Seed: value"]
+    doubts = any(row.doubted for row in board.rows)
+    header += ["In doubt"] if doubts else []
+    rows = []
+    for row in board.rows:
+        found = row.spread
+        deviation = NOTHING if found.deviation is None else f"{100 * found.deviation:.2f}"
+        cells = [row.model, row.column]
+        cells += [f"{100 * found.mean:.2f}", deviation, f"{100 * found.low:.1f}", f"{100 * found.high:.1f}"]
+        values = zip(row.seeds, row.values, strict=True)
+        cells += [str(found.n), ", ".join(f"{seed}: {100 * value:.1f}" for seed, value in values)]
+        cells += [", ".join(map(str, row.doubted)) or NOTHING] if doubts else []
+        rows.append(cells)
     return header, rows

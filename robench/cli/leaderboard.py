@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,19 +22,33 @@ def leaderboard(
     format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.")] = None,
     details: Annotated[bool, typer.Option("--details", help="Show gradient sources one by one.")] = False,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="Only mean and spread over the runs' seeds.")
+    ] = False,
 ) -> None:
-    """Show the leaderboard of run folders; runs share a board only where images and threat are the same."""
+    """Show the leaderboard of run folders; runs share a board only where images and threat are the same.
+
+    Several runs of one configuration with different seeds also give mean and spread over seeds.
+    """
     from robench import plugins
     from robench.files import write_atomic
 
+    if seeds and format == "tex":
+        do = "Use --format csv or md"
+        raise ConfigError(where="--seeds", expected="text, md, csv or json", got="tex", do=do)
     records = read_runs(runs)
+    if seeds and len(found := {record.seed for record in records}) < 2:
+        do = "Run the same configuration with --seed 1 --out ANOTHER_FOLDER, and name both folders"
+        got = f"seed {next(iter(found))} only"
+        raise ConfigError(where="--seeds", expected="runs with at least two seeds", got=got, do=do)
     if format != "text":
-        text: str = plugins.find("reports", _PLUGINS[format])().render(records)
+        options = {"seeds_only": True} if seeds else {}
+        text: str = plugins.find("reports", _PLUGINS[format])(**options).render(records)
     elif out is None:
         from robench.cli.console import output
 
         console = output()
-        for shown in plugins.find("reports", "screen")(details=details)(records):
+        for shown in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
             console.print(shown)
         return
     else:
@@ -43,7 +58,7 @@ def leaderboard(
 
         stream = StringIO()
         console = Console(file=stream, width=200, no_color=True)
-        for shown in plugins.find("reports", "screen")(details=details)(records):
+        for shown in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
             console.print(shown)
         text = stream.getvalue()
     if out is None:
@@ -54,11 +69,12 @@ def leaderboard(
 
 
 def read_runs(runs: list[Path]) -> list[Record]:
-    """Return the records of run folders.
+    """Return the records of run folders; each names the recipe of its model, where its run's plan has one.
 
     Raises:
         ConfigError: a folder is no run, or none of them has a finished unit.
     """
+    from robench.origins import model_recipes
     from robench.store import Store, is_run
 
     records: list[Record] = []
@@ -66,7 +82,12 @@ def read_runs(runs: list[Path]) -> list[Record]:
         if not is_run(run):
             do = "Name the folder that `robench run` printed last"
             raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)
-        records += Store(run).read_records()
+        store = Store(run)
+        recipes = model_recipes(store.read_json("plan.json"))
+        for record in store.read_records():
+            made = recipes.get(str(record.target["name"]))
+            target = {**record.target, "recipe": made} if made else record.target
+            records.append(dataclasses.replace(record, target=target))
     if not records:
         raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
     return records

@@ -169,7 +169,7 @@ def test_no_records_give_empty_pages(tmp_path):
     assert Screen()([]) == []
     assert CSV().render([]).count("\n") == 1
     assert "Leaderboard" in Markdown().render([])
-    assert json.loads(JSON().render([])) == {"schema": 1, "boards": []}
+    assert json.loads(JSON().render([])) == {"schema": 1, "boards": [], "over_seeds": []}
 
 
 def test_every_column_is_documented():

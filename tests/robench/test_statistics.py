@@ -69,6 +69,27 @@ def test_gap_interval_turns_with_the_order_and_is_repeatable():
             gap_interval(*wrong)
 
 
+def test_bootstrap_of_two_images_enumerated():
+    # Two images, one broken for the first model only. The four resamples of two images give the gaps
+    # 0, 1/2, 1/2, 1: the quantiles up to 1/4 are 0, those from there to 3/4 are 1/2, those above are 1.
+    assert gap_interval(2, 0, 1, confidence=0.4) == (0.5, 0.5)
+    assert gap_interval(2, 0, 1, confidence=0.6) == (0.0, 1.0)
+    # The same two images need 0 and 2 more: the medians of the resamples are 0, 1, 1, 2.
+    assert median_gap_interval([1, 1], [1, 3], confidence=0.4) == (1.0, 1.0)
+    assert median_gap_interval([1, 1], [1, 3], confidence=0.6) == (0.0, 2.0)
+
+
+def test_gap_interval_agrees_with_drawing_images_one_by_one():
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    first = np.array([1] * 30 + [0] * 25 + [1] * 45, dtype=float)
+    second = np.array([0] * 30 + [1] * 25 + [1] * 45, dtype=float)
+    drawn = bootstrap((second - first,), np.mean, method="percentile", n_resamples=20_000, rng=1)
+    # Two runs of 20,000 resamples each: the 2.5 % quantile itself is uncertain by about one image in 200.
+    assert gap_interval(100, 30, 25) == pytest.approx(tuple(drawn.confidence_interval), abs=0.011)
+
+
 def test_median_gap_is_paired():
     import numpy as np
 
