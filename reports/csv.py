@@ -76,7 +76,7 @@ def leaderboard_csv(made: Sequence[Board]) -> str:
         for board in made
         for row in board.rows
     ]
-    return _text(header, lines)
+    return csv_text(header, lines)
 
 
 def measurements_csv(made: Sequence[Board]) -> str:
@@ -95,7 +95,7 @@ def measurements_csv(made: Sequence[Board]) -> str:
             }
             values = [numbers[c] if c in numbers else getattr(cell, c) for c in CELL_COLUMNS]
             lines.append([*_board(board), *values])
-    return _text([*BOARD_COLUMNS, *CELL_COLUMNS], lines)
+    return csv_text([*BOARD_COLUMNS, *CELL_COLUMNS], lines)
 
 
 def seeds_csv(made: Sequence[SeedBoard]) -> str:
@@ -133,7 +133,8 @@ def _value(share: Share | None) -> float | None:
     return share.value if share else None
 
 
-def _text(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+def csv_text(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """Return CSV text: None is an empty cell, hostile text is made harmless."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     for line in (header, *lines):

@@ -74,15 +74,15 @@ def escape(text: str) -> str:
 
 
 def _section(board: Board) -> list[str]:
-    parts = [f"## {escape(board.title)}\n", _table(*leaderboard_cells(board))]
+    parts = [f"## {escape(board.title)}\n", table(*leaderboard_cells(board))]
     if board.transfers:
         parts += [
             "### Transfer\n",
             "Robust accuracy on images crafted on another model, worst over all attacks.\n",
         ]
-        parts += [_table(*transfer_cells(board))]
+        parts += [table(*transfer_cells(board))]
     if board.cells:
-        parts += ["### Gradient sources\n", _table(*detail_cells(board))]
+        parts += ["### Gradient sources\n", table(*detail_cells(board))]
     if board.doubts:
         parts += ["### Findings\n"]
         for doubt in board.doubts:
@@ -95,7 +95,7 @@ def _section(board: Board) -> list[str]:
 def _seed_sections(records: Sequence[Record]) -> list[str]:
     parts = []
     for board in over_seeds(records):
-        parts += [f"### {escape(board.title)}\n", _table(*seed_cells(board))]
+        parts += [f"### {escape(board.title)}\n", table(*seed_cells(board))]
         parts += [
             *(f"- left out: {escape(text)}" for text in board.left_out),
             *([""] if board.left_out else []),
@@ -103,7 +103,8 @@ def _seed_sections(records: Sequence[Record]) -> list[str]:
     return parts
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose cells show exactly these texts."""
     lines = [header, ["---"] * len(header), *rows]
     escaped = [[escape(cell) for cell in line] if at != 1 else line for at, line in enumerate(lines)]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"

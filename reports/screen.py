@@ -20,6 +20,7 @@ from robench.record import Record
 
 _WORDS = {
     "Model",
+    "Number",
     "Attack",
     "Gradient source",
     "Findings",
@@ -56,32 +57,33 @@ class Screen:
                 ["" if row[0] == before else row[0], *row[1:]]
                 for before, row in zip(names, rows, strict=False)
             ]
-            shown.append(_table(f"over seeds: {repeated.title}", header, brief))
+            shown.append(table(f"over seeds: {repeated.title}", header, brief))
             shown += [Text(visible(f"left out: {text}"), style="dim") for text in repeated.left_out]
         return shown
 
     def _board(self, board: Board) -> list[RenderableType]:
-        shown: list[RenderableType] = [_table(board.title, *leaderboard_cells(board))]
+        shown: list[RenderableType] = [table(board.title, *leaderboard_cells(board))]
         if board.transfers:
             title = "transfer: accuracy on images crafted on another model"
-            shown.append(_table(title, *transfer_cells(board)))
+            shown.append(table(title, *transfer_cells(board)))
         if self.details and board.cells:
-            shown.append(_table("gradient sources, white-box", *detail_cells(board)))
+            shown.append(table("gradient sources, white-box", *detail_cells(board)))
         shown += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in board.doubts]
         return shown
 
 
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table for the terminal; nothing in it is markup."""
     # Text, not str: rich would read square brackets in a name as markup.
-    table = Table(
+    made = Table(
         title=Text(visible(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
     for name in header:
         justify = "left" if name in _WORDS else "right"
-        table.add_column(Text(visible(name)), justify=justify, overflow="fold")  # type: ignore[arg-type]
+        made.add_column(Text(visible(name)), justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    return table
+        made.add_row(*(Text(visible(cell)) for cell in row))
+    return made
 
 
 def _doubt(model: str, code: str, evidence: str, remedy: str) -> Text:

@@ -45,6 +45,28 @@ def names(kind: Kind) -> list[str]:
     return list(_index(kind))
 
 
+def called(kind: Kind, value: str) -> str | None:
+    """Return the name of the plugin whose class is `module:qualname`, as records name it; None for none.
+
+    An entry point may lead to a class through another module that imports it; then the plugins of the same
+    top-level package are loaded and asked. One that cannot be loaded is passed over.
+    """
+    for name, points in _index(kind).items():
+        if points[0].value == value:
+            return name
+    package = value.partition(":")[0].partition(".")[0]
+    for name, points in _index(kind).items():
+        if points[0].module.partition(".")[0] != package:
+            continue
+        try:
+            made = find(kind, name)
+        except PluginError:
+            continue
+        if f"{getattr(made, '__module__', '')}:{getattr(made, '__qualname__', '')}" == value:
+            return name
+    return None
+
+
 def distribution(kind: Kind, name: str) -> str:
     """Return the name of the distribution that provides a plugin."""
     dist = _index(kind)[name][0].dist

@@ -19,6 +19,7 @@ from robench.cli.plot import plot
 from robench.cli.report import report
 from robench.cli.run import run
 from robench.cli.show import show
+from robench.cli.table import table
 from robench.cli.train import train
 from robench.cli.verify import verify
 
@@ -67,5 +68,6 @@ app.command()(compare)
 app.command()(verify)
 app.command()(parity)
 app.command()(plot)
+app.command()(table)
 app.command()(report)
 app.command()(doctor)

@@ -1,0 +1,162 @@
+"""A table in the paper's layout: for each of its rows the published numbers, ours, and the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.boards import Share
+from reports.html.folder import Training
+from reports.paper.candidates import Candidate, candidates
+from reports.paper.deviations import of_attack, of_model, unplaced
+from reports.paper.placing import Measured, measured, refused
+from reports.paper.published import Published, Slot, tables
+from robench.record import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One cell: the published number and ours, if there is one.
+
+    Attributes:
+        slot: the paper's cell.
+        ours: our number, None if nothing was measured.
+        notes: what was measured otherwise, in this column.
+    """
+
+    slot: Slot
+    ours: Measured | None
+    notes: tuple[str, ...]
+
+    @property
+    def rate(self) -> Share | None:
+        """Our number as the paper counts: images that stay right, or wrong ones where it prints errors."""
+        return self._counted(self.ours.share) if self.ours else None
+
+    @property
+    def worst(self) -> Share | None:
+        """The same over all gradient sources, None where one alone was used."""
+        return self._counted(self.ours.worst) if self.ours and self.ours.worst else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the published number, in percentage points."""
+        rate = self.rate
+        if rate is None or rate.value is None:
+            return None
+        return 100 * rate.value - self.slot.published
+
+    def _counted(self, share: Share) -> Share:
+        return Share(share.n - share.count, share.n) if self.slot.error else share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One of our models in a row of the paper.
+
+    Attributes:
+        model: its shown name.
+        fingerprint: hash of its weights and details.
+        images: images it was judged on.
+        entries: one per column.
+        notes: what was measured otherwise, whatever the column.
+        findings: codes of the reasons to doubt a number of this line.
+    """
+
+    model: str
+    fingerprint: str
+    images: int
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...]
+    findings: tuple[str, ...]
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Everything that was measured otherwise, in one column or in all."""
+        return (*self.notes, *(note for entry in self.entries for note in entry.notes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperRow:
+    """A row of the paper and our models that belong to it."""
+
+    label: str
+    slots: tuple[Slot, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperTable:
+    """A table of the paper, filled in.
+
+    Attributes:
+        published: the paper's table.
+        rows: its rows.
+        unplaced: our models that belong to no row, each with the reason.
+    """
+
+    published: Published
+    rows: tuple[PaperRow, ...]
+    unplaced: tuple[str, ...]
+
+    @property
+    def filled(self) -> bool:
+        """Whether any cell has a number of ours."""
+        return any(row.lines for row in self.rows)
+
+
+def paper_tables(records: Sequence[Record], trainings: Sequence[Training] = ()) -> list[PaperTable]:
+    """Return the paper's tables 2 to 11, filled in with what the records hold.
+
+    Args:
+        records: of one or several runs.
+        trainings: networks trained in them, whose model cards tell how.
+    """
+    ours = candidates(records, trainings)
+    return [_table(published, ours) for published in tables().values()]
+
+
+def _table(published: Published, ours: Sequence[Candidate]) -> PaperTable:
+    rows = []
+    placed: set[tuple[str, object]] = set()
+    reasons: list[tuple[str, str]] = []
+    for label, slots in zip(published.rows, published.slots, strict=True):
+        lines = []
+        for candidate in ours:
+            line = _line(candidate, slots)
+            if line:
+                lines.append(line)
+                placed.add((candidate.target, candidate.images))
+        rows.append(PaperRow(label=label, slots=slots, lines=tuple(lines)))
+    for candidate in ours:
+        if (candidate.target, candidate.images) not in placed:
+            reasons.append((candidate.name, _why(candidate, published)))
+    return PaperTable(published=published, rows=tuple(rows), unplaced=tuple(unplaced(reasons)))
+
+
+def _line(candidate: Candidate, slots: Sequence[Slot]) -> Line | None:
+    entries, used = [], []
+    for slot in slots:
+        found = measured(candidate, slot) if refused(candidate, slot) is None else None
+        notes = tuple(of_attack(found, slot)) if found else ()
+        entries.append(Entry(slot=slot, ours=found, notes=notes))
+        used += [(slot, found)] if found else []
+    if not used:
+        return None
+    batch = max(found.batch for _, found in used)
+    return Line(
+        model=candidate.name,
+        fingerprint=candidate.target.partition(":")[0],
+        images=max(found.share.n for _, found in used),
+        entries=tuple(entries),
+        notes=tuple(of_model(candidate, used[0][0], batch)),
+        findings=tuple(sorted({code for _, found in used for code in found.findings})),
+    )
+
+
+def _why(candidate: Candidate, published: Published) -> str:
+    """Return why a model has no row: what refuses it in the cell that it comes closest to."""
+    refusals = [refused(candidate, slot) for slots in published.slots for slot in slots]
+    if None in refusals:
+        return "no attack of the table was run under the paper's threat model"
+    return max(refusal for refusal in refusals if refusal)[1]

@@ -1,0 +1,99 @@
+"""The paper's tables as Markdown, LaTeX, CSV, JSON and for the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from reports import latex, markdown, screen
+from reports.csv import csv_text
+from reports.paper.cells import DAGGER, Cells, cells_of
+from reports.paper.layout import PaperTable
+from reports.paper.long import COLUMNS, long_rows
+from reports.text import visible
+
+
+def as_markdown(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
+    """Return one section per table; `remarks` end the page."""
+    parts = []
+    for cells in map(cells_of, tables):
+        parts += [f"## {markdown.escape(cells.title)}\n", markdown.table(cells.header, cells.rows)]
+        parts += [f"- {markdown.escape(line)}" for line in (*cells.reading, *_remarks(cells))]
+        parts += [""]
+    return "\n".join([*parts, *(f"{markdown.escape(remark)}\n" for remark in remarks)])
+
+
+def as_latex(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
+    """Return one booktabs table per table, its notes below it; `remarks` end it as comments."""
+    head = "% Needs \\usepackage{booktabs} and a T1 font encoding. Made by robench.\n"
+    made = [head, *(_latex(cells_of(table)) for table in tables)]
+    return "\n".join([*made, *(f"% {visible(remark)}" for remark in remarks)]).rstrip("\n") + "\n"
+
+
+def as_csv(tables: Sequence[PaperTable]) -> str:
+    """Return one line per cell and model; the columns are `long.COLUMNS`."""
+    return csv_text(COLUMNS, [[row[name] for name in COLUMNS] for row in long_rows(tables)])
+
+
+def as_json(tables: Sequence[PaperTable]) -> str:
+    """Return the lines of `as_csv` as a list of objects; an infinite radius is the text `inf`."""
+    rows = [{name: _finite(value) for name, value in row.items()} for row in long_rows(tables)]
+    return json.dumps({"schema": 1, "cells": rows}, indent=1, allow_nan=False) + "\n"
+
+
+def as_renderables(tables: Sequence[PaperTable], remarks: Sequence[str]) -> list[RenderableType]:
+    """Return what a terminal shows."""
+    shown: list[RenderableType] = []
+    for cells in map(cells_of, tables):
+        shown += [screen.table(cells.title, cells.header, cells.rows)]
+        shown += [_indented(line) for line in (*cells.reading, *_remarks(cells))]
+        shown += [Text("")]
+    return [*shown, *(Text(visible(remark)) for remark in remarks)]
+
+
+def _remarks(cells: Cells) -> list[str]:
+    said = [f"[{mark}] {model}: {'; '.join(notes)}" for mark, model, notes in cells.notes]
+    said += [f"{DAGGER} {model}: {', '.join(codes)}" for model, codes in cells.doubts]
+    return [*said, *(f"without a row: {line}" for line in cells.unplaced)]
+
+
+def _indented(line: str) -> RenderableType:
+    return Padding(Text(visible(line)), (0, 0, 0, 1))
+
+
+def _latex(cells: Cells) -> str:
+    notes = " ".join(f"{_tex(line)}." for line in (*cells.reading, *_remarks(cells)))
+    rows = []
+    for at, row in enumerate(cells.rows):
+        rows += [r"\midrule"] if at in cells.starts else []
+        # Braces, for a cell that begins with a bracket would be read as an option of the line break before it.
+        rows += [" & ".join(_tex(cell) for cell in row) + r" \\"]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(cells.title)}.}}",
+        rf"\begin{{tabular}}{{ll{'r' * (len(cells.header) - 2)}}}",
+        r"\toprule",
+        " & ".join(map(_tex, cells.header)) + r" \\",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {notes}}}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tex(text: str) -> str:
+    made = latex.escape(text).replace(DAGGER, r"$^\dagger$")
+    return f"{{{made}}}" if made.startswith("[") else made
+
+
+def _finite(value: Any) -> Any:
+    return "inf" if isinstance(value, float) and math.isinf(value) else value

@@ -1,0 +1,108 @@
+"""The plugin: runs to the paper's tables, filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from rich.console import RenderableType
+
+from reports.html.folder import Run, read_run
+from reports.paper import renderers
+from reports.paper.layout import PaperTable, paper_tables
+from reports.paper.published import reference, tables
+from robench.errors import ConfigError, nearest
+from robench.files import write_atomic
+from robench.recipe import Info
+from robench.record import Record
+
+Format = Literal["md", "tex", "csv", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """Tables 2 to 11 of Wang & Osher 2019 with our number, the published one and the difference.
+
+    Attributes:
+        table: number of one table; empty for all in which the records fill a cell.
+        format: `md`, `tex`, `csv` or `json`.
+
+    Raises:
+        ConfigError: no such table.
+    """
+
+    info: ClassVar[Info] = Info(title="the paper's tables", paper="Wang & Osher 2019, arXiv:1907.06800")
+    table: str = ""
+    format: Format = "md"
+
+    def __post_init__(self) -> None:
+        """Refuse a table that the paper does not have."""
+        if self.table and self.table not in tables():
+            expected = f"one of the tables {', '.join(tables())} of {reference()}"
+            raise ConfigError(where="table", expected=expected, got=repr(self.table),
+                              do=nearest(self.table, tables()))  # fmt: skip
+
+    def render(self, records: Sequence[Record]) -> str:
+        """Return the tables of some records; how networks were trained is unknown without a run folder.
+
+        Raises:
+            ConfigError: no table was named, and none has a number of these records.
+        """
+        return self._render([Run(records=tuple(records))])
+
+    def render_runs(self, folders: Sequence[Path]) -> str:
+        """Return the tables of run folders; damaged files are named at the end.
+
+        Raises:
+            ConfigError: a folder is no run, or no table was named and none has a number of these runs.
+        """
+        return self._render([read_run(folder) for folder in folders])
+
+    def on_screen(self, folders: Sequence[Path]) -> list[RenderableType]:
+        """Return the tables of run folders for the terminal.
+
+        Raises:
+            ConfigError: as `render_runs`.
+        """
+        runs = [read_run(folder) for folder in folders]
+        return renderers.as_renderables(self._chosen(runs), _left_out(runs))
+
+    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+        """Write paper-tables.md (or the other format) of a run folder and return its path.
+
+        Raises:
+            ConfigError: as `render`.
+            StorageError: the disk refused; an older file is intact.
+        """
+        path = folder / f"paper-tables.{self.format}"
+        write_atomic(path, self._render([read_run(folder, records)]))
+        return [path]
+
+    def _render(self, runs: Sequence[Run]) -> str:
+        chosen = self._chosen(runs)
+        if self.format == "csv":
+            return renderers.as_csv(chosen)
+        if self.format == "json":
+            return renderers.as_json(chosen)
+        made = renderers.as_latex if self.format == "tex" else renderers.as_markdown
+        return made(chosen, _left_out(runs))
+
+    def _chosen(self, runs: Sequence[Run]) -> list[PaperTable]:
+        records = [record for run in runs for record in run.records]
+        made = paper_tables(records, [training for run in runs for training in run.trainings])
+        if self.table:
+            return [table for table in made if table.published.number == self.table]
+        filled = [table for table in made if table.filled]
+        if not filled:
+            raise ConfigError(
+                expected=f"a run that measured a cell of Tables {', '.join(tables())} of {reference()}",
+                got="none that did" if records else "no finished unit",
+                do="`robench table RUN --paper 6` says why no model belongs into Table 6",
+            )
+        return filled
+
+
+def _left_out(runs: Sequence[Run]) -> list[str]:
+    return [f"Left out, {fault.about}: {fault.text}" for run in runs for fault in run.unreadable]
