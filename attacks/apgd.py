@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.options import at_least, finite_radius, share
+from attacks.papers import CROCE_L1
 from attacks.restarts import strongest
 from robench.attack import AttackInfo
 from robench.errors import ConfigError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 BIBTEX = (
     "@inproceedings{croce2020reliable, "
     "title={Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free "
-    "attacks}, author={Croce, Francesco and Hein, Matthias}, booktitle={ICML}, year={2020}}"
+    "attacks}, author={Croce, Francesco and Hein, Matthias}, booktitle={ICML}, year={2020}}\n" + CROCE_L1
 )
 
 

@@ -10,6 +10,7 @@ from attacks.apgd_targeted import APGDTargeted
 from attacks.fab import FAB
 from attacks.fab_targeted import FABTargeted
 from attacks.options import finite_radius, positive
+from attacks.papers import together
 from attacks.square import Square
 from robench.attack import Attack, AttackInfo
 from robench.errors import ConfigError
@@ -47,7 +48,7 @@ class AutoAttack:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="AutoAttack",
         paper="Croce & Hein 2020, arXiv:2003.01690; Croce & Hein 2021, arXiv:2103.01208",
-        bibtex=APGD.info.bibtex,
+        bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex),
         norms=("Linf", "L2", "L1"),
         randomised=True,
     )

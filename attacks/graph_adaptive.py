@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.graph_sources import nearest_classes, sources_of
 from attacks.options import at_least, finite_radius, positive
+from attacks.papers import SITAWARIN_NEIGHBOURS, TRAMER_ADAPTIVE, WANG_OSHER, together
 from attacks.pgd import madry_step
 from attacks.worst import Worst
 from robench.attack import AttackInfo
@@ -65,6 +66,7 @@ class GraphAdaptive:
             "Tramer et al. 2020, arXiv:2002.08347 (adaptive attacks); Sitawarin & Wagner 2020, "
             "arXiv:2003.06559 (neighbours); Wang & Osher 2019, arXiv:1907.06800 (the head)"
         ),
+        bibtex=together(TRAMER_ADAPTIVE, SITAWARIN_NEIGHBOURS, WANG_OSHER),
         norms=("Linf", "L2"),
         randomised=True,
         own_source="adaptive",

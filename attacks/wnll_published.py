@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from attacks.ifgsm import IFGSM
 from attacks.options import at_least, positive
+from attacks.papers import WANG_OSHER
 from robench.attack import AttackInfo
 from robench.errors import ConfigError
 
@@ -40,7 +40,7 @@ class WNLLPublished:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="IFGSM (published WNLL evaluation)",
         paper="Wang & Osher 2019, arXiv:1907.06800; github.com/BaoWangMath/DNN-DataDependentActivation",
-        bibtex=IFGSM.info.bibtex,
+        bibtex=WANG_OSHER,
         norms=("Linf", "L2"),
         own_source="published",
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from attacks.ifgsm import IFGSM
 from attacks.options import at_least, positive
+from attacks.papers import WANG_OSHER
 from robench.attack import AttackInfo
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class WNLLPublishedTraining:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="IFGSM (published WNLL training)",
         paper="Wang & Osher 2019, arXiv:1907.06800; github.com/BaoWangMath/DNN-DataDependentActivation",
-        bibtex=IFGSM.info.bibtex,
+        bibtex=WANG_OSHER,
         norms=("Linf", "L2"),
         couples_images=True,
         own_source="published_training",

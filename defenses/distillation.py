@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from defenses.papers import PAPERNOT_DISTILLATION
 from defenses.schedule import TrainingOptions, one_of, require
 from robench.defense import DefenseInfo, TrainingContext
 
@@ -40,7 +41,9 @@ class Distillation(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Defensive distillation", paper="Papernot et al. 2016, arXiv:1511.04508"
+        title="Defensive distillation",
+        paper="Papernot et al. 2016, arXiv:1511.04508",
+        bibtex=PAPERNOT_DISTILLATION,
     )
     epochs: int = 50
     learning_rate: float = 0.01

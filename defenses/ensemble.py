@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import CleanLoss
+from defenses.papers import TRAMER_ENSEMBLE
 from defenses.schedule import TrainingOptions, one_of, require, steps_down
 from robench.defense import DefenseInfo, TrainingContext
 
@@ -40,7 +41,9 @@ class Ensemble(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Ensemble adversarial training", paper="Tramer et al. 2018, arXiv:1705.07204"
+        title="Ensemble adversarial training",
+        paper="Tramer et al. 2018, arXiv:1705.07204",
+        bibtex=TRAMER_ENSEMBLE,
     )
     epochs: int = 12
     batch_size: int = 64

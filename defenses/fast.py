@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.attack_options import AttackOptions, pgd
+from defenses.papers import WONG_FAST
 from robench.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Fast(AttackOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Fast adversarial training", paper="Wong et al. 2020, arXiv:2001.03994"
+        title="Fast adversarial training", paper="Wong et al. 2020, arXiv:2001.03994", bibtex=WONG_FAST
     )
     epochs: int = 15
     learning_rate: float = 0.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from defenses.papers import WANG_FEYNMAN_KAC
 from defenses.pgd_training import PGDTraining
 from robench.defense import DefenseInfo, TrainingContext
 from robench.errors import ConfigError
@@ -31,7 +32,9 @@ class FeynmanKac(PGDTraining):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Feynman-Kac ensemble training", paper="Wang et al. 2018, arXiv:1811.10745"
+        title="Feynman-Kac ensemble training",
+        paper="Wang et al. 2018, arXiv:1811.10745",
+        bibtex=WANG_FEYNMAN_KAC,
     )
     MILESTONES: ClassVar[tuple[float, ...]] = (0.4, 0.6, 0.8)
     epochs: int = 200

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.attack_options import pgd
+from defenses.papers import SHAFAHI_FREE
 from defenses.schedule import TrainingOptions, one_of, require
 from robench.defense import DefenseInfo, TrainingContext
 
@@ -39,7 +40,7 @@ class Free(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Free adversarial training", paper="Shafahi et al. 2019, arXiv:1904.12843"
+        title="Free adversarial training", paper="Shafahi et al. 2019, arXiv:1904.12843", bibtex=SHAFAHI_FREE
     )
     epochs: int = 26
     learning_rate: float = 0.1

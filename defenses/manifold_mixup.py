@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from defenses.papers import VERMA_MIXUP
 from defenses.schedule import TrainingOptions, one_of, require
 from robench.defense import DefenseInfo, TrainingContext
 from robench.errors import ConfigError
@@ -36,7 +37,7 @@ class ManifoldMixup(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Manifold mixup", paper="Verma et al. 2018, arXiv:1806.05236"
+        title="Manifold mixup", paper="Verma et al. 2018, arXiv:1806.05236", bibtex=VERMA_MIXUP
     )
     epochs: int = 1200
     batch_size: int = 100

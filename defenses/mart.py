@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.paired_loss import PairedLoss, PairedOptions, divergence
+from defenses.papers import WANG_MART
 from defenses.schedule import require
 from robench.defense import DefenseInfo
 
@@ -31,7 +32,9 @@ class MART(PairedOptions):
         weight: the paper's lambda.
     """
 
-    info: ClassVar[DefenseInfo] = DefenseInfo(title="MART", paper="Wang et al. 2020, ICLR (rklOg6EFwS)")
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="MART", paper="Wang et al. 2020, ICLR (rklOg6EFwS)", bibtex=WANG_MART
+    )
     epochs: int = 120
     learning_rate: float = 0.01
     weight_decay: float = 3.5e-3

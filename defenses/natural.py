@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from defenses.papers import WANG_OSHER
 from defenses.schedule import TrainingOptions
 from robench.defense import DefenseInfo, TrainingContext
 
@@ -27,7 +28,7 @@ class Natural(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Natural training", paper="Wang & Osher 2019, Algorithm 1, stage 1"
+        title="Natural training", paper="Wang & Osher 2019, Algorithm 1, stage 1", bibtex=WANG_OSHER
     )
     epochs: int = 400
     schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.attack_options import AttackOptions, pgd
+from defenses.papers import MADRY
 from robench.attack import Attack
 from robench.defense import DefenseInfo, TrainingContext
 
@@ -36,7 +37,7 @@ class PGDTraining(AttackOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="PGD adversarial training", paper="Madry et al. 2018, arXiv:1706.06083"
+        title="PGD adversarial training", paper="Madry et al. 2018, arXiv:1706.06083", bibtex=MADRY
     )
     epochs: int = 120
     learning_rate: float = 0.1

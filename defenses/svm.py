@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import Natural
+from defenses.papers import TANG_SVM
 from defenses.schedule import one_of, require
 from robench.defense import DefenseInfo, TrainingContext
 
@@ -40,7 +41,9 @@ class SVM(Natural):
         squared: whether each max is squared (L2-SVM in Tang's words).
     """
 
-    info: ClassVar[DefenseInfo] = DefenseInfo(title="SVM head", paper="Tang 2013, arXiv:1306.0239")
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="SVM head", paper="Tang 2013, arXiv:1306.0239", bibtex=TANG_SVM
+    )
     form: Literal["crammer_singer", "weston_watkins", "one_vs_rest"] = "crammer_singer"
     margin: float = 1.0
     squared: bool = False

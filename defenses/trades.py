@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.paired_loss import PairedLoss, PairedOptions, divergence
+from defenses.papers import ZHANG_TRADES
 from defenses.schedule import require
 from robench.defense import DefenseInfo
 
@@ -36,7 +37,9 @@ class TRADES(PairedOptions):
         beta: weight of the divergence, 1/lambda in the paper.
     """
 
-    info: ClassVar[DefenseInfo] = DefenseInfo(title="TRADES", paper="Zhang et al. 2019, arXiv:1901.08573")
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="TRADES", paper="Zhang et al. 2019, arXiv:1901.08573", bibtex=ZHANG_TRADES
+    )
     epochs: int = 100
     learning_rate: float = 0.1
     weight_decay: float = 2e-4

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from defenses.papers import WANG_OSHER
 from defenses.wnll_training import WNLLTraining
 from robench.defense import DefenseInfo
 
@@ -26,5 +27,7 @@ class WNLLNatural(WNLLTraining):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="WNLL natural training", paper="Wang & Osher 2019, arXiv:1907.06800, Algorithm 1"
+        title="WNLL natural training",
+        paper="Wang & Osher 2019, arXiv:1907.06800, Algorithm 1",
+        bibtex=WANG_OSHER,
     )

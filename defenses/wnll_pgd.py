@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from defenses.papers import WANG_OSHER
 from defenses.pgd_training import PGDTraining, attacked_loss
 from defenses.wnll_training import WNLLTraining
 from robench.defense import DefenseInfo
@@ -39,7 +40,9 @@ class WNLLPGD(WNLLTraining, PGDTraining):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="WNLL PGD adversarial training", paper="Wang & Osher 2019, arXiv:1907.06800, Algorithm 3"
+        title="WNLL PGD adversarial training",
+        paper="Wang & Osher 2019, arXiv:1907.06800, Algorithm 3",
+        bibtex=WANG_OSHER,
     )
     epochs: int = 120
     learning_rate: float = 0.1

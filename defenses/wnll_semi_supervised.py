@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from defenses.papers import WANG_OSHER
 from defenses.schedule import require
 from defenses.wnll_training import WNLLTraining
 from robench.defense import DefenseInfo
@@ -30,6 +31,7 @@ class WNLLSemiSupervised(WNLLTraining):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="WNLL semi-supervised training",
         paper="Wang & Osher 2019, arXiv:1907.06800, section 3.3, approach II",
+        bibtex=WANG_OSHER,
         uses_unlabelled=True,
     )
     unlabelled: int = 2000

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from attacks import papers
 from attacks.cw import CW
 from attacks.fgsm import FGSM
 from attacks.ifgsm import IFGSM
@@ -35,7 +36,11 @@ class ArtFGSM:
     """ART's FastGradientMethod: one step as long as the radius, no random start."""
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="FGSM (ART)", paper=FGSM.info.paper, norms=("Linf", "L2"), library=LIBRARY
+        title="FGSM (ART)",
+        paper=FGSM.info.paper,
+        bibtex=papers.together(FGSM.info.bibtex, papers.ART),
+        norms=("Linf", "L2"),
+        library=LIBRARY,
     )
 
     def __call__(
@@ -60,7 +65,11 @@ class ArtIFGSM:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="IFGSM (ART)", paper=IFGSM.info.paper, norms=("Linf",), library=LIBRARY
+        title="IFGSM (ART)",
+        paper=IFGSM.info.paper,
+        bibtex=papers.together(IFGSM.info.bibtex, papers.ART),
+        norms=("Linf",),
+        library=LIBRARY,
     )
     steps: int = 40
     step_size: float = 0.01
@@ -95,7 +104,12 @@ class ArtPGD:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="PGD (ART)", paper=PGD.info.paper, norms=("Linf", "L2"), randomised=True, library=LIBRARY
+        title="PGD (ART)",
+        paper=PGD.info.paper,
+        bibtex=papers.together(PGD.info.bibtex, papers.ART),
+        norms=("Linf", "L2"),
+        randomised=True,
+        library=LIBRARY,
     )
     steps: int = 40
     step_size: float | None = None
@@ -152,7 +166,12 @@ class ArtCW:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="C&W (ART)", paper=CW.info.paper, norms=("L2",), minimises=True, library=LIBRARY
+        title="C&W (ART)",
+        paper=CW.info.paper,
+        bibtex=papers.together(CW.info.bibtex, papers.ART),
+        norms=("L2",),
+        minimises=True,
+        library=LIBRARY,
     )
     c: float = 10.0
     kappa: float = 0.0
@@ -201,6 +220,7 @@ class ArtEvasion:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="ART",
         paper=ART_PAPER,
+        bibtex=papers.ART,
         norms=("Linf", "L2"),
         randomised=True,
         minimises=True,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from attacks import papers
 from attacks.cw import CW
 from attacks.fgsm import FGSM
 from attacks.ifgsm import IFGSM
@@ -89,7 +90,11 @@ class FoolboxFGSM:
     """foolbox's FGSM and FGM: one step as long as the radius; untargeted only."""
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="FGSM (foolbox)", paper=FGSM.info.paper, norms=("Linf", "L2"), library=LIBRARY
+        title="FGSM (foolbox)",
+        paper=FGSM.info.paper,
+        bibtex=papers.together(FGSM.info.bibtex, papers.FOOLBOX),
+        norms=("Linf", "L2"),
+        library=LIBRARY,
     )
 
     def __post_init__(self) -> None:
@@ -127,7 +132,11 @@ class FoolboxIFGSM:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="IFGSM (foolbox)", paper=IFGSM.info.paper, norms=("Linf",), library=LIBRARY
+        title="IFGSM (foolbox)",
+        paper=IFGSM.info.paper,
+        bibtex=papers.together(IFGSM.info.bibtex, papers.FOOLBOX),
+        norms=("Linf",),
+        library=LIBRARY,
     )
     steps: int = 40
     step_size: float = 0.01
@@ -168,7 +177,12 @@ class FoolboxPGD:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="PGD (foolbox)", paper=PGD.info.paper, norms=("Linf", "L2"), randomised=True, library=LIBRARY
+        title="PGD (foolbox)",
+        paper=PGD.info.paper,
+        bibtex=papers.together(PGD.info.bibtex, papers.FOOLBOX),
+        norms=("Linf", "L2"),
+        randomised=True,
+        library=LIBRARY,
     )
     steps: int = 40
     step_size: float | None = None
@@ -221,7 +235,12 @@ class FoolboxCW:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="C&W (foolbox)", paper=CW.info.paper, norms=("L2",), minimises=True, library=LIBRARY
+        title="C&W (foolbox)",
+        paper=CW.info.paper,
+        bibtex=papers.together(CW.info.bibtex, papers.FOOLBOX),
+        norms=("L2",),
+        minimises=True,
+        library=LIBRARY,
     )
     c: float = 10.0
     kappa: float = 0.0

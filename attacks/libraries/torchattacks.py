@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from attacks import papers
 from attacks.cw import CW
 from attacks.fgsm import FGSM
 from attacks.ifgsm import IFGSM
@@ -93,7 +94,11 @@ class TorchattacksFGSM:
     """torchattacks' FGSM: one sign step as long as the radius."""
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="FGSM (torchattacks)", paper=FGSM.info.paper, norms=("Linf",), library=LIBRARY
+        title="FGSM (torchattacks)",
+        paper=FGSM.info.paper,
+        bibtex=papers.together(FGSM.info.bibtex, papers.TORCHATTACKS),
+        norms=("Linf",),
+        library=LIBRARY,
     )
 
     def __post_init__(self) -> None:
@@ -122,7 +127,11 @@ class TorchattacksIFGSM:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        title="IFGSM (torchattacks)", paper=IFGSM.info.paper, norms=("Linf",), library=LIBRARY
+        title="IFGSM (torchattacks)",
+        paper=IFGSM.info.paper,
+        bibtex=papers.together(IFGSM.info.bibtex, papers.TORCHATTACKS),
+        norms=("Linf",),
+        library=LIBRARY,
     )
     steps: int = 40
     step_size: float = 0.01
@@ -163,6 +172,7 @@ class TorchattacksPGD:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="PGD (torchattacks)",
         paper=PGD.info.paper,
+        bibtex=papers.together(PGD.info.bibtex, papers.TORCHATTACKS),
         norms=("Linf", "L2"),
         randomised=True,
         library=LIBRARY,
@@ -229,6 +239,7 @@ class TorchattacksCW:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="C&W (torchattacks)",
         paper=CW.info.paper,
+        bibtex=papers.together(CW.info.bibtex, papers.TORCHATTACKS),
         norms=("L2",),
         minimises=True,
         couples_images=True,

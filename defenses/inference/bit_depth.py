@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import offered
+from defenses.papers import GUO_TRANSFORMATIONS, XU_SQUEEZING
 from defenses.schedule import require
 from robench.defense import DefenseInfo
 
@@ -29,6 +30,7 @@ class BitDepth:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Bit-depth reduction",
         paper="Xu, Evans & Qi 2018, arXiv:1704.01155; Guo et al. 2018, arXiv:1711.00117",
+        bibtex=XU_SQUEEZING + "\n" + GUO_TRANSFORMATIONS,
         stage="inference",
         attacked_through="BPDA: identity backward; and the model without the defense",
     )

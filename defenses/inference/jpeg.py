@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import offered
+from defenses.papers import DZIUGAITE_JPEG, GUO_TRANSFORMATIONS
 from defenses.schedule import require
 from robench.defense import DefenseInfo
 
@@ -29,6 +30,7 @@ class JPEG:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="JPEG compression",
         paper="Guo et al. 2018, arXiv:1711.00117; Dziugaite et al. 2016, arXiv:1608.00853",
+        bibtex=GUO_TRANSFORMATIONS + "\n" + DZIUGAITE_JPEG,
         stage="inference",
         attacked_through="BPDA: identity backward; and the model without the defense",
     )

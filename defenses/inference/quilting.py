@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import Way, offered
+from defenses.papers import EFROS_QUILTING, GUO_TRANSFORMATIONS
 from defenses.schedule import require
 from robench.defense import DefenseInfo
 
@@ -37,6 +38,7 @@ class Quilting:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Image quilting",
         paper="Guo et al. 2018, arXiv:1711.00117; Efros & Freeman 2001",
+        bibtex=GUO_TRANSFORMATIONS + "\n" + EFROS_QUILTING,
         stage="inference",
         attacked_through=(
             "EOT over `draws` choices of neighbours, BPDA: identity backward; and the model without the "

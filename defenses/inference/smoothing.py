@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import offered
+from defenses.papers import COHEN_SMOOTHING
 from defenses.schedule import require
 from robench.defense import DefenseInfo
 
@@ -33,6 +34,7 @@ class Smoothing:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Randomised smoothing",
         paper="Cohen, Rosenfeld & Kolter 2019, arXiv:1902.02918",
+        bibtex=COHEN_SMOOTHING,
         stage="inference",
         attacked_through=(
             "EOT over `samples` noises, of the mean distribution (Salman et al. 2019, arXiv:1906.04584); and "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import offered
+from defenses.papers import XU_SQUEEZING
 from defenses.schedule import require
 from robench.defense import DefenseInfo
 
@@ -35,6 +36,7 @@ class FeatureSqueezing:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Feature squeezing",
         paper="Xu, Evans & Qi 2018, arXiv:1704.01155",
+        bibtex=XU_SQUEEZING,
         stage="inference",
         attacked_through=(
             "adaptive: the mean distribution of the image and its squeezed versions, BPDA: identity backward "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import Way, offered
+from defenses.papers import GUO_TRANSFORMATIONS
 from defenses.schedule import require
 from robench.defense import DefenseInfo
 
@@ -34,6 +35,7 @@ class TotalVariation:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Total-variation minimisation",
         paper="Guo et al. 2018, arXiv:1711.00117",
+        bibtex=GUO_TRANSFORMATIONS,
         stage="inference",
         attacked_through=(
             "EOT over `draws` pixel dropouts, BPDA: identity backward; and the model without the defense"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from model_zoo.papers import WANG_FEYNMAN_KAC
 from robench.errors import ConfigError
 from robench.recipe import Info
 
@@ -25,7 +26,7 @@ class EnResNet:
         seed: of the noise at evaluation.
     """
 
-    info: ClassVar[Info] = Info(title="EnResNet", paper=_PAPER)
+    info: ClassVar[Info] = Info(title="EnResNet", paper=_PAPER, bibtex=WANG_FEYNMAN_KAC)
     depth: int = 20
     members: int = 5
     noise: float = 0.1
@@ -59,7 +60,7 @@ class EnResNet20:
         seed: of the noise at evaluation.
     """
 
-    info: ClassVar[Info] = Info(title="EnResNet20", paper=_PAPER)
+    info: ClassVar[Info] = Info(title="EnResNet20", paper=_PAPER, bibtex=WANG_FEYNMAN_KAC)
     members: int = 5
     noise: float = 0.1
     seed: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from model_zoo.papers import HE_IDENTITY, HE_RESIDUAL
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _StagedPreActResNet:
 class ResNet20(_CifarResNet):
     """ResNet20 for CIFAR, 0.27 million parameters."""
 
-    info: ClassVar[Info] = Info(title="ResNet20", paper=_RESNET)
+    info: ClassVar[Info] = Info(title="ResNet20", paper=_RESNET, bibtex=HE_RESIDUAL)
     depth: ClassVar[int] = 20
 
 
@@ -75,7 +76,7 @@ class ResNet20(_CifarResNet):
 class ResNet32(_CifarResNet):
     """ResNet32 for CIFAR, 0.46 million parameters."""
 
-    info: ClassVar[Info] = Info(title="ResNet32", paper=_RESNET)
+    info: ClassVar[Info] = Info(title="ResNet32", paper=_RESNET, bibtex=HE_RESIDUAL)
     depth: ClassVar[int] = 32
 
 
@@ -83,7 +84,7 @@ class ResNet32(_CifarResNet):
 class ResNet44(_CifarResNet):
     """ResNet44 for CIFAR, 0.66 million parameters."""
 
-    info: ClassVar[Info] = Info(title="ResNet44", paper=_RESNET)
+    info: ClassVar[Info] = Info(title="ResNet44", paper=_RESNET, bibtex=HE_RESIDUAL)
     depth: ClassVar[int] = 44
 
 
@@ -91,7 +92,7 @@ class ResNet44(_CifarResNet):
 class ResNet56(_CifarResNet):
     """ResNet56 for CIFAR, 0.85 million parameters."""
 
-    info: ClassVar[Info] = Info(title="ResNet56", paper=_RESNET)
+    info: ClassVar[Info] = Info(title="ResNet56", paper=_RESNET, bibtex=HE_RESIDUAL)
     depth: ClassVar[int] = 56
 
 
@@ -99,7 +100,7 @@ class ResNet56(_CifarResNet):
 class ResNet110(_CifarResNet):
     """ResNet110 for CIFAR, 1.7 million parameters."""
 
-    info: ClassVar[Info] = Info(title="ResNet110", paper=_RESNET)
+    info: ClassVar[Info] = Info(title="ResNet110", paper=_RESNET, bibtex=HE_RESIDUAL)
     depth: ClassVar[int] = 110
 
 
@@ -107,7 +108,7 @@ class ResNet110(_CifarResNet):
 class ResNet18(_StagedResNet):
     """ResNet18 with a stem for CIFAR, 11.2 million parameters."""
 
-    info: ClassVar[Info] = Info(title="ResNet18", paper=_RESNET)
+    info: ClassVar[Info] = Info(title="ResNet18", paper=_RESNET, bibtex=HE_RESIDUAL)
     depth: ClassVar[int] = 18
 
 
@@ -115,7 +116,7 @@ class ResNet18(_StagedResNet):
 class ResNet34(_StagedResNet):
     """ResNet34 with a stem for CIFAR, 21.3 million parameters."""
 
-    info: ClassVar[Info] = Info(title="ResNet34", paper=_RESNET)
+    info: ClassVar[Info] = Info(title="ResNet34", paper=_RESNET, bibtex=HE_RESIDUAL)
     depth: ClassVar[int] = 34
 
 
@@ -123,7 +124,7 @@ class ResNet34(_StagedResNet):
 class ResNet50(_StagedResNet):
     """ResNet50 with a stem for CIFAR, 23.5 million parameters."""
 
-    info: ClassVar[Info] = Info(title="ResNet50", paper=_RESNET)
+    info: ClassVar[Info] = Info(title="ResNet50", paper=_RESNET, bibtex=HE_RESIDUAL)
     depth: ClassVar[int] = 50
 
 
@@ -136,7 +137,7 @@ class PreActResNet18(_StagedPreActResNet):
         activated_shortcut: project the activated input, as in the paper, rather than the input itself.
     """
 
-    info: ClassVar[Info] = Info(title="PreActResNet18", paper=_PREACTIVATION)
+    info: ClassVar[Info] = Info(title="PreActResNet18", paper=_PREACTIVATION, bibtex=HE_IDENTITY)
     depth: ClassVar[int] = 18
 
 
@@ -149,7 +150,7 @@ class PreActResNet34(_StagedPreActResNet):
         activated_shortcut: project the activated input, as in the paper, rather than the input itself.
     """
 
-    info: ClassVar[Info] = Info(title="PreActResNet34", paper=_PREACTIVATION)
+    info: ClassVar[Info] = Info(title="PreActResNet34", paper=_PREACTIVATION, bibtex=HE_IDENTITY)
     depth: ClassVar[int] = 34
 
 
@@ -162,5 +163,5 @@ class PreActResNet50(_StagedPreActResNet):
         activated_shortcut: project the activated input, as in the paper, rather than the input itself.
     """
 
-    info: ClassVar[Info] = Info(title="PreActResNet50", paper=_PREACTIVATION)
+    info: ClassVar[Info] = Info(title="PreActResNet50", paper=_PREACTIVATION, bibtex=HE_IDENTITY)
     depth: ClassVar[int] = 50

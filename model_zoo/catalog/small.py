@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.catalog.wide import check_dropout
+from model_zoo.papers import WANG_OSHER, ZHANG_TRADES
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ class SmallCNN:
         dropout: probability of dropout between the fully connected layers while training, in [0, 1).
     """
 
-    info: ClassVar[Info] = Info(title="Small-CNN", paper="Zhang et al. 2019, arXiv:1901.08573")
+    info: ClassVar[Info] = Info(
+        title="Small-CNN", paper="Zhang et al. 2019, arXiv:1901.08573", bibtex=ZHANG_TRADES
+    )
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
@@ -53,7 +56,9 @@ class DigitsCNN:
 class RawPixels:
     """The pixels themselves as features, for WNLL without a network."""
 
-    info: ClassVar[Info] = Info(title="raw pixels", paper="Wang & Osher 2019, arXiv:1907.06800, Table 2")
+    info: ClassVar[Info] = Info(
+        title="raw pixels", paper="Wang & Osher 2019, arXiv:1907.06800, Table 2", bibtex=WANG_OSHER
+    )
 
     def __call__(self, *, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
         """Return the flattening backbone; C * H * W features, no parameters."""

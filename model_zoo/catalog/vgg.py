@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from model_zoo.papers import SIMONYAN_VGG
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class VGG11(_VGG):
         batch_norm: batch norm after each convolution.
     """
 
-    info: ClassVar[Info] = Info(title="VGG11", paper=_PAPER)
+    info: ClassVar[Info] = Info(title="VGG11", paper=_PAPER, bibtex=SIMONYAN_VGG)
     depth: ClassVar[int] = 11
 
 
@@ -52,7 +53,7 @@ class VGG13(_VGG):
         batch_norm: batch norm after each convolution.
     """
 
-    info: ClassVar[Info] = Info(title="VGG13", paper=_PAPER)
+    info: ClassVar[Info] = Info(title="VGG13", paper=_PAPER, bibtex=SIMONYAN_VGG)
     depth: ClassVar[int] = 13
 
 
@@ -64,7 +65,7 @@ class VGG16(_VGG):
         batch_norm: batch norm after each convolution.
     """
 
-    info: ClassVar[Info] = Info(title="VGG16", paper=_PAPER)
+    info: ClassVar[Info] = Info(title="VGG16", paper=_PAPER, bibtex=SIMONYAN_VGG)
     depth: ClassVar[int] = 16
 
 
@@ -76,5 +77,5 @@ class VGG19(_VGG):
         batch_norm: batch norm after each convolution.
     """
 
-    info: ClassVar[Info] = Info(title="VGG19", paper=_PAPER)
+    info: ClassVar[Info] = Info(title="VGG19", paper=_PAPER, bibtex=SIMONYAN_VGG)
     depth: ClassVar[int] = 19

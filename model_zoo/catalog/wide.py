@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from model_zoo.papers import ZAGORUYKO_WIDE
 from robench.errors import ConfigError
 from robench.recipe import Info
 
@@ -24,7 +25,7 @@ class WideResNet:
         dropout: probability of dropout inside a block while training, in [0, 1).
     """
 
-    info: ClassVar[Info] = Info(title="WideResNet", paper=_PAPER)
+    info: ClassVar[Info] = Info(title="WideResNet", paper=_PAPER, bibtex=ZAGORUYKO_WIDE)
     depth: int = 28
     width: int = 10
     dropout: float = 0.0
@@ -53,7 +54,7 @@ class WideResNet34x10:
         dropout: probability of dropout inside a block while training, in [0, 1).
     """
 
-    info: ClassVar[Info] = Info(title="WideResNet34-10", paper=_PAPER)
+    info: ClassVar[Info] = Info(title="WideResNet34-10", paper=_PAPER, bibtex=ZAGORUYKO_WIDE)
     dropout: float = 0.0
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from model_zoo.datasets.cifar_pickle import integers, pixels, read_batch, words
 from model_zoo.datasets.downloads import check_downloads, fetching
 from model_zoo.datasets.places import check_split, data_root
+from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
 from robench.recipe import Info
 
@@ -94,7 +95,7 @@ class _Cifar:
 class CIFAR10(_Cifar):
     """CIFAR-10: 50,000 and 10,000 pictures of 32x32 pixels in ten classes."""
 
-    info: ClassVar[Info] = Info(title="CIFAR-10", paper="Krizhevsky 2009")
+    info: ClassVar[Info] = Info(title="CIFAR-10", paper="Krizhevsky 2009", bibtex=KRIZHEVSKY_CIFAR)
     where: ClassVar[str] = "cifar10"
     published: ClassVar[str] = "CIFAR10"
     folder: ClassVar[str] = "cifar-10-batches-py"
@@ -110,7 +111,7 @@ class CIFAR10(_Cifar):
 class CIFAR100(_Cifar):
     """CIFAR-100: 50,000 and 10,000 pictures of 32x32 pixels in a hundred classes."""
 
-    info: ClassVar[Info] = Info(title="CIFAR-100", paper="Krizhevsky 2009")
+    info: ClassVar[Info] = Info(title="CIFAR-100", paper="Krizhevsky 2009", bibtex=KRIZHEVSKY_CIFAR)
     where: ClassVar[str] = "cifar100"
     published: ClassVar[str] = "CIFAR100"
     folder: ClassVar[str] = "cifar-100-python"

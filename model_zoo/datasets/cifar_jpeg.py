@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.datasets.pictures import decode, stacked
 from model_zoo.datasets.places import check_member, check_split, data_root
+from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
 from robench.recipe import Info
 
@@ -30,7 +31,9 @@ class CIFAR10JPEG:
     an order drawn from hashes of the file names, so the first n images are balanced to within one.
     """
 
-    info: ClassVar[Info] = Info(title="CIFAR-10 (JPEG copy)", paper="Krizhevsky 2009; JPEG re-encoding")
+    info: ClassVar[Info] = Info(
+        title="CIFAR-10 (JPEG copy)", paper="Krizhevsky 2009; JPEG re-encoding", bibtex=KRIZHEVSKY_CIFAR
+    )
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
         """Return one split: images (N, 3, 32, 32) uint8.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.datasets.places import check_split
+from model_zoo.papers import ALPAYDIN_DIGITS
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ class Digits:
     image. A writer's digits may fall on both sides.
     """
 
-    info: ClassVar[Info] = Info(title="Digits 8x8", paper="Alpaydin & Kaynak 1998, UCI; scikit-learn's copy")
+    info: ClassVar[Info] = Info(
+        title="Digits 8x8", paper="Alpaydin & Kaynak 1998, UCI; scikit-learn's copy", bibtex=ALPAYDIN_DIGITS
+    )
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
         """Return one split: images (N, 1, 8, 8) float32 in [0, 1], multiples of 1/16.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from model_zoo.datasets.downloads import fetching
 from model_zoo.datasets.idx import load_idx
 from model_zoo.datasets.places import data_root
+from model_zoo.papers import XIAO_FASHION
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ _CLASSES = (
 class FashionMNIST:
     """Fashion-MNIST: 60,000 and 10,000 pictures of clothes of 28x28 pixels."""
 
-    info: ClassVar[Info] = Info(title="Fashion-MNIST", paper="Xiao et al. 2017, arXiv:1708.07747")
+    info: ClassVar[Info] = Info(
+        title="Fashion-MNIST", paper="Xiao et al. 2017, arXiv:1708.07747", bibtex=XIAO_FASHION
+    )
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
         """Return one split: images (N, 1, 28, 28) uint8, in file order.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from model_zoo.datasets.downloads import check_downloads, fetching
 from model_zoo.datasets.idx import FILES, load_idx
 from model_zoo.datasets.places import data_root
+from model_zoo.papers import LECUN_MNIST
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _SHA256 = {
 class MNIST:
     """MNIST: 60,000 and 10,000 handwritten digits of 28x28 pixels."""
 
-    info: ClassVar[Info] = Info(title="MNIST", paper="LeCun et al. 1998")
+    info: ClassVar[Info] = Info(title="MNIST", paper="LeCun et al. 1998", bibtex=LECUN_MNIST)
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
         """Return one split: images (N, 1, 28, 28) uint8, in file order.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from model_zoo.papers import SHI_LAPLACIAN, WANG_OSHER
 from robench.errors import ConfigError, InputError
 from robench.plan import LATER
 from robench.recipe import Info, identity_of
@@ -42,11 +43,7 @@ class WNLL:
     info: ClassVar[Info] = Info(
         title="WNLL",
         paper="Wang & Osher 2019, arXiv:1907.06800; Shi, Osher & Zhu 2018",
-        bibtex=(
-            "@article{wang2019graph, title={Graph interpolating activation improves both natural and robust "
-            "accuracies in data-efficient deep learning}, author={Wang, Bao and Osher, Stanley}, "
-            "journal={arXiv:1907.06800}, year={2019}}"
-        ),
+        bibtex=WANG_OSHER + "\n" + SHI_LAPLACIAN,
     )
     offers: ClassVar[tuple[str, ...]] = (
         "expectation",

@@ -20,7 +20,12 @@ def of_model(candidate: Candidate, slot: Slot, batch: int) -> list[str]:
         slot: a cell of its row.
         batch: most images that were judged together.
     """
-    return [*_data(candidate), *_network(candidate), *_training(candidate, slot), *_head(candidate, slot, batch)]
+    return [
+        *_data(candidate),
+        *_network(candidate),
+        *_training(candidate, slot),
+        *_head(candidate, slot, batch),
+    ]
 
 
 def of_attack(measured: Measured, slot: Slot) -> list[str]:

@@ -1,8 +1,8 @@
 """Which of our models belongs to which row, and what it measured for a column.
 
-What names a cell must be equal: data set (or a known copy of it), test split, network, head, kind of training,
-attack with the options the column names, norm, radius, goal; in Tables 3 and 11 also the number of training
-images, in Table 10 also m and n. Everything else may differ and is stated (`deviations`).
+What names a cell must be equal: data set (or a known copy of it), test split, network, head, kind of
+training, attack with the options the column names, norm, radius, goal; in Tables 3 and 11 also the number of
+training images, in Table 10 also m and n. Everything else may differ and is stated (`deviations`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ def refused(candidate: Candidate, slot: Slot) -> tuple[int, str] | None:
         (candidate.dataset != slot.dataset, f"{candidate.images[0]} is not {slot.dataset}"),
         (candidate.images[1] != "test", f"judged on the split {candidate.images[1]}"),
         (bool(candidate.details.get("inference")), "an inference-time defense is in front of it"),
-        (candidate.architecture != slot.architecture, f"its network is {candidate.architecture or 'unknown'}"),
+        (
+            candidate.architecture != slot.architecture,
+            f"its network is {candidate.architecture or 'unknown'}",
+        ),
         (candidate.head != slot.head, f"its head is {candidate.details.get('head') or 'unknown'}"),
         (trained not in kinds, f"its training is {trained or 'unknown'}"),
         (

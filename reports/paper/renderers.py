@@ -72,7 +72,7 @@ def _latex(cells: Cells) -> str:
     rows = []
     for at, row in enumerate(cells.rows):
         rows += [r"\midrule"] if at in cells.starts else []
-        # Braces, for a cell that begins with a bracket would be read as an option of the line break before it.
+        # `_tex` braces a cell that begins with a bracket: the line break before would take it for an option.
         rows += [" & ".join(_tex(cell) for cell in row) + r" \\"]
     lines = [
         r"\begin{table}",

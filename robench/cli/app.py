@@ -9,6 +9,7 @@ import typer
 
 from robench.cli.certify import certify
 from robench.cli.check import check
+from robench.cli.cite import cite
 from robench.cli.compare import compare
 from robench.cli.doctor import doctor
 from robench.cli.guard import TRACEBACK, Guard
@@ -69,5 +70,6 @@ app.command()(verify)
 app.command()(parity)
 app.command()(plot)
 app.command()(table)
+app.command()(cite)
 app.command()(report)
 app.command()(doctor)

@@ -75,13 +75,11 @@ def read_runs(runs: list[Path]) -> list[Record]:
         ConfigError: a folder is no run, or none of them has a finished unit.
     """
     from robench.origins import model_recipes
-    from robench.store import Store, is_run
+    from robench.store import Store
 
+    check_runs(runs)
     records: list[Record] = []
     for run in runs:
-        if not is_run(run):
-            do = "Name the folder that `robench run` printed last"
-            raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)
         store = Store(run)
         recipes = model_recipes(store.read_json("plan.json"))
         for record in store.read_records():
@@ -91,3 +89,17 @@ def read_runs(runs: list[Path]) -> list[Record]:
     if not records:
         raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
     return records
+
+
+def check_runs(runs: list[Path]) -> None:
+    """Refuse folders that are no runs.
+
+    Raises:
+        ConfigError: names the first of them.
+    """
+    from robench.store import is_run
+
+    for run in runs:
+        if not is_run(run):
+            do = "Name the folder that `robench run` printed last"
+            raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)

@@ -15,7 +15,8 @@ Format = Literal["text", "md", "csv", "json", "tex"]
 def table(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     paper: Annotated[
-        str, typer.Option("--paper", metavar="N", help="Number of the table, 2 to 11; all that fit if absent.")
+        str,
+        typer.Option("--paper", metavar="N", help="Number of the table, 2 to 11; all that fit if absent."),
     ] = "",
     format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.")] = None,

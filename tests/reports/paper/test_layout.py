@@ -8,7 +8,10 @@ from tests.reports.paper.made import B, M, R, card, details, record
 SOFT, WNLL = details(), details("wnll", training="wnll_pgd", checkpoint="g")
 
 
-def table(records, number, trainings=(card(), card("g", "wnll_pgd"))):
+CARDS = (card(), card("g", "wnll_pgd"))
+
+
+def table(records, number, trainings=CARDS):
     return next(t for t in paper_tables(records, trainings) if t.published.number == number)
 
 
@@ -71,7 +74,10 @@ def test_all_settings_equal_leave_only_images_and_trials_to_say():
         ({"trainings": [card(images=20000)]}, "training images: 20,000 (paper: 60,000)"),
         ({"trainings": []}, "settings of the training unknown: its model card is not in the run folder"),
         ({"of": details(training="wnll_pgd")}, "trained by wnll_pgd (paper: pgd_training)"),
-        ({"of": details(training="checkpoint", checkpoint="other")}, "trained elsewhere: how is not in the records"),
+        (
+            {"of": details(training="checkpoint", checkpoint="x")},
+            "trained elsewhere: how is not in the records",
+        ),
         ({"options": {"step_size": 0.02}}, "IFGSM40: step_size 0.02 (paper: 0.01)"),
         ({"total": 9}, "IFGSM40: partial: 4 of 9 images finished"),
     ],
@@ -144,7 +150,9 @@ def test_transfer_is_from_the_softmax_twin():
 
 def test_errors_are_the_other_side_of_the_interval():
     of = details(architecture="resnet20", training="natural")
-    (line,) = lines(table([record("net", "clean", [R, R, R, M], of=of, dataset="CIFAR-100")], "4"), "ResNet20")
+    (line,) = lines(
+        table([record("net", "clean", [R, R, R, M], of=of, dataset="CIFAR-100")], "4"), "ResNet20"
+    )
     rate = entry(line, "vanilla").rate
     assert (rate.count, rate.n) == (1, 4)
     assert entry(line, "vanilla").difference == pytest.approx(25 - 35.79)
