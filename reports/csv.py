@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any, ClassVar
 from reports.boards import Board, Heading, Row, Share
 from reports.leaderboard import boards
 from reports.over_seeds import SeedBoard, over_seeds
+from reports.samples import attack_of, model_of, split_into_boards
 from reports.text import visible
 from robench.files import write_atomic
 from robench.recipe import Info
 from robench.record import Record
 
 BOARD_COLUMNS = ("dataset", "split", "digest", "images", "norm", "eps", "eps_text", "goal")
+THREAT_COLUMNS = ("bounds_low", "bounds_high", "knowledge", "budget")
 ROW_COLUMNS = (
-    "rank", "model", "fingerprint", "head",
+    "rank", "model", "fingerprint", "head", "training",
     "clean", "clean_low", "clean_high",
     "worst_case", "worst_case_low", "worst_case_high",
     "white_box", "white_box_low", "white_box_high",
@@ -27,7 +30,7 @@ ROW_COLUMNS = (
 )  # fmt: skip
 CELL_COLUMNS = (
     "target", "target_fingerprint", "source", "source_fingerprint", "white_box",
-    "attack", "plugin", "library", "gradient_source",
+    "attack", "plugin", "library", "options", "minimises", "gradient_source",
     "n", "robust", "broken", "misclassified", "failed", "robust_accuracy", "low", "high",
     "median_l2", "median_linf", "forwards", "backwards", "findings",
 )  # fmt: skip
@@ -49,7 +52,7 @@ class CSV:
         """Return the leaderboards of some records as CSV text, or their spread over seeds."""
         if self.seeds_only:
             return seeds_csv(over_seeds(records))
-        return leaderboard_csv(boards(records))
+        return leaderboard_csv(made_of(records))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
         """Write both files and return their paths.
@@ -57,7 +60,7 @@ class CSV:
         Raises:
             StorageError: the disk refused; older files are intact.
         """
-        made = boards(records)
+        made = made_of(records)
         files = {
             folder / "leaderboard.csv": leaderboard_csv(made),
             folder / "measurements.csv": measurements_csv(made),
@@ -67,35 +70,74 @@ class CSV:
         return list(files)
 
 
-def leaderboard_csv(made: Sequence[Board]) -> str:
-    """Return one line per model and board; shares are fractions, and each attack has a column of its own."""
-    labels = list(dict.fromkeys(label for board in made for label in board.attacks))
-    header = [*BOARD_COLUMNS, *ROW_COLUMNS, *(f"attack: {label}" for label in labels)]
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A board, and what its records say beyond it.
+
+    Attributes:
+        board: the board.
+        threat: the threat model's spec; empty without attack.
+        trainings: how each model was trained, by shown name.
+        attacks: what an attack is, by its shown label.
+    """
+
+    board: Board
+    threat: dict[str, Any]
+    trainings: dict[str, str]
+    attacks: dict[str, dict[str, Any]]
+
+
+def made_of(records: Sequence[Record]) -> list[Made]:
+    """Return the boards of some records with the facts that a line of CSV adds."""
+    made = []
+    for board, samples in zip(boards(records), split_into_boards(records), strict=True):
+        trainings: dict[str, str] = {}
+        for record in (*samples.clean, *samples.attacked):
+            details = record.target.get("details")
+            known = details.get("training") if isinstance(details, dict) else None
+            trainings.setdefault(samples.names[model_of(record.target)], str(known or ""))
+        attacks = {samples.labels[attack_of(record)]: record.attack for record in samples.attacked}
+        threat = samples.attacked[0].threat if samples.attacked else {}
+        made.append(Made(board, threat, trainings, attacks))
+    return made
+
+
+def leaderboard_csv(made: Sequence[Made]) -> str:
+    """Return one line per model and board; shares are fractions, and each attack has columns of its own."""
+    labels = list(dict.fromkeys(label for one in made for label in one.board.attacks))
+    names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
     lines = [
-        [*_board(board), *_row(row), *(_value(row.attacks.get(label)) for label in labels)]
-        for board in made
-        for row in board.rows
+        [
+            *_board(one.board),
+            *_threat(one.threat),
+            *_row(row, one.trainings),
+            *(end for label in labels for end in _ends(row.attacks.get(label))),
+        ]
+        for one in made
+        for row in one.board.rows
     ]
-    return csv_text(header, lines)
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names], lines)
 
 
-def measurements_csv(made: Sequence[Board]) -> str:
+def measurements_csv(made: Sequence[Made]) -> str:
     """Return one line per target, source, gradient source, attack and threat."""
     lines = []
-    for board in made:
-        for cell in board.cells:
-            robust = cell.robust
-            numbers = {
+    for one in made:
+        for cell in one.board.cells:
+            robust, attack = cell.robust, one.attacks[cell.attack]
+            facts = {
                 "n": robust.n,
                 "robust": robust.count,
                 "robust_accuracy": robust.value,
                 "low": robust.low,
                 "high": robust.high,
+                "options": json.dumps(attack.get("options") or {}, sort_keys=True),
+                "minimises": bool(attack.get("minimises")),
                 "findings": " ".join(cell.findings),
             }
-            values = [numbers[c] if c in numbers else getattr(cell, c) for c in CELL_COLUMNS]
-            lines.append([*_board(board), *values])
-    return csv_text([*BOARD_COLUMNS, *CELL_COLUMNS], lines)
+            values = [facts[c] if c in facts else getattr(cell, c) for c in CELL_COLUMNS]
+            lines.append([*_board(one.board), *_threat(one.threat), *values])
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS], lines)
 
 
 def seeds_csv(made: Sequence[SeedBoard]) -> str:
@@ -109,7 +151,7 @@ def seeds_csv(made: Sequence[SeedBoard]) -> str:
         for row in board.rows
         for seed, value in zip(row.seeds, row.values, strict=True)
     ]  # fmt: skip
-    return _text([*BOARD_COLUMNS, *SEED_COLUMNS], lines)
+    return csv_text([*BOARD_COLUMNS, *SEED_COLUMNS], lines)
 
 
 def _board(board: Heading) -> list[Any]:
@@ -117,20 +159,23 @@ def _board(board: Heading) -> list[Any]:
     return [board.dataset, board.split, board.digest, board.n, board.norm, eps, board.eps_text, board.goal]
 
 
-def _row(row: Row) -> list[Any]:
+def _threat(threat: dict[str, Any]) -> list[Any]:
+    bounds, knowledge = threat.get("bounds"), threat.get("knowledge")
+    low, high = bounds if isinstance(bounds, list | tuple) and len(bounds) == 2 else (None, None)
+    known = "; ".join(map(str, knowledge)) if isinstance(knowledge, list | tuple) else None
+    return [low, high, known, threat.get("budget")]
+
+
+def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
     shares = [end for share in (row.clean, row.worst_case, row.white_box) for end in _ends(share)]
     return [
-        row.rank, row.model, row.fingerprint, row.head, *shares,
+        row.rank, row.model, row.fingerprint, row.head, trainings.get(row.model), *shares,
         row.n, row.median_l2, row.median_linf, row.passes, row.partial, row.doubted, " ".join(row.findings),
     ]  # fmt: skip
 
 
 def _ends(share: Share | None) -> tuple[float | None, float | None, float | None]:
     return (share.value, share.low, share.high) if share else (None, None, None)
-
-
-def _value(share: Share | None) -> float | None:
-    return share.value if share else None
 
 
 def csv_text(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from robench.cli.badge import badge
 from robench.cli.certify import certify
 from robench.cli.check import check
 from robench.cli.cite import cite
@@ -71,5 +72,6 @@ app.command()(parity)
 app.command()(plot)
 app.command()(table)
 app.command()(cite)
+app.command()(badge)
 app.command()(report)
 app.command()(doctor)

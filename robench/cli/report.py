@@ -1,4 +1,4 @@
-"""`robench report`: one self-contained HTML page of a run folder, made again from the folder alone."""
+"""`robench report`: the HTML page and the model cards of a run folder, made again from the folder alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def report(
         Path | None, typer.Option("-o", "--out", help="File to write, by default RUN/report.html.")
     ] = None,
 ) -> None:
-    """Write the HTML report of a run folder; damaged files are listed on the page."""
+    """Write the HTML report and the model cards of a run folder; damaged files are listed on the page."""
     from robench import plugins
     from robench.files import write_atomic
 
@@ -24,3 +24,6 @@ def report(
     path = out or run / "report.html"
     write_atomic(path, text)
     typer.echo(printable(f"Written: {path}"))
+    if out is None:
+        for cards in plugins.find("reports", "cards", where="robench report")().write_run(run):
+            typer.echo(printable(f"Written: {cards}"))

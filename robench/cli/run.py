@@ -186,7 +186,7 @@ def _command() -> str:
 
 
 def _report(folder: Path, *, quiet: bool) -> list[Path]:
-    """Write the leaderboard as CSV and Markdown and the page of the run, then print the leaderboard.
+    """Write the leaderboard as CSV and Markdown, model cards and the page, then print the leaderboard.
 
     In this order: a reader that closes the pipe early must not cost the files.
     """
@@ -195,7 +195,9 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     from robench.store import Store
 
     records = Store(folder).read_records()
-    formats = ("csv", "markdown", "html") if records else ("html",)  # failures alone are worth a page
+    formats = (
+        ("csv", "markdown", "cards", "html") if records else ("html",)
+    )  # failures alone are worth a page
     written = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
     if records and not quiet:
         console = output()

@@ -36,7 +36,8 @@ def test_round_trip():
 @pytest.mark.parametrize(
     "text",
     ["@misc{", "@misc{k", "@misc{k, title}", "@misc{k, title={a}", "@misc{k, title={a} year=1}",
-     "@{k, a={b}}", "@misc{a b, title={c}}", '@misc{k, title="a}', "@misc{k, title=}", "@misc{k\\input, a={b}}"],
+     "@{k, a={b}}", "@misc{a b, title={c}}", '@misc{k, title="a}', "@misc{k, title=}",
+     "@misc{k\\input, a={b}}"],
 )  # fmt: skip
 def test_broken_text_is_refused(text):
     with pytest.raises(ConfigError, match="BibTeX"):

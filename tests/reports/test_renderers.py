@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from reports.boards import Share
-from reports.csv import BOARD_COLUMNS, CELL_COLUMNS, CSV, ROW_COLUMNS
+from reports.csv import BOARD_COLUMNS, CELL_COLUMNS, CSV, ROW_COLUMNS, THREAT_COLUMNS
 from reports.json import JSON
 from reports.markdown import Markdown, escape
 from reports.screen import Screen
@@ -92,7 +92,8 @@ class TestHostileNames:
             text = path.read_text("utf-8")
             assert text == "".join(s for s in text if s == "\n" or s.isprintable() or s == "\ud800")
             header, line = csv.reader(io.StringIO(text))
-            assert tuple(header[: len(BOARD_COLUMNS) + len(columns)]) == (*BOARD_COLUMNS, *columns)
+            first = (*BOARD_COLUMNS, *THREAT_COLUMNS, *columns)
+            assert tuple(header[: len(first)]) == first
             assert len(line) == len(header)
             for cell in (*line, *header):
                 assert not cell.lstrip().startswith(("=", "+", "@"))

@@ -1,0 +1,192 @@
+"""The plugin: a run to one Markdown card per model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from reports.boards import Board, Row
+from reports.cards.limits import limits
+from reports.html.facts import Fact, card, trained
+from reports.html.folder import Run, read_run
+from reports.html.words import threat_in_words
+from reports.leaderboard import boards
+from reports.markdown import escape, table
+from reports.samples import model_of, split_into_boards
+from reports.text import NOTHING, number, with_interval
+from robench.files import write_atomic
+from robench.recipe import Info
+from robench.record import Record
+
+FOLDER = "cards"
+_PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One card: the name of its file, and its text."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cards:
+    """One Markdown page per model, cards/MODEL.md: what it is, its training, results and limits."""
+
+    info: ClassVar[Info] = Info(title="model cards", paper="Mitchell et al. 2019, arXiv:1810.03993")
+
+    def render(self, records: Sequence[Record]) -> str:
+        """Return the cards of some records, one after the other; trainings are in run folders only."""
+        return "\n".join(page.text for page in pages(Run(records=tuple(records))))
+
+    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+        """Write the cards of a run folder and return their folder, nothing if there is no model.
+
+        Raises:
+            StorageError: the disk refused; older files are intact.
+        """
+        return _write(pages(read_run(folder, records)), folder)
+
+    def write_run(self, folder: Path) -> list[Path]:
+        """Write the cards of a run folder as it is; records that cannot be read are left out.
+
+        Raises:
+            ConfigError: the folder is not the folder of a run.
+            StorageError: the disk refused; older files are intact.
+        """
+        return _write(pages(read_run(folder)), folder)
+
+
+def _write(made: Sequence[Page], folder: Path) -> list[Path]:
+    for page in made:
+        write_atomic(folder / FOLDER / page.file, page.text)
+    return [folder / FOLDER] if made else []
+
+
+def pages(run: Run) -> list[Page]:
+    """Return a card for every model of a run, in the order of its boards."""
+    results: dict[str, list[tuple[Board, Row]]] = {}
+    records: dict[str, list[Record]] = {}
+    for board, samples in zip(boards(run.records), split_into_boards(run.records), strict=True):
+        identities = {shown: target for target, shown in samples.names.items()}
+        for row in board.rows:
+            target = identities[row.model]
+            results.setdefault(target, []).append((board, row))
+            own = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
+            records.setdefault(target, []).extend(own)
+    made = []
+    taken: set[str] = set()
+    for target, own in results.items():
+        file = _file(own[0][1], taken)
+        made.append(Page(file=file, text=_text(run, own, records[target])))
+    return made
+
+
+def _file(row: Row, taken: set[str]) -> str:
+    """Return a name of a file that is safe everywhere and not taken; the fingerprint tells likes apart."""
+    plain = _PLAIN.sub("-", row.model)[:60].strip("-.")
+    name = plain if plain == row.model else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
+    while name.lower() in taken:
+        name += "-2"
+    taken.add(name.lower())
+    return f"{name}.md"
+
+
+def _text(run: Run, results: Sequence[tuple[Board, Row]], records: Sequence[Record]) -> str:
+    row = results[0][1]
+    target = records[0].target
+    seeds = sorted({record.seed for record in records})
+    training = trained(target, run.trainings)
+    parts = [
+        f"# Model card: {escape(row.model)}\n",
+        f"{_sentence(target)} Made by robench from records; every number carries its interval "
+        "(95 %, Wilson), its threat model and n.\n",
+        "## What it is\n",
+        _facts(card(target)),
+        "## How it was trained\n",
+        _aim(dict(training)),
+        _facts(training) if training else f"{_untrained(target)}\n",
+        "## What it stands\n",
+        table(_HEADER, [_result(board, own) for board, own in results]),
+        *(_threat(board, records) for board, _ in results),
+        "## Attack by attack, white-box\n",
+        _attacks(results),
+        "## Findings\n",
+        *_findings(results),
+        "## Limits\n",
+        *(f"- {escape(line)}" for line in limits(target, results, seeds)),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+_HEADER = ("Images", "Threat", "n", "Clean", "White-box", "Worst case", "Median L2", "Rank", "Remarks")
+
+
+def _result(board: Board, row: Row) -> tuple[str, ...]:
+    threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
+    remarks = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.findings]
+    return (
+        f"{board.dataset} {board.split}", threat, str(row.n), with_interval(row.clean),
+        with_interval(row.white_box), with_interval(row.worst_case), number(row.median_l2),
+        str(row.rank or NOTHING), ", ".join(remarks) or NOTHING,
+    )  # fmt: skip
+
+
+def _attacks(results: Sequence[tuple[Board, Row]]) -> str:
+    rows = [
+        (f"{board.norm} {board.eps_text}", label, with_interval(share), str(share.n))
+        for board, row in results
+        for label, share in row.attacks.items()
+    ]
+    return table(("Threat", "Attack", "Robust", "n"), rows) if rows else "None was run.\n"
+
+
+def _threat(board: Board, records: Sequence[Record]) -> str:
+    spec = next((r.threat for r in records if r.threat.get("eps_text") == board.eps_text), {})
+    return f"{escape(f'{board.title}: {threat_in_words(board, spec)}')}\n"
+
+
+def _findings(results: Sequence[tuple[Board, Row]]) -> list[str]:
+    said = [
+        f"- **{escape(doubt.code)}** ({escape(board.title)}): {escape(doubt.evidence)}. "
+        f"{escape(doubt.remedy)}."
+        for board, row in results
+        for doubt in board.doubts
+        if doubt.model == row.model
+    ]
+    return [*dict.fromkeys(said or ["None."]), ""]
+
+
+def _facts(facts: Sequence[Fact]) -> str:
+    return table(("Fact", "Value"), facts)
+
+
+def _sentence(target: dict[str, object]) -> str:
+    details = target.get("details")
+    known = details if isinstance(details, dict) else {}
+    network, head = str(known.get("architecture") or "A network"), str(known.get("head") or "unknown")
+    return f"{escape(network)} with the head {escape(head)}, {_how(known)}."
+
+
+def _how(details: dict[str, object]) -> str:
+    training = str(details.get("training") or "")
+    words = {"": "of unknown training", "none": "not trained", "checkpoint": "trained elsewhere"}
+    return words.get(training) or f"trained by {escape(training)}"
+
+
+def _aim(training: dict[str, str]) -> str:
+    """Return the threat a training was against, empty if it is not known to be against one."""
+    if "eps" not in training:
+        return ""
+    steps = f", {training['steps']} steps" if "steps" in training else ""
+    return f"Trained against: {escape(training.get('norm', 'Linf'))} {escape(training['eps'])}{steps}.\n"
+
+
+def _untrained(target: dict[str, object]) -> str:
+    details = target.get("details")
+    how = _how(details if isinstance(details, dict) else {})
+    return f"It was {how}; no more is known here."

@@ -1,0 +1,94 @@
+"""The paper's tables in every format, with names that try to break out."""
+
+import csv
+import io
+import itertools
+import json
+
+import pytest
+from rich.console import Console
+
+from reports.html.folder import Run
+from reports.paper import renderers
+from reports.paper.layout import paper_tables
+from reports.paper.report import Paper
+from robench.errors import ConfigError
+from tests.reports.paper.made import B, R, details, record
+from tests.reports.test_renderers import HOSTILE
+
+
+def records(name):
+    return [record(name, "clean", [R, R]), record(name, "fgsm", [R, B]),
+            record(f"{name}2", "fgsm", [R, R], of=details("wnll"), source=name, findings=[name])]  # fmt: skip
+
+
+def shown(name):
+    stream = io.StringIO()
+    console = Console(file=stream, width=400, force_terminal=True, color_system=None)
+    for part in renderers.as_renderables(paper_tables(records(name)), [f"Left out, {name}: {name}"]):
+        console.print(part)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_names(name):
+    made = records(name)
+    markdown, tex = Paper().render(made), Paper(format="tex").render(made)
+    lines = list(csv.reader(io.StringIO(Paper(format="csv").render(made))))
+    assert "<" not in markdown
+    for text in (markdown, tex, *itertools.chain(*lines)):
+        assert all(sign == "\n" or sign.isprintable() for sign in text)
+    assert len({len(line) for line in lines}) == 1
+    assert not [cell for line in lines for cell in line if cell.lstrip()[:1] in {"=", "@"}]
+    bars = [line.replace("\\\\", "").replace("\\|", "").count("|") if line.startswith("|") else 0
+            for line in markdown.splitlines()]  # fmt: skip
+    assert all(len(list(group)) >= 3 for width, group in itertools.groupby(bars) if width)
+    bare = tex.replace("\\{", "").replace("\\}", "").replace("\\&", "").replace("\\\\", "")
+    assert bare.count("{") == bare.count("}")
+    rows = [line for line in bare.splitlines() if " & " in line]
+    widths = [len(list(group)) for _, group in itertools.groupby(line.count(" & ") for line in rows)]
+    assert all(width >= 3 for width in widths)
+    assert name in {cell["model"] for cell in json.loads(Paper(format="json").render(made))["cells"]}
+    assert "\x1b[31m" not in shown(name)
+
+
+def test_the_difference_stands_under_ours():
+    text = Paper(table="6").render(records("net"))
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[0:1] == "|"
+    ]
+    ours = next(row for row in rows if row[1].startswith("ours: net"))
+    after = rows[rows.index(ours) + 1]
+    assert (ours[2], ours[3].split(" ")[0], ours[4].split(" ")[0]) == ("2", "100.00", "50.00")
+    assert (after[1], after[3], after[4]) == ("difference", "+0.67", "-48.17")
+    assert "- \\[a\\] net: 2 test images (paper: 10,000)" in text
+
+
+def test_csv_holds_fractions_and_points():
+    lines = list(csv.DictReader(io.StringIO(Paper(table="6", format="csv").render(records("net")))))
+    (line,) = [x for x in lines if (x["row"], x["column"]) == ("Small-CNN", "FGSM")]
+    assert (line["published"], line["ours"], line["difference_points"]) == ("0.9817", "0.5", "-48.17")
+    (empty,) = [x for x in lines if (x["row"], x["column"]) == ("Small-CNN", "C&W")]
+    assert (empty["published"], empty["ours"], empty["model"], empty["n"]) == ("0.9531", "", "", "")
+
+
+def test_without_any_number_it_says_what_to_do():
+    with pytest.raises(ConfigError, match="no finished unit"):
+        Paper().render([])
+    with pytest.raises(ConfigError, match="none that did"):
+        Paper().render([record("net", "clean", [R], dataset="toy")])
+    text = Paper(table="6").render([record("net", "clean", [R], dataset="toy")])
+    assert "without a row: net: toy is not MNIST" in text
+    assert "99.33" in text
+
+
+def test_an_unknown_table_is_refused():
+    with pytest.raises(ConfigError, match="one of the tables 2, 3"):
+        Paper(table="12")
+
+
+def test_the_file_of_a_run(tmp_path):
+    (path,) = Paper(format="tex")(records("net"), tmp_path)
+    assert path.name == "paper-tables.tex"
+    assert path.read_text("utf-8").count(r"\begin{table}") == 2
+    assert Run(records=()).trainings == ()
