@@ -70,17 +70,17 @@ def test_without_attack_it_is_clean_accuracy():
 
 def test_nothing_is_guessed():
     two = [*sound(), made("b", "clean", 0, 120, 120, seed=2), made("b", "pgd", 0, 120, 120, seed=2)]
-    with pytest.raises(ConfigError, match="'a', 'b'.*--model"):
+    with pytest.raises(ConfigError, match=r"'a', 'b'.*--model"):
         Badge().render(two)
     assert ", b on " in texts(Badge(model="b").render(two))[0]
     with pytest.raises(ConfigError, match="model"):
         Badge(model="c").render(two)
-    with pytest.raises(ConfigError, match="board"):
+    with pytest.raises(ConfigError, match=r"board"):
         Badge(board="Linf 0.9").render(two)
-    with pytest.raises(ConfigError, match="board"):
+    with pytest.raises(ConfigError, match=r"board"):
         Badge().render([])
     several = [record("a", "fgsm", [R, B]), record("a", "fgsm", [R, B], eps=0.1)]
-    with pytest.raises(ConfigError, match="--board"):
+    with pytest.raises(ConfigError, match=r"--board"):
         Badge().render(several)
     assert "Linf 0.1" in texts(Badge(board="Linf 0.1").render(several))[2]
 

@@ -31,7 +31,7 @@ def test_one_card_per_model_with_the_numbers_of_the_boards(tmp_path):
 
 def test_the_training_of_the_weights_is_shown(tmp_path):
     folder = run_folder(tmp_path, models=1, images=20)
-    text = "name: model-00\nsha256: abc\ndefense: {name: pgd_training, options: {eps: 0.3, steps: 7, norm: Linf}}\n"
+    text = "sha256: abc\ndefense: {name: pgd_training, options: {eps: 0.3, steps: 7, norm: Linf}}\n"
     (folder / "models" / "model-00-0123" / "weights.card.yaml").write_text(text)
     records = Store(folder).read_records()
     for r in records:
@@ -43,7 +43,8 @@ def test_the_training_of_the_weights_is_shown(tmp_path):
 
 
 def test_doubts_and_missing_units_come_first_in_the_limits():
-    records = [made("a", "clean", 0, 20, 20, seed=1), made("a", "pgd", 0, 20, 20, seed=1, findings=["nonfinite"]),
+    records = [made("a", "clean", 0, 20, 20, seed=1),
+               made("a", "pgd", 0, 20, 20, seed=1, findings=["nonfinite"]),
                made("a", "fgsm", 0, 10, 20, seed=1, findings=["nonfinite"])]  # fmt: skip
     limits = Cards().render(records).split("## Limits")[1].strip().splitlines()
     assert limits[0].startswith("- Do not quote the number of")

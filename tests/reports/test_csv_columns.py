@@ -32,7 +32,8 @@ def read(text):
 @pytest.fixture(scope="module")
 def records():
     return [record("NA", "clean", [R, R, M]), record("NA", "fgsm", [R, B, M]),
-            record("NA", "fgsm", [R, R, M], source="other", eps=8 / 255), record("NA", "cw", [B, B, M])]  # fmt: skip
+            record("NA", "fgsm", [R, R, M], source="other", eps=8 / 255),
+            record("NA", "cw", [B, B, M])]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,8 @@ sys.exit(code)
         (["--help"], 0),
         (["--version"], 0),
         (["run", "--help"], 0),
+        (["table", "--help"], 0),
+        (["cite", "--help"], 0),
         (["list"], 0),
         (["list", "attacks", "--format", "json"], 0),
         (["show", "pgd"], 0),
