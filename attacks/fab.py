@@ -165,6 +165,7 @@ class FAB:
         for restart in range(self.restarts):
             if oracle.finished:
                 break
+            oracle.begin_try()
             point = walk(
                 oracle,
                 x,

@@ -78,6 +78,7 @@ class FABTargeted:
             for restart in range(self.restarts):
                 if oracle.finished:
                     break
+                oracle.begin_try()
                 stream = rng.split("class", number, "restart", restart)
                 point = walk(
                     oracle,

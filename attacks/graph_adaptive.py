@@ -101,11 +101,13 @@ class GraphAdaptive:
         sources = sources_of(oracle.model, self.temperatures)
         stages = list(self._stages(oracle, x, y, sources))
         for restart in range(self.restarts):
+            oracle.begin_try()
             start = threat.sample(x, rng.split("restart", restart)) if restart else x
             for stage in stages:
                 if oracle.finished:
                     return worst.points
                 worst.meet(self._climb(oracle, x, start, stage, step_size=step_size))
+        oracle.begin_try()
         worst.assemble()
         for source in sources:
             standing = ~worst.broken

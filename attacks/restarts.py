@@ -29,6 +29,7 @@ def strongest(oracle: Oracle, restarts: int, attempt: Callable[[int], Images], l
     from robench.model import Coupling
     from robench.norms import per_image
 
+    oracle.begin_try()
     kept = attempt(0)
     if restarts == 1:
         return kept
@@ -36,6 +37,7 @@ def strongest(oracle: Oracle, restarts: int, attempt: Callable[[int], Images], l
     for restart in range(1, restarts):
         if oracle.finished:
             break
+        oracle.begin_try()
         point = attempt(restart)
         value = oracle.value(loss, point)
         if oracle.model.coupling is Coupling.JOINT:

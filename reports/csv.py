@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.boards import Board, Heading, Row, Share
+from reports.curves_csv import COLUMNS, curve_lines
 from reports.leaderboard import boards
 from reports.over_seeds import SeedBoard, over_seeds
 from reports.samples import attack_of, model_of, split_into_boards
@@ -39,7 +40,7 @@ SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CSV:
-    """Two CSV files: leaderboard.csv (a line per model and board) and measurements.csv (a line per cell).
+    """CSV files: leaderboard.csv (a line per model and board), measurements.csv (per cell), and curves.csv.
 
     Attributes:
         seeds_only: render the spread over seeds instead of the leaderboard.
@@ -55,15 +56,17 @@ class CSV:
         return leaderboard_csv(made_of(records))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
-        """Write both files and return their paths.
+        """Write all three files and return their paths.
 
         Raises:
             StorageError: the disk refused; older files are intact.
         """
         made = made_of(records)
+        curves = curve_lines([one.board for one in made], split_into_boards(records))
         files = {
             folder / "leaderboard.csv": leaderboard_csv(made),
             folder / "measurements.csv": measurements_csv(made),
+            folder / "curves.csv": _text(COLUMNS, curves),
         }
         for path, text in files.items():
             write_atomic(path, text)

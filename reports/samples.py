@@ -102,8 +102,8 @@ def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> S
         n=max(setting[3], len(indices)),
         clean=tuple(clean),
         attacked=tuple(attacked),
-        names=_shown(_models(everything)),
-        labels=_shown({attack_of(r): (str(r.attack["label"]), attack_of(r)[:8]) for r in attacked}),
+        names=shown_names(_models(everything)),
+        labels=shown_names({attack_of(r): (str(r.attack["label"]), attack_of(r)[:8]) for r in attacked}),
         table=table,
         clean_table=clean_table,
     )
@@ -125,7 +125,7 @@ def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _shown(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
+def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
     """Return a name for every identity: its own, with its mark where two share it."""
     names = [name for name, _ in identities.values()]
     return {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from robench.errors import ConfigError, nearest
-from robench.grammar import read_data, read_model, read_threat
+from robench.grammar import read_data, read_model, read_threats
 from robench.naming import check_name
 from robench.plan import SCHEMA, ModelSpec, Plan, ThreatSpec
 from robench.sections import Section
@@ -105,18 +106,18 @@ def _plan(document: Document, file: Path) -> Plan:
         read_model(root.section("models", i, what="a model"), data, folder)
         for i in range(len(root.items("models")))
     )
-    threats = tuple(
-        read_threat(root.section("threats", i, what="a threat"))
+    groups = [
+        read_threats(root.section("threats", i, what="a threat"))
         for i in range(len(root.items("threats", default=())))
-    )
+    ]
     _check_models(root, models)
-    _check_threats(root, threats)
+    _check_threats(root, groups)
     return Plan(
         name=check_name(root.text("name", file.stem), what="name", where=root.where("name")),
         seed=root.whole("seed", 0, least=0),
         data=data,
         models=models,
-        threats=threats,
+        threats=tuple(threat for group in groups for threat in group),
         transfer=root.flag("transfer", True),
         shard=root.whole("shard", 500, least=1),
         batch_size=root.whole("batch_size", 250, least=1),
@@ -145,9 +146,9 @@ def _check_models(root: Section, models: tuple[ModelSpec, ...]) -> None:
             raise root.fail(*place, expected=expected, got=got, do=f"Write {origin}")
 
 
-def _check_threats(root: Section, threats: tuple[ThreatSpec, ...]) -> None:
+def _check_threats(root: Section, groups: Sequence[tuple[ThreatSpec, ...]]) -> None:
     seen: set[tuple[str, float, str]] = set()
-    for position, threat in enumerate(threats):
+    for position, threat in [(at, threat) for at, group in enumerate(groups) for threat in group]:
         board = (threat.norm, threat.eps, threat.goal)
         if board in seen:
             got = f"{threat.norm} {threat.eps_text} {threat.goal} a second time"

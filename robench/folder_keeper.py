@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -15,7 +15,9 @@ from robench.oracle import Ledger
 from robench.record import Record
 from robench.store import Store
 
-_COLUMNS = ("forwards", "backwards", "first_success", "nonfinite", "zero_gradient")
+_COLUMNS = tuple(column.name for column in fields(Ledger))
+_WRITTEN = {"x_adv", "forwards", "backwards", "first_success", "nonfinite", "zero_gradient"}
+"""What a file of any version holds."""
 
 
 @dataclass(slots=True)
@@ -56,11 +58,16 @@ class FolderKeeper:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in (*_COLUMNS, "x_adv")}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
                 seconds = float((file.metadata() or {}).get("seconds", "0"))
         except (SafetensorError, OSError, ValueError):
             return None
-        ledger = Ledger(**{name: tensors[name] for name in _COLUMNS})
+        if not tensors.keys() >= _WRITTEN:
+            return None
+        # Files of earlier versions lack the later columns, which then stay 0: unknown.
+        ledger = Ledger.empty(len(tensors["x_adv"]))
+        for name in _COLUMNS:
+            setattr(ledger, name, tensors.get(name, getattr(ledger, name)))
         return Crafted(x_adv=tensors["x_adv"], ledger=ledger, seconds=seconds)
 
     def keep_crafted(self, key: str, crafted: Crafted) -> None:

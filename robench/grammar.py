@@ -108,21 +108,16 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
     )
 
 
-def read_threat(section: Section) -> ThreatSpec:
-    """Read one threat model and its attacks."""
+def read_threats(section: Section) -> tuple[ThreatSpec, ...]:
+    """Read one threat model and its attacks; a list of radii makes one threat of each, in rising order."""
     section.only(THREAT_KEYS, "a threat")
     norm = section.one_of("norm", NORMS)
-    eps, eps_text = _radius(section)
-    if norm == "Linf" and 1 < eps < math.inf:
-        do = f"Pixels live in [0, 1]: write {eps:g}/255, or inf for no limit"
-        raise section.fail("eps", expected="an Linf radius of at most 1", got=eps_text, do=do)
+    radii = _radii(section, norm)
     section.items("attacks")
-    return ThreatSpec(
-        norm=norm,
-        eps=eps,
-        eps_text=eps_text,
-        goal=section.one_of("goal", GOALS, "untargeted"),
-        attacks=_attacks(section, norm, eps),
+    goal = section.one_of("goal", GOALS, "untargeted")
+    return tuple(
+        ThreatSpec(norm=norm, eps=eps, eps_text=text, goal=goal, attacks=_attacks(section, norm, eps))
+        for eps, text in sorted(radii.items())
     )
 
 
@@ -290,8 +285,28 @@ def _sources(section: Section, head: Choice, inference: list[tuple[Choice, Any]]
     return tuple(names)
 
 
-def _radius(section: Section) -> tuple[float, str]:
+def _radii(section: Section, norm: str) -> dict[float, str]:
+    """Return the radii of a threat, each as it was written: one, or several finite ones."""
     value = section.values.get("eps")
+    several = isinstance(value, list)
+    written = section.items("eps") if several else [value]
+    found: dict[float, str] = {}
+    for position, one in enumerate(written):
+        place = ("eps", position) if several else ("eps",)
+        eps, text = _radius(section, one, place)
+        if norm == "Linf" and 1 < eps < math.inf:
+            do = f"Pixels live in [0, 1]: write {eps:g}/255, or inf for no limit"
+            raise section.fail(*place, expected="an Linf radius of at most 1", got=text, do=do)
+        if several and eps == math.inf:
+            do = "Give `eps: inf` a threat of its own, with attacks that minimise"
+            raise section.fail(*place, expected="finite radii in a list", got=text, do=do)
+        if eps in found:
+            raise section.fail(*place, expected="each radius once", got=f"{text} a second time")
+        found[eps] = text
+    return found
+
+
+def _radius(section: Section, value: Any, place: tuple[str | int, ...]) -> tuple[float, str]:
     text = "inf" if value == math.inf else str(value)
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -301,8 +316,8 @@ def _radius(section: Section) -> tuple[float, str]:
         if not eps >= 0:
             raise ValueError
     except (ValueError, ZeroDivisionError, OverflowError):
-        expected = "eps: a number of at least 0, a fraction such as 8/255, or inf"
-        raise section.fail("eps", expected=expected, got=repr(value)) from None
+        expected = "eps: a number of at least 0, a fraction such as 8/255, inf, or a list of finite ones"
+        raise section.fail(*place, expected=expected, got=repr(value)) from None
     return eps, text.replace(" ", "")
 
 

@@ -197,15 +197,7 @@ def craft_unit(
             drop=drop,
             batch_size=batch_size,
         )
-    ledger = crafted.ledger
-    on_cpu = Ledger(
-        forwards=ledger.forwards.cpu(),
-        backwards=ledger.backwards.cpu(),
-        first_success=ledger.first_success.cpu(),
-        nonfinite=ledger.nonfinite.cpu(),
-        zero_gradient=ledger.zero_gradient.cpu(),
-    )
-    return Crafted(x_adv=crafted.x_adv.cpu(), ledger=on_cpu, seconds=crafted.seconds)
+    return Crafted(x_adv=crafted.x_adv.cpu(), ledger=crafted.ledger.cpu(), seconds=crafted.seconds)
 
 
 def judge_unit(
@@ -246,7 +238,7 @@ def judge_unit(
             batch_size=batch_size,
             as_proposed=attack is not None and attack.info.unconfined,
         )
-    zeros = [0] * len(y)
+    spent = crafted.ledger if crafted else Ledger.empty(len(y))
     white_box = source is not None and source.model.name == model.name
     columns = Columns(
         index=shard.data.indices.tolist(),
@@ -256,9 +248,13 @@ def judge_unit(
         status=[str(s) for s in verdict.status],
         linf=verdict.linf.tolist(),
         l2=verdict.l2.tolist(),
-        forwards=[float(v) for v in (crafted.ledger.forwards.tolist() if crafted else zeros)],
-        backwards=[float(v) for v in (crafted.ledger.backwards.tolist() if crafted else zeros)],
-        first_success=crafted.ledger.first_success.tolist() if crafted else zeros,
+        forwards=[float(v) for v in spent.forwards.tolist()],
+        backwards=[float(v) for v in spent.backwards.tolist()],
+        first_success=spent.first_success.tolist(),
+        points=spent.points.tolist(),
+        tries=spent.tries.tolist(),
+        first_passes=spent.first_passes.tolist(),
+        first_try=spent.first_try.tolist(),
     )
     findings = verdict.findings
     if crafted and white_box:

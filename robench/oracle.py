@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 
@@ -22,17 +22,36 @@ class Ledger:
     Attributes:
         forwards: forward passes.
         backwards: backward passes.
+        points: how many points were tried, as far as the oracle was asked about them.
+        tries: how many fresh starts were made on it, one included that was not announced; 0 if it was never
+            asked about.
         first_success: how many points had been tried when the first admissible adversarial point was
             met (from 1), 0 if none was.
+        first_passes: forwards plus backwards spent by then, the pass that showed it included; 0 if none was.
+        first_try: the fresh start it was met in (from 1); 0 if none was.
         nonfinite: whether the model or its gradient stopped being a number.
         zero_gradient: how many gradients were exactly zero everywhere.
     """
 
     forwards: torch.Tensor
     backwards: torch.Tensor
+    points: torch.Tensor
+    tries: torch.Tensor
     first_success: torch.Tensor
+    first_passes: torch.Tensor
+    first_try: torch.Tensor
     nonfinite: torch.Tensor
     zero_gradient: torch.Tensor
+
+    @classmethod
+    def empty(cls, count: int, device: torch.device | str = "cpu") -> Ledger:
+        """Return the ledger of so many images on which nothing was spent yet."""
+        columns = {name.name: torch.zeros(count, dtype=torch.int64, device=device) for name in fields(cls)}
+        return cls(**{**columns, "nonfinite": columns["nonfinite"].bool()})
+
+    def cpu(self) -> Ledger:
+        """Return the same on the CPU."""
+        return Ledger(**{column.name: getattr(self, column.name).cpu() for column in fields(self)})
 
 
 @dataclass(slots=True)
@@ -78,7 +97,8 @@ class Oracle:
     _best_confident: Mask = field(init=False)
     _most_broken: int = field(init=False, default=0)
     _smallest_batch: float = field(init=False, default=float("inf"))
-    _points: torch.Tensor = field(init=False)
+    _try: int = field(init=False, default=1)
+    _announced: bool = field(init=False, default=False)
     _only: Mask | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -91,16 +111,8 @@ class Oracle:
             self.batch_size = max(count, 1)
         if self.minimise and not self.threat.bounded:
             self.drop = False  # the first adversarial point is not the smallest
-        zeros = torch.zeros(count, dtype=torch.int64, device=device)
         no = torch.zeros(count, dtype=torch.bool, device=device)
-        self.ledger = Ledger(
-            forwards=zeros.clone(),
-            backwards=zeros.clone(),
-            first_success=zeros.clone(),
-            nonfinite=no.clone(),
-            zero_gradient=zeros.clone(),
-        )
-        self._points = zeros.clone()
+        self.ledger = Ledger.empty(count, device)
         self.broken, self._last_success, self._best_confident = no.clone(), no.clone(), no.clone()
         self.reached = no.clone()
         self.best = self.x.clone() if self.track else self.x
@@ -115,6 +127,14 @@ class Oracle:
     def finished(self) -> bool:
         """Whether no image is active any more, so that the attack may stop."""
         return (self.drop or self.threat.budget is not None) and not bool(self.active.any())
+
+    def begin_try(self) -> None:
+        """Say that a fresh start begins, such as a restart, so that the ledger can tell which one succeeded.
+
+        An attack that never says so makes one try. In a cascade the tries of all its attacks are counted on.
+        """
+        self._try += self._announced
+        self._announced = True
 
     @contextmanager
     def only(self, rows: Mask) -> Iterator[None]:
@@ -324,13 +344,17 @@ class Oracle:
         if not self.track:
             return
         self.ledger.nonfinite[where] |= predicted < 0
-        self._points[where] += 1
+        self.ledger.points[where] += 1
+        self.ledger.tries[where] = self._try
         success = self.reached[where]
         if bool(success.any()):
             success[success.clone()] = self.threat.admits(self.x[where[success]], points[success])
         self._last_success[where] = success
         fresh = where[success & ~self.broken[where]]
-        self.ledger.first_success[fresh] = self._points[fresh]
+        ledger = self.ledger
+        ledger.first_success[fresh] = ledger.points[fresh]
+        ledger.first_passes[fresh] = ledger.forwards[fresh] + ledger.backwards[fresh]
+        ledger.first_try[fresh] = self._try
         self.broken[fresh] = True
         if self.model.coupling is Coupling.JOINT:
             self._remember_batch(points, success)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from robench.errors import StorageError
 from robench.plan import SCHEMA
+
+LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
+"""Columns that records of earlier versions do not have."""
 
 
 class Status(StrEnum):
@@ -54,7 +57,17 @@ class Columns:
         l2: Euclidean size of the change.
         forwards: forward passes the attack spent on the source.
         backwards: backward passes the attack spent on the source.
-        first_success: how many points the attack had tried at its first success, 0 if never or unknown.
+        first_success: how many points the attack had tried on the source at its first success there, 0 if
+            never or unknown; it is not asked about its last point, unless the image had fallen before.
+        points: how many points it tried, 0 if unknown.
+        tries: how many fresh starts it made, 0 if unknown.
+        first_passes: forwards plus backwards spent at the first success, 0 if never or unknown.
+        first_try: the fresh start of the first success, from 1; 0 if never or unknown.
+
+    Columns that a record of an earlier version does not have are 0 throughout.
+
+    Raises:
+        TypeError: one of the others is missing.
     """
 
     index: list[int]
@@ -67,6 +80,16 @@ class Columns:
     forwards: list[float]
     backwards: list[float]
     first_success: list[int]
+    points: list[int] = field(default_factory=list)
+    tries: list[int] = field(default_factory=list)
+    first_passes: list[int] = field(default_factory=list)
+    first_try: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Fill columns that came later with zeros."""
+        for name in LATER_COLUMNS:
+            if not getattr(self, name):
+                object.__setattr__(self, name, [0] * len(self.index))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

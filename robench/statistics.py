@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from math import sqrt
+from statistics import NormalDist, fmean, stdev
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
@@ -33,6 +34,26 @@ def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> tuple[f
     interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     # Rounding leaves ends such as -1e-17 and 1 + 1e-16.
     return max(0.0, float(interval.low)), min(1.0, float(interval.high))
+
+
+def wilson_band(
+    successes: Sequence[int], n: int, *, confidence: float = CONFIDENCE
+) -> tuple[tuple[float, float], ...]:
+    """Return the Wilson score interval of many proportions of the same n, as `wilson` gives one at a time.
+
+    Wilson 1927: (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n).
+    """
+    if n == 0:
+        return ((0.0, 1.0),) * len(successes)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    scale = 1 + z**2 / n
+    made = []
+    for count in successes:
+        p = count / n
+        centre, half = p + z**2 / (2 * n), z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        low, high = (centre - half) / scale, (centre + half) / scale
+        made.append((0.0 if count == 0 else low, 1.0 if count == n else high))
+    return tuple(made)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-from reports.figures.style import COLOURS, styled
+from reports.figures.style import COLOURS, check_suffix, save, shown, styled
+from reports.html.folder import Training as Done
+from reports.html.folder import read_trainings
 from robench.errors import ConfigError
 from robench.history import Row, chosen_row
+from robench.recipe import Info
+from robench.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
+
+MOST = 6
+"""Trainings in one picture."""
 
 ACCURACIES = {
     "train_accuracy": ("training, clean", 0, "--"),
@@ -21,6 +30,48 @@ ACCURACIES = {
     "validation_own_accuracy": ("held out, the defense's attack", 2, "-"),
 }
 """Column to its name in the legend, its colour and its line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A row per network: accuracy and loss by epoch, its stages, and the epoch whose weights were kept."""
+
+    info: ClassVar[Info] = Info(title="Training curves", paper="Wang & Osher 2019, arXiv:1907.06800, Fig. 4")
+
+    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
+        """Refuse: records do not hold how a network was trained.
+
+        Raises:
+            ConfigError: always; `of_runs` draws from run folders.
+        """
+        del records, board
+        raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
+
+    def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
+        """Draw the networks trained in some run folders and write the picture.
+
+        Args:
+            folders: run folders, of `robench train` or `robench run`.
+            path: ends in .svg, .png or .pdf.
+            board: text in the names of the networks wanted; None for all.
+
+        Raises:
+            ConfigError: no network of that name was trained there, more than `MOST` were, or another suffix.
+            StorageError: the disk refused; an older file is intact.
+        """
+        check_suffix(path)
+        done = [one for folder in folders for one in read_trainings(folder)]
+        chosen = [one for one in done if board is None or board in one.name]
+        names = ", ".join(repr(one.name) for one in done) or "none"
+        if not chosen:
+            what = "a folder with `models/*/history.csv`" if not done else f"text in one of: {names}"
+            got = repr(board) if done else "none"
+            raise ConfigError(where=", ".join(map(str, folders)), expected=what, got=got)
+        if len(chosen) > MOST:
+            do = "Choose by text in their names: --board TEXT"
+            raise ConfigError(where="board", expected=f"at most {MOST} networks", got=names, do=do)
+        save(draw_several(chosen), path)
+        return path
 
 
 def draw(rows: Sequence[Row]) -> Figure:
@@ -38,20 +89,40 @@ def draw(rows: Sequence[Row]) -> Figure:
         raise ConfigError(where="history", expected="at least one epoch", got="none")
     with styled():
         figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        for column, (name, colour, line) in ACCURACIES.items():
-            _curve(left, rows, column, label=name, colour=COLOURS[colour], line=line, factor=100.0)
-        _curve(right, rows, "loss", label="", colour=COLOURS[0], line="-", factor=1.0)
-        kept = chosen_row(rows)
-        for axes, title in ((left, "Accuracy, %"), (right, "Training loss")):
-            _stages(axes, rows)
-            if kept is not None:
-                axes.axvline(_place(rows, kept), color="#777777", linewidth=0.8, linestyle=":")
-            axes.set_title(title)
-            axes.set_xlabel("epoch (dotted: the one that was kept)")
-        if left.get_legend_handles_labels()[0]:
-            left.legend(fontsize=7, frameon=False)
+        _fill(figure, rows)
     return figure
+
+
+def draw_several(trainings: Sequence[Done]) -> Figure:
+    """Return the training curves of some networks, a row for each, under its name."""
+    from matplotlib.figure import Figure
+
+    with styled():
+        figure = Figure(figsize=(7.2, 3.1 * len(trainings)), layout="constrained")
+        parts = figure.subfigures(len(trainings), 1, squeeze=False)[:, 0]
+        for part, one in zip(parts, trainings, strict=True):
+            part.suptitle(shown(one.name), x=0.01, ha="left", fontsize=10, fontweight="bold")
+            _fill(part, one.history)
+    return figure
+
+
+def _fill(figure: Figure | SubFigure, rows: Sequence[Row]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    for column, (name, colour, line) in ACCURACIES.items():
+        _curve(left, rows, column, label=name, colour=COLOURS[colour], line=line, factor=100.0)
+    _curve(right, rows, "loss", label="", colour=COLOURS[0], line="-", factor=1.0)
+    kept = chosen_row(rows)
+    for axes, title in ((left, "Accuracy, %"), (right, "Training loss")):
+        _stages(axes, rows)
+        if kept is not None:
+            axes.axvline(_place(rows, kept), color="#777777", linewidth=0.8, linestyle=":")
+        axes.set_title(title)
+        axes.set_xlabel("epoch (dotted: the one that was kept)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if left.get_legend_handles_labels()[0]:
+        left.legend(fontsize=7, frameon=False)
 
 
 def _place(rows: Sequence[Row], row: Row) -> float:

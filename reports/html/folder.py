@@ -93,6 +93,11 @@ def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
     )
 
 
+def read_trainings(root: Path) -> tuple[Training, ...]:
+    """Return the networks trained in a run folder whose history can be read."""
+    return _trainings(root, [])
+
+
 def _facts(store: Store, unreadable: list[Fault]) -> dict[str, Any]:
     try:
         facts = store.read_json("run.json")

@@ -22,6 +22,7 @@ _INK = {"#000000", "black", "#000"}
 _PAPER = {"#ffffff", "white", "#fff"}
 _GRID = "#e5e5e5"
 _FONT = re.compile(r"(?P<weight>bold|[1-9]00)?\s*(?P<size>[\d.]+)(?:px|pt)?")
+_PRECISE = re.compile(r"-?\d+\.\d{3,}")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
@@ -65,12 +66,19 @@ def _clean(element: ElementTree.Element, name: str) -> ElementTree.Element:
             made.set("id", f"{name}-{value}")
         elif key == f"{{{_LINK}}}href":
             made.set("href", value.replace("#", f"#{name}-", 1))
+        elif key == "d":
+            made.set("d", _PRECISE.sub(_hundredths, value))
         elif not key.startswith("{"):
             made.set(key, _renamed(value, name))
     for child in element:
         if isinstance(child.tag, str) and _local(child.tag) in _KEPT:
             made.append(_clean(child, name))
     return made
+
+
+def _hundredths(found: re.Match[str]) -> str:
+    """Return a coordinate with the digits that can be seen: a hundredth of a point is less than a pixel."""
+    return f"{float(found[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def _local(tag: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from reports.html.accuracy_curves import curve_sections
 from reports.html.board_sections import board_sections, model_links
 from reports.html.curves import curves
 from reports.html.facts import provenance
@@ -65,6 +66,7 @@ def page_of(run: Run) -> str:
         title=str(run.facts.get("name") or (run.root.name if run.root else "") or "robench"),
         summary=summary(run, made),
         boards=shown,
+        accuracy_curves=curve_sections(made, samples),
         models=model_sections(run, made, samples, shown, lost, links),
         curves=curves(run),
         provenance=provenance(run),

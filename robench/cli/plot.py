@@ -11,7 +11,7 @@ from robench.cli.guard import printable
 
 
 def plot(
-    figure: Annotated[str, typer.Argument(help="Which figure: tradeoff, transfer, or a plugin's.")],
+    figure: Annotated[str, typer.Argument(help="Which figure; `robench list figures`.")],
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="File; .svg, .png or .pdf. By default FIGURE.svg.")
@@ -24,6 +24,10 @@ def plot(
     from robench import plugins
     from robench.cli.leaderboard import read_runs
 
-    recipe = plugins.find("figures", figure, where="robench plot")
-    path = recipe()(read_runs(runs), out or Path(f"{figure}.svg"), board=board)
+    recipe = plugins.find("figures", figure, where="robench plot")()
+    path = out or Path(f"{figure}.svg")
+    if hasattr(recipe, "of_runs"):  # drawn from what only a folder holds, such as training histories
+        path = recipe.of_runs(runs, path, board=board)
+    else:
+        path = recipe(read_runs(runs), path, board=board)
     typer.echo(printable(f"Written: {path}"))

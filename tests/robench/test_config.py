@@ -104,7 +104,11 @@ def test_equal_texts_give_equal_plans_and_places_do_not_matter(file):
         ("eps: 8/255", "eps: -1", 16, "at least 0"),
         ("eps: 8/255", "eps: .nan", 16, "at least 0"),
         ("eps: 8/255", "eps: 8/0", 16, "fraction"),
-        ("eps: 8/255", "eps: [1]", 16, "fraction"),
+        ("eps: 8/255", "eps: [x]", 16, "fraction"),
+        ("eps: 8/255", "eps: []", 16, "at least one"),
+        ("eps: 8/255", "eps: [0.1, 8]", 16, "8/255"),
+        ("eps: 8/255", "eps: [0.1, inf]", 16, "of its own"),
+        ("eps: 8/255", "eps: [0.1, 1/10]", 16, "second time"),
         ("fgsm", "fsgm", 17, "'fgsm'"),
         ("fgsm", "{pgd: {step: 3}}", 17, "'steps'"),
         ("fgsm", "{pgd: {}, cw: {}}", 17, "one name"),
@@ -271,3 +275,19 @@ def test_the_documentation_knows_every_key_and_its_example_is_valid(file):
     assert [key for key in keys if f"| `{key}` |" not in text] == []
     example = text.split("```yaml\n")[1].split("```")[0]
     assert parse(example, file=file).name == "demo"
+
+
+def test_a_list_of_radii_is_a_board_of_each_in_rising_order(file):
+    plan = parse(GOOD.replace("eps: 8/255", "eps: [8/255, 0.01, 4/255]"), file=file)
+    assert [t.eps_text for t in plan.threats] == ["0.01", "4/255", "8/255"]
+    assert [t.eps for t in plan.threats] == [0.01, 4 / 255, 8 / 255]
+    one_by_one = [
+        parse(GOOD.replace("8/255", text), file=file).threats[0] for text in ("0.01", "4/255", "8/255")
+    ]
+    assert list(plan.threats) == one_by_one
+
+
+def test_a_radius_in_a_list_and_on_its_own_is_there_twice(file):
+    again = "  - {norm: Linf, eps: [0.1, 8/255], attacks: [fgsm]}\n  - norm: Linf"
+    with pytest.raises(ConfigError, match="each threat once"):
+        parse(GOOD.replace("  - norm: Linf", again, 1), file=file)

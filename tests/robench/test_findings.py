@@ -1,5 +1,7 @@
 """What an attack met becomes a finding only where it matters: on images that survived."""
 
+import dataclasses
+
 import torch
 
 from robench.findings import ledger_findings
@@ -9,10 +11,10 @@ from robench.record import Status
 
 def ledger(nonfinite, zero):
     count = len(zero)
-    return Ledger(
+    return dataclasses.replace(
+        Ledger.empty(count),
         forwards=torch.full((count,), 5),
         backwards=torch.full((count,), 5),
-        first_success=torch.zeros(count, dtype=torch.int64),
         nonfinite=torch.tensor(nonfinite),
         zero_gradient=torch.tensor(zero),
     )

@@ -1,0 +1,171 @@
+"""Accuracy curves of several models: panels side by side, interval bands, one legend beside them all."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from reports.curves import IN_TURN, Panel
+from reports.figures.style import COLOURS, shown, styled
+from robench.curves import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LIT = 8
+"""Lines with a colour, a band and a name of their own; the others are thin and grey."""
+
+MOST_PANELS = 6
+MOST_PLACES = 100
+"""Places of a line in a picture; more cannot be told apart."""
+
+LONG = 50
+"""With a longer axis it is logarithmic: most images break early."""
+
+GREY = "#999999"
+
+Named = tuple[str, Curve]
+
+
+def arranged(panels: Sequence[Panel]) -> list[tuple[str, list[Named]]]:
+    """Return (title, lines) of every panel to draw: one per attack, or one of all attacks on one model."""
+    models = {line.model for panel in panels for line in panel.lines}
+    if len(models) > 1:
+        return [(_attack(p.attack), [(line.model, line.curve) for line in p.lines]) for p in panels]
+    lines = [(_attack(panel.attack), line.curve) for panel in panels for line in panel.lines]
+    return [(next(iter(models)), lines)]
+
+
+def _attack(label: str) -> str:
+    return "all attacks, in turn" if label == IN_TURN else label
+
+
+def draw_panels(panels: Sequence[Panel], *, title: str, xlabel: str, note: str = "") -> Figure:
+    """Return the figure of some panels, at least one.
+
+    Args:
+        panels: of one board.
+        title: of the whole.
+        xlabel: what x is.
+        note: a remark below, for a picture that stands alone.
+    """
+    whole = arranged(panels)
+    parts = whole[:MOST_PANELS]
+    names = list(dict.fromkeys(name for _, lines in parts for name, _ in lines))
+    end = max(curve.end for _, lines in parts for _, curve in lines)
+    left_out = len(whole) - len(parts)
+    with styled():
+        figure, axes = grid(len(parts), title)
+        for one, (heading, lines) in zip(axes, parts, strict=True):
+            draw_lines(one, lines, names)
+            one.set_title(shown(heading))
+            scale(one, max(curve.end for _, curve in lines), log=end > LONG)
+        frame(figure, axes, xlabel)
+        legend(figure, names, what="models" if len(parts) > 1 or len(whole) > 1 else "")
+        more = f"{left_out} more attacks are in curves.csv. " if left_out else ""
+        remark(figure, more + note)
+    return figure
+
+
+def grid(count: int, title: str) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many panels in up to two columns; call it inside `styled`."""
+    from matplotlib.figure import Figure
+
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(7.6, 3.6 if rows == 1 else 2.3 * rows + 0.7), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    for empty in axes[count:]:
+        empty.remove()
+    figure.suptitle(shown_line(title), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return figure, axes[:count]
+
+
+def draw_lines(axes: Axes, lines: Sequence[Named], names: Sequence[str]) -> None:
+    """Draw the curves of one panel, in the colours of their places among all names of the figure."""
+    for name, curve in reversed(lines):  # the first lie on top
+        place = names.index(name)
+        lit = place < LIT
+        thin = curve.thinned(MOST_PLACES if lit else MOST_PLACES // 3)
+        x = [*thin.x, max(thin.end, thin.x[-1])]
+        y = [100 * r / thin.n for r in (*thin.robust, thin.robust[-1])]
+        if not lit:
+            axes.plot(x, y, drawstyle="steps-post", color=GREY, linewidth=0.6, alpha=0.7)
+            continue
+        low, high = zip(*thin.band(), strict=True)
+        axes.fill_between(
+            x,
+            [100 * v for v in (*low, low[-1])],
+            [100 * v for v in (*high, high[-1])],
+            step="post",
+            color=COLOURS[place],
+            alpha=0.13,
+            linewidth=0,
+        )
+        axes.plot(x, y, drawstyle="steps-post", color=COLOURS[place], linewidth=1.5)
+
+
+def scale(axes: Axes, end: float, *, log: bool) -> None:
+    """Begin the axis at 0, with whole numbers on it."""
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+    if log:
+        axes.set_xscale("symlog", linthresh=1)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_locator(MaxNLocator(1))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0, end)
+
+
+def frame(figure: Figure, axes: Sequence[Axes], xlabel: str) -> None:
+    """Give all panels the same percentages, and name the axes once."""
+    for one in axes:
+        one.set_ylim(-2, 102)
+    if len(axes) == 1:
+        axes[0].set_xlabel(xlabel)
+        axes[0].set_ylabel("robust accuracy, %")
+    else:
+        figure.supxlabel(xlabel, fontsize=9)
+        figure.supylabel("robust accuracy, %", fontsize=9)
+
+
+def legend(
+    figure: Figure, names: Sequence[str], *, what: str = "models", markers: Sequence[str] = ()
+) -> None:
+    """Name the lines beside the panels, where no line can run; say how many have no name of their own."""
+    from matplotlib.lines import Line2D
+
+    if len(names) < 2:
+        return
+    handles = [
+        Line2D([], [], color=COLOURS[at], linewidth=1.8, label=shown(name),
+               marker=markers[at % len(markers)] if markers else "")
+        for at, name in enumerate(names[:LIT])
+    ]  # fmt: skip
+    if len(names) > LIT:
+        label = f"the other {len(names) - LIT} {what}".strip()
+        handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=label))
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8)
+
+
+def remark(figure: Figure, text: str) -> None:
+    """Write a remark below everything, in a strip kept free for it."""
+    if not text.strip():
+        return
+    lines = textwrap.wrap(text.strip(), 125)
+    height = (0.14 * len(lines) + 0.08) / figure.get_figheight()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0, height, 1, 1 - height))  # type: ignore[call-arg]
+    figure.text(
+        0.01, 0.05 / figure.get_figheight(), "\n".join(lines), va="bottom", fontsize=7, color="#666666"
+    )
+
+
+def shown_line(title: str) -> str:
+    """Return a title as a picture can hold it: printable, on at most two lines."""
+    clean = "".join(c if c.isprintable() else "?" for c in title)
+    return "\n".join(textwrap.wrap(clean, 90)[:2])
