@@ -79,6 +79,21 @@ def climb(
         momentum: weight of the last move in the next one.
         labels: for a loss that wants other labels than the oracle's.
     """
+    with oracle.ascent():
+        return _climb(oracle, x, start, threat, loss, steps, rho, momentum, labels)
+
+
+def _climb(
+    oracle: Oracle,
+    x: Images,
+    start: Images,
+    threat: ThreatModel,
+    loss: Loss,
+    steps: int,
+    rho: float,
+    momentum: float,
+    labels: Labels | None,
+) -> Images:
     point, before = start, start
     _, value, gradient = answers(oracle, loss, point, labels)
     best, best_value, best_gradient = point, value, gradient

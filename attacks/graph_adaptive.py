@@ -156,7 +156,7 @@ class GraphAdaptive:
         threat = oracle.threat
         source, loss, labels = stage
         point = start
-        with nullcontext() if moving is None else oracle.only(moving):
+        with oracle.ascent(), nullcontext() if moving is None else oracle.only(moving):
             for _ in range(self.steps):
                 if oracle.finished:
                     break

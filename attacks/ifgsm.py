@@ -43,11 +43,12 @@ def ascend(
     Returns:
         The last iterate, which the model has not been asked about.
     """
-    for _ in range(steps):
-        if oracle.finished:
-            break
-        gradient = oracle.gradient(loss, x_adv)
-        x_adv = threat.project(x, x_adv + step_size * threat.norm.ascent(gradient))
+    with oracle.ascent():
+        for _ in range(steps):
+            if oracle.finished:
+                break
+            gradient = oracle.gradient(loss, x_adv)
+            x_adv = threat.project(x, x_adv + step_size * threat.norm.ascent(gradient))
     return x_adv
 
 

@@ -49,16 +49,17 @@ def ascend_with_momentum(
 
     length = threat.eps / steps if step_size is None else step_size
     momentum, x_adv = torch.zeros_like(x), x
-    for _ in range(steps):
-        if oracle.finished:
-            break
-        found = gradient(x_adv)
-        # The largest entry first: tiny gradients must not underflow when they are summed.
-        largest = found.flatten(1).abs().amax(dim=1)
-        found = found / per_image(largest.where(largest > 0, 1.0), x)
-        total = found.flatten(1).abs().sum(dim=1)
-        momentum = decay * momentum + found / per_image(total.where(total > 0, 1.0), x)
-        x_adv = threat.project(x, x_adv + length * threat.norm.ascent(momentum))
+    with oracle.ascent():
+        for _ in range(steps):
+            if oracle.finished:
+                break
+            found = gradient(x_adv)
+            # The largest entry first: tiny gradients must not underflow when they are summed.
+            largest = found.flatten(1).abs().amax(dim=1)
+            found = found / per_image(largest.where(largest > 0, 1.0), x)
+            total = found.flatten(1).abs().sum(dim=1)
+            momentum = decay * momentum + found / per_image(total.where(total > 0, 1.0), x)
+            x_adv = threat.project(x, x_adv + length * threat.norm.ascent(momentum))
     return x_adv
 
 

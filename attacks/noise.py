@@ -66,6 +66,7 @@ class Noise:
         norms=("Linf", "L2", "L1"),
         knowledge=Knowledge.DECISION,
         randomised=True,
+        control=True,
         own_source="labels",
     )
     points: int = 100

@@ -55,6 +55,7 @@ class Row:
         findings: codes of the reasons to doubt the row.
         partial: whether units are missing.
         doubted: whether the findings leave the row unproven.
+        standing: codes of those that do; the others are lifted by another attack or source.
     """
 
     rank: int | None = None
@@ -72,6 +73,7 @@ class Row:
     findings: tuple[str, ...]
     partial: bool
     doubted: bool
+    standing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +115,14 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """One finding about one model: how often it was seen, and the first evidence."""
+    """One finding about one model: how often it was seen, the first evidence, whether it leaves it unproven."""
 
     model: str
     code: str
     count: int
     evidence: str
     remedy: str
+    stands: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,12 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from reports.board_checks import board_checks
 from reports.boards import Board, Cell, Doubt, Row, Share, Transfer
-from reports.cross_checks import BLACK_BOX, cross_checks
+from reports.cells import standing_codes
+from reports.cross_checks import cross_checks
+from reports.library_checks import library_checks
+from reports.radius_checks import radius_checks
 from reports.samples import CLEAN, Samples, attack_of, fingerprint_of, model_of, split_into_boards
 from robench.record import Record, Status
 from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, discordant, mcnemar
@@ -18,14 +22,16 @@ if TYPE_CHECKING:
 
 def boards(records: Iterable[Record]) -> list[Board]:
     """Return one board per (data set, split, digest, size, norm, eps, goal), rows best first."""
-    return [board_of(samples) for samples in split_into_boards(records)]
+    every = split_into_boards(records)
+    return [board_of(samples, every) for samples in every]
 
 
-def board_of(samples: Samples) -> Board:
-    """Return the board of some records that may be compared."""
+def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
+    """Return the board of some records that may be compared; `every` board of the run is looked at too."""
     dataset, split, digest, _, norm, eps, goal = samples.setting
     targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked))
-    rows = {target: _row(samples, target) for target in targets}
+    doubts = {target: _doubts(samples, every, target) for target in targets}
+    rows = {target: _row(samples, target, doubts[target]) for target in targets}
     return Board(
         dataset=dataset,
         split=split,
@@ -39,7 +45,7 @@ def board_of(samples: Samples) -> Board:
         rows=_ranked(samples, rows),
         cells=_cells(samples),
         transfers=_transfers(samples),
-        doubts=_doubts(samples),
+        doubts=tuple(doubt for found in doubts.values() for doubt in found),
     )
 
 
@@ -60,7 +66,7 @@ def _of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
     return table
 
 
-def _row(samples: Samples, target: str) -> Row:
+def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     mine = _of(samples.table, target=target)
     white = _of(mine, source=target)
     clean = _clean(samples, target)
@@ -71,7 +77,7 @@ def _row(samples: Samples, target: str) -> Row:
         spent = float((white["forwards"] + white["backwards"]).sum())
         passes = spent / int(white["index"].nunique())
     worst = _robust(mine)
-    doubts = cross_checks(samples, target)
+    stands = tuple(sorted(d.code for d in doubts if d.stands))
     details = next(r.target for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
     return Row(
         model=samples.names[target],
@@ -85,9 +91,10 @@ def _row(samples: Samples, target: str) -> Row:
         median_l2=smallest[0],
         median_linf=smallest[1],
         passes=passes,
-        findings=tuple(sorted({*_codes(_own(samples, target)), *(d.code for d in doubts)})),
+        findings=tuple(sorted({d.code for d in doubts})),
         partial=_partial(samples, target, clean, attacks),
-        doubted=_doubted(samples, target) or any(d.code == BLACK_BOX for d in doubts),
+        doubted=bool(stands),
+        standing=stands,
     )
 
 
@@ -248,39 +255,29 @@ def _own(samples: Samples, target: str) -> list[Record]:
     return [r for r in mine if r.attack["label"] == CLEAN or model_of(r.source) == target]
 
 
-def _doubted(samples: Samples, target: str) -> bool:
-    """Tell whether a finding stands.
-
-    One that only some attacks or gradient sources met is lifted by another that was free of it: its survivors
-    were attacked properly. One on the clean images, or met by every white-box cell, stays.
-    """
-    own = _own(samples, target)
-    if any(record.findings for record in own if record.attack["label"] == CLEAN):
-        return True
-    cells: dict[tuple[str, str], set[str]] = {}
-    for record in own:
-        if record.attack["label"] != CLEAN:
-            place = (attack_of(record), str(record.source.get("gradient_source")))
-            cells.setdefault(place, set()).update(finding.code for finding in record.findings)
-    return bool(cells) and bool(set.intersection(*cells.values()))
-
-
 def _codes(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(sorted({finding.code for record in records for finding in record.findings}))
 
 
-def _doubts(samples: Samples) -> tuple[Doubt, ...]:
-    made: dict[tuple[str, str], Doubt] = {}
-    for target, name in samples.names.items():
-        for record in _own(samples, target):
-            for finding in record.findings:
-                known = made.get((name, finding.code))
-                made[name, finding.code] = Doubt(
-                    model=name,
-                    code=finding.code,
-                    count=known.count + 1 if known else 1,
-                    evidence=known.evidence if known else finding.evidence,
-                    remedy=finding.remedy,
-                )
-    beside = [doubt for target in samples.names for doubt in cross_checks(samples, target)]
-    return (*made.values(), *beside)
+def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:
+    """Return what is to be said against one model's number, one entry a code."""
+    own, made = _own(samples, target), dict[str, Doubt]()
+    stands = standing_codes(own)
+    for record in own:
+        for finding in record.findings:
+            known = made.get(finding.code)
+            made[finding.code] = Doubt(
+                model=samples.names[target],
+                code=finding.code,
+                count=known.count + 1 if known else 1,
+                evidence=known.evidence if known else finding.evidence,
+                remedy=finding.remedy,
+                stands=finding.code in stands,
+            )
+    return (
+        *made.values(),
+        *board_checks(samples, target),
+        *cross_checks(samples, target),
+        *radius_checks(samples, every, target),
+        *library_checks(samples, target),
+    )

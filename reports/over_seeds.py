@@ -70,8 +70,9 @@ def over_seeds(records: Iterable[Record]) -> list[SeedBoard]:
         return []
     found: dict[Setting, list[tuple[int, Samples, Board]]] = {}
     for seed, own in sorted(by_seed.items()):
-        for samples in split_into_boards(own):
-            found.setdefault(samples.setting, []).append((seed, samples, board_of(samples)))
+        every = split_into_boards(own)
+        for samples in every:
+            found.setdefault(samples.setting, []).append((seed, samples, board_of(samples, every)))
     return [_seed_board(boards) for boards in found.values() if len(boards) > 1]
 
 

@@ -46,6 +46,19 @@ class Samples:
     table: pd.DataFrame
     clean_table: pd.DataFrame
 
+    @property
+    def unbounded(self) -> bool:
+        """Whether there is no radius."""
+        return math.isinf(self.setting[5])
+
+    @property
+    def whole_box(self) -> bool:
+        """Whether every image of the box is within reach: no radius, or under Linf one as wide as the box."""
+        if self.unbounded or not self.attacked:
+            return self.unbounded
+        low, high = self.attacked[0].threat.get("bounds") or (0.0, 1.0)
+        return self.setting[4] == "Linf" and self.setting[5] >= float(high) - float(low)
+
 
 def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     """Group records by what makes them comparable; clean records join every board of their images."""

@@ -38,6 +38,7 @@ class AttackInfo(Info):
         unconfined: whether what it proposes may lie outside the ball and the box, as a published attack that
             never clips. The judge projects it, and says so; an attack of one's own has no reason for it.
         library: the distribution that implements it, `robench` for our own.
+        control: whether it is no attack but a control that every attack must beat: it lifts no finding.
         own_source: for an attack that chooses itself what it differentiates, the name its choice is recorded
             under as gradient source. It is crafted once per model, whatever sources a plan names; an attack
             that leaves this empty is crafted once through each of them.
@@ -50,6 +51,7 @@ class AttackInfo(Info):
     couples_images: bool = False
     unconfined: bool = False
     library: str = "robench"
+    control: bool = False
     own_source: str = ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from robench.errors import ConfigError
 from robench.losses import log_probabilities
 from robench.model import Coupling, GradientSource, Model, OutputKind
 from robench.oracle import Oracle
+from robench.overheard import Overheard
 from robench.randomness import Randomness, borrowed_global_randomness
 from robench.types import Images, Outputs
 
@@ -34,6 +35,8 @@ class SurrogateModule(nn.Module):
     Attributes:
         rows_forward: rows sent forward so far.
         rows_backward: rows sent backward so far.
+        listener: is told every point asked about, the model's own outputs there (B, columns), and the scores
+            where a gradient may follow; None for nobody.
 
     Args:
         model: what is lent.
@@ -62,6 +65,7 @@ class SurrogateModule(nn.Module):
         self.positive = positive
         self.rows_forward = 0
         self.rows_backward = 0
+        self.listener: Callable[[Images, Outputs, Outputs | None], None] | None = None
 
     def forward(self, x: Images) -> Outputs:
         """Return scores (B, K).
@@ -90,6 +94,8 @@ class SurrogateModule(nn.Module):
         with torch.no_grad(), _evaluating(model.net):
             outputs = model.net(x)
         self.rows_forward += len(x) * model.forwards
+        if self.listener is not None:
+            self.listener(x, outputs, None)
         return _scores(outputs, model.output)
 
     @property
@@ -102,9 +108,11 @@ class SurrogateModule(nn.Module):
         """Return the scores of the gradient source, with a gradient with respect to x."""
         model, source = self.__dict__["_model"], self.__dict__["_source"]
         with torch.enable_grad(), _evaluating(model.net):
-            outputs, _ = source.surrogate(x)
+            outputs, own = source.surrogate(x)
             scores = _scores(outputs, source.output)
         self.rows_forward += len(x) * source.forwards
+        if self.listener is not None:
+            self.listener(x.detach(), own, scores)
         return scores
 
 
@@ -176,7 +184,9 @@ def art_classifier(
 def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator[SurrogateModule]:
     """Lend an oracle's model to a library: global generators seeded and restored, passes booked afterwards.
 
-    A library's passes cannot be told apart by image, so each image is charged its share, rounded up.
+    A library's passes cannot be told apart by image, so each image is charged its share, rounded up. What it
+    asks is overheard: an adversarial point that it does not return is proposed all the same, with a finding.
+    A library's attack that does not minimise is taken for an ascent of the cross-entropy.
 
     Args:
         oracle: whose model, gradient source and ledger.
@@ -195,8 +205,11 @@ def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator
         )
     count = len(oracle.x)
     module = SurrogateModule(oracle.model, oracle.source, batch=count, positive=positive)
+    module.listener = Overheard(oracle)
+    oracle.lent = True
     try:
-        with borrowed_global_randomness(rng.torch_seed()):
+        climbing = nullcontext() if oracle.minimise else oracle.ascent()
+        with borrowed_global_randomness(rng.torch_seed()), climbing:
             yield module
     finally:
         oracle.charge(

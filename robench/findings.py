@@ -6,13 +6,30 @@ from collections.abc import Collection
 
 import torch
 
-from robench.oracle import Ledger
+from robench.ledger import Ledger
 from robench.record import Finding, Status
+
+VERSION = 1
+"""Goes into the key of the units that hold findings of an attack."""
+
+UNSETTLED = 0.05
+"""Share of a loss's rise that its last steps may bring, in an ascent that has converged."""
+
+NOTABLE = 0.01
+"""Share of the images from which survivors of a failed attack count: a point of accuracy."""
+
+MOST = 0.5
+"""Share of the survivors from which a surrogate's failure to transfer counts."""
 
 EXPLAIN_ZERO_GRADIENTS = frozenset(
     {"label-only", "no-gradient", "saturated-output", "exploding-output", "undeclared-simplex"}
 )
 """Defects of a model that its zero gradients only follow from."""
+
+EXPLAIN_UNSETTLED = frozenset(
+    {"random-output", "batch-dependence", "wrong-gradient", "exploding-output", "unstable-predictions"}
+)
+"""Defects of a model for which its loss never settles, however long it is climbed."""
 
 
 def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str] = ()) -> tuple[Finding, ...]:
@@ -24,26 +41,77 @@ def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str]
         known: codes of findings about the model itself; what only follows from them is left out.
     """
     survived = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
-    found = []
-    nonfinite = int((ledger.nonfinite & survived).sum())
-    if nonfinite:
-        found.append(
-            Finding(
-                code="nonfinite",
-                evidence=f"outputs or gradients were not finite for {nonfinite} images that survived",
-                remedy="Use a loss or a gradient source that stays finite",
-            )
-        )
-    # Gradients that were zero at every step never gave the attack a direction.
+    found = (
+        _nonfinite(ledger, survived),
+        _zero_gradient(ledger, survived, known),
+        _not_converged(ledger, survived, known),
+        _transfer_failure(ledger, survived),
+        _silent_success(ledger),
+    )
+    return tuple(finding for finding in found if finding)
+
+
+def _nonfinite(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
+    count = int((ledger.nonfinite & survived).sum())
+    if not count:
+        return None
+    return Finding(
+        code="nonfinite",
+        evidence=f"outputs or gradients were not finite for {count} images that survived",
+        remedy="Use a loss or a gradient source that stays finite",
+    )
+
+
+def _zero_gradient(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
+    """Find gradients that were zero at every step: they never gave the attack a direction."""
     asked = ledger.backwards.clamp_min(1)
     stuck = int(((ledger.zero_gradient >= asked) & (ledger.backwards > 0) & survived).sum())
-    if stuck and not EXPLAIN_ZERO_GRADIENTS & set(known):
-        found.append(
-            Finding(
-                code="zero-gradient",
-                evidence=f"the gradient was exactly zero at every step for {stuck} of "
-                f"{int(survived.sum())} images that survived",
-                remedy="Their robustness is unproven: attack through another gradient source or without one",
-            )
-        )
-    return tuple(found)
+    if not stuck or EXPLAIN_ZERO_GRADIENTS & set(known):
+        return None
+    return Finding(
+        code="zero-gradient",
+        evidence=f"the gradient was exactly zero at every step for {stuck} of "
+        f"{int(survived.sum())} images that survived",
+        remedy="Their robustness is unproven: attack through another gradient source or without one",
+    )
+
+
+def _not_converged(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
+    """Find ascents that were still gaining when they ended (Pintor et al. 2022, incomplete optimisation)."""
+    told = survived & (ledger.rise > 0)
+    share = (ledger.late_rise / ledger.rise.clamp_min(1e-300))[told]
+    open_ended = int((share > UNSETTLED).sum())
+    if open_ended < max(NOTABLE * len(survived), 1) or float(share.mean()) <= UNSETTLED:
+        return None
+    if EXPLAIN_UNSETTLED & set(known):
+        return None
+    return Finding(
+        code="not-converged",
+        evidence=f"the loss of {open_ended} of {int(survived.sum())} images that survived was still rising: "
+        f"the last steps brought {float(share.mean()):.0%} of its rise",
+        remedy="More steps, or a step size that lets the attack settle",
+    )
+
+
+def _transfer_failure(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
+    """Find survivors on which what was differentiated fell and the model did not (Pintor et al. 2022)."""
+    count, standing = int((ledger.deceived & survived).sum()), int(survived.sum())
+    if count < max(NOTABLE * len(survived), 1) or count <= MOST * standing:
+        return None
+    return Finding(
+        code="transfer-failure",
+        evidence=f"the surrogate was fooled and the model was not on {count} of {standing} images that survived",
+        remedy="The surrogate says nothing more there: attack through a source closer to the model",
+    )
+
+
+def _silent_success(ledger: Ledger) -> Finding | None:
+    """Find images that a library broke on its way and then let go (Pintor et al. 2022)."""
+    count = int(ledger.silent.sum())
+    if not count:
+        return None
+    return Finding(
+        code="silent-success",
+        evidence=f"the library broke {count} of {len(ledger.silent)} images on its way and returned others",
+        remedy="They were judged by the points that broke them; its own count would be too high",
+    )

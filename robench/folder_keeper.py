@@ -11,7 +11,7 @@ from robench.craft import Crafted
 from robench.data import ImageSet
 from robench.errors import StorageError
 from robench.files import write_atomic
-from robench.oracle import Ledger
+from robench.ledger import Ledger
 from robench.record import Record
 from robench.store import Store
 

@@ -10,10 +10,10 @@ from robench.attack import Attack
 from robench.batch import batch_of
 from robench.craft import Crafted, craft, targets_of
 from robench.data import ImageSet
+from robench.findings import VERSION as FINDINGS
 from robench.findings import ledger_findings
 from robench.judge import judge
 from robench.model import Model
-from robench.oracle import Ledger
 from robench.plan import SCHEMA, content_hash
 from robench.probes import VERSION as PROBES
 from robench.probes import probe
@@ -117,6 +117,8 @@ def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
         "options": options_of(attack),
         "library": attack.info.library,
         "minimises": attack.info.minimises,
+        "needs": str(attack.info.knowledge),
+        "control": attack.info.control,
     }
 
 
@@ -165,7 +167,7 @@ def record_key(
             "shard": shard.digest,
             "data": [shard.data.name, shard.data.split],
             # The clean unit also holds the answers to the questions put to the model itself.
-            **({} if source else {"probes": PROBES}),
+            **({"findings": FINDINGS} if source else {"probes": PROBES}),
         }
     )
 
@@ -269,6 +271,7 @@ def judge_unit(
             "name": source.model.name if source else "",
             "fingerprint": source.fingerprint if source else "",
             "gradient_source": gradient_source,
+            "gradients": int(crafted.ledger.gradients.max()) if crafted and len(y) else 0,
         },
         attack=attack_spec(label, attack),
         threat=board.spec() if board else {},

@@ -4,54 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import torch
 
+from robench.ledger import Ledger
 from robench.losses import Loss, margin, scores, without_rejection
 from robench.model import Coupling, GradientSource, Model, predictions
 from robench.norms import per_image
 from robench.threat import Goal, ThreatModel
+from robench.trail import Trail
 from robench.types import Images, Labels, Mask, Outputs, PerSample
-
-
-@dataclass(slots=True, kw_only=True)
-class Ledger:
-    """What an attack spent and met on each image of one batch; all columns are (B,).
-
-    Attributes:
-        forwards: forward passes.
-        backwards: backward passes.
-        points: how many points were tried, as far as the oracle was asked about them.
-        tries: how many fresh starts were made on it, one included that was not announced; 0 if it was never
-            asked about.
-        first_success: how many points had been tried when the first admissible adversarial point was
-            met (from 1), 0 if none was.
-        first_passes: forwards plus backwards spent by then, the pass that showed it included; 0 if none was.
-        first_try: the fresh start it was met in (from 1); 0 if none was.
-        nonfinite: whether the model or its gradient stopped being a number.
-        zero_gradient: how many gradients were exactly zero everywhere.
-    """
-
-    forwards: torch.Tensor
-    backwards: torch.Tensor
-    points: torch.Tensor
-    tries: torch.Tensor
-    first_success: torch.Tensor
-    first_passes: torch.Tensor
-    first_try: torch.Tensor
-    nonfinite: torch.Tensor
-    zero_gradient: torch.Tensor
-
-    @classmethod
-    def empty(cls, count: int, device: torch.device | str = "cpu") -> Ledger:
-        """Return the ledger of so many images on which nothing was spent yet."""
-        columns = {name.name: torch.zeros(count, dtype=torch.int64, device=device) for name in fields(cls)}
-        return cls(**{**columns, "nonfinite": columns["nonfinite"].bool()})
-
-    def cpu(self) -> Ledger:
-        """Return the same on the CPU."""
-        return Ledger(**{column.name: getattr(self, column.name).cpu() for column in fields(self)})
 
 
 @dataclass(slots=True)
@@ -73,6 +36,8 @@ class Oracle:
             want confident points; where none has it, the smallest that reaches the goal is remembered.
         together: set by attacks whose points belong together, such as one perturbation for all images: no
             image is dropped, and the last points are proposed as they are, never mixed with earlier ones.
+        lent: set where a library attacks. Its own points are proposed, and one it met earlier only where that
+            broke an image and the one it returned does not.
         reached: (B,) whether the model's own answer, when last asked about each image, was what the attacker
             wants, be the point admissible or not.
     """
@@ -88,6 +53,8 @@ class Oracle:
     batch_size: int = 250
     confidence: float = 0.0
     together: bool = False
+    lent: bool = False
+    trail: Trail = field(init=False)
     ledger: Ledger = field(init=False)
     reached: Mask = field(init=False)
     broken: Mask = field(init=False)
@@ -113,6 +80,7 @@ class Oracle:
             self.drop = False  # the first adversarial point is not the smallest
         no = torch.zeros(count, dtype=torch.bool, device=device)
         self.ledger = Ledger.empty(count, device)
+        self.trail = Trail(count, device)
         self.broken, self._last_success, self._best_confident = no.clone(), no.clone(), no.clone()
         self.reached = no.clone()
         self.best = self.x.clone() if self.track else self.x
@@ -149,6 +117,20 @@ class Oracle:
             yield
         finally:
             self._only = before
+
+    @contextmanager
+    def ascent(self) -> Iterator[None]:
+        """Say that the gradients asked for inside the block are the steps of one ascent of one loss.
+
+        That is what allows to tell whether it has converged (see `Trail`); an attack that climbs nothing, or
+        more than one thing at a time, does not say so and is not judged by it.
+        """
+        self.trail.begin()
+        try:
+            yield
+        finally:
+            self.trail.end()
+            self.ledger.rise, self.ledger.late_rise = self.trail.rise, self.trail.late_rise
 
     def gradient(
         self, loss: Loss, x_adv: Images, y: Labels | None = None, *, source: GradientSource | None = None
@@ -195,10 +177,12 @@ class Oracle:
                 found = found.where(per_image(finite, found), torch.zeros_like(found))
             self._note(rows, finite, found)
             self._watch(rows, part, own.detach())
+            self._compare(source, rows, part, surrogate, own)
             if whole:
                 gradient, value = found, losses.detach()
             else:
                 gradient[rows], value[rows] = found, losses.detach()
+        self.trail.follow(value)
         return value, gradient
 
     def score_gradients(self, x_adv: Images) -> tuple[Outputs, Images]:
@@ -238,6 +222,13 @@ class Oracle:
         found = -found if self.threat.goal is Goal.TARGETED else found
         return found.where(active & ~found.isnan(), -torch.inf)
 
+    def overhear(self, rows: torch.Tensor, points: Images, own: Outputs) -> None:
+        """Note the model's own outputs (b, columns) at points that a library asked about, of these rows.
+
+        Nothing is charged: see `charge`.
+        """
+        self._watch(rows, points, own)
+
     def charge(self, *, forwards: int, backwards: int) -> None:
         """Book passes that a library spent on the whole batch, each so many per image."""
         self.ledger.forwards += forwards
@@ -275,22 +266,37 @@ class Oracle:
         different steps must not be mixed: the whole batch of the step that broke the most images is
         returned.
         """
+        self.ledger.deceived = self.trail.deceived & ~self.broken
         if not self.track or self.together:
             return last
         if self.model.coupling is Coupling.JOINT:
             self.outputs(last)
+            if self.lent and int(self._last_success.sum()) < self._most_broken:
+                self.ledger.silent = self.broken & ~self._last_success
             return self.best if self._most_broken > 0 else last
+        if self.lent:
+            return self._returned(last)
         doubtful = self.broken & self.active
         if not self.minimise and bool(doubtful.any()):
             rows = doubtful.nonzero().squeeze(1)
-            for chunk in torch.split(rows, self.batch_size):
-                with torch.no_grad():
-                    own = self.model.net(last[chunk])
-                self._count(chunk, self.model.forwards)
-                self._watch(chunk, last[chunk], own)
+            self._ask_last(rows, last)
             doubtful = doubtful & ~self._last_success
         keep_best = self.broken if self.minimise else self.broken & (doubtful | ~self.active)
         return torch.where(per_image(keep_best, last), self.best, last)
+
+    def _returned(self, last: Images) -> Images:
+        """Return a library's points, mended where it let go of an adversarial one (silent success)."""
+        self._ask_last(self.broken.nonzero().squeeze(1), last)
+        self.ledger.silent = self.broken & ~self._last_success
+        return torch.where(per_image(self.ledger.silent, last), self.best, last)
+
+    def _ask_last(self, rows: torch.Tensor, last: Images) -> None:
+        """Ask the model about the last points of these rows."""
+        for chunk in torch.split(rows, self.batch_size):
+            with torch.no_grad():
+                own = self.model.net(last[chunk])
+            self._count(chunk, self.model.forwards)
+            self._watch(chunk, last[chunk], own)
 
     def _affords(self, cost: int) -> Mask:
         """Tell which images still get passes, and have budget left for so many."""
@@ -333,8 +339,29 @@ class Oracle:
 
     def _note(self, rows: torch.Tensor | None, finite: Mask, gradient: Images) -> None:
         where = slice(None) if rows is None else rows
+        self.ledger.gradients[where] += 1
         self.ledger.nonfinite[where] |= ~finite
         self.ledger.zero_gradient[where] += (gradient.flatten(1).abs().amax(dim=1) == 0) & finite
+
+    def _compare(
+        self,
+        source: GradientSource,
+        rows: torch.Tensor | None,
+        points: Images,
+        surrogate: Outputs,
+        own: Outputs,
+    ) -> None:
+        """Note where what is differentiated was fooled, and the model that stands behind it was not."""
+        if not self.track:
+            return
+        fooled = None
+        if surrogate is not own:
+            where = slice(None) if rows is None else rows
+            answer = predictions(surrogate.detach()[:, : self.model.classes])
+            fooled = self._reached(answer, self.y[where]) & ~self._last_success[where]
+            if bool(fooled.any()):
+                fooled[fooled.clone()] = self.threat.admits(self.x[where][fooled], points[fooled])
+        self.trail.compare(source.name, rows, fooled)
 
     def _watch(self, rows: torch.Tensor | None, points: Images, own: Outputs) -> None:
         """Note which of the points reach the goal, and remember the best of them."""

@@ -18,7 +18,7 @@ from robench.model import Coupling, GradientSource, Model, OutputKind, predictio
 from robench.record import Finding
 from robench.types import Images, Labels, Outputs
 
-VERSION = 2
+VERSION = 3
 """Goes into the key of the units that hold the answers."""
 
 IMAGES = 64
@@ -38,6 +38,11 @@ DISTANCE = 1e-3
 """Length of the step for finite differences, in units of the box."""
 
 
+DRAWS = 10
+UNSTABLE = 0.1
+"""Mean relative change of the loss, at random points as near as `DISTANCE`, that counts."""
+
+
 def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
     """Return what makes numbers about this model doubtful, before any attack.
 
@@ -48,7 +53,8 @@ def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
 
     Returns:
         At most one finding: `random-output`, `batch-dependence`, `label-only`, `undeclared-simplex`,
-        `saturated-output`, `exploding-output`, `no-gradient`, `wrong-gradient` or `unreachable`.
+        `saturated-output`, `exploding-output`, `no-gradient`, `wrong-gradient`, `unstable-predictions` or
+        `unreachable`.
     """
     if model.coupling is not Coupling.JOINT:
         x, y = x[:IMAGES], y[:IMAGES]
@@ -80,6 +86,7 @@ def _about_gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) ->
         or _exploding(seen)
         or _saturated(model, source, seen, y, right)
         or _gradients(model, x, y, right)
+        or _unstable(model, x, y, right)
         or _unreachable(model, x, y, right)
     )
     return (found,) if found else ()
@@ -227,6 +234,35 @@ def _slopes(
     with torch.no_grad():
         found = (loss(x + DISTANCE * direction) - loss(x - DISTANCE * direction)) / (2 * DISTANCE)
     return length, found
+
+
+def _unstable(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Finding | None:
+    """Measure how much the model's own loss changes at random points nearby (Pintor et al. 2022, I2).
+
+    They take a radius of 4/255, at which the loss of many a sound network changes much; here it is one at
+    which no smooth function does.
+    """
+    if model.coupling is Coupling.JOINT:
+        return None
+    draw = torch.Generator().manual_seed(0)
+    points, labels = x[right], y[right]
+
+    def loss(at: Images) -> torch.Tensor:
+        return cross_entropy(_outputs(model, at)[:, : model.classes], labels, model.output)
+
+    here = loss(points)
+    total = torch.zeros_like(here)
+    for _ in range(DRAWS):
+        noise = 2 * torch.rand(points.shape, generator=draw).to(points) - 1
+        total += (loss((points + DISTANCE * noise).clamp(*model.bounds)) - here).abs()
+    change = (total / DRAWS / here.clamp_min(DISTANCE)).clamp_max(1)
+    if float(change.mean()) <= UNSTABLE:
+        return None
+    return Finding(
+        code="unstable-predictions",
+        evidence=f"at random points {DISTANCE} away the loss changes by {float(change.mean()):.0%} on average",
+        remedy="No gradient sees so far: attack the loss averaged over the neighbourhood (EOT), or without one",
+    )
 
 
 def _unreachable(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Finding | None:

@@ -74,6 +74,22 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for having asked several times (Holm 1979), in the order given.
+
+    Sorted, the i-th of m (from 0) is multiplied by m - i and is at least the one before; at most 1.
+
+    Example:
+        >>> holm([0.04, 0.01, 0.03])
+        [0.06, 0.03, 0.06]
+    """
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        least = max(least, min(p_values[place] * (len(p_values) - rank), 1.0))
+        corrected[place] = least
+    return corrected
+
+
 def discordant(first: Iterable[bool], second: Iterable[bool]) -> tuple[int, int]:
     """Return how many images only the first and only the second of two paired models gets right."""
     pairs = list(zip(first, second, strict=True))

@@ -214,9 +214,11 @@ def _gate(folder: Path) -> None:
     from robench.store import Store
 
     boards = json.loads(plugins.find("reports", "json")().render(Store(folder).read_records()))["boards"]
-    doubted = {row["model"]: row["findings"] for board in boards for row in board["rows"] if row["doubted"]}
+    doubted: dict[str, set[str]] = {}
+    for row in (row for board in boards for row in board["rows"] if row["doubted"]):
+        doubted.setdefault(row["model"], set()).update(row["standing"])
     for model, codes in doubted.items():
-        typer.echo(printable(f"in doubt: {model}: {', '.join(codes)}"), err=True)
+        typer.echo(printable(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
     if doubted:
         raise typer.Exit(GATE_FAILED)
 

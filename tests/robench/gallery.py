@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from robench.data import image_set
-from robench.model import Model, OutputKind
+from robench.model import GradientSource, Model, OutputKind
 
 
 class Sound(nn.Module):
@@ -95,7 +95,19 @@ def broken(net):
         "probabilities as logits": (Through(net, lambda z: z.softmax(1)), "undeclared-simplex"),
         "wavy": (Through(net, wavy), "wrong-gradient"),
     }
-    return {name: (Model(name=name, net=made, classes=4), code) for name, (made, code) in changes.items()}
+    made = {name: (Model(name=name, net=made, classes=4), code) for name, (made, code) in changes.items()}
+    return {**made, "jumpy": (behind(net, Through(net, jumpy)), "unstable-predictions")}
+
+
+def behind(smooth, own, name="behind"):
+    """Return a model that lends a smooth network's gradient in place of its own."""
+    source = GradientSource("surrogate", lambda x: (smooth(x), own(x)), OutputKind.LOGITS, forwards=2)
+    return Model(name=name, net=own, classes=4, sources={"surrogate": source})
+
+
+def jumpy(z):
+    """Add steps of the size of the logits, far finer than any step of an attack."""
+    return z + torch.sign(torch.sin(1e5 * z))
 
 
 def controls(net):

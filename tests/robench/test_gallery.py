@@ -11,7 +11,7 @@ CONTROLS = gallery.controls(NET)
 
 
 def codes(model):
-    attacks = {"fgsm": make_attack("fgsm"), "pgd": make_attack("pgd", steps=5)}
+    attacks = {"fgsm": make_attack("fgsm"), "pgd": make_attack("pgd", steps=40)}
     result = benchmark([model], gallery.data(), attacks=attacks, norm="Linf", eps=0.05)
     assert result.failures == ()
     return {finding.code for record in result.records for finding in record.findings}

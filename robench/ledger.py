@@ -1,0 +1,62 @@
+"""What an attack spent and met on each image of one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """What an attack spent and met on each image of one batch; all columns are (B,).
+
+    Attributes:
+        forwards: forward passes.
+        backwards: backward passes.
+        points: how many points were tried, as far as the oracle was asked about them.
+        tries: how many fresh starts were made on it, one included that was not announced; 0 if it was never
+            asked about.
+        first_success: how many points had been tried when the first admissible adversarial point was
+            met (from 1), 0 if none was.
+        first_passes: forwards plus backwards spent by then, the pass that showed it included; 0 if none was.
+        first_try: the fresh start it was met in (from 1); 0 if none was.
+        nonfinite: whether the model or its gradient stopped being a number.
+        zero_gradient: how many gradients were exactly zero everywhere.
+        gradients: how many gradients were asked for.
+        rise: by how much the loss rose in the ascent that settled best, float64; see `Trail`.
+        late_rise: the part of it that was gained over the last steps, float64.
+        deceived: whether all that was differentiated was fooled, and the model itself was not.
+        silent: whether an admissible adversarial point was met that a library did not return.
+    """
+
+    forwards: torch.Tensor
+    backwards: torch.Tensor
+    points: torch.Tensor
+    tries: torch.Tensor
+    first_success: torch.Tensor
+    first_passes: torch.Tensor
+    first_try: torch.Tensor
+    nonfinite: torch.Tensor
+    zero_gradient: torch.Tensor
+    gradients: torch.Tensor
+    rise: torch.Tensor
+    late_rise: torch.Tensor
+    deceived: torch.Tensor
+    silent: torch.Tensor
+
+    @classmethod
+    def empty(cls, count: int, device: torch.device | None = None) -> Ledger:
+        """Return the ledger of `count` images on which nothing was spent."""
+        kinds = {"nonfinite": torch.bool, "deceived": torch.bool, "silent": torch.bool}
+        kinds |= {"rise": torch.float64, "late_rise": torch.float64}
+        return cls(
+            **{
+                column.name: torch.zeros(count, dtype=kinds.get(column.name, torch.int64), device=device)
+                for column in fields(cls)
+            }
+        )
+
+    def cpu(self) -> Ledger:
+        """Return the same ledger in main memory."""
+        return Ledger(**{column.name: getattr(self, column.name).cpu() for column in fields(self)})

@@ -1,0 +1,61 @@
+"""What a library asks a model while it attacks, told to the oracle it borrowed the model from."""
+
+from __future__ import annotations
+
+import torch
+
+from robench.losses import cross_entropy
+from robench.model import Coupling, OutputKind
+from robench.oracle import Oracle
+from robench.threat import Goal
+from robench.types import Images, Outputs
+
+
+class Overheard:
+    """Recognises the points a library asks about and notes what came of them.
+
+    A library says nothing about which image a point belongs to. One that asks about a whole batch keeps its
+    order, so a question is taken for the batch of that size whose first image is nearest to its first point;
+    questions of other sizes are let pass. A point that is taken for the wrong image's does no harm: it only
+    counts where it is admissible for that image and answered as the attacker wants, and is then adversarial
+    for it whoever meant it.
+
+    Args:
+        oracle: from which the model is borrowed.
+    """
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+        count = len(oracle.x)
+        size = count if oracle.model.coupling is Coupling.JOINT else oracle.batch_size
+        rows = torch.arange(count, device=oracle.x.device)
+        self._batches = torch.split(rows, max(size, 1)) if count else ()
+
+    def __call__(self, points: Images, own: Outputs, scores: Outputs | None) -> None:
+        """Note the model's own outputs at some points, and the scores that are differentiated, if any are.
+
+        The cross-entropy of the scores is what libraries' plain ascents climb; where one climbs anything
+        else, its plugin minimises, and no ascent was begun.
+        """
+        oracle = self._oracle
+        rows = self._rows(points)
+        if rows is None:
+            return
+        oracle.overhear(rows, points, own.detach())
+        if scores is None:
+            return
+        oracle.ledger.gradients[rows] += 1
+        losses = cross_entropy(scores.detach()[:, : oracle.model.classes], oracle.y[rows], OutputKind.LOGITS)
+        value = torch.full_like(oracle.best_size, -torch.inf)
+        value[rows] = -losses if oracle.threat.goal is Goal.TARGETED else losses
+        oracle.trail.follow(value)
+
+    def _rows(self, points: Images) -> torch.Tensor | None:
+        x = self._oracle.x
+        fitting = [rows for rows in self._batches if len(rows) == len(points)]
+        if not fitting or points.shape[1:] != x.shape[1:]:
+            return None
+        if len(fitting) == 1:
+            return fitting[0]
+        away = torch.stack([(x[rows[0]] - points[0]).abs().max() for rows in fitting])
+        return fitting[int(away.argmin())]

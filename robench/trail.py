@@ -1,0 +1,111 @@
+"""The way an attack went: how its loss rose, and whether what it differentiated was fooled in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from robench.types import Mask, PerSample
+
+WINDOW = 10
+"""How many of the last steps are looked at; of an ascent shorter than four times as many, the last quarter."""
+
+ROUNDING = 1e-6
+"""Least rise of a loss, relative to 1 + |loss|, that says anything."""
+
+
+class Trail:
+    """What is noted of one attack on one batch; all columns are (B,).
+
+    A loss can only be followed while one and the same is climbed, so an attack says where an ascent begins
+    and ends (`Oracle.ascent`); restarts, stages and members of a cascade are ascents of their own.
+
+    Attributes:
+        rise: by how much the loss rose, from the first point of the ascent to the best; float64. Of several
+            ascents on one image the one that had settled best counts; 0 if none is known or none rose.
+        late_rise: the part of it that was gained over the last steps.
+
+    Args:
+        count: the number of images.
+        device: where the columns are.
+    """
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        self.rise = torch.zeros(count, dtype=torch.float64, device=device)
+        self.late_rise = torch.zeros_like(self.rise)
+        self._losses: list[PerSample] | None = None
+        # By gradient source: where it was asked, and where its answer was fooled while the model's stood.
+        self._asked: dict[str, Mask] = {}
+        self._fooled: dict[str, Mask] = {}
+
+    def begin(self) -> None:
+        """Begin an ascent."""
+        self._losses = []
+
+    def follow(self, losses: PerSample) -> None:
+        """Note the losses (B,) of one step, -inf where an image was not asked about; kept, not copied."""
+        if self._losses is not None:
+            self._losses.append(losses)
+
+    def end(self) -> None:
+        """End the ascent and keep, per image, the one that had settled best."""
+        losses, self._losses = self._losses, None
+        if not losses or len(losses) < 2:
+            return  # a single gradient leads somewhere, but nothing tells how high that is
+        rise, late, start = rises(losses)
+        told = rise > ROUNDING * (1 + start.abs())
+        better = told & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
+        self.rise = torch.where(better, rise, self.rise)
+        self.late_rise = torch.where(better, late, self.late_rise)
+
+    def compare(self, source: str, rows: torch.Tensor | None, fooled: Mask | None) -> None:
+        """Note on which rows a gradient source was asked, and where it alone was fooled (None: nowhere)."""
+        if source not in self._asked:
+            self._asked[source] = torch.zeros_like(self.rise, dtype=torch.bool)
+            self._fooled[source] = torch.zeros_like(self._asked[source])
+        where = slice(None) if rows is None else rows
+        self._asked[source][where] = True
+        if fooled is not None:
+            self._fooled[source][where] |= fooled
+
+    @property
+    def deceived(self) -> Mask:
+        """Where (B,) every gradient source that was asked was fooled at an admissible point in vain."""
+        some = torch.zeros_like(self.rise, dtype=torch.bool)
+        honest = some.clone()
+        for source, asked in self._asked.items():
+            some |= self._fooled[source]
+            honest |= asked & ~self._fooled[source]
+        return some & ~honest
+
+
+def rises(losses: Sequence[PerSample]) -> tuple[PerSample, PerSample, PerSample]:
+    """Return the rise of each image's loss, the part gained late, and where it began; (B,), float64.
+
+    Incomplete optimisation of Pintor et al. 2022 (arXiv:2106.09947, I4) for a loss that is raised: with the
+    best loss met so far in place of the loss, the late part is what it gained over the last `WINDOW` steps,
+    or over the last quarter of the steps, rounded up, if that is less. They look at the last ten of however
+    few, by which an attack of twenty steps could hardly pass: ten take it to the sphere.
+
+    Args:
+        losses: of each step, (B,); what is not finite is not known. An image that is left out from some step
+            on ends there, and one that is taken up later begins there.
+    """
+    table = torch.stack(list(losses)).double()
+    known = torch.isfinite(table)
+    step = torch.arange(len(table), device=table.device)[:, None].expand_as(table)
+    last = step.where(known, 0).amax(dim=0)
+    first = step.where(known, len(table) - 1).amin(dim=0).minimum(last)
+    best = table.where(known, -torch.inf).cummax(dim=0).values
+    window = ((last - first + 3) // 4).clamp(max=WINDOW)
+    start = table.gather(0, first[None])[0]
+    end = best.gather(0, last[None])[0]
+    before = best.gather(0, (last - window)[None])[0]
+    missing = ~known.any(dim=0)
+    zero = torch.zeros_like(end)
+    return (
+        (end - start).where(~missing, zero),
+        (end - before).where(~missing, zero),
+        start.where(~missing, zero),
+    )

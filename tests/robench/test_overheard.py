@@ -1,0 +1,129 @@
+"""What a library was seen to do: an adversarial point it let go of is judged, and said; nothing is invented."""
+
+import torch
+
+from robench.attack import AttackInfo
+from robench.craft import craft
+from robench.estimator import lent
+from robench.findings import ledger_findings
+from robench.judge import judge
+from robench.losses import cross_entropy
+from robench.model import Model
+from robench.oracle import Oracle
+from robench.randomness import Randomness
+from robench.record import Status
+from robench.threat import Goal, ThreatModel
+from tests.robench import gallery
+from tests.truths import joint
+
+DATA = gallery.data(40)
+X, Y = DATA.batch(slice(None))
+MODEL = Model(name="sound", net=gallery.sound(), classes=4)
+THREAT = ThreatModel(eps=0.25)
+
+
+class Library:
+    """Asks about some points, as many at a time as the batch size, and returns others."""
+
+    def __init__(self, asked, returned, *, gradient=False, minimises=False):
+        self.asked, self.returned, self.gradient = asked, returned, gradient
+        self.info = AttackInfo(title="Toy", paper="none", norms=("Linf",), library="toy", minimises=minimises)
+
+    def __call__(self, oracle, x, y, *, threat, rng):
+        with lent(oracle, rng) as module:
+            for points in self.asked:
+                for part in torch.split(points, oracle.batch_size):
+                    part = part.clone().requires_grad_(self.gradient)
+                    scores = module(part)
+                    if self.gradient:
+                        torch.autograd.grad(scores.sum(), part)
+        return self.returned
+
+
+def strong():
+    """Points that break all images, by a step along the gradient's sign."""
+    oracle = Oracle(MODEL, X, Y, THREAT)
+    return THREAT.project(X, X + 0.25 * oracle.gradient(cross_entropy, X).sign())
+
+
+def run(attack, *, model=MODEL, batch_size=250, threat=THREAT):
+    crafted = craft(model, attack, X, Y, threat=threat, indices=DATA.indices, batch_size=batch_size)
+    verdict = judge(model, X, Y, crafted.x_adv, threat=threat)
+    return crafted, verdict, [f.code for f in ledger_findings(crafted.ledger, verdict.status)]
+
+
+def count(verdict):
+    return sum(status is Status.BROKEN for status in verdict.status)
+
+
+BREAKS = int((MODEL.net(strong()).argmax(1) != Y).sum())
+
+
+def test_the_points_break_something():
+    assert 20 < BREAKS <= 40
+
+
+def test_an_adversarial_point_that_was_let_go_is_judged_and_said():
+    for size in (250, 10):
+        crafted, verdict, codes = run(Library([strong(), X], X), batch_size=size)
+        assert count(verdict) == BREAKS
+        assert codes == ["silent-success"]
+        assert int(crafted.ledger.silent.sum()) == BREAKS
+
+
+def test_what_the_library_returns_is_kept_where_it_is_adversarial():
+    # The smaller point it asked about must not be put in the place of the one it chose.
+    small = THREAT.project(X, X + 0.24 * (strong() - X).sign())
+    for minimises in (False, True):
+        crafted, _, codes = run(Library([small, strong()], strong(), minimises=minimises))
+        assert codes == []
+        broke = MODEL.net(strong()).argmax(1) != Y
+        assert torch.equal(crafted.x_adv[broke], strong()[broke])
+
+
+def test_a_point_outside_of_the_ball_is_no_success():
+    far = (X + 2 * (strong() - X)).clamp(0, 1)
+    _, verdict, codes = run(Library([far], X))
+    assert (count(verdict), codes) == (0, [])
+
+
+def test_questions_about_a_part_of_the_batch_are_let_pass():
+    crafted, verdict, codes = run(Library([strong()[:7]], X))
+    assert (count(verdict), codes, int(crafted.ledger.silent.sum())) == (0, [], 0)
+
+
+def test_a_library_that_climbs_is_followed_and_one_that_minimises_is_not():
+    path = [X + share * (strong() - X) for share in (0.0, 0.1, 0.2, 0.3)]
+    crafted, _, codes = run(Library(path, X, gradient=True))
+    assert (crafted.ledger.gradients == 4).all()
+    assert "not-converged" in codes
+    settled = [*path, *[path[-1]] * 20]
+    assert run(Library(settled, path[-1], gradient=True))[2] == []
+    assert run(Library(path, path[-1], gradient=True, minimises=True))[2] == []
+
+
+def test_the_loss_that_is_followed_is_the_cross_entropy_of_each_images_own_label():
+    crafted, _, _ = run(Library([X, strong()], X, gradient=True), batch_size=10)
+    rise = cross_entropy(MODEL.net(strong()), Y, MODEL.output) - cross_entropy(MODEL.net(X), Y, MODEL.output)
+    assert torch.allclose(crafted.ledger.rise.float(), rise, atol=1e-5)
+
+
+def test_a_targeted_goal_is_overheard_as_such():
+    threat = ThreatModel(eps=0.25, goal=Goal.TARGETED)
+    goal = (Y + 1) % 4
+    oracle = Oracle(MODEL, X, goal, threat)
+    towards = threat.project(X, X + 0.25 * oracle.gradient(cross_entropy, X).sign())
+    hit = MODEL.net(towards).argmax(1) == goal
+    crafted, _, _ = run(Library([towards], X), threat=threat)
+    assert hit.any()
+    assert torch.equal(crafted.ledger.silent, hit)
+
+
+def test_a_joint_batch_is_proposed_whole():
+    model = joint(MODEL)
+    oracle = Oracle(model, X, Y, THREAT)
+    library = Library([strong()], X)
+    last = library(oracle, X, Y, threat=THREAT, rng=Randomness(0, DATA.indices))
+    proposal = oracle.proposal(last)
+    assert torch.equal(proposal, strong())
+    assert torch.equal(oracle.ledger.silent, oracle.broken)
