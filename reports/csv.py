@@ -56,7 +56,7 @@ class CSV:
         return leaderboard_csv(made_of(records))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
-        """Write all three files and return their paths.
+        """Write the files and return their paths.
 
         Raises:
             StorageError: the disk refused; older files are intact.
@@ -66,7 +66,7 @@ class CSV:
         files = {
             folder / "leaderboard.csv": leaderboard_csv(made),
             folder / "measurements.csv": measurements_csv(made),
-            folder / "curves.csv": _text(COLUMNS, curves),
+            folder / "curves.csv": csv_text(COLUMNS, curves),
         }
         for path, text in files.items():
             write_atomic(path, text)

@@ -11,8 +11,8 @@ from robench.attack import Attack
 from robench.data import check_images
 from robench.errors import ConfigError, JobError
 from robench.evaluation_mode import evaluation_mode
-from robench.model import Model
 from robench.ledger import Ledger
+from robench.model import Model
 from robench.oracle import Oracle
 from robench.randomness import Randomness
 from robench.threat import Goal, ThreatModel

@@ -13,6 +13,7 @@ from robench.data import ImageSet
 from robench.findings import VERSION as FINDINGS
 from robench.findings import ledger_findings
 from robench.judge import judge
+from robench.ledger import Ledger
 from robench.model import Model
 from robench.plan import SCHEMA, content_hash
 from robench.probes import VERSION as PROBES
