@@ -12,6 +12,7 @@ from robench.norms import per_image
 
 if TYPE_CHECKING:
     from robench.losses import Loss
+    from robench.model import GradientSource
     from robench.oracle import Oracle
     from robench.threat import ThreatModel
     from robench.types import Images, Labels, PerSample
@@ -34,18 +35,24 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def answers(
-    oracle: Oracle, loss: Loss, point: Images, labels: Labels | None
+    oracle: Oracle,
+    loss: Loss,
+    point: Images,
+    labels: Labels | None,
+    *,
+    source: GradientSource | None = None,
+    apart: bool = False,
 ) -> tuple[PerSample, PerSample, Images]:
     """Return whether each image was answered (B,), its loss (B,), and its gradient (B, C, H, W).
 
     A loss that is no number is -inf, so that nothing is taken for an improvement. A joint batch is one
     problem: each of its images has the mean loss, so that all halve and go back at the same moment, and
-    points of different steps are never mixed.
+    points of different steps are never mixed; unless `apart`, where each image has its own loss even there.
     """
-    value, gradient = oracle.value_and_gradient(loss, point, labels)
+    value, gradient = oracle.value_and_gradient(loss, point, labels, source=source)
     value = value.where(~value.isnan(), -torch.inf)
     answered = value > -torch.inf
-    if oracle.model.coupling is Coupling.JOINT and bool(answered.any()):
+    if not apart and oracle.model.coupling is Coupling.JOINT and bool(answered.any()):
         value = value[answered].mean().expand(len(value))
     return answered, value, gradient
 
@@ -61,6 +68,9 @@ def climb(
     rho: float,
     momentum: float,
     labels: Labels | None = None,
+    source: GradientSource | None = None,
+    first: float | None = None,
+    hold: bool = False,
 ) -> Images:
     """Return the point of highest loss met, per image; `steps` + 1 forward and backward passes.
 
@@ -78,9 +88,14 @@ def climb(
         rho: share of steps that must pay.
         momentum: weight of the last move in the next one.
         labels: for a loss that wants other labels than the oracle's.
+        source: what to differentiate in place of the oracle's own source.
+        first: length of the first step in input units; 2 eps by default.
+        hold: let an image stand for as long as the model's own answer is what the attacker wants, and return
+            that point of it. In a joint batch each image then also chooses its steps alone, as if the others
+            stood still, and the batch returned has not been asked as one.
     """
     with oracle.ascent():
-        return _climb(oracle, x, start, threat, loss, steps, rho, momentum, labels)
+        return _climb(oracle, x, start, threat, loss, steps, rho, momentum, labels, source, first, hold)
 
 
 def _climb(
@@ -93,11 +108,14 @@ def _climb(
     rho: float,
     momentum: float,
     labels: Labels | None,
+    source: GradientSource | None,
+    first: float | None,
+    hold: bool,
 ) -> Images:
     point, before = start, start
-    _, value, gradient = answers(oracle, loss, point, labels)
+    _, value, gradient = answers(oracle, loss, point, labels, source=source, apart=hold)
     best, best_value, best_gradient = point, value, gradient
-    size = x.new_full((len(x),), 2 * threat.eps)
+    size = x.new_full((len(x),), 2 * threat.eps if first is None else first)
     paid = torch.zeros_like(value)
     halved, last_best = torch.zeros_like(value, dtype=torch.bool), best_value
     looked, looks = 0, checkpoints(steps)
@@ -108,9 +126,11 @@ def _climb(
         if step > 1:
             move = (1 - momentum) * (ahead - point) + momentum * (point - before)
             ahead = threat.project(x, point + move)
+        if hold:
+            ahead = torch.where(per_image(oracle.reached, x), point, ahead)
         point, before = ahead, point
         previous = value
-        _, value, gradient = answers(oracle, loss, point, labels)
+        _, value, gradient = answers(oracle, loss, point, labels, source=source, apart=hold)
         paid += value > previous
         better = value > best_value
         best_value = torch.where(better, value, best_value)
@@ -122,7 +142,8 @@ def _climb(
             last_best, looked = best_value, step
             paid = torch.zeros_like(paid)
             size = torch.where(halved, size / 2, size)
-            value = torch.where(halved, best_value, value)
-            point = torch.where(per_image(halved, x), best, point)
-            gradient = torch.where(per_image(halved, x), best_gradient, gradient)
-    return best
+            back = halved & ~oracle.reached if hold else halved
+            value = torch.where(back, best_value, value)
+            point = torch.where(per_image(back, x), best, point)
+            gradient = torch.where(per_image(back, x), best_gradient, gradient)
+    return torch.where(per_image(oracle.reached, x), point, best) if hold else best

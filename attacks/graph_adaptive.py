@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from robench.oracle import Oracle
     from robench.randomness import Randomness
     from robench.threat import ThreatModel
-    from robench.types import Images, Labels, Mask, Outputs, PerSample
+    from robench.types import Images, Labels, Outputs, PerSample
 
 Stage = tuple["GradientSource", "Loss", "Labels | None"]
 
@@ -41,20 +41,23 @@ class GraphAdaptive:
 
     1. From the clean image, each source in turn, cheap ones first, with cross-entropy and with the margin;
        then, through `neighbours`, towards each of the nearest other classes.
-    2. The same from random points, `restarts - 1` times.
-    3. From the point with the highest margin of all so far, each source once more with the margin and steps
-       of half the length: there u is rarely saturated any more, and the exact gradient has something to say.
+    2. The same from random points, `restarts - 1` times; and from one more, through the last source, with the
+       margin and steps that every image halves for itself (Auto-PGD, `attacks/adaptive_ascent.py`).
+    3. From the point with the highest margin of all so far, each source once more with the margin and
+       Auto-PGD's steps: there u is rarely saturated any more, and the exact gradient has something to say.
 
     A joint graph is asked whole batches only. Parts 1 and 2 then attack all its images; part 3 starts from a
     batch put together from each image's worst point, asked afresh, in which what is broken stays where it is
     and the rest is attacked on. What is proposed is the one batch, of all that were asked, that broke the
     most images: a lower bound of the image-by-image worst case over several batches.
 
-    Without neighbourhoods and with one source, as behind a linear head, it is PGD with both losses.
+    Without neighbourhoods and with one source, as behind a linear head, it is PGD with both losses, and then
+    Auto-PGD.
 
     Attributes:
         steps: number of steps of each try.
-        step_size: length of a step in input units; by default 2.5 eps / steps.
+        step_size: length of a fixed step in input units; by default 2.5 eps / steps. Auto-PGD's
+            first step is eps long.
         restarts: 1 starts from the clean image only; each further one starts once more, at random.
         temperatures: of the kernel source, beside the model's own.
         guides: how many of the nearest other classes are approached in turn.
@@ -93,6 +96,7 @@ class GraphAdaptive:
         Raises:
             ConfigError: the radius is infinite.
         """
+        from attacks.adaptive_ascent import climb
         from robench.losses import margin
 
         eps = finite_radius(threat.eps, "the adaptive attack")
@@ -107,16 +111,22 @@ class GraphAdaptive:
                 if oracle.finished:
                     return worst.points
                 worst.meet(self._climb(oracle, x, start, stage, step_size=step_size))
+
+        def refine(start: Images, source: GradientSource) -> Images:
+            with oracle.only(~worst.broken):
+                return climb(
+                    oracle, x, start, threat=threat, loss=margin, steps=self.steps, rho=0.75, momentum=0.25,
+                    source=source, first=eps, hold=True,
+                )  # fmt: skip
+
         oracle.begin_try()
+        if not oracle.finished:
+            worst.meet(refine(threat.sample(x, rng.split("refine", 0)), sources[-1]))
         worst.assemble()
         for source in sources:
-            standing = ~worst.broken
-            if oracle.finished or not bool(standing.any()):
+            if oracle.finished or bool(worst.broken.all()):
                 break
-            stage = (source, margin, None)
-            worst.replace(
-                self._climb(oracle, x, worst.points, stage, step_size=step_size / 2, moving=standing)
-            )
+            worst.replace(refine(worst.points, source))
         return worst.points
 
     def _stages(
@@ -138,29 +148,15 @@ class GraphAdaptive:
         for rank in range(min(self.guides, towards.shape[1])):
             yield through, approach, towards[:, rank]
 
-    def _climb(
-        self,
-        oracle: Oracle,
-        x: Images,
-        start: Images,
-        stage: Stage,
-        *,
-        step_size: float,
-        moving: Mask | None = None,
-    ) -> Images:
-        """Climb from `start` through one source; images that are not `moving` stay where they are."""
-        from contextlib import nullcontext
-
-        from robench.norms import per_image
-
+    def _climb(self, oracle: Oracle, x: Images, start: Images, stage: Stage, *, step_size: float) -> Images:
+        """Climb from `start` through one source by steps of fixed length."""
         threat = oracle.threat
         source, loss, labels = stage
         point = start
-        with oracle.ascent(), nullcontext() if moving is None else oracle.only(moving):
+        with oracle.ascent():
             for _ in range(self.steps):
                 if oracle.finished:
                     break
                 gradient = oracle.gradient(loss, point, labels, source=source)
-                moved = threat.project(x, point + step_size * threat.norm.ascent(gradient))
-                point = moved if moving is None else moved.where(per_image(moving, x), point)
+                point = threat.project(x, point + step_size * threat.norm.ascent(gradient))
         return point

@@ -30,6 +30,7 @@ from tests.truths import (
     linear,
     random_linear,
     small_net,
+    two_sources,
     with_head,
 )
 
@@ -258,3 +259,46 @@ def test_an_infinite_radius_is_refused(attack):
 def test_options_that_mean_nothing_are_refused(recipe, options):
     with pytest.raises(ConfigError):
         build(recipe, options, where="test.yaml:1")
+
+
+def test_what_is_broken_stands_still_and_other_images_of_a_joint_batch_climb_on():
+    """An image is broken from the start: holding keeps it bit for bit, and the others move."""
+    model, x = joint(small_net(seed=1)), images(6)
+    y = classify(model, x)
+    y[2] = (y[2] + 1) % 4
+    threat = ThreatModel(eps=0.05)
+    options = {"loss": margin, "steps": 12, "rho": 0.75, "momentum": 0.25}
+    free = climb(Oracle(model, x, y, threat), x, x, threat=threat, **options)
+    oracle = Oracle(model, x, y, threat)
+    held = climb(oracle, x, x, threat=threat, hold=True, first=0.05, **options)
+    assert not torch.equal(free[2], x[2])
+    assert torch.equal(held[2], x[2])
+    assert (held != x).flatten(1).any(1).tolist() == [True, True, False, True, True, True]
+    assert int(broken(model, held, y).sum()) >= int(broken(model, free, y).sum())
+
+
+def test_it_climbs_through_the_source_it_is_given_by_steps_as_long_as_it_is_told():
+    model = two_sources(small_net(seed=1))
+    x = images(4)
+    y = classify(model, x)
+    threat = ThreatModel(eps=0.1)
+    ends = {}
+    for name, source in model.sources.items():
+        oracle = Oracle(model, x, y, threat)
+        ends[name] = climb(
+            oracle,
+            x,
+            x,
+            threat=threat,
+            loss=margin,
+            steps=1,
+            rho=0.75,
+            momentum=0.25,
+            source=source,
+            first=0.01,
+        )
+    values = {name: margin(model.net(end), y, model.output) for name, end in ends.items()}
+    assert (values["exact"] > margin(model.net(x), y, model.output)).all()
+    assert (values["turned"] < margin(model.net(x), y, model.output)).all()
+    for end in ends.values():
+        assert float((end - x).abs().max()) == pytest.approx(0.01, abs=1e-6)

@@ -11,9 +11,10 @@ from attacks.graph_adaptive import GraphAdaptive
 from attacks.graph_sources import kernel, nearest_classes, neighbour_scores, neighbours, sources_of
 from attacks.ifgsm import IFGSM
 from attacks.pgd import PGD
+from attacks.square import Square
 from robench.errors import ConfigError
 from robench.losses import cross_entropy, margin
-from robench.model import GradientSource, Memory, Model, Neighbourhood, OutputKind
+from robench.model import Coupling, GradientSource, Memory, Model, Neighbourhood, OutputKind
 from robench.norms import L2
 from robench.recipe import build
 from robench.threat import Goal, ThreatModel
@@ -66,6 +67,41 @@ def test_a_joint_batch_is_one_batch_that_breaks_at_least_as_many_as_any_single_s
     assert oracle.threat.admits(X, x_adv).all()
 
 
+def covers(model, found, other):
+    """Whether `found` has all of `other`: image by image, or in number where the batch is one graph."""
+    if model.coupling is Coupling.JOINT:
+        return int(found.sum()) >= int(other.sum())
+    return not (other & ~found).any()
+
+
+@pytest.mark.parametrize("protocol", ["independent", "joint"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_it_breaks_what_images_crafted_on_the_linear_branch_break(protocol, loss):
+    """Transfer from the twin whose linear head the features were trained with: it needs no template."""
+    model = wnll(protocol)
+    twin = Model(name="twin", net=model.net.branches, classes=10)
+    y = classify(model, X)
+    moved, _, _ = attacked(LOSSES[loss], twin, X, y, eps=EPS)
+    transfer = broken(model, moved, y)
+    x_adv, _, _ = attacked(ADAPTIVE, model, X, y, eps=EPS)
+    found = broken(model, x_adv, y)
+    assert covers(model, found, transfer)
+    assert 0 < int(transfer.sum()) < int(found.sum()) < 20
+
+
+@pytest.mark.parametrize("protocol", ["independent", "joint"])
+def test_it_breaks_more_than_as_many_queries_of_random_search(protocol):
+    model = wnll(protocol)
+    y = classify(model, X)
+    searched, _, _ = attacked(Square(queries=200), model, X, y, eps=EPS)
+    random = broken(model, searched, y)
+    x_adv, oracle, _ = attacked(ADAPTIVE, model, X, y, eps=EPS)
+    found = broken(model, x_adv, y)
+    assert int((oracle.ledger.forwards + oracle.ledger.backwards).max()) <= 200
+    assert covers(model, found, random)
+    assert 0 < int(random.sum()) < int(found.sum())
+
+
 def test_the_last_part_starts_where_exact_gradients_exist():
     """A one-hot u has a zero exact gradient: the exact source is stuck, what the others reached is not."""
     model = wnll(m=3, n=2)
@@ -109,7 +145,8 @@ def test_without_neighbourhoods_it_is_pgd_with_both_losses():
         assert not (broken(model, weak, y) & ~found).any()
     assert 5 < int(found.sum()) < 38
     standing = ~oracle.broken
-    assert set(oracle.ledger.backwards[standing].tolist()) == {3 * STEPS}  # two losses, and the last part
+    # two losses; one random try and the last part, whose first gradient is of the start
+    assert set(oracle.ledger.backwards[standing].tolist()) == {2 * STEPS + 2 * (STEPS + 1)}
 
 
 def test_more_restarts_never_break_less_and_the_same_seed_gives_the_same_bits():
