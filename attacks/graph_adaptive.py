@@ -73,6 +73,7 @@ class GraphAdaptive:
         norms=("Linf", "L2"),
         randomised=True,
         own_source="adaptive",
+        revision=2,
     )
     steps: int = 40
     step_size: float | None = None

@@ -42,6 +42,8 @@ class AttackInfo(Info):
         own_source: for an attack that chooses itself what it differentiates, the name its choice is recorded
             under as gradient source. It is crafted once per model, whatever sources a plan names; an attack
             that leaves this empty is crafted once through each of them.
+        revision: raised whenever the same options give other images than before, so that a run folder does
+            not take old images for new ones.
     """
 
     norms: tuple[str, ...]
@@ -53,6 +55,7 @@ class AttackInfo(Info):
     library: str = "robench"
     control: bool = False
     own_source: str = ""
+    revision: int = 1
 
 
 @runtime_checkable

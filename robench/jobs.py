@@ -120,6 +120,7 @@ def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
         "minimises": attack.info.minimises,
         "needs": str(attack.info.knowledge),
         "control": attack.info.control,
+        **({"revision": attack.info.revision} if attack.info.revision > 1 else {}),
     }
 
 

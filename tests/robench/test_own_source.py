@@ -94,3 +94,19 @@ def test_the_oracle_asks_through_the_source_it_is_given_and_counts_the_pass():
 def test_a_plain_model_has_no_neighbourhood():
     assert small_net().neighbourhood is None
     assert Model(name="m", net=torch.nn.Flatten(), classes=2).neighbourhood is None
+
+
+def test_another_revision_is_another_key():
+    @dataclass(frozen=True, kw_only=True)
+    class Revised(Each):
+        info: ClassVar[AttackInfo] = AttackInfo(title="each", paper="", norms=("Linf",), revision=2)
+
+    Revised.__module__, Revised.__qualname__ = Each.__module__, Each.__qualname__
+    plan = work({})
+    (shard, *_) = Shard.split(plan.data, 3)
+    first, again, second = (
+        craft_key(plan.subjects[0], "exact", attack, THREAT, shard, seed=0, drop=True)
+        for attack in (Each(), Each(), Revised())
+    )
+    assert first == again
+    assert first != second
