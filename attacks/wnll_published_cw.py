@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.cw import BETA_1, BETA_2, CW, TINY
 from attacks.options import at_least, not_negative, positive
+from attacks.papers import WANG_OSHER, together
 from robench.attack import AttackInfo
 from robench.errors import ConfigError
 
@@ -53,7 +54,7 @@ class WNLLPublishedCW:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="C&W (published WNLL evaluation)",
         paper="Wang & Osher 2019, arXiv:1907.06800; github.com/BaoWangMath/DNN-DataDependentActivation",
-        bibtex=CW.info.bibtex,
+        bibtex=together(WANG_OSHER, CW.info.bibtex),
         norms=("L2", "Linf"),
         randomised=True,
         minimises=True,

@@ -17,7 +17,7 @@ from robench.recipe import Info
 from robench.record import Record
 
 PADDING = 12
-NARROW, WIDE = 6.7, 11.0
+NARROW, WIDE = 6.1, 11.0
 """Widths of letters of Verdana at 11 px, near enough: the text is fitted to the box."""
 
 

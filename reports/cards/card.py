@@ -17,7 +17,9 @@ from reports.leaderboard import boards
 from reports.markdown import escape, table
 from reports.samples import model_of, split_into_boards
 from reports.text import NOTHING, number, with_interval
+from robench.errors import ConfigError
 from robench.files import write_atomic
+from robench.naming import check_name
 from robench.recipe import Info
 from robench.record import Record
 
@@ -80,16 +82,20 @@ def pages(run: Run) -> list[Page]:
             records.setdefault(target, []).extend(own)
     made = []
     taken: set[str] = set()
-    for target, own in results.items():
-        file = _file(own[0][1], taken)
-        made.append(Page(file=file, text=_text(run, own, records[target])))
+    for target, measured in results.items():
+        file = _file(measured[0][1], taken)
+        made.append(Page(file=file, text=_text(run, measured, records[target])))
     return made
 
 
 def _file(row: Row, taken: set[str]) -> str:
     """Return a name of a file that is safe everywhere and not taken; the fingerprint tells likes apart."""
     plain = _PLAIN.sub("-", row.model)[:60].strip("-.")
-    name = plain if plain == row.model else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
+    try:
+        kept = plain == check_name(row.model, what="name of a model")
+    except ConfigError:
+        kept = False
+    name = plain if kept else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
     while name.lower() in taken:
         name += "-2"
     taken.add(name.lower())

@@ -36,7 +36,7 @@ def record(target, attack, statuses, *, source=None, gradient="exact", of=None, 
     return Record(
         key=f"k{next(_keys)}",
         target={"name": target, "fingerprint": f"f-{target}", "details": of or details()},
-        source={"name": source, "fingerprint": f"f-{source}" if source else "",
+        source={"name": source, "fingerprint": "" if clean else f"f-{source}",
                 "gradient_source": "" if clean else gradient},
         attack={"label": attack, "name": NAMES.get(attack, "clean"), "library": "robench",
                 "options": OPTIONS.get(attack, {}) | (options or {}), "minimises": attack == "cw"},
