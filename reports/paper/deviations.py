@@ -10,6 +10,8 @@ from reports.paper.placing import PAPERS_SOURCE, Measured, other_settings, same
 from reports.paper.published import Slot, data_sets
 
 UNKNOWN = "unknown"
+WHOLE = "whole training set"
+"""The template of Table 2, whose size is the data set's."""
 
 
 def of_model(candidate: Candidate, slot: Slot, batch: int) -> list[str]:
@@ -100,9 +102,10 @@ def _head(candidate: Candidate, slot: Slot, batch: int) -> list[str]:
     if slot.head != GRAPH:
         return []
     details = candidate.details
+    whole = {"template": data_sets()[slot.dataset].train} if slot.graph.get("template") == WHOLE else {}
     said = [
         f"graph {name} {shown(details.get(name))} (paper: {shown(paper)})"
-        for name, paper in slot.graph.items()
+        for name, paper in {**slot.graph, **whole}.items()
         if not same(details.get(name), paper)
     ]
     joint = details.get("protocol") in {"joint", "published"}

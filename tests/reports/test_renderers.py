@@ -87,8 +87,11 @@ def on_screen(name, label="pgd"):
 class TestHostileNames:
     def test_csv(self, name, tmp_path):
         paths = CSV()(records(name, name or "pgd"), tmp_path)
-        assert [p.name for p in paths] == ["leaderboard.csv", "measurements.csv"]
-        for path, columns in zip(paths, (ROW_COLUMNS, CELL_COLUMNS), strict=True):
+        assert [p.name for p in paths] == ["leaderboard.csv", "measurements.csv", "curves.csv"]
+        for line in csv.reader(io.StringIO(paths[2].read_text("utf-8"))):
+            assert not [cell for cell in line if cell.lstrip().startswith(("=", "+", "@"))]
+            assert all(cell.isprintable() for cell in line)
+        for path, columns in zip(paths[:2], (ROW_COLUMNS, CELL_COLUMNS), strict=True):
             text = path.read_text("utf-8")
             assert text == "".join(s for s in text if s == "\n" or s.isprintable() or s == "\ud800")
             header, line = csv.reader(io.StringIO(text))

@@ -90,8 +90,8 @@ def test_run_prints_the_board_writes_files_and_says_where(cli, runner, tmp_path)
     assert done.stdout.splitlines()[-3:] == [
         "2 units finished, 1 cached, 0 failed.",
         "Time: 1 min 1.5 s.",
-        "Files: out, out/leaderboard.csv, out/measurements.csv, out/leaderboard.md, out/cards, "
-        "out/report.html",
+        "Files: out, out/leaderboard.csv, out/measurements.csv, out/curves.csv, out/leaderboard.md, "
+        "out/cards, out/report.html",
     ]
     plan, out, options = calls[0]
     assert (plan.data.limit, plan.seed, plan.batch_size, str(out)) == (4, 3, 7, "out")

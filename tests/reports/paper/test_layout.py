@@ -195,3 +195,12 @@ def test_shards_count_together():
     records = [record("cnn", "fgsm", [R, B], total=4), record("cnn", "fgsm", [R, R], start=2, total=4)]
     (line,) = lines(table(records, "6"), "Small-CNN")
     assert (entry(line, "FGSM").rate.count, entry(line, "FGSM").rate.n) == (3, 4)
+
+
+def test_the_template_of_table_2_is_the_whole_training_set():
+    of = details("wnll", "raw_pixels", "none") | {"template": 5000}
+    (line,) = lines(table([record("raw", "clean", [R, M], of=of)], "2"), "WNLL")
+    assert "graph template 5000 (paper: 60000)" in line.notes
+    (line,) = lines(table([record("raw", "clean", [R, M], of=of | {"template": 60000})], "2"), "WNLL")
+    assert not [note for note in line.notes if "template" in note]
+    assert entry(line, "MNIST").rate.count == 1
