@@ -124,3 +124,16 @@ def controls(net):
             output=OutputKind.LOG_PROBABILITIES,
         ),
     }
+
+
+
+class Quarters(nn.Module):
+    """The brightest quarter, by the mean of its pixels or by one of them alone."""
+
+    def __init__(self, pixel):
+        super().__init__()
+        self.pixel = pixel
+
+    def forward(self, x):
+        parts = x[:, 0].unfold(1, 2, 2).unfold(2, 2, 2).flatten(1, 2).flatten(2)
+        return 20 * (parts[:, :, 0] if self.pixel else parts.mean(dim=2))

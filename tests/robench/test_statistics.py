@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robench.statistics import discordant, gap_interval, mcnemar, median_gap_interval, spread, wilson
+from robench.statistics import discordant, gap_interval, holm, mcnemar, median_gap_interval, spread, wilson
 
 
 def test_wilson_by_hand():
@@ -109,3 +109,11 @@ def test_spread_by_hand():
     assert spread([5.0]).deviation is None
     with pytest.raises(ValueError, match="no repetition"):
         spread([])
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.03, 0.04: times 3, 2, 1 gives 0.03, 0.06, 0.04; the last may not fall below the one before.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.2]) == [0.2]
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
