@@ -1,4 +1,4 @@
-"""Doubts about a whole row: too few images, a model no better than guessing, nothing strong that was tried."""
+"""Doubts about a whole row: too few images, a model no better than guessing, nothing strong tried on it."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """One finding about one model: how often it was seen, the first evidence, whether it leaves it unproven."""
+    """One finding about one model: how often it was met, the first evidence, whether it puts it in doubt."""
 
     model: str
     code: str

@@ -1,9 +1,9 @@
 """Doubts that only show when results are laid side by side: a weaker attacker that does better.
 
 Athalye et al. 2018 (arXiv:1802.00420, section 3.1), Carlini et al. 2019 (arXiv:1902.06705, sections 3 and 4)
-and the checks of AutoAttack (Croce & Hein 2020, arXiv:2003.01690). Asked of paired images, beyond chance: exact
-McNemar test at 5 %, over all comparisons of one question about one model together (Holm 1979). Under an infinite
-radius none of this is asked: a larger perturbation proves nothing.
+and the checks of AutoAttack (Croce & Hein 2020, arXiv:2003.01690). Asked of paired images, beyond chance:
+exact McNemar test at 5 %, over all comparisons of one question about one model together (Holm 1979). Under an
+infinite radius none of this is asked: a larger perturbation proves nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ BLACK_BOX = "black-box-stronger"
 NOISE = "noise-stronger"
 ONE_STEP = "one-step-stronger"
 MORE_STEPS = "more-steps-weaker"
+
+MISLED = "Its gradients mislead: attack through other gradient sources, or without gradients"
+BROKEN = "The attack is broken: look at its loss, step size and gradients"
+ASTRAY = "Another step size or more steps; or the gradients mislead after the first step"
+RESTLESS = "The attack does not converge: choose a smaller or a falling step size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,11 @@ def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
     white = [r for r in mine if model_of(r.source) == target]
     name = samples.names[target]
     found = (
-        doubt(name, BLACK_BOX, _black_box(white, mine, samples, target), "Its gradients mislead: attack through "
-              "other gradient sources, or without gradients"),
-        doubt(name, NOISE, _noise(white, samples), "The attack is broken: look at its loss, step size and "
-              "gradients"),
-        doubt(name, ONE_STEP, _one_step(white, samples), "The iterative attack does not converge: another step "
-              "size, more steps; or gradients mislead after the first step"),
-        doubt(name, MORE_STEPS, _more_steps(white, samples), "The attack does not converge: choose a smaller or "
-              "a falling step size"),
-    )  # fmt: skip
+        doubt(name, BLACK_BOX, _black_box(white, mine, samples, target), MISLED),
+        doubt(name, NOISE, _noise(white, samples), BROKEN),
+        doubt(name, ONE_STEP, _one_step(white, samples), ASTRAY),
+        doubt(name, MORE_STEPS, _more_steps(white, samples), RESTLESS),
+    )
     return tuple(d for d in found if d)
 
 
@@ -99,7 +100,7 @@ def by_attack(records: Sequence[Record]) -> Mapping[str, list[Record]]:
 def _black_box(
     white: Sequence[Record], mine: Sequence[Record], samples: Samples, target: str
 ) -> Iterator[Comparison]:
-    """Compare all gradients on the model with each other model's images, and each attack without gradients."""
+    """Compare all its gradients with each other model's images, and with each attack without gradients."""
     own = standing(r for r in white if uses_gradients(r))
     if not own:
         return

@@ -1,4 +1,4 @@
-"""Doubts about radii: a larger ball that holds fewer adversarial images, and a ball without end that holds none.
+"""Doubts about radii: a larger ball in which fewer images fall, and one without end in which some stand.
 
 Athalye et al. 2018 (arXiv:1802.00420, section 3.1: increasing the distortion bound; unbounded attacks) and
 Carlini et al. 2019 (arXiv:1902.06705, section 4.3).

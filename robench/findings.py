@@ -100,7 +100,8 @@ def _transfer_failure(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
         return None
     return Finding(
         code="transfer-failure",
-        evidence=f"the surrogate was fooled and the model was not on {count} of {standing} images that survived",
+        evidence=f"the surrogate was fooled and the model was not on {count} of {standing} images that "
+        "survived",
         remedy="The surrogate says nothing more there: attack through a source closer to the model",
     )
 

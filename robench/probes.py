@@ -260,8 +260,8 @@ def _unstable(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Findin
         return None
     return Finding(
         code="unstable-predictions",
-        evidence=f"at random points {DISTANCE} away the loss changes by {float(change.mean()):.0%} on average",
-        remedy="No gradient sees so far: attack the loss averaged over the neighbourhood (EOT), or without one",
+        evidence=f"{DISTANCE} away, at random, the loss changes by {float(change.mean()):.0%} on average",
+        remedy="No gradient sees that: attack the loss averaged over the neighbourhood (EOT), or without one",
     )
 
 

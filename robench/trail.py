@@ -9,7 +9,7 @@ import torch
 from robench.types import Mask, PerSample
 
 WINDOW = 10
-"""How many of the last steps are looked at; of an ascent shorter than four times as many, the last quarter."""
+"""How many of the last steps are looked at; of an ascent of less than four times as many, a quarter."""
 
 ROUNDING = 1e-6
 """Least rise of a loss, relative to 1 + |loss|, that says anything."""

@@ -31,10 +31,10 @@ def clean(*findings):
         # An attack without gradients does.
         ([clean(), cell("not-converged"), cell(label="square", gradients=0, needs="score")], set()),
         # Each got nowhere in a way of its own.
-        ([clean(), cell("zero-gradient"), cell("not-converged", gradient="k")], {"zero-gradient", "not-converged"}),
+        ([clean(), cell("nonfinite"), cell("not-converged", gradient="k")], {"nonfinite", "not-converged"}),
         ([clean(), cell("zero-gradient"), cell("uniform-output", gradient="k")], set()),
         # Shard by shard: what one attack met on the first and another on the second is lifted on both.
-        ([clean(), cell("nonfinite"), cell(label="b"), cell(start=5), cell("nonfinite", label="b", start=5)], set()),
+        ([cell("nonfinite"), cell(label="b"), cell(start=5), cell("nonfinite", label="b", start=5)], set()),
         ([clean(), cell("nonfinite"), cell(start=5)], {"nonfinite"}),
         # A mended verdict is right.
         ([clean(), cell("silent-success")], set()),

@@ -148,20 +148,24 @@ def test_a_minimising_attack_is_not_held_against_one_step():
 
 
 def test_a_larger_ball_must_not_hold_fewer():
-    small, large = boards([*alone(), other("pgd", 30, eps=0.1), other("pgd", 10, eps=0.3), other("ok", 20, eps=0.3)])
+    small, large = boards(
+        [*alone(), other("pgd", 30, eps=0.1), other("pgd", 10, eps=0.3), other("ok", 20, eps=0.3)]
+    )
     assert codes(small, "a") == set()
     assert codes(large, "a") == {"larger-radius-weaker"}
     assert "at 0.3 than at 0.1" in large.doubts[0].evidence
     assert stands(large, "larger-radius-weaker")  # 20 of all against 30
-    _, saved = boards([*alone(), other("pgd", 30, eps=0.1), other("pgd", 10, eps=0.3), other("ok", 35, eps=0.3)])
+    _, saved = boards(
+        [*alone(), other("pgd", 30, eps=0.1), other("pgd", 10, eps=0.3), other("ok", 35, eps=0.3)]
+    )
     assert codes(saved, "a") == {"larger-radius-weaker"}
     assert not stands(saved, "larger-radius-weaker")
 
 
 def test_unbounded_attacks_must_leave_nothing():
     def cw(broken, label="cw", **options):
-        return record("a", "a", label, [B] * broken + [R] * (120 - broken), eps="inf", norm="L2", minimises=True,
-                      **options)  # fmt: skip
+        statuses = [B] * broken + [R] * (120 - broken)
+        return record("a", "a", label, statuses, eps="inf", norm="L2", minimises=True, **options)
 
     few = board(*alone(), cw(84))
     assert codes(few, "a") == {"unbounded-survives"}

@@ -126,7 +126,6 @@ def controls(net):
     }
 
 
-
 class Quarters(nn.Module):
     """The brightest quarter, by the mean of its pixels or by one of them alone."""
 

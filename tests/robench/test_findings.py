@@ -1,6 +1,5 @@
 """What an attack met becomes a finding only where it matters: on images that survived."""
 
-
 import torch
 
 from robench.findings import ledger_findings

@@ -39,7 +39,9 @@ def test_an_attack_cut_short_is_told_and_a_longer_one_lifts_it():
 
 
 def test_one_step_and_noise_alone_prove_nothing():
-    (row,) = found([CONTROLS["logits"]], {"fgsm": make_attack("fgsm"), "noise": make_attack("noise", points=5)})
+    (row,) = found(
+        [CONTROLS["logits"]], {"fgsm": make_attack("fgsm"), "noise": make_attack("noise", points=5)}
+    )
     assert row.standing == ("weak-attacks-only",)
 
 

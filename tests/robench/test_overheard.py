@@ -1,4 +1,4 @@
-"""What a library was seen to do: an adversarial point it let go of is judged, and said; nothing is invented."""
+"""What a library was seen to do: an adversarial point it let go of is judged, and told."""
 
 import torch
 
@@ -32,8 +32,8 @@ class Library:
     def __call__(self, oracle, x, y, *, threat, rng):
         with lent(oracle, rng) as module:
             for points in self.asked:
-                for part in torch.split(points, oracle.batch_size):
-                    part = part.clone().requires_grad_(self.gradient)
+                for piece in torch.split(points, oracle.batch_size):
+                    part = piece.clone().requires_grad_(self.gradient)
                     scores = module(part)
                     if self.gradient:
                         torch.autograd.grad(scores.sum(), part)
