@@ -38,9 +38,9 @@ def radius_checks(samples: Samples, others: Sequence[Samples], target: str) -> t
 
 
 def _same_but_smaller(other: Samples, samples: Samples) -> bool:
-    mine, theirs = list(samples.setting), list(other.setting)
-    eps, less = mine.pop(5), theirs.pop(5)
-    return mine == theirs and not samples.unbounded and less < eps
+    mine, theirs = samples.setting, other.setting
+    alike = (*mine[:5], mine[6]) == (*theirs[:5], theirs[6])
+    return alike and not samples.unbounded and theirs[5] < mine[5]
 
 
 def _white(samples: Samples, target: str) -> list[Record]:
