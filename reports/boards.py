@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from robench.statistics import wilson
+from robench.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,22 @@ class Heading:
     eps: float
     eps_text: str
     goal: str
+    bounds: tuple[float, float] | None = None
+    knowledge: tuple[str, ...] | None = None
+    budget: int | None = None
+
+    @property
+    def terms(self) -> Terms:
+        """The threat."""
+        return Terms(self.norm, self.eps, self.goal, self.bounds, self.knowledge, self.budget)
 
     @property
     def title(self) -> str:
-        """The board in one line, such as `digits test, 300 images, Linf 8/255, untargeted`."""
-        threat = f"{self.norm} {self.eps_text}, {self.goal}" if self.norm else "no attack"
-        return f"{self.dataset} {self.split}, {self.n} images, {threat}"
+        """The board in one line.
+
+        Such as `digits test, 300 images, Linf 8/255, untargeted, weights and template known`.
+        """
+        return f"{self.dataset} {self.split}, {self.n} images, {self.terms.words(self.eps_text)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,13 +79,11 @@ class Made:
 
     Attributes:
         board: the board.
-        threat: the threat model's spec; empty without attack.
         trainings: how each model was trained, by shown name.
         attacks: what an attack is, by its shown label.
     """
 
     board: Board
-    threat: dict[str, Any]
     trainings: dict[str, str]
     attacks: dict[str, dict[str, Any]]
 
@@ -100,8 +98,7 @@ def made_of(records: Sequence[Record]) -> list[Made]:
             known = details.get("training") if isinstance(details, dict) else None
             trainings.setdefault(samples.names[model_of(record.target)], str(known or ""))
         attacks = {samples.labels[attack_of(record)]: record.attack for record in samples.attacked}
-        threat = samples.attacked[0].threat if samples.attacked else {}
-        made.append(Made(board, threat, trainings, attacks))
+        made.append(Made(board, trainings, attacks))
     return made
 
 
@@ -112,7 +109,7 @@ def leaderboard_csv(made: Sequence[Made]) -> str:
     lines = [
         [
             *_board(one.board),
-            *_threat(one.threat),
+            *_threat(one.board),
             *_row(row, one.trainings),
             *(end for label in labels for end in _ends(row.attacks.get(label))),
         ]
@@ -139,7 +136,7 @@ def measurements_csv(made: Sequence[Made]) -> str:
                 "findings": " ".join(cell.findings),
             }
             values = [facts[c] if c in facts else getattr(cell, c) for c in CELL_COLUMNS]
-            lines.append([*_board(one.board), *_threat(one.threat), *values])
+            lines.append([*_board(one.board), *_threat(one.board), *values])
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS], lines)
 
 
@@ -147,14 +144,14 @@ def seeds_csv(made: Sequence[SeedBoard]) -> str:
     """Return one line per board, model, column and seed; what is about all seeds is repeated on each."""
     lines = [
         [
-            *_board(board), row.model, row.column, seed, value, seed in row.doubted,
+            *_board(board), *_threat(board), row.model, row.column, seed, value, seed in row.doubted,
             row.spread.n, row.spread.mean, row.spread.deviation, row.spread.low, row.spread.high,
         ]
         for board in made
         for row in board.rows
         for seed, value in zip(row.seeds, row.values, strict=True)
     ]  # fmt: skip
-    return csv_text([*BOARD_COLUMNS, *SEED_COLUMNS], lines)
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *SEED_COLUMNS], lines)
 
 
 def _board(board: Heading) -> list[Any]:
@@ -162,11 +159,10 @@ def _board(board: Heading) -> list[Any]:
     return [board.dataset, board.split, board.digest, board.n, board.norm, eps, board.eps_text, board.goal]
 
 
-def _threat(threat: dict[str, Any]) -> list[Any]:
-    bounds, knowledge = threat.get("bounds"), threat.get("knowledge")
-    low, high = bounds if isinstance(bounds, list | tuple) and len(bounds) == 2 else (None, None)
-    known = "; ".join(map(str, knowledge)) if isinstance(knowledge, list | tuple) else None
-    return [low, high, known, threat.get("budget")]
+def _threat(board: Heading) -> list[Any]:
+    low, high = board.bounds or (None, None)
+    known = None if board.knowledge is None else "; ".join(board.knowledge) or "none"
+    return [low, high, known, board.budget]
 
 
 def _row(row: Row, trainings: dict[str, str]) -> list[Any]:

@@ -166,7 +166,8 @@ def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Famil
     for at, one in enumerate(samples):
         if one.attacked:
             setting = one.setting
-            groups.setdefault((*setting[:5], *setting[6:]), []).append(at)
+            terms = setting.terms._replace(eps=math.inf)
+            groups.setdefault((setting._replace(terms=terms),), []).append(at)
     made = [_family(places, [boards[p] for p in places], [samples[p] for p in places])
             for places in groups.values()]  # fmt: skip
     return tuple(family for family in made if family.models)
@@ -184,7 +185,12 @@ def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Sa
     first = boards[0]
     return Family(
         boards=tuple(places),
-        title=f"{first.dataset} {first.split}, {first.n} images, {first.norm}, {first.goal}",
+        title=", ".join(
+            [
+                f"{first.dataset} {first.split}, {first.n} images, {first.norm}, {first.goal}",
+                *first.terms.beside(),
+            ]
+        ),
         norm=first.norm,
         models=tuple(one for one in models if one is not None),
     )
@@ -198,7 +204,7 @@ def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
         return None
     marks = []
     for one, records in own:
-        eps = one.setting[5]
+        eps = one.setting.terms.eps
         judged = {index for record in records for index in record.columns.index}
         if judged and math.isfinite(eps):
             robust = sum(smallest[index] > eps for index in judged)

@@ -21,26 +21,24 @@ if TYPE_CHECKING:
 
 
 def boards(records: Iterable[Record]) -> list[Board]:
-    """Return one board per (data set, split, digest, size, norm, eps, goal), rows best first."""
+    """Return one board per setting: images, norm, radius, goal, box, knowledge, budget; rows best first."""
     every = split_into_boards(records)
     return [board_of(samples, every) for samples in every]
 
 
 def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
     """Return the board of some records that may be compared; `every` board of the run is looked at too."""
-    dataset, split, digest, _, norm, eps, goal = samples.setting
+    setting = samples.setting
     targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked))
     doubts = {target: _doubts(samples, every, target) for target in targets}
     rows = {target: _row(samples, target, doubts[target]) for target in targets}
     return Board(
-        dataset=dataset,
-        split=split,
-        digest=digest,
+        dataset=setting.dataset,
+        split=setting.split,
+        digest=setting.digest,
         n=samples.n,
-        norm=norm,
-        eps=eps,
         eps_text=samples.eps_text,
-        goal=goal,
+        **setting.terms._asdict(),
         attacks=tuple(samples.labels.values()),
         rows=_ranked(samples, rows),
         cells=_cells(samples),
@@ -155,7 +153,7 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
     def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
         row = item[1]
         shown = row.worst_case if samples.labels else row.clean
-        median = row.median_l2 if samples.setting[4] == "L2" else row.median_linf
+        median = row.median_l2 if samples.setting.terms.norm == "L2" else row.median_linf
         return (-_value(shown), -(median or 0.0), -_value(row.clean), row.model)
 
     ranked: list[Row] = []

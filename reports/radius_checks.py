@@ -39,8 +39,8 @@ def radius_checks(samples: Samples, others: Sequence[Samples], target: str) -> t
 
 def _same_but_smaller(other: Samples, samples: Samples) -> bool:
     mine, theirs = samples.setting, other.setting
-    alike = (*mine[:5], mine[6]) == (*theirs[:5], theirs[6])
-    return alike and not samples.unbounded and theirs[5] < mine[5]
+    alike = theirs._replace(terms=theirs.terms._replace(eps=mine.terms.eps))
+    return alike == mine and not samples.unbounded and theirs.terms.eps < mine.terms.eps
 
 
 def _white(samples: Samples, target: str) -> list[Record]:

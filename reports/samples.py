@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robench.plan import content_hash
 from robench.record import Record, Status
+from robench.terms import Terms, terms_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,8 +17,28 @@ if TYPE_CHECKING:
 CLEAN = "clean"
 """Label of the record of the clean images."""
 
-Setting = tuple[str, str, str, int, str, float, str]
-"""What rows must share to be compared: data set, split, digest of the set, size, norm, eps, goal."""
+
+class Setting(NamedTuple):
+    """What rows must share to be compared: images and threat.
+
+    Attributes:
+        dataset: name of the data set.
+        split: which part of it.
+        digest: hash of all images asked for, empty where a record does not say.
+        size: how many were asked for, 0 where a record does not say.
+        terms: norm, radius, goal, box, knowledge and budget.
+    """
+
+    dataset: str
+    split: str
+    digest: str
+    size: int
+    terms: Terms
+
+    @property
+    def unattacked(self) -> Setting:
+        """The setting of the same images without an attack."""
+        return self._replace(terms=Terms())
 
 
 @dataclass(frozen=True)
@@ -49,7 +70,7 @@ class Samples:
     @property
     def unbounded(self) -> bool:
         """Whether there is no radius."""
-        return math.isinf(self.setting[5])
+        return math.isinf(self.setting.terms.eps)
 
     @property
     def whole_box(self) -> bool:
@@ -57,24 +78,24 @@ class Samples:
         if self.unbounded or not self.attacked:
             return self.unbounded
         low, high = self.attacked[0].threat.get("bounds") or (0.0, 1.0)
-        return self.setting[4] == "Linf" and self.setting[5] >= float(high) - float(low)
+        return self.setting.terms.norm == "Linf" and self.setting.terms.eps >= float(high) - float(low)
 
 
 def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     """Group records by what makes them comparable; clean records join every board of their images."""
     unique = list({record.key: record for record in records}.values())
     boards: dict[Setting, list[Record]] = {}
-    clean: dict[tuple[Any, ...], list[Record]] = {}
+    clean: dict[Setting, list[Record]] = {}
     for record in unique:
         setting = _setting(record)
         if record.attack["label"] == CLEAN:
-            clean.setdefault(setting[:4], []).append(record)
+            clean.setdefault(setting.unattacked, []).append(record)
         else:
             boards.setdefault(setting, []).append(record)
     for images in clean:
-        if all(setting[:4] != images for setting in boards):
-            boards[*images, "", math.inf, ""] = []  # nothing was attacked: a board of clean accuracy
-    return [_samples(s, clean.get(s[:4], []), attacked) for s, attacked in boards.items()]
+        if all(setting.unattacked != images for setting in boards):
+            boards[images] = []  # nothing was attacked: a board of clean accuracy
+    return [_samples(s, clean.get(s.unattacked, []), attacked) for s, attacked in boards.items()]
 
 
 def model_of(side: dict[str, Any]) -> str:
@@ -94,14 +115,15 @@ def attack_of(record: Record) -> str:
 
 
 def _setting(record: Record) -> Setting:
-    data, threat = record.dataset, record.threat
+    data = record.dataset
     # `digest` is the shard's own; `set` and `n` are those of all images that were asked for.
-    images = (str(data["name"]), str(data["split"]), str(data.get("set", "")), int(data.get("n") or 0))
-    return (*images, str(threat.get("norm", "")), _radius(threat.get("eps")), str(threat.get("goal", "")))
-
-
-def _radius(eps: Any) -> float:
-    return math.inf if eps in {None, "inf"} else float(eps)
+    return Setting(
+        dataset=str(data["name"]),
+        split=str(data["split"]),
+        digest=str(data.get("set", "")),
+        size=int(data.get("n") or 0),
+        terms=terms_of(record.threat),
+    )
 
 
 def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> Samples:
@@ -112,7 +134,7 @@ def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> S
     return Samples(
         setting=setting,
         eps_text=str(first.threat.get("eps_text") or first.threat.get("eps", "")) if first else "",
-        n=max(setting[3], len(indices)),
+        n=max(setting.size, len(indices)),
         clean=tuple(clean),
         attacked=tuple(attacked),
         names=shown_names(_models(everything)),

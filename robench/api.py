@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from robench import plugins, recipe
 from robench.attack import Attack
 from robench.data import ImageSet
 from robench.evaluate import Memory, Silent, Watcher, Work, evaluate
-from robench.jobs import Board, Subject
+from robench.jobs import Board
 from robench.model import Model, OutputKind
 from robench.norms import norm_named
-from robench.plan import Choice, DataSpec
+from robench.plan import KNOWN, Choice, DataSpec
 from robench.record import Record
 from robench.selection import load_data as load_selection
+from robench.subject import Subject, stand_in_for
 from robench.threat import Goal, ThreatModel
 
 
@@ -89,7 +90,10 @@ def benchmark(
     norm: str = "Linf",
     eps: float,
     targeted: bool = False,
+    knowledge: Sequence[str] = KNOWN,
+    budget: int | None = None,
     sources: Mapping[str, Sequence[str]] | None = None,
+    stand_ins: Mapping[str, Model] | None = None,
     transfer: bool = True,
     seed: int = 0,
     shard: int = 500,
@@ -105,7 +109,11 @@ def benchmark(
         norm: `Linf` or `L2`.
         eps: radius in input units; `inf` for the smallest perturbation.
         targeted: aim at the class after the true one instead of at any other.
+        knowledge: what attackers know beside answers: some of `weights`, `template`, `randomness`.
+        budget: most passes, forwards and backwards together, on one image; None for no limit.
         sources: per model name the gradient sources to attack through; all it offers by default.
+        stand_ins: per model name the same network with another template, attacked in its place where the
+            template is not known.
         transfer: judge crafted images on every model.
         seed: source of all chance.
         shard: images per unit, and per graph of a joint model.
@@ -113,16 +121,13 @@ def benchmark(
         watcher: who is told how it goes on.
 
     Raises:
-        ConfigError: an attack cannot play under this threat.
+        ConfigError: an attack cannot play under this threat, or would need what it withholds.
         InputError: models and data do not fit.
     """
     goal = Goal.TARGETED if targeted else Goal.UNTARGETED
-    threat = ThreatModel(norm=norm_named(norm), eps=eps, goal=goal)
+    threat = ThreatModel(norm=norm_named(norm), eps=eps, goal=goal, knowledge=tuple(knowledge), budget=budget)
     work = Work(
-        subjects=[
-            Subject(model=m, fingerprint=m.fingerprint(), sources=tuple((sources or {}).get(m.name, ())))
-            for m in models
-        ],
+        subjects=[_subject(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in models],
         data=images,
         boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
         transfer=transfer,
@@ -134,4 +139,14 @@ def benchmark(
     keys = list(evaluate(work, memory, watcher or Silent()))
     return Evaluation(
         records=tuple(memory.records[k] for k in keys), failures=tuple(memory.failures.values())
+    )
+
+
+def _subject(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> Subject:
+    subject = Subject(model=model, fingerprint=model.fingerprint(), sources=sources)
+    if model.name not in stand_ins:
+        return subject
+    other = stand_ins[model.name]
+    return replace(
+        subject, stand_in=stand_in_for(subject, Subject(model=other, fingerprint=other.fingerprint()))
     )

@@ -147,9 +147,9 @@ def _check_models(root: Section, models: tuple[ModelSpec, ...]) -> None:
 
 
 def _check_threats(root: Section, groups: Sequence[tuple[ThreatSpec, ...]]) -> None:
-    seen: set[tuple[str, float, str]] = set()
+    seen: set[tuple[Any, ...]] = set()
     for position, threat in [(at, threat) for at, group in enumerate(groups) for threat in group]:
-        board = (threat.norm, threat.eps, threat.goal)
+        board = (threat.norm, threat.eps, threat.goal, threat.knowledge, threat.budget)
         if board in seen:
             got = f"{threat.norm} {threat.eps_text} {threat.goal} a second time"
             do = "Put all attacks of a threat into one list"

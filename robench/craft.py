@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from robench.attack import Attack
+from robench.attacker import as_seen, check_access
 from robench.data import check_images
 from robench.errors import ConfigError, JobError
 from robench.evaluation_mode import evaluation_mode
@@ -38,7 +39,8 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
     """Refuse an attack that cannot play under a threat model, before anything is run.
 
     Raises:
-        ConfigError: its norms do not include the threat's, or it needs a finite radius.
+        ConfigError: its norms do not include the threat's, it needs a finite radius, or it needs to know more
+            than the threat grants, or cannot keep the threat's budget.
     """
     if threat.norm.name not in attack.info.norms:
         raise ConfigError(
@@ -47,6 +49,7 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
             got=threat.norm.name,
             do="Put it under a threat with that norm",
         )
+    check_access(attack, threat, label=label)
     if not threat.bounded and not attack.info.minimises:
         raise ConfigError(
             where=label,
@@ -97,6 +100,7 @@ def craft(
     """
     check_attack(attack, threat)
     check_images(x, where="attack input", bounds=threat.bounds)
+    model = as_seen(model, threat)
     gradient_source = model.source(source) if source else next(iter(model.sources.values()))
     goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y
     rng = Randomness(seed, indices, (type(attack).__name__, gradient_source.name))

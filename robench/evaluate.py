@@ -10,11 +10,13 @@ from typing import Protocol
 import torch
 
 from robench.attack import Attack
+from robench.attacker import check_noise
 from robench.craft import Crafted, check_attack
 from robench.data import ImageSet
 from robench.errors import InputError, RobenchError
-from robench.jobs import CLEAN, Board, Shard, Subject, craft_key, craft_unit, judge_unit, record_key
+from robench.jobs import CLEAN, Board, Shard, craft_key, craft_unit, judge_unit, record_key
 from robench.record import Record
+from robench.subject import Subject, aimed_at
 from robench.types import Labels
 
 
@@ -126,7 +128,7 @@ class Work:
         batch_size: most images per pass.
 
     Raises:
-        ConfigError: an attack cannot play under its threat.
+        ConfigError: an attack cannot play under its threat, or would need what it withholds.
         InputError: two models share a name, or a model has another number of classes than the data.
     """
 
@@ -153,6 +155,11 @@ class Work:
         for board in self.boards:
             for label, attack in board.attacks.items():
                 check_attack(attack, board.threat, label=label)
+                for subject in self.subjects:
+                    for name in _sources(attack, subject):
+                        aimed_at(subject, name, attack, board.threat)
+            for subject in self.subjects:
+                check_noise(subject.model, board.threat)
 
     @property
     def drop(self) -> bool:

@@ -12,9 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from robench import plugins
+from robench.access import denied, in_order
 from robench.errors import ConfigError, nearest
 from robench.naming import check_label, check_name
-from robench.plan import AttackSpec, Choice, DataSpec, ModelSpec, ThreatSpec, TrainSpec, canonical
+from robench.plan import (
+    KNOWLEDGE,
+    KNOWN,
+    AttackSpec,
+    Choice,
+    DataSpec,
+    ModelSpec,
+    ThreatSpec,
+    TrainSpec,
+    canonical,
+)
 from robench.plugins import Kind
 from robench.recipe import build, describe
 from robench.sections import REQUIRED, Section
@@ -25,7 +36,7 @@ MODEL_KEYS = (
     "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "features_of", "head", "train",
     "output", "sources", "inference",
 )  # fmt: skip
-THREAT_KEYS = ("norm", "eps", "goal", "attacks")
+THREAT_KEYS = ("norm", "eps", "goal", "knowledge", "budget", "attacks")
 SPLITS = ("test", "train")
 SUBSETS = ("first", "balanced")
 NORMS = ("Linf", "L2", "L1")
@@ -115,10 +126,36 @@ def read_threats(section: Section) -> tuple[ThreatSpec, ...]:
     radii = _radii(section, norm)
     section.items("attacks")
     goal = section.one_of("goal", GOALS, "untargeted")
+    known = _knowledge(section)
+    budget: int | None = section.whole("budget", None, least=1)
     return tuple(
-        ThreatSpec(norm=norm, eps=eps, eps_text=text, goal=goal, attacks=_attacks(section, norm, eps))
+        ThreatSpec(
+            norm=norm,
+            eps=eps,
+            eps_text=text,
+            goal=goal,
+            attacks=_attacks(section, norm, eps, known, budget),
+            knowledge=known,
+            budget=budget,
+        )
         for eps, text in sorted(radii.items())
     )
+
+
+def _knowledge(section: Section) -> tuple[str, ...]:
+    value = section.values.get("knowledge")
+    if value is None:
+        return KNOWN
+    if not isinstance(value, list):
+        do = "Write [] for an attacker who may only ask the model"
+        expected = f"knowledge: a list of some of {', '.join(KNOWLEDGE)}"
+        raise section.fail("knowledge", expected=expected, got=repr(value), do=do)
+    try:
+        return in_order(value)
+    except ConfigError as error:
+        raise ConfigError(
+            where=section.where("knowledge"), expected=error.expected, got=error.got, do=error.do
+        ) from None
 
 
 def read_choice(section: Section, kind: Kind, *keys: str | int, beside: tuple[str, ...] = ()) -> Choice:
@@ -321,7 +358,9 @@ def _radius(section: Section, value: Any, place: tuple[str | int, ...]) -> tuple
     return eps, text.replace(" ", "")
 
 
-def _attacks(section: Section, norm: str, eps: float) -> tuple[AttackSpec, ...]:
+def _attacks(
+    section: Section, norm: str, eps: float, known: tuple[str, ...], budget: int | None
+) -> tuple[AttackSpec, ...]:
     read: list[tuple[str | None, Choice, Any, str]] = []
     for position, item in enumerate(section.values["attacks"]):
         keys = ("attacks", position)
@@ -335,6 +374,8 @@ def _attacks(section: Section, norm: str, eps: float) -> tuple[AttackSpec, ...]:
             do = "Give the threat a finite eps, or use an attack that minimises, such as cw"
             got = f"{choice.name!r}, which needs a radius"
             raise section.fail(*keys, expected="an attack that minimises under eps inf", got=got, do=do)
+        if denial := denied(recipe.info, known, budget):
+            raise section.fail(*keys, expected=denial.expected, got=denial.got, do=denial.do)
         label = None
         if isinstance(item, dict) and item.get("label") is not None:
             label = section.section(*keys, what="attack").text("label")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robench.attack import Attack
+from robench.attacker import hides_noise
 from robench.batch import batch_of
 from robench.craft import Crafted, craft, targets_of
 from robench.data import ImageSet
@@ -14,7 +15,6 @@ from robench.findings import VERSION as FINDINGS
 from robench.findings import ledger_findings
 from robench.judge import judge
 from robench.ledger import Ledger
-from robench.model import Model
 from robench.plan import SCHEMA, content_hash
 from robench.probes import VERSION as PROBES
 from robench.probes import probe
@@ -22,46 +22,12 @@ from robench.provenance import hardware, versions
 from robench.randomness import seed_from
 from robench.recipe import options_of
 from robench.record import Columns, Record
+from robench.subject import Subject, aimed_at
 from robench.threat import Goal, ThreatModel
 from robench.types import Labels
 
 CLEAN = "clean"
 """Label of the evaluation without any attack."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A model with its fingerprint computed once, and the gradient sources it is attacked through.
-
-    Attributes:
-        model: the model.
-        fingerprint: hash of its weights and details.
-        sources: names of gradient sources; all it offers if empty.
-
-    Raises:
-        ConfigError: a gradient source is unknown.
-    """
-
-    model: Model
-    fingerprint: str
-    sources: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse unknown gradient sources, and fill in all if none is named."""
-        for name in self.sources:
-            self.model.source(name)
-        object.__setattr__(self, "sources", self.sources or tuple(self.model.sources))
-
-    def spec(self) -> dict[str, Any]:
-        """Return the plain JSON description that goes into records."""
-        return {
-            "name": self.model.name,
-            "fingerprint": self.fingerprint,
-            "output": str(self.model.output),
-            "coupling": str(self.model.coupling),
-            "sources": list(self.sources),
-            "details": dict(self.model.details),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,18 +103,21 @@ def craft_key(
     """Return the hash of everything that can change the crafted images; names of rows are not part of it."""
     spec = attack_spec("", attack)
     library = str(spec["library"])
+    attacked = aimed_at(source, gradient_source, attack, threat)
     return content_hash(
         {
             "schema": SCHEMA,
             "kind": "craft",
-            "source": source.fingerprint,
+            "source": attacked.fingerprint,
             "gradient_source": gradient_source,
             "attack": spec,
             "library_version": versions().get(library, "robench"),
             "threat": threat.spec(),
             "shard": shard.digest,
             "seed": seed,
-            "drop": drop,
+            "drop": drop and attacked is source,
+            # Said only where it is so: the keys of all other models stay what they were.
+            **({"noise": "unseen"} if hides_noise(attacked.model, threat) else {}),
         }
     )
 
@@ -185,12 +154,16 @@ def craft_unit(
     drop: bool,
     batch_size: int,
 ) -> Crafted:
-    """Craft one shard on the source's device and return the result on the CPU."""
+    """Craft one shard on the source's device and return the result on the CPU.
+
+    What broke a stand-in need not break the model itself, so there no image is dropped.
+    """
     x, y = shard.data.batch(slice(None))
-    device = source.model.device
+    attacked = aimed_at(source, gradient_source, attack, threat)
+    device = attacked.model.device
     with batch_of(shard.data.indices):
         crafted = craft(
-            source.model,
+            attacked.model,
             attack,
             x.to(device),
             y.to(device),
@@ -198,7 +171,7 @@ def craft_unit(
             indices=shard.data.indices.to(device),
             source=None if attack.info.own_source else gradient_source,
             seed=seed_from(seed, "craft"),
-            drop=drop,
+            drop=drop and attacked is source,
             batch_size=batch_size,
         )
     return Crafted(x_adv=crafted.x_adv.cpu(), ledger=crafted.ledger.cpu(), seconds=crafted.seconds)
@@ -266,6 +239,9 @@ def judge_unit(
     if crafted is None:
         with batch_of(shard.data.indices):
             findings = (*findings, *probe(model, x.to(device), y.to(device)))
+    stand_in = ""
+    if source and attack and aimed_at(source, gradient_source, attack, threat) is not source:
+        stand_in = aimed_at(source, gradient_source, attack, threat).fingerprint
     record = Record(
         key=key,
         target=target.spec(),
@@ -274,6 +250,7 @@ def judge_unit(
             "fingerprint": source.fingerprint if source else "",
             "gradient_source": gradient_source,
             "gradients": int(crafted.ledger.gradients.max()) if crafted and len(y) else 0,
+            **({"stand_in": stand_in} if stand_in else {}),
         },
         attack=attack_spec(label, attack),
         threat=board.spec() if board else {},

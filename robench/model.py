@@ -44,6 +44,8 @@ class GradientSource:
         output: what the surrogate's output is; the model's own keeps the model's kind.
         forwards: passes of the network that one question takes, the model's own answer included.
         backwards: backward passes that one gradient takes.
+        template_free: whether it does without the images a graph head remembers.
+        unseen: whether it never looks at the noise that a random model classifies with (draw 0).
     """
 
     name: str
@@ -51,6 +53,8 @@ class GradientSource:
     output: OutputKind
     forwards: int = 1
     backwards: int = 1
+    template_free: bool = False
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,8 @@ class Model:
         rejects: whether it may refuse to answer: its outputs are then (B, classes + 1), and a prediction of
             the last column, `classes`, is a rejection.
         forwards: passes of the network that one answer takes: votes, squeezed versions.
+        template: whether its answers depend on training images drawn for it, which an attacker may not know.
+        random: whether it answers with noise of its own (`robench.chance`).
     """
 
     name: str
@@ -121,6 +127,8 @@ class Model:
     neighbourhood: Neighbourhood | None = None
     rejects: bool = False
     forwards: int = 1
+    template: bool = False
+    random: bool = False
 
     def __post_init__(self) -> None:
         """Give a plain network its one gradient source."""

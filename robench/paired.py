@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from robench.errors import ConfigError, nearest
 from robench.record import Record, Status
 from robench.statistics import discordant, gap_interval, mcnemar
+from robench.terms import Terms, terms_of
 
 CLEAN = "clean"
 WORST = "worst case"
 
-Setting = tuple[str, str, str, str, float, str]
-"""What two numbers must share to be compared: data set, split, set of images, norm, eps, goal."""
+Setting = tuple[str, str, str, Terms]
+"""What two numbers must share to be compared: data set, split, set of images, threat."""
 
 Verdicts = dict[Setting, dict[str, dict[str, dict[int, bool]]]]
 """Setting to model to column (an attack's label, `clean` or `worst case`) to image to whether it is right."""
@@ -77,8 +78,7 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
             table = clean.setdefault(images, {}).setdefault(name, {})
             table.update((index, status == Status.ROBUST) for index, status in rows)
             continue
-        threat = record.threat
-        setting = (*images, str(threat["norm"]), float(threat["eps"]), str(threat["goal"]))
+        setting = (*images, terms_of(record.threat))
         columns = found.setdefault(setting, {}).setdefault(name, {})
         white_box = [label] if record.white_box else []
         for index, status in rows:
@@ -87,7 +87,7 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
                 seen[index] = seen.get(index, True) and status == Status.ROBUST
     for images, models in clean.items():
         fitting = [setting for setting in found if setting[:3] == images]
-        for setting in fitting or [(*images, "", 0.0, "")]:
+        for setting in fitting or [(*images, Terms())]:
             for name, table in models.items():
                 columns = found.setdefault(setting, {}).setdefault(name, {})
                 columns[CLEAN] = table
@@ -141,10 +141,9 @@ def _difference(
 ) -> Difference:
     left, right = [seen[i] for i in images], [again[i] for i in images]
     only_first, only_second = discordant(left, right)
-    data, split, _, norm, eps, goal = setting
-    threat = f"{norm} {eps:g}, {goal}" if norm else "no attack"
+    data, split, _, terms = setting
     return Difference(
-        setting=f"{data} {split}, {threat}",
+        setting=f"{data} {split}, {terms.words()}",
         model=one if one == two else f"{one} -> {two}",
         column=column,
         n=len(images),
@@ -169,5 +168,5 @@ def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) 
 
 def _names(table: Verdicts) -> str:
     models = sorted({model for models in table.values() for model in models})
-    settings = sorted({f"{s[0]} {s[3]} {s[4]:g}" for s in table})
+    settings = sorted({f"{s[0]} {s[3].words()}" for s in table})
     return f"{', '.join(models) or 'no model'} on {', '.join(settings) or 'nothing'}"

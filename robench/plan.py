@@ -12,6 +12,13 @@ from typing import Any
 SCHEMA = 1
 """Version of plan and record; part of every key, so results of another version are never mixed in."""
 
+WEIGHTS, TEMPLATE, RANDOMNESS = KNOWLEDGE = ("weights", "template", "randomness")
+"""What an attacker may know beside the answers of the model: its weights and settings, the training images
+that a graph head remembers, and the noise that a random model classifies with."""
+
+KNOWN = (WEIGHTS, TEMPLATE)
+"""What an attacker knows where nothing else is said."""
+
 LATER = {"later": True}
 """Metadata of a field that older versions do not have: at its default it is left out of keys and plans, so
 those made before stay what they were."""
@@ -105,6 +112,8 @@ class ThreatSpec:
         eps_text: the radius as the user wrote it, such as `8/255`.
         goal: `untargeted` or `targeted` (target: the class after the true one).
         attacks: the columns.
+        knowledge: what the attacker knows, some of KNOWLEDGE.
+        budget: most passes, forwards and backwards together, on one image; None for no limit.
     """
 
     norm: str
@@ -112,6 +121,8 @@ class ThreatSpec:
     eps_text: str
     goal: str = "untargeted"
     attacks: tuple[AttackSpec, ...] = ()
+    knowledge: tuple[str, ...] = field(default=KNOWN, metadata=LATER)
+    budget: int | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,16 +12,17 @@ from typing import Any, Protocol
 from robench import plugins, recipe
 from robench.builder import Builder
 from robench.data import ImageSet, check_coverage
-from robench.defense import Defense, InferenceDefense, TrainingContext
+from robench.defense import Defense, TrainingContext
 from robench.errors import CheckpointError, JobError, RobenchError
+from robench.fronts import defended, undefended
 from robench.history import robust_overfitting
-from robench.jobs import Subject
 from robench.model import Model
 from robench.model_card import model_card
-from robench.plan import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
+from robench.plan import SCHEMA, TEMPLATE, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
 from robench.randomness import seed_from
 from robench.refusals import refuse_early
 from robench.selection import load_data
+from robench.subject import Subject, stand_in_for
 from robench.unfinished import STATE, WEIGHTS, abandon, begin, refuse_changed
 
 LAST = "last.safetensors"
@@ -106,24 +107,35 @@ class Workshop:
             try:
                 network = self._network(self._spec(owner), shape, classes)
                 self.watcher.stage(f"preparing {spec.name}")
-                model = self._build().model(
-                    undefended(spec),
-                    network,
-                    classes=classes,
-                    training_data=self._training_data(owner),
-                    seed=seed_from(self.plan.seed, "template"),
-                    device=self.device,
-                )
-                model = defended(model, spec, training_data=self._training_data(owner), seed=self.plan.seed)
+                model = self._model(spec, network, classes, "template")
             except JobError as error:
                 self._fail(spec.name, str(error))
                 continue
-            facts = {**model.details, **self._facts.get(owner, {})}
-            model = replace(model, details=facts)
-            made.append(Subject(model=model, fingerprint=model.fingerprint(), sources=spec.sources or ()))
+            subject = self._subject(model, owner, spec)
+            if model.template and any(TEMPLATE not in threat.knowledge for threat in self.plan.threats):
+                other = self._model(spec, network, classes, "stand-in template")
+                subject = replace(subject, stand_in=stand_in_for(subject, self._subject(other, owner, spec)))
+            made.append(subject)
         self._loaded = None  # an evaluation may take long and needs no training data
         order = {spec.name: i for i, spec in enumerate(self.plan.models)}
         return sorted(made, key=lambda s: order[s.model.name])
+
+    def _model(self, spec: ModelSpec, network: Any, classes: int, template: str) -> Model:
+        """Return a trained network with head and defenses; `template` names the draw of its template."""
+        given = self._training_data(spec.features_of or spec.name)
+        model = self._build().model(
+            undefended(spec),
+            network,
+            classes=classes,
+            training_data=given,
+            seed=seed_from(self.plan.seed, template),
+            device=self.device,
+        )
+        return defended(model, spec, training_data=given, seed=self.plan.seed)
+
+    def _subject(self, model: Model, owner: str, spec: ModelSpec) -> Subject:
+        model = replace(model, details={**model.details, **self._facts.get(owner, {})})
+        return Subject(model=model, fingerprint=model.fingerprint(), sources=spec.sources or ())
 
     def train(self, shape: tuple[int, int, int], classes: int) -> list[Path]:
         """Train every network that the plan trains and return their checkpoints."""
@@ -298,36 +310,3 @@ class Workshop:
     def _fail(self, name: str, text: str) -> None:
         self.failures[name] = text
         self.watcher.failed(f"{name}: {text.strip().splitlines()[-1]}")
-
-
-def undefended(spec: ModelSpec) -> ModelSpec:
-    """Return the specification of the model that inference defenses are put in front of.
-
-    The gradient sources it names are those of the defended model; the model beneath offers others.
-    """
-    return replace(spec, inference=(), sources=None) if spec.inference else spec
-
-
-def defended(model: Model, spec: ModelSpec, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-    """Put the specification's inference defenses in front of a model, the first one closest to the image.
-
-    Args:
-        model: the trained model with its head.
-        spec: names the defenses, and the gradient sources to attack through.
-        training_data: gives the training split; called only by defenses that need it.
-        seed: the plan's seed.
-
-    Raises:
-        ConfigError: a defense cannot be put in front of this model, or a gradient source is not offered.
-        InputError: the training images will not do.
-    """
-    for position in reversed(range(len(spec.inference))):
-        choice = spec.inference[position]
-        kind = plugins.find("defenses", choice.name, where=choice.where)
-        defense: InferenceDefense = recipe.build(kind, choice.options, where=choice.where)
-        model = defense(
-            model, training_data=training_data, seed=seed_from(seed, "inference", position, choice.name)
-        )
-    for source in spec.sources or ():
-        model.source(source)
-    return model

@@ -80,7 +80,13 @@ def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
     """
     boards = []
     for spec in threats:
-        threat = ThreatModel(norm=norm_named(spec.norm), eps=spec.eps, goal=Goal(spec.goal))
+        threat = ThreatModel(
+            norm=norm_named(spec.norm),
+            eps=spec.eps,
+            goal=Goal(spec.goal),
+            knowledge=spec.knowledge,
+            budget=spec.budget,
+        )
         attacks = {}
         for column in spec.attacks:
             kind = plugins.find("attacks", column.attack.name, where=column.attack.where)

@@ -8,8 +8,10 @@ from enum import StrEnum
 
 import torch
 
+from robench.access import in_order
 from robench.errors import ConfigError
 from robench.norms import LINF, Norm, per_image
+from robench.plan import KNOWN
 from robench.randomness import Randomness
 from robench.types import Images, Mask
 
@@ -30,18 +32,20 @@ class ThreatModel:
         eps: its largest size in input units (such as 8/255); `inf` asks for the smallest perturbation.
         bounds: the box that images live in.
         goal: untargeted or targeted.
-        knowledge: what the attacker knows, in words that are printed with the number.
+        knowledge: what the attacker knows beside the model's answers: some of `weights`, `template` and
+            `randomness`; without the weights nothing. `robench.attacker` sees to it.
         budget: most forwards plus backwards an attacker may spend on one image; None for no limit.
 
     Raises:
-        ConfigError: eps is negative or not a number, or the bounds are empty.
+        ConfigError: eps is negative or not a number, the bounds are empty, the knowledge is none that exists,
+            or the budget is below 1.
     """
 
     norm: Norm = LINF
     eps: float
     bounds: tuple[float, float] = (0.0, 1.0)
     goal: Goal = Goal.UNTARGETED
-    knowledge: tuple[str, ...] = ("weights", "template")
+    knowledge: tuple[str, ...] = KNOWN
     budget: int | None = None
     # Rounding of x + delta in float32 moves a distance by at most about 1e-7 per pixel.
     tolerance: float = field(default=1e-6, repr=False)
@@ -52,6 +56,10 @@ class ThreatModel:
             raise ConfigError(where="eps", expected="a number of at least 0", got=repr(self.eps))
         if not self.bounds[0] < self.bounds[1]:
             raise ConfigError(where="bounds", expected="lower < upper", got=repr(self.bounds))
+        object.__setattr__(self, "knowledge", in_order(self.knowledge))
+        if self.budget is not None and self.budget < 1:
+            expected = "a budget of at least one pass, or None for no limit"
+            raise ConfigError(where="budget", expected=expected, got=repr(self.budget))
 
     @property
     def bounded(self) -> bool:

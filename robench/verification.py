@@ -15,7 +15,7 @@ from robench.craft import targets_of
 from robench.errors import ConfigError, StorageError
 from robench.evaluate import Craft, Work
 from robench.folder_keeper import FolderKeeper
-from robench.jobs import CLEAN, Shard, Subject, craft_key, craft_unit, judge_unit, record_key
+from robench.jobs import CLEAN, Shard, craft_key, craft_unit, judge_unit, record_key
 from robench.judge import classify, judge
 from robench.plan import Plan
 from robench.preparation import TrainingWatcher, Workshop
@@ -23,6 +23,7 @@ from robench.randomness import Randomness, seed_from
 from robench.record import Record, Status
 from robench.run import boards_of
 from robench.store import Store
+from robench.subject import Subject
 from robench.threat import Goal
 
 if TYPE_CHECKING:

@@ -76,6 +76,8 @@ def expected(
         OutputKind.LOG_PROBABILITIES,
         forwards=count * source.forwards + answer_forwards,
         backwards=count * source.backwards,
+        template_free=source.template_free,
+        unseen=True,
     )
 
 
@@ -94,8 +96,12 @@ def undefended(model: Model, net: nn.Module, answer_forwards: int) -> GradientSo
         return outputs, own_outputs(net, x, outputs)
 
     forwards = beneath.forwards + answer_forwards
-    return GradientSource(
-        UNDEFENDED, surrogate, beneath.output, forwards=forwards, backwards=beneath.backwards
+    return replace(
+        beneath,
+        name=UNDEFENDED,
+        surrogate=surrogate,
+        forwards=forwards,
+        unseen=beneath.unseen or not model.random,
     )
 
 
@@ -134,6 +140,7 @@ def preprocessed(model: Model, transform: Transform, recipe: Any, *, count: int 
         model,
         net=net,
         neighbourhood=around,
+        random=model.random or count > 0,
         sources={source.name: source for source in sources},
         details=details_of(model, recipe, **facts),
     )

@@ -123,6 +123,7 @@ def smoothed(model: Model, recipe: Smoothing, *, seed: int) -> Model:
         forwards=forwards,
         output=OutputKind.SIMPLEX,
         neighbourhood=None,
+        random=True,
         sources={source.name: source for source in sources},
         details=details_of(model, recipe, seed=seed),
     )

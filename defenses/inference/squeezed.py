@@ -131,6 +131,8 @@ def _adaptive(source: GradientSource, net: SqueezedNetwork, name: str) -> Gradie
         OutputKind.LOG_PROBABILITIES,
         forwards=versions * source.forwards,
         backwards=versions * source.backwards,
+        template_free=source.template_free,
+        unseen=source.unseen,
     )
 
 

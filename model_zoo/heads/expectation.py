@@ -61,5 +61,11 @@ def expectation(net: nn.Module, source: GradientSource, *, count: int = DRAWS) -
 
     kind = OutputKind.SIMPLEX if simplex else OutputKind.LOG_PROBABILITIES
     return GradientSource(
-        NAME, mean, kind, forwards=count * source.forwards + 1, backwards=count * source.backwards
+        NAME,
+        mean,
+        kind,
+        forwards=count * source.forwards + 1,
+        backwards=count * source.backwards,
+        template_free=source.template_free,
+        unseen=True,
     )

@@ -83,5 +83,6 @@ class Linear:
         return replace(
             model,
             sources={NAME: averaged, **model.sources},
+            random=True,
             details={**model.details, "chance": chance, "draws": self.draws},
         )

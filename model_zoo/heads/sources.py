@@ -68,7 +68,7 @@ def gradient_sources(net: WNLLNetwork, *, tau: float) -> dict[str, GradientSourc
     if linear is not None:
         found = [
             GradientSource("straight_through", straight_through, OutputKind.SIMPLEX),
-            GradientSource("linear", through_linear, OutputKind.LOGITS),
+            GradientSource("linear", through_linear, OutputKind.LOGITS, template_free=True),
             *found,
         ]
     return {source.name: source for source in found}

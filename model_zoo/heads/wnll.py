@@ -163,6 +163,8 @@ class WNLL:
             sources=sources,
             details={**details, "head": "wnll", **facts},
             neighbourhood=neighbourhood_of(net, lambda: templates),
+            template=True,
+            random=bool(chance),
         )
 
     def _drawn(

@@ -133,6 +133,7 @@ class WNLLPublished:
             sources=gradient_sources(net, tau=self.tau),
             details={**details, "head": "wnll_published", **identity_of(self), **facts},
             neighbourhood=neighbourhood_of(net, lambda: [net.drawn.images]),
+            template=True,
         )
 
     def _wnll(self) -> WNLL:

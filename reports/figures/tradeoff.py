@@ -73,7 +73,9 @@ class Tradeoff:
                 )
             axes.set_xlabel("clean accuracy, %")
             axes.set_ylabel(f"robust accuracy, {board.norm} {board.eps_text}, worst case, %")
-            axes.set_title(f"{board.dataset}, {board.n} images")
+            axes.set_title(
+                "\n".join([f"{board.dataset}, {board.n} images", ", ".join(board.terms.beside())]).strip()
+            )
             if len(heads) > 1:
                 handles = _legend(heads)
                 figure.legend(handles=handles, loc="outside lower left", ncols=len(heads), frameon=False)

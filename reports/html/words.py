@@ -8,6 +8,8 @@ from typing import Any
 
 from reports.boards import Board
 from reports.html.folder import Run
+from robench.plan import TEMPLATE
+from robench.terms import listed, terms_of
 
 _DISTANCES = {
     "Linf": "change every pixel value by at most {eps}",
@@ -62,15 +64,25 @@ def _goal(goal: str) -> str:
 
 
 def _knowledge(threat: dict[str, Any]) -> str:
-    known = threat.get("knowledge")
-    if not isinstance(known, list | tuple) or not known:
+    known = terms_of(threat).knowledge
+    if known is None:
         return ""
-    return f"The attacker knows: {', '.join(map(str, known))}."
+    said = [f"The attacker knows {listed(known)}."]
+    if known and TEMPLATE not in known:
+        said.append(
+            "Attacks that would need the template of a graph head are run on a stand-in: the same network "
+            "with another template."
+        )
+    return " ".join(said)
 
 
 def _budget(threat: dict[str, Any]) -> str:
     budget = threat.get("budget")
-    return "" if budget is None else f"At most {budget} passes through the model for each image."
+    return (
+        ""
+        if budget is None
+        else f"Each attack, through each gradient source, may spend {budget} passes per image."
+    )
 
 
 def summary(run: Run, boards: Sequence[Board]) -> str:

@@ -17,6 +17,7 @@ from reports.paper.candidates import GRAPH, Candidate
 from reports.paper.published import Slot
 from reports.samples import Samples, attack_of, model_of
 from robench import plugins
+from robench.plan import KNOWN
 from robench.record import Record
 
 if TYPE_CHECKING:
@@ -128,8 +129,15 @@ def same(ours: Any, paper: Any) -> bool:
 
 
 def _same_threat(samples: Samples, slot: Slot) -> bool:
-    norm, eps, goal = samples.setting[4:]
-    return norm == slot.norm and goal == "untargeted" and (eps == slot.eps or same(eps, slot.eps))
+    terms = samples.setting.terms
+    # The authors' attacker knows the model, and stops at no budget.
+    usual = terms.knowledge in {None, KNOWN} and terms.budget is None and terms.bounds in {None, (0.0, 1.0)}
+    return (
+        usual
+        and terms.norm == slot.norm
+        and terms.goal == "untargeted"
+        and (terms.eps == slot.eps or same(terms.eps, slot.eps))
+    )
 
 
 def _admitted(candidate: Candidate, source: str, slot: Slot) -> bool:

@@ -150,8 +150,8 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
 
     from robench import plugins
     from robench.devices import resolve_device
+    from robench.fronts import defended, undefended
     from robench.model import predictions
-    from robench.preparation import defended, undefended
     from robench.selection import load_data
 
     chosen = resolve_device(device)

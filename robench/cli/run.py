@@ -225,13 +225,15 @@ def _gate(folder: Path) -> None:
 
 def _describe(plan: Plan, folder: Path) -> None:
     from robench.store import Store
+    from robench.terms import Terms
 
     lines = [
         f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {plan.data.limit or 'all'} images, "
         f"shards of {plan.shard}, seed {plan.seed}",
         *(f"model {m.name}: {_origin(m)}, head {m.head.name}" for m in plan.models),
         *(
-            f"threat {t.norm} {t.eps_text}, {t.goal}: {', '.join(a.label for a in t.attacks)}"
+            f"threat {Terms(t.norm, t.eps, t.goal, None, t.knowledge, t.budget).words(t.eps_text)}: "
+            f"{', '.join(a.label for a in t.attacks)}"
             for t in plan.threats
         ),
         f"{len(plan.models) * sum(len(t.attacks) for t in plan.threats)} (model, attack) pairs per gradient "

@@ -198,6 +198,22 @@ def test_unlike_settings_never_share_a_board():
     assert len(boards(records)) == 5
 
 
+@pytest.mark.parametrize(
+    "other", [{"knowledge": ["weights"]}, {"knowledge": []}, {"budget": 10}, {"bounds": [-1.0, 1.0]}], ids=str
+)
+def test_unlike_knowledge_budget_or_box_never_share_a_board(other):
+    usual = {"knowledge": ["weights", "template"], "budget": None, "bounds": [0.0, 1.0]}
+
+    def under(terms, robust):
+        made = hundred("a", robust)
+        return [dataclasses.replace(r, threat={**r.threat, **terms}) if r.threat else r for r in made]
+
+    first, second = boards([*under(usual, 10), *under({**usual, **other}, 20)])
+    assert (row(first, "a").worst_case.count, row(second, "a").worst_case.count) == (10, 20)
+    assert first.title != second.title
+    assert not row(first, "a").partial
+
+
 def test_same_name_other_weights_and_same_label_other_options_stay_apart():
     records = [*hundred("a", 10, fingerprint="11111111zz"), *hundred("a", 20, fingerprint="22222222zz")]
     records = [dataclasses.replace(r, target={**r.target, "fingerprint": r.source["fingerprint"]}) if

@@ -9,7 +9,7 @@ import math
 import pytest
 from typer.testing import CliRunner
 
-from reports.csv import BOARD_COLUMNS, CSV, SEED_COLUMNS
+from reports.csv import BOARD_COLUMNS, CSV, SEED_COLUMNS, THREAT_COLUMNS
 from reports.json import JSON
 from reports.leaderboard import boards
 from reports.markdown import Markdown
@@ -153,7 +153,7 @@ def test_a_merged_board_tells_rows_apart_by_their_seeds():
 
 def test_every_renderer_shows_it():
     lines = list(csv.DictReader(io.StringIO(CSV(seeds_only=True).render(THREE))))
-    assert tuple(lines[0]) == (*BOARD_COLUMNS, *SEED_COLUMNS)
+    assert tuple(lines[0]) == (*BOARD_COLUMNS, *THREAT_COLUMNS, *SEED_COLUMNS)
     worst = [line for line in lines if line["column"] == "worst case"]
     assert [(line["seed"], line["value"]) for line in worst] == [("0", "0.5"), ("1", "0.6"), ("7", "0.4")]
     assert float(worst[0]["deviation"]) == pytest.approx(0.1)

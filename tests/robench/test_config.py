@@ -52,6 +52,25 @@ def test_a_good_configuration_becomes_a_plan_with_defaults(file):
     assert [a.label for a in threat.attacks] == ["fgsm", "pgd-40", "pgd-100", "short"]
 
 
+def test_knowledge_and_budget_make_a_threat_of_their_own(file):
+    text = (
+        GOOD
+        + """\
+  - {norm: Linf, eps: 8/255, knowledge: [template, weights], budget: 20, attacks: [fgsm]}
+  - {norm: Linf, eps: 8/255, knowledge: [], attacks: [square]}
+"""
+    )
+    usual, limited, asking = parse(text, file=file).threats
+    assert (usual.knowledge, usual.budget) == (("weights", "template"), None)
+    assert (limited.knowledge, limited.budget) == (("weights", "template"), 20)
+    assert asking.knowledge == ()
+    # What stands at its default is no part of the plan's text: plans made before stay what they were.
+    assert "knowledge" not in canonical(usual)
+    again = "  - {norm: Linf, eps: 8/255, knowledge: [template, weights], attacks: [fgsm]}"
+    with pytest.raises(ConfigError, match="each threat once"):
+        parse(GOOD + again, file=file)
+
+
 def test_equal_texts_give_equal_plans_and_places_do_not_matter(file):
     assert parse(GOOD, file=file) == parse("# moved\n" + GOOD, file=file)
     assert canonical(parse(GOOD, file=file)) == canonical(parse("\n" + GOOD, file=file))
@@ -61,6 +80,15 @@ def test_equal_texts_give_equal_plans_and_places_do_not_matter(file):
     ("old", "new", "line", "words"),
     [
         ("name: demo", "nmae: demo", 2, "'name'"),
+        ("    eps: 8/255", "    eps: 8/255\n    budgte: 5", 17, "'budget'"),
+        ("    eps: 8/255", "    eps: 8/255\n    budget: 0", 17, "at least 1"),
+        ("    eps: 8/255", "    eps: 8/255\n    budget: many", 17, "whole number"),
+        ("    eps: 8/255", "    eps: 8/255\n    knowlege: []", 17, "'knowledge'"),
+        ("    eps: 8/255", "    eps: 8/255\n    knowledge: [weihgts]", 17, "'weights'"),
+        ("    eps: 8/255", "    eps: 8/255\n    knowledge: [template]", 17, "Add weights"),
+        ("    eps: 8/255", "    eps: 8/255\n    knowledge: weights", 17, "a list"),
+        ("    eps: 8/255", "    eps: 8/255\n    knowledge: []", 18, "asks for scores or labels only"),
+        ("attacks: [fgsm,", "budget: 9\n    attacks: [art/pgd,", 18, "stopped at a budget"),
         ("schema: 1", "schema: 2", 1, "schema 1"),
         ("name: demo", "name: ../x", 2, "path separator"),
         ("name: demo", "name: .x", 2, "dot"),

@@ -11,11 +11,12 @@ from robench.attack import AttackInfo
 from robench.data import image_set
 from robench.errors import ConfigError, InputError
 from robench.evaluate import Memory, Work, evaluate
-from robench.jobs import Board, Subject
+from robench.jobs import Board
 from robench.losses import cross_entropy
 from robench.model import Model
 from robench.norms import LINF
 from robench.record import Status
+from robench.subject import Subject
 from robench.threat import ThreatModel
 
 

@@ -9,10 +9,11 @@ from robench.attack import AttackInfo
 from robench.batch import current_batch
 from robench.data import image_set
 from robench.evaluate import Memory, Work, evaluate
-from robench.jobs import Board, Shard, Subject, craft_key
+from robench.jobs import Board, Shard, craft_key
 from robench.losses import cross_entropy
 from robench.model import Model
 from robench.oracle import Oracle
+from robench.subject import Subject
 from robench.threat import ThreatModel
 from tests.truths import classify, images, small_net, two_sources
 

@@ -14,10 +14,11 @@ from reports.html.page import HTML
 from robench.cli.app import app
 from robench.evaluate import Work, evaluate
 from robench.folder_keeper import FolderKeeper
-from robench.jobs import Board, Subject
+from robench.jobs import Board
 from robench.model import Model, OutputKind
 from robench.norms import norm_named
 from robench.store import Store
+from robench.subject import Subject
 from robench.threat import ThreatModel
 from tests.reports.html.page_parser import parse
 from tests.robench.gallery import data, sound
