@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ from robench.recipe import options_of
 from robench.record import Columns, Record
 from robench.subject import Subject, aimed_at
 from robench.threat import Goal, ThreatModel
-from robench.types import Labels
+from robench.types import Images, Labels
 
 CLEAN = "clean"
 """Label of the evaluation without any attack."""
@@ -270,6 +271,12 @@ def judge_unit(
             **hardware(str(device)),
             "batch_size": batch_size,
             "seconds": round(crafted.seconds, 6) if crafted else 0.0,
+            **({"images_sha256": _sha256(crafted.x_adv)} if crafted else {}),
         },
     )
     return record, verdict.clean.cpu()
+
+
+def _sha256(images: Images) -> str:
+    """Return the hash of images on the CPU: a verdict says nothing of a pixel that was changed a little."""
+    return hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()

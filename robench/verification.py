@@ -3,61 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from robench import plugins
-from robench.batch import batch_of
-from robench.craft import targets_of
 from robench.errors import ConfigError, StorageError
-from robench.evaluate import Craft, Work
+from robench.evaluate import Work
 from robench.folder_keeper import FolderKeeper
-from robench.jobs import CLEAN, Shard, craft_key, craft_unit, judge_unit, record_key
-from robench.judge import classify, judge
+from robench.jobs import CLEAN, Shard, craft_unit, judge_unit, record_key
 from robench.plan import Plan
 from robench.preparation import TrainingWatcher, Workshop
-from robench.randomness import Randomness, seed_from
-from robench.record import Record, Status
+from robench.randomness import Randomness
+from robench.record import Record
+from robench.rejudgement import (
+    TOLERANCE,
+    Check,
+    check_claims,
+    check_other_batches,
+    craft_key_of,
+    record_key_of,
+)
 from robench.run import boards_of
 from robench.store import Store
-from robench.subject import Subject
-from robench.threat import Goal
 
 if TYPE_CHECKING:
-    from robench.craft import Crafted
-
-TOLERANCE = 0.005
-"""Share of verdicts that may turn when a batch is cut otherwise: sums in another order round differently."""
-
-EIGHT_BITS = 255
-_SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what.
-        looked: how many units, files or verdicts.
-        wrong: how many of them did not hold.
-        allowed: how many may.
-        evidence: the first that did not hold, or facts worth knowing.
-    """
-
-    name: str
-    looked: int
-    wrong: int
-    allowed: int = 0
-    evidence: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether no more is wrong than may be, and anything was looked at."""
-        return self.wrong <= self.allowed and self.looked > 0
+    pass
 
 
 def read_plan(store: Store) -> Plan:
@@ -126,89 +98,7 @@ def _keys(work: Work, shard: Shard) -> Iterator[str]:
         yield record_key(subject, None, CLEAN, "", "", shard)
     for job in work.crafts():
         for target in work.targets(job.source):
-            yield _record_key(work, job, shard, target)
-
-
-def _craft_key(work: Work, job: Craft, shard: Shard) -> str:
-    return craft_key(
-        job.source,
-        job.gradient_source,
-        job.attack,
-        job.board.threat,
-        shard,
-        seed=work.seed,
-        drop=work.drop,
-    )
-
-
-def _record_key(work: Work, job: Craft, shard: Shard, target: Subject) -> str:
-    return record_key(target, job.source, job.label, job.board.eps_text, _craft_key(work, job, shard), shard)
-
-
-def check_verdicts(work: Work, store: Store, *, batch_size: int) -> list[Check]:
-    """Judge every stored image again: another batch size, another order, and rounded to 8 bits.
-
-    A joint model keeps the images of its batch together; their order changes. The 8-bit count says how many
-    broken images stand again once pixels are rounded to 1/255, as in a picture file: a fact, not a failure.
-    """
-    keeper = FolderKeeper(store)
-    verdicts = turned = broken = revived = images = absent = 0
-    first = ""
-    for shard in work.shards():
-        for job in work.crafts():
-            crafted = keeper.crafted(_craft_key(work, job, shard))
-            if crafted is None:
-                absent += 1
-                continue
-            images += len(crafted.x_adv)
-            for target in work.targets(job.source):
-                try:
-                    record = store.read(_record_key(work, job, shard, target))
-                except StorageError:
-                    continue  # `records` and `hashes` tell of it
-                again, rounded = _again(target, job, shard, crafted, batch_size)
-                kept = [str(s) for s in record.columns.status]
-                changed = sum(a != b for a, b in zip(again, kept, strict=True))
-                verdicts += len(kept)
-                turned += changed
-                if changed and not first:
-                    first = f"{changed} of {len(kept)} in {job.title} -> {target.model.name}"
-                pairs = list(zip(again, rounded, strict=True))
-                broken += sum(a == Status.BROKEN for a, _ in pairs)
-                revived += sum(a == Status.BROKEN and not hit for a, hit in pairs)
-    share = f"{revived} of {broken} broken images stand again after rounding to 8 bits"
-    return [
-        Check(
-            name="images", looked=images, wrong=absent, evidence=f"{absent} files missing" if absent else ""
-        ),
-        Check(
-            name="verdicts",
-            looked=verdicts,
-            wrong=turned,
-            allowed=int(TOLERANCE * verdicts),
-            evidence=first,
-        ),
-        Check(name="8 bits", looked=broken, wrong=0, evidence=share if broken else "nothing was broken"),
-    ]
-
-
-def _again(
-    target: Subject, job: Craft, shard: Shard, crafted: Crafted, batch_size: int
-) -> tuple[list[str], list[bool]]:
-    """Return each image's new verdict, and whether its 8-bit version still reaches the attacker's goal."""
-    x, y = shard.data.batch(slice(None))
-    model, threat = target.model, job.board.threat
-    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed_from("verify", len(y))))
-    back = order.argsort()
-    x, y, x_adv = (t[order].to(model.device) for t in (x, y, crafted.x_adv))
-    goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
-    coarse = (x_adv.clamp(0, 1) * EIGHT_BITS).round() / EIGHT_BITS
-    with batch_of(shard.data.indices):  # a model that draws a template per batch draws the run's own
-        found = judge(model, x, y, x_adv, threat=threat, target=goal, batch_size=batch_size)
-        predicted, _ = classify(model, coarse, batch_size=batch_size)
-    hit = (predicted != y if goal is None else predicted == goal) & (predicted < model.classes)
-    statuses = [str(found.status[i]) for i in back.tolist()]
-    return statuses, hit.cpu()[back].tolist()
+            yield record_key_of(work, job, shard, target)
 
 
 def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
@@ -230,10 +120,10 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
             drop=work.drop,
             batch_size=work.batch_size,
         )
-        kept = keeper.crafted(_craft_key(work, job, shard))
+        kept = keeper.crafted(craft_key_of(work, job, shard))
         if kept is not None:
             furthest = max(furthest, float((made.x_adv - kept.x_adv).abs().max()))
-        key = _record_key(work, job, shard, job.source)
+        key = record_key_of(work, job, shard, job.source)
         try:
             before = store.read(key).columns.status
         except StorageError:
@@ -310,7 +200,8 @@ def verify(
     yield hashes
     if hashes.wrong:
         return  # other models or other images: judging the stored images on them would say nothing
-    yield from check_verdicts(work, store, batch_size=batch_size)
+    yield from check_claims(work, store)
+    yield from check_other_batches(work, store, batch_size=batch_size)
     yield check_repeats(work, store, sample=sample, seed=seed)
 
 

@@ -5,9 +5,11 @@ import json
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from robench import plugins
 from robench.cli.app import app
 from robench.plan import to_json
 from robench.store import Store
@@ -60,7 +62,9 @@ def test_an_honest_run_holds(finished):
     assert result.exit_code == 0, result.output
     assert not failed(result)
     names = [line.split()[1] for line in result.output.splitlines() if line.startswith("ok")]
-    assert names == ["records", "tables", "hashes", "images", "verdicts", "8", "repeats"]
+    assert names == [
+        "records", "tables", "hashes", "claims", "verdicts", "images", "batches", "8", "repeats",
+    ]  # fmt: skip
 
 
 def test_the_plan_comes_back_from_its_json(finished):
@@ -102,6 +106,105 @@ def test_changed_images_are_found(run):
     result = command("verify", run)
     assert result.exit_code == 1
     assert "verdicts" in failed(result)
+
+
+def attacked(run):
+    """Yield path and content of the records of attacks."""
+    for path in sorted((run / "units").glob("*.json")):
+        record = json.loads(path.read_text())
+        if record["attack"]["label"] != "clean":
+            yield path, record
+
+
+def report(run):
+    """Make the tables agree with the records again, as a forger would."""
+    records = Store(run).read_records()
+    for name in ("csv", "markdown"):
+        plugins.find("reports", name)()(records, run)
+
+
+def test_one_verdict_turned_is_found_even_where_the_tables_agree(run):
+    path, record = next(
+        (path, record) for path, record in attacked(run) if "broken" in record["columns"]["status"]
+    )
+    at = record["columns"]["status"].index("broken")
+    record["columns"]["status"][at] = "robust"
+    path.write_text(json.dumps(record))
+    report(run)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "verdicts" in failed(result)
+    assert "tables" not in failed(result)
+    assert path.stem in result.output
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("threat", "eps", 0.1),
+        ("threat", "knowledge", []),
+        ("target", "name", "another"),
+        ("source", "gradient_source", "kernel"),
+        ("attack", "options", {"steps": 1000}),
+        ("dataset", "n", 5000),
+        ("columns", "l2", [0.001] * 12),
+        ("columns", "label", [0] * 12),
+        ("columns", "forwards", [1e6] * 12),
+        ("columns", "index", list(range(100, 112))),
+    ],
+)
+def test_what_a_record_says_beside_its_verdicts_is_made_again(run, part, field, value):
+    path, record = next(attacked(run))
+    record[part][field] = value
+    path.write_text(json.dumps(record))
+    report(run)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "claims" in failed(result)
+
+
+def test_a_finding_taken_away_is_found(run):
+    touched = 0
+    for path in (run / "units").glob("*.json"):
+        record = json.loads(path.read_text())
+        touched += bool(record["findings"])
+        path.write_text(json.dumps({**record, "findings": []}))
+    report(run)
+    assert ("claims" in failed(command("verify", run))) == bool(touched)
+
+
+def test_one_bit_of_an_image_is_found(run):
+    _, record = next(attacked(run))
+    images = run / "adv" / f"{record['provenance']['crafted']}.safetensors"
+    tensors = load_file(images)
+    tensors["x_adv"].view(torch.int32).flatten()[0] ^= 1  # the last bit of the first pixel: no verdict turns
+    save_file(tensors, images)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "claims" in failed(result)
+    assert "images of" in result.output
+
+
+def test_swapped_files_are_found(run):
+    (first, one), (second, other) = list(attacked(run))[:2]
+    text = first.read_text()
+    first.write_text(second.read_text())
+    second.write_text(text)
+    assert "records" in failed(command("verify", run))
+    first.write_text(json.dumps({**other, "key": one["key"]}))  # a forger writes the right key into it
+    second.write_text(json.dumps({**one, "key": other["key"]}))
+    report(run)
+    assert "claims" in failed(command("verify", run))
+
+
+@pytest.mark.parametrize("name", ["run.json", "plan.json"])
+@pytest.mark.parametrize("text", ["", "null", "[]", "{", '{"units": 3}', '"x"'])
+def test_nonsense_in_a_file_of_the_run_is_no_traceback(run, name, text):
+    (run / name).write_text(text)
+    result = command("verify", run)
+    assert result.exit_code in {1, 2, 4}, result.output
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
 
 
 @pytest.fixture
