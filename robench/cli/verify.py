@@ -12,7 +12,7 @@ from robench.cli.run import DataRoot, Device, Download, QuietFlag, Threads, Trus
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robench.verification import Check
+    from robench.rejudgement import Check
 
 FAILED = 1
 
