@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from reports.boards import Board
+from reports.fitting import Fitting
 from reports.leaderboard import boards
 from reports.over_seeds import over_seeds
 from reports.text import detail_cells, leaderboard_cells, seed_cells, transfer_cells, visible
 from robench.recipe import Info
 from robench.record import Record
 
+_KEYS = frozenset({"Rank", "Model", "Attack", "Gradient source", "Crafted on \\ judged on", "Accuracy"})
+_HEADLINE = frozenset({"Clean [95% CI]", "Worst case [95% CI]", "n", "Findings"})
 _WORDS = {
     "Model",
     "Number",
@@ -72,18 +73,17 @@ class Screen:
         return shown
 
 
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table for the terminal; nothing in it is markup."""
-    # Text, not str: rich would read square brackets in a name as markup.
-    made = Table(
-        title=Text(visible(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Fitting:
+    """Return a table for the terminal, in parts where it is too wide; nothing in it is markup."""
+    keys = next((at for at, name in enumerate(header) if name not in _KEYS), len(header))
+    return Fitting(
+        title=visible(title),
+        header=[visible(name) for name in header],
+        rows=[[visible(cell) for cell in row] for row in rows],
+        left=frozenset(_WORDS),
+        first=_HEADLINE,
+        keys=max(keys, 1),
     )
-    for name in header:
-        justify = "left" if name in _WORDS else "right"
-        made.add_column(Text(visible(name)), justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in rows:
-        made.add_row(*(Text(visible(cell)) for cell in row))
-    return made
 
 
 def _doubt(model: str, code: str, evidence: str, remedy: str) -> Text:
