@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.boards import Board, Heading, Row, Share
-from reports.curves_csv import COLUMNS, curve_lines
+from reports.curves_csv import COLUMNS as CURVE_COLUMNS
+from reports.curves_csv import curve_lines
 from reports.leaderboard import boards
 from reports.over_seeds import SeedBoard, over_seeds
-from reports.samples import attack_of, model_of, split_into_boards
+from reports.samples import Samples, attack_of, model_of, split_into_boards
 from reports.text import visible
 from robench.files import write_atomic
 from robench.recipe import Info
@@ -56,17 +57,16 @@ class CSV:
         return leaderboard_csv(made_of(records))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
-        """Write the files and return their paths.
+        """Write all three files and return their paths.
 
         Raises:
             StorageError: the disk refused; older files are intact.
         """
         made = made_of(records)
-        curves = curve_lines([one.board for one in made], split_into_boards(records))
         files = {
             folder / "leaderboard.csv": leaderboard_csv(made),
             folder / "measurements.csv": measurements_csv(made),
-            folder / "curves.csv": csv_text(COLUMNS, curves),
+            folder / "curves.csv": curves_csv(made, split_into_boards(records)),
         }
         for path, text in files.items():
             write_atomic(path, text)
@@ -117,6 +117,19 @@ def leaderboard_csv(made: Sequence[Made]) -> str:
         for row in one.board.rows
     ]
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names], lines)
+
+
+def curves_csv(made: Sequence[Made], samples: Sequence[Samples]) -> str:
+    """Return one line per place where an accuracy curve changes; those over eps have no radius of their own."""
+    lines = []
+    for one in curve_lines([board.board for board in made], samples):
+        own = made[one.board]
+        start = [*_board(own.board), *_threat(own.threat)]
+        if one.eps_text is not None:
+            start[BOARD_COLUMNS.index("eps")] = None
+            start[BOARD_COLUMNS.index("eps_text")] = one.eps_text
+        lines.append([*start, *one.values])
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CURVE_COLUMNS], lines)
 
 
 def measurements_csv(made: Sequence[Made]) -> str:

@@ -4,76 +4,74 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from reports.boards import Board, Share
-from reports.curves import BoardCurves, Family, Panel, board_curves, families
+from reports.boards import Board
+from reports.curves import BoardCurves, Family, board_curves, families
 from reports.samples import Samples
 from robench.curves import Curve
 
 COLUMNS = (
-    "dataset", "split", "digest", "images", "norm", "eps", "eps_text", "goal",
     "model", "fingerprint", "attack", "over", "x", "robust", "n", "robust_accuracy", "low", "high",
 )  # fmt: skip
+"""After the columns of the images and the threat model."""
+
 MOST_PLACES = 200
 """Places of one curve that are written; more are thinned out evenly, and each that stays is exact."""
 
-Line = list[Any]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurveLine:
+    """One line.
+
+    Attributes:
+        board: position of the board it is about, among those given.
+        eps_text: in place of the board's own radius, for a curve over eps; None to keep it.
+        values: those of `COLUMNS`.
+    """
+
+    board: int
+    eps_text: str | None = None
+    values: tuple[Any, ...]
 
 
-def curve_lines(boards: Sequence[Board], samples: Sequence[Samples]) -> list[Line]:
-    """Return the lines of `COLUMNS` for every curve of some boards; empty cells are None."""
-    made: list[Line] = []
-    for board, own in zip(boards, samples, strict=True):
-        made += _board(board_curves(board, own))
+def curve_lines(boards: Sequence[Board], samples: Sequence[Samples]) -> list[CurveLine]:
+    """Return a line for every place of every curve of some boards."""
+    made: list[CurveLine] = []
+    for at, (board, own) in enumerate(zip(boards, samples, strict=True)):
+        made += _board(board_curves(board, own), at)
     for family in families(boards, samples):
-        made += _family(boards[family.boards[0]], family)
+        made += _family(family)
     return made
 
 
-def _board(curves: BoardCurves) -> Iterator[Line]:
-    board = curves.board
-    start = [
-        board.dataset,
-        board.split,
-        board.digest,
-        board.n,
-        board.norm,
-        board.eps,
-        board.eps_text,
-        board.goal,
-    ]
+def _board(curves: BoardCurves, at: int) -> Iterator[CurveLine]:
     for over, panels in (("points", curves.points), ("tries", curves.tries), ("passes", curves.passes)):
         for panel in panels:
-            yield from _panel(start, over, panel)
+            for line in panel.lines:
+                for rest in _places(line.curve):
+                    values = (line.model, line.fingerprint, panel.attack, over, *rest)
+                    yield CurveLine(board=at, values=values)
 
 
-def _panel(start: Line, over: str, panel: Panel) -> Iterator[Line]:
-    for line in panel.lines:
-        for rest in _places(line.curve):
-            yield [*start, line.model, line.fingerprint, panel.attack, over, *rest]
-
-
-def _family(first: Board, family: Family) -> Iterator[Line]:
-    start = [first.dataset, first.split, first.digest, first.n, first.norm, None, "", first.goal]
+def _family(family: Family) -> Iterator[CurveLine]:
+    first = family.boards[0]
     for one in family.models:
-        if one.exact:
-            for rest in _places(one.exact):
-                yield [*start, one.model, one.fingerprint, "", "size", *rest]
+        start = (one.model, one.fingerprint, "")
+        for rest in _places(one.exact) if one.exact else ():
+            yield CurveLine(board=first, eps_text="", values=(*start, "size", *rest))
         for mark in one.marks:
-            rest = _share(mark.eps, mark.robust)
-            yield [*start[:6], mark.eps_text, first.goal, one.model, one.fingerprint, "", "eps", *rest]
+            share = mark.robust
+            rest = (mark.eps, share.count, share.n, share.value, share.low, share.high)
+            yield CurveLine(board=first, eps_text=mark.eps_text, values=(*start, "eps", *rest))
 
 
-def _places(curve: Curve) -> Iterator[Line]:
+def _places(curve: Curve) -> Iterator[tuple[Any, ...]]:
     """Yield the places of a curve, and once more its last count where the looking ended."""
     thin = curve.thinned(MOST_PLACES)
-    places = list(zip(thin.x, thin.robust, strict=True))
+    places = list(zip(thin.x, thin.robust, thin.band(), strict=True))
     if thin.x[-1] < thin.end < math.inf:
-        places.append((thin.end, thin.robust[-1]))
-    for x, robust in places:
-        yield _share(x, Share(robust, thin.n))
-
-
-def _share(x: float, share: Share) -> Line:
-    return [x, share.count, share.n, share.value, share.low, share.high]
+        places.append((thin.end, *places[-1][1:]))
+    for x, robust, (low, high) in places:
+        yield x, robust, thin.n, robust / thin.n, low, high

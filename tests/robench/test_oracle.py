@@ -193,3 +193,34 @@ def test_float64_and_an_empty_batch():
     empty = Oracle(model, x[:0], y[:0], LINF)
     assert empty.gradient(margin, x[:0]).shape == (0, 1, 4, 4)
     assert empty.proposal(x[:0]).shape == (0, 1, 4, 4)
+
+
+def test_the_ledger_tells_when_each_image_broke_and_at_what_cost():
+    model = linear(torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([-2.0, 2.0]))
+    x = torch.tensor([0.55, 0.52, 0.9]).view(3, 1, 1, 1).expand(3, 1, 2, 2).clone()
+    oracle = Oracle(model, x, torch.zeros(3, dtype=torch.int64), LINF)
+    oracle.begin_try()
+    oracle.gradient(margin, x)  # one forward, one backward
+    oracle.outputs(x - 0.04)  # breaks the second
+    oracle.begin_try()
+    oracle.gradient(margin, x - 0.09)  # breaks the first
+    ledger = oracle.ledger
+    assert ledger.points.tolist() == [3, 3, 3]
+    assert ledger.first_success.tolist() == [3, 2, 0]
+    assert ledger.first_passes.tolist() == [5, 3, 0]
+    assert ledger.first_try.tolist() == [2, 1, 0]
+    assert ledger.tries.tolist() == [2, 2, 2]
+    silent = Oracle(model, x, torch.zeros(3, dtype=torch.int64), LINF)
+    silent.outputs(x)
+    assert silent.ledger.tries.tolist() == [1, 1, 1]
+
+
+def test_dropped_images_make_no_more_tries():
+    model = linear(torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([-2.0, 2.0]))
+    x = torch.tensor([0.45, 0.9]).view(2, 1, 1, 1).expand(2, 1, 2, 2).clone()
+    oracle = Oracle(model, x, torch.zeros(2, dtype=torch.int64), LINF, drop=True)
+    for _ in range(3):
+        oracle.begin_try()
+        oracle.outputs(x)
+    assert oracle.ledger.tries.tolist() == [1, 3]
+    assert oracle.ledger.points.tolist() == [1, 3]

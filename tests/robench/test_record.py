@@ -59,3 +59,15 @@ def test_white_box_means_crafted_on_the_very_model():
 def test_what_is_no_record_is_refused_by_name(text):
     with pytest.raises(StorageError, match=r"units/a\.json"):
         Record.from_json(text, where="units/a.json")
+
+
+def test_a_record_of_an_earlier_version_has_zeros_for_what_it_did_not_note():
+    data = json.loads(record().to_json())
+    for name in ("points", "tries", "first_passes", "first_try"):
+        del data["columns"][name]
+    old = Record.from_json(json.dumps(data))
+    assert (old.columns.points, old.columns.tries) == ([0], [0])
+    assert (old.columns.first_passes, old.columns.first_try) == ([0], [0])
+    del data["columns"]["first_success"]
+    with pytest.raises(StorageError, match="first_success"):
+        Record.from_json(json.dumps(data))

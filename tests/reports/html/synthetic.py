@@ -20,6 +20,8 @@ def columns(rng, start, count, hardness, clean):
     status = np.where(broken, "broken", np.where(right, "robust", "misclassified"))
     before = np.where(right, label, (label + 1) % 10)
     zeros = np.zeros(count)
+    first = np.where(broken, rng.integers(1, 41, count), 0)
+    tried = np.where(clean, 0, np.full(count, 40))
     return Columns(
         index=list(range(start, start + count)),
         label=label.tolist(),
@@ -28,9 +30,13 @@ def columns(rng, start, count, hardness, clean):
         status=status.tolist(),
         linf=(zeros if clean else zeros + 0.1).tolist(),
         l2=(zeros if clean else rng.random(count)).tolist(),
-        forwards=(zeros if clean else zeros + 10).tolist(),
-        backwards=(zeros if clean else zeros + 9).tolist(),
-        first_success=[0] * count,
+        forwards=(zeros if clean else zeros + 40).tolist(),
+        backwards=(zeros if clean else zeros + 40).tolist(),
+        first_success=first.tolist(),
+        points=tried.tolist(),
+        tries=(tried // 10).tolist(),
+        first_passes=(2 * first).tolist(),
+        first_try=np.where(broken, 1 + first // 11, 0).tolist(),
     )
 
 

@@ -51,7 +51,7 @@ def test_a_reader_without_eyes_or_mouse_finds_everything(page):
 
 def test_tables_have_captions_headers_and_buttons(page):
     tables = list(page.all("table"))
-    assert len(tables) == 4  # a board, and one per model
+    assert len(tables) == 7  # a board, one per model, and one for each of three figures of curves
     for table in tables:
         (caption,) = table.all("caption")
         assert caption.text.strip()
