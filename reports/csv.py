@@ -120,7 +120,7 @@ def leaderboard_csv(made: Sequence[Made]) -> str:
 
 
 def curves_csv(made: Sequence[Made], samples: Sequence[Samples]) -> str:
-    """Return one line per place where an accuracy curve changes; those over eps have no radius of their own."""
+    """Return one line per place where an accuracy curve changes; one over eps has no radius of its own."""
     lines = []
     for one in curve_lines([board.board for board in made], samples):
         own = made[one.board]
