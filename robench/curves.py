@@ -70,7 +70,7 @@ class Curve:
         if count <= most:
             return self
         kept = sorted({round(j * (count - 1) / (most - 1)) for j in range(most)})
-        x, robust = (tuple(column[j] for j in kept) for column in (self.x, self.robust))
+        x, robust = tuple(self.x[j] for j in kept), tuple(self.robust[j] for j in kept)
         return Curve(x=x, robust=robust, n=self.n, end=self.end)
 
 

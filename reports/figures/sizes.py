@@ -84,9 +84,8 @@ def _row(axes: Axes, curve: Curve, place: int, right: float) -> None:
     for start, end, width in ((low, high, 1.0), (first, third, 5.0)):
         if start is not None:
             stop = right if end is None else end
-            alpha = 0.45 if width > 1 else 1.0
-            style = {"color": colour, "linewidth": width, "alpha": alpha, "solid_capstyle": "butt"}
-            axes.plot([start, stop], [place, place], **style)
+            (line,) = axes.plot([start, stop], [place, place], color=colour, linewidth=width)
+            line.set(alpha=0.45 if width > 1 else 1.0, solid_capstyle="butt")
     if high is None and low is not None:
         axes.plot([right], [place], marker=">", color=colour, markersize=5, clip_on=False)
     if middle is not None:
