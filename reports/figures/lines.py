@@ -18,8 +18,8 @@ LIT = 8
 """Lines with a colour, a band and a name of their own; the others are thin and grey."""
 
 MOST_PANELS = 6
-MOST_PLACES = 100
-"""Places of a line in a picture; more cannot be told apart."""
+MOST_PLACES, MOST_GREY = 100, 20
+"""Places of a coloured and of a grey line in a picture; more cannot be told apart."""
 
 LONG = 50
 """With a longer axis it is logarithmic: most images break early."""
@@ -88,7 +88,7 @@ def draw_lines(axes: Axes, lines: Sequence[Named], names: Sequence[str]) -> None
     for name, curve in reversed(lines):  # the first lie on top
         place = names.index(name)
         lit = place < LIT
-        thin = curve.thinned(MOST_PLACES if lit else MOST_PLACES // 3)
+        thin = curve.thinned(MOST_PLACES if lit else MOST_GREY)
         x = [*thin.x, max(thin.end, thin.x[-1])]
         y = [100 * r / thin.n for r in (*thin.robust, thin.robust[-1])]
         if not lit:

@@ -19,7 +19,7 @@ from reports.text import number, percent, visible
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_BYTES = 800_000
+MOST_BYTES = 500_000
 """Bytes of these figures after which no further board gets any; the page says so."""
 
 MOST_ROWS = 60
