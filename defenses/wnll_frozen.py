@@ -185,4 +185,4 @@ def behind(trunk: Trunk, model: Model) -> Model:
         return lambda x: surrogate(trunk(x))
 
     sources = {name: replace(s, surrogate=through(s.surrogate)) for name, s in model.sources.items()}
-    return replace(model, net=_Behind(trunk, model.net), sources=sources, neighbourhood=None)
+    return replace(model, net=_Behind(trunk, model.net), sources=sources, neighbourhood=None, features=None)

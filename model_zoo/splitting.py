@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -104,6 +105,15 @@ def branched(network: nn.Module, probe: Images) -> Branched:
         InputError: a foreign network that cannot be split; see `split_last_linear`.
     """
     return network if isinstance(network, Network | SplitNetwork) else split_last_linear(network, probe)
+
+
+def penultimate(network: nn.Module) -> Callable[[Images], Outputs]:
+    """Return a function from images (B, C, H, W) to the features (B, D) under the last linear layer.
+
+    A foreign network is split when it is asked, on the images it is asked about, and not changed; for one that
+    cannot be, the function raises InputError; see `split_last_linear`.
+    """
+    return lambda x: branched(network, x[:3]).features(x)
 
 
 def _refusal(got: str) -> InputError:

@@ -87,7 +87,7 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     boards: dict[Setting, list[Record]] = {}
     clean: dict[Setting, list[Record]] = {}
     for record in unique:
-        setting = _setting(record)
+        setting = setting_of(record)
         if record.attack["label"] == CLEAN:
             clean.setdefault(setting.unattacked, []).append(record)
         else:
@@ -114,7 +114,8 @@ def attack_of(record: Record) -> str:
     return content_hash([attack["label"], attack.get("name"), attack.get("options")])
 
 
-def _setting(record: Record) -> Setting:
+def setting_of(record: Record) -> Setting:
+    """Return what a record shares with those on its board."""
     data = record.dataset
     # `digest` is the shard's own; `set` and `n` are those of all images that were asked for.
     return Setting(

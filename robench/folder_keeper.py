@@ -11,6 +11,7 @@ from robench.craft import Crafted
 from robench.data import ImageSet
 from robench.errors import StorageError
 from robench.files import write_atomic
+from robench.geometry import Geometry, read_geometry, write_geometry
 from robench.ledger import Ledger
 from robench.record import Record
 from robench.store import Store
@@ -105,6 +106,26 @@ class FolderKeeper:
             images = (images.to(torch.float32) * 255).round().to(torch.uint8)
         tensors = {"images": images.contiguous(), "index": data.indices.contiguous()}
         write_atomic(path, save(tensors))
+
+    def has_geometry(self, key: str) -> bool:
+        """Tell whether a geometry is kept; a half-written or foreign file counts as missing."""
+        if self.force:
+            return False
+        try:
+            read_geometry(self.store.geometry(key))
+        except StorageError:
+            return False
+        return True
+
+    def keep_geometry(self, key: str, geometry: Geometry) -> None:
+        """Write what was kept of a model's feature space, and forget an earlier failure.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        write_geometry(self.store.geometry(key), geometry)
+        with contextlib.suppress(OSError):
+            self.store.error(key).unlink()
 
     def failed(self, key: str, title: str, text: str) -> None:
         """Write why a job failed; it is tried again by the next run.

@@ -70,6 +70,34 @@ def classify(model: Model, x: Images, *, batch_size: int) -> tuple[Labels, Mask]
     return torch.cat(parts), torch.cat(uniform)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """Where proposals are judged.
+
+    Attributes:
+        point: (B, C, H, W) admissible images.
+        raw: (B, C, H, W) the proposals, with the clean image in place of one that is no number.
+        outside: (B,) which proposals left the threat model and were projected.
+        finite: (B,) which proposals were numbers.
+    """
+
+    point: Images
+    raw: Images
+    outside: Mask
+    finite: Mask
+
+
+def landing(x: Images, x_adv: Images, threat: ThreatModel) -> Landing:
+    """Return the points at which proposals x_adv (B, C, H, W) on x are judged."""
+    x_adv = x_adv.detach().to(x.dtype)
+    finite = torch.isfinite(x_adv.flatten(1)).all(dim=1)
+    raw = torch.where(per_image(finite, x), x_adv, x)
+    outside, point = ~threat.admits(x, raw), raw
+    if bool(outside.any()):
+        point = torch.where(per_image(outside, x), threat.project(x, raw), raw)
+    return Landing(point=point, raw=raw, outside=outside, finite=finite)
+
+
 def judge(
     model: Model,
     x: Images,
@@ -108,14 +136,9 @@ def judge(
         raise JobError(
             where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(x_adv.shape))
         )
-    x_adv = x_adv.detach().to(x.dtype)
+    landed = landing(x, x_adv, threat)
+    point, outside, finite = landed.point, landed.outside, landed.finite
     findings = []
-    finite = torch.isfinite(x_adv.flatten(1)).all(dim=1)
-    point = torch.where(per_image(finite, x), x_adv, x)
-    outside, raw = ~threat.admits(x, point), point
-    if bool(outside.any()):
-        overshoot = _overshoot(x, raw, threat)
-        point = torch.where(per_image(outside, x), threat.project(x, point), point)
     if not bool(finite.all()):
         findings.append(
             Finding(
@@ -126,9 +149,10 @@ def judge(
         )
     adversarial, uniform = classify(model, point, batch_size=batch_size)
     if bool(outside.any()):
-        evidence = f"{int(outside.sum())} of {len(x)} proposals left the threat model, by {overshoot}"
+        evidence = f"{int(outside.sum())} of {len(x)} proposals left the threat model, by "
+        evidence += _overshoot(x, landed.raw, threat)
         if as_proposed:
-            right = int((classify(model, raw, batch_size=batch_size)[0] == y).sum())
+            right = int((classify(model, landed.raw, batch_size=batch_size)[0] == y).sum())
             evidence += f"; as proposed {right} of {len(x)} would be classified correctly, "
             evidence += f"as projected {int((adversarial == y).sum())}"
         findings.insert(

@@ -109,6 +109,8 @@ class Model:
         sources: the gradient sources it offers; a plain network offers `exact`, itself.
         details: plain JSON facts that identify it (architecture, head, protocol, template, checkpoint hash).
         neighbourhood: for a classifier by neighbours, what an attack on neighbourhoods needs.
+        features: for a model without neighbourhood, images (B, C, H, W) to what the last layer is given
+            (B, D); None where no such thing stands for the model, as behind a random defense. For pictures.
         rejects: whether it may refuse to answer: its outputs are then (B, classes + 1), and a prediction of
             the last column, `classes`, is a rejection.
         forwards: passes of the network that one answer takes: votes, squeezed versions.
@@ -125,6 +127,7 @@ class Model:
     sources: Mapping[str, GradientSource] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     neighbourhood: Neighbourhood | None = None
+    features: Callable[[Images], Tensor] | None = None
     rejects: bool = False
     forwards: int = 1
     template: bool = False

@@ -19,6 +19,7 @@ from robench.preparation import Workshop
 from robench.progress import Reporter
 from robench.provenance import hardware, versions
 from robench.store import Store
+from robench.survey import survey
 from robench.threat import Goal, ThreatModel
 
 
@@ -152,13 +153,17 @@ def execute(
         total = work.units()
         reporter.start(total, 0)
         keys: list[str] = []
+        geometry: list[str] = []
         status = "interrupted"
         try:
             for key in evaluate(work, keeper, count):
                 keys.append(key)
+            for key in survey(work, keeper, count):
+                geometry.append(key)
             status = "failed jobs" if count.failures else "finished"
         finally:
             facts = {"command": command, "versions": versions(), **hardware(chosen)}
+            facts["geometry"] = geometry
             store.write_json("run.json", _summary(plan, keys, total, status, facts, workshop.failures))
             reporter.close()
     return Outcome(

@@ -8,6 +8,7 @@ Layout of `runs/NAME/`::
     units/<key>.json          one record each
     adv/<key>.safetensors     adversarial images
     data/<digest>.safetensors clean images of a shard, 8 bits a value, for reports
+    geometry/<key>.safetensors features and nearest templates of a model on a board, for reports
     models/<key>/             trained networks
     errors/<key>.json         units that failed, and why
     leaderboard.csv  .md      made from the units; safe to delete
@@ -46,7 +47,7 @@ class Store:
         Raises:
             StorageError: the folder cannot be made.
         """
-        for part in ("units", "adv", "data", "models", "errors"):
+        for part in ("units", "adv", "data", "geometry", "models", "errors"):
             folder = self.root / part
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,10 @@ class Store:
     def images(self, digest: str) -> Path:
         """Return the path of a shard's clean images."""
         return self.root / "data" / f"{_plain(digest)}.safetensors"
+
+    def geometry(self, key: str) -> Path:
+        """Return the path of what was kept of a model's feature space."""
+        return self.root / "geometry" / f"{_plain(key)}.safetensors"
 
     def model(self, key: str) -> Path:
         """Return the folder of a trained network."""

@@ -136,11 +136,13 @@ def preprocessed(model: Model, transform: Transform, recipe: Any, *, count: int 
         around = (
             None if count else replace(around, features=lambda x: features(straight_through(x, transform)))
         )
+    seen = model.features
     return replace(
         model,
         net=net,
         neighbourhood=around,
         random=model.random or count > 0,
+        features=None if count or seen is None else lambda x: seen(straight_through(x, transform)),
         sources={source.name: source for source in sources},
         details=details_of(model, recipe, **facts),
     )

@@ -124,6 +124,7 @@ def smoothed(model: Model, recipe: Smoothing, *, seed: int) -> Model:
         output=OutputKind.SIMPLEX,
         neighbourhood=None,
         random=True,
+        features=None,
         sources={source.name: source for source in sources},
         details=details_of(model, recipe, seed=seed),
     )

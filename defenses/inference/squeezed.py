@@ -111,6 +111,7 @@ def squeezed(
         output=OutputKind.LOG_PROBABILITIES,
         rejects=True,
         neighbourhood=None,
+        features=None,
         sources={source.name: source for source in sources},
         details=details_of(model, recipe, **facts, threshold_used=threshold),
     )

@@ -56,6 +56,7 @@ class Linear:
         """
         from model_zoo.heads.expectation import NAME, chance_in, expectation
         from model_zoo.network import Network
+        from model_zoo.splitting import penultimate
         from robench.model import Model, OutputKind
 
         del training_data, seed
@@ -75,6 +76,7 @@ class Linear:
             classes=classes,
             output=OutputKind(output),
             details={**details, "head": "linear"},
+            features=penultimate(network),
         )
         chance = chance_in(network)
         if not chance:

@@ -10,7 +10,7 @@ from reports.boards import Board
 from reports.curves import BoardCurves, Family, board_curves, families
 from reports.figures.style import check_suffix, save
 from reports.leaderboard import boards
-from reports.samples import split_into_boards
+from reports.samples import Samples, split_into_boards
 from robench.errors import ConfigError
 from robench.record import Record
 
@@ -34,9 +34,19 @@ def draw_to(
         StorageError: the disk refused; an older file is intact.
     """
     check_suffix(path)
-    known = boards(records)
-    save(draw(known[_chosen([one.title for one in known], board, _bounded(known))]), path)
+    save(draw(choose(records, board)[0]), path)
     return path
+
+
+def choose(records: Sequence[Record], board: str | None) -> tuple[Board, Samples]:
+    """Return the board with that text in its title, and its records; without a text, the only finite one.
+
+    Raises:
+        ConfigError: no board or several have that text.
+    """
+    known = boards(records)
+    at = _chosen([one.title for one in known], board, _bounded(known))
+    return known[at], split_into_boards(records)[at]
 
 
 def draw_curves_to(
@@ -44,9 +54,7 @@ def draw_curves_to(
 ) -> Path:
     """Like `draw_to`, for a figure of a board's accuracy curves."""
     check_suffix(path)
-    known = boards(records)
-    at = _chosen([one.title for one in known], board, _bounded(known))
-    save(draw(board_curves(known[at], split_into_boards(records)[at])), path)
+    save(draw(board_curves(*choose(records, board))), path)
     return path
 
 

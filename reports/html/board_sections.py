@@ -11,6 +11,7 @@ from markupsafe import Markup
 from reports.boards import Board, Doubt
 from reports.figures.style import shown
 from reports.figures.tradeoff import Tradeoff
+from reports.html.depth_section import depth_figure
 from reports.html.inline_svg import inline_svg
 from reports.html.tables import Table, heat_map, leaderboard
 from reports.html.words import threat_in_words
@@ -37,6 +38,7 @@ class BoardSection:
     threat: str
     table: Table
     tradeoff: Markup | None
+    depth: Markup | None
     transfer: Table | None
     evidence: tuple[Evidence, ...]
     lost: int
@@ -68,6 +70,7 @@ def board_sections(
                     finding={(e.doubt.model, e.doubt.code): f"#{e.name}" for e in evidence},
                 ),
                 tradeoff=_tradeoff(board, name),
+                depth=depth_figure(board, own, name),
                 transfer=heat_map(board, name=f"{name}-transfer") if board.transfers else None,
                 evidence=evidence,
                 lost=len(gone),

@@ -63,6 +63,7 @@ def training_facts(done: Training) -> tuple[Fact, ...]:
 
 
 _SHOWN = ("split", "limit", "subset", "images", "digest", "accuracy", "robust_accuracy", "attack")
+_KEYS = ("units", "geometry", "failed_models")
 _TITLES = {
     "epoch": "epoch kept",
     "epochs": "epochs trained",
@@ -73,7 +74,7 @@ _TITLES = {
 
 def provenance(run: Run) -> list[Fact]:
     """Return what the numbers were made with: versions, hardware, seeds, data, command."""
-    facts = {name: value for name, value in run.facts.items() if name not in {"units", "failed_models"}}
+    facts = {name: value for name, value in run.facts.items() if name not in _KEYS}
     versions = facts.pop("versions", None)
     made = [
         (_TITLES.get(name, name), plain(value)) for name, value in facts.items() if value not in (None, "")

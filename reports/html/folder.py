@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reports.views import View, read_views
 from robench.errors import ConfigError, StorageError
 from robench.record import Record
 from robench.store import Store, is_run
@@ -53,6 +54,7 @@ class Run:
         failures: units and models that failed.
         unreadable: files that cannot be read.
         trainings: the networks trained in the run.
+        views: what was kept of feature space.
     """
 
     records: tuple[Record, ...]
@@ -62,6 +64,7 @@ class Run:
     failures: tuple[Fault, ...] = ()
     unreadable: tuple[Fault, ...] = ()
     trainings: tuple[Training, ...] = ()
+    views: tuple[View, ...] = ()
 
 
 def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
@@ -82,6 +85,8 @@ def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
     facts = _facts(store, unreadable)
     found = list(records) if records is not None else _records(store, facts, unreadable)
     trainings = _trainings(root, unreadable)
+    views, faults = read_views(root, found, facts.get("geometry"))
+    unreadable += [Fault(*fault) for fault in faults]
     return Run(
         records=tuple(found),
         root=root,
@@ -90,6 +95,7 @@ def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
         failures=_failures(store, facts),
         unreadable=tuple(unreadable),
         trainings=trainings,
+        views=tuple(views),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from reports.classes import class_name
 from reports.html.pixels import Pixels, magnified, png
 from reports.samples import Samples, attack_of, model_of
 from reports.text import number
@@ -125,7 +126,10 @@ class Guide:
             if alone:
                 yield f"Only {self.samples.labels[worst]}, the strongest attack here, breaks these", alone
         if len(self.samples.names) > 1 and lost & fallen:
-            yield "No model of this board survives these", sorted(lost & fallen)
+            yield (
+                "No model of this board survives these; here they fell to white-box attacks",
+                sorted(lost & fallen),
+            )
         elif fallen:
             yield "Broken by at least one attack", sorted(fallen)
 
@@ -155,9 +159,9 @@ class Guide:
         return Exhibit(
             index=index,
             attack=self.samples.labels[attack_of(record)],
-            truth=_named(record, columns.label[at]),
-            before=_named(record, columns.clean[at]),
-            after=_named(record, columns.adversarial[at]),
+            truth=class_name(record, columns.label[at]),
+            before=class_name(record, columns.clean[at]),
+            after=class_name(record, columns.adversarial[at]),
             size=f"Linf {number(columns.linf[at])}, L2 {number(columns.l2[at])}",
             scale=number(scale),
             clean=png(clean),
@@ -174,12 +178,3 @@ class Guide:
             place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
             places.setdefault(place, []).append(record)
         return places
-
-
-def _named(record: Record, label: int) -> str:
-    classes = record.dataset.get("classes")
-    if isinstance(classes, list | tuple) and 0 <= label < len(classes):
-        return str(classes[label])
-    if isinstance(classes, list | tuple) and label == len(classes):
-        return "rejected"  # by a detector
-    return "no answer" if label < 0 else str(label)

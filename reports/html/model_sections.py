@@ -10,6 +10,7 @@ from reports.html.board_sections import BoardSection, Evidence
 from reports.html.facts import Fact, card, trained
 from reports.html.folder import Run
 from reports.html.gallery import Guide, Strip
+from reports.html.geometry_sections import GeometrySection, geometry_sections
 from reports.html.pixels import Pixels
 from reports.html.tables import Table, cells_of
 from reports.samples import Samples, model_of
@@ -29,6 +30,7 @@ class Part:
     cells: Table | None
     evidence: tuple[Evidence, ...]
     strips: tuple[Strip, ...]
+    geometry: GeometrySection | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,12 @@ def model_sections(
     parts: dict[str, list[Part]] = {name: [] for name in links}
     targets: dict[str, Record] = {}
     share = MOST_PICTURES // max(1, sum(len(board.rows) for board in boards if board.norm))
-    for board, own, section, guide, gone in zip(boards, samples, sections, guides, lost, strict=True):
-        identities = {shown: target for target, shown in own.names.items()}
+    shown = [{name: target for target, name in own.names.items()} for own in samples]
+    order = [[names[row.model] for row in board.rows] for board, names in zip(boards, shown, strict=True)]
+    spaces = geometry_sections(run, samples, order, links)
+    for board, own, section, guide, gone, identities, space in zip(
+        boards, samples, sections, guides, lost, shown, spaces, strict=True
+    ):
         judged = {model_of(record.target): record for record in (*own.clean, *own.attacked)}
         for number, row in enumerate(board.rows):
             target = identities[row.model]
@@ -75,6 +81,7 @@ def model_sections(
                     else None,
                     evidence=tuple(e for e in section.evidence if e.doubt.model == row.model),
                     strips=guide.strips(target, lost=gone, budget=share),
+                    geometry=space.get(target),
                 )
             )
     return [

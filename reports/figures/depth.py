@@ -1,0 +1,107 @@
+"""Error against depth: what a family of networks gains or loses when it grows."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from reports.boards import Board, Share
+from reports.depths import Series, details_of, series_of
+from reports.figures.choosing import choose
+from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
+from robench.errors import ConfigError
+from robench.recipe import Info
+from robench.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LINES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """Clean and worst-case error of every model against its depth, with 95 % intervals.
+
+    A line joins the models of one family, head and training, through the median where several have one depth.
+    The colour tells the head.
+    """
+
+    info: ClassVar[Info] = Info(
+        title="Error against depth", paper="Wang & Osher 2019, arXiv:1907.06800, Fig. 3"
+    )
+
+    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
+        """Draw the board with that text in its title and write it to `path`; see `choosing.choose`."""
+        check_suffix(path)
+        found, _ = choose(records, board)
+        save(self.draw(found, series_of(found, details_of(records))), path)
+        return path
+
+    def draw(self, board: Board, series: Sequence[Series]) -> Figure:
+        """Return the figure of one board; see `depths.series_of`.
+
+        Raises:
+            ConfigError: there is no series, or the board's radius is infinite.
+        """
+        from matplotlib.figure import Figure
+
+        if not series or board.eps == float("inf"):
+            raise ConfigError(
+                where=board.title,
+                expected="two depths of a family with the same head and training, under a finite eps",
+                got="none" if not series else "eps inf",
+                do="Evaluate for example vgg11 and vgg16 in one run",
+            )
+        heads = sorted({one.head for one in series})
+        kinds = sorted({(one.family, one.training) for one in series})
+        with styled():
+            figure = Figure(figsize=(7.2, 3.4 + 0.18 * len(series)), layout="constrained")
+            left, right = figure.subplots(1, 2)
+            for one in series:
+                kind = kinds.index((one.family, one.training))
+                style = (COLOURS[heads.index(one.head) % len(COLOURS)], _LINES[kind % len(_LINES)])
+                marker = MARKERS[kind % len(MARKERS)]
+                label = shown(one.family) + f", {shown(one.head or 'own head')}"
+                label += f", {shown(one.training)}" if one.training not in {"", "none"} else ""
+                clean = [(p.depth, p.row.clean) for p in one.points if p.row.clean]
+                robust = [(p.depth, p.row.worst_case) for p in one.points if p.row.worst_case]
+                _line(left, clean, *style, marker, label)
+                _line(right, robust, *style, marker, "")
+            depths = sorted({point.depth for one in series for point in one.points})
+            for axes in (left, right):
+                axes.set_xticks(depths, [str(depth) for depth in depths])
+                axes.set_xlabel("depth")
+            left.set_title("Clean error, %")
+            right.set_title(f"Robust error, {shown(board.norm)} {shown(board.eps_text)}, worst case, %")
+            figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=7)
+        return figure
+
+
+def _line(
+    axes: Axes, points: Sequence[tuple[int, Share]], colour: str, line: str, marker: str, label: str
+) -> None:
+    """Draw the errors of one series: a mark with its interval for each model, a line through the medians."""
+    errors: dict[int, list[float]] = {}
+    for depth, share in points:
+        error = 100 * (1 - (share.value or 0.0))
+        errors.setdefault(depth, []).append(error)
+        low, high = 100 * (1 - share.high), 100 * (1 - share.low)
+        axes.errorbar(
+            depth,
+            error,
+            yerr=[[max(0.0, error - low)], [max(0.0, high - error)]],
+            fmt=marker,
+            color=colour,
+            markersize=5,
+            elinewidth=0.8,
+            capsize=2,
+        )
+    medians = [statistics.median(errors[depth]) for depth in sorted(errors)]
+    axes.plot(
+        sorted(errors), medians, line, color=colour, linewidth=1.4, marker=marker, markersize=5, label=label
+    )

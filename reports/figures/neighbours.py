@@ -1,0 +1,137 @@
+"""The nearest template images of attacked images in feature space, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from reports.classes import class_name
+from reports.figures.folders import chosen_views
+from reports.figures.style import COLOURS, check_suffix, save, shown, styled
+from reports.views import View
+from robench.errors import ConfigError
+from robench.geometry import Nearest
+from robench.recipe import Info
+from robench.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+IMAGES = 6
+"""About how many images the figure shows, all models together; at least one of each."""
+
+
+_GAP = 0.1
+"""Height of the space between images, in pictures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """Two rows for every image: itself and its nearest template images, before the attack and after it.
+
+    A frame tells the class of a neighbour: the image's own (solid blue), the one the model gives to the
+    attacked image (dashed red), or another (dotted grey). Under each stand its class and its distance.
+    """
+
+    info: ClassVar[Info] = Info(
+        title="Nearest template images in feature space", paper="Wang & Osher 2019, arXiv:1907.06800, Fig. 10"
+    )
+
+    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
+        """Refuse: records do not hold features.
+
+        Raises:
+            ConfigError: always; `of_runs` draws from run folders.
+        """
+        del records, board
+        raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
+
+    def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
+        """Draw the board with that text in its title and write it to `path`; see `folders.chosen_views`.
+
+        Raises:
+            ConfigError: the folders keep no neighbours, no board or several have that text, or a bad suffix.
+        """
+        check_suffix(path)
+        views, names, title = chosen_views(folders, board)
+        graphs = [view for view in views if view.geometry.nearest]
+        if not graphs:
+            raise ConfigError(
+                where=title,
+                expected="run folders that keep neighbours, of a model that remembers images (head wnll)",
+                got="none",
+                do="The same `robench run` command adds what an older folder lacks",
+            )
+        save(self.draw(graphs, names), path)
+        return path
+
+    def draw(self, views: Sequence[View], names: Mapping[str, str]) -> Figure:
+        """Return the figure of some models that remember images; `names` by identity."""
+        from matplotlib.figure import Figure
+
+        each = max(1, IMAGES // len(views))
+        rows = [
+            (view, view.geometry.nearest, at)
+            for view in views
+            if view.geometry.nearest
+            for at in range(min(each, len(view.geometry.nearest.index)))
+        ]
+        columns = 1 + max(nearest.ids.shape[2] for _, nearest, _ in rows)
+        with styled():
+            figure = Figure(figsize=(0.85 * columns + 1.2, 2.2 * len(rows)), layout="constrained")
+            heights = [1.0, 1.0, _GAP] * len(rows)
+            grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+            for axes in grid[2::3].flat:
+                axes.set_visible(False)
+            for number, (view, nearest, at) in enumerate(rows):
+                for when in (0, 1):
+                    _row(list(grid[3 * number + when]), view, nearest, at, when, names[view.model])
+        return figure
+
+
+def _row(axes: list[Axes], view: View, nearest: Nearest, at: int, when: int, name: str) -> None:
+    label, after = int(nearest.label[at]), int(nearest.adversarial[at])
+    said = after if when else int(nearest.clean[at])
+    attack = shown(str(view.record.attack.get("label", "")))
+    _picture(axes[0], nearest.queries[at, when])
+    index = int(nearest.index[at])
+    axes[0].set_ylabel(
+        f"after {attack}" if when else f"{shown(name)}\nimage {index}, class {_short(view, label)}",
+        fontsize=7,
+        rotation=0,
+        ha="right",
+        va="center",
+    )
+    axes[0].set_xlabel(f"says {_short(view, said)}", fontsize=7, labelpad=2, fontweight="bold")
+    for place, one in enumerate(axes[1:]):
+        if place >= nearest.ids.shape[2]:
+            one.set_visible(False)
+            continue
+        own = int(nearest.labels[at, when, place])
+        _picture(one, nearest.pictures[nearest.picture[at, when, place]])
+        colour, line = (
+            (COLOURS[0], "-") if own == label else (COLOURS[1], "--") if own == after else ("#777777", ":")
+        )
+        for spine in one.spines.values():
+            spine.set(visible=True, color=colour, linestyle=line, linewidth=2.0)
+        distance = float(nearest.distances[at, when, place])
+        one.set_xlabel(f"{_short(view, own)}   d {distance:.3g}", fontsize=7, labelpad=2)
+
+
+def _picture(axes: Axes, picture: NDArray[Any]) -> None:
+    """Show an image (C, H, W) uint8: grey for one channel, colour for three, else its first channel."""
+    if len(picture) == 3:
+        axes.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
+    else:
+        axes.imshow(picture[0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+
+
+def _short(view: View, label: int) -> str:
+    name = shown(class_name(view.record, label))
+    return name if len(name) <= 12 else f"{name[:10]}..."

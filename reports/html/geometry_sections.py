@@ -1,0 +1,235 @@
+"""Feature space as values for the template: features of two classes, and nearest template images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from reports.classes import class_name
+from reports.figures.features import Features
+from reports.html.folder import Run
+from reports.html.inline_svg import inline_svg
+from reports.html.pixels import png
+from reports.samples import Samples
+from reports.text import number, visible
+from reports.views import View, sisters
+from robench.errors import ConfigError
+from robench.geometry import Cloud, Nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST_FIGURES = 900_000
+"""Bytes of feature figures on one page; the best rows of the first board come first."""
+MOST_NEIGHBOURS = 900_000
+"""Bytes of pictures of neighbours on one page."""
+MARKS = 40
+"""Most images of a class in a figure of the page; the command `robench plot features` draws all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """One template image: its class, how far away it lies, and whose class that is."""
+
+    picture: str
+    label: str
+    distance: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """An image before or after the attack, what the model says to it, and its neighbours, nearest first."""
+
+    when: str
+    picture: str
+    said: str
+    neighbours: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """An attacked image."""
+
+    index: int
+    truth: str
+    sides: tuple[Side, Side]
+
+    @property
+    def weight(self) -> int:
+        """Bytes of its pictures."""
+        return sum(len(side.picture) + sum(len(n.picture) for n in side.neighbours) for side in self.sides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeometrySection:
+    """The feature space of one model on one board.
+
+    Attributes:
+        attack: what was done to the images.
+        reason: why there are no features.
+        features: the figure; None where another model's section has it, or the page would grow too large.
+        caption: what it shows.
+        shared: (name, address) of the model whose section has the figure.
+        nearest: what the pictures of neighbours show; empty for a model that remembers no images.
+        queries: images with their neighbours.
+        left_out: whether pictures were left out to keep the page small.
+    """
+
+    attack: str
+    reason: str = ""
+    features: Markup | None = None
+    caption: str = ""
+    shared: tuple[str, str] | None = None
+    nearest: str = ""
+    queries: tuple[Query, ...] = ()
+    left_out: bool = False
+
+
+def geometry_sections(
+    run: Run, samples: Sequence[Samples], order: Sequence[Sequence[str]], links: Mapping[str, str]
+) -> list[dict[str, GeometrySection]]:
+    """Return for every board what is shown of each model's feature space, by identity of the model.
+
+    Args:
+        run: the run.
+        samples: its boards.
+        order: identities of the models of every board, best first.
+        links: address of a model's section, by shown name.
+    """
+    figures, pictures = MOST_FIGURES, MOST_NEIGHBOURS
+    made = []
+    for at, (own, identities) in enumerate(zip(samples, order, strict=True)):
+        known = {view.model: view for view in run.views if view.setting == own.setting}
+        views = [known[model] for model in identities if model in known]
+        sections = {view.model: _begun(view, own) for view in views}
+        for number_, group in enumerate(sisters(views)):
+            first = group[0]
+            drawn = _figure(group, own, name=f"board-{at}-features-{number_}")
+            if drawn is None:
+                why = "those of all these images are equal"
+                sections |= {v.model: replace(sections[v.model], reason=why) for v in group}
+                continue
+            figure, caption = drawn
+            fits = len(figure) <= figures
+            figures -= len(figure) if fits else 0
+            sections[first.model] = replace(
+                sections[first.model],
+                features=figure if fits else None,
+                caption=caption if fits else "",
+                left_out=not fits,
+            )
+            there = (own.names[first.model], links[own.names[first.model]])
+            for view in group[1:]:
+                shared = {"shared": there} if fits else {"left_out": True}
+                sections[view.model] = replace(sections[view.model], **shared)
+        for view in views:
+            if nearest := view.geometry.nearest:
+                queries = _queries(view, nearest, pictures)
+                pictures -= sum(query.weight for query in queries)
+                sections[view.model] = replace(
+                    sections[view.model],
+                    nearest=_searched(view, nearest),
+                    queries=queries,
+                    left_out=sections[view.model].left_out or len(queries) < len(nearest.index),
+                )
+        made.append(sections)
+    return made
+
+
+def _begun(view: View, own: Samples) -> GeometrySection:
+    source = f" through {view.gradient_source}" if view.gradient_source else ""
+    attack = f"{own.labels[view.attack]}{source}"
+    return GeometrySection(attack=attack, reason=view.geometry.reason)
+
+
+def _figure(group: Sequence[View], own: Samples, *, name: str) -> tuple[Markup, str] | None:
+    """Return the figure of heads on one network, and what it shows; None where features do not vary."""
+    try:
+        figure = Features().draw([group], own.names, most=MARKS)
+    except ConfigError:
+        return None
+    clouds = [view.geometry.cloud for view in group if view.geometry.cloud]
+    first = clouds[0]
+    one, other = (class_name(group[0].record, label) for label in first.classes)
+    count = f"{_of(first, 0)} images of class {one} and {_of(first, 1)} of class {other}"
+    shown = f", {MARKS} of each at most drawn" if max(_of(first, 0), _of(first, 1)) > MARKS else ""
+    heads = "; ".join(
+        f"{own.names[view.model]}: {_right(cloud, cloud.clean)} right before, "
+        f"{_right(cloud, cloud.adversarial)} after {own.labels[view.attack]}"
+        for view, cloud in zip(group, clouds, strict=True)
+    )
+    caption = (
+        f"The features of {count}{shown}, in the plane of the first two principal components of the clean "
+        f"ones. The two classes are {first.choice}. Left the clean images; beside them what the "
+        f"white-box attack that leaves fewest images robust made of them, for every head on this network, in "
+        f"the same plane: hollow where that head is wrong. {heads}."
+    )
+    return inline_svg(figure, name=name, description=visible(caption)), caption
+
+
+def _of(cloud: Cloud, place: int) -> int:
+    return int((cloud.label == cloud.classes[place]).sum())
+
+
+def _right(cloud: Cloud, said: NDArray[Any]) -> str:
+    return f"{int((said == cloud.label).sum())} of {len(cloud.label)}"
+
+
+def _searched(view: View, nearest: Nearest) -> str:
+    """Return what was searched for neighbours."""
+    among = f"Nearest among the {nearest.template} template images, by distance between features"
+    notes = {
+        "joint": "; the other images of the batch, which share the graph but carry no label, are left out",
+        "published": ", drawn anew for every batch",
+        "voting": ", those of all votes together",
+    }
+    return among + notes.get(view.protocol, "")
+
+
+def _queries(view: View, nearest: Nearest, room: int) -> tuple[Query, ...]:
+    made: list[Query] = []
+    for at in range(len(nearest.index)):
+        query = _query(view, nearest, at)
+        if query.weight > room:
+            break
+        room -= query.weight
+        made.append(query)
+    return tuple(made)
+
+
+def _query(view: View, nearest: Nearest, at: int) -> Query:
+    def side(when: int, said: int) -> Side:
+        neighbours = []
+        for place in range(nearest.ids.shape[2]):
+            label = int(nearest.labels[at, when, place])
+            neighbours.append(
+                Neighbour(
+                    picture=_png(nearest.pictures[nearest.picture[at, when, place]]),
+                    label=class_name(view.record, label),
+                    distance=number(float(nearest.distances[at, when, place])),
+                    kind="own" if label == truth else "taken" if label == after else "other",
+                )
+            )
+        return Side(
+            when="after" if when else "before",
+            picture=_png(nearest.queries[at, when]),
+            said=class_name(view.record, said),
+            neighbours=tuple(neighbours),
+        )
+
+    truth, after = int(nearest.label[at]), int(nearest.adversarial[at])
+    return Query(
+        index=int(nearest.index[at]),
+        truth=class_name(view.record, truth),
+        sides=(side(0, int(nearest.clean[at])), side(1, after)),
+    )
+
+
+def _png(picture: NDArray[Any]) -> str:
+    levels: NDArray[np.float32] = picture.astype("float32")
+    return png(levels / 255)
