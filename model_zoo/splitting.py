@@ -110,8 +110,8 @@ def branched(network: nn.Module, probe: Images) -> Branched:
 def penultimate(network: nn.Module) -> Callable[[Images], Outputs]:
     """Return a function from images (B, C, H, W) to the features (B, D) under the last linear layer.
 
-    A foreign network is split when it is asked, on the images it is asked about, and not changed; for one that
-    cannot be, the function raises InputError; see `split_last_linear`.
+    A foreign network is split when it is asked, on the images it is asked about, and not changed; for one
+    that cannot be, the function raises InputError; see `split_last_linear`.
     """
     return lambda x: branched(network, x[:3]).features(x)
 

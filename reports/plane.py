@@ -28,7 +28,11 @@ class Plane:
 
     def place(self, features: Rows) -> Rows:
         """Return where features (M, D) lie in the plane, (M, 2); not a number where a feature is none."""
-        placed: Rows = (features.astype("float64") - self.middle) @ self.axes.T
+        import numpy as np
+
+        good = np.isfinite(features).all(axis=1)
+        placed = np.full((len(features), 2), np.nan)
+        placed[good] = (features[good].astype("float64") - self.middle) @ self.axes.T
         return placed
 
 

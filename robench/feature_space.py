@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +21,6 @@ from robench.model import Model
 from robench.record import Record, Status
 from robench.threat import ThreatModel
 from robench.types import Images
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 EACH = 100
 """Most images of a class (Wang & Osher 2019, section 5: 100 test images of each)."""
@@ -209,7 +205,8 @@ def _refusal(got: str) -> InputError:
     return InputError(where="features", expected="features of images of two classes", got=got)
 
 
-def _columns(places: Sequence[tuple[Part, int]]) -> dict[str, NDArray[np.int64]]:
+def _columns(places: Sequence[tuple[Part, int]]) -> dict[str, Any]:
+    """Return the records' columns that a geometry repeats, as int64 arrays."""
     names = ("index", "label", "clean", "adversarial")
     return {
         name: torch.tensor([getattr(part.record.columns, name)[row] for part, row in places]).long().numpy()

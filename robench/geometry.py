@@ -131,7 +131,7 @@ def write_geometry(path: Path, geometry: Geometry) -> None:
     import numpy as np
     from safetensors.numpy import save
 
-    tensors = {}
+    tensors: dict[str, NDArray[Any]] = {}
     about: dict[str, Any] = {"version": VERSION, "units": list(geometry.units), "reason": geometry.reason}
     for part, layout, prefix in ((geometry.cloud, _CLOUD, "cloud"), (geometry.nearest, _NEAREST, "nearest")):
         if part is not None:

@@ -230,6 +230,7 @@ def _query(view: View, nearest: Nearest, at: int) -> Query:
     )
 
 
-def _png(picture: NDArray[Any]) -> str:
-    levels: NDArray[np.float32] = picture.astype("float32")
-    return png(levels / 255)
+def _png(picture: NDArray[np.uint8]) -> str:
+    import numpy as np
+
+    return png(picture.astype(np.float32) / np.float32(255))

@@ -3,6 +3,7 @@
 import numpy as np
 from safetensors.numpy import save_file
 
+from robench.geometry import Cloud, Geometry, Nearest, write_geometry
 from robench.record import Columns, Finding, Record
 from robench.store import Store
 
@@ -65,7 +66,38 @@ def hash_of(attack):
     return sum(ord(c) * (i + 1) for i, c in enumerate(attack))
 
 
-def run_folder(root, *, models=3, attacks=2, images=120, size=8, names=None, findings=("zero-gradient",)):
+def space(store, seed, size):
+    """Keep the feature space of the model of a seed under the first attack, and return its key.
+
+    Two models in a row share their features; the second remembers images.
+    """
+    rng = np.random.default_rng(seed // 2 + 100)
+    count, width = 200, 32
+    label = np.arange(count) % 2
+    clean = rng.normal(size=(count, width)) + 3.0 * label[:, None] * (np.arange(width) == 0)
+    after = clean + np.random.default_rng(seed).normal(size=clean.shape)
+    cloud = Cloud(
+        classes=(0, 1), choice="most often taken for each other under attack, 5 times over all models",
+        index=np.arange(count), label=label, clean=label, adversarial=(label + (after[:, 0] < 1.5)) % 2,
+        clean_features=clean.astype(np.float32), adversarial_features=after.astype(np.float32),
+    )  # fmt: skip
+    nearest = Nearest(
+        template=100, index=np.array([0, 1, 2, 3]), label=np.array([0, 1, 2, 3]),
+        clean=np.array([0, 1, 2, 3]), adversarial=np.array([1, 2, 3, 3]),
+        queries=rng.integers(0, 256, (4, 2, 1, size, size), dtype=np.uint8),
+        ids=np.tile(np.arange(5), (4, 2, 1)), labels=np.tile(np.arange(5), (4, 2, 1)),
+        distances=np.tile(np.arange(5) / 4, (4, 2, 1)), picture=np.tile(np.arange(5), (4, 2, 1)),
+        pictures=rng.integers(0, 256, (5, 1, size, size), dtype=np.uint8),
+    )  # fmt: skip
+    units = (f"unit-{seed}-0-{hash_of('attack-0')}",)
+    key = f"space-{seed}"
+    graph = nearest if seed % 2 else None
+    write_geometry(store.geometry(key), Geometry(units=units, cloud=cloud, nearest=graph))
+    return key
+
+
+def run_folder(root, *, models=3, attacks=2, images=120, size=8, names=None, findings=("zero-gradient",),
+               spaces=False):  # fmt: skip
     """Write the folder of a run and return it; names of models repeat `names` if given."""
     store = Store(root)
     store.prepare()
@@ -86,7 +118,9 @@ def run_folder(root, *, models=3, attacks=2, images=120, size=8, names=None, fin
         save_file({"images": pixels, "index": np.arange(start, start + count)}, store.images(f"shard{start}"))
         x_adv = (pixels / 255 + noise).clip(0, 1).astype(np.float32)
         save_file({"x_adv": x_adv}, store.adv(f"adv{start}"))
+    geometry = [space(store, seed, size) for seed in range(1, len(shown) + 1)] if spaces else []
     store.write_json("run.json", {
+        "geometry": geometry,
         "name": "synthetic", "status": "finished", "units": keys, "expected": len(keys), "failed_models": {},
         "command": "robench run toy.yaml", "versions": {"robench": "0"}, "device": "cpu",
     })  # fmt: skip

@@ -27,7 +27,9 @@ def browser():
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     root = run_folder(
-        tmp_path_factory.mktemp("run"), names=["model-b", ALARM, "\u05d0\u05d1 long " + "x" * 500]
+        tmp_path_factory.mktemp("run"),
+        names=["model-b", ALARM, "\u05d0\u05d1 long " + "x" * 500],
+        spaces=True,
     )
     path = root / "report.html"
     path.write_text(HTML().render_run(root), "utf-8")
@@ -128,7 +130,7 @@ def test_no_width_makes_the_page_scroll_sideways(browser, address, width, scheme
 
 
 def test_fifty_models_ten_attacks_a_thousand_images(browser, tmp_path):
-    root = run_folder(tmp_path, models=50, attacks=10, images=1000, size=28)
+    root = run_folder(tmp_path, models=50, attacks=10, images=1000, size=28, spaces=True)
     text = HTML().render_run(root)
     assert len(text.encode()) < 5_000_000
     path = root / "report.html"

@@ -1,0 +1,181 @@
+"""Feature space on the page: what was kept is shown, hostile names are text, damage is a line."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reports.figures.features import Features
+from reports.figures.neighbours import Neighbours
+from reports.html.page import HTML
+from reports.views import read_views, sisters
+from robench.errors import ConfigError
+from robench.geometry import read_geometry, write_geometry
+from robench.store import Store
+from tests.reports.html.page_parser import parse
+from tests.reports.html.synthetic import run_folder
+from tests.reports.html.test_gallery import decoded
+
+HOSTILE = "<img src=x onerror=alert(1)> $\\frac{ \x1b[31m \u202e" + "x" * 300
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return run_folder(tmp_path_factory.mktemp("run"), models=3, spaces=True)
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "run")
+
+
+def spaces(page):
+    return [e for e in page.all("div") if e.attributes.get("class") == "geometry"]
+
+
+def views_of(root):
+    store = Store(root)
+    return read_views(root, store.read_records(), store.read_json("run.json").get("geometry"))
+
+
+def test_heads_on_one_network_share_a_figure(whole):
+    views, faults = views_of(whole)
+    assert faults == []
+    groups = sisters(views)
+    assert [[v.record.target["name"] for v in group] for group in groups] == [
+        ["model-00"], ["model-01", "model-02"],
+    ]  # fmt: skip
+    page = parse(HTML().render_run(whole))
+    shown = spaces(page)
+    assert len(shown) == 3
+    figures = [list(e.all("svg")) for e in shown]
+    assert sorted(map(len, figures)) == [0, 1, 1]
+    (lent,) = [e for e in shown if not list(e.all("svg"))]
+    assert "the picture there shows both heads" in " ".join(lent.text.split())
+    for (drawing,) in [f for f in figures if f]:
+        assert "principal components" in drawing.attributes["aria-label"]
+        assert "of 200 after attack-0" in drawing.attributes["aria-label"]
+
+
+def test_other_features_are_another_network(folder):
+    store = Store(folder)
+    path = store.geometry("space-3")
+    geometry = read_geometry(path)
+    moved = geometry.cloud.clean_features + 0.1
+    write_geometry(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=moved)))
+    assert [len(group) for group in sisters(views_of(folder)[0])] == [1, 1, 1]
+
+
+def test_neighbours_are_the_kept_pictures_in_order(whole):
+    page = parse(HTML().render_run(whole))
+    nearest = read_geometry(Store(whole).geometry("space-1")).nearest
+    (section,) = [e for e in page.all("details") if "model-00" in next(e.all("summary"), e).text]
+    (own,) = spaces(section)
+    lists = list(own.all("ol"))
+    assert len(lists) == 8  # four images, before and after
+    items = [list(one.all("li")) for one in lists]
+    assert [i.attributes["class"] for i in items[1]] == ["own", "taken", "other", "other", "other"]
+    assert ["".join(i.text.split()) for i in items[0]] == [
+        "class00", "class10.25", "class20.5", "class30.75", "class41",
+    ]  # fmt: skip
+    for at, item in enumerate(items[0]):
+        (image,) = item.all("img")
+        assert (decoded(image.attributes["src"]) == nearest.pictures[at, 0]).all()
+    queries = [e for e in own.all("figure") if e.attributes.get("class") == "query"]
+    (first,) = queries[0].all("img")
+    assert (decoded(first.attributes["src"]) == nearest.queries[0, 0, 0]).all()
+    assert [" ".join(q.text.split()) for q in queries[:2]] == ["before: class 0", "after: class 1"]
+
+
+@pytest.mark.parametrize("keep", [0, 9, 0.5, 0.999])
+def test_a_half_written_file_is_a_line_and_the_rest_is_shown(folder, keep):
+    path = Store(folder).geometry("space-2")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    page = parse(HTML().render_run(folder))
+    (notice,) = [e for e in page.all("details") if e.attributes.get("class") == "notice"]
+    assert "geometry/space-2.safetensors" in notice.text
+    assert len(spaces(page)) == 2
+    with pytest.raises(ConfigError, match="space-2"):
+        Features()([folder], folder / "x.svg")
+
+
+def test_a_listed_file_that_is_gone_or_elsewhere_is_a_line(folder):
+    Store(folder).geometry("space-2").unlink()
+    facts = Store(folder).read_json("run.json")
+    Store(folder).write_json("run.json", facts | {"geometry": ["space-1", "space-2", "../../etc/passwd"]})
+    page = parse(HTML().render_run(folder))
+    (notice,) = [e for e in page.all("details") if e.attributes.get("class") == "notice"]
+    assert "space-2" in notice.text
+    assert "passwd" in notice.text
+    assert len(spaces(page)) == 1
+
+
+def test_older_folders_lack_the_section_and_say_nothing(tmp_path):
+    root = run_folder(tmp_path, models=2)
+    facts = Store(root).read_json("run.json")
+    del facts["geometry"]
+    Store(root).write_json("run.json", facts)
+    shutil.rmtree(root / "geometry")
+    page = parse(HTML().render_run(root))
+    assert spaces(page) == []
+    assert not [e for e in page.all("details") if e.attributes.get("class") == "notice"]
+    for figure in (Features(), Neighbours()):
+        with pytest.raises(ConfigError, match="expected run folders that keep"):
+            figure([root], tmp_path / "x.svg")
+
+
+def test_what_belongs_to_another_plan_is_passed_over(folder):
+    (folder / "run.json").unlink()
+    geometry = read_geometry(Store(folder).geometry("space-1"))
+    write_geometry(Store(folder).geometry("other"), replace(geometry, units=("gone",)))
+    write_geometry(Store(folder).geometry("zz-twice"), geometry)
+    views, faults = read_views(folder, Store(folder).read_records(), None)
+    assert (len(views), faults) == (3, [])
+
+
+def test_a_reason_is_shown_and_escaped(folder):
+    path = Store(folder).geometry("space-1")
+    write_geometry(path, replace(read_geometry(path), cloud=None, reason="a <b>net</b> without nn.Linear"))
+    page = parse(HTML().render_run(folder))
+    assert "No picture of its features: a <b>net</b> without nn.Linear." in page.text
+
+
+def test_features_that_do_not_vary_say_so(folder):
+    for key in ("space-2", "space-3"):
+        path = Store(folder).geometry(key)
+        geometry = read_geometry(path)
+        equal = np.ones_like(geometry.cloud.clean_features)
+        write_geometry(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=equal)))
+    page = parse(HTML().render_run(folder))
+    assert page.text.count("those of all these images are equal") == 2
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
+def test_figures_of_hostile_names_are_the_same_each_time(tmp_path, suffix):
+    root = run_folder(tmp_path / "run", names=[HOSTILE, "b", "c"], spaces=True)
+    for figure in (Features(), Neighbours()):
+        first = figure([root], tmp_path / f"one{suffix}").read_bytes()
+        assert first == figure([root], tmp_path / f"two{suffix}").read_bytes()
+        assert b"<img" not in first
+        assert b"\x1b[31m" not in first
+    page = parse(HTML().render_run(root))
+    assert not [e for e in page.all("img") if "onerror" in e.attributes]
+
+
+def test_the_figure_is_the_plane_of_the_clean_features(whole):
+    views, _ = views_of(whole)
+    group = sisters(views)[1]
+    names = {view.model: view.record.target["name"] for view in views}
+    clean, first, second = Features().draw([group], names).axes
+    marks = [len(line.get_xdata()) for line in clean.lines]
+    assert marks == [100, 0, 100, 0]  # on clean images no head is asked
+    for axes, view in ((first, group[0]), (second, group[1])):
+        cloud = view.geometry.cloud
+        right = cloud.adversarial == cloud.label
+        counted = [int((right & (cloud.label == 0)).sum()), int((~right & (cloud.label == 0)).sum())]
+        assert [len(line.get_xdata()) for line in axes.lines][:2] == counted
+        assert axes.get_xlim() == clean.get_xlim()
+    fewer = Features().draw([group], names, most=10).axes[0]
+    assert [len(line.get_xdata()) for line in fewer.lines] == [10, 0, 10, 0]
