@@ -70,7 +70,11 @@ def test_other_features_are_another_network(folder):
 def test_neighbours_are_the_kept_pictures_in_order(whole):
     page = parse(HTML().render_run(whole))
     nearest = read_geometry(Store(whole).geometry("space-1")).nearest
-    (section,) = [e for e in page.all("details") if "model-00" in next(e.all("summary"), e).text]
+    (section,) = [
+        e
+        for e in page.all("details")
+        if e.attributes.get("class") == "model" and "model-00" in next(e.all("summary")).text
+    ]
     (own,) = spaces(section)
     lists = list(own.all("ol"))
     assert len(lists) == 8  # four images, before and after
@@ -98,7 +102,7 @@ def test_a_half_written_file_is_a_line_and_the_rest_is_shown(folder, keep):
     assert "geometry/space-2.safetensors" in notice.text
     assert len(spaces(page)) == 2
     with pytest.raises(ConfigError, match="space-2"):
-        Features()([folder], folder / "x.svg")
+        Features().of_runs([folder], folder / "x.svg")
 
 
 def test_a_listed_file_that_is_gone_or_elsewhere_is_a_line(folder):
@@ -123,7 +127,7 @@ def test_older_folders_lack_the_section_and_say_nothing(tmp_path):
     assert not [e for e in page.all("details") if e.attributes.get("class") == "notice"]
     for figure in (Features(), Neighbours()):
         with pytest.raises(ConfigError, match="expected run folders that keep"):
-            figure([root], tmp_path / "x.svg")
+            figure.of_runs([root], tmp_path / "x.svg")
 
 
 def test_what_belongs_to_another_plan_is_passed_over(folder):
@@ -156,8 +160,8 @@ def test_features_that_do_not_vary_say_so(folder):
 def test_figures_of_hostile_names_are_the_same_each_time(tmp_path, suffix):
     root = run_folder(tmp_path / "run", names=[HOSTILE, "b", "c"], spaces=True)
     for figure in (Features(), Neighbours()):
-        first = figure([root], tmp_path / f"one{suffix}").read_bytes()
-        assert first == figure([root], tmp_path / f"two{suffix}").read_bytes()
+        first = figure.of_runs([root], tmp_path / f"one{suffix}").read_bytes()
+        assert first == figure.of_runs([root], tmp_path / f"two{suffix}").read_bytes()
         assert b"<img" not in first
         assert b"\x1b[31m" not in first
     page = parse(HTML().render_run(root))
@@ -179,3 +183,9 @@ def test_the_figure_is_the_plane_of_the_clean_features(whole):
         assert axes.get_xlim() == clean.get_xlim()
     fewer = Features().draw([group], names, most=10).axes[0]
     assert [len(line.get_xdata()) for line in fewer.lines] == [10, 0, 10, 0]
+
+
+def test_records_alone_hold_no_features(whole, tmp_path):
+    for figure in (Features(), Neighbours()):
+        with pytest.raises(ConfigError, match="expected run folders, got records"):
+            figure(Store(whole).read_records(), tmp_path / "x.svg")
