@@ -124,7 +124,7 @@ def curves_csv(made: Sequence[Made], samples: Sequence[Samples]) -> str:
     lines = []
     for one in curve_lines([board.board for board in made], samples):
         own = made[one.board]
-        start = [*_board(own.board), *_threat(own.threat)]
+        start = [*_board(own.board), *_threat(own.board)]
         if one.eps_text is not None:
             start[BOARD_COLUMNS.index("eps")] = None
             start[BOARD_COLUMNS.index("eps_text")] = one.eps_text
