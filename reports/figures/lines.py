@@ -128,7 +128,8 @@ def frame(figure: Figure, axes: Sequence[Axes], xlabel: str) -> None:
         axes[0].set_xlabel(xlabel)
         axes[0].set_ylabel("robust accuracy, %")
     else:
-        figure.supxlabel(xlabel, fontsize=9)
+        for last in axes[-2:]:  # the lowest of each column
+            last.set_xlabel(xlabel)
         figure.supylabel("robust accuracy, %", fontsize=9)
 
 
