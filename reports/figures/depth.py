@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,12 +75,24 @@ class Depth:
                 _line(right, robust, *style, marker, "")
             depths = sorted({point.depth for one in series for point in one.points})
             for axes in (left, right):
-                axes.set_xticks(depths, [str(depth) for depth in depths])
+                axes.set_xticks(depths, _ticks(depths))
+                axes.set_ylim(bottom=0)
                 axes.set_xlabel("depth")
             left.set_title("Clean error, %")
             right.set_title(f"Robust error, {shown(board.norm)} {shown(board.eps_text)}, worst case, %")
             figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=7)
         return figure
+
+
+def _ticks(depths: Sequence[int]) -> list[str]:
+    """Return the labels of ascending depths; one too close to the label before it is left out."""
+    apart = 0.05 * (depths[-1] - depths[0])
+    made, last = [], -math.inf
+    for depth in depths:
+        clear = depth - last >= apart
+        made.append(str(depth) if clear else "")
+        last = depth if clear else last
+    return made
 
 
 def _line(
