@@ -76,7 +76,6 @@ class Depth:
             depths = sorted({point.depth for one in series for point in one.points})
             for axes in (left, right):
                 axes.set_xticks(depths, _ticks(depths))
-                axes.set_ylim(bottom=0)
                 axes.set_xlabel("depth")
             left.set_title("Clean error, %")
             right.set_title(f"Robust error, {shown(board.norm)} {shown(board.eps_text)}, worst case, %")
