@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from robench.model import GradientSource
     from robench.oracle import Oracle
     from robench.threat import ThreatModel
-    from robench.types import Images, Labels, PerSample
+    from robench.types import Images, Labels, Mask, PerSample
+
+    Watch = Callable[[PerSample, int], Mask]
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -71,6 +74,7 @@ def climb(
     source: GradientSource | None = None,
     first: float | None = None,
     hold: bool = False,
+    watch: Watch | None = None,
 ) -> Images:
     """Return the point of highest loss met, per image; `steps` + 1 forward and backward passes.
 
@@ -93,9 +97,12 @@ def climb(
         hold: let an image stand for as long as the model's own answer is what the attacker wants, and return
             that point of it. In a joint batch each image then also chooses its steps alone, as if the others
             stood still, and the batch returned has not been asked as one.
+        watch: asked at every checkpoint which images go on; all do by default.
     """
     with oracle.ascent():
-        return _climb(oracle, x, start, threat, loss, steps, rho, momentum, labels, source, first, hold)
+        return _climb(
+            oracle, x, start, threat, loss, steps, rho, momentum, labels, source, first, hold, watch
+        )
 
 
 def _climb(
@@ -111,6 +118,7 @@ def _climb(
     source: GradientSource | None,
     first: float | None,
     hold: bool,
+    watch: Watch | None,
 ) -> Images:
     point, before = start, start
     _, value, gradient = answers(oracle, loss, point, labels, source=source, apart=hold)
@@ -119,8 +127,9 @@ def _climb(
     paid = torch.zeros_like(value)
     halved, last_best = torch.zeros_like(value, dtype=torch.bool), best_value
     looked, looks = 0, checkpoints(steps)
+    going = torch.ones_like(halved)
     for step in range(1, steps + 1):
-        if oracle.finished:
+        if oracle.finished or not bool((going & oracle.active).any()):
             break
         ahead = threat.project(x, point + per_image(size, x) * threat.norm.ascent(gradient))
         if step > 1:
@@ -130,7 +139,8 @@ def _climb(
             ahead = torch.where(per_image(oracle.reached, x), point, ahead)
         point, before = ahead, point
         previous = value
-        _, value, gradient = answers(oracle, loss, point, labels, source=source, apart=hold)
+        with oracle.only(going):
+            _, value, gradient = answers(oracle, loss, point, labels, source=source, apart=hold)
         paid += value > previous
         better = value > best_value
         best_value = torch.where(better, value, best_value)
@@ -139,6 +149,7 @@ def _climb(
         if step in looks:
             stuck = ~halved & (best_value <= last_best)
             halved = (paid < rho * (step - looked)) | stuck
+            going = going if watch is None else going & watch(best_value, step)
             last_best, looked = best_value, step
             paid = torch.zeros_like(paid)
             size = torch.where(halved, size / 2, size)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from robench.oracle import Oracle
     from robench.randomness import Randomness
     from robench.threat import ThreatModel
-    from robench.types import Images, Labels, PerSample
+    from robench.types import Images, Labels, Mask, PerSample
 
+    Watch = Callable[[PerSample, int], Mask]
     Linearise = Callable[[Images], tuple[PerSample, Images]]
 
 BIBTEX = (
@@ -52,6 +53,7 @@ def walk(
     alpha_max: float,
     eta: float,
     beta: float,
+    watch: Watch | None = None,
 ) -> Images:
     """Go along the boundary, image by image; the oracle keeps the smallest adversarial point met.
 
@@ -70,6 +72,8 @@ def walk(
         alpha_max: most weight of the step from the clean image.
         eta: overshoot beyond the hyperplane.
         beta: where an adversarial point is drawn back to: 0 is the clean image, 1 stays.
+        watch: asked after every step which images go on, with the size (B,) of each one's smallest
+            adversarial point so far (inf before the first); all do by default.
 
     Returns:
         The last point, which may lie outside the radius.
@@ -80,17 +84,23 @@ def walk(
     from robench.norms import per_image
 
     norm, bounds = threat.norm, threat.bounds
-    for _ in range(steps):
-        if oracle.finished:
+    going, smallest = torch.ones_like(oracle.broken), torch.full_like(oracle.best_size, torch.inf)
+    for step in range(1, steps + 1):
+        if oracle.finished or not bool((going & oracle.active).any()):
             break
-        lead, slope = linearise(point)
+        with oracle.only(going):
+            lead, slope = linearise(point)
         lead = lead.nan_to_num(0.0, neginf=0.0, posinf=0.0)
         from_clean = (slope * (point - x)).flatten(1).sum(dim=1)
         near = step_to_hyperplane(point, slope, -lead, norm=norm, bounds=bounds)
         far = step_to_hyperplane(x, slope, from_clean - lead, norm=norm, bounds=bounds)
         alpha = per_image(blend(near, far, norm, alpha_max), x)
         point = threat.clip((1 - alpha) * (point + eta * near) + alpha * (x + eta * far))
-        hit = oracle.successful(point)
+        with oracle.only(going):
+            hit = oracle.successful(point)
+        if watch is not None:
+            smallest = torch.where(hit, torch.minimum(smallest, norm.size(point - x)), smallest)
+            going = going & watch(smallest, step)
         point = torch.where(per_image(hit, x), x + beta * (point - x), point)
     return point
 

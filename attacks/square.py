@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from robench.oracle import Oracle
     from robench.randomness import Randomness
     from robench.threat import ThreatModel
-    from robench.types import Images, Labels
+    from robench.types import Images, Labels, Mask, PerSample
+
+    Watch = Callable[[PerSample, int], Mask]
 
 BLOCK = 256  # queries whose random numbers are drawn at once
 
@@ -81,12 +84,30 @@ class Square:
         loss = cross_entropy if self.loss == "cross_entropy" else score_margin
 
         def attempt(restart: int) -> Images:
-            return self._search(oracle, x, threat, loss, rng.split("restart", restart))
+            return self.search(oracle, x, threat, loss, rng.split("restart", restart))
 
         return strongest(oracle, self.restarts, attempt, loss)
 
-    def _search(self, oracle: Oracle, x: Images, threat: ThreatModel, loss: Loss, rng: Randomness) -> Images:
-        """Return the point of highest loss met, per image."""
+    def search(
+        self,
+        oracle: Oracle,
+        x: Images,
+        threat: ThreatModel,
+        loss: Loss,
+        rng: Randomness,
+        watch: Watch | None = None,
+    ) -> Images:
+        """Return the point of highest loss met in one try, per image.
+
+        Args:
+            oracle: the road to the model.
+            x: clean images (B, C, H, W).
+            threat: norm, finite radius and box.
+            loss: what to raise.
+            rng: the try's randomness.
+            watch: asked after every query which images go on, with the highest loss (B,) met so far and the
+                number of queries spent; all do by default.
+        """
         import torch
 
         from attacks.window_moves import bumps_everywhere, move_mass, numbers, paint, stripes
@@ -98,15 +119,19 @@ class Square:
         move = paint if flat else move_mass
         value = oracle.value(loss, best)
         many = x.new_empty(len(x), BLOCK, numbers(x))
+        going = torch.ones_like(oracle.broken)
         for query in range(self.queries - 1):
-            if oracle.finished:
+            if watch is not None:
+                going = going & watch(value, query + 1)
+            if oracle.finished or not bool((going & oracle.active).any()):
                 break
             if query % BLOCK == 0:
                 luck = rng.uniform(many)
             covered = area(query, queries=self.queries, first=self.first_share, rescale=self.rescale)
             side = round(math.sqrt(covered * x.shape[2] * x.shape[3]))
             point = move(x, best, min(max(side, 1), *x.shape[2:]), threat, luck[:, query % BLOCK])
-            found = oracle.value(loss, point)
+            with oracle.only(going):
+                found = oracle.value(loss, point)
             better = found > value
             value = torch.where(better, found, value)
             best = torch.where(per_image(better, x), point, best)

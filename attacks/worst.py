@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from robench.losses import Loss
     from robench.oracle import Oracle
     from robench.types import Images, Mask
 
 
 class Worst:
-    """Keeps, image by image, the point of the highest margin on the model's own outputs.
+    """Keeps, image by image, the point of the highest margin, or another loss, on the model's own outputs.
 
     Args:
         oracle: the road to the model; each point shown costs one forward pass.
         x: clean images (B, C, H, W), kept until something better is met.
+        loss: what to compare by; positive exactly where the attack succeeds. The margin by default.
     """
 
-    def __init__(self, oracle: Oracle, x: Images) -> None:
-        self._oracle = oracle
+    def __init__(self, oracle: Oracle, x: Images, loss: Loss | None = None) -> None:
+        from robench.losses import margin
+
+        self._oracle, self._loss = oracle, loss or margin
         self.points = x
         self.value = oracle.best_size.new_full((len(x),), -float("inf"))
 
@@ -43,29 +47,24 @@ class Worst:
         """
         import torch
 
-        from robench.losses import margin
         from robench.norms import per_image
 
-        value = self._oracle.value(margin, points)
+        value = self._oracle.value(self._loss, points)
         better = value > self.value
         self.value = torch.where(better, value, self.value)
         self.points = torch.where(per_image(better, points), points, self.points)
 
     def assemble(self) -> None:
         """Ask a joint model about the points kept, as the one batch they are now."""
-        from robench.losses import margin
-
         if self._joint:
-            self.value = self._oracle.value(margin, self.points)
+            self.value = self._oracle.value(self._loss, self.points)
 
     def replace(self, points: Images) -> None:
         """Like `meet`, but in a joint batch keep all of `points` or none: the batch that breaks more."""
-        from robench.losses import margin
-
         if not self._joint:
             self.meet(points)
             return
-        value = self._oracle.value(margin, points)
+        value = self._oracle.value(self._loss, points)
         gained = int((value > 0).sum()) - int((self.value > 0).sum())
         if gained > 0 or (gained == 0 and float(value.mean()) > float(self.value.mean())):
             self.points, self.value = points, value

@@ -1,30 +1,37 @@
-"""`python -m benchmarks [NAME ...] [--data-root DIR] [--images N] [--repeats N] [--out FILE]`."""
+"""`python -m benchmarks [NAME ...] [--data-root DIR] [--images N] [--repeats N] [--seeds N] [--out FILE]`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmarks import attacks, graph, memory, subjects, training, wnll_training
+from benchmarks import attacks, cascade, graph, memory, subjects, training, wnll_training
 from robench.allocation import keep_freed_memory
 from robench.provenance import hardware, versions
 
-NAMES = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
+USUAL = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
+NAMES = (*USUAL, "cascade")  # needs the package pyautoattack, and takes long
 
 
 def main() -> None:
     """Run the benchmarks named, or all, and print Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; default all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; default {', '.join(USUAL)}"
+    )
     parser.add_argument("--data-root", type=Path, help="folder with MNIST and cifar10-jpeg.zip")
-    parser.add_argument("--images", type=int, default=2000, help="images of `training` (default 2000)")
+    parser.add_argument(
+        "--images", type=int, help="images of `training` (default 2000) and `cascade` (MNIST: default 200)"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="counted rounds (default 5)")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds of `cascade` (default 1)")
+    parser.add_argument("--checkpoint", type=Path, help="Small-CNN, buffer 128, for `cascade` on MNIST")
     parser.add_argument("--out", type=Path, help="also write the Markdown to this file")
     chosen = parser.parse_args()
     unknown = set(chosen.names) - set(NAMES)
     if unknown:
         parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
-    names = chosen.names or NAMES
+    names = chosen.names or USUAL
     keep_freed_memory()  # for all rivals alike: they share the process
     facts = hardware("cpu")
     listed = ", ".join(f"{name} {version}" for name, version in versions().items() if version != "absent")
@@ -45,9 +52,14 @@ def main() -> None:
     if "memory" in names:
         lines += memory.report()
     if "training" in names:
-        lines += training.report(chosen.data_root, chosen.images, chosen.repeats)
+        lines += training.report(chosen.data_root, chosen.images or 2000, chosen.repeats)
     if "wnll_training" in names:
         lines += wnll_training.report(chosen.data_root, min(chosen.repeats, 3))
+    if "cascade" in names and chosen.data_root is None:
+        lines += cascade.report(cascade.digits(), chosen.seeds, shard=100)
+    elif "cascade" in names:
+        subject = cascade.mnist(chosen.data_root, chosen.images or 200, chosen.checkpoint)
+        lines += cascade.report(subject, chosen.seeds, shard=50)
     text = "\n".join(lines)
     print(text)
     if chosen.out:

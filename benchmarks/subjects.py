@@ -23,11 +23,20 @@ def images(name: str, split: str, limit: int, root: Path | None) -> ImageSet:
     return load_data(spec, root=root, download=False, seed=0)
 
 
-def network(architecture: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Return a network of our zoo with fresh weights."""
+def network(
+    architecture: str,
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    checkpoint: Path | None = None,
+    buffer: int | None = None,
+) -> nn.Module:
+    """Return a network of our zoo, with fresh weights or those of a checkpoint."""
     builder = plugins.find("builders", "zoo")()
-    spec = ModelSpec(name=architecture, architecture=Choice(name=architecture))
+    spec = ModelSpec(name=architecture, architecture=Choice(name=architecture), buffer=buffer)
     made: nn.Module = builder.network(spec, shape=shape, classes=classes, seed=0, trust_code=False)
+    if checkpoint is not None:
+        builder.load(made, checkpoint, sha256=None)
     return made
 
 

@@ -31,6 +31,15 @@ OPTIONS = {
     "wnll_pgd": GRAPH | ATTACKED | {"passes": 1},
     "ensemble": {"eps": 0.15, "others": 2, "other_epochs": 1},
     "autoattack": {"scale": 0.02},
+    "economical_autoattack": {
+        "first_steps": 2,
+        "steps": 3,
+        "fab_steps": 3,
+        "fab_classes": 2,
+        "near_steps": 3,
+        "least_queries": 4,
+        "queries": 20,
+    },
     "art/evasion": {"attack": "DeepFool", "options": {"max_iter": 5}},
 }
 SHORT = {"steps": 3, "queries": 20, "binary_search_steps": 1}

@@ -1,0 +1,201 @@
+"""Cascades side by side: the reference AutoAttack, ours, our economical one, and what each of them spends."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import subjects
+from robench import plugins
+from robench.craft import craft
+from robench.data import ImageSet
+from robench.evaluation_mode import evaluation_mode
+from robench.judge import judge
+from robench.model import Model
+from robench.norms import NORMS
+from robench.record import Status
+from robench.threat import ThreatModel
+
+CASCADES = ("reference", "autoattack", "economical_autoattack")
+"""Who plays, in this order."""
+
+
+class Counted(nn.Module):
+    """A network that counts the images that go through it, forwards and backwards.
+
+    Args:
+        net: the network; its gradients are those of the network itself.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.forwards, self.backwards = net, 0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to outputs (B, K)."""
+        self.forwards += len(x)
+        found: Tensor = self.net(x)
+        if found.requires_grad:
+            found.register_hook(self._book)  # type: ignore[no-untyped-call]
+        return found
+
+    def _book(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one cascade did to the images.
+
+    Attributes:
+        standing: which images it left robust, by our judge's verdict, (N,).
+        forwards: forward passes per image, on average.
+        backwards: backward passes per image, on average.
+        seconds: wall-clock time.
+    """
+
+    standing: Tensor
+    forwards: float
+    backwards: float
+    seconds: float
+
+
+def reference(model: Model, data: ImageSet, threat: ThreatModel, seed: int, batch_size: int = 250) -> Outcome:
+    """Run the authors' AutoAttack, version standard, as packaged in `pyautoattack`."""
+    from pyautoattack import AutoAttack
+
+    logging.getLogger("auto-attack").setLevel(logging.ERROR)
+    x, y = data.batch(slice(None))
+    counted = Counted(model.net)
+    with evaluation_mode(model.net, fold=True), torch.random.fork_rng(devices=[]):
+        started = time.perf_counter()
+        cascade = AutoAttack(counted, norm=threat.norm.name, eps=threat.eps, seed=seed, version="standard")
+        x_adv, _ = cascade.run_standard_evaluation(x.clone(), y.clone(), batch_size=batch_size)
+        seconds = time.perf_counter() - started
+    return Outcome(
+        standing=_standing(model, data, x_adv, threat),
+        forwards=counted.forwards / len(x),
+        backwards=counted.backwards / len(x),
+        seconds=seconds,
+    )
+
+
+def ours(model: Model, data: ImageSet, threat: ThreatModel, name: str, seed: int, **options: Any) -> Outcome:
+    """Run a cascade of ours."""
+    x, y = data.batch(slice(None))
+    attack = plugins.find("attacks", name)(**options)
+    found = craft(model, attack, x, y, threat=threat, indices=data.indices, seed=seed)
+    return Outcome(
+        standing=_standing(model, data, found.x_adv, threat),
+        forwards=float(found.ledger.forwards.double().mean()),
+        backwards=float(found.ledger.backwards.double().mean()),
+        seconds=found.seconds,
+    )
+
+
+def _standing(model: Model, data: ImageSet, x_adv: Tensor, threat: ThreatModel) -> Tensor:
+    x, y = data.batch(slice(None))
+    verdict = judge(model, x, y, x_adv.detach().float(), threat=threat)
+    return torch.tensor([status is Status.ROBUST for status in verdict.status])
+
+
+def digits(count: int = 100) -> tuple[Model, ImageSet, ThreatModel]:
+    """Return a PGD-trained network on scikit-learn's digits, `count` test images, and the threat."""
+    train, test = (
+        subjects.images("digits", "train", 1352, None),
+        subjects.images("digits", "test", count, None),
+    )
+    net = subjects.network("digits_cnn", test.shape, 10)
+    subjects.pgd_trained(net, train, eps=0.15, step_size=0.05, steps=5, epochs=20, learning_rate=0.05)
+    return Model(name="digits CNN", net=net, classes=10), test, ThreatModel(norm=NORMS["Linf"], eps=0.1)
+
+
+def mnist(root: Path, count: int, weights: Path | None) -> tuple[Model, ImageSet, ThreatModel]:
+    """Return a robust Small-CNN, the first MNIST test images, and the threat Linf 0.3.
+
+    Args:
+        root: folder with MNIST.
+        count: how many images.
+        weights: checkpoint of a Small-CNN with a buffer of 128; None trains one for two minutes.
+    """
+    test = subjects.images("mnist", "test", count, root)
+    threat = ThreatModel(norm=NORMS["Linf"], eps=0.3)
+    if weights is None:
+        model, _ = subjects.small_cnn(root)
+        return model, test, threat
+    net = subjects.network("small_cnn", test.shape, 10, checkpoint=weights, buffer=128)
+    return Model(name="Small-CNN", net=net.eval(), classes=10), test, threat
+
+
+def report(
+    subject: tuple[Model, ImageSet, ThreatModel],
+    seeds: int,
+    *,
+    shard: int,
+    plan: Sequence[str] = CASCADES,
+) -> list[str]:
+    """Run the cascades on one subject, and return a Markdown table.
+
+    Each of ours and of theirs is run once per seed. Passes are shares of those of the reference's first seed;
+    images are told apart from the ones that it left standing.
+
+    Args:
+        subject: model, images and threat.
+        seeds: how many seeds.
+        shard: how many images each run gets; the verdicts of the reference depend on it a little, as they do
+            on its seed.
+        plan: the cascades.
+    """
+    model, data, threat = subject
+    clean = judge(model, *data.batch(slice(None)), data.batch(slice(None))[0], threat=threat)
+    right = sum(status is Status.ROBUST for status in clean.status)
+    lines = [
+        f"### {model.name}, {data.name}, {len(data)} images, {right} classified rightly, "
+        f"{threat.norm.name} {threat.eps:g}",
+        "",
+        "| cascade | seed | robust | forwards | backwards | share of passes | seconds | other verdicts |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    first: Outcome | None = None
+    for name in plan:
+        for seed in range(seeds):
+            parts = [data.subset(slice(begin, begin + shard)) for begin in range(0, len(data), shard)]
+            if name == "reference":
+                found = _merged([reference(model, part, threat, seed) for part in parts])
+            else:
+                found = _merged([ours(model, part, threat, name, seed) for part in parts])
+            first = first or found
+            share = (found.forwards + found.backwards) / (first.forwards + first.backwards)
+            lines.append(
+                f"| {name} | {seed} | {int(found.standing.sum())}/{len(data)} | {found.forwards:.1f} "
+                f"| {found.backwards:.1f} | {share:.3f} | {found.seconds:.0f} | {_others(first, found)} |"
+            )
+            print(lines[-1], file=sys.stderr, flush=True)
+    return [*lines, ""]
+
+
+def _merged(parts: Sequence[Outcome]) -> Outcome:
+    """Return the outcome on all images from those on parts of them."""
+    standing = torch.cat([part.standing for part in parts])
+    share = [len(part.standing) / len(standing) for part in parts]
+    return Outcome(
+        standing=standing,
+        forwards=sum(part.forwards * weight for part, weight in zip(parts, share, strict=True)),
+        backwards=sum(part.backwards * weight for part, weight in zip(parts, share, strict=True)),
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
+def _others(first: Outcome, found: Outcome) -> str:
+    """Name the images that only one of the two left standing, + where the second one broke more."""
+    more = (first.standing & ~found.standing).nonzero().flatten().tolist()
+    less = (~first.standing & found.standing).nonzero().flatten().tolist()
+    return ", ".join([f"+{image}" for image in more] + [f"-{image}" for image in less]) or "none"
