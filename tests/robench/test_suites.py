@@ -31,3 +31,29 @@ def test_semi_supervised_models_know_the_same_thousand_labels():
         assert models[name].head.options["unlabelled"] == 10000
     supervised, semi = (models[name].train.defense.options for name in ("wnll-alone", "approach-II"))
     assert {k: v for k, v in semi.items() if k != "unlabelled"} == supervised
+
+
+def test_the_re_evaluation_trains_its_twins_alike_and_leaves_no_gradient_source_out():
+    models = suite("wnll-re-evaluation")
+    softmax, twin = models["softmax"], models["trained-wnll"]
+    assert (softmax.architecture, softmax.buffer, softmax.train.data) == (
+        twin.architecture,
+        128,
+        twin.train.data,
+    )
+    shared = {k: v for k, v in twin.train.defense.options.items() if k in softmax.train.defense.options}
+    assert shared == softmax.train.defense.options
+    assert twin.train.defense.options["passes"] == 1  # so that both have as many epochs of the linear stage
+    assert set(twin.sources) == {"linear", "straight_through", "exact", "kernel"}
+    # The linear branch of the head on the softmax features is the softmax model itself, whose images transfer.
+    assert set(models["softmax-wnll"].sources) == set(twin.sources) - {"linear"}
+    assert models["softmax-wnll"].head == twin.head
+
+
+def test_the_published_protocol_is_measured_on_the_same_networks():
+    honest, published = suite("wnll-re-evaluation"), suite("wnll-re-evaluation-published")
+    for name in ("softmax", "trained-wnll"):
+        assert published[name] == honest[name]
+    heads = {name: (model.features_of, model.head.name) for name, model in published.items()}
+    assert heads["softmax-published"] == ("softmax", "wnll_published")
+    assert heads["trained-published"] == ("trained-wnll", "wnll_published")
