@@ -76,6 +76,18 @@ class Row:
     doubted: bool
     standing: tuple[str, ...] = ()
 
+    @property
+    def lifted(self) -> tuple[str, ...]:
+        """Codes of findings that were met and do not put the row in doubt."""
+        return tuple(code for code in self.findings if code not in self.standing)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of the row: what stands first, then in brackets what does not."""
+        partial = ("partial",) if self.partial else ()
+        lifted = (f"({', '.join(self.lifted)})",) if self.lifted else ()
+        return (*partial, *self.standing, *lifted)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:

@@ -28,7 +28,7 @@ ROW_COLUMNS = (
     "clean", "clean_low", "clean_high",
     "worst_case", "worst_case_low", "worst_case_high",
     "white_box", "white_box_low", "white_box_high",
-    "n", "median_l2", "median_linf", "passes", "partial", "doubted", "findings",
+    "n", "median_l2", "median_linf", "passes", "partial", "doubted", "standing", "findings",
 )  # fmt: skip
 CELL_COLUMNS = (
     "target", "target_fingerprint", "source", "source_fingerprint", "white_box",
@@ -182,7 +182,8 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
     shares = [end for share in (row.clean, row.worst_case, row.white_box) for end in _ends(share)]
     return [
         row.rank, row.model, row.fingerprint, row.head, trainings.get(row.model), *shares,
-        row.n, row.median_l2, row.median_linf, row.passes, row.partial, row.doubted, " ".join(row.findings),
+        row.n, row.median_l2, row.median_linf, row.passes, row.partial, row.doubted,
+        " ".join(row.standing), " ".join(row.findings),
     ]  # fmt: skip
 
 

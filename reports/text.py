@@ -70,8 +70,7 @@ def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
             cells += [number(row.median_l2), number(row.median_linf)]
         if board.norm:
             cells += [number(row.passes)]
-        doubts = [*(["partial"] if row.partial else []), *row.findings]
-        rows.append([*cells, ", ".join(doubts) or NOTHING])
+        rows.append([*cells, ", ".join(row.remarks) or NOTHING])
     return header, rows
 
 

@@ -35,7 +35,7 @@ def claim(board: Board, row: Row) -> Claim:
     Under a finite radius that is the worst case; under an infinite one the median distance, for every image
     falls sooner or later; without attack the clean accuracy.
     """
-    doubts = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.findings]
+    doubts = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.standing]
     label, value = _measured(board, row)
     threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
     goal = "" if board.goal in {"", "untargeted"} else f" {_short(board.goal)}"

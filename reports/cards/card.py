@@ -134,7 +134,7 @@ _HEADER = ("Images", "Threat", "n", "Clean", "White-box", "Worst case", "Median 
 
 def _result(board: Board, row: Row) -> tuple[str, ...]:
     threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
-    remarks = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.findings]
+    remarks = [*(["in doubt"] if row.doubted else []), *row.remarks]
     return (
         f"{board.dataset} {board.split}", threat, str(row.n), with_interval(row.clean),
         with_interval(row.white_box), with_interval(row.worst_case), number(row.median_l2),

@@ -41,7 +41,7 @@ def _doubts(results: Sequence[Result]) -> list[str]:
     said = []
     for board, row in results:
         if row.doubted:
-            codes = ", ".join(row.findings)
+            codes = ", ".join(row.standing)
             said.append(f"Do not quote the number of {board.title}: it is in doubt ({codes}).")
         if row.partial:
             said.append(f"The row of {board.title} is partial: units are missing.")

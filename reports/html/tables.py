@@ -28,10 +28,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A short remark on a row, and the place that explains it."""
+    """A short remark on a row, and the place that explains it; one that is lifted puts it in no doubt."""
 
     text: str
     href: str
+    lifted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,10 @@ def leaderboard(
 
 def _remarks(row: Row, finding: dict[tuple[str, str], str]) -> Entry:
     partial = [Badge("partial", "#partial")] if row.partial else []
-    badges = [*partial, *(Badge(code, finding.get((row.model, code), "#reading")) for code in row.findings)]
+    badges = partial + [
+        Badge(code, finding.get((row.model, code), "#reading"), lifted=code in row.lifted)
+        for code in (*row.standing, *row.lifted)
+    ]
     return Entry(
         text="" if badges else NOTHING,
         order=" ".join(b.text for b in badges) or None,

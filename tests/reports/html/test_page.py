@@ -109,7 +109,7 @@ def test_the_numbers_are_those_of_the_boards(page, folder):
         worst = row.worst_case
         low, high = 100 * worst.low, 100 * worst.high
         assert line[2] == f"{100 * worst.value:.1f} [{low:.1f}, {high:.1f}]"
-        assert line[4] == (" ".join(row.findings) or "-")
+        assert line[4] == (" ".join([*row.standing, *(f"({code})" for code in row.lifted)]) or "-")
         assert line[6:8] == [f"{100 * row.attacks[label].value:.1f}" for label in board.attacks]
     (table,) = [e for e in page.all("table") if e.attributes["id"] == "board-0-table"]
     bars = [e for e in table.all("rect") if e.attributes["class"] == "range"]
