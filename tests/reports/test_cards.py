@@ -82,7 +82,15 @@ def test_names_that_are_no_file_names(tmp_path):
     assert len(files) == len({f.lower() for f in files}) == len(names)
     assert all(len(f) < 100 and f.endswith(".md") for f in files)
     assert "CON.md" not in files
-    assert {p.name for p in tmp_path.iterdir()} <= {"cards", "units", "adv", "data", "models", "errors"}
+    assert {p.name for p in tmp_path.iterdir()} <= {
+        "cards",
+        "units",
+        "adv",
+        "data",
+        "models",
+        "errors",
+        "geometry",
+    }
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())

@@ -45,7 +45,7 @@ def test_the_re_evaluation_trains_its_twins_alike_and_leaves_no_gradient_source_
     assert shared == softmax.train.defense.options
     assert twin.train.defense.options["passes"] == 1  # so that both have as many epochs of the linear stage
     assert set(twin.sources) == {"linear", "straight_through", "exact", "kernel"}
-    # The linear branch of the head on the softmax features is the softmax model itself, whose images transfer.
+    # The linear branch on the softmax features is the softmax model itself, whose images transfer.
     assert set(models["softmax-wnll"].sources) == set(twin.sources) - {"linear"}
     assert models["softmax-wnll"].head == twin.head
 
