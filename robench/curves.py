@@ -98,7 +98,7 @@ def over_points(records: Iterable[Record]) -> Curve | None:
         records: white-box records of one model under one threat.
 
     Returns:
-        None if an attack's points were not seen, as those of a library.
+        None if an attack's points were not seen: a library is overheard where it asks about a whole batch.
     """
     return _side_by_side(_rows(records, "first_success", "points"), last=1)
 
@@ -120,7 +120,7 @@ def over_passes(cells: Iterable[Sequence[Record]]) -> Curve | None:
 
     As if each image had been attacked by the cells in turn and left alone once broken; that needs no such
     run, for what a cell spends on an image does not depend on the others. A success that was not seen, as
-    in a library or at the last point, is placed at the cell's end.
+    at the last point, is placed at the cell's end.
 
     Args:
         cells: white-box records of one model under one threat; those of one (attack, gradient source) each.

@@ -205,7 +205,7 @@ def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator
         )
     count = len(oracle.x)
     module = SurrogateModule(oracle.model, oracle.source, batch=count, positive=positive)
-    module.listener = Overheard(oracle)
+    module.listener = Overheard(oracle, lambda: (module.rows_forward, module.rows_backward))
     oracle.lent = True
     try:
         climbing = nullcontext() if oracle.minimise else oracle.ascent()

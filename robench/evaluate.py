@@ -47,8 +47,12 @@ class Keeper(Protocol):
 class Watcher(Protocol):
     """Who is told how the work goes on."""
 
-    def advance(self, text: str, *, cached: bool) -> None:
-        """Note that one unit is finished."""
+    def begin(self, text: str) -> None:
+        """Note which unit is worked on from now."""
+        ...
+
+    def advance(self, text: str, *, cached: bool, record: Record | None = None) -> None:
+        """Note that one unit is finished, with its record unless it failed."""
         ...
 
     def failed(self, text: str) -> None:
@@ -88,7 +92,10 @@ class Memory:
 class Silent:
     """A watcher that says nothing."""
 
-    def advance(self, text: str, *, cached: bool) -> None:
+    def begin(self, text: str) -> None:
+        """Say nothing."""
+
+    def advance(self, text: str, *, cached: bool, record: Record | None = None) -> None:
         """Say nothing."""
 
     def failed(self, text: str) -> None:
@@ -239,6 +246,7 @@ def _crafted(
     found = keeper.crafted(key)
     if found is not None:
         return found
+    told.begin(job.title)
     try:
         made = craft_unit(
             job.source,
@@ -278,9 +286,10 @@ def _judged(
     if found is not None:
         clean.setdefault(name, torch.tensor(found.columns.clean))
         _learn(known, name, job, found)
-        told.advance(title, cached=True)
+        told.advance(title, cached=True, record=found)
         yield key
         return
+    told.begin(title)
     try:
         record, clean[name] = judge_unit(
             key,
@@ -305,7 +314,7 @@ def _judged(
         record = replace(record, provenance={**record.provenance, "crafted": crafted_key})
     _learn(known, name, job, record)
     keeper.keep_record(record)
-    told.advance(title, cached=False)
+    told.advance(title, cached=False, record=record)
     yield key
 
 

@@ -222,12 +222,15 @@ class Oracle:
         found = -found if self.threat.goal is Goal.TARGETED else found
         return found.where(active & ~found.isnan(), -torch.inf)
 
-    def overhear(self, rows: torch.Tensor, points: Images, own: Outputs) -> None:
+    def overhear(self, rows: torch.Tensor, points: Images, own: Outputs, *, passes: torch.Tensor) -> None:
         """Note the model's own outputs (b, columns) at points that a library asked about, of these rows.
 
-        Nothing is charged: see `charge`.
+        Nothing is charged: see `charge`. `passes` (b,) is what the library had spent on each by then.
         """
+        known = self.broken[rows]
         self._watch(rows, points, own)
+        fresh = self.broken[rows] & ~known
+        self.ledger.first_passes[rows[fresh]] += passes[fresh]
 
     def charge(self, *, forwards: int, backwards: int) -> None:
         """Book passes that a library spent on the whole batch, each so many per image."""

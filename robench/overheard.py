@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from robench.losses import cross_entropy
@@ -20,12 +22,20 @@ class Overheard:
     counts where it is admissible for that image and answered as the attacker wants, and is then adversarial
     for it whoever meant it.
 
+    What a point had cost is told too: its batch's forwards up to and with the question, and the
+    backwards that followed its earlier ones. Passes of questions that were let pass are in the ledger's total only.
+
     Args:
         oracle: from which the model is borrowed.
+        spent: returns image forwards and image backwards so far, those of the question asked included.
     """
 
-    def __init__(self, oracle: Oracle) -> None:
+    def __init__(self, oracle: Oracle, spent: Callable[[], tuple[int, int]]) -> None:
         self._oracle = oracle
+        self._spent = spent
+        self._before = (0, 0)
+        self._asked: torch.Tensor | None = None
+        self._passes = torch.zeros_like(oracle.ledger.forwards)
         count = len(oracle.x)
         size = count if oracle.model.coupling is Coupling.JOINT else oracle.batch_size
         rows = torch.arange(count, device=oracle.x.device)
@@ -39,9 +49,10 @@ class Overheard:
         """
         oracle = self._oracle
         rows = self._rows(points)
+        self._book(rows)
         if rows is None:
             return
-        oracle.overhear(rows, points, own.detach())
+        oracle.overhear(rows, points, own.detach(), passes=self._passes[rows])
         if scores is None:
             return
         oracle.ledger.gradients[rows] += 1
@@ -49,6 +60,15 @@ class Overheard:
         value = torch.full_like(oracle.best_size, -torch.inf)
         value[rows] = -losses if oracle.threat.goal is Goal.TARGETED else losses
         oracle.trail.follow(value)
+
+    def _book(self, rows: torch.Tensor | None) -> None:
+        """Book what was spent since the last question: its backwards, and the forwards of this one."""
+        forwards, backwards = (now - then for now, then in zip(self._spent(), self._before, strict=True))
+        if self._asked is not None:
+            self._passes[self._asked] += backwards // len(self._asked)
+        if rows is not None:
+            self._passes[rows] += forwards // len(rows)
+        self._before, self._asked = self._spent(), rows
 
     def _rows(self, points: Images) -> torch.Tensor | None:
         x = self._oracle.x

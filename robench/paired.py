@@ -130,6 +130,43 @@ def differences(
     return made
 
 
+def unmatched(
+    first: Iterable[Record], second: Iterable[Record], *, pairs: Sequence[tuple[str, str]] = ()
+) -> list[str]:
+    """Return in words what the first run judged and the second did not, so that no gate passes over it.
+
+    Args:
+        first: records of one run.
+        second: records of the other.
+        pairs: as in `differences`; only models of a pair are looked at where there are any.
+    """
+    before, after = verdicts(first), verdicts(second)
+    said = []
+    for setting, models in before.items():
+        words = _words(setting)
+        if setting not in after:
+            said.append(f"{words}: not in B, which has no such images or threat")
+            continue
+        for one, two in pairs or [(name, name) for name in models]:
+            if one not in models:
+                continue
+            if two not in after[setting]:
+                said.append(f"{words}: model {two} not in B")
+                continue
+            for column, seen in models[one].items():
+                again = after[setting][two].get(column)
+                if again is None:
+                    said.append(f"{words}: {column} on {two} not in B")
+                elif lost := len(seen.keys() - again.keys()):
+                    said.append(f"{words}: {lost} of {len(seen)} images of {column} on {two} not in B")
+    return said
+
+
+def _words(setting: Setting) -> str:
+    data, split, _, terms = setting
+    return f"{data} {split}, {terms.words()}"
+
+
 def _difference(
     setting: Setting,
     one: str,
@@ -141,9 +178,8 @@ def _difference(
 ) -> Difference:
     left, right = [seen[i] for i in images], [again[i] for i in images]
     only_first, only_second = discordant(left, right)
-    data, split, _, terms = setting
     return Difference(
-        setting=f"{data} {split}, {terms.words()}",
+        setting=_words(setting),
         model=one if one == two else f"{one} -> {two}",
         column=column,
         n=len(images),
@@ -168,5 +204,5 @@ def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) 
 
 def _names(table: Verdicts) -> str:
     models = sorted({model for models in table.values() for model in models})
-    settings = sorted({f"{s[0]} {s[3].words()}" for s in table})
+    settings = sorted({f"{s[0]} {s[1]} (images {s[2][:8]}), {s[3].words()}" for s in table})
     return f"{', '.join(models) or 'no model'} on {', '.join(settings) or 'nothing'}"

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from robench import plugins
-from robench.api import benchmark
 from robench.attack import Attack
+from robench.craft import Crafted
 from robench.data import ImageSet
 from robench.errors import ConfigError, JobError, PluginError, nearest
+from robench.evaluate import Memory, Work, evaluate
+from robench.jobs import Board
 from robench.model import Model
+from robench.norms import norm_named
 from robench.recipe import build, describe
-from robench.record import Status
+from robench.record import Record, Status
 from robench.statistics import SIGNIFICANCE, discordant, mcnemar
+from robench.subject import Subject
+from robench.threat import ThreatModel
 
 LIBRARIES = ("art", "torchattacks", "foolbox")
 
@@ -31,8 +36,12 @@ class Version:
         missed: images another version broke and this one did not.
         p_value: of the exact McNemar test against the strongest version; 1 for the strongest itself.
         passes: forwards plus backwards per image.
+        most: most forwards plus backwards on one image; ours spare images that they broke, libraries do not.
         seconds: wall-clock time of the attack.
         median: median size of the perturbation of broken images, in the threat's norm; None if none broke.
+        index: position of every image in the full split.
+        stands: whether this version left the image robust.
+        silent: whether it was broken only by a point that a library asked about and did not return.
     """
 
     name: str
@@ -42,13 +51,34 @@ class Version:
     missed: int
     p_value: float
     passes: float
+    most: float
     seconds: float
     median: float | None
+    index: tuple[int, ...] = ()
+    stands: tuple[bool, ...] = ()
+    silent: tuple[bool, ...] = ()
+
+    @property
+    def returned(self) -> int:
+        """How many images the points it returned leave robust: what the library itself would count."""
+        return self.robust + sum(self.silent)
 
     @property
     def weaker(self) -> bool:
         """Whether it broke fewer images than the strongest version, beyond chance (5 %)."""
         return self.p_value < SIGNIFICANCE
+
+
+@dataclass(slots=True)
+class _Heard(Memory):
+    """Keeps beside what `Memory` does which images of a crafting fell to a point that was not returned."""
+
+    silent: dict[str, list[bool]] = field(default_factory=dict)
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Keep the newest crafted images, and of every crafting what was silent."""
+        Memory.keep_crafted(self, key, crafted)
+        self.silent[key] = crafted.ledger.silent.tolist()
 
 
 def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], dict[str, str]]:
@@ -113,27 +143,42 @@ def parity(
         JobError: a version failed.
     """
     chosen = source or next(iter(model.sources))
-    found = benchmark(
-        [model],
-        images,
-        attacks=attacks,
-        norm=norm,
-        eps=eps,
-        sources={model.name: [chosen]},
+    threat = ThreatModel(norm=norm_named(norm), eps=eps)
+    work = Work(
+        subjects=[Subject(model=model, fingerprint=model.fingerprint(), sources=(chosen,))],
+        data=images,
+        boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
         transfer=False,
         seed=seed,
         shard=len(images),
         batch_size=batch_size,
     )
-    if found.failures:
-        raise JobError(where="parity", expected="every version to run", got=found.failures[0])
-    columns = {str(r.attack["label"]): r for r in found.records if r.attack["label"] in attacks}
+    heard = _Heard()
+    keys = list(evaluate(work, heard))
+    if heard.failures:
+        raise JobError(
+            where="parity", expected="every version to run", got=next(iter(heard.failures.values()))
+        )
+    records = [heard.records[key] for key in keys]
+    columns = {str(r.attack["label"]): r for r in records if r.attack["label"] in attacks}
     stands = {name: [s == Status.ROBUST for s in r.columns.status] for name, r in columns.items()}
     order = sorted(stands, key=lambda name: (sum(stands[name]), list(attacks).index(name)))
-    return [_version(name, columns[name], stands, order[0], norm) for name in order]
+    return [_version(name, columns[name], stands, order[0], norm, heard) for name in order]
 
 
-def _version(name: str, record: Any, stands: dict[str, list[bool]], strongest: str, norm: str) -> Version:
+def disputed(found: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
+    """Return who broke which images, where the versions do not agree: the versions to the images' indices."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for position, index in enumerate(found[0].index):
+        broke = tuple(v.name for v in found if not v.stands[position])
+        if 0 < len(broke) < len(found):
+            groups.setdefault(broke, []).append(index)
+    return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
+
+
+def _version(
+    name: str, record: Record, stands: dict[str, list[bool]], strongest: str, norm: str, heard: _Heard
+) -> Version:
     columns, mine = record.columns, stands[name]
     others = [theirs for other, theirs in stands.items() if other != name]
     sizes = sorted(
@@ -141,7 +186,9 @@ def _version(name: str, record: Any, stands: dict[str, list[bool]], strongest: s
         for size, status in zip(columns.l2 if norm == "L2" else columns.linf, columns.status, strict=True)
         if status == Status.BROKEN
     )
-    passes = sum(columns.forwards) + sum(columns.backwards)
+    passes = [
+        forwards + backwards for forwards, backwards in zip(columns.forwards, columns.backwards, strict=True)
+    ]
     return Version(
         name=name,
         n=len(mine),
@@ -149,9 +196,18 @@ def _version(name: str, record: Any, stands: dict[str, list[bool]], strongest: s
         alone=sum(not m and all(o) for m, o in zip(mine, _rows(others, len(mine)), strict=True)),
         missed=sum(m and not all(o) for m, o in zip(mine, _rows(others, len(mine)), strict=True)),
         p_value=1.0 if name == strongest else mcnemar(*discordant(mine, stands[strongest])),
-        passes=passes / len(mine),
+        passes=sum(passes) / len(mine),
+        most=max(passes),
         seconds=float(record.provenance["seconds"]),
         median=sizes[len(sizes) // 2] if sizes else None,
+        index=tuple(columns.index),
+        stands=tuple(mine),
+        silent=tuple(
+            missed and status == Status.BROKEN
+            for missed, status in zip(
+                heard.silent[str(record.provenance["crafted"])], columns.status, strict=True
+            )
+        ),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from robench.standing import Standing
 
 
 class Reporter(Protocol):
@@ -16,8 +19,12 @@ class Reporter(Protocol):
         """Note what begins, such as the training of a model."""
         ...
 
-    def advance(self, text: str, done: bool) -> None:
-        """Note one more unit; `done` is false if it was finished before."""
+    def begin(self, text: str) -> None:
+        """Note which unit is worked on from now."""
+        ...
+
+    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
+        """Note one more unit, and how its column stands; `done` is false if it was finished before."""
         ...
 
     def training(self, row: dict[str, float]) -> None:
@@ -46,7 +53,10 @@ class Quiet:
     def stage(self, text: str) -> None:
         """Say nothing."""
 
-    def advance(self, text: str, done: bool) -> None:
+    def begin(self, text: str) -> None:
+        """Say nothing."""
+
+    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
         """Say nothing."""
 
     def training(self, row: dict[str, float]) -> None:

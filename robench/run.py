@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from robench.plan import Plan, ThreatSpec, to_json
 from robench.preparation import Workshop
 from robench.progress import Reporter
 from robench.provenance import hardware, versions
+from robench.record import Record
+from robench.standing import Standings
 from robench.store import Store
 from robench.survey import survey
 from robench.threat import Goal, ThreatModel
@@ -32,12 +34,16 @@ class Outcome:
         cached: units that were there already.
         failed: units or models that failed; the rest is saved.
         seconds: wall-clock time.
+        images: images judged in the units computed now.
+        judging: seconds of it that attacks and verdicts took; preparation and training are not in it.
     """
 
     finished: int
     cached: int
     failed: int
     seconds: float
+    images: int = 0
+    judging: float = 0.0
 
 
 @dataclass(slots=True)
@@ -48,12 +54,21 @@ class Count:
     finished: int = 0
     cached: int = 0
     failures: int = 0
+    images: int = 0
+    standings: Standings = field(default_factory=Standings)
 
-    def advance(self, text: str, *, cached: bool) -> None:
-        """Count a unit and pass it on."""
-        self.finished += not cached
-        self.cached += cached
-        self.reporter.advance(text, done=not cached)
+    def begin(self, text: str) -> None:
+        """Pass on which unit is worked on."""
+        self.reporter.begin(text)
+
+    def advance(self, text: str, *, cached: bool, record: Record | None = None) -> None:
+        """Count a unit and pass it on; one that failed has no record and is not finished."""
+        standing = self.standings.add(record) if record else None
+        if record:
+            self.finished += not cached
+            self.cached += cached
+            self.images += 0 if cached else len(record.columns.index)
+        self.reporter.advance(text, not cached, standing)
 
     def failed(self, text: str) -> None:
         """Count a failure and pass it on."""
@@ -151,6 +166,7 @@ def execute(
         for shard in work.shards():
             keeper.keep_images(shard.digest, shard.data)
         total = work.units()
+        judging = time.perf_counter()
         reporter.start(total, 0)
         keys: list[str] = []
         geometry: list[str] = []
@@ -158,6 +174,7 @@ def execute(
         try:
             for key in evaluate(work, keeper, count):
                 keys.append(key)
+            judging = time.perf_counter() - judging
             for key in survey(work, keeper, count):
                 geometry.append(key)
             status = "failed jobs" if count.failures else "finished"
@@ -171,6 +188,8 @@ def execute(
         cached=count.cached,
         failed=count.failures,
         seconds=time.perf_counter() - started,
+        images=count.images,
+        judging=judging,
     )
 
 

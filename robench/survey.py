@@ -64,6 +64,7 @@ def survey(work: Work, keeper: FolderKeeper, watcher: Watcher) -> Iterator[str]:
                 yield key
                 continue
             title = f"features: {attacked.job.title}"
+            watcher.begin(title)
             try:
                 made = _surveyed(work, attacked, kept, pair, choice)
             except StorageError:

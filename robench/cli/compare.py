@@ -25,26 +25,35 @@ def compare(
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option("--max-drop", min=0, max=100, help="Exit 1 if B is worse by more points than this."),
+        typer.Option(
+            "--max-drop", min=0, max=100, help="Exit 1 if B is worse by more points, or lacks what A has."
+        ),
     ] = None,
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
     """Compare two runs image by image: gap, its paired bootstrap interval, and the exact McNemar test."""
+    from robench.cli.guard import printable
     from robench.cli.leaderboard import read_runs
-    from robench.paired import differences
+    from robench.paired import differences, unmatched
 
-    found = differences(read_runs([first]), read_runs([second]), pairs=_pairs(pair))
+    before, after, chosen = read_runs([first]), read_runs([second]), _pairs(pair)
+    found = differences(before, after, pairs=chosen)
+    lost = unmatched(before, after, pairs=chosen)
     if format == "json":
         typer.echo(json.dumps([_plain(d) for d in found], indent=1))
     else:
         _show(found)
+    for text in lost:
+        typer.echo(printable(f"not compared: {text}"), err=True)
     if max_drop is None:
         return
     worse = [d for d in found if -100 * d.gap > max_drop + 1e-9]
     for d in worse:
         text = f"{d.model}, {d.column}, {d.setting}: {100 * d.gap:+.1f} points, more than {max_drop:g} down"
-        typer.echo(f"regression: {text}", err=True)
-    if worse:
+        typer.echo(printable(f"regression: {text}"), err=True)
+    if lost:
+        typer.echo("--max-drop cannot vouch for what was not compared; exit code 1", err=True)
+    if worse or lost:
         raise typer.Exit(REGRESSION)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +27,11 @@ from robench.cli.run import (
     planned,
 )
 from robench.errors import ConfigError, JobError, nearest
+
+SHOWN = 20
+"""Most images listed for one group on the screen."""
+UNEQUAL = 1.1
+"""By what factor passes may differ and still be called equal compute."""
 
 if TYPE_CHECKING:
     from robench.parity import Version
@@ -52,6 +59,9 @@ def parity(
     batch_size: BatchSize = None,
     threads: Threads = None,
     trust_code: TrustCode = False,
+    format: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="text, or json with every image.")
+    ] = "text",
 ) -> None:
     """Attack the same images with every library's version of an attack; say who was weaker."""
     plan, _ = planned(config, None, limit=limit, seed=seed, batch_size=batch_size)
@@ -87,7 +97,14 @@ def parity(
         batch_size=plan.batch_size,
     )
     radius = "smallest perturbation" if minimises else f"eps {threat.eps_text}"
+    if format == "json":
+        typer.echo(json.dumps([_plain(v) for v in found], indent=1))
+        for name, why in absent.items():
+            typer.echo(printable(f"{name}: left out: {why}"), err=True)
+        return
     _show(f"{attack} on {model}: {data.name}, {len(data)} images, {threat.norm}, {radius}", found)
+    for line in _remarks(found, attack):
+        typer.echo(printable(line))
     for name, why in absent.items():
         typer.echo(printable(f"{name}: left out: {why}"))
 
@@ -155,6 +172,54 @@ def _built(
     return next(s.model for s in subjects if s.model.name == name), data
 
 
+def _plain(v: Version) -> dict[str, Any]:
+    """Return a version as plain data, its images by their indices in the split."""
+    rows = list(zip(v.index, v.stands, v.silent, strict=True))
+    return {
+        "version": v.name,
+        "n": v.n,
+        "robust": v.robust,
+        "returned_robust": v.returned,
+        "alone": v.alone,
+        "missed": v.missed,
+        "mcnemar_p": v.p_value,
+        "weaker": v.weaker,
+        "passes_per_image": v.passes,
+        "most_passes": v.most,
+        "seconds": v.seconds,
+        "median_size": v.median,
+        "robust_images": [index for index, stands, _ in rows if stands],
+        "silent_images": [index for index, _, silent in rows if silent],
+        "images": [index for index, _, _ in rows],
+    }
+
+
+def _remarks(found: list[Version], ours: str) -> list[str]:
+    """Return who broke which images where versions differ, and where compute was not equal."""
+    from robench.parity import disputed
+
+    said = []
+    for names, images in disputed(found).items():
+        others = [v.name for v in found if v.name not in names]
+        shown = ", ".join(map(str, images[:SHOWN]))
+        more = f" and {len(images) - SHOWN} more (--format json)" if len(images) > SHOWN else ""
+        text = f"Broken by {', '.join(names)}, not by {', '.join(others)}: {len(images)}: {shown}{more}"
+        said += textwrap.wrap(text, 100, subsequent_indent="  ")
+    for v in found:
+        if silent := sum(v.silent):
+            said.append(
+                f"{v.name} met {silent} adversarial points that it did not return; they count as broken."
+            )
+    base = next((v.most for v in found if v.name == ours), 0.0)
+    for v in found:
+        if base and not 1 / UNEQUAL <= v.most / base <= UNEQUAL:
+            said.append(
+                f"{v.name} spent up to {v.most:.0f} passes on an image, {ours} up to {base:.0f}: "
+                "not at equal compute."
+            )
+    return said
+
+
 def _show(title: str, found: list[Version]) -> None:
     from rich import box
     from rich.table import Table
@@ -165,13 +230,24 @@ def _show(title: str, found: list[Version]) -> None:
 
     table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("Version", no_wrap=True)
-    for name in ("Robust, % [95 %]", "Only it broke", "Missed", "Median size", "Passes/image", "s", "p", ""):
+    for name in (
+        "Robust, % [95 %]",
+        "Returned, %",
+        "Only it broke",
+        "Missed",
+        "Median size",
+        "Passes/image",
+        "s",
+        "p",
+        "",
+    ):
         table.add_column(name, justify="right")
     for v in found:
         low, high = wilson(v.robust, v.n)
         table.add_row(
             v.name,
             Text(f"{100 * v.robust / v.n:.1f} [{100 * low:.1f}, {100 * high:.1f}]"),
+            f"{100 * v.returned / v.n:.1f}",
             str(v.alone),
             str(v.missed),
             "-" if v.median is None else f"{v.median:.4g}",

@@ -7,10 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from robench.cli.guard import printable
+from robench.cli.pace import Pace
 from robench.progress import Quiet, Reporter
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
+
+    from robench.cli.bars import Bars
+    from robench.standing import Standing
 
 TRAINING_LINE_SECONDS = 5.0
 ACCURACIES = {
@@ -34,7 +38,7 @@ class PlainReporter:
     """One plain line per finished unit on stderr: no colours, no movement."""
 
     def __init__(self) -> None:
-        self.total = self.count = 0
+        self.pace = Pace(0)
         self.told = 0.0
 
     def _line(self, text: str) -> None:
@@ -43,18 +47,22 @@ class PlainReporter:
 
     def start(self, total: int, cached: int) -> None:
         """Say how many units there are."""
-        self.total = total
+        self.pace = Pace(total)
         self._line(f"{total} units" + (f", {cached} cached" if cached else ""))
 
     def stage(self, text: str) -> None:
         """Say what begins."""
         self._line(text)
 
-    def advance(self, text: str, done: bool) -> None:
-        """Say which unit is finished; cached ones are only counted."""
-        self.count += 1
+    def begin(self, text: str) -> None:
+        """Say nothing: a unit is told when it is finished."""
+
+    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
+        """Say which unit is finished and how it stands; cached ones are only counted."""
+        self.pace.note(standing.images if standing else 0, done=done)
         if done:
-            self._line(f"[{self.count}/{self.total}] {text}")
+            said = ", ".join(filter(None, (standing.words() if standing else "", self.pace.words())))
+            self._line(f"[{self.pace.count}/{self.pace.total}] {text}" + (f": {said}" if said else ""))
 
     def training(self, row: dict[str, float]) -> None:
         """Say every epoch's row, and a step now and then."""
@@ -77,28 +85,20 @@ class PlainReporter:
 
 
 class RichReporter:
-    """Two bars on stderr: units, and the steps of a training."""
+    """What is being done, and two bars, on stderr: units, and the steps of a training."""
 
     def __init__(self) -> None:
-        self._progress: Progress | None = None
+        self._progress: Bars | None = None
+        self._pace = self._epoch = Pace(0)
         self._units: TaskID | None = None
         self._steps: TaskID | None = None
 
-    def _bars(self) -> Progress:
+    def _bars(self) -> Bars:
         if self._progress is None:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+            from robench.cli.bars import Bars
             from robench.cli.console import errors
 
-            # markup=False: a model's name may hold square brackets.
-            self._progress = Progress(
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}", markup=False),
-                console=errors(),
-                transient=True,
-            )
+            self._progress = Bars(errors())
             self._progress.start()
         return self._progress
 
@@ -110,6 +110,7 @@ class RichReporter:
     def start(self, total: int, cached: int) -> None:
         """Open the bar of units."""
         self._end_steps()
+        self._pace = Pace(total)
         self._units = self._bars().add_task("", total=total, completed=cached)
 
     def stage(self, text: str) -> None:
@@ -117,20 +118,31 @@ class RichReporter:
         self._end_steps()
         self._print(text)
 
-    def advance(self, text: str, done: bool) -> None:
-        """Move the bar of units by one."""
-        del done
+    def begin(self, text: str) -> None:
+        """Write above the bars what is worked on."""
+        self._bars().title = printable(text).replace("\n", " ")
+
+    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
+        """Move the bar of units by one and write beside it how this unit stands."""
+        self._pace.note(standing.images if standing else 0, done=done)
         if self._units is not None:
-            self._bars().update(self._units, advance=1, description=printable(text).replace("\n", " "))
+            said = ", ".join(filter(None, (standing.words() if standing else "", self._pace.words())))
+            self._bars().title = printable(text).replace("\n", " ")
+            self._bars().update(self._units, advance=1, description=said)
 
     def training(self, row: dict[str, float]) -> None:
         """Move the bar of steps, or print an epoch's row."""
         if "step" not in row:
             self._print("  " + training_text(row), style="dim")
             return
+        step, steps = int(row["step"]), int(row.get("steps", 0))
+        if self._steps is None or step <= self._epoch.count:
+            self._epoch = Pace(steps)
         if self._steps is None:
             self._steps = self._bars().add_task("", total=row.get("steps"))
-        text = f"epoch {row['epoch']:g}" if "epoch" in row else ""
+        self._epoch.reach(step)
+        said = [f"epoch {row['epoch']:g}" if "epoch" in row else "", self._epoch.words()]
+        text = ", ".join(filter(None, said))
         self._bars().update(self._steps, completed=row["step"], total=row.get("steps"), description=text)
 
     def finding(self, text: str) -> None:

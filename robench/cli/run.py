@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robench.cli.guard import Terminated, printable
+from robench.cli.pace import rate, span
 from robench.errors import ConfigError
 from robench.ranks import refuse_several
 
@@ -97,9 +98,17 @@ def run(
 
     outcome = interruptible(work, folder, quiet=quiet, threads=threads)
     written = _report(folder, quiet=quiet)
-    finish(outcome, "units", [folder, *written])
-    if strict:
-        _gate(folder)
+    doubted = _doubted(folder)
+    happened = "no row in doubt"
+    if doubted:
+        codes = sorted(set().union(*doubted.values()))
+        rows = f"{len(doubted)} model{'s' * (len(doubted) > 1)} in doubt"
+        happened = f"{rows}: {', '.join(codes)}"
+    finish(outcome, "units", _page_first(written), doubt=happened, folder=folder)
+    if strict and doubted:
+        for model, found in doubted.items():
+            typer.echo(printable(f"in doubt: {model}: {', '.join(sorted(found))}"), err=True)
+        raise typer.Exit(GATE_FAILED)
 
 
 def planned(
@@ -168,15 +177,32 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def finish(outcome: Outcome, noun: str, paths: list[Path]) -> None:
-    """Print the three last lines: what happened, how long it took, where the files lie."""
-    typer.echo(f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed.")
-    minutes, seconds = divmod(outcome.seconds, 60)
-    typer.echo(f"Time: {minutes:.0f} min {seconds:.1f} s." if minutes else f"Time: {seconds:.1f} s.")
-    typer.echo("Files: " + printable(", ".join(map(str, paths))))
+def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doubt: str = "") -> None:
+    """Print the three last lines: what happened, how long it took, where report or files lie.
+
+    Args:
+        outcome: what was done.
+        noun: what was counted.
+        paths: what was written, the most important first.
+        folder: the run folder; why jobs failed lies in its `errors`.
+        doubt: whether the numbers can be believed; empty where there are none.
+    """
+    if outcome.failed:  # before the last lines, so that these stay the last
+        typer.echo(f"Why jobs failed: {printable(str(folder / 'errors'))}", err=True)
+    counts = f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed"
+    typer.echo(counts + (f"; {doubt}." if doubt else "."))
+    judged = ""
+    if outcome.images and outcome.judging > 0:
+        judged = f", {outcome.images} images judged at {rate(outcome.images / outcome.judging)} a second"
+    typer.echo(f"Time: {span(outcome.seconds)}{judged}.")
+    typer.echo(f"Report: {printable(', '.join(map(str, paths)))}")
     if outcome.failed:
-        typer.echo(f"Why jobs failed: {printable(str(paths[0] / 'errors'))}", err=True)
         raise typer.Exit(SOME_FAILED)
+
+
+def _page_first(written: list[Path]) -> list[Path]:
+    """Return the page to open first, and then the rest as it was written."""
+    return sorted(written, key=lambda path: path.name != "report.html")
 
 
 def _command() -> str:
@@ -206,21 +232,21 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     return written
 
 
-def _gate(folder: Path) -> None:
-    """Exit with code 1 if any row is in doubt: a finding on its clean images, or in every attack on it."""
+def _doubted(folder: Path) -> dict[str, set[str]]:
+    """Return which models are in doubt and why: a finding on clean images, or in every attack on it."""
     import json
 
     from robench import plugins
     from robench.store import Store
 
-    boards = json.loads(plugins.find("reports", "json")().render(Store(folder).read_records()))["boards"]
+    records = Store(folder).read_records()
+    if not records:
+        return {}
+    boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
     doubted: dict[str, set[str]] = {}
     for row in (row for board in boards for row in board["rows"] if row["doubted"]):
         doubted.setdefault(row["model"], set()).update(row["standing"])
-    for model, codes in doubted.items():
-        typer.echo(printable(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
-    if doubted:
-        raise typer.Exit(GATE_FAILED)
+    return doubted
 
 
 def _describe(plan: Plan, folder: Path) -> None:

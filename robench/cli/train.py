@@ -79,6 +79,6 @@ def train(
 
     outcome = interruptible(work, folder, quiet=quiet or not rank.first, threads=threads)
     if rank.first:
-        finish(outcome, "networks", [folder / "models"])
+        finish(outcome, "networks", [folder / "models"], folder=folder)
     elif outcome.failed:
         raise typer.Exit(SOME_FAILED)

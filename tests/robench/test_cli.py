@@ -72,7 +72,9 @@ def runner(monkeypatch):
             store.write(record("k2", HOSTILE))
             reporter.advance(f"pgd on {HOSTILE}", True)
             reporter.advance("cached", False)
-            return types.SimpleNamespace(finished=2, cached=1, failed=failed, seconds=61.5)
+            return types.SimpleNamespace(
+                finished=2, cached=1, failed=failed, seconds=61.5, images=8, judging=40.0
+            )
 
         module = types.ModuleType("robench.run")
         module.execute = module.train_only = execute
@@ -88,10 +90,10 @@ def test_run_prints_the_board_writes_files_and_says_where(cli, runner, tmp_path)
     assert done.exit_code == 0, done.output
     assert "Worst case" in done.stdout
     assert done.stdout.splitlines()[-3:] == [
-        "2 units finished, 1 cached, 0 failed.",
-        "Time: 1 min 1.5 s.",
-        "Files: out, out/leaderboard.csv, out/measurements.csv, out/curves.csv, out/leaderboard.md, "
-        "out/cards, out/report.html",
+        "2 units finished, 1 cached, 0 failed; no row in doubt.",
+        "Time: 1 min 2 s, 8 images judged at 0.2 a second.",
+        "Report: out/report.html, out/leaderboard.csv, out/measurements.csv, out/curves.csv, "
+        "out/leaderboard.md, out/cards",
     ]
     plan, out, options = calls[0]
     assert (plan.data.limit, plan.seed, plan.batch_size, str(out)) == (4, 3, 7, "out")
@@ -105,7 +107,7 @@ def test_piped_output_has_one_plain_line_per_unit_and_no_escape_codes(cli, runne
     runner()
     done = cli("run", "digits")
     assert "\x1b" not in done.output
-    assert "[1/3] pgd on a[/red]\\x1b[31m|b\n" in done.stderr
+    assert "[1/3] pgd on a[/red]\\x1b[31m|b" in done.stderr
     assert "cached\n" not in done.stderr.replace("1 cached\n", "")
     assert "a[/red]\\x1b[31m|b" in done.stdout
 

@@ -240,13 +240,21 @@ def test_every_curve_ends_at_the_number_of_the_table(toy, wrap, transfer):
     assert over_passes(cells).end == max(spent[i] for i in standing(records))
 
 
-def test_a_library_has_no_points_but_its_passes(toy):
+@pytest.mark.parametrize("batch_size", [60, 30])
+def test_a_library_is_overheard_at_each_point_and_what_it_had_cost(toy, batch_size):
     model, x, y = toy
-    records = white_box(model, x, y, make_attack("torchattacks/pgd", steps=4), eps=0.05)
-    assert over_points(records) is None
+    attack = make_attack("torchattacks/pgd", steps=4)
+    records = white_box(model, x, y, attack, eps=0.05, batch_size=batch_size)
+    (record,) = records
+    columns = record.columns
+    seen = list(zip(columns.first_success, columns.first_passes, strict=True))
+    assert len({first for first, _ in seen if first}) > 2
+    # One forward a point; a backward follows each but the one that is asked about.
+    assert all(passes == max(2 * first - 1, 0) for first, passes in seen)
     curve = over_passes([records])
-    assert curve.robust == (55, len(standing(records)))
-    assert curve.x == (0.0, curve.end)
+    assert set(curve.x) <= {0.0, 1.0, 3.0, 5.0, 7.0, curve.end}
+    assert (curve.robust[0], curve.robust[-1]) == (55, len(standing(records)))
+    assert over_points(records).robust[-1] == curve.robust[-1]
 
 
 @pytest.mark.parametrize(("norm", "name"), [("Linf", "deepfool"), ("L2", "deepfool")])

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from robench.cli.app import app
 from robench.errors import ConfigError
-from robench.paired import WORST, differences, verdicts
+from robench.paired import WORST, differences, unmatched, verdicts
 from robench.store import Store
 from tests.reports.test_leaderboard import TEN, B, M, R, record
 
@@ -100,3 +100,39 @@ def test_compare_refuses_nonsense(folders, arguments):
 def test_a_misclassified_image_is_not_robust_in_either():
     one, two = record("a", "a", "pgd", [M, *[R] * 9]), record("a", "a", "pgd", [M, *[R] * 9])
     assert by_column(differences([one], [two]))["a", "pgd"].gap == 0
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ([0, 1], "model b not in B"),
+        ([0, 2], "pgd on a not in B"),
+    ],
+)
+def test_a_gate_does_not_vouch_for_what_the_second_run_lacks(tmp_path, kept, said):
+    for name, records in (("before", AFTER), ("after", [AFTER[i] for i in kept])):
+        store = Store(tmp_path / name)
+        store.prepare()
+        for one in records:
+            store.write(one)
+    runs = [str(tmp_path / "before"), str(tmp_path / "after")]
+    runner = CliRunner()
+    shown = runner.invoke(app, ["compare", *runs])
+    assert shown.exit_code == 0
+    assert f"not compared: toy test, Linf 0.3, untargeted: {said}" in shown.stderr
+    gate = runner.invoke(app, ["compare", *runs, "--max-drop", "5"])
+    assert gate.exit_code == 1
+    assert "regression" not in gate.output
+    assert runner.invoke(app, ["compare", *runs[::-1], "--max-drop", "5"]).exit_code == 0
+
+
+def test_fewer_images_another_threat_and_other_images_are_told():
+    one = record("a", "a", "pgd", [R] * 10)
+    assert unmatched([one], [one]) == []
+    fewer = record("a", "a", "pgd", [R] * 8)
+    assert f"2 of 10 images of {WORST} on a not in B" in unmatched([one], [fewer])[1]
+    for other in (record("a", "a", "pgd", [R] * 10, eps=0.1), record("a", "a", "pgd", [R] * 10, start=5)):
+        (said,) = unmatched([one], [other])
+        assert said == "toy test, Linf 0.3, untargeted: not in B, which has no such images or threat"
+    with pytest.raises(ConfigError, match=r"images d0.*images d5"):
+        differences([one], [record("a", "a", "pgd", [R] * 10, start=5)])

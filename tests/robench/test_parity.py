@@ -7,9 +7,10 @@ from typer.testing import CliRunner
 
 from robench.api import make_attack, wrap
 from robench.cli.app import app
+from robench.cli.parity import _plain, _remarks
 from robench.data import image_set
 from robench.errors import ConfigError, PluginError
-from robench.parity import family, parity
+from robench.parity import Version, disputed, family, parity
 
 # foolbox imports SciPy by a name that SciPy has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
@@ -50,6 +51,43 @@ def test_a_weaker_version_is_named_and_counted(model, images):
     assert strong.alone == weak.missed == weak.robust - strong.robust
     assert strong.p_value == 1.0
     assert strong.passes > 0
+    ((names, missed),) = disputed([strong, weak]).items()
+    assert names == ("pgd",)
+    assert missed == [i for i, s, w in zip(strong.index, strong.stands, weak.stands, strict=True) if w > s]
+    assert len(missed) == strong.alone
+    said = " ".join(_remarks([strong, weak], "pgd"))
+    assert f"Broken by pgd, not by art/pgd: {len(missed)}: {missed[0]}" in said
+    assert "art/pgd spent" in said  # a tenth of the steps
+
+
+def test_what_a_library_met_and_did_not_return_is_told_apart(model, images, monkeypatch):
+    theirs = make_attack("torchattacks/pgd", steps=10)
+    kind = type(theirs)
+    run = kind.__call__
+
+    def forgets(self, oracle, x, y, *, threat, rng):
+        run(self, oracle, x, y, threat=threat, rng=rng)
+        return x
+
+    monkeypatch.setattr(kind, "__call__", forgets)
+    (version,) = parity(model, images, {"torchattacks/pgd": theirs}, norm="Linf", eps=0.08)
+    assert version.returned == 60  # the clean images are all right
+    assert 0 < sum(version.silent) == 60 - version.robust
+    plain = _plain(version)
+    assert sorted(plain["silent_images"] + plain["robust_images"]) == plain["images"] == list(range(60))
+    assert any("did not return" in line for line in _remarks([version], "torchattacks/pgd"))
+
+
+def test_groups_by_hand():
+    def version(name, stands):
+        return Version(
+            name=name, n=4, robust=sum(stands), alone=0, missed=0, p_value=1.0, passes=10.0, most=10.0,
+            seconds=0.0, median=None, index=(5, 6, 7, 8), stands=stands, silent=(False,) * 4,
+        )  # fmt: skip
+
+    found = [version("a", (False, False, False, True)), version("b", (False, True, True, True))]
+    assert disputed(found) == {("a",): [6, 7]}
+    assert _remarks(found, "a") == ["Broken by a, not by b: 2: 6, 7"]
 
 
 def test_options_reach_every_version():

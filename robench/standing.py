@@ -1,0 +1,56 @@
+"""How robust a model stands so far, while an evaluation still goes on. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from robench.record import Record, Status
+from robench.terms import Terms, terms_of
+
+Column = tuple[Terms, str, str, str]
+"""Threat, source, target and the attack's label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is known after one more unit of a column: one attack from one source on one target.
+
+    Attributes:
+        attacked: false for the clean evaluation.
+        right: images that stand against every gradient source so far.
+        n: images judged so far.
+        images: images of this unit.
+    """
+
+    attacked: bool
+    right: int
+    n: int
+    images: int
+
+    def words(self) -> str:
+        """Return it in a few words, such as `robust 63.0 % (n 200)`."""
+        share = f"{100 * self.right / self.n:.1f} %" if self.n else "-"
+        return f"{'robust' if self.attacked else 'clean'} {share} (n {self.n})"
+
+
+@dataclass(slots=True)
+class Standings:
+    """Adds up the verdicts of units as they come; one bit is kept for each image of a column."""
+
+    _columns: dict[Column, dict[str, tuple[int, int]]] = field(default_factory=dict)
+
+    def add(self, record: Record) -> Standing:
+        """Add a unit and return how its column stands: image by image the worst over gradient sources."""
+        names = (str(record.source["name"]), str(record.target["name"]))
+        column = self._columns.setdefault((terms_of(record.threat), *names, str(record.attack["label"])), {})
+        statuses = record.columns.status
+        stands = sum(1 << i for i, status in enumerate(statuses) if status == Status.ROBUST)
+        digest = str(record.dataset["digest"])
+        _, before = column.get(digest, (0, stands))
+        column[digest] = (len(statuses), stands & before)
+        return Standing(
+            attacked=bool(names[0]),
+            right=sum(bits.bit_count() for _, bits in column.values()),
+            n=sum(count for count, _ in column.values()),
+            images=len(statuses),
+        )
