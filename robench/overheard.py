@@ -23,7 +23,7 @@ class Overheard:
     for it whoever meant it.
 
     What a point had cost is told too: its batch's forwards up to and with the question, and the
-    backwards that followed its earlier ones. Passes of questions that were let pass are in the ledger's total only.
+    backwards that followed its earlier ones. What was let pass is in the ledger only.
 
     Args:
         oracle: from which the model is borrowed.

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from robench.standing import Standing
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is known after one more unit of a column: one attack from one source on one target.
+
+    Attributes:
+        attacked: false for the clean evaluation.
+        right: images that stand against every gradient source so far.
+        n: images judged so far.
+        images: images of this unit.
+    """
+
+    attacked: bool
+    right: int
+    n: int
+    images: int
+
+    def words(self) -> str:
+        """Return it in a few words, such as `robust 63.0 % (n 200)`."""
+        share = f"{100 * self.right / self.n:.1f} %" if self.n else "-"
+        return f"{'robust' if self.attacked else 'clean'} {share} (n {self.n})"
 
 
 class Reporter(Protocol):

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from robench.progress import Standing
 from robench.record import Record, Status
 from robench.terms import Terms, terms_of
 
 Column = tuple[Terms, str, str, str]
 """Threat, source, target and the attack's label."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What is known after one more unit of a column: one attack from one source on one target.
-
-    Attributes:
-        attacked: false for the clean evaluation.
-        right: images that stand against every gradient source so far.
-        n: images judged so far.
-        images: images of this unit.
-    """
-
-    attacked: bool
-    right: int
-    n: int
-    images: int
-
-    def words(self) -> str:
-        """Return it in a few words, such as `robust 63.0 % (n 200)`."""
-        share = f"{100 * self.right / self.n:.1f} %" if self.n else "-"
-        return f"{'robust' if self.attacked else 'clean'} {share} (n {self.n})"
 
 
 @dataclass(slots=True)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from robench.cli.guard import printable
 from robench.cli.pace import Pace
-from robench.progress import Quiet, Reporter
+from robench.progress import Quiet, Reporter, Standing
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from robench.cli.bars import Bars
-    from robench.standing import Standing
 
 TRAINING_LINE_SECONDS = 5.0
 ACCURACIES = {

@@ -10,7 +10,8 @@ from rich.console import Console
 from robench.cli.bars import Bars
 from robench.cli.pace import Pace, span
 from robench.cli.reporters import PlainReporter, RichReporter, training_text
-from robench.standing import Standing, Standings
+from robench.progress import Standing
+from robench.standing import Standings
 from tests.reports.test_leaderboard import B, M, R, record
 
 
