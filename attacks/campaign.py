@@ -15,6 +15,7 @@ from attacks.square import Square
 from attacks.targets import likeliest
 from attacks.worst import Worst
 from robench.losses import cross_entropy, score_margin, targeted_dlr, targeted_margin
+from robench.model import Coupling
 from robench.threat import Goal
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from robench.oracle import Oracle
     from robench.randomness import Randomness
     from robench.threat import ThreatModel
-    from robench.types import Images, Labels
+    from robench.types import Images, Labels, Mask
 
 RHO, MOMENTUM = 0.75, 0.25  # of Auto-PGD, as published
 ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9  # of FAB, as published
@@ -50,6 +51,13 @@ class Campaign:
         self._distances = x.new_zeros(1, len(x))
         self.worst = Worst(oracle, x, score_margin)
 
+    @property
+    def standing(self) -> Mask:
+        """Which images (B,) are still to be broken: of a joint batch, those that the worst batch leaves."""
+        if self._oracle.model.coupling is Coupling.JOINT:
+            return ~(self.worst.value > 0)
+        return ~self._oracle.broken
+
     def open(self, steps: int, rng: Randomness) -> None:
         """Climb the cross-entropy from a random point, with all images."""
         self.worst.replace(self._climber(steps)(rng, cross_entropy, None))
@@ -70,13 +78,13 @@ class Campaign:
 
     def ascend(self, steps: int, far: float) -> None:
         """Climb from the worst points towards each class that is no farther than `far` radii."""
-        for labels in self._within(far):
+        for _, labels in self._within(far):
             self.worst.replace(self._climbed(labels, steps))
 
     def project(self, steps: int, classes: int, far: float) -> None:
         """Walk with FAB from the clean images to the boundaries that are no farther than `far` radii."""
         self._measure(classes)  # the ascents have moved the worst points
-        for labels in self._within(far):
+        for _, labels in self._within(far):
             walk(
                 self._oracle,
                 self._x,
@@ -97,12 +105,12 @@ class Campaign:
         of these that is that near.
         """
         attempt = self._climber(steps)
-        close = (self._distances <= near * self._threat.eps).any(dim=0)
-        with self._oracle.only(any_of(self._oracle, close)):
-            if bool(self._oracle.active.any()):
+        close = any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
+        with self._oracle.only(close):
+            if bool((close & self._oracle.active).any()):
                 self.worst.replace(attempt(rng.split("any"), cross_entropy, None))
-        for number, labels in enumerate(self._within(near)):
-            self.worst.replace(attempt(rng.split("class", number), self._loss, labels))
+        for rank, labels in self._within(near):
+            self.worst.replace(attempt(rng.split("class", rank), self._loss, labels))
 
     def search(self, least: int, queries: int, rng: Randomness) -> None:
         """Ask without gradients, `least` times about every image."""
@@ -156,12 +164,16 @@ class Campaign:
             ]
         )
 
-    def _within(self, radii: float) -> Iterator[Labels | None]:
-        """Yield the classes measured in turn, with only those images asked about that may reach them."""
+    def _within(self, radii: float) -> Iterator[tuple[int, Labels | None]]:
+        """Yield the classes measured in turn, with only those images asked about that may reach them.
+
+        The number that comes with a class is its rank, whichever ranks are left out: what is drawn at random
+        for an image must not depend on the prospects of others.
+        """
         near = self._distances <= radii * self._threat.eps
-        for labels, reachable in zip(self._aims, near, strict=False):
-            hopeful = any_of(self._oracle, reachable & ~self._oracle.broken)
+        for rank, (labels, reachable) in enumerate(zip(self._aims, near, strict=False)):
+            hopeful = any_of(self._oracle, reachable & self.standing)
             if self._oracle.finished or not bool(hopeful.any()):
                 continue
             with self._oracle.only(hopeful):
-                yield labels
+                yield rank, labels

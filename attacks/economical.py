@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.apgd import APGD
+from attacks.fab import FAB
 from attacks.options import at_least, finite_radius, positive
+from attacks.papers import LIU_ADAPTIVE, together
+from attacks.square import Square
 from robench.attack import AttackInfo
 from robench.errors import ConfigError
 
@@ -41,7 +44,7 @@ class EconomicalAutoAttack:
        `queries` where Square has come as far as the gradients.
 
     It can miss what AutoAttack finds: a far class whose boundary bends towards the image, an ascent that
-    stalls for two checkpoints and then breaks through, and a search without gradients that succeeds late on
+    gains too little from one checkpoint to the next and then breaks through, and a search without gradients that succeeds late on
     an image on which gradients came nearer. Under L1 an ascent runs to its end, for its balls shrink on the
     way. Of a joint batch all images are asked as long as one has prospects.
 
@@ -61,7 +64,7 @@ class EconomicalAutoAttack:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="Economical AutoAttack",
         paper="after Croce & Hein 2020, arXiv:2003.01690, and Liu et al. 2022, arXiv:2203.05154",
-        bibtex=APGD.info.bibtex,
+        bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex, LIU_ADAPTIVE),
         norms=("Linf", "L2", "L1"),
         randomised=True,
     )
@@ -110,7 +113,7 @@ class EconomicalAutoAttack:
             lambda: campaign.search(self.least_queries, self.queries, rng.split("square")),
         )
         for stage in stages:
-            standing = ~oracle.broken
+            standing = campaign.standing
             if oracle.finished or not bool(standing.any()):
                 break
             oracle.begin_try()

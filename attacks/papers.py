@@ -20,6 +20,11 @@ CROCE_L1 = (
     "@inproceedings{croce2021mind, title={Mind the box: $l_1$-{APGD} for sparse adversarial attacks on "
     "image classifiers}, author={Croce, Francesco and Hein, Matthias}, booktitle={ICML}, year={2021}}"
 )
+LIU_ADAPTIVE = (
+    "@inproceedings{liu2022practical, title={Practical evaluation of adversarial robustness via adaptive "
+    "auto attack}, author={Liu, Ye and Cheng, Yaya and Gao, Lianli and Liu, Xianglong and Zhang, Qilong and "
+    "Song, Jingkuan}, booktitle={CVPR}, year={2022}}"
+)
 ART = (
     "@article{nicolae2018adversarial, title={Adversarial robustness toolbox v1.0.0}, author={Nicolae, "
     "Maria-Irina and Sinn, Mathieu and Tran, Minh Ngoc and Buesser, Beat and Rawat, Ambrish and Wistuba, "

@@ -9,9 +9,14 @@ import torch
 from attacks.apgd import APGD
 from attacks.autoattack import AutoAttack
 from attacks.economical import EconomicalAutoAttack
+from attacks.fab import FAB
+from attacks.square import Square
+from reports.bibliography import read_entries
 from robench.errors import ConfigError
 from robench.model import Model
 from robench.norms import NORMS
+from robench.oracle import Oracle
+from robench.randomness import Randomness
 from robench.recipe import build
 from robench.threat import Goal, ThreatModel
 from tests.attacks.toys import EPS, LAWS, distances, two_pixels
@@ -172,3 +177,76 @@ def test_options_that_mean_nothing_are_refused(options):
 def test_an_infinite_radius_is_refused():
     with pytest.raises(ConfigError, match="finite radius"):
         attacked(FULL, small_net(), images(2), threat=ThreatModel(eps=math.inf))
+
+
+def test_close_calls_start_at_the_same_points_in_whatever_company(monkeypatch):
+    """A class that no companion is near to leaves the random numbers of the next class as they are."""
+    inner, x = small_net(seed=1), images(8)
+    y = classify(inner, x)
+    cheap = replace(SMALL, first_steps=1, steps=1, fab_steps=1, near_steps=2, classes=2, queries=10)
+
+    def asked(part):
+        points, measured = [], []
+
+        def recorded(points_now):
+            points.append(points_now.detach().clone())
+            return inner.net(points_now)
+
+        def distance(clean, point, linearise, threat):
+            # Both classes lie within `far` at first; then the first image is near to the second class only.
+            measured.append(len(measured))
+            first = (clean - x[0]).flatten(1).abs().amax(dim=1) == 0
+            away = measured[-1] < 2 or (measured[-1] == 2) & first
+            return torch.where(torch.as_tensor(away), 1.5, 1.0).expand(len(clean)) * threat.eps
+
+        monkeypatch.setattr("attacks.campaign.linearised_distance", distance)
+        model = Model(name="recorded", net=Lambda(recorded), classes=4)
+        attacked(cheap, model, x[part], y[part], eps=0.001, indices=torch.tensor(part))
+        return torch.cat(points)
+
+    alone, whole = asked([0]), asked(range(8))
+    apart = (alone[:, None] - whole[None]).flatten(2).abs().amax(dim=2)
+    assert float(apart.amin(dim=1).max()) < 1e-6
+
+
+def test_a_joint_batch_without_a_close_call_is_spared_that_stage():
+    model = joint(random_linear(classes=2, shape=(1, 4, 4), centred=True))
+    x = images(6, (1, 4, 4), 0, 0.45, 0.55)
+    y = classify(model, x)
+    eps = float(distances(random_linear(classes=2, shape=(1, 4, 4), centred=True), x, y, "Linf").min()) / 1.6
+    spent = []
+    for steps in (1, 50):
+        cheap = replace(SMALL, near_steps=steps, classes=1, fab_classes=1)
+        _, oracle, _ = attacked(cheap, model, x, y, eps=eps)
+        assert not oracle.broken.any()
+        spent.append(int(oracle.ledger.backwards.max()))
+    assert spent[0] == spent[1]
+
+
+def test_images_of_a_joint_batch_that_fell_in_different_batches_are_not_done():
+    """One batch is proposed for all, so what counts is what one batch breaks."""
+    inner = random_linear(classes=2, shape=(1, 4, 4), centred=True)
+    x = images(40, (1, 4, 4), 0, 0.3, 0.7)
+    far = distances(inner, x, classify(inner, x), "Linf").argsort(descending=True)
+    model, x = joint(inner), x[far[:2]]  # so far that neither falls by what is done to the other
+    y = classify(model, x)
+    threat = ThreatModel(eps=0.4)
+    oracle = Oracle(model, x, y, threat)
+    streams = Randomness(0, torch.arange(2), ("test",))
+    both = oracle.proposal(SMALL(oracle, x, y, threat=threat, rng=streams))
+    assert oracle.broken.all()
+    assert (classify(model, both) != y).all()
+    again = Oracle(model, x, y, threat)
+    for one in range(2):
+        apart = x.clone()
+        apart[one] = both[one]
+        again.outputs(apart)
+    assert again.broken.all()
+    assert (classify(model, again.proposal(x)) != y).sum() == 1
+    assert (classify(model, again.proposal(SMALL(again, x, y, threat=threat, rng=streams))) != y).all()
+
+
+def test_everything_it_is_made_of_is_to_be_cited():
+    keys = {entry.key for entry in read_entries(FULL.info.bibtex)}
+    parts = [entry for part in (APGD, FAB, Square) for entry in read_entries(part.info.bibtex)]
+    assert {entry.key for entry in parts} | {"liu2022practical"} == keys

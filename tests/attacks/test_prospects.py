@@ -112,3 +112,10 @@ def test_a_joint_batch_goes_on_as_one():
     watch = searching(rule(together=True), least=100, queries=800, rival=torch.zeros(4))
     watch(torch.full((4,), -9.0), 50)
     assert watch(torch.tensor([-9.0, -2.0, -9.0, -9.0]), 100).all()
+
+
+@pytest.mark.parametrize("least", [3, 7, 201])
+def test_every_image_gets_the_least_queries_of_a_search_be_they_odd(least):
+    watch = searching(rule(), least=least, queries=800, rival=torch.zeros(4))
+    for spent in range(1, least):
+        assert watch(torch.full((4,), -9.0), spent).all()
