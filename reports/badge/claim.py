@@ -56,9 +56,10 @@ def _measured(board: Board, row: Row) -> tuple[str, str]:
     if not board.norm:
         return "clean accuracy", _interval(row.clean)
     if math.isinf(board.eps):
-        median = row.median_l2 if board.norm == "L2" else row.median_linf
+        # Sizes are kept in L2 and Linf; a median under another norm is that in Linf, and is called so.
+        norm, median = ("L2", row.median_l2) if board.norm == "L2" else ("Linf", row.median_linf)
         left = percent(row.worst_case)
-        return f"median {board.norm}", f"{number(median)} of those broken, {left} % unbroken"
+        return f"median {norm}", f"{number(median)} of those broken, {left} % unbroken"
     return "robust accuracy", _interval(row.worst_case)
 
 

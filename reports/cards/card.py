@@ -22,6 +22,7 @@ from robench.files import write_atomic
 from robench.naming import check_name
 from robench.recipe import Info
 from robench.record import Record
+from robench.terms import terms_of
 
 FOLDER = "cards"
 _PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
@@ -152,7 +153,7 @@ def _attacks(results: Sequence[tuple[Board, Row]]) -> str:
 
 
 def _threat(board: Board, records: Sequence[Record]) -> str:
-    spec = next((r.threat for r in records if r.threat.get("eps_text") == board.eps_text), {})
+    spec = next((r.threat for r in records if terms_of(r.threat) == board.terms), {})
     return f"{escape(f'{board.title}: {threat_in_words(board, spec)}')}\n"
 
 

@@ -92,3 +92,12 @@ def test_hostile_names(name):
     assert visible(name) in title
     assert len(text) < 250
     assert all(sign == "\n" or sign.isprintable() for sign in svg)
+
+
+def test_a_median_is_named_after_the_norm_it_was_measured_in():
+    """Sizes are kept in L2 and Linf: under L1 the badge must not pass one of them off as another."""
+    attacked = record("a", "cw", [B, B])
+    attacked.threat["norm"] = "L1"
+    _, label, text = texts(Badge().render([record("a", "clean", [R, R]), attacked]))
+    assert label == "median Linf"
+    assert "0.1 of those broken, 0.0 % unbroken, L1 inf" in text

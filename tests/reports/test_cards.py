@@ -76,21 +76,14 @@ def test_a_model_that_was_not_attacked_says_so():
 def test_names_that_are_no_file_names(tmp_path):
     names = ["../../etc/x", "a/b", "", "CON", "x" * 300, "Same", "same", "\u05d0"]
     Store(tmp_path).prepare()
+    kept = {p.name for p in tmp_path.iterdir()}
     records = [made(name, "clean", 0, 4, 4, seed=i + 1) for i, name in enumerate(names)]
     (cards,) = Cards()(records, tmp_path)
     files = [p.name for p in cards.iterdir()]
     assert len(files) == len({f.lower() for f in files}) == len(names)
     assert all(len(f) < 100 and f.endswith(".md") for f in files)
     assert "CON.md" not in files
-    assert {p.name for p in tmp_path.iterdir()} <= {
-        "cards",
-        "units",
-        "adv",
-        "data",
-        "models",
-        "errors",
-        "geometry",
-    }
+    assert {p.name for p in tmp_path.iterdir()} <= {"cards", *kept}
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
@@ -101,3 +94,28 @@ def test_hostile_names(name):
     bars = [line.replace("\\\\", "").replace("\\|", "").count("|") if line.startswith("|") else 0
             for line in text.splitlines()]  # fmt: skip
     assert all(len(list(group)) >= 3 for width, group in itertools.groupby(bars) if width)
+
+
+def test_each_board_of_a_card_has_its_own_threat_in_words():
+    """Boards of one radius differ in what is known and spent: no board borrows the terms of another."""
+    blind, knowing = record("a", "fgsm", [R, B]), record("a", "ifgsm", [R, B])
+    blind.threat.update(knowledge=[], budget=7)
+    knowing.threat.update(knowledge=["weights", "template"])
+    text = Cards().render([record("a", "clean", [R, R]), knowing, blind])
+    said = [line for line in text.splitlines() if "The attacker may" in line]
+    assert len(said) == 2
+    assert [("7 passes" in line, "knows weights and template" in line) for line in said] == [
+        (False, True),
+        (True, False),
+    ]
+
+
+def test_a_number_in_doubt_is_so_for_what_stands_against_it():
+    records = [made("a", "clean", 0, 20, 20, seed=1),
+               made("a", "pgd", 0, 20, 20, seed=1, findings=["nonfinite"]),
+               made("a", "fgsm", 0, 20, 20, seed=1, findings=["nonfinite"])]  # fmt: skip
+    (board,) = boards(records)
+    assert board.rows[0].findings == ("nonfinite", "too-few-images")
+    assert board.rows[0].standing == ("nonfinite",)
+    limits = Cards().render(records).split("## Limits")[1].strip().splitlines()
+    assert "(nonfinite)" in limits[0]
