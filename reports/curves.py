@@ -212,10 +212,13 @@ def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
     curve = over_eps(mine)
     if curve is None and len(marks) < 2:
         return None
+    # Not those of size 0: in a joint batch an image may fall without being moved itself.
+    wrong = {i for r in mine for i, label, clean in zip(r.columns.index, r.columns.label, r.columns.clean,
+                                                        strict=True) if clean != label}  # fmt: skip
     return Radii(
         model=name,
         fingerprint=fingerprint_of(target),
-        clean=sum(size > 0 for size in smallest.values()) / len(smallest),
+        clean=1 - len(wrong) / len(smallest),
         exact=curve,
         marks=tuple(sorted(marks, key=lambda mark: mark.eps)),
     )

@@ -86,7 +86,7 @@ class Features:
             grid = figure.subplots(len(groups), wide, squeeze=False)
             for row, group in zip(grid, groups, strict=True):
                 _row(list(row), group, names, most)
-            handles = _legend(groups)
+            handles = _legend([list(row) for row in grid], groups)
             figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
         return figure
 
@@ -157,12 +157,28 @@ def _scatter(
             )
 
 
-def _legend(groups: Sequence[Sequence[View]]) -> list[object]:
+def _legend(grid: Sequence[Sequence[Axes]], groups: Sequence[Sequence[View]]) -> list[object]:
+    """Return what the figure's legend says; rows of unlike classes, of several runs, get one each."""
     from matplotlib.lines import Line2D
 
-    view = groups[0][0]
-    cloud = view.geometry.cloud
-    handles = [
+    wrong = "hollow: the model is wrong"
+    blank = Line2D([], [], linestyle="", marker="o", color="#777777", markerfacecolor="none", label=wrong)
+    firsts = [group[0] for group in groups]
+    if len({_classes(view) for view in firsts}) == 1:
+        return [*_handles(firsts[0]), blank]
+    for row, view in zip(grid, firsts, strict=True):
+        row[0].legend(handles=_handles(view), fontsize=6)
+    return [blank]
+
+
+def _classes(view: View) -> tuple[int, ...]:
+    return view.geometry.cloud.classes if view.geometry.cloud else ()
+
+
+def _handles(view: View) -> list[object]:
+    from matplotlib.lines import Line2D
+
+    return [
         Line2D(
             [],
             [],
@@ -171,8 +187,5 @@ def _legend(groups: Sequence[Sequence[View]]) -> list[object]:
             color=COLOURS[number],
             label=f"class {shown(class_name(view.record, one))}",
         )
-        for number, one in enumerate(cloud.classes if cloud else ())
+        for number, one in enumerate(_classes(view))
     ]
-    wrong = "hollow: the model is wrong"
-    blank = Line2D([], [], linestyle="", marker="o", color="#777777", markerfacecolor="none", label=wrong)
-    return [*handles, blank]

@@ -156,3 +156,14 @@ def test_the_file_is_bounded():
     places = [line.values[4:6] for line in lines]
     assert (places[0], places[-1]) == ((0.0, n), (pytest.approx(0.1), 0))
     assert all(robust == n - round(x / 0.0001) for x, robust in places)
+
+
+def test_an_image_broken_without_being_moved_was_right_on_the_clean_images():
+    """In a joint batch an image may fall by what is done to the others: that is no clean error."""
+    still = record("a", "a", "cw", [B, B, R, M], norm="L2", eps="inf", l2=[0.0, 0.5, 9.0, 9.0], minimises=True)
+    records = [record("a", "", "clean", [R, R, R, M], gradient=""), still]
+    (family,) = families(boards(records), split_into_boards(records))
+    (radii,) = family.models
+    (board,) = boards(records)
+    assert radii.clean == board.rows[0].clean.value == 0.75
+    assert (radii.exact.x, radii.exact.robust) == ((0.0, 0.5), (2, 1))

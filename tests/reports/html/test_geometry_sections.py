@@ -189,3 +189,23 @@ def test_records_alone_hold_no_features(whole, tmp_path):
     for figure in (Features(), Neighbours()):
         with pytest.raises(ConfigError, match="expected run folders, got records"):
             figure(Store(whole).read_records(), tmp_path / "x.svg")
+
+
+def test_networks_whose_pictures_show_other_classes_are_labelled_each_for_itself(whole):
+    """Run folders choose their two classes apart: one legend for all would name the wrong ones."""
+    groups = sisters(views_of(whole)[0])
+    cloud = groups[1][0].geometry.cloud
+    other = replace(cloud, classes=(4, 7), label=np.where(cloud.label == 0, 4, 7))
+    second = [replace(v, geometry=replace(v.geometry, cloud=other)) for v in groups[1]]
+    names = {view.model: "net" for group in groups for view in group}
+    figure = Features().draw([groups[0], second], names)
+    (shared,) = figure.legends
+    assert [text.get_text() for text in shared.get_texts()] == ["hollow: the model is wrong"]
+    told = [
+        [text.get_text() for text in axes.get_legend().get_texts()]
+        for axes in figure.axes
+        if axes.get_legend()
+    ]
+    assert told == [["class class 0", "class class 1"], ["class class 4", "class class 7"]]
+    (alike,) = Features().draw(groups, names).legends
+    assert [text.get_text() for text in alike.get_texts()][:2] == ["class class 0", "class class 1"]

@@ -118,6 +118,12 @@ def test_the_numbers_are_those_of_the_boards(page, folder):
     assert float(bars[0].attributes["width"]) == pytest.approx(100 * (worst.high - worst.low), abs=0.06)
 
 
+def test_what_is_said_of_ranks_is_how_they_are_given(page):
+    """A row is compared with the first of a rank: see `test_leaderboard.py` on chains of neighbours."""
+    (reading,) = [e for e in page.all("section") if e.attributes.get("id") == "reading"]
+    assert "cannot tell them from the first of that rank" in " ".join(reading.text.split())
+
+
 def test_same_folder_same_bytes_wherever_it_lies(folder, text, tmp_path):
     assert HTML().render_run(folder) == text
     elsewhere = shutil.copytree(folder, tmp_path / "elsewhere")
