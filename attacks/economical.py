@@ -44,9 +44,9 @@ class EconomicalAutoAttack:
        `queries` where Square has come as far as the gradients.
 
     It can miss what AutoAttack finds: a far class whose boundary bends towards the image, an ascent that
-    gains too little from one checkpoint to the next and then breaks through, and a search without gradients that succeeds late on
-    an image on which gradients came nearer. Under L1 an ascent runs to its end, for its balls shrink on the
-    way. Of a joint batch all images are asked as long as one has prospects.
+    gains too little from one checkpoint to the next and then breaks through, and a search without gradients
+    that succeeds late on an image on which gradients came nearer. Under L1 an ascent runs to its end, for its
+    balls shrink on the way. Of a joint batch all images are asked as long as one has prospects.
 
     Attributes:
         first_steps: steps of the first APGD.

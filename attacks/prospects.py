@@ -112,9 +112,9 @@ def shrinking(oracle: Oracle, eps: float, steps: int) -> Watch:
 def searching(oracle: Oracle, *, least: int, queries: int, rival: PerSample) -> Watch:
     """Return the rule for Square's `search`: `least` queries for all, then on while they may lead to success.
 
-    Asked when `least` queries are spent (one more if odd), twice as many, four times as many. Random search gains about as much
-    in each doubling of its queries as in the one before, or less: an image goes on if that, for all doublings
-    left, becomes positive. It also goes on, to the end, where the search without gradients has come as far as
+    Asked when `least` queries are spent (one more if odd), twice as many, four times as many. Random search
+    gains about as much in each doubling of its queries as in the one before, or less: an image goes on if
+    that, for all doublings left, becomes positive. It also goes on, to the end, where the search without gradients has come as far as
     the best point that gradients found: that is what masked gradients look like, and then nothing else will
     break it.
 

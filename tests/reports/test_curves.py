@@ -160,7 +160,9 @@ def test_the_file_is_bounded():
 
 def test_an_image_broken_without_being_moved_was_right_on_the_clean_images():
     """In a joint batch an image may fall by what is done to the others: that is no clean error."""
-    still = record("a", "a", "cw", [B, B, R, M], norm="L2", eps="inf", l2=[0.0, 0.5, 9.0, 9.0], minimises=True)
+    still = record(
+        "a", "a", "cw", [B, B, R, M], norm="L2", eps="inf", l2=[0.0, 0.5, 9.0, 9.0], minimises=True
+    )
     records = [record("a", "", "clean", [R, R, R, M], gradient=""), still]
     (family,) = families(boards(records), split_into_boards(records))
     (radii,) = family.models
