@@ -114,9 +114,9 @@ def searching(oracle: Oracle, *, least: int, queries: int, rival: PerSample) -> 
 
     Asked when `least` queries are spent (one more if odd), twice as many, four times as many. Random search
     gains about as much in each doubling of its queries as in the one before, or less: an image goes on if
-    that, for all doublings left, becomes positive. It also goes on, to the end, where the search without gradients has come as far as
-    the best point that gradients found: that is what masked gradients look like, and then nothing else will
-    break it.
+    that, for all doublings left, becomes positive. It also goes on, to the end, where the search without
+    gradients has come as far as the best point that gradients found: that is what masked gradients look like,
+    and then nothing else will break it.
 
     Args:
         oracle: the road to the model.
