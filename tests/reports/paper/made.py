@@ -16,8 +16,9 @@ OPTIONS = {
 }  # fmt: skip
 GRAPH = {"protocol": "joint", "m": 30, "n": 15, "template": 500, "kernel": "gaussian"}
 PAPERS_TRAINING = {
-    "epochs": 100, "eps": 0.3, "step_size": 0.01, "steps": 40, "learning_rate": 0.1, "schedule": "multistep",
-    "warmup_epochs": 0, "clip_norm": None, "attack_precision": "float32", "augmentation": "none",
+    "epochs": 100, "norm": "Linf", "eps": 0.3, "step_size": 0.01, "steps": 40, "learning_rate": 0.1,
+    "schedule": "multistep", "warmup_epochs": 0, "clip_norm": None, "attack_precision": "float32",
+    "augmentation": "none",
 }  # fmt: skip
 
 

@@ -169,6 +169,14 @@ def test_the_number_of_training_images_names_the_column_of_table_3():
     assert made.unplaced == ("net: trained on 9,999 images",)
 
 
+def test_training_in_another_norm_is_a_deviation_however_equal_the_radius():
+    records = [record("cnn", "clean", [R, M])]
+    (line,) = lines(table(records, "6", [card()]), "Small-CNN")
+    assert not [note for note in line.notes if "norm" in note]
+    (line,) = lines(table(records, "6", [card(norm="L2")]), "Small-CNN")
+    assert "training norm L2 (paper: Linf)" in line.notes
+
+
 def test_m_and_n_name_the_row_of_table_10():
     of = details("wnll", "resnet56", "wnll_pgd") | {"m": 45, "n": 23}
     made = table([record("net", "clean", [R] * 4, of=of, dataset="CIFAR-10")], "10")
