@@ -51,6 +51,7 @@ class AutoAttack:
         bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex),
         norms=("Linf", "L2", "L1"),
         randomised=True,
+        revision=2,
     )
     version: Literal["standard", "plus"] = "standard"
     attacks: tuple[str, ...] | None = None
@@ -92,12 +93,15 @@ class AutoAttack:
         """
         import torch
 
+        from robench.model import Coupling
         from robench.norms import per_image
 
         finite_radius(threat.eps, "AutoAttack")
+        # Images of a joint batch may each have fallen in another batch, and only one batch is proposed.
+        whole = oracle.model.coupling is Coupling.JOINT
         kept = x
         for name, attack in self.parts(threat.norm.name).items():
-            standing = ~oracle.broken
+            standing = torch.ones_like(oracle.broken) if whole else ~oracle.broken
             if oracle.finished or not bool(standing.any()):
                 break
             with oracle.only(standing):

@@ -15,10 +15,12 @@ from attacks.square import Square
 from robench.errors import ConfigError
 from robench.model import Model
 from robench.norms import NORMS
+from robench.oracle import Oracle
+from robench.randomness import Randomness
 from robench.recipe import build
 from robench.threat import ThreatModel
-from tests.attacks.toys import EPS, LAWS, two_pixels
-from tests.truths import Lambda, attacked, broken, classify, images, small_net
+from tests.attacks.toys import EPS, LAWS, distances, two_pixels
+from tests.truths import Lambda, attacked, broken, classify, images, joint, random_linear, small_net
 
 norms = pytest.mark.parametrize("norm", NORMS)
 slow = pytest.mark.slow
@@ -126,3 +128,24 @@ def test_options_come_from_a_configuration():
 def test_an_infinite_radius_is_refused():
     with pytest.raises(ConfigError, match="finite radius"):
         attacked(AutoAttack(), small_net(), images(2), threat=ThreatModel(eps=math.inf))
+
+
+def test_images_of_a_joint_batch_that_fell_in_different_batches_are_not_done():
+    """One batch is proposed for all, so what counts is what one batch breaks."""
+    inner = random_linear(classes=2, shape=(1, 4, 4), centred=True)
+    x = images(40, (1, 4, 4), 0, 0.3, 0.7)
+    far = distances(inner, x, classify(inner, x), "Linf").argsort(descending=True)
+    model, x = joint(inner), x[far[:2]]
+    y = classify(model, x)
+    threat = ThreatModel(eps=0.4)
+    streams = Randomness(0, torch.arange(2), ("test",))
+    first = Oracle(model, x, y, threat)
+    both = first.proposal(SMALL(first, x, y, threat=threat, rng=streams))
+    oracle = Oracle(model, x, y, threat)
+    for one in range(2):
+        apart = x.clone()
+        apart[one] = both[one]
+        oracle.outputs(apart)
+    assert oracle.broken.all()
+    assert (classify(model, oracle.proposal(x)) != y).sum() == 1
+    assert (classify(model, oracle.proposal(SMALL(oracle, x, y, threat=threat, rng=streams))) != y).all()
