@@ -17,8 +17,8 @@ from robench.record import Record
 from robench.store import Store
 
 _COLUMNS = tuple(column.name for column in fields(Ledger))
-_WRITTEN = {"x_adv", "forwards", "backwards", "first_success", "nonfinite", "zero_gradient"}
-"""What a file of any version holds."""
+_UNKNOWN = {"points", "tries", "first_passes", "first_try"}
+"""Columns for curves, of which 0 says that nothing is known: a file of an earlier version may lack them."""
 
 
 @dataclass(slots=True)
@@ -51,7 +51,11 @@ class FolderKeeper:
         self.store.write(record)
 
     def crafted(self, key: str) -> Crafted | None:
-        """Return crafted images; a missing or damaged file is None."""
+        """Return crafted images; a missing or damaged file is None.
+
+        So is one of an earlier version that did not note all that findings are made of: zeros in their place
+        would say that nothing was wrong.
+        """
         from safetensors import SafetensorError, safe_open
 
         path = self.store.adv(key)
@@ -63,9 +67,8 @@ class FolderKeeper:
                 seconds = float((file.metadata() or {}).get("seconds", "0"))
         except (SafetensorError, OSError, ValueError):
             return None
-        if not tensors.keys() >= _WRITTEN:
+        if not tensors.keys() >= {"x_adv", *_COLUMNS} - _UNKNOWN:
             return None
-        # Files of earlier versions lack the later columns, which then stay 0: unknown.
         ledger = Ledger.empty(len(tensors["x_adv"]))
         for name in _COLUMNS:
             setattr(ledger, name, tensors.get(name, getattr(ledger, name)))
