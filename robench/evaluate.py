@@ -191,6 +191,23 @@ class Work:
         """Return the data in pieces of fixed size."""
         return Shard.split(self.data, self.shard)
 
+    def craft_key(self, job: Craft, shard: Shard) -> str:
+        """Return the key of the images of a job."""
+        return craft_key(
+            job.source,
+            job.gradient_source,
+            job.attack,
+            job.board.threat,
+            shard,
+            seed=self.seed,
+            drop=self.drop,
+        )
+
+    def record_key(self, job: Craft, shard: Shard, target: Subject) -> str:
+        """Return the key of the record of a job judged on a target."""
+        key = self.craft_key(job, shard)
+        return record_key(target, job.source, job.label, job.board.eps_text, key, shard)
+
     def units(self) -> int:
         """Return how many records the whole work will leave."""
         pieces = -(-len(self.data) // self.shard)
@@ -210,26 +227,15 @@ def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iter
     caught. What was yielded is safe.
     """
     told = watcher or Silent()
-    known: dict[str, set[str]] = {}
     for shard in work.shards():
         clean: dict[str, Labels] = {}
+        known: dict[str, set[str]] = {}  # of this shard alone, so that no unit depends on another shard
         for subject in work.subjects:
             key = record_key(subject, None, CLEAN, "", "", shard)
             yield from _judged(work, keeper, told, key, subject, None, shard, None, clean, known)
         for job in work.crafts():
-            key = craft_key(
-                job.source,
-                job.gradient_source,
-                job.attack,
-                job.board.threat,
-                shard,
-                seed=work.seed,
-                drop=work.drop,
-            )
-            keys = {
-                record_key(t, job.source, job.label, job.board.eps_text, key, shard): t
-                for t in work.targets(job.source)
-            }
+            key = work.craft_key(job, shard)
+            keys = {work.record_key(job, shard, target): target for target in work.targets(job.source)}
             if all(keeper.record(k) is not None for k in keys):
                 crafted = None
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +34,11 @@ SIDE = 96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A shard, the record of an attack on it, and the images that the attack proposed (B, C, H, W)."""
+    """A shard, the record of an attack on it, and what gives the images the attack proposed (B, C, H, W)."""
 
     shard: Shard
     record: Record
-    x_adv: Images
+    x_adv: Callable[[], Images]
 
 
 @torch.no_grad()
@@ -188,7 +188,7 @@ def _points(places: Sequence[tuple[Part, int]], threat: ThreatModel, model: Mode
     made = []
     for part, row in places:
         x = part.shard.data.batch(slice(row, row + 1))[0].to(model.device)
-        made.append(x if before else landing(x, part.x_adv[row : row + 1].to(model.device), threat).point)
+        made.append(x if before else landing(x, part.x_adv()[row : row + 1].to(model.device), threat).point)
     return torch.cat(made)
 
 

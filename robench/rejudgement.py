@@ -7,8 +7,9 @@ processor with the same library, not one verdict may turn; elsewhere sums round 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,10 +19,10 @@ from robench.craft import targets_of
 from robench.errors import StorageError
 from robench.evaluate import Craft, Work
 from robench.folder_keeper import FolderKeeper
-from robench.jobs import CLEAN, Shard, craft_key, judge_unit, record_key
+from robench.jobs import CLEAN, Shard, judge_unit, record_key
 from robench.judge import classify, judge
 from robench.randomness import seed_from
-from robench.record import Record, Status
+from robench.record import LATER_COLUMNS, Record, Status
 from robench.store import Store
 from robench.subject import Subject
 from robench.threat import Goal
@@ -60,7 +61,7 @@ class Check:
 
 
 FACTS = ("target", "source", "attack", "threat", "dataset", "seed")
-GIVEN = ("index", "label", "forwards", "backwards", "first_success")
+GIVEN = ("index", "label", "forwards", "backwards", "first_success", *LATER_COLUMNS)
 JUDGED = ("clean", "adversarial", "status")
 MEASURED = ("linf", "l2")
 """Parts of a record: what must be as it is anywhere, and what may round differently on another processor."""
@@ -93,10 +94,7 @@ class Tally:
         if wrong:
             self.otherwise += 1
             self.first = self.first or f"{', '.join(wrong)} of {title} ({kept.key})"
-        pairs = [
-            zip(getattr(kept.columns, name), getattr(made.columns, name), strict=True) for name in JUDGED
-        ]
-        turned = sum(any(a != b for a, b in image) for image in zip(*pairs, strict=True))
+        turned = differing(*(_verdicts(record) for record in (kept, made)))
         self.verdicts += len(kept.columns.status)
         self.turned += turned
         self.elsewhere += 0 if _same_place(kept, made) else len(kept.columns.status)
@@ -117,24 +115,14 @@ class Tally:
         ]
 
 
-def craft_key_of(work: Work, job: Craft, shard: Shard) -> str:
-    """Return the key of the images of a job."""
-    return craft_key(
-        job.source,
-        job.gradient_source,
-        job.attack,
-        job.board.threat,
-        shard,
-        seed=work.seed,
-        drop=work.drop,
-    )
+def differing(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Return in how many places two columns differ; a record may have been given more or fewer images."""
+    return sum(a != b for a, b in zip_longest(one, other))
 
 
-def record_key_of(work: Work, job: Craft, shard: Shard, target: Subject) -> str:
-    """Return the key of the record of a job judged on a target."""
-    return record_key(
-        target, job.source, job.label, job.board.eps_text, craft_key_of(work, job, shard), shard
-    )
+def _verdicts(record: Record) -> list[tuple[Any, ...]]:
+    """Return what was judged of each image."""
+    return list(zip(*(getattr(record.columns, name) for name in JUDGED), strict=True))
 
 
 def check_claims(work: Work, store: Store) -> list[Check]:
@@ -155,7 +143,7 @@ def check_claims(work: Work, store: Store) -> list[Check]:
                 crafted,
                 seed=work.seed,
                 clean=None,
-                batch_size=int(kept.provenance.get("batch_size") or work.batch_size),
+                batch_size=_passes_of(kept) or work.batch_size,
                 known=known,
             )
             tally.compare(title, kept, made)
@@ -172,12 +160,12 @@ def _kept(
     ]
     yield from _read(store, wanted)
     for job in work.crafts():
-        crafted = keeper.crafted(craft_key_of(work, job, shard))
+        crafted = keeper.crafted(work.craft_key(job, shard))
         if crafted is not None:
             yield from _read(
                 store,
                 [
-                    (f"{job.title} -> {t.model.name}", record_key_of(work, job, shard, t), job, t, crafted)
+                    (f"{job.title} -> {t.model.name}", work.record_key(job, shard, t), job, t, crafted)
                     for t in work.targets(job.source)
                 ],
             )
@@ -201,6 +189,12 @@ def _known(store: Store, target: Subject, shard: Shard) -> set[str]:
         }
     except StorageError:
         return set()
+
+
+def _passes_of(record: Record) -> int:
+    """Return the batch size a record says it was judged by, 0 where it says none."""
+    size = record.provenance.get("batch_size")
+    return size if isinstance(size, int) and size > 0 else 0
 
 
 def _plain(value: Any) -> Any:
@@ -239,19 +233,19 @@ def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Ch
     first = ""
     for shard in work.shards():
         for job in work.crafts():
-            crafted = keeper.crafted(craft_key_of(work, job, shard))
+            crafted = keeper.crafted(work.craft_key(job, shard))
             if crafted is None:
                 absent += 1
                 continue
             images += len(crafted.x_adv)
             for target in work.targets(job.source):
                 try:
-                    record = store.read(record_key_of(work, job, shard, target))
+                    record = store.read(work.record_key(job, shard, target))
                 except StorageError:
                     continue  # `records` and `hashes` tell of it
                 again, rounded = _again(target, job, shard, crafted, batch_size)
                 kept = [str(s) for s in record.columns.status]
-                changed = sum(a != b for a, b in zip(again, kept, strict=True))
+                changed = differing(again, kept)
                 verdicts += len(kept)
                 turned += changed
                 if changed and not first:

@@ -7,15 +7,17 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from robench.errors import InputError, RobenchError, StorageError
 from robench.evaluate import Craft, Watcher, Work
 from robench.feature_space import Part, cloud_of, nearest_of
 from robench.geometry import VERSION, Geometry
-from robench.jobs import Board, Shard, craft_key, record_key
+from robench.jobs import Board, Shard
 from robench.plan import SCHEMA, content_hash
 from robench.record import Record, Status
+from robench.types import Images
 
 if TYPE_CHECKING:
     from robench.folder_keeper import FolderKeeper
@@ -69,14 +71,15 @@ def survey(work: Work, keeper: FolderKeeper, watcher: Watcher) -> Iterator[str]:
                 made = _surveyed(work, attacked, kept, pair, choice)
             except StorageError:
                 raise
+            except _LostError:
+                continue
             except Exception as error:  # noqa: BLE001 - the boundary: one model's failure is recorded
                 text = str(error) if isinstance(error, RobenchError) else _trace(error)
                 keeper.failed(key, title, text)
                 watcher.failed(f"{title}: {text.strip().splitlines()[-1]}")
                 continue
-            if made is not None:
-                keeper.keep_geometry(key, made)
-                yield key
+            keeper.keep_geometry(key, made)
+            yield key
 
 
 def worst_attacks(work: Work, board: Board, keeper: FolderKeeper) -> list[Attacked]:
@@ -90,13 +93,8 @@ def worst_attacks(work: Work, board: Board, keeper: FolderKeeper) -> list[Attack
     for job in (job for job in work.crafts() if job.board is board):
         found = []
         for shard in shards:
-            crafted = craft_key(
-                job.source, job.gradient_source, job.attack, board.threat, shard,
-                seed=work.seed, drop=work.drop,
-            )  # fmt: skip
-            unit = record_key(job.source, job.source, job.label, board.eps_text, crafted, shard)
-            if record := keeper.record(unit):
-                found.append((shard, crafted, record))
+            if record := keeper.record(work.record_key(job, shard, job.source)):
+                found.append((shard, work.craft_key(job, shard), record))
         if not found:
             continue
         whole = Attacked(
@@ -154,15 +152,17 @@ def most_confused(records: Sequence[Record]) -> tuple[tuple[int, ...], str]:
 
 def _surveyed(
     work: Work, attacked: Attacked, keeper: FolderKeeper, pair: tuple[int, ...], choice: str
-) -> Geometry | None:
-    """Return the geometry of one model, None where its adversarial images are no longer kept."""
-    kept = [keeper.crafted(key) for key in attacked.crafted]
-    if any(one is None for one in kept):
-        return None
+) -> Geometry:
+    """Return the geometry of one model.
+
+    Raises:
+        _LostError: the adversarial images it needs are no longer kept.
+    """
+    # One shard at a time: all adversarial images together may be far more than fits into memory.
+    proposed = lru_cache(maxsize=1)(partial(_proposed, keeper))
     parts = [
-        Part(shard=shard, record=record, x_adv=crafted.x_adv)
-        for shard, record, crafted in zip(attacked.shards, attacked.records, kept, strict=True)
-        if crafted is not None
+        Part(shard=shard, record=record, x_adv=partial(proposed, key))
+        for shard, record, key in zip(attacked.shards, attacked.records, attacked.crafted, strict=True)
     ]
     geometry = Geometry(units=tuple(record.key for record in attacked.records))
     model, threat = attacked.job.source.model, attacked.job.board.threat
@@ -177,6 +177,17 @@ def _surveyed(
         return replace(geometry, reason=refusal.got)
     nearest = nearest_of(model, parts, threat, room=room) if model.neighbourhood else None
     return replace(geometry, cloud=cloud, nearest=nearest)
+
+
+class _LostError(Exception):
+    """Adversarial images are no longer kept."""
+
+
+def _proposed(keeper: FolderKeeper, key: str) -> Images:
+    crafted = keeper.crafted(key)
+    if crafted is None:
+        raise _LostError
+    return crafted.x_adv
 
 
 def _trace(error: Exception) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,14 +21,10 @@ from robench.rejudgement import (
     Check,
     check_claims,
     check_other_batches,
-    craft_key_of,
-    record_key_of,
+    differing,
 )
 from robench.run import boards_of
 from robench.store import Store
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_plan(store: Store) -> Plan:
@@ -98,7 +93,7 @@ def _keys(work: Work, shard: Shard) -> Iterator[str]:
         yield record_key(subject, None, CLEAN, "", "", shard)
     for job in work.crafts():
         for target in work.targets(job.source):
-            yield record_key_of(work, job, shard, target)
+            yield work.record_key(job, shard, target)
 
 
 def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
@@ -120,10 +115,10 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
             drop=work.drop,
             batch_size=work.batch_size,
         )
-        kept = keeper.crafted(craft_key_of(work, job, shard))
+        kept = keeper.crafted(work.craft_key(job, shard))
         if kept is not None:
             furthest = max(furthest, float((made.x_adv - kept.x_adv).abs().max()))
-        key = record_key_of(work, job, shard, job.source)
+        key = work.record_key(job, shard, job.source)
         try:
             before = store.read(key).columns.status
         except StorageError:
@@ -143,7 +138,7 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
             batch_size=work.batch_size,
         )
         verdicts += len(before)
-        turned += sum(a != b for a, b in zip(record.columns.status, before, strict=True))
+        turned += differing(record.columns.status, before)
     several = f"{len(chosen)} of {len(jobs)} jobs"
     return Check(
         name="repeats",

@@ -163,3 +163,23 @@ def test_records_survive_json():
     records, _ = collect(work({"step": OneStep()}))
     for record in records:
         assert type(record).from_json(record.to_json()) == record
+
+
+def test_what_is_found_on_a_shard_does_not_depend_on_the_shards_before_it():
+    # The loss of images at 0.7 is exactly zero: all of the first shard, one in twenty of the second.
+    first = torch.tensor([0.7] * 39 + [0.55] * 19 + [0.7] * 2)[19:]
+    x = torch.stack([first, torch.full_like(first, 0.5)], dim=1).view(-1, 1, 1, 2)
+    data = image_set(x, torch.ones(len(x), dtype=torch.int64), classes=2)
+    board = Board(threat=ThreatModel(norm=LINF, eps=0.01), eps_text="0.01", attacks={"one": OneStep()})
+
+    def found(images):
+        memory = Memory()
+        jobs = Work(subjects=[subject("a", 400.0, 0.0)], data=images, boards=[board], shard=20)
+        records = [memory.records[key] for key in evaluate(jobs, memory)]
+        last = [r for r in records if r.columns.index[-1] == 39]
+        return [[f.code for f in r.findings] for r in last]
+
+    data = data.subset(slice(0, 40))
+    alone = found(data.subset(slice(20, 40)))
+    assert alone == [[], ["zero-gradient"]]
+    assert found(data) == alone

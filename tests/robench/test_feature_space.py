@@ -35,7 +35,7 @@ def part(x, x_adv, labels, adversarial=None, status=None):
     data = image_set(images, torch.tensor(labels), classes=3)
     (shard,) = Shard.split(data, len(x))
     own = record(labels, labels, adversarial or labels, status or ["robust"] * len(x))
-    return Part(shard=shard, record=own, x_adv=torch.tensor(x_adv).view(-1, 1, 1, 2))
+    return Part(shard=shard, record=own, x_adv=lambda: torch.tensor(x_adv).view(-1, 1, 1, 2))
 
 
 def plain(features=lambda x: x.flatten(1)):
@@ -145,7 +145,7 @@ def test_large_pictures_are_reduced_to_their_room():
     model = replace(model, neighbourhood=seen)
     (shard,) = Shard.split(image_set(images[:2], torch.tensor([0, 1])), 2)
     own = record([0, 1], [0, 1], [1, 0], ["broken", "broken"])
-    shown = Part(shard=shard, record=own, x_adv=images[:2])
+    shown = Part(shard=shard, record=own, x_adv=lambda: images[:2])
     for room in (20_000, 200_000, 10**6):
         found = nearest_of(model, [shown], THREAT, room=room)
         assert found.queries.nbytes + found.pictures.nbytes <= room

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from model_zoo.splitting import penultimate
 from robench import config
+from robench.folder_keeper import FolderKeeper
 from robench.geometry import read_geometry
 from robench.progress import Quiet
 from robench.record import Status
@@ -158,11 +160,29 @@ def test_what_a_killed_run_lacks_is_added_and_what_it_had_stays(copy):
 def test_without_adversarial_images_what_was_kept_stays_and_nothing_fails(copy):
     for path in (copy / "adv").iterdir():
         path.unlink()
-    gone = sorted((copy / "geometry").iterdir())[0]
+    gone = next(path for path in sorted((copy / "geometry").iterdir()) if read_geometry(path).cloud)
     gone.unlink()
     assert go(copy).failed == 0
     assert not gone.exists()
     assert len(kept(copy)) == 7
+
+
+def test_adversarial_images_are_taken_from_the_folder_one_shard_at_a_time(copy, monkeypatch):
+    alive = weakref.WeakSet()
+    most = 0
+    original = FolderKeeper.crafted
+
+    def watched(self, key):
+        nonlocal most
+        crafted = original(self, key)
+        if crafted is not None:
+            most = max(most, len(alive) + 1)
+            alive.add(crafted.x_adv)
+        return crafted
+
+    monkeypatch.setattr(FolderKeeper, "crafted", watched)
+    assert go(copy, PLAN.replace("shard: 20", "shard: 8")).failed == 0
+    assert 0 < most <= 2  # the one that is read, and the one that it takes the place of
 
 
 def test_a_network_that_raises_on_features_fails_alone(copy, monkeypatch):

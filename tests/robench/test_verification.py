@@ -151,6 +151,8 @@ def test_one_verdict_turned_is_found_even_where_the_tables_agree(run):
         ("columns", "label", [0] * 12),
         ("columns", "forwards", [1e6] * 12),
         ("columns", "index", list(range(100, 112))),
+        ("columns", "first_passes", [1] * 12),
+        ("columns", "tries", [9] * 12),
     ],
 )
 def test_what_a_record_says_beside_its_verdicts_is_made_again(run, part, field, value):
@@ -161,6 +163,17 @@ def test_what_a_record_says_beside_its_verdicts_is_made_again(run, part, field, 
     result = command("verify", run)
     assert result.exit_code == 1
     assert "claims" in failed(result)
+
+
+def test_a_record_of_fewer_images_is_found(run):
+    path, record = next(attacked(run))
+    record["columns"] = {name: values[:-1] for name, values in record["columns"].items()}
+    path.write_text(json.dumps(record))
+    report(run)
+    result = command("verify", run)
+    assert result.exit_code == 1, result.output
+    assert "claims" in failed(result)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
 
 
 def test_a_finding_taken_away_is_found(run):
