@@ -37,6 +37,7 @@ class SurrogateModule(nn.Module):
         rows_backward: rows sent backward so far.
         listener: is told every point asked about, the model's own outputs there (B, columns), and the scores
             where a gradient may follow; None for nobody.
+        gradient_listener: is told every gradient (B, C, H, W) that was sent back, and its points.
 
     Args:
         model: what is lent.
@@ -66,6 +67,7 @@ class SurrogateModule(nn.Module):
         self.rows_forward = 0
         self.rows_backward = 0
         self.listener: Callable[[Images, Outputs, Outputs | None], None] | None = None
+        self.gradient_listener: Callable[[Images, Images], None] | None = None
 
     def forward(self, x: Images) -> Outputs:
         """Return scores (B, K).
@@ -137,7 +139,10 @@ class _Pass(torch.autograd.Function):
             (found,) = torch.autograd.grad(
                 ctx.scores, ctx.point, gradients[0], retain_graph=True, allow_unused=True
             )
-        return torch.zeros_like(ctx.point) if found is None else found, None
+        found = torch.zeros_like(ctx.point) if found is None else found
+        if ctx.module.gradient_listener is not None:
+            ctx.module.gradient_listener(ctx.point.detach(), found)
+        return found, None
 
 
 def art_classifier(
@@ -205,7 +210,8 @@ def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator
         )
     count = len(oracle.x)
     module = SurrogateModule(oracle.model, oracle.source, batch=count, positive=positive)
-    module.listener = Overheard(oracle, lambda: (module.rows_forward, module.rows_backward))
+    overheard = Overheard(oracle, lambda: (module.rows_forward, module.rows_backward))
+    module.listener, module.gradient_listener = overheard, overheard.gradient
     oracle.lent = True
     try:
         climbing = nullcontext() if oracle.minimise else oracle.ascent()

@@ -9,7 +9,7 @@ import torch
 from robench.ledger import Ledger
 from robench.record import Finding, Status
 
-VERSION = 1
+VERSION = 2
 """Goes into the key of the units that hold findings of an attack."""
 
 UNSETTLED = 0.05
@@ -46,7 +46,7 @@ def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str]
         _zero_gradient(ledger, survived, known),
         _not_converged(ledger, survived, known),
         _transfer_failure(ledger, survived),
-        _silent_success(ledger),
+        _silent_success(ledger, status),
     )
     return tuple(finding for finding in found if finding)
 
@@ -64,8 +64,8 @@ def _nonfinite(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
 
 def _zero_gradient(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
     """Find gradients that were zero at every step: they never gave the attack a direction."""
-    asked = ledger.backwards.clamp_min(1)
-    stuck = int(((ledger.zero_gradient >= asked) & (ledger.backwards > 0) & survived).sum())
+    asked = ledger.gradients  # not backwards: one gradient may take several
+    stuck = int(((ledger.zero_gradient >= asked) & (asked > 0) & survived).sum())
     if not stuck or EXPLAIN_ZERO_GRADIENTS & set(known):
         return None
     return Finding(
@@ -106,9 +106,11 @@ def _transfer_failure(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
     )
 
 
-def _silent_success(ledger: Ledger) -> Finding | None:
+def _silent_success(ledger: Ledger, status: list[Status]) -> Finding | None:
     """Find images that a library broke on its way and then let go (Pintor et al. 2022)."""
-    count = int(ledger.silent.sum())
+    # One that was wrong from the start was not broken, and any step may bring it back to its label.
+    right = torch.tensor([s is not Status.MISCLASSIFIED for s in status], dtype=torch.bool)
+    count = int((ledger.silent & right).sum())
     if not count:
         return None
     return Finding(

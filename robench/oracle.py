@@ -38,6 +38,8 @@ class Oracle:
             image is dropped, and the last points are proposed as they are, never mixed with earlier ones.
         lent: set where a library attacks. Its own points are proposed, and one it met earlier only where that
             broke an image and the one it returned does not.
+        unheard: set where it asked about points of which nobody knows whose they are: how many it tried, and
+            when one broke an image, is then not known.
         reached: (B,) whether the model's own answer, when last asked about each image, was what the attacker
             wants, be the point admissible or not.
     """
@@ -54,6 +56,7 @@ class Oracle:
     confidence: float = 0.0
     together: bool = False
     lent: bool = False
+    unheard: bool = False
     trail: Trail = field(init=False)
     ledger: Ledger = field(init=False)
     reached: Mask = field(init=False)
@@ -232,6 +235,10 @@ class Oracle:
         fresh = self.broken[rows] & ~known
         self.ledger.first_passes[rows[fresh]] += passes[fresh]
 
+    def overhear_gradient(self, rows: torch.Tensor, gradient: Images) -> None:
+        """Note a gradient (b, C, H, W) that a library was given at its points for these rows."""
+        self._note(rows, torch.isfinite(gradient.flatten(1)).all(dim=1), gradient)
+
     def charge(self, *, forwards: int, backwards: int) -> None:
         """Book passes that a library spent on the whole batch, each so many per image."""
         self.ledger.forwards += forwards
@@ -279,23 +286,25 @@ class Oracle:
             return self.best if self._most_broken > 0 else last
         if self.lent:
             return self._returned(last)
-        doubtful = self.broken & self.active
-        if not self.minimise and bool(doubtful.any()):
-            rows = doubtful.nonzero().squeeze(1)
-            self._ask_last(rows, last)
-            doubtful = doubtful & ~self._last_success
-        keep_best = self.broken if self.minimise else self.broken & (doubtful | ~self.active)
+        keep_best = self.broken
+        if not self.minimise:
+            asked = self.broken & self._affords(self.model.forwards)
+            self._ask_last(asked.nonzero().squeeze(1), last)
+            keep_best = self.broken & ~(asked & self._last_success)
         return torch.where(per_image(keep_best, last), self.best, last)
 
     def _returned(self, last: Images) -> Images:
         """Return a library's points, mended where it let go of an adversarial one (silent success)."""
         self._ask_last(self.broken.nonzero().squeeze(1), last)
         self.ledger.silent = self.broken & ~self._last_success
+        if self.unheard:
+            for column in (self.ledger.points, self.ledger.first_success, self.ledger.first_passes):
+                column.zero_()
         return torch.where(per_image(self.ledger.silent, last), self.best, last)
 
     def _ask_last(self, rows: torch.Tensor, last: Images) -> None:
         """Ask the model about the last points of these rows."""
-        for chunk in torch.split(rows, self.batch_size):
+        for chunk in torch.split(rows, self.batch_size) if len(rows) else ():
             with torch.no_grad():
                 own = self.model.net(last[chunk])
             self._count(chunk, self.model.forwards)
@@ -374,17 +383,17 @@ class Oracle:
         if not self.track:
             return
         self.ledger.nonfinite[where] |= predicted < 0
-        self.ledger.points[where] += 1
-        self.ledger.tries[where] = self._try
+        ledger = self.ledger
+        ledger.tries[where] = self._try
+        ledger.points[where] += 1
         success = self.reached[where]
         if bool(success.any()):
             success[success.clone()] = self.threat.admits(self.x[where[success]], points[success])
         self._last_success[where] = success
         fresh = where[success & ~self.broken[where]]
-        ledger = self.ledger
+        ledger.first_try[fresh] = self._try
         ledger.first_success[fresh] = ledger.points[fresh]
         ledger.first_passes[fresh] = ledger.forwards[fresh] + ledger.backwards[fresh]
-        ledger.first_try[fresh] = self._try
         self.broken[fresh] = True
         if self.model.coupling is Coupling.JOINT:
             self._remember_batch(points, success)

@@ -51,15 +51,20 @@ class Overheard:
         rows = self._rows(points)
         self._book(rows)
         if rows is None:
+            oracle.unheard = True
             return
-        oracle.overhear(rows, points, own.detach(), passes=self._passes[rows])
+        oracle.overhear(rows, points.to(oracle.x.dtype), own.detach(), passes=self._passes[rows])
         if scores is None:
             return
-        oracle.ledger.gradients[rows] += 1
         losses = cross_entropy(scores.detach()[:, : oracle.model.classes], oracle.y[rows], OutputKind.LOGITS)
         value = torch.full_like(oracle.best_size, -torch.inf)
         value[rows] = -losses if oracle.threat.goal is Goal.TARGETED else losses
         oracle.trail.follow(value)
+
+    def gradient(self, points: Images, found: Images) -> None:
+        """Note a gradient (b, C, H, W) that was sent back to the library at some points."""
+        if (rows := self._rows(points)) is not None:
+            self._oracle.overhear_gradient(rows, found)
 
     def _book(self, rows: torch.Tensor | None) -> None:
         """Book what was spent since the last question: its backwards, and the forwards of this one."""

@@ -1,16 +1,24 @@
 """What an attack met becomes a finding only where it matters: on images that survived."""
 
+from dataclasses import replace
+
 import torch
 
 from robench.findings import ledger_findings
 from robench.ledger import Ledger
+from robench.losses import margin
+from robench.model import Model
+from robench.oracle import Oracle
 from robench.record import Status
+from robench.threat import ThreatModel
+from tests.truths import Lambda, images, small_net
 
 
 def ledger(nonfinite, zero):
     made = Ledger.empty(len(zero))
     made.forwards += 5
     made.backwards += 5
+    made.gradients += 5
     made.nonfinite, made.zero_gradient = torch.tensor(nonfinite), torch.tensor(zero)
     return made
 
@@ -24,6 +32,19 @@ def test_zero_gradients_count_only_where_every_step_had_one_and_the_image_surviv
     (finding,) = ledger_findings(ledger([False] * 4, [5, 5, 4, 5]), statuses)
     assert finding.code == "zero-gradient"
     assert "1 of 2" in finding.evidence
+
+
+def test_zero_gradients_are_found_where_one_gradient_takes_several_passes():
+    masked = Model(name="masked", net=Lambda(lambda x: small_net().net(x).round()), classes=4)
+    (source,) = masked.sources.values()
+    averaged = replace(masked, sources={"exact": replace(source, forwards=3, backwards=3)})
+    x, y = images(4), torch.zeros(4, dtype=torch.int64)
+    for ask in (lambda o: o.gradient(margin, x), lambda o: o.score_gradients(x)):
+        oracle = Oracle(averaged, x, y, ThreatModel(eps=0.1))
+        ask(oracle)
+        ask(oracle)
+        (finding,) = ledger_findings(oracle.ledger, [Status.ROBUST] * 4)
+        assert finding.code == "zero-gradient"
 
 
 def test_numbers_that_are_none_are_found_on_survivors():

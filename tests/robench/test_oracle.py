@@ -1,6 +1,7 @@
 """The oracle counts, remembers, spares, and never lies about any of it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -133,6 +134,17 @@ def test_a_silent_success_is_found_and_a_last_success_is_kept():
     assert float(oracle.proposal(torch.full_like(x, 0.6)).mean()) == pytest.approx(0.49)
     assert float(oracle.proposal(torch.full_like(x, 0.46)).mean()) == pytest.approx(0.46)
     assert float(oracle.proposal(torch.full_like(x, 0.3)).mean()) == pytest.approx(0.49)  # inadmissible
+
+
+def test_the_last_question_keeps_the_budget_too():
+    model = linear(torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([-2.0, 2.0]))
+    voting = replace(model, forwards=3)
+    x, y = torch.full((1, 1, 2, 2), 0.55), torch.tensor([0])
+    for budget, kept in ((5, 0.49), (6, 0.48)):
+        oracle = Oracle(voting, x, y, ThreatModel(eps=0.1, budget=budget))
+        oracle.outputs(torch.full_like(x, 0.49))
+        assert float(oracle.proposal(torch.full_like(x, 0.48)).mean()) == pytest.approx(kept)
+        assert int(oracle.ledger.forwards) <= budget
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

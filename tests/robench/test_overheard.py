@@ -71,6 +71,19 @@ def test_an_adversarial_point_that_was_let_go_is_judged_and_said():
         assert int(crafted.ledger.silent.sum()) == BREAKS
 
 
+def test_an_image_that_was_wrong_from_the_start_was_not_broken_on_the_way():
+    # One step of a sound library may well bring a misclassified image back to its label.
+    y = Y.clone()
+    y[:5] = (Y[:5] + 1) % 4
+    right = torch.stack([X[label == Y][-1] for label in y[:5]])
+    threat = ThreatModel(eps=1.0)
+    library = Library([X], torch.cat([right, X[5:]]), gradient=True)
+    crafted = craft(MODEL, library, X, y, threat=threat, indices=DATA.indices)
+    verdict = judge(MODEL, X, y, crafted.x_adv, threat=threat)
+    assert [s is Status.MISCLASSIFIED for s in verdict.status] == [True] * 5 + [False] * 35
+    assert ledger_findings(crafted.ledger, verdict.status) == ()
+
+
 def test_what_the_library_returns_is_kept_where_it_is_adversarial():
     # The smaller point it asked about must not be put in the place of the one it chose.
     small = THREAT.project(X, X + 0.24 * (strong() - X).sign())
@@ -87,6 +100,21 @@ def test_a_point_outside_of_the_ball_is_no_success():
     assert (count(verdict), codes) == (0, [])
 
 
+def test_a_network_that_computes_in_float64_is_overheard_too():
+    double = gallery.Through(gallery.sound().double(), lambda z: z.float(), lambda x: x.double())
+    model = Model(name="double", net=double, classes=4)
+    crafted, verdict, codes = run(Library([strong(), X], X), model=model)
+    assert crafted.x_adv.dtype == torch.float32
+    assert (count(verdict), codes) == (BREAKS, ["silent-success"])
+
+
+def test_when_a_library_met_a_point_is_not_known_where_some_were_let_pass():
+    ledger = run(Library([X, X[:7], strong(), X], X))[0].ledger
+    assert int(ledger.silent.sum()) == BREAKS
+    for column in (ledger.points, ledger.first_success, ledger.first_passes):
+        assert not column.any()
+
+
 def test_questions_about_a_part_of_the_batch_are_let_pass():
     crafted, verdict, codes = run(Library([strong()[:7]], X))
     assert (count(verdict), codes, int(crafted.ledger.silent.sum())) == (0, [], 0)
@@ -100,6 +128,20 @@ def test_a_library_that_climbs_is_followed_and_one_that_minimises_is_not():
     settled = [*path, *[path[-1]] * 20]
     assert run(Library(settled, path[-1], gradient=True))[2] == []
     assert run(Library(path, path[-1], gradient=True, minimises=True))[2] == []
+
+
+def test_gradients_that_are_zero_or_no_number_are_overheard():
+    # Else a library's attack that got nowhere would lift what one of our own met.
+    for spoilt, code in ((torch.round, "zero-gradient"), (not_a_number_back, "nonfinite")):
+        masked = Model(name="masked", net=gallery.Through(gallery.sound(), spoilt), classes=4)
+        for size in (250, 10):
+            crafted, _, codes = run(Library([X, X], X, gradient=True), model=masked, batch_size=size)
+            assert crafted.ledger.gradients.tolist() == [2] * 40
+            assert codes == [code]
+
+
+def not_a_number_back(z):
+    return z + 0 * (z - z.detach()).abs().sqrt()  # the root's slope at 0 is infinite
 
 
 def test_the_loss_that_is_followed_is_the_cross_entropy_of_each_images_own_label():
