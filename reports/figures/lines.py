@@ -169,4 +169,4 @@ def remark(figure: Figure, text: str) -> None:
 def shown_line(title: str) -> str:
     """Return a title as a picture can hold it: printable, on at most two lines."""
     clean = "".join(c if c.isprintable() else "?" for c in title)
-    return "\n".join(textwrap.wrap(clean, 90)[:2])
+    return "\n".join(textwrap.wrap(clean, 64)[:2])

@@ -55,10 +55,11 @@ class Tradeoff:
             )
         rows.sort(key=lambda row: (_share(row)[1], _share(row)[0]))
         heads = sorted({row.head for row in rows})
+        order = [row.model for row in board.rows]  # a model has one colour in all figures of a board
         with styled():
             figure, axes = blank(7.2, max(3.6, 0.24 * len(rows) + 1.2))
             for number, row in enumerate(rows):
-                colour = COLOURS[number % len(COLOURS)]
+                colour = COLOURS[order.index(row.model) % len(COLOURS)]
                 _point(axes, row, colour, MARKERS[heads.index(row.head) % len(MARKERS)])
                 height = (number + 0.5) / len(rows)
                 axes.annotate(

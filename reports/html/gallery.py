@@ -136,15 +136,15 @@ class Guide:
     def _exhibits(self, broken: pd.DataFrame, indices: list[int], budget: int) -> tuple[Exhibit, ...]:
         made: list[Exhibit] = []
         for index in indices[: self.each]:
-            exhibit = self._exhibit(broken[broken["index"] == index], index)
+            exhibit = self.exhibit(broken[broken["index"] == index], index)
             if exhibit is None or exhibit.weight > budget:
                 break
             budget -= exhibit.weight
             made.append(exhibit)
         return tuple(made)
 
-    def _exhibit(self, lines: pd.DataFrame, index: int) -> Exhibit | None:
-        """Return the smallest perturbation that broke an image."""
+    def exhibit(self, lines: pd.DataFrame, index: int) -> Exhibit | None:
+        """Return the smallest perturbation of an image in some lines of the table; None if it cannot be read."""
         first = lines.sort_values(["l2", "attack", "gradient_source"])
         place = tuple(str(first[name].iloc[0]) for name in ("target", "source", "attack", "gradient_source"))
         record = next((r for r in self._places.get(place, ()) if index in r.columns.index), None)

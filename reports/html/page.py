@@ -15,6 +15,7 @@ from reports.html.folder import MOST_FAULTS, Fault, Run, read_run
 from reports.html.gallery import Guide
 from reports.html.model_sections import model_sections
 from reports.html.pixels import Pixels
+from reports.html.side_by_side import comparisons
 from reports.html.template import page
 from reports.html.words import summary
 from reports.leaderboard import boards
@@ -59,13 +60,15 @@ def page_of(run: Run) -> str:
     """Return the page of a run as HTML; the same run gives the same text."""
     made = boards(run.records)
     samples = split_into_boards(run.records)
-    lost = [Guide(own, Pixels(None)).lost() for own in samples]
+    guides = [Guide(own, Pixels(run.root)) for own in samples]
+    lost = [guide.lost() for guide in guides]
     links = model_links(made)
     shown = board_sections(made, samples, links, lost)
     return page(
         title=str(run.facts.get("name") or (run.root.name if run.root else "") or "robench"),
         summary=summary(run, made),
         boards=shown,
+        side_by_side=comparisons(made, guides, links),
         accuracy_curves=curve_sections(made, samples),
         models=model_sections(run, made, samples, shown, lost, links),
         curves=curves(run),

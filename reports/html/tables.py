@@ -170,7 +170,6 @@ def _pair(value: Share | None, same: bool) -> Entry:
 def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
     """Return the white-box cells of one model on one board: one row per attack and gradient source."""
     titles = [
-        "Robust, %",
         "Broken",
         "Wrong before",
         "Failed",
@@ -180,13 +179,14 @@ def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
         "Backwards",
     ]
     columns = [Column("Attack", numeric=False, head=True), Column("Gradient source", numeric=False)]
-    columns += [Column(title) for title in titles]
-    columns += [Column("Library", numeric=False), Column("Findings", numeric=False)]
+    columns += [Column("Robust, %"), Column("Findings", numeric=False)]
+    columns += [Column(title) for title in titles] + [Column("Library", numeric=False)]
     rows = tuple(
         (
             words(cell.attack),
             words(cell.gradient_source),
             share(cell.robust),
+            words(", ".join(cell.findings)),
             count(cell.broken),
             count(cell.misclassified),
             count(cell.failed),
@@ -195,7 +195,6 @@ def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
             count(cell.forwards),
             count(cell.backwards),
             words(cell.library),
-            words(", ".join(cell.findings)),
         )
         for cell in cells
     )

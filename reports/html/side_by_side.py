@@ -1,0 +1,153 @@
+"""One image under every attack and head side by side (Wang & Osher 2019, Fig. 5 and 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING
+
+from reports.boards import Board
+from reports.html.gallery import Exhibit, Guide
+from reports.samples import Samples, model_of
+from robench.record import Record, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_BYTES = 400_000
+"""Bytes of these pictures on one page; the first boards come first."""
+
+MOST_IMAGES, MOST_HEADS, MOST_ATTACKS = 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One model: what each attack made of the image, None where none of its images can be read."""
+
+    model: str
+    link: str
+    before: str
+    cells: tuple[Exhibit | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One image: clean, and under every attack on every model.
+
+    Attributes:
+        index: position in the full split.
+        truth: its class.
+        clean: the clean image, as a `data:` address.
+        attacks: the columns.
+        lanes: the rows.
+    """
+
+    index: int
+    truth: str
+    clean: str
+    attacks: tuple[str, ...]
+    lanes: tuple[Lane, ...]
+
+    @property
+    def weight(self) -> int:
+        """Bytes of its pictures."""
+        shown = (cell for lane in self.lanes for cell in lane.cells if cell)
+        return len(self.clean) + sum(len(one.adversarial) + len(one.noise) for one in shown)
+
+
+def comparisons(
+    boards: Sequence[Board], guides: Sequence[Guide], links: dict[str, str]
+) -> list[tuple[Comparison, ...]]:
+    """Return a few images of every board; none where no image can be read or the page would grow too large.
+
+    Args:
+        boards: the boards.
+        guides: reads the images of each.
+        links: address of a model's section, by shown name.
+    """
+    room = MOST_BYTES
+    made = []
+    for board, guide in zip(boards, guides, strict=True):
+        shown = []
+        for one in _of_board(board, guide, links) if board.norm and room > 0 else ():
+            if one.weight > room:
+                break
+            room -= one.weight
+            shown.append(one)
+        made.append(tuple(shown))
+    return made
+
+
+def heads(board: Board, samples: Samples) -> list[str]:
+    """Return identities of the models to compare, best first: heads on one network if there are such."""
+    identity = {name: target for target, name in samples.names.items()}
+    order = [identity[row.model] for row in board.rows if row.worst_case]
+    details = {model_of(r.target): r for r in (*samples.clean, *samples.attacked)}
+    networks: dict[str, list[str]] = {}
+    for target in order:
+        networks.setdefault(_network(details[target]), []).append(target)
+    shared = next((group for group in networks.values() if len(group) > 1), order[:2])
+    return shared[:MOST_HEADS]
+
+
+def _network(record: Record) -> str:
+    """Return the name of the model whose features a model has: another's, or its own."""
+    details = record.target.get("details")
+    features = details.get("features_of") if isinstance(details, dict) else None
+    return str(features or record.target.get("name", ""))
+
+
+def _of_board(board: Board, guide: Guide, links: dict[str, str]) -> list[Comparison]:
+    samples = guide.samples
+    targets = heads(board, samples)
+    attacks = list(samples.labels)[:MOST_ATTACKS]
+    table = samples.table
+    own = [(table["target"] == target) & (table["source"] == target) for target in targets]
+    white = table[reduce(or_, own) & table["attack"].isin(attacks)] if own else table[:0]
+    if white.empty:
+        return []
+    made: list[Comparison] = []
+    for index in _telling(white, len(targets)):
+        of_image = white[white["index"] == index]
+        lanes = tuple(_lane(guide, of_image, target, attacks, index, links) for target in targets)
+        seen = next((cell for lane in lanes for cell in lane.cells if cell), None)
+        if seen is None:
+            break  # the run folder does not hold its images
+        labels = tuple(samples.labels[attack] for attack in attacks)
+        made.append(Comparison(index=index, truth=seen.truth, clean=seen.clean, attacks=labels, lanes=lanes))
+        if len(made) == MOST_IMAGES:
+            break
+    return made
+
+
+def _telling(white: pd.DataFrame, count: int) -> list[int]:
+    """Return images that every model had right, those first that most attacks break on most models."""
+    right = white[white["right"]]
+    known = right.groupby("index")["target"].nunique()
+    fit = right[right["index"].isin(known.index[known == count])]
+    fell = fit.assign(fell=fit["status"] == Status.BROKEN)
+    pairs = fell.groupby(["index", "target", "attack"], observed=True)["fell"].any()
+    falls = pairs.groupby("index").sum().sort_values(ascending=False, kind="stable")
+    return [int(index) for index in falls.index[falls > 0]]
+
+
+def _lane(
+    guide: Guide,
+    of_image: pd.DataFrame,
+    target: str,
+    attacks: Sequence[str],
+    index: int,
+    links: dict[str, str],
+) -> Lane:
+    cells = []
+    for attack in attacks:
+        lines = of_image[(of_image["target"] == target) & (of_image["attack"] == attack)]
+        broken = lines[lines["status"] == Status.BROKEN]
+        # An image that stands is shown as the attack left it.
+        chosen = lines if broken.empty else broken
+        cells.append(None if chosen.empty else guide.exhibit(chosen, index))
+    model = guide.samples.names[target]
+    before = next((cell.before for cell in cells if cell), "")
+    return Lane(model=model, link=links.get(model, ""), before=before, cells=tuple(cells))
