@@ -144,7 +144,7 @@ class Guide:
         return tuple(made)
 
     def exhibit(self, lines: pd.DataFrame, index: int) -> Exhibit | None:
-        """Return the smallest perturbation of an image in some lines of the table; None if it cannot be read."""
+        """Return the smallest perturbation of an image in some lines of the table; None if unreadable."""
         first = lines.sort_values(["l2", "attack", "gradient_source"])
         place = tuple(str(first[name].iloc[0]) for name in ("target", "source", "attack", "gradient_source"))
         record = next((r for r in self._places.get(place, ()) if index in r.columns.index), None)

@@ -12,7 +12,7 @@ WIDTH, TOP, PHONE = 1280, 1180, (390, 844)
 
 
 def take(run, folder):
-    """Write report.png, the boards at desktop width, and report-phone.png, one image under every attack on a phone in the dark."""
+    """Write report.png, the first board, and report-phone.png, one image under every attack."""
     found = shutil.which("chromium") or shutil.which("google-chrome")
     if not found:
         raise SystemExit("expected a Chromium, got none: `make browser-test` installs one")
