@@ -69,7 +69,14 @@ class Screen:
             shown.append(table(title, *transfer_cells(board)))
         if self.details and board.cells:
             shown.append(table("gradient sources, white-box", *detail_cells(board)))
-        shown += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in board.doubts]
+        # Whatever was met on a row that has a rank is lifted: one line instead of a page of them.
+        ranked = set() if self.details else {row.model for row in board.rows if row.rank}
+        told = [d for d in board.doubts if d.model not in ranked]
+        shown += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in told]
+        if lifted := len(board.doubts) - len(told):
+            shown.append(
+                Text(f"({lifted} findings lifted on ranked rows; --details shows them)", style="dim")
+            )
         return shown
 
 
