@@ -57,3 +57,7 @@ def test_the_published_protocol_is_measured_on_the_same_networks():
     heads = {name: (model.features_of, model.head.name) for name, model in published.items()}
     assert heads["softmax-published"] == ("softmax", "wnll_published")
     assert heads["trained-published"] == ("trained-wnll", "wnll_published")
+
+
+def test_the_softmax_head_is_attacked_once_more_on_the_same_network():
+    assert suite("wnll-re-evaluation-softmax")["softmax"] == suite("wnll-re-evaluation")["softmax"]
