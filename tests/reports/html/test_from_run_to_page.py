@@ -70,7 +70,8 @@ def test_the_page_shows_images_that_fell(folder):
     page = parse(HTML().render_run(folder))
     fallen = sum(record.columns.status.count("broken") for record in Store(folder).read_records())
     assert fallen > 3
-    assert len(list(page.all("img"))) == 3 * 3
+    # Three images in the strip of the model, and two beside each other under the one attack.
+    assert len(list(page.all("img"))) == 3 * 3 + 2 * 3
 
 
 def test_the_command_writes_the_page_and_says_where(folder, tmp_path):
