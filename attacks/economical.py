@@ -63,7 +63,10 @@ class EconomicalAutoAttack:
 
     info: ClassVar[AttackInfo] = AttackInfo(
         title="Economical AutoAttack",
-        paper="Croce & Hein 2020, arXiv:2003.01690 (the attacks); Liu et al. 2022, arXiv:2203.05154 (sparing)",
+        paper=(
+            "Croce & Hein 2020, arXiv:2003.01690 (the attacks); "
+            "Liu et al. 2022, arXiv:2203.05154 (sparing passes)"
+        ),
         bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex, LIU_ADAPTIVE),
         norms=("Linf", "L2", "L1"),
         randomised=True,
