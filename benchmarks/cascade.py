@@ -17,10 +17,10 @@ from benchmarks import subjects
 from robench import plugins
 from robench.craft import craft
 from robench.data import ImageSet
-from robench.evaluation_mode import evaluation_mode
 from robench.judge import judge
 from robench.model import Model
 from robench.norms import NORMS
+from robench.prepared import PreparedModel
 from robench.record import Status
 from robench.threat import ThreatModel
 
@@ -75,7 +75,9 @@ def reference(model: Model, data: ImageSet, threat: ThreatModel, seed: int, batc
     logging.getLogger("auto-attack").setLevel(logging.ERROR)
     x, y = data.batch(slice(None))
     counted = Counted(model.net)
-    with evaluation_mode(model.net, fold=True), torch.random.fork_rng(devices=[]):
+    prepared = PreparedModel(model)  # the same copy as our attacks ask
+    engine = prepared.choose(x, list(model.sources.values()))
+    with prepared.using(engine), torch.random.fork_rng(devices=[]):
         started = time.perf_counter()
         cascade = AutoAttack(counted, norm=threat.norm.name, eps=threat.eps, seed=seed, version="standard")
         x_adv, _ = cascade.run_standard_evaluation(x.clone(), y.clone(), batch_size=batch_size)

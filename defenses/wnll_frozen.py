@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from robench.data import ImageSet
-from robench.evaluation_mode import evaluation_mode
 from robench.model import Model, Surrogate
+from robench.prepared import evaluation_mode
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs
 

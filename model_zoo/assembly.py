@@ -49,6 +49,7 @@ class ZooBuilder:
         from model_zoo.network import Network, Normalized
         from robench.randomness import borrowed_global_randomness, seed_from
 
+        classes = spec.outputs or classes
         statistics = making.statistics(spec)
         making.check_statistics(statistics, shape[0], where=spec.where)
         with borrowed_global_randomness(seed_from("weights", seed)):
@@ -113,8 +114,12 @@ class ZooBuilder:
             PluginError: unknown head.
         """
         from model_zoo import making
+        from robench.tested_network import TestedNetwork
 
         where = spec.head.where or spec.where
+        if spec.class_map is not None:
+            _check_map(spec, classes)
+            network = TestedNetwork(network, class_map=spec.class_map, kind=spec.output)
         head = recipe.build(
             plugins.find("heads", spec.head.name, where=where), spec.head.options, where=where
         )
@@ -124,6 +129,7 @@ class ZooBuilder:
             "features_of": spec.features_of,
             "buffer": spec.buffer,
             "normalize": to_json(making.statistics(spec)),
+            **({"class_map": list(spec.class_map)} if spec.class_map is not None else {}),
         }
         model: Model = head(
             network,
@@ -138,6 +144,23 @@ class ZooBuilder:
         for source in spec.sources or ():
             model.source(source)
         return model
+
+
+def _check_map(spec: ModelSpec, classes: int) -> None:
+    """Refuse a class map that does not name one output of the network for each class of the data."""
+    chosen = spec.class_map or ()
+    if len(chosen) != classes or len(set(chosen)) != len(chosen):
+        raise ConfigError(
+            where=spec.where or f"model {spec.name!r}",
+            expected=f"a class_map of {classes} different outputs, one for each class of the data",
+            got=f"{len(chosen)}, {len(set(chosen))} of them different",
+        )
+    if spec.outputs is not None and max(chosen) >= spec.outputs:
+        raise ConfigError(
+            where=spec.where or f"model {spec.name!r}",
+            expected=f"a class_map with numbers from 0 to {spec.outputs - 1}",
+            got=str(max(chosen)),
+        )
 
 
 def _bare(network: nn.Module) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import plugins, recipe
-from robench.errors import ConfigError
+from robench.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +85,7 @@ def check_statistics(given: Statistics | None, channels: int, *, where: str) -> 
 
 
 def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, where: str) -> None:
-    """Refuse a foreign network that cannot take these images or names other classes.
+    """Refuse a foreign network that cannot take such images, or one alone, or names other classes.
 
     Raises:
         ConfigError: it does.
@@ -93,11 +93,34 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
     import torch
 
     from model_zoo.foreign import blamed
-    from model_zoo.modes import evaluating
+    from robench.prepared import evaluation_mode
+    from robench.tested_network import TestedNetwork
 
-    with blamed(where), evaluating(network), torch.no_grad():
-        outputs = network(torch.zeros(2, *shape))
-    if not isinstance(outputs, torch.Tensor) or outputs.shape != (2, classes):
-        got = str(tuple(outputs.shape)) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        do = "Let the factory take `classes`"
-        raise ConfigError(where=where, expected=f"outputs (B, {classes})", got=got, do=do)
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    tested = TestedNetwork(network)
+    try:
+        with evaluation_mode(network), torch.no_grad():
+            with blamed(where):
+                outputs = tested(images)
+            # Any batch may come down to one image: those that are broken leave it.
+            single = tested(images[:1])
+    except InputError as error:
+        raise ConfigError(where=where, expected=error.expected, got=error.got, do=error.do) from None
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a user's code: it is refused with what it raised
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            where=where,
+            expected=f"outputs (1, {classes}) for a batch of one image, as for any other",
+            got=f"{type(error).__name__}: {reason}",
+            do="Let the network keep the batch axis, and put its batch-norm layers into evaluation mode",
+        ) from None
+    for made, count in ((outputs, 2), (single, 1)):
+        if made.shape != (count, classes):
+            do = "Let the factory take `classes`"
+            if made.shape[1] > classes:
+                do += ", or say with `outputs` and `class_map` which of its outputs stand for the classes"
+            raise ConfigError(
+                where=where, expected=f"outputs ({count}, {classes})", got=str(tuple(made.shape)), do=do
+            )

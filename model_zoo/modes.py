@@ -14,7 +14,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
     Each part keeps its own flag, for a user may have frozen some batch-norm layers and not others.
     """
-    modes = [(part, part.training) for part in module.modules()]
+    modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
     module.eval()
     try:
         yield

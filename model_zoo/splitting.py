@@ -74,7 +74,7 @@ def split_last_linear(module: nn.Module, probe: Images) -> SplitNetwork:
     handles = [layer.register_forward_hook(note) for layer in linears]
     with evaluating(module), torch.no_grad():
         try:
-            outputs = module(probe)
+            outputs = module(probe.clone())  # a network may write into what it is given
         finally:
             for handle in handles:
                 handle.remove()
@@ -84,7 +84,7 @@ def split_last_linear(module: nn.Module, probe: Images) -> SplitNetwork:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise _refusal(f"outputs of shape {shape}, not (B, K)")
         split = SplitNetwork(module, last[-1])
-        z = split.features(probe)
+        z = split.features(probe.clone())
         if z.ndim != 2 or len(z) != len(probe):
             raise _refusal(f"features of shape {tuple(z.shape)} under the last linear layer, not (B, D)")
         logits = split.linear(z)
@@ -113,7 +113,7 @@ def penultimate(network: nn.Module) -> Callable[[Images], Outputs]:
     A foreign network is split when it is asked, on the images it is asked about, and not changed; for one
     that cannot be, the function raises InputError; see `split_last_linear`.
     """
-    return lambda x: branched(network, x[:3]).features(x)
+    return lambda x: branched(network, x[:3]).features(x.clone())
 
 
 def _refusal(got: str) -> InputError:

@@ -12,6 +12,7 @@ from robench.statistics import ENOUGH_TO_RANK
 FEW_IMAGES = "too-few-images"
 LOW_CLEAN = "low-clean"
 WEAK_ONLY = "weak-attacks-only"
+FAILED_JOBS = "failed-jobs"
 
 
 def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
@@ -30,6 +31,7 @@ def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
             evidence=f"{samples.n} images; a rank needs {ENOUGH_TO_RANK}",
             remedy="Evaluate more images",
         )
+    yield from _failed_jobs(samples, target, name)
     yield from _low_clean(samples, target, name)
     white = [r for r in samples.attacked if model_of(r.target) == target and model_of(r.source) == target]
     if white and not any(is_proper(r) for r in white):
@@ -40,6 +42,23 @@ def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
             count=1,
             evidence=f"nothing stronger than {', '.join(labels)} was run on it: one gradient step, or chance",
             remedy="Run an iterative attack",
+            stands=True,
+        )
+
+
+def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Find jobs of a row that failed: what is left of it looks complete, and is not."""
+    records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
+    failed = dict.fromkeys(str(title) for r in records for title in r.provenance.get("failed_jobs", ()))
+    if failed:
+        shown = list(failed)[:3]
+        more = f" and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
+        yield Doubt(
+            model=name,
+            code=FAILED_JOBS,
+            count=len(failed),
+            evidence=f"{len(failed)} of its jobs failed: {'; '.join(shown)}{more}",
+            remedy="The row lacks them: see why in the folder `errors`, mend it, and run the same again",
             stands=True,
         )
 

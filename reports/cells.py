@@ -10,8 +10,8 @@ from robench.record import Record
 WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure"})
 """Ways for an attack to get nowhere: what one attack missed by one of them, another may miss by another."""
 
-MENDED = frozenset({"silent-success"})
-"""Findings after which the verdict is right all the same: they never stand."""
+MENDED = frozenset({"silent-success", "changes-input"})
+"""Findings with which the verdict is right all the same: they never stand."""
 
 
 def is_control(record: Record) -> bool:

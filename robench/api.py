@@ -12,27 +12,56 @@ from torch import nn
 from robench import plugins, recipe
 from robench.attack import Attack
 from robench.data import ImageSet
+from robench.errors import InputError
 from robench.evaluate import Memory, Silent, Watcher, Work, evaluate
 from robench.jobs import Board
 from robench.model import Model, OutputKind
 from robench.norms import norm_named
 from robench.plan import KNOWN, Choice, DataSpec
-from robench.record import Record
+from robench.record import Record, noting_failed
 from robench.selection import load_data as load_selection
 from robench.subject import Subject, stand_in_for
+from robench.tested_network import TestedNetwork
 from robench.threat import Goal, ThreatModel
 
 
-def wrap(net: nn.Module, *, name: str, classes: int, output: str = "logits") -> Model:
-    """Return any network as a model under test.
+def wrap(
+    net: nn.Module,
+    *,
+    name: str,
+    classes: int,
+    output: str = "logits",
+    class_map: Sequence[int] | None = None,
+) -> Model:
+    """Return any network as a model under test; the network itself is never altered.
 
     Args:
-        net: images (B, C, H, W) in [0, 1] to outputs (B, classes); normalisation belongs inside.
+        net: images (B, C, H, W) in [0, 1] to outputs (B, classes); normalisation belongs inside. A tuple, a
+            mapping or an object with `.logits` will do where one can tell which of its tensors is meant.
         name: the name of its row.
-        classes: number of classes.
+        classes: number of classes of the data.
         output: what one row of its output is: `logits`, `log_probabilities` or `simplex`.
+        class_map: for each class the number of the output that stands for it, where the network has more.
+
+    Raises:
+        InputError: no `nn.Module`, a kind of output that does not exist, or a class map of another length.
     """
-    return Model(name=name, net=net, classes=classes, output=OutputKind(output))
+    where = f"model {name!r}"
+    given: object = net
+    if not isinstance(given, nn.Module):
+        got = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+        do = "Make an instance of it" if isinstance(given, type) else "Call it in the forward of a module"
+        raise InputError(where=where, expected="a torch.nn.Module", got=got, do=do)
+    if output not in list(OutputKind):
+        raise InputError(where=where, expected=f"output as one of {', '.join(OutputKind)}", got=repr(output))
+    if class_map is not None and (len(class_map) != classes or len(set(class_map)) != classes):
+        raise InputError(
+            where=where,
+            expected=f"a class_map of {classes} different outputs",
+            got=f"{len(class_map)}, {len(set(class_map))} of them different",
+        )
+    tested = TestedNetwork(net, class_map=class_map, kind=output)
+    return Model(name=name, net=tested, classes=classes, output=OutputKind(output))
 
 
 def make_attack(name: str, **options: Any) -> Attack:
@@ -98,6 +127,7 @@ def benchmark(
     seed: int = 0,
     shard: int = 500,
     batch_size: int = 250,
+    eager: bool = False,
     watcher: Watcher | None = None,
 ) -> Evaluation:
     """Evaluate models against attacks under one threat model, white-box and by transfer.
@@ -118,6 +148,7 @@ def benchmark(
         seed: source of all chance.
         shard: images per unit, and per graph of a joint model.
         batch_size: most images per pass.
+        eager: ask every network as it is, not by a faster copy that was proven equal.
         watcher: who is told how it goes on.
 
     Raises:
@@ -134,12 +165,12 @@ def benchmark(
         seed=seed,
         shard=shard,
         batch_size=batch_size,
+        eager=eager,
     )
     memory = Memory()
     keys = list(evaluate(work, memory, watcher or Silent()))
-    return Evaluation(
-        records=tuple(memory.records[k] for k in keys), failures=tuple(memory.failures.values())
-    )
+    records = noting_failed([memory.records[k] for k in keys], memory.failed_jobs)
+    return Evaluation(records=tuple(records), failures=tuple(memory.failures.values()))
 
 
 def _subject(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> Subject:

@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from robench.errors import ConfigError
-from robench.evaluation_mode import evaluation_mode
 from robench.model import Coupling, Model
+from robench.prepared import evaluation_mode
 from robench.types import Images
 
 ABSTAIN = -1

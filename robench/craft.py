@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from robench.attack import Attack
 from robench.attacker import as_seen, check_access
+from robench.boundary import towards_the_clean_image
 from robench.data import check_images
 from robench.errors import ConfigError, JobError
-from robench.evaluation_mode import evaluation_mode
 from robench.ledger import Ledger
-from robench.model import Model
+from robench.model import GradientSource, Model
 from robench.oracle import Oracle
+from robench.prepared import AS_IT_IS, PreparedModel, evaluation_mode
 from robench.randomness import Randomness
 from robench.threat import Goal, ThreatModel
 from robench.types import Images, Labels
+
+CONFIRMED = 8
+"""Points of every crafting at which a prepared copy is compared with the network once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +33,15 @@ class Crafted:
         x_adv: proposals (B, C, H, W), not yet judged.
         ledger: passes, first success, oddities met, each (B,).
         seconds: wall-clock time of the attack.
+        engine: which copy of the network was attacked (`robench.prepared.RECIPES`), or `as it is`.
+        not_used: faster copies that were not, each with the reason.
     """
 
     x_adv: Images
     ledger: Ledger
     seconds: float
+    engine: str = ""
+    not_used: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") -> None:
@@ -76,11 +85,13 @@ def craft(
     seed: int = 0,
     drop: bool = True,
     batch_size: int = 250,
+    prepared: PreparedModel | None = None,
 ) -> Crafted:
     """Run one attack on one batch of one model.
 
-    The model's mode, weights and gradients, and every global generator, are as before when this returns or
-    raises.
+    The model's network is as before when this returns or raises, bit for bit, and so is every global
+    generator. The attack asks a prepared copy of it that was proven on these images, and once more at the
+    points it found; where that fails, the attack is run again on the next plainer one.
 
     Args:
         model: the source model.
@@ -93,19 +104,22 @@ def craft(
         seed: the plan's seed.
         drop: let broken images leave the batch; only sound when no other model is judged on the result.
         batch_size: most images per pass.
+        prepared: the copies of this model that were made and proven before; made anew by default.
 
     Raises:
         ConfigError: the attack cannot play under this threat, or the source is unknown.
-        JobError: the attack returned another shape.
+        JobError: the attack returned another shape, or changed the network.
     """
     check_attack(attack, threat)
     check_images(x, where="attack input", bounds=threat.bounds)
+    prepared = PreparedModel(model) if prepared is None else prepared
     model = as_seen(model, threat)
     gradient_source = model.source(source) if source else next(iter(model.sources.values()))
+    sources = list(model.sources.values()) if attack.info.own_source else [gradient_source]
     goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y
-    rng = Randomness(seed, indices, (type(attack).__name__, gradient_source.name))
     started = time.perf_counter()
-    with evaluation_mode(model.net, fold=True):
+    while True:
+        engine = prepared.choose(x, sources)
         oracle = Oracle(
             model,
             x,
@@ -116,10 +130,34 @@ def craft(
             minimise=attack.info.minimises,
             batch_size=batch_size,
         )
-        last = attack(oracle, x.clone(), goal.clone(), threat=threat, rng=rng)
-        if last.shape != x.shape:
-            raise JobError(
-                where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(last.shape))
-            )
-        proposal = oracle.proposal(last.detach())
-    return Crafted(x_adv=proposal, ledger=oracle.ledger, seconds=time.perf_counter() - started)
+        rng = Randomness(seed, indices, (type(attack).__name__, gradient_source.name))
+        with prepared.using(engine):
+            last = attack(oracle, x.clone(), goal.clone(), threat=threat, rng=rng)
+            if last.shape != x.shape:
+                raise JobError(
+                    where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(last.shape))
+                )
+            proposal = oracle.proposal(last.detach())
+        if engine == AS_IT_IS or _confirmed(prepared, engine, sources, oracle, proposal):
+            break
+    if attack.info.minimises:
+        with evaluation_mode(model.net):
+            proposal = towards_the_clean_image(oracle, proposal)
+    return Crafted(
+        x_adv=proposal,
+        ledger=oracle.ledger,
+        seconds=time.perf_counter() - started,
+        engine=engine,
+        not_used=dict(prepared.reasons),
+    )
+
+
+def _confirmed(
+    prepared: PreparedModel, engine: str, sources: Sequence[GradientSource], oracle: Oracle, proposal: Images
+) -> bool:
+    """Prove the copy at points the attack ended in, those it claims first."""
+    finite = torch.isfinite(proposal.flatten(1)).all(dim=1)
+    order = oracle.ledger.claimed.logical_and(finite).to(torch.int8).argsort(descending=True, stable=True)
+    return prepared.confirm(
+        engine, proposal[order[:CONFIRMED]].where(finite[order[:CONFIRMED], None, None, None], 0), sources
+    )

@@ -13,8 +13,10 @@ from robench.attack import Attack
 from robench.attacker import check_noise
 from robench.craft import Crafted, check_attack
 from robench.data import ImageSet
+from robench.entrance import check_networks
 from robench.errors import InputError, RobenchError
 from robench.jobs import CLEAN, Board, Shard, craft_key, craft_unit, judge_unit, record_key
+from robench.prepared import PreparedModels
 from robench.record import Record
 from robench.subject import Subject, aimed_at
 from robench.types import Labels
@@ -39,8 +41,8 @@ class Keeper(Protocol):
         """Keep crafted images."""
         ...
 
-    def failed(self, key: str, title: str, text: str) -> None:
-        """Note that a job failed."""
+    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
+        """Note that a job failed, and whose row lacks it."""
         ...
 
 
@@ -66,6 +68,7 @@ class Memory:
 
     records: dict[str, Record] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    failed_jobs: dict[str, list[str]] = field(default_factory=dict)
     _crafted: dict[str, Crafted] = field(default_factory=dict)
 
     def record(self, key: str) -> Record | None:
@@ -84,9 +87,10 @@ class Memory:
         """Keep the newest crafted images only."""
         self._crafted = {key: crafted}
 
-    def failed(self, key: str, title: str, text: str) -> None:
-        """Note that a job failed."""
+    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
+        """Note that a job failed, and whose row lacks it."""
         self.failures[key] = f"{title}: {text}"
+        self.failed_jobs.setdefault(model, []).append(title)
 
 
 class Silent:
@@ -133,10 +137,12 @@ class Work:
         seed: source of all chance.
         shard: images per unit.
         batch_size: most images per pass.
+        eager: ask every network as it is, not by a prepared copy (`robench.prepared`).
 
     Raises:
         ConfigError: an attack cannot play under its threat, or would need what it withholds.
-        InputError: two models share a name, or a model has another number of classes than the data.
+        InputError: two models share a name, or a model has another number of classes than the data, or cannot
+            answer to a few of its images (`robench.entrance`).
     """
 
     subjects: Sequence[Subject]
@@ -146,6 +152,7 @@ class Work:
     seed: int = 0
     shard: int = 500
     batch_size: int = 250
+    eager: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is run."""
@@ -167,6 +174,7 @@ class Work:
                         aimed_at(subject, name, attack, board.threat)
             for subject in self.subjects:
                 check_noise(subject.model, board.threat)
+        check_networks([subject.model for subject in self.subjects], self.data)
 
     @property
     def drop(self) -> bool:
@@ -227,6 +235,7 @@ def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iter
     caught. What was yielded is safe.
     """
     told = watcher or Silent()
+    prepared = PreparedModels(eager=work.eager)
     for shard in work.shards():
         clean: dict[str, Labels] = {}
         known: dict[str, set[str]] = {}  # of this shard alone, so that no unit depends on another shard
@@ -239,7 +248,7 @@ def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iter
             if all(keeper.record(k) is not None for k in keys):
                 crafted = None
             else:
-                crafted = _crafted(work, keeper, told, key, job, shard, units=len(keys))
+                crafted = _crafted(work, keeper, told, key, job, shard, prepared, units=len(keys))
                 if crafted is None:
                     continue
             for unit, target in keys.items():
@@ -247,7 +256,15 @@ def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iter
 
 
 def _crafted(
-    work: Work, keeper: Keeper, told: Watcher, key: str, job: Craft, shard: Shard, *, units: int
+    work: Work,
+    keeper: Keeper,
+    told: Watcher,
+    key: str,
+    job: Craft,
+    shard: Shard,
+    prepared: PreparedModels,
+    *,
+    units: int,
 ) -> Crafted | None:
     found = keeper.crafted(key)
     if found is not None:
@@ -263,9 +280,10 @@ def _crafted(
             seed=work.seed,
             drop=work.drop,
             batch_size=work.batch_size,
+            prepared=prepared,
         )
     except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
-        _record_failure(keeper, told, key, job.title, error)
+        _record_failure(keeper, told, key, job.title, error, job.source.model.name)
         for _ in range(units):
             told.advance(f"{job.title}: failed", cached=False)
         return None
@@ -313,7 +331,7 @@ def _judged(
             known=known.get(name, ()),
         )
     except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
-        _record_failure(keeper, told, key, title, error)
+        _record_failure(keeper, told, key, title, error, name)
         told.advance(f"{title}: failed", cached=False)
         return
     if crafted_key:  # a report finds the images by it
@@ -330,7 +348,9 @@ def _learn(known: dict[str, set[str]], name: str, job: Craft | None, record: Rec
         known.setdefault(name, set()).update(finding.code for finding in record.findings)
 
 
-def _record_failure(keeper: Keeper, told: Watcher, key: str, title: str, error: Exception) -> None:
+def _record_failure(
+    keeper: Keeper, told: Watcher, key: str, title: str, error: Exception, model: str
+) -> None:
     text = str(error) if isinstance(error, RobenchError) else "".join(traceback.format_exception(error))
-    keeper.failed(key, title, text)
+    keeper.failed(key, title, text, model=model)
     told.failed(f"{title}: {text.strip().splitlines()[-1]}")

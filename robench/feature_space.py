@@ -13,11 +13,11 @@ from torch import Tensor
 
 from robench.batch import batch_of
 from robench.errors import InputError
-from robench.evaluation_mode import evaluation_mode
 from robench.geometry import Cloud, Nearest
 from robench.jobs import Shard
 from robench.judge import landing
 from robench.model import Model
+from robench.prepared import evaluation_mode
 from robench.record import Record, Status
 from robench.threat import ThreatModel
 from robench.types import Images

@@ -9,7 +9,7 @@ import torch
 from robench.ledger import Ledger
 from robench.record import Finding, Status
 
-VERSION = 2
+VERSION = 3
 """Goes into the key of the units that hold findings of an attack."""
 
 UNSETTLED = 0.05
@@ -47,6 +47,7 @@ def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str]
         _not_converged(ledger, survived, known),
         _transfer_failure(ledger, survived),
         _silent_success(ledger, status),
+        _unconfirmed(ledger, status, known),
     )
     return tuple(finding for finding in found if finding)
 
@@ -103,6 +104,19 @@ def _transfer_failure(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
         evidence=f"the surrogate was fooled and the model was not on {count} of {standing} images that "
         "survived",
         remedy="The surrogate says nothing more there: attack through a source closer to the model",
+    )
+
+
+def _unconfirmed(ledger: Ledger, status: list[Status], known: Collection[str]) -> Finding | None:
+    """Find images that the attack saw broken at the very point it proposes, and the judge did not."""
+    robust = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
+    count = int((ledger.claimed & robust).sum())
+    if not count or {"random-output", "batch-dependence"} & set(known):
+        return None
+    return Finding(
+        code="unconfirmed",
+        evidence=f"{count} of {len(status)} images that the attack saw broken stood when the judge asked",
+        remedy="They count as robust, and may not be: the network's answers hang on rounding, order or batch",
     )
 
 

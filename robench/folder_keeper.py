@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, fields
+import json
+from dataclasses import dataclass, field, fields
 
 import torch
 
@@ -28,10 +29,12 @@ class FolderKeeper:
     Args:
         store: the folder.
         force: pretend that nothing is there yet; what is computed replaces what was.
+        failed_jobs: titles of the jobs that failed since this was made, by the model whose row lacks them.
     """
 
     store: Store
     force: bool = False
+    failed_jobs: dict[str, list[str]] = field(default_factory=dict)
 
     def record(self, key: str) -> Record | None:
         """Return a finished record; a missing or half-written file is None."""
@@ -64,15 +67,19 @@ class FolderKeeper:
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-                seconds = float((file.metadata() or {}).get("seconds", "0"))
-        except (SafetensorError, OSError, ValueError):
+                notes = file.metadata() or {}
+                seconds, engine = float(notes.get("seconds", "0")), notes.get("engine", "")
+                not_used = {str(k): str(v) for k, v in json.loads(notes.get("not_used", "{}")).items()}
+        except (SafetensorError, OSError, ValueError, AttributeError):
             return None
         if not tensors.keys() >= {"x_adv", *_COLUMNS} - _UNKNOWN:
             return None
         ledger = Ledger.empty(len(tensors["x_adv"]))
         for name in _COLUMNS:
             setattr(ledger, name, tensors.get(name, getattr(ledger, name)))
-        return Crafted(x_adv=tensors["x_adv"], ledger=ledger, seconds=seconds)
+        return Crafted(
+            x_adv=tensors["x_adv"], ledger=ledger, seconds=seconds, engine=engine, not_used=not_used
+        )
 
     def keep_crafted(self, key: str, crafted: Crafted) -> None:
         """Write crafted images and the attack's ledger.
@@ -85,7 +92,10 @@ class FolderKeeper:
         columns: dict[str, torch.Tensor] = {name: getattr(crafted.ledger, name) for name in _COLUMNS}
         tensors = {name: tensor.contiguous() for name, tensor in columns.items()}
         tensors["x_adv"] = crafted.x_adv.contiguous()
-        write_atomic(self.store.adv(key), save(tensors, {"seconds": f"{crafted.seconds:.6f}"}))
+        notes = {"seconds": f"{crafted.seconds:.6f}"}
+        if crafted.engine:
+            notes |= {"engine": crafted.engine, "not_used": json.dumps(dict(crafted.not_used))}
+        write_atomic(self.store.adv(key), save(tensors, notes))
         with contextlib.suppress(OSError):
             self.store.error(key).unlink()  # an earlier failure of the same job is history
 
@@ -130,10 +140,12 @@ class FolderKeeper:
         with contextlib.suppress(OSError):
             self.store.error(key).unlink()
 
-    def failed(self, key: str, title: str, text: str) -> None:
-        """Write why a job failed; it is tried again by the next run.
+    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
+        """Write why a job failed, and note whose row lacks it; it is tried again by the next run.
 
         Raises:
             StorageError: the disk refused.
         """
+        if model:
+            self.failed_jobs.setdefault(model, []).append(title)
         self.store.write_error(key, {"job": title, "error": text})

@@ -34,7 +34,7 @@ DATA_KEYS = ("name", "split", "limit", "subset", "labelled", "options")
 TRAIN_KEYS = ("defense", "data")
 MODEL_KEYS = (
     "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "features_of", "head", "train",
-    "output", "sources", "inference",
+    "output", "sources", "inference", "outputs", "class_map",
 )  # fmt: skip
 THREAT_KEYS = ("norm", "eps", "goal", "knowledge", "budget", "attacks")
 SPLITS = ("test", "train")
@@ -90,7 +90,7 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
     if len(origins) > 1:
         got = " and ".join(map(repr, origins))
         raise section.fail(origins[1], expected="one of train, checkpoint and features_of", got=got)
-    for key in ("architecture", "buffer", "normalize", "output"):
+    for key in ("architecture", "buffer", "normalize", "output", "outputs", "class_map"):
         if section.has("features_of") and section.has(key):
             do = "Remove it: the features come with their own"
             raise section.fail(key, expected="no such key beside features_of", got=repr(key), do=do)
@@ -115,6 +115,8 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
         output=section.one_of("output", OUTPUTS, "logits"),
         sources=_sources(section, head, inference) if section.has("sources") else None,
         inference=tuple(choice for choice, _ in inference),
+        outputs=section.whole("outputs", None, least=1),
+        class_map=_class_map(section, head) if section.has("class_map") else None,
         where=section.where(),
     )
 
@@ -140,6 +142,24 @@ def read_threats(section: Section) -> tuple[ThreatSpec, ...]:
         )
         for eps, text in sorted(radii.items())
     )
+
+
+def _class_map(section: Section, head: Choice) -> tuple[int, ...]:
+    """Read which output of the network stands for each class of the data."""
+    value = section.values["class_map"]
+    if not isinstance(value, list) or not value or not all(type(v) is int and v >= 0 for v in value):
+        raise section.fail(
+            "class_map", expected="a list of outputs, one number from 0 for each class", got=repr(value)[:60]
+        )
+    for key, wrong in (("train", section.has("train")), ("head", head.name != "linear")):
+        if wrong:
+            raise section.fail(
+                "class_map",
+                expected=f"no `{key}` beside class_map",
+                got=key,
+                do="Train on the classes themselves",
+            )
+    return tuple(value)
 
 
 def _knowledge(section: Section) -> tuple[str, ...]:

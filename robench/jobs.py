@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from robench.attack import Attack
@@ -17,6 +17,8 @@ from robench.findings import ledger_findings
 from robench.judge import judge
 from robench.ledger import Ledger
 from robench.plan import SCHEMA, content_hash
+from robench.prepared import VERSION as ENGINE
+from robench.prepared import PreparedModels
 from robench.probes import VERSION as PROBES
 from robench.probes import probe
 from robench.provenance import hardware, versions
@@ -109,6 +111,7 @@ def craft_key(
         {
             "schema": SCHEMA,
             "kind": "craft",
+            "engine": ENGINE,
             "source": attacked.fingerprint,
             "gradient_source": gradient_source,
             "attack": spec,
@@ -131,6 +134,7 @@ def record_key(
         {
             "schema": SCHEMA,
             "kind": "judge",
+            "engine": ENGINE,
             "target": [target.model.name, target.fingerprint],
             "source": source.model.name if source else "",
             "label": label,
@@ -154,10 +158,12 @@ def craft_unit(
     seed: int,
     drop: bool,
     batch_size: int,
+    prepared: PreparedModels | None = None,
 ) -> Crafted:
     """Craft one shard on the source's device and return the result on the CPU.
 
-    What broke a stand-in need not break the model itself, so there no image is dropped.
+    What broke a stand-in need not break the model itself, so there no image is dropped. Copies of the network
+    that were proven on earlier units are found in `prepared`.
     """
     x, y = shard.data.batch(slice(None))
     attacked = aimed_at(source, gradient_source, attack, threat)
@@ -174,8 +180,9 @@ def craft_unit(
             seed=seed_from(seed, "craft"),
             drop=drop and attacked is source,
             batch_size=batch_size,
+            prepared=prepared.of(attacked.model) if prepared else None,
         )
-    return Crafted(x_adv=crafted.x_adv.cpu(), ledger=crafted.ledger.cpu(), seconds=crafted.seconds)
+    return replace(crafted, x_adv=crafted.x_adv.cpu(), ledger=crafted.ledger.cpu())
 
 
 def judge_unit(
@@ -272,9 +279,15 @@ def judge_unit(
             "batch_size": batch_size,
             "seconds": round(crafted.seconds, 6) if crafted else 0.0,
             **({"images_sha256": _sha256(crafted.x_adv)} if crafted else {}),
+            **(engine_spec(crafted) if crafted else {}),
         },
     )
     return record, verdict.clean.cpu()
+
+
+def engine_spec(crafted: Crafted) -> dict[str, Any]:
+    """Return which copy of the network was attacked, and why faster ones were not."""
+    return {"engine": {"used": crafted.engine, "not_used": dict(crafted.not_used)}} if crafted.engine else {}
 
 
 def _sha256(images: Images) -> str:

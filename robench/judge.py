@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from robench.errors import JobError
-from robench.evaluation_mode import evaluation_mode
 from robench.model import Coupling, Model, OutputKind, predictions
 from robench.norms import L2, LINF, per_image
+from robench.prepared import evaluation_mode
 from robench.record import Finding, Status
 from robench.threat import Goal, ThreatModel
 from robench.types import Images, Labels, Mask, PerSample

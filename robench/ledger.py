@@ -28,6 +28,8 @@ class Ledger:
         late_rise: the part of it that was gained over the last steps, float64.
         deceived: whether all that was differentiated was fooled, and the model itself was not.
         silent: whether an admissible adversarial point was met that a library did not return.
+        claimed: whether what is proposed was met as an admissible adversarial point, so that the judge ought
+            to find it broken.
     """
 
     forwards: torch.Tensor
@@ -44,11 +46,12 @@ class Ledger:
     late_rise: torch.Tensor
     deceived: torch.Tensor
     silent: torch.Tensor
+    claimed: torch.Tensor
 
     @classmethod
     def empty(cls, count: int, device: torch.device | None = None) -> Ledger:
         """Return the ledger of `count` images on which nothing was spent."""
-        kinds = {"nonfinite": torch.bool, "deceived": torch.bool, "silent": torch.bool}
+        kinds = dict.fromkeys(("nonfinite", "deceived", "silent", "claimed"), torch.bool)
         kinds |= {"rise": torch.float64, "late_rise": torch.float64}
         return cls(
             **{

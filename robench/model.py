@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from robench.errors import ConfigError, nearest
+from robench.fingerprint import network_digest
+from robench.tested_network import TestedNetwork
 from robench.types import Images, Labels, Outputs
 
 
@@ -101,7 +103,8 @@ class Model:
 
     Attributes:
         name: the name of its row in every table.
-        net: images (B, C, H, W) to outputs (B, columns) of kind `output`.
+        net: images (B, C, H, W) to outputs (B, columns) of kind `output`; a plain network is put behind a
+            `TestedNetwork`, which keeps it and the images apart.
         classes: number of classes K.
         output: logits, log-probabilities or simplex.
         coupling: joint if an image's prediction depends on its batch.
@@ -134,8 +137,10 @@ class Model:
     random: bool = False
 
     def __post_init__(self) -> None:
-        """Give a plain network its one gradient source."""
+        """Put a plain network behind its door and give it its one gradient source."""
         if not self.sources:
+            if not isinstance(self.net, TestedNetwork):
+                object.__setattr__(self, "net", TestedNetwork(self.net, kind=self.output))
             exact = GradientSource("exact", self._itself, self.output)
             object.__setattr__(self, "sources", {"exact": exact})
 
@@ -171,11 +176,9 @@ class Model:
         return self.sources[name]
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 over all parameters and buffers, their names, and the details."""
+        """Return the SHA-256 over all that the network holds (`robench.fingerprint`) and the details."""
         digest = hashlib.sha256(repr(sorted(self.details.items(), key=str)).encode())
-        for name, tensor in sorted(self.net.state_dict().items()):
-            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(network_digest(self.net))
         digest.update(f"{self.classes}:{self.output}:{self.coupling}:{self.bounds}".encode())
         if self.rejects:  # said only where it is so: the fingerprints of all other models stay as they were
             digest.update(b"rejects")

@@ -66,6 +66,7 @@ class Oracle:
     _last_success: Mask = field(init=False)
     _best_confident: Mask = field(init=False)
     _most_broken: int = field(init=False, default=0)
+    _best_success: Mask = field(init=False)
     _smallest_batch: float = field(init=False, default=float("inf"))
     _try: int = field(init=False, default=1)
     _announced: bool = field(init=False, default=False)
@@ -85,7 +86,7 @@ class Oracle:
         self.ledger = Ledger.empty(count, device)
         self.trail = Trail(count, device)
         self.broken, self._last_success, self._best_confident = no.clone(), no.clone(), no.clone()
-        self.reached = no.clone()
+        self.reached, self._best_success = no.clone(), no.clone()
         self.best = self.x.clone() if self.track else self.x
         self.best_size = self.x.new_full((count,), torch.inf)
 
@@ -267,6 +268,21 @@ class Oracle:
         active = self.active
         return self._reached(predictions(self.outputs(x_adv)), self.y) & active
 
+    def lead(self, rows: torch.Tensor, points: Images) -> PerSample:
+        """Return by how much what the attacker wants leads, (b,), relative to the image's largest output.
+
+        One forward pass for points (b, C, H, W) of these rows (b,); -inf where the goal is not reached.
+        """
+        with torch.no_grad():
+            own = self.model.net(points)
+        self._count(rows, self.model.forwards)
+        y = self.y[rows]
+        lead = margin(self._seen(own, y), y, self.model.output)
+        lead = -lead if self.threat.goal is Goal.TARGETED else lead
+        scale = own.where(torch.isfinite(own), 0.0).abs().amax(dim=1).clamp_min(torch.finfo(own.dtype).tiny)
+        found: PerSample = (lead / scale).where(self._reached(predictions(own), y), -torch.inf)
+        return found
+
     def proposal(self, last: Images) -> Images:
         """Return what the attack has to show for each image: its last point, or a better one seen before.
 
@@ -283,7 +299,9 @@ class Oracle:
             self.outputs(last)
             if self.lent and int(self._last_success.sum()) < self._most_broken:
                 self.ledger.silent = self.broken & ~self._last_success
+            self.ledger.claimed = self._best_success.clone()
             return self.best if self._most_broken > 0 else last
+        self.ledger.claimed = self.broken.clone()
         if self.lent:
             return self._returned(last)
         keep_best = self.broken
@@ -424,6 +442,7 @@ class Oracle:
         better = count > self._most_broken
         if better or (self.minimise and count == self._most_broken and size < self._smallest_batch):
             self.best, self._most_broken, self._smallest_batch = points.detach().clone(), count, size
+            self._best_success = success.clone()
 
 
 def _gradient(losses: PerSample, point: Images, *, keep: bool = False) -> Images:

@@ -77,6 +77,8 @@ class ModelSpec:
         output: what a foreign network's output is (`logits`, `log_probabilities`, `simplex`).
         sources: gradient sources to attack through; None for all that the model offers.
         inference: defenses in front of the trained model, the one closest to the image first.
+        outputs: how many outputs the network has, where they are not as many as the data's classes.
+        class_map: for each class of the data the number of the output that stands for it.
     """
 
     name: str
@@ -91,6 +93,8 @@ class ModelSpec:
     output: str = "logits"
     sources: tuple[str, ...] | None = None
     inference: tuple[Choice, ...] = field(default=(), metadata=LATER)
+    outputs: int | None = field(default=None, metadata=LATER)
+    class_map: tuple[int, ...] | None = field(default=None, metadata=LATER)
     where: str = field(default="", compare=False)
 
 

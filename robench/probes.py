@@ -12,13 +12,14 @@ from collections.abc import Callable
 
 import torch
 
-from robench.evaluation_mode import evaluation_mode
 from robench.losses import cross_entropy
 from robench.model import Coupling, GradientSource, Model, OutputKind, predictions
+from robench.prepared import evaluation_mode
 from robench.record import Finding
+from robench.tested_network import tested_networks
 from robench.types import Images, Labels, Outputs
 
-VERSION = 3
+VERSION = 4
 """Goes into the key of the units that hold the answers."""
 
 IMAGES = 64
@@ -52,23 +53,41 @@ def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
         y: their labels (B,).
 
     Returns:
-        At most one finding: `random-output`, `batch-dependence`, `label-only`, `undeclared-simplex`,
-        `saturated-output`, `exploding-output`, `no-gradient`, `wrong-gradient`, `unstable-predictions` or
-        `unreachable`.
+        `changes-input` if it writes into its images, and at most one more: `random-output`,
+        `batch-dependence`, `label-only`, `undeclared-simplex`, `saturated-output`, `exploding-output`,
+        `no-gradient`, `wrong-gradient`, `unstable-predictions` or `unreachable`.
     """
     if model.coupling is not Coupling.JOINT:
         x, y = x[:IMAGES], y[:IMAGES]
     with evaluation_mode(model.net):
-        outputs = _outputs(model, x)
-        if not bool(torch.isfinite(outputs).all()):
-            return ()  # the judge tells of it on every unit, and nothing below would be true
-        for question in (_random, _batch_dependent):
-            if found := question(model, x, outputs):
-                return (found,)
-        right = predictions(outputs) == y
-        if not bool(right.any()) or model.neighbourhood is not None:
-            return ()  # a graph head saturates by nature; its gradient sources are made for that
-        return _about_gradients(model, x, y, right)
+        return (*_changes_input(model, x), *_first_defect(model, x, y))
+
+
+def _first_defect(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
+    """Return the first thing that is wrong with the model's answers or with the way to its gradient."""
+    outputs = _outputs(model, x)
+    if not bool(torch.isfinite(outputs).all()):
+        return ()  # the judge tells of it on every unit, and nothing below would be true
+    for question in (_random, _batch_dependent):
+        if found := question(model, x, outputs):
+            return (found,)
+    right = predictions(outputs) == y
+    if not bool(right.any()) or model.neighbourhood is not None:
+        return ()  # a graph head saturates by nature; its gradient sources are made for that
+    return _about_gradients(model, x, y, right)
+
+
+def _changes_input(model: Model, x: Images) -> tuple[Finding, ...]:
+    changed = max((tested.overwritten(x) for tested in tested_networks(model.net)), default=0)
+    if not changed:
+        return ()
+    return (
+        Finding(
+            code="changes-input",
+            evidence=f"the network wrote into {changed} of the {len(x)} images it was given",
+            remedy="It is given copies here, so no number suffers; elsewhere it may change data of others",
+        ),
+    )
 
 
 def _about_gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) -> tuple[Finding, ...]:

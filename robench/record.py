@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -167,3 +168,20 @@ class Record:
                 got=str(error),
                 do="Delete the file and run the same command again",
             ) from None
+
+
+def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[str]]) -> list[Record]:
+    """Return the records with a note on those of models that lack others, because jobs of theirs failed.
+
+    A board that only sees the records that exist would show such a row as complete.
+
+    Args:
+        records: what there is.
+        failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
+    """
+    return [
+        dataclasses.replace(record, provenance={**record.provenance, "failed_jobs": list(failed)})
+        if (failed := failed_jobs.get(str(record.target["name"])))
+        else record
+        for record in records
+    ]

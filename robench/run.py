@@ -180,7 +180,7 @@ def execute(
             status = "failed jobs" if count.failures else "finished"
         finally:
             facts = {"command": command, "versions": versions(), **hardware(chosen)}
-            facts["geometry"] = geometry
+            facts |= {"geometry": geometry, "failed_jobs": keeper.failed_jobs}
             store.write_json("run.json", _summary(plan, keys, total, status, facts, workshop.failures))
             reporter.close()
     return Outcome(

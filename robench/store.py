@@ -26,7 +26,7 @@ from typing import Any
 
 from robench.errors import ConfigError, StorageError
 from robench.files import sweep, write_atomic
-from robench.record import Record
+from robench.record import Record, noting_failed
 
 _KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
 
@@ -206,7 +206,17 @@ class Store:
         Raises:
             StorageError: one of them is missing, half-written or foreign; names the file.
         """
-        return [self.read(key) for key in (self.planned() if keys is None else keys)]
+        if keys is not None:
+            return [self.read(key) for key in keys]
+        return noting_failed([self.read(key) for key in self.planned()], self._failed_jobs())
+
+    def _failed_jobs(self) -> dict[str, list[str]]:
+        """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""
+        run = self.read_json("run.json") if (self.root / "run.json").is_file() else {}
+        failed = run.get("failed_jobs") if isinstance(run, dict) else None
+        if not isinstance(failed, dict):
+            return {}
+        return {str(k): [str(title) for title in v] for k, v in failed.items() if isinstance(v, list)}
 
     def read_errors(self) -> dict[str, dict[str, Any]]:
         """Return the accounts of failed units by key; an unreadable one says so."""

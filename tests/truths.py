@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from robench.evaluation_mode import evaluation_mode
 from robench.model import Coupling, GradientSource, Model, OutputKind, predictions
 from robench.norms import LINF
 from robench.oracle import Oracle
+from robench.prepared import evaluation_mode
 from robench.randomness import Randomness
 from robench.threat import ThreatModel
 

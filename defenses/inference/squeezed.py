@@ -17,9 +17,9 @@ from defenses.inference.naming import defended_names
 from defenses.inference.quantizer import Quantizer
 from robench.data import ImageSet
 from robench.errors import ConfigError
-from robench.evaluation_mode import evaluation_mode
 from robench.losses import log_probabilities
 from robench.model import GradientSource, Model, OutputKind
+from robench.prepared import evaluation_mode
 from robench.randomness import seed_from
 from robench.types import Images, Outputs, PerSample
 

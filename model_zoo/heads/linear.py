@@ -58,6 +58,7 @@ class Linear:
         from model_zoo.network import Network
         from model_zoo.splitting import penultimate
         from robench.model import Model, OutputKind
+        from robench.tested_network import TestedNetwork
 
         del training_data, seed
         if isinstance(network, Network) and network.linear is None:
@@ -70,13 +71,14 @@ class Linear:
         if output not in list(OutputKind):
             known = ", ".join(OutputKind)
             raise ConfigError(where=f"model {name!r}", expected=f"output as one of {known}", got=repr(output))
+        tested = network if isinstance(network, TestedNetwork) else TestedNetwork(network, kind=output)
         model = Model(
             name=name,
-            net=network.to(device),
+            net=tested.to(device),
             classes=classes,
             output=OutputKind(output),
             details={**details, "head": "linear"},
-            features=penultimate(network),
+            features=penultimate(tested.module),
         )
         chance = chance_in(network)
         if not chance:

@@ -15,6 +15,7 @@ from model_zoo.graph.voting import vote_independent
 from model_zoo.modes import evaluating
 from model_zoo.splitting import Branched
 from robench.data import ImageSet
+from robench.tested_network import TestedNetwork
 from robench.types import Images, Outputs
 
 _BATCH = 250
@@ -67,7 +68,7 @@ class WNLLNetwork(nn.Module):
     The template's features are computed once, here: make a new one after the network's weights change.
 
     Args:
-        branches: features and linear branch; shared, not copied.
+        branches: features and linear branch; shared, not copied, and put behind a door of their own.
         templates: clean training images; one, or several that vote.
         classes: number of classes K.
         graph: the graph's settings.
@@ -96,7 +97,7 @@ class WNLLNetwork(nn.Module):
         unlabelled: ImageSet | None = None,
     ) -> None:
         super().__init__()
-        self.branches = branches
+        self.branches = branches if isinstance(branches, TestedNetwork) else TestedNetwork(branches)
         self.classes, self.graph, self.joint, self.rule = classes, graph, joint, rule
         self.templates = nn.ModuleList(
             Template(
@@ -169,7 +170,7 @@ def guarded(z: Outputs, apply: Callable[[Outputs], Outputs]) -> Outputs:
 
 
 @torch.no_grad()
-def clean_features(branches: Branched, images: ImageSet, device: str) -> Tensor:
+def clean_features(branches: Branched | TestedNetwork, images: ImageSet, device: str) -> Tensor:
     """Return float32 features (T, D) of clean images, in evaluation mode, on the network's device."""
     with evaluating(branches), torch.autocast(torch.device(device).type, enabled=False):
         parts = [

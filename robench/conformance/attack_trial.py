@@ -119,7 +119,7 @@ class AttackTrial:
         minimise = self.recipe.info.minimises
         oracle = Oracle(model, x, wanted, threat, minimise=minimise, drop=drop, batch_size=batch_size)
         given, labels = x.clone(), wanted.clone()
-        net = model.net
+        net = getattr(model.net, "module", model.net)  # behind its door
         assert isinstance(net, ToyNet)  # only toys are attacked here
         net.batches.clear()
         with lent_chance(chance) as moved:

@@ -17,8 +17,8 @@ from robench.conformance.isolation import lent_chance
 from robench.conformance.result import InapplicableError, require
 from robench.conformance.toys import toy_data
 from robench.data import ImageSet
-from robench.evaluation_mode import evaluation_mode
 from robench.model import Coupling, GradientSource, Model, OutputKind
+from robench.prepared import evaluation_mode
 from robench.recipe import Info
 from robench.types import Images, Outputs
 

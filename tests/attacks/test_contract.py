@@ -14,11 +14,11 @@ from attacks.ifgsm import IFGSM, ascend
 from attacks.pgd import PGD
 from robench.attack import Attack
 from robench.errors import ConfigError
-from robench.evaluation_mode import evaluation_mode
 from robench.losses import cross_entropy
 from robench.model import Model
 from robench.norms import L2, LINF
 from robench.oracle import Oracle
+from robench.prepared import evaluation_mode
 from robench.randomness import Randomness
 from robench.recipe import build
 from robench.threat import ThreatModel

@@ -105,7 +105,7 @@ def test_two_heads_share_one_network():
     net = network(first)
     second = ModelSpec(name="w", features_of="row", head=Choice(name="wnll", options={"m": 10, "n": 5}))
     shared = model(second, net)
-    assert shared.net.branches is net
+    assert shared.net.branches.module is net
     assert shared.details["features_of"] == "row"
     assert model(first, net).net is net
 
@@ -154,7 +154,7 @@ def test_users_file(tmp_path):
     found = model(made, network(made, trust=True))
     assert found.output is OutputKind.LOG_PROBABILITIES
     assert found.source("exact").output is OutputKind.LOG_PROBABILITIES
-    assert isinstance(found.net, nn.Sequential)
+    assert isinstance(found.net.module, nn.Sequential)
     with pytest.raises(ConfigError, match=r"outputs \(B, 10\), got \(2, 4\)"):
         network(spec(f"{file}:four"), trust=True)
     with pytest.raises(ConfigError, match="output as one of"):

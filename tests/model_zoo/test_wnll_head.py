@@ -155,7 +155,7 @@ def test_global_randomness_and_modes_are_left_alone():
     assert torch.equal(before[2], after[2])
     assert [part.training for part in net.modules()] == modes
     assert all(torch.equal(value, net.state_dict()[key]) for key, value in state.items())
-    assert set(model.net.state_dict()) == {f"branches.{key}" for key in state}
+    assert set(model.net.state_dict()) == {f"branches.module.{key}" for key in state}
 
 
 def test_nonfinite_features_cost_only_their_own_row():

@@ -140,7 +140,7 @@ def test_details_identify_pool_and_seed():
     assert published(net).fingerprint() == model.fingerprint()
     assert published(net, seed=1).fingerprint() != model.fingerprint()
     assert published(net, data=TRAIN.subset(slice(0, 900))).fingerprint() != model.fingerprint()
-    assert set(model.net.state_dict()) == {f"branches.{key}" for key in net.state_dict()}
+    assert set(model.net.state_dict()) == {f"branches.module.{key}" for key in net.state_dict()}
 
 
 def test_templates_hold_every_class_however_small():

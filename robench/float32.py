@@ -1,0 +1,66 @@
+"""Float32 that is float32: no TF32, no bfloat16 inside products, and every flag put back as it was.
+
+On GPUs torch computes convolutions in TF32 unless told otherwise (ten bits of mantissa), and after
+`torch.set_float32_matmul_precision("medium")` products of matrices go through bfloat16, on processors too.
+Two networks that differ by rounding then differ by far more than rounding, and points on a boundary fall
+back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+_OPERATIONS = (
+    ("generic", "all"),
+    ("cuda", "all"),
+    ("mkldnn", "all"),
+    ("cuda", "matmul"),
+    ("cuda", "conv"),
+    ("cuda", "rnn"),
+    ("mkldnn", "matmul"),
+    ("mkldnn", "conv"),
+    ("mkldnn", "rnn"),
+)
+"""Where torch keeps a precision; the general ones first, for setting one also sets those below it."""
+
+
+@contextmanager
+def float32_proper() -> Iterator[None]:
+    """Inside the block float32 is computed as IEEE 754 float32, outside of any autocast or inference mode.
+
+    A network that casts or autocasts by itself goes on doing so. All flags are as before afterwards.
+    """
+    # torch's own getters raise where the older and the newer way of setting these flags were mixed: these do
+    # not.
+    before = [torch._C._get_fp32_precision_getter(*place) for place in _OPERATIONS]
+    product, convolution = torch._C._get_float32_matmul_precision(), _cudnn_tf32()
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        try:
+            torch._C._set_float32_matmul_precision("highest")
+            if convolution:
+                torch._C._set_cudnn_allow_tf32(False)
+            for place in _OPERATIONS:
+                torch._C._set_fp32_precision_setter(*place, "ieee")
+            yield
+        finally:
+            torch._C._set_float32_matmul_precision(product)
+            if convolution is not None:
+                torch._C._set_cudnn_allow_tf32(convolution)
+            for place, value in zip(_OPERATIONS, before, strict=True):
+                torch._C._set_fp32_precision_setter(*place, value)
+
+
+def _cudnn_tf32() -> bool | None:
+    """Return the older flag of convolutions; None where it cannot be read, as the newer contradicts it."""
+    try:
+        return bool(torch._C._get_cudnn_allow_tf32())
+    except RuntimeError:
+        return None
