@@ -81,9 +81,7 @@ def _add_tensor(digest: Any, value: Tensor) -> None:
 
 def _add_program(digest: Any, name: str, part: torch.jit.ScriptModule) -> None:
     """Add a TorchScript program as it would be saved, without the times in its archive."""
-    buffer = io.BytesIO()
-    torch.jit.save(part, buffer)
-    with zipfile.ZipFile(buffer) as archive:
+    with zipfile.ZipFile(io.BytesIO(part.save_to_buffer())) as archive:
         entries = {entry.partition("/")[2]: archive.read(entry) for entry in archive.namelist()}
     # Classes compiled twice in one process are numbered: the same program must have the same digest.
     programs = {

@@ -25,8 +25,8 @@ from robench.as_found import AsFound
 from robench.errors import JobError
 from robench.float32 import float32_proper
 from robench.model import GradientSource, Model
-from robench.randomness import borrowed_global_randomness
-from robench.tested_network import TestedNetwork, tested_networks
+from robench.randomness import borrowed_global_randomness, kept_global_randomness
+from robench.tested_network import TestedNetwork, networks_under_test
 from robench.types import Images, Outputs, PerSample
 
 VERSION = 1
@@ -70,11 +70,11 @@ def evaluation_mode(net: nn.Module) -> Iterator[AsFound]:
     """Inside the block: evaluation mode and proper float32. Afterwards the network is as it was, bit for bit.
 
     Parameters, buffers, modes, flags, `.grad`, hooks and attributes are put back, also after an exception,
-    and whoever changed them.
+    and whoever changed them; so are the global generators that a random network draws from.
     """
     found = AsFound(net)
     try:
-        with float32_proper():
+        with float32_proper(), kept_global_randomness():
             net.eval()
             yield found
     finally:
@@ -176,7 +176,7 @@ class PreparedModel:
                 )
 
     def _recipes(self) -> list[Recipe]:
-        tested = tested_networks(self.model.net)
+        tested = networks_under_test(self.model.net)
         if self.eager or not tested:
             return []
         parts = [part for t in tested for part in t.module.modules()]
@@ -187,7 +187,7 @@ class PreparedModel:
     def _candidate(self, recipe: Recipe) -> Candidate | None:
         if recipe.name not in self._made:
             try:
-                copies = [(t, prepared_copy(t.module, recipe)) for t in tested_networks(self.model.net)]
+                copies = [(t, prepared_copy(t.module, recipe)) for t in networks_under_test(self.model.net)]
                 made = Candidate(recipe.name, copies, [AsFound(c) for _, c in copies])
             except Exception as error:  # noqa: BLE001 - a user's network meets deepcopy and symbols: it is recorded
                 self._drop(recipe, f"it could not be made: {_line(error)}")

@@ -16,7 +16,7 @@ from robench.losses import cross_entropy
 from robench.model import Coupling, GradientSource, Model, OutputKind, predictions
 from robench.prepared import evaluation_mode
 from robench.record import Finding
-from robench.tested_network import tested_networks
+from robench.tested_network import networks_under_test
 from robench.types import Images, Labels, Outputs
 
 VERSION = 4
@@ -36,7 +36,11 @@ MANY = 0.1
 
 STEPS = 40
 DISTANCE = 1e-3
-"""Length of the step for finite differences, in units of the box."""
+"""Length of a short step, in units of the box."""
+
+DISTANCES = (DISTANCE, 10 * DISTANCE, 100 * DISTANCE)
+"""Lengths in L2 at which a slope is measured: one that holds at any of them is right. A network of half
+precision has steps of its own, wider than the shortest of them."""
 
 
 DRAWS = 10
@@ -70,7 +74,7 @@ def _first_defect(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
         return ()  # the judge tells of it on every unit, and nothing below would be true
     for question in (_random, _batch_dependent):
         if found := question(model, x, outputs):
-            return (found,)
+            return (found, *_without_graph(model, x))
     right = predictions(outputs) == y
     if not bool(right.any()) or model.neighbourhood is not None:
         return ()  # a graph head saturates by nature; its gradient sources are made for that
@@ -78,7 +82,7 @@ def _first_defect(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
 
 
 def _changes_input(model: Model, x: Images) -> tuple[Finding, ...]:
-    changed = max((tested.overwritten(x) for tested in tested_networks(model.net)), default=0)
+    changed = max((tested.overwritten(x) for tested in networks_under_test(model.net)), default=0)
     if not changed:
         return ()
     return (
@@ -149,6 +153,26 @@ def _batch_dependent(model: Model, x: Images, outputs: Outputs) -> Finding | Non
         code="batch-dependence",
         evidence=f"the answer to {int(differ.sum())} of {len(x)} images depends on the rest of the batch",
         remedy="Put the model into evaluation mode, or declare it joint",
+    )
+
+
+def _without_graph(model: Model, x: Images) -> tuple[Finding, ...]:
+    """Find outputs that no gradient can come back from: packed integer weights, a detach, a call to NumPy."""
+    source = model.sources.get("exact")
+    if source is None:
+        return ()
+    leaf = x[:2].detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        surrogate, _ = source.surrogate(leaf)
+        gradient = _gradient_of(surrogate, leaf)
+    return (_no_gradient(len(x)),) if gradient is None else ()
+
+
+def _no_gradient(count: int) -> Finding:
+    return Finding(
+        code="no-gradient",
+        evidence=f"the gradient is exactly zero for all {count} images asked about",
+        remedy="Attack through a surrogate (BPDA), or use score- and decision-based attacks",
     )
 
 
@@ -226,13 +250,11 @@ def _gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Findi
         losses = loss(point)
         gradient = _gradient_of(losses, point)
     if gradient is None or not bool((gradient.flatten(1).abs().amax(dim=1) > 0).any()):
-        return Finding(
-            code="no-gradient",
-            evidence=f"the gradient is exactly zero for all {len(point)} images asked about",
-            remedy="Attack through a surrogate (BPDA), or use score- and decision-based attacks",
-        )
-    slope, found = _slopes(loss, point.detach(), gradient)
-    wrong = (found - slope).abs() > 0.5 * slope.abs() + 1e-4
+        return _no_gradient(len(point))
+    wrong = torch.ones(len(point), dtype=torch.bool, device=point.device)
+    for distance in DISTANCES:
+        slope, found = _slopes(loss, point.detach(), gradient, distance)
+        wrong &= (found - slope).abs() > 0.5 * slope.abs() + 1e-4
     if float(wrong.float().mean()) <= 0.5:
         return None
     return Finding(
@@ -244,14 +266,14 @@ def _gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Findi
 
 
 def _slopes(
-    loss: Callable[[Images], torch.Tensor], x: Images, gradient: Images
+    loss: Callable[[Images], torch.Tensor], x: Images, gradient: Images, distance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the slope along the unit gradient as the gradient says, and by central differences, (B,)."""
     shape = (-1, *(1,) * (x.ndim - 1))
     length = gradient.flatten(1).norm(dim=1)
     direction = gradient / length.clamp_min(1e-30).view(shape)
     with torch.no_grad():
-        found = (loss(x + DISTANCE * direction) - loss(x - DISTANCE * direction)) / (2 * DISTANCE)
+        found = (loss(x + distance * direction) - loss(x - distance * direction)) / (2 * distance)
     return length, found
 
 

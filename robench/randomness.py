@@ -92,12 +92,23 @@ def borrowed_global_randomness(seed: int) -> Iterator[None]:
 
     import numpy as np
 
-    states = (random.getstate(), np.random.get_state())  # noqa: NPY002 - the library draws from this very state
+    with kept_global_randomness():
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - the library draws from this very state
+        random.seed(seed)
+        yield
+
+
+@contextmanager
+def kept_global_randomness() -> Iterator[None]:
+    """Restore torch's, NumPy's and Python's global generators after the block, whoever drew from them."""
+    import random
+
+    import numpy as np
+
+    states = (random.getstate(), np.random.get_state())  # noqa: NPY002 - see above
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
         try:
             yield
         finally:

@@ -202,7 +202,7 @@ class TestedNetwork(nn.Module):
             self._found.note = f"{self._found.note}; {note}".removeprefix("; ")
 
 
-def tested_networks(net: nn.Module) -> list[TestedNetwork]:
+def networks_under_test(net: nn.Module) -> list[TestedNetwork]:
     """Return every door to a user's network inside a network, outermost first."""
     return [part for part in net.modules() if isinstance(part, TestedNetwork)]
 
