@@ -67,6 +67,12 @@ class ZooBuilder:
         making.probe(network, shape=shape, classes=classes, where=spec.where or f"model {spec.name!r}")
         return network
 
+    def code(self, spec: ModelSpec) -> dict[str, str]:
+        """Return what identifies the code behind a specification, where it is not ours; see `making`."""
+        from model_zoo import making
+
+        return making.code_facts(spec)
+
     def load(self, network: nn.Module, path: Path, *, sha256: str | None) -> str:
         """Load weights in place and return the SHA-256 of the file; see `checkpoints.load`.
 

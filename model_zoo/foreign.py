@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
+import copy
 import inspect
-import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
+from model_zoo.user_modules import UserModules, source_digest
 from robench.errors import ConfigError, nearest
 
 
@@ -28,7 +28,8 @@ def user_model(
     """Return what a user's own function makes.
 
     The function is called with the options, and with `classes` if it has a parameter of that name. Its file
-    is imported alone: modules beside it are found only if they can be imported anyway.
+    may import what lies beside it (`user_modules.UserModules`); what both switch for the whole process is
+    switched back (`robench.global_state`).
 
     Args:
         reference: `path/to/file.py:factory`.
@@ -52,32 +53,57 @@ def user_model(
     path = Path(place)
     if not path.is_file():
         raise ConfigError(where=where, expected=f"the file {path.absolute()}", got="none")
-    factory = _factory(_imported(path, where), name, path, where)
-    with blamed(where, path):
-        parameters = inspect.signature(factory).parameters.values()
-        wants = any(p.name == "classes" or p.kind is p.VAR_KEYWORD for p in parameters)
-        network = factory(**({"classes": classes, **options} if wants else options))
+    from robench.global_state import kept_global_state
+
+    modules = UserModules(path)
+    with kept_global_state(), blamed(where, path):
+        module = modules.load()
+        factory = _factory(module, name, path, where)
+        if isinstance(factory, nn.Module):
+            network: Any = copy.deepcopy(factory)  # of every row its own
+        else:
+            parameters = inspect.signature(factory).parameters.values()
+            wants = any(p.name == "classes" or p.kind is p.VAR_KEYWORD for p in parameters)
+            network = factory(**({"classes": classes, **options} if wants else options))
     if not isinstance(network, nn.Module):
-        got = f"{type(network).__name__} from {reference}"
-        raise ConfigError(where=where, expected="a factory that returns a torch.nn.Module", got=got)
+        raise _no_network(network, reference, where)
+    lazy = [key for key, value in network.named_parameters() if isinstance(value, UninitializedParameter)]
+    if lazy:
+        raise ConfigError(
+            where=where,
+            expected="a network whose weights exist",
+            got=f"lazy layers without any: {', '.join(lazy[:4])}",
+            do="Ask it once in the factory: `network(torch.zeros(1, C, H, W))`",
+        )
     return network
 
 
-def _imported(path: Path, where: str) -> ModuleType:
-    name = "robench_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(where=where, expected="a Python file", got=str(path))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling inside the file look it up there
-    with blamed(where, path):
-        spec.loader.exec_module(module)
-    return module
+def code_facts(reference: str) -> dict[str, str]:
+    """Return what identifies a user's code: the digest of the file and of what it imports from beside it.
+
+    Args:
+        reference: `path/to/file.py:factory`.
+    """
+    path = Path(reference.rpartition(":")[0])
+    return {"code_sha256": source_digest(path)} if path.is_file() else {}
+
+
+def _no_network(made: Any, reference: str, where: str) -> ConfigError:
+    got, do = f"{type(made).__name__} from {reference}", ""
+    if isinstance(made, type):
+        got, do = f"the class {made.__name__} from {reference}", "Return an instance: call it"
+    elif isinstance(made, Mapping):
+        do = "Build the network and load these weights into it: `network.load_state_dict(...)`"
+    elif isinstance(made, Tensor):
+        do = "Name a function that makes the network, not one that answers to images"
+    elif made is None:
+        do = "Return the network at the end of the function"
+    return ConfigError(where=where, expected="a factory that returns a torch.nn.Module", got=got, do=do)
 
 
 def _factory(module: ModuleType, name: str, path: Path, where: str) -> Callable[..., Any]:
     factory = getattr(module, name, None)
-    if not callable(factory) or isinstance(factory, nn.Module):
+    if not callable(factory):
         own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         got = "no such name" if factory is None else type(factory).__name__
         expected = f"a function {name!r} in {path}"

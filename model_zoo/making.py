@@ -53,6 +53,27 @@ def make(spec: ModelSpec, *, shape: tuple[int, int, int], classes: int, trust_co
     return module
 
 
+def code_facts(spec: ModelSpec) -> dict[str, str]:
+    """Return what identifies code that is not ours: a user's source, or the version of a library.
+
+    Of a version what comes after the second number does not count: it mends, and changes no network.
+    """
+    from model_zoo import foreign
+    from model_zoo.libraries import LIBRARIES
+
+    choice = spec.architecture
+    if choice is None:
+        return {}
+    if foreign.is_factory(choice.name):
+        return foreign.code_facts(choice.name)
+    library = next((p.rstrip(":") for p in LIBRARIES if choice.name.startswith(p)), None)
+    if library is None:
+        return {}
+    from importlib.metadata import version
+
+    return {"library": f"{library} {'.'.join(version(library).split('.')[:2])}"}
+
+
 def statistics(spec: ModelSpec) -> Statistics | None:
     """Return the normalisation: the configured one, which a published model must not contradict.
 

@@ -30,6 +30,13 @@ class Builder(Protocol):
         """
         ...
 
+    def code(self, spec: ModelSpec) -> dict[str, str]:
+        """Return what identifies the code behind a specification, where it is not ours; else nothing.
+
+        Results and trained weights are used again only where it is the same.
+        """
+        ...
+
     def load(self, network: nn.Module, path: Path, *, sha256: str | None) -> str:
         """Load weights in place and return the SHA-256 of the file.
 

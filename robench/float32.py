@@ -28,34 +28,41 @@ _OPERATIONS = (
 
 
 @contextmanager
+def kept_float32() -> Iterator[None]:
+    """Restore after the block how precisely torch computes float32, whoever changed it."""
+    # torch's own getters raise where the older and the newer way of setting these flags were mixed: these do
+    # not.
+    before = [torch._C._get_fp32_precision_getter(*place) for place in _OPERATIONS]
+    product, convolution = torch._C._get_float32_matmul_precision(), _cudnn_tf32()
+    try:
+        yield
+    finally:
+        torch._C._set_float32_matmul_precision(product)
+        if convolution is not None:
+            torch._C._set_cudnn_allow_tf32(convolution)
+        for place, value in zip(_OPERATIONS, before, strict=True):
+            torch._C._set_fp32_precision_setter(*place, value)
+
+
+@contextmanager
 def float32_proper() -> Iterator[None]:
     """Inside the block float32 is computed as IEEE 754 float32, outside of any autocast or inference mode.
 
     A network that casts or autocasts by itself goes on doing so. All flags are as before afterwards.
     """
-    # torch's own getters raise where the older and the newer way of setting these flags were mixed: these do
-    # not.
-    before = [torch._C._get_fp32_precision_getter(*place) for place in _OPERATIONS]
-    product, convolution = torch._C._get_float32_matmul_precision(), _cudnn_tf32()
     with ExitStack() as stack:
+        stack.enter_context(kept_float32())
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(mode=False))
         for device in ("cpu", "cuda"):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        try:
-            torch._C._set_float32_matmul_precision("highest")
-            if convolution:
-                torch._C._set_cudnn_allow_tf32(False)
-            for place in _OPERATIONS:
-                torch._C._set_fp32_precision_setter(*place, "ieee")
-            yield
-        finally:
-            torch._C._set_float32_matmul_precision(product)
-            if convolution is not None:
-                torch._C._set_cudnn_allow_tf32(convolution)
-            for place, value in zip(_OPERATIONS, before, strict=True):
-                torch._C._set_fp32_precision_setter(*place, value)
+        torch._C._set_float32_matmul_precision("highest")
+        if _cudnn_tf32():
+            torch._C._set_cudnn_allow_tf32(False)
+        for place in _OPERATIONS:
+            torch._C._set_fp32_precision_setter(*place, "ieee")
+        yield
 
 
 def _cudnn_tf32() -> bool | None:

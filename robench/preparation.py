@@ -220,6 +220,7 @@ class Workshop:
             "shape": list(shape),
             "classes": classes,
             "seed": self.plan.seed,
+            **self._build().code(spec),
         }
 
     def _defense(self, train: TrainSpec) -> Defense:
@@ -240,6 +241,7 @@ class Workshop:
         facts: dict[str, Any] = {
             "architecture": spec.architecture.name if spec.architecture else "",
             "training": "none",
+            **builder.code(spec),
         }
         if spec.checkpoint is not None:
             facts["checkpoint"] = builder.load(network, spec.checkpoint, sha256=spec.sha256)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.errors import InputError
+from robench.global_state import kept_torch_state
 from robench.types import Images, Outputs
 
 _REMEDY = """Wrap the network, and evaluate `Logits(network)`:
@@ -126,6 +127,10 @@ class TestedNetwork(nn.Module):
             return getattr(self.module, name)
 
     def _asked(self, question: Callable[[Images], Any], x: Images) -> Any:
+        with kept_torch_state():
+            return self._put(question, x)
+
+    def _put(self, question: Callable[[Images], Any], x: Images) -> Any:
         wanted = self._found.dtype
         if wanted is not None:
             return question(x.clone() if x.dtype is wanted else x.to(wanted))

@@ -107,7 +107,7 @@ def test_two_heads_share_one_network():
     shared = model(second, net)
     assert shared.net.branches.module is net
     assert shared.details["features_of"] == "row"
-    assert model(first, net).net is net
+    assert model(first, net).net.module is net
 
 
 def test_sources_that_are_not_offered_are_refused():
@@ -155,7 +155,7 @@ def test_users_file(tmp_path):
     assert found.output is OutputKind.LOG_PROBABILITIES
     assert found.source("exact").output is OutputKind.LOG_PROBABILITIES
     assert isinstance(found.net.module, nn.Sequential)
-    with pytest.raises(ConfigError, match=r"outputs \(B, 10\), got \(2, 4\)"):
+    with pytest.raises(ConfigError, match=r"outputs \(2, 10\), got \(2, 4\)"):
         network(spec(f"{file}:four"), trust=True)
     with pytest.raises(ConfigError, match="output as one of"):
         model(spec(f"{file}:ten", output="votes"), network(made, trust=True))

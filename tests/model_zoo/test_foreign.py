@@ -81,8 +81,6 @@ def test_what_is_no_factory(file):
         make(file, "text")
     with pytest.raises(ConfigError, match="'plain'"):
         make(file, "plan")
-    with pytest.raises(ConfigError, match="Linear"):
-        make(file, "made")
     with pytest.raises(ConfigError, match="the file"):
         make(file.with_name("none.py"), "plain")
     with pytest.raises(ConfigError, match="TypeError"):
