@@ -71,8 +71,8 @@ class ModelSpec:
         architecture: a model plugin, `torchvision:NAME`, or `path/to/file.py:factory`; None with features_of.
         buffer: width of the buffer layer (paper Fig. 2) between features and branches; None for no buffer.
         normalize: per-channel (mean, std) subtracted and divided inside the model, None for none.
-        checkpoint: file with weights, safetensors or a plain state_dict; `$DATA_ROOT/...` stands for one in the
-            folder of data sets (`robench.roots`).
+        checkpoint: file with weights, safetensors or a plain state_dict; `$DATA_ROOT/...` lies in the folder
+            of data sets (`robench.roots`).
         sha256: what the checkpoint file must hash to, if known.
         features_of: name of another model whose trained network this one shares.
         head: the head plugin.

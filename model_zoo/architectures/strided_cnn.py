@@ -1,4 +1,4 @@
-"""Small networks without pooling, on which verifiers are compared: strided convolutions, then a hidden layer."""
+"""Small networks on which verifiers are compared: two strided convolutions, then a hidden layer."""
 
 from __future__ import annotations
 
