@@ -41,8 +41,9 @@ def measured(out, suite, *labels):
     attacks = tuple(column for column in threat.attacks if column.label in labels)
     assert {column.label for column in attacks} == set(labels)
     threats = (dataclasses.replace(threat, attacks=attacks),) if attacks else ()
+    plan = dataclasses.replace(plan, threats=threats, shard=10_000)
     outcome = execute(
-        dataclasses.replace(plan, threats=threats, shard=10_000), out, config_text="", device="cpu", data_root=DATA,
+        plan, out, config_text="", device="cpu", data_root=DATA,
         download=False, trust_code=False, force=False, reporter=Quiet(),
     )  # fmt: skip
     assert outcome.failed == 0
