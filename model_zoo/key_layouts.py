@@ -21,13 +21,24 @@ WRAPPERS = ("state_dict", "model_state_dict", "net", "model")
 """Under which of these a checkpoint file may keep its state_dict."""
 _PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
 """What DataParallel, RobustBench's wrappers and torch.compile put before every key."""
-_CLASSIFIERS = ("linear", "fc", "classifier")
+_CLASSIFIERS = ("linear", "fc", "classifier", "classifier.fc3")
 """Names of the last layer."""
 _STATISTICS = (("mu", "sigma"), ("mean", "std"), ("normalize.mean", "normalize.std"))
 """Buffers of the normalisation; the last two stand beside `model.` in RobustBench's `normalize_model`."""
 _RENAMES = (
     (re.compile(r"^(block\d)\.layer\."), r"\1."),  # WideResNet of TRADES and RobustBench
     (re.compile(r"\.convShortcut\."), ".shortcut.0."),
+    *(  # Small-CNN of TRADES
+        (re.compile(rf"^{old}\."), f"{new}.")
+        for old, new in {
+            r"feature_extractor\.conv1": "convolutions.0",
+            r"feature_extractor\.conv2": "convolutions.2",
+            r"feature_extractor\.conv3": "convolutions.5",
+            r"feature_extractor\.conv4": "convolutions.7",
+            r"classifier\.fc1": "dense.0",
+            r"classifier\.fc2": "dense.3",
+        }.items()
+    ),
 )
 _UNUSED = ("sub_block1.", "block1.")
 """A copy of `block1` that the WideResNet of TRADES makes and never runs (RobustBench: `sub_block1=True`)."""
@@ -139,11 +150,15 @@ def _drop_unused(state: State) -> list[str]:
 def _in_branches(state: State, own: Mapping[str, Tensor]) -> State:
     """Give names of a backbone and a linear branch; a name that leads nowhere stays as it is."""
     renamed: State = {}
+    layers = {name.rpartition(".")[0] for name in state}
+    # One `Sequential`: its layers have numbers for names, and the last one is the linear branch.
+    numbered = bool(layers) and all(layer.isdecimal() for layer in layers)
+    classifiers = (*_CLASSIFIERS, max(layers, key=int)) if numbered else _CLASSIFIERS
     for name, tensor in state.items():
         layer, _, rest = name.rpartition(".")
         inner = name
         for pattern, replacement in _RENAMES:
             inner = pattern.sub(replacement, inner)
-        goal = f"linear.{rest}" if layer in _CLASSIFIERS else f"backbone.{inner}"
+        goal = f"linear.{rest}" if layer in classifiers else f"backbone.{inner}"
         renamed[goal if goal in own else name] = tensor
     return renamed

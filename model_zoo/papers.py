@@ -62,3 +62,15 @@ ALPAYDIN_DIGITS = (
     "@misc{alpaydin1998optical, title={Optical recognition of handwritten digits}, author={Alpaydin, Ethem "
     "and Kaynak, Cenk}, howpublished={UCI Machine Learning Repository}, year={1998}}"
 )
+DATHATHRI_SDP = (
+    "@inproceedings{dathathri2020enabling, title={Enabling certification of verification-agnostic networks "
+    "via memory-efficient semidefinite programming}, author={Dathathri, Sumanth and Dvijotham, Krishnamurthy "
+    "and Kurakin, Alexey and Raghunathan, Aditi and Uesato, Jonathan and Bunel, Rudy and Shankar, Shreya and "
+    "Steinhardt, Jacob and Goodfellow, Ian and Liang, Percy and Kohli, Pushmeet}, booktitle={NeurIPS}, "
+    "year={2020}, note={arXiv:2010.11645}}"
+)
+ZHANG_BAB_ATTACK = (
+    "@inproceedings{zhang2022branch, title={A branch and bound framework for stronger adversarial attacks of "
+    "{ReLU} networks}, author={Zhang, Huan and Wang, Shiqi and Xu, Kaidi and Wang, Yihan and Jana, Suman and "
+    "Hsieh, Cho-Jui and Kolter, J. Zico}, booktitle={ICML}, year={2022}}"
+)

@@ -28,9 +28,10 @@ from robench.plan import (
 )
 from robench.plugins import Kind
 from robench.recipe import build, describe
+from robench.roots import in_data_root
 from robench.sections import REQUIRED, Section
 
-DATA_KEYS = ("name", "split", "limit", "subset", "labelled", "options")
+DATA_KEYS = ("name", "split", "indices", "limit", "subset", "labelled", "options")
 TRAIN_KEYS = ("defense", "data")
 MODEL_KEYS = (
     "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "features_of", "head", "train",
@@ -70,6 +71,7 @@ def read_data(parent: Section, name: str, *, default: DataSpec | None = None) ->
     return DataSpec(
         dataset=choice,
         split=section.one_of("split", SPLITS, "train" if default else "test"),
+        indices=_indices(section) if section.has("indices") else None,
         limit=section.whole("limit", None, least=1),
         subset=section.one_of("subset", SUBSETS, "first"),
         labelled=_labelled_images(section, training=default is not None),
@@ -103,11 +105,7 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
         architecture=_architecture(section, folder) if section.has("architecture") else None,
         buffer=section.whole("buffer", None, least=1),
         normalize=_normalize(section) if section.has("normalize") else None,
-        checkpoint=(
-            _file(section, "checkpoint", section.text("checkpoint"), folder)
-            if section.has("checkpoint")
-            else None
-        ),
+        checkpoint=_checkpoint(section, folder) if section.has("checkpoint") else None,
         sha256=_sha256(section),
         features_of=section.text("features_of", None),
         head=head,
@@ -219,6 +217,17 @@ def check_plugin(kind: Kind, choice: Choice, section: Section, options: tuple[st
         raise ConfigError(where=where, expected=expected, got=error.got, do=error.do) from None
 
 
+def _indices(section: Section) -> tuple[int, ...]:
+    """Return positions in the split, each once, in the order given."""
+    found: dict[int, None] = {}
+    for position, index in enumerate(section.items("indices")):
+        if type(index) is not int or index < 0 or index in found:
+            expected = "indices: different whole numbers from 0"
+            raise section.fail("indices", position, expected=expected, got=repr(index))
+        found[index] = None
+    return tuple(found)
+
+
 def _labelled_images(section: Section, *, training: bool) -> int | None:
     labelled: int | None = section.whole("labelled", None, least=1)
     if labelled is None:
@@ -246,6 +255,12 @@ def _architecture(section: Section, folder: Path) -> Choice:
         raise section.fail("architecture", expected=expected, got=repr(choice.name))
     path = _file(section, "architecture", source, folder)
     return Choice(name=f"{path}:{factory}", options=choice.options, where=choice.where)
+
+
+def _checkpoint(section: Section, folder: Path) -> Path:
+    """Return the absolute path of a file that exists, or one of the data root, which is looked up later."""
+    text = section.text("checkpoint")
+    return Path(text) if in_data_root(text) else _file(section, "checkpoint", text, folder)
 
 
 def _file(section: Section, key: str, text: str, folder: Path) -> Path:

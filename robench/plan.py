@@ -43,6 +43,7 @@ class DataSpec:
         limit: how many images, None for all.
         subset: `first` takes the first `limit`, `balanced` a seeded class-balanced choice.
         labelled: how many of them keep their labels, None for all; chosen as `subset` says.
+        indices: positions in the split, in this order, None for all; `limit` and `subset` choose among them.
     """
 
     dataset: Choice
@@ -50,6 +51,7 @@ class DataSpec:
     limit: int | None = None
     subset: str = "first"
     labelled: int | None = field(default=None, metadata=LATER)
+    indices: tuple[int, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,8 @@ class ModelSpec:
         architecture: a model plugin, `torchvision:NAME`, or `path/to/file.py:factory`; None with features_of.
         buffer: width of the buffer layer (paper Fig. 2) between features and branches; None for no buffer.
         normalize: per-channel (mean, std) subtracted and divided inside the model, None for none.
-        checkpoint: file with weights, safetensors or a plain state_dict.
+        checkpoint: file with weights, safetensors or a plain state_dict; `$DATA_ROOT/...` lies in the folder
+            of data sets (`robench.roots`).
         sha256: what the checkpoint file must hash to, if known.
         features_of: name of another model whose trained network this one shares.
         head: the head plugin.

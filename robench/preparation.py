@@ -21,6 +21,7 @@ from robench.model_card import model_card
 from robench.plan import SCHEMA, TEMPLATE, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
 from robench.randomness import seed_from
 from robench.refusals import refuse_early
+from robench.roots import located
 from robench.selection import load_data
 from robench.subject import Subject, stand_in_for
 from robench.unfinished import STATE, WEIGHTS, abandon, begin, refuse_changed
@@ -161,13 +162,18 @@ class Workshop:
     def _check_checkpoints(self) -> None:
         """Refuse a missing file before hours of training."""
         for spec in self.plan.models:
-            if spec.checkpoint is not None and not spec.checkpoint.is_file():
+            if (path := self._checkpoint(spec)) is not None and not path.is_file():
                 raise CheckpointError(
                     where=spec.where or f"model {spec.name!r}",
                     expected="an existing checkpoint file",
-                    got=str(spec.checkpoint),
+                    got=str(path),
                     do="Paths are relative to the configuration file",
                 )
+
+    def _checkpoint(self, spec: ModelSpec) -> Path | None:
+        """Return where a model's weights lie, None if it names none."""
+        where = spec.where or f"model {spec.name!r}"
+        return spec.checkpoint and located(spec.checkpoint, self.data_root, where=where)
 
     def _check_trainings(self, shape: tuple[int, int, int], classes: int) -> None:
         """Refuse a missing file, a training changed half-way or a missing class before anything is done."""
@@ -243,8 +249,8 @@ class Workshop:
             "training": "none",
             **builder.code(spec),
         }
-        if spec.checkpoint is not None:
-            facts["checkpoint"] = builder.load(network, spec.checkpoint, sha256=spec.sha256)
+        if (given := self._checkpoint(spec)) is not None:
+            facts["checkpoint"] = builder.load(network, given, sha256=spec.sha256)
             facts["training"] = "checkpoint"
         if spec.train is not None:
             path = self._weights(spec, shape, classes)

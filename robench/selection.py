@@ -17,17 +17,20 @@ def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -
     """Return the images of a specification.
 
     Args:
-        spec: data set, split, limit, subset and how many labels are known.
+        spec: data set, split, indices, limit, subset and how many labels are known.
         root: folder with the files, or None for the cache.
         download: whether the network may be used.
         seed: for a balanced subset.
 
     Raises:
-        InputError: files missing or unreadable, or the limit or the labels asked for exceed what there is.
+        InputError: files missing or unreadable, or the indices, the limit or the labels asked for exceed what
+            there is.
     """
     kind = plugins.find("datasets", spec.dataset.name, where=spec.dataset.where)
     source = recipe.build(kind, spec.dataset.options, where=spec.dataset.where)
     whole: ImageSet = source(spec.split, root=root, download=download)
+    if spec.indices is not None:
+        whole = _at(whole, spec.indices)
     return select(whole, limit=spec.limit, subset=spec.subset, seed=seed, labelled=spec.labelled)
 
 
@@ -50,6 +53,17 @@ def select(
         known[_chosen(whole, labelled, subset, seed, what="number of labelled images")] = True
         whole = whole.withholding((~known).nonzero().squeeze(1))
     return whole
+
+
+def _at(whole: ImageSet, indices: tuple[int, ...]) -> ImageSet:
+    """Return the images at these positions of the split, in this order."""
+    outside = [index for index in indices if not 0 <= index < len(whole)]
+    if outside or not indices:
+        got = str(outside[0]) if outside else "none"
+        raise InputError(
+            where=f"{whole.name} {whole.split}", expected=f"indices from 0 to {len(whole) - 1}", got=got
+        )
+    return whole.subset(torch.tensor(indices))
 
 
 def _chosen(whole: ImageSet, count: int, subset: str, seed: int, *, what: str) -> slice | torch.Tensor:

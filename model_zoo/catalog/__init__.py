@@ -30,6 +30,10 @@ from model_zoo.catalog.small import (
     RawPixels,
     SmallCNN,
 )
+from model_zoo.catalog.strided import (
+    CNNA,
+    CNNTiny,
+)
 from model_zoo.catalog.vgg import (
     VGG11,
     VGG13,
@@ -42,11 +46,13 @@ from model_zoo.catalog.wide import (
 )
 
 __all__ = [
+    "CNNA",
     "VGG11",
     "VGG13",
     "VGG16",
     "VGG19",
     "Architecture",
+    "CNNTiny",
     "DigitsCNN",
     "EnResNet",
     "EnResNet20",

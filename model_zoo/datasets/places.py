@@ -6,6 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from robench.errors import InputError
+from robench.roots import DATA_ROOT, NEEDS_ROOT, in_data_root
 
 
 def data_root(root: Path | None) -> Path:
@@ -20,15 +21,21 @@ def resolved(path: str, root: Path | None, *, where: str) -> Path:
     """Return the place of a user's own data.
 
     Args:
-        path: absolute, or relative to `root`, or, without a root, to the current folder.
+        path: absolute, or relative to `root`, or, without a root, to the current folder; one that begins with
+            `$DATA_ROOT/` is relative to `root` and needs one.
         root: a folder a relative path must not leave, or None.
         where: for the message.
 
     Raises:
-        InputError: the path is empty, holds a NUL, or leaves the root.
+        InputError: the path is empty, holds a NUL, needs a root where there is none, or leaves the root.
     """
     if not path or "\0" in path:
         raise InputError(where=where, expected="a path", got=repr(path), do="Set the option `path`")
+    if in_data_root(path):
+        if root is None:
+            got, do = f"no folder for {path}", NEEDS_ROOT
+            raise InputError(where=where, expected="the folder of data sets", got=got, do=do)
+        path = str(Path(path).relative_to(DATA_ROOT))
     if root is None or Path(path).is_absolute():
         return Path(path)
     place = (root / path).resolve()

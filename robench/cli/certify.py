@@ -27,6 +27,7 @@ from robench.cli.run import (
     planned,
 )
 from robench.errors import ConfigError
+from robench.roots import check_checkpoints
 
 if TYPE_CHECKING:
     from robench.certified_run import Certified
@@ -58,6 +59,7 @@ def certify(
     if not 0 < alpha < 1:
         raise ConfigError(where="--alpha", expected="a number between 0 and 1", got=f"{alpha:g}")
     plan, _ = planned(config, overrides, limit=limit, seed=seed, batch_size=batch_size)
+    check_checkpoints(plan, data_root)
     folder = out or Path("runs") / plan.name
     check_device(device)
 

@@ -12,6 +12,7 @@ import typer
 from robench.cli.guard import printable
 from robench.cli.run import DataRoot, Device, Download, Set, TrustCode, check_device, planned
 from robench.errors import ConfigError, nearest
+from robench.roots import check_checkpoints, located
 
 if TYPE_CHECKING:
     from robench.conformance import Checked
@@ -57,6 +58,7 @@ def check(
     counts = f"{len(plan.models)} models, {len(plan.threats)} threats, {attacks} attacks"
     typer.echo(printable(f"{target}: valid: {counts}"))
     if preflight:
+        check_checkpoints(plan, data_root)
         _preflight(plan, device, data_root, download=download, trust_code=trust_code)
 
 
@@ -169,7 +171,8 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
                 owner, shape=data.shape, classes=classes, seed=plan.seed, trust_code=trust_code
             )
             if owner.checkpoint:
-                builder.load(network, owner.checkpoint, sha256=owner.sha256)
+                path = located(owner.checkpoint, data_root, where=owner.where)
+                builder.load(network, path, sha256=owner.sha256)
             networks[owner.name] = network
         train = owner.train.data if owner.train else _training(plan.data)
         model = builder.model(

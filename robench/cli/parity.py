@@ -27,6 +27,7 @@ from robench.cli.run import (
     planned,
 )
 from robench.errors import ConfigError, JobError, nearest
+from robench.roots import check_checkpoints
 
 SHOWN = 20
 """Most images listed for one group on the screen."""
@@ -65,6 +66,7 @@ def parity(
 ) -> None:
     """Attack the same images with every library's version of an attack; say who was weaker."""
     plan, _ = planned(config, None, limit=limit, seed=seed, batch_size=batch_size)
+    check_checkpoints(plan, data_root)
     names = [spec.name for spec in plan.models]
     if model not in names:
         expected = f"a model of {config}"

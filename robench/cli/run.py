@@ -18,9 +18,10 @@ from robench.cli.guard import Terminated, printable
 from robench.cli.pace import rate, span
 from robench.errors import ConfigError
 from robench.ranks import refuse_several
+from robench.roots import check_checkpoints
 
 if TYPE_CHECKING:
-    from robench.plan import Plan
+    from robench.plan import DataSpec, Plan
     from robench.run import Outcome
 
 GATE_FAILED, SOME_FAILED = 1, 3
@@ -74,6 +75,7 @@ def run(
     """Evaluate a configuration and print its leaderboard; the same command again resumes."""
     refuse_several("robench run", "Train by `torchrun -m robench train`, then evaluate without torchrun")
     plan, text = planned(config, overrides, limit=limit, seed=seed, batch_size=batch_size)
+    check_checkpoints(plan, data_root)
     folder = out or Path("runs") / plan.name
     check_device(device)
     if dry_run:
@@ -254,7 +256,7 @@ def _describe(plan: Plan, folder: Path) -> None:
     from robench.terms import Terms
 
     lines = [
-        f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {plan.data.limit or 'all'} images, "
+        f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {_count(plan.data)} images, "
         f"shards of {plan.shard}, seed {plan.seed}",
         *(f"model {m.name}: {_origin(m)}, head {m.head.name}" for m in plan.models),
         *(
@@ -268,6 +270,12 @@ def _describe(plan: Plan, folder: Path) -> None:
     ]
     for line in lines:
         typer.echo(printable(line))
+
+
+def _count(data: DataSpec) -> str:
+    """Return how many images will be evaluated, as far as the plan says."""
+    counts = [count for count in (data.limit, data.indices and len(data.indices)) if count]
+    return str(min(counts)) if counts else "all"
 
 
 def _origin(model: Any) -> str:

@@ -31,6 +31,7 @@ from robench.cli.run import (
 )
 from robench.errors import ConfigError
 from robench.ranks import launched_rank, workplace
+from robench.roots import check_checkpoints
 
 if TYPE_CHECKING:
     from robench.run import Outcome
@@ -51,6 +52,7 @@ def train(
 ) -> None:
     """Train the networks of a configuration; the same command again resumes."""
     plan, text = planned(config, overrides, limit=None, seed=seed, batch_size=None)
+    check_checkpoints(plan, data_root)
     folder = out or Path("runs") / plan.name
     check_device(device)
     rank = launched_rank()

@@ -8,7 +8,7 @@ from model_zoo.architectures.residual_blocks import Block, PreActivationBlock
 from model_zoo.architectures.resnet import CifarResNet
 from model_zoo.architectures.staged_resnet import StagedPreActResNet, StagedResNet
 from model_zoo.architectures.vgg import VGG
-from model_zoo.catalog import DigitsCNN, RawPixels, ResNet20, SmallCNN
+from model_zoo.catalog import CNNA, CNNTiny, DigitsCNN, RawPixels, ResNet20, SmallCNN
 from model_zoo.network import Network, Normalize, Normalized
 from robench.errors import ConfigError
 
@@ -17,6 +17,9 @@ CASES = [
     (ResNet20(), (3, 32, 32), 269_722),
     (DigitsCNN(), (1, 8, 8), 160 + 4_640 + 128 * 64 + 64 + 650),
     (RawPixels(), (1, 8, 8), 650),
+    (CNNA(), (1, 28, 28), 16 * 17 + 32 * 257 + 100 * 1569 + 1010),
+    (CNNA(), (3, 32, 32), 16 * 49 + 32 * 257 + 100 * 2049 + 1010),
+    (CNNTiny(), (1, 28, 28), 4 * 26 + 8 * 101 + 128 * 393 + 1290),
 ]
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from model_zoo import checkpoints, robustbench
 from model_zoo.assembly import ZooBuilder
-from model_zoo.catalog import PreActResNet18, ResNet18, WideResNet
+from model_zoo.catalog import CNNA, CNNTiny, PreActResNet18, ResNet18, SmallCNN, WideResNet
 from model_zoo.network import Network, Normalized
 from robench import plugins
 from robench.errors import CheckpointError, ConfigError
@@ -240,3 +240,76 @@ def test_robustbench_refusals():
     with pytest.raises(ConfigError, match="no options"):
         build(ModelSpec(name="row", architecture=wrong))
     assert "robustbench" not in plugins.names("models")
+
+
+def run_small_cnn(state, x):
+    """The forward pass of TRADES's Small-CNN, read off its definition."""
+
+    def layer(function, x, name):
+        return function(x, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    for name in ("conv1", "conv2", "pool", "conv3", "conv4", "pool"):
+        pool = name == "pool"
+        x = F.max_pool2d(x, 2) if pool else layer(F.conv2d, x, f"feature_extractor.{name}").relu()
+    x = layer(F.linear, x.flatten(1), "classifier.fc1").relu()
+    return layer(F.linear, layer(F.linear, x, "classifier.fc2").relu(), "classifier.fc3")
+
+
+def weights(shapes):
+    generator = torch.Generator().manual_seed(1)
+    return {
+        f"{name}.{part}": torch.randn(size, generator=generator) * 0.1
+        for name, shape in shapes.items()
+        for part, size in (("weight", shape), ("bias", shape[:1]))
+    }
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_small_cnn_of_trades(tmp_path, prefix):
+    convolutions = ((32, 1, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3), (64, 64, 3, 3))
+    shapes = {f"feature_extractor.conv{i}": shape for i, shape in enumerate(convolutions, start=1)}
+    shapes |= {"classifier.fc1": (200, 1024), "classifier.fc2": (200, 200), "classifier.fc3": (10, 200)}
+    state = weights(shapes)
+    network = Network(SmallCNN()(channels=1, size=(28, 28), classes=10), classes=10).eval()
+    checkpoints.load(network, saved(tmp_path, {prefix + name: tensor for name, tensor in state.items()}))
+    x = torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(network(x), run_small_cnn(state, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape", "kernel", "padding", "widths", "hidden"),
+    [
+        (CNNA(), (1, 28, 28), 4, 1, (16, 32, 7 * 7), 100),
+        (CNNA(), (3, 32, 32), 4, 1, (16, 32, 8 * 8), 100),
+        (CNNTiny(), (1, 28, 28), 5, 2, (4, 8, 7 * 7), 128),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_numbered_sequential(tmp_path, recipe, shape, kernel, padding, widths, hidden, prefix, normalize):
+    channels, (first, second, places) = shape[0], widths
+    state = weights(
+        {"0": (first, channels, kernel, kernel), "2": (second, first, kernel, kernel),
+         "5": (hidden, second * places), "7": (10, hidden)}
+    )  # fmt: skip
+    statistics = ((0.4,) * channels, (0.3,) * channels) if normalize else None
+    network = Network(
+        recipe(channels=channels, size=shape[1:], classes=10), classes=10, normalize=statistics
+    ).eval()
+    checkpoints.load(network, saved(tmp_path, {prefix + name: tensor for name, tensor in state.items()}))
+    x = torch.rand(3, *shape)
+    z = (x - 0.4) / 0.3 if normalize else x
+    for name in ("0", "2"):
+        z = F.conv2d(z, state[f"{name}.weight"], state[f"{name}.bias"], stride=2, padding=padding).relu()
+    z = F.linear(z.flatten(1), state["5.weight"], state["5.bias"]).relu()
+    expected = F.linear(z, state["7.weight"], state["7.bias"])
+    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_sequential_of_another_shape_is_refused_by_its_own_names(tmp_path):
+    state = weights(
+        {"0": (16, 1, 4, 4), "2": (32, 16, 4, 4), "5": (100, 1568), "7": (50, 100), "9": (10, 50)}
+    )
+    network = Network(CNNA()(channels=1, size=(28, 28), classes=10), classes=10)
+    with pytest.raises(CheckpointError, match=r"unexpected keys: 7\.weight.*wrong shapes: linear\.weight"):
+        checkpoints.load(network, saved(tmp_path, state))

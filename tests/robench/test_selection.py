@@ -116,3 +116,48 @@ def test_the_grammar_reads_labelled_below_training_data_only():
     ):
         with pytest.raises(ConfigError, match=words):
             from_dict(plan(train, data))
+
+
+def at(*indices, **rest):
+    spec = DataSpec(dataset=Choice(name="digits"), indices=indices, **rest)
+    return load_data(spec, root=None, download=False, seed=0)
+
+
+def test_chosen_indices_keep_their_order_and_identity():
+    everything = load_data(DataSpec(dataset=Choice(name="digits")), root=None, download=False, seed=0)
+    data = at(17, 3, 444)
+    assert data.indices.tolist() == [17, 3, 444]
+    assert torch.equal(data.images, everything.images[[17, 3, 444]])
+    assert torch.equal(data.labels, everything.labels[[17, 3, 444]])
+    assert at(17, 3, 444, limit=2).indices.tolist() == [17, 3]
+    with pytest.raises(InputError, match="limit from 1 to 3"):
+        at(17, 3, 444, limit=4)
+
+
+@pytest.mark.parametrize("indices", [(445,), (0, -1), ()])
+def test_indices_outside_the_split_are_refused(indices):
+    with pytest.raises(InputError, match="indices from 0 to 444"):
+        at(*indices)
+
+
+@pytest.mark.parametrize("written", [[], "7", [1, 1], [-1], [1.0], [True], ["1"], {"a": 1}])
+def test_what_is_no_list_of_different_indices_is_refused(written):
+    data = {"name": "digits", "indices": written}
+    plan = {"schema": 1, "dataset": data, "models": [{"name": "a", "architecture": "digits_cnn"}]}
+    with pytest.raises(ConfigError, match="indices"):
+        from_dict(plan)
+
+
+def test_a_plan_without_indices_has_the_key_it_always_had():
+    spec = DataSpec(dataset=Choice(name="digits"), limit=5)
+    assert "indices" not in to_json(spec)
+    chosen = DataSpec(dataset=Choice(name="digits"), limit=5, indices=(1, 2))
+    assert to_json(chosen)["indices"] == [1, 2]
+    assert content_hash(spec) != content_hash(chosen)
+
+
+def test_training_data_do_not_inherit_the_indices_of_the_evaluation():
+    model = {"name": "a", "architecture": "digits_cnn", "train": {"defense": "natural"}}
+    plan = from_dict({"schema": 1, "dataset": {"name": "digits", "indices": [5, 2]}, "models": [model]})
+    assert plan.data.indices == (5, 2)
+    assert plan.models[0].train.data.indices is None
