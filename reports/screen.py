@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from reports.boards import Board
+from reports.engines import engine_cells
 from reports.fitting import Fitting
 from reports.leaderboard import boards
 from reports.over_seeds import over_seeds
@@ -28,6 +29,8 @@ _WORDS = {
     "Crafted on \\ judged on",
     "Accuracy",
     "Seed: value",
+    "Asked",
+    "Not used, and why",
 }
 
 
@@ -36,7 +39,7 @@ class Screen:
     """Tables for the terminal, as rich renderables.
 
     Attributes:
-        details: also show gradient sources one by one.
+        details: also show gradient sources one by one, and what the attacks asked.
         seeds_only: show the tables over seeds alone.
     """
 
@@ -50,6 +53,9 @@ class Screen:
         if not self.seeds_only:
             for board in boards(records):
                 shown += self._board(board)
+        header, rows = engine_cells(records)
+        if self.details and rows:
+            shown.append(table("what the attacks asked", header, rows))
         for repeated in over_seeds(records):
             header, rows = seed_cells(repeated)
             # A model has several rows here: its name stands on the first.

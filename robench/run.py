@@ -22,6 +22,7 @@ from robench.record import Record
 from robench.standing import Standings
 from robench.store import Store
 from robench.survey import survey
+from robench.tested_network import networks_under_test
 from robench.threat import Goal, ThreatModel
 
 
@@ -123,6 +124,7 @@ def execute(
     force: bool,
     reporter: Reporter,
     command: str = "",
+    eager: bool = False,
 ) -> Outcome:
     """Run a plan in a folder; the same call again does only what is missing.
 
@@ -137,6 +139,7 @@ def execute(
         force: compute everything again.
         reporter: who is told.
         command: what the user typed, kept for readers.
+        eager: ask every network as it is, not by a faster copy that was proven equal.
 
     Raises:
         RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
@@ -161,7 +164,11 @@ def execute(
             seed=plan.seed,
             shard=plan.shard,
             batch_size=plan.batch_size,
+            eager=eager,
         )
+        for subject in subjects:
+            for note in {tested.note for tested in networks_under_test(subject.model.net)} - {""}:
+                reporter.stage(f"{subject.model.name}: {note}")
         keeper = FolderKeeper(store, force=force)
         for shard in work.shards():
             keeper.keep_images(shard.digest, shard.data)

@@ -21,7 +21,9 @@ def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.")] = None,
-    details: Annotated[bool, typer.Option("--details", help="Show gradient sources one by one.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Show gradient sources one by one, and what the attacks asked.")
+    ] = False,
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Only mean and spread over the runs' seeds.")
     ] = False,

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -51,6 +51,10 @@ Threads = Annotated[
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow Python files named in CONFIG to run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute everything again.")]
+Engine = Annotated[
+    Literal["auto", "eager"],
+    typer.Option("--engine", help="auto: attack a faster copy, proven equal; eager: the network as it is."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a finding puts a row in doubt.")]
 QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Print the last lines only.")]
 
@@ -71,6 +75,7 @@ def run(
     force: Force = False,
     strict: Strict = False,
     quiet: QuietFlag = False,
+    engine: Engine = "auto",
 ) -> None:
     """Evaluate a configuration and print its leaderboard; the same command again resumes."""
     refuse_several("robench run", "Train by `torchrun -m robench train`, then evaluate without torchrun")
@@ -96,6 +101,7 @@ def run(
             force=force,
             reporter=reporter,
             command=_command(),
+            eager=engine == "eager",
         )
 
     outcome = interruptible(work, folder, quiet=quiet, threads=threads)
