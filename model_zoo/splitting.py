@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model_zoo.modes import evaluating
 from model_zoo.network import Network
 from robench.errors import InputError
+from robench.global_state import kept_torch_state
 from robench.types import Images, Outputs
 
 
@@ -113,7 +114,12 @@ def penultimate(network: nn.Module) -> Callable[[Images], Outputs]:
     A foreign network is split when it is asked, on the images it is asked about, and not changed; for one
     that cannot be, the function raises InputError; see `split_last_linear`.
     """
-    return lambda x: branched(network, x[:3]).features(x.clone())
+
+    def features(x: Images) -> Outputs:
+        with kept_torch_state():
+            return branched(network, x[:3]).features(x.clone())
+
+    return features
 
 
 def _refusal(got: str) -> InputError:

@@ -66,7 +66,7 @@ class AsFound:
         """Return the names of the parameters, buffers and other tensors whose values are not those found."""
         found = {name for name, kept in self._tensors.items() if not _same(kept.tensor, kept.values)}
         for where, part, attributes, inner in self._attributes:
-            for key in ("_parameters", "_buffers"):
+            for key in ("_parameters", "_buffers", "_modules"):
                 now = part.__dict__[key]
                 names = inner[key].keys() | now.keys()
                 found |= {where + n for n in names if inner[key].get(n) is not now.get(n)}

@@ -100,7 +100,8 @@ class TestedNetwork(nn.Module):
         """Return into how many of the images (B, C, H, W) the network writes when it is asked about them."""
         given = x.to(self._found.dtype or x.dtype, copy=True)
         before = given.clone()
-        (self.module.features if self._offers_features else self.module)(given)  # type: ignore[operator]
+        with kept_torch_state():
+            (self.module.features if self._offers_features else self.module)(given)  # type: ignore[operator]
         return int((given != before).flatten(1).any(dim=1).sum())
 
     @property
