@@ -163,9 +163,8 @@ class PreparedModel:
                 for tested, stand_in in candidate.copies:
                     stack.enter_context(tested.standing_in(stand_in))
             yield
-            changed = {n.removeprefix("module.") for g in guards for n in g.changes()} - (
-                self._restless or set()
-            )
+            found = {name for guard in guards for name in guard.changes()} - self._doors()
+            changed = {name.removeprefix("module.") for name in found} - (self._restless or set())
             if changed:
                 listed = ", ".join(sorted(changed)[:6])
                 raise JobError(
@@ -174,6 +173,11 @@ class PreparedModel:
                     got=f"one that changed {len(changed)} of its weights and buffers ({listed})",
                     do="They were put back; an attack may only ask the oracle",
                 )
+
+    def _doors(self) -> set[str]:
+        """Return where the copies are put, which is no change of the network."""
+        parts = self.model.net.named_modules()
+        return {f"{name}.module".removeprefix(".") for name, part in parts if isinstance(part, TestedNetwork)}
 
     def _recipes(self) -> list[Recipe]:
         tested = networks_under_test(self.model.net)
