@@ -71,6 +71,7 @@ class ModelSpec:
         normalize: per-channel (mean, std) subtracted and divided inside the model, None for none.
         checkpoint: file with weights, safetensors or a plain state_dict.
         sha256: what the checkpoint file must hash to, if known.
+        key: the part of the checkpoint file to look for weights in, None for all of it.
         features_of: name of another model whose trained network this one shares.
         head: the head plugin.
         train: how to train it; None if it comes from a checkpoint or another model.
@@ -85,6 +86,7 @@ class ModelSpec:
     normalize: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     checkpoint: Path | None = None
     sha256: str | None = None
+    key: str | None = field(default=None, metadata=LATER)
     features_of: str | None = None
     head: Choice = field(default_factory=lambda: Choice(name="linear"))
     train: TrainSpec | None = None

@@ -169,7 +169,7 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
                 owner, shape=data.shape, classes=classes, seed=plan.seed, trust_code=trust_code
             )
             if owner.checkpoint:
-                builder.load(network, owner.checkpoint, sha256=owner.sha256)
+                builder.load(network, owner.checkpoint, sha256=owner.sha256, key=owner.key)
             networks[owner.name] = network
         train = owner.train.data if owner.train else _training(plan.data)
         model = builder.model(
