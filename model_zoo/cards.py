@@ -36,8 +36,9 @@ def stated(checkpoint: Path) -> dict[str, Any]:
     if not isinstance(held_out, dict):
         return {}
     accuracy, images = held_out.get("accuracy"), held_out.get("images")
-    numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in (accuracy, images))
-    if not numbers or not 0 <= accuracy <= 1 or images != int(images) or images < 1:
+    if not isinstance(accuracy, int | float) or not isinstance(images, int | float):
+        return {}
+    if not 0 <= accuracy <= 1 or not 1 <= images < float("inf"):
         return {}
     title = data.get("title") if isinstance(data, dict) else None
     return {"accuracy": float(accuracy), "images": int(images)} | ({"data": str(title)} if title else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def load(
         path: a safetensors file, or anything else for what `torch.save` wrote: a state_dict, however wrapped
             and prefixed (`model_zoo.weight_sets`, `model_zoo.key_layouts`).
         sha256: what the file must hash to; a `<path>.sha256` beside it is checked as well.
-        key: the part of the file to look in, such as `state_dict[0]` (`robench.key_path`); None for all of it.
+        key: the part of the file to look in, such as `state_dict[0]`; None for all (`robench.key_path`).
         layouts: accept the names of published checkpoints too; what that drops or fills in, and which of
             several sets of weights was taken, is logged as a warning. Otherwise only the network's own names.
         remarks: is told the same, as plain data: `checkpoint_key`, `checkpoint_notes`, and what the card
@@ -132,7 +132,10 @@ def _fill(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor], *
     others = {name: value for name, value in target.state_dict().items() if name not in own}
     before = {name: tensor.detach().clone() for name, tensor in own.items()}
     try:
-        target.load_state_dict({**state, **others})
+        # The names are those of the modules as they are now: none is to be converted from an older version.
+        given = OrderedDict({**state, **others})
+        given._metadata = getattr(target.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+        target.load_state_dict(given)
     except Exception as error:  # a module's own code may check or convert what it is given
         with torch.no_grad():
             for name, tensor in own.items():

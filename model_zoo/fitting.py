@@ -1,4 +1,4 @@
-"""Which of a file's weights are a network's: every way of reading them is tried, and one that fits is taken."""
+"""Which of a file's weights are a network's: every way of reading them is tried, one that fits is taken."""
 
 from __future__ import annotations
 
@@ -141,7 +141,12 @@ def chosen(found: Found, network: Network, *, path: Path, key: bool) -> Chosen:
     if rivals:
         keys = [f"`key: {written(fit.steps)}`" for fit in rivals]
         taken = f"under `{written(best.steps)}`" if best.steps else "at the top of the file"
-        notes.insert(0, f"took the weights {taken}; the file has others that fit: {' or '.join(keys)} takes them")
+        notes.insert(
+            0, f"took the weights {taken}; the file has others that fit: {' or '.join(keys)} takes them"
+        )
+    within = {s.steps[len(best.source.steps)] for s in found.sets if len(s.steps) > len(best.source.steps)}
+    if others_than_tensors := [name for name in best.source.beside if name not in within and name[:1] != "_"]:
+        notes.append(f"left out what is no tensor: {listed(others_than_tensors)}")
     fitting = {fit.source.steps for fit in good}
     strangers = [
         written(s.steps)
@@ -166,9 +171,7 @@ def _fits(source: WeightSet, network: Network, twins: dict[str, str], *, where: 
     return fits
 
 
-def _fit(
-    source: WeightSet, reading: Reading, network: Network, twins: dict[str, str], *, where: str
-) -> Fit:
+def _fit(source: WeightSet, reading: Reading, network: Network, twins: dict[str, str], *, where: str) -> Fit:
     own, faults = network.own, Faults()
     state, notes = dict(reading.state), list[str]()
     if network.layouts:
@@ -194,17 +197,28 @@ def _fit(
 
 def _wrong_kind(name: str, given: Tensor, own: Tensor) -> str:
     """Return why numbers of one kind cannot become those of another, empty if they can."""
-    if given.layout is not torch.strided or given.is_nested or given.device.type == "meta" or given.is_quantized:
+    if (
+        given.layout is not torch.strided
+        or given.is_nested
+        or given.device.type == "meta"
+        or given.is_quantized
+    ):
         kind = "no numbers (saved from the meta device)" if given.device.type == "meta" else "no plain tensor"
         return f"{name} is {'quantised' if given.is_quantized else kind}"
     wanted = own.dtype
     if given.dtype == wanted or name.endswith(_COUNTER):
         return ""
     both_float = given.is_floating_point() and wanted.is_floating_point
-    if both_float or (given.is_complex() and wanted.is_complex) or (given.ndim == 0 and not given.is_complex()):
+    if (
+        both_float
+        or (given.is_complex() and wanted.is_complex)
+        or (given.ndim == 0 and not given.is_complex())
+    ):
         return ""
-    lossless = not wanted.is_floating_point and not given.is_complex() and torch.equal(
-        given.to(wanted).to(given.dtype), given
+    lossless = (
+        not wanted.is_floating_point
+        and not given.is_complex()
+        and torch.equal(given.to(wanted).to(given.dtype), given)
     )
     return "" if lossless else f"{name} {_short(given.dtype)} instead of {_short(wanted)}"
 
@@ -258,7 +272,7 @@ def _refusal(fits: Sequence[Fit], found: Found, network: Network, path: Path) ->
     of = f", by its card {made}" if made else ""
     do = f"Check architecture, buffer, classes and image size against those it was trained with{of}"
     if faults.count() == len(faults.unexpected) and best.steps:
-        do = f"If the network is below `{written(best.steps)}` and nothing else is of it: `key: {written(best.steps)}`"
+        do = f"If nothing else belongs to the network, leave it out with `key: {written(best.steps)}`"
     elif len(ways := [written(s.steps) for s in found.sets if not s.joined and s.steps]) > 1:
         do += f". `key` chooses one of several sets of weights: {listed(ways, most=12)}"
     elif found.lists:

@@ -1,8 +1,8 @@
 """What public checkpoints keep beside their weights, read without importing or calling any of it.
 
-`torch.load(weights_only=True)` refuses a file for a numpy number or an `argparse.Namespace` among its settings.
-Each of the names here is answered by a class of ours that takes what the pickle gives it and keeps nothing, so
-the file is read and its weights are found; whatever was asked for is neither imported nor made.
+`torch.load(weights_only=True)` refuses a file for a numpy number or an `argparse.Namespace` among its
+settings. Each of the names here is answered by a class of ours that takes what the pickle gives it and keeps
+nothing, so the file is read and its weights are found; whatever was asked for is neither imported nor made.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def _count(state: State, own: Mapping[str, Tensor]) -> list[str]:
 def _take_statistics(
     state: State, own: Mapping[str, Tensor], normalize: tuple[Tensor, Tensor] | None, *, where: str
 ) -> tuple[bool, CheckpointError | None]:
-    """Remove the buffers of a normalisation; say whether there were any, and what to raise if they are others."""
+    """Remove the buffers of a normalisation; return whether there were any, and an error if unlike ours."""
     pair = next((p for p in _STATISTICS if p[0] in state and p[1] in state and p[0] not in own), None)
     if pair is None or max(state[name].numel() for name in pair) > _MOST_CHANNELS:
         return False, None

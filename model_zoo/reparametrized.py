@@ -29,8 +29,8 @@ _FOREIGN = (
     (
         re.compile(r"(^|\.)parametrizations\.|(^|\.)weight_(orig|u)$"),
         "parametrized weights, which only the parametrization itself can put together",
-        "Before saving, call torch.nn.utils.parametrize.remove_parametrizations (or remove_spectral_norm), or "
-        "build the network with the same parametrization",
+        "Before saving, call torch.nn.utils.parametrize.remove_parametrizations (or remove_spectral_norm), "
+        "or build the network with the same parametrization",
     ),
     (
         re.compile(r"(^|\.)lora_[AB](\.|$)"),

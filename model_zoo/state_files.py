@@ -100,7 +100,7 @@ def read_torch(data: bytes, *, where: str) -> Any:
     Raises:
         CheckpointError: code inside (the offending globals are named), or damaged.
     """
-    stand_ins = [(answer, name) for name, answer in STAND_INS.items()]
+    stand_ins: list[Any] = [(answer, name) for name, answer in STAND_INS.items()]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
             warnings.simplefilter("ignore")  # about the file's age and protocol; the result is checked later

@@ -1,4 +1,4 @@
-"""Where in a checkpoint file weights lie: every set of tensors with names, and the part that a `key` chooses."""
+"""Where in a checkpoint weights lie: every set of tensors with names, and the part that a `key` chooses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,21 @@ _NEVER = re.compile(
 )
 """Names of what has the shapes of weights and is none: it is read only if a `key` leads there."""
 _DEEPEST = 8
-_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_COUNTS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +88,7 @@ def rank(steps: Sequence[Step]) -> tuple[bool, int]:
 
 
 def is_second(name: str) -> bool:
-    """Tell whether a set of this name is taken only if no other fits: an average, a teacher, another epoch."""
+    """Tell whether a set of this name is an average, a teacher, another epoch: taken if no other fits."""
     return bool(_SECOND.match(name.lower()))
 
 
@@ -141,7 +155,7 @@ def _walk(node: Any, steps: tuple[Step, ...], found: Found, seen: set[int]) -> N
     tensors = {str(name): value for name, value in node.items() if isinstance(value, Tensor)}
     arrays = tuple(str(name) for name, value in node.items() if isinstance(value, InertArray))
     if tensors:
-        beside = tuple(str(name) for name, value in node.items() if not isinstance(value, Tensor | Mapping))
+        beside = tuple(str(name) for name, value in node.items() if not isinstance(value, Tensor))
         found.sets.append(WeightSet(steps=steps, tensors=tensors, beside=beside, arrays=arrays))
     found.arrays += arrays
     begun = len(found.sets)
@@ -160,7 +174,9 @@ def _joined(node: Mapping[Any, Any], prefix: str, seen: frozenset[int]) -> Itera
     for name, value in node.items():
         if isinstance(value, Tensor):
             yield f"{prefix}{name}", value
-        elif isinstance(value, Mapping) and not _NEVER.match(str(name).lower()) and "param_groups" not in value:
+        elif (
+            isinstance(value, Mapping) and not _NEVER.match(str(name).lower()) and "param_groups" not in value
+        ):
             yield from _joined(value, f"{prefix}{name}.", seen | {id(node)})
 
 
@@ -207,7 +223,7 @@ def _step(node: Any, left: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]
         if name in names:
             own = names[name]
             return node[own], count, (own if type(own) is int else name,)
-    for count in range(len(left), 0, -1):
+    for count in range(len(left), 0, -1) if isinstance(left[0], str) else ():
         prefix = ".".join(map(str, left[:count])) + "."
         below = {n.removeprefix(prefix): node[own] for n, own in names.items() if n.startswith(prefix)}
         if below:
@@ -219,7 +235,11 @@ def _leads_nowhere(node: Any, done: tuple[Step, ...], step: Step, where: str) ->
     place = f"in `{written(done)}`" if done else "in the file"
     if isinstance(node, Mapping):
         names = list(dict.fromkeys(str(name).partition(".")[0] for name in node))
-        got = f"{str(step)!r}, where there are {listed(names, most=12)}" if names else f"{str(step)!r}, and none"
+        got = (
+            f"{str(step)!r}, where there are {listed(names, most=12)}"
+            if names
+            else f"{str(step)!r}, and none"
+        )
         expected, do = f"key: one of the names {place}", nearest(str(step), names) if names else ""
     elif isinstance(node, list | tuple):
         expected, do = f"key: a position {place}, a list of {len(node)}", ""

@@ -34,8 +34,8 @@ from robench.sections import REQUIRED, Section
 DATA_KEYS = ("name", "split", "limit", "subset", "labelled", "options")
 TRAIN_KEYS = ("defense", "data")
 MODEL_KEYS = (
-    "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "key", "features_of", "head", "train",
-    "output", "sources", "inference",
+    "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "key", "features_of", "head",
+    "train", "output", "sources", "inference",
 )  # fmt: skip
 THREAT_KEYS = ("norm", "eps", "goal", "knowledge", "budget", "attacks")
 SPLITS = ("test", "train")
@@ -271,7 +271,7 @@ def _sha256(section: Section) -> str | None:
 
 
 def _key(section: Section) -> str | None:
-    """Read which part of a checkpoint file is meant; `[2]` without quotes is a list in YAML, and means the same."""
+    """Read which part of a checkpoint file is meant; `[2]` without quotes, a list in YAML, means the same."""
     if not section.has("key"):
         return None
     if not section.has("checkpoint"):

@@ -11,8 +11,10 @@ Step = str | int
 """A name in a mapping, or a position in a list, counted from 0."""
 
 _PLAIN = re.compile(r"[^\s.\[\]\"'`]+")
-_BRACKET = re.compile(r"\[\s*(?:(?P<index>\d{1,9})|\"(?P<double>[^\"]+)\"|'(?P<single>[^']+)'|(?P<bare>[^\s\[\]\"'`]+))\s*\]")
-EXAMPLES = "state_dict, ema.module, state_dict[0], [2] or checkpoint[\"net\"]"
+_BRACKET = re.compile(
+    r"\[\s*(?:(?P<index>\d{1,9})|\"(?P<double>[^\"]+)\"|'(?P<single>[^']+)'|(?P<bare>[^\W\d][\w.-]*))\s*\]"
+)
+EXAMPLES = 'state_dict, ema.module, state_dict[0], [2] or checkpoint["net"]'
 
 
 def parse_key(text: str, *, where: str = "") -> tuple[Step, ...]:
