@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model_zoo.cards import described
-from model_zoo.key_layouts import Reading, State, is_extra, readings, translated
+from model_zoo.key_layouts import Reading, State, is_extra, readings, statistics_of_another, translated
 from model_zoo.reparametrized import foreign
 from model_zoo.state_files import TO_TENSORS, listed
 from model_zoo.weight_sets import Found, WeightSet, rank
@@ -136,6 +136,11 @@ def chosen(found: Found, network: Network, *, path: Path, key: bool) -> Chosen:
     order = {id(fit): place for place, fit in enumerate(good)}
     good.sort(key=lambda fit: (*rank(fit.steps), order[id(fit)]))
     best, *others = good
+    for above in found.sets:
+        if not above.joined and above.steps == best.source.steps[: len(above.steps)] != best.source.steps:
+            refusal = statistics_of_another(above.tensors, network.normalize, where=str(path))
+            if refusal is not None and network.layouts:
+                raise refusal
     rivals = [fit for fit in others if not _same(fit.state, best.state)]
     notes = [*best.notes]
     if rivals:
@@ -191,7 +196,7 @@ def _fit(source: WeightSet, reading: Reading, network: Network, twins: dict[str,
             faults.kinds.append(kind)
     if not faults.count():
         pairs = [(name, first) for name, first in twins.items() if name != first]
-        faults.tied = [f"{a} and {b}" for a, b in pairs if not torch.equal(state[a], state[b])]
+        faults.tied = [f"{a} and {b}" for a, b in pairs if not _equal(state[a], state[b])]
     return Fit(source=source, reading=reading, state=state, notes=notes, faults=faults)
 
 
@@ -236,7 +241,9 @@ def _leave_out(fit: Fit, inside: Sequence[tuple[str, ...]], network: Network) ->
     if not network.layouts or not beside:
         return
     sets = tuple(".".join(p) + "." for p in inside if p != fit.reading.prefix[: len(p)])
-    known = {name: module for name, module in beside.items() if name.startswith(sets) or is_extra(module)}
+    known = {
+        name: module for name, module in beside.items() if name.startswith(sets) or is_extra(name, module)
+    }
     faults.unexpected = [n for n in faults.unexpected if before + n not in known]
     faults.unexpected += [name for name in fit.reading.beside if name not in known]
     fit.state = {n: t for n, t in fit.state.items() if n in network.own or before + n not in known}
@@ -253,7 +260,11 @@ def _leave_out(fit: Fit, inside: Sequence[tuple[str, ...]], network: Network) ->
 
 
 def _same(one: State, other: State) -> bool:
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    return all(_equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu()))
 
 
 def _refusal(fits: Sequence[Fit], found: Found, network: Network, path: Path) -> CheckpointError:

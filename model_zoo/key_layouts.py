@@ -39,7 +39,7 @@ _MOST_CHANNELS = 16
 """With more numbers, `mean` and `std` are no normalisation of pixels."""
 _COUNTER = "num_batches_tracked"
 _EXTRA = re.compile(
-    r"(.*_)?(criterion|loss|losses|loss_?fn|loss_func(tion)?|teacher|ema|swa|metrics?|acc|accuracy|auroc|f1)\d*(_.*)?"
+    r"(.*_)?(criterion|loss|losses|loss_?fn|loss_func(tion)?|teacher|ema|swa|metrics?|acc|accuracy|auroc)\d*(_.*)?"
 )
 """Modules beside a network in a training's state: left out, and said."""
 _METADATA = re.compile(
@@ -111,9 +111,22 @@ def _readings(whole: Reading) -> Iterator[Reading]:
         )
 
 
-def is_extra(name: str) -> bool:
-    """Tell whether a module or a tensor of this name may stand beside a network's weights and be left out."""
-    return bool(_METADATA.fullmatch(name) or _EXTRA.fullmatch(name))
+def is_extra(name: str, module: str) -> bool:
+    """Tell whether a tensor may stand beside a network's weights and be left out.
+
+    Args:
+        name: its full name.
+        module: the part of the name that says what it is in, or the last part if it is in nothing.
+    """
+    single = name.rpartition(".")[2] == module
+    return bool(_EXTRA.fullmatch(module) or (single and _METADATA.fullmatch(module)))
+
+
+def statistics_of_another(
+    state: Mapping[str, Tensor], normalize: tuple[Tensor, Tensor] | None, *, where: str
+) -> CheckpointError | None:
+    """Return what to raise about a normalisation kept beside a set of weights, None if there is nothing."""
+    return _take_statistics(dict(state), {}, normalize, where=where)[1]
 
 
 def translated(

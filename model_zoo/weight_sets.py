@@ -29,6 +29,12 @@ _NEVER = re.compile(
 )
 """Names of what has the shapes of weights and is none: it is read only if a `key` leads there."""
 _DEEPEST = 8
+_MOST = 1000
+"""So many sets are looked at; a file with more is made to cost time, or needs a `key`."""
+_MOST_VISITS = 200_000
+"""So many mappings and lists are looked into."""
+_MOST_JOINED = 16
+"""Mappings within one that are put one after the other, as the parts of one network may be kept."""
 _COUNTS = (
     "no",
     "one",
@@ -72,19 +78,21 @@ class Found:
     Attributes:
         sets: in the file's order.
         lists: the way to every list of several sets, and the positions of those.
-        arrays: names of numpy arrays in mappings without any tensor.
+        arrays: names of numpy arrays.
+        left: one number: how many mappings and lists may still be looked into.
     """
 
     sets: list[WeightSet] = field(default_factory=list)
     lists: list[tuple[tuple[Step, ...], list[int]]] = field(default_factory=list)
     arrays: list[str] = field(default_factory=list)
+    left: list[int] = field(default_factory=lambda: [_MOST_VISITS])
 
 
-def rank(steps: Sequence[Step]) -> tuple[bool, int]:
+def rank(steps: Sequence[Step]) -> tuple[bool, tuple[int, ...]]:
     """Return by what sets of weights are ordered: the plain before the averaged, then by name."""
     names = [str(step) for step in steps]
-    places = [FIRST.index(name) for name in names if name in FIRST]
-    return any(map(is_second, names)), min(places, default=len(FIRST))
+    places = (FIRST.index(name) if name in FIRST else len(FIRST) for name in names)
+    return any(map(is_second, names)), tuple(places)
 
 
 def is_second(name: str) -> bool:
@@ -104,7 +112,12 @@ def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Fou
         CheckpointError: there is none, or there are only lists of several.
     """
     found = Found()
-    _walk(loaded, steps, found, set())
+    _walk(loaded, steps, found, frozenset())
+    if len(found.sets) > _MOST or found.left[0] < 0:
+        got = f"more than {_MOST}" if found.left[0] >= 0 else "lists and mappings without end"
+        raise CheckpointError(
+            where=where, expected="few sets of weights", got=got, do="Choose one with `key`"
+        )
     if not found.sets and found.lists:
         way, positions = found.lists[0]
         under = f" under `{written(way)}`" if way else ""
@@ -131,16 +144,17 @@ def _kind(loaded: Any) -> str:
     return type(loaded).__name__
 
 
-def _walk(node: Any, steps: tuple[Step, ...], found: Found, seen: set[int]) -> None:
+def _walk(node: Any, steps: tuple[Step, ...], found: Found, seen: frozenset[int]) -> None:
     """Collect what is below a node; a mapping within itself and what is too deep are passed over."""
-    if len(steps) > _DEEPEST * 2 or id(node) in seen:
+    if len(steps) > _DEEPEST or id(node) in seen or len(found.sets) > _MOST or found.left[0] < 0:
         return
+    found.left[0] -= 1
     if isinstance(node, list | tuple):
         seen = seen | {id(node)}
         inner = {}
         for position, item in enumerate(node):
             if isinstance(item, Mapping | list | tuple):
-                below = Found()
+                below = Found(left=found.left)
                 _walk(item, (*steps, position), below, seen)
                 if below.sets or below.lists:
                     inner[position] = below
@@ -163,7 +177,10 @@ def _walk(node: Any, steps: tuple[Step, ...], found: Found, seen: set[int]) -> N
         if not (isinstance(name, str) and _NEVER.match(name.lower())):
             step = name if isinstance(name, int) and not isinstance(name, bool) else str(name)
             _walk(value, (*steps, step), found, seen | {id(node)})
-    if len(found.sets) > begun and (joined := dict(_joined(node, "", frozenset()))).keys() != tensors.keys():
+    if (
+        0 < len(found.sets) - begun <= _MOST_JOINED
+        and (joined := dict(_joined(node, "", frozenset()))).keys() != tensors.keys()
+    ):
         found.sets.append(WeightSet(steps=steps, tensors=joined, joined=True))
 
 

@@ -420,3 +420,29 @@ def test_only_own_names_if_asked(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert same(loaded(tmp_path, {"net": state(A)}, layouts=False), A)
     refused(tmp_path, {"net": state(A, "module.")}, "missing keys", layouts=False)
+
+
+def test_a_normalisation_beside_the_weights_is_compared(tmp_path):
+    content = {"net": state(A), "mean": torch.full((3,), 0.5), "std": torch.full((3,), 0.25)}
+    refused(tmp_path, content, r"Set `normalize: \[\[0\.5")
+    assert same(loaded(tmp_path, content, key="net"), A)
+    assert same(loaded(tmp_path, content | {"mean": torch.zeros(3), "std": torch.ones(3)}), A)
+
+
+def test_a_file_with_sets_without_end_is_refused(tmp_path):
+    content = state(A)
+    for _ in range(6):
+        content = {f"part{i}": content for i in range(6)}
+    refused(tmp_path, content, "few sets of weights")
+    content = [[state(A)]]
+    for _ in range(6):
+        content = [content] * 30
+    refused(tmp_path, content, "few sets of weights, got lists and mappings without end")
+
+
+def test_a_list_of_one_set_three_times_is_a_list(tmp_path):
+    refused(
+        tmp_path, {"state_dict": [state(A)] * 3}, r"three of them: choose one with `key: state_dict\[0\]`"
+    )
+    one = state(A)
+    refused(tmp_path, [one, one, one], r"three of them: choose one with `key: \[0\]`")
