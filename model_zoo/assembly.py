@@ -73,7 +73,15 @@ class ZooBuilder:
 
         return making.code_facts(spec)
 
-    def load(self, network: nn.Module, path: Path, *, sha256: str | None) -> str:
+    def load(
+        self,
+        network: nn.Module,
+        path: Path,
+        *,
+        sha256: str | None,
+        key: str | None = None,
+        remarks: Callable[[dict[str, Any]], None] | None = None,
+    ) -> str:
         """Load weights in place and return the SHA-256 of the file; see `checkpoints.load`.
 
         Raises:
@@ -81,7 +89,7 @@ class ZooBuilder:
         """
         from model_zoo import checkpoints
 
-        return checkpoints.load(network, path, sha256=sha256)
+        return checkpoints.load(network, path, sha256=sha256, key=key, remarks=remarks)
 
     def save(self, network: nn.Module, path: Path, *, card: dict[str, Any]) -> str:
         """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.save`.

@@ -17,16 +17,43 @@ def card_path(checkpoint: Path) -> Path:
 
 def described(checkpoint: Path) -> str:
     """Return what the card beside a checkpoint says its network is, empty where there is no such card."""
+    card = _card(checkpoint)
+    try:
+        facts = {name: card.get(name) for name in ("buffer", "shape", "classes")}
+        architecture = card["architecture"]["name"]
+    except (KeyError, TypeError):
+        return ""
+    return ", ".join([str(architecture), *(f"{name} {value}" for name, value in facts.items())])
+
+
+def stated(checkpoint: Path) -> dict[str, Any]:
+    """Return the accuracy that the card beside a checkpoint states, with the images it was measured on.
+
+    Empty where there is no card, or where it states none of both.
+    """
+    card = _card(checkpoint)
+    held_out, data = card.get("held_out"), card.get("data")
+    if not isinstance(held_out, dict):
+        return {}
+    accuracy, images = held_out.get("accuracy"), held_out.get("images")
+    if not isinstance(accuracy, int | float) or not isinstance(images, int | float):
+        return {}
+    if not 0 <= accuracy <= 1 or not 1 <= images < float("inf"):
+        return {}
+    title = data.get("title") if isinstance(data, dict) else None
+    return {"accuracy": float(accuracy), "images": int(images)} | ({"data": str(title)} if title else {})
+
+
+def _card(checkpoint: Path) -> dict[str, Any]:
+    """Return the card beside a checkpoint, empty where there is none that can be read."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         card = YAML(typ="safe", pure=True).load(card_path(checkpoint).read_text("utf-8"))
-        facts = {name: card.get(name) for name in ("buffer", "shape", "classes")}
-        architecture = card["architecture"]["name"]
-    except (OSError, ValueError, YAMLError, AttributeError, KeyError, TypeError):
-        return ""
-    return ", ".join([str(architecture), *(f"{name} {value}" for name, value in facts.items())])
+    except (OSError, ValueError, YAMLError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def card_text(card: dict[str, Any]) -> bytes:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from model_zoo.cards import card_path, card_text, described
-from model_zoo.key_layouts import translated
+from model_zoo import fitting, state_files
+from model_zoo.cards import card_path, card_text, stated
 from model_zoo.network import Normalize, Normalized
 from model_zoo.staging import Staged
-from model_zoo.state_files import listed, read_safetensors, read_state_dict
+from model_zoo.weight_sets import select, weight_sets
 from robench.errors import CheckpointError, StorageError
+from robench.key_path import parse_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,25 +62,38 @@ def save(network: nn.Module, path: Path, *, card: dict[str, Any] | None = None) 
     return digest
 
 
-def load(network: nn.Module, path: Path, *, sha256: str | None = None, layouts: bool = True) -> str:
+def load(
+    network: nn.Module,
+    path: Path,
+    *,
+    sha256: str | None = None,
+    key: str | None = None,
+    layouts: bool = True,
+    remarks: Callable[[dict[str, Any]], None] | None = None,
+) -> str:
     """Load weights in place, all of them or none.
 
     Args:
         network: takes the weights; those of a `Normalized` go into the module inside.
-        path: a safetensors file, or anything else for a plain PyTorch state_dict; such a one may be wrapped
-            in `{"state_dict": ...}` and the like.
+        path: a safetensors file, or anything else for what `torch.save` wrote: a state_dict, however wrapped
+            and prefixed (`model_zoo.weight_sets`, `model_zoo.key_layouts`).
         sha256: what the file must hash to; a `<path>.sha256` beside it is checked as well.
-        layouts: accept the names of published checkpoints too (`model_zoo.key_layouts`); what that drops or
-            fills in is logged as a warning. Otherwise only the network's own names.
+        key: the part of the file to look in, such as `state_dict[0]`; None for all (`robench.key_path`).
+        layouts: accept the names of published checkpoints too; what that drops or fills in, and which of
+            several sets of weights was taken, is logged as a warning. Otherwise only the network's own names.
+        remarks: is told the same, as plain data: `checkpoint_key`, `checkpoint_notes`, and what the card
+            beside the file says of the accuracy, `checkpoint_card`.
 
     Returns:
         The SHA-256 of the file.
 
     Raises:
-        CheckpointError: missing, corrupt, other hash, code inside (it is not run, whatever the settings), or
-            keys, shapes or a normalisation that do not match (they are listed).
+        CheckpointError: missing, corrupt, other hash, code inside (it is not run, whatever the settings),
+            several sets in a list, or keys, shapes or a normalisation that do not match (they are listed).
+        ConfigError: the key is not of its form.
     """
     where = str(path)
+    steps = parse_key(key, where=f"{where}, key") if key is not None else ()
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -84,23 +101,68 @@ def load(network: nn.Module, path: Path, *, sha256: str | None = None, layouts: 
         raise CheckpointError(where=where, expected="a readable checkpoint", got=got) from error
     digest = hashlib.sha256(data).hexdigest()
     _check_hash(path, digest, sha256)
-    reader = read_safetensors if path.suffix == ".safetensors" else read_state_dict
-    state = reader(data, where=where)
+    loaded = state_files.read(data, safetensors_only=path.suffix == ".safetensors", where=where)
+    part, way = select(loaded, steps, where=where)
     target = network.module if isinstance(network, Normalized) else network
-    own = target.state_dict()
-    notes: Sequence[str] = ()
-    if layouts:
-        known = translated(state, own, normalize=_statistics(network), where=where)
-        state, notes = known.state, known.notes
-    _check_fit(own, state, path=path)
+    own = _own(target, where=where)
+    wanted = fitting.Network(own=own, normalize=_statistics(network), layouts=layouts)
+    chosen = fitting.chosen(weight_sets(part, steps=way, where=where), wanted, path=path, key=key is not None)
+    notes = [*chosen.notes, *_numbers(target, own, chosen.state)]
+    _fill(target, own, chosen.state, where=where)
     for note in notes:
         _LOG.warning("%s: %s", where, note)
-    try:
-        target.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise CheckpointError(where=where, expected="weights for this network", got=reason) from error
+    if remarks is not None:
+        said = {"checkpoint_key": chosen.key, "checkpoint_notes": notes, "checkpoint_card": stated(path)}
+        remarks({name: value for name, value in said.items() if value})
     return digest
+
+
+def _own(target: nn.Module, *, where: str) -> dict[str, Tensor]:
+    """Return the tensors a network takes."""
+    state = target.state_dict()
+    if lazy := [name for name, value in state.items() if is_lazy(value)]:
+        do = "Let it see a batch of images before its weights are loaded"
+        got = f"layers without a size: {state_files.listed(lazy)}"
+        raise CheckpointError(where=where, expected="a network whose weights are made", got=got, do=do)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _fill(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor], *, where: str) -> None:
+    """Put weights into a network, and back what was there if the network refuses some of them."""
+    others = {name: value for name, value in target.state_dict().items() if name not in own}
+    before = {name: tensor.detach().clone() for name, tensor in own.items()}
+    try:
+        # The names are those of the modules as they are now: none is to be converted from an older version.
+        given = OrderedDict({**state, **others})
+        given._metadata = getattr(target.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+        target.load_state_dict(given)
+    except Exception as error:  # a module's own code may check or convert what it is given
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(before[name])
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+        raise CheckpointError(where=where, expected="weights for this network", got=reason) from error
+
+
+def _numbers(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor]) -> list[str]:
+    """Return what is to be said of the numbers themselves, and of those that no file holds."""
+    notes = []
+    floats = {name: tensor for name, tensor in state.items() if own[name].is_floating_point()}
+    kinds = Counter((t.dtype, own[n].dtype) for n, t in floats.items() if t.dtype != own[n].dtype)
+    for (stored, used), count in kinds.items():
+        names = [str(kind).removeprefix("torch.") for kind in (stored, used)]
+        notes.append(f"{count} tensors are stored as {names[0]} and used as {names[1]}")
+    broken = [
+        f"{int(wrong.sum())} of {wrong.numel()} in {name}"
+        for name, tensor in floats.items()
+        if (wrong := ~torch.isfinite(tensor.to(own[name].dtype))).any()
+    ]
+    if broken:
+        notes.append(f"numbers that are not finite: {state_files.listed(broken)}")
+    apart = [name for name, _ in target.named_buffers() if name not in own]
+    if apart:
+        notes.append(f"kept buffers that no file holds: {state_files.listed(apart)}")
+    return notes
 
 
 def _statistics(network: nn.Module) -> tuple[Tensor, Tensor] | None:
@@ -125,25 +187,3 @@ def _check_hash(path: Path, digest: str, expected: str | None) -> None:
                 got=digest,
                 do="The file was changed or damaged: copy it again, or correct the hash if you changed it",
             )
-
-
-def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], *, path: Path) -> None:
-    missing = [key for key in own if key not in state]
-    unexpected = [key for key in state if key not in own]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    labels = ("missing keys", "unexpected keys", "wrong shapes")
-    faults = [
-        f"{label}: {listed(keys, most=12)}"
-        for label, keys in zip(labels, (missing, unexpected, shapes), strict=True)
-        if keys
-    ]
-    if faults:
-        made = described(path)
-        of = f", by its card {made}" if made else ""
-        do = f"Check architecture, buffer, classes and image size against those it was trained with{of}"
-        got = "; ".join(faults)
-        raise CheckpointError(where=str(path), expected="weights for this network", got=got, do=do)

@@ -7,12 +7,20 @@ from collections.abc import Iterator
 from reports.boards import Doubt
 from reports.cells import is_proper
 from reports.samples import Samples, model_of
-from robench.statistics import ENOUGH_TO_RANK
+from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 
 FEW_IMAGES = "too-few-images"
 LOW_CLEAN = "low-clean"
+BELOW_CARD = "below-card"
 WEAK_ONLY = "weak-attacks-only"
 FAILED_JOBS = "failed-jobs"
+
+_FAR = 0.1
+"""How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
+_REMEDY = "Look at labels off by one, at preprocessing, at whether the right weights were loaded"
+_NORMALIZE = (
+    "Look first for a forgotten `normalize`, or one unlike that of the training; then for labels off by one"
+)
 
 
 def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
@@ -64,17 +72,48 @@ def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 
 def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Compare the clean accuracy with chance, and that of weights from a file with what their card says."""
     records = [r for r in samples.clean if model_of(r.target) == target]
     pairs = [p for r in records for p in zip(r.columns.clean, r.columns.label, strict=True)]
     classes = max((len(r.dataset.get("classes") or ()) for r in records), default=0)
-    right = sum(clean == label for clean, label in pairs)
-    if not pairs or not classes or right * classes > len(pairs):
+    right, n = sum(clean == label for clean, label in pairs), len(pairs)
+    if not pairs or not classes:
         return
-    yield Doubt(
-        model=name,
-        code=LOW_CLEAN,
-        count=1,
-        evidence=f"{right} of {len(pairs)} clean images are classified right, and chance is 1 in {classes}",
-        remedy="Look at labels off by one, at preprocessing, at whether the right weights were loaded",
-        stands=True,
-    )
+    details = records[0].target.get("details")
+    details = details if isinstance(details, dict) else {}
+    given = details.get("training") == "checkpoint"
+    seen = f"{right} of {n} clean images are classified right"
+    chance = f"chance is 1 in {classes}"
+    if right * classes <= n:
+        yield _doubt(name, LOW_CLEAN, f"{seen}, and {chance}", given=given)
+    elif (
+        given
+        and 2 * right * classes < n * (1 + classes)
+        and (p := above_chance(right, n, classes)) >= SIGNIFICANCE
+    ):
+        yield _doubt(name, LOW_CLEAN, f"{seen}, and {chance}: no more than luck gives, p {p:.2f}", given=True)
+    elif given and (card := _card(details)):
+        accuracy, images, low = card
+        high = wilson(right, n)[1]
+        said = f"{seen}; the card beside the weights says {100 * accuracy:.1f} % of {images}"
+        if high < accuracy / 2:
+            yield _doubt(name, LOW_CLEAN, f"{said}, more than twice as many", given=True)
+        elif high < low - _FAR:
+            apart = f"even the ends of both intervals are {100 * (low - high):.0f} points apart"
+            yield _doubt(name, BELOW_CARD, f"{said}: {apart}", given=True)
+
+
+def _card(details: dict[str, object]) -> tuple[float, int, float] | None:
+    """Return accuracy, images and the interval's lower end of a card that speaks of this very classifier."""
+    card = details.get("checkpoint_card")
+    if not isinstance(card, dict) or details.get("inference") or details.get("head", "linear") != "linear":
+        return None
+    accuracy, images = card.get("accuracy"), card.get("images")
+    if not isinstance(accuracy, int | float) or not isinstance(images, int) or images < 1:
+        return None
+    return accuracy, images, wilson(round(accuracy * images), images)[0]
+
+
+def _doubt(name: str, code: str, evidence: str, *, given: bool) -> Doubt:
+    remedy = _NORMALIZE if given else _REMEDY
+    return Doubt(model=name, code=code, count=1, evidence=evidence, remedy=remedy, stands=True)

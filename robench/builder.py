@@ -37,8 +37,23 @@ class Builder(Protocol):
         """
         ...
 
-    def load(self, network: nn.Module, path: Path, *, sha256: str | None) -> str:
+    def load(
+        self,
+        network: nn.Module,
+        path: Path,
+        *,
+        sha256: str | None,
+        key: str | None = None,
+        remarks: Callable[[dict[str, Any]], None] | None = None,
+    ) -> str:
         """Load weights in place and return the SHA-256 of the file.
+
+        Args:
+            network: takes the weights.
+            path: the file.
+            sha256: what it must hash to, if known.
+            key: the part of the file to look in, None for all of it.
+            remarks: is told, as plain data, what a reader of the results must know of the weights.
 
         Raises:
             CheckpointError: missing, corrupt, other hash, code inside, or keys or shapes that do not match.

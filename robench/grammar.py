@@ -14,6 +14,7 @@ from typing import Any
 from robench import plugins
 from robench.access import denied, in_order
 from robench.errors import ConfigError, nearest
+from robench.key_path import parse_key, written
 from robench.naming import check_label, check_name
 from robench.plan import (
     KNOWLEDGE,
@@ -34,8 +35,8 @@ from robench.sections import REQUIRED, Section
 DATA_KEYS = ("name", "split", "indices", "limit", "subset", "labelled", "options")
 TRAIN_KEYS = ("defense", "data")
 MODEL_KEYS = (
-    "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "features_of", "head", "train",
-    "output", "sources", "inference", "outputs", "class_map",
+    "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "key", "features_of", "head",
+    "train", "output", "sources", "inference", "outputs", "class_map",
 )  # fmt: skip
 THREAT_KEYS = ("norm", "eps", "goal", "knowledge", "budget", "attacks")
 SPLITS = ("test", "train")
@@ -107,6 +108,7 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
         normalize=_normalize(section) if section.has("normalize") else None,
         checkpoint=_checkpoint(section, folder) if section.has("checkpoint") else None,
         sha256=_sha256(section),
+        key=_key(section),
         features_of=section.text("features_of", None),
         head=head,
         train=_train(section.section("train", what="train"), data) if section.has("train") else None,
@@ -301,6 +303,22 @@ def _sha256(section: Section) -> str | None:
     if not re.fullmatch(r"[0-9a-f]{64}", value):
         raise section.fail("sha256", expected="sha256: 64 hexadecimal digits", got=repr(value))
     return value
+
+
+def _key(section: Section) -> str | None:
+    """Read which part of a checkpoint file is meant; `[2]` without quotes, a list in YAML, means the same."""
+    if not section.has("key"):
+        return None
+    if not section.has("checkpoint"):
+        raise section.fail("key", expected="a checkpoint beside key", got="none")
+    value = section.values["key"]
+    if isinstance(value, list) and len(value) == 1 and type(value[0]) in {int, str}:
+        value = f"[{value[0]}]"
+    if not isinstance(value, str):
+        do = f"Write key: '[{value}]'" if type(value) is int else ""
+        expected = "key: text such as state_dict[0] or ema.module"
+        raise section.fail("key", expected=expected, got=repr(value), do=do)
+    return written(parse_key(value, where=section.where("key")))
 
 
 def _train(section: Section, data: DataSpec) -> TrainSpec:

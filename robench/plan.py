@@ -74,6 +74,7 @@ class ModelSpec:
         checkpoint: file with weights, safetensors or a plain state_dict; `$DATA_ROOT/...` lies in the folder
             of data sets (`robench.roots`).
         sha256: what the checkpoint file must hash to, if known.
+        key: the part of the checkpoint file to look for weights in, None for all of it.
         features_of: name of another model whose trained network this one shares.
         head: the head plugin.
         train: how to train it; None if it comes from a checkpoint or another model.
@@ -90,6 +91,7 @@ class ModelSpec:
     normalize: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     checkpoint: Path | None = None
     sha256: str | None = None
+    key: str | None = field(default=None, metadata=LATER)
     features_of: str | None = None
     head: Choice = field(default_factory=lambda: Choice(name="linear"))
     train: TrainSpec | None = None

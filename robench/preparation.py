@@ -76,6 +76,7 @@ class Workshop:
     failures: dict[str, str] = field(default_factory=dict)
     _networks: dict[str, Any] = field(default_factory=dict)
     _facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _remarks: dict[str, dict[str, Any]] = field(default_factory=dict)
     _builder: Builder | None = None
     _loaded: tuple[str, ImageSet] | None = None
 
@@ -136,7 +137,10 @@ class Workshop:
 
     def _subject(self, model: Model, owner: str, spec: ModelSpec) -> Subject:
         model = replace(model, details={**model.details, **self._facts.get(owner, {})})
-        return Subject(model=model, fingerprint=model.fingerprint(), sources=spec.sources or ())
+        fingerprint = model.fingerprint()
+        # What is only said of the weights comes after: a new card or wording makes no other model.
+        model = replace(model, details={**model.details, **self._remarks.get(owner, {})})
+        return Subject(model=model, fingerprint=fingerprint, sources=spec.sources or ())
 
     def train(self, shape: tuple[int, int, int], classes: int) -> list[Path]:
         """Train every network that the plan trains and return their checkpoints."""
@@ -250,7 +254,10 @@ class Workshop:
             **builder.code(spec),
         }
         if (given := self._checkpoint(spec)) is not None:
-            facts["checkpoint"] = builder.load(network, given, sha256=spec.sha256)
+            remarks = self._remarks.setdefault(spec.name, {})
+            facts["checkpoint"] = builder.load(
+                network, given, sha256=spec.sha256, key=spec.key, remarks=remarks.update
+            )
             facts["training"] = "checkpoint"
         if spec.train is not None:
             path = self._weights(spec, shape, classes)

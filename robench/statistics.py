@@ -74,6 +74,18 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
 
 
+def above_chance(right: int, n: int, classes: int) -> float:
+    """Return the exact one-sided p-value that guessing gets so many right or more (binomial with p = 1/K).
+
+    Example:
+        >>> above_chance(2, 2, 10)
+        0.01
+    """
+    from scipy.stats import binomtest
+
+    return round(float(binomtest(right, n, 1 / classes, alternative="greater").pvalue), 15)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values corrected for having asked several times (Holm 1979), in the order given.
 

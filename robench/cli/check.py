@@ -172,7 +172,7 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
             )
             if owner.checkpoint:
                 path = located(owner.checkpoint, data_root, where=owner.where)
-                builder.load(network, path, sha256=owner.sha256)
+                builder.load(network, path, sha256=owner.sha256, key=owner.key)
             networks[owner.name] = network
         train = owner.train.data if owner.train else _training(plan.data)
         model = builder.model(

@@ -319,3 +319,43 @@ def test_a_radius_in_a_list_and_on_its_own_is_there_twice(file):
     again = "  - {norm: Linf, eps: [0.1, 8/255], attacks: [fgsm]}\n  - norm: Linf"
     with pytest.raises(ConfigError, match="each threat once"):
         parse(GOOD.replace("  - norm: Linf", again, 1), file=file)
+
+
+KEYED = """
+dataset: digits
+models:
+  - name: a
+    architecture: digits_cnn
+    checkpoint: {file}
+    key: {key}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "means"),
+    [
+        ("state_dict[0]", "state_dict[0]"),
+        ("[2]", "[2]"),
+        ("ema.module", "ema.module"),
+        ('checkpoint["net"]', "checkpoint.net"),
+        ("'[\"a.b\"]'", '["a.b"]'),
+    ],
+)
+def test_a_key_chooses_a_part_of_a_checkpoint(tmp_path, key, means):
+    (tmp_path / "m.pt").write_bytes(b"")
+    text = KEYED.format(file="m.pt", key=key)
+    (model,) = parse(text, file=tmp_path / "c.yaml").models
+    assert model.key == means
+
+
+@pytest.mark.parametrize("key", ["net..a", "7", "'[-1]'", "{a: 1}", "[1, 2]", "''", "state_dict[0"])
+def test_a_key_of_no_form_is_refused_with_its_line(tmp_path, key):
+    (tmp_path / "m.pt").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"c\.yaml:7: expected"):
+        parse(KEYED.format(file="m.pt", key=key), file=tmp_path / "c.yaml")
+
+
+def test_a_key_without_a_checkpoint_is_refused(tmp_path):
+    text = KEYED.format(file="null", key="net")
+    with pytest.raises(ConfigError, match="a checkpoint beside key"):
+        parse(text, file=tmp_path / "c.yaml")

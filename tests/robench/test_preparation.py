@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 
 import pytest
 import torch
@@ -304,3 +305,46 @@ def test_every_common_option_can_be_set_on_the_command_line(field):
     made = build(plugins.find("defenses", "natural"), chosen.options, where="test")
     expected = 8 / 255 if value == "8/255" else tuple(value) if isinstance(value, list) else value
     assert getattr(made, field.name) == expected
+
+
+ONE = """
+name: loaded
+dataset: {name: digits, limit: 24}
+models:
+  - {name: net, architecture: digits_cnn, checkpoint: m.pt}
+"""
+OTHER = "  - {name: averaged, architecture: digits_cnn, checkpoint: m.pt, key: state_dict_ema}\n"
+
+
+def described(text, folder):
+    """Run a plan without attacks and return what the records say of each model."""
+    go(parsed(text=text, folder=folder), folder / "out", work=execute)
+    records = [json.loads(path.read_text()) for path in (folder / "out" / "units").glob("*.json")]
+    return {record["target"]["name"]: record["target"] for record in records}
+
+
+def test_which_weights_of_a_file_were_taken_is_kept_with_the_model(trained, tmp_path):
+    weights = load_file(trained[0] / "weights.safetensors")
+    averaged = {name: tensor + 1 for name, tensor in weights.items()}
+    torch.save({"state_dict_ema": averaged, "state_dict": weights}, tmp_path / "m.pt")
+    found = described(ONE + OTHER, tmp_path)
+    said = found["net"]["details"]
+    assert said["checkpoint_key"] == "state_dict"
+    assert "`key: state_dict_ema`" in said["checkpoint_notes"][0]
+    assert found["averaged"]["details"]["checkpoint_key"] == "state_dict_ema"
+    assert found["averaged"]["fingerprint"] != found["net"]["fingerprint"]
+
+
+def test_the_card_beside_a_checkpoint_is_kept_and_makes_no_other_model(trained, tmp_path):
+    found = []
+    for name in ("with", "without"):
+        here = tmp_path / name
+        here.mkdir()
+        shutil.copy(trained[0] / "weights.safetensors", here / "m.safetensors")
+        if name == "with":
+            shutil.copy(trained[0] / "weights.card.yaml", here / "m.card.yaml")
+        found.append(described(ONE.replace("m.pt", "m.safetensors"), here)["net"])
+    card = found[0]["details"]["checkpoint_card"]
+    assert (0 <= card["accuracy"] <= 1, card["images"]) == (True, 36)
+    assert not [name for name in found[1]["details"] if name.startswith("checkpoint_")]
+    assert found[0]["fingerprint"] == found[1]["fingerprint"]

@@ -1,0 +1,100 @@
+"""Weights that a file keeps in parts: weight normalisation and pruning are put together, others are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+_OLD, _NEW = ("{}_g", "{}_v"), ("parametrizations.{}.original0", "parametrizations.{}.original1")
+"""Length and direction, of torch.nn.utils.weight_norm and of torch.nn.utils.parametrizations.weight_norm."""
+_LENGTH = re.compile(r"^(?P<before>.*\.)?(?:(?P<old>\w+)_g|parametrizations\.(?P<new>\w+)\.original0)$")
+_PRUNED = re.compile(r"^(?P<before>.*\.)?(?P<name>\w+)_mask$")
+
+_FOREIGN = (
+    (
+        re.compile(r"(^|\.)_packed_params(\.|$)"),
+        "quantised weights",
+        "Give the weights from before the quantisation: integers have no gradients to attack through",
+    ),
+    (
+        re.compile(r"(^|\.)_?flat_param"),
+        "flattened pieces of weights, as FSDP keeps them",
+        "Save them whole: StateDictType.FULL_STATE_DICT",
+    ),
+    (
+        re.compile(r"(^|\.)parametrizations\.|(^|\.)weight_(orig|u)$"),
+        "parametrized weights, which only the parametrization itself can put together",
+        "Before saving, call torch.nn.utils.parametrize.remove_parametrizations (or remove_spectral_norm), "
+        "or build the network with the same parametrization",
+    ),
+    (
+        re.compile(r"(^|\.)lora_[AB](\.|$)"),
+        "low-rank adaptations (LoRA) beside the weights",
+        "Merge them into the weights before saving",
+    ),
+)
+
+
+def put_together(state: State, own: Mapping[str, object]) -> tuple[State, list[str]]:
+    """Return weights of weight normalisation and pruning as the network keeps them, and what was done.
+
+    Salimans & Kingma 2016, arXiv:1602.07868: w = g v / ||v||, the norm taken over all axes but the one along
+    which g has its numbers. A network that has the parts itself gets them, under its own names.
+    """
+    made, normed, pruned = dict(state), 0, 0
+    for name in state:
+        found = _LENGTH.match(name)
+        if found is None or name in own:
+            continue
+        before, weight = found["before"] or "", found["old"] or found["new"]
+        parts = _OLD if found["old"] else _NEW
+        length, direction = (before + part.format(weight) for part in parts)
+        other = [before + part.format(weight) for part in (_NEW if found["old"] else _OLD)]
+        if direction not in state:
+            continue
+        if all(part in own for part in other):
+            made[other[0]], made[other[1]] = made.pop(length), made.pop(direction)
+        elif before + weight in own and before + weight not in state:
+            whole = _weight_norm(state[direction], state[length])
+            if whole is not None:
+                del made[length], made[direction]
+                made[before + weight] = whole
+                normed += 1
+    for name in state:
+        found = _PRUNED.match(name)
+        if found is None or name in own:
+            continue
+        whole_name = (found["before"] or "") + found["name"]
+        kept = state.get(f"{whole_name}_orig")
+        if kept is None or whole_name not in own or whole_name in state or kept.shape != state[name].shape:
+            continue
+        del made[name], made[f"{whole_name}_orig"]
+        made[whole_name] = kept * state[name].to(kept.dtype)
+        pruned += 1
+    notes = [f"put {normed} weights of weight normalisation together"] if normed else []
+    return made, notes + ([f"multiplied {pruned} pruned weights with their masks"] if pruned else [])
+
+
+def _weight_norm(direction: Tensor, length: Tensor) -> Tensor | None:
+    """Return the weight, None where the two do not belong together."""
+    axes = [-1] if length.ndim == 0 else range(direction.ndim)
+    for axis in axes:
+        goal = tuple(n if d == axis else 1 for d, n in enumerate(direction.shape))
+        if length.ndim == 0 or tuple(length.shape) == goal:
+            return torch._weight_norm(direction, length, axis)
+    return None
+
+
+def foreign(state: Mapping[str, Tensor]) -> tuple[str, str] | None:
+    """Return what weights that fit no plain network are, and what to do; None if nothing is known of them."""
+    if names := [name for name, tensor in state.items() if tensor.is_quantized]:
+        return f"quantised weights ({names[0]})", _FOREIGN[0][2]
+    for pattern, what, do in _FOREIGN:
+        if names := [name for name in state if pattern.search(name)]:
+            return f"{what} ({names[0]})", do
+    return None
