@@ -56,7 +56,7 @@ def own_array(values: object, *, where: str, what: str) -> NDArray[Any]:
             where=where,
             expected=f"{what} in one array of numbers",
             got=f"{_KINDS.get(kind, 'records')} ({array.dtype})",
-            do=_remedy(kind),
+            do=_remedy(kind, what),
         )
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         do = "Leave those images out, or fill the gaps"
@@ -96,9 +96,9 @@ def _described(values: object) -> str:
     return "None" if values is None else f"a {type(values).__name__}"
 
 
-def _remedy(kind: str) -> str:
+def _remedy(kind: str, what: str) -> str:
     if kind == "O":
         return "Make one array of numbers of them, such as `numpy.stack(list(values))`"
-    if kind in "US":
+    if kind in "US" and what == "labels":
         return "Number the classes from 0: `numpy.unique(labels, return_inverse=True)`"
     return ""

@@ -132,7 +132,7 @@ def _names(classes: Sequence[str] | int, where: str) -> tuple[str, ...]:
             raise InputError(where=where, expected=f"from 1 to {MOST_CLASSES} classes", got=str(classes))
         return tuple(str(i) for i in range(int(classes)))
     try:
-        names = None if isinstance(classes, str | bytes | bool) else [*classes]  # type: ignore[misc]
+        names = None if isinstance(classes, str | bytes | bool) else [*classes]
     except TypeError:
         names = None
     if not names or not all(isinstance(name, str) for name in names):

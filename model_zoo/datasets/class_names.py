@@ -14,14 +14,14 @@ _NUMBER = re.compile(r"[0-9]+")
 
 
 def check_classes(classes: int | Sequence[str | int] | None) -> None:
-    """Refuse an option `classes` that is no count from 1 and no list of different names.
+    """Refuse an option `classes` that is no count from 2 and no list of different names.
 
     Raises:
-        ConfigError: zero or fewer, none, or a name twice.
+        ConfigError: fewer than two, none, or a name twice.
     """
     if isinstance(classes, int):
-        if classes < 1:
-            raise ConfigError(expected="classes: at least 1", got=str(classes))
+        if classes < 2:
+            raise ConfigError(expected="classes: at least 2", got=str(classes))
         return
     names = [str(name) for name in classes or ()]
     twice = [name for name in names if names.count(name) > 1]

@@ -94,12 +94,11 @@ def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[A
         do = "Correct the option `path`"
         raise InputError(where="npz", expected=f"the file {path}", got="none", do=do) from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        got = (
-            "pickled objects, which may hold code"
-            if "pickle" in str(error)
-            else str(error) or "a broken file"
-        )
-        raise InputError(where=str(path), expected="a .npz archive of plain arrays", got=got) from error
+        pickled = "pickle" in str(error)
+        got = "pickled objects, which may hold code" if pickled else str(error) or "a broken file"
+        do = "Save plain numbers, such as `numpy.stack(list(images))`" if pickled else ""
+        expected = "a .npz archive of plain arrays"
+        raise InputError(where=str(path), expected=expected, got=got, do=do) from error
 
 
 def _pick(archive: Any, path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:

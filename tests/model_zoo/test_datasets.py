@@ -413,7 +413,7 @@ def test_folders_in_the_order_their_names_are_listed_in(tmp_path):
 
 
 @pytest.mark.parametrize("recipe", [ImageFolder, Npz])
-@pytest.mark.parametrize("classes", [0, -1, [], ["a", "a"], ["1", 1], 1.5, "many", {"a": 1}])
+@pytest.mark.parametrize("classes", [0, 1, True, -1, [], ["a", "a"], ["1", 1], 1.5, "many", {"a": 1}])
 def test_an_option_classes_that_names_none_is_refused(recipe, classes):
     with pytest.raises(ConfigError, match="classes"):
         build(recipe, {"path": "x", "classes": classes}, where="here")

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robench.api import benchmark
 from robench.data import image_set
 from robench.errors import InputError
 
@@ -194,7 +195,7 @@ def test_who_writes_into_a_batch_leaves_the_set_alone(images, rows):
         (BYTES.astype("u2") * 256, "Divide by the value of white"),
         (X.astype(complex), "complex numbers"),
         (X.astype(object), "Python objects"),
-        (X.astype("U9"), "text"),
+        (X.astype("U9"), r"text \(<U9\)\.$"),
         ([X[0], X[0, :2]], "cannot be read"),
         (np.where(X > 0.9, np.nan, X), "NaN or infinity"),
         (np.where(X > 0.9, np.inf, X), "NaN or infinity"),
@@ -229,3 +230,8 @@ def test_pictures_that_are_almost_black_are_spoken_of(caplog):
     assert "above 1 of 255" in caplog.text
     image_set(X / 255, Y)
     assert "divided by 255 twice" in caplog.text
+
+
+def test_bare_arrays_are_no_images_to_evaluate():
+    with pytest.raises(InputError, match=r"robench\.image_set"):
+        benchmark([], (X, Y), attacks={}, eps=0.1)  # type: ignore[arg-type]
