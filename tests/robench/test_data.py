@@ -137,6 +137,14 @@ def test_the_digest_is_the_one_that_finished_work_is_filed_under():
     assert digests == ["4621b9c3edb7", "4c1ef07f1d52", "5af3609859ec"]
 
 
+def test_lists_are_read_as_what_they_hold():
+    plain = image_set(X, np.arange(6)).digest()
+    assert image_set(list(X), range(6)).digest() == plain
+    assert image_set([torch.tensor(x) for x in X], list(range(6))).digest() == plain
+    assert image_set(X.tolist(), [torch.tensor(i) for i in range(6)]).digest() == plain
+    refused((x for x in X), Y, "a generator")
+
+
 def test_floats_of_other_widths():
     half = torch.tensor(X).bfloat16()
     data = image_set(half, Y)
