@@ -69,7 +69,9 @@ def _array(values: Any) -> NDArray[Any] | None:
     """Return a view where there is one; None for what is no array."""
     if isinstance(values, Tensor):
         return _of_tensor(values)
-    if isinstance(values, list | tuple | range):
+    if isinstance(values, range):
+        values = list(values)
+    if isinstance(values, list | tuple):
         if any(isinstance(value, Tensor) for value in values):
             return _of_tensor(torch.stack(list(values)))
         if any(hasattr(value, "__array__") for value in values):
