@@ -153,8 +153,12 @@ def benchmark(
 
     Raises:
         ConfigError: an attack cannot play under this threat, or would need what it withholds.
-        InputError: models and data do not fit.
+        InputError: models and data do not fit, or the images are no ImageSet.
     """
+    given: object = images
+    if not isinstance(given, ImageSet):
+        do = "Make one with `robench.image_set(images, labels)`"
+        raise InputError(where="images", expected="an ImageSet", got=f"a {type(given).__name__}", do=do)
     goal = Goal.TARGETED if targeted else Goal.UNTARGETED
     threat = ThreatModel(norm=norm_named(norm), eps=eps, goal=goal, knowledge=tuple(knowledge), budget=budget)
     work = Work(

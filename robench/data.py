@@ -6,18 +6,23 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from robench.arrays import own_array
 from robench.errors import InputError
+from robench.labels import check_labels, read_labels
+from robench.pixels import check_images, read_images
 from robench.recipe import Info
 from robench.types import Images, Labels
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+__all__ = ["DatasetRecipe", "ImageSet", "check_coverage", "check_images", "check_labels", "image_set"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +55,10 @@ class ImageSet:
         return channels, height, width
 
     def batch(self, rows: slice | Tensor) -> tuple[Images, Labels]:
-        """Return float32 images in [0, 1] and labels of the given rows."""
-        images = self.images[rows]
-        if images.dtype == torch.uint8:
-            return images.to(torch.float32) / 255, self.labels[rows]
-        return images.to(torch.float32), self.labels[rows]
+        """Return float32 images in [0, 1] and labels of the given rows, copied: the set stays as it is."""
+        # A slice is a view, and a network that writes into its input would write into the set.
+        images, labels = self.images[rows].to(torch.float32, copy=True), self.labels[rows].clone()
+        return images.div_(255) if self.images.dtype == torch.uint8 else images, labels
 
     def subset(self, rows: slice | Tensor) -> ImageSet:
         """Return the given rows as a set of its own; the images keep their indices in the full split."""
@@ -77,13 +81,13 @@ class ImageSet:
         digest = hashlib.sha256()
         for tensor in (self.images, self.labels):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 
 def image_set(
-    images: Tensor | NDArray[np.generic],
-    labels: Tensor | NDArray[np.generic],
+    images: Tensor | NDArray[np.generic] | Sequence[Any],
+    labels: Tensor | NDArray[np.generic] | Sequence[Any],
     *,
     name: str = "data",
     split: str = "test",
@@ -91,86 +95,27 @@ def image_set(
 ) -> ImageSet:
     """Check images and labels and make an ImageSet of them.
 
+    The set has a copy of its own, so neither the caller's arrays nor the set change with the other.
+
     Args:
-        images: (N, C, H, W) uint8 in 0..255 or float in [0, 1].
-        labels: (N,) integer class indices.
+        images: (N, C, H, W) uint8 in 0..255 or float in [0, 1]; tensors or arrays with any strides and byte
+            order. Pixels a rounding error outside [0, 1] (1e-4; 1e-3 in float16) are clipped, with a warning.
+        labels: class indices from 0, integers of any width: (N,), a column (N, 1) or a row (1, N).
         name: what a table calls the data.
         split: `train` or `test`.
         classes: class names, or how many classes; by default as many as the labels show.
 
     Raises:
         InputError: images empty, of the wrong shape, not finite or outside [0, 1]; labels one-hot, not
-            integers, of another length, or out of range. Names the first offender and the likely fix.
+            integers, of another length, or out of range; or either no array of numbers. Names the first
+            offender and the likely fix.
     """
-    pixels, targets = torch.as_tensor(images), torch.as_tensor(labels)
-    check_images(pixels, where=name)
-    if classes is None:
-        classes = int(targets.max()) + 1 if targets.ndim == 1 and targets.numel() else 2
-    names = tuple(str(i) for i in range(classes)) if isinstance(classes, int) else tuple(classes)
-    check_labels(targets, len(pixels), len(names), where=name)
-    rows = torch.arange(len(pixels))
-    return ImageSet(name=name, split=split, images=pixels, labels=targets.long(), classes=names, indices=rows)
-
-
-def check_images(images: Tensor, *, where: str = "images", bounds: tuple[float, float] = (0.0, 1.0)) -> None:
-    """Refuse images an attack must never see.
-
-    Raises:
-        InputError: empty, not (N, C, H, W), not uint8 or float, NaN or infinite, or outside `bounds`.
-    """
-    if images.ndim != 4:
-        raise InputError(where=where, expected="images of shape (N, C, H, W)", got=str(tuple(images.shape)))
-    if images.numel() == 0:
-        raise InputError(where=where, expected="at least one image", got="none", do="Check split and limit")
-    if images.dtype == torch.uint8:
-        return
-    if not images.is_floating_point():
-        raise InputError(
-            where=where,
-            expected="uint8 images in 0..255 or float images in [0, 1]",
-            got=str(images.dtype),
-            do="Convert them to uint8",
-        )
-    finite = torch.isfinite(images.flatten(1)).all(dim=1)
-    if not finite.all():
-        bad = int((~finite).nonzero()[0])
-        raise InputError(where=where, expected="finite pixels", got=f"NaN or infinity in image {bad}")
-    low, high = float(images.min()), float(images.max())
-    if low < bounds[0] or high > bounds[1]:
-        if low >= 0 and high <= 255 and high > 2:
-            do = "Divide by 255, or pass uint8"
-        else:
-            do = "Undo the normalisation: it belongs into the model, as its first layer"
-        got = f"values from {low:.4g} to {high:.4g}"
-        raise InputError(where=where, expected=f"pixels in [{bounds[0]:g}, {bounds[1]:g}]", got=got, do=do)
-
-
-def check_labels(labels: Tensor, count: int, classes: int, *, where: str = "labels") -> None:
-    """Refuse labels that are not class indices of these images.
-
-    Raises:
-        InputError: one-hot, not integers, of another length than the images, or out of range.
-    """
-    if labels.ndim == 2:
-        raise InputError(
-            where=where,
-            expected="labels as class indices of shape (N,)",
-            got=f"shape {tuple(labels.shape)}, which looks one-hot",
-            do="Take argmax over the last axis",
-        )
-    if labels.ndim != 1 or len(labels) != count:
-        raise InputError(where=where, expected=f"{count} labels, one per image", got=str(tuple(labels.shape)))
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(where=where, expected="integer labels", got=str(labels.dtype), do="Cast to int64")
-    wrong = (labels < 0) | (labels >= classes)
-    if wrong.any():
-        row = int(wrong.nonzero()[0])
-        raise InputError(
-            where=where,
-            expected=f"labels from 0 to {classes - 1}",
-            got=f"{int(labels[row])} at image {row}",
-            do="Labels count from 0; check the number of classes",
-        )
+    targets = own_array(labels, where=name, what="labels")
+    with torch.inference_mode(False):  # else a set made inside of it could not be differentiated at later
+        pixels = read_images(images, where=name, labels=targets.size)
+        indices, names = read_labels(targets, len(pixels), where=name, classes=classes)
+        rows = torch.arange(len(pixels), device="cpu")
+    return ImageSet(name=name, split=split, images=pixels, labels=indices, classes=names, indices=rows)
 
 
 def check_coverage(data: ImageSet, *, where: str) -> None:

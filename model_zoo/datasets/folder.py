@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from model_zoo.datasets.class_names import check_classes, labels_of, ordered
 from model_zoo.datasets.pictures import decode, stacked
 from model_zoo.datasets.places import check_split, resolved
 from robench.errors import ConfigError, InputError
@@ -21,22 +22,29 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".
 class ImageFolder:
     """Pictures laid out as `<path>/<split>/<class>/<picture>`, as torchvision's ImageFolder.
 
-    Classes are the sorted folder names of both splits together, so a class absent from the test split keeps
-    its label. The order is by class and name; take a `balanced` subset rather than the first images.
+    Classes are the folder names of both splits together, so a class absent from the test split keeps its
+    label. Names that are all numbers (digits 0 to 9, `7` or `07`) are in the order of numbers; all others,
+    and numbers among words, in that of text. A warning says where the two orders differ, and where numbers
+    are not 0, 1, 2, ... Names that begin with a dot are passed over. The order of images is by class and
+    name; take a `balanced` subset rather than the first images.
 
     Attributes:
         path: the folder; relative to the data root if one is given, else to the current folder.
         resize: side of a square to scale and centre-crop to; None where all pictures have one size.
         gray: one channel instead of three.
+        classes: how many classes there are, where each folder is called after its label, such as 17, and some
+            may be missing; or the names of all folders in label order. None where the folders say it all.
     """
 
     info: ClassVar[Info] = Info(title="image folder", paper="the user's own data")
     path: str = ""
     resize: int | None = None
     gray: bool = False
+    classes: int | tuple[str | int, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a size below one pixel."""
+        """Refuse a size below one pixel, and classes that are none."""
+        check_classes(self.classes)
         if self.resize is not None and self.resize < 1:
             raise ConfigError(expected="resize of at least 1", got=str(self.resize))
 
@@ -49,8 +57,8 @@ class ImageFolder:
             download: not used.
 
         Raises:
-            InputError: the folder or the split is absent or empty, or a picture is unreadable or of another
-                size.
+            InputError: the folder or the split is absent or empty, two folders are the same number, `classes`
+                does not fit the folders, or a picture is unreadable, of another size or of more than 8 bits.
         """
         import numpy as np
 
@@ -59,13 +67,20 @@ class ImageFolder:
         del download
         check_split(split, where="image_folder")
         top = resolved(self.path, root, where="image_folder")
-        classes = sorted({p.name for part in ("train", "test") for p in _children(top / part) if p.is_dir()})
-        if not (top / split).is_dir() or not classes:
+        names = {p.name for part in ("train", "test") for p in _children(top / part) if p.is_dir()}
+        if not (top / split).is_dir() or not names:
             do = "Make one folder per class in it"
             raise InputError(where="image_folder", expected=f"a folder {top / split}", got="none", do=do)
+        classes: int | list[str]
+        if self.classes is None:
+            classes = ordered(names, where=str(top))
+            labels = {name: label for label, name in enumerate(classes)}
+        else:
+            classes = self.classes if isinstance(self.classes, int) else [str(name) for name in self.classes]
+            labels = labels_of(names, classes, where=str(top))
         files = [
             (file, label)
-            for label, name in enumerate(classes)
+            for name, label in sorted(labels.items(), key=lambda item: item[1])
             for file in _children(top / split / name)
             if file.suffix.lower() in _SUFFIXES
         ]
@@ -86,4 +101,6 @@ class ImageFolder:
 
 
 def _children(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return sorted(child for child in folder.iterdir() if not child.name.startswith("."))

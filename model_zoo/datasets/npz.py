@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from model_zoo.datasets.class_names import check_classes
 from model_zoo.datasets.places import check_split, resolved
 from robench.errors import InputError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from robench.data import ImageSet
+
+_LOG = logging.getLogger(__name__)
+_IMAGES = ("x", "X", "images", "data")
+_LABELS = ("y", "labels", "label", "target", "targets")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Npz:
     """Arrays from a `.npz` file.
 
-    With names that carry a split (`x_train`, `y_train`, `x_test`, `y_test`) the file holds both splits; with
-    plain names (`x` or `images`, `y` or `labels`) it holds one, `holds`, and the other is refused: a WNLL
-    template taken from the test images would be told the answers. `{split}` in the path stands for the name
-    of the split, for two files.
+    With names that carry a split (`x_train`, `y_train`, `x_test`, `y_test`; also `test_images`, `images_test`
+    and the like) the file holds both splits; with plain names (`x`, `X`, `images` or `data`, and `y`,
+    `labels`, `label`, `target` or `targets`) it holds one, `holds`, and the other is refused: a WNLL template
+    taken from the test images would be told the answers. A warning says which were read, unless they are
+    called x and y. `{split}` in the path stands for the name of the split, for two files.
 
     Attributes:
         path: the file; relative to the data root if one is given, else to the current folder.
         holds: the split that a file with plain names holds.
+        classes: how many classes there are, or their names in label order; None for as many as the labels
+            show, which are too few where images of the last classes are missing.
     """
 
     info: ClassVar[Info] = Info(title="NumPy arrays", paper="the user's own data")
     path: str = ""
     holds: Literal["train", "test"] = "test"
+    classes: int | tuple[str | int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse classes that are none."""
+        check_classes(self.classes)
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
         """Return one split: images (N, C, H, W), uint8 in 0..255 or float in [0, 1].
@@ -48,8 +61,8 @@ class Npz:
             download: not used.
 
         Raises:
-            InputError: absent, broken, pickled objects inside, names missing, the other split only, or images
-                or labels that cannot be used.
+            InputError: absent, broken, pickled objects inside, names missing, the other split only, more
+                classes in the labels than `classes`, or images or labels that cannot be used.
         """
         from robench.data import image_set
 
@@ -63,12 +76,9 @@ class Npz:
             images = images[:, None]
         elif images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
             images = images.transpose(0, 3, 1, 2)
-        if labels.ndim == 2 and labels.shape[1] == 1:  # a column, as in Keras's CIFAR-10
-            labels = labels[:, 0]
-        try:
-            return image_set(_native(images), _native(labels), name=path.stem, split=split)
-        except TypeError as error:  # text, dates and the like
-            raise InputError(where=str(path), expected="arrays of numbers", got=str(error)) from error
+        classes = self.classes
+        names = [str(name) for name in classes] if isinstance(classes, tuple) else classes
+        return image_set(images, labels, name=path.stem, split=split, classes=names)
 
 
 def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -84,31 +94,28 @@ def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[A
         do = "Correct the option `path`"
         raise InputError(where="npz", expected=f"the file {path}", got="none", do=do) from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        got = (
-            "pickled objects, which may hold code"
-            if "pickle" in str(error)
-            else str(error) or "a broken file"
-        )
-        raise InputError(where=str(path), expected="a .npz archive of plain arrays", got=got) from error
+        pickled = "pickle" in str(error)
+        got = "pickled objects, which may hold code" if pickled else str(error) or "a broken file"
+        do = "Save plain numbers, such as `numpy.stack(list(images))`" if pickled else ""
+        expected = "a .npz archive of plain arrays"
+        raise InputError(where=str(path), expected=expected, got=got, do=do) from error
 
 
 def _pick(archive: Any, path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
     names = list(archive.files)
-    pairs = [(f"x_{split}", f"y_{split}")]
-    if split == holds:
-        pairs += [(x, y) for x in ("x", "images") for y in ("y", "labels")]
+    plain = [(x, y) for x in _IMAGES for y in _LABELS] if split == holds else []
+    marked = [(f"{x}_{split}", f"{y}_{split}") for x in _IMAGES for y in _LABELS]
+    marked += [(f"{split}_{x}", f"{split}_{y}") for x in _IMAGES for y in _LABELS]
+    # The first are those that were known before there were others: what was read from a file stays so.
+    known = [(x, y) for x, y in plain if x in ("x", "images") and y in ("y", "labels")]
+    pairs = [(f"x_{split}", f"y_{split}"), *known, *marked, *plain]
     for x, y in pairs:
         if x in names and y in names:
+            if (x, y) not in (("x", "y"), (f"x_{split}", f"y_{split}")):
+                _LOG.warning("%s: read the images from %r and the labels from %r", path, x, y)
             return archive[x], archive[y]
-    if split != holds and {"x", "images"} & set(names):
+    if split != holds and {*_IMAGES} & set(names):
         do = f"Name the arrays x_{split} and y_{split}, or put '{{split}}' into the path, or set `holds`"
         raise InputError(where=str(path), expected=f"the {split} split", got=f"the {holds} split only", do=do)
     do = f"Name them x_{split} and y_{split}, or x and y"
     raise InputError(where=str(path), expected="arrays of images and labels", got=f"{names}", do=do)
-
-
-def _native(array: NDArray[Any]) -> NDArray[np.generic]:
-    """Return a contiguous array in this machine's byte order, which is what torch takes."""
-    import numpy as np
-
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

@@ -29,7 +29,8 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
         (C, H, W) uint8 in 0..255.
 
     Raises:
-        InputError: not a picture, truncated, or so large that it is likely a decompression bomb.
+        InputError: not a picture, truncated, gray of more than 8 bits, or so large that it is likely a
+            decompression bomb.
     """
     import numpy as np
     from PIL import Image, ImageOps
@@ -38,6 +39,10 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as picture:
+                if picture.mode.startswith(("I", "F")):  # Pillow would clip all but the darkest at white
+                    got = f"one of more than 8 bits a pixel (mode {picture.mode!r})"
+                    do = "Save it with 8 bits"
+                    raise InputError(where=where, expected="a picture of 8 bits a pixel", got=got, do=do)
                 image: Image.Image = picture.convert("L" if gray else "RGB")
     except (
         OSError,

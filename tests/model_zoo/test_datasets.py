@@ -18,6 +18,7 @@ from PIL import Image
 from model_zoo.datasets import CIFAR10JPEG, MNIST, Digits, ImageFolder, Npz
 from model_zoo.datasets.places import data_root
 from robench.errors import ConfigError, InputError
+from robench.recipe import build
 
 DATA = Path(os.environ.get("ROBENCH_TEST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -331,3 +332,137 @@ def test_unusable_npz_files_are_refused(tmp_path):
     for bad in ("none.npz", "../a.npz", ""):
         with pytest.raises(InputError):
             Npz(path=bad)("test", root=tmp_path / "sub")
+
+
+def numbered(root, names, split="test"):
+    """Folders whose pictures are as red as their number."""
+    for name in names:
+        place = root / split / name
+        place.mkdir(parents=True)
+        red = int("".join(s for s in name if s in "0123456789") or 0) % 256
+        (place / "1.png").write_bytes(picture(color=(red, 0, 0), form="PNG"))
+
+
+def reds(data):
+    return data.images[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_folders_that_are_numbers_are_in_the_order_of_numbers(tmp_path, caplog, width):
+    numbered(tmp_path, [str(k).zfill(width) for k in range(12)])
+    data = ImageFolder(path=str(tmp_path))("test")
+    assert reds(data) == data.labels.tolist() == list(range(12))
+    assert [int(name) for name in data.classes] == list(range(12))
+    assert ("torchvision sorts them as text" in caplog.text) == (width == 1)
+
+
+def test_numbers_of_mixed_width_that_text_happens_to_sort_need_no_word(tmp_path, caplog):
+    numbered(tmp_path, ["0", "01", "2", "3"])
+    assert reds(ImageFolder(path=str(tmp_path))("test")) == [0, 1, 2, 3]
+    assert not caplog.records
+
+
+def test_numbers_that_are_not_all_there_are_spoken_of(tmp_path, caplog):
+    numbered(tmp_path, ["1", "2", "10"])
+    data = ImageFolder(path=str(tmp_path))("test")
+    assert (reds(data), data.labels.tolist()) == ([1, 2, 10], [0, 1, 2])
+    assert "1 has label 0, its place" in caplog.text
+    caplog.clear()
+    data = ImageFolder(path=str(tmp_path), classes=12)("test")
+    assert (reds(data), data.labels.tolist(), len(data.classes)) == ([1, 2, 10], [1, 2, 10], 12)
+    assert not caplog.records
+    with pytest.raises(InputError, match="folders from 0 to 9, got '10'"):
+        ImageFolder(path=str(tmp_path), classes=10)("test")
+
+
+def test_two_folders_of_one_number_are_refused(tmp_path):
+    numbered(tmp_path, ["1", "0"])
+    numbered(tmp_path, ["01"], split="train")
+    for classes in (None, 2):
+        with pytest.raises(InputError, match=r"'0?1' and"):
+            ImageFolder(path=str(tmp_path), classes=classes)("test")
+
+
+@pytest.mark.parametrize(
+    ("names", "order", "said"),
+    [
+        (["c1", "c2", "c10"], ["c1", "c10", "c2"], "label 1 is 'c10'"),
+        (["2", "10", "cat"], ["10", "2", "cat"], "label 0 is '10'"),
+        (["-1", "-2", "3"], ["-1", "-2", "3"], ""),
+        (["n01", "n02"], ["n01", "n02"], ""),
+        (["\u0663", "\u0661"], ["\u0661", "\u0663"], ""),
+        (["\u00b2", "7"], ["7", "\u00b2"], ""),
+        (["9" * 200, "1" * 201], ["9" * 200, "1" * 201], "order of numbers"),
+    ],
+)
+def test_the_order_of_other_names(tmp_path, caplog, names, order, said):
+    numbered(tmp_path, names)
+    (tmp_path / "test" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "test" / names[0] / "._1.png").write_bytes(b"not a picture")
+    assert list(ImageFolder(path=str(tmp_path))("test").classes) == order
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.records)
+
+
+def test_folders_in_the_order_their_names_are_listed_in(tmp_path):
+    numbered(tmp_path, ["c1", "c2", "c10"])
+    data = ImageFolder(path=str(tmp_path), classes=("c1", "c2", "c3", "c10"))("test")
+    assert (reds(data), data.labels.tolist(), len(data.classes)) == ([1, 2, 10], [0, 1, 3], 4)
+    with pytest.raises(InputError, match="got 'c10'"):
+        ImageFolder(path=str(tmp_path), classes=("c1", "c2"))("test")
+
+
+@pytest.mark.parametrize("recipe", [ImageFolder, Npz])
+@pytest.mark.parametrize("classes", [0, 1, True, -1, [], ["a", "a"], ["1", 1], 1.5, "many", {"a": 1}])
+def test_an_option_classes_that_names_none_is_refused(recipe, classes):
+    with pytest.raises(ConfigError, match="classes"):
+        build(recipe, {"path": "x", "classes": classes}, where="here")
+
+
+def test_pictures_of_sixteen_bits_are_refused(tmp_path):
+    place = tmp_path / "test" / "a"
+    place.mkdir(parents=True)
+    Image.fromarray(np.full((4, 4), 300, np.uint16)).save(place / "1.png")
+    with pytest.raises(InputError, match="8 bits"):
+        ImageFolder(path=str(tmp_path), gray=True)("test")
+
+
+def test_npz_with_more_classes_than_its_labels_show(tmp_path):
+    x, y = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 2])
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    plain = Npz(path="a.npz")("test", root=tmp_path)
+    more = build(Npz, {"path": "a.npz", "classes": 7}, where="here")("test", root=tmp_path)
+    named = build(Npz, {"path": "a.npz", "classes": ["cat", "dog", 3]}, where="here")("test", root=tmp_path)
+    assert [len(data.classes) for data in (plain, more, named)] == [3, 7, 3]
+    assert named.classes == ("cat", "dog", "3")
+    assert plain.digest() == more.digest() == named.digest()
+    with pytest.raises(InputError, match="labels from 0 to 1, got 2 at image 1"):
+        Npz(path="a.npz", classes=2)("test", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        ("x", "y", False),
+        ("x_test", "y_test", False),
+        ("images", "labels", True),
+        ("X", "y", True),
+        ("data", "target", True),
+        ("test_images", "test_labels", True),
+        ("images_test", "labels_test", True),
+    ],
+)
+def test_npz_says_which_arrays_it_read(tmp_path, caplog, x, y, said):
+    np.savez(tmp_path / "a.npz", **{x: np.full((2, 1, 4, 4), 9, np.uint8), y: np.array([0, 1]), "other": 1})
+    assert len(Npz(path="a.npz")("test", root=tmp_path)) == 2
+    assert (f"read the images from {x!r} and the labels from {y!r}" in caplog.text) == said
+    with pytest.raises(InputError):
+        Npz(path="a.npz")("train", root=tmp_path)
+
+
+def test_what_npz_read_before_it_knew_more_names_it_still_reads(tmp_path):
+    x, y = np.full((2, 1, 4, 4), 9, np.uint8), np.array([0, 1])
+    np.savez(
+        tmp_path / "a.npz", images=x, labels=y, test_images=x[:1], test_labels=y[:1], data=x[:1], target=y[:1]
+    )
+    assert len(Npz(path="a.npz")("test", root=tmp_path)) == 2
