@@ -13,6 +13,7 @@ from reports.cross_checks import cross_checks
 from reports.library_checks import library_checks
 from reports.radius_checks import radius_checks
 from reports.samples import CLEAN, Samples, attack_of, fingerprint_of, model_of, split_into_boards
+from reports.weighing import lifted_by_weight
 from robench.record import Record, Status
 from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, discordant, mcnemar
 
@@ -260,7 +261,7 @@ def _codes(records: Iterable[Record]) -> tuple[str, ...]:
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:
     """Return what is to be said against one model's number, one entry a code."""
     own, made = _own(samples, target), dict[str, Doubt]()
-    stands = standing_codes(own)
+    stands = standing_codes(own, lifted_by_weight(own))
     for record in own:
         for finding in record.findings:
             known = made.get(finding.code)

@@ -207,8 +207,12 @@ def _gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Findi
         losses = loss(point)
         gradient = _gradient_of(losses, point)
     if gradient is None or not bool((gradient.flatten(1).abs().amax(dim=1) > 0).any()):
-        if gradient is not None and int(standing_anywhere(model, x[right], labels).sum()) <= MANY * len(labels):
-            return None  # constant around the images alone: from elsewhere its gradient leads to other classes
+        if gradient is not None and int(standing_anywhere(model, x[right], labels).sum()) <= MANY * len(
+            labels
+        ):
+            return (
+                None  # constant around the images alone: from elsewhere its gradient leads to other classes
+            )
         return Finding(
             code="no-gradient",
             evidence=f"the gradient is exactly zero for all {len(point)} images asked about",

@@ -1,7 +1,7 @@
 """Does following the gradient, with all the room there is, lead to another class?
 
-Pintor et al. 2022 (arXiv:2106.09947, I6) and Athalye et al. 2018 (arXiv:1802.00420, section 3.1) let an attack go
-anywhere: one that breaks nothing even then does not see the model. A network that is constant around an image
+Pintor et al. 2022 (arXiv:2106.09947, I6) and Athalye et al. 2018 (arXiv:1802.00420, section 3.1) let an attack
+go anywhere: one that breaks nothing even then does not see the model. A network that is constant around an image
 gives it no direction there, and yet hides nothing; so such an image gets other places to start from.
 """
 
@@ -116,9 +116,15 @@ def _way(model: Model, x: Images, there: Images, y: Labels) -> tuple[Images, Mas
 
 
 def _slope_between(
-    model: Model, x: Images, there: Images, y: Labels, left: torch.Tensor, right: torch.Tensor, before: Outputs
+    model: Model,
+    x: Images,
+    there: Images,
+    y: Labels,
+    left: torch.Tensor,
+    right: torch.Tensor,
+    before: Outputs,
 ) -> tuple[Images, Mask]:
-    """Look by bisection for a gradient where the answer changes; return the points and whether they have one."""
+    """Look by bisection for a gradient where the answer changes; return points and whether they have one."""
     slope = x.clone()
     found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     left, right = left.clone(), right.clone()

@@ -142,7 +142,7 @@ class Plateaus(nn.Module):
 
 
 class Snapped(nn.Module):
-    """A network that answers for the nearest of some images wherever one is within a radius in every pixel."""
+    """A network that answers for the nearest of some images where one is within a radius in every pixel."""
 
     def __init__(self, net, images, radius):
         super().__init__()

@@ -101,7 +101,7 @@ def test_a_network_that_is_constant_around_images_hides_nothing(net):
 
 
 def test_a_plateau_is_certified_by_its_bound():
-    """Within eps no mean leaves its plateau: the answer stays the same, to the last digit, in every corner."""
+    """Within eps no mean leaves its plateau: the answer stays the same in every corner, to the last digit."""
     net = gallery.Plateaus()
     inner = gallery.Plateaus(net.low - 0.02, net.high + 0.02)(X)
     sure = ((inner == 0) | (inner == 8)).all(dim=1)
