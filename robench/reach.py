@@ -1,8 +1,8 @@
 """Does following the gradient, with all the room there is, lead to another class?
 
-Pintor et al. 2022 (arXiv:2106.09947, I6) and Athalye et al. 2018 (arXiv:1802.00420, section 3.1) let an attack
-go anywhere: one that breaks nothing even then does not see the model. A network that is constant around an image
-gives it no direction there, and yet hides nothing; so such an image gets other places to start from.
+Pintor et al. 2022 (arXiv:2106.09947, I6) and Athalye et al. 2018 (arXiv:1802.00420, section 3.1) let it go
+anywhere: an attack that breaks nothing even then does not see the model. A network that is constant around an
+image gives no direction there, and yet hides nothing; so such an image gets other places to start from.
 """
 
 from __future__ import annotations
