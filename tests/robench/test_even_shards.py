@@ -5,14 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robench.api import make_attack
+from robench.api import benchmark, make_attack
 from robench.data import image_set
-from robench.evaluate import Memory, Work, evaluate
-from robench.jobs import Board, Shard, pieces
+from robench.jobs import Shard, pieces
 from robench.model import Coupling, Model
-from robench.norms import norm_named
-from robench.subject import Subject
-from robench.threat import ThreatModel
 from tests.robench import gallery
 
 
@@ -53,28 +49,16 @@ def model(name, coupling=Coupling.INDEPENDENT):
     return Model(name=name, net=net, classes=4, coupling=coupling)
 
 
-def work(*models, count=50, shard=20):
-    threat = ThreatModel(norm=norm_named("Linf"), eps=0.05)
-    board = Board(threat=threat, eps_text="0.05", attacks={"pgd": make_attack("pgd", steps=5)})
-    return Work(
-        subjects=[Subject(model=m) for m in models],
-        data=gallery.data(count),
-        boards=[board],
-        shard=shard,
-        transfer=False,
-    )
-
-
-def collect(jobs):
-    keeper = Memory()
-    keys = list(evaluate(jobs, keeper))
-    assert not keeper.failures
-    assert len(keys) == jobs.units()
-    return [keeper.records[key] for key in keys]
+def collect(*models, count=50, shard=20):
+    attacks = {"pgd": make_attack("pgd", steps=5)}
+    data = gallery.data(count)
+    result = benchmark(models, data, attacks=attacks, norm="Linf", eps=0.05, shard=shard, transfer=False)
+    assert result.failures == ()
+    return result.records
 
 
 def test_a_joint_model_sees_equal_graphs_and_its_records_say_what_was_asked():
-    records = collect(work(model("joint", Coupling.JOINT), model("alone")))
+    records = collect(model("joint", Coupling.JOINT), model("alone"))
     joint = [r for r in records if r.target["name"] == "joint" and r.attack["label"] == "clean"]
     assert [len(r.columns.index) for r in joint] == [17, 17, 16]
     assert {r.provenance["shard"] for r in joint} == {20}
@@ -93,8 +77,8 @@ def test_an_independent_model_is_judged_alike_beside_a_joint_one():
         }
 
     beside, alone = (
-        collect(work(model("alone"), model("joint", Coupling.JOINT))),
-        collect(work(model("alone"))),
+        collect(model("alone"), model("joint", Coupling.JOINT)),
+        collect(model("alone")),
     )
     assert verdicts(beside).keys() == verdicts(alone).keys()
     for place, (status, clean, linf) in verdicts(alone).items():
@@ -108,3 +92,11 @@ def test_no_image_is_lost_in_one_shard_of_all():
         image_set(torch.rand(7, 1, 4, 4), torch.zeros(7, dtype=torch.int64)), 500, even=True
     )
     assert len(shard.data) == 7
+
+
+def test_keys_without_a_joint_model_do_not_depend_on_the_rule():
+    """The pieces are those of full shards, so the digests in the keys are what they were."""
+    data = gallery.data(50)
+    found = {r.dataset["digest"] for r in collect(model("alone"))}
+    assert found == {shard.digest for shard in Shard.split(data, 20)}
+    assert len(found) == 3
