@@ -115,7 +115,7 @@ def _cell(found: list[Verdicts | None]) -> str:
 
 
 def _paired(seeds: Mapping[int, Mapping[str, Mapping[Column, Verdicts]]]) -> Iterator[str]:
-    yield "Paired, image by image: second minus first in points, with its bootstrap interval (95 %), and the"
+    yield "Paired, image by image: second minus first in points, with its score interval (95 %), and the"
     yield "exact McNemar test; in brackets behind an accuracy its Wilson interval (95 %)."
     for title, (one, first), (two, second) in PAIRS:
         yield from ["", f"**{title}** ({one}, {first[0]} -> {two}, {second[0]})", ""]

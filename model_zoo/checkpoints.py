@@ -105,6 +105,8 @@ def load(
     part, way = select(loaded, steps, where=where)
     target = network.module if isinstance(network, Normalized) else network
     own = _own(target, where=where)
+    if not own and not part:  # a network without weights, and a file that says so
+        return digest
     wanted = fitting.Network(own=own, normalize=_statistics(network), layouts=layouts)
     chosen = fitting.chosen(weight_sets(part, steps=way, where=where), wanted, path=path, key=key is not None)
     notes = [*chosen.notes, *_numbers(target, own, chosen.state)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reports.boards import Doubt
 from reports.cells import is_proper
-from reports.samples import Samples, model_of
+from reports.samples import Samples, is_joint, model_of
 from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 
 FEW_IMAGES = "too-few-images"
@@ -14,6 +14,7 @@ LOW_CLEAN = "low-clean"
 BELOW_CARD = "below-card"
 WEAK_ONLY = "weak-attacks-only"
 FAILED_JOBS = "failed-jobs"
+SHARD_SIZE = "shard-size"
 
 _FAR = 0.1
 """How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
@@ -41,6 +42,7 @@ def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
         )
     yield from _failed_jobs(samples, target, name)
     yield from _low_clean(samples, target, name)
+    yield from _shard_size(samples, target, name)
     white = [r for r in samples.attacked if model_of(r.target) == target and model_of(r.source) == target]
     if white and not any(is_proper(r) for r in white):
         labels = sorted({str(r.attack["label"]) for r in white})
@@ -117,3 +119,35 @@ def _card(details: dict[str, object]) -> tuple[float, int, float] | None:
 def _doubt(name: str, code: str, evidence: str, *, given: bool) -> Doubt:
     remedy = _NORMALIZE if given else _REMEDY
     return Doubt(model=name, code=code, count=1, evidence=evidence, remedy=remedy, stands=True)
+
+
+def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Compare the batches of a joint model with each other, and with the size that was asked for."""
+    records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target and is_joint(r)]
+    sizes = {str(r.dataset.get("digest")): len(r.columns.index) for r in records}
+    if not sizes:
+        return
+    least, most = min(sizes.values()), max(sizes.values())
+    asked = {r.provenance["shard"] for r in records if isinstance(r.provenance.get("shard"), int)}
+    uneven = most - least > 1
+    if not uneven and all(size - least <= 1 for size in asked):
+        return
+    if uneven:
+        evidence = f"graphs of {least} to {most} images: on each size the model is another classifier"
+    else:
+        wanted = _to(min(asked), max(asked))
+        evidence = (
+            f"{len(sizes)} graphs of {_to(least, most)} images, where shards of {wanted} were asked for"
+        )
+    yield Doubt(
+        model=name,
+        code=SHARD_SIZE,
+        count=len(sizes),
+        evidence=evidence,
+        remedy="Choose `shard` so that it divides the number of images, and compare runs of equal shards",
+        stands=uneven,
+    )
+
+
+def _to(least: int, most: int) -> str:
+    return str(most) if least == most else f"{least} to {most}"

@@ -9,24 +9,44 @@ from robench.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
+class Batches:
+    """How the accuracy of a joint model varies over its batches, each of them a graph of its own.
+
+    Attributes:
+        n: how many batches.
+        low: lower end of Student's 95 % t interval over their accuracies.
+        high: upper end of it.
+    """
+
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
-    """A proportion of images with its 95 % Wilson interval.
+    """A proportion of images with its 95 % interval: Wilson's, widened where images are not independent.
 
     Attributes:
         count: how many of the n.
         n: how many images; always all of them, misclassified and failed ones included.
+        batches: of a joint model with enough batches, the interval over them; the interval holds it too, for
+            Wilson's takes the images of one graph as independent, and few batches may agree by luck.
         low: lower end of the interval.
         high: upper end of the interval.
     """
 
     count: int
     n: int
+    batches: Batches | None = None
     low: float = field(init=False)
     high: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute the interval once."""
         low, high = wilson(self.count, self.n)
+        if self.batches:
+            low, high = min(low, self.batches.low), max(high, self.batches.high)
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
 
@@ -57,6 +77,7 @@ class Row:
         partial: whether units are missing.
         doubted: whether the findings leave the row unproven.
         standing: codes of those that do; the others are lifted by another attack or source.
+        joint: whether its images share graphs, and so are not independent of each other.
     """
 
     rank: int | None = None
@@ -75,6 +96,7 @@ class Row:
     partial: bool
     doubted: bool
     standing: tuple[str, ...] = ()
+    joint: bool = False
 
     @property
     def lifted(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from reports.samples import CLEAN, attack_of
 from robench.record import Record
@@ -34,7 +34,7 @@ def is_proper(record: Record) -> bool:
     return not is_control(record) and not is_one_step(record)
 
 
-def standing_codes(own: Sequence[Record]) -> set[str]:
+def standing_codes(own: Sequence[Record], weighed: Collection[str] = ()) -> set[str]:
     """Return the codes of the findings that nothing lifts.
 
     One on the clean images stands. Of those met by attacks on the very model, asked shard by shard: a finding
@@ -43,6 +43,7 @@ def standing_codes(own: Sequence[Record]) -> set[str]:
 
     Args:
         own: the clean and white-box records of one model on one board.
+        weighed: codes that other records show to change too little to matter; see `reports.weighing`.
     """
     found = {f.code for r in own if r.attack["label"] == CLEAN for f in r.findings}
     shards: dict[str, list[Record]] = {}
@@ -51,11 +52,11 @@ def standing_codes(own: Sequence[Record]) -> set[str]:
             shards.setdefault(str(record.dataset.get("digest")), []).append(record)
     for records in shards.values():
         proper = [r for r in records if is_proper(r)] or records
-        cells = list(_cells(proper))
+        cells = [codes.difference(weighed) for codes in _cells(proper)]
         found |= set.intersection(*cells)
         if all(cell & WEAK for cell in cells):
             found |= set.union(*cells) & WEAK
-    return found - MENDED
+    return found - MENDED - set(weighed)
 
 
 def _cells(records: Iterable[Record]) -> Iterable[set[str]]:

@@ -29,12 +29,15 @@ ROW_COLUMNS = (
     "worst_case", "worst_case_low", "worst_case_high",
     "white_box", "white_box_low", "white_box_high",
     "n", "median_l2", "median_linf", "passes", "partial", "doubted", "standing", "findings",
+    "joint", "batches",
+    "clean_batch_low", "clean_batch_high", "worst_case_batch_low", "worst_case_batch_high",
 )  # fmt: skip
 CELL_COLUMNS = (
     "target", "target_fingerprint", "source", "source_fingerprint", "white_box",
     "attack", "plugin", "library", "options", "minimises", "gradient_source",
     "n", "robust", "broken", "misclassified", "failed", "robust_accuracy", "low", "high",
     "median_l2", "median_linf", "forwards", "backwards", "findings",
+    "batches", "batch_low", "batch_high",
 )  # fmt: skip
 SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
 
@@ -147,6 +150,7 @@ def measurements_csv(made: Sequence[Made]) -> str:
                 "options": json.dumps(attack.get("options") or {}, sort_keys=True),
                 "minimises": bool(attack.get("minimises")),
                 "findings": " ".join(cell.findings),
+                **dict(zip(("batches", "batch_low", "batch_high"), _over(robust), strict=True)),
             }
             values = [facts[c] if c in facts else getattr(cell, c) for c in CELL_COLUMNS]
             lines.append([*_board(one.board), *_threat(one.board), *values])
@@ -184,11 +188,17 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
         row.rank, row.model, row.fingerprint, row.head, trainings.get(row.model), *shares,
         row.n, row.median_l2, row.median_linf, row.passes, row.partial, row.doubted,
         " ".join(row.standing), " ".join(row.findings),
+        row.joint, _over(row.worst_case or row.clean)[0], *_over(row.clean)[1:], *_over(row.worst_case)[1:],
     ]  # fmt: skip
 
 
 def _ends(share: Share | None) -> tuple[float | None, float | None, float | None]:
     return (share.value, share.low, share.high) if share else (None, None, None)
+
+
+def _over(share: Share | None) -> tuple[int | None, float | None, float | None]:
+    found = share.batches if share else None
+    return (found.n, found.low, found.high) if found else (None, None, None)
 
 
 def csv_text(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

@@ -6,13 +6,23 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from reports.batches import over_batches
 from reports.board_checks import board_checks
 from reports.boards import Board, Cell, Doubt, Row, Share, Transfer
 from reports.cells import standing_codes
 from reports.cross_checks import cross_checks
 from reports.library_checks import library_checks
 from reports.radius_checks import radius_checks
-from reports.samples import CLEAN, Samples, attack_of, fingerprint_of, model_of, split_into_boards
+from reports.samples import (
+    CLEAN,
+    Samples,
+    attack_of,
+    fingerprint_of,
+    is_joint,
+    model_of,
+    split_into_boards,
+)
+from reports.weighing import lifted_by_weight
 from robench.record import Record, Status
 from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, discordant, mcnemar
 
@@ -52,7 +62,7 @@ def _robust(table: pd.DataFrame) -> Share | None:
     if table.empty:
         return None
     worst = table.groupby("index")["robust"].all()
-    return Share(int(worst.sum()), len(worst))
+    return Share(int(worst.sum()), len(worst), over_batches(table, worst))
 
 
 def _of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -93,6 +103,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         partial=_partial(samples, target, clean, attacks),
         doubted=bool(stands),
         standing=stands,
+        joint=any(is_joint(r) for r in _own(samples, target)),
     )
 
 
@@ -110,7 +121,7 @@ def _clean(samples: Samples, target: str) -> Share | None:
     if table.empty:
         return None
     right = table.groupby("index")["right"].all()
-    return Share(int(right.sum()), len(right))
+    return Share(int(right.sum()), len(right), over_batches(table, right))
 
 
 def _smallest(table: pd.DataFrame) -> tuple[float | None, float | None]:
@@ -260,7 +271,7 @@ def _codes(records: Iterable[Record]) -> tuple[str, ...]:
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:
     """Return what is to be said against one model's number, one entry a code."""
     own, made = _own(samples, target), dict[str, Doubt]()
-    stands = standing_codes(own)
+    stands = standing_codes(own, lifted_by_weight(own))
     for record in own:
         for finding in record.findings:
             known = made.get(finding.code)

@@ -11,7 +11,7 @@ from typing import ClassVar
 from reports.boards import Board
 from reports.leaderboard import boards
 from reports.over_seeds import over_seeds
-from reports.text import detail_cells, leaderboard_cells, seed_cells, transfer_cells, visible
+from reports.text import detail_cells, joint_note, leaderboard_cells, seed_cells, transfer_cells, visible
 from robench.files import write_atomic
 from robench.recipe import Info
 from robench.record import Record
@@ -76,6 +76,8 @@ def escape(text: str) -> str:
 
 def _section(board: Board) -> list[str]:
     parts = [f"## {escape(board.title)}\n", table(*leaderboard_cells(board))]
+    if note := joint_note(board):
+        parts += [f"{escape(note)}\n"]
     if board.transfers:
         parts += [
             "### Transfer\n",

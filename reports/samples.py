@@ -114,6 +114,11 @@ def attack_of(record: Record) -> str:
     return content_hash([attack["label"], attack.get("name"), attack.get("options")])
 
 
+def is_joint(record: Record) -> bool:
+    """Tell whether the images of the record shared a graph when they were judged."""
+    return record.target.get("coupling") == "joint"
+
+
 def setting_of(record: Record) -> Setting:
     """Return what a record shares with those on its board."""
     data = record.dataset
@@ -178,7 +183,7 @@ def _table(records: Sequence[Record]) -> pd.DataFrame:
         return pd.DataFrame({"index": []})
     table = pd.concat(parts, ignore_index=True)
     # Millions of lines repeat a few names: compare numbers instead of text.
-    return table.astype(dict.fromkeys(("target", "source", "attack", "gradient_source"), "category"))
+    return table.astype(dict.fromkeys(("target", "source", "attack", "gradient_source", "shard"), "category"))
 
 
 def _lines(record: Record) -> pd.DataFrame:
@@ -202,4 +207,6 @@ def _lines(record: Record) -> pd.DataFrame:
     lines["attack"] = attack_of(record)
     lines["gradient_source"] = str(record.source.get("gradient_source") or "")
     lines["minimises"] = bool(record.attack.get("minimises", False))
+    lines["shard"] = str(record.dataset.get("digest", ""))
+    lines["joint"] = is_joint(record)
     return lines

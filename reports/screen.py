@@ -14,7 +14,7 @@ from reports.engines import engine_cells
 from reports.fitting import Fitting
 from reports.leaderboard import boards
 from reports.over_seeds import over_seeds
-from reports.text import detail_cells, leaderboard_cells, seed_cells, transfer_cells, visible
+from reports.text import detail_cells, joint_note, leaderboard_cells, seed_cells, transfer_cells, visible
 from robench.recipe import Info
 from robench.record import Record
 
@@ -70,6 +70,8 @@ class Screen:
 
     def _board(self, board: Board) -> list[RenderableType]:
         shown: list[RenderableType] = [table(board.title, *leaderboard_cells(board))]
+        if note := joint_note(board):
+            shown.append(Text(visible(note), style="dim"))
         if board.transfers:
             title = "transfer: accuracy on images crafted on another model"
             shown.append(table(title, *transfer_cells(board)))

@@ -40,6 +40,13 @@ def with_interval(share: Share | None) -> str:
     return f"{percent(share)} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
+def over_batches(share: Share) -> tuple[str, str]:
+    """Return how many batches a joint model had, and the interval over them."""
+    if (found := share.batches) is None:
+        return NOTHING, NOTHING
+    return str(found.n), f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
 def number(value: float | None) -> str:
     """Return a distance or a count with three significant digits, plain up to a million."""
     if value is None:
@@ -74,6 +81,22 @@ def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def joint_note(board: Board) -> str:
+    """Return what a reader must know of the intervals of joint models, empty where there are none; raw."""
+    joint = [row for row in board.rows if row.joint]
+    if not joint:
+        return ""
+    note = (
+        f"Joint graph: {', '.join(row.model for row in joint)}. Images of one graph are not independent, so "
+        "intervals and ranks, which take them for such, may be too sure."
+    )
+    widened = [row for row in joint if (shown := row.worst_case or row.clean) and shown.batches]
+    if widened:
+        names = "" if len(widened) == len(joint) else f" of {', '.join(row.model for row in widened)}"
+        note += f" The intervals{names} also hold Student's t interval over batches."
+    return note
+
+
 def transfer_cells(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
     combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
@@ -87,6 +110,9 @@ def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the white-box cells of a board: one row per model, attack and gradient source."""
     header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
     header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
+    shown = [cell for cell in board.cells if cell.white_box]
+    batched = any(cell.robust.batches for cell in shown)
+    header += ["Batches", "Over batches [95% CI]"] if batched else []
     rows = [
         [
             cell.target,
@@ -100,9 +126,9 @@ def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
             number(cell.forwards),
             number(cell.backwards),
             ", ".join(cell.findings) or NOTHING,
+            *(over_batches(cell.robust) if batched else ()),
         ]
-        for cell in board.cells
-        if cell.white_box
+        for cell in shown
     ]
     return header, rows
 

@@ -146,7 +146,7 @@ def benchmark(
             template is not known.
         transfer: judge crafted images on every model.
         seed: source of all chance.
-        shard: images per unit, and per graph of a joint model.
+        shard: most images per unit, and per graph of a joint model.
         batch_size: most images per pass.
         eager: ask every network as it is, not by a faster copy that was proven equal.
         watcher: who is told how it goes on.

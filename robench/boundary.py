@@ -18,7 +18,7 @@ from robench.types import Images, Labels, Mask
 STEPS = 10
 """Halvings: the size that is left is known to a thousandth of itself."""
 
-MARGIN = 1e-4
+MARGIN = 1e-5
 """Least lead of the wanted class over the other, relative to the largest output of the image."""
 
 OUTWARD = (1.0, 1.001, 1.005, 1.02)

@@ -16,6 +16,7 @@ from robench.data import ImageSet
 from robench.entrance import check_networks
 from robench.errors import InputError, RobenchError
 from robench.jobs import CLEAN, Board, Shard, craft_key, craft_unit, judge_unit, record_key
+from robench.model import Coupling
 from robench.prepared import PreparedModels
 from robench.record import Record
 from robench.subject import Subject, aimed_at
@@ -135,7 +136,7 @@ class Work:
         boards: threat models with their attacks.
         transfer: judge crafted images on every model.
         seed: source of all chance.
-        shard: images per unit.
+        shard: most images per unit.
         batch_size: most images per pass.
         eager: ask every network as it is, not by a prepared copy (`robench.prepared`).
 
@@ -195,9 +196,14 @@ class Work:
         """Return the models that judge what was crafted on `source`."""
         return self.subjects if self.transfer else [source]
 
+    @property
+    def joint(self) -> bool:
+        """Whether the images of a shard share a graph with any of the models."""
+        return any(s.model.coupling is Coupling.JOINT for s in self.subjects)
+
     def shards(self) -> Iterator[Shard]:
-        """Return the data in pieces of fixed size."""
-        return Shard.split(self.data, self.shard)
+        """Return the data in pieces: all but the last full, or even ones where a model is joint."""
+        return Shard.split(self.data, self.shard, even=self.joint)
 
     def craft_key(self, job: Craft, shard: Shard) -> str:
         """Return the key of the images of a job."""
@@ -334,6 +340,8 @@ def _judged(
         _record_failure(keeper, told, key, title, error, name)
         told.advance(f"{title}: failed", cached=False)
         return
+    if target.model.coupling is Coupling.JOINT:  # a report compares it with the images there were
+        record = replace(record, provenance={**record.provenance, "shard": work.shard})
     if crafted_key:  # a report finds the images by it
         record = replace(record, provenance={**record.provenance, "crafted": crafted_key})
     _learn(known, name, job, record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from robench.attack import Attack
@@ -48,7 +49,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A fixed-size piece of the evaluation data.
+    """A piece of the evaluation data.
 
     Attributes:
         data: the piece.
@@ -63,12 +64,32 @@ class Shard:
     total: int
 
     @classmethod
-    def split(cls, data: ImageSet, size: int) -> Iterator[Shard]:
-        """Yield the data in pieces of `size` images; the last may be smaller."""
+    def split(cls, data: ImageSet, size: int, *, even: bool = False) -> Iterator[Shard]:
+        """Yield the data in as few pieces of at most `size` images as there can be.
+
+        Args:
+            data: the images, in their order.
+            size: most images of a piece.
+            even: let sizes differ by one image at most, for a joint graph of fewer images is another
+                classifier; otherwise all pieces but the last are full.
+        """
         whole = _images_hash(data)
-        for start in range(0, len(data), size):
-            part = data.subset(slice(start, start + size))
+        for part in map(data.subset, pieces(len(data), size, even=even)):
             yield cls(data=part, digest=_images_hash(part), whole=whole, total=len(data))
+
+
+def pieces(count: int, size: int, *, even: bool = False) -> list[slice]:
+    """Return the fewest consecutive pieces of at most `size` of `count` things; see `Shard.split`.
+
+    Example:
+        >>> [(p.start, p.stop) for p in pieces(1200, 500, even=True)]
+        [(0, 400), (400, 800), (800, 1200)]
+    """
+    if not even:
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    number = -(-count // size)
+    ends = [count // number * i + min(i, count % number) for i in range(number + 1)] if number else [0]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
 def _images_hash(data: ImageSet) -> str:

@@ -51,7 +51,7 @@ class Difference:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The paired bootstrap interval (95 %) of the gap."""
+        """The score interval (95 %) of the gap for paired proportions (Tango 1998)."""
         return gap_interval(self.n, self.only_first, self.only_second)
 
     @property

@@ -145,7 +145,7 @@ class Plan:
         models: the rows.
         threats: the boards.
         transfer: judge every crafted image on every model, not only on its source.
-        shard: images per work unit, and per batch of a joint graph.
+        shard: most images per work unit, and per batch of a joint graph.
         batch_size: most images per forward pass of an independent model.
     """
 

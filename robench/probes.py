@@ -15,6 +15,7 @@ import torch
 from robench.losses import cross_entropy
 from robench.model import Coupling, GradientSource, Model, OutputKind, predictions
 from robench.prepared import evaluation_mode
+from robench.reach import standing_anywhere
 from robench.record import Finding
 from robench.tested_network import networks_under_test
 from robench.types import Images, Labels, Outputs
@@ -34,7 +35,6 @@ HUGE = 1e5
 MANY = 0.1
 """Share of images from which a defect counts."""
 
-STEPS = 40
 DISTANCE = 1e-3
 """Length of a short step, in units of the box."""
 
@@ -250,6 +250,10 @@ def _gradients(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Findi
         losses = loss(point)
         gradient = _gradient_of(losses, point)
     if gradient is None or not bool((gradient.flatten(1).abs().amax(dim=1) > 0).any()):
+        if gradient is not None:
+            left = int(standing_anywhere(model, x[right], labels).sum())
+            if left <= MANY * len(labels):
+                return None  # constant around the images alone: from elsewhere its gradient leads away
         return _no_gradient(len(point))
     wrong = torch.ones(len(point), dtype=torch.bool, device=point.device)
     for distance in DISTANCES:
@@ -310,22 +314,8 @@ def _unreachable(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Fin
     """Let every pixel go anywhere in the box: an attack with that much room must break everything."""
     if model.coupling is Coupling.JOINT:
         return None
-    source = next(iter(model.sources.values()))
-    low, high = model.bounds
-    point, labels = x[right].clone(), y[right]
-    standing = torch.ones(len(point), dtype=torch.bool, device=x.device)
-    for step in range(STEPS):
-        leaf = point.detach().requires_grad_(True)
-        with torch.enable_grad():
-            surrogate, own = source.surrogate(leaf)
-            losses = cross_entropy(surrogate, labels, source.output)
-            gradient = _gradient_of(losses, leaf)
-        standing &= predictions(own.detach()) == labels
-        if gradient is None or not bool(standing.any()):
-            break
-        length = (high - low) * max(0.5 * (1 - step / STEPS), 0.02)
-        point = (point + length * gradient.sign()).clamp(low, high)
-    left = int(standing.sum())
+    labels = y[right]
+    left = int(standing_anywhere(model, x[right], labels).sum())
     if left <= MANY * len(labels):
         return None
     return Finding(

@@ -127,6 +127,10 @@ class TestedNetwork(nn.Module):
                 raise
             return getattr(self.module, name)
 
+    def __getitem__(self, place: Any) -> Any:
+        """Return a part of a network that is a sequence of parts."""
+        return cast("Any", self.module)[place]
+
     def _asked(self, question: Callable[[Images], Any], x: Images) -> Any:
         with kept_torch_state():
             return self._put(question, x)

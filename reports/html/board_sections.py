@@ -16,7 +16,7 @@ from reports.html.inline_svg import inline_svg
 from reports.html.tables import Table, heat_map, leaderboard
 from reports.html.words import threat_in_words
 from reports.samples import Samples
-from reports.text import percent, visible
+from reports.text import joint_note, percent, visible
 from robench.errors import ConfigError
 
 
@@ -36,6 +36,7 @@ class BoardSection:
     name: str
     title: str
     threat: str
+    note: str
     table: Table
     tradeoff: Markup | None
     depth: Markup | None
@@ -62,6 +63,7 @@ def board_sections(
                 name=name,
                 title=board.title,
                 threat=threat_in_words(board, threat),
+                note=joint_note(board),
                 table=leaderboard(
                     board,
                     name=f"{name}-table",

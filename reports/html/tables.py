@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.boards import Board, Cell, Row, Share
-from reports.text import NOTHING, number, percent
+from reports.text import NOTHING, number, over_batches, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,8 @@ def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
     columns = [Column("Attack", numeric=False, head=True), Column("Gradient source", numeric=False)]
     columns += [Column("Robust, %"), Column("Findings", numeric=False)]
     columns += [Column(title) for title in titles] + [Column("Library", numeric=False)]
+    batched = any(cell.robust.batches for cell in cells)
+    columns += [Column("Batches"), Column("Over batches, %", numeric=False)] if batched else []
     rows = tuple(
         (
             words(cell.attack),
@@ -195,6 +197,7 @@ def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
             count(cell.forwards),
             count(cell.backwards),
             words(cell.library),
+            *(map(words, over_batches(cell.robust)) if batched else ()),
         )
         for cell in cells
     )

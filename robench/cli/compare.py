@@ -31,7 +31,7 @@ def compare(
     ] = None,
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
-    """Compare two runs image by image: gap, its paired bootstrap interval, and the exact McNemar test."""
+    """Compare two runs image by image: gap, its score interval for pairs, and the exact McNemar test."""
     from robench.cli.guard import printable
     from robench.cli.leaderboard import read_runs
     from robench.paired import differences, unmatched

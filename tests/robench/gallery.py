@@ -126,6 +126,47 @@ def controls(net):
     }
 
 
+class Plateaus(nn.Module):
+    """The brightest quarter, by means cut off at both ends: constant around many images, and certainly right.
+
+    A pixel change of eps moves a mean by at most eps, and between two plateaus there is a slope.
+    """
+
+    def __init__(self, low=0.18, high=0.52):
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x):
+        parts = x[:, 0].unfold(1, 2, 2).unfold(2, 2, 2).flatten(1, 2).flatten(2).mean(dim=2)
+        return 8 * ((parts - self.low) / (self.high - self.low)).clamp(0, 1)
+
+
+class Snapped(nn.Module):
+    """A network that answers for the nearest of some images where one is within a radius in every pixel."""
+
+    def __init__(self, net, images, radius):
+        super().__init__()
+        self.net, self.images, self.radius = net, images, radius
+
+    def forward(self, x):
+        away = (x[:, None] - self.images[None]).abs().flatten(2).amax(dim=2)
+        least, nearest = away.min(dim=1)
+        near = (least < self.radius).view(-1, 1, 1, 1)
+        return self.net(torch.where(near, self.images[nearest], x))
+
+
+class PartlyRounded(nn.Module):
+    """Steps in place of slopes for images whose first pixel is dark."""
+
+    def __init__(self, net, below):
+        super().__init__()
+        self.net, self.below = net, below
+
+    def forward(self, x):
+        dark = (x[:, :, :1, :1] < self.below).expand_as(x)
+        return self.net(torch.where(dark, rounded(x), x))
+
+
 class Quarters(nn.Module):
     """The brightest quarter, by the mean of its pixels or by one of them alone."""
 

@@ -76,3 +76,47 @@ def test_votes_are_judged_by_what_an_attacker_differentiates():
     scores = GradientSource("scores", lambda x: (NET(x), votes(x).detach()), OutputKind.LOGITS)
     model = Model(name="votes", net=votes, classes=4, output=OutputKind.SIMPLEX, sources={"scores": scores})
     assert probe(model, X, Y) == ()
+
+
+def constant(net):
+    """Return around how many of the images asked about a network has no gradient."""
+    x = X[:64].clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(net(x).square().sum(), x)
+    return int((gradient.flatten(1).abs().amax(dim=1) == 0).sum())
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        gallery.Plateaus(),
+        gallery.Plateaus(low=0.3, high=0.52),
+        gallery.Snapped(NET, X[:30], 0.05),
+        gallery.Snapped(NET, X[:60], 0.1),
+        gallery.Snapped(NET, X, 0.05),  # around every image asked about
+    ],
+)
+def test_a_network_that_is_constant_around_images_hides_nothing(net):
+    assert constant(net) > 0.1 * 64
+    assert probe(Model(name="plateaus", net=net, classes=4), X, Y) == ()
+
+
+def test_a_plateau_is_certified_by_its_bound():
+    """Within eps no mean leaves its plateau: the answer stays the same in every corner, to the last digit."""
+    net = gallery.Plateaus()
+    inner = gallery.Plateaus(net.low - 0.02, net.high + 0.02)(X)
+    sure = ((inner == 0) | (inner == 8)).all(dim=1)
+    assert int(sure.sum()) > 10
+    corners = 2 * torch.randint(0, 2, (50, *X[sure].shape), generator=torch.Generator().manual_seed(0)) - 1
+    assert all(torch.equal(net(X[sure] + 0.0199 * corner), net(X[sure])) for corner in corners)
+
+
+@pytest.mark.parametrize("below", [0.1, 0.15, 0.2])
+def test_steps_around_some_images_are_no_plateaus(below):
+    net = gallery.PartlyRounded(NET, below)
+    assert 0.1 * 64 < constant(net) < 64
+    assert [f.code for f in probe(Model(name="m", net=net, classes=4), X, Y)] == ["unreachable"]
+
+
+def test_a_misleading_gradient_is_unreachable_from_everywhere():
+    model = gallery.behind(gallery.Quarters(pixel=True), gallery.Quarters(pixel=False))
+    assert [f.code for f in probe(model, X, Y)] == ["unreachable"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robench.statistics import discordant, gap_interval, holm, mcnemar, median_gap_interval, spread, wilson
+from robench.statistics import discordant, holm, mcnemar, median_gap_interval, spread, t_interval, wilson
 
 
 def test_wilson_by_hand():
@@ -44,50 +44,10 @@ def test_discordant_counts_pairs():
         discordant([True], [True, False])
 
 
-def test_gap_interval_by_hand():
-    # 100 images, nobody differs: the gap is 0 in every resample.
-    assert gap_interval(100, 0, 0) == (0.0, 0.0)
-    # one kind of discordance only: the gap is a binomial share; its normal approximation at n = 10,000
-    n, k = 10_000, 400
-    low, high = gap_interval(n, 0, k)
-    deviation = math.sqrt(k / n * (1 - k / n) / n)
-    assert low == pytest.approx(k / n - 1.96 * deviation, abs=2e-4)
-    assert high == pytest.approx(k / n + 1.96 * deviation, abs=2e-4)
-    # both kinds: variance (p10 + p01 - (p01 - p10)^2) / n
-    low, high = gap_interval(n, 300, 500)
-    deviation = math.sqrt((0.08 - 0.02**2) / n)
-    assert (low, high) == pytest.approx((0.02 - 1.96 * deviation, 0.02 + 1.96 * deviation), abs=4e-4)
-
-
-def test_gap_interval_turns_with_the_order_and_is_repeatable():
-    low, high = gap_interval(50, 3, 9)
-    turned = gap_interval(50, 9, 3)
-    assert (-turned[1], -turned[0]) == pytest.approx((low, high), abs=0.021)
-    assert gap_interval(50, 3, 9) == (low, high)
-    for wrong in ((0, 0, 0), (5, 3, 3), (5, -1, 0)):
-        with pytest.raises(ValueError, match="discordant"):
-            gap_interval(*wrong)
-
-
 def test_bootstrap_of_two_images_enumerated():
-    # Two images, one broken for the first model only. The four resamples of two images give the gaps
-    # 0, 1/2, 1/2, 1: the quantiles up to 1/4 are 0, those from there to 3/4 are 1/2, those above are 1.
-    assert gap_interval(2, 0, 1, confidence=0.4) == (0.5, 0.5)
-    assert gap_interval(2, 0, 1, confidence=0.6) == (0.0, 1.0)
-    # The same two images need 0 and 2 more: the medians of the resamples are 0, 1, 1, 2.
+    # Two images need 0 and 2 more: the medians of the four resamples are 0, 1, 1, 2.
     assert median_gap_interval([1, 1], [1, 3], confidence=0.4) == (1.0, 1.0)
     assert median_gap_interval([1, 1], [1, 3], confidence=0.6) == (0.0, 2.0)
-
-
-def test_gap_interval_agrees_with_drawing_images_one_by_one():
-    import numpy as np
-    from scipy.stats import bootstrap
-
-    first = np.array([1] * 30 + [0] * 25 + [1] * 45, dtype=float)
-    second = np.array([0] * 30 + [1] * 25 + [1] * 45, dtype=float)
-    drawn = bootstrap((second - first,), np.mean, method="percentile", n_resamples=20_000, rng=1)
-    # Two runs of 20,000 resamples each: the 2.5 % quantile itself is uncertain by about one image in 200.
-    assert gap_interval(100, 30, 25) == pytest.approx(tuple(drawn.confidence_interval), abs=0.011)
 
 
 def test_median_gap_is_paired():
@@ -117,3 +77,16 @@ def test_holm_by_hand():
     assert holm([0.2]) == [0.2]
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_t_interval_by_hand():
+    # Mean 0.5, sample deviation 0.1, five values; the 97.5 % point of t with 4 degrees is 2.7764451.
+    values = [0.5 - 0.1 * math.sqrt(2), 0.5, 0.5, 0.5, 0.5 + 0.1 * math.sqrt(2)]
+    half = 2.7764451 * 0.1 / math.sqrt(5)
+    assert t_interval(values) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-7)
+    low, high = t_interval([0.9, 1.0, 1.0])
+    assert low > 0.7
+    assert high == 1.0
+    assert t_interval([0.3, 0.3]) == (0.3, 0.3)
+    with pytest.raises(ValueError, match="1 values"):
+        t_interval([0.5])
