@@ -10,7 +10,7 @@ from robench.record import Record
 WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure"})
 """Ways for an attack to get nowhere: what one attack missed by one of them, another may miss by another."""
 
-MENDED = frozenset({"silent-success"})
+MENDED = frozenset({"silent-success", "tied-output"})
 """Findings after which the verdict is right all the same: they never stand."""
 
 

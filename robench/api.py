@@ -16,7 +16,7 @@ from robench.evaluate import Memory, Silent, Watcher, Work, evaluate
 from robench.jobs import Board
 from robench.model import Model, OutputKind
 from robench.norms import norm_named
-from robench.plan import KNOWN, Choice, DataSpec
+from robench.plan import DRAWS, KNOWN, Choice, DataSpec
 from robench.record import Record
 from robench.selection import load_data as load_selection
 from robench.subject import Subject, stand_in_for
@@ -98,6 +98,7 @@ def benchmark(
     seed: int = 0,
     shard: int = 500,
     batch_size: int = 250,
+    draws: int = DRAWS,
     watcher: Watcher | None = None,
 ) -> Evaluation:
     """Evaluate models against attacks under one threat model, white-box and by transfer.
@@ -118,10 +119,11 @@ def benchmark(
         seed: source of all chance.
         shard: images per unit, and per graph of a joint model.
         batch_size: most images per pass.
+        draws: how often the judge asks a random model about each image, at least 2.
         watcher: who is told how it goes on.
 
     Raises:
-        ConfigError: an attack cannot play under this threat, or would need what it withholds.
+        ConfigError: an attack cannot play under this threat, or would need what it withholds; too few draws.
         InputError: models and data do not fit.
     """
     goal = Goal.TARGETED if targeted else Goal.UNTARGETED
@@ -134,6 +136,7 @@ def benchmark(
         seed=seed,
         shard=shard,
         batch_size=batch_size,
+        draws=draws,
     )
     memory = Memory()
     keys = list(evaluate(work, memory, watcher or Silent()))

@@ -14,7 +14,7 @@ import torch
 
 from robench.evaluation_mode import evaluation_mode
 from robench.losses import cross_entropy
-from robench.model import Coupling, GradientSource, Model, OutputKind, predictions
+from robench.model import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
 from robench.record import Finding
 from robench.types import Images, Labels, Outputs
 
@@ -38,6 +38,9 @@ DISTANCE = 1e-3
 """Length of the step for finite differences, in units of the box."""
 
 
+RANDOM = "random-output"
+"""Code of a network that is random by itself: the judge then asks it under fresh noise."""
+
 DRAWS = 10
 UNSTABLE = 0.1
 """Mean relative change of the loss, at random points as near as `DISTANCE`, that counts."""
@@ -60,7 +63,7 @@ def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
         x, y = x[:IMAGES], y[:IMAGES]
     with evaluation_mode(model.net):
         outputs = _outputs(model, x)
-        if not bool(torch.isfinite(outputs).all()):
+        if bool((predictions(outputs) == NOT_FINITE).any()):
             return ()  # the judge tells of it on every unit, and nothing below would be true
         for question in (_random, _batch_dependent):
             if found := question(model, x, outputs):
@@ -99,9 +102,14 @@ def _outputs(model: Model, x: Images) -> Outputs:
 
 
 def _differ(first: Outputs, second: Outputs) -> torch.Tensor:
-    """Tell per image whether two answers differ by more than rounding."""
-    size = first.abs().amax().clamp_min(1e-6)
-    return (first - second).abs().amax(dim=1) > ROUNDING * size
+    """Tell per image whether two answers differ by more than rounding; a masked class equals itself."""
+    apart = (first - second).abs().masked_fill(first == second, 0.0)
+    return apart.amax(dim=1) > ROUNDING * _largest(first).clamp_min(1e-6)
+
+
+def _largest(outputs: Outputs) -> torch.Tensor:
+    """Return the largest size of a score that is not masked."""
+    return outputs.abs().masked_fill(outputs == -torch.inf, 0.0).amax()
 
 
 def _random(model: Model, x: Images, outputs: Outputs) -> Finding | None:
@@ -163,7 +171,7 @@ def _undeclared_simplex(source: GradientSource, outputs: Outputs) -> Finding | N
 
 
 def _exploding(outputs: Outputs) -> Finding | None:
-    largest = float(outputs.abs().amax())
+    largest = float(_largest(outputs))
     if largest < HUGE:
         return None
     return Finding(
@@ -279,7 +287,7 @@ def _unreachable(model: Model, x: Images, y: Labels, right: torch.Tensor) -> Fin
             surrogate, own = source.surrogate(leaf)
             losses = cross_entropy(surrogate, labels, source.output)
             gradient = _gradient_of(losses, leaf)
-        standing &= predictions(own.detach()) == labels
+        standing &= predictions(own.detach(), model.output) == labels
         if gradient is None or not bool(standing.any()):
             break
         length = (high - low) * max(0.5 * (1 - step / STEPS), 0.02)

@@ -161,6 +161,7 @@ def execute(
             seed=plan.seed,
             shard=plan.shard,
             batch_size=plan.batch_size,
+            draws=plan.draws,
         )
         keeper = FolderKeeper(store, force=force)
         for shard in work.shards():
