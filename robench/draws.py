@@ -82,10 +82,13 @@ def stood_of(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Stood:
     """Return the mean over images and draws, and an interval for new images under new noise.
 
     Images are a sample and draws are made for each of them, so the means m_i of the images are independent,
-    and their spread S = sum (m_i - m)^2 holds both sources of chance. The interval is Wilson's (1927) with S
-    in place of n m (1 - m), which it is where no draw changes anything:
-    (n m + z^2/2 ± z sqrt(S + z^2/4)) / (n + z^2). What draws have in common over all images, as one coin for
-    a whole batch, is not in S: its variance component (two-way analysis of variance) is added where it shows.
+    and their spread S = sum (m_i - m)^2 holds both sources of chance: the variance of m is about S / n^2, of
+    which one draw for each image would make m (1 - m) / n. The interval is Wilson's (1927) for as many images
+    asked once as are worth the same, n (n m (1 - m) + c) / (S + c) with c = z^2 / 4, Wilson's own term: few
+    errors say little about S. It is the plain interval where no draw changes anything or nothing ever fell,
+    for no number of draws shows an image that was not in the sample. What draws have in common over all
+    images, as one coin for a whole batch, is not in S: its variance component (two-way analysis of variance)
+    is added.
 
     Args:
         images: per image one 0 or 1 for each draw; at least one image and one draw.
@@ -96,11 +99,12 @@ def stood_of(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Stood:
     mean = sum(means) / n
     spread = sum((m - mean) ** 2 for m in means) + n**2 * _common(images)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    centre, half = n * mean + z**2 / 2, z * sqrt(spread + z**2 / 4)
-    low, high = (centre - half) / (n + z**2), (centre + half) / (n + z**2)
-    # Rounding must not move an end that is 0 or 1 by what Wilson's interval says.
-    low, high = (0.0 if mean == 0 else low), (1.0 if mean == 1 else high)
-    return Stood(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
+    worth = n * (n * mean * (1 - mean) + z**2 / 4) / (spread + z**2 / 4)
+    centre, scale = worth * mean + z**2 / 2, worth + z**2
+    half = z * sqrt(worth * mean * (1 - mean) + z**2 / 4)
+    # Rounding leaves ends such as -1e-17 and 1 + 1e-16.
+    low = 0.0 if mean == 0 else max(0.0, (centre - half) / scale)
+    return Stood(mean, low, 1.0 if mean == 1 else min(1.0, (centre + half) / scale))
 
 
 def _common(images: Sequence[str]) -> float:
