@@ -74,6 +74,21 @@ def test_a_record_without_draws_beside_others_makes_a_row_partial():
     assert row.partial
 
 
+def test_ranks_compare_means_over_draws():
+    def model(name, *stood):
+        # In the draw that was attacked all three are alike.
+        return [
+            drawn(record(name, source, label, [R] * 120, fingerprint=name), *stood)
+            for source, label in (("", "clean"), (name, "pgd"))
+        ]
+
+    good, alike = ["1111111110"] * 120, ["1111111110"] * 110 + ["1111111111"] * 3 + ["1111111100"] * 7
+    worse = ["1111100000"] * 120
+    rows = boards([*model("good", *good), *model("alike", *alike), *model("worse", *worse)])[0].rows
+    assert {row.model: row.rank for row in rows} == {"good": 1, "alike": 1, "worse": 3}
+    assert rows[2].one_draw.value == 1.0
+
+
 def test_two_runs_are_compared_by_means_over_draws():
     (clean, *_, worst) = differences(RECORDS, RECORDS)
     assert (clean.gap, worst.gap) == (0.0, 0.0)

@@ -182,17 +182,6 @@ def test_a_rejected_number_of_draws():
             benchmark([noisy()], points(10), attacks={}, eps=0.1, draws=draws)
 
 
-def test_ranks_compare_means_over_draws():
-    data = points(200)
-    worse = Model(name="worse", net=Noisy(sigma=0.5), classes=2, random=True)
-    alike = Model(name="alike", net=Noisy(sigma=0.1), classes=2, random=True)
-    found = benchmark([noisy(), worse, alike], data, attacks={"t": Towards()}, eps=0.01, transfer=False)
-    ranks = {r.model: r.rank for r in boards(found.records)[0].rows if not r.doubted}
-    every = {r.model: r.worst_case.value for r in boards(found.records)[0].rows}
-    assert every["worse"] < every["noisy"] - 0.1
-    assert all(ranks.get(name) in {None, 1} for name in ("noisy", "alike"))
-
-
 @pytest.fixture(scope="module")
 def trained():
     """A small digits network trained with noise, its training data, and 120 test images."""
