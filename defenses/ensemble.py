@@ -118,11 +118,13 @@ class _EnsembleLoss:
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
         import torch
 
+        from robench.model import predictions
+
         del rng
         standing = torch.ones_like(y, dtype=torch.bool)
         for other in self.others:
             with torch.no_grad():
-                standing &= self.network(self.attacked(other, x, y)).argmax(dim=1) == y
+                standing &= predictions(self.network(self.attacked(other, x, y))) == y
         return standing
 
     def attacked(self, source: nn.Module, x: Images, y: Labels) -> Images:

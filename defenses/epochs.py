@@ -16,6 +16,7 @@ from defenses.world import World
 from robench.augmentation import crop_flip
 from robench.data import ImageSet
 from robench.defense import TrainingContext
+from robench.model import predictions
 from robench.randomness import Randomness, borrowed_global_randomness, seed_from
 
 CHUNK = 10
@@ -110,7 +111,7 @@ class Run:
             nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], options.clip_norm)
         self.optimizer.step()
         self.average.after_step(self.stage.network)
-        return loss.detach(), (logits.detach().argmax(dim=1) == y).sum()
+        return loss.detach(), (predictions(logits.detach()) == y).sum()
 
 
 def _check_number(loss: float, epoch: int, step: int, images: Tensor) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from robench.draws import stood_of
 from robench.statistics import wilson
 from robench.terms import Terms
 
@@ -36,7 +38,7 @@ class Share:
         high: upper end of the interval.
     """
 
-    count: int
+    count: float
     n: int
     batches: Batches | None = None
     low: float = field(init=False)
@@ -44,7 +46,7 @@ class Share:
 
     def __post_init__(self) -> None:
         """Compute the interval once."""
-        low, high = wilson(self.count, self.n)
+        low, high = wilson(int(self.count), self.n)
         if self.batches:
             low, high = min(low, self.batches.low), max(high, self.batches.high)
         object.__setattr__(self, "low", low)
@@ -54,6 +56,48 @@ class Share:
     def value(self) -> float | None:
         """The proportion, None for no images."""
         return self.count / self.n if self.n else None
+
+    @property
+    def rest(self) -> Share:
+        """The share of the other images."""
+        return Share(self.n - self.count, self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnShare(Share):
+    """How often images stood on average over fresh draws of a random model's noise; see `robench.draws`.
+
+    `count` is the sum over images of the share of draws in which each stood, and the interval is that of
+    `robench.draws.stood_of`.
+
+    Attributes:
+        draws: how often each image was asked about.
+    """
+
+    draws: int = 0
+
+    def __post_init__(self) -> None:
+        """Know nothing; `of` knows the interval."""
+        self._between(0.0, 1.0)
+
+    @classmethod
+    def of(cls, images: Sequence[str]) -> DrawnShare:
+        """Return the share of images given as one 0 (fell) or 1 (stood) for each draw."""
+        found = stood_of(images)
+        made = cls(found.mean * len(images), len(images), draws=len(images[0]))
+        made._between(found.low, found.high)
+        return made
+
+    @property
+    def rest(self) -> Share:
+        """The share of draws in which images fell."""
+        made = DrawnShare(self.n - self.count, self.n, draws=self.draws)
+        made._between(1 - self.high, 1 - self.low)
+        return made
+
+    def _between(self, low: float, high: float) -> None:
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +122,10 @@ class Row:
         doubted: whether the findings leave the row unproven.
         standing: codes of those that do; the others are lifted by another attack or source.
         joint: whether its images share graphs, and so are not independent of each other.
+        draws: of a random model, under how many fresh draws of noise each image was judged; 0 for any other.
+            Its shares are means over them.
+        one_draw: of a random model, the worst case in the one draw of noise that was attacked: how far an
+            attack gets that may ask until it is lucky. Without an attack, the clean accuracy in that draw.
     """
 
     rank: int | None = None
@@ -97,6 +145,8 @@ class Row:
     doubted: bool
     standing: tuple[str, ...] = ()
     joint: bool = False
+    draws: int = 0
+    one_draw: Share | None = None
 
     @property
     def lifted(self) -> tuple[str, ...]:
@@ -113,7 +163,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One (target, source, attack, gradient source) of a board, all its shards together."""
+    """One (target, source, attack, gradient source) of a board, all its shards together.
+
+    Of a random model `broken`, `misclassified`, `failed` and the medians are of the draw that was attacked,
+    as is `one_draw`.
+    """
 
     target: str
     target_fingerprint: str
@@ -133,6 +187,8 @@ class Cell:
     forwards: float
     backwards: float
     findings: tuple[str, ...]
+    draws: int = 0
+    one_draw: Share | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,3 +255,8 @@ class Board(Heading):
     cells: tuple[Cell, ...]
     transfers: tuple[Transfer, ...]
     doubts: tuple[Doubt, ...]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether any of the models is random."""
+        return any(row.draws for row in self.rows)

@@ -10,7 +10,7 @@ from robench.record import Record
 WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure"})
 """Ways for an attack to get nowhere: what one attack missed by one of them, another may miss by another."""
 
-MENDED = frozenset({"silent-success", "changes-input"})
+MENDED = frozenset({"silent-success", "tied-output", "changes-input"})
 """Findings with which the verdict is right all the same: they never stand."""
 
 

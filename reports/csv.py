@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.boards import Board, Heading, Row, Share
+from reports.boards import Board, Cell, Heading, Row, Share
 from reports.curves_csv import COLUMNS as CURVE_COLUMNS
 from reports.curves_csv import curve_lines
 from reports.leaderboard import boards
@@ -39,6 +39,8 @@ CELL_COLUMNS = (
     "median_l2", "median_linf", "forwards", "backwards", "findings",
     "batches", "batch_low", "batch_high",
 )  # fmt: skip
+DRAWN_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
+"""Of random models only; where there is none the files are without them."""
 SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
 
 
@@ -109,17 +111,20 @@ def leaderboard_csv(made: Sequence[Made]) -> str:
     """Return one line per model and board; shares are fractions, and each attack has columns of its own."""
     labels = list(dict.fromkeys(label for one in made for label in one.board.attacks))
     names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
+    drawn = any(one.board.drawn for one in made)
     lines = [
         [
             *_board(one.board),
             *_threat(one.board),
             *_row(row, one.trainings),
             *(end for label in labels for end in _ends(row.attacks.get(label))),
+            *(_one_draw(row) if drawn else ()),
         ]
         for one in made
         for row in one.board.rows
     ]
-    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names], lines)
+    more = DRAWN_COLUMNS if drawn else ()
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines)
 
 
 def curves_csv(made: Sequence[Made], samples: Sequence[Samples]) -> str:
@@ -138,6 +143,7 @@ def curves_csv(made: Sequence[Made], samples: Sequence[Samples]) -> str:
 def measurements_csv(made: Sequence[Made]) -> str:
     """Return one line per target, source, gradient source, attack and threat."""
     lines = []
+    drawn = any(one.board.drawn for one in made)
     for one in made:
         for cell in one.board.cells:
             robust, attack = cell.robust, one.attacks[cell.attack]
@@ -153,8 +159,10 @@ def measurements_csv(made: Sequence[Made]) -> str:
                 **dict(zip(("batches", "batch_low", "batch_high"), _over(robust), strict=True)),
             }
             values = [facts[c] if c in facts else getattr(cell, c) for c in CELL_COLUMNS]
-            lines.append([*_board(one.board), *_threat(one.board), *values])
-    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS], lines)
+            more = _one_draw(cell) if drawn else []
+            lines.append([*_board(one.board), *_threat(one.board), *values, *more])
+    more_columns = DRAWN_COLUMNS if drawn else ()
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS, *more_columns], lines)
 
 
 def seeds_csv(made: Sequence[SeedBoard]) -> str:
@@ -190,6 +198,10 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
         " ".join(row.standing), " ".join(row.findings),
         row.joint, _over(row.worst_case or row.clean)[0], *_over(row.clean)[1:], *_over(row.worst_case)[1:],
     ]  # fmt: skip
+
+
+def _one_draw(measured: Row | Cell) -> list[Any]:
+    return [measured.draws or None, *_ends(measured.one_draw)]
 
 
 def _ends(share: Share | None) -> tuple[float | None, float | None, float | None]:

@@ -138,7 +138,8 @@ def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Reco
     """Return the white-box records of a model: attack, then gradient source, then shards, in given order."""
     found: dict[str, dict[str, list[Record]]] = {key: {} for key in samples.labels}
     for record in samples.attacked:
-        if model_of(record.target) == target == model_of(record.source):
+        # The first success on a random model may be one of its draw's: it has no curve that means anything.
+        if model_of(record.target) == target == model_of(record.source) and not record.draws:
             source = str(record.source.get("gradient_source") or "")
             found[attack_of(record)].setdefault(source, []).append(record)
     return found
@@ -199,6 +200,8 @@ def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Sa
 def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
     own = [(one, [r for r in one.attacked if model_of(r.target) == target]) for one in samples]
     mine = [record for _, records in own for record in records]
+    if any(record.draws for record in mine):
+        return None  # the smallest perturbation that met an unlucky draw
     smallest = smallest_perturbations(mine)
     if not smallest:
         return None

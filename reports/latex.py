@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from reports.boards import Board, Row, Share
 from reports.leaderboard import boards
-from reports.text import NOTHING, number, visible
+from reports.text import FRESH, NOTHING, ONE_DRAW, number, visible
 from robench.files import write_atomic
 from robench.recipe import Info
 from robench.record import Record
@@ -64,13 +64,14 @@ def _table(board: Board) -> str:
     minimal = any(row.median_l2 is not None for row in board.rows)
     header = ["Model", "Clean", *map(escape, attacks)]
     header += ["Worst case"] if board.norm else []
+    header += [ONE_DRAW] if board.drawn else []
     header += ["Median $L_2$"] if minimal else []
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape(board.title)}. Accuracy in percent with 95\,\% Wilson intervals; the worst case "
         r"is over all attacks, gradient sources and transferred images, image by image. $\dagger$: a finding "
-        r"puts the number in doubt, or the row is partial.}",
+        r"puts the number in doubt, or the row is partial.{_fresh(board)}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
         " & ".join(header) + r" \\",
@@ -83,11 +84,18 @@ def _table(board: Board) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _fresh(board: Board) -> str:
+    """Return what the caption says of random models."""
+    return f" {escape(FRESH)}" if board.drawn else ""
+
+
 def _row(row: Row, board: Board, *, minimal: bool) -> str:
     cells = [escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else ""), _share(row.clean)]
     if board.norm:
         cells += [_plain(row.attacks.get(label)) for label in board.attacks]
         cells += [_share(row.worst_case)]
+    if board.drawn:
+        cells += [_plain(row.one_draw)]
     if minimal:
         cells += [number(row.median_l2)]
     return " & ".join(cells) + r" \\"

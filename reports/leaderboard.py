@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reports.batches import over_batches
 from reports.board_checks import board_checks
 from reports.boards import Board, Cell, Doubt, Row, Share, Transfer
 from reports.cells import standing_codes
 from reports.cross_checks import cross_checks
+from reports.drawn import clean_share, draws_of, is_drawn, one_draw_share, outcomes, robust_share
 from reports.library_checks import library_checks
 from reports.radius_checks import radius_checks
 from reports.samples import (
@@ -23,8 +23,9 @@ from reports.samples import (
     split_into_boards,
 )
 from reports.weighing import lifted_by_weight
+from robench.draws import difference
 from robench.record import Record, Status
-from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, discordant, mcnemar
+from robench.statistics import ENOUGH_TO_RANK, SIGNIFICANCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,14 +58,6 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
     )
 
 
-def _robust(table: pd.DataFrame) -> Share | None:
-    """Return the share of images that are robust in every line of the table that is about them."""
-    if table.empty:
-        return None
-    worst = table.groupby("index")["robust"].all()
-    return Share(int(worst.sum()), len(worst), over_batches(table, worst))
-
-
 def _of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
     """Return the lines whose columns have these values."""
     for column, value in wanted.items():
@@ -77,14 +70,17 @@ def _of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
 def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     mine = _of(samples.table, target=target)
     white = _of(mine, source=target)
-    clean = _clean(samples, target)
-    attacks = {label: _robust(_of(white, attack=key)) for key, label in samples.labels.items()}
+    clean, untouched = _clean(samples, target), _of(samples.clean_table, target=target)
+    attacks = {
+        label: robust_share(_of(white, attack=key), untouched) for key, label in samples.labels.items()
+    }
     smallest = _smallest(mine[mine["minimises"]]) if not mine.empty else (None, None)
     passes = None
     if not white.empty:
         spent = float((white["forwards"] + white["backwards"]).sum())
         passes = spent / int(white["index"].nunique())
-    worst = _robust(mine)
+    worst = robust_share(mine, untouched)
+    draws = draws_of(r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
     stands = tuple(sorted(d.code for d in doubts if d.stands))
     details = next(r.target for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
     return Row(
@@ -94,7 +90,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         clean=clean,
         attacks={label: share for label, share in attacks.items() if share is not None},
         worst_case=worst,
-        white_box=_robust(white),
+        white_box=robust_share(white, untouched),
         n=(worst or clean or Share(0, 0)).n,
         median_l2=smallest[0],
         median_linf=smallest[1],
@@ -104,7 +100,14 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         doubted=bool(stands),
         standing=stands,
         joint=any(is_joint(r) for r in _own(samples, target)),
+        draws=draws,
+        one_draw=_one_draw(samples, mine, untouched) if draws else None,
     )
+
+
+def _one_draw(samples: Samples, attacked: pd.DataFrame, clean: pd.DataFrame) -> Share | None:
+    """Return the worst case of a random model, or its clean accuracy, in the draw that was attacked."""
+    return one_draw_share(attacked) if samples.labels else one_draw_share(clean, "right")
 
 
 def _head(target: dict[str, object]) -> str:
@@ -118,10 +121,8 @@ def _clean(samples: Samples, target: str) -> Share | None:
     table = _of(samples.clean_table, target=target)
     if table.empty:
         table = _of(samples.table, target=target)
-    if table.empty:
-        return None
-    right = table.groupby("index")["right"].all()
-    return Share(int(right.sum()), len(right), over_batches(table, right))
+        return one_draw_share(table, "right")
+    return clean_share(table)
 
 
 def _smallest(table: pd.DataFrame) -> tuple[float | None, float | None]:
@@ -140,6 +141,8 @@ def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[s
     mine = _of(samples.table, target=target)
     if mine.empty:
         return False
+    if is_drawn(mine) and (mine["stood"] == "").any():
+        return True  # judged in the attacked draw alone, by an earlier version
     seen = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
     if (seen < samples.n).any():
         return True
@@ -155,7 +158,9 @@ def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[s
 
 
 def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
-    """Return rows best first; a row shares the rank of the best row that McNemar cannot tell it from.
+    """Return rows best first; a row shares the rank of the best row that a paired test cannot tell it from.
+
+    That is McNemar's, and between means over draws the sign-flip test, of which McNemar's is a case.
 
     It is compared with the first row of the rank, not with its neighbour: along a chain of neighbours, each
     hardly worse than the one before, every row of a board could share the first rank.
@@ -169,14 +174,14 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
 
     ranked: list[Row] = []
     unranked: list[Row] = []
-    first: list[bool] | None = None
+    first: list[str] | None = None
     for target, row in sorted(rows.items(), key=order):
         if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
             unranked.append(row)
             continue
         now = _verdicts(samples, target)
         rank = len(ranked) + 1
-        if first is not None and mcnemar(*discordant(first, now)) >= SIGNIFICANCE:
+        if first is not None and difference(first, now) >= SIGNIFICANCE:
             rank = ranked[-1].rank or rank
         else:
             first = now
@@ -188,13 +193,14 @@ def _value(share: Share | None) -> float:
     return -1.0 if share is None or share.value is None else share.value
 
 
-def _verdicts(samples: Samples, target: str) -> list[bool]:
-    """Return per image, in index order, what the headline of a complete row counts."""
-    if samples.labels:
-        grouped = _of(samples.table, target=target).groupby("index")["robust"]
-    else:
-        grouped = _of(samples.clean_table, target=target).groupby("index")["right"]
-    return [bool(value) for value in grouped.all().sort_index()]
+def _verdicts(samples: Samples, target: str) -> list[str]:
+    """Return per image, in index order, what the headline of a complete row counts, draw by draw."""
+    clean = _of(samples.clean_table, target=target)
+    table = _of(samples.table, target=target) if samples.labels else clean
+    if is_drawn(table):
+        return list(outcomes(table, clean).values())
+    grouped = table.groupby("index")["robust" if samples.labels else "right"]
+    return ["01"[bool(value)] for value in grouped.all().sort_index()]
 
 
 def _cells(samples: Samples) -> tuple[Cell, ...]:
@@ -227,7 +233,7 @@ def _cell(
         plugin=str(first.get("name", "")),
         library=str(first.get("library", "")),
         gradient_source=gradient_source,
-        robust=_robust(table) or Share(0, 0),
+        robust=robust_share(table, _of(samples.clean_table, target=target)) or Share(0, 0),
         broken=_images(table, Status.BROKEN),
         misclassified=_images(table, Status.MISCLASSIFIED),
         failed=_images(table, Status.FAILED),
@@ -236,6 +242,8 @@ def _cell(
         forwards=float(table["forwards"].mean()) if len(table) else 0.0,
         backwards=float(table["backwards"].mean()) if len(table) else 0.0,
         findings=_codes(records),
+        draws=draws_of(records),
+        one_draw=one_draw_share(table) if is_drawn(table) else None,
     )
 
 
@@ -252,7 +260,7 @@ def _transfers(samples: Samples) -> tuple[Transfer, ...]:
         table = _of(samples.table, source=source, target=target)
         tables = {label: _of(table, attack=key) for key, label in samples.labels.items()}
         for attack, part in {**tables, "": table}.items():
-            if (share := _robust(part)) is not None:
+            if (share := robust_share(part, _of(samples.clean_table, target=target))) is not None:
                 names = samples.names
                 made.append(Transfer(source=names[source], target=names[target], attack=attack, robust=share))
     return tuple(made)

@@ -11,7 +11,15 @@ from typing import ClassVar
 from reports.boards import Board
 from reports.leaderboard import boards
 from reports.over_seeds import over_seeds
-from reports.text import detail_cells, joint_note, leaderboard_cells, seed_cells, transfer_cells, visible
+from reports.text import (
+    FRESH,
+    detail_cells,
+    joint_note,
+    leaderboard_cells,
+    seed_cells,
+    transfer_cells,
+    visible,
+)
 from robench.files import write_atomic
 from robench.recipe import Info
 from robench.record import Record
@@ -49,8 +57,10 @@ class Markdown:
         """Return the page of some records."""
         if self.seeds_only:
             return "\n".join(["# Over seeds\n", OVER_SEEDS, *_seed_sections(records)])
+        made = boards(records)
         parts = ["# Leaderboard\n", READING]
-        for board in boards(records):
+        parts += [f"{escape(FRESH)}\n"] if any(board.drawn for board in made) else []
+        for board in made:
             parts += _section(board)
         if repeated := _seed_sections(records):
             parts += ["## Over seeds\n", OVER_SEEDS, *repeated]

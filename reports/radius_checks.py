@@ -12,7 +12,7 @@ from reports.boards import Doubt
 from reports.cells import is_control
 from reports.cross_checks import Comparison, by_attack, doubt
 from reports.samples import Samples, model_of
-from reports.standing import standing
+from reports.standing import count, standing
 from robench.record import Record
 
 LARGER = "larger-radius-weaker"
@@ -70,11 +70,12 @@ def _unbounded(samples: Samples, target: str) -> Doubt | None:
     if not samples.whole_box:
         return None
     real = by_attack([r for r in _white(samples, target) if not is_control(r)])
-    left = {attack: standing(records) for attack, records in real.items()}
-    failed = {a: sum(s.values()) for a, s in left.items() if sum(s.values()) > FEW * len(s)}
+    # In the draw that was attacked: a smallest perturbation is at the edge, where another draw may stand.
+    left = {attack: standing(records, fresh=False) for attack, records in real.items()}
+    failed = {a: int(count(s)) for a, s in left.items() if count(s) > FEW * len(s)}
     if not failed:
         return None
-    together = standing(r for records in real.values() for r in records)
+    together = standing((r for records in real.values() for r in records), fresh=False)
     worst = max(failed, key=lambda attack: failed[attack])
     return Doubt(
         model=samples.names[target],
@@ -84,5 +85,5 @@ def _unbounded(samples: Samples, target: str) -> Doubt | None:
         "although it may change them into any other",
         remedy="The attack fails, not the radius: more steps, a longer step, a larger c; its smallest "
         "perturbations are too large as well",
-        stands=sum(together.values()) > FEW * len(together),
+        stands=count(together) > FEW * len(together),
     )

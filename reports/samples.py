@@ -194,6 +194,7 @@ def _lines(record: Record) -> pd.DataFrame:
         {
             "index": columns.index,
             "status": columns.status,
+            "stood": columns.stood or [""] * len(columns.index),
             # Whatever an attack made of it, an image that was wrong from the start is not robust.
             "right": [a == b for a, b in zip(columns.clean, columns.label, strict=True)],
             "l2": columns.l2,

@@ -14,12 +14,21 @@ from reports.engines import engine_cells
 from reports.fitting import Fitting
 from reports.leaderboard import boards
 from reports.over_seeds import over_seeds
-from reports.text import detail_cells, joint_note, leaderboard_cells, seed_cells, transfer_cells, visible
+from reports.text import (
+    FRESH,
+    ONE_DRAW,
+    detail_cells,
+    joint_note,
+    leaderboard_cells,
+    seed_cells,
+    transfer_cells,
+    visible,
+)
 from robench.recipe import Info
 from robench.record import Record
 
 _KEYS = frozenset({"Rank", "Model", "Attack", "Gradient source", "Crafted on \\ judged on", "Accuracy"})
-_HEADLINE = frozenset({"Clean [95% CI]", "Worst case [95% CI]", "n", "Findings"})
+_HEADLINE = frozenset({"Clean [95% CI]", "Worst case [95% CI]", ONE_DRAW, "n", "Findings"})
 _WORDS = {
     "Model",
     "Number",
@@ -72,6 +81,8 @@ class Screen:
         shown: list[RenderableType] = [table(board.title, *leaderboard_cells(board))]
         if note := joint_note(board):
             shown.append(Text(visible(note), style="dim"))
+        if board.drawn:
+            shown.append(Text(FRESH, style="dim"))
         if board.transfers:
             title = "transfer: accuracy on images crafted on another model"
             shown.append(table(title, *transfer_cells(board)))

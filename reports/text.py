@@ -9,6 +9,16 @@ from reports.over_seeds import SeedBoard
 
 NOTHING = "-"
 
+ONE_DRAW = "One draw (attacked)"
+"""Header of the worst case of a random model in the draw of noise that was attacked."""
+
+FRESH = (
+    "A random model's shares are means over fresh draws of its noise, which no attack has seen: an attacker "
+    'chooses an image before the noise is drawn. "One draw (attacked)" is the worst case in the very draw '
+    "that the attacks asked about, where asking again until a draw falls counts as success."
+)
+"""What a reader must know where a model is random."""
+
 
 def visible(text: str) -> str:
     r"""Return text with everything invisible written out: controls, line breaks, direction marks, surrogates.
@@ -60,6 +70,8 @@ def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
     header = ["Rank", "Model", "Clean [95% CI]"]
     if board.norm:
         header += [*board.attacks, "White-box", "Worst case [95% CI]"]
+    if board.drawn:
+        header += [ONE_DRAW]
     header += ["n"]
     if minimal:
         header += ["Median L2", "Median Linf"]
@@ -72,6 +84,8 @@ def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
         if board.norm:
             cells += [percent(row.attacks.get(label)) for label in board.attacks]
             cells += [percent(row.white_box), with_interval(row.worst_case)]
+        if board.drawn:
+            cells += [percent(row.one_draw)]
         cells += [str(row.n)]
         if minimal:
             cells += [number(row.median_l2), number(row.median_linf)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from reports.cells import WEAK, is_control, is_one_step, is_proper, uses_gradients
 from reports.samples import CLEAN, attack_of
-from reports.standing import standing, weakness
+from reports.standing import count, standing, weakness
 from robench.record import Record, Status
 from robench.statistics import SIGNIFICANCE, wilson
 
@@ -55,16 +55,16 @@ def _reached(attacked: Sequence[Record]) -> bool:
 
 def _hardly_moves(proper: Sequence[Record]) -> bool:
     """Tell whether what may still fall to ascents that were cut short is within half the row's interval."""
-    stands = standing(proper)
-    left = {image for image, robust in stands.items() if robust}
+    stands = standing(proper, fresh=False)
+    left = {image for image, stood in stands.items() if stood == "1"}
     low, high = wilson(len(left), len(stands))
     room = len(stands) * (high - low) / 2
     attacks = _by_attack(_only_unsettled([r for r in proper if uses_gradients(r)]))
     if any(_may_fall(records, len(stands)) <= room for records in attacks.values()):
         return True
     for weak, records in attacks.items():
-        agreed = standing(records)
-        if len(agreed) < len(stands) or sum(agreed.values()) - len(left) > room:
+        agreed = standing(records, fresh=False)
+        if len(agreed) < len(stands) or count(agreed) - len(left) > room:
             continue
         if _steps(records) >= LEAST_STEPS and any(
             other != weak and _far_stronger(attacks[other], records, left) for other in attacks

@@ -17,7 +17,7 @@ from robench.evaluate import Memory, Silent, Watcher, Work, evaluate
 from robench.jobs import Board
 from robench.model import Model, OutputKind
 from robench.norms import norm_named
-from robench.plan import KNOWN, Choice, DataSpec
+from robench.plan import DRAWS, KNOWN, Choice, DataSpec
 from robench.record import Record, noting_failed
 from robench.selection import load_data as load_selection
 from robench.subject import Subject, stand_in_for
@@ -128,6 +128,7 @@ def benchmark(
     shard: int = 500,
     batch_size: int = 250,
     eager: bool = False,
+    draws: int = DRAWS,
     watcher: Watcher | None = None,
 ) -> Evaluation:
     """Evaluate models against attacks under one threat model, white-box and by transfer.
@@ -149,10 +150,11 @@ def benchmark(
         shard: most images per unit, and per graph of a joint model.
         batch_size: most images per pass.
         eager: ask every network as it is, not by a faster copy that was proven equal.
+        draws: how often the judge asks a random model about each image, at least 2.
         watcher: who is told how it goes on.
 
     Raises:
-        ConfigError: an attack cannot play under this threat, or would need what it withholds.
+        ConfigError: an attack cannot play under this threat, or would need what it withholds; too few draws.
         InputError: models and data do not fit, or the images are no ImageSet.
     """
     given: object = images
@@ -170,6 +172,7 @@ def benchmark(
         shard=shard,
         batch_size=batch_size,
         eager=eager,
+        draws=draws,
     )
     memory = Memory()
     keys = list(evaluate(work, memory, watcher or Silent()))

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-from robench.randomness import Randomness
+from robench.randomness import Randomness, borrowed_global_randomness, seed_from
 from robench.types import Images
 
 _DRAW: ContextVar[int] = ContextVar("robench_draw", default=0)
@@ -66,9 +66,25 @@ def draw(number: int) -> Iterator[None]:
     """Inside the block random models draw their `number`-th noise; 0 is what the model classifies with.
 
     An attacker's expectation uses 1, 2, ...: an attack that saw the defender's own draw would know the coin.
+    The judge's fresh ones are -1, -2, ... (`fresh`), which no expectation reaches, however many it takes.
     """
     token = _DRAW.set(number)
     try:
         yield
     finally:
         _DRAW.reset(token)
+
+
+@contextmanager
+def fresh(number: int, seed: int) -> Iterator[None]:
+    """Inside the block a model draws noise that no attack has seen: the judge's, `number` from 0.
+
+    Random models (`robench.chance`) use draw -1 - `number`; one that draws from the global generators finds
+    them seeded, and they are restored.
+
+    Args:
+        number: of the draw, from 0.
+        seed: of the global generators, the same for no other batch of images.
+    """
+    with draw(-1 - number), borrowed_global_randomness(seed_from(seed, "judge", number)):
+        yield

@@ -10,13 +10,13 @@ from typing import Any
 from robench.errors import ConfigError, nearest
 from robench.grammar import read_data, read_model, read_threats
 from robench.naming import check_name
-from robench.plan import SCHEMA, ModelSpec, Plan, ThreatSpec
+from robench.plan import DRAWS, SCHEMA, ModelSpec, Plan, ThreatSpec
 from robench.sections import Section
 from robench.yaml_reader import Document, Key, read_file, read_text, read_value
 
 SUITES = Path(__file__).parent / "suites"
 PLAN_KEYS = (
-    "schema", "name", "seed", "dataset", "transfer", "shard", "batch_size", "models", "threats",
+    "schema", "name", "seed", "dataset", "transfer", "shard", "batch_size", "draws", "models", "threats",
 )  # fmt: skip
 
 
@@ -121,6 +121,7 @@ def _plan(document: Document, file: Path) -> Plan:
         transfer=root.flag("transfer", True),
         shard=root.whole("shard", 500, least=1),
         batch_size=root.whole("batch_size", 250, least=1),
+        draws=root.whole("draws", DRAWS, least=2),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,9 +14,10 @@ from robench.attacker import check_noise
 from robench.craft import Crafted, check_attack
 from robench.data import ImageSet
 from robench.entrance import check_networks
-from robench.errors import InputError, RobenchError
-from robench.jobs import CLEAN, Board, Shard, craft_key, craft_unit, judge_unit, record_key
+from robench.errors import ConfigError, InputError, RobenchError
+from robench.jobs import CLEAN, Board, Shard, asked_again, craft_key, craft_unit, judge_unit, record_key
 from robench.model import Coupling
+from robench.plan import DRAWS
 from robench.prepared import PreparedModels
 from robench.record import Record
 from robench.subject import Subject, aimed_at
@@ -139,9 +140,10 @@ class Work:
         shard: most images per unit.
         batch_size: most images per pass.
         eager: ask every network as it is, not by a prepared copy (`robench.prepared`).
+        draws: how often the judge asks a random model about each image.
 
     Raises:
-        ConfigError: an attack cannot play under its threat, or would need what it withholds.
+        ConfigError: an attack cannot play under its threat, or would need what it withholds; too few draws.
         InputError: two models share a name, or a model has another number of classes than the data, or cannot
             answer to a few of its images (`robench.entrance`).
     """
@@ -154,9 +156,17 @@ class Work:
     shard: int = 500
     batch_size: int = 250
     eager: bool = False
+    draws: int = DRAWS
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is run."""
+        if isinstance(self.draws, bool) or not isinstance(self.draws, int) or self.draws < 2:
+            raise ConfigError(
+                where="draws",
+                expected="a whole number of at least 2",
+                got=repr(self.draws),
+                do="The worst of several points is chosen by other draws than the one that counts: take 10",
+            )
         names = [s.model.name for s in self.subjects]
         if len(set(names)) != len(names):
             raise InputError(where="models", expected="different names", got=", ".join(names))
@@ -220,7 +230,11 @@ class Work:
     def record_key(self, job: Craft, shard: Shard, target: Subject) -> str:
         """Return the key of the record of a job judged on a target."""
         key = self.craft_key(job, shard)
-        return record_key(target, job.source, job.label, job.board.eps_text, key, shard)
+        return record_key(target, job.source, job.label, job.board.eps_text, key, shard, draws=self.draws)
+
+    def clean_key(self, subject: Subject, shard: Shard) -> str:
+        """Return the key of the record of a model on clean images."""
+        return record_key(subject, None, CLEAN, "", "", shard, draws=self.draws)
 
     def units(self) -> int:
         """Return how many records the whole work will leave."""
@@ -246,12 +260,12 @@ def evaluate(work: Work, keeper: Keeper, watcher: Watcher | None = None) -> Iter
         clean: dict[str, Labels] = {}
         known: dict[str, set[str]] = {}  # of this shard alone, so that no unit depends on another shard
         for subject in work.subjects:
-            key = record_key(subject, None, CLEAN, "", "", shard)
+            key = work.clean_key(subject, shard)
             yield from _judged(work, keeper, told, key, subject, None, shard, None, clean, known)
         for job in work.crafts():
             key = work.craft_key(job, shard)
             keys = {work.record_key(job, shard, target): target for target in work.targets(job.source)}
-            if all(keeper.record(k) is not None for k in keys):
+            if all(_kept(work, keeper, k, target, known) is not None for k, target in keys.items()):
                 crafted = None
             else:
                 crafted = _crafted(work, keeper, told, key, job, shard, prepared, units=len(keys))
@@ -312,7 +326,7 @@ def _judged(
 ) -> Iterator[str]:
     name = target.model.name
     title = f"{job.title} -> {target.model.name}" if job else f"clean on {target.model.name}"
-    found = keeper.record(key)
+    found = _kept(work, keeper, key, target, known)
     if found is not None:
         clean.setdefault(name, torch.tensor(found.columns.clean))
         _learn(known, name, job, found)
@@ -335,6 +349,7 @@ def _judged(
             clean=clean.get(name),
             batch_size=work.batch_size,
             known=known.get(name, ()),
+            draws=work.draws,
         )
     except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
         _record_failure(keeper, told, key, title, error, name)
@@ -348,6 +363,21 @@ def _judged(
     keeper.keep_record(record)
     told.advance(title, cached=False, record=record)
     yield key
+
+
+def _kept(
+    work: Work, keeper: Keeper, key: str, target: Subject, known: Mapping[str, set[str]]
+) -> Record | None:
+    """Return a finished record, unless it has another number of fresh draws than it would be given now.
+
+    Of a model that is declared random the key says it. That another is random is only found by asking it.
+    """
+    found = keeper.record(key)
+    if found is None:
+        return None
+    codes = known.get(target.model.name, set()) | {finding.code for finding in found.findings}
+    wanted = work.draws if asked_again(target.model, codes) and found.columns.index else 0
+    return found if found.draws == wanted else None
 
 
 def _learn(known: dict[str, set[str]], name: str, job: Craft | None, record: Record) -> None:

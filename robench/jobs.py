@@ -15,15 +15,16 @@ from robench.craft import Crafted, craft, targets_of
 from robench.data import ImageSet
 from robench.findings import VERSION as FINDINGS
 from robench.findings import ledger_findings
-from robench.judge import judge
+from robench.judge import fresh_answers, judge, landing, reached
 from robench.ledger import Ledger
-from robench.plan import SCHEMA, content_hash
+from robench.model import NOT_FINITE, Model
+from robench.plan import DRAWS, SCHEMA, content_hash
 from robench.prepared import VERSION as ENGINE
 from robench.prepared import PreparedModels
+from robench.probes import RANDOM, probe
 from robench.probes import VERSION as PROBES
-from robench.probes import probe
 from robench.provenance import hardware, versions
-from robench.randomness import seed_from
+from robench.randomness import borrowed_global_randomness, seed_from
 from robench.recipe import options_of
 from robench.record import Columns, Record
 from robench.subject import Subject, aimed_at
@@ -148,7 +149,14 @@ def craft_key(
 
 
 def record_key(
-    target: Subject, source: Subject | None, label: str, eps_text: str, crafted_key: str, shard: Shard
+    target: Subject,
+    source: Subject | None,
+    label: str,
+    eps_text: str,
+    crafted_key: str,
+    shard: Shard,
+    *,
+    draws: int = DRAWS,
 ) -> str:
     """Return the hash of one judged unit: the crafted images, who judges them, and the names in the table."""
     return content_hash(
@@ -165,6 +173,8 @@ def record_key(
             "data": [shard.data.name, shard.data.split],
             # The clean unit also holds the answers to the questions put to the model itself.
             **({"findings": FINDINGS} if source else {"probes": PROBES}),
+            # Said only where it is so: the keys of all other models stay what they were.
+            **({"draws": draws} if target.model.random else {}),
         }
     )
 
@@ -206,6 +216,11 @@ def craft_unit(
     return replace(crafted, x_adv=crafted.x_adv.cpu(), ledger=crafted.ledger.cpu())
 
 
+def asked_again(model: Model, known: Collection[str]) -> bool:
+    """Tell whether the judge asks again under fresh noise: the model is random, or was found to be."""
+    return model.random or RANDOM in known
+
+
 def judge_unit(
     key: str,
     target: Subject,
@@ -221,18 +236,23 @@ def judge_unit(
     clean: Labels | None,
     batch_size: int,
     known: Collection[str] = (),
+    draws: int = DRAWS,
 ) -> tuple[Record, Labels]:
     """Judge one shard on one target; return the record and the clean predictions (B,) on the CPU.
 
     Without an attack (`crafted` None) the clean images themselves are judged, and the model is probed. What
-    only follows from the codes that this gave, `known`, is not found again.
+    only follows from the codes that this gave, `known`, is not found again. A random model, and a network
+    that was found to be random, is asked about each image `draws` more times, under noise that no attack has
+    seen.
     """
     x, y = shard.data.batch(slice(None))
     model = target.model
     device = model.device
     threat = board.threat if board else ThreatModel(eps=0.0)
     goal = targets_of(y, model.classes).to(device) if threat.goal is Goal.TARGETED else None
-    with batch_of(shard.data.indices):
+    chance = seed_from(seed, "judge", shard.digest)
+    # Lent to networks that draw from the global generators, so that their verdicts too come out again.
+    with batch_of(shard.data.indices), borrowed_global_randomness(chance):
         verdict = judge(
             model,
             x.to(device),
@@ -244,6 +264,21 @@ def judge_unit(
             batch_size=batch_size,
             as_proposed=attack is not None and attack.info.unconfined,
         )
+    findings = verdict.findings
+    if crafted is None:
+        with batch_of(shard.data.indices):
+            findings = (*findings, *probe(model, x.to(device), y.to(device)))
+        known = {finding.code for finding in findings}
+    stood: list[str] = []
+    if asked_again(model, known) and len(y):
+        point = x.to(device)
+        if crafted:
+            point = landing(point, crafted.x_adv.to(device), threat).point
+        with batch_of(shard.data.indices):
+            answers = fresh_answers(model, point, draws=draws, seed=chance, batch_size=batch_size).cpu()
+        wanted = goal.cpu() if goal is not None else None
+        stands = ~reached(model, answers, y, wanted) & (answers != NOT_FINITE) if crafted else answers == y
+        stood = ["".join("01"[one] for one in image) for image in stands.T.tolist()]
     spent = crafted.ledger if crafted else Ledger.empty(len(y))
     white_box = source is not None and source.model.name == model.name
     columns = Columns(
@@ -261,13 +296,10 @@ def judge_unit(
         tries=spent.tries.tolist(),
         first_passes=spent.first_passes.tolist(),
         first_try=spent.first_try.tolist(),
+        stood=stood,
     )
-    findings = verdict.findings
     if crafted and white_box:
         findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, known))
-    if crafted is None:
-        with batch_of(shard.data.indices):
-            findings = (*findings, *probe(model, x.to(device), y.to(device)))
     stand_in = ""
     if source and attack and aimed_at(source, gradient_source, attack, threat) is not source:
         stand_in = aimed_at(source, gradient_source, attack, threat).fingerprint

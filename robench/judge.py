@@ -6,16 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
+from robench.chance import fresh
 from robench.errors import JobError
-from robench.model import Coupling, Model, OutputKind, predictions
+from robench.model import NOT_FINITE, TIED, Coupling, Model, predictions
 from robench.norms import L2, LINF, per_image
 from robench.prepared import evaluation_mode
 from robench.record import Finding, Status
 from robench.threat import Goal, ThreatModel
 from robench.types import Images, Labels, Mask, PerSample
-
-UNIFORM = 1e-6
-"""Largest spread of a simplex row that counts as uniform."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +21,8 @@ class Verdict:
     """What the judge found, per image; all columns are (B,).
 
     Attributes:
-        clean: predicted class of the clean image, -1 if the output was no number, K if it was rejected.
+        clean: predicted class of the clean image, K if it was rejected; -1 if the output was no number, -2 if
+            two or more classes shared the largest.
         adversarial: predicted class of the judged point.
         status: one Status per image.
         linf: largest pixel change of the judged point, float64.
@@ -42,12 +41,10 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-def classify(model: Model, x: Images, *, batch_size: int) -> tuple[Labels, Mask]:
-    """Return predicted classes (B,), and which images (B,) got the uniform distribution as an answer.
+def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
+    """Return predicted classes (B,); a joint model sees all of x at once.
 
-    A class is -1 where the output is not finite, and K where the model rejects the image. A joint model sees
-    all of x at once. Only a simplex output can be uniform: a graph head answers so when no path leads from an
-    image to the template.
+    `NOT_FINITE` and `TIED` where there is no answer (`robench.model.predictions`), K where the model rejects.
 
     Raises:
         JobError: the output does not have the shape (B, columns) that the model declares.
@@ -55,7 +52,7 @@ def classify(model: Model, x: Images, *, batch_size: int) -> tuple[Labels, Mask]
     if model.coupling is Coupling.JOINT:
         batch_size = max(len(x), 1)
     with torch.no_grad(), evaluation_mode(model.net):
-        parts, uniform = [], []
+        parts = []
         for part in torch.split(x, batch_size):
             outputs = model.net(part)
             if outputs.shape != (len(part), model.columns):
@@ -64,10 +61,35 @@ def classify(model: Model, x: Images, *, batch_size: int) -> tuple[Labels, Mask]
                     expected=f"outputs of shape ({len(part)}, {model.columns})",
                     got=str(tuple(outputs.shape)),
                 )
-            parts.append(predictions(outputs))
-            spread = outputs.amax(dim=1) - outputs.amin(dim=1)
-            uniform.append((spread <= UNIFORM) & (model.output is OutputKind.SIMPLEX))
-    return torch.cat(parts), torch.cat(uniform)
+            parts.append(predictions(outputs, model.output))
+    return torch.cat(parts)
+
+
+def fresh_answers(model: Model, x: Images, *, draws: int, seed: int, batch_size: int) -> Labels:
+    """Return what a random model answers under noise that no attack has seen, (draws, B); see `classify`.
+
+    Args:
+        model: the model.
+        x: images (B, C, H, W).
+        draws: how often each image is asked about.
+        seed: of networks that draw from the global generators; see `robench.chance.fresh`.
+        batch_size: most images per pass of an independent model.
+    """
+    answers = []
+    for number in range(draws):
+        with fresh(number, seed):
+            answers.append(classify(model, x, batch_size=batch_size))
+    return torch.stack(answers)
+
+
+def reached(model: Model, answers: Labels, y: Labels, target: Labels | None) -> Mask:
+    """Tell which answers (..., B) are what the attacker wants: the target (B,), or, without one, no label.
+
+    No number and a rejection are neither. A tie is not the right answer, and not the target.
+    """
+    if target is not None:
+        return answers == target
+    return (answers != y) & (answers != NOT_FINITE) & (answers < model.classes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +137,8 @@ def judge(
     Distance is recomputed in float64 and box and finiteness are checked. A proposal that is not admissible is
     projected and judged where it lands, with a finding; one that is not finite becomes the clean image. An
     image misclassified before the attack is not robust, whatever happens to it. Where the model may reject, a
-    clean image that it rejects is misclassified, and a proposal that it rejects has not reached the goal.
+    clean image that it rejects is misclassified, and a proposal that it rejects has not reached the goal. A
+    tie is no answer: a clean image is misclassified by it, and a proposal broken, unless a target was wanted.
 
     Args:
         model: the model that classifies; for a joint model the batch is the graph's batch.
@@ -147,12 +170,12 @@ def judge(
                 remedy="They were judged as the clean image; check the attack's gradients",
             )
         )
-    adversarial, uniform = classify(model, point, batch_size=batch_size)
+    adversarial = classify(model, point, batch_size=batch_size)
     if bool(outside.any()):
         evidence = f"{int(outside.sum())} of {len(x)} proposals left the threat model, by "
         evidence += _overshoot(x, landed.raw, threat)
         if as_proposed:
-            right = int((classify(model, landed.raw, batch_size=batch_size)[0] == y).sum())
+            right = int((classify(model, landed.raw, batch_size=batch_size) == y).sum())
             evidence += f"; as proposed {right} of {len(x)} would be classified correctly, "
             evidence += f"as projected {int((adversarial == y).sum())}"
         findings.insert(
@@ -166,17 +189,19 @@ def judge(
     if clean is None:
         # The clean evaluation proposes the images themselves: one pass serves both columns.
         same = torch.equal(point, x)
-        clean = adversarial if same else classify(model, x, batch_size=batch_size)[0]
-    if bool(uniform.any()):
+        clean = adversarial if same else classify(model, x, batch_size=batch_size)
+    tied = int((adversarial == TIED).sum())
+    if tied:
         findings.append(
             Finding(
-                code="uniform-output",
-                evidence=f"{int(uniform.sum())} of {len(x)} images were answered with 1/K for every class",
-                remedy="They are counted as class 0; no path leads to the template: enlarge it or raise m",
+                code="tied-output",
+                evidence=f"{tied} of {len(x)} images got no answer: classes share the largest output",
+                remedy="A tie is not right. Equal votes: more of them; a coarse number type: a finer one; "
+                "1/K for every class of a graph head: a larger template or m",
             )
         )
-    wanted = adversarial != y if target is None or threat.goal is not Goal.TARGETED else adversarial == target
-    status = _statuses(clean, adversarial, y, wanted & (adversarial < model.classes))
+    wanted = target if threat.goal is Goal.TARGETED else None
+    status = _statuses(clean, adversarial, y, reached(model, adversarial, y, wanted))
     failed = sum(s is Status.FAILED for s in status)
     if failed:
         findings.append(
@@ -204,7 +229,7 @@ def _statuses(clean: Labels, adversarial: Labels, y: Labels, reached: Mask) -> l
     for before, after, label, hit in zip(
         clean.tolist(), adversarial.tolist(), y.tolist(), reached.tolist(), strict=True
     ):
-        if before < 0 or (after < 0 and before == label):
+        if before == NOT_FINITE or (after == NOT_FINITE and before == label):
             statuses.append(Status.FAILED)
         elif before != label:
             statuses.append(Status.MISCLASSIFIED)

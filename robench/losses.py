@@ -20,6 +20,9 @@ Loss = Callable[[Outputs, Labels, OutputKind], PerSample]
 TIE = 1e-12
 """Keeps a ratio of score differences finite where the leading scores are equal."""
 
+MASKED = 100.0
+"""How far below a row's smallest score a class masked by -inf is put: exp(-100) is lost even in float64."""
+
 
 def log_probabilities(outputs: Outputs, kind: OutputKind) -> Outputs:
     """Return log-probabilities (B, K), whatever the output is.
@@ -36,9 +39,21 @@ def log_probabilities(outputs: Outputs, kind: OutputKind) -> Outputs:
             return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
 
 
+def unmasked(outputs: Outputs) -> Outputs:
+    """Return scores (B, K) with finite ones, without a gradient, in place of -inf: `MASKED` below the others.
+
+    A network may mask classes by -inf. Differences with such a score would be infinite and their gradients
+    NaN; so they are finite, the class stays last, and gradients go to the other scores only.
+    """
+    masked = outputs == -torch.inf
+    lowest = outputs.detach().masked_fill(masked, torch.inf).amin(dim=1, keepdim=True)
+    floor = (lowest - MASKED).clamp_min(torch.finfo(outputs.dtype).min)
+    return torch.where(masked, floor, outputs)
+
+
 def scores(outputs: Outputs, kind: OutputKind) -> Outputs:
-    """Return what differences may be taken of, (B, K): logits, or logarithms of probabilities."""
-    return outputs if kind is OutputKind.LOGITS else log_probabilities(outputs, kind)
+    """Return what differences may be taken of, (B, K): logits, or log-probabilities; see `unmasked`."""
+    return unmasked(outputs if kind is OutputKind.LOGITS else log_probabilities(outputs, kind))
 
 
 def cross_entropy(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
@@ -47,9 +62,10 @@ def cross_entropy(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
     Of scores it is taken as softplus(logsumexp_{c != y} s_c - s_y), which is the same number, but keeps its
     gradient exact to the last digit when p_y rounds to 1; the softmax form loses the label's part of it.
     """
-    own = outputs.gather(1, y[:, None]).squeeze(1)
     if kind is OutputKind.SIMPLEX:
-        return -log_probabilities(own[:, None], kind).squeeze(1)
+        return -log_probabilities(outputs.gather(1, y[:, None]), kind).squeeze(1)
+    outputs = unmasked(outputs)
+    own = outputs.gather(1, y[:, None]).squeeze(1)
     return F.softplus(_others(outputs, y).logsumexp(dim=1) - own)
 
 
@@ -59,6 +75,7 @@ def margin(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
     The label's own score is masked with -inf, never multiplied by zero, so that all-negative scores work.
     """
     del kind  # differences of scores mean the same for all kinds
+    outputs = unmasked(outputs)
     own = outputs.gather(1, y[:, None]).squeeze(1)
     return _others(outputs, y).amax(dim=1) - own
 
@@ -78,21 +95,22 @@ def dlr(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
     Croce & Hein 2020 (arXiv:2003.01690), Eq. 6, s_(1) >= s_(2) >= ... being the scores in order. It is the
     same for scaled logits, so a confident model cannot make its gradient vanish. Scores are logits or
     log-probabilities; of a simplex point the logarithm is taken. Two classes have no third score, and no
-    ratio of differences that would still vary: the margin is returned.
+    ratio of differences that would still vary: the margin is returned, as where all but two are masked.
     """
     ordered = scores(outputs, kind)
     lead = margin(ordered, y, kind)
     if outputs.shape[1] < 3:
         return lead
     top = ordered.topk(3, dim=1).values
-    return lead / (top[:, 0] - top[:, 2] + TIE)
+    several = _offered(outputs, kind) >= 3
+    return lead / (top[:, 0] - top[:, 2] + TIE).where(several, 1.0)
 
 
 def targeted_dlr(outputs: Outputs, pairs: Labels, kind: OutputKind) -> PerSample:
     """Return (s_t - s_y) / (s_(1) - (s_(3) + s_(4)) / 2), (B,), for the pair (y, t) of each image.
 
     Croce & Hein 2020 (arXiv:2003.01690), Eq. 7. With three classes the denominator is s_(1) - s_(3), with
-    two the plain difference s_t - s_y is returned.
+    two the plain difference s_t - s_y is returned; classes masked by -inf are not counted.
 
     Args:
         outputs: (B, K).
@@ -103,7 +121,9 @@ def targeted_dlr(outputs: Outputs, pairs: Labels, kind: OutputKind) -> PerSample
     if outputs.shape[1] < 3:
         return lead
     top = scores(outputs, kind).topk(min(4, outputs.shape[1]), dim=1).values
-    return lead / (top[:, 0] - top[:, 2:].mean(dim=1) + TIE)
+    offered = _offered(outputs, kind)
+    low = top[:, 2:].mean(dim=1).where(offered >= top.shape[1], top[:, 2])
+    return lead / (top[:, 0] - low + TIE).where(offered >= 3, 1.0)
 
 
 def targeted_margin(outputs: Outputs, pairs: Labels, kind: OutputKind) -> PerSample:
@@ -145,12 +165,20 @@ def without_rejection(outputs: Outputs, y: Labels, *, targeted: bool = False) ->
         y: labels (B,), or targets.
         targeted: whether y is what the attacker wants.
     """
+    outputs = unmasked(outputs)
     chances, rejection = outputs[:, :-1], outputs[:, -1:]
     own = chances.gather(1, y[:, None])
     if targeted:
         others = _others(chances, y).amax(dim=1, keepdim=True)
         return chances.scatter(1, y[:, None], torch.minimum(own, own - rejection + others))
     return chances.scatter(1, y[:, None], torch.maximum(own, rejection))
+
+
+def _offered(outputs: Outputs, kind: OutputKind) -> PerSample:
+    """Return how many classes of each row are not masked, (B,); no probability is."""
+    if kind is OutputKind.SIMPLEX:
+        return outputs.new_full((len(outputs),), outputs.shape[1])
+    return (outputs != -torch.inf).sum(dim=1)
 
 
 def _others(outputs: Outputs, y: Labels) -> Outputs:

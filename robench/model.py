@@ -189,7 +189,24 @@ class Model:
         return replace(self, name=name)
 
 
-def predictions(outputs: Outputs) -> Labels:
-    """Return the predicted class of each row, -1 where a row is not finite: it is never counted as right."""
-    finite = torch.isfinite(outputs).all(dim=1)
-    return outputs.argmax(dim=1).where(finite, -1)
+NOT_FINITE, TIED = -1, -2
+"""What stands for a class where a row is no number, and where its largest value is not one entry's alone."""
+
+UNIFORM = 1e-6
+"""Largest spread of a simplex row that counts as uniform: a solver's rounding decides nothing."""
+
+
+def predictions(outputs: Outputs, kind: OutputKind | None = None) -> Labels:
+    """Return the predicted class of each row of outputs (B, columns), (B,); what is no answer is never right.
+
+    The class of the largest entry, if it is the largest alone: one that two or more share, as in a uniform
+    row, says nothing, and the row is `TIED`. A class masked by -inf is one like any other. `NOT_FINITE` where
+    an entry is NaN or +inf, or all are -inf. Told that the outputs are a simplex, a row is uniform up to
+    `UNIFORM`: a graph head answers so where no path leads from an image to the template.
+    """
+    top = outputs.amax(dim=1, keepdim=True)  # NaN where any entry is
+    alone = (outputs == top).sum(dim=1) == 1
+    if kind is OutputKind.SIMPLEX:
+        alone &= (top[:, 0] - outputs.amin(dim=1) > UNIFORM) | (outputs.shape[1] == 1)
+    answer = outputs.argmax(dim=1).where(alone, TIED)
+    return answer.where(torch.isfinite(top[:, 0]), NOT_FINITE)

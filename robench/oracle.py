@@ -10,7 +10,7 @@ import torch
 
 from robench.ledger import Ledger
 from robench.losses import Loss, margin, scores, without_rejection
-from robench.model import Coupling, GradientSource, Model, predictions
+from robench.model import NOT_FINITE, Coupling, GradientSource, Model, predictions
 from robench.norms import per_image
 from robench.threat import Goal, ThreatModel
 from robench.trail import Trail
@@ -266,7 +266,7 @@ class Oracle:
     def successful(self, x_adv: Images) -> Mask:
         """Tell which points reach the attacker's goal, by one forward pass; (B,). Inactive images: False."""
         active = self.active
-        return self._reached(predictions(self.outputs(x_adv)), self.y) & active
+        return self._reached(predictions(self.outputs(x_adv), self.model.output), self.y) & active
 
     def lead(self, rows: torch.Tensor, points: Images) -> PerSample:
         """Return by how much what the attacker wants leads, (b,), relative to the image's largest output.
@@ -352,9 +352,13 @@ class Oracle:
         return self.source
 
     def _reached(self, predicted: Labels, y: Labels) -> Mask:
-        """Tell whether a prediction is what the attacker wants; neither no number nor a rejection is."""
-        wanted = predicted == y if self.threat.goal is Goal.TARGETED else predicted != y
-        return wanted & (predicted >= 0) & (predicted < self.model.classes)
+        """Tell whether a prediction is what the attacker wants; neither no number nor a rejection is.
+
+        A tie is not the right answer, which is all that one without a target wants.
+        """
+        if self.threat.goal is Goal.TARGETED:
+            return predicted == y
+        return (predicted != y) & (predicted != NOT_FINITE) & (predicted < self.model.classes)
 
     def _seen(self, own: Outputs, y: Labels) -> Outputs:
         """Return the model's outputs (B, K) as the attacker sees them, a rejection worked in."""
@@ -387,7 +391,7 @@ class Oracle:
         fooled = None
         if surrogate is not own:
             where = slice(None) if rows is None else rows
-            answer = predictions(surrogate.detach()[:, : self.model.classes])
+            answer = predictions(surrogate.detach()[:, : self.model.classes], source.output)
             fooled = self._reached(answer, self.y[where]) & ~self._last_success[where]
             if bool(fooled.any()):
                 fooled[fooled.clone()] = self.threat.admits(self.x[where][fooled], points[fooled])
@@ -396,11 +400,11 @@ class Oracle:
     def _watch(self, rows: torch.Tensor | None, points: Images, own: Outputs) -> None:
         """Note which of the points reach the goal, and remember the best of them."""
         where = torch.arange(len(self.x), device=self.x.device) if rows is None else rows
-        predicted = predictions(own)
+        predicted = predictions(own, self.model.output)
         self.reached[where] = self._reached(predicted, self.y[where])
         if not self.track:
             return
-        self.ledger.nonfinite[where] |= predicted < 0
+        self.ledger.nonfinite[where] |= predicted == NOT_FINITE
         ledger = self.ledger
         ledger.tries[where] = self._try
         ledger.points[where] += 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from robench.draws import difference, mean_interval, mean_of, worst_of
 from robench.errors import ConfigError, nearest
 from robench.record import Record, Status
-from robench.statistics import discordant, gap_interval, mcnemar
+from robench.statistics import gap_interval, mcnemar
 from robench.terms import Terms, terms_of
 
 CLEAN = "clean"
@@ -16,8 +17,11 @@ WORST = "worst case"
 Setting = tuple[str, str, str, Terms]
 """What two numbers must share to be compared: data set, split, set of images, threat."""
 
-Verdicts = dict[Setting, dict[str, dict[str, dict[int, bool]]]]
-"""Setting to model to column (an attack's label, `clean` or `worst case`) to image to whether it is right."""
+Verdict = bool | str
+"""Whether an image is right; of a random model one 1 or 0 for each fresh draw."""
+
+Verdicts = dict[Setting, dict[str, dict[str, dict[int, Verdict]]]]
+"""Setting to model to column (an attack's label, `clean` or `worst case`) to image to its verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +35,10 @@ class Difference:
         n: images judged in both.
         first: accuracy in the first run, in [0, 1].
         second: accuracy in the second run, in [0, 1].
-        only_first: images that only the first gets right.
-        only_second: images that only the second gets right.
+        only_first: images that only the first gets right; of random models, more often right.
+        only_second: images that only the second gets right; of random models, more often right.
+        changes: of random models, per image the second's share of right fresh draws minus the first's.
+        probability: of random models, the p-value of the sign-flip test.
     """
 
     setting: str
@@ -43,20 +49,26 @@ class Difference:
     second: float
     only_first: int
     only_second: int
+    changes: tuple[float, ...] = ()
+    probability: float | None = None
 
     @property
     def gap(self) -> float:
         """Second minus first, in [-1, 1]."""
-        return (self.only_second - self.only_first) / self.n
+        return self.second - self.first if self.changes else (self.only_second - self.only_first) / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
         """The score interval (95 %) of the gap for paired proportions (Tango 1998)."""
+        if self.changes:
+            return mean_interval(self.changes)
         return gap_interval(self.n, self.only_first, self.only_second)
 
     @property
     def p_value(self) -> float:
-        """Of the exact McNemar test."""
+        """Of the exact McNemar test; of random models, of the sign-flip test."""
+        if self.probability is not None:
+            return self.probability
         return mcnemar(self.only_first, self.only_second)
 
 
@@ -66,32 +78,50 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
     An attack's column is the white-box worst case over gradient sources; the worst case is over everything,
     transferred images included, as on the leaderboard. Clean results join every setting of their images.
     """
-    found: Verdicts = {}
-    clean: dict[tuple[str, str, str], dict[str, dict[int, bool]]] = {}
-    for record in {r.key: r for r in records}.values():
+    unique = list({r.key: r for r in records}.values())
+    clean: dict[tuple[str, str, str], dict[str, dict[int, Verdict]]] = {}
+    points: dict[tuple[Setting, str, str], dict[int, list[tuple[str, bool]]]] = {}
+    for record in unique:
         data = record.dataset
         images = (str(data["name"]), str(data["split"]), str(data.get("set", data.get("digest"))))
         name, label = str(record.target["name"]), str(record.attack["label"])
-        rows = zip(record.columns.index, record.columns.status, strict=True)
+        columns = record.columns
+        robust = [status == Status.ROBUST for status in columns.status]
+        rows = list(zip(columns.index, columns.stood or ["01"[r] for r in robust], robust, strict=True))
         if label == CLEAN:
             # The clean evaluation knows of no attack: its robust images are the right ones.
-            table = clean.setdefault(images, {}).setdefault(name, {})
-            table.update((index, status == Status.ROBUST) for index, status in rows)
+            clean.setdefault(images, {}).setdefault(name, {}).update(
+                (i, _plain(draws)) for i, draws, _ in rows
+            )
             continue
         setting = (*images, terms_of(record.threat))
-        columns = found.setdefault(setting, {}).setdefault(name, {})
-        white_box = [label] if record.white_box else []
-        for index, status in rows:
-            for column in (*white_box, WORST):
-                seen = columns.setdefault(column, {})
-                seen[index] = seen.get(index, True) and status == Status.ROBUST
+        for column in (*([label] if record.white_box else []), WORST):
+            seen = points.setdefault((setting, name, column), {})
+            for index, draws, stands in rows:
+                seen.setdefault(index, []).append((draws, stands))
+    found: Verdicts = {}
+    for (setting, name, column), seen in points.items():
+        untouched = clean.get(setting[:3], {}).get(name, {})
+        found.setdefault(setting, {}).setdefault(name, {})[column] = {
+            index: _plain(worst_of([*asked, *_left_alone(untouched.get(index))]))
+            for index, asked in seen.items()
+        }
     for images, models in clean.items():
         fitting = [setting for setting in found if setting[:3] == images]
         for setting in fitting or [(*images, Terms())]:
             for name, table in models.items():
-                columns = found.setdefault(setting, {}).setdefault(name, {})
-                columns[CLEAN] = table
+                columns_of = found.setdefault(setting, {}).setdefault(name, {})
+                columns_of[CLEAN] = table
     return found
+
+
+def _plain(draws: str) -> Verdict:
+    return draws if len(draws) > 1 else draws == "1"
+
+
+def _left_alone(draws: Verdict | None) -> list[tuple[str, bool]]:
+    """Return the clean image as one more point of a random model; of another, each record counts it."""
+    return [(draws, True)] if isinstance(draws, str) else []
 
 
 def differences(
@@ -173,20 +203,26 @@ def _difference(
     two: str,
     column: str,
     images: list[int],
-    seen: dict[int, bool],
-    again: dict[int, bool],
+    seen: dict[int, Verdict],
+    again: dict[int, Verdict],
 ) -> Difference:
-    left, right = [seen[i] for i in images], [again[i] for i in images]
-    only_first, only_second = discordant(left, right)
+    left, right = (
+        [one if isinstance(one, str) else "01"[one] for one in (table[i] for i in images)]
+        for table in (seen, again)
+    )
+    changes = [mean_of(b) - mean_of(a) for a, b in zip(left, right, strict=True)]
+    random = any(len(draws) > 1 for draws in (*left, *right))
     return Difference(
         setting=_words(setting),
         model=one if one == two else f"{one} -> {two}",
         column=column,
         n=len(images),
-        first=sum(left) / len(images),
-        second=sum(right) / len(images),
-        only_first=only_first,
-        only_second=only_second,
+        first=sum(map(mean_of, left)) / len(images),
+        second=sum(map(mean_of, right)) / len(images),
+        only_first=sum(change < 0 for change in changes),
+        only_second=sum(change > 0 for change in changes),
+        changes=tuple(changes) if random else (),
+        probability=difference(left, right) if random else None,
     )
 
 

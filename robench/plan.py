@@ -19,6 +19,9 @@ that a graph head remembers, and the noise that a random model classifies with."
 KNOWN = (WEIGHTS, TEMPLATE)
 """What an attacker knows where nothing else is said."""
 
+DRAWS = 10
+"""How often the judge asks a random model about each image, where nothing else is said."""
+
 LATER = {"later": True}
 """Metadata of a field that older versions do not have: at its default it is left out of keys and plans, so
 those made before stay what they were."""
@@ -147,6 +150,7 @@ class Plan:
         transfer: judge every crafted image on every model, not only on its source.
         shard: most images per work unit, and per batch of a joint graph.
         batch_size: most images per forward pass of an independent model.
+        draws: how often the judge asks a random model about each image, at least 2.
     """
 
     name: str
@@ -157,6 +161,7 @@ class Plan:
     transfer: bool = True
     shard: int = 500
     batch_size: int = 250
+    draws: int = field(default=DRAWS, metadata=LATER)
 
 
 def to_json(value: Any) -> Any:

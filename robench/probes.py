@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 
 from robench.losses import cross_entropy
-from robench.model import Coupling, GradientSource, Model, OutputKind, predictions
+from robench.model import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
 from robench.prepared import evaluation_mode
 from robench.reach import standing_anywhere
 from robench.record import Finding
@@ -43,6 +43,9 @@ DISTANCES = (DISTANCE, 10 * DISTANCE, 100 * DISTANCE)
 precision has steps of its own, wider than the shortest of them."""
 
 
+RANDOM = "random-output"
+"""Code of a network that is random by itself: the judge then asks it under fresh noise."""
+
 DRAWS = 10
 UNSTABLE = 0.1
 """Mean relative change of the loss, at random points as near as `DISTANCE`, that counts."""
@@ -70,7 +73,7 @@ def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
 def _first_defect(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
     """Return the first thing that is wrong with the model's answers or with the way to its gradient."""
     outputs = _outputs(model, x)
-    if not bool(torch.isfinite(outputs).all()):
+    if bool((predictions(outputs) == NOT_FINITE).any()):
         return ()  # the judge tells of it on every unit, and nothing below would be true
     for question in (_random, _batch_dependent):
         if found := question(model, x, outputs):
@@ -122,9 +125,14 @@ def _outputs(model: Model, x: Images) -> Outputs:
 
 
 def _differ(first: Outputs, second: Outputs) -> torch.Tensor:
-    """Tell per image whether two answers differ by more than rounding."""
-    size = first.abs().amax().clamp_min(1e-6)
-    return (first - second).abs().amax(dim=1) > ROUNDING * size
+    """Tell per image whether two answers differ by more than rounding; a masked class equals itself."""
+    apart = (first - second).abs().masked_fill(first == second, 0.0)
+    return apart.amax(dim=1) > ROUNDING * _largest(first).clamp_min(1e-6)
+
+
+def _largest(outputs: Outputs) -> torch.Tensor:
+    """Return the largest size of a score that is not masked."""
+    return outputs.abs().masked_fill(outputs == -torch.inf, 0.0).amax()
 
 
 def _random(model: Model, x: Images, outputs: Outputs) -> Finding | None:
@@ -206,7 +214,7 @@ def _undeclared_simplex(source: GradientSource, outputs: Outputs) -> Finding | N
 
 
 def _exploding(outputs: Outputs) -> Finding | None:
-    largest = float(outputs.abs().amax())
+    largest = float(_largest(outputs))
     if largest < HUGE:
         return None
     return Finding(

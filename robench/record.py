@@ -51,7 +51,7 @@ class Columns:
     Attributes:
         index: position in the full split.
         label: true class.
-        clean: predicted class of the clean image, -1 if the output was not a number.
+        clean: predicted class of the clean image, -1 if the output was not a number, -2 if it was a tie.
         adversarial: predicted class of the proposed image after the judge's checks.
         status: a Status.
         linf: largest pixel change.
@@ -64,11 +64,14 @@ class Columns:
         tries: how many fresh starts it made, 0 if unknown.
         first_passes: forwards plus backwards spent at the first success, 0 if never or unknown.
         first_try: the fresh start of the first success, from 1; 0 if never or unknown.
+        stood: of a random model one text per image, such as `1101`: whether it stood (1) in each fresh draw
+            of noise, at the judged point; empty for any other. `status` is of the draw that was attacked.
 
     Columns that a record of an earlier version does not have are 0 throughout.
 
     Raises:
         TypeError: one of the others is missing.
+        ValueError: `stood` has another length, or is not made of equally many 0 and 1.
     """
 
     index: list[int]
@@ -85,9 +88,15 @@ class Columns:
     tries: list[int] = field(default_factory=list)
     first_passes: list[int] = field(default_factory=list)
     first_try: list[int] = field(default_factory=list)
+    stood: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Fill columns that came later with zeros."""
+        """Fill columns that came later with zeros, and refuse draws that do not fit."""
+        alike = len({len(draws) for draws in self.stood}) <= 1 and not set("".join(self.stood)) - {"0", "1"}
+        if self.stood and (len(self.stood) != len(self.index) or not alike):
+            raise ValueError(
+                f"{len(self.stood)} texts of fresh draws for {len(self.index)} images, or not alike"
+            )
         for name in LATER_COLUMNS:
             if not getattr(self, name):
                 object.__setattr__(self, name, [0] * len(self.index))
@@ -129,9 +138,19 @@ class Record:
         """Whether the images were crafted on the very model they were judged on."""
         return bool(self.source["name"] == self.target["name"])
 
+    @property
+    def draws(self) -> int:
+        """How often each image was asked about under fresh noise; 0 for a model that is not random."""
+        return len(self.columns.stood[0]) if self.columns.stood else 0
+
     def to_json(self) -> str:
         """Return JSON text; it never contains NaN or Infinity."""
-        return json.dumps(dataclasses.asdict(self), allow_nan=False)
+        data = dataclasses.asdict(self)
+        if (
+            not self.columns.stood
+        ):  # said only where it is so: records of all other models stay what they were
+            del data["columns"]["stood"]
+        return json.dumps(data, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "") -> Record:
@@ -161,7 +180,7 @@ class Record:
             columns = Columns(**data.pop("columns"))
             findings = tuple(Finding(**f) for f in data.pop("findings"))
             return cls(columns=columns, findings=findings, **data)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise StorageError(
                 where=where,
                 expected="a complete record",

@@ -19,8 +19,8 @@ from robench.craft import targets_of
 from robench.errors import StorageError
 from robench.evaluate import Craft, Work
 from robench.folder_keeper import FolderKeeper
-from robench.jobs import CLEAN, Shard, judge_unit, record_key
-from robench.judge import classify, judge
+from robench.jobs import CLEAN, Shard, judge_unit
+from robench.judge import classify, judge, reached
 from robench.randomness import seed_from
 from robench.record import LATER_COLUMNS, Record, Status
 from robench.store import Store
@@ -122,7 +122,10 @@ def differing(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 def _verdicts(record: Record) -> list[tuple[Any, ...]]:
     """Return what was judged of each image."""
-    return list(zip(*(getattr(record.columns, name) for name in JUDGED), strict=True))
+    stood = record.columns.stood or [""] * len(
+        record.columns.index
+    )  # under fresh noise, where it was asked so
+    return list(zip(*(getattr(record.columns, name) for name in JUDGED), stood, strict=True))
 
 
 def check_claims(work: Work, store: Store) -> list[Check]:
@@ -130,7 +133,7 @@ def check_claims(work: Work, store: Store) -> list[Check]:
     keeper, tally = FolderKeeper(store), Tally()
     for shard in work.shards():
         for title, kept, job, target, crafted in _kept(work, store, keeper, shard):
-            known = _known(store, target, shard) if job else set[str]()
+            known = _known(work, store, target, shard) if job else set[str]()
             made, _ = judge_unit(
                 kept.key,
                 target,
@@ -145,6 +148,7 @@ def check_claims(work: Work, store: Store) -> list[Check]:
                 clean=None,
                 batch_size=_passes_of(kept) or work.batch_size,
                 known=known,
+                draws=work.draws,
             )
             tally.compare(title, kept, made)
     return tally.checks()
@@ -155,8 +159,7 @@ def _kept(
 ) -> Iterator[tuple[str, Record, Craft | None, Subject, Crafted | None]]:
     """Yield the readable records of a shard and what they were judged from; `records` tells of others."""
     wanted: list[tuple[str, str, Craft | None, Subject, Crafted | None]] = [
-        (f"clean on {s.model.name}", record_key(s, None, CLEAN, "", "", shard), None, s, None)
-        for s in work.subjects
+        (f"clean on {s.model.name}", work.clean_key(s, shard), None, s, None) for s in work.subjects
     ]
     yield from _read(store, wanted)
     for job in work.crafts():
@@ -181,12 +184,10 @@ def _read(
             continue
 
 
-def _known(store: Store, target: Subject, shard: Shard) -> set[str]:
+def _known(work: Work, store: Store, target: Subject, shard: Shard) -> set[str]:
     """Return the codes found about a model itself, from which a run leaves out what only follows."""
     try:
-        return {
-            finding.code for finding in store.read(record_key(target, None, CLEAN, "", "", shard)).findings
-        }
+        return {finding.code for finding in store.read(work.clean_key(target, shard)).findings}
     except StorageError:
         return set()
 
@@ -281,7 +282,7 @@ def _again(
     coarse = (x_adv.clamp(0, 1) * EIGHT_BITS).round() / EIGHT_BITS
     with batch_of(shard.data.indices):  # a model that draws a template per batch draws the run's own
         found = judge(model, x, y, x_adv, threat=threat, target=goal, batch_size=batch_size)
-        predicted, _ = classify(model, coarse, batch_size=batch_size)
-    hit = (predicted != y if goal is None else predicted == goal) & (predicted < model.classes)
+        predicted = classify(model, coarse, batch_size=batch_size)
+    hit = reached(model, predicted, y, goal)
     statuses = [str(found.status[i]) for i in back.tolist()]
     return statuses, hit.cpu()[back].tolist()

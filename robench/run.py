@@ -165,6 +165,7 @@ def execute(
             shard=plan.shard,
             batch_size=plan.batch_size,
             eager=eager,
+            draws=plan.draws,
         )
         for subject in subjects:
             for note in {tested.note for tested in networks_under_test(subject.model.net)} - {""}:

@@ -123,6 +123,8 @@ class Store:
             raise StorageError(where=str(path), expected="a readable record", got=got) from None
         record = Record.from_json(text, where=str(path))
         lengths = {name: len(getattr(record.columns, name)) for name in record.columns.__slots__}
+        if not lengths["stood"]:  # only random models have it
+            del lengths["stood"]
         if record.key != key or len(set(lengths.values())) != 1:
             got = f"one of {record.key!r}" if record.key != key else f"columns of lengths {lengths}"
             do = "Delete the file and run the same command again"

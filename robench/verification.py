@@ -11,7 +11,7 @@ from robench import plugins
 from robench.errors import ConfigError, StorageError
 from robench.evaluate import Work
 from robench.folder_keeper import FolderKeeper
-from robench.jobs import CLEAN, Shard, craft_unit, judge_unit, record_key
+from robench.jobs import Shard, craft_unit, judge_unit
 from robench.plan import Plan
 from robench.preparation import TrainingWatcher, Workshop
 from robench.randomness import Randomness
@@ -90,7 +90,7 @@ def check_keys(work: Work, store: Store) -> Check:
 
 def _keys(work: Work, shard: Shard) -> Iterator[str]:
     for subject in work.subjects:
-        yield record_key(subject, None, CLEAN, "", "", shard)
+        yield work.clean_key(subject, shard)
     for job in work.crafts():
         for target in work.targets(job.source):
             yield work.record_key(job, shard, target)
@@ -136,6 +136,7 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
             seed=work.seed,
             clean=None,
             batch_size=work.batch_size,
+            draws=work.draws,
         )
         verdicts += len(before)
         turned += differing(record.columns.status, before)
@@ -218,4 +219,5 @@ def _rebuilt(plan: Plan, workshop: Workshop) -> Work:
         seed=plan.seed,
         shard=plan.shard,
         batch_size=plan.batch_size,
+        draws=plan.draws,
     )

@@ -15,7 +15,7 @@ from defenses.inference.eot import expected, undefended
 from defenses.inference.naming import defended_names
 from robench.chance import noise_of
 from robench.errors import ConfigError
-from robench.model import Coupling, Model, OutputKind, predictions
+from robench.model import NOT_FINITE, Coupling, Model, OutputKind, predictions
 from robench.types import Images, Outputs
 
 if TYPE_CHECKING:
@@ -50,31 +50,40 @@ class SmoothedNetwork(nn.Module):
         self.training = base.training  # only the flag: the shared network keeps its own
 
     def forward(self, x: Images) -> Outputs:
-        """Map images (B, C, H, W) to shares of votes (B, K); NaN where a vote was no number."""
-        counts = self.counts(x, self.votes, use="smoothing")
-        shares = counts.to(x.dtype) / self.votes
-        return shares.where((counts.sum(dim=1) == self.votes)[:, None], torch.nan)
+        """Map images (B, C, H, W) to shares of votes (B, K); NaN where a vote was no number.
 
-    @torch.no_grad()
+        A copy that got no answer, as its largest outputs tie, votes for no class.
+        """
+        counts, lost = self._count(x, self.votes, use="smoothing")
+        shares = counts.to(x.dtype) / self.votes
+        return shares.where((lost == 0)[:, None], torch.nan)
+
     def counts(self, x: Images, copies: int, *, use: str) -> Tensor:
         """Return how many of `copies` noisy copies got each class, (B, K) int64.
 
-        A copy whose output is not finite counts for no class.
+        A copy whose output is not finite, or ties, counts for no class.
 
         Args:
             x: images (B, C, H, W).
             copies: how many.
             use: another name gives other, independent noise.
         """
+        return self._count(x, copies, use)[0]
+
+    @torch.no_grad()
+    def _count(self, x: Images, copies: int, use: str) -> tuple[Tensor, Tensor]:
+        """Return the votes (B, K), and how many copies' outputs were no number (B,)."""
         total = torch.zeros(len(x), self.classes, dtype=torch.int64, device=x.device)
+        lost = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         group = 1 if self.joint else max(1, _ROWS // max(len(x), 1))
         noisy = self._copies(x, copies, use)
         for start in range(0, copies, group):
             batch = torch.cat([next(noisy) for _ in range(start, min(start + group, copies))])
             voted = predictions(self.base(batch)).view(-1, len(x))
-            # Class -1, no number, is the first of K + 1 columns and left out.
-            total += F.one_hot(voted + 1, self.classes + 1)[:, :, 1:].sum(dim=0)
-        return total
+            lost += (voted == NOT_FINITE).sum(dim=0)
+            # No answer, of either kind, is the first of K + 1 columns and left out.
+            total += F.one_hot((voted + 1).clamp_min(0), self.classes + 1)[:, :, 1:].sum(dim=0)
+        return total, lost
 
     def _copies(self, x: Images, copies: int, use: str) -> Iterator[Images]:
         noise = noise_of(x, seed=self.seed, use=use)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model_zoo.graph.coverage import check_template
@@ -24,6 +23,7 @@ def combine(rows: Sequence[Interpolation], rule: str = "majority") -> Interpolat
         rows: one interpolation per template.
         rule: "mean" averages u. "majority" counts one vote per template (paper) and adds the mean of u as one
             more, shared vote: it never outweighs a whole vote, decides ties, and carries the gradient.
+            A template for which the largest entries tie casts no vote.
 
     Returns:
         `u (Q, C)` on the simplex; a query is singular if it is so for every template.
@@ -39,7 +39,8 @@ def combine(rows: Sequence[Interpolation], rule: str = "majority") -> Interpolat
     count = able.sum(0)
     mean = torch.where(count > 0, (u * able).sum(0) / count.clamp_min(1), 1 / u.shape[-1])
     if rule == "majority":
-        votes = (F.one_hot(u.argmax(-1), u.shape[-1]) * able).sum(0)
+        first = u == u.amax(-1, keepdim=True)
+        votes = (first * (first.sum(-1, keepdim=True) == 1) * able).sum(0)
         mean = (votes + mean) / (count + 1)
     return Interpolation(mean, singular.all(0))
 

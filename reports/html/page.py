@@ -20,6 +20,7 @@ from reports.html.template import page
 from reports.html.words import summary
 from reports.leaderboard import boards
 from reports.samples import split_into_boards
+from reports.text import FRESH
 from robench.files import write_atomic
 from robench.recipe import Info
 from robench.record import Record
@@ -74,6 +75,7 @@ def page_of(run: Run) -> str:
         curves=curves(run),
         provenance=provenance(run),
         config=run.config.splitlines(),
+        fresh=FRESH if any(board.drawn for board in made) else "",
         failures=_first(run.failures),
         unreadable=_first(run.unreadable),
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.boards import Board, Cell, Row, Share
-from reports.text import NOTHING, number, over_batches, percent
+from reports.text import NOTHING, ONE_DRAW, number, over_batches, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,7 @@ def leaderboard(
     minimal = any(row.median_l2 is not None for row in board.rows)
     columns = [Column("Rank"), Column("Model", numeric=False, head=True)]
     columns += [Column("Worst case, %")] if attacked else []
+    columns += [Column(f"{ONE_DRAW}, %")] if board.drawn else []
     columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
     columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if attacked else []
     columns += [Column("Median L2"), Column("Median Linf")] if minimal else []
@@ -122,6 +123,7 @@ def leaderboard(
         cells = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
         cells += [words(row.model, href=links.get(row.model, ""))]
         cells += [share(row.worst_case)] if attacked else []
+        cells += [share(row.one_draw, drawn=False)] if board.drawn else []
         cells += [share(row.clean), _remarks(row, finding)]
         if attacked:
             cells += [share(row.white_box, drawn=False)]

@@ -47,7 +47,7 @@ class Entry:
         return 100 * rate.value - self.slot.published
 
     def _counted(self, share: Share) -> Share:
-        return Share(share.n - share.count, share.n) if self.slot.error else share
+        return share.rest if self.slot.error else share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,18 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports.boards import Share
+from reports.drawn import clean_share, robust_share
 from reports.paper.candidates import GRAPH, Candidate
 from reports.paper.published import Slot
 from reports.samples import Samples, attack_of, model_of
 from robench import plugins
 from robench.plan import KNOWN
 from robench.record import Record
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PAPERS_SOURCE = "straight_through"
 """What the paper differentiates in place of WNLL (Eq. 13 and 24)."""
@@ -160,7 +158,7 @@ def _clean(candidate: Candidate) -> Measured | None:
         return None
     table = samples.clean_table[samples.clean_table["target"] == candidate.target]
     return Measured(
-        share=_share(table, "right"),
+        share=clean_share(table) or Share(0, 0),
         worst=None,
         source="",
         sources=(),
@@ -187,12 +185,14 @@ def _attacked(
     surrogate = candidate.heads.get(source, ("", ""))[0] == GRAPH and PAPERS_SOURCE in sources
     chosen = PAPERS_SOURCE if surrogate else ""
     shown = table[table["gradient_source"] == chosen] if chosen else table
+    clean = samples.clean_table
+    clean = clean[clean["target"] == candidate.target] if not clean.empty else clean
     used = [r for r in records if chosen in {"", str(r.source.get("gradient_source") or "")}]
     own = [r for r in samples.clean if model_of(r.target) == candidate.target]
     weights = candidate.checkpoints
     return Measured(
-        share=_share(shown, "robust"),
-        worst=_share(table, "robust") if len(sources) > 1 else None,
+        share=robust_share(shown, clean) or Share(0, 0),
+        worst=robust_share(table, clean) if len(sources) > 1 else None,
         source=chosen or (sources[0] if len(sources) == 1 else ""),
         sources=sources,
         crafted_on=samples.names[source] if slot.oracle else "",
@@ -203,11 +203,6 @@ def _attacked(
         findings=_codes([*own, *used]),
         batch=max(len(record.columns.index) for record in records),
     )
-
-
-def _share(table: pd.DataFrame, column: str) -> Share:
-    standing = table.groupby("index")[column].all()
-    return Share(int(standing.sum()), len(standing))
 
 
 def _codes(records: Sequence[Record]) -> tuple[str, ...]:

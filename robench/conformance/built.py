@@ -17,7 +17,7 @@ from robench.conformance.isolation import lent_chance
 from robench.conformance.result import InapplicableError, require
 from robench.conformance.toys import toy_data
 from robench.data import ImageSet
-from robench.model import Coupling, GradientSource, Model, OutputKind
+from robench.model import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
 from robench.prepared import evaluation_mode
 from robench.recipe import Info
 from robench.types import Images, Outputs
@@ -72,7 +72,7 @@ def builds(trial: Maker) -> str:
     outputs = rows(trial.plain, unseen_images())
     shape = (len(unseen_images()), trial.plain.columns)
     require(tuple(outputs.shape) == shape, f"outputs {tuple(outputs.shape)}, not {shape}")
-    bad = int((~torch.isfinite(outputs).all(dim=1)).sum())
+    bad = int((predictions(outputs) == NOT_FINITE).sum())
     require(bad == 0, f"{bad} rows are no number")
     require(trial.plain.classes == CLASSES, f"the model says {trial.plain.classes} classes, not {CLASSES}")
     return f"{outputs.shape[0]} rows of {outputs.shape[1]}"

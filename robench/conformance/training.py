@@ -20,6 +20,7 @@ from robench.conformance.toys import ToyBranches, toy_data
 from robench.data import ImageSet
 from robench.defense import Defense, DefenseInfo, TrainingContext
 from robench.errors import ConfigError
+from robench.model import predictions
 
 STAGES = ("training", "inference")
 
@@ -151,7 +152,7 @@ def trains(trial: TrainingTrial) -> str:
     require(bool(moved), "no weight of the network it was given has changed")
     x, y = toy_data().batch(slice(None))
     with torch.no_grad():
-        right = float((made.network.eval()(x).argmax(dim=1) == y).float().mean())
+        right = float((predictions(made.network.eval()(x)) == y).float().mean())
     return f"{len(made.history)} epochs, accuracy {right:.2f} on the toy data"
 
 

@@ -95,19 +95,63 @@ def test_nan_outputs_are_never_robust():
     assert "nonfinite-output" in [f.code for f in verdict.findings]
 
 
-def test_uniform_answers_of_a_simplex_model_are_found():
-    class Lost(nn.Module):
-        def forward(self, x):
-            lost = (x.flatten(1).mean(dim=1) < 0.5)[:, None]
-            return torch.where(lost, torch.full((len(x), 2), 0.5), torch.tensor([[0.1, 0.9]]))
+class Fixed(nn.Module):
+    """The same rows of outputs whatever it is shown."""
 
-    x, y = grey(0.3, 0.7), torch.tensor([0, 1])
-    simplex = Model(name="lost", net=Lost(), classes=2, output=OutputKind.SIMPLEX)
-    (finding,) = judge(simplex, x, y, x, threat=EPS).findings
-    assert finding.code == "uniform-output"
-    assert "1 of 2" in finding.evidence
-    logits = Model(name="lost", net=Lost(), classes=2)
-    assert judge(logits, x, y, x, threat=EPS).findings == ()
+    def __init__(self, *rows):
+        super().__init__()
+        self.rows = torch.tensor(rows)
+
+    def forward(self, x):
+        return self.rows
+
+
+def test_a_tie_is_no_answer_before_or_after_the_attack():
+    rows = [[0.5, 0.5, 0.1], [0.3, 0.3, 0.3], [0.9, 0.5, 0.1], [0.1, 0.5, 0.5]]
+    x, y = grey(0.3, 0.3, 0.3, 0.3), torch.tensor([0, 0, 0, 0])
+    fixed = Model(name="fixed", net=Fixed(*rows), classes=3)
+    verdict = judge(fixed, x, y, x, threat=EPS)
+    assert verdict.clean.tolist() == [-2, -2, 0, -2]
+    assert [str(s) for s in verdict.status] == ["misclassified", "misclassified", "robust", "misclassified"]
+    (finding,) = verdict.findings
+    assert finding.code == "tied-output"
+    assert "3 of 4" in finding.evidence
+    after = judge(fixed, x, y, x + 0.01, threat=EPS, clean=torch.tensor([0, 0, 0, 1]))
+    assert [str(s) for s in after.status] == ["broken", "broken", "robust", "misclassified"]
+
+
+def test_a_tie_is_not_the_target():
+    threat = ThreatModel(norm=LINF, eps=0.2, goal=Goal.TARGETED)
+    x, y, target = grey(0.3, 0.3), torch.tensor([0, 0]), torch.tensor([1, 1])
+    fixed = Model(name="fixed", net=Fixed([0.5, 0.5, 0.1], [0.1, 0.5, 0.1]), classes=3)
+    verdict = judge(fixed, x, y, x + 0.01, threat=threat, target=target, clean=y)
+    assert verdict.status == [Status.ROBUST, Status.BROKEN]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_answers_that_tie_by_rounding_are_ties(dtype):
+    rows = torch.tensor([[1.0, 1.0001], [1.0, 2.0]]).to(dtype)
+    net = Fixed([0.0, 0.0])
+    net.rows = rows
+    x, y = grey(0.3, 0.3), torch.tensor([0, 1])
+    assert judge(Model(name="r", net=net, classes=2), x, y, x, threat=EPS).clean.tolist() == [-2, 1]
+
+
+def test_a_simplex_row_is_uniform_up_to_a_solvers_rounding():
+    row = [1 / 3 + 2e-7, 1 / 3, 1 / 3]
+    x, y = grey(0.3), torch.tensor([0])
+    simplex = Model(name="s", net=Fixed(row), classes=3, output=OutputKind.SIMPLEX)
+    assert judge(simplex, x, y, x, threat=EPS).clean.tolist() == [-2]
+    logits = Model(name="s", net=Fixed(row), classes=3)
+    assert judge(logits, x, y, x, threat=EPS).clean.tolist() == [0]
+
+
+def test_a_masked_class_is_an_ordinary_answer():
+    low, nan = float("-inf"), float("nan")
+    rows = [[1.0, low, 0.0], [low, low, low], [1.0, nan, low], [float("inf"), 0.0, low]]
+    x, y = grey(*[0.3] * 4), torch.tensor([0, 0, 0, 0])
+    masked = Model(name="m", net=Fixed(*rows), classes=3)
+    assert judge(masked, x, y, x, threat=EPS).clean.tolist() == [0, -1, -1, -1]
 
 
 def test_targeted_success_needs_the_target():

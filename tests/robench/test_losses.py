@@ -12,9 +12,11 @@ from robench.losses import (
     dlr,
     log_probabilities,
     margin,
+    ranked_margin,
     score_margin,
     targeted_dlr,
     targeted_margin,
+    without_rejection,
 )
 from robench.model import OutputKind
 
@@ -137,3 +139,74 @@ def test_ties_are_no_division_by_zero():
     (found,) = torch.autograd.grad(value.sum(), z)
     assert torch.equal(value, torch.zeros(2))
     assert torch.isfinite(found).all()
+
+
+FARTHEST = ranked_margin(2)
+MASKED_ROWS = [  # label 0; -inf masks a class
+    [1.0, 2.0, -torch.inf, 0.5],
+    [1.0, 2.0, -torch.inf, -torch.inf],
+    [1.0, -torch.inf, -torch.inf, -torch.inf],
+    [-torch.inf, 2.0, 0.3, 0.5],
+    [3.0, 2.0, -torch.inf, 0.5],
+]
+
+
+@pytest.mark.parametrize("loss", [*LOSSES.values(), score_margin, ranked_margin(0), FARTHEST])
+@pytest.mark.parametrize("kind", [LOGITS, LOG_P])
+def test_masked_classes_leave_losses_and_gradients_finite(loss, kind):
+    z, y = torch.tensor(MASKED_ROWS, dtype=torch.float64), torch.zeros(5, dtype=torch.int64)
+    z = z.requires_grad_(True)
+    found = loss(z, y, kind)
+    (gradient,) = torch.autograd.grad(found.sum(), z)
+    assert torch.isfinite(found).all()
+    assert torch.isfinite(gradient).all()
+    assert not gradient[z == -torch.inf].any()
+    if loss is not FARTHEST:  # its class is masked, so that only the label has a gradient
+        assert (gradient[[0, 4]].abs().amax(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, margin, dlr])
+def test_a_masked_class_is_as_if_it_were_not_there(loss):
+    full = torch.tensor([[1.0, 2.0, -torch.inf, 0.5], [3.0, -torch.inf, 2.0, 0.5]], dtype=torch.float64)
+    left = torch.tensor([[1.0, 2.0, 0.5], [3.0, 2.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    full, y = full.requires_grad_(True), torch.zeros(2, dtype=torch.int64)
+    found, wanted = loss(full, y, LOGITS), loss(left, y, LOGITS)
+    assert torch.allclose(found, wanted, rtol=1e-12, atol=0)
+    (gradient,), (truth,) = (torch.autograd.grad(v.sum(), z) for v, z in ((found, full), (wanted, left)))
+    assert torch.allclose(gradient[full != -torch.inf], truth.flatten(), rtol=1e-12, atol=1e-15)
+
+
+def test_gradients_beside_a_masked_class_are_those_of_finite_differences():
+    z = torch.tensor([[1.0, 2.0, -torch.inf, 0.5]], dtype=torch.float64)
+    kept, y = z != -torch.inf, torch.tensor([0])
+    for loss in LOSSES.values():
+
+        def value(free, loss=loss):
+            return loss(z.masked_scatter(kept, free), y, LOGITS)
+
+        assert torch.autograd.gradcheck(value, z[kept].clone().requires_grad_(True))
+
+
+@pytest.mark.parametrize("goal", [1, 2, 3])
+def test_targeted_losses_of_masked_classes_are_finite(goal):
+    z, y = torch.tensor(MASKED_ROWS, dtype=torch.float64), torch.zeros(5, dtype=torch.int64)
+    z = z.requires_grad_(True)
+    for loss in (targeted_dlr, targeted_margin):
+        found = loss(z, torch.stack([y, y + goal], dim=1), LOGITS)
+        (gradient,) = torch.autograd.grad(found.sum(), z)
+        assert torch.isfinite(found).all()
+        assert torch.isfinite(gradient).all()
+
+
+def test_two_classes_left_have_the_margin_for_a_ratio():
+    z, y = torch.tensor([[1.0, 2.5, -torch.inf, -torch.inf]], dtype=torch.float64), torch.tensor([0])
+    assert dlr(z, y, LOGITS).tolist() == pytest.approx([1.5])
+    assert targeted_dlr(z, torch.tensor([[0, 1]]), LOGITS).tolist() == pytest.approx([1.5])
+    three = torch.tensor([[1.0, 2.5, 0.5, -torch.inf]], dtype=torch.float64)
+    assert targeted_dlr(three, torch.tensor([[0, 1]]), LOGITS).tolist() == pytest.approx([1.5 / 2.0])
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_a_rejection_beside_masked_classes_is_seen_finitely(targeted):
+    outputs = torch.tensor([[1.0, -torch.inf, -torch.inf, 0.5], [-torch.inf, 1.0, 0.2, -torch.inf]])
+    assert torch.isfinite(without_rejection(outputs, torch.tensor([0, 0]), targeted=targeted)).all()

@@ -256,3 +256,26 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     result = command("verify", tmp_path)
     assert result.exit_code == 2
     assert "run folder" in result.output
+
+
+def test_a_run_of_random_models_holds_and_its_draws_cannot_be_changed(tmp_path):
+    config = (
+        CONFIG.partition("  - name: graph")[0]
+        + """\
+  - {name: smooth, features_of: net, inference: {smoothing: {sigma: 0.1, votes: 3, samples: 2}}}
+threats:
+  - {norm: Linf, eps: 0.3, attacks: [fgsm, {pgd: {steps: 3}}]}
+draws: 3
+"""
+    )
+    (tmp_path / "tiny.yaml").write_text(config)
+    made = command("run", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "-q")
+    assert made.exit_code == 0, made.output
+    assert command("verify", tmp_path / "run").exit_code == 0
+    for path in (tmp_path / "run" / "units").glob("*.json"):
+        record = json.loads(path.read_text())
+        if stood := record["columns"].get("stood"):
+            assert {len(draws) for draws in stood} == {3}
+            record["columns"]["stood"] = ["111"] * len(stood)
+            path.write_text(json.dumps(record))
+    assert {"verdicts", "tables"} <= failed(command("verify", tmp_path / "run"))

@@ -254,3 +254,33 @@ def test_the_mean_of_distributions_in_logarithms():
     parts = [images(1, shape=(2, 3), seed=s)[0].log_softmax(dim=1) for s in range(3)]
     expected = torch.stack([p.exp() for p in parts]).mean(dim=0).log()
     assert torch.allclose(log_mean(parts), expected)
+
+
+class Undecided(torch.nn.Module):
+    """Ties where the mean pixel is below 0.2, is no number above 0.8, class 1 else."""
+
+    def forward(self, x):
+        mean = x.flatten(1).mean(dim=1, keepdim=True)
+        rows = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [math.nan] * 3])
+        return rows[(mean >= 0.2).long().squeeze(1) + (mean > 0.8).long().squeeze(1)]
+
+
+def test_a_copy_that_ties_votes_for_no_class():
+    base = Model(name="u", net=Undecided(), classes=3)
+    x = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+    model = behind(Smoothing(sigma=1e-3, votes=7), base)
+    shares = model.net(x)
+    assert shares[:2].tolist() == [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    assert predictions(shares, model.output).tolist() == [-2, 1, -1]
+    assert model.net.counts(x, 5, use="other").tolist() == [[0, 0, 0], [0, 5, 0], [0, 0, 0]]
+
+
+def test_equal_votes_are_no_answer():
+    class Half(torch.nn.Module):
+        def forward(self, x):
+            return torch.eye(3)[torch.arange(len(x)) % 2]  # the copies of an image take turns
+
+    model = behind(Smoothing(sigma=0.1, votes=4), Model(name="h", net=Half(), classes=3))
+    x = images(1, seed=3)
+    assert model.net(x).tolist() == [[0.5, 0.5, 0.0]]
+    assert predictions(model.net(x), model.output).tolist() == [-2]

@@ -17,6 +17,7 @@ from model_zoo.graph import (
 )
 from model_zoo.graph.kernel_density import query_scale
 from robench.errors import InputError
+from robench.model import predictions
 
 
 def rows(*u, singular=False):
@@ -168,3 +169,13 @@ def test_kernel_score_refuses_bad_settings(options):
     z, y = problem()
     with pytest.raises(InputError):
         class_log_density(z[:5], z[20:], y[20:], **{"classes": 3, "n": 8, **options})
+
+
+def test_a_template_whose_classes_tie_casts_no_vote():
+    singular = torch.zeros(1, dtype=torch.bool)
+    tied = Interpolation(torch.tensor([[0.4, 0.4, 0.2]]), singular)
+    clear = Interpolation(torch.tensor([[0.1, 0.6, 0.3]]), singular)
+    u = combine([tied, tied, clear], "majority").u
+    mean = torch.tensor([[0.3, 1.4 / 3, 0.7 / 3]])
+    assert torch.allclose(u, (torch.tensor([[0.0, 1.0, 0.0]]) + mean) / 4)
+    assert predictions(combine([tied, tied], "majority").u).tolist() == [-2]
