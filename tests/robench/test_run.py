@@ -213,7 +213,7 @@ else:
 sys.argv = ["robench", "run", "plan.yaml", "-o", "out", "--threads", "1"]
 main()
 """
-"""A run that sends itself a signal just before it keeps its so many-th record, or puts a file in its place."""
+"""A run that sends itself a signal when it keeps its so many-th record, or puts a file in its place."""
 
 
 def killed(folder, number, at, what):
