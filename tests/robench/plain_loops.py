@@ -14,14 +14,20 @@ from robench.randomness import Randomness, seed_from
 
 
 class Untouched(nn.Module):
-    """A module asked about copies of the images; `nudge` changes them by so small a part."""
+    """A module asked about copies of the images.
 
-    def __init__(self, net, *, nudge=0.0):
+    With a `nudge` every pixel is changed by up to so small a part of itself, by each `seed` in another way.
+    """
+
+    def __init__(self, net, *, nudge=0.0, seed=0):
         super().__init__()
-        self.net, self.nudge = net, nudge
+        self.net, self.nudge, self.seed = net, nudge, seed
 
     def forward(self, x):
-        return self.net(x * (1 + self.nudge))  # a product is a copy
+        if not self.nudge:
+            return self.net(x.clone())
+        draw = torch.Generator().manual_seed(self.seed)
+        return self.net(x * (1 + self.nudge * (2 * torch.rand(x.shape[1:], generator=draw) - 1)))
 
 
 def ascended(net, x, y, *, eps, step_size, steps):
