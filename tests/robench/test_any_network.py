@@ -37,6 +37,18 @@ def test_verdicts_are_those_of_plain_loops(seeds):
     tally.confirm()
 
 
+def test_a_flag_may_be_turned_between_two_evaluations():
+    tally, first = Tally(), list(BLOCKS).index("norm_by_a_flag")
+    for seed in range(first, first + 6 * len(BLOCKS), len(BLOCKS)):
+        trial = Trial.of(seed)
+        trial.compare(PLAIN, tally)
+        for part in (*trial.net.modules(), *trial.untouched.modules()):
+            if "flag" in vars(part):
+                part.flag = not part.flag
+        trial.compare(PLAIN, tally)
+    tally.confirm()
+
+
 @pytest.mark.slow
 @chunks(FAST, SLOW)
 def test_verdicts_of_every_attack_are_those_of_plain_loops(seeds):
@@ -65,7 +77,7 @@ def changes(seed):
     """What is no longer as it was after an evaluation, and after one in which the attack fails."""
     trial = Trial.of(seed)
     net, (x, y), classes = trial.net, trial.data.batch(slice(None)), len(trial.data.classes)
-    answered, before, clean = answers(net, x), taken_down(net), trial.data.images.clone()
+    answered, before, clean, images = answers(net, x), taken_down(net), x.clone(), trial.data.images.clone()
     model, options = wrap(net, name="net", classes=classes), {"eps": trial.eps, "seed": SEED}
     found = []
     for attacks in (
@@ -83,7 +95,7 @@ def changes(seed):
     else:
         found.append("the attack did not fail")
     found += differences(before, taken_down(net))
-    if not torch.equal(trial.data.images, clean):
+    if not (torch.equal(trial.data.images, images) and torch.equal(x, clean)):
         found.append("the images")
     if answers(net, x) != answered:
         found.append("answers")
