@@ -16,7 +16,8 @@ from robench.randomness import Randomness, seed_from
 class Untouched(nn.Module):
     """A module asked about copies of the images.
 
-    With a `nudge` every pixel is changed by up to so small a part of itself, by each `seed` in another way.
+    With a `nudge` every pixel is changed by up to so small a part of itself, and its gradient by up to so small
+    a part of the image's largest one, by each `seed` in another way: as rounding might.
     """
 
     def __init__(self, net, *, nudge=0.0, seed=0):
@@ -27,7 +28,11 @@ class Untouched(nn.Module):
         if not self.nudge:
             return self.net(x.clone())
         draw = torch.Generator().manual_seed(self.seed)
-        return self.net(x * (1 + self.nudge * (2 * torch.rand(x.shape[1:], generator=draw) - 1)))
+        pattern = self.nudge * (2 * torch.rand(x.shape[1:], generator=draw) - 1)
+        x = x * (1 + pattern)
+        if x.requires_grad:
+            x.register_hook(lambda slope: slope + pattern * slope.abs().amax(dim=(1, 2, 3), keepdim=True))
+        return self.net(x)
 
 
 def ascended(net, x, y, *, eps, step_size, steps):
@@ -58,8 +63,8 @@ def crafted(net, x, y, attack, threat, *, classes, seed):
 
 
 def margins(net, x, y):
-    """How far each image (B,) is from another class, as a part of its largest score."""
+    """How far each image (B,) is from another class, as a part of the largest score of all."""
     with torch.no_grad():
         scores = net(x)
     others = scores.scatter(1, y[:, None], -torch.inf).amax(dim=1)
-    return (scores.gather(1, y[:, None])[:, 0] - others).abs() / scores.abs().amax(dim=1)
+    return (scores.gather(1, y[:, None])[:, 0] - others).abs() / scores.abs().amax()

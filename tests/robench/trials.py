@@ -16,15 +16,14 @@ from tests.robench.random_networks import drawn
 
 SEED = 3
 IMAGES = 8
-ROUNDING = 1e-4
-"""A margin of so small a part of the largest score may go either way by rounding. So may one of ten times the
-distance of the scores in float32 from those in float64, where that is more: some are ill-conditioned."""
-COARSE = 2e-2
-"""The same where a network computes in 16 bits: a few units in the last place of its scores."""
-NUDGE = 1e-6
-"""A relative change of the images of about the size of rounding; in 16 bits it is a fifth of COARSE."""
+NOISE = 1e-6
+"""How far rounding moves the scores of a well-conditioned network, as a part of the largest."""
+COARSE = 2e-3
+"""The same where a part of the network computes in 16 bits."""
+MARGIN = 1e-4
+"""A margin of so small a part of the largest score, or of ten times the noise, may go either way."""
 NUDGED = 8
-"""How many such changes the plain verdict must outlast to be more than rounding."""
+"""By how many changes of images and gradients, as large as the noise, a plain verdict must not be moved."""
 MOST_EXCUSED = 0.02
 """Most of the verdicts of one test that may differ because rounding decided."""
 
@@ -139,14 +138,9 @@ class Trial:
         y[0] = (y[0] + 1) % one.classes  # misclassified from the start
         return cls(seed, one.net, net, one.kinds, image_set(pixels, y, classes=one.classes), eps)
 
-    @property
-    def coarse(self):
-        """Whether a part of it computes in 16 bits."""
-        return bool({"bfloat16", "float16"} & {*self.kinds})
-
-    def tolerance(self):
-        """How small a margin is decided by rounding."""
-        if self.coarse:
+    def noise(self):
+        """How far rounding moves the scores, as a part of the largest: float32 against float64, at least."""
+        if {"bfloat16", "float16"} & {*self.kinds}:
             return COARSE
         x, _ = self.data.batch(slice(None))
         exact = Untouched(drawn(self.seed).net.eval().double())
@@ -154,8 +148,7 @@ class Trial:
             vars(part).update({name: value for name, value in vars(other).items() if name == "flag"})
         with torch.no_grad():
             scores = self.untouched(x)
-            noise = (scores - exact(x.double())).abs().amax() / scores.abs().amax()
-        return max(ROUNDING, 10 * float(noise))
+            return max(NOISE, float((scores - exact(x.double())).abs().amax() / scores.abs().amax()))
 
     def compare(self, chosen, tally, *, norm="Linf"):
         """Tell where the verdicts of the chosen attacks are not the plain ones."""
@@ -181,10 +174,10 @@ class Trial:
                 continue
             ours = proposed(self.net, x, y, attack, threat, classes)
             close = torch.minimum(margins(self.untouched, end, y), margins(self.untouched, ours, y))
-            near = close < self.tolerance()
-            nudge = COARSE / 5 if self.coarse else NUDGE
+            noise = self.noise()
+            near = close < max(MARGIN, 10 * noise)
             for draw in range(NUDGED):
-                nudged = Untouched(self.untouched.net, nudge=nudge, seed=draw)
+                nudged = Untouched(self.untouched.net, nudge=noise, seed=draw)
                 near |= plain(nudged, x, y, label, attack, threat, classes)[1] != broken
             tally.excused += int(near[differ].sum())
             tally.wrong += [
