@@ -16,8 +16,8 @@ from robench.randomness import Randomness, seed_from
 class Untouched(nn.Module):
     """A module asked about copies of the images.
 
-    With a `nudge` every pixel is changed by up to so small a part of itself, and its gradient by up to so small
-    a part of the image's largest one, by each `seed` in another way: as rounding might.
+    With a `nudge` every pixel is changed by up to so small a part of itself, and its gradient by up to so
+    small a part of the largest one of the image, by each `seed` in another way: as rounding might.
     """
 
     def __init__(self, net, *, nudge=0.0, seed=0):
