@@ -127,8 +127,8 @@ def chosen(draw, seed):
         if shrunk <= 2 or name not in SHRINKING:
             kept.append(name)
     states = draw.sample(STATES, k=draw.randint(0, 2)) + draw.sample(EXTRAS, k=draw.randint(0, 1))
-    # A view asks for the plain layout, which these do not leave behind. And PyTorch 2.14 itself differentiates a
-    # batch-norm wrongly on the CPU for one image that lies channels-last and is a view, as behind a hook.
+    # A view asks for the plain layout, which these do not leave behind. And PyTorch 2.14 itself finds a wrong
+    # gradient of batch-norm on the CPU for one image that lies channels-last and is a view, as behind a hook.
     lasting = {"channels_last", "layer_norm", "channels_last_throughout"}
     if "hooked_backwards" in kept:
         kept, states = ([name for name in part if name not in lasting] for part in (kept, states))
