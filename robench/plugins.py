@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from functools import cache
@@ -83,7 +84,8 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
 
     Raises:
         PluginError: unknown name (the nearest names are given), claimed by two distributions, hidden by a
-            user's folder of the same name, or it fails to import.
+            user's folder of the same name, it fails to import, or it is no dataclass of options with an
+            `info`.
     """
     noun = kind.removesuffix("s")
     points = _index(kind).get(name, ())
@@ -100,7 +102,7 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
         )
     point = points[0]
     try:
-        return point.load()
+        found = point.load()
     except ModuleNotFoundError as error:
         check_shadows()
         raise PluginError(
@@ -118,6 +120,15 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             got=f"{type(error).__name__}: {error}",
             do=f"Update or uninstall {distribution(kind, name)!r}",
         ) from error
+    described = dataclasses.is_dataclass(found) and isinstance(found, type) and hasattr(found, "info")
+    if kind != "builders" and not described:
+        raise PluginError(
+            where=where,
+            expected=f"{noun} {name!r} to be a dataclass of options with an `info`",
+            got=f"{point.value} is {found!r:.80}",
+            do=f"Mend the entry point, or uninstall {distribution(kind, name)!r}",
+        )
+    return found
 
 
 def check_shadows() -> None:

@@ -86,8 +86,9 @@ def test_dropping_changes_no_verdict(name):
     spared, cheap, _ = attacked(attack, model, x, y, drop=True, **threat)
     assert torch.equal(broken(model, kept, y), broken(model, spared, y))
     assert 5 < int(broken(model, kept, y).sum()) < 36
-    assert torch.equal(cheap.ledger.first_success > 0, full.ledger.first_success > 0) or name == "fgsm"
-    assert int(cheap.ledger.backwards.sum()) < int(full.ledger.backwards.sum()) or name == "fgsm"
+    assert torch.equal(cheap.ledger.first_success > 0, full.ledger.first_success > 0)
+    spent, without = int(cheap.ledger.backwards.sum()), int(full.ledger.backwards.sum())
+    assert spent == without == 40 if name == "fgsm" else spent < without  # of one step none can be spared
 
 
 @pytest.mark.parametrize(
@@ -237,4 +238,4 @@ def test_a_radius_of_zero_leaves_the_images_alone(name):
     attack, _ = attack_of(name)
     x = images(4)
     x_adv, _, _ = attacked(attack, small_net(), x, norm=ATTACKS[name][1], eps=0.0)
-    assert torch.equal(x_adv, x) or name == "cw"
+    assert torch.equal(x_adv, x)

@@ -45,7 +45,6 @@ def torchrun(*command, cwd=ROOT):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=280,
         check=False,
     )
 
@@ -149,10 +148,14 @@ def test_two_processes_learn_what_one_does_and_resume(tmp_path):
     single, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
     for name, (weights, history) in first.items():
         assert all(torch.equal(tensor, second[name][0][key]) for key, tensor in weights.items()), name
-        assert second[name][1] == history or name == "resumed"
+        assert second[name][1] == history, name
     for name in AGREEING:
         for key, tensor in single[name][0].items():
-            torch.testing.assert_close(first[name][0][key], tensor, rtol=1e-4, atol=1e-4, msg=f"{name} {key}")
+            # Signed steps to the images it trains on carry the rounding of a sum of shares further.
+            close = 2e-3 if name == "trades" else 1e-4
+            torch.testing.assert_close(
+                first[name][0][key], tensor, rtol=1e-4, atol=close, msg=f"{name} {key}"
+            )
         for one, other in zip(single[name][1], first[name][1], strict=True):
             assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
             # Rounding may turn the one or other of 80 and 20 images that lie on the boundary.

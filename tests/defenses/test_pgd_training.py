@@ -146,9 +146,10 @@ def test_the_plugin_pgd_is_asked_for_by_name(monkeypatch):
 
 
 def test_the_real_pgd_fits():
-    attacks = pytest.importorskip("attacks.pgd")
+    from attacks.pgd import PGD
+
     net = network()
-    history = recipe(inner=attacks.PGD(steps=5))(net, toy(), context=context())
+    history = recipe(inner=PGD(steps=5))(net, toy(), context=context())
     assert history[-1]["validation_robust_accuracy"] > 0.8
 
 

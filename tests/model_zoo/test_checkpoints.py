@@ -1,4 +1,3 @@
-import contextlib
 import errno
 import hashlib
 import os
@@ -128,10 +127,14 @@ def test_flipped_bytes_of_a_pickle_never_escape_as_another_error(tmp_path):
     path = tmp_path / "m.pt"
     torch.save(net().state_dict(), path, _use_new_zipfile_serialization=False)
     data = path.read_bytes()
+    refused = 0
     for place in range(0, len(data), 11):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
-        with contextlib.suppress(CheckpointError):  # a flip inside the numbers cannot be seen without a hash
+        try:
             checkpoints.load(net(), path)
+        except CheckpointError:  # a flip inside the numbers cannot be seen without a hash
+            refused += 1
+    assert refused > 10
 
 
 def test_missing_file_and_wrong_hash(tmp_path):

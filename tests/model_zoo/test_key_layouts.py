@@ -221,11 +221,14 @@ def test_robustbench_sizes():
     count = sum(p.numel() for p in build(spec("cifar10/Linf/Zhang2019Theoretically")).parameters())
     assert count == 46_160_474
     with torch.device("meta"):
-        recipes = {}
+        recipes, normalized = {}, []
         for name in robustbench.names():
             found = robustbench.published(name, where="")
             recipes[repr(found.recipe)] = found.recipe
-            assert found.normalize is None or len(found.normalize[0]) == len(found.normalize[1]) == 3
+            if found.normalize is not None:
+                normalized.append([len(numbers) for numbers in found.normalize])
+        assert normalized
+        assert all(lengths == [3, 3] for lengths in normalized)
         for recipe in recipes.values():
             assert recipe(channels=3, size=(32, 32), classes=10).feature_dim >= 128
 

@@ -1,5 +1,6 @@
 """Which batch is at hand: a key of the images' indices, and a memory that ends with the batch."""
 
+import pytest
 import torch
 
 from robench.batch import batch_of, current_batch
@@ -18,11 +19,8 @@ def test_the_key_depends_on_the_indices_and_their_order():
 
 def test_batches_nest_and_end_even_by_an_error():
     with batch_of(torch.tensor([1])) as outer:
-        try:
-            with batch_of(torch.tensor([2])):
-                raise RuntimeError
-        except RuntimeError:
-            pass
+        with pytest.raises(RuntimeError, match="inside"), batch_of(torch.tensor([2])):
+            raise RuntimeError("inside")
         assert current_batch() is outer
     assert current_batch() is None
 

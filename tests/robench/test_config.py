@@ -1,5 +1,6 @@
 import math
 import textwrap
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -249,7 +250,7 @@ def test_plain_data_is_checked_like_a_file():
 
 
 @settings(deadline=None)
-@given(st.text(max_size=30))
+@given(st.text(max_size=30) | st.text(st.sampled_from(" .-aA\u202e\n/:"), max_size=5))
 def test_any_name_is_a_safe_file_name_or_refused(name):
     try:
         check_name(name, what="name")
@@ -257,7 +258,9 @@ def test_any_name_is_a_safe_file_name_or_refused(name):
         return
     assert not set(name) & set('/\\\0\n<>:"|?*')
     assert name not in {".", ".."}
-    assert name.strip() == name or not name.startswith(" ")
+    assert name
+    assert not {name[0], name[-1]} & {".", " "}
+    assert not {unicodedata.category(sign) for sign in name} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 @settings(deadline=None)

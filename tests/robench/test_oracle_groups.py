@@ -1,5 +1,6 @@
 """The oracle asked about some of its images only, or about points that belong together."""
 
+import pytest
 import torch
 
 from robench.losses import cross_entropy, margin, ranked_margin
@@ -44,11 +45,8 @@ def test_a_joint_batch_is_asked_whole_all_the_same():
 
 def test_the_choice_is_forgotten_after_an_error():
     _, _, _, oracle = fixture()
-    try:
-        with oracle.only(torch.zeros(6, dtype=torch.bool)):
-            raise KeyError
-    except KeyError:
-        pass
+    with pytest.raises(KeyError, match="inside"), oracle.only(torch.zeros(6, dtype=torch.bool)):
+        raise KeyError("inside")
     assert oracle.active.all()
 
 

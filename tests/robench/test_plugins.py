@@ -22,9 +22,11 @@ def installed(monkeypatch):
 
 
 def test_names_are_sorted_and_loaded_on_demand(installed):
-    installed(("attacks", "b", "json:loads"), ("attacks", "a", "json:dumps"), ("heads", "c", "json:load"))
+    installed(
+        ("attacks", "b", "attacks.pgd:PGD"), ("attacks", "a", "json:dumps"), ("heads", "c", "json:load")
+    )
     assert plugins.names("attacks") == ["a", "b"]
-    assert plugins.find("attacks", "b").__name__ == "loads"
+    assert plugins.find("attacks", "b").__name__ == "PGD"
     assert plugins.distribution("attacks", "a") == "unknown"
 
 
@@ -35,17 +37,27 @@ def test_an_unknown_name_gives_the_nearest(installed):
 
 
 def test_two_owners_are_refused_and_one_listed_twice_is_not(installed):
-    installed(("attacks", "a", "json:loads"), ("attacks", "a", "json:dumps"), ("attacks", "b", "json:loads"),
-              ("attacks", "b", "json:loads"))  # fmt: skip
+    one = ("attacks", "b", "attacks.pgd:PGD")
+    installed(("attacks", "a", "json:loads"), ("attacks", "a", "json:dumps"), one, one)
     with pytest.raises(PluginError, match="one owner"):
         plugins.find("attacks", "a")
     assert plugins.find("attacks", "b")
 
 
-@pytest.mark.parametrize("value", ["no_such_module_xyz:A", "json:no_such_name"])
-def test_a_broken_plugin_says_why(installed, value):
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("no_such_module_xyz:A", "missing module 'no_such_module_xyz'"),
+        ("json:no_such_name", "no_such_name"),
+        ("json", "a dataclass of options"),
+        ("json:loads", "a dataclass of options"),
+        ("json:JSONDecoder", "a dataclass of options"),
+        ("robench.plan:Choice", "an `info`"),
+    ],
+)
+def test_a_broken_plugin_says_why(installed, value, why):
     installed(("attacks", "a", value))
-    with pytest.raises(PluginError, match="no_such"):
+    with pytest.raises(PluginError, match=why):
         plugins.find("attacks", "a")
 
 
@@ -62,7 +74,12 @@ def test_a_folder_that_hides_ours_is_named(tmp_path, monkeypatch):
 
 
 def test_every_plugin_of_ours_loads_and_names_its_paper():
-    for kind in plugins.KINDS:
-        for name in plugins.names(kind):
-            if plugins.distribution(kind, name) == "robench" and kind != "builders":
-                assert plugins.find(kind, name).info.paper
+    ours = {
+        (kind, name)
+        for kind in plugins.KINDS
+        for name in plugins.names(kind)
+        if plugins.distribution(kind, name) == "robench"
+    }
+    assert {kind for kind, _ in ours} == {*plugins.KINDS}
+    for kind, name in ours - {("builders", "zoo")}:
+        assert plugins.find(kind, name).info.paper, name

@@ -305,6 +305,29 @@ def test_a_copy_that_is_not_the_network_is_thrown_away(kind, word):
     same(before, bits(net))
 
 
+class WrongAlone(Base):
+    """Its copies have another gradient where one image is asked about alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.copied = False
+
+    def __deepcopy__(self, memo):
+        made = WrongAlone()
+        made.copied = True
+        return made
+
+    def forward(self, x):
+        outputs = super().forward(x)
+        return outputs if len(x) > 1 or not self.copied else outputs.detach() + 0 * outputs
+
+
+def test_a_copy_is_proven_on_one_image_alone():
+    prepared = PreparedModel(model := Model(name="m", net=WrongAlone(), classes=4))
+    assert prepared.choose(X, [model.source("exact")]) == AS_IT_IS
+    assert "gradients differ" in prepared.reasons["channels-last"]
+
+
 class TurnsAway(Base):
     """Its copies agree on ordinary images and not on very bright ones."""
 

@@ -23,6 +23,8 @@ COMMANDS = {
 }
 PAGES = {"report", "table"}
 """Commands that show what is left; the others name what they cannot do without."""
+NEEDED = {"run.json": {"leaderboard", "csv", "cite", "badge"}, "plan.json": {"leaderboard", "csv", "badge"}}
+"""Files of a run to the commands that cannot do without them."""
 
 
 def call(name, folder):
@@ -57,7 +59,7 @@ class TestEveryCommand:
         Store(tmp_path).prepare()
         done = call(name, tmp_path)
         assert done.exit_code == (0 if name in PAGES else 2)
-        assert name in PAGES or "finished unit" in done.output
+        assert ("finished unit" in done.output) == (name not in PAGES)
 
     def test_only_failures(self, name, tmp_path):
         store = Store(tmp_path)
@@ -87,7 +89,11 @@ class TestEveryCommand:
     @pytest.mark.parametrize("file", ["run.json", "plan.json", "config.yaml"])
     def test_a_damaged_file_of_the_run(self, name, file, tmp_path):
         (measured(tmp_path) / file).write_bytes(b'{"units": ["a\xff')
-        call(name, tmp_path)
+        done = call(name, tmp_path)
+        assert done.exit_code == (4 if name in NEEDED.get(file, ()) else 0), done.output
+        assert (f"{file}: expected readable JSON" in "".join(done.output.splitlines())) == bool(
+            done.exit_code
+        )
 
 
 def test_cite_and_badge_write_files(tmp_path):

@@ -148,17 +148,18 @@ def test_old_leftovers_are_swept_and_young_ones_kept(store):
 def test_kill_minus_nine_leaves_no_torn_file(tmp_path):
     code = (
         "import sys, itertools; from pathlib import Path; from robench.files import write_atomic\n"
-        "folder = Path(sys.argv[1]); print('go', flush=True)\n"
-        "for i in itertools.count(): write_atomic(folder / f'{i % 7}.json', '[' + '1,' * 20000 + '1]')\n"
+        "folder = Path(sys.argv[1])\n"
+        "for i in itertools.count():\n"
+        "    write_atomic(folder / f'{i % 7}.json', '[' + '1,' * 20000 + '1]'); print(i, flush=True)\n"
     )
     for round_ in range(8):
         writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
-        assert writer.stdout.readline() == b"go\n"
-        time.sleep(0.02 + 0.013 * round_)
+        for count in range(5 * round_ + 1):  # then somewhere in the middle of a later one
+            assert writer.stdout.readline() == b"%d\n" % count
         writer.kill()
         writer.wait()
         writer.stdout.close()
     written = list(tmp_path.glob("*.json"))
-    assert written
+    assert len(written) == 7
     for path in written:
         assert len(json.loads(path.read_text())) == 20001

@@ -89,6 +89,14 @@ def test_a_run_uses_all_four_and_gives_a_leaderboard(robench, tmp_path):
     assert "gaussian_training" in card
 
 
+NAMED = """
+schema: 1
+dataset: {name: digits, limit: 20}
+models: [{name: net, architecture: digits_cnn}]
+threats: [{norm: Linf, eps: 0.1, attacks: [broken]}]
+"""
+
+
 def faulty(tmp_path, name, entry):
     """Return a folder with a distribution that claims one attack."""
     place = tmp_path / name
@@ -117,7 +125,8 @@ def test_two_packages_that_claim_one_name_are_named(robench, site, tmp_path):
     [
         ("broken = no_such_module:Attack", "missing module 'no_such_module'"),
         ("broken = json:NoSuchAttack", "no_such_package"),
-        ("broken = json:dumps", "cannot be used"),
+        ("broken = json:dumps", "to be a dataclass of options"),
+        ("broken = json:JSONDecoder", "to be a dataclass of options"),
     ],
 )
 def test_a_broken_package_says_so_and_hides_nothing(robench, tmp_path, entry, words):
@@ -127,9 +136,11 @@ def test_a_broken_package_says_so_and_hides_nothing(robench, tmp_path, entry, wo
     (line,) = [line for line in listed.stdout.splitlines() if line.startswith("  broken")]
     assert words in line
     assert "  pgd " in listed.stdout
-    if "dumps" not in entry:
-        done = robench("check", "attacks:broken", places=(place,))
-        assert done.returncode == 2
+    (tmp_path / "plan.yaml").write_text(NAMED)
+    for command in (("check", "attacks:broken"), ("show", "broken"), ("check", str(tmp_path / "plan.yaml"))):
+        done = robench(*command, places=(place,))
+        assert done.returncode == 2, done.stderr
+        assert words in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr
 
 

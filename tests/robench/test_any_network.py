@@ -1,0 +1,162 @@
+"""Whatever way a network is written, its verdicts are those of plain loops, and it comes back as it was."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+
+from attacks.fgsm import FGSM
+from robench.api import benchmark, make_attack, wrap
+from robench.attack import AttackInfo
+from robench.craft import craft
+from robench.losses import cross_entropy
+from robench.threat import ThreatModel
+from tests.robench.random_networks import BLOCKS, ENTRANCES, EXTRAS, HEADS, STATES, drawn
+from tests.robench.trials import EUCLIDEAN, LIBRARIES, OTHERS, PLAIN, QUICK, SEED, Tally, Trial
+from tests.robench.untouched import answers, differences, taken_down
+
+FAST, SLOW, CHUNK = 60, 560, 10
+"""Networks of the fast tests, of all tests, and of one test."""
+
+
+def chunks(first, last):
+    return pytest.mark.parametrize("seeds", [range(i, i + CHUNK) for i in range(first, last, CHUNK)], ids=str)
+
+
+@chunks(0, FAST)
+def test_verdicts_are_those_of_plain_loops(seeds):
+    tally = Tally()
+    for seed in seeds:
+        trial = Trial.of(seed)
+        labels = [QUICK[seed % len(QUICK)], QUICK[(7 * seed + 3) % len(QUICK)]]
+        trial.compare(PLAIN | {label: OTHERS[label] for label in labels if label in OTHERS}, tally)
+        if euclidean := {label: EUCLIDEAN[label] for label in labels if label in EUCLIDEAN}:
+            trial.compare(euclidean, tally, norm="L2")
+    tally.confirm()
+
+
+def test_a_flag_may_be_turned_between_two_evaluations():
+    tally, first = Tally(), list(BLOCKS).index("norm_by_a_flag")
+    for seed in range(first, first + 6 * len(BLOCKS), len(BLOCKS)):
+        trial = Trial.of(seed)
+        trial.compare(PLAIN, tally)
+        for part in (*trial.net.modules(), *trial.untouched.modules()):
+            if "flag" in vars(part):
+                part.flag = not part.flag
+        trial.compare(PLAIN, tally)
+    tally.confirm()
+
+
+@pytest.mark.slow
+@chunks(FAST, SLOW)
+def test_verdicts_of_every_attack_are_those_of_plain_loops(seeds):
+    tally = Tally()
+    for seed in seeds:
+        trial = Trial.of(seed)
+        trial.compare(PLAIN | OTHERS | LIBRARIES, tally)
+        trial.compare(EUCLIDEAN, tally, norm="L2")
+    tally.confirm()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """An attack that asks all an attack can ask, and then fails."""
+
+    info: ClassVar[AttackInfo] = dataclasses.replace(FGSM.info, title="Failing")
+
+    def __call__(self, oracle, x, y, *, threat, rng):
+        oracle.gradient(cross_entropy, x)
+        oracle.outputs(x)
+        oracle.score_gradients(x)
+        raise ArithmeticError("half way")
+
+
+def changes(seed):
+    """What is no longer as it was after an evaluation, and after one in which the attack fails."""
+    trial = Trial.of(seed)
+    net, (x, y), classes = trial.net, trial.data.batch(slice(None)), len(trial.data.classes)
+    answered, before, clean, images = answers(net, x), taken_down(net), x.clone(), trial.data.images.clone()
+    model, options = wrap(net, name="net", classes=classes), {"eps": trial.eps, "seed": SEED}
+    found = []
+    for attacks in (
+        {"pgd": make_attack("pgd", steps=2), "square": make_attack("square", queries=3)},
+        {"f": Failing()},
+    ):
+        ended = benchmark([model], trial.data, attacks=attacks, **options)
+        failed = [text for text in ended.failures if "half way" not in text]
+        found += [*failed, *differences(before, taken_down(net))]
+    try:
+        craft(model, Failing(), x, y, threat=ThreatModel(eps=0.1), indices=torch.arange(len(x)))
+    except Exception as error:  # noqa: BLE001 - another failure is one more thing to tell
+        if "half way" not in str(error):
+            found.append(str(error))
+    else:
+        found.append("the attack did not fail")
+    found += differences(before, taken_down(net))
+    if not (torch.equal(trial.data.images, images) and torch.equal(x, clean)):
+        found.append("the images")
+    if answers(net, x) != answered:
+        found.append("answers")
+    return [f"seed {seed} {trial.kinds}: {what}" for what in dict.fromkeys(found)]
+
+
+def test_a_seed_gives_the_same_network_and_few_seeds_give_all_kinds():
+    for seed in range(3):
+        one, other = drawn(seed), drawn(seed)
+        assert one.net is not other.net
+        assert one.kinds == other.kinds
+        first, second = one.net.state_dict(), other.net.state_dict()
+        assert list(first) == list(second)
+        assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    assert {name for seed in range(FAST) for name in drawn(seed).kinds} == {
+        *BLOCKS, *ENTRANCES, *HEADS, *STATES, *EXTRAS,
+    }  # fmt: skip
+
+
+def test_another_network_has_other_verdicts_and_rounding_does_not_excuse_them():
+    tally = Tally()
+    for seed in range(5):
+        trial = Trial.of(seed)
+        with torch.no_grad():
+            trial.net.stem[0].weight.mul_(0.5)
+        trial.compare(PLAIN, tally)
+    assert len(tally.wrong) > 10
+    with pytest.raises(AssertionError):
+        tally.confirm()
+
+
+def test_a_network_that_was_touched_is_noticed():
+    net = drawn(0).net
+    before = taken_down(net)
+    assert differences(before, taken_down(net)) == []
+    touches = [
+        lambda: net.stem[0].weight.data.view(torch.int32)[0].add_(1),  # the last bit
+        lambda: setattr(net.stem[0], "weight", torch.nn.Parameter(net.stem[0].weight.detach().clone())),
+        lambda: net.stem[0].weight.requires_grad_(False),
+        lambda: setattr(net.stem[0].weight, "grad", torch.zeros_like(net.stem[0].weight)),
+        lambda: net.pieces.train(not net.pieces.training),
+        lambda: net.last.register_forward_hook(lambda *given: None),
+        lambda: setattr(net.last, "forward", net.last.forward),
+        lambda: net.to(memory_format=torch.channels_last),
+        lambda: net.mean.add_(1),
+    ]
+    for touch in touches:
+        net = drawn(1).net
+        before = taken_down(net)
+        touch()
+        assert differences(before, taken_down(net))
+
+
+@chunks(0, FAST)
+def test_the_network_comes_back_as_it_was(seeds):
+    found = [what for seed in seeds for what in changes(seed)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+@chunks(FAST, SLOW)
+def test_many_a_network_comes_back_as_it_was(seeds):
+    found = [what for seed in seeds for what in changes(seed)]
+    assert not found, "\n".join(found)
