@@ -33,7 +33,8 @@ attack's column is the white-box worst case over gradient sources. Images that w
 start and images for which an attack failed count as not robust. Models share a rank where the exact McNemar
 test (5 %) cannot tell them from the first of that rank. No rank: partial rows; rows with a finding on the
 clean images or in every white-box attack and gradient source; boards of fewer than 100 images. Findings in
-brackets were met but put the row in no doubt: another attack or gradient source was free of them.
+brackets were met but put the row in no doubt: another attack or gradient source was free of them, or they can
+move the number by less than its interval.
 """
 OVER_SEEDS = """\
 The same configuration with several seeds: mean, sample standard deviation (n - 1, in percentage points) and

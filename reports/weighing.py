@@ -112,7 +112,8 @@ def _at_the_late_rate(records: Sequence[Record]) -> float:
         if not lengths:
             continue  # nothing is left that could fall
         steps = max(lengths)
-        if len(lengths) > 1 or steps < LEAST_STEPS or any(tries > 1 for _, _, tries, _ in rows):
+        single = len(lengths) == 1 and all(tries <= 1 for _, _, tries, _ in rows)
+        if not single or steps < LEAST_STEPS or not _levels_off(record, steps):
             return float("inf")
         # It is not asked about its last point: what is broken and was never seen to fall fell there.
         late = steps - _window(steps)
@@ -120,7 +121,7 @@ def _at_the_late_rate(records: Sequence[Record]) -> float:
         if _unsettled(record):
             share = _told(record)[1]
             stretches = max(stretches, float("inf") if share is None else _to_come(share, steps))
-    return max(falls, 1) * stretches
+    return (falls + 1) * stretches  # none seen does not say that none will be
 
 
 def _to_come(share: float, steps: int) -> float:

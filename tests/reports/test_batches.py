@@ -7,9 +7,12 @@ import pytest
 from scipy.stats import t
 
 from reports.csv import CSV
+from reports.html.board_sections import board_sections
+from reports.html.tables import cells_of
 from reports.json import JSON
 from reports.leaderboard import boards
 from reports.markdown import Markdown
+from reports.samples import split_into_boards
 from reports.screen import Screen
 from reports.text import detail_cells
 from robench.statistics import wilson
@@ -118,3 +121,15 @@ def test_details_csv_and_json_hold_the_interval_over_batches():
     assert float(found["worst_case_batch_low"]) == pytest.approx(float(found["worst_case_low"]))
     (row,) = json.loads(JSON().render(records))["boards"][0]["rows"]
     assert row["worst_case"]["batches"]["n"] == 5
+
+
+def test_the_page_says_it_too():
+    records = run([0, 4, 8, 12, 16])
+    (section,) = board_sections(boards(records), split_into_boards(records), {}, [set()])
+    assert "Images of one graph are not independent" in section.note
+    cells = cells_of(boards(records)[0].cells, name="cells", caption="")
+    shown = dict(zip((c.title for c in cells.columns), (e.text for e in cells.rows[0]), strict=True))
+    assert shown["Batches"] == "5"
+    assert shown["Over batches, %"].startswith("[")
+    few = cells_of(boards(run([0, 4]))[0].cells, name="cells", caption="")
+    assert len(few.columns) == len(few.rows[0]) == len(cells.columns) - 2
