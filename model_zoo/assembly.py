@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench import plugins, recipe
 from robench.errors import ConfigError
-from robench.plan import to_json
+from robench.plan import PRECISIONS, to_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,7 +128,7 @@ class ZooBuilder:
             PluginError: unknown head.
         """
         from model_zoo import making
-        from robench.tested_network import TestedNetwork
+        from robench.tested_network import TestedNetwork, networks_under_test
 
         where = spec.head.where or spec.where
         if spec.class_map is not None:
@@ -144,6 +144,7 @@ class ZooBuilder:
             "buffer": spec.buffer,
             "normalize": to_json(making.statistics(spec)),
             **({"class_map": list(spec.class_map)} if spec.class_map is not None else {}),
+            **({"precision": spec.precision} if spec.precision != PRECISIONS[0] else {}),
         }
         model: Model = head(
             network,
@@ -155,6 +156,8 @@ class ZooBuilder:
             details=details,
             output=spec.output,
         )
+        for tested in networks_under_test(model.net):
+            tested.precision = spec.precision
         for source in spec.sources or ():
             model.source(source)
         return model

@@ -17,7 +17,7 @@ from robench.evaluate import Memory, Silent, Watcher, Work, evaluate
 from robench.jobs import Board
 from robench.model import Model, OutputKind
 from robench.norms import norm_named
-from robench.plan import DRAWS, KNOWN, Choice, DataSpec
+from robench.plan import DRAWS, KNOWN, PRECISIONS, Choice, DataSpec
 from robench.record import Record, noting_failed
 from robench.selection import load_data as load_selection
 from robench.subject import Subject, stand_in_for
@@ -32,6 +32,7 @@ def wrap(
     classes: int,
     output: str = "logits",
     class_map: Sequence[int] | None = None,
+    precision: str = "float32",
 ) -> Model:
     """Return any network as a model under test; the network itself is never altered.
 
@@ -42,6 +43,7 @@ def wrap(
         classes: number of classes of the data.
         output: what one row of its output is: `logits`, `log_probabilities` or `simplex`.
         class_map: for each class the number of the output that stands for it, where the network has more.
+        precision: `float32`, computed as such, or `as_set`: as torch's flags say, such as TF32 on a GPU.
 
     Raises:
         InputError: no `nn.Module`, a kind of output that does not exist, or a class map of another length.
@@ -54,14 +56,18 @@ def wrap(
         raise InputError(where=where, expected="a torch.nn.Module", got=got, do=do)
     if output not in list(OutputKind):
         raise InputError(where=where, expected=f"output as one of {', '.join(OutputKind)}", got=repr(output))
+    if precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise InputError(where=where, expected=f"precision as one of {known}", got=repr(precision))
     if class_map is not None and (len(class_map) != classes or len(set(class_map)) != classes):
         raise InputError(
             where=where,
             expected=f"a class_map of {classes} different outputs",
             got=f"{len(class_map)}, {len(set(class_map))} of them different",
         )
-    tested = TestedNetwork(net, class_map=class_map, kind=output)
-    return Model(name=name, net=tested, classes=classes, output=OutputKind(output))
+    tested = TestedNetwork(net, class_map=class_map, kind=output, precision=precision)
+    details = {} if precision == PRECISIONS[0] else {"precision": precision}
+    return Model(name=name, net=tested, classes=classes, output=OutputKind(output), details=details)
 
 
 def make_attack(name: str, **options: Any) -> Attack:

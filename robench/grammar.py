@@ -19,6 +19,7 @@ from robench.naming import check_label, check_name
 from robench.plan import (
     KNOWLEDGE,
     KNOWN,
+    PRECISIONS,
     AttackSpec,
     Choice,
     DataSpec,
@@ -36,7 +37,7 @@ DATA_KEYS = ("name", "split", "indices", "limit", "subset", "labelled", "options
 TRAIN_KEYS = ("defense", "data")
 MODEL_KEYS = (
     "name", "architecture", "buffer", "normalize", "checkpoint", "sha256", "key", "features_of", "head",
-    "train", "output", "sources", "inference", "outputs", "class_map",
+    "train", "output", "sources", "inference", "outputs", "class_map", "precision",
 )  # fmt: skip
 THREAT_KEYS = ("norm", "eps", "goal", "knowledge", "budget", "attacks")
 SPLITS = ("test", "train")
@@ -117,6 +118,7 @@ def read_model(section: Section, data: DataSpec, folder: Path) -> ModelSpec:
         inference=tuple(choice for choice, _ in inference),
         outputs=section.whole("outputs", None, least=1),
         class_map=_class_map(section, head) if section.has("class_map") else None,
+        precision=section.one_of("precision", PRECISIONS, PRECISIONS[0]),
         where=section.where(),
     )
 

@@ -27,6 +27,10 @@ LATER = {"later": True}
 those made before stay what they were."""
 
 
+PRECISIONS = ("float32", "as_set")
+"""How float32 is computed: as such, or as torch's flags say, which may mean TF32 or bfloat16 in products."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """A plugin chosen by name, with options; `where` is file and line for messages."""
@@ -86,6 +90,7 @@ class ModelSpec:
         inference: defenses in front of the trained model, the one closest to the image first.
         outputs: how many outputs the network has, where they are not as many as the data's classes.
         class_map: for each class of the data the number of the output that stands for it.
+        precision: how float32 is computed, one of `PRECISIONS`.
     """
 
     name: str
@@ -103,6 +108,7 @@ class ModelSpec:
     inference: tuple[Choice, ...] = field(default=(), metadata=LATER)
     outputs: int | None = field(default=None, metadata=LATER)
     class_map: tuple[int, ...] | None = field(default=None, metadata=LATER)
+    precision: str = field(default=PRECISIONS[0], metadata=LATER)
     where: str = field(default="", compare=False)
 
 

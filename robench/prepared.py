@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -26,7 +26,7 @@ from robench.errors import JobError
 from robench.float32 import float32_proper
 from robench.model import Coupling, GradientSource, Model
 from robench.randomness import borrowed_global_randomness, kept_global_randomness
-from robench.tested_network import TestedNetwork, networks_under_test
+from robench.tested_network import AS_SET, TestedNetwork, networks_under_test
 from robench.types import Images, Outputs, PerSample
 
 VERSION = 1
@@ -74,7 +74,8 @@ def evaluation_mode(net: nn.Module) -> Iterator[AsFound]:
     """
     found = AsFound(net)
     try:
-        with float32_proper(), kept_global_randomness():
+        asked = {tested.precision for tested in networks_under_test(net)}
+        with nullcontext() if AS_SET in asked else float32_proper(), kept_global_randomness():
             net.eval()
             yield found
     finally:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robench.errors import InputError
 from robench.global_state import kept_torch_state
+from robench.plan import PRECISIONS
 from robench.types import Images, Outputs
 
 _REMEDY = """Wrap the network, and evaluate `Logits(network)`:
@@ -21,6 +22,9 @@ class Logits(torch.nn.Module):
 
 _NAMES = ("logits", "out", "output", "outputs", "prediction", "predictions", "scores", "y_hat", "cls")
 """Under which of these a mapping may keep the answer where it holds several of that shape."""
+
+
+FLOAT32, AS_SET = PRECISIONS
 
 
 @dataclass(slots=True)
@@ -47,6 +51,9 @@ class TestedNetwork(nn.Module):
         kind: what an output is (`robench.model.OutputKind`), so that probabilities left over by a class map
             are normalised again.
 
+        precision: `float32`, computed as such (`robench.float32`), or `as_set`: with the flags as they are, so
+            that a GPU may use TF32.
+
     Attributes:
         module: the network, or the copy that stands in for it.
     """
@@ -56,12 +63,18 @@ class TestedNetwork(nn.Module):
     module: nn.Module
 
     def __init__(
-        self, network: nn.Module, *, class_map: Sequence[int] | None = None, kind: str = "logits"
+        self,
+        network: nn.Module,
+        *,
+        class_map: Sequence[int] | None = None,
+        kind: str = "logits",
+        precision: str = FLOAT32,
     ) -> None:
         super().__init__()
         self.module = network
         self.class_map = None if class_map is None else tuple(class_map)
         self.kind = kind
+        self.precision = precision
         self.training = bool(
             getattr(network, "training", False)
         )  # a frozen script has none; only the flag: the network keeps its own

@@ -169,6 +169,33 @@ def test_lowered_products_lose_no_image(attack):
     assert "unconfirmed" not in expected[1]
 
 
+def test_who_asks_for_it_gets_the_precision_that_is_set():
+    seen = set()
+
+    class Looks(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            seen.add(torch.get_float32_matmul_precision())
+            return self.net(x)
+
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        made = {}
+        for precision, expected in (("float32", "highest"), ("as_set", "high")):
+            model = wrap(Looks(learnt()), name="m", classes=4, precision=precision)
+            made[precision] = model.fingerprint()
+            seen.clear()
+            assert not benchmark([model], DATA, attacks={"f": FGSM()}, eps=0.1).failures
+            assert seen == {expected}
+        assert made["float32"] != made["as_set"]
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def test_the_record_says_what_was_asked():
     for eager in (False, True):
         found = benchmark(
