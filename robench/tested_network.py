@@ -50,8 +50,7 @@ class TestedNetwork(nn.Module):
             other outputs are left out.
         kind: what an output is (`robench.model.OutputKind`), so that probabilities left over by a class map
             are normalised again.
-
-        precision: `float32`, computed as such (`robench.float32`), or `as_set`: with the flags as they are, so
+        precision: `float32`, computed as such (`robench.float32`), or `as_set`: as torch's flags say, so
             that a GPU may use TF32.
 
     Attributes:
