@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from model_zoo.user_modules import UserModules, source_digest
-from robench.errors import ConfigError, nearest
+from robench.errors import ConfigError, RobenchError, nearest
 
 
 def is_factory(name: str) -> bool:
@@ -129,7 +129,7 @@ class blamed:  # noqa: N801 - used like a function
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # SystemExit too: a script without a `__main__` guard must not end the run as if it had succeeded.
-        if not isinstance(error, Exception | SystemExit) or isinstance(error, ConfigError):
+        if not isinstance(error, Exception | SystemExit) or isinstance(error, RobenchError):
             return
         line = self._line(error, trace)
         raised = f"{type(error).__name__}: {error}"

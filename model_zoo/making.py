@@ -114,34 +114,16 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
     import torch
 
     from model_zoo.foreign import blamed
+    from robench.entrance import check_answers
     from robench.prepared import evaluation_mode
     from robench.tested_network import TestedNetwork
 
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    tested = TestedNetwork(network)
+    others = "Let the factory take `classes`, or say with `outputs` and `class_map` which of more count"
     try:
-        with evaluation_mode(network), torch.no_grad():
-            with blamed(where):
-                outputs = tested(images)
-            # Any batch may come down to one image: those that are broken leave it.
-            single = tested(images[:1])
+        with blamed(where), evaluation_mode(network):
+            check_answers(
+                TestedNetwork(network), images, columns=classes, where=where, alone=True, others=others
+            )
     except InputError as error:
         raise ConfigError(where=where, expected=error.expected, got=error.got, do=error.do) from None
-    except ConfigError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a user's code: it is refused with what it raised
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(
-            where=where,
-            expected=f"outputs (1, {classes}) for a batch of one image, as for any other",
-            got=f"{type(error).__name__}: {reason}",
-            do="Let the network keep the batch axis, and put its batch-norm layers into evaluation mode",
-        ) from None
-    for made, count in ((outputs, 2), (single, 1)):
-        if made.shape != (count, classes):
-            do = "Let the factory take `classes`"
-            if made.shape[1] > classes:
-                do += ", or say with `outputs` and `class_map` which of its outputs stand for the classes"
-            raise ConfigError(
-                where=where, expected=f"outputs ({count}, {classes})", got=str(tuple(made.shape)), do=do
-            )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from model_zoo.modes import evaluating
 from model_zoo.network import Network
 from robench.errors import InputError
-from robench.global_state import kept_torch_state
+from robench.tested_network import TestedNetwork
 from robench.types import Images, Outputs
 
 
@@ -30,26 +30,39 @@ class SplitNetwork(nn.Module):
         self.module = module
         # Kept out of the registry of submodules: its weights are listed once, under `module`.
         self._last = [last]
-        self.training = module.training  # only the flag
+        self._door = [TestedNetwork(module)]
+        self.training = bool(getattr(module, "training", False))  # only the flag
 
     @property
-    def linear(self) -> nn.Linear:
-        """Features (B, D) to logits (B, K)."""
-        return self._last[0]
+    def linear(self) -> nn.Module:
+        """Features (B, D) to logits (B, K), of the type of the features."""
+        last = self._last[0]
+        return last if last.weight.dtype is torch.float32 else _InItsOwnType(last)
 
     def features(self, x: Images) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to the features (B, D) under the last linear layer."""
         caught: list[Tensor] = []
-        handle = self.linear.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+        handle = self._last[0].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
         try:
-            self.module(x)
+            self._door[0](x)
         finally:
             handle.remove()
-        return caught[-1]
+        return caught[-1].to(x.dtype)
 
     def forward(self, x: Images) -> Outputs:
         """Map images (B, C, H, W) to the network's own logits (B, K)."""
-        return cast("Outputs", self.module(x))
+        return cast("Outputs", self._door[0](x))
+
+
+class _InItsOwnType(nn.Module):
+    """A linear layer of another floating type, as one of the type of its input."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, z: Outputs) -> Outputs:
+        return cast("Outputs", self.layer(z.to(self.layer.weight.dtype)).to(z.dtype))
 
 
 def split_last_linear(module: nn.Module, probe: Images) -> SplitNetwork:
@@ -75,20 +88,20 @@ def split_last_linear(module: nn.Module, probe: Images) -> SplitNetwork:
     handles = [layer.register_forward_hook(note) for layer in linears]
     with evaluating(module), torch.no_grad():
         try:
-            outputs = module(probe.clone())  # a network may write into what it is given
+            outputs = TestedNetwork(module)(probe)
+        except InputError as error:
+            raise _refusal(f"outputs of shape {error.got}, not (B, K)") from None
         finally:
             for handle in handles:
                 handle.remove()
         if not last:
             raise _refusal("a network without any nn.Linear")
-        if not isinstance(outputs, Tensor) or outputs.ndim != 2:
-            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise _refusal(f"outputs of shape {shape}, not (B, K)")
         split = SplitNetwork(module, last[-1])
-        z = split.features(probe.clone())
+        z = split.features(probe)
         if z.ndim != 2 or len(z) != len(probe):
             raise _refusal(f"features of shape {tuple(z.shape)} under the last linear layer, not (B, D)")
         logits = split.linear(z)
+        # Features that were rounded to float32 and back are those of a float64 layer up to rounding only.
         if logits.shape != outputs.shape or not torch.allclose(logits, outputs, rtol=1e-4, atol=1e-5):
             name = next(name for name, layer in module.named_modules() if layer is last[-1])
             raise _refusal(f"something after the last linear layer {name!r}, such as a softmax or a scaling")
@@ -114,12 +127,7 @@ def penultimate(network: nn.Module) -> Callable[[Images], Outputs]:
     A foreign network is split when it is asked, on the images it is asked about, and not changed; for one
     that cannot be, the function raises InputError; see `split_last_linear`.
     """
-
-    def features(x: Images) -> Outputs:
-        with kept_torch_state():
-            return branched(network, x[:3]).features(x.clone())
-
-    return features
+    return lambda x: TestedNetwork(branched(network, x[:3])).features(x)
 
 
 def _refusal(got: str) -> InputError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -12,6 +12,11 @@ from robench.errors import InputError
 from robench.model import Coupling, Model
 from robench.prepared import evaluation_mode
 from robench.randomness import borrowed_global_randomness
+from robench.types import Images, Outputs
+
+_OTHERS = (
+    "Give it one output for each class of the data, or say with `class_map` which of more stand for them"
+)
 
 
 def check_networks(models: Sequence[Model], data: ImageSet) -> None:
@@ -33,48 +38,65 @@ def check_networks(models: Sequence[Model], data: ImageSet) -> None:
         images = x.to(model.device)
         with batch_of(data.indices[:2]), evaluation_mode(model.net), borrowed_global_randomness(0):
             try:
-                _ask(model, images, where)
+                check_answers(
+                    model.net,
+                    images,
+                    columns=model.columns,
+                    where=where,
+                    alone=model.coupling is not Coupling.JOINT,
+                    others=_OTHERS,
+                )
             except InputError:
                 raise
             except Exception:  # noqa: BLE001 - its jobs meet the same and are recorded with it
                 continue
-            if model.coupling is not Coupling.JOINT:
-                _ask_one(model, images[:1], where)
 
 
-def _ask(model: Model, x: torch.Tensor, where: str) -> None:
-    try:
-        with torch.no_grad():
-            outputs = model.net(x)
-    except InputError as error:
-        raise InputError(where=where, expected=error.expected, got=error.got, do=error.do) from None
-    shape = tuple(outputs.shape)
-    if len(shape) == 2 and len(outputs) == len(x) and shape[1] == model.columns:
+def check_answers(
+    ask: Callable[[Images], Outputs], x: Images, *, columns: int, where: str, alone: bool, others: str
+) -> None:
+    """Refuse what does not answer with one row of class scores for each image, nor for one image alone.
+
+    Args:
+        ask: images to outputs, in evaluation mode.
+        x: a few images (B, C, H, W), at least one.
+        columns: how many outputs a row must have.
+        where: for the message.
+        alone: whether one image must be answered to as well.
+        others: what to do where a row has another number of outputs.
+
+    Raises:
+        InputError: the answer has another form, or one image is no batch for the network.
+        Exception: whatever the network raises on all the images.
+    """
+    _check(ask, x, columns, where, others)
+    if not alone:
         return
-    do = "Return one row of class scores for each image"
-    if len(shape) == 2 and shape[1] > model.columns:
-        do = "Say with `class_map` which output stands for each class, or give the data all its classes"
-    raise InputError(
-        where=where, expected=f"outputs of shape ({len(x)}, {model.columns})", got=str(shape), do=do
-    )
-
-
-def _ask_one(model: Model, x: torch.Tensor, where: str) -> None:
-    """Ask about one image, of which two were no trouble."""
+    expected = f"outputs (1, {columns}) for a batch of one image, as for any other"
     try:
-        _ask(model, x, where)
+        _check(ask, x[:1], columns, where, others)
     except InputError as error:
-        raise InputError(
-            where=where,
-            expected=f"outputs (1, {model.columns}) for a batch of one image, as for any other",
-            got=error.got,
-            do=error.do,
-        ) from None
+        raise InputError(where=where, expected=expected, got=error.got, do=error.do) from None
     except Exception as error:  # noqa: BLE001 - it is refused with what it raised
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             where=where,
-            expected=f"outputs (1, {model.columns}) for a batch of one image, as for any other",
+            expected=expected,
             got=f"{type(error).__name__}: {reason}",
             do="Let the network keep the batch axis, and put its batch-norm layers into evaluation mode",
         ) from None
+
+
+def _check(ask: Callable[[Images], Outputs], x: Images, columns: int, where: str, others: str) -> None:
+    try:
+        with torch.no_grad():
+            shape = tuple(ask(x).shape)
+    except InputError as error:
+        raise InputError(where=where, expected=error.expected, got=error.got, do=error.do) from None
+    if shape != (len(x), columns):
+        do = (
+            others
+            if len(shape) == 2 and shape[1] > columns
+            else "Return one row of class scores for each image"
+        )
+        raise InputError(where=where, expected=f"outputs ({len(x)}, {columns})", got=str(shape), do=do)

@@ -24,6 +24,7 @@ from torch import Tensor, fx, nn
 from robench.as_found import AsFound
 from robench.errors import JobError
 from robench.float32 import float32_proper
+from robench.global_state import kept_torch_state
 from robench.model import Coupling, GradientSource, Model
 from robench.randomness import borrowed_global_randomness, kept_global_randomness
 from robench.tested_network import AS_SET, TestedNetwork, networks_under_test
@@ -75,7 +76,11 @@ def evaluation_mode(net: nn.Module) -> Iterator[AsFound]:
     found = AsFound(net)
     try:
         asked = {tested.precision for tested in networks_under_test(net)}
-        with nullcontext() if AS_SET in asked else float32_proper(), kept_global_randomness():
+        with (
+            nullcontext() if AS_SET in asked else float32_proper(),
+            kept_global_randomness(),
+            kept_torch_state(),
+        ):
             net.eval()
             yield found
     finally:
@@ -376,7 +381,7 @@ def _places(network: nn.Module) -> set[int]:
 def _fold(net: nn.Module) -> int:
     """Fold every batch-norm that follows a convolution and nothing else; return how many."""
     held = AsFound(net)
-    with borrowed_global_randomness(0):
+    with borrowed_global_randomness(0), kept_torch_state():
         pairs = _pairs(net)
     held.restore()  # tracing runs the network's own code on symbols, which it may keep
     single = _used_once(net)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
-from model_zoo.splitting import split_last_linear
+from model_zoo.splitting import penultimate, split_last_linear
 from robench.errors import InputError
 
 X = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -58,3 +58,15 @@ def test_no_linear_layer_is_refused():
     module = nn.Sequential(nn.Conv2d(3, 4, 32), nn.Flatten())
     with pytest.raises(InputError, match=r"without any nn\.Linear"):
         split_last_linear(module, X)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_a_network_of_another_type_gives_features_of_the_images_type(dtype):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 3)).to(dtype)
+    x = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    split = split_last_linear(net, x[:2])
+    z = split.features(x)
+    assert z.dtype == torch.float32
+    assert torch.equal(z, net[:3](x.to(dtype)).float())
+    torch.testing.assert_close(split.linear(z), net(x.to(dtype)).float())
+    assert torch.equal(penultimate(net)(x), z)

@@ -1,6 +1,7 @@
 """A faster copy is used only where it is the same function; the user's network is never altered."""
 
 import copy
+import os
 
 import pytest
 import torch
@@ -497,3 +498,19 @@ def test_a_proof_costs_a_hundredth_of_what_it_serves_at_most(monkeypatch):
         prepared.confirm(name, x[:8], sources)
     assert name == FASTEST
     assert PROOF_IMAGES <= sum(rows) <= 0.01 * 1000 * 40 * 3
+
+
+def test_tracing_switches_nothing_for_the_process(tmp_path, monkeypatch):
+    """Folding runs the network's own code on symbols, which may switch what it switches in every pass."""
+
+    class Switches(Base):
+        def forward(self, x):
+            os.chdir("/")
+            torch.set_grad_enabled(False)
+            torch.set_default_dtype(torch.float64)
+            return super().forward(x)
+
+    monkeypatch.chdir(tmp_path)
+    before = (os.getcwd(), torch.is_grad_enabled(), torch.get_default_dtype())
+    prepared_copy(Switches(), Recipe("folded", fold=True))
+    assert (os.getcwd(), torch.is_grad_enabled(), torch.get_default_dtype()) == before
