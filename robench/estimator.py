@@ -15,6 +15,7 @@ from robench.model import Coupling, GradientSource, Model, OutputKind
 from robench.oracle import Oracle
 from robench.overheard import Overheard
 from robench.randomness import Randomness, borrowed_global_randomness
+from robench.tested_network import networks_under_test
 from robench.types import Images, Outputs
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class SurrogateModule(nn.Module):
         source = source or next(iter(model.sources.values()))
         # Held outside of nn.Module's registers, see above; the empty parameter only says device and dtype.
         self.__dict__.update(_model=model, _source=source)
-        tensors = (*model.net.parameters(), *model.net.buffers())
+        # Libraries cast images to the type of the parameters they find. A network behind its door takes
+        # float32, whatever its own type is.
+        tensors = () if networks_under_test(model.net) else (*model.net.parameters(), *model.net.buffers())
         dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
         self.anchor = nn.Parameter(torch.empty(0, device=model.device, dtype=dtype), requires_grad=False)
         self.batch = batch

@@ -12,7 +12,7 @@ from attacks.fgsm import FGSM
 from attacks.fmn import FMN
 from attacks.pgd import PGD
 from reports.leaderboard import boards
-from robench import benchmark, wrap
+from robench import benchmark, make_attack, wrap
 from robench.attack import AttackInfo
 from robench.prepared import AS_IT_IS
 from tests.robench.gallery import Sound, data
@@ -204,3 +204,16 @@ def test_the_record_says_what_was_asked():
         (record,) = [r for r in found.records if r.attack["label"] == "f"]
         engine = record.provenance["engine"]
         assert (engine["used"] == AS_IT_IS) is eager
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_libraries_attack_networks_of_other_types(dtype):
+    """They cast images to the type of the weights they find; what they are given is float32."""
+    attacks = {name: make_attack(name, steps=3) for name in ("art/pgd", "torchattacks/pgd")}
+    net = learnt().to(dtype)
+    found = benchmark([wrap(net, name="m", classes=4)], DATA, attacks=attacks, eps=0.2)
+    assert not found.failures
+    for name in attacks:
+        statuses, _, sizes = verdicts(found, "m")["m", name]
+        assert "broken" in statuses
+        assert max(sizes) <= 0.2 + 1e-6
