@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import attacks, cascade, graph, memory, subjects, training, wnll_training
-from robench.allocation import keep_freed_memory
-from robench.provenance import hardware, versions
+from robench.machine import hardware, keep_freed_memory, versions
 
 USUAL = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
 NAMES = (*USUAL, "cascade")  # needs the package pyautoattack, and takes long

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from benchmarks.timing import Timing, alternate
 from robench import plugins
-from robench.craft import craft
-from robench.data import ImageSet
-from robench.judge import judge
-from robench.model import Model
-from robench.norms import L2, LINF
-from robench.record import Status
-from robench.threat import ThreatModel
+from robench.attack.craft import craft
+from robench.attack.norms import L2, LINF
+from robench.attack.threat import ThreatModel
+from robench.data.images import ImageSet
+from robench.judge.verdict import judge
+from robench.model.interface import Model
+from robench.record.schema import Status
 
 Run = Callable[[], Tensor]
 

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from benchmarks import subjects
 from robench import plugins
-from robench.craft import craft
-from robench.data import ImageSet
-from robench.judge import judge
-from robench.model import Model
-from robench.norms import NORMS
-from robench.prepared import PreparedModel
-from robench.record import Status
-from robench.threat import ThreatModel
+from robench.attack.craft import craft
+from robench.attack.norms import NORMS
+from robench.attack.threat import ThreatModel
+from robench.data.images import ImageSet
+from robench.judge.verdict import judge
+from robench.model.interface import Model
+from robench.model.prepared import PreparedModel
+from robench.record.schema import Status
 
 CASCADES = ("reference", "autoattack", "economical_autoattack")
 """Who plays, in this order."""

@@ -10,9 +10,9 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from robench.record import Record, Status
-from robench.statistics import discordant, gap_interval, mcnemar, wilson
-from robench.store import Store
+from robench.record.schema import Record, Status
+from robench.record.statistics import discordant, gap_interval, mcnemar, wilson
+from robench.record.store import Store
 
 Verdicts = dict[int, bool]
 """Index of an image to whether the model is right about it."""

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks import subjects
-from reports.boards import Row
-from reports.leaderboard import boards
+from reports.board.boards import Row
+from reports.board.leaderboard import boards
 from robench.api import benchmark, make_attack
-from robench.attack import Attack
-from robench.data import ImageSet
-from robench.model import Model
+from robench.attack.protocol import Attack
+from robench.data.images import ImageSet
+from robench.model.interface import Model
 
 CODE = "not-converged"
 RADII = (0.05, 0.1, 0.15)

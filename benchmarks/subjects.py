@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from robench import plugins, recipe
-from robench.data import ImageSet
-from robench.defense import TrainingContext
+from robench.data.images import ImageSet
+from robench.data.loading import load_data
 from robench.errors import RobenchError
-from robench.model import Model
-from robench.plan import Choice, DataSpec, ModelSpec
-from robench.selection import load_data
+from robench.model.defense import TrainingContext
+from robench.model.interface import Model
+from robench.plan.spec import Choice, DataSpec, ModelSpec
 
 
 def images(name: str, split: str, limit: int, root: Path | None) -> ImageSet:
@@ -64,7 +64,7 @@ def resnet20(root: Path | None) -> tuple[Model, ImageSet]:
     except RobenchError:
         generator = torch.Generator().manual_seed(0)
         pixels = torch.rand(640, 3, 32, 32, generator=generator)
-        from robench.data import image_set
+        from robench.data.images import image_set
 
         whole = image_set(pixels, torch.arange(640) % 10, name="uniform noise", classes=10)
         train, test = whole.subset(slice(0, 512)), whole.subset(slice(512, 640))

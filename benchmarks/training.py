@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from benchmarks.subjects import images, network
 from benchmarks.timing import alternate
 from robench import plugins, recipe
-from robench.data import ImageSet, image_set
-from robench.defense import TrainingContext
+from robench.data.images import ImageSet, image_set
 from robench.errors import RobenchError
+from robench.model.defense import TrainingContext
 
 BATCH = 128
 COMMON = {"epochs": 1, "batch_size": BATCH, "validation": 0.0, "keep": "last", "schedule": "constant"}

@@ -18,11 +18,11 @@ from torch import nn
 
 from benchmarks.subjects import images
 from robench import plugins
-from robench.allocation import keep_freed_memory
-from robench.data import ImageSet, image_set
-from robench.defense import TrainingContext
+from robench.data.images import ImageSet, image_set
 from robench.errors import RobenchError
-from robench.plan import Choice, ModelSpec
+from robench.machine import keep_freed_memory
+from robench.model.defense import TrainingContext
+from robench.plan.spec import Choice, ModelSpec
 from robench.randomness import Randomness
 
 SIZE = 2000
@@ -32,12 +32,12 @@ WAYS = ("before", "now")
 
 def measured(name: str, way: str, root: Path | None, steps: int) -> dict[str, float]:
     """Return the seconds of the first step and the median of the next ones, and the peak in MiB."""
-    from defenses.objective import Moment
-    from defenses.placing import frozen_except, prepared
-    from defenses.split import halves
-    from defenses.wnll_frozen import FrozenOutputs
-    from defenses.wnll_options import stage_options
-    from defenses.wnll_stage import WNLLStage, buffer_of
+    from defenses.training.network_state import frozen_except, prepared
+    from defenses.training.objective import Moment
+    from defenses.training.split import halves
+    from defenses.wnll.frozen import FrozenOutputs
+    from defenses.wnll.options import stage_options
+    from defenses.wnll.stage import WNLLStage, buffer_of
 
     keep_freed_memory()  # as `robench train` does
     network = _network()

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.papers import PAPERNOT_DISTILLATION
-from defenses.schedule import TrainingOptions, one_of, require
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.training.options import TrainingOptions, one_of, require
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.objective import Moment
-    from robench.data import ImageSet
+    from defenses.training.objective import Moment
+    from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
 
@@ -28,7 +28,7 @@ class Distillation(TrainingOptions):
     `epochs` epochs; the teacher is the network with other first weights, and is thrown away. The defaults are
     those for CIFAR-10 (Carlini & Wagner, Table II): 50 epochs at learning rate 0.01, halved every 10; MNIST:
     `learning_rate: 0.1, schedule: constant`. The other options are those of
-    `defenses.schedule.TrainingOptions`; checkpoints are chosen by natural accuracy.
+    `defenses.training.options.TrainingOptions`; checkpoints are chosen by natural accuracy.
 
     Dividing logits by T makes first gradients T times shorter, and short trainings stay at chance. The paper
     leaves the loss as it is; here it is multiplied by T, which gives first gradients the length of natural
@@ -69,13 +69,13 @@ class Distillation(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`."""
+        """Train `network` in place; see `robench.model.Defense`."""
         from torch import nn
 
-        from defenses.objective import Stage
-        from defenses.redrawing import redrawn
-        from defenses.split import split
-        from defenses.training import train_stages
+        from defenses.training.loop import train_stages
+        from defenses.training.objective import Stage
+        from defenses.training.redrawing import redrawn
+        from defenses.training.split import split
 
         learner, held_out = split(data, self.validation, context.seed)
         teacher = redrawn(network, context.seed, "teacher")
@@ -105,7 +105,7 @@ class SoftenedLoss:
     factor: float = 1.0
 
     def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        """Take the loss; see `defenses.objective.Objective`."""
+        """Take the loss; see `defenses.training.objective.Objective`."""
         import torch
         import torch.nn.functional as F
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import CleanLoss
 from defenses.papers import TRAMER_ENSEMBLE
-from defenses.schedule import TrainingOptions, one_of, require, steps_down
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.training.options import TrainingOptions, one_of, require, steps_down
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.objective import Moment
-    from robench.data import ImageSet
+    from defenses.training.objective import Moment
+    from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
 
@@ -31,7 +31,8 @@ class Ensemble(TrainingOptions):
     are made when needed here, which gives the same images. The checkpoint is chosen by the threat of the
     paper, black-box transfer: accuracy under the FGSM images of every static network on the held-out part,
     `validation_own_accuracy` in the history; the robust accuracy there is that under white-box PGD at
-    `monitor_eps`, by default `eps`. The other options are those of `defenses.schedule.TrainingOptions`.
+    `monitor_eps`, by default `eps`. The other options are those of
+    `defenses.training.options.TrainingOptions`.
 
     Attributes:
         eps: radius of the ball.
@@ -67,13 +68,13 @@ class Ensemble(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`."""
+        """Train `network` in place; see `robench.model.Defense`."""
         from torch import nn
 
-        from defenses.objective import Stage
-        from defenses.redrawing import redrawn
-        from defenses.split import split
-        from defenses.training import train_stages
+        from defenses.training.loop import train_stages
+        from defenses.training.objective import Stage
+        from defenses.training.redrawing import redrawn
+        from defenses.training.split import split
 
         learner, held_out = split(data, self.validation, context.seed)
         others = [redrawn(network, context.seed, "other", number) for number in range(self.others)]
@@ -118,7 +119,7 @@ class _EnsembleLoss:
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
         import torch
 
-        from robench.model import predictions
+        from robench.model.interface import predictions
 
         del rng
         standing = torch.ones_like(y, dtype=torch.bool)
@@ -129,8 +130,8 @@ class _EnsembleLoss:
 
     def attacked(self, source: nn.Module, x: Images, y: Labels) -> Images:
         """Return the FGSM images of a network in evaluation mode (section 4.1)."""
-        from defenses.inner_attack import InnerAttack, attackable
-        from robench.losses import cross_entropy
+        from defenses.training.inner_attack import InnerAttack, attackable
+        from robench.attack.losses import cross_entropy
 
         eps = self.options.eps
         inner = InnerAttack(model=attackable(source, self.classes), norm=self.options.norm)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.attack_options import AttackOptions, pgd
 from defenses.papers import WONG_FAST
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.training.attack_options import AttackOptions, pgd
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.inner_attack import InnerAttack
-    from defenses.objective import Moment
-    from robench.data import ImageSet
+    from defenses.training.inner_attack import InnerAttack
+    from defenses.training.objective import Moment
+    from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
 
@@ -30,7 +30,7 @@ class Fast(AttackOptions):
     learning rate up to 0.2 at two fifths. MNIST (eps 0.3): 10 epochs of Adam, the rate going up to 0.005.
     One step can be overfitted to ("catastrophic overfitting", section 5): the checkpoint is therefore chosen
     by accuracy under PGD with `steps` steps on the held-out part, where the collapse shows. The other options
-    are those of `defenses.attack_options.AttackOptions`, with these meanings:
+    are those of `defenses.training.attack_options.AttackOptions`, with these meanings:
 
     Attributes:
         steps: of PGD on the held-out part; the training attack has one.
@@ -51,9 +51,9 @@ class Fast(AttackOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`."""
-        from defenses.inner_attack import inner_attack
-        from defenses.training import train
+        """Train `network` in place; see `robench.model.Defense`."""
+        from defenses.training.inner_attack import inner_attack
+        from defenses.training.loop import train
 
         inner = inner_attack(self, network, len(data.classes), pgd(steps=self.steps))
         return train(network, data, _FastLoss(inner, self), options=self, context=context)
@@ -76,7 +76,7 @@ class _FastLoss:
 
     def attacked(self, x: Images, y: Labels, moment: Moment) -> Images:
         """Return the images after one step from a random start."""
-        from robench.losses import cross_entropy
+        from robench.attack.losses import cross_entropy
 
         eps = self.options.radius(moment.passed)
         start = self.inner.threat(eps).sample(x, moment.rng)

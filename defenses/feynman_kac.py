@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.papers import WANG_FEYNMAN_KAC
 from defenses.pgd_training import PGDTraining
-from robench.defense import DefenseInfo, TrainingContext
 from robench.errors import ConfigError
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class FeynmanKac(PGDTraining):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`.
+        """Train `network` in place; see `robench.model.Defense`.
 
         Raises:
             ConfigError: the network injects no noise, which makes it PGD adversarial training.

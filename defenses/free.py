@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.attack_options import pgd
 from defenses.papers import SHAFAHI_FREE
-from defenses.schedule import TrainingOptions, one_of, require
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.training.attack_options import pgd
+from defenses.training.options import TrainingOptions, one_of, require
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.inner_attack import InnerAttack
-    from defenses.objective import Moment
-    from robench.data import ImageSet
+    from defenses.training.inner_attack import InnerAttack
+    from defenses.training.objective import Moment
+    from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
 
@@ -29,7 +29,7 @@ class Free(TrainingOptions):
     are those of the authors for CIFAR-10 (eps 8/255): m = 8, 80,000 steps at batch 128, which are 26 passes;
     learning rate 0.1, divided by 10 after a half and three quarters, weight decay 0.0002. The checkpoint is
     chosen by accuracy under PGD on the held-out part. The other options are those of
-    `defenses.schedule.TrainingOptions`.
+    `defenses.training.options.TrainingOptions`.
 
     Attributes:
         eps: radius of the ball.
@@ -68,9 +68,9 @@ class Free(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`."""
-        from defenses.inner_attack import InnerAttack, attackable
-        from defenses.training import train
+        """Train `network` in place; see `robench.model.Defense`."""
+        from defenses.training.inner_attack import InnerAttack, attackable
+        from defenses.training.loop import train
 
         inner = InnerAttack(
             model=attackable(network, len(data.classes)), attack=pgd(steps=self.steps), norm=self.norm

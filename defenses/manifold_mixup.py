@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from defenses.papers import VERMA_MIXUP
-from defenses.schedule import TrainingOptions, one_of, require
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.training.options import TrainingOptions, one_of, require
 from robench.errors import ConfigError
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.objective import Moment
-    from robench.data import ImageSet
+    from defenses.training.objective import Moment
+    from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
 
@@ -29,7 +29,7 @@ class ManifoldMixup(TrainingOptions):
     not offer `features` is refused, so that nothing is called manifold mixup which is not. The defaults are
     the authors' for CIFAR-10: 1,200 epochs at learning rate 0.1, divided by 10 at 400 and 800, weight decay
     0.0001, batches of 100. The checkpoint is chosen by natural accuracy. The other options are those of
-    `defenses.schedule.TrainingOptions`.
+    `defenses.training.options.TrainingOptions`.
 
     Attributes:
         alpha: both parameters of the beta distribution.
@@ -62,12 +62,12 @@ class ManifoldMixup(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`.
+        """Train `network` in place; see `robench.model.Defense`.
 
         Raises:
             ConfigError: the network does not offer `features` and a `linear` branch.
         """
-        from defenses.training import train
+        from defenses.training.loop import train
 
         if not callable(getattr(network, "features", None)) or not callable(getattr(network, "linear", None)):
             raise ConfigError(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from defenses.paired_loss import PairedLoss, PairedOptions, divergence
 from defenses.papers import WANG_MART
-from defenses.schedule import require
-from robench.defense import DefenseInfo
+from defenses.training.options import require
+from defenses.training.paired_loss import PairedLoss, PairedOptions, divergence
+from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from defenses.inner_attack import InnerAttack
+    from defenses.training.inner_attack import InnerAttack
     from robench.types import Labels, Outputs
 
 
@@ -26,7 +26,7 @@ class MART(PairedOptions):
     random start, 120 epochs at learning rate 0.01, divided by 10 at 75 and 90, weight decay 0.0035. For MNIST
     (eps 0.3): `steps: 40, step_size: 0.01`. x' is found by PGD on the cross-entropy. The checkpoint is chosen
     by accuracy under the same attack on the held-out part. The other options are those of
-    `defenses.attack_options.AttackOptions`.
+    `defenses.training.attack_options.AttackOptions`.
 
     Attributes:
         weight: the paper's lambda.

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.papers import WANG_OSHER
-from defenses.schedule import TrainingOptions
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.training.options import TrainingOptions
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.objective import Moment
-    from robench.data import ImageSet
+    from defenses.training.objective import Moment
+    from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
 
@@ -24,7 +24,7 @@ class Natural(TrainingOptions):
 
     The defaults are those of Wang & Osher 2019, Algorithm 1, stage 1: 400 epochs at learning rate 0.05, which
     is halved every 50 epochs, Nesterov momentum, batches of 128. All options are those of
-    `defenses.schedule.TrainingOptions`; the checkpoint is chosen by natural accuracy.
+    `defenses.training.options.TrainingOptions`; the checkpoint is chosen by natural accuracy.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -39,8 +39,8 @@ class Natural(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`."""
-        from defenses.training import train
+        """Train `network` in place; see `robench.model.Defense`."""
+        from defenses.training.loop import train
 
         return train(network, data, CleanLoss(network), options=self, context=context)
 
@@ -53,7 +53,7 @@ class CleanLoss:
     network: nn.Module
 
     def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        """Take the loss; see `defenses.objective.Objective`."""
+        """Take the loss; see `defenses.training.objective.Objective`."""
         import torch.nn.functional as F
 
         del moment

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.attack_options import AttackOptions, pgd
 from defenses.papers import MADRY
-from robench.attack import Attack
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.training.attack_options import AttackOptions, pgd
+from robench.attack.protocol import Attack
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.inner_attack import InnerAttack
-    from defenses.objective import Moment
-    from robench.data import ImageSet
+    from defenses.training.inner_attack import InnerAttack
+    from defenses.training.objective import Moment
+    from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
 
@@ -29,7 +29,7 @@ class PGDTraining(AttackOptions):
     80, 100 and 110. MNIST (eps 0.3): `steps: 40, step_size: 0.01, epochs: 100, milestones: [50]`. The growth
     of the radius in the first epoch is ours: `warmup_epochs: 0` is the paper. The checkpoint is chosen by
     accuracy under the same attack on the held-out part. The other options are those of
-    `defenses.attack_options.AttackOptions`.
+    `defenses.training.attack_options.AttackOptions`.
 
     Attributes:
         random_start: whether the inner attack starts at a random point of the ball.
@@ -50,8 +50,8 @@ class PGDTraining(AttackOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`."""
-        from defenses.training import train
+        """Train `network` in place; see `robench.model.Defense`."""
+        from defenses.training.loop import train
 
         objective = attacked_loss(self, network, len(data.classes))
         return train(network, data, objective, options=self, context=context)
@@ -66,7 +66,7 @@ class AttackedLoss:
     options: PGDTraining
 
     def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        """Attack the batch, then take the loss; see `defenses.objective.Objective`."""
+        """Attack the batch, then take the loss; see `defenses.training.objective.Objective`."""
         import torch.nn.functional as F
 
         x_adv = self.inner.crafted(x, y, moment.rng, self.options.radius(moment.passed))
@@ -74,13 +74,13 @@ class AttackedLoss:
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
-        """Judge at the full radius; see `defenses.objective.Objective`."""
+        """Judge at the full radius; see `defenses.training.objective.Objective`."""
         return self.inner.survives(x, y, rng, self.options.eps)
 
 
 def attacked_loss(options: PGDTraining, network: nn.Module, classes: int) -> AttackedLoss:
     """Return the objective of these options."""
-    from defenses.inner_attack import inner_attack
+    from defenses.training.inner_attack import inner_attack
 
     attack = options.inner or pgd(
         steps=options.steps, step_size=options.step_size, random_start=options.random_start

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import Natural
 from defenses.papers import TANG_SVM
-from defenses.schedule import one_of, require
-from robench.defense import DefenseInfo, TrainingContext
+from defenses.training.options import one_of, require
+from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.objective import Moment
-    from robench.data import ImageSet
+    from defenses.training.objective import Moment
+    from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
 
@@ -57,8 +57,8 @@ class SVM(Natural):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`."""
-        from defenses.training import train
+        """Train `network` in place; see `robench.model.Defense`."""
+        from defenses.training.loop import train
 
         return train(network, data, _HingeLoss(network, self), options=self, context=context)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from defenses.paired_loss import PairedLoss, PairedOptions, divergence
 from defenses.papers import ZHANG_TRADES
-from defenses.schedule import require
-from robench.defense import DefenseInfo
+from defenses.training.options import require
+from defenses.training.paired_loss import PairedLoss, PairedOptions, divergence
+from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from defenses.inner_attack import InnerAttack
-    from defenses.objective import Moment
-    from robench.model import OutputKind
+    from defenses.training.inner_attack import InnerAttack
+    from defenses.training.objective import Moment
+    from robench.model.interface import OutputKind
     from robench.types import Images, Labels, Outputs, PerSample
 
 START = 0.001
@@ -31,7 +31,7 @@ class TRADES(PairedOptions):
     (and steps of 0.007, which is not the default). For MNIST (eps 0.3): `steps: 40, step_size: 0.01,
     learning_rate: 0.01, weight_decay: 0`. The attack starts at a Gaussian of deviation 0.001 around the
     image. The checkpoint is chosen by accuracy under PGD with `steps` steps on the held-out part. The other
-    options are those of `defenses.attack_options.AttackOptions`.
+    options are those of `defenses.training.attack_options.AttackOptions`.
 
     Attributes:
         beta: weight of the divergence, 1/lambda in the paper.
@@ -68,7 +68,7 @@ class _TradesLoss(PairedLoss):
         """Return points of the ball whose predictions differ most from those of the images."""
         import torch
 
-        from defenses.inner_attack import under_attack
+        from defenses.training.inner_attack import under_attack
 
         options, eps = self.options, self.options.radius(moment.passed)
         with torch.no_grad(), under_attack(self.inner.model.net, options.attack_mode):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from model_zoo.foreign import blamed
+from model_zoo.user_networks import blamed
 from robench.errors import ConfigError, nearest
 
 

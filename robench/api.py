@@ -10,19 +10,19 @@ from typing import Any
 from torch import nn
 
 from robench import plugins, recipe
-from robench.attack import Attack
-from robench.data import ImageSet
+from robench.attack.norms import norm_named
+from robench.attack.protocol import Attack
+from robench.attack.threat import Goal, ThreatModel
+from robench.data.images import ImageSet
+from robench.data.loading import load_data as load_selection
 from robench.errors import InputError
-from robench.evaluate import Memory, Silent, Watcher, Work, evaluate
-from robench.jobs import Board
-from robench.model import Model, OutputKind
-from robench.norms import norm_named
-from robench.plan import DRAWS, KNOWN, PRECISIONS, Choice, DataSpec
-from robench.record import Record, noting_failed
-from robench.selection import load_data as load_selection
-from robench.subject import Subject, stand_in_for
-from robench.tested_network import TestedNetwork
-from robench.threat import Goal, ThreatModel
+from robench.model.interface import Model, OutputKind
+from robench.model.tested_network import TestedNetwork
+from robench.plan.spec import DRAWS, KNOWN, PRECISIONS, Choice, DataSpec
+from robench.record.schema import Record, noting_failed
+from robench.run.evaluate import Memory, Silent, Watcher, Work, evaluate
+from robench.run.evaluated_model import Subject, stand_in_for
+from robench.run.units import Board
 
 
 def wrap(

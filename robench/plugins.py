@@ -49,8 +49,9 @@ def names(kind: Kind) -> list[str]:
 def called(kind: Kind, value: str) -> str | None:
     """Return the name of the plugin whose class is `module:qualname`, as records name it; None for none.
 
-    An entry point may lead to a class through another module that imports it; then the plugins of the same
-    top-level package are loaded and asked. One that cannot be loaded is passed over.
+    An entry point may lead to a class through another module that imports it, and a class may have moved
+    since records named it (`identity` of its info); then the plugins of the same top-level package are loaded
+    and asked. One that cannot be loaded is passed over.
     """
     for name, points in _index(kind).items():
         if points[0].value == value:
@@ -63,7 +64,8 @@ def called(kind: Kind, value: str) -> str | None:
             made = find(kind, name)
         except PluginError:
             continue
-        if f"{getattr(made, '__module__', '')}:{getattr(made, '__qualname__', '')}" == value:
+        here = f"{getattr(made, '__module__', '')}:{getattr(made, '__qualname__', '')}"
+        if value in {here, getattr(made.info, "identity", "")}:
             return name
     return None
 

@@ -35,4 +35,4 @@ def test_what_a_docstring_shows_comes_out(name, tmp_path, monkeypatch):
 
 
 def test_the_modules_that_show_something_are_found():
-    assert {"robench.statistics", "reports.text", "model_zoo.graph.coverage"} <= {*EXAMPLES}
+    assert {"robench.record.statistics", "reports.text.escape", "model_zoo.graph.coverage"} <= {*EXAMPLES}

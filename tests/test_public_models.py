@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from robench import load_data
-from robench.config import load
-from robench.progress import Quiet
-from robench.run import execute
-from robench.store import Store
+from robench.plan.config import load
+from robench.record.store import Store
+from robench.run.execute import execute
+from robench.run.progress import Quiet
 
 DATA = Path(os.environ.get("ROBENCH_TEST_DATA") or Path(__file__).parents[1].parent / "shared" / "data")
 pytestmark = [

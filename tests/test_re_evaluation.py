@@ -3,7 +3,7 @@
 import dataclasses
 
 from benchmarks.re_evaluation import report
-from tests.reports.test_leaderboard import B, M, R, record
+from tests.reports.board.test_leaderboard import B, M, R, record
 
 
 def seeded(seed, *args, **kwargs):

@@ -24,7 +24,7 @@ def test_both_examples_were_found():
 
 
 def test_the_configuration_is_valid(tmp_path):
-    from robench.config import parse
+    from robench.plan.config import parse
 
     (block,) = re.findall(r"```yaml\n(# mine.yaml.*?)```", README.read_text("utf-8"), re.DOTALL)
     (tmp_path / "nets.py").write_text("")

@@ -3,12 +3,12 @@
 import torch
 from torch import nn
 
-from robench.model import Coupling, GradientSource, Model, OutputKind, predictions
-from robench.norms import LINF
-from robench.oracle import Oracle
-from robench.prepared import evaluation_mode
+from robench.attack.norms import LINF
+from robench.attack.oracle import Oracle
+from robench.attack.threat import ThreatModel
+from robench.model.interface import Coupling, GradientSource, Model, OutputKind, predictions
+from robench.model.prepared import evaluation_mode
 from robench.randomness import Randomness
-from robench.threat import ThreatModel
 
 # Networks this small gain nothing from threads, and two busy pools on two cores lose a factor of ten.
 torch.set_num_threads(1)

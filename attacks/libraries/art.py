@@ -10,21 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attacks import papers
-from attacks.cw import CW
-from attacks.fgsm import FGSM
-from attacks.ifgsm import IFGSM
+from attacks.gradient.fgsm import FGSM
+from attacks.gradient.ifgsm import IFGSM
+from attacks.gradient.pgd import PGD, madry_step
 from attacks.libraries.art_bridge import evade
-from attacks.options import at_least, finite_radius, not_negative, positive
-from attacks.pgd import PGD, madry_step
-from attacks.restarts import strongest
-from robench.attack import AttackInfo
+from attacks.minimal.cw import CW
+from attacks.shared import papers
+from attacks.shared.options import at_least, finite_radius, not_negative, positive
+from attacks.shared.restarts import strongest
+from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robench.oracle import Oracle
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.threat import ThreatModel
     from robench.types import Images, Labels
 
 LIBRARY = "adversarial-robustness-toolbox"
@@ -133,7 +133,7 @@ class ArtPGD:
         Raises:
             ConfigError: the radius is infinite, or there is a budget.
         """
-        from robench.losses import cross_entropy
+        from robench.attack.losses import cross_entropy
 
         eps = finite_radius(threat.eps, "ART's PGD")
         options: dict[str, Any] = {

@@ -6,14 +6,14 @@ import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from attacks.options import finite_radius
-from attacks.pgd import madry_step
+from attacks.gradient.pgd import madry_step
+from attacks.shared.options import finite_radius
 from robench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from robench.oracle import Oracle
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.threat import ThreatModel
     from robench.types import Images, Labels
 
 
@@ -45,8 +45,8 @@ def evade(
     import torch
     from art.exceptions import EstimatorError
 
-    from robench.estimator import art_classifier, lent
-    from robench.model import Coupling
+    from robench.attack.library_model import art_classifier, lent
+    from robench.model.interface import Coupling
 
     if threat.eps == 0:  # ART refuses a ball that is a point
         return x.clone()
@@ -92,7 +92,7 @@ def _from_threat(
     name: str, recipe: type[Any], threat: ThreatModel, options: dict[str, Any], *, batch_size: int
 ) -> dict[str, Any]:
     """Return the options that the threat model, the batch and the need for silence decide."""
-    from robench.threat import Goal
+    from robench.attack.threat import Goal
 
     known = inspect.signature(recipe).parameters
     for option in options:

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attacks import papers
-from attacks.cw import CW
-from attacks.fgsm import FGSM
-from attacks.ifgsm import IFGSM
-from attacks.options import at_least, finite_radius, not_negative, positive
-from attacks.pgd import PGD, madry_step
-from attacks.restarts import strongest
-from robench.attack import AttackInfo
+from attacks.gradient.fgsm import FGSM
+from attacks.gradient.ifgsm import IFGSM
+from attacks.gradient.pgd import PGD, madry_step
+from attacks.minimal.cw import CW
+from attacks.shared import papers
+from attacks.shared.options import at_least, finite_radius, not_negative, positive
+from attacks.shared.restarts import strongest
+from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
-    from robench.oracle import Oracle
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.threat import ThreatModel
     from robench.types import Images, Labels
 
 LIBRARY = "foolbox"
@@ -68,9 +68,9 @@ def run(
     import foolbox
     import torch
 
-    from robench.estimator import lent
-    from robench.model import Coupling
-    from robench.threat import Goal
+    from robench.attack.library_model import lent
+    from robench.attack.threat import Goal
+    from robench.model.interface import Coupling
 
     size = len(x) if oracle.model.coupling is Coupling.JOINT else oracle.batch_size
     with lent(oracle, rng) as module:
@@ -109,7 +109,7 @@ class FoolboxFGSM:
         Raises:
             ConfigError: the radius is infinite, the goal is targeted, or there is a budget.
         """
-        from robench.threat import Goal
+        from robench.attack.threat import Goal
 
         eps = finite_radius(threat.eps, "foolbox's FGSM")
         if threat.goal is Goal.TARGETED:
@@ -207,7 +207,7 @@ class FoolboxPGD:
         Raises:
             ConfigError: the radius is infinite, or there is a budget.
         """
-        from robench.losses import cross_entropy
+        from robench.attack.losses import cross_entropy
 
         eps = finite_radius(threat.eps, "foolbox's PGD")
         step = madry_step(eps, self.steps) if self.step_size is None else self.step_size

@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attacks import papers
-from attacks.cw import CW
-from attacks.fgsm import FGSM
-from attacks.ifgsm import IFGSM
-from attacks.options import at_least, finite_radius, not_negative, positive
-from attacks.pgd import PGD, madry_step
-from attacks.restarts import strongest
-from robench.attack import AttackInfo
+from attacks.gradient.fgsm import FGSM
+from attacks.gradient.ifgsm import IFGSM
+from attacks.gradient.pgd import PGD, madry_step
+from attacks.minimal.cw import CW
+from attacks.shared import papers
+from attacks.shared.options import at_least, finite_radius, not_negative, positive
+from attacks.shared.restarts import strongest
+from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
-    from robench.estimator import SurrogateModule
-    from robench.oracle import Oracle
+    from robench.attack.library_model import SurrogateModule
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.threat import ThreatModel
     from robench.types import Images, Labels
 
 LIBRARY = "torchattacks"
@@ -73,9 +73,9 @@ def run(
     import torch
     import torchattacks
 
-    from robench.estimator import lent
-    from robench.model import Coupling
-    from robench.threat import Goal
+    from robench.attack.library_model import lent
+    from robench.attack.threat import Goal
+    from robench.model.interface import Coupling
 
     if threat.bounds != (0.0, 1.0):
         raise ConfigError(where="bounds", expected="(0, 1) for torchattacks", got=repr(threat.bounds))
@@ -200,7 +200,7 @@ class TorchattacksPGD:
         Raises:
             ConfigError: the radius is infinite, the box is not [0, 1], or there is a budget.
         """
-        from robench.losses import cross_entropy
+        from robench.attack.losses import cross_entropy
 
         eps = finite_radius(threat.eps, "torchattacks' PGD")
         if eps == 0:  # PGDL2 divides 0 by 0 there

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import offered
 from defenses.papers import GUO_TRANSFORMATIONS, XU_SQUEEZING
-from defenses.schedule import require
-from robench.defense import DefenseInfo
+from defenses.training.options import require
+from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
-    from robench.model import Model
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,11 @@ class BitDepth:
         require(1 <= self.bits <= 8, "bits", "1 to 8", self.bits)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
-        """Name the gradient sources; see `robench.defense.InferenceDefense`."""
+        """Name the gradient sources; see `robench.model.InferenceDefense`."""
         return offered(beneath, "bpda")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.defense.InferenceDefense`."""
+        """Return the model behind the defense; see `robench.model.InferenceDefense`."""
         from defenses.inference.eot import preprocessed
         from defenses.inference.quantizer import Quantizer
 

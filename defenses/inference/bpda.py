@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from robench.model import GradientSource, Model
+from robench.model.interface import GradientSource, Model
 from robench.recipe import options_of
 from robench.types import Images, Outputs
 
 
 class Transform(nn.Module):
-    """Images to images of the same shape, values in [0, 1]; noise, if any, is that of `robench.chance`."""
+    """Images to images of the same shape, in [0, 1]; noise, if any, is that of `robench.model.noise`."""
 
     def shared(self, x: Images) -> Any:
         """Return what every draw of the noise on the same images can use; None if there is nothing."""

@@ -18,9 +18,9 @@ from torch import nn
 
 from defenses.inference.bpda import Transform, TransformedNetwork, details_of, past, straight_through
 from defenses.inference.naming import UNDEFENDED, defended_names
-from robench.chance import current_draw, draw, draws
-from robench.losses import log_probabilities
-from robench.model import GradientSource, Model, OutputKind
+from robench.attack.losses import log_probabilities
+from robench.model.interface import GradientSource, Model, OutputKind
+from robench.model.noise import current_draw, draw, draws
 from robench.types import Images, Outputs
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from defenses.inference.bpda import Transform
-from robench.chance import noise_of
+from robench.model.noise import noise_of
 from robench.types import Images, PerSample
 
 _BOUND = 8.0

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from defenses.inference.bpda import Transform
-from robench.chance import noise_of
-from robench.data import ImageSet
+from robench.data.images import ImageSet
 from robench.errors import InputError
+from robench.model.noise import noise_of
 from robench.randomness import seed_from
 from robench.types import Images
 

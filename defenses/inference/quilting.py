@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import Way, offered
 from defenses.papers import EFROS_QUILTING, GUO_TRANSFORMATIONS
-from defenses.schedule import require
-from robench.defense import DefenseInfo
+from defenses.training.options import require
+from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
-    from robench.model import Model
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Quilting:
     they are cut along the path on which they differ least (Efros & Freeman; the paper takes a graph cut). Guo
     et al.: 5 x 5 patches, 1,000,000 of them, 10 neighbours (1 for whole images), and in the authors' code an
     overlap of 2. Images are rounded to 8 bits first. Which neighbour is taken depends on the image and the
-    seed (`robench.chance`).
+    seed (`robench.model.noise`).
 
     Attributes:
         patch: side of a patch in pixels.
@@ -60,12 +60,12 @@ class Quilting:
         require(self.draws >= 1, "draws", "at least 1", self.draws)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
-        """Name the gradient sources; see `robench.defense.InferenceDefense`."""
+        """Name the gradient sources; see `robench.model.InferenceDefense`."""
         way: Way = "eot" if self.neighbours > 1 else "bpda"
         return offered(beneath, way)
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.defense.InferenceDefense`.
+        """Return the model behind the defense; see `robench.model.InferenceDefense`.
 
         Raises:
             InputError: the training images are smaller than a patch, or have fewer different patches than

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from defenses.inference.bpda import details_of
 from defenses.inference.eot import expected, undefended
 from defenses.inference.naming import defended_names
-from robench.chance import noise_of
 from robench.errors import ConfigError
-from robench.model import NOT_FINITE, Coupling, Model, OutputKind, predictions
+from robench.model.interface import NOT_FINITE, Coupling, Model, OutputKind, predictions
+from robench.model.noise import noise_of
 from robench.types import Images, Outputs
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _ROWS = 250
 
 
 class SmoothedNetwork(nn.Module):
-    """Images to shares of votes (B, K); see `robench.certification.Certifiable` for what else it can do.
+    """Images to shares of votes (B, K); what else it can do says `robench.judge.certification.Certifiable`.
 
     Args:
         base: images to outputs; shared, not copied.

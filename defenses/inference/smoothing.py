@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import offered
 from defenses.papers import COHEN_SMOOTHING
-from defenses.schedule import require
-from robench.defense import DefenseInfo
+from defenses.training.options import require
+from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
-    from robench.model import Model
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Smoothing:
     """Classifies many copies of the image with Gaussian noise and answers with the share of votes per class.
 
     Cohen, Rosenfeld & Kolter 2019 (arXiv:1902.02918): sigma 0.12, 0.25, 0.5 or 1.0 on a network trained with
-    that noise; here 0.25. The noise depends on the image and the seed (`robench.chance`). There is no
+    that noise; here 0.25. The noise depends on the image and the seed (`robench.model.noise`). There is no
     abstention here: `robench certify` certifies an L2 radius and may abstain. One answer costs `votes` passes
     of the network, one gradient `samples` more, though both are booked as one pass of the model.
 
@@ -52,11 +52,11 @@ class Smoothing:
         require(self.samples >= 1, "samples", "at least 1", self.samples)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
-        """Name the gradient sources; see `robench.defense.InferenceDefense`."""
+        """Name the gradient sources; see `robench.model.InferenceDefense`."""
         return offered(beneath, "eot")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.defense.InferenceDefense`.
+        """Return the model behind the defense; see `robench.model.InferenceDefense`.
 
         Raises:
             ConfigError: the model rejects images, and a vote for no class means nothing.

@@ -15,11 +15,11 @@ from defenses.inference.eot import log_mean, undefended
 from defenses.inference.median import MedianFilter
 from defenses.inference.naming import defended_names
 from defenses.inference.quantizer import Quantizer
-from robench.data import ImageSet
+from robench.attack.losses import log_probabilities
+from robench.data.images import ImageSet
 from robench.errors import ConfigError
-from robench.losses import log_probabilities
-from robench.model import GradientSource, Model, OutputKind
-from robench.prepared import evaluation_mode
+from robench.model.interface import GradientSource, Model, OutputKind
+from robench.model.prepared import evaluation_mode
 from robench.randomness import seed_from
 from robench.types import Images, Outputs, PerSample
 

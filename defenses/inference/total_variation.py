@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.naming import Way, offered
 from defenses.papers import GUO_TRANSFORMATIONS
-from defenses.schedule import require
-from robench.defense import DefenseInfo
+from defenses.training.options import require
+from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
-    from robench.model import Model
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,8 @@ class TotalVariation:
     z minimises 1/2 sum_kept (z - x)^2 + weight * sum |grad z|, per channel, with isotropic total variation
     and forward differences. Guo et al. 2018 (arXiv:1711.00117, section 3.2): dropout 0.5, weight 0.03. The
     paper prints the first term as an unsquared norm and the second as norms of whole rows; this is what the
-    authors' code minimises. Which pixels are dropped depends on the image and the seed (`robench.chance`).
+    authors' code minimises. Which pixels are dropped depends on the image and the seed
+    (`robench.model.noise`).
 
     Attributes:
         weight: of the total variation, lambda_TV in the paper.
@@ -54,12 +55,12 @@ class TotalVariation:
         require(self.draws >= 1, "draws", "at least 1", self.draws)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
-        """Name the gradient sources; see `robench.defense.InferenceDefense`."""
+        """Name the gradient sources; see `robench.model.InferenceDefense`."""
         way: Way = "eot" if self.dropout else "bpda"
         return offered(beneath, way)
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.defense.InferenceDefense`."""
+        """Return the model behind the defense; see `robench.model.InferenceDefense`."""
         from defenses.inference.eot import preprocessed
         from defenses.inference.inpainter import Inpainter
 

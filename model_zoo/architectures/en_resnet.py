@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.architectures.resnet import CifarResNet
-from robench.chance import noise_of
+from robench.model.noise import noise_of
 from robench.randomness import Randomness
 from robench.types import Images, Outputs
 
@@ -27,7 +27,7 @@ class EnResNet(nn.Module):
     Every member's features are divided by the number of members, so a linear branch on top gives the mean of
     the members' logits, each member with its own weights and all with one bias. Noise in training comes from
     torch's global generator, as dropout does. At evaluation it is a function of the image, the seed and the
-    current draw (`robench.chance`), taken once from the image that comes in.
+    current draw (`robench.model.noise`), taken once from the image that comes in.
 
     Args:
         channels: C of the images.

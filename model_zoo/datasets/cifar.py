@@ -14,7 +14,7 @@ from robench.errors import InputError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 _PIXELS = 3 * 32 * 32
 
@@ -45,7 +45,7 @@ class _Cifar:
         """
         import numpy as np
 
-        from robench.data import image_set
+        from robench.data.images import image_set
 
         check_split(split, where=self.where)
         folder = data_root(root) / self.folder

@@ -16,7 +16,7 @@ from robench.errors import InputError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _LARGEST_MEMBER = 1 << 20
@@ -46,7 +46,7 @@ class CIFAR10JPEG:
         Raises:
             InputError: the zip is absent or broken, has a member that would leave it, or a picture is bad.
         """
-        from robench.data import image_set
+        from robench.data.images import image_set
 
         del download
         check_split(split, where="cifar10-jpeg")

@@ -11,7 +11,7 @@ from model_zoo.papers import ALPAYDIN_DIGITS
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Digits:
         import numpy as np
         from sklearn.datasets import load_digits
 
-        from robench.data import image_set
+        from robench.data.images import image_set
 
         del root, download
         check_split(split, where="digits")

@@ -13,7 +13,7 @@ from model_zoo.papers import XIAO_FASHION
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 _CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

@@ -13,7 +13,7 @@ from robench.errors import ConfigError, InputError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -62,7 +62,7 @@ class ImageFolder:
         """
         import numpy as np
 
-        from robench.data import image_set
+        from robench.data.images import image_set
 
         del download
         check_split(split, where="image_folder")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -43,7 +43,7 @@ def load_idx(
     Raises:
         InputError: files absent, truncated or not IDX, or what `fetch` raises.
     """
-    from robench.data import image_set
+    from robench.data.images import image_set
 
     check_split(split, where=where)
     names = FILES[split]

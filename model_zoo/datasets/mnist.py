@@ -13,7 +13,7 @@ from model_zoo.papers import LECUN_MNIST
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 _SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",

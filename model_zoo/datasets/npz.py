@@ -17,7 +17,7 @@ from robench.recipe import Info
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 _LOG = logging.getLogger(__name__)
 _IMAGES = ("x", "X", "images", "data")
@@ -64,7 +64,7 @@ class Npz:
             InputError: absent, broken, pickled objects inside, names missing, the other split only, more
                 classes in the labels than `classes`, or images or labels that cannot be used.
         """
-        from robench.data import image_set
+        from robench.data.images import image_set
 
         del download
         check_split(split, where="npz")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from robench.errors import InputError
-from robench.roots import DATA_ROOT, NEEDS_ROOT, in_data_root
+from robench.plan.data_root import DATA_ROOT, NEEDS_ROOT, in_data_root
 
 
 def data_root(root: Path | None) -> Path:

@@ -14,7 +14,7 @@ from robench.errors import InputError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from robench.data import ImageSet
+    from robench.data.images import ImageSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class SVHN:
         Raises:
             InputError: the file is absent, damaged or of another layout, or a download failed or was altered.
         """
-        from robench.data import image_set
+        from robench.data.images import image_set
 
         check_split(split, where="svhn")
         path = data_root(root) / f"{split}_32x32.mat"

@@ -10,8 +10,8 @@ from robench.recipe import Info
 if TYPE_CHECKING:
     from torch import nn
 
-    from robench.data import ImageSet
-    from robench.model import Model
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
 
 
 class Head(Protocol):

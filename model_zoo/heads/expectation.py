@@ -2,7 +2,7 @@
 
 Expectation over transformation (Athalye, Carlini & Wagner 2018, arXiv:1802.00420, section 4). A network
 says that its answers are random by an attribute `random = True` of any of its modules, and takes its chance
-from `robench.chance`.
+from `robench.model.noise`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import math
 import torch
 from torch import nn
 
-from robench.chance import current_draw, draw, draws
-from robench.losses import log_probabilities
-from robench.model import GradientSource, OutputKind
+from robench.attack.losses import log_probabilities
+from robench.model.interface import GradientSource, OutputKind
+from robench.model.noise import current_draw, draw, draws
 from robench.types import Images, Outputs
 
 NAME = "expectation"

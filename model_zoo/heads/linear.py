@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from robench.errors import ConfigError
-from robench.plan import LATER
+from robench.plan.spec import LATER
 from robench.recipe import Info
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from robench.data import ImageSet
-    from robench.model import Model
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,10 @@ class Linear:
             ConfigError: the network has no linear branch, or `output` is not the name of an output kind.
         """
         from model_zoo.heads.expectation import NAME, chance_in, expectation
+        from model_zoo.last_layer import penultimate
         from model_zoo.network import Network
-        from model_zoo.splitting import penultimate
-        from robench.model import Model, OutputKind
-        from robench.tested_network import TestedNetwork
+        from robench.model.interface import Model, OutputKind
+        from robench.model.tested_network import TestedNetwork
 
         del training_data, seed
         if isinstance(network, Network) and network.linear is None:

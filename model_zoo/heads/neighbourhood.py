@@ -9,8 +9,8 @@ import torch
 
 from model_zoo.heads.sources import log_density
 from model_zoo.heads.wnll_network import WNLLNetwork
-from robench.data import ImageSet
-from robench.model import Memory, Neighbourhood
+from robench.data.images import ImageSet
+from robench.model.interface import Memory, Neighbourhood
 
 
 def neighbourhood_of(net: WNLLNetwork, templates: Callable[[], Sequence[ImageSet]]) -> Neighbourhood:

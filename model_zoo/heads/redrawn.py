@@ -9,11 +9,11 @@ from torch import Tensor
 from model_zoo.graph.settings import Graph
 from model_zoo.heads.templates import draw_templates
 from model_zoo.heads.wnll_network import WNLLNetwork, clean_features
-from model_zoo.splitting import Branched
-from robench.augmentation import crop_flip
-from robench.batch import current_batch
-from robench.data import ImageSet
+from model_zoo.last_layer import Branched
+from robench.data.augmentation import crop_flip
+from robench.data.images import ImageSet
 from robench.errors import InputError
+from robench.model.batch_identity import current_batch
 from robench.randomness import Randomness, seed_from
 
 _TRIES = 100
@@ -31,8 +31,9 @@ class Drawn:
 class RedrawnNetwork(WNLLNetwork):
     """Images to class probabilities, interpolated in a joint graph with a template drawn for their batch.
 
-    Which batch it is says `robench.batch`; where nothing is said, the template is that of no batch, drawn
-    once. The state_dict is that of the network: the training images and the seed give the templates.
+    Which batch it is says `robench.model.batch_identity`; where nothing is said, the template is that of no
+    batch, drawn once. The state_dict is that of the network: the training images and the seed give the
+    templates.
 
     Args:
         branches: features and linear branch; shared, not copied.

@@ -1,8 +1,8 @@
 """What an attacker can differentiate of a WNLL-headed model (WNLL.md, section 4).
 
 Each source makes one pass through the network and returns the surrogate's outputs beside the model's own u.
-Where the surrogate is a simplex point, the loss at it is -log u_y or the margin, as `robench.losses` takes
-it; softmax is not applied to u.
+Where the surrogate is a simplex point, the loss at it is -log u_y or the margin, as `robench.attack.losses`
+takes it; softmax is not applied to u.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.autograd.function import FunctionCtx
 
 from model_zoo.graph.kernel_density import class_log_density
 from model_zoo.heads.wnll_network import WNLLNetwork, guarded
-from robench.model import GradientSource, OutputKind
+from robench.model.interface import GradientSource, OutputKind
 from robench.types import Images, Outputs
 
 

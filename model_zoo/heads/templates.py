@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robench.data import ImageSet
+from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.randomness import seed_from
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from model_zoo.papers import SHI_LAPLACIAN, WANG_OSHER
 from robench.errors import ConfigError, InputError
-from robench.plan import LATER
+from robench.plan.spec import LATER
 from robench.recipe import Info, identity_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from robench.data import ImageSet
-    from robench.model import Model
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +125,8 @@ class WNLL:
         from model_zoo.heads.neighbourhood import neighbourhood_of
         from model_zoo.heads.sources import gradient_sources
         from model_zoo.heads.wnll_network import WNLLNetwork
-        from model_zoo.splitting import branched
-        from robench.model import Coupling, Model, OutputKind
+        from model_zoo.last_layer import branched
+        from robench.model.interface import Coupling, Model, OutputKind
 
         del output
         templates, unlabelled = self._drawn(training_data(), classes=classes, seed=seed)

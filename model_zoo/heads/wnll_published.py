@@ -17,8 +17,8 @@ from robench.recipe import Info, identity_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from robench.data import ImageSet
-    from robench.model import Model
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,8 @@ class WNLLPublished:
     ) -> Model:
         """Return the WNLL model over the network's features; see `heads.Head`.
 
-        Where nobody says which batch it is asked about (`robench.batch`), it uses one fixed template.
+        Where nobody says which batch it is asked about (`robench.model.batch_identity`), it uses one fixed
+        template.
 
         Raises:
             InputError: the training images are too few for a template, or lack a class.
@@ -100,8 +101,8 @@ class WNLLPublished:
         from model_zoo.heads.neighbourhood import neighbourhood_of
         from model_zoo.heads.redrawn import RedrawnNetwork
         from model_zoo.heads.sources import gradient_sources
-        from model_zoo.splitting import branched
-        from robench.model import Coupling, Model, OutputKind
+        from model_zoo.last_layer import branched
+        from robench.model.interface import Coupling, Model, OutputKind
 
         del output
         pool = training_data()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from reports.boards import Board, Row, Share
-from reports.text import NOTHING, number, percent, visible
+from reports.board.boards import Board, Row, Share
+from reports.text.escape import NOTHING, number, percent, visible
 
 LONGEST = 40
 """Letters of a name that a badge shows; a longer one is cut, and whole in the title."""

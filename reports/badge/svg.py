@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.badge.claim import Claim, claim
-from reports.choosing import one_row
-from reports.leaderboard import boards
-from robench.files import write_atomic
+from reports.board.choosing import one_row
+from reports.board.leaderboard import boards
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.files import write_atomic
+from robench.record.schema import Record
 
 PADDING = 12
 NARROW, WIDE = 6.1, 11.0

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reports.boards import Board, Row
+from reports.board.boards import Board, Row
+from reports.board.leaderboard import boards
+from reports.board.run_folder import Run, read_run
+from reports.board.samples import model_of, split_into_boards
 from reports.cards.limits import limits
-from reports.html.facts import Fact, card, trained
-from reports.html.folder import Run, read_run
-from reports.html.words import threat_in_words
-from reports.leaderboard import boards
-from reports.markdown import escape, table
-from reports.samples import model_of, split_into_boards
-from reports.text import NOTHING, number, with_interval
+from reports.text.escape import NOTHING, number, with_interval
+from reports.text.facts import Fact, card, trained
+from reports.text.markdown import escape, table
+from reports.text.sentences import threat_in_words
 from robench.errors import ConfigError
-from robench.files import write_atomic
-from robench.naming import check_name
+from robench.plan.file_names import check_name
 from robench.recipe import Info
-from robench.record import Record
-from robench.terms import terms_of
+from robench.record.files import write_atomic
+from robench.record.schema import Record
+from robench.record.threat_summary import terms_of
 
 FOLDER = "cards"
 _PLAIN = re.compile(r"[^0-9A-Za-z._-]+")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from reports.boards import Board, Row
-from robench.statistics import ENOUGH_TO_RANK
+from reports.board.boards import Board, Row
+from robench.record.statistics import ENOUGH_TO_RANK
 
 Result = tuple[Board, Row]
 _JOINT = {"joint", "batch"}

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.boards import Board, Share
-from reports.depths import Series, details_of, series_of
-from reports.figures.choosing import choose
+from reports.board.boards import Board, Share
+from reports.board.depth import Series, details_of, series_of
+from reports.figures.selection import choose
 from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.curves import Family, Radii
-from reports.figures.choosing import draw_family_to
+from reports.board.curves import Family, Radii
 from reports.figures.lines import GREY, LIT, draw_lines, frame, grid, legend, remark
+from reports.figures.selection import draw_family_to
 from reports.figures.style import COLOURS, MARKERS, styled
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

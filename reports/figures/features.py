@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.classes import class_name
+from reports.board.classes import class_name
+from reports.board.feature_views import View, sisters
+from reports.board.plane import Plane, plane_of
 from reports.figures.folders import chosen_views
 from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
-from reports.plane import Plane, plane_of
-from reports.text import visible
-from reports.views import View, sisters
+from reports.text.escape import visible
 from robench.errors import ConfigError
-from robench.geometry import Cloud
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.feature_snapshot import Cloud
+from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

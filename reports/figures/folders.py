@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.figures.choosing import choose
-from reports.views import View, read_views
+from reports.board.feature_views import View, read_views
+from reports.figures.selection import choose
 from robench.errors import ConfigError
-from robench.record import Record
-from robench.store import Store, is_run
+from robench.record.schema import Record
+from robench.record.store import Store, is_run
 
 
 def chosen_views(folders: Sequence[Path], board: str | None) -> tuple[list[View], dict[str, str], str]:

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.curves import IN_TURN, Panel
+from reports.board.curves import IN_TURN, Panel
 from reports.figures.style import COLOURS, shown, styled
-from robench.curves import Curve
+from robench.record.curves import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.classes import class_name
+from reports.board.classes import class_name
+from reports.board.feature_views import View
 from reports.figures.folders import chosen_views
 from reports.figures.style import COLOURS, check_suffix, save, shown, styled
-from reports.views import View
 from robench.errors import ConfigError
-from robench.geometry import Nearest
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.feature_snapshot import Nearest
+from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.curves import BoardCurves
-from reports.figures.choosing import draw_curves_to
+from reports.board.curves import BoardCurves
 from reports.figures.lines import draw_panels
+from reports.figures.selection import draw_curves_to
 from robench.errors import ConfigError
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.curves import Family
-from reports.figures.choosing import draw_family_to
+from reports.board.curves import Family
 from reports.figures.lines import remark, shown_line
+from reports.figures.selection import draw_family_to
 from reports.figures.style import COLOURS, blank, shown, styled
-from robench.curves import Curve
 from robench.errors import ConfigError
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.curves import Curve
+from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import ConfigError
-from robench.files import write_atomic
+from robench.record.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.boards import Board, Row
-from reports.figures.choosing import draw_to
+from reports.board.boards import Board, Row
+from reports.figures.selection import draw_to
 from reports.figures.style import COLOURS, MARKERS, blank, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from reports.board.run_folder import Training as Done
+from reports.board.run_folder import read_trainings
 from reports.figures.style import COLOURS, check_suffix, save, shown, styled
-from reports.html.folder import Training as Done
-from reports.html.folder import read_trainings
 from robench.errors import ConfigError
-from robench.history import Row, chosen_row
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.schema import Record
+from robench.record.training_history import Row, chosen_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     """Return the training curves of one network: accuracy on the left, loss on the right.
 
     Args:
-        rows: its history; see `robench.history`.
+        rows: its history; see `robench.record.training_history`.
 
     Raises:
         ConfigError: the history is empty.

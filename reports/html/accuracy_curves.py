@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from reports.boards import Board, Share
-from reports.curves import IN_TURN, BoardCurves, Family, Panel, board_curves, families
+from reports.board.boards import Board, Share
+from reports.board.curves import IN_TURN, BoardCurves, Family, Panel, board_curves, families
+from reports.board.samples import Samples
 from reports.figures import compute, eps, restarts, sizes, steps
 from reports.html.inline_svg import inline_svg
 from reports.html.tables import Column, Entry, Table, count, words
-from reports.samples import Samples
-from reports.text import number, percent, visible
+from reports.text.escape import number, percent, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports.boards import Board, Doubt
+from reports.board.boards import Board, Doubt
+from reports.board.samples import Samples
 from reports.figures.style import shown
 from reports.figures.tradeoff import Tradeoff
 from reports.html.depth_section import depth_figure
 from reports.html.inline_svg import inline_svg
 from reports.html.tables import Table, heat_map, leaderboard
-from reports.html.words import threat_in_words
-from reports.samples import Samples
-from reports.text import joint_note, percent, visible
+from reports.text.escape import joint_note, percent, visible
+from reports.text.sentences import threat_in_words
 from robench.errors import ConfigError
 
 

@@ -6,12 +6,12 @@ import dataclasses
 
 from markupsafe import Markup
 
-from reports.boards import Board
-from reports.depths import details_of, series_of
+from reports.board.boards import Board
+from reports.board.depth import details_of, series_of
+from reports.board.samples import Samples
 from reports.figures.depth import Depth
 from reports.html.inline_svg import inline_svg
-from reports.samples import Samples
-from reports.text import percent, visible
+from reports.text.escape import percent, visible
 from robench.errors import ConfigError
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reports.classes import class_name
+from reports.board.classes import class_name
+from reports.board.samples import Samples, attack_of, model_of
 from reports.html.pixels import Pixels, magnified, png
-from reports.samples import Samples, attack_of, model_of
-from reports.text import number
-from robench.record import Record, Status
+from reports.text.escape import number
+from robench.record.schema import Record, Status
 
 if TYPE_CHECKING:
     import pandas as pd

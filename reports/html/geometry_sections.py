@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from reports.classes import class_name
+from reports.board.classes import class_name
+from reports.board.feature_views import View, sisters
+from reports.board.run_folder import Run
+from reports.board.samples import Samples
 from reports.figures.features import Features
-from reports.html.folder import Run
 from reports.html.inline_svg import inline_svg
 from reports.html.pixels import png
-from reports.samples import Samples
-from reports.text import number, visible
-from reports.views import View, sisters
+from reports.text.escape import number, visible
 from robench.errors import ConfigError
-from robench.geometry import Cloud, Nearest
+from robench.record.feature_snapshot import Cloud, Nearest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.boards import Board, Row, Share
+from reports.board.boards import Board, Row, Share
+from reports.board.run_folder import Run
+from reports.board.samples import Samples, model_of
 from reports.html.board_sections import BoardSection, Evidence
-from reports.html.facts import Fact, card, trained
-from reports.html.folder import Run
 from reports.html.gallery import Guide, Strip
 from reports.html.geometry_sections import GeometrySection, geometry_sections
 from reports.html.pixels import Pixels
 from reports.html.tables import Table, cells_of
-from reports.samples import Samples, model_of
-from robench.record import Record
+from reports.text.facts import Fact, card, trained
+from robench.record.schema import Record
 
 MOST_PICTURES = 2_000_000
 """Bytes of pictures on one page, shared among models and boards."""

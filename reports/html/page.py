@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from reports.board.leaderboard import boards
+from reports.board.run_folder import MOST_FAULTS, Fault, Run, read_run
+from reports.board.samples import split_into_boards
 from reports.html.accuracy_curves import curve_sections
 from reports.html.board_sections import board_sections, model_links
-from reports.html.curves import curves
-from reports.html.facts import provenance
-from reports.html.folder import MOST_FAULTS, Fault, Run, read_run
 from reports.html.gallery import Guide
 from reports.html.model_sections import model_sections
 from reports.html.pixels import Pixels
 from reports.html.side_by_side import comparisons
 from reports.html.template import page
-from reports.html.words import summary
-from reports.leaderboard import boards
-from reports.samples import split_into_boards
-from reports.text import FRESH
-from robench.files import write_atomic
+from reports.html.training_sections import curves
+from reports.text.escape import FRESH
+from reports.text.facts import provenance
+from reports.text.sentences import summary
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.files import write_atomic
+from robench.record.schema import Record
 
 FILE = "report.html"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
-from robench.record import Record
-from robench.store import Store
+from robench.record.schema import Record
+from robench.record.store import Store
 
 if TYPE_CHECKING:
     import numpy as np

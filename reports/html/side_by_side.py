@@ -8,10 +8,10 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
-from reports.boards import Board
+from reports.board.boards import Board
+from reports.board.samples import Samples, model_of
 from reports.html.gallery import Exhibit, Guide
-from reports.samples import Samples, model_of
-from robench.record import Record, Status
+from robench.record.schema import Record, Status
 
 if TYPE_CHECKING:
     import pandas as pd

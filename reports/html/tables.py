@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.boards import Board, Cell, Row, Share
-from reports.text import NOTHING, ONE_DRAW, number, over_batches, percent
+from reports.board.boards import Board, Cell, Row, Share
+from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
 
 
 @dataclass(frozen=True, slots=True)

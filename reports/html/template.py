@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports.text import visible
+from reports.text.escape import visible
 
 
 def page(**sections: Any) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.boards import Share
-from reports.html.folder import Training
-from reports.paper.candidates import Candidate, candidates
-from reports.paper.deviations import of_attack, of_model, unplaced
-from reports.paper.placing import Measured, measured, refused
+from reports.board.boards import Share
+from reports.board.run_folder import Training
+from reports.paper.differences import of_attack, of_model, unplaced
+from reports.paper.matching import Measured, measured, refused
+from reports.paper.models import Candidate, candidates
 from reports.paper.published import Published, Slot, tables
-from robench.record import Record
+from robench.record.schema import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from reports import latex, markdown, screen
-from reports.csv import csv_text
-from reports.paper.cells import DAGGER, Cells, cells_of
 from reports.paper.layout import PaperTable
-from reports.paper.long import COLUMNS, long_rows
-from reports.text import visible
+from reports.paper.long_format import COLUMNS, long_rows
+from reports.paper.table_text import DAGGER, Cells, cells_of
+from reports.text import latex, markdown, screen
+from reports.text.csv import csv_text
+from reports.text.escape import visible
 
 
 def as_markdown(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:

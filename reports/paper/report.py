@@ -9,14 +9,14 @@ from typing import ClassVar, Literal
 
 from rich.console import RenderableType
 
-from reports.html.folder import Run, read_run
+from reports.board.run_folder import Run, read_run
 from reports.paper import renderers
 from reports.paper.layout import PaperTable, paper_tables
 from reports.paper.published import reference, tables
 from robench.errors import ConfigError, nearest
-from robench.files import write_atomic
 from robench.recipe import Info
-from robench.record import Record
+from robench.record.files import write_atomic
+from robench.record.schema import Record
 
 Format = Literal["md", "tex", "csv", "json"]
 

@@ -21,7 +21,7 @@ def badge(
     """Draw a badge of one model's headline; a doubted or partial number says so."""
     from robench import plugins
     from robench.cli.leaderboard import read_runs
-    from robench.files import write_atomic
+    from robench.record.files import write_atomic
 
     recipe = plugins.find("reports", "badge", where="robench badge")
     write_atomic(out, recipe(model=model, board=board).render(read_runs(runs)))

@@ -27,10 +27,10 @@ from robench.cli.run import (
     planned,
 )
 from robench.errors import ConfigError
-from robench.roots import check_checkpoints
+from robench.plan.data_root import check_checkpoints
 
 if TYPE_CHECKING:
-    from robench.certified_run import Certified
+    from robench.audit.certify import Certified
 
 RADII = "0,0.25,0.5,0.75,1"
 
@@ -64,7 +64,7 @@ def certify(
     check_device(device)
 
     def work(reporter: Any) -> Any:
-        from robench.certified_run import certify_plan
+        from robench.audit.certify import certify_plan
 
         return certify_plan(
             plan,
@@ -102,8 +102,8 @@ def _radii(text: str) -> list[float]:
 
 def _table(images: list[Certified], radii: list[float], title: str) -> list[str]:
     """Return the share certified at each radius, with its Wilson interval, and the abstentions."""
-    from robench.certified_run import certified_at
-    from robench.statistics import wilson
+    from robench.audit.certify import certified_at
+    from robench.record.statistics import wilson
 
     lines = [title]
     for radius in radii:

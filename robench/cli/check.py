@@ -12,11 +12,11 @@ import typer
 from robench.cli.guard import printable
 from robench.cli.run import DataRoot, Device, Download, Set, TrustCode, check_device, planned
 from robench.errors import ConfigError, nearest
-from robench.roots import check_checkpoints, located
+from robench.plan.data_root import check_checkpoints, located
 
 if TYPE_CHECKING:
     from robench.conformance import Checked
-    from robench.plan import DataSpec, Plan
+    from robench.plan.spec import DataSpec, Plan
 
 LAW_BROKEN = 1
 
@@ -69,8 +69,8 @@ def _plugin(target: str) -> tuple[Checked, str] | None:
         ConfigError: the target is neither, or several plugins have that bare name.
     """
     from robench import plugins
-    from robench.config import suites
     from robench.conformance import CHECKED
+    from robench.plan.config import suites
 
     path = Path(target)
     if path.suffix or path.is_file() or target in suites():
@@ -101,8 +101,8 @@ def _conformance(
 ) -> None:
     """Check one plugin against every law of its kind, print a line for each, and a count."""
     from robench import plugins, recipe
-    from robench.allocation import keep_freed_memory
     from robench.conformance import Verdict, checks
+    from robench.machine import keep_freed_memory
 
     where = f"{kind}:{name}"
     found = plugins.find(kind, name, where="robench check")
@@ -127,7 +127,7 @@ def _conformance(
 
 def _options(overrides: list[str]) -> dict[str, Any]:
     """Return a plugin's options from `option=value` and `option.key=value`, the values in YAML."""
-    from robench.yaml_reader import read_value
+    from robench.plan.yaml_reader import read_value
 
     made: dict[str, Any] = {}
     for text in overrides:
@@ -151,10 +151,10 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
     import torch
 
     from robench import plugins
-    from robench.devices import resolve_device
-    from robench.fronts import defended, undefended
-    from robench.model import predictions
-    from robench.selection import load_data
+    from robench.data.loading import load_data
+    from robench.machine import resolve_device
+    from robench.model.interface import predictions
+    from robench.run.inference_defenses import defended, undefended
 
     chosen = resolve_device(device)
     load = partial(load_data, root=data_root, download=download, seed=plan.seed)

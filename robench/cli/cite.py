@@ -17,7 +17,7 @@ def cite(
     """Print BibTeX of every attack, defense, head, network and data set that runs used."""
     from robench import plugins
     from robench.cli.leaderboard import check_runs
-    from robench.files import write_atomic
+    from robench.record.files import write_atomic
 
     check_runs(runs)
     text: str = plugins.find("reports", "bibtex", where="robench cite")().render_runs(runs)

@@ -11,7 +11,7 @@ import typer
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robench.paired import Difference
+    from robench.record.run_comparison import Difference
 
 REGRESSION = 1
 
@@ -34,7 +34,7 @@ def compare(
     """Compare two runs image by image: gap, its score interval for pairs, and the exact McNemar test."""
     from robench.cli.guard import printable
     from robench.cli.leaderboard import read_runs
-    from robench.paired import differences, unmatched
+    from robench.record.run_comparison import differences, unmatched
 
     before, after, chosen = read_runs([first]), read_runs([second]), _pairs(pair)
     found = differences(before, after, pairs=chosen)

@@ -11,7 +11,7 @@ import typer
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robench.record import Record
+    from robench.record.schema import Record
 
 Format = Literal["text", "md", "csv", "json", "tex"]
 _PLUGINS = {"md": "markdown", "csv": "csv", "json": "json", "tex": "latex"}
@@ -33,7 +33,7 @@ def leaderboard(
     Several runs of one configuration with different seeds also give mean and spread over seeds.
     """
     from robench import plugins
-    from robench.files import write_atomic
+    from robench.record.files import write_atomic
 
     if seeds and format == "tex":
         do = "Use --format csv or md"
@@ -76,8 +76,8 @@ def read_runs(runs: list[Path]) -> list[Record]:
     Raises:
         ConfigError: a folder is no run, or none of them has a finished unit.
     """
-    from robench.origins import model_recipes
-    from robench.store import Store
+    from robench.record.model_settings import model_recipes
+    from robench.record.store import Store
 
     check_runs(runs)
     records: list[Record] = []
@@ -99,7 +99,7 @@ def check_runs(runs: list[Path]) -> None:
     Raises:
         ConfigError: names the first of them.
     """
-    from robench.store import is_run
+    from robench.record.store import is_run
 
     for run in runs:
         if not is_run(run):

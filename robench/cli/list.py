@@ -56,13 +56,13 @@ def _entries(kind: str) -> list[dict[str, str]]:
 
 
 def _suites() -> list[str]:
-    from robench.config import suites
+    from robench.plan.config import suites
 
     return suites()
 
 
 def _suite(name: str) -> dict[str, str]:
-    from robench.config import locate
+    from robench.plan.config import locate
 
     first = locate(name).read_text("utf-8").split("\n", maxsplit=1)[0]
     return {"kind": SUITES, "name": name, "summary": first.lstrip("# "), "paper": "", "from": OURS}

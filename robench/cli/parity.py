@@ -27,7 +27,7 @@ from robench.cli.run import (
     planned,
 )
 from robench.errors import ConfigError, JobError, nearest
-from robench.roots import check_checkpoints
+from robench.plan.data_root import check_checkpoints
 
 SHOWN = 20
 """Most images listed for one group on the screen."""
@@ -35,8 +35,8 @@ UNEQUAL = 1.1
 """By what factor passes may differ and still be called equal compute."""
 
 if TYPE_CHECKING:
-    from robench.parity import Version
-    from robench.plan import Plan, ThreatSpec
+    from robench.audit.parity import Version
+    from robench.plan.spec import Plan, ThreatSpec
 
 
 def parity(
@@ -72,13 +72,13 @@ def parity(
         expected = f"a model of {config}"
         raise ConfigError(where="parity", expected=expected, got=repr(model), do=nearest(model, names))
     check_device(device)
-    from robench.parity import family
+    from robench.audit.parity import family
 
     attacks, absent = family(attack, _options(option))
     minimises = next(iter(attacks.values())).info.minimises
     threat = _threat(plan, norm, minimises=minimises)
     attacks = {name: recipe for name, recipe in attacks.items() if threat.norm in recipe.info.norms}
-    from robench.allocation import keep_freed_memory
+    from robench.machine import keep_freed_memory
 
     keep_freed_memory()
     if threads:
@@ -86,7 +86,7 @@ def parity(
 
         torch.set_num_threads(threads)
     subject, data = _built(plan, model, out, device, data_root, download=download, trust_code=trust_code)
-    from robench.parity import parity as compared
+    from robench.audit.parity import parity as compared
 
     found = compared(
         subject,
@@ -112,7 +112,7 @@ def parity(
 
 
 def _options(given: list[str] | None) -> dict[str, Any]:
-    from robench.yaml_reader import read_value
+    from robench.plan.yaml_reader import read_value
 
     options: dict[str, Any] = {}
     for text in given or []:
@@ -150,9 +150,9 @@ def _built(
 ) -> tuple[Any, Any]:
     """Return the model, trained or loaded as `robench run` would, and the images."""
     from robench.cli.reporters import reporter
-    from robench.devices import resolve_device
-    from robench.preparation import Workshop
-    from robench.run import Count
+    from robench.machine import resolve_device
+    from robench.run.execute import Count
+    from robench.run.preparation import Workshop
 
     spec = next(s for s in plan.models if s.name == name)
     needed = {name, spec.features_of}
@@ -198,7 +198,7 @@ def _plain(v: Version) -> dict[str, Any]:
 
 def _remarks(found: list[Version], ours: str) -> list[str]:
     """Return who broke which images where versions differ, and where compute was not equal."""
-    from robench.parity import disputed
+    from robench.audit.parity import disputed
 
     said = []
     for names, images in disputed(found).items():
@@ -228,7 +228,7 @@ def _show(title: str, found: list[Version]) -> None:
     from rich.text import Text
 
     from robench.cli.console import output
-    from robench.statistics import wilson
+    from robench.record.statistics import wilson
 
     table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("Version", no_wrap=True)

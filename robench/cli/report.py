@@ -18,7 +18,7 @@ def report(
 ) -> None:
     """Write the HTML report and the model cards of a run folder; damaged files are listed on the page."""
     from robench import plugins
-    from robench.files import write_atomic
+    from robench.record.files import write_atomic
 
     text: str = plugins.find("reports", "html", where="robench report")().render_run(run)
     path = out or run / "report.html"

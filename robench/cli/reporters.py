@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from robench.cli.guard import printable
 from robench.cli.pace import Pace
-from robench.progress import Quiet, Reporter, Standing
+from robench.run.progress import Quiet, Reporter, Standing
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

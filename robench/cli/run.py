@@ -17,12 +17,12 @@ import typer
 from robench.cli.guard import Terminated, printable
 from robench.cli.pace import rate, span
 from robench.errors import ConfigError
-from robench.ranks import refuse_several
-from robench.roots import check_checkpoints
+from robench.plan.data_root import check_checkpoints
+from robench.run.torchrun import refuse_several
 
 if TYPE_CHECKING:
-    from robench.plan import DataSpec, Plan
-    from robench.run import Outcome
+    from robench.plan.spec import DataSpec, Plan
+    from robench.run.execute import Outcome
 
 GATE_FAILED, SOME_FAILED = 1, 3
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -88,7 +88,7 @@ def run(
         return
 
     def work(reporter: Any) -> Outcome:
-        from robench.run import execute
+        from robench.run.execute import execute
 
         return execute(
             plan,
@@ -123,8 +123,8 @@ def planned(
     config: str, overrides: list[str] | None, *, limit: int | None, seed: int | None, batch_size: int | None
 ) -> tuple[Plan, str]:
     """Return the plan with the command line's overrides, and the configuration's text."""
-    from robench.config import locate, parse
-    from robench.yaml_reader import read_file
+    from robench.plan.config import locate, parse
+    from robench.plan.yaml_reader import read_file
 
     path = locate(config)
     text = read_file(path)
@@ -145,8 +145,8 @@ def interruptible(
     work: Callable[[Any], Outcome], folder: Path, *, quiet: bool, threads: int | None
 ) -> Outcome:
     """Do the work with a reporter; on Ctrl-C or SIGTERM say what is saved and how to go on."""
-    from robench.allocation import keep_freed_memory
     from robench.cli.reporters import reporter
+    from robench.machine import keep_freed_memory
 
     keep_freed_memory()
     if threads:
@@ -226,7 +226,7 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     """
     from robench import plugins
     from robench.cli.console import output
-    from robench.store import Store
+    from robench.record.store import Store
 
     records = Store(folder).read_records()
     formats = (
@@ -245,7 +245,7 @@ def _doubted(folder: Path) -> dict[str, set[str]]:
     import json
 
     from robench import plugins
-    from robench.store import Store
+    from robench.record.store import Store
 
     records = Store(folder).read_records()
     if not records:
@@ -258,8 +258,8 @@ def _doubted(folder: Path) -> dict[str, set[str]]:
 
 
 def _describe(plan: Plan, folder: Path) -> None:
-    from robench.store import Store
-    from robench.terms import Terms
+    from robench.record.store import Store
+    from robench.record.threat_summary import Terms
 
     lines = [
         f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {_count(plan.data)} images, "

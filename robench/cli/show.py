@@ -17,8 +17,8 @@ def show(
 ) -> None:
     """Show a plugin's options and paper, a suite, or what is in a run folder."""
     from robench import plugins
-    from robench.config import locate, suites
-    from robench.store import is_run
+    from robench.plan.config import locate, suites
+    from robench.record.store import is_run
 
     if is_run(Path(name)):
         lines = _run(Path(name))
@@ -79,7 +79,7 @@ def _defense_facts(info: Any) -> list[str]:
 
 def _run(folder: Path) -> list[str]:
     from robench.errors import StorageError
-    from robench.store import Store
+    from robench.record.store import Store
 
     store = Store(folder)
     run = store.read_json("run.json") or {}

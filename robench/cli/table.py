@@ -23,7 +23,7 @@ def table(
 ) -> None:
     """Show tables of Wang & Osher 2019 with our numbers, the published ones and the difference."""
     from robench import plugins
-    from robench.files import write_atomic
+    from robench.record.files import write_atomic
 
     recipe = plugins.find("reports", "paper", where="robench table")
     if format == "text" and out is None:

@@ -30,11 +30,11 @@ from robench.cli.run import (
     planned,
 )
 from robench.errors import ConfigError
-from robench.ranks import launched_rank, workplace
-from robench.roots import check_checkpoints
+from robench.plan.data_root import check_checkpoints
+from robench.run.torchrun import launched_rank, workplace
 
 if TYPE_CHECKING:
-    from robench.run import Outcome
+    from robench.run.execute import Outcome
 
 
 def train(
@@ -64,7 +64,7 @@ def train(
         raise ConfigError(where="--download", expected="data that is there", got="several processes", do=do)
 
     def work(reporter: Any) -> Outcome:
-        from robench.run import train_only
+        from robench.run.execute import train_only
 
         with workplace(rank, folder) as place:
             return train_only(

@@ -12,7 +12,7 @@ from robench.cli.run import DataRoot, Device, Download, QuietFlag, Threads, Trus
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robench.rejudgement import Check
+    from robench.audit.rejudgement import Check
 
 FAILED = 1
 
@@ -32,16 +32,15 @@ def verify(
     quiet: QuietFlag = False,
 ) -> None:
     """Verify a run: files, tables, hashes, verdicts on the stored images, and a sample of jobs done again."""
-    from robench.store import is_run
+    from robench.record.store import is_run
 
     if not is_run(run):
         do = "Name the folder that `robench run` printed last"
         raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)
     check_device(device)
-    from robench.allocation import keep_freed_memory
-    from robench.devices import resolve_device
-    from robench.store import Store
-    from robench.verification import verify as checks
+    from robench.audit.verify import verify as checks
+    from robench.machine import keep_freed_memory, resolve_device
+    from robench.record.store import Store
 
     keep_freed_memory()
     if threads:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from robench.conformance.result import Result, Verdict, failures
 
 if TYPE_CHECKING:
-    from robench.attack import Attack
-    from robench.data import DatasetRecipe
+    from robench.attack.protocol import Attack
+    from robench.data.images import DatasetRecipe
 
 Checked = Literal["attacks", "defenses", "models", "heads", "datasets"]
 CHECKED: tuple[Checked, ...] = get_args(Checked)

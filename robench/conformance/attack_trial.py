@@ -8,15 +8,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robench.attack import Attack, AttackInfo
+from robench.attack.norms import NORMS
+from robench.attack.oracle import Oracle
+from robench.attack.protocol import Attack, AttackInfo
+from robench.attack.threat import Goal, ThreatModel
 from robench.conformance.isolation import lent_chance
 from robench.conformance.result import require
 from robench.conformance.toys import ToyNet, toy_images, toy_model
-from robench.model import Model, predictions
-from robench.norms import NORMS
-from robench.oracle import Oracle
+from robench.model.interface import Model, predictions
 from robench.randomness import Randomness
-from robench.threat import Goal, ThreatModel
 from robench.types import Images, Labels, Mask
 
 RADII = {"Linf": 0.03, "L2": 0.25, "L1": 2.0, "L0": 6.0}

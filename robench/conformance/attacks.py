@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from robench.attack import Attack, Knowledge
+from robench.attack.norms import NORMS
+from robench.attack.protocol import Attack, Knowledge
+from robench.attack.threat import Goal
 from robench.conformance.attack_trial import RADII, AttackTrial, Played, classified
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import bright, toy_model
 from robench.errors import ConfigError
-from robench.model import Model, OutputKind
-from robench.norms import NORMS
-from robench.threat import Goal
+from robench.model.interface import Model, OutputKind
 from robench.types import Images
 
 TOLERANCE = 1e-5

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from robench.batch import batch_of
 from robench.conformance.isolation import lent_chance
 from robench.conformance.result import InapplicableError, require
 from robench.conformance.toys import toy_data
-from robench.data import ImageSet
-from robench.model import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
-from robench.prepared import evaluation_mode
+from robench.data.images import ImageSet
+from robench.model.batch_identity import batch_of
+from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
+from robench.model.prepared import evaluation_mode
 from robench.recipe import Info
 from robench.types import Images, Outputs
 

@@ -17,7 +17,7 @@ import torch
 from robench.conformance.isolation import lent_chance, without_network
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
-from robench.data import DatasetRecipe, ImageSet, check_images, check_labels
+from robench.data.images import DatasetRecipe, ImageSet, check_images, check_labels
 from robench.errors import InputError
 from robench.recipe import Info
 

@@ -29,8 +29,8 @@ from robench.conformance.isolation import lent_chance
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches
-from robench.model import Model
-from robench.plan import to_json
+from robench.model.interface import Model
+from robench.plan.spec import to_json
 from robench.recipe import Info
 
 

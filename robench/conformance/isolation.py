@@ -12,7 +12,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from robench.data import ImageSet
+from robench.data.images import ImageSet
 from robench.randomness import borrowed_global_randomness
 
 

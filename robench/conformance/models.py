@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from robench import plugins
-from robench.builder import Builder
 from robench.conformance.isolation import lent_chance
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.errors import ConfigError
+from robench.model.builder import Builder
 from robench.recipe import Info
 from robench.types import Images, Outputs
 

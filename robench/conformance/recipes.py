@@ -42,7 +42,7 @@ class Subject(Protocol):
 
 def described(subject: Subject) -> str:
     """It is a frozen dataclass of plain options with a docstring, a title and a paper."""
-    from robench.plan import canonical
+    from robench.plan.spec import canonical
 
     recipe = subject.recipe
     kind = type(recipe)

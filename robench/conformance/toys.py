@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robench.chance import noise_of
-from robench.data import ImageSet, image_set
-from robench.model import Coupling, Model, OutputKind
+from robench.data.images import ImageSet, image_set
+from robench.model.interface import Coupling, Model, OutputKind
+from robench.model.noise import noise_of
 from robench.types import Images, Outputs
 
 SHAPE = (3, 8, 8)
@@ -86,7 +86,7 @@ def toy_model(
 
 
 class Shaken(nn.Module):
-    """Adds normal noise, as a network does whose answers are random; see `robench.chance`."""
+    """Adds normal noise, as a network does whose answers are random; see `robench.model.noise`."""
 
     random = True
 

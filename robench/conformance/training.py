@@ -17,10 +17,10 @@ from robench.conformance.isolation import lent_chance, watched_splits
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches, toy_data
-from robench.data import ImageSet
-from robench.defense import Defense, DefenseInfo, TrainingContext
+from robench.data.images import ImageSet
 from robench.errors import ConfigError
-from robench.model import predictions
+from robench.model.defense import Defense, DefenseInfo, TrainingContext
+from robench.model.interface import predictions
 
 STAGES = ("training", "inference")
 

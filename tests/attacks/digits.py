@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from robench.model import Model
+from robench.model.interface import Model
 
 
 @cache

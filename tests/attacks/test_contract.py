@@ -8,20 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.cw import CW
-from attacks.fgsm import FGSM
-from attacks.ifgsm import IFGSM, ascend
-from attacks.pgd import PGD
-from robench.attack import Attack
+from attacks.gradient.fgsm import FGSM
+from attacks.gradient.ifgsm import IFGSM, ascend
+from attacks.gradient.pgd import PGD
+from attacks.minimal.cw import CW
+from robench.attack.losses import cross_entropy
+from robench.attack.norms import L2, LINF
+from robench.attack.oracle import Oracle
+from robench.attack.protocol import Attack
+from robench.attack.threat import ThreatModel
 from robench.errors import ConfigError
-from robench.losses import cross_entropy
-from robench.model import Model
-from robench.norms import L2, LINF
-from robench.oracle import Oracle
-from robench.prepared import evaluation_mode
+from robench.model.interface import Model
+from robench.model.prepared import evaluation_mode
 from robench.randomness import Randomness
 from robench.recipe import build
-from robench.threat import ThreatModel
 from tests.truths import attacked, broken, classify, images, joint, small_net
 
 ATTACKS = {

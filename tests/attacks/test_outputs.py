@@ -5,25 +5,25 @@ import math
 import pytest
 import torch
 
-from attacks.apgd import APGD
-from attacks.apgd_targeted import APGDTargeted
-from attacks.autoattack import AutoAttack
-from attacks.ddn import DDN
-from attacks.deepfool import DeepFool
-from attacks.difgsm import DIFGSM
-from attacks.economical import EconomicalAutoAttack
-from attacks.fab import FAB
-from attacks.fab_targeted import FABTargeted
-from attacks.fmn import FMN
-from attacks.hopskipjump import HopSkipJump
-from attacks.mifgsm import MIFGSM
-from attacks.noise import Noise
-from attacks.spsa import SPSA
-from attacks.square import Square
-from attacks.tifgsm import TIFGSM
-from attacks.universal import Universal
-from robench.model import OutputKind
-from robench.norms import NORMS
+from attacks.ensemble.autoattack import AutoAttack
+from attacks.ensemble.economical_autoattack import EconomicalAutoAttack
+from attacks.gradient.apgd import APGD
+from attacks.gradient.apgd_targeted import APGDTargeted
+from attacks.gradient.difgsm import DIFGSM
+from attacks.gradient.mifgsm import MIFGSM
+from attacks.gradient.tifgsm import TIFGSM
+from attacks.gradient.universal import Universal
+from attacks.minimal.ddn import DDN
+from attacks.minimal.deepfool import DeepFool
+from attacks.minimal.fab import FAB
+from attacks.minimal.fab_targeted import FABTargeted
+from attacks.minimal.fmn import FMN
+from attacks.query.hopskipjump import HopSkipJump
+from attacks.query.noise import Noise
+from attacks.query.spsa import SPSA
+from attacks.query.square import Square
+from robench.attack.norms import NORMS
+from robench.model.interface import OutputKind
 from tests.attacks.toys import distances
 from tests.truths import attacked, broken, classify, images, random_linear, small_net, with_head
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from attacks import window_moves
-from attacks.apgd import APGD
-from attacks.apgd_targeted import APGDTargeted
-from attacks.autoattack import AutoAttack
-from attacks.fab import FAB
-from attacks.fab_targeted import FABTargeted
-from attacks.hyperplane import step_to_hyperplane
-from attacks.square import Square
-from robench.model import Model
-from robench.norms import L1, NORMS
+from attacks.ensemble.autoattack import AutoAttack
+from attacks.gradient.apgd import APGD
+from attacks.gradient.apgd_targeted import APGDTargeted
+from attacks.minimal.fab import FAB
+from attacks.minimal.fab_targeted import FABTargeted
+from attacks.minimal.hyperplane import step_to_hyperplane
+from attacks.query import square_moves as window_moves
+from attacks.query.square import Square
+from robench.attack.norms import L1, NORMS
+from robench.model.interface import Model
 from tests.truths import attacked, broken, images
 
 EPS = {"Linf": 0.08, "L2": 0.6, "L1": 2.0}

@@ -6,13 +6,13 @@ import math
 import pytest
 import torch
 
-from attacks.cw import CW
-from attacks.fgsm import FGSM
-from attacks.ifgsm import IFGSM
-from attacks.pgd import PGD
-from robench.model import Model, OutputKind
-from robench.norms import L2, LINF
-from robench.threat import Goal, ThreatModel
+from attacks.gradient.fgsm import FGSM
+from attacks.gradient.ifgsm import IFGSM
+from attacks.gradient.pgd import PGD
+from attacks.minimal.cw import CW
+from robench.attack.norms import L2, LINF
+from robench.attack.threat import Goal, ThreatModel
+from robench.model.interface import Model, OutputKind
 from tests.truths import (
     Lambda,
     attacked,

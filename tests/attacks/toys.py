@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from robench.norms import NORMS
-from robench.threat import ThreatModel
+from robench.attack.norms import NORMS
+from robench.attack.threat import ThreatModel
 from tests.truths import attacked, broken, classify, images, joint, small_net
 
 DUAL = {"Linf": 1, "L2": 2, "L1": math.inf}

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-import defenses.distributed
-import defenses.held_out
+import defenses.training.distributed
+import defenses.training.validation
 from robench.errors import JobError
 from tests.defenses.toys import StoppedError, context, network, recipe, toy
 
@@ -98,7 +98,7 @@ def main():
     how, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     # Small chunks, so that both processes have some of the twenty images held out.
-    defenses.distributed.EVALUATED = defenses.held_out.EVALUATED = 7
+    defenses.training.distributed.EVALUATED = defenses.training.validation.EVALUATED = 7
     if how == "agree":
         return agree(folder)
     try:

@@ -12,7 +12,7 @@ from defenses.distillation import Distillation, SoftenedLoss
 from defenses.mart import mart_loss
 from defenses.svm import hinge
 from defenses.trades import trades_loss
-from defenses.wnll_stage import surrogate_loss
+from defenses.wnll.stage import surrogate_loss
 
 CLEAN = [[2.0, -1.0, 0.5], [0.1, 0.2, 0.3], [-1.0, 3.0, 0.0]]
 ATTACKED = [[0.5, 1.0, 0.0], [0.0, 0.4, 0.1], [0.0, 1.0, 2.0]]

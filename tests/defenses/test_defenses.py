@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from robench import plugins
-from robench.defense import Defense
+from robench.attack.norms import LINF
+from robench.attack.threat import ThreatModel
 from robench.errors import ConfigError
-from robench.norms import LINF
+from robench.model.defense import Defense
 from robench.randomness import Randomness
-from robench.threat import ThreatModel
 from tests.defenses.toys import EPS, RECIPES, ROBUST, StoppedError, context, network, recipe, same, toy
 
 
@@ -99,8 +99,8 @@ def linear_problem():
 
 def test_fast_takes_one_step_of_1_25_eps_from_a_random_start():
     from defenses.fast import _FastLoss
-    from defenses.inner_attack import InnerAttack, attackable
-    from defenses.objective import Moment
+    from defenses.training.inner_attack import InnerAttack, attackable
+    from defenses.training.objective import Moment
 
     net, sign = linear_problem()
     objective = _FastLoss(InnerAttack(model=attackable(net, 2), norm="Linf"), recipe("fast"))
@@ -114,7 +114,7 @@ def test_fast_takes_one_step_of_1_25_eps_from_a_random_start():
 
 def test_free_moves_on_from_the_perturbation_before():
     from defenses.free import _FreeLoss
-    from defenses.inner_attack import InnerAttack, attackable
+    from defenses.training.inner_attack import InnerAttack, attackable
 
     net, sign = linear_problem()
     objective = _FreeLoss(InnerAttack(model=attackable(net, 2), norm="Linf"), recipe("free", step_size=0.1))
@@ -141,9 +141,9 @@ def test_free_makes_m_steps_on_each_batch_with_the_same_images():
 
 
 def test_trades_attacks_the_divergence_from_a_gaussian_start():
-    from defenses.inner_attack import InnerAttack, attackable
-    from defenses.objective import Moment
     from defenses.trades import _TradesLoss
+    from defenses.training.inner_attack import InnerAttack, attackable
+    from defenses.training.objective import Moment
 
     net, _ = linear_problem()
     options = recipe("trades", step_size=0.1)
@@ -162,7 +162,7 @@ def test_trades_attacks_the_divergence_from_a_gaussian_start():
 
 def test_mixup_mixes_features_and_labels_alike():
     from defenses.manifold_mixup import _MixedLoss
-    from defenses.objective import Moment
+    from defenses.training.objective import Moment
 
     net = network().eval()
     x, y, rng = torch.rand(6, 1, 4, 4), torch.arange(6) % 2, Randomness(5, torch.arange(6))
@@ -193,7 +193,7 @@ def test_the_mixing_share_follows_the_beta_distribution():
 
 def test_ensemble_images_come_from_every_network_and_judge_by_the_static_ones():
     from defenses.ensemble import _EnsembleLoss
-    from defenses.objective import Moment
+    from defenses.training.objective import Moment
 
     net, other = network(), network(1).eval()
     objective = _EnsembleLoss(net, (other,), recipe("ensemble", others=1), 2)

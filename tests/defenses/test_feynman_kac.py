@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from defenses.feynman_kac import FeynmanKac
-from defenses.schedule import learning_rate
-from robench.chance import noise_of
+from defenses.training.options import learning_rate
 from robench.errors import ConfigError
+from robench.model.noise import noise_of
 from tests.defenses.toys import EPS, StoppedError, context, network, same, toy
 
 SMALL = {"epochs": 4, "batch_size": 16, "validation": 0.2, "eps": EPS, "steps": 2, "step_size": None}

@@ -16,16 +16,16 @@ from torch import nn
 
 from defenses.natural import Natural
 from defenses.pgd_training import PGDTraining
-from defenses.split import split
+from defenses.training.split import split
 from robench import plugins
-from robench.attack import AttackInfo
-from robench.data import image_set
-from robench.defense import Defense, TrainingContext
-from robench.losses import cross_entropy
-from robench.model import Model
-from robench.oracle import Oracle
+from robench.attack.losses import cross_entropy
+from robench.attack.oracle import Oracle
+from robench.attack.protocol import AttackInfo
+from robench.attack.threat import ThreatModel
+from robench.data.images import image_set
+from robench.model.defense import Defense, TrainingContext
+from robench.model.interface import Model
 from robench.randomness import Randomness
-from robench.threat import ThreatModel
 
 EPS = 0.15
 
@@ -146,7 +146,7 @@ def test_the_plugin_pgd_is_asked_for_by_name(monkeypatch):
 
 
 def test_the_real_pgd_fits():
-    from attacks.pgd import PGD
+    from attacks.gradient.pgd import PGD
 
     net = network()
     history = recipe(inner=PGD(steps=5))(net, toy(), context=context())

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from robench import plugins
-from robench.data import image_set
-from robench.defense import TrainingContext
+from robench.data.images import image_set
+from robench.model.defense import TrainingContext
 from robench.recipe import build
 
 EPS = 0.15

@@ -10,8 +10,8 @@ from model_zoo.architectures.resnet import CifarResNet
 from model_zoo.catalog import EnResNet as Recipe
 from model_zoo.catalog import EnResNet20
 from model_zoo.network import Network
-from robench.chance import draw
 from robench.errors import ConfigError
+from robench.model.noise import draw
 from robench.randomness import Randomness, borrowed_global_randomness
 
 RESNET20 = 269_722  # He et al. 2015, Table 6: 0.27 million

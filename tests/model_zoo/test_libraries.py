@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torchvision import models
 
-from model_zoo.assembly import ZooBuilder
+from model_zoo.builder import ZooBuilder
+from model_zoo.last_layer import split_last_linear
 from model_zoo.libraries import timm_model, torchvision_model
-from model_zoo.splitting import split_last_linear
 from robench.errors import ConfigError
-from robench.plan import Choice, ModelSpec
+from robench.plan.spec import Choice, ModelSpec
 
 
 def tv(name, **options):

@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 
-from model_zoo.foreign import user_model
 from model_zoo.user_modules import UserModules, source_digest
+from model_zoo.user_networks import user_model
 from robench.errors import ConfigError
 
 NET = """

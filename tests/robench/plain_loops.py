@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from robench.api import wrap
-from robench.judge import landing
-from robench.oracle import Oracle
+from robench.attack.oracle import Oracle
+from robench.judge.verdict import landing
 from robench.randomness import Randomness, seed_from
 
 

@@ -7,15 +7,15 @@ from typing import ClassVar
 import pytest
 import torch
 
-from attacks.fgsm import FGSM
+from attacks.gradient.fgsm import FGSM
 from robench.api import benchmark, make_attack, wrap
-from robench.attack import AttackInfo
-from robench.craft import craft
-from robench.losses import cross_entropy
-from robench.threat import ThreatModel
+from robench.attack.craft import craft
+from robench.attack.losses import cross_entropy
+from robench.attack.protocol import AttackInfo
+from robench.attack.threat import ThreatModel
+from tests.robench.model.untouched import answers, differences, taken_down
 from tests.robench.random_networks import BLOCKS, ENTRANCES, EXTRAS, HEADS, STATES, drawn
 from tests.robench.trials import EUCLIDEAN, LIBRARIES, OTHERS, PLAIN, QUICK, SEED, Tally, Trial
-from tests.robench.untouched import answers, differences, taken_down
 
 FAST, SLOW, CHUNK = 60, 560, 10
 """Networks of the fast tests, of all tests, and of one test."""

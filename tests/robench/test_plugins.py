@@ -23,7 +23,9 @@ def installed(monkeypatch):
 
 def test_names_are_sorted_and_loaded_on_demand(installed):
     installed(
-        ("attacks", "b", "attacks.pgd:PGD"), ("attacks", "a", "json:dumps"), ("heads", "c", "json:load")
+        ("attacks", "b", "attacks.gradient.pgd:PGD"),
+        ("attacks", "a", "json:dumps"),
+        ("heads", "c", "json:load"),
     )
     assert plugins.names("attacks") == ["a", "b"]
     assert plugins.find("attacks", "b").__name__ == "PGD"
@@ -37,7 +39,7 @@ def test_an_unknown_name_gives_the_nearest(installed):
 
 
 def test_two_owners_are_refused_and_one_listed_twice_is_not(installed):
-    one = ("attacks", "b", "attacks.pgd:PGD")
+    one = ("attacks", "b", "attacks.gradient.pgd:PGD")
     installed(("attacks", "a", "json:loads"), ("attacks", "a", "json:dumps"), one, one)
     with pytest.raises(PluginError, match="one owner"):
         plugins.find("attacks", "a")
@@ -52,7 +54,7 @@ def test_two_owners_are_refused_and_one_listed_twice_is_not(installed):
         ("json", "a dataclass of options"),
         ("json:loads", "a dataclass of options"),
         ("json:JSONDecoder", "a dataclass of options"),
-        ("robench.plan:Choice", "an `info`"),
+        ("robench.plan.spec:Choice", "an `info`"),
     ],
 )
 def test_a_broken_plugin_says_why(installed, value, why):

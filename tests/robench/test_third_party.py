@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.robench.test_cli import record
+from tests.robench.cli.test_cli import record
 
 EXAMPLE = Path(__file__).parents[1] / "third_party" / "robench_example"
 GUIDE = Path(__file__).parents[2] / "docs" / "plugins.md"

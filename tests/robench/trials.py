@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import torch
 
 from robench.api import benchmark, make_attack, wrap
-from robench.craft import craft
-from robench.data import image_set
-from robench.judge import landing
-from robench.norms import norm_named
+from robench.attack.craft import craft
+from robench.attack.norms import norm_named
+from robench.attack.threat import ThreatModel
+from robench.data.images import image_set
+from robench.judge.verdict import landing
 from robench.randomness import seed_from
-from robench.threat import ThreatModel
 from tests.robench.plain_loops import Untouched, ascended, crafted, margins
 from tests.robench.random_networks import drawn
 

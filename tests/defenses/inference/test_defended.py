@@ -14,11 +14,11 @@ from defenses.inference.quilting import Quilting
 from defenses.inference.smoothing import Smoothing
 from defenses.inference.squeezing import FeatureSqueezing
 from defenses.inference.total_variation import TotalVariation
-from robench.chance import draw
-from robench.data import image_set
+from robench.attack.losses import cross_entropy
+from robench.data.images import image_set
 from robench.errors import ConfigError
-from robench.losses import cross_entropy
-from robench.model import Coupling, Model, OutputKind, predictions
+from robench.model.interface import Coupling, Model, OutputKind, predictions
+from robench.model.noise import draw
 from tests.truths import images, joint, small_net, two_sources, with_head
 
 SHAPE = (1, 6, 6)

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from attacks.pgd import PGD
+from attacks.gradient.pgd import PGD
 from defenses.inference.bit_depth import BitDepth
 from defenses.inference.smoothing import Smoothing
 from defenses.inference.squeezing import FeatureSqueezing
-from robench.data import image_set
+from robench.attack.losses import cross_entropy
+from robench.data.images import image_set
 from robench.errors import ConfigError
-from robench.losses import cross_entropy
-from robench.model import predictions
+from robench.model.interface import predictions
 from tests.truths import attacked, classify, images, small_net, with_head
 
 

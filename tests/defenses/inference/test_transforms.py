@@ -14,9 +14,9 @@ from defenses.inference.inpainter import Inpainter, minimise, objective
 from defenses.inference.median import MedianFilter
 from defenses.inference.quantizer import Quantizer
 from defenses.inference.quilter import Quilter, cut, draw_patches, nearest
-from robench.chance import draw
-from robench.data import image_set
+from robench.data.images import image_set
 from robench.errors import InputError
+from robench.model.noise import draw
 from tests.truths import images
 
 

@@ -17,7 +17,7 @@ from model_zoo.graph import (
 )
 from model_zoo.graph.kernel_density import query_scale
 from robench.errors import InputError
-from robench.model import predictions
+from robench.model.interface import predictions
 
 
 def rows(*u, singular=False):

@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from reports.curves import IN_TURN, Line, Panel, board_curves, families
+from reports.board.curves import IN_TURN, Line, Panel, board_curves, families
+from reports.board.leaderboard import boards
+from reports.board.samples import split_into_boards
 from reports.figures.compute import Compute
 from reports.figures.eps import Eps
 from reports.figures.lines import LIT, MOST_PANELS, arranged, draw_panels
@@ -12,15 +14,13 @@ from reports.figures.restarts import Restarts
 from reports.figures.sizes import Sizes
 from reports.figures.steps import Steps
 from reports.figures.training import Training
-from reports.leaderboard import boards
-from reports.samples import split_into_boards
 from robench.cli.app import app
-from robench.curves import curve_of
 from robench.errors import ConfigError
+from robench.record.curves import curve_of
+from tests.reports.board.test_curves import RADII, RECORDS
+from tests.reports.board.test_leaderboard import TEN, R, record
 from tests.reports.figures.test_figures import HOSTILE, texts
 from tests.reports.html.synthetic import run_folder
-from tests.reports.test_curves import RADII, RECORDS
-from tests.reports.test_leaderboard import TEN, R, record
 
 PLUGINS = {"steps": Steps, "compute": Compute, "restarts": Restarts}
 

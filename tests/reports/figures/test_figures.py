@@ -2,13 +2,13 @@
 
 import pytest
 
-from reports.figures.choosing import draw_to
+from reports.board.leaderboard import boards
+from reports.figures.selection import draw_to
 from reports.figures.style import shown
 from reports.figures.tradeoff import Tradeoff
 from reports.figures.transfer import TransferMap
-from reports.leaderboard import boards
 from robench.errors import ConfigError
-from tests.reports.test_leaderboard import TEN, B, R, record
+from tests.reports.board.test_leaderboard import TEN, B, R, record
 
 HOSTILE = "$\\frac{<script>$ | =1+1 \x1b[31m \u202eabc " + "x" * 500
 

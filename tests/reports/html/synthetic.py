@@ -3,9 +3,9 @@
 import numpy as np
 from safetensors.numpy import save_file
 
-from robench.geometry import Cloud, Geometry, Nearest, write_geometry
-from robench.record import Columns, Finding, Record
-from robench.store import Store
+from robench.record.feature_snapshot import Cloud, Geometry, Nearest, write_geometry
+from robench.record.schema import Columns, Finding, Record
+from robench.record.store import Store
 
 SHARD = 500
 THREAT = {

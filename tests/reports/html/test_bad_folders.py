@@ -7,7 +7,7 @@ import pytest
 
 from reports.html.page import HTML
 from robench.errors import ConfigError
-from robench.store import Store
+from robench.record.store import Store
 from tests.reports.html.page_parser import parse, rows
 from tests.reports.html.synthetic import run_folder
 

@@ -9,19 +9,19 @@ import torch
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from attacks.fgsm import FGSM
+from attacks.gradient.fgsm import FGSM
 from reports.html.page import HTML
+from robench.attack.norms import norm_named
+from robench.attack.threat import ThreatModel
 from robench.cli.app import app
-from robench.evaluate import Work, evaluate
-from robench.folder_keeper import FolderKeeper
-from robench.jobs import Board
-from robench.model import Model, OutputKind
-from robench.norms import norm_named
-from robench.store import Store
-from robench.subject import Subject
-from robench.threat import ThreatModel
+from robench.model.interface import Model, OutputKind
+from robench.record.store import Store
+from robench.run.evaluate import Work, evaluate
+from robench.run.evaluated_model import Subject
+from robench.run.keeper import FolderKeeper
+from robench.run.units import Board
 from tests.reports.html.page_parser import parse
-from tests.robench.gallery import data, sound
+from tests.robench.judge.gallery import data, sound
 
 
 @pytest.fixture(scope="module")

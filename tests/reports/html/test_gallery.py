@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from reports.board.samples import split_into_boards
 from reports.html.gallery import Guide
 from reports.html.pixels import Pixels, magnified, png
-from reports.samples import split_into_boards
-from robench.store import Store
-from tests.reports.test_leaderboard import B, M, R, record
+from robench.record.store import Store
+from tests.reports.board.test_leaderboard import B, M, R, record
 
 
 def decoded(address):

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reports.board.feature_views import read_views, sisters
 from reports.figures.features import Features
 from reports.figures.neighbours import Neighbours
 from reports.html.page import HTML
-from reports.views import read_views, sisters
 from robench.errors import ConfigError
-from robench.geometry import read_geometry, write_geometry
-from robench.store import Store
+from robench.record.feature_snapshot import read_geometry, write_geometry
+from robench.record.store import Store
 from tests.reports.html.page_parser import parse
 from tests.reports.html.synthetic import run_folder
 from tests.reports.html.test_gallery import decoded

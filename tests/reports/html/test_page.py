@@ -7,13 +7,13 @@ import shutil
 
 import pytest
 
+from reports.board.leaderboard import boards
 from reports.html.page import HTML
-from reports.leaderboard import boards
-from reports.text import visible
-from robench.store import Store
+from reports.text.escape import visible
+from robench.record.store import Store
 from tests.reports.html.page_parser import parse, rows
 from tests.reports.html.synthetic import run_folder
-from tests.reports.test_renderers import HOSTILE
+from tests.reports.text.test_renderers import HOSTILE
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def harmless():
 
 
 def named(first, second):
-    from tests.reports.test_leaderboard import B, R, record
+    from tests.reports.board.test_leaderboard import B, R, record
 
     made = [record(first, "", "clean", [R] * 4, gradient=""),
             record(first, first, second, [B, R, R, R], findings=(second,)),

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from reports.board.leaderboard import boards
+from reports.board.samples import split_into_boards
 from reports.html import side_by_side
 from reports.html.gallery import Guide
 from reports.html.page import HTML
 from reports.html.pixels import Pixels
-from reports.leaderboard import boards
-from reports.samples import split_into_boards
-from robench.store import Store
+from robench.record.store import Store
+from tests.reports.board.test_leaderboard import B, M, R, record
 from tests.reports.html.synthetic import run_folder
 from tests.reports.html.test_gallery import decoded
-from tests.reports.test_leaderboard import B, M, R, record
 
 LINKS = {"a": "#model-0", "b": "#model-1", "c": "#model-2"}
 

@@ -2,12 +2,16 @@
 
 import itertools
 
-from reports.html.folder import Training
-from robench.record import Columns, Finding, Record
+from reports.board.run_folder import Training
+from robench.record.schema import Columns, Finding, Record
 
 R, B, M = "robust", "broken", "misclassified"
 _keys = itertools.count()
-NAMES = {"fgsm": "attacks.fgsm:FGSM", "ifgsm": "attacks.ifgsm:IFGSM", "cw": "attacks.cw:CW"}
+NAMES = {
+    "fgsm": "attacks.fgsm:FGSM",
+    "ifgsm": "attacks.ifgsm:IFGSM",
+    "cw": "attacks.cw:CW",
+}
 OPTIONS = {
     "fgsm": {},
     "ifgsm": {"steps": 40, "step_size": 0.01},

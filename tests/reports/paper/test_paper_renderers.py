@@ -8,13 +8,13 @@ import json
 import pytest
 from rich.console import Console
 
-from reports.html.folder import Run
+from reports.board.run_folder import Run
 from reports.paper import renderers
 from reports.paper.layout import paper_tables
 from reports.paper.report import Paper
 from robench.errors import ConfigError
 from tests.reports.paper.made import B, R, details, record
-from tests.reports.test_renderers import HOSTILE
+from tests.reports.text.test_renderers import HOSTILE
 
 
 def records(name):

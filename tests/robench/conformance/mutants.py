@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 
-from robench.attack import AttackInfo, Knowledge
-from robench.defense import DefenseInfo
+from robench.attack.protocol import AttackInfo, Knowledge
+from robench.model.defense import DefenseInfo
 from robench.recipe import Info
 
 CALLS = count()
@@ -27,7 +27,7 @@ class Honest:
     breaks: ClassVar[str] = ""
 
     def __call__(self, oracle, x, y, *, threat, rng):
-        from robench.losses import cross_entropy
+        from robench.attack.losses import cross_entropy
 
         return threat.project(x, self.point(oracle, x, y, threat, oracle.gradient(cross_entropy, x), rng))
 
@@ -110,7 +110,7 @@ class LeavesBox(Honest):
     breaks = "admissible"
 
     def __call__(self, oracle, x, y, *, threat, rng):
-        from robench.losses import cross_entropy
+        from robench.attack.losses import cross_entropy
 
         return x + 0.99 * threat.eps * threat.norm.ascent(oracle.gradient(cross_entropy, x))
 
@@ -540,7 +540,7 @@ class Head:
     breaks: ClassVar[str] = ""
 
     def __call__(self, network, *, name, classes, training_data, seed, device, details, output="logits"):
-        from robench.model import Model, OutputKind
+        from robench.model.interface import Model, OutputKind
 
         facts = {**details, "head": "toy"}
         return Model(
@@ -581,7 +581,7 @@ class AnswersTwice(Head):
     breaks = "own-outputs"
 
     def more(self, network):
-        from robench.model import GradientSource, OutputKind
+        from robench.model.interface import GradientSource, OutputKind
 
         def surrogate(x):
             outputs = network(x)
@@ -596,7 +596,7 @@ class GradientIsNaN(Head):
     breaks = "gradients"
 
     def more(self, network):
-        from robench.model import GradientSource, OutputKind
+        from robench.model.interface import GradientSource, OutputKind
 
         def surrogate(x):
             outputs = network(x)

@@ -9,9 +9,8 @@ from robench.attack import AttackInfo, Knowledge
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robench.oracle import Oracle
+    from robench.attack import Oracle, ThreatModel
     from robench.randomness import Randomness
-    from robench.threat import ThreatModel
     from robench.types import Images, Labels
 
 
@@ -43,8 +42,7 @@ class RandomPoints:
         """Return the best point for each image; see `robench.attack.Attack`."""
         import torch
 
-        from robench.losses import margin
-        from robench.norms import per_image
+        from robench.attack import margin, per_image
 
         best, highest = x, torch.full_like(x[:, 0, 0, 0], -torch.inf)
         for number in range(self.tries):

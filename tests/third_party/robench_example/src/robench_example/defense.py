@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from robench.defense import DefenseInfo, TrainingContext
+from robench.model import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,7 @@ class GaussianTraining:
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.defense.Defense`."""
+        """Train `network` in place; see `robench.model.Defense`."""
         import torch
         import torch.nn.functional as F
 

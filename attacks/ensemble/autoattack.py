@@ -1,0 +1,114 @@
+"""AutoAttack: a cascade of attacks without parameters, each on the images that still stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from attacks.gradient.apgd import APGD
+from attacks.gradient.apgd_targeted import APGDTargeted
+from attacks.minimal.fab import FAB
+from attacks.minimal.fab_targeted import FABTargeted
+from attacks.query.square import Square
+from attacks.shared.options import finite_radius, positive
+from attacks.shared.papers import together
+from robench.attack.protocol import Attack, AttackInfo
+from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels
+
+VERSIONS = {
+    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "plus": ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"),
+}
+"""Which attacks play, in this order (Croce & Hein 2020, section 6; the authors' released code)."""
+
+STEPS, QUERIES, CLASSES, RESTARTS = 100, 5000, 9, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoAttack:
+    """APGD, targeted APGD, targeted FAB and Square, each on what the ones before could not break.
+
+    Croce & Hein 2020 (arXiv:2003.01690), section 6; under L1 Croce & Hein 2021 (arXiv:2103.01208). An image
+    is broken if any of them breaks it. Each attack runs to its end, and an image it broke keeps its point,
+    also where the images are wanted for transfer and nothing is dropped on the way; a joint batch is attacked
+    whole by all of them.
+
+    Attributes:
+        version: `standard`, or `plus` with five restarts, APGD on the `dlr` loss and untargeted FAB as well.
+        attacks: only these of the version's attacks, in its order; all by default.
+        scale: factor on the numbers of steps and queries: 1 is AutoAttack, less is quicker and weaker.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        identity="attacks.autoattack:AutoAttack",
+        title="AutoAttack",
+        paper="Croce & Hein 2020, arXiv:2003.01690; Croce & Hein 2021, arXiv:2103.01208",
+        bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex),
+        norms=("Linf", "L2", "L1"),
+        randomised=True,
+        revision=2,
+    )
+    version: Literal["standard", "plus"] = "standard"
+    attacks: tuple[str, ...] | None = None
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse options that mean nothing."""
+        positive(scale=self.scale)
+        if self.version not in VERSIONS:
+            raise ConfigError(where="version", expected="`standard` or `plus`", got=repr(self.version))
+        known = VERSIONS[self.version]
+        if self.attacks is not None and (not self.attacks or not set(self.attacks) <= set(known)):
+            raise ConfigError(where="attacks", expected=f"some of {', '.join(known)}", got=str(self.attacks))
+
+    def parts(self, norm: str) -> dict[str, Attack]:
+        """Return the attacks that play under a norm, with the published settings, in order."""
+        steps, queries = self._scaled(STEPS), self._scaled(QUERIES)
+        plus, sparse = self.version == "plus", norm == "L1"
+        restarts = RESTARTS if plus or sparse else 1
+        classes = RESTARTS if sparse and not plus else CLASSES
+        made: dict[str, Attack] = {
+            "apgd-ce": APGD(steps=steps, restarts=restarts),
+            "apgd-dlr": APGD(steps=steps, restarts=restarts, loss="dlr"),
+            "apgd-t": APGDTargeted(steps=steps, classes=classes),
+            "fab": FAB(steps=steps, restarts=RESTARTS),
+            "fab-t": FABTargeted(steps=steps, classes=CLASSES),
+            "square": Square(queries=queries, rescale=False),
+        }
+        chosen = VERSIONS[self.version] if self.attacks is None else self.attacks
+        return {name: made[name] for name in VERSIONS[self.version] if name in chosen}
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Return each image's point of the attack that broke it, or of the last one.
+
+        Raises:
+            ConfigError: the radius is infinite.
+        """
+        import torch
+
+        from robench.attack.norms import per_image
+        from robench.model.interface import Coupling
+
+        finite_radius(threat.eps, "AutoAttack")
+        # Images of a joint batch may each have fallen in another batch, and only one batch is proposed.
+        whole = oracle.model.coupling is Coupling.JOINT
+        kept = x
+        for name, attack in self.parts(threat.norm.name).items():
+            standing = torch.ones_like(oracle.broken) if whole else ~oracle.broken
+            if oracle.finished or not bool(standing.any()):
+                break
+            with oracle.only(standing):
+                last = attack(oracle, x, y, threat=threat, rng=rng.split(name))
+                kept = torch.where(per_image(standing, x), oracle.proposal(last), kept)
+        return kept
+
+    def _scaled(self, count: int) -> int:
+        return max(round(count * self.scale), 1)

@@ -1,0 +1,179 @@
+"""The stages of an economical cascade, each on the images and towards the classes that it may still break."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from attacks.ensemble.stopping_rules import any_of, ascending, linearised_distance, searching, shrinking
+from attacks.gradient.apgd import climber
+from attacks.gradient.apgd_loop import climb
+from attacks.gradient.apgd_sparse_loop import climb_sparsely
+from attacks.minimal.fab import towards, walk
+from attacks.query.square import Square
+from attacks.shared.targets import likeliest
+from attacks.shared.worst import Worst
+from robench.attack.losses import cross_entropy, score_margin, targeted_dlr, targeted_margin
+from robench.attack.threat import Goal
+from robench.model.interface import Coupling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from attacks.minimal.fab import Linearise
+    from robench.attack.losses import Loss
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Mask
+
+RHO, MOMENTUM = 0.75, 0.25  # of Auto-PGD, as published
+ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9  # of FAB, as published
+
+
+class Campaign:
+    """What is known about one batch while it is attacked, and the stages that add to it.
+
+    Under a targeted goal there is one class to aim at, and one boundary: that of the target against the best
+    other class.
+
+    Args:
+        oracle: the road to the model.
+        x: clean images (B, C, H, W).
+        threat: norm, finite radius, box and goal.
+    """
+
+    def __init__(self, oracle: Oracle, x: Images, threat: ThreatModel) -> None:
+        self._oracle, self._x, self._threat = oracle, x, threat
+        self._targeted = threat.goal is Goal.TARGETED
+        self._aims: list[Labels | None] = [None]
+        self._distances = x.new_zeros(1, len(x))
+        self.worst = Worst(oracle, x, score_margin)
+
+    @property
+    def standing(self) -> Mask:
+        """Which images (B,) are still to be broken: of a joint batch, those that the worst batch leaves."""
+        if self._oracle.model.coupling is Coupling.JOINT:
+            return ~(self.worst.value > 0)
+        return ~self._oracle.broken
+
+    def open(self, steps: int, rng: Randomness) -> None:
+        """Climb the cross-entropy from a random point, with all images."""
+        self.worst.replace(self._climber(steps)(rng, cross_entropy, None))
+
+    def aim(self, classes: int) -> None:
+        """Put the likeliest classes at the worst points into the order of their linearised distances.
+
+        One forward pass, and one forward and backward pass for each class.
+        """
+        if not self._targeted:
+            self._aims = list(likeliest(self._oracle, self.worst.points, classes))
+        self._measure(classes)
+        order = self._distances.argsort(dim=0, stable=True)
+        self._distances = self._distances.gather(0, order)
+        if not self._targeted:
+            pairs = torch.stack([labels for labels in self._aims if labels is not None])
+            self._aims = list(pairs.gather(0, order[..., None].expand_as(pairs)))
+
+    def ascend(self, steps: int, far: float) -> None:
+        """Climb from the worst points towards each class that is no farther than `far` radii."""
+        for _, labels in self._within(far):
+            self.worst.replace(self._climbed(labels, steps))
+
+    def project(self, steps: int, classes: int, far: float) -> None:
+        """Walk with FAB from the clean images to the boundaries that are no farther than `far` radii."""
+        self._measure(classes)  # the ascents have moved the worst points
+        for _, labels in self._within(far):
+            walk(
+                self._oracle,
+                self._x,
+                self._x,
+                self._boundary(labels),
+                threat=self._threat,
+                steps=steps,
+                alpha_max=ALPHA_MAX,
+                eta=ETA,
+                beta=BETA,
+                watch=shrinking(self._oracle, self._threat.eps, steps),
+            )
+
+    def insist(self, steps: int, near: float, rng: Randomness) -> None:
+        """Climb to the end from random points where the nearest boundary is within `near` radii.
+
+        First the cross-entropy, which may find a class that is none of those aimed at, then the loss of each
+        of these that is that near.
+        """
+        attempt = self._climber(steps)
+        close = any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
+        with self._oracle.only(close):
+            if bool((close & self._oracle.active).any()):
+                self.worst.replace(attempt(rng.split("any"), cross_entropy, None))
+        for rank, labels in self._within(near):
+            self.worst.replace(attempt(rng.split("class", rank), self._loss, labels))
+
+    def search(self, least: int, queries: int, rng: Randomness) -> None:
+        """Ask without gradients, `least` times about every image."""
+        rule = searching(self._oracle, least=least, queries=queries, rival=self.worst.value)
+        square = Square(queries=queries, rescale=False)
+        found = square.search(self._oracle, self._x, self._threat, score_margin, rng, rule)
+        self.worst.replace(found)
+
+    @property
+    def _loss(self) -> Loss:
+        """What an ascent towards one class raises: positive exactly where the attacker is there."""
+        return score_margin if self._targeted else targeted_dlr
+
+    def _climbed(self, labels: Labels | None, steps: int) -> Images:
+        """Return where an ascent from the worst points ends; under L1, where balls shrink, unwatched."""
+        if self._threat.norm.name == "L1":
+            return climb_sparsely(
+                self._oracle,
+                self._x,
+                self.worst.points,
+                threat=self._threat,
+                loss=self._loss,
+                steps=steps,
+                labels=labels,
+            )
+        return climb(
+            self._oracle,
+            self._x,
+            self.worst.points,
+            threat=self._threat,
+            loss=self._loss,
+            steps=steps,
+            rho=RHO,
+            momentum=MOMENTUM,
+            labels=labels,
+            watch=ascending(self._oracle, steps),
+        )
+
+    def _climber(self, steps: int) -> Callable[[Randomness, Loss, Labels | None], Images]:
+        return climber(self._oracle, self._x, threat=self._threat, steps=steps, rho=RHO, momentum=MOMENTUM)
+
+    def _boundary(self, labels: Labels | None) -> Linearise:
+        return towards(self._oracle, score_margin if self._targeted else targeted_margin, labels)
+
+    def _measure(self, classes: int) -> None:
+        """Note how far the boundaries of the first classes look from the worst points, (T, B)."""
+        self._distances = torch.stack(
+            [
+                linearised_distance(self._x, self.worst.points, self._boundary(labels), self._threat)
+                for labels in self._aims[:classes]
+            ]
+        )
+
+    def _within(self, radii: float) -> Iterator[tuple[int, Labels | None]]:
+        """Yield the classes measured in turn, with only those images asked about that may reach them.
+
+        The number that comes with a class is its rank, whichever ranks are left out: what is drawn at random
+        for an image must not depend on the prospects of others.
+        """
+        near = self._distances <= radii * self._threat.eps
+        for rank, (labels, reachable) in enumerate(zip(self._aims, near, strict=False)):
+            hopeful = any_of(self._oracle, reachable & self.standing)
+            if self._oracle.finished or not bool(hopeful.any()):
+                continue
+            with self._oracle.only(hopeful):
+                yield rank, labels

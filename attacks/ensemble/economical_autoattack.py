@@ -1,0 +1,126 @@
+"""An economical AutoAttack: the same four attacks, with passes spent only where they may break something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attacks.gradient.apgd import APGD
+from attacks.minimal.fab import FAB
+from attacks.query.square import Square
+from attacks.shared.options import at_least, finite_radius, positive
+from attacks.shared.papers import LIU_ADAPTIVE, together
+from robench.attack.protocol import AttackInfo
+from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EconomicalAutoAttack:
+    """APGD, targeted APGD, FAB and Square, each only as long as an image has prospects of being broken.
+
+    A heuristic of our own after AutoAttack (Croce & Hein 2020, arXiv:2003.01690), with two ideas of Adaptive
+    Auto Attack (Liu et al. 2022, arXiv:2203.05154): start where earlier tries ended, and leave out the images
+    that are hard to break. There, images are dropped by their rank in the batch; here every rule looks at one
+    image alone (`attacks.ensemble.stopping_rules`), so that a result depends on neither batch nor shard.
+
+    1. APGD on cross-entropy, `first_steps` steps, on all images.
+    2. Wrong classes in the order of their linearised distance, seen from the worst point so far. Targeted
+       APGD of `steps` steps from that point, for each class no farther than `far` radii; it stops at the
+       checkpoint where its last progress does not lead to the boundary any more.
+    3. FAB of `fab_steps` steps from the clean image to the nearest `fab_classes` classes, by the same two
+       rules.
+    4. Close calls, whose nearest boundary is within `near` radii: APGD on cross-entropy and targeted APGD as
+       published, `near_steps` steps from random points, for those of the same classes that are as near.
+    5. Square: `least_queries` for every image, however hopeless, because nothing else sees through masked
+       gradients; from then on as long as doubling the queries may lead to success, and to the end of
+       `queries` where Square has come as far as the gradients.
+
+    It can miss what AutoAttack finds: a far class whose boundary bends towards the image, an ascent that
+    gains too little from one checkpoint to the next and then breaks through, and a search without gradients
+    that succeeds late on an image on which gradients came nearer. Under L1 an ascent runs to its end, for its
+    balls shrink on the way. Of a joint batch all images are asked as long as one has prospects.
+
+    Attributes:
+        first_steps: steps of the first APGD.
+        steps: most steps of APGD towards each class, from the worst point so far.
+        classes: most wrong classes to aim at, the likeliest at the worst point of the first APGD.
+        far: most linearised distance, in radii, at which a class is aimed at.
+        fab_steps: most steps of FAB towards each class.
+        fab_classes: most classes for FAB, and for targeted APGD on close calls.
+        near: most linearised distance, in radii, of a close call.
+        near_steps: steps of APGD on a close call.
+        least_queries: queries of Square for every image.
+        queries: most queries of Square.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        identity="attacks.economical:EconomicalAutoAttack",
+        title="Economical AutoAttack",
+        paper=(
+            "Croce & Hein 2020, arXiv:2003.01690 (the attacks); "
+            "Liu et al. 2022, arXiv:2203.05154 (sparing passes)"
+        ),
+        bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex, LIU_ADAPTIVE),
+        norms=("Linf", "L2", "L1"),
+        randomised=True,
+    )
+    first_steps: int = 25
+    steps: int = 20
+    classes: int = 9
+    far: float = 2.0
+    fab_steps: int = 30
+    fab_classes: int = 3
+    near: float = 1.2
+    near_steps: int = 100
+    least_queries: int = 200
+    queries: int = 5000
+
+    def __post_init__(self) -> None:
+        """Refuse options that mean nothing."""
+        at_least(1, first_steps=self.first_steps, steps=self.steps, classes=self.classes)
+        at_least(1, fab_steps=self.fab_steps, fab_classes=self.fab_classes, near_steps=self.near_steps)
+        at_least(2, least_queries=self.least_queries, queries=self.queries)
+        positive(far=self.far, near=self.near)
+        if self.near > self.far:
+            raise ConfigError(where="near", expected=f"at most far, {self.far:g}", got=f"{self.near:g}")
+        if self.least_queries > self.queries:
+            expected = f"at most queries, {self.queries}"
+            raise ConfigError(where="least_queries", expected=expected, got=str(self.least_queries))
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Return each image's point of the highest margin; the oracle has the one that broke it.
+
+        Raises:
+            ConfigError: the radius is infinite.
+        """
+        from attacks.ensemble.cascade_stages import Campaign
+
+        del y  # the oracle holds the labels
+        finite_radius(threat.eps, "the economical AutoAttack")
+        campaign = Campaign(oracle, x, threat)
+        stages: tuple[Callable[[], None], ...] = (
+            lambda: campaign.open(self.first_steps, rng.split("apgd-ce")),
+            lambda: campaign.aim(self.classes),
+            lambda: campaign.ascend(self.steps, self.far),
+            lambda: campaign.project(self.fab_steps, self.fab_classes, self.far),
+            lambda: campaign.insist(self.near_steps, self.near, rng.split("apgd-t")),
+            lambda: campaign.search(self.least_queries, self.queries, rng.split("square")),
+        )
+        for stage in stages:
+            standing = campaign.standing
+            if oracle.finished or not bool(standing.any()):
+                break
+            oracle.begin_try()
+            with oracle.only(standing):
+                stage()
+        return campaign.worst.points

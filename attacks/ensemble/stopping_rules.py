@@ -1,0 +1,141 @@
+"""Whether an attack can still break an image: the rules by which an economical cascade spends its passes.
+
+A rule looks at one image and at nothing else, so that no decision depends on its batch. Each is a guess: it
+takes a linear model of the scores, or the last progress of an attack, for what is still to come. A joint
+batch is one problem and is asked whole: it goes on as long as one of its images may.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from attacks.minimal.hyperplane import step_to_hyperplane
+from robench.model.interface import Coupling
+
+if TYPE_CHECKING:
+    from attacks.gradient.apgd_loop import Watch
+    from attacks.minimal.fab import Linearise
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.types import Images, Mask, PerSample
+
+OPTIMISM = 2.0
+"""How many times its last progress an attack is believed capable of; 1 would be the straight line.
+
+Progress of ascent, of FAB and of random search slows down as they go on, so a straight line already promises
+more than comes. The factor is for the image whose last block was an unlucky one.
+"""
+
+REACHED = 1e-3  # share of a distance within which a hyperplane counts as reached: rounding in float32
+FAB_BLOCK = 10  # steps of FAB between two looks: its points swing around the boundary from step to step
+
+
+def linearised_distance(x: Images, point: Images, linearise: Linearise, threat: ThreatModel) -> PerSample:
+    """Return how far from the clean image the boundary lies that is linearised at `point`, (B,).
+
+    One forward and one backward pass. It is the size of the smallest step inside the box to the hyperplane,
+    which is FAB's step from the clean image (Croce & Hein 2020, arXiv:1907.02044, section 3.2), and exact for
+    a linear model. It has no unit of scores, so models can be told by one number what is far. Infinite where
+    the box ends before the hyperplane, where there is no slope, and for images that are not asked about; 0
+    where the clean image is beyond it.
+
+    Args:
+        x: clean images (B, C, H, W).
+        point: where to linearise, (B, C, H, W).
+        linearise: gives how far the attacker is ahead, (B,), and its gradient (B, C, H, W).
+        threat: norm and box; the radius plays no part.
+    """
+    lead, slope = linearise(point)
+    rise = (slope * (point - x)).flatten(1).sum(dim=1) - lead
+    known = rise.isfinite()
+    rise = rise.where(known, 0.0).clamp_min(0)
+    step = step_to_hyperplane(x, slope, rise, norm=threat.norm, bounds=threat.bounds)
+    reached = (slope * step).flatten(1).sum(dim=1) >= (1 - REACHED) * rise
+    return threat.norm.size(step).where(known & reached, torch.inf)
+
+
+def any_of(oracle: Oracle, hopeful: Mask) -> Mask:
+    """Return the images that go on, (B,): the hopeful ones, and in a joint batch all if one is."""
+    if oracle.model.coupling is Coupling.JOINT:
+        return hopeful.any().expand(len(hopeful))
+    return hopeful
+
+
+def ascending(oracle: Oracle, steps: int) -> Watch | None:
+    """Return the rule for `climb`: go on while the loss, if it rises on as it did, becomes positive in time.
+
+    The loss must be positive exactly beyond the boundary. Asked at Auto-PGD's checkpoints: what counts is how
+    much the best loss rose since the last one. The first block is not judged, for it starts with steps across
+    the whole ball. None for a joint batch, whose images all have the mean loss: that says nothing about the
+    first to break.
+    """
+    if oracle.model.coupling is Coupling.JOINT:
+        return None
+    seen: list[tuple[PerSample, int]] = []
+
+    def watch(best: PerSample, step: int) -> Mask:
+        seen.append((best, step))
+        if len(seen) == 1:
+            return torch.ones_like(oracle.broken)
+        (before, then), _ = seen[-2:]
+        return best + OPTIMISM * (best - before) / (step - then) * (steps - step) > 0
+
+    return watch
+
+
+def shrinking(oracle: Oracle, eps: float, steps: int) -> Watch:
+    """Return the rule for `walk`: go on while the smallest adversarial point, shrinking on, enters the ball.
+
+    Asked after each FAB_BLOCK steps, from the second on. An image without any adversarial point by
+    then stops.
+    """
+    seen: list[PerSample] = []
+
+    def watch(smallest: PerSample, step: int) -> Mask:
+        if step % FAB_BLOCK:
+            return torch.ones_like(oracle.broken)
+        seen.append(smallest)
+        if len(seen) == 1:
+            return torch.ones_like(oracle.broken)
+        gained = (seen[-2] - smallest).nan_to_num(0.0, posinf=0.0)
+        hopeful = smallest - OPTIMISM * gained / FAB_BLOCK * (steps - step) <= eps
+        # Its first adversarial point came in this block: there is no progress to measure yet.
+        fresh = seen[-2].isinf() & smallest.isfinite()
+        return any_of(oracle, hopeful | fresh)
+
+    return watch
+
+
+def searching(oracle: Oracle, *, least: int, queries: int, rival: PerSample) -> Watch:
+    """Return the rule for Square's `search`: `least` queries for all, then on while they may lead to success.
+
+    Asked when `least` queries are spent (one more if odd), twice as many, four times as many. Random search
+    gains about as much in each doubling of its queries as in the one before, or less: an image goes on if
+    that, for all doublings left, becomes positive. It also goes on, to the end, where the search without
+    gradients has come as far as the best point that gradients found: that is what masked gradients look like,
+    and then nothing else will break it.
+
+    Args:
+        oracle: the road to the model.
+        least: queries that every image gets, at least 2.
+        queries: most queries.
+        rival: loss (B,) of the best point met by other means.
+    """
+    before: list[PerSample] = []
+    going = torch.ones_like(oracle.broken)
+
+    def watch(value: PerSample, spent: int) -> Mask:
+        nonlocal going
+        if spent != (least + 1) // 2 * 2 ** len(before):
+            return going
+        if before:
+            gained = value - before[-1]
+            hopeful = value + OPTIMISM * gained * math.log2(queries / spent) > 0
+            going = any_of(oracle, value.isfinite() & (hopeful | (value >= rival)))
+        before.append(value)
+        return going
+
+    return watch

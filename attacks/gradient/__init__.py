@@ -1,0 +1,1 @@
+"""Attacks that climb a loss inside the ball by its gradient: FGSM and its heirs."""

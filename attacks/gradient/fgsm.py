@@ -1,0 +1,51 @@
+"""FGSM, the fast gradient sign method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attacks.gradient.ifgsm import ascend
+from attacks.shared.options import finite_radius
+from robench.attack.protocol import AttackInfo
+
+if TYPE_CHECKING:
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FGSM:
+    """One step as long as the radius along the gradient's sign, from the clean image, clipped to the box.
+
+    Wang & Osher 2019 (arXiv:1907.06800), Eq. 14 and 21; under L2 the step follows the normalised gradient.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        identity="attacks.fgsm:FGSM",
+        title="FGSM",
+        paper="Goodfellow et al. 2015, arXiv:1412.6572; Wang & Osher 2019, arXiv:1907.06800, Eq. 14",
+        bibtex=(
+            "@inproceedings{goodfellow2015explaining, "
+            "title={Explaining and harnessing adversarial examples}, "
+            "author={Goodfellow, Ian J. and Shlens, Jonathon and Szegedy, Christian}, "
+            "booktitle={ICLR}, year={2015}}"
+        ),
+        norms=("Linf", "L2"),
+    )
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Return the one point; see `robench.attack.Attack`.
+
+        Raises:
+            ConfigError: the radius is infinite.
+        """
+        from robench.attack.losses import cross_entropy
+
+        del y, rng  # the oracle holds the labels; nothing here is random
+        eps = finite_radius(threat.eps, "FGSM")
+        return ascend(oracle, x, x, threat=threat, loss=cross_entropy, steps=1, step_size=eps)

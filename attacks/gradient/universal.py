@@ -1,0 +1,113 @@
+"""Universal: one perturbation for all images that are attacked together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attacks.minimal.deepfool import cross
+from attacks.shared.options import at_least, finite_radius, not_negative, share
+from robench.attack.protocol import AttackInfo
+
+if TYPE_CHECKING:
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Universal:
+    """One perturbation for the whole batch, summed up from the DeepFool steps of its images in turn.
+
+    Moosavi-Dezfooli et al. 2017 (arXiv:1610.08401), Algorithm 1, with the DeepFool step of the threat's norm.
+
+    The images are coupled: the result belongs to those that were attacked together. Another shard size gives
+    another perturbation, and what it breaks are the images it was made on, not new ones. Every image is
+    proposed with the same final perturbation, clipped to the box; none keeps an earlier one that suited it
+    better, and none leaves the batch. The order of the images' turns is drawn from their own randomness, so
+    their order in the batch plays no part.
+
+    Attributes:
+        sweeps: most times that every image gets its turn.
+        fooled: share of the images at which the sweeps stop; the paper uses 0.8.
+        steps: most DeepFool steps at one turn.
+        rivals: wrong classes that compete in a DeepFool step, see DeepFool.
+        overshoot: share by which a turn's perturbation is lengthened, see DeepFool.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        identity="attacks.universal:Universal",
+        title="Universal perturbation",
+        paper="Moosavi-Dezfooli et al. 2017, arXiv:1610.08401",
+        bibtex=(
+            "@inproceedings{moosavi2017universal, title={Universal adversarial perturbations}, "
+            "author={Moosavi-Dezfooli, Seyed-Mohsen and Fawzi, Alhussein and Fawzi, Omar and "
+            "Frossard, Pascal}, booktitle={CVPR}, year={2017}}"
+        ),
+        norms=("Linf", "L2"),
+        randomised=True,
+        couples_images=True,
+    )
+    sweeps: int = 10
+    fooled: float = 1.0
+    steps: int = 10
+    rivals: int = 9
+    overshoot: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Refuse options that mean nothing."""
+        at_least(1, sweeps=self.sweeps, steps=self.steps, rivals=self.rivals)
+        not_negative(overshoot=self.overshoot)
+        share(fooled=self.fooled)
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Return every image with the perturbation that broke most of them; see `robench.attack.Attack`.
+
+        Raises:
+            ConfigError: the radius is infinite.
+        """
+        import torch
+
+        del y  # the oracle holds the labels
+        finite_radius(threat.eps, "a universal perturbation")
+        oracle.together = True
+        shared = best = torch.zeros_like(x[:1])
+        most = -1
+        for sweep in range(self.sweeps + 1):
+            oracle.outputs(threat.clip(x + shared))
+            broken = int(oracle.reached.sum())
+            if broken > most:
+                best, most = shared, broken
+            if sweep == self.sweeps or broken >= self.fooled * len(x) or oracle.finished:
+                break
+            shared = self._sweep(oracle, x, shared, threat, rng)
+        return threat.clip(x + best)
+
+    def _sweep(
+        self, oracle: Oracle, x: Images, shared: Images, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Give every image its turn to push the shared perturbation (1, C, H, W); return what comes out."""
+        import torch
+
+        turns = rng.uniform(x.new_empty(len(x), 1)).squeeze(1).argsort(stable=True)
+        for turn in turns.tolist():
+            if oracle.finished:
+                break
+            mine = torch.zeros_like(oracle.reached)
+            mine[turn] = True
+            start = threat.clip(x + shared)
+            with oracle.only(mine):
+                point = cross(
+                    oracle,
+                    start,
+                    threat=threat,
+                    steps=self.steps,
+                    rivals=self.rivals,
+                    overshoot=self.overshoot,
+                )
+            pushed = shared + (point - start)[turn : turn + 1]
+            shared = threat.norm.project(pushed, x.new_full((1,), threat.eps))
+        return shared

@@ -1,0 +1,1 @@
+"""Attacks that look for the smallest perturbation that changes the answer."""

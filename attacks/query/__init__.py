@@ -1,0 +1,1 @@
+"""Attacks that need scores or labels only, and noise as their control."""

@@ -1,0 +1,187 @@
+"""HopSkipJump: walks along the decision boundary towards the clean image, by labels alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attacks.query.noise import coarse_noise
+from attacks.shared.options import at_least
+from robench.attack.protocol import AttackInfo, Knowledge
+
+if TYPE_CHECKING:
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Mask, PerSample
+
+# The first step along the boundary looks this far around, as a share of the box; later ones as far as the
+# distance over the number of pixels (Chen et al. 2020, section III.C, and the authors' code).
+FIRST_LOOK = 0.1
+
+# A boundary is located to this share of the distance at least; the paper's rule is coarse for small images.
+COARSEST = 1e-3
+
+# A step that is still outside after so many halvings is not taken.
+HALVINGS = 20
+
+
+def bisect(oracle: Oracle, x: Images, far: Images, threat: ThreatModel) -> Images:
+    """Return the points of success next to the boundary between the clean images and `far`, (B, C, H, W).
+
+    Chen et al. 2020, Algorithm 1: under L2 on the line between the two, under Linf among the projections of
+    `far` onto smaller cubes; both are projections onto a ball whose radius is halved in.
+
+    Args:
+        oracle: asked for labels, once for each halving.
+        x: clean images.
+        far: points of success; where one is not, it is returned.
+        threat: the norm.
+    """
+    import torch
+
+    pixels = x[0].numel()
+    accuracy = min(pixels ** -(2.0 if threat.norm.name == "Linf" else 1.5), COARSEST)
+    delta = far - x
+    high = threat.norm.size(delta)
+    low, near = torch.zeros_like(high), far
+    for _ in range(math.ceil(-math.log2(accuracy))):
+        middle = (low + high) / 2
+        point = threat.clip(x + threat.norm.project(delta, middle))
+        inside = oracle.successful(point)
+        near = point.where(_each(inside, x), near)
+        low, high = low.where(inside, middle), middle.where(inside, high)
+    return near
+
+
+def boundary_normal(
+    oracle: Oracle, point: Images, look: PerSample, rng: Randomness, threat: ThreatModel, *, samples: int
+) -> Images:
+    """Return an estimate of the direction in which success lies, (B, C, H, W), of no particular length.
+
+    Chen et al. 2020, Eq. 16: the mean of random unit directions, each signed by whether a short step along it
+    succeeds, with the mean sign taken off to lower the variance.
+
+    Args:
+        oracle: asked for labels `samples` times.
+        point: points at the boundary.
+        look: length of the step, (B,).
+        rng: the directions.
+        threat: the box.
+        samples: how many directions.
+    """
+    import torch
+
+    from robench.attack.norms import L2
+
+    signed, plain = torch.zeros_like(point), torch.zeros_like(point)
+    balance = torch.zeros_like(look)
+    length = _each(look.clamp_min(torch.finfo(look.dtype).tiny), point)
+    for _ in range(samples):
+        asked = threat.clip(point + length * L2.ascent(rng.normal(point)))
+        direction = (asked - point) / length  # what the box left of it
+        sign = 2 * oracle.successful(asked).to(point.dtype) - 1
+        signed += _each(sign, point) * direction
+        plain += direction
+        balance += sign / samples
+    # Where all signs agree, taking off their mean would leave nothing.
+    baseline = balance.where(balance.abs() < 1, 0.0)
+    return signed - _each(baseline, point) * plain
+
+
+def _each(values: Mask | PerSample, like: Images) -> Images:
+    from robench.attack.norms import per_image
+
+    return per_image(values, like)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HopSkipJump:
+    """Find the boundary by bisection and its normal by random queries, step along it, and go back.
+
+    Chen et al. 2020 (arXiv:1904.02144), Algorithm 2. It starts from a random image of the attacker's goal,
+    never from other test images; an image for which none is found stays as it is. Nothing but labels is asked
+    for, so it tells a model that is robust from one that masks its gradients or rounds its scores.
+
+    Attributes:
+        steps: walks along the boundary; 32 of them cost some 13000 queries.
+        samples: directions tried in the first step; their number grows as the square root of the step's.
+        most_samples: their largest number.
+        trials: random images tried as a start.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        identity="attacks.hopskipjump:HopSkipJump",
+        title="HopSkipJump",
+        paper="Chen et al. 2020, arXiv:1904.02144",
+        bibtex=(
+            "@inproceedings{chen2020hopskipjumpattack, "
+            "title={HopSkipJumpAttack: a query-efficient decision-based attack}, "
+            "author={Chen, Jianbo and Jordan, Michael I. and Wainwright, Martin J.}, "
+            "booktitle={IEEE Symposium on Security and Privacy}, year={2020}}"
+        ),
+        norms=("Linf", "L2"),
+        knowledge=Knowledge.DECISION,
+        randomised=True,
+        own_source="labels",
+        minimises=True,
+    )
+    steps: int = 32
+    samples: int = 100
+    most_samples: int = 10000
+    trials: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse options that mean nothing."""
+        at_least(1, steps=self.steps, trials=self.trials)
+        at_least(2, samples=self.samples, most_samples=self.most_samples)
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Return the last point at the boundary, projected; see `robench.attack.Attack`."""
+        del y  # the oracle holds the labels
+        point, found = self._start(oracle, x, threat, rng)
+        with oracle.only(found):
+            point = bisect(oracle, x, point, threat)
+            for step in range(1, self.steps + 1):
+                if oracle.finished:
+                    break
+                point = self._walk(oracle, x, point, threat, rng.split("step", step), step)
+        return threat.project(x, point)
+
+    def _start(self, oracle: Oracle, x: Images, threat: ThreatModel, rng: Randomness) -> tuple[Images, Mask]:
+        """Return a point of success per image and where one was found; clean images that are one stay."""
+        point, found = x, oracle.successful(x)
+        for number in range(self.trials):
+            if oracle.finished or bool(found.all()):
+                break
+            noise = coarse_noise(x, number, rng.split("start", number), threat)
+            with oracle.only(~found):
+                hit = oracle.successful(noise) & ~found
+            point, found = noise.where(_each(hit, x), point), found | hit
+        return point, found
+
+    def _walk(
+        self, oracle: Oracle, x: Images, point: Images, threat: ThreatModel, rng: Randomness, step: int
+    ) -> Images:
+        """Step off the boundary along its estimated normal, as far as success allows, and go back to it."""
+        import torch
+
+        distance = threat.norm.size(point - x)
+        low, high = threat.bounds
+        look = (high - low) * torch.full_like(distance, FIRST_LOOK) if step == 1 else distance / x[0].numel()
+        samples = min(int(self.samples * math.sqrt(step)), self.most_samples)
+        normal = boundary_normal(oracle, point, look, rng, threat, samples=samples)
+        direction, length = threat.norm.ascent(normal), distance / math.sqrt(step)
+        done = torch.zeros_like(oracle.reached)
+        for _ in range(HALVINGS):
+            with oracle.only(~done):
+                proposal = threat.clip(point + _each(length, x) * direction)
+                hit = oracle.successful(proposal) & ~done
+            point, done = proposal.where(_each(hit, x), point), done | hit
+            length = length / 2
+            if oracle.finished or bool(done.all()):
+                break
+        return bisect(oracle, x, point, threat)

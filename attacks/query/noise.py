@@ -1,0 +1,97 @@
+"""Noise: random points of the ball, the control that every real attack must beat."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attacks.shared.options import at_least, finite_radius
+from robench.attack.protocol import AttackInfo, Knowledge
+
+if TYPE_CHECKING:
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels
+
+
+def corner(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
+    """Return a random extreme point around each image, clipped to the box, (B, C, H, W).
+
+    The steepest step for a random normal gradient, as long as the radius: uniform among the corners of the
+    cube under Linf and those of the cross-polytope under L1, and on the sphere under L2.
+    """
+    return threat.clip(x + threat.eps * threat.norm.ascent(rng.normal(x)))
+
+
+def coarse_noise(x: Images, number: int, rng: Randomness, threat: ThreatModel) -> Images:
+    """Return a random image per image, (B, C, H, W), that has nothing to do with it, anywhere in the box.
+
+    Uniform noise alone is one and the same class to many a network. So the noise is made of squares, whose
+    side doubles with each number until one covers the image and then starts anew; every other time round they
+    are at one of the box's ends.
+    """
+    height, width = x.shape[-2:]
+    rounds, level = divmod(number, int(math.log2(min(height, width))) + 1)
+    side = 2**level
+    noise = rng.uniform(x.new_empty(*x.shape[:2], -(-height // side), -(-width // side)))
+    noise = noise.round() if rounds % 2 else noise
+    noise = noise.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)[..., :height, :width]
+    low, high = threat.bounds
+    return threat.clip(low + (high - low) * noise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """Random points of the ball and of its corners, in turn, until one breaks the image.
+
+    A control, not an attack: what noise breaks was never robust, and an attack that breaks less than noise is
+    broken itself (Carlini et al. 2019, section 4.10). Only labels are asked for.
+
+    Attributes:
+        points: how many points are tried for each image, each one forward pass.
+        corners: try a point of the ball's surface (a corner under Linf) every other time.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        identity="attacks.noise:Noise",
+        title="Random noise",
+        paper="Carlini et al. 2019, arXiv:1902.06705, section 4.10",
+        bibtex=(
+            "@article{carlini2019evaluating, title={On evaluating adversarial robustness}, "
+            "author={Carlini, Nicholas and Athalye, Anish and Papernot, Nicolas and Brendel, Wieland and "
+            "Rauber, Jonas and Tsipras, Dimitris and Goodfellow, Ian and Madry, Aleksander and "
+            "Kurakin, Alexey}, journal={arXiv:1902.06705}, year={2019}}"
+        ),
+        norms=("Linf", "L2", "L1"),
+        knowledge=Knowledge.DECISION,
+        randomised=True,
+        control=True,
+        own_source="labels",
+    )
+    points: int = 100
+    corners: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse options that mean nothing."""
+        at_least(1, points=self.points)
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Return the last point; the oracle keeps the first that broke; see `robench.attack.Attack`.
+
+        Raises:
+            ConfigError: the radius is infinite.
+        """
+        del y  # the oracle holds the labels
+        finite_radius(threat.eps, "noise")
+        point = x
+        for number in range(self.points):
+            if oracle.finished:
+                break
+            on_corner = self.corners and number % 2 == 1
+            point = corner(x, threat, rng) if on_corner else threat.sample(x, rng)
+            oracle.successful(point)
+        return point

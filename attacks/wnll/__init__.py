@@ -1,0 +1,1 @@
+"""Attacks that know graph heads, and the published evaluation of WNLL for study."""

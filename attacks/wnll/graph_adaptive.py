@@ -1,0 +1,164 @@
+"""The adaptive attack on graph heads: every gradient source in turn, the worst kept for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attacks.gradient.pgd import madry_step
+from attacks.shared.options import at_least, finite_radius, positive
+from attacks.shared.papers import SITAWARIN_NEIGHBOURS, TRAMER_ADAPTIVE, WANG_OSHER, together
+from attacks.shared.worst import Worst
+from attacks.wnll.graph_sources import nearest_classes, sources_of
+from robench.attack.protocol import AttackInfo
+
+if TYPE_CHECKING:
+    from robench.attack.losses import Loss
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.model.interface import GradientSource, OutputKind
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Outputs, PerSample
+
+Stage = tuple["GradientSource", "Loss", "Labels | None"]
+
+
+def approach(outputs: Outputs, target: Labels, kind: OutputKind) -> PerSample:
+    """Return by how much the target's score is above all others, (B,): a margin, seen from the target."""
+    from robench.attack.losses import margin
+
+    return -margin(outputs, target, kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphAdaptive:
+    """Projected steepest ascent through every gradient source a model has, with both losses.
+
+    Written for classifiers by neighbours (WNLL heads), by an attacker who knows the template: the model's own
+    sources, the kernel density at several temperatures, and the pull towards the nearest template images of
+    other classes (`attacks/wnll/graph_sources.py`). Three parts, each only on what still stands:
+
+    1. From the clean image, each source in turn, cheap ones first, with cross-entropy and with the margin;
+       then, through `neighbours`, towards each of the nearest other classes.
+    2. The same from random points, `restarts - 1` times; and from one more, through the last source, with the
+       margin and steps that every image halves for itself (Auto-PGD, `attacks/gradient/apgd_loop.py`).
+    3. From the point with the highest margin of all so far, each source once more with the margin and
+       Auto-PGD's steps: there u is rarely saturated any more, and the exact gradient has something to say.
+
+    A joint graph is asked whole batches only. Parts 1 and 2 then attack all its images; part 3 starts from a
+    batch put together from each image's worst point, asked afresh, in which what is broken stays where it is
+    and the rest is attacked on. What is proposed is the one batch, of all that were asked, that broke the
+    most images: a lower bound of the image-by-image worst case over several batches.
+
+    Without neighbourhoods and with one source, as behind a linear head, it is PGD with both losses, and then
+    Auto-PGD.
+
+    Attributes:
+        steps: number of steps of each try.
+        step_size: length of a fixed step in input units; by default 2.5 eps / steps. Auto-PGD's
+            first step is eps long.
+        restarts: 1 starts from the clean image only; each further one starts once more, at random.
+        temperatures: of the kernel source, beside the model's own.
+        guides: how many of the nearest other classes are approached in turn.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        identity="attacks.graph_adaptive:GraphAdaptive",
+        title="Graph-adaptive",
+        paper=(
+            "Tramer et al. 2020, arXiv:2002.08347 (adaptive attacks); Sitawarin & Wagner 2020, "
+            "arXiv:2003.06559 (neighbours); Wang & Osher 2019, arXiv:1907.06800 (the head)"
+        ),
+        bibtex=together(TRAMER_ADAPTIVE, SITAWARIN_NEIGHBOURS, WANG_OSHER),
+        norms=("Linf", "L2"),
+        randomised=True,
+        own_source="adaptive",
+        revision=2,
+    )
+    steps: int = 40
+    step_size: float | None = None
+    restarts: int = 1
+    temperatures: tuple[float, ...] = (4.0,)
+    guides: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse options that mean nothing."""
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        at_least(0, guides=self.guides)
+        positive(step_size=self.step_size)
+        for tau in self.temperatures:
+            positive(temperatures=tau)
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Return the worst point found for each image; see `robench.attack.Attack`.
+
+        Raises:
+            ConfigError: the radius is infinite.
+        """
+        from attacks.gradient.apgd_loop import climb
+        from robench.attack.losses import margin
+
+        eps = finite_radius(threat.eps, "the adaptive attack")
+        step_size = madry_step(eps, self.steps) if self.step_size is None else self.step_size
+        worst = Worst(oracle, x)
+        sources = sources_of(oracle.model, self.temperatures)
+        stages = list(self._stages(oracle, x, y, sources))
+        for restart in range(self.restarts):
+            oracle.begin_try()
+            start = threat.sample(x, rng.split("restart", restart)) if restart else x
+            for stage in stages:
+                if oracle.finished:
+                    return worst.points
+                worst.meet(self._climb(oracle, x, start, stage, step_size=step_size))
+
+        def refine(start: Images, source: GradientSource) -> Images:
+            with oracle.only(~worst.broken):
+                return climb(
+                    oracle, x, start, threat=threat, loss=margin, steps=self.steps, rho=0.75, momentum=0.25,
+                    source=source, first=eps, hold=True,
+                )  # fmt: skip
+
+        oracle.begin_try()
+        if not oracle.finished:
+            worst.meet(refine(threat.sample(x, rng.split("refine", 0)), sources[-1]))
+        worst.assemble()
+        for source in sources:
+            if oracle.finished or bool(worst.broken.all()):
+                break
+            worst.replace(refine(worst.points, source))
+        return worst.points
+
+    def _stages(
+        self, oracle: Oracle, x: Images, y: Labels, sources: Sequence[GradientSource]
+    ) -> Iterator[Stage]:
+        """Yield what to climb: (source, loss, labels for the loss or None for the oracle's own)."""
+        from robench.attack.losses import cross_entropy, margin
+        from robench.attack.threat import Goal
+
+        model = oracle.model
+        for source in sources:
+            for loss in (cross_entropy, margin):
+                yield source, loss, None
+        if model.neighbourhood is None or oracle.threat.goal is Goal.TARGETED or self.guides == 0:
+            return
+        oracle.charge(forwards=1, backwards=0)
+        towards = nearest_classes(model.neighbourhood, x, y, model.classes)
+        through = next(source for source in sources if source.name == "neighbours")
+        for rank in range(min(self.guides, towards.shape[1])):
+            yield through, approach, towards[:, rank]
+
+    def _climb(self, oracle: Oracle, x: Images, start: Images, stage: Stage, *, step_size: float) -> Images:
+        """Climb from `start` through one source by steps of fixed length."""
+        threat = oracle.threat
+        source, loss, labels = stage
+        point = start
+        with oracle.ascent():
+            for _ in range(self.steps):
+                if oracle.finished:
+                    break
+                gradient = oracle.gradient(loss, point, labels, source=source)
+                point = threat.project(x, point + step_size * threat.norm.ascent(gradient))
+        return point

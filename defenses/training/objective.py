@@ -1,0 +1,84 @@
+"""What the shared loop asks of a defense: a loss, a verdict on the held-out part, and the order of stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from defenses.training.options import TrainingOptions
+from robench.data.images import ImageSet
+from robench.model.interface import Model
+from robench.randomness import Randomness
+from robench.types import Images, Labels, Mask, Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When an objective is asked, and about which images.
+
+    Attributes:
+        passed: epochs of the stage passed, with the fraction of the current one.
+        rng: per-image randomness of this epoch.
+    """
+
+    passed: float
+    rng: Randomness
+
+
+class Objective(Protocol):
+    """What is minimised, and by which accuracy checkpoints are chosen.
+
+    Attributes:
+        adversarial: whether the outputs that `loss` returns are those of attacked images.
+    """
+
+    adversarial: ClassVar[bool]
+
+    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+        """Return the mean loss of a batch, ready for `backward`, and the outputs (B, K) it was taken at."""
+        ...
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask | None:
+        """Tell which correctly classified images withstand the attack, (B,); None if it knows of none."""
+        ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An objective that carries something from step to step; it is saved and restored with the weights."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what must be kept, on any device."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` returned, which is on the CPU."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One part of a training: what is learned, from which rows, by which objective.
+
+    Attributes:
+        network: what is trained; the best weights of the stage are put into it when the stage ends.
+        objective: what to minimise.
+        options: length, rates and checkpoint choice of this stage.
+        learner: the rows it learns from.
+        replays: steps in a row on each batch.
+        parameters: what is descended on; everything else of the network stays frozen and in eval mode. None:
+            all that the network lets be trained.
+        classifier: called before each look at the held-out part; returns the model that classifies it, by
+            default the network.
+    """
+
+    network: nn.Module
+    objective: Objective
+    options: TrainingOptions
+    learner: ImageSet
+    replays: int = 1
+    parameters: tuple[nn.Parameter, ...] | None = None
+    classifier: Callable[[], Model] | None = None

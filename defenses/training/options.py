@@ -1,0 +1,191 @@
+"""The options every training defense shares, and the learning rate they give. No torch here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from robench.errors import ConfigError
+from robench.plan.spec import LATER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """How long and how fast to train, on what part of the data, and which weights to keep.
+
+    Attributes:
+        epochs: passes over the training rows.
+        batch_size: most images per step; an epoch is cut into steps that differ by at most one image, so
+            no tiny batch is left over for batch-norm.
+        optimizer: `sgd`, or `adamw` (Loshchilov & Hutter 2019, arXiv:1711.05101).
+        learning_rate: of the optimiser, at its highest.
+        momentum: of SGD; of AdamW it is the first beta, and the second is 0.999.
+        nesterov: whether SGD's momentum is Nesterov's (WNLL paper, Algorithms 1 and 3); AdamW has no such
+            choice.
+        weight_decay: L2 penalty on every parameter; decoupled from the gradient in AdamW.
+        schedule: `constant`; `multistep`: times `gamma` after each epoch count in `milestones`; `cosine`:
+            half a cosine down to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983); `cyclic`: a straight line
+            up from 0 during the first `warm_up` of all steps and another down to 0 (Smith 2018,
+            arXiv:1803.09820; Wong et al. 2020, arXiv:2001.03994).
+        milestones: epochs after which `multistep` lowers the rate. None: those of the method's paper, at the
+            same fractions of `epochs`; those that fall together or onto an end are dropped.
+        gamma: factor of `multistep`. None: that of the method's paper.
+        warm_up: fraction of all steps that `cyclic` rises.
+        validation: fraction of the training data held out to choose the checkpoint; never trained on.
+        keep: `best` on the held-out part (natural accuracy, or robust accuracy for adversarial training; the
+            earliest of equals), or `last`.
+        clip_norm: largest L2 norm of the gradient of all parameters together, None for no clipping.
+        augmentation: `none`, or `crop_flip`: pad by 4, crop at random, mirror at random (CIFAR).
+        average: which weights are judged and kept: `none`: those of the last step; `ema`: their exponential
+            moving average over steps; `swa`: their mean over the last epochs (Izmailov et al. 2018,
+            arXiv:1803.05407), best with schedule `constant`.
+        average_decay: share of the old mean that `ema` keeps at each step, at most.
+        average_start: fraction of the epochs after which `swa` begins.
+        monitor_eps: radius of a PGD attack on the held-out part after every epoch, for the history. None: the
+            defense's own attack; a defense that knows of none has no robust accuracy then. It only watches:
+            checkpoints are chosen as `keep` says.
+        monitor_norm: norm of that radius.
+        monitor_steps: steps of that attack.
+        precision: of the passes through networks while learning, those of the inner attack included:
+            `float32`, or `bfloat16` where autocast allows it. Weights, optimiser, losses and the looks at the
+            held-out part stay in float32. float16 is not offered: its range is so small that gradients
+            vanish without a loss scaler, whose state and skipped steps a training would carry along.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "cosine"
+    milestones: tuple[int, ...] | None = None
+    gamma: float | None = None
+    warm_up: float = 0.3
+    validation: float = 0.05
+    keep: Literal["best", "last"] = "best"
+    clip_norm: float | None = None
+    augmentation: Literal["none", "crop_flip"] = "none"
+    average: Literal["none", "ema", "swa"] = "none"
+    average_decay: float = 0.999
+    average_start: float = 0.75
+    monitor_eps: float | None = field(default=None, metadata=LATER)
+    monitor_norm: Literal["Linf", "L2"] = field(default="Linf", metadata=LATER)
+    monitor_steps: int = field(default=10, metadata=LATER)
+    precision: Literal["float32", "bfloat16"] = field(default="float32", metadata=LATER)
+
+    MILESTONES: ClassVar[tuple[float, ...]] = ()
+    GAMMA: ClassVar[float] = 0.1
+
+    def __post_init__(self) -> None:
+        """Fill in the paper's schedule; refuse values that would fail, or silently do nothing, much later."""
+        stepwise = self.schedule == "multistep"
+        if self.milestones is None:
+            object.__setattr__(self, "milestones", scaled(self.MILESTONES, self.epochs) if stepwise else ())
+        if self.gamma is None:
+            object.__setattr__(self, "gamma", self.GAMMA if stepwise else 0.1)
+        require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
+        require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        require(_positive(self.learning_rate), "learning_rate", "a positive number", self.learning_rate)
+        require(0 <= self.momentum < 1, "momentum", "a number in [0, 1)", self.momentum)
+        one_of("optimizer", self.optimizer, ("sgd", "adamw"))
+        if self.nesterov and self.optimizer == "sgd":
+            require(self.momentum > 0, "momentum", "a positive number", 0, "Or set nesterov: false")
+        require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0", self.weight_decay)
+        one_of("schedule", self.schedule, ("constant", "multistep", "cosine", "cyclic"))
+        one_of("keep", self.keep, ("best", "last"))
+        one_of("augmentation", self.augmentation, ("none", "crop_flip"))
+        one_of("average", self.average, ("none", "ema", "swa"))
+        require(0 <= self.average_decay < 1, "average_decay", "a number in [0, 1)", self.average_decay)
+        require(0 <= self.average_start < 1, "average_start", "a fraction in [0, 1)", self.average_start)
+        milestones, gamma = steps_down(self)
+        rising = sorted(set(milestones)) == list(milestones)
+        inside = all(0 < m < self.epochs for m in milestones)
+        expected = f"rising epoch counts from 1 to {self.epochs - 1}"
+        require(rising and inside, "milestones", expected, list(milestones))
+        lone = bool(milestones) and not stepwise
+        require(not lone, "milestones", "none, for this schedule", self.schedule, "Set schedule: multistep")
+        require(_positive(gamma), "gamma", "a positive number", gamma)
+        require(0 < self.warm_up < 1, "warm_up", "a fraction between 0 and 1", self.warm_up)
+        require(0 <= self.validation < 1, "validation", "a fraction in [0, 1)", self.validation)
+        if self.keep == "best":
+            require(self.validation > 0, "validation", "a held-out part to choose by", 0, "Or set keep: last")
+        if self.clip_norm is not None:
+            require(_positive(self.clip_norm), "clip_norm", "a positive number", self.clip_norm)
+        one_of("precision", self.precision, ("float32", "bfloat16"))
+        one_of("monitor_norm", self.monitor_norm, ("Linf", "L2"))
+        require(self.monitor_steps >= 1, "monitor_steps", "at least 1", self.monitor_steps)
+        if self.monitor_eps is not None:
+            require(_positive(self.monitor_eps), "monitor_eps", "a positive number", self.monitor_eps)
+            require(self.validation > 0, "validation", "a held-out part to attack", 0, "Or drop monitor_eps")
+
+
+def scaled(fractions: tuple[float, ...], epochs: int) -> tuple[int, ...]:
+    """Return the epoch counts nearest to fractions of a training, without doubles and without its ends.
+
+    Example:
+        >>> scaled((1 / 4, 1 / 2, 3 / 4), 6)
+        (2, 3, 5)
+    """
+    # 0.5 up, where round() goes to the even neighbour.
+    counts = {math.floor(fraction * epochs + 0.5) for fraction in fractions}
+    return tuple(sorted(counts - {0, epochs}))
+
+
+def steps_down(options: TrainingOptions) -> tuple[tuple[int, ...], float]:
+    """Return the milestones and the factor of `multistep`, those of the paper where none were given."""
+    assert options.milestones is not None  # filled in when the options were made
+    assert options.gamma is not None
+    return options.milestones, options.gamma
+
+
+def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
+    """Return the learning rate of one step.
+
+    Args:
+        options: the schedule.
+        step: counted from 0 over the whole training.
+        steps: how many there are in the whole training; `cosine` and `cyclic` are read at the middle of
+            each, so no step has rate 0.
+    """
+    passed = (step + 0.5) / steps
+    match options.schedule:
+        case "constant":
+            factor = 1.0
+        case "multistep":
+            epoch = step * options.epochs // steps
+            milestones, gamma = steps_down(options)
+            factor = gamma ** sum(epoch >= milestone for milestone in milestones)
+        case "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * passed))
+        case "cyclic":
+            factor = min(passed / options.warm_up, (1 - passed) / (1 - options.warm_up))
+    return options.learning_rate * factor
+
+
+def require(ok: bool, option: str, expected: str, got: object, do: str = "") -> None:
+    """Refuse an option's value.
+
+    Raises:
+        ConfigError: `ok` is false.
+    """
+    if not ok:
+        raise ConfigError(where=option, expected=expected, got=repr(got), do=do)
+
+
+def one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a word that an option does not know.
+
+    Raises:
+        ConfigError: the value is none of `known`.
+    """
+    require(value in known, option, "one of " + ", ".join(known), value)
+
+
+def _positive(value: float) -> bool:
+    return 0 < value < math.inf

@@ -1,0 +1,82 @@
+"""Parts of the training data: rows held out to choose the checkpoint by, and the halves of a WNLL stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from robench.data.images import ImageSet
+from robench.errors import InputError
+from robench.randomness import seed_from
+
+
+def split(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet | None]:
+    """Return disjoint parts to learn from and to choose the checkpoint by.
+
+    Only images with a label are held out; those without one are all left in the first part.
+
+    Raises:
+        InputError: nothing would be left to learn from.
+    """
+    if not fraction:
+        return data, None
+    known = (data.labels >= 0).nonzero().squeeze(1)
+    count = max(1, round(fraction * len(known)))
+    if count >= len(known):
+        raise InputError(where="validation", expected="images left to train on", got=f"{len(known)} in all")
+    seeded = torch.Generator().manual_seed(seed_from(seed, "validation"))
+    held_out = known[torch.randperm(len(known), generator=seeded)[:count]].sort().values
+    kept = torch.ones(len(data), dtype=torch.bool).index_fill(0, held_out, False)
+    return data.subset(kept.nonzero().squeeze(1)), data.subset(held_out)
+
+
+def halves(data: ImageSet, seed: int, *label: object) -> tuple[ImageSet, ImageSet]:
+    """Return the data in two disjoint random halves (Wang & Osher 2019, Algorithm 1, line 7).
+
+    The second half, the template, holds every class there is; the first every class with more than one image.
+    Where chance alone does not see to it, which happens in small sets only, each class is halved on its own.
+
+    Args:
+        data: labelled rows to share out; the second half gets the odd one.
+        seed: the only source of chance.
+        label: separates uses of the same seed.
+
+    Raises:
+        InputError: a half would be empty.
+    """
+    order = torch.randperm(
+        len(data), generator=torch.Generator().manual_seed(seed_from(seed, "halves", *label))
+    )
+    labels, middle = data.labels[order], len(data) // 2
+    first, second = order[:middle], order[middle:]
+    if not _covered(labels[:middle], labels[middle:]):
+        classes = [order[labels == label] for label in sorted(set(labels.tolist()))]
+        first = torch.cat([order[:0], *(rows[1::2] for rows in classes)])
+        second = torch.cat([order[:0], *(rows[::2] for rows in classes)])
+    if not len(first):
+        raise InputError(where="train", expected="images for two halves", got=f"{len(data)} in all")
+    return data.subset(first.sort().values), data.subset(second.sort().values)
+
+
+def joined(one: ImageSet, other: ImageSet) -> ImageSet:
+    """Return the rows of both parts of one data set together."""
+    if not len(other):
+        return one
+    return replace(
+        one,
+        images=torch.cat([one.images, other.images]),
+        labels=torch.cat([one.labels, other.labels]),
+        indices=torch.cat([one.indices, other.indices]),
+    )
+
+
+def _covered(first: Tensor, second: Tensor) -> bool:
+    """Tell whether the second labels show every class, and the first every class that is there twice."""
+    if not len(first):
+        return False
+    size = int(torch.cat([first, second]).max()) + 1
+    before, after = torch.bincount(first, minlength=size), torch.bincount(second, minlength=size)
+    lost = (after == 0) & (before > 0) | (before == 0) & (after > 1)
+    return not bool(lost.any())

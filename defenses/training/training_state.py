@@ -1,0 +1,150 @@
+"""The running state of a training: one file, replaced atomically after every epoch.
+
+All chance in a training is a function of (seed, epoch, step), so the epoch is the whole position of the
+random numbers, and a run that was killed at any moment goes on from its last finished epoch to the same
+weights, bit for bit on the same machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robench.errors import CheckpointError, ConfigError, StorageError
+from robench.run.interrupted_trainings import differences
+
+FORMAT = 1
+_UNREADABLE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingState:
+    """What is known after some epochs.
+
+    Attributes:
+        identity: plain JSON that names what is trained, on what, and how.
+        epoch: finished epochs.
+        network: its weights then.
+        optimizer: the optimiser's `state_dict`.
+        history: one row per finished epoch.
+        best: the chosen weights so far, None if none were.
+        score: their accuracy on the held-out part.
+        average: the mean weights, empty where none are kept.
+        averaged: how many entries that mean has.
+        objective: what the objective carries from step to step.
+    """
+
+    identity: dict[str, Any]
+    epoch: int
+    network: Weights
+    optimizer: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: Weights | None = None
+    score: float = -1.0
+    average: Weights = field(default_factory=dict)
+    averaged: int = 0
+    objective: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """Write a state so that a reader sees the old one or the new one, whole, even after a power cut.
+
+    Raises:
+        StorageError: the disk refused; the older state is intact.
+    """
+    content = {
+        "format": FORMAT,
+        "identity": json.dumps(state.identity, sort_keys=True),
+        "epoch": state.epoch,
+        "network": state.network,
+        "optimizer": state.optimizer,
+        "history": state.history,
+        "best": state.best,
+        "score": state.score,
+        "average": state.average,
+        "averaged": state.averaged,
+        "objective": state.objective,
+    }
+    # The ending is that of robench.record.files, whose sweep removes what a killed process left.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.robench-tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StorageError(
+            where=str(path),
+            expected="the training state to be written",
+            got=str(error),
+            do="Free space or choose another folder; the same command resumes",
+        ) from error
+
+
+def load_state(path: Path, identity: dict[str, Any]) -> TrainingState | None:
+    """Read the state of this very training, or None where there is no file. Runs no code from the file.
+
+    Raises:
+        ConfigError: the state belongs to another training; says in what they differ.
+        CheckpointError: the file is not a training state, or is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}, not {FORMAT}")
+        state = TrainingState(
+            identity=json.loads(content["identity"]),
+            epoch=content["epoch"],
+            network=content["network"],
+            optimizer=content["optimizer"],
+            history=content["history"],
+            best=content["best"],
+            score=content["score"],
+            average=content.get("average", {}),
+            averaged=content.get("averaged", 0),
+            objective=content.get("objective", {}),
+        )
+    except _UNREADABLE as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise CheckpointError(
+            where=str(path),
+            expected="a training state",
+            got=f"a file that does not load ({type(error).__name__}: {reason[:120]})",
+            do="Delete it to train from the start",
+        ) from error
+    differing = differences(identity, state.identity)
+    if differing:
+        raise ConfigError(
+            where=str(path),
+            expected="the state of this training",
+            got="that of another, which differs in " + "; ".join(differing),
+            do="Undo the change, or delete the file to train from the start",
+        )
+    return state
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system can open a folder."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,72 @@
+"""The options all WNLL trainings share, and what becomes of them in each stage. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from defenses.training.options import TrainingOptions, one_of, require
+
+Options = TypeVar("Options", bound="WNLLOptions")
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: it is mixed into classes that have some
+class WNLLOptions(TrainingOptions):
+    """How the WNLL stage is trained (Wang & Osher 2019, section 4).
+
+    Attributes:
+        passes: how often linear and WNLL stage alternate, the paper's N.
+        later_rate: factor on both learning rates after each pass.
+        wnll_epochs: epochs of each WNLL stage.
+        wnll_learning_rate: its constant learning rate.
+        wnll_batch_size: images interpolated at once.
+        template: template images that interpolate them, drawn anew for every step from the template half; all
+            of it if it has fewer.
+        m: neighbours of the graph, the point itself counted.
+        n: the neighbour whose distance is the scale.
+        surrogate: what Eq. 13 sends into the linear branch's Jacobian: `logits`: u - e_y, the derivative of
+            the cross-entropy in logits at p = u, bounded; `simplex`: dL/du = -1/u_y on the label's score as
+            it stands, unbounded where u_y is near 0 (set clip_norm).
+    """
+
+    passes: int = 2
+    later_rate: float = 0.2
+    wnll_epochs: int = 5
+    wnll_learning_rate: float = 0.0005
+    wnll_batch_size: int = 2000
+    template: int = 2000
+    m: int = 30
+    n: int = 15
+    surrogate: Literal["logits", "simplex"] = "logits"
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        super().__post_init__()
+        for name in ("passes", "wnll_epochs", "wnll_batch_size", "template"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("later_rate", "wnll_learning_rate"):
+            require(0 < getattr(self, name) < float("inf"), name, "a positive number", getattr(self, name))
+        require(2 <= self.n <= self.m, "n", f"from 2 to m ({self.m})", self.n)
+        require(self.m <= self.template, "template", f"at least m ({self.m})", self.template)
+        one_of("surrogate", self.surrogate, ("logits", "simplex"))
+
+
+def stage_options(options: Options, number: int) -> tuple[Options, Options]:
+    """Return the options of the linear and of the WNLL stage of a pass, counted from 0."""
+    factor = options.later_rate**number
+    later: dict[str, Any] = {}
+    if number and hasattr(options, "warmup_epochs"):
+        later = {"warmup_epochs": 0.0}  # the network knows the full radius by now
+    first = replace(options, learning_rate=options.learning_rate * factor, **later)
+    if hasattr(options, "warmup_epochs"):
+        later = {"warmup_epochs": 0.0}
+    second = replace(
+        options,
+        epochs=options.wnll_epochs,
+        batch_size=options.wnll_batch_size,
+        learning_rate=options.wnll_learning_rate * factor,
+        schedule="constant",
+        milestones=(),
+        **later,
+    )
+    return first, second

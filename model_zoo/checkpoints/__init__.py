@@ -1,0 +1,1 @@
+"""Files of weights: read without running code, matched with a network, written whole."""

@@ -1,0 +1,73 @@
+"""Model cards: a few lines of YAML beside a checkpoint that say what it is."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from robench.plan.spec import to_json
+
+
+def card_path(checkpoint: Path) -> Path:
+    """Return where the card of a checkpoint lies: `model.safetensors` has `model.card.yaml`."""
+    return checkpoint.with_suffix(".card.yaml")
+
+
+def described(checkpoint: Path) -> str:
+    """Return what the card beside a checkpoint says its network is, empty where there is no such card."""
+    card = _card(checkpoint)
+    try:
+        facts = {name: card.get(name) for name in ("buffer", "shape", "classes")}
+        architecture = card["architecture"]["name"]
+    except (KeyError, TypeError):
+        return ""
+    return ", ".join([str(architecture), *(f"{name} {value}" for name, value in facts.items())])
+
+
+def stated(checkpoint: Path) -> dict[str, Any]:
+    """Return the accuracy that the card beside a checkpoint states, with the images it was measured on.
+
+    Empty where there is no card, or where it states none of both.
+    """
+    card = _card(checkpoint)
+    held_out, data = card.get("held_out"), card.get("data")
+    if not isinstance(held_out, dict):
+        return {}
+    accuracy, images = held_out.get("accuracy"), held_out.get("images")
+    if not isinstance(accuracy, int | float) or not isinstance(images, int | float):
+        return {}
+    if not 0 <= accuracy <= 1 or not 1 <= images < float("inf"):
+        return {}
+    title = data.get("title") if isinstance(data, dict) else None
+    return {"accuracy": float(accuracy), "images": int(images)} | ({"data": str(title)} if title else {})
+
+
+def _card(checkpoint: Path) -> dict[str, Any]:
+    """Return the card beside a checkpoint, empty where there is none that can be read."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        card = YAML(typ="safe", pure=True).load(card_path(checkpoint).read_text("utf-8"))
+    except (OSError, ValueError, YAMLError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def card_text(card: dict[str, Any]) -> bytes:
+    """Return a card as block-style YAML in UTF-8.
+
+    Args:
+        card: names to values; what is neither a number, a text, a list nor a mapping is written as text.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel annotates it as None
+    stream = io.BytesIO()
+    yaml.dump(json.loads(json.dumps(to_json(card), default=str)), stream)
+    return stream.getvalue()

@@ -1,0 +1,298 @@
+"""Which of a file's weights are a network's: every way of reading them is tried, one that fits is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model_zoo.checkpoints.cards import described
+from model_zoo.checkpoints.key_layouts import (
+    Reading,
+    State,
+    is_extra,
+    readings,
+    statistics_of_another,
+    translated,
+)
+from model_zoo.checkpoints.reparametrized import foreign
+from model_zoo.checkpoints.state_files import TO_TENSORS, listed
+from model_zoo.checkpoints.weight_sets import Found, WeightSet, rank
+from robench.errors import CheckpointError
+from robench.plan.key_path import Step, written
+
+_MOST_SETS = 64
+"""Of more sets the largest are tried."""
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(slots=True, kw_only=True)
+class Faults:
+    """Why weights do not fit: names, and a normalisation that is refused."""
+
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    tied: list[str] = field(default_factory=list)
+    refusal: CheckpointError | None = None
+
+    def count(self) -> int:
+        """Return how many there are."""
+        lists = (self.missing, self.unexpected, self.shapes, self.kinds, self.tied)
+        return sum(map(len, lists)) + (self.refusal is not None)
+
+    def text(self) -> str:
+        """Return them as parts of a sentence."""
+        labelled = (
+            ("missing keys", self.missing),
+            ("unexpected keys", self.unexpected),
+            ("wrong shapes", self.shapes),
+            ("wrong kinds of number", self.kinds),
+            ("one tensor in the network, two in the file", self.tied),
+        )
+        return "; ".join(f"{label}: {listed(names, most=12)}" for label, names in labelled if names)
+
+
+@dataclass(slots=True, kw_only=True)
+class Fit:
+    """Weights under a network's names, where they came from, and what is wrong with them."""
+
+    source: WeightSet
+    reading: Reading
+    state: State
+    notes: list[str]
+    faults: Faults
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The way to them, as a key."""
+        return (*self.source.steps, *self.reading.prefix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What is loaded.
+
+    Attributes:
+        state: name to tensor, under the network's names.
+        notes: what a reader must know of it, one sentence part each.
+        key: where in the file it was, if other weights of the file would have fitted too; else empty.
+    """
+
+    state: State
+    notes: tuple[str, ...]
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What a network says of the weights it takes.
+
+    Attributes:
+        own: its state_dict.
+        normalize: (mean, standard deviation) in front of it, None for none.
+        layouts: whether other names than its own may become its own.
+    """
+
+    own: Mapping[str, Tensor]
+    normalize: tuple[Tensor, Tensor] | None
+    layouts: bool
+
+    def twins(self) -> dict[str, str]:
+        """Return the name of each tensor to the first name of the same tensor, as tied weights have two."""
+        first: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
+        return {
+            name: first.setdefault((t.data_ptr(), tuple(t.shape), t.stride()), name)
+            if t.numel() and t.device.type != "meta"
+            else name
+            for name, t in self.own.items()
+        }
+
+
+def chosen(found: Found, network: Network, *, path: Path, key: bool) -> Chosen:
+    """Return the weights of a file that are a network's.
+
+    Of several that fit, those whose way has no name of an average, a teacher or another epoch come first,
+    then the order of `weight_sets.FIRST`, then that of the file.
+
+    Args:
+        found: all sets of weights in the file, or in the part that the user chose.
+        network: what takes them.
+        path: the file.
+        key: whether the user chose a part.
+
+    Raises:
+        CheckpointError: none fits; says what is wrong with the one that comes closest.
+    """
+    twins = network.twins()
+    sets = sorted(found.sets, key=lambda s: (s.joined, *rank(s.steps)))
+    if len(sets) > _MOST_SETS:
+        sets = sorted(sets, key=lambda s: -len(s.tensors))[:_MOST_SETS]
+    fits: list[Fit] = []
+    for joined in (False, True):
+        if not any(fit.faults.count() == 0 for fit in fits):
+            for source in (s for s in sets if s.joined == joined):
+                fits += _fits(source, network, twins, where=str(path))
+    good = [fit for fit in fits if not fit.faults.count()]
+    if not good:
+        raise _refusal(fits, found, network, path)
+    order = {id(fit): place for place, fit in enumerate(good)}
+    good.sort(key=lambda fit: (*rank(fit.steps), order[id(fit)]))
+    best, *others = good
+    for above in found.sets:
+        if not above.joined and above.steps == best.source.steps[: len(above.steps)] != best.source.steps:
+            refusal = statistics_of_another(above.tensors, network.normalize, where=str(path))
+            if refusal is not None and network.layouts:
+                raise refusal
+    rivals = [fit for fit in others if not _same(fit.state, best.state)]
+    notes = [*best.notes]
+    if rivals:
+        keys = [f"`key: {written(fit.steps)}`" for fit in rivals]
+        taken = f"under `{written(best.steps)}`" if best.steps else "at the top of the file"
+        notes.insert(
+            0, f"took the weights {taken}; the file has others that fit: {' or '.join(keys)} takes them"
+        )
+    within = {s.steps[len(best.source.steps)] for s in found.sets if len(s.steps) > len(best.source.steps)}
+    if others_than_tensors := [name for name in best.source.beside if name not in within and name[:1] != "_"]:
+        notes.append(f"left out what is no tensor: {listed(others_than_tensors)}")
+    fitting = {fit.source.steps for fit in good}
+    strangers = [
+        written(s.steps)
+        for s in found.sets
+        if not s.joined
+        and s.steps not in fitting
+        and s.steps[: len(best.steps)] != best.steps
+        and any(name.endswith("weight") for name in s.tensors)
+    ]
+    if strangers and not best.source.joined:
+        notes.append(f"left out the weights under {listed(strangers)}: they do not fit this network")
+    return Chosen(state=best.state, notes=tuple(notes), key=written(best.steps) if rivals or key else "")
+
+
+def _fits(source: WeightSet, network: Network, twins: dict[str, str], *, where: str) -> list[Fit]:
+    """Return every reading of a set, with what is wrong with each."""
+    ways = list(readings(source.tensors)) if network.layouts else [Reading(state=source.tensors)]
+    fits = [_fit(source, reading, network, twins, where=where) for reading in ways]
+    inside = [fit.reading.prefix for fit in fits if not fit.faults.count() and fit.reading.prefix]
+    for fit in fits:
+        _leave_out(fit, inside, network)
+    return fits
+
+
+def _fit(source: WeightSet, reading: Reading, network: Network, twins: dict[str, str], *, where: str) -> Fit:
+    own, faults = network.own, Faults()
+    state, notes = dict(reading.state), list[str]()
+    if network.layouts:
+        known = translated(state, own, normalize=network.normalize, where=where)
+        state, notes, faults.refusal = known.state, [*known.notes], known.refusal
+    for name, first in twins.items():
+        kin = next((n for n, f in twins.items() if f == first and n in state), None)
+        if name not in state and kin is not None:
+            state[name] = state[kin]
+    faults.missing = [name for name in own if name not in state]
+    faults.unexpected = [name for name in state if name not in own]
+    shared = [name for name in own if name in state]
+    for name in shared:
+        if state[name].shape != own[name].shape:
+            faults.shapes.append(f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}")
+        elif kind := _wrong_kind(name, state[name], own[name]):
+            faults.kinds.append(kind)
+    if not faults.count():
+        pairs = [(name, first) for name, first in twins.items() if name != first]
+        faults.tied = [f"{a} and {b}" for a, b in pairs if not _equal(state[a], state[b])]
+    return Fit(source=source, reading=reading, state=state, notes=notes, faults=faults)
+
+
+def _wrong_kind(name: str, given: Tensor, own: Tensor) -> str:
+    """Return why numbers of one kind cannot become those of another, empty if they can."""
+    if (
+        given.layout is not torch.strided
+        or given.is_nested
+        or given.device.type == "meta"
+        or given.is_quantized
+    ):
+        kind = "no numbers (saved from the meta device)" if given.device.type == "meta" else "no plain tensor"
+        return f"{name} is {'quantised' if given.is_quantized else kind}"
+    wanted = own.dtype
+    if given.dtype == wanted or name.endswith(_COUNTER):
+        return ""
+    both_float = given.is_floating_point() and wanted.is_floating_point
+    if (
+        both_float
+        or (given.is_complex() and wanted.is_complex)
+        or (given.ndim == 0 and not given.is_complex())
+    ):
+        return ""
+    lossless = (
+        not wanted.is_floating_point
+        and not given.is_complex()
+        and torch.equal(given.to(wanted).to(given.dtype), given)
+    )
+    return "" if lossless else f"{name} {_short(given.dtype)} instead of {_short(wanted)}"
+
+
+def _short(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
+
+
+def _leave_out(fit: Fit, inside: Sequence[tuple[str, ...]], network: Network) -> None:
+    """Say what stands beside a network and is known to; the rest stays a fault."""
+    faults, heads = fit.faults, {name.partition(".")[0] for name in network.own}
+    before = "".join(f"{name}." for name in fit.reading.prefix)
+    extra = {before + n: n.partition(".")[0] for n in faults.unexpected if n.partition(".")[0] not in heads}
+    beside = fit.reading.beside | extra
+    if not network.layouts or not beside:
+        return
+    sets = tuple(".".join(p) + "." for p in inside if p != fit.reading.prefix[: len(p)])
+    known = {
+        name: module for name, module in beside.items() if name.startswith(sets) or is_extra(name, module)
+    }
+    faults.unexpected = [n for n in faults.unexpected if before + n not in known]
+    faults.unexpected += [name for name in fit.reading.beside if name not in known]
+    fit.state = {n: t for n, t in fit.state.items() if n in network.own or before + n not in known}
+    groups: dict[str, int] = {}
+    for name, module in known.items():
+        if not name.startswith(sets):
+            way = name[: len(name) - len(name.removeprefix(before))]
+            at = f"{way}{module}" if name.startswith(f"{way}{module}") else module
+            label = name if name.endswith(module) else f"{at}.*"
+            groups[label] = groups.get(label, 0) + 1
+    notes = [f"{count} keys {label}" if label.endswith("*") else label for label, count in groups.items()]
+    if notes:
+        fit.notes.append(f"dropped {listed(notes, most=12)}: not part of the network")
+
+
+def _same(one: State, other: State) -> bool:
+    return all(_equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu()))
+
+
+def _refusal(fits: Sequence[Fit], found: Found, network: Network, path: Path) -> CheckpointError:
+    """Return what to raise: about the reading with the fewest faults, the earliest of several."""
+    best = min(fits, key=lambda fit: fit.faults.count())
+    faults, where = best.faults, str(path)
+    if faults.refusal is not None and faults.count() == 1:
+        return faults.refusal
+    expected = "weights for this network"
+    if kind := foreign(best.source.tensors):
+        return CheckpointError(where=where, expected=expected, got=kind[0], do=kind[1])
+    if best.source.arrays and set(best.source.arrays) & set(network.own):
+        got = f"numpy arrays under {listed([*best.source.arrays])}"
+        return CheckpointError(where=where, expected=expected, got=got, do=TO_TENSORS)
+    made = described(path)
+    of = f", by its card {made}" if made else ""
+    do = f"Check architecture, buffer, classes and image size against those it was trained with{of}"
+    if faults.count() == len(faults.unexpected) and best.steps:
+        do = f"If nothing else belongs to the network, leave it out with `key: {written(best.steps)}`"
+    elif len(ways := [written(s.steps) for s in found.sets if not s.joined and s.steps]) > 1:
+        do += f". `key` chooses one of several sets of weights: {listed(ways, most=12)}"
+    elif found.lists:
+        do += f". `key` also chooses from the list under `{written(found.lists[0][0])}`"
+    return CheckpointError(where=where, expected=expected, got=faults.text(), do=do)

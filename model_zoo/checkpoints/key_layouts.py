@@ -1,0 +1,258 @@
+"""How published checkpoints name their weights, and how those names become ours: all rules in one place.
+
+Nothing is left out in silence: whatever a rule drops or fills in is noted, and what no rule knows stays where
+it is, for the loader to refuse by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from model_zoo.checkpoints.reparametrized import put_together
+from model_zoo.checkpoints.weight_sets import FIRST, is_second
+from robench.errors import CheckpointError
+
+State = dict[str, Tensor]
+
+_INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module")
+"""What torch.compile, FSDP, activation checkpoints and DataParallel put into a name, at any place."""
+_CLASSIFIERS = ("linear", "fc", "classifier", "classifier.fc3")
+"""Names of the last layer."""
+_STATISTICS = tuple(
+    (f"{layer}{mean}", f"{layer}{std}")
+    for layer in ("", "normalize.", "normalizer.", "normalization.", "norm.", "0.")
+    for mean, std in (("mu", "sigma"), ("mean", "std"))
+)
+"""Buffers of the normalisation; RobustBench's `normalize_model` has a layer of its own beside `model.`."""
+_RENAMES = (
+    (re.compile(r"^(block\d)\.layer\."), r"\1."),  # WideResNet of TRADES and RobustBench
+    (re.compile(r"\.convShortcut\."), ".shortcut.0."),
+    *(  # Small-CNN of TRADES
+        (re.compile(rf"^{old}\."), f"{new}.")
+        for old, new in {
+            r"feature_extractor\.conv1": "convolutions.0",
+            r"feature_extractor\.conv2": "convolutions.2",
+            r"feature_extractor\.conv3": "convolutions.5",
+            r"feature_extractor\.conv4": "convolutions.7",
+            r"classifier\.fc1": "dense.0",
+            r"classifier\.fc2": "dense.3",
+        }.items()
+    ),
+)
+_UNUSED = ("sub_block1.", "block1.")
+"""A copy of `block1` that the WideResNet of TRADES makes and never runs (RobustBench: `sub_block1=True`)."""
+_MOST_CHANNELS = 16
+"""With more numbers, `mean` and `std` are no normalisation of pixels."""
+_COUNTER = "num_batches_tracked"
+_EXTRA = re.compile(
+    r"(.*_)?(criterion|loss|losses|loss_?fn|loss_func(tion)?|teacher|ema|swa|metrics?|acc|accuracy|auroc)\d*(_.*)?"
+)
+"""Modules beside a network in a training's state: left out, and said."""
+_METADATA = re.compile(
+    r"n_averaged|epochs?|(global_)?step|steps|iter(ation)?s?|(best_|test_|val_)?(acc|acc1|prec1|loss)|lr|seed"
+)
+"""Tensors in a state_dict that say how the training stood."""
+_DEEPEST = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One way of reading a set of weights: all of it, or what is below a name.
+
+    Attributes:
+        prefix: the names before.
+        state: what is below, under what is left of the names.
+        beside: full name of what is left out, to the name of the module it is in.
+    """
+
+    prefix: tuple[str, ...] = ()
+    state: State
+    beside: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translated:
+    """A state_dict under a network's own names.
+
+    Attributes:
+        state: name to tensor.
+        notes: what was dropped or filled in, one sentence part each.
+        refusal: what to raise if all else fits: statistics of a normalisation other than the configured one.
+    """
+
+    state: State
+    notes: tuple[str, ...] = ()
+    refusal: CheckpointError | None = None
+
+
+def readings(state: State) -> Iterator[Reading]:
+    """Yield the ways of reading a set of weights, the whole first.
+
+    A name before every other is taken off, whatever it is; where there is something beside it, it must be
+    known as the name of a network in a training (`module`, `model`, `student`, `ema`, ...).
+    """
+    yield from _readings(Reading(state=state))
+
+
+def _readings(whole: Reading) -> Iterator[Reading]:
+    yield whole
+    if len(whole.prefix) >= _DEEPEST:
+        return
+    carried = {name for pair in _STATISTICS if all(name in whole.state for name in pair) for name in pair}
+    names = [name for name in whole.state if name not in carried]
+    heads = dict.fromkeys(name.partition(".")[0] for name in names if "." in name)
+    for head in heads:
+        below = {n.removeprefix(f"{head}."): whole.state[n] for n in names if n.startswith(f"{head}.")}
+        rest = [name for name in names if not name.startswith(f"{head}.")]
+        alone = all(_METADATA.fullmatch(name) for name in rest)
+        if not alone and head not in FIRST and not is_second(head) and not _EXTRA.fullmatch(head):
+            continue
+        before = "".join(f"{name}." for name in whole.prefix)
+        yield from _readings(
+            Reading(
+                prefix=(*whole.prefix, head),
+                state={name: whole.state[name] for name in carried if name not in below} | below,
+                beside=whole.beside | {f"{before}{name}": name.partition(".")[0] for name in rest},
+            )
+        )
+
+
+def is_extra(name: str, module: str) -> bool:
+    """Tell whether a tensor may stand beside a network's weights and be left out.
+
+    Args:
+        name: its full name.
+        module: the part of the name that says what it is in, or the last part if it is in nothing.
+    """
+    single = name.rpartition(".")[2] == module
+    return bool(_EXTRA.fullmatch(module) or (single and _METADATA.fullmatch(module)))
+
+
+def statistics_of_another(
+    state: Mapping[str, Tensor], normalize: tuple[Tensor, Tensor] | None, *, where: str
+) -> CheckpointError | None:
+    """Return what to raise about a normalisation kept beside a set of weights, None if there is nothing."""
+    return _take_statistics(dict(state), {}, normalize, where=where)[1]
+
+
+def translated(
+    state: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    *,
+    normalize: tuple[Tensor, Tensor] | None,
+    where: str,
+) -> Translated:
+    """Put a state_dict of a known layout under a network's own names.
+
+    Args:
+        state: as the file has it, without what stands before every name.
+        own: the network's state_dict.
+        normalize: (mean, standard deviation) configured for the network, None for none.
+        where: the file, for the message.
+
+    Returns:
+        The renamed state_dict; with unknown keys still in it, and without those the file lacks.
+    """
+    found = dict(state)
+    if found.keys() == own.keys():
+        return Translated(state=found)
+    found, notes = put_together(_without_wrappers(found, own), own)
+    branches = "linear.weight" in own and any(name.startswith("backbone.") for name in own)
+    ours = any(name.startswith("backbone.") for name in found)
+    carried, refusal = _take_statistics(found, own if ours or not branches else {}, normalize, where=where)
+    if branches and not ours:
+        notes += _drop_unused(found)
+        found = _in_branches(found, own)
+        if normalize is not None:
+            found |= {name: own[name] for name in ("normalize.mean", "normalize.std")}
+            if not carried:
+                notes.append("kept the configured normalisation: the file has none")
+    return Translated(state=found, notes=(*notes, *_count(found, own)), refusal=refusal)
+
+
+def _without_wrappers(state: State, own: Mapping[str, Tensor]) -> State:
+    """Remove what wrappers put into names, unless the network's own names have it or two would become one."""
+    mine = {part for name in own for part in name.split(".")}
+    drop = {part for part in _INSIDE if part not in mine}
+    renamed = {
+        ".".join(part for part in name.split(".") if part not in drop): tensor
+        for name, tensor in state.items()
+    }
+    return renamed if len(renamed) == len(state) and "" not in renamed else state
+
+
+def _count(state: State, own: Mapping[str, Tensor]) -> list[str]:
+    """Fill in the counters of batches that a file lacks, and remove those that the network lacks."""
+    notes = []
+    unwanted = [name for name in state if name.endswith(_COUNTER) and name not in own]
+    lacking = [
+        name
+        for name in own
+        if name.endswith(_COUNTER)
+        and name not in state
+        and name.removesuffix(_COUNTER) + "running_mean" in state
+    ]
+    for name in unwanted:
+        del state[name]
+    for name in lacking:
+        state[name] = own[name]
+    if unwanted:
+        notes.append(f"dropped {len(unwanted)} x {_COUNTER}: the network has none")
+    if lacking:
+        notes.append(f"filled in {len(lacking)} x {_COUNTER}: files of PyTorch before 0.4.1 have none")
+    return notes
+
+
+def _take_statistics(
+    state: State, own: Mapping[str, Tensor], normalize: tuple[Tensor, Tensor] | None, *, where: str
+) -> tuple[bool, CheckpointError | None]:
+    """Remove the buffers of a normalisation; return whether there were any, and an error if unlike ours."""
+    pair = next((p for p in _STATISTICS if p[0] in state and p[1] in state and p[0] not in own), None)
+    if pair is None or max(state[name].numel() for name in pair) > _MOST_CHANNELS:
+        return False, None
+    stored = tuple(state.pop(name).detach().flatten().float() for name in pair)
+    wanted = (torch.zeros(1), torch.ones(1)) if normalize is None else normalize
+    for one, other in zip(stored, wanted, strict=True):
+        expected = other.detach().cpu().flatten()
+        if len(expected) not in (1, len(one)) or not torch.allclose(one, expected.expand_as(one), atol=1e-6):
+            listed = [[round(float(number), 6) for number in numbers] for numbers in stored]
+            return True, CheckpointError(
+                where=where,
+                expected="the normalisation of the configuration",
+                got=f"weights made for mean {listed[0]} and standard deviation {listed[1]}",
+                do=f"Set `normalize: {listed}`",
+            )
+    return True, None
+
+
+def _drop_unused(state: State) -> list[str]:
+    """Remove the block that is never run, if it is indeed a twin of the one that is."""
+    unused, used = _UNUSED
+    twins = {name: used + name.removeprefix(unused) for name in state if name.startswith(unused)}
+    if not twins or any(t not in state or state[t].shape != state[n].shape for n, t in twins.items()):
+        return []
+    for name in twins:
+        del state[name]
+    return [f"dropped {len(twins)} keys {unused}*: the published network never runs that block"]
+
+
+def _in_branches(state: State, own: Mapping[str, Tensor]) -> State:
+    """Give names of a backbone and a linear branch; a name that leads nowhere stays as it is."""
+    renamed: State = {}
+    layers = {name.rpartition(".")[0] for name in state}
+    # One `Sequential`: its layers have numbers for names, and the last one is the linear branch.
+    numbered = bool(layers) and all(layer.isdecimal() for layer in layers)
+    classifiers = (*_CLASSIFIERS, max(layers, key=int)) if numbered else _CLASSIFIERS
+    for name, tensor in state.items():
+        layer, _, rest = name.rpartition(".")
+        inner = name
+        for pattern, replacement in _RENAMES:
+            inner = pattern.sub(replacement, inner)
+        goal = f"linear.{rest}" if layer in classifiers else f"backbone.{inner}"
+        renamed[goal if goal in own else name] = tensor
+    return renamed

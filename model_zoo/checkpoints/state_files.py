@@ -1,0 +1,205 @@
+"""Reading weights out of bytes nobody vouches for. Code in them is never run."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import re
+import struct
+import warnings
+import zipfile
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from model_zoo.checkpoints.harmless import STAND_INS
+from robench.errors import CheckpointError
+
+# What torch's restricted unpickler and zip reader raise on damaged bytes, found by cutting and flipping.
+_BROKEN = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    ArithmeticError,
+    MemoryError,
+    OSError,
+    struct.error,
+)
+_HARMLESS = re.compile(
+    r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(\w+Storage|device|Size|[a-z]*(float|int|half)\w*)"
+)
+"""What weights themselves are made of, so that a merely damaged file is not called hostile."""
+TO_TENSORS = "Convert them where the file is trusted: torch.save({name: torch.from_numpy(array), ...}, FILE)"
+"""What to do with weights kept as numpy arrays, which the safe reader does not make."""
+_SAFETENSORS = re.compile(rb'\s*\{\s*"')
+"""What follows the eight bytes of a safetensors file's length; no pickle and no archive has it there."""
+_KNOWN_PROTOCOL = 2
+"""The newest pickle protocol that torch's safe reader knows."""
+_AGAIN = "Download the file itself again"
+_MAGIC = (
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file", "Fetch it with `git lfs pull`"),
+    (b"<!doctype", "a web page", _AGAIN),
+    (b"<html", "a web page", _AGAIN),
+    (b"\x89hdf", "an HDF5 file", "Save the weights with torch.save or as safetensors"),
+    (b"\x93numpy", "a numpy array (.npy)", TO_TENSORS),
+    (b"\x1f\x8b", "a compressed file (gzip)", "Unpack it, and give the file of weights in it"),
+    (b"bzh", "a compressed file (bzip2)", "Unpack it, and give the file of weights in it"),
+    (b"\xfd7zxz", "a compressed file (xz)", "Unpack it, and give the file of weights in it"),
+)
+"""How files begin that are no weights, in lower case."""
+
+
+def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
+    """Return what a file of weights holds: a mapping of tensors, or what wraps it.
+
+    Args:
+        data: the whole file.
+        safetensors_only: whether its name promises safetensors; otherwise its contents decide.
+        where: the file, for the message.
+
+    Raises:
+        CheckpointError: code inside, damaged, or a file of another kind; its kind is named.
+    """
+    if safetensors_only or _SAFETENSORS.match(data, 8):
+        return read_safetensors(data, where=where)
+    if found := _other_kind(data):
+        kind, do = found
+        raise CheckpointError(where=where, expected="weights only", got=kind, do=do)
+    return read_torch(data, where=where)
+
+
+def read_safetensors(data: bytes, *, where: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: not a whole safetensors file.
+    """
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, *_BROKEN) as error:
+        raise _corrupt(where, "a whole safetensors file", error) from error
+    return tensors
+
+
+def read_torch(data: bytes, *, where: str) -> Any:
+    """Return what `torch.save` wrote, with stand-ins for the settings of `model_zoo.checkpoints.harmless`.
+
+    Loads with `weights_only=True`, and there is no other way in.
+
+    Raises:
+        CheckpointError: code inside (the offending globals are named), or damaged.
+    """
+    stand_ins: list[Any] = [(answer, name) for name, answer in STAND_INS.items()]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
+            warnings.simplefilter("ignore")  # about the file's age and protocol; the result is checked later
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except _BROKEN as error:
+        names = _unsafe_globals(data)
+        if any(name.startswith("torch.nn.modules.") for name in names):
+            do = "Where it was made: torch.save(network.state_dict(), FILE), and give that file"
+            got = f"a whole pickled network, which asks for {listed(names)}"
+            raise CheckpointError(where=where, expected="weights only", got=got, do=do) from error
+        if names:
+            numpy = all(name.startswith("numpy.") for name in names)
+            raise CheckpointError(
+                where=where,
+                expected="weights only",
+                got=f"a pickle that asks for {', '.join(names)}",
+                do=TO_TENSORS
+                if numpy
+                else "Do not open it elsewhere if you do not trust its author; ask for a safetensors file",
+            ) from error
+        if _protocol(data) > _KNOWN_PROTOCOL:
+            got = "a pickle of a protocol that the safe reader does not know"
+            do = "Save it again with torch.save(...) and its default pickle_protocol"
+            raise CheckpointError(where=where, expected="weights only", got=got, do=do) from error
+        raise _corrupt(where, "a whole PyTorch state_dict", error) from error
+
+
+def _protocol(data: bytes) -> int:
+    """Return the protocol that a pickle says it is of, 0 if it says none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            data = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
+    except (*_BROKEN, StopIteration):
+        pass  # no archive: the pickle itself
+    return data[1] if data[:1] == b"\x80" and len(data) > 1 and data[1] <= pickle.HIGHEST_PROTOCOL else 0
+
+
+def _other_kind(data: bytes) -> tuple[str, str] | None:
+    """Return what a file is that is no file of weights, and what to do, None if it may be one."""
+    for begin, kind, do in _MAGIC:
+        if data[:64].lstrip().lower().startswith(begin):
+            return kind, do
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            inside = [name.partition("/")[2] for name in archive.namelist()]
+            names = archive.namelist()
+    except _BROKEN:
+        return None
+    if "constants.pkl" in inside:
+        do = "Save what torch.jit.load(FILE).state_dict() returns with torch.save, and give that file"
+        return "a TorchScript archive, which is a program", do
+    if any("exported_program" in name or name.endswith("archive_format") for name in (*names, *inside)):
+        do = "Save what torch.export.load(FILE).state_dict holds with torch.save, and give that file"
+        return "an exported program", do
+    if names and all(name.endswith(".npy") for name in names):
+        return "numpy arrays (.npz)", TO_TENSORS
+    if names and not any(name.endswith("data.pkl") for name in names):
+        return "a zip archive of other files", "Unpack it, and give the file of weights in it"
+    return None
+
+
+def listed(names: list[str], most: int = 6) -> str:
+    """Return names separated by commas, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _unsafe_globals(data: bytes) -> list[str]:
+    try:
+        found = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+    except _BROKEN:
+        found = _pickled_globals(data)  # torch lists only those of its own archives
+    return sorted({name for name in found if not _HARMLESS.fullmatch(name) and name not in STAND_INS})
+
+
+def _pickled_globals(data: bytes) -> list[str]:
+    """Read the globals of pickles in a row, as torch's old format has them, without running them."""
+    names: list[str] = []
+    texts: list[str] = []
+    stream = io.BytesIO(data)
+    try:
+        while stream.tell() < len(data):
+            for code, argument, _ in pickletools.genops(stream):
+                if code.name == "GLOBAL":
+                    names.append(str(argument).replace(" ", "."))
+                elif code.name == "STACK_GLOBAL":
+                    names.append(".".join(texts[-2:]))
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    except _BROKEN:
+        pass  # what follows is no pickle, or it is cut off here
+    return names
+
+
+def _corrupt(where: str, expected: str, error: BaseException) -> CheckpointError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return CheckpointError(
+        where=where,
+        expected=expected,
+        got=f"a damaged or foreign file ({reason})",
+        do="Copy or download it again",
+    )

@@ -1,0 +1,268 @@
+"""Where in a checkpoint weights lie: every set of tensors with names, and the part that a `key` chooses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from model_zoo.checkpoints.harmless import InertArray
+from model_zoo.checkpoints.state_files import TO_TENSORS, listed
+from robench.errors import CheckpointError, nearest
+from robench.plan.key_path import Step, written
+
+EXPECTED = "a state_dict of tensors"
+FIRST = (
+    "state_dict", "model_state_dict", "net", "model", "network", "module", "model_state", "params", "weights",
+    "parameters", "classifier_state", "state", "student", "backbone", "generator", "best",
+)  # fmt: skip
+"""Under which names weights are looked for first, in this order; other names follow in the file's order."""
+_SECOND = re.compile(
+    r"(^|.*_)(ema|swa|avg|averaged?|shadow|teacher|momentum|target|last|latest|old|init|initial)(_.*|\d*)$"
+)
+"""Names of sets that are taken only if no other fits: averages of weights, teachers, other epochs."""
+_NEVER = re.compile(
+    r"(^|.*_)(optim|optimizers?|optims?|schedulers?|sched|scaler|grads?|gradients?|exp_avg|exp_avg_sq|rng)(_.*|$)"
+)
+"""Names of what has the shapes of weights and is none: it is read only if a `key` leads there."""
+_DEEPEST = 8
+_MOST = 1000
+"""So many sets are looked at; a file with more is made to cost time, or needs a `key`."""
+_MOST_VISITS = 200_000
+"""So many mappings and lists are looked into."""
+_MOST_JOINED = 16
+"""Mappings within one that are put one after the other, as the parts of one network may be kept."""
+_COUNTS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightSet:
+    """Tensors with names, and where in the file they are.
+
+    Attributes:
+        steps: the way to them.
+        tensors: name to tensor.
+        beside: names of what lies among them and is no tensor.
+        arrays: whether some of that are numpy arrays.
+        joined: whether the names are those of several mappings within one, put one after the other.
+    """
+
+    steps: tuple[Step, ...]
+    tensors: dict[str, Tensor]
+    beside: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = ()
+    joined: bool = False
+
+
+@dataclass(slots=True)
+class Found:
+    """What a file, or a part of it, holds.
+
+    Attributes:
+        sets: in the file's order.
+        lists: the way to every list of several sets, and the positions of those.
+        arrays: names of numpy arrays.
+        left: one number: how many mappings and lists may still be looked into.
+    """
+
+    sets: list[WeightSet] = field(default_factory=list)
+    lists: list[tuple[tuple[Step, ...], list[int]]] = field(default_factory=list)
+    arrays: list[str] = field(default_factory=list)
+    left: list[int] = field(default_factory=lambda: [_MOST_VISITS])
+
+
+def rank(steps: Sequence[Step]) -> tuple[bool, tuple[int, ...]]:
+    """Return by what sets of weights are ordered: the plain before the averaged, then by name."""
+    names = [str(step) for step in steps]
+    places = (FIRST.index(name) if name in FIRST else len(FIRST) for name in names)
+    return any(map(is_second, names)), tuple(places)
+
+
+def is_second(name: str) -> bool:
+    """Tell whether a set of this name is an average, a teacher, another epoch: taken if no other fits."""
+    return bool(_SECOND.match(name.lower()))
+
+
+def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Found:
+    """Return every set of weights in what was loaded.
+
+    Args:
+        loaded: what the file holds, or the part that a key chose.
+        steps: the way to that part.
+        where: the file, for the message.
+
+    Raises:
+        CheckpointError: there is none, or there are only lists of several.
+    """
+    found = Found()
+    _walk(loaded, steps, found, frozenset())
+    if len(found.sets) > _MOST or found.left[0] < 0:
+        got = f"more than {_MOST}" if found.left[0] >= 0 else "lists and mappings without end"
+        raise CheckpointError(
+            where=where, expected="few sets of weights", got=got, do="Choose one with `key`"
+        )
+    if not found.sets and found.lists:
+        way, positions = found.lists[0]
+        under = f" under `{written(way)}`" if way else ""
+        keys = [written((*way, position)) for position in positions]
+        several = _COUNTS[len(keys)] if len(keys) < len(_COUNTS) else str(len(keys))
+        got = f"{several} of them: choose one with `key: {keys[0]}`, up to `key: {keys[-1]}`"
+        raise CheckpointError(where=where, expected=f"one set of weights{under}", got=got)
+    if not found.sets and found.arrays:
+        got = f"numpy arrays under {listed(found.arrays)}"
+        raise CheckpointError(where=where, expected=EXPECTED, got=got, do=TO_TENSORS)
+    if not found.sets:
+        do = "Save model.state_dict() alone, or under the key 'state_dict'"
+        raise CheckpointError(where=where, expected=EXPECTED, got=_kind(loaded), do=do)
+    return found
+
+
+def _kind(loaded: Any) -> str:
+    if isinstance(loaded, Mapping):
+        names = [str(name) for name in loaded]
+        return f"no tensors, but {listed(names)}" if names else "an empty mapping"
+    if isinstance(loaded, list | tuple):
+        kinds = sorted({type(item).__name__ for item in loaded})
+        return f"a list of {len(loaded)} ({listed(kinds)}), without names"
+    return type(loaded).__name__
+
+
+def _walk(node: Any, steps: tuple[Step, ...], found: Found, seen: frozenset[int]) -> None:
+    """Collect what is below a node; a mapping within itself and what is too deep are passed over."""
+    if len(steps) > _DEEPEST or id(node) in seen or len(found.sets) > _MOST or found.left[0] < 0:
+        return
+    found.left[0] -= 1
+    if isinstance(node, list | tuple):
+        seen = seen | {id(node)}
+        inner = {}
+        for position, item in enumerate(node):
+            if isinstance(item, Mapping | list | tuple):
+                below = Found(left=found.left)
+                _walk(item, (*steps, position), below, seen)
+                if below.sets or below.lists:
+                    inner[position] = below
+        if len(inner) > 1:
+            found.lists.append((steps, list(inner)))
+        for below in inner.values() if len(inner) == 1 else ():
+            found.sets += below.sets
+            found.lists += below.lists
+        return
+    if not isinstance(node, Mapping) or "param_groups" in node:
+        return
+    tensors = {str(name): value for name, value in node.items() if isinstance(value, Tensor)}
+    arrays = tuple(str(name) for name, value in node.items() if isinstance(value, InertArray))
+    if tensors:
+        beside = tuple(str(name) for name, value in node.items() if not isinstance(value, Tensor))
+        found.sets.append(WeightSet(steps=steps, tensors=tensors, beside=beside, arrays=arrays))
+    found.arrays += arrays
+    begun = len(found.sets)
+    for name, value in node.items():
+        if not (isinstance(name, str) and _NEVER.match(name.lower())):
+            step = name if isinstance(name, int) and not isinstance(name, bool) else str(name)
+            _walk(value, (*steps, step), found, seen | {id(node)})
+    if (
+        0 < len(found.sets) - begun <= _MOST_JOINED
+        and (joined := dict(_joined(node, "", frozenset()))).keys() != tensors.keys()
+    ):
+        found.sets.append(WeightSet(steps=steps, tensors=joined, joined=True))
+
+
+def _joined(node: Mapping[Any, Any], prefix: str, seen: frozenset[int]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of mappings within mappings under names with dots between."""
+    if id(node) in seen or len(seen) > _DEEPEST:
+        return
+    for name, value in node.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{name}", value
+        elif (
+            isinstance(value, Mapping) and not _NEVER.match(str(name).lower()) and "param_groups" not in value
+        ):
+            yield from _joined(value, f"{prefix}{name}.", seen | {id(node)})
+
+
+def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tuple[Step, ...]]:
+    """Return the part of a file that a key chooses, and the steps as they were taken.
+
+    A name leads into a mapping, also one with dots in it; a position into a list or tuple. Where a name is
+    none of the mapping's own, those tensors are chosen whose names begin with it and a dot. `checkpoint` and
+    `ckpt` at the beginning may stand for the file itself, as in code that reads one.
+
+    Args:
+        loaded: what the file holds.
+        steps: the key.
+        where: the file, for the message.
+
+    Raises:
+        CheckpointError: it leads nowhere; names what is there.
+    """
+    node, done, left = loaded, tuple[Step, ...](), steps
+    while left:
+        taken = _step(node, left)
+        if taken is None and not done and left[0] in {"checkpoint", "ckpt"} and len(left) > 1:
+            left = left[1:]
+            continue
+        if taken is None:
+            raise _leads_nowhere(node, done, left[0], where)
+        node, count, own = taken
+        done, left = (*done, *own), left[count:]
+    return node, done
+
+
+def _step(node: Any, left: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]] | None:
+    """Return what the next steps lead to, how many of them were used, and how they are written."""
+    if isinstance(node, list | tuple):
+        digits = str(left[0])
+        if digits.isascii() and digits.isdigit() and int(digits) < len(node):
+            return node[int(digits)], 1, (int(digits),)
+        return None
+    if not isinstance(node, Mapping):
+        return None
+    names = {str(name): name for name in node}
+    for count in range(1, len(left) + 1):
+        name = ".".join(map(str, left[:count]))
+        if name in names:
+            own = names[name]
+            return node[own], count, (own if type(own) is int else name,)
+    for count in range(len(left), 0, -1) if isinstance(left[0], str) else ():
+        prefix = ".".join(map(str, left[:count])) + "."
+        below = {n.removeprefix(prefix): node[own] for n, own in names.items() if n.startswith(prefix)}
+        if below:
+            return below, count, left[:count]
+    return None
+
+
+def _leads_nowhere(node: Any, done: tuple[Step, ...], step: Step, where: str) -> CheckpointError:
+    place = f"in `{written(done)}`" if done else "in the file"
+    if isinstance(node, Mapping):
+        names = list(dict.fromkeys(str(name).partition(".")[0] for name in node))
+        got = (
+            f"{str(step)!r}, where there are {listed(names, most=12)}"
+            if names
+            else f"{str(step)!r}, and none"
+        )
+        expected, do = f"key: one of the names {place}", nearest(str(step), names) if names else ""
+    elif isinstance(node, list | tuple):
+        expected, do = f"key: a position {place}, a list of {len(node)}", ""
+        got = f"[{step}]" if isinstance(step, int) else repr(step)
+        do = f"Count from [0] to [{len(node) - 1}]" if node else ""
+    else:
+        expected, do = "key: a way to weights", "Leave out what comes after it"
+        got = f"{written((step,))!r} behind `{written(done)}`, which is of type {type(node).__name__}"
+    return CheckpointError(where=where, expected=expected, got=got, do=do)

@@ -1,0 +1,1 @@
+"""Records to boards: shares, intervals, findings and ranks as frozen plain data. No torch here."""

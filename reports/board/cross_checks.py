@@ -1,0 +1,166 @@
+"""Doubts that only show when results are laid side by side: a weaker attacker that does better.
+
+Athalye et al. 2018 (arXiv:1802.00420, section 3.1), Carlini et al. 2019 (arXiv:1902.06705, sections 3 and 4)
+and the checks of AutoAttack (Croce & Hein 2020, arXiv:2003.01690). Asked of paired images, beyond chance:
+exact McNemar test at 5 %, over all comparisons of one question about one model together (Holm 1979). Under an
+infinite radius none of this is asked: a larger perturbation proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from reports.board.boards import Doubt
+from reports.board.findings import is_control, is_one_step, is_proper, uses_gradients
+from reports.board.paired_images import Standing, gap, standing, weakness
+from reports.board.samples import Samples, attack_of, model_of
+from robench.record.schema import Record
+from robench.record.statistics import SIGNIFICANCE, holm
+
+BLACK_BOX = "black-box-stronger"
+NOISE = "noise-stronger"
+ONE_STEP = "one-step-stronger"
+MORE_STEPS = "more-steps-weaker"
+
+MISLED = "Its gradients mislead: attack through other gradient sources, or without gradients"
+BROKEN = "The attack is broken: look at its loss, step size and gradients"
+ASTRAY = "Another step size or more steps; or the gradients mislead after the first step"
+RESTLESS = "The attack does not converge: choose a smaller or a falling step size"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An attacker that ought not to be weaker than another.
+
+    Attributes:
+        text: the evidence if it is; `{gap}` is by how many images.
+        strong: what stands against the one that ought to be stronger.
+        weak: what stands against the other.
+        stands: whether it puts the number itself in doubt: all that ought to be stronger together lost.
+    """
+
+    text: str
+    strong: Standing
+    weak: Standing
+    stands: bool = False
+
+
+def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
+    """Return what the records of a board, side by side, say against one model's number.
+
+    Args:
+        samples: the board.
+        target: identity of the model.
+    """
+    if samples.unbounded:
+        return ()
+    mine = [r for r in samples.attacked if model_of(r.target) == target]
+    white = [r for r in mine if model_of(r.source) == target]
+    name = samples.names[target]
+    found = (
+        doubt(name, BLACK_BOX, _black_box(white, mine, samples, target), MISLED),
+        doubt(name, NOISE, _noise(white, samples), BROKEN),
+        doubt(name, ONE_STEP, _one_step(white, samples), ASTRAY),
+        doubt(name, MORE_STEPS, _more_steps(white, samples), RESTLESS),
+    )
+    return tuple(d for d in found if d)
+
+
+def doubt(name: str, code: str, made: Iterator[Comparison], remedy: str) -> Doubt | None:
+    """Return the doubt if any of the comparisons fails beyond chance; the one of the largest gap is told."""
+    asked = list(made)
+    failed = [
+        (c.stands, gap(c.strong, c.weak), -p, c.text)
+        for c, p in zip(asked, holm([weakness(c.strong, c.weak) for c in asked]), strict=True)
+        if p < SIGNIFICANCE
+    ]
+    if not failed:
+        return None
+    _, images, p, text = max(failed)
+    return Doubt(
+        model=name,
+        code=code,
+        count=len(failed),
+        evidence=text.format(gap=images) + f" (p = {-p:.2g})",
+        remedy=remedy,
+        stands=any(f[0] for f in failed),
+    )
+
+
+def by_attack(records: Sequence[Record]) -> Mapping[str, list[Record]]:
+    """Return the records of each attack, whatever it was crafted through."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(attack_of(record), []).append(record)
+    return groups
+
+
+def _black_box(
+    white: Sequence[Record], mine: Sequence[Record], samples: Samples, target: str
+) -> Iterator[Comparison]:
+    """Compare all its gradients with each other model's images, and with each attack without gradients."""
+    own = standing(r for r in white if uses_gradients(r))
+    if not own:
+        return
+    for source in dict.fromkeys(model_of(r.source) for r in mine):
+        if source != target:
+            theirs = standing(r for r in mine if model_of(r.source) == source)
+            text = f"images crafted on {samples.names[source]} break {{gap}} more than those crafted on it"
+            yield Comparison(text, own, theirs, stands=True)
+    blind = [r for r in white if not uses_gradients(r) and not is_control(r)]
+    for attack, records in by_attack(blind).items():
+        text = f"{samples.labels[attack]}, without gradients, breaks {{gap}} more than all attacks with them"
+        yield Comparison(text, own, standing(records), stands=True)
+
+
+def _noise(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
+    """Compare each proper attack, and all of them together, with each control."""
+    real = by_attack([r for r in white if not is_control(r)])
+    for control, records in by_attack([r for r in white if is_control(r)]).items():
+        noise, label = standing(records), samples.labels[control]
+        for attack, theirs in real.items():
+            text = f"{label} breaks {{gap}} more than {samples.labels[attack]}"
+            yield Comparison(text, standing(theirs), noise)
+        if real:
+            everything = standing(r for theirs in real.values() for r in theirs)
+            yield Comparison(
+                f"{label} breaks {{gap}} more than all attacks together", everything, noise, True
+            )
+
+
+def _one_step(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
+    """Compare each iterative gradient attack, and all together, with each one-step attack."""
+    bounded = [r for r in white if uses_gradients(r) and not r.attack.get("minimises", False)]
+    iterative = by_attack([r for r in bounded if is_proper(r)])
+    for single, records in by_attack([r for r in bounded if is_one_step(r)]).items():
+        one, label = standing(records), samples.labels[single]
+        for attack, theirs in iterative.items():
+            if _sources(theirs) >= _sources(records) or len(_sources(theirs)) == 1:
+                text = f"{label} breaks {{gap}} more than {samples.labels[attack]}"
+                yield Comparison(text, standing(theirs), one)
+        if iterative:
+            everything = standing(r for theirs in iterative.values() for r in theirs)
+            yield Comparison(f"{label} breaks {{gap}} more than all iterative attacks", everything, one, True)
+
+
+def _sources(records: Sequence[Record]) -> set[str]:
+    return {str(r.source.get("gradient_source")) for r in records}
+
+
+def _more_steps(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
+    """Compare each attack with itself at fewer steps, all else equal."""
+    groups: dict[tuple[str, str, str], dict[int, list[Record]]] = {}
+    for record in white:
+        options = dict(record.attack.get("options") or {})
+        steps = options.pop("steps", None)
+        if isinstance(steps, int):
+            rest = repr(sorted(options.items()))
+            place = (str(record.attack.get("name")), rest, str(record.source.get("gradient_source")))
+            groups.setdefault(place, {}).setdefault(steps, []).append(record)
+    for runs in groups.values():
+        for fewer, more in pairwise(sorted(runs)):
+            label = samples.labels[attack_of(runs[more][0])]
+            text = f"{label}: {more} steps break {{gap}} fewer images than {fewer}"
+            yield Comparison(text, standing(runs[more]), standing(runs[fewer]))

@@ -1,0 +1,234 @@
+"""Accuracy curves of boards as plain data: over points, tries and passes, and over eps across boards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from reports.board.boards import Board, Share
+from reports.board.samples import Samples, attack_of, fingerprint_of, model_of, shown_names
+from robench.record.curves import (
+    Curve,
+    over_eps,
+    over_passes,
+    over_points,
+    over_tries,
+    smallest_perturbations,
+)
+from robench.record.schema import Record
+
+IN_TURN = ""
+"""Label of the panel of all attacks, one after another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The curve of one model."""
+
+    model: str
+    fingerprint: str
+    curve: Curve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """The curves of several models under one attack, worst over its gradient sources image by image.
+
+    Attributes:
+        attack: its label; `IN_TURN` for all attacks of the board, one after another.
+        lines: models in the order of the board; a model whose curve is not known is left out.
+    """
+
+    attack: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardCurves:
+    """The curves of one board, white-box, under a finite radius; none under an infinite one.
+
+    Attributes:
+        board: the board.
+        joint: models whose images influence each other in a batch.
+        points: by points tried, a panel per attack.
+        tries: by fresh starts, a panel per attack that makes several.
+        passes: by forwards plus backwards, a panel per attack, and one of all in turn if there are several.
+    """
+
+    board: Board
+    joint: tuple[str, ...]
+    points: tuple[Panel, ...]
+    tries: tuple[Panel, ...]
+    passes: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Robust accuracy of a model at the radius of a board; what broke at a smaller radius is broken."""
+
+    eps: float
+    eps_text: str
+    robust: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Radii:
+    """Robust accuracy of one model over eps.
+
+    Attributes:
+        model: its shown name.
+        fingerprint: hash of its weights and details.
+        clean: the share of images that are right without a perturbation.
+        exact: the distribution of its smallest perturbations, None if no attack looked for small ones.
+        marks: at the radii of boards, rising.
+    """
+
+    model: str
+    fingerprint: str
+    clean: float
+    exact: Curve | None
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Boards that differ in the radius only: worst case over all their attacks and sources.
+
+    Attributes:
+        boards: positions of the boards it is made of, among those given.
+        title: like a board's, without the radius.
+        norm: how a perturbation is measured.
+        models: models in the order of the boards.
+    """
+
+    boards: tuple[int, ...]
+    title: str
+    norm: str
+    models: tuple[Radii, ...]
+
+
+def board_curves(board: Board, samples: Samples) -> BoardCurves:
+    """Return the curves of a board from its records."""
+    order = {row.model: at for at, row in enumerate(board.rows)}
+    targets = sorted({model_of(r.target) for r in samples.attacked}, key=lambda t: order[samples.names[t]])
+    cells = {target: _white_cells(samples, target) for target in targets}
+    labels = samples.labels if math.isfinite(board.eps) else {}
+
+    def panels(curve: Callable[[list[list[Record]]], Curve | None]) -> tuple[Panel, ...]:
+        made = []
+        for key, label in labels.items():
+            own = {target: list(found.get(key, {}).values()) for target, found in cells.items()}
+            made.append(Panel(attack=label, lines=_lines(samples, own, curve)))
+        return tuple(panel for panel in made if panel.lines)
+
+    tries = panels(lambda parts: over_tries(r for part in parts for r in part))
+    passes = panels(over_passes)
+    if len(labels) > 1:
+        every = {
+            t: [part for parts in found.values() for part in parts.values()] for t, found in cells.items()
+        }
+        passes = (*passes, Panel(attack=IN_TURN, lines=_lines(samples, every, over_passes)))
+    joint = {
+        samples.names[model_of(r.target)] for r in samples.attacked if r.target.get("coupling") == "joint"
+    }
+    return BoardCurves(
+        board=board,
+        joint=tuple(sorted(joint)),
+        points=panels(lambda parts: over_points(r for part in parts for r in part)),
+        tries=tuple(panel for panel in tries if any(line.curve.end > 1 for line in panel.lines)),
+        passes=tuple(panel for panel in passes if panel.lines),
+    )
+
+
+def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Record]]]:
+    """Return the white-box records of a model: attack, then gradient source, then shards, in given order."""
+    found: dict[str, dict[str, list[Record]]] = {key: {} for key in samples.labels}
+    for record in samples.attacked:
+        # The first success on a random model may be one of its draw's: it has no curve that means anything.
+        if model_of(record.target) == target == model_of(record.source) and not record.draws:
+            source = str(record.source.get("gradient_source") or "")
+            found[attack_of(record)].setdefault(source, []).append(record)
+    return found
+
+
+def _lines(
+    samples: Samples,
+    cells: dict[str, list[list[Record]]],
+    curve: Callable[[list[list[Record]]], Curve | None],
+) -> tuple[Line, ...]:
+    made = []
+    for target, parts in cells.items():
+        if parts and (found := curve(parts)) is not None:
+            name = samples.names[target]
+            made.append(Line(model=name, fingerprint=fingerprint_of(target), curve=found))
+    return tuple(made)
+
+
+def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Family, ...]:
+    """Return the boards that differ in the radius only, those of them that say something over eps.
+
+    A family says something if an attack looked for small perturbations, or if it has several finite radii.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for at, one in enumerate(samples):
+        if one.attacked:
+            setting = one.setting
+            terms = setting.terms._replace(eps=math.inf)
+            groups.setdefault((setting._replace(terms=terms),), []).append(at)
+    made = [_family(places, [boards[p] for p in places], [samples[p] for p in places])
+            for places in groups.values()]  # fmt: skip
+    return tuple(family for family in made if family.models)
+
+
+def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Samples]) -> Family:
+    identities: dict[str, str] = {}
+    for board, own in zip(boards, samples, strict=True):
+        backwards = {name: identity for identity, name in own.names.items()}
+        for row in board.rows:
+            identity = backwards[row.model]
+            identities.setdefault(identity, identity.partition(":")[2])
+    names = shown_names({i: (name, fingerprint_of(i)[:8]) for i, name in identities.items()})
+    models = [_radii(identity, name, samples) for identity, name in names.items()]
+    first = boards[0]
+    return Family(
+        boards=tuple(places),
+        title=", ".join(
+            [
+                f"{first.dataset} {first.split}, {first.n} images, {first.norm}, {first.goal}",
+                *first.terms.beside(),
+            ]
+        ),
+        norm=first.norm,
+        models=tuple(one for one in models if one is not None),
+    )
+
+
+def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
+    own = [(one, [r for r in one.attacked if model_of(r.target) == target]) for one in samples]
+    mine = [record for _, records in own for record in records]
+    if any(record.draws for record in mine):
+        return None  # the smallest perturbation that met an unlucky draw
+    smallest = smallest_perturbations(mine)
+    if not smallest:
+        return None
+    marks = []
+    for one, records in own:
+        eps = one.setting.terms.eps
+        judged = {index for record in records for index in record.columns.index}
+        if judged and math.isfinite(eps):
+            robust = sum(smallest[index] > eps for index in judged)
+            marks.append(Mark(eps=eps, eps_text=one.eps_text, robust=Share(robust, len(judged))))
+    curve = over_eps(mine)
+    if curve is None and len(marks) < 2:
+        return None
+    # Not those of size 0: in a joint batch an image may fall without being moved itself.
+    wrong = {i for r in mine for i, label, clean in zip(r.columns.index, r.columns.label, r.columns.clean,
+                                                        strict=True) if clean != label}  # fmt: skip
+    return Radii(
+        model=name,
+        fingerprint=fingerprint_of(target),
+        clean=1 - len(wrong) / len(smallest),
+        exact=curve,
+        marks=tuple(sorted(marks, key=lambda mark: mark.eps)),
+    )

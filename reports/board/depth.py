@@ -1,0 +1,103 @@
+"""How deep a network is, as its architecture's name or options say, and which family it belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from reports.board.boards import Board, Row
+from robench.plan.spec import canonical
+from robench.record.schema import Record
+
+_NUMBERED = re.compile(
+    r"(?P<family>.*?(?:vgg|resnet|resnext|densenet))(?P<depth>[1-9][0-9]{0,3})(?P<rest>(?:[_-].*)?)"
+)
+"""Families whose number is their depth; that of `inception_v3` or `vit_b_16` is not."""
+
+_STAGED = {18, 34, 50, 101, 152}
+"""Depths of ResNets with four stages (He et al. 2016, Table 1); those for CIFAR, 6k + 2, have three. 50 is
+both, and here, as in torchvision and in Wang & Osher 2019, the four-stage one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A row of a board with its depth."""
+
+    depth: int
+    row: Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Rows that differ in depth: one family, one head, one kind of training, the same defenses in front."""
+
+    family: str
+    head: str
+    training: str
+    points: tuple[Point, ...]
+
+
+def depth_of(details: dict[str, Any]) -> tuple[str, int] | None:
+    """Return (family, depth) of an architecture, None where its name and options do not tell.
+
+    An option `depth` tells; else the number after the name of a known family does, such as that of `vgg16` or
+    `torchvision:resnet50`.
+    """
+    name = details.get("architecture")
+    options = details.get("architecture_options")
+    options = options if isinstance(options, dict) else {}
+    if not isinstance(name, str) or ".py:" in name:
+        return None
+    rest = {key: value for key, value in options.items() if key != "depth"}
+    suffix = f" {canonical(rest)}" if rest else ""
+    depth = options.get("depth")
+    if isinstance(depth, int) and not isinstance(depth, bool):
+        return name + suffix, depth
+    found = _NUMBERED.fullmatch(name)
+    if not found:
+        return None
+    family, depth = found["family"], int(found["depth"])
+    if family.rpartition(":")[2] == "resnet" and depth not in _STAGED:
+        family += " (three stages)"
+    return family + found["rest"] + suffix, depth
+
+
+def details_of(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+    """Return what records say a model is made of, by its fingerprint."""
+    found = {}
+    for record in records:
+        details = record.target.get("details")
+        if isinstance(details, dict):
+            found[str(record.target.get("fingerprint", ""))] = details
+    return found
+
+
+def series_of(board: Board, details: dict[str, dict[str, Any]]) -> list[Series]:
+    """Return the rows of a board that hold at least two depths of a family, head and training.
+
+    Args:
+        board: the board.
+        details: what its records say of every model, by fingerprint; see `details_of`.
+    """
+    found: dict[tuple[str, str, str, str], list[Point]] = {}
+    for row in board.rows:
+        own = details.get(row.fingerprint, {})
+        told = depth_of(own)
+        if told and row.clean and row.worst_case and row.clean.n and row.worst_case.n:
+            training, before = str(own.get("training") or ""), own.get("inference") or []
+            if names := [str(one.get("defense")) for one in before if isinstance(one, dict)]:
+                training += f" behind {', '.join(names)}"
+            place = (told[0], row.head, training, canonical(before))
+            found.setdefault(place, []).append(Point(told[1], row))
+    return [
+        Series(
+            family=family,
+            head=head,
+            training=training,
+            points=tuple(sorted(points, key=lambda point: (point.depth, point.row.model))),
+        )
+        for (family, head, training, _), points in sorted(found.items())
+        if len({point.depth for point in points}) > 1
+    ]

@@ -1,0 +1,128 @@
+"""What run folders kept of feature space, beside the records it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports.board.samples import Setting, attack_of, model_of, setting_of
+from robench.errors import StorageError
+from robench.record.feature_snapshot import Geometry, read_geometry
+from robench.record.schema import Record
+from robench.record.store import Store
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The feature space of one model on one board.
+
+    Attributes:
+        geometry: what was kept.
+        record: the first shard of the attack; it names model, attack, threat and classes.
+    """
+
+    geometry: Geometry
+    record: Record
+
+    @property
+    def model(self) -> str:
+        """Identity of the model; see `samples.model_of`."""
+        return model_of(self.record.target)
+
+    @property
+    def setting(self) -> Setting:
+        """Which board it belongs to."""
+        return setting_of(self.record)
+
+    @property
+    def attack(self) -> str:
+        """Identity of the attack; see `samples.attack_of`."""
+        return attack_of(self.record)
+
+    @property
+    def gradient_source(self) -> str:
+        """What the attack differentiated."""
+        return str(self.record.source.get("gradient_source") or "")
+
+    @property
+    def head(self) -> str:
+        """The model's head, if the record tells."""
+        details = self.record.target.get("details")
+        return str(details.get("head") or "") if isinstance(details, dict) else ""
+
+    @property
+    def protocol(self) -> str:
+        """Who shares a graph with whom, of a graph head that tells."""
+        details = self.record.target.get("details")
+        return str(details.get("protocol") or "") if isinstance(details, dict) else ""
+
+
+def read_views(
+    root: Path, records: Iterable[Record], listed: object
+) -> tuple[list[View], list[tuple[str, str]]]:
+    """Return the views of a run folder that belong to these records, and what could not be read.
+
+    Args:
+        root: the folder; one made before features were kept has none.
+        records: those that are shown.
+        listed: the keys that run.json names; anything but a list stands for every file there is.
+
+    Returns:
+        Views, at most one for each model and board; and (file, what is wrong with it) of every bad file.
+    """
+    store = Store(root)
+    known = {record.key: record for record in records}
+    if isinstance(listed, list):
+        keys = [str(key) for key in listed]
+    else:
+        folder = root / "geometry"
+        keys = sorted(path.stem for path in folder.glob("*.safetensors") if path.name[0] != ".")
+    views: dict[tuple[str, Setting], View] = {}
+    faults = []
+    for key in keys:
+        try:
+            geometry = read_geometry(store.geometry(key))
+        except StorageError as error:
+            faults.append((f"geometry/{key}.safetensors", f"expected {error.expected}, got {error.got}"))
+            continue
+        record = known.get(geometry.units[0])
+        if record is not None:  # else it belongs to an earlier plan
+            view = View(geometry=geometry, record=record)
+            views.setdefault((view.model, view.setting), view)
+    return list(views.values()), faults
+
+
+def sisters(views: Sequence[View]) -> list[list[View]]:
+    """Group views of one board whose clean features are the same: heads on one network.
+
+    Views without features are left out.
+    """
+    groups: list[list[View]] = []
+    for view in views:
+        if view.geometry.cloud is None:
+            continue
+        own = next((group for group in groups if _same(group[0], view)), None)
+        if own is None:
+            groups.append([view])
+        else:
+            own.append(view)
+    return groups
+
+
+def _same(first: View, second: View) -> bool:
+    one, other = first.geometry.cloud, second.geometry.cloud
+    if one is None or other is None or first.setting != second.setting or one.classes != other.classes:
+        return False
+    return _equal(one.index, other.index) and _equal(one.clean_features, other.clean_features)
+
+
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    import numpy as np
+
+    # Of the same network on the same device: what differs is another network.
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True))

@@ -1,0 +1,68 @@
+"""What kind of attack a record is of, and which findings on a model's own records stand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from reports.board.samples import CLEAN, attack_of
+from robench.record.schema import Record
+
+WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure"})
+"""Ways for an attack to get nowhere: what one attack missed by one of them, another may miss by another."""
+
+MENDED = frozenset({"silent-success", "tied-output", "changes-input"})
+"""Findings with which the verdict is right all the same: they never stand."""
+
+
+def is_control(record: Record) -> bool:
+    """Tell whether the record is of a control, such as random noise, and not of an attack."""
+    return bool(record.attack.get("control", False))
+
+
+def uses_gradients(record: Record) -> bool:
+    """Tell whether the attack may ask for gradients; unknown ones are taken for such."""
+    return str(record.attack.get("needs", "gradient")) == "gradient"
+
+
+def is_one_step(record: Record) -> bool:
+    """Tell whether the attack asked for one gradient of each image only."""
+    return uses_gradients(record) and record.source.get("gradients") == 1
+
+
+def is_proper(record: Record) -> bool:
+    """Tell whether the record is of an attack that can prove something: no control, more than one step."""
+    return not is_control(record) and not is_one_step(record)
+
+
+def standing_codes(own: Sequence[Record], weighed: Collection[str] = ()) -> set[str]:
+    """Return the codes of the findings that nothing lifts.
+
+    One on the clean images stands. Of those met by attacks on the very model, asked shard by shard: a finding
+    stands if every proper attack through every gradient source met it; and if every one of them got nowhere
+    in some way (`WEAK`), all these ways stand. Where no proper attack played, what the others met stands.
+
+    Args:
+        own: the clean and white-box records of one model on one board.
+        weighed: codes that other records show to change too little to matter; see `reports.board.weighing`.
+    """
+    found = {f.code for r in own if r.attack["label"] == CLEAN for f in r.findings}
+    shards: dict[str, list[Record]] = {}
+    for record in own:
+        if record.attack["label"] != CLEAN:
+            shards.setdefault(str(record.dataset.get("digest")), []).append(record)
+    for records in shards.values():
+        proper = [r for r in records if is_proper(r)] or records
+        cells = [codes.difference(weighed) for codes in _cells(proper)]
+        found |= set.intersection(*cells)
+        if all(cell & WEAK for cell in cells):
+            found |= set.union(*cells) & WEAK
+    return found - MENDED - set(weighed)
+
+
+def _cells(records: Iterable[Record]) -> Iterable[set[str]]:
+    """Return the codes met by each attack through each gradient source."""
+    cells: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        place = (attack_of(record), str(record.source.get("gradient_source")))
+        cells.setdefault(place, set()).update(finding.code for finding in record.findings)
+    return cells.values()

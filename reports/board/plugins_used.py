@@ -1,0 +1,117 @@
+"""What a run used: attacks, defenses, heads, architectures and data sets, by what records name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from robench import plugins
+from robench.errors import PluginError
+from robench.plugins import Kind
+from robench.recipe import Info
+from robench.record.schema import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Something a run used.
+
+    Attributes:
+        kind: group of the plugin.
+        name: its name, or what the record calls it where no such plugin is installed.
+        info: what is known of it, None if no such plugin is installed here.
+    """
+
+    kind: Kind
+    name: str
+    info: Info | None
+
+
+def used(records: Iterable[Record], plans: Sequence[dict[str, Any]] = ()) -> list[Used]:
+    """Return what some records used, each once, in the order of first use within each kind.
+
+    Args:
+        records: of one or several runs.
+        plans: their plans as JSON, which name the data sets that networks were trained on; may be empty.
+    """
+    found: dict[tuple[Kind, str], Used] = {}
+    for kind, name in (*_of_records(records), *(item for plan in plans for item in _of_plan(plan))):
+        found.setdefault((kind, name), Used(kind, name, _info(kind, name)))
+    order: tuple[Kind, ...] = ("attacks", "defenses", "heads", "models", "datasets")
+    return sorted(found.values(), key=lambda use: order.index(use.kind))
+
+
+def _of_records(records: Iterable[Record]) -> Iterator[tuple[Kind, str]]:
+    for record in records:
+        attack = str(record.attack.get("name") or "")
+        if attack not in {"", "clean"}:
+            yield "attacks", plugins.called("attacks", attack) or attack
+        details = record.target.get("details")
+        yield from _of_details(details if isinstance(details, dict) else {})
+        title = str(record.dataset.get("name") or "")
+        if title:
+            yield "datasets", _titled("datasets", title)
+
+
+def _of_details(details: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
+    named: tuple[tuple[Kind, str], ...] = (
+        ("models", "architecture"),
+        ("heads", "head"),
+        ("defenses", "training"),
+    )
+    for kind, key in named:
+        name = str(details.get(key) or "")
+        if name and (kind, name) not in {("defenses", "none"), ("defenses", "checkpoint")}:
+            yield kind, name
+    stack = details.get("inference")
+    for entry in stack if isinstance(stack, list | tuple) else ():
+        name = str(entry.get("defense") or "") if isinstance(entry, dict) else ""
+        if name:
+            yield "defenses", _class_named("defenses", name)
+
+
+def _of_plan(plan: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
+    parts = [plan.get("data")]
+    models = plan.get("models")
+    for model in models if isinstance(models, list) else ():
+        train = model.get("train") if isinstance(model, dict) else None
+        parts += [train.get("data")] if isinstance(train, dict) else []
+    for part in parts:
+        dataset = part.get("dataset") if isinstance(part, dict) else None
+        name = dataset.get("name") if isinstance(dataset, dict) else None
+        if isinstance(name, str):
+            yield "datasets", name
+
+
+def _titled(kind: Kind, title: str) -> str:
+    """Return the name of the plugin of this title, the title itself if there is none."""
+    return next((name for name, info in _infos(kind) if info.title == title), title)
+
+
+def _class_named(kind: Kind, class_name: str) -> str:
+    """Return the name of the plugin whose class is called so, the class's name if there is none."""
+    for name in plugins.names(kind):
+        try:
+            if plugins.find(kind, name).__name__ == class_name:
+                return name
+        except (PluginError, AttributeError):
+            continue
+    return class_name
+
+
+def _infos(kind: Kind) -> Iterator[tuple[str, Info]]:
+    for name in plugins.names(kind):
+        info = _info(kind, name)
+        if info is not None:
+            yield name, info
+
+
+def _info(kind: Kind, name: str) -> Info | None:
+    if name not in plugins.names(kind):
+        return None
+    try:
+        info = getattr(plugins.find(kind, name), "info", None)
+    except PluginError:
+        return None
+    return info if isinstance(info, Info) else None

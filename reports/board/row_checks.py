@@ -1,0 +1,153 @@
+"""Doubts about a whole row: too few images, a model no better than guessing, nothing strong tried on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reports.board.boards import Doubt
+from reports.board.findings import is_proper
+from reports.board.samples import Samples, is_joint, model_of
+from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
+
+FEW_IMAGES = "too-few-images"
+LOW_CLEAN = "low-clean"
+BELOW_CARD = "below-card"
+WEAK_ONLY = "weak-attacks-only"
+FAILED_JOBS = "failed-jobs"
+SHARD_SIZE = "shard-size"
+
+_FAR = 0.1
+"""How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
+_REMEDY = "Look at labels off by one, at preprocessing, at whether the right weights were loaded"
+_NORMALIZE = (
+    "Look first for a forgotten `normalize`, or one unlike that of the training; then for labels off by one"
+)
+
+
+def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
+    """Yield what makes a row worth little, whatever its numbers are.
+
+    Args:
+        samples: the board.
+        target: identity of the model.
+    """
+    name = samples.names[target]
+    if samples.n < ENOUGH_TO_RANK:
+        yield Doubt(
+            model=name,
+            code=FEW_IMAGES,
+            count=1,
+            evidence=f"{samples.n} images; a rank needs {ENOUGH_TO_RANK}",
+            remedy="Evaluate more images",
+        )
+    yield from _failed_jobs(samples, target, name)
+    yield from _low_clean(samples, target, name)
+    yield from _shard_size(samples, target, name)
+    white = [r for r in samples.attacked if model_of(r.target) == target and model_of(r.source) == target]
+    if white and not any(is_proper(r) for r in white):
+        labels = sorted({str(r.attack["label"]) for r in white})
+        yield Doubt(
+            model=name,
+            code=WEAK_ONLY,
+            count=1,
+            evidence=f"nothing stronger than {', '.join(labels)} was run on it: one gradient step, or chance",
+            remedy="Run an iterative attack",
+            stands=True,
+        )
+
+
+def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Find jobs of a row that failed: what is left of it looks complete, and is not."""
+    records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
+    failed = dict.fromkeys(str(title) for r in records for title in r.provenance.get("failed_jobs", ()))
+    if failed:
+        shown = list(failed)[:3]
+        more = f" and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
+        yield Doubt(
+            model=name,
+            code=FAILED_JOBS,
+            count=len(failed),
+            evidence=f"{len(failed)} of its jobs failed: {'; '.join(shown)}{more}",
+            remedy="The row lacks them: see why in the folder `errors`, mend it, and run the same again",
+            stands=True,
+        )
+
+
+def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Compare the clean accuracy with chance, and that of weights from a file with what their card says."""
+    records = [r for r in samples.clean if model_of(r.target) == target]
+    pairs = [p for r in records for p in zip(r.columns.clean, r.columns.label, strict=True)]
+    classes = max((len(r.dataset.get("classes") or ()) for r in records), default=0)
+    right, n = sum(clean == label for clean, label in pairs), len(pairs)
+    if not pairs or not classes:
+        return
+    details = records[0].target.get("details")
+    details = details if isinstance(details, dict) else {}
+    given = details.get("training") == "checkpoint"
+    seen = f"{right} of {n} clean images are classified right"
+    chance = f"chance is 1 in {classes}"
+    if right * classes <= n:
+        yield _doubt(name, LOW_CLEAN, f"{seen}, and {chance}", given=given)
+    elif (
+        given
+        and 2 * right * classes < n * (1 + classes)
+        and (p := above_chance(right, n, classes)) >= SIGNIFICANCE
+    ):
+        yield _doubt(name, LOW_CLEAN, f"{seen}, and {chance}: no more than luck gives, p {p:.2f}", given=True)
+    elif given and (card := _card(details)):
+        accuracy, images, low = card
+        high = wilson(right, n)[1]
+        said = f"{seen}; the card beside the weights says {100 * accuracy:.1f} % of {images}"
+        if high < accuracy / 2:
+            yield _doubt(name, LOW_CLEAN, f"{said}, more than twice as many", given=True)
+        elif high < low - _FAR:
+            apart = f"even the ends of both intervals are {100 * (low - high):.0f} points apart"
+            yield _doubt(name, BELOW_CARD, f"{said}: {apart}", given=True)
+
+
+def _card(details: dict[str, object]) -> tuple[float, int, float] | None:
+    """Return accuracy, images and the interval's lower end of a card that speaks of this very classifier."""
+    card = details.get("checkpoint_card")
+    if not isinstance(card, dict) or details.get("inference") or details.get("head", "linear") != "linear":
+        return None
+    accuracy, images = card.get("accuracy"), card.get("images")
+    if not isinstance(accuracy, int | float) or not isinstance(images, int) or images < 1:
+        return None
+    return accuracy, images, wilson(round(accuracy * images), images)[0]
+
+
+def _doubt(name: str, code: str, evidence: str, *, given: bool) -> Doubt:
+    remedy = _NORMALIZE if given else _REMEDY
+    return Doubt(model=name, code=code, count=1, evidence=evidence, remedy=remedy, stands=True)
+
+
+def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Compare the batches of a joint model with each other, and with the size that was asked for."""
+    records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target and is_joint(r)]
+    sizes = {str(r.dataset.get("digest")): len(r.columns.index) for r in records}
+    if not sizes:
+        return
+    least, most = min(sizes.values()), max(sizes.values())
+    asked = {r.provenance["shard"] for r in records if isinstance(r.provenance.get("shard"), int)}
+    uneven = most - least > 1
+    if not uneven and all(size - least <= 1 for size in asked):
+        return
+    if uneven:
+        evidence = f"graphs of {least} to {most} images: on each size the model is another classifier"
+    else:
+        wanted = _to(min(asked), max(asked))
+        evidence = (
+            f"{len(sizes)} graphs of {_to(least, most)} images, where shards of {wanted} were asked for"
+        )
+    yield Doubt(
+        model=name,
+        code=SHARD_SIZE,
+        count=len(sizes),
+        evidence=evidence,
+        remedy="Choose `shard` so that it divides the number of images, and compare runs of equal shards",
+        stands=uneven,
+    )
+
+
+def _to(least: int, most: int) -> str:
+    return str(most) if least == most else f"{least} to {most}"

@@ -1,0 +1,191 @@
+"""A run folder as values: what can be read, and a line for everything that cannot."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reports.board.feature_views import View, read_views
+from robench.errors import ConfigError, StorageError
+from robench.plan.yaml_reader import read_file, read_value
+from robench.record.schema import Record
+from robench.record.store import Store, is_run
+
+MOST_FAULTS = 50
+"""Unreadable files and failed units listed one by one; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that went wrong: what it is about, and what was said."""
+
+    about: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A network that was trained in the run.
+
+    Attributes:
+        name: the model's name.
+        card: its model card, empty if there is none.
+        history: one row per epoch; see `robench.record.training_history`.
+    """
+
+    name: str
+    card: dict[str, Any]
+    history: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything a page is made of.
+
+    Attributes:
+        records: what was measured.
+        root: the folder, None for records alone.
+        facts: what run.json says.
+        config: the configuration, verbatim.
+        failures: units and models that failed.
+        unreadable: files that cannot be read.
+        trainings: the networks trained in the run.
+        views: what was kept of feature space.
+    """
+
+    records: tuple[Record, ...]
+    root: Path | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    config: str = ""
+    failures: tuple[Fault, ...] = ()
+    unreadable: tuple[Fault, ...] = ()
+    trainings: tuple[Training, ...] = ()
+    views: tuple[View, ...] = ()
+
+
+def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
+    """Read a run folder; a damaged file becomes a line of `unreadable`, never an error.
+
+    Args:
+        root: the folder.
+        records: those to show, if they were read already.
+
+    Raises:
+        ConfigError: the folder is not the folder of a run.
+    """
+    if records is None and not is_run(root):
+        do = "Name the folder that `robench run` printed last"
+        raise ConfigError(where=str(root), expected="a run folder", got="no `units` in it", do=do)
+    store = Store(root)
+    unreadable: list[Fault] = []
+    facts = _facts(store, unreadable)
+    found = list(records) if records is not None else _records(store, facts, unreadable)
+    trainings = _trainings(root, unreadable)
+    views, faults = read_views(root, found, facts.get("geometry"))
+    unreadable += [Fault(*fault) for fault in faults]
+    return Run(
+        records=tuple(found),
+        root=root,
+        facts=facts,
+        config=_config(root),
+        failures=_failures(store, facts),
+        unreadable=tuple(unreadable),
+        trainings=trainings,
+        views=tuple(views),
+    )
+
+
+def read_trainings(root: Path) -> tuple[Training, ...]:
+    """Return the networks trained in a run folder whose history can be read."""
+    return _trainings(root, [])
+
+
+def _facts(store: Store, unreadable: list[Fault]) -> dict[str, Any]:
+    try:
+        facts = store.read_json("run.json")
+    except StorageError as error:
+        unreadable.append(Fault("run.json", f"got {error.got}; every unit in the folder is shown instead"))
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _records(store: Store, facts: dict[str, Any], unreadable: list[Fault]) -> list[Record]:
+    listed = facts.get("units")
+    keys = [str(key) for key in listed] if isinstance(listed, list) else store.keys()
+    found = []
+    for key in keys:
+        try:
+            found.append(store.read(key))
+        except StorageError as error:
+            unreadable.append(Fault(f"units/{key}.json", f"expected {error.expected}, got {error.got}"))
+    return found
+
+
+def _failures(store: Store, facts: dict[str, Any]) -> tuple[Fault, ...]:
+    accounts = store.read_errors().items()
+    units = [Fault(str(a.get("job") or key), _last_line(a.get("error"))) for key, a in accounts]
+    models = facts.get("failed_models")
+    failed = models.items() if isinstance(models, dict) else ()
+    return (*(Fault(f"model {name}", _last_line(why)) for name, why in failed), *units)
+
+
+def _last_line(text: Any) -> str:
+    """Return the line of an error that says what happened: the last one, of a traceback or a message."""
+    lines = str(text or "no reason was written").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _config(root: Path) -> str:
+    try:
+        return (root / "config.yaml").read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _trainings(root: Path, unreadable: list[Fault]) -> tuple[Training, ...]:
+    made = []
+    for path in sorted((root / "models").glob("*/history.csv")):
+        card = _card(path.parent / "weights.card.yaml", unreadable)
+        history = _history(path, unreadable)
+        if history:
+            name = str(card.get("name") or path.parent.name)
+            made.append(Training(name=name, card=card, history=history))
+    return tuple(made)
+
+
+def _card(path: Path, unreadable: list[Fault]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        card = read_value(read_file(path), source=path.name)
+    except ConfigError as error:
+        unreadable.append(Fault(f"models/{path.parent.name}/{path.name}", f"got {error.got}"))
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _history(path: Path, unreadable: list[Fault]) -> tuple[dict[str, float], ...]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = [_numbers(row) for row in csv.DictReader(stream)]
+    except (OSError, ValueError, csv.Error) as error:
+        unreadable.append(Fault(f"models/{path.parent.name}/{path.name}", str(error)))
+        return ()
+    return tuple(row for row in rows if "epoch" in row)
+
+
+def _numbers(row: dict[str | Any, Any]) -> dict[str, float]:
+    """Return the cells of a row that are finite numbers; a half-written row keeps what is whole."""
+    found: dict[str, float] = {}
+    for name, cell in row.items():
+        try:
+            value = float(cell)
+        except (TypeError, ValueError):
+            continue
+        if isinstance(name, str) and math.isfinite(value):
+            found[name] = value
+    return found

@@ -1,0 +1,213 @@
+"""Records as long tables, one line per image judged, grouped by board."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from robench.plan.spec import content_hash
+from robench.record.schema import Record, Status
+from robench.record.threat_summary import Terms, terms_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLEAN = "clean"
+"""Label of the record of the clean images."""
+
+
+class Setting(NamedTuple):
+    """What rows must share to be compared: images and threat.
+
+    Attributes:
+        dataset: name of the data set.
+        split: which part of it.
+        digest: hash of all images asked for, empty where a record does not say.
+        size: how many were asked for, 0 where a record does not say.
+        terms: norm, radius, goal, box, knowledge and budget.
+    """
+
+    dataset: str
+    split: str
+    digest: str
+    size: int
+    terms: Terms
+
+    @property
+    def unattacked(self) -> Setting:
+        """The setting of the same images without an attack."""
+        return self._replace(terms=Terms())
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The records of one board.
+
+    Attributes:
+        setting: what they share.
+        eps_text: the radius as the user wrote it.
+        n: images of the evaluation set.
+        clean: records without attack.
+        attacked: records with an attack.
+        names: shown name of every model, by identity.
+        labels: shown label of every attack, by identity, in the order of the records.
+        table: one line per image of every attacked record.
+        clean_table: one line per image of every clean record.
+    """
+
+    setting: Setting
+    eps_text: str
+    n: int
+    clean: tuple[Record, ...]
+    attacked: tuple[Record, ...]
+    names: dict[str, str]
+    labels: dict[str, str]
+    table: pd.DataFrame
+    clean_table: pd.DataFrame
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether there is no radius."""
+        return math.isinf(self.setting.terms.eps)
+
+    @property
+    def whole_box(self) -> bool:
+        """Whether every image of the box is within reach: no radius, or under Linf one as wide as the box."""
+        if self.unbounded or not self.attacked:
+            return self.unbounded
+        low, high = self.attacked[0].threat.get("bounds") or (0.0, 1.0)
+        return self.setting.terms.norm == "Linf" and self.setting.terms.eps >= float(high) - float(low)
+
+
+def split_into_boards(records: Iterable[Record]) -> list[Samples]:
+    """Group records by what makes them comparable; clean records join every board of their images."""
+    unique = list({record.key: record for record in records}.values())
+    boards: dict[Setting, list[Record]] = {}
+    clean: dict[Setting, list[Record]] = {}
+    for record in unique:
+        setting = setting_of(record)
+        if record.attack["label"] == CLEAN:
+            clean.setdefault(setting.unattacked, []).append(record)
+        else:
+            boards.setdefault(setting, []).append(record)
+    for images in clean:
+        if all(setting.unattacked != images for setting in boards):
+            boards[images] = []  # nothing was attacked: a board of clean accuracy
+    return [_samples(s, clean.get(s.unattacked, []), attacked) for s, attacked in boards.items()]
+
+
+def model_of(side: dict[str, Any]) -> str:
+    """Return the identity of a record's target or source: its fingerprint and name."""
+    return f"{side.get('fingerprint', '')}:{side.get('name', '')}"
+
+
+def fingerprint_of(model: str) -> str:
+    """Return the fingerprint in a model's identity."""
+    return model.partition(":")[0]
+
+
+def attack_of(record: Record) -> str:
+    """Return the identity of a record's attack: equal labels with other options are other attacks."""
+    attack = record.attack
+    return content_hash([attack["label"], attack.get("name"), attack.get("options")])
+
+
+def is_joint(record: Record) -> bool:
+    """Tell whether the images of the record shared a graph when they were judged."""
+    return record.target.get("coupling") == "joint"
+
+
+def setting_of(record: Record) -> Setting:
+    """Return what a record shares with those on its board."""
+    data = record.dataset
+    # `digest` is the shard's own; `set` and `n` are those of all images that were asked for.
+    return Setting(
+        dataset=str(data["name"]),
+        split=str(data["split"]),
+        digest=str(data.get("set", "")),
+        size=int(data.get("n") or 0),
+        terms=terms_of(record.threat),
+    )
+
+
+def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> Samples:
+    table, clean_table = _table(attacked), _table(clean)
+    everything = [*clean, *attacked]
+    indices = {index for record in everything for index in record.columns.index}
+    first = attacked[0] if attacked else None
+    return Samples(
+        setting=setting,
+        eps_text=str(first.threat.get("eps_text") or first.threat.get("eps", "")) if first else "",
+        n=max(setting.size, len(indices)),
+        clean=tuple(clean),
+        attacked=tuple(attacked),
+        names=shown_names(_models(everything)),
+        labels=shown_names({attack_of(r): (str(r.attack["label"]), attack_of(r)[:8]) for r in attacked}),
+        table=table,
+        clean_table=clean_table,
+    )
+
+
+def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
+    """Return name and mark of each model: the seed where each of a name has another, else the fingerprint."""
+    found: dict[str, tuple[str, str]] = {}
+    for side in (*(r.target for r in records), *(r.source for r in records if r.attack["label"] != CLEAN)):
+        found[model_of(side)] = (str(side.get("name", "")), str(side.get("fingerprint", ""))[:8])
+    seeds: dict[str, set[int]] = {}
+    for record in records:
+        seeds.setdefault(model_of(record.target), set()).add(record.seed)
+    for name in {name for name, _ in found.values()}:
+        own = [model for model, (other, _) in found.items() if other == name]
+        drawn = [seed for model in own for seed in seeds.get(model, ())]
+        if len(own) == len(drawn) == len(set(drawn)) and all(seeds.get(model) for model in own):
+            found |= {model: (name, f"seed {next(iter(seeds[model]))}") for model in own}
+    return found
+
+
+def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """Return a name for every identity: its own, with its mark where two share it."""
+    names = [name for name, _ in identities.values()]
+    return {
+        identity: name if names.count(name) == 1 else f"{name} [{mark}]"
+        for identity, (name, mark) in identities.items()
+    }
+
+
+def _table(records: Sequence[Record]) -> pd.DataFrame:
+    import pandas as pd  # costs half a second: `robench list` must not pay it
+
+    parts = [_lines(record) for record in records]
+    if not parts:
+        return pd.DataFrame({"index": []})
+    table = pd.concat(parts, ignore_index=True)
+    # Millions of lines repeat a few names: compare numbers instead of text.
+    return table.astype(dict.fromkeys(("target", "source", "attack", "gradient_source", "shard"), "category"))
+
+
+def _lines(record: Record) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = record.columns
+    lines = pd.DataFrame(
+        {
+            "index": columns.index,
+            "status": columns.status,
+            "stood": columns.stood or [""] * len(columns.index),
+            # Whatever an attack made of it, an image that was wrong from the start is not robust.
+            "right": [a == b for a, b in zip(columns.clean, columns.label, strict=True)],
+            "l2": columns.l2,
+            "linf": columns.linf,
+            "forwards": columns.forwards,
+            "backwards": columns.backwards,
+        }
+    )
+    lines["robust"] = (lines["status"] == Status.ROBUST) & lines["right"]
+    lines["target"], lines["source"] = model_of(record.target), model_of(record.source)
+    lines["attack"] = attack_of(record)
+    lines["gradient_source"] = str(record.source.get("gradient_source") or "")
+    lines["minimises"] = bool(record.attack.get("minimises", False))
+    lines["shard"] = str(record.dataset.get("digest", ""))
+    lines["joint"] = is_joint(record)
+    return lines

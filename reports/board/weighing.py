@@ -1,0 +1,219 @@
+"""What a finding can still change: what cannot move a row by more than its interval is lifted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from reports.board.findings import WEAK, is_control, is_one_step, is_proper, uses_gradients
+from reports.board.paired_images import count, standing, weakness
+from reports.board.samples import CLEAN, attack_of
+from robench.record.schema import Record, Status
+from robench.record.statistics import SIGNIFICANCE, wilson
+
+UNSETTLED = "not-converged"
+UNREACHABLE = "unreachable"
+
+LEAST_STEPS = 10
+"""Fewer steps are no ascent that a stronger attack could agree with, or from which the rest could be told."""
+
+TWICE = 2
+"""By how many times a stronger attack has to spend more."""
+
+BENT = 0.75
+"""Largest late share, of that of a straight climb, at which a loss is levelling off."""
+
+WINDOW = 10
+"""How many of the last steps are late; of fewer than four times as many, a quarter (docs/findings.md)."""
+
+_SAID = re.compile(r"the loss of (\d+) of \d+ images .* the last steps brought (\d+)%")
+"""The evidence of `not-converged`: how many survivors, and the mean share of the rise that came late."""
+
+
+def lifted_by_weight(own: Sequence[Record]) -> set[str]:
+    """Return the codes whose findings cannot matter to the number of a row.
+
+    Args:
+        own: the clean and white-box records of one model on one board.
+    """
+    attacked = [r for r in own if r.attack["label"] != CLEAN]
+    proper = [r for r in attacked if is_proper(r)]
+    lifted = {UNSETTLED} if proper and _hardly_moves(proper) else set()
+    return lifted | ({UNREACHABLE} if _reached(attacked) else set())
+
+
+def _reached(attacked: Sequence[Record]) -> bool:
+    """Tell whether attacks without gradients break images, and, beyond chance, no more than those with."""
+    blind = [r for r in attacked if not uses_gradients(r) and not is_control(r)]
+    seeing = [r for r in attacked if uses_gradients(r) and not is_one_step(r)]
+    if not seeing or not any(Status.BROKEN in r.columns.status for r in blind):
+        return False
+    return all(
+        weakness(standing(seeing), standing(group)) >= SIGNIFICANCE for group in _by_attack(blind).values()
+    )
+
+
+def _hardly_moves(proper: Sequence[Record]) -> bool:
+    """Tell whether what may still fall to ascents that were cut short is within half the row's interval."""
+    stands = standing(proper, fresh=False)
+    left = {image for image, stood in stands.items() if stood == "1"}
+    low, high = wilson(len(left), len(stands))
+    room = len(stands) * (high - low) / 2
+    attacks = _by_attack(_only_unsettled([r for r in proper if uses_gradients(r)]))
+    if any(_may_fall(records, len(stands)) <= room for records in attacks.values()):
+        return True
+    for weak, records in attacks.items():
+        agreed = standing(records, fresh=False)
+        if len(agreed) < len(stands) or count(agreed) - len(left) > room:
+            continue
+        if _steps(records) >= LEAST_STEPS and any(
+            other != weak and _far_stronger(attacks[other], records, left) for other in attacks
+        ):
+            return True
+    return False
+
+
+def _only_unsettled(records: Sequence[Record]) -> list[Record]:
+    """Return the records of the attacks and sources that met none of the other ways to get nowhere."""
+    lost = {
+        (attack_of(r), str(r.source.get("gradient_source")))
+        for r in records
+        if {f.code for f in r.findings} & (WEAK - {UNSETTLED})
+    }
+    return [r for r in records if (attack_of(r), str(r.source.get("gradient_source"))) not in lost]
+
+
+def _may_fall(records: Sequence[Record], images: int) -> float:
+    """Return how many more images one attack may break: at most its open-ended survivors.
+
+    Where it is one ascent that levels off, as many are expected as fall if the loss goes on as it did: each
+    stretch as long as the last steps brings the same part of what the one before brought, in loss and images.
+    """
+    if len(standing(records)) < images:
+        return float("inf")
+    by_source: dict[str, list[Record]] = {}
+    for record in records:
+        by_source.setdefault(str(record.source.get("gradient_source")), []).append(record)
+    return sum(min(_open_ended(part), _at_the_late_rate(part)) for part in by_source.values())
+
+
+def _open_ended(records: Sequence[Record]) -> float:
+    """Return how many survivors' loss was still rising; all of them where the evidence does not tell."""
+    return float(sum(_told(r)[0] for r in records if _unsettled(r)))
+
+
+def _at_the_late_rate(records: Sequence[Record]) -> float:
+    """Return how many images are still expected to fall, infinite where nothing tells."""
+    falls, stretches = 0, 0.0
+    for record in records:
+        columns = record.columns
+        rows = list(zip(columns.status, columns.points, columns.tries, columns.first_success, strict=True))
+        lengths = {points for status, points, _, _ in rows if status == Status.ROBUST}
+        if not lengths:
+            continue  # nothing is left that could fall
+        steps = max(lengths)
+        single = len(lengths) == 1 and all(tries <= 1 for _, _, tries, _ in rows)
+        if not single or steps < LEAST_STEPS or not _levels_off(record, steps):
+            return float("inf")
+        # It is not asked about its last point: what is broken and was never seen to fall fell there.
+        late = steps - _window(steps)
+        falls += sum(status == Status.BROKEN and (f == 0 or f > late) for status, _, _, f in rows)
+        if _unsettled(record):
+            share = _told(record)[1]
+            stretches = max(stretches, float("inf") if share is None else _to_come(share, steps))
+    return (falls + 1) * stretches  # none seen does not say that none will be
+
+
+def _to_come(share: float, steps: int) -> float:
+    """Return how many times as much as its late steps an ascent still brings, in geometric decline.
+
+    Of k stretches that each bring r times the one before, the last brings r^(k - 1) (1 - r) / (1 - r^k) of
+    all, and all that would follow r / (1 - r) times as much as it. A straight climb, r = 1, never ends.
+    """
+    stretches = (steps - 1) / _window(steps)
+    if share >= 1 / stretches:
+        return float("inf")
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        ratio = (low + high) / 2
+        if ratio ** (stretches - 1) * (1 - ratio) / (1 - ratio**stretches) < share:
+            low = ratio
+        else:
+            high = ratio
+    return low / (1 - low)
+
+
+def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], left: set[int]) -> bool:
+    """Tell whether an attack spends at least twice as much on what is left, and levels off."""
+    if any(_unsettled(r) and not _levels_off(r, _length(r)) for r in strong):
+        return False
+    if _spent(strong, left) >= TWICE * _spent(weak, left) > 0:
+        return True
+    return strong[0].attack.get("name") == weak[0].attack.get("name") and (
+        _planned(strong) >= TWICE * _planned(weak) > 0
+    )
+
+
+def _spent(records: Sequence[Record], left: set[int]) -> float:
+    """Return the passes on images that stand against everything."""
+    return sum(
+        forwards + backwards
+        for r in records
+        for image, forwards, backwards in zip(
+            r.columns.index, r.columns.forwards, r.columns.backwards, strict=True
+        )
+        if image in left
+    )
+
+
+def _planned(records: Sequence[Record]) -> int:
+    options = records[0].attack.get("options") or {}
+    steps, restarts = options.get("steps", 0), options.get("restarts", 1)
+    return steps * restarts if isinstance(steps, int) and isinstance(restarts, int) else 0
+
+
+def _steps(records: Sequence[Record]) -> float:
+    """Return how many gradients an attack asked for at most; without limit where no record tells."""
+    return max((r.source.get("gradients") or 0 for r in records), default=0) or float("inf")
+
+
+def _length(record: Record) -> int:
+    """Return the points of one try on a survivor, or the gradients asked for; 0 if unknown."""
+    columns = record.columns
+    tried = [
+        points // max(tries, 1)
+        for status, points, tries in zip(columns.status, columns.points, columns.tries, strict=True)
+        if status == Status.ROBUST
+    ]
+    return max(tried, default=0) or int(record.source.get("gradients") or 0)
+
+
+def _levels_off(record: Record, steps: int) -> bool:
+    """Tell whether the late share is clearly less than that of a straight climb of so many points."""
+    if not _unsettled(record):
+        return True
+    share = _told(record)[1]
+    return share is None or steps < 2 or share <= BENT * _window(steps) / (steps - 1)
+
+
+def _window(steps: int) -> int:
+    return min(WINDOW, (steps + 2) // 4)
+
+
+def _unsettled(record: Record) -> bool:
+    return any(finding.code == UNSETTLED for finding in record.findings)
+
+
+def _told(record: Record) -> tuple[int, float | None]:
+    """Return the open-ended survivors and the mean late share that the evidence tells."""
+    for finding in record.findings:
+        if finding.code == UNSETTLED and (said := _SAID.search(finding.evidence)):
+            return int(said[1]), int(said[2]) / 100
+    return sum(status == Status.ROBUST for status in record.columns.status), None
+
+
+def _by_attack(records: Sequence[Record]) -> Mapping[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(attack_of(record), []).append(record)
+    return groups

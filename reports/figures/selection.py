@@ -1,0 +1,99 @@
+"""Which board a picture shows, and where it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.board.boards import Board
+from reports.board.curves import BoardCurves, Family, board_curves, families
+from reports.board.leaderboard import boards
+from reports.board.samples import Samples, split_into_boards
+from reports.figures.style import check_suffix, save
+from robench.errors import ConfigError
+from robench.record.schema import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_to(
+    draw: Callable[[Board], Figure], records: Sequence[Record], path: Path, *, board: str | None
+) -> Path:
+    """Draw one board of some records and write the picture.
+
+    Args:
+        draw: makes the figure of a board.
+        records: of one or several runs.
+        path: ends in .svg, .png or .pdf.
+        board: text in the title of the board wanted; None if it is the only one the figure can show.
+
+    Raises:
+        ConfigError: no board or several have that text, the figure cannot show it, or another suffix.
+        StorageError: the disk refused; an older file is intact.
+    """
+    check_suffix(path)
+    save(draw(choose(records, board)[0]), path)
+    return path
+
+
+def choose(records: Sequence[Record], board: str | None) -> tuple[Board, Samples]:
+    """Return the board with that text in its title, and its records; without a text, the only finite one.
+
+    Raises:
+        ConfigError: no board or several have that text.
+    """
+    known = boards(records)
+    at = _chosen([one.title for one in known], board, _bounded(known))
+    return known[at], split_into_boards(records)[at]
+
+
+def draw_curves_to(
+    draw: Callable[[BoardCurves], Figure], records: Sequence[Record], path: Path, *, board: str | None
+) -> Path:
+    """Like `draw_to`, for a figure of a board's accuracy curves."""
+    check_suffix(path)
+    save(draw(board_curves(*choose(records, board))), path)
+    return path
+
+
+def draw_family_to(
+    draw: Callable[[Family], Figure], records: Sequence[Record], path: Path, *, board: str | None
+) -> Path:
+    """Like `draw_to`, for a figure of boards that differ in the radius only; `board` is text of their title.
+
+    Raises:
+        ConfigError: no two radii and no attack that looks for small perturbations, or as for `draw_to`.
+        StorageError: the disk refused; an older file is intact.
+    """
+    check_suffix(path)
+    known = boards(records)
+    found = families(known, split_into_boards(records))
+    if not found:
+        raise ConfigError(
+            where="; ".join(one.title for one in known),
+            expected="an attack that looks for small L2 or Linf perturbations, or several finite eps",
+            got="neither",
+            do="Add a threat with `eps: inf` and cw, ddn, fmn or fab, or write `eps: [2/255, 4/255, 8/255]`",
+        )
+    save(draw(found[_chosen([one.title for one in found], board, range(len(found)))]), path)
+    return path
+
+
+def _bounded(known: Sequence[Board]) -> list[int]:
+    return [at for at, one in enumerate(known) if one.norm and one.eps != float("inf")]
+
+
+def _chosen(titles: Sequence[str], wanted: str | None, preferred: Sequence[int]) -> int:
+    """Return the position of the title with that text; of several without a text, the one preferred."""
+    fitting = [at for at, title in enumerate(titles) if wanted is None or wanted in title]
+    listed = "; ".join(map(repr, titles))
+    if not fitting:
+        raise ConfigError(where="board", expected=f"text of one of: {listed or 'no board'}", got=repr(wanted))
+    if wanted is None and len(fitting) > 1:
+        fitting = [at for at in fitting if at in preferred]
+    if len(fitting) != 1:
+        do = "Name one by text of its title: --board TEXT"
+        raise ConfigError(where="board", expected="one board", got=f"{len(titles)}: {listed}", do=do)
+    return fitting[0]

@@ -1,0 +1,49 @@
+"""Trainings as values for the template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from reports.board.run_folder import Run
+from reports.figures import training
+from reports.html.inline_svg import inline_svg
+from reports.text.facts import Fact, training_facts
+
+MOST_CURVES = 20
+"""Trainings with a figure of their own; the others are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One training."""
+
+    title: str
+    figure: Markup | None
+    facts: tuple[Fact, ...]
+    description: str
+
+
+def curves(run: Run) -> list[Curve]:
+    """Return the trainings of the run, the first ones with their curves."""
+    made = []
+    for number, done in enumerate(run.trainings):
+        last = done.history[-1]
+        measured = [
+            f"{name} {100 * last[column]:.1f} %"
+            for column, (name, _, _) in training.ACCURACIES.items()
+            if column in last
+        ]
+        stages = len({row.get("stage") for row in done.history})
+        description = (
+            f"{len(done.history)} epochs{f' in {stages} stages' if stages > 1 else ''}. "
+            f"After the last one: {'; '.join(measured) or 'no accuracy was measured'}."
+        )
+        figure = None
+        if number < MOST_CURVES:
+            drawn = training.draw(done.history)
+            figure = inline_svg(drawn, name=f"curve-{number}", description=f"Training curves. {description}")
+        facts = training_facts(done)
+        made.append(Curve(title=done.name, figure=figure, facts=facts, description=description))
+    return made

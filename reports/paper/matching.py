@@ -1,0 +1,209 @@
+"""Which of our models belongs to which row, and what it measured for a column.
+
+What names a cell must be equal: data set (or a known copy of it), test split, network, head, kind of
+training, attack with the options the column names, norm, radius, goal; in Tables 3 and 11 also the number of
+training images, in Table 10 also m and n. Everything else may differ and is stated (`deviations`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.board.boards import Share
+from reports.board.drawn import clean_share, robust_share
+from reports.board.samples import Samples, attack_of, model_of
+from reports.paper.models import GRAPH, Candidate
+from reports.paper.published import Slot
+from robench import plugins
+from robench.plan.spec import KNOWN
+from robench.record.schema import Record
+
+PAPERS_SOURCE = "straight_through"
+"""What the paper differentiates in place of WNLL (Eq. 13 and 24)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Our number for a cell.
+
+    Attributes:
+        share: images that stay right under the attack through the paper's gradient, or through all gradient
+            sources together where that one was not used.
+        worst: the same, worst over all gradient sources, image by image; None if there is only one.
+        source: the gradient source of `share`; empty for all together, or where there is one or none.
+        sources: all that were used.
+        crafted_on: names of the models the images were crafted on, empty for white-box.
+        shares_features: whether that model and this one share the weights of their network.
+        options: of the attack.
+        label: the attack's label.
+        asked: images of the set; fewer in `share` means that units are missing.
+        findings: codes met, on the clean images included.
+        batch: most images of one record, which share a graph in the joint protocol.
+    """
+
+    share: Share
+    worst: Share | None
+    source: str
+    sources: tuple[str, ...]
+    crafted_on: str
+    shares_features: bool
+    options: dict[str, Any]
+    label: str
+    asked: int
+    findings: tuple[str, ...]
+    batch: int
+
+
+def refused(candidate: Candidate, slot: Slot) -> tuple[int, str] | None:
+    """Return why a model does not belong to a cell, None if it does.
+
+    Returns:
+        How many questions it answered rightly before, in the order of the questions, and the reason.
+    """
+    unlabelled = int(candidate.details.get("unlabelled") or 0)
+    graph = {name: candidate.details.get(name) for name in slot.graph_exact}
+    trained = candidate.training
+    kinds = {*slot.training.values(), "checkpoint"}
+    images = candidate.training_images
+    reasons = (
+        (candidate.dataset != slot.dataset, f"{candidate.images[0]} is not {slot.dataset}"),
+        (candidate.images[1] != "test", f"judged on the split {candidate.images[1]}"),
+        (bool(candidate.details.get("inference")), "an inference-time defense is in front of it"),
+        (
+            candidate.architecture != slot.architecture,
+            f"its network is {candidate.architecture or 'unknown'}",
+        ),
+        (candidate.head != slot.head, f"its head is {candidate.details.get('head') or 'unknown'}"),
+        (trained not in kinds, f"its training is {trained or 'unknown'}"),
+        (
+            slot.images_exact and images != slot.training_images,
+            f"trained on {'an unknown number of' if images is None else format(images, ',')} images",
+        ),
+        (unlabelled != slot.unlabelled, f"{unlabelled:,} unlabelled images in its graph"),
+        (graph != slot.graph_exact, ", ".join(f"{name} {value}" for name, value in graph.items())),
+    )
+    return next(((at, reason) for at, (wrong, reason) in enumerate(reasons) if wrong), None)
+
+
+def measured(candidate: Candidate, slot: Slot) -> Measured | None:
+    """Return what a model that belongs to a cell's row measured for it, None if nothing.
+
+    Where several attacks or crafting models fit, the one whose settings differ least from the paper's counts;
+    of equals, the one that leaves the fewest images standing.
+    """
+    if slot.attack == "clean":
+        return _clean(candidate)
+    found = []
+    for samples in candidate.samples:
+        if not _same_threat(samples, slot):
+            continue
+        groups: dict[tuple[str, str], list[Record]] = {}
+        for record in samples.attacked:
+            source = model_of(record.source)
+            if model_of(record.target) == candidate.target and _admitted(candidate, source, slot):
+                groups.setdefault((attack_of(record), source), []).append(record)
+        found += [
+            _attacked(candidate, samples, source, slot, records)
+            for (_, source), records in groups.items()
+            if _is(records[0].attack, slot)
+        ]
+    return min(found, key=lambda m: (len(other_settings(m, slot)), m.share.value or 0.0), default=None)
+
+
+def other_settings(measured: Measured, slot: Slot) -> dict[str, tuple[Any, Any]]:
+    """Return the attack's settings that are not the paper's: name to (ours, the paper's)."""
+    ours = {name: measured.options.get(name) for name in slot.settings}
+    return {n: (ours[n], paper) for n, paper in slot.settings.items() if not same(ours[n], paper)}
+
+
+def same(ours: Any, paper: Any) -> bool:
+    """Tell whether two settings are equal, numbers up to rounding."""
+    if isinstance(ours, int | float) and isinstance(paper, int | float):
+        return math.isclose(ours, paper, rel_tol=1e-6)
+    return bool(ours == paper)
+
+
+def _same_threat(samples: Samples, slot: Slot) -> bool:
+    terms = samples.setting.terms
+    # The authors' attacker knows the model, and stops at no budget.
+    usual = terms.knowledge in {None, KNOWN} and terms.budget is None and terms.bounds in {None, (0.0, 1.0)}
+    return (
+        usual
+        and terms.norm == slot.norm
+        and terms.goal == "untargeted"
+        and (terms.eps == slot.eps or same(terms.eps, slot.eps))
+    )
+
+
+def _admitted(candidate: Candidate, source: str, slot: Slot) -> bool:
+    if not slot.oracle:
+        return source == candidate.target
+    return candidate.heads.get(source) == (slot.oracle, slot.architecture)
+
+
+def _is(attack: dict[str, Any], slot: Slot) -> bool:
+    if plugins.called("attacks", str(attack.get("name") or "")) != slot.attack:
+        return False
+    options = attack.get("options") or {}
+    return all(same(options.get(name), value) for name, value in slot.options.items())
+
+
+def _clean(candidate: Candidate) -> Measured | None:
+    samples = candidate.samples[0]
+    records = [r for r in samples.clean if model_of(r.target) == candidate.target]
+    if not records:
+        return None
+    table = samples.clean_table[samples.clean_table["target"] == candidate.target]
+    return Measured(
+        share=clean_share(table) or Share(0, 0),
+        worst=None,
+        source="",
+        sources=(),
+        crafted_on="",
+        shares_features=False,
+        options={},
+        label="clean",
+        asked=samples.n,
+        findings=_codes(records),
+        batch=max(len(record.columns.index) for record in records),
+    )
+
+
+def _attacked(
+    candidate: Candidate, samples: Samples, source: str, slot: Slot, records: Sequence[Record]
+) -> Measured:
+    table = samples.table
+    table = table[
+        (table["target"] == candidate.target)
+        & (table["source"] == source)
+        & (table["attack"] == attack_of(records[0]))
+    ]
+    sources = tuple(dict.fromkeys(str(r.source.get("gradient_source") or "") for r in records))
+    surrogate = candidate.heads.get(source, ("", ""))[0] == GRAPH and PAPERS_SOURCE in sources
+    chosen = PAPERS_SOURCE if surrogate else ""
+    shown = table[table["gradient_source"] == chosen] if chosen else table
+    clean = samples.clean_table
+    clean = clean[clean["target"] == candidate.target] if not clean.empty else clean
+    used = [r for r in records if chosen in {"", str(r.source.get("gradient_source") or "")}]
+    own = [r for r in samples.clean if model_of(r.target) == candidate.target]
+    weights = candidate.checkpoints
+    return Measured(
+        share=robust_share(shown, clean) or Share(0, 0),
+        worst=robust_share(table, clean) if len(sources) > 1 else None,
+        source=chosen or (sources[0] if len(sources) == 1 else ""),
+        sources=sources,
+        crafted_on=samples.names[source] if slot.oracle else "",
+        shares_features=bool(weights.get(source)) and weights.get(source) == weights.get(candidate.target),
+        options=dict(records[0].attack.get("options") or {}),
+        label=samples.labels[attack_of(records[0])],
+        asked=samples.n,
+        findings=_codes([*own, *used]),
+        batch=max(len(record.columns.index) for record in records),
+    )
+
+
+def _codes(records: Sequence[Record]) -> tuple[str, ...]:
+    return tuple(sorted({finding.code for record in records for finding in record.findings}))

@@ -1,0 +1,124 @@
+"""Our models as candidates for a row of the paper: what records and model cards say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.board.run_folder import Training
+from reports.board.samples import Samples, model_of, split_into_boards
+from reports.paper.published import data_sets
+from robench.record.schema import Record
+
+SOFTMAX, GRAPH, SVM = "softmax", "WNLL", "SVM"
+_HEADS = {"linear": SOFTMAX, "wnll": GRAPH, "wnll_published": GRAPH}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of our models, judged on one set of images.
+
+    Attributes:
+        target: its identity.
+        name: its shown name.
+        images: data set, split, digest and size of the set.
+        samples: the boards on these images.
+        details: what the records say it is made of.
+        card: the model card of its weights, empty if none is at hand.
+        heads: head and architecture of every model judged on these images, by identity.
+        checkpoints: hash of the weights of each of them.
+    """
+
+    target: str
+    name: str
+    images: tuple[str, str, str, int]
+    samples: tuple[Samples, ...]
+    details: dict[str, Any]
+    card: dict[str, Any]
+    heads: dict[str, tuple[str, str]]
+    checkpoints: dict[str, str]
+
+    @property
+    def dataset(self) -> str:
+        """The paper's name of the data set, or its own title if the paper has none for it."""
+        title = self.images[0]
+        return next((name for name, facts in data_sets().items() if title in {name, *facts.copies}), title)
+
+    @property
+    def copy(self) -> str:
+        """What was done to the data set's images, empty for the original."""
+        facts = data_sets().get(self.dataset)
+        return facts.copies.get(self.images[0], "") if facts else ""
+
+    @property
+    def architecture(self) -> str:
+        """Name of the model plugin."""
+        return str(self.details.get("architecture") or "")
+
+    @property
+    def head(self) -> str:
+        """`softmax`, `WNLL`, `SVM`, or empty for another."""
+        return head_of(self.details)
+
+    @property
+    def training(self) -> str:
+        """Name of the defense plugin, `none`, or `checkpoint` where only the weights are known."""
+        known = str(self.details.get("training") or "")
+        defense = self.card.get("defense")
+        if known in {"", "checkpoint"} and isinstance(defense, dict):
+            return str(defense.get("name") or known)
+        return known
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the training, empty if unknown."""
+        defense = self.card.get("defense")
+        options = defense.get("options") if isinstance(defense, dict) else None
+        return options if isinstance(options, dict) else {}
+
+    @property
+    def training_images(self) -> int | None:
+        """How many images were trained on, None if unknown."""
+        data = self.card.get("data")
+        images = data.get("images") if isinstance(data, dict) else None
+        return images if isinstance(images, int) else None
+
+
+def head_of(details: dict[str, Any]) -> str:
+    """Return the paper's word for a model's head, empty for one the paper does not have."""
+    head = _HEADS.get(str(details.get("head") or ""), "")
+    return SVM if head == SOFTMAX and details.get("training") == "svm" else head
+
+
+def candidates(records: Sequence[Record], trainings: Sequence[Training]) -> list[Candidate]:
+    """Return every model on every set of images it was judged on, in the order of the records."""
+    cards = {str(t.card["sha256"]): t.card for t in trainings if t.card.get("sha256")}
+    boards: dict[tuple[str, str, str, int], list[Samples]] = {}
+    for samples in split_into_boards(records):
+        boards.setdefault(samples.setting[:4], []).append(samples)
+    made = []
+    for images, own in boards.items():
+        found: dict[str, dict[str, Any]] = {}
+        names: dict[str, str] = {}
+        for samples in own:
+            for record in (*samples.clean, *samples.attacked):
+                details = record.target.get("details")
+                found.setdefault(model_of(record.target), details if isinstance(details, dict) else {})
+            names |= samples.names
+        heads = {t: (head_of(d), str(d.get("architecture") or "")) for t, d in found.items()}
+        checkpoints = {target: str(d.get("checkpoint") or "") for target, d in found.items()}
+        made += [
+            Candidate(
+                target=target,
+                name=names[target],
+                images=images,
+                samples=tuple(own),
+                details=details,
+                card=cards.get(checkpoints[target], {}),
+                heads=heads,
+                checkpoints=checkpoints,
+            )
+            for target, details in found.items()
+        ]
+    return made

@@ -1,0 +1,113 @@
+"""A filled-in table as raw text cells and notes, for the renderers; nothing is escaped here."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from reports.board.boards import Share
+from reports.paper.layout import Entry, Line, PaperTable
+from reports.paper.published import reference
+from reports.text.escape import NOTHING
+
+DAGGER = "\u2020"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """A table to show.
+
+    Attributes:
+        title: the table in one line.
+        header: names of the columns.
+        reading: what the lines mean.
+        rows: one list of texts per line; the first of a row of the paper holds its label.
+        starts: positions in `rows` where a row of the paper begins.
+        notes: mark, model, and what it measured otherwise.
+        doubts: model, and the codes of findings.
+        unplaced: our models without a row, each with the reason.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    reading: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    starts: tuple[int, ...]
+    notes: tuple[tuple[str, str, tuple[str, ...]], ...]
+    doubts: tuple[tuple[str, tuple[str, ...]], ...]
+    unplaced: tuple[str, ...]
+
+
+READING = (
+    "ours: with 95 % Wilson interval over images",
+    "difference: ours minus published, in percentage points",
+    "worst gradient: image by image the worst over all gradient sources that were tried; the line of ours "
+    "above is through the paper's (Eq. 24)",
+    "[a]: settings that differ from the paper's, listed below",
+    f"{DAGGER}: a finding puts a number of the line in doubt",
+)
+UNBOUNDED = (
+    "C&W: no radius limits it, so an image counts as right where the attack found no adversarial one at all; "
+    "that says how far so many steps reach, not how robust the model is"
+)
+
+
+def cells_of(table: PaperTable) -> Cells:
+    """Return a table as texts: published, ours, difference and, where it says more, the worst gradient."""
+    published = table.published
+    kind = "error" if published.error else "accuracy"
+    rows: list[tuple[str, ...]] = []
+    starts: list[int] = []
+    notes: list[tuple[str, str, tuple[str, ...]]] = []
+    doubts: list[tuple[str, tuple[str, ...]]] = []
+    marks = _marks()
+    for row in table.rows:
+        starts.append(len(rows))
+        rows.append((row.label, "published", "", *(f"{slot.published:.2f}" for slot in row.slots)))
+        for line in row.lines:
+            mark = next(marks) if line.deviations else ""
+            notes += [(mark, line.model, line.deviations)] if mark else []
+            doubts += [(line.model, line.findings)] if line.findings else []
+            rows += _lines(line, mark)
+    return Cells(
+        title=f"Table {published.number} of {reference()}: {published.title} ({kind} in percent)",
+        header=("Model", "Number", "n", *published.columns),
+        reading=(*READING, UNBOUNDED) if "C&W" in published.columns else READING,
+        rows=tuple(rows),
+        starts=tuple(starts),
+        notes=tuple(notes),
+        doubts=tuple(doubts),
+        unplaced=table.unplaced,
+    )
+
+
+def _lines(line: Line, mark: str) -> Iterator[tuple[str, ...]]:
+    name = f"ours: {line.model}{f' [{mark}]' if mark else ''}{DAGGER if line.findings else ''}"
+    yield ("", name, f"{line.images:,}", *(_rate(entry.rate) for entry in line.entries))
+    if any(_more(entry) for entry in line.entries):
+        yield ("", "ours, worst gradient", "", *(_rate(entry.worst or entry.rate) for entry in line.entries))
+    yield ("", "difference", "", *(_difference(entry) for entry in line.entries))
+
+
+def _more(entry: Entry) -> bool:
+    """Tell whether another gradient source broke more images."""
+    return bool(entry.worst and entry.rate and entry.worst.count != entry.rate.count)
+
+
+def _rate(share: Share | None) -> str:
+    if share is None or share.value is None:
+        return NOTHING
+    return f"{100 * share.value:.2f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+
+
+def _difference(entry: Entry) -> str:
+    return NOTHING if entry.difference is None else f"{entry.difference:+.2f}"
+
+
+def _marks() -> Iterator[str]:
+    """Yield a, b, ..., z, a2, b2, ..."""
+    for turn in count(1):
+        for letter in string.ascii_lowercase:
+            yield letter if turn == 1 else f"{letter}{turn}"

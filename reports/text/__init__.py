@@ -1,0 +1,1 @@
+"""Boards as text: screen, Markdown, CSV, JSON, LaTeX and BibTeX. No torch here."""

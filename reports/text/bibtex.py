@@ -1,0 +1,118 @@
+"""BibTeX of everything a run used, and of robench itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from reports.board.plugins_used import Used, used
+from reports.text.bibliography import Entry, read_entries
+from reports.text.escape import visible
+from robench.errors import ConfigError, StorageError
+from robench.recipe import Info
+from robench.record.files import write_atomic
+from robench.record.schema import Record
+from robench.record.store import Store
+
+SOFTWARE = Entry(
+    kind="misc",
+    key="robench",
+    fields={
+        "title": "robench: adversarial robustness numbers that can be believed",
+        "author": "{The robench authors}",
+        "year": "2026",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BibTeX:
+    """One file, references.bib: an entry for every attack, defense, head, network and data set used."""
+
+    info: ClassVar[Info] = Info(title="BibTeX", paper="none; Patashnik 1988")
+
+    def render(self, records: Sequence[Record]) -> str:
+        """Return the entries for some records, after comments that say what each of them is for."""
+        return _text(records, ())
+
+    def render_runs(self, folders: Sequence[Path]) -> str:
+        """Return the entries for run folders; their plans name the data sets of the trainings.
+
+        Raises:
+            ConfigError: there is no record.
+            StorageError: a record cannot be read; names the file.
+        """
+        records = [record for folder in folders for record in Store(folder).read_records()]
+        if not records:
+            raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
+        return _text(records, [plan for folder in folders for plan in _plan(folder)])
+
+    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+        """Write the file and return its path.
+
+        Raises:
+            StorageError: the disk refused; an older file is intact.
+        """
+        path = folder / "references.bib"
+        write_atomic(path, _text(records, _plan(folder)))
+        return [path]
+
+
+def _plan(folder: Path) -> list[dict[str, Any]]:
+    try:
+        plan = Store(folder).read_json("plan.json")
+    except StorageError:
+        return []  # records alone say what was used; a plan only adds the data sets of trainings
+    return [plan] if isinstance(plan, dict) else []
+
+
+def _text(records: Sequence[Record], plans: Sequence[dict[str, Any]]) -> str:
+    software = _software(records)
+    entries = {software.key: software}
+    said, unknown = [], []
+    for use in used(records, plans):
+        what = visible(f"{use.kind.removesuffix('s')} {use.name}")
+        try:
+            found = read_entries(use.info.bibtex) if use.info else []
+        except ConfigError as error:
+            unknown.append(f"% broken BibTeX of {what}: {visible(str(error))}")
+            continue
+        found = [_kept(entries, entry) for entry in found]
+        if found:
+            said.append(f"% {what}: {', '.join(entry.key for entry in found)}")
+        else:
+            unknown.append(f"% {what}: {_without(use)}")
+    head = ["% What was used, and the key of its entry. Made by robench.", *said, *unknown]
+    return "\n\n".join(["\n".join(head), *map(str, entries.values())]) + "\n"
+
+
+def _kept(entries: dict[str, Entry], entry: Entry) -> Entry:
+    """Keep an entry once, and return it; one whose key another entry has already gets a number behind it."""
+    key, number = entry.key, 1
+    while key in entries and entries[key].fields != entry.fields:
+        number += 1
+        key = f"{entry.key}-{number}"
+    return entries.setdefault(key, replace(entry, key=key))
+
+
+def _without(use: Used) -> str:
+    if use.info is None:
+        return "not found, no such plugin is installed here"
+    return f"no entry, {visible(use.info.paper)}"
+
+
+def _software(records: Sequence[Record]) -> Entry:
+    """Return the entry of robench in the versions that made the records."""
+    versions = {
+        str(known.get("robench"))
+        for record in records
+        if isinstance(known := record.provenance.get("versions"), dict) and known.get("robench")
+    }
+    shown = {"note": f"version {', '.join(sorted(map(_plain, versions)))}"} if versions else {}
+    return Entry(kind=SOFTWARE.kind, key=SOFTWARE.key, fields={**SOFTWARE.fields, **shown})
+
+
+def _plain(version: str) -> str:
+    return "".join(sign for sign in version if sign.isalnum() or sign in ".+-")

@@ -1,0 +1,232 @@
+"""Leaderboards as CSV: one line per model and board, and one line per measurement."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from reports.board.boards import Board, Cell, Heading, Row, Share
+from reports.board.leaderboard import boards
+from reports.board.over_seeds import SeedBoard, over_seeds
+from reports.board.samples import Samples, attack_of, model_of, split_into_boards
+from reports.text.curves_csv import COLUMNS as CURVE_COLUMNS
+from reports.text.curves_csv import curve_lines
+from reports.text.escape import visible
+from robench.recipe import Info
+from robench.record.files import write_atomic
+from robench.record.schema import Record
+
+BOARD_COLUMNS = ("dataset", "split", "digest", "images", "norm", "eps", "eps_text", "goal")
+THREAT_COLUMNS = ("bounds_low", "bounds_high", "knowledge", "budget")
+ROW_COLUMNS = (
+    "rank", "model", "fingerprint", "head", "training",
+    "clean", "clean_low", "clean_high",
+    "worst_case", "worst_case_low", "worst_case_high",
+    "white_box", "white_box_low", "white_box_high",
+    "n", "median_l2", "median_linf", "passes", "partial", "doubted", "standing", "findings",
+    "joint", "batches",
+    "clean_batch_low", "clean_batch_high", "worst_case_batch_low", "worst_case_batch_high",
+)  # fmt: skip
+CELL_COLUMNS = (
+    "target", "target_fingerprint", "source", "source_fingerprint", "white_box",
+    "attack", "plugin", "library", "options", "minimises", "gradient_source",
+    "n", "robust", "broken", "misclassified", "failed", "robust_accuracy", "low", "high",
+    "median_l2", "median_linf", "forwards", "backwards", "findings",
+    "batches", "batch_low", "batch_high",
+)  # fmt: skip
+DRAWN_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
+"""Of random models only; where there is none the files are without them."""
+SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSV:
+    """CSV files: leaderboard.csv (a line per model and board), measurements.csv (per cell), and curves.csv.
+
+    Attributes:
+        seeds_only: render the spread over seeds instead of the leaderboard.
+    """
+
+    info: ClassVar[Info] = Info(title="CSV", paper="none; RFC 4180")
+    seeds_only: bool = False
+
+    def render(self, records: Sequence[Record]) -> str:
+        """Return the leaderboards of some records as CSV text, or their spread over seeds."""
+        if self.seeds_only:
+            return seeds_csv(over_seeds(records))
+        return leaderboard_csv(made_of(records))
+
+    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+        """Write all three files and return their paths.
+
+        Raises:
+            StorageError: the disk refused; older files are intact.
+        """
+        made = made_of(records)
+        files = {
+            folder / "leaderboard.csv": leaderboard_csv(made),
+            folder / "measurements.csv": measurements_csv(made),
+            folder / "curves.csv": curves_csv(made, split_into_boards(records)),
+        }
+        for path, text in files.items():
+            write_atomic(path, text)
+        return list(files)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A board, and what its records say beyond it.
+
+    Attributes:
+        board: the board.
+        trainings: how each model was trained, by shown name.
+        attacks: what an attack is, by its shown label.
+    """
+
+    board: Board
+    trainings: dict[str, str]
+    attacks: dict[str, dict[str, Any]]
+
+
+def made_of(records: Sequence[Record]) -> list[Made]:
+    """Return the boards of some records with the facts that a line of CSV adds."""
+    made = []
+    for board, samples in zip(boards(records), split_into_boards(records), strict=True):
+        trainings: dict[str, str] = {}
+        for record in (*samples.clean, *samples.attacked):
+            details = record.target.get("details")
+            known = details.get("training") if isinstance(details, dict) else None
+            trainings.setdefault(samples.names[model_of(record.target)], str(known or ""))
+        attacks = {samples.labels[attack_of(record)]: record.attack for record in samples.attacked}
+        made.append(Made(board, trainings, attacks))
+    return made
+
+
+def leaderboard_csv(made: Sequence[Made]) -> str:
+    """Return one line per model and board; shares are fractions, and each attack has columns of its own."""
+    labels = list(dict.fromkeys(label for one in made for label in one.board.attacks))
+    names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
+    drawn = any(one.board.drawn for one in made)
+    lines = [
+        [
+            *_board(one.board),
+            *_threat(one.board),
+            *_row(row, one.trainings),
+            *(end for label in labels for end in _ends(row.attacks.get(label))),
+            *(_one_draw(row) if drawn else ()),
+        ]
+        for one in made
+        for row in one.board.rows
+    ]
+    more = DRAWN_COLUMNS if drawn else ()
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines)
+
+
+def curves_csv(made: Sequence[Made], samples: Sequence[Samples]) -> str:
+    """Return one line per place where an accuracy curve changes; one over eps has no radius of its own."""
+    lines = []
+    for one in curve_lines([board.board for board in made], samples):
+        own = made[one.board]
+        start = [*_board(own.board), *_threat(own.board)]
+        if one.eps_text is not None:
+            start[BOARD_COLUMNS.index("eps")] = None
+            start[BOARD_COLUMNS.index("eps_text")] = one.eps_text
+        lines.append([*start, *one.values])
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CURVE_COLUMNS], lines)
+
+
+def measurements_csv(made: Sequence[Made]) -> str:
+    """Return one line per target, source, gradient source, attack and threat."""
+    lines = []
+    drawn = any(one.board.drawn for one in made)
+    for one in made:
+        for cell in one.board.cells:
+            robust, attack = cell.robust, one.attacks[cell.attack]
+            facts = {
+                "n": robust.n,
+                "robust": robust.count,
+                "robust_accuracy": robust.value,
+                "low": robust.low,
+                "high": robust.high,
+                "options": json.dumps(attack.get("options") or {}, sort_keys=True),
+                "minimises": bool(attack.get("minimises")),
+                "findings": " ".join(cell.findings),
+                **dict(zip(("batches", "batch_low", "batch_high"), _over(robust), strict=True)),
+            }
+            values = [facts[c] if c in facts else getattr(cell, c) for c in CELL_COLUMNS]
+            more = _one_draw(cell) if drawn else []
+            lines.append([*_board(one.board), *_threat(one.board), *values, *more])
+    more_columns = DRAWN_COLUMNS if drawn else ()
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS, *more_columns], lines)
+
+
+def seeds_csv(made: Sequence[SeedBoard]) -> str:
+    """Return one line per board, model, column and seed; what is about all seeds is repeated on each."""
+    lines = [
+        [
+            *_board(board), *_threat(board), row.model, row.column, seed, value, seed in row.doubted,
+            row.spread.n, row.spread.mean, row.spread.deviation, row.spread.low, row.spread.high,
+        ]
+        for board in made
+        for row in board.rows
+        for seed, value in zip(row.seeds, row.values, strict=True)
+    ]  # fmt: skip
+    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *SEED_COLUMNS], lines)
+
+
+def _board(board: Heading) -> list[Any]:
+    eps = board.eps if board.norm else None
+    return [board.dataset, board.split, board.digest, board.n, board.norm, eps, board.eps_text, board.goal]
+
+
+def _threat(board: Heading) -> list[Any]:
+    low, high = board.bounds or (None, None)
+    known = None if board.knowledge is None else "; ".join(board.knowledge) or "none"
+    return [low, high, known, board.budget]
+
+
+def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
+    shares = [end for share in (row.clean, row.worst_case, row.white_box) for end in _ends(share)]
+    return [
+        row.rank, row.model, row.fingerprint, row.head, trainings.get(row.model), *shares,
+        row.n, row.median_l2, row.median_linf, row.passes, row.partial, row.doubted,
+        " ".join(row.standing), " ".join(row.findings),
+        row.joint, _over(row.worst_case or row.clean)[0], *_over(row.clean)[1:], *_over(row.worst_case)[1:],
+    ]  # fmt: skip
+
+
+def _one_draw(measured: Row | Cell) -> list[Any]:
+    return [measured.draws or None, *_ends(measured.one_draw)]
+
+
+def _ends(share: Share | None) -> tuple[float | None, float | None, float | None]:
+    return (share.value, share.low, share.high) if share else (None, None, None)
+
+
+def _over(share: Share | None) -> tuple[int | None, float | None, float | None]:
+    found = share.batches if share else None
+    return (found.n, found.low, found.high) if found else (None, None, None)
+
+
+def csv_text(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """Return CSV text: None is an empty cell, hostile text is made harmless."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for line in (header, *lines):
+        writer.writerow([_harmless(value) for value in line])
+    return stream.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would run as a formula."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@"} else text

@@ -1,0 +1,165 @@
+"""Text and numbers as every report shows them: hostile names made visible, never active."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from reports.board.boards import Board, Share
+from reports.board.over_seeds import SeedBoard
+
+NOTHING = "-"
+
+ONE_DRAW = "One draw (attacked)"
+"""Header of the worst case of a random model in the draw of noise that was attacked."""
+
+FRESH = (
+    "A random model's shares are means over fresh draws of its noise, which no attack has seen: an attacker "
+    'chooses an image before the noise is drawn. "One draw (attacked)" is the worst case in the very draw '
+    "that the attacks asked about, where asking again until a draw falls counts as success."
+)
+"""What a reader must know where a model is random."""
+
+
+def visible(text: str) -> str:
+    r"""Return text with everything invisible written out: controls, line breaks, direction marks, surrogates.
+
+    Example:
+        >>> visible("a" + chr(27) + "[31m" + chr(10) + "b")
+        'a\\x1b[31m\\nb'
+    """
+    return "".join(_shown(sign) for sign in text)
+
+
+def _shown(sign: str) -> str:
+    if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+        return sign.encode("unicode_escape").decode("ascii")
+    return sign
+
+
+def percent(share: Share | None) -> str:
+    """Return a share as a percentage with one decimal."""
+    if share is None or share.value is None:
+        return NOTHING
+    return f"{100 * share.value:.1f}"
+
+
+def with_interval(share: Share | None) -> str:
+    """Return a share and its interval, such as `52.8 [49.7, 55.9]`."""
+    if share is None or share.value is None:
+        return NOTHING
+    return f"{percent(share)} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+
+
+def over_batches(share: Share) -> tuple[str, str]:
+    """Return how many batches a joint model had, and the interval over them."""
+    if (found := share.batches) is None:
+        return NOTHING, NOTHING
+    return str(found.n), f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def number(value: float | None) -> str:
+    """Return a distance or a count with three significant digits, plain up to a million."""
+    if value is None:
+        return NOTHING
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a board, as the screen and Markdown show them; names still raw."""
+    minimal = any(row.median_l2 is not None for row in board.rows)
+    header = ["Rank", "Model", "Clean [95% CI]"]
+    if board.norm:
+        header += [*board.attacks, "White-box", "Worst case [95% CI]"]
+    if board.drawn:
+        header += [ONE_DRAW]
+    header += ["n"]
+    if minimal:
+        header += ["Median L2", "Median Linf"]
+    if board.norm:
+        header += ["Passes/image"]
+    header += ["Findings"]
+    rows = []
+    for row in board.rows:
+        cells = [str(row.rank) if row.rank else NOTHING, row.model, with_interval(row.clean)]
+        if board.norm:
+            cells += [percent(row.attacks.get(label)) for label in board.attacks]
+            cells += [percent(row.white_box), with_interval(row.worst_case)]
+        if board.drawn:
+            cells += [percent(row.one_draw)]
+        cells += [str(row.n)]
+        if minimal:
+            cells += [number(row.median_l2), number(row.median_linf)]
+        if board.norm:
+            cells += [number(row.passes)]
+        rows.append([*cells, ", ".join(row.remarks) or NOTHING])
+    return header, rows
+
+
+def joint_note(board: Board) -> str:
+    """Return what a reader must know of the intervals of joint models, empty where there are none; raw."""
+    joint = [row for row in board.rows if row.joint]
+    if not joint:
+        return ""
+    note = (
+        f"Joint graph: {', '.join(row.model for row in joint)}. Images of one graph are not independent, so "
+        "intervals and ranks, which take them for such, may be too sure."
+    )
+    widened = [row for row in joint if (shown := row.worst_case or row.clean) and shown.batches]
+    if widened:
+        names = "" if len(widened) == len(joint) else f" of {', '.join(row.model for row in widened)}"
+        note += f" The intervals{names} also hold Student's t interval over batches."
+    return note
+
+
+def transfer_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
+    combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+    sources = list(dict.fromkeys(source for source, _ in combined))
+    targets = list(dict.fromkeys(target for _, target in combined))
+    header = ["Crafted on \\ judged on", *targets]
+    return header, [[source, *(percent(combined.get((source, t))) for t in targets)] for source in sources]
+
+
+def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the white-box cells of a board: one row per model, attack and gradient source."""
+    header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
+    header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
+    shown = [cell for cell in board.cells if cell.white_box]
+    batched = any(cell.robust.batches for cell in shown)
+    header += ["Batches", "Over batches [95% CI]"] if batched else []
+    rows = [
+        [
+            cell.target,
+            cell.attack,
+            cell.gradient_source or NOTHING,
+            with_interval(cell.robust),
+            str(cell.robust.n),
+            str(cell.failed),
+            number(cell.median_l2),
+            number(cell.median_linf),
+            number(cell.forwards),
+            number(cell.backwards),
+            ", ".join(cell.findings) or NOTHING,
+            *(over_batches(cell.robust) if batched else ()),
+        ]
+        for cell in shown
+    ]
+    return header, rows
+
+
+def seed_cells(board: SeedBoard) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a board over seeds."""
+    header = ["Model", "Accuracy", "Mean", "SD", "Min", "Max", "Seeds", "Seed: value"]
+    doubts = any(row.doubted for row in board.rows)
+    header += ["In doubt"] if doubts else []
+    rows = []
+    for row in board.rows:
+        found = row.spread
+        deviation = NOTHING if found.deviation is None else f"{100 * found.deviation:.2f}"
+        cells = [row.model, row.column]
+        cells += [f"{100 * found.mean:.2f}", deviation, f"{100 * found.low:.1f}", f"{100 * found.high:.1f}"]
+        values = zip(row.seeds, row.values, strict=True)
+        cells += [str(found.n), ", ".join(f"{seed}: {100 * value:.1f}" for seed, value in values)]
+        cells += [", ".join(map(str, row.doubted)) or NOTHING] if doubts else []
+        rows.append(cells)
+    return header, rows

@@ -1,0 +1,89 @@
+"""Names and values as a page lists them: cards, trainings, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from reports.board.run_folder import Run, Training
+
+Fact = tuple[str, str]
+
+
+def plain(value: Any) -> str:
+    """Return a value of a card or an option as one line of text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def card(target: dict[str, object]) -> tuple[Fact, ...]:
+    """Return what a record says of a model: how it answers, what it is made of, its fingerprint."""
+    details = target.get("details")
+    facts = {
+        "output": target.get("output"),
+        "images in a batch": target.get("coupling"),
+        "attacked through": target.get("sources"),
+        **(details if isinstance(details, dict) else {}),
+        "fingerprint": target.get("fingerprint"),
+    }
+    return tuple(
+        (str(name), plain(value)) for name, value in facts.items() if value not in (None, "", [], {})
+    )
+
+
+def trained(target: dict[str, object], trainings: Sequence[Training]) -> tuple[Fact, ...]:
+    """Return the facts of the training whose weights a model uses."""
+    details = target.get("details")
+    checkpoint = details.get("checkpoint") if isinstance(details, dict) else None
+    if not checkpoint:
+        return ()
+    return next((training_facts(t) for t in trainings if t.card.get("sha256") == checkpoint), ())
+
+
+def training_facts(done: Training) -> tuple[Fact, ...]:
+    """Return what a model card says of a training, in the order a reader asks."""
+    card = done.card
+    facts: dict[str, object] = {}
+    for group, prefix in (("defense", ""), ("data", "data "), ("held_out", "held-out ")):
+        part = card.get(group)
+        if isinstance(part, dict):
+            options = part.get("options")
+            facts[group if group == "defense" else prefix + "set"] = part.get("name") or part.get("title")
+            facts |= {f"{prefix}{name}": value for name, value in part.items() if name in _SHOWN}
+            facts |= options if isinstance(options, dict) and group == "defense" else {}
+    names = ("epoch", "epochs", "parameters", "seed", "seconds", "findings", "sha256")
+    facts |= {_TITLES.get(name, name): card.get(name) for name in names}
+    return tuple((name, plain(value)) for name, value in facts.items() if value not in (None, "", [], {}))
+
+
+_SHOWN = ("split", "limit", "subset", "images", "digest", "accuracy", "robust_accuracy", "attack")
+_KEYS = ("units", "geometry", "failed_models")
+_TITLES = {
+    "epoch": "epoch kept",
+    "epochs": "epochs trained",
+    "sha256": "weights SHA-256",
+    "expected": "units planned",
+}
+
+
+def provenance(run: Run) -> list[Fact]:
+    """Return what the numbers were made with: versions, hardware, seeds, data, command."""
+    facts = {name: value for name, value in run.facts.items() if name not in _KEYS}
+    versions = facts.pop("versions", None)
+    made = [
+        (_TITLES.get(name, name), plain(value)) for name, value in facts.items() if value not in (None, "")
+    ]
+    made += [("seed", ", ".join(sorted({str(record.seed) for record in run.records})))] if run.records else []
+    digests = {(str(r.dataset.get("name")), str(r.dataset.get("set") or "")) for r in run.records}
+    made += [(f"images of {name}", digest) for name, digest in sorted(digests) if digest]
+    if not isinstance(versions, dict):
+        versions = next((r.provenance.get("versions") for r in run.records), None)
+    if isinstance(versions, dict):
+        made += [(f"version of {name}", plain(value)) for name, value in versions.items()]
+    return made

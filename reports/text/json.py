@@ -1,0 +1,60 @@
+"""Leaderboards as JSON, for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from reports.board.leaderboard import boards
+from reports.board.over_seeds import over_seeds
+from robench.recipe import Info
+from robench.record.files import write_atomic
+from robench.record.schema import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JSON:
+    """One JSON file, leaderboard.json: every board with rows, cells, transfers, findings; spread over seeds.
+
+    Attributes:
+        seeds_only: leave the boards out.
+    """
+
+    info: ClassVar[Info] = Info(title="JSON", paper="none; RFC 8259")
+    seeds_only: bool = False
+
+    def render(self, records: Sequence[Record]) -> str:
+        """Return the boards of some records as JSON text; an infinite radius is the text `inf`."""
+        tables: dict[str, Sequence[Any]] = {
+            "boards": [] if self.seeds_only else boards(records),
+            "over_seeds": over_seeds(records),
+        }
+        plain = {
+            name: [_finite(dataclasses.asdict(table)) for table in made] for name, made in tables.items()
+        }
+        return json.dumps({"schema": 1, **plain}, indent=1, allow_nan=False) + "\n"
+
+    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+        """Write the file and return its path.
+
+        Raises:
+            StorageError: the disk refused; an older file is intact.
+        """
+        path = folder / "leaderboard.json"
+        write_atomic(path, self.render(records))
+        return [path]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf"
+    return value

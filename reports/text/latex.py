@@ -1,0 +1,112 @@
+"""Leaderboards as LaTeX tables in the style of booktabs, to paste into a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from reports.board.boards import Board, Row, Share
+from reports.board.leaderboard import boards
+from reports.text.escape import FRESH, NOTHING, ONE_DRAW, number, visible
+from robench.recipe import Info
+from robench.record.files import write_atomic
+from robench.record.schema import Record
+
+_ESCAPED = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaTeX:
+    r"""One file, leaderboard.tex: a table per board; it needs `\usepackage{booktabs}`."""
+
+    info: ClassVar[Info] = Info(title="LaTeX", paper="none; booktabs (Fear 2020)")
+
+    def render(self, records: Sequence[Record]) -> str:
+        """Return the tables of some records."""
+        head = "% Needs \\usepackage{booktabs} and a T1 font encoding. Made by robench.\n"
+        return head + "\n".join(_table(board) for board in boards(records))
+
+    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+        """Write the file and return its path.
+
+        Raises:
+            StorageError: the disk refused; an older file is intact.
+        """
+        path = folder / "leaderboard.tex"
+        write_atomic(path, self.render(records))
+        return [path]
+
+
+def escape(text: str) -> str:
+    """Return text that LaTeX, inside a table or not, prints as it is."""
+    return "".join(_ESCAPED.get(sign, sign) for sign in visible(text))
+
+
+def _table(board: Board) -> str:
+    attacks = board.attacks if board.norm else ()
+    minimal = any(row.median_l2 is not None for row in board.rows)
+    header = ["Model", "Clean", *map(escape, attacks)]
+    header += ["Worst case"] if board.norm else []
+    header += [ONE_DRAW] if board.drawn else []
+    header += ["Median $L_2$"] if minimal else []
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(board.title)}. Accuracy in percent with 95\,\% Wilson intervals; the worst case "
+        r"is over all attacks, gradient sources and transferred images, image by image. $\dagger$: a finding "
+        r"puts the number in doubt, or the row is partial.{_fresh(board)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+        *(_row(row, board, minimal=minimal) for row in board.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _fresh(board: Board) -> str:
+    """Return what the caption says of random models."""
+    return f" {escape(FRESH)}" if board.drawn else ""
+
+
+def _row(row: Row, board: Board, *, minimal: bool) -> str:
+    cells = [escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else ""), _share(row.clean)]
+    if board.norm:
+        cells += [_plain(row.attacks.get(label)) for label in board.attacks]
+        cells += [_share(row.worst_case)]
+    if board.drawn:
+        cells += [_plain(row.one_draw)]
+    if minimal:
+        cells += [number(row.median_l2)]
+    return " & ".join(cells) + r" \\"
+
+
+def _plain(share: Share | None) -> str:
+    return NOTHING if share is None or share.value is None else f"{100 * share.value:.1f}"
+
+
+def _share(share: Share | None) -> str:
+    if share is None or share.value is None:
+        return NOTHING
+    # Braces, for a cell that begins with a bracket would be read as an option of the line break before it.
+    return f"{100 * share.value:.1f} {{\\small [{100 * share.low:.1f}, {100 * share.high:.1f}]}}"

@@ -1,0 +1,102 @@
+"""What numbers mean, in words a reader who knows no code can follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from reports.board.boards import Board
+from reports.board.run_folder import Run
+from robench.plan.spec import TEMPLATE
+from robench.record.threat_summary import listed, terms_of
+
+_DISTANCES = {
+    "Linf": "change every pixel value by at most {eps}",
+    "L2": "move the image by at most {eps} in Euclidean distance, all pixel values together",
+    "L1": "change the pixel values by at most {eps} in sum",
+    "L0": "change at most {eps} pixels",
+}
+
+
+def threat_in_words(board: Board, threat: dict[str, Any]) -> str:
+    """Return what the attacker of a board may do, wants and knows.
+
+    Args:
+        board: the board.
+        threat: the threat model's spec, as its records hold it.
+    """
+    if not board.norm:
+        return "Nothing was attacked here: the board shows accuracy on clean images only."
+    return " ".join(
+        part
+        for part in (_power(board, threat), _goal(board.goal), _knowledge(threat), _budget(threat))
+        if part
+    )
+
+
+def _power(board: Board, threat: dict[str, Any]) -> str:
+    low, high = _bounds(threat)
+    scale = f"Pixel values run from {low:g} to {high:g} and stay there."
+    if math.isinf(board.eps):
+        return (
+            "The attacker may change an image as far as it takes, and looks for a small change in "
+            f"{board.norm}. {scale} A robust accuracy above zero then says that the attack failed, not that "
+            "the model is robust: compare the median distances."
+        )
+    text = _DISTANCES.get(board.norm, f"move the image by at most {{eps}} in the distance {board.norm}")
+    return f"The attacker may {text.format(eps=board.eps_text)}. {scale}"
+
+
+def _bounds(threat: dict[str, Any]) -> tuple[float, float]:
+    bounds = threat.get("bounds")
+    if isinstance(bounds, list | tuple) and len(bounds) == 2:
+        return float(bounds[0]), float(bounds[1])
+    return 0.0, 1.0
+
+
+def _goal(goal: str) -> str:
+    if goal == "untargeted":
+        return "Any wrong class counts as success."
+    if goal == "targeted":
+        return "Only one chosen wrong class counts as success."
+    return f"The goal is: {goal}." if goal else ""
+
+
+def _knowledge(threat: dict[str, Any]) -> str:
+    known = terms_of(threat).knowledge
+    if known is None:
+        return ""
+    said = [f"The attacker knows {listed(known)}."]
+    if known and TEMPLATE not in known:
+        said.append(
+            "Attacks that would need the template of a graph head are run on a stand-in: the same network "
+            "with another template."
+        )
+    return " ".join(said)
+
+
+def _budget(threat: dict[str, Any]) -> str:
+    budget = threat.get("budget")
+    return (
+        ""
+        if budget is None
+        else f"Each attack, through each gradient source, may spend {budget} passes per image."
+    )
+
+
+def summary(run: Run, boards: Sequence[Board]) -> str:
+    """Return the run in one sentence."""
+    if not boards:
+        return "No unit of this run is finished, so there is nothing to rank."
+    models = {(row.fingerprint, row.model) for board in boards for row in board.rows}
+    attacked = [board for board in boards if board.norm]
+    images = max(board.n for board in boards)
+    parts = [_counted(len(models), "model"), _counted(len(attacked), "threat model")]
+    parts += [_counted(len({a for b in attacked for a in b.attacks}), "attack"), f"{images} images"]
+    status = str(run.facts.get("status") or "")
+    return f"{', '.join(parts)}.{f' The run is {status}.' if status else ''}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,84 @@
+"""The last step of an attack that minimises: along the way to the clean image, on the network the judge asks.
+
+Smallest perturbations lie on a decision boundary, where another rounding decides. A point that was
+adversarial for a prepared copy, or at the last bit only, may not be for the judge. So each is asked about
+once more on the original network, moved out a little where it has fallen back, and in, by bisection, as far
+as it stays adversarial with a margin.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from robench.attack.norms import per_image
+from robench.attack.oracle import Oracle
+from robench.model.interface import Coupling
+from robench.types import Images, Labels, Mask
+
+STEPS = 10
+"""Halvings: the size that is left is known to a thousandth of itself."""
+
+MARGIN = 1e-5
+"""Least lead of the wanted class over the other, relative to the largest output of the image."""
+
+OUTWARD = (1.0, 1.001, 1.005, 1.02)
+"""Lengths of the perturbation at which a point is asked about, until it is adversarial with a margin."""
+
+
+def towards_the_clean_image(oracle: Oracle, proposal: Images) -> Images:
+    """Return the proposals, each as near to its clean image along a line as it stays adversarial.
+
+    Only points that the attack claims are moved. The passes are booked; an image without budget for them, a
+    batch that belongs together, a library's points and such that were wanted with a confidence stay as they
+    are.
+
+    Args:
+        oracle: of the attack, with the original network behind it now.
+        proposal: what it proposes, (B, C, H, W).
+    """
+    if oracle.model.coupling is Coupling.JOINT or oracle.together or oracle.lent or not oracle.track:
+        return proposal
+    rows = (oracle.ledger.claimed & _affords(oracle)).nonzero().squeeze(1)
+    moved = proposal.clone()
+    for chunk in torch.split(rows, oracle.batch_size) if len(rows) else ():
+        moved[chunk] = _moved(oracle, chunk, proposal[chunk])
+    return moved
+
+
+def _affords(oracle: Oracle) -> Mask:
+    spent = oracle.ledger.forwards + oracle.ledger.backwards
+    if oracle.threat.budget is None:
+        return torch.ones_like(oracle.broken)
+    return spent + (STEPS + len(OUTWARD)) * oracle.model.forwards <= oracle.threat.budget
+
+
+def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
+    x, threat = oracle.x[rows], oracle.threat
+    low, high = torch.zeros_like(oracle.best_size[rows]), torch.ones_like(oracle.best_size[rows])
+    best, sure = points.clone(), torch.zeros(len(rows), dtype=torch.bool, device=x.device)
+    for length in OUTWARD:
+        if bool(sure.all()):
+            break
+        there = points if length == 1.0 else (x + length * (points - x)).clamp(*threat.bounds)
+        good = ~sure & threat.admits(x, there)
+        good[good.clone()] = _stands(oracle, rows[good], there[good])
+        best = torch.where(per_image(good, best), there, best)
+        high = torch.where(good, high * length, high)
+        sure |= good
+    if oracle.confidence > 0:
+        return best
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        there = x + per_image(middle, x) * (points - x)
+        good = sure.clone()
+        good[sure] = _stands(oracle, rows[sure], there[sure])
+        best = torch.where(per_image(good, best), there, best)
+        high, low = torch.where(good, middle, high), torch.where(good, low, middle)
+    return best
+
+
+def _stands(oracle: Oracle, rows: Labels, points: Images) -> Mask:
+    """Tell which points (b, C, H, W) of these rows reach the goal with a margin, by one pass."""
+    if not len(rows):
+        return torch.zeros(0, dtype=torch.bool, device=points.device)
+    return oracle.lead(rows, points) >= MARGIN

@@ -1,0 +1,163 @@
+"""Craft adversarial images on one source model: the half of a job that costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from robench.attack.boundary import towards_the_clean_image
+from robench.attack.ledger import Ledger
+from robench.attack.oracle import Oracle
+from robench.attack.protocol import Attack
+from robench.attack.threat import Goal, ThreatModel
+from robench.attack.visibility import as_seen, check_access
+from robench.data.images import check_images
+from robench.errors import ConfigError, JobError
+from robench.model.interface import GradientSource, Model
+from robench.model.prepared import AS_IT_IS, PreparedModel, evaluation_mode
+from robench.randomness import Randomness
+from robench.types import Images, Labels
+
+CONFIRMED = 8
+"""Points of every crafting at which a prepared copy is compared with the network once more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crafted:
+    """What an attack proposed for one batch, and what it spent.
+
+    Attributes:
+        x_adv: proposals (B, C, H, W), not yet judged.
+        ledger: passes, first success, oddities met, each (B,).
+        seconds: wall-clock time of the attack.
+        engine: which copy of the network was attacked (`robench.model.prepared.RECIPES`), or `as it is`.
+        not_used: faster copies that were not, each with the reason.
+    """
+
+    x_adv: Images
+    ledger: Ledger
+    seconds: float
+    engine: str = ""
+    not_used: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") -> None:
+    """Refuse an attack that cannot play under a threat model, before anything is run.
+
+    Raises:
+        ConfigError: its norms do not include the threat's, it needs a finite radius, or it needs to know more
+            than the threat grants, or cannot keep the threat's budget.
+    """
+    if threat.norm.name not in attack.info.norms:
+        raise ConfigError(
+            where=label,
+            expected=f"a norm this attack has ({', '.join(attack.info.norms)})",
+            got=threat.norm.name,
+            do="Put it under a threat with that norm",
+        )
+    check_access(attack, threat, label=label)
+    if not threat.bounded and not attack.info.minimises:
+        raise ConfigError(
+            where=label,
+            expected="a finite eps",
+            got="inf",
+            do="Give eps, or use an attack that minimises, such as cw",
+        )
+
+
+def targets_of(y: Labels, classes: int) -> Labels:
+    """Return the target class of each image under a targeted goal: the one after its true class."""
+    return (y + 1) % classes
+
+
+def craft(
+    model: Model,
+    attack: Attack,
+    x: Images,
+    y: Labels,
+    *,
+    threat: ThreatModel,
+    indices: torch.Tensor,
+    source: str | None = None,
+    seed: int = 0,
+    drop: bool = True,
+    batch_size: int = 250,
+    prepared: PreparedModel | None = None,
+) -> Crafted:
+    """Run one attack on one batch of one model.
+
+    The model's network is as before when this returns or raises, bit for bit, and so is every global
+    generator. The attack asks a prepared copy of it that was proven on these images, and once more at the
+    points it found; where that fails, the attack is run again on the next plainer one.
+
+    Args:
+        model: the source model.
+        attack: the recipe.
+        x: clean images (B, C, H, W) in the threat model's bounds.
+        y: true labels (B,).
+        threat: the threat model.
+        indices: (B,) identity of each image, for its randomness.
+        source: name of the gradient source; the model's first by default.
+        seed: the plan's seed.
+        drop: let broken images leave the batch; only sound when no other model is judged on the result.
+        batch_size: most images per pass.
+        prepared: the copies of this model that were made and proven before; made anew by default.
+
+    Raises:
+        ConfigError: the attack cannot play under this threat, or the source is unknown.
+        JobError: the attack returned another shape, or changed the network.
+    """
+    check_attack(attack, threat)
+    check_images(x, where="attack input", bounds=threat.bounds)
+    prepared = PreparedModel(model) if prepared is None else prepared
+    model = as_seen(model, threat)
+    gradient_source = model.source(source) if source else next(iter(model.sources.values()))
+    sources = list(model.sources.values()) if attack.info.own_source else [gradient_source]
+    goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y
+    started = time.perf_counter()
+    while True:
+        engine = prepared.choose(x, sources)
+        oracle = Oracle(
+            model,
+            x,
+            goal,
+            threat,
+            source=gradient_source,
+            drop=drop and not attack.info.minimises,
+            minimise=attack.info.minimises,
+            batch_size=batch_size,
+        )
+        rng = Randomness(seed, indices, (type(attack).__name__, gradient_source.name))
+        with prepared.using(engine):
+            last = attack(oracle, x.clone(), goal.clone(), threat=threat, rng=rng)
+            if last.shape != x.shape:
+                raise JobError(
+                    where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(last.shape))
+                )
+            proposal = oracle.proposal(last.detach())
+        if engine == AS_IT_IS or _confirmed(prepared, engine, sources, oracle, proposal):
+            break
+    if attack.info.minimises:
+        with evaluation_mode(model.net):
+            proposal = towards_the_clean_image(oracle, proposal)
+    return Crafted(
+        x_adv=proposal,
+        ledger=oracle.ledger,
+        seconds=time.perf_counter() - started,
+        engine=engine,
+        not_used=dict(prepared.reasons),
+    )
+
+
+def _confirmed(
+    prepared: PreparedModel, engine: str, sources: Sequence[GradientSource], oracle: Oracle, proposal: Images
+) -> bool:
+    """Prove the copy at points the attack ended in, those it claims first."""
+    finite = torch.isfinite(proposal.flatten(1)).all(dim=1)
+    order = oracle.ledger.claimed.logical_and(finite).to(torch.int8).argsort(descending=True, stable=True)
+    return prepared.confirm(
+        engine, proposal[order[:CONFIRMED]].where(finite[order[:CONFIRMED], None, None, None], 0), sources
+    )

@@ -1,0 +1,244 @@
+"""Lends a model to attack libraries: any head and gradient source, as a plain module or an ART classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from robench.attack.library_queries import Overheard
+from robench.attack.losses import log_probabilities
+from robench.attack.oracle import Oracle
+from robench.errors import ConfigError
+from robench.model.interface import Coupling, GradientSource, Model, OutputKind
+from robench.model.tested_network import networks_under_test
+from robench.randomness import Randomness, borrowed_global_randomness
+from robench.types import Images, Outputs
+
+if TYPE_CHECKING:
+    from art.estimators.classification import PyTorchClassifier
+
+
+class SurrogateModule(nn.Module):
+    """A model and one of its gradient sources as a module that gives scores like logits.
+
+    Where the input asks for a gradient, the scores are the surrogate's; otherwise they are the model's own,
+    which is what a black-box attack may see. Logits and log-probabilities pass as they are; of a simplex the
+    logarithm is taken, so that softmax gives the simplex back and a library's cross-entropy is -log u_y.
+
+    The network is not a child of this module: a library that changes modes, devices or parameters of what it
+    was lent cannot reach it. Passes run in eval mode and leave every part's own mode as it was; a backward
+    pass goes to the input only and fills no parameter's `.grad`.
+
+    Attributes:
+        rows_forward: rows sent forward so far.
+        rows_backward: rows sent backward so far.
+        listener: is told every point asked about, the model's own outputs there (B, columns), and the scores
+            where a gradient may follow; None for nobody.
+        gradient_listener: is told every gradient (B, C, H, W) that was sent back, and its points.
+
+    Args:
+        model: what is lent.
+        source: the gradient source to differentiate; the model's first by default.
+        batch: the batch a joint model must always see whole; None where it is not known.
+        positive: shift each row of scores so that its smallest is 0, which softmax and differences do not
+            notice, for a library that takes scores for positive numbers.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        source: GradientSource | None = None,
+        *,
+        batch: int | None = None,
+        positive: bool = False,
+    ) -> None:
+        super().__init__()
+        source = source or next(iter(model.sources.values()))
+        # Held outside of nn.Module's registers, see above; the empty parameter only says device and dtype.
+        self.__dict__.update(_model=model, _source=source)
+        # Libraries cast images to the type of the parameters they find. A network behind its door takes
+        # float32, whatever its own type is.
+        tensors = () if networks_under_test(model.net) else (*model.net.parameters(), *model.net.buffers())
+        dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
+        self.anchor = nn.Parameter(torch.empty(0, device=model.device, dtype=dtype), requires_grad=False)
+        self.batch = batch
+        self.positive = positive
+        self.rows_forward = 0
+        self.rows_backward = 0
+        self.listener: Callable[[Images, Outputs, Outputs | None], None] | None = None
+        self.gradient_listener: Callable[[Images, Images], None] | None = None
+
+    def forward(self, x: Images) -> Outputs:
+        """Return scores (B, K).
+
+        Raises:
+            ConfigError: a library splits the batch of a joint model, whose answers would then mean nothing.
+        """
+        model: Model = self.__dict__["_model"]
+        if model.coupling is Coupling.JOINT and self.batch not in (None, len(x)):
+            raise ConfigError(
+                where=f"model {model.name!r}",
+                expected=f"an attack that keeps the joint batch of {self.batch} images whole",
+                got=f"a query with {len(x)}",
+                do="Use an attack that moves the whole batch at once, or the independent protocol",
+            )
+        x = x.to(self.anchor.dtype)  # some attacks of ART hand over float64
+        if torch.is_grad_enabled() and x.requires_grad:
+            scores: Outputs = _Pass.apply(x, self)
+        else:
+            scores = self.own(x)
+        return scores - scores.detach().amin(dim=1, keepdim=True) if self.positive else scores
+
+    def own(self, x: Images) -> Outputs:
+        """Return the scores of the model itself, without a gradient."""
+        model: Model = self.__dict__["_model"]
+        with torch.no_grad(), _evaluating(model.net):
+            outputs = model.net(x)
+        self.rows_forward += len(x) * model.forwards
+        if self.listener is not None:
+            self.listener(x, outputs, None)
+        return _scores(outputs, model.output)
+
+    @property
+    def backwards(self) -> int:
+        """How many backward passes of the network one gradient takes."""
+        source: GradientSource = self.__dict__["_source"]
+        return source.backwards
+
+    def surrogate(self, x: Images) -> Outputs:
+        """Return the scores of the gradient source, with a gradient with respect to x."""
+        model, source = self.__dict__["_model"], self.__dict__["_source"]
+        with torch.enable_grad(), _evaluating(model.net):
+            outputs, own = source.surrogate(x)
+            scores = _scores(outputs, source.output)
+        self.rows_forward += len(x) * source.forwards
+        if self.listener is not None:
+            self.listener(x.detach(), own, scores)
+        return scores
+
+
+class _Pass(torch.autograd.Function):
+    """A pass of which the library sees input and output only; its graph is kept to itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Images, module: SurrogateModule) -> Outputs:
+        """Run the surrogate on a leaf of its own."""
+        ctx.module = module
+        ctx.point = x.detach().requires_grad_(True)
+        ctx.scores = module.surrogate(ctx.point)
+        scores: Outputs = ctx.scores.detach()
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        """Send a gradient to the input and count it; zero where the scores do not depend on it."""
+        ctx.module.rows_backward += len(ctx.point) * ctx.module.backwards
+        found = None
+        if ctx.scores.requires_grad:
+            (found,) = torch.autograd.grad(
+                ctx.scores, ctx.point, gradients[0], retain_graph=True, allow_unused=True
+            )
+        found = torch.zeros_like(ctx.point) if found is None else found
+        if ctx.module.gradient_listener is not None:
+            ctx.module.gradient_listener(ctx.point.detach(), found)
+        return found, None
+
+
+def art_classifier(
+    model: Model,
+    source: GradientSource | str | None = None,
+    *,
+    shape: tuple[int, ...],
+    bounds: tuple[float, float] | None = None,
+    module: SurrogateModule | None = None,
+) -> PyTorchClassifier:
+    """Wrap a model, whatever its head, as an ART `PyTorchClassifier` on which every ART attack runs.
+
+    `predict`, `loss_gradient` and `class_gradient` work on the model's device; the network's modes, weights
+    and `.grad` are left as they were.
+
+    Args:
+        model: the model.
+        source: the gradient source, or its name, to differentiate; the model's first by default.
+        shape: (C, H, W) of one image; some ART attacks scale by it.
+        bounds: the box an attack may use; the model's by default.
+        module: the SurrogateModule to use, for a caller that wants its counts.
+
+    Raises:
+        ConfigError: the model does not offer that gradient source.
+    """
+    from art.estimators.classification import PyTorchClassifier
+
+    source = model.source(source) if isinstance(source, str) else source
+    device = model.device
+    # ART takes the current CUDA device, whatever device the model is on.
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        return PyTorchClassifier(
+            model=module or SurrogateModule(model, source),
+            # Summed, not averaged: a mean divides each image's gradient by the batch size and may underflow.
+            loss=nn.CrossEntropyLoss(reduction="sum"),
+            input_shape=tuple(shape),
+            nb_classes=model.classes,
+            clip_values=bounds or model.bounds,
+            device_type="gpu" if device.type == "cuda" else "cpu",
+        )
+
+
+@contextmanager
+def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator[SurrogateModule]:
+    """Lend an oracle's model to a library: global generators seeded and restored, passes booked afterwards.
+
+    A library's passes cannot be told apart by image, so each image is charged its share, rounded up. What it
+    asks is overheard: an adversarial point that it does not return is proposed all the same, with a finding.
+    A library's attack that does not minimise is taken for an ascent of the cross-entropy.
+
+    Args:
+        oracle: whose model, gradient source and ledger.
+        rng: seeds the global generators.
+        positive: see SurrogateModule.
+
+    Raises:
+        ConfigError: the threat model has a budget, at which a library cannot be stopped.
+    """
+    if oracle.threat.budget is not None:
+        raise ConfigError(
+            where="budget",
+            expected="an attack of robench's own, which can be stopped at a budget",
+            got="an attack of a library",
+            do="Remove the budget for this attack",
+        )
+    count = len(oracle.x)
+    module = SurrogateModule(oracle.model, oracle.source, batch=count, positive=positive)
+    overheard = Overheard(oracle, lambda: (module.rows_forward, module.rows_backward))
+    module.listener, module.gradient_listener = overheard, overheard.gradient
+    oracle.lent = True
+    try:
+        climbing = nullcontext() if oracle.minimise else oracle.ascent()
+        with borrowed_global_randomness(rng.torch_seed()), climbing:
+            yield module
+    finally:
+        oracle.charge(
+            forwards=-(-module.rows_forward // max(count, 1)),
+            backwards=-(-module.rows_backward // max(count, 1)),
+        )
+
+
+def _scores(outputs: Outputs, kind: OutputKind) -> Outputs:
+    return log_probabilities(outputs, kind) if kind is OutputKind.SIMPLEX else outputs
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    """Run in eval mode; each part gets its own mode back."""
+    training = [part for part in net.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

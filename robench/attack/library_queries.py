@@ -1,0 +1,86 @@
+"""What a library asks a model while it attacks, told to the oracle it borrowed the model from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from robench.attack.losses import cross_entropy
+from robench.attack.oracle import Oracle
+from robench.attack.threat import Goal
+from robench.model.interface import Coupling, OutputKind
+from robench.types import Images, Outputs
+
+
+class Overheard:
+    """Recognises the points a library asks about and notes what came of them.
+
+    A library says nothing about which image a point belongs to. One that asks about a whole batch keeps its
+    order, so a question is taken for the batch of that size whose first image is nearest to its first point;
+    questions of other sizes are let pass. A point that is taken for the wrong image's does no harm: it only
+    counts where it is admissible for that image and answered as the attacker wants, and is then adversarial
+    for it whoever meant it.
+
+    What a point had cost is told too: its batch's forwards up to and with the question, and the
+    backwards that followed its earlier ones. What was let pass is in the ledger only.
+
+    Args:
+        oracle: from which the model is borrowed.
+        spent: returns image forwards and image backwards so far, those of the question asked included.
+    """
+
+    def __init__(self, oracle: Oracle, spent: Callable[[], tuple[int, int]]) -> None:
+        self._oracle = oracle
+        self._spent = spent
+        self._before = (0, 0)
+        self._asked: torch.Tensor | None = None
+        self._passes = torch.zeros_like(oracle.ledger.forwards)
+        count = len(oracle.x)
+        size = count if oracle.model.coupling is Coupling.JOINT else oracle.batch_size
+        rows = torch.arange(count, device=oracle.x.device)
+        self._batches = torch.split(rows, max(size, 1)) if count else ()
+
+    def __call__(self, points: Images, own: Outputs, scores: Outputs | None) -> None:
+        """Note the model's own outputs at some points, and the scores that are differentiated, if any are.
+
+        The cross-entropy of the scores is what libraries' plain ascents climb; where one climbs anything
+        else, its plugin minimises, and no ascent was begun.
+        """
+        oracle = self._oracle
+        rows = self._rows(points)
+        self._book(rows)
+        if rows is None:
+            oracle.unheard = True
+            return
+        oracle.overhear(rows, points.to(oracle.x.dtype), own.detach(), passes=self._passes[rows])
+        if scores is None:
+            return
+        losses = cross_entropy(scores.detach()[:, : oracle.model.classes], oracle.y[rows], OutputKind.LOGITS)
+        value = torch.full_like(oracle.best_size, -torch.inf)
+        value[rows] = -losses if oracle.threat.goal is Goal.TARGETED else losses
+        oracle.trail.follow(value)
+
+    def gradient(self, points: Images, found: Images) -> None:
+        """Note a gradient (b, C, H, W) that was sent back to the library at some points."""
+        if (rows := self._rows(points)) is not None:
+            self._oracle.overhear_gradient(rows, found)
+
+    def _book(self, rows: torch.Tensor | None) -> None:
+        """Book what was spent since the last question: its backwards, and the forwards of this one."""
+        forwards, backwards = (now - then for now, then in zip(self._spent(), self._before, strict=True))
+        if self._asked is not None:
+            self._passes[self._asked] += backwards // len(self._asked)
+        if rows is not None:
+            self._passes[rows] += forwards // len(rows)
+        self._before, self._asked = self._spent(), rows
+
+    def _rows(self, points: Images) -> torch.Tensor | None:
+        x = self._oracle.x
+        fitting = [rows for rows in self._batches if len(rows) == len(points)]
+        if not fitting or points.shape[1:] != x.shape[1:]:
+            return None
+        if len(fitting) == 1:
+            return fitting[0]
+        away = torch.stack([(x[rows[0]] - points[0]).abs().max() for rows in fitting])
+        return fitting[int(away.argmin())]

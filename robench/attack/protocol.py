@@ -1,0 +1,85 @@
+"""What an attack is: a frozen recipe called on an oracle. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from robench.recipe import Info
+
+if TYPE_CHECKING:
+    from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels
+
+
+class Knowledge(StrEnum):
+    """What an attacker may see of the model: everything, scores only, or labels only."""
+
+    GRADIENT = "gradient"
+    SCORE = "score"
+    DECISION = "decision"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackInfo(Info):
+    """What is known of an attack without running it.
+
+    Attributes:
+        norms: names of the norms it supports.
+        knowledge: what it needs to see of the model.
+        randomised: whether its result depends on the seed.
+        minimises: whether it looks for the smallest perturbation rather than for any inside the ball.
+        couples_images: whether what it proposes for one image depends on which others it attacks with it, as
+            one perturbation for all of them does. Such a result belongs to a shard, not to an image: to split
+            the images differently, or to drop some, may change it.
+        unconfined: whether what it proposes may lie outside the ball and the box, as a published attack that
+            never clips. The judge projects it, and says so; an attack of one's own has no reason for it.
+        library: the distribution that implements it, `robench` for our own.
+        control: whether it is no attack but a control that every attack must beat: it lifts no finding.
+        own_source: for an attack that chooses itself what it differentiates, the name its choice is recorded
+            under as gradient source. It is crafted once per model, whatever sources a plan names; an attack
+            that leaves this empty is crafted once through each of them.
+        identity: `module:class` as the attack was first published, which records and keys go on naming when
+            its file moves; empty for where it is.
+        revision: raised whenever the same options give other images than before, so that a run folder does
+            not take old images for new ones.
+    """
+
+    norms: tuple[str, ...]
+    knowledge: Knowledge = Knowledge.GRADIENT
+    randomised: bool = False
+    minimises: bool = False
+    couples_images: bool = False
+    unconfined: bool = False
+    library: str = "robench"
+    control: bool = False
+    own_source: str = ""
+    identity: str = ""
+    revision: int = 1
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """A recipe: options only. It holds no model and keeps no state."""
+
+    info: ClassVar[AttackInfo]
+
+    def __call__(
+        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
+    ) -> Images:
+        """Propose one image per image.
+
+        Args:
+            oracle: the only road to the model; it counts, and remembers the best point it was shown.
+            x: clean images (B, C, H, W) inside the threat model's bounds.
+            y: true labels (B,) for an untargeted goal, target labels for a targeted one.
+            threat: norm, radius, bounds and goal.
+            rng: per-image randomness; the only source of chance an attack may use.
+
+        Returns:
+            The last point tried for each image, (B, C, H, W); the judge decides what it is worth.
+        """
+        ...

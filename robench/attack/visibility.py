@@ -1,0 +1,94 @@
+"""What a threat lets an attack see of a model: weights, template, noise (Carlini et al. 2019, section 2.2).
+
+An attack that asks for scores or labels only needs none of them. From all others may be withheld:
+
+- the template of a graph head: they attack a stand-in, the same network with another template;
+- the noise a random model classifies with: they differentiate another draw, and learn the model's own answer
+  only by asking for it, as anybody can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from robench.attack.protocol import Attack, Knowledge
+from robench.attack.threat import ThreatModel
+from robench.errors import ConfigError
+from robench.model.interface import GradientSource, Model
+from robench.model.noise import current_draw, draw
+from robench.plan.knowledge import denied
+from robench.plan.spec import RANDOMNESS, TEMPLATE
+from robench.types import Images, Outputs
+
+
+def check_access(attack: Attack, threat: ThreatModel, *, label: str) -> None:
+    """Refuse an attack that needs more than the threat grants.
+
+    Raises:
+        ConfigError: it needs the weights, or it cannot be stopped at a budget.
+    """
+    if denial := denied(attack.info, threat.knowledge, threat.budget):
+        raise ConfigError(where=label, expected=denial.expected, got=denial.got, do=denial.do)
+
+
+def needs_stand_in(model: Model, gradient_source: str, attack: Attack, threat: ThreatModel) -> bool:
+    """Tell whether an attack must be aimed at a stand-in because it would need the model's own template.
+
+    Args:
+        model: the model.
+        gradient_source: name of what is differentiated; not read for an attack that chooses itself.
+        attack: the attack.
+        threat: says what is known.
+    """
+    if not model.template or TEMPLATE in threat.knowledge or attack.info.knowledge is not Knowledge.GRADIENT:
+        return False
+    return bool(attack.info.own_source) or not model.source(gradient_source).template_free
+
+
+def check_noise(model: Model, threat: ThreatModel) -> None:
+    """Refuse to say that a model's noise is known where no attack makes use of it.
+
+    Raises:
+        ConfigError: the threat grants a model's noise, and its gradient sources all average over other.
+    """
+    if RANDOMNESS in threat.knowledge and model.random and all(s.unseen for s in model.sources.values()):
+        raise ConfigError(
+            where=f"model {model.name!r}",
+            expected="a model with a gradient source that looks at the noise it classifies with",
+            got=f"only {', '.join(model.sources)}, which average over other draws",
+            do="Remove randomness from `knowledge`: no attack would use it",
+        )
+
+
+def as_seen(model: Model, threat: ThreatModel) -> Model:
+    """Return a model as the attacker sees it: where its noise is not known, gradients are those of draw 1.
+
+    The draw it classifies with is 0. A neighbourhood is one draw's, and is not offered.
+    """
+    if not model.random or RANDOMNESS in threat.knowledge:
+        return model
+    sources = {name: s if s.unseen else _elsewhere(s, model.net) for name, s in model.sources.items()}
+    return replace(model, sources=sources, neighbourhood=None)
+
+
+def hides_noise(model: Model, threat: ThreatModel) -> bool:
+    """Tell whether `as_seen` changes what an attack differentiates."""
+    hidden = model.random and RANDOMNESS not in threat.knowledge
+    return hidden and not all(source.unseen for source in model.sources.values())
+
+
+def _elsewhere(source: GradientSource, answer: Callable[[Images], Outputs]) -> GradientSource:
+    """Return the source under draw 1, with the model's own answers, which are those of draw 0."""
+
+    def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        if current_draw():
+            return source.surrogate(x)
+        with draw(1):
+            outputs, _ = source.surrogate(x)
+        with torch.no_grad():
+            return outputs, answer(x)
+
+    return replace(source, surrogate=surrogate, forwards=source.forwards + 1, unseen=True)

@@ -1,0 +1,164 @@
+"""Certify the images of a plan on one of its models, and keep the result in the run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from robench.errors import ConfigError, JobError, nearest
+from robench.judge.certification import Certificate, certify, smoothed_network
+from robench.machine import resolve_device
+from robench.plan.spec import Plan
+from robench.record.store import Store
+from robench.run.preparation import Workshop
+from robench.run.progress import Reporter
+
+COLUMNS = ("index", "label", "prediction", "radius", "correct")
+ABSTAINED = "abstain"
+"""What stands for the prediction where nothing could be certified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """One image: its index in the full split, its label, and what is certain about it."""
+
+    index: int
+    label: int
+    certificate: Certificate
+
+    @property
+    def correct(self) -> bool:
+        """Whether the certified class is the label."""
+        return self.certificate.prediction == self.label
+
+
+def certified_at(images: list[Certified], radius: float) -> int:
+    """Return how many images have the right class everywhere within an L2 distance of `radius`."""
+    return sum(image.correct and image.certificate.radius >= radius for image in images)
+
+
+def narrowed(plan: Plan, name: str) -> Plan:
+    """Return the plan with one model, and the one whose network it shares, and without attacks.
+
+    Raises:
+        ConfigError: the plan has no model of that name, or nothing is put in front of it.
+    """
+    specs = {spec.name: spec for spec in plan.models}
+    if name not in specs:
+        expected = "the name of a model of the configuration"
+        raise ConfigError(where="MODEL", expected=expected, got=repr(name), do=nearest(name, specs))
+    if not specs[name].inference:
+        raise ConfigError(
+            where=specs[name].where or f"model {name!r}",
+            expected="a model with `inference: smoothing`, listed first",
+            got="one without inference defenses",
+            do="Only a smoothed model has a certificate",
+        )
+    kept = {name, specs[name].features_of}
+    return replace(plan, models=tuple(spec for spec in plan.models if spec.name in kept), threats=())
+
+
+def certify_plan(
+    plan: Plan,
+    name: str,
+    out: Path,
+    *,
+    n0: int,
+    n: int,
+    alpha: float,
+    device: str,
+    data_root: Path | None,
+    download: bool,
+    trust_code: bool,
+    reporter: Reporter,
+) -> tuple[list[Certified], Path, float]:
+    """Train or load one model of a plan and certify its evaluation images.
+
+    Args:
+        plan: the validated plan.
+        name: of the model.
+        out: the run folder; trained weights there are used, as `robench run` does.
+        n0: noisy copies to guess a class from.
+        n: noisy copies to bound its probability with.
+        alpha: risk that a certificate is wrong.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        data_root: folder with data sets, or None for the cache.
+        download: whether the network may be used.
+        trust_code: whether a user's Python file may be imported.
+        reporter: who is told.
+
+    Returns:
+        The certified images, the CSV file they were written to, and the seconds it took.
+
+    Raises:
+        ConfigError: no such model, or it cannot be certified.
+        JobError: its training failed.
+    """
+    started = time.perf_counter()
+    store = Store(out)
+    plan = narrowed(plan, name)
+    store.prepare()
+    with store.lock():
+        workshop = Workshop(
+            plan=plan,
+            folder=store.root / "models",
+            device=resolve_device(device),
+            data_root=data_root,
+            download=download,
+            trust_code=trust_code,
+            force=False,
+            watcher=_Told(reporter),
+        )
+        data = workshop.load(plan.data)
+        subjects = workshop.subjects(data.shape, len(data.classes))
+        if name in workshop.failures:
+            raise JobError(where=f"model {name!r}", expected="a model", got=workshop.failures[name])
+        model = next(s.model for s in subjects if s.model.name == name)
+        smoothed_network(model)
+        pieces = range(0, len(data), plan.batch_size)
+        reporter.start(len(pieces), 0)
+        done: list[Certified] = []
+        for start in pieces:
+            part = data.subset(slice(start, start + plan.batch_size))
+            x, y = part.batch(slice(None))
+            found = certify(model, x.to(model.device), n0=n0, n=n, alpha=alpha)
+            done += map(Certified, part.indices.tolist(), y.tolist(), found)
+            reporter.advance(f"{len(done)} of {len(data)} images certified", done=True)
+        path = store.root / f"certified-{name}.csv"
+        store.write_text(path.name, as_csv(done))
+    return done, path, time.perf_counter() - started
+
+
+def as_csv(images: list[Certified]) -> str:
+    """Return one line per image, after a line with the names of the columns."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for image in images:
+        found = image.certificate
+        prediction = ABSTAINED if found.prediction < 0 else str(found.prediction)
+        correct = "true" if image.correct else "false"
+        writer.writerow([image.index, image.label, prediction, f"{found.radius:.6g}", correct])
+    return text.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Passes on what the workshop says."""
+
+    reporter: Reporter
+
+    def stage(self, text: str) -> None:
+        self.reporter.stage(text)
+
+    def training(self, row: dict[str, float]) -> None:
+        self.reporter.training(row)
+
+    def finding(self, text: str) -> None:
+        self.reporter.finding(text)
+
+    def failed(self, text: str) -> None:
+        self.reporter.failed("", text)

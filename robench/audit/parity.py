@@ -1,0 +1,215 @@
+"""The same attack by several libraries, on the same images: who broke what, and who is weaker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from robench import plugins
+from robench.attack.craft import Crafted
+from robench.attack.norms import norm_named
+from robench.attack.protocol import Attack
+from robench.attack.threat import ThreatModel
+from robench.data.images import ImageSet
+from robench.errors import ConfigError, JobError, PluginError, nearest
+from robench.model.interface import Model
+from robench.recipe import build, describe
+from robench.record.schema import Record, Status
+from robench.record.statistics import SIGNIFICANCE, discordant, mcnemar
+from robench.run.evaluate import Memory, Work, evaluate
+from robench.run.evaluated_model import Subject
+from robench.run.units import Board
+
+LIBRARIES = ("art", "torchattacks", "foolbox")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One implementation of the attack.
+
+    Attributes:
+        name: plugin name.
+        n: images.
+        robust: images it did not break.
+        alone: images that only this version broke.
+        missed: images another version broke and this one did not.
+        p_value: of the exact McNemar test against the strongest version; 1 for the strongest itself.
+        passes: forwards plus backwards per image.
+        most: most forwards plus backwards on one image; ours spare images that they broke, libraries do not.
+        seconds: wall-clock time of the attack.
+        median: median size of the perturbation of broken images, in the threat's norm; None if none broke.
+        index: position of every image in the full split.
+        stands: whether this version left the image robust.
+        silent: whether it was broken only by a point that a library asked about and did not return.
+    """
+
+    name: str
+    n: int
+    robust: int
+    alone: int
+    missed: int
+    p_value: float
+    passes: float
+    most: float
+    seconds: float
+    median: float | None
+    index: tuple[int, ...] = ()
+    stands: tuple[bool, ...] = ()
+    silent: tuple[bool, ...] = ()
+
+    @property
+    def returned(self) -> int:
+        """How many images the points it returned leave robust: what the library itself would count."""
+        return self.robust + sum(self.silent)
+
+    @property
+    def weaker(self) -> bool:
+        """Whether it broke fewer images than the strongest version, beyond chance (5 %)."""
+        return self.p_value < SIGNIFICANCE
+
+
+@dataclass(slots=True)
+class _Heard(Memory):
+    """Keeps beside what `Memory` does which images of a crafting fell to a point that was not returned."""
+
+    silent: dict[str, list[bool]] = field(default_factory=dict)
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Keep the newest crafted images, and of every crafting what was silent."""
+        Memory.keep_crafted(self, key, crafted)
+        self.silent[key] = crafted.ledger.silent.tolist()
+
+
+def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], dict[str, str]]:
+    """Return every installed version of an attack, with the same options, and why others are left out.
+
+    Args:
+        name: our plugin's name, such as `pgd`.
+        options: set alike in every version; the rest is our version's default where it has that option.
+
+    Raises:
+        PluginError: robench has no attack of that name.
+        ConfigError: no library has a version of it, or an option is refused by ours.
+    """
+    ours = plugins.find("attacks", name, where="parity")
+    made: dict[str, Attack] = {name: build(ours, dict(options), where=name)}
+    absent: dict[str, str] = {}
+    known = plugins.names("attacks")
+    if not any(f"{library}/{name}" in known for library in LIBRARIES):
+        pairs = sorted({other.partition("/")[2] for other in known if "/" in other})
+        do = nearest(name, pairs)
+        raise ConfigError(where="parity", expected="an attack that a library has too", got=repr(name), do=do)
+    default = {key: getattr(made[name], key) for key in describe(ours)}
+    for library in LIBRARIES:
+        theirs = f"{library}/{name}"
+        if theirs not in known:
+            absent[theirs] = "no version of this attack"
+            continue
+        recipe = plugins.find("attacks", theirs)
+        shared = {key: value for key, value in default.items() if key in describe(recipe)}
+        try:
+            made[theirs] = build(recipe, shared, where=theirs)
+        except PluginError as error:
+            absent[theirs] = error.got
+    return made, absent
+
+
+def parity(
+    model: Model,
+    images: ImageSet,
+    attacks: Mapping[str, Attack],
+    *,
+    norm: str,
+    eps: float,
+    source: str | None = None,
+    seed: int = 0,
+    batch_size: int = 250,
+) -> list[Version]:
+    """Run every version on the same images of one model and compare them image by image, strongest first.
+
+    Args:
+        model: the model.
+        images: what to attack.
+        attacks: as `family` returns them.
+        norm: the threat's norm.
+        eps: the threat's radius; `inf` for minimising attacks.
+        source: gradient source for all of them; the model's first by default.
+        seed: source of all chance.
+        batch_size: most images per pass.
+
+    Raises:
+        ConfigError: a version cannot play under this norm.
+        JobError: a version failed.
+    """
+    chosen = source or next(iter(model.sources))
+    threat = ThreatModel(norm=norm_named(norm), eps=eps)
+    work = Work(
+        subjects=[Subject(model=model, fingerprint=model.fingerprint(), sources=(chosen,))],
+        data=images,
+        boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
+        transfer=False,
+        seed=seed,
+        shard=len(images),
+        batch_size=batch_size,
+    )
+    heard = _Heard()
+    keys = list(evaluate(work, heard))
+    if heard.failures:
+        raise JobError(
+            where="parity", expected="every version to run", got=next(iter(heard.failures.values()))
+        )
+    records = [heard.records[key] for key in keys]
+    columns = {str(r.attack["label"]): r for r in records if r.attack["label"] in attacks}
+    stands = {name: [s == Status.ROBUST for s in r.columns.status] for name, r in columns.items()}
+    order = sorted(stands, key=lambda name: (sum(stands[name]), list(attacks).index(name)))
+    return [_version(name, columns[name], stands, order[0], norm, heard) for name in order]
+
+
+def disputed(found: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
+    """Return who broke which images, where the versions do not agree: the versions to the images' indices."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for position, index in enumerate(found[0].index):
+        broke = tuple(v.name for v in found if not v.stands[position])
+        if 0 < len(broke) < len(found):
+            groups.setdefault(broke, []).append(index)
+    return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
+
+
+def _version(
+    name: str, record: Record, stands: dict[str, list[bool]], strongest: str, norm: str, heard: _Heard
+) -> Version:
+    columns, mine = record.columns, stands[name]
+    others = [theirs for other, theirs in stands.items() if other != name]
+    sizes = sorted(
+        size
+        for size, status in zip(columns.l2 if norm == "L2" else columns.linf, columns.status, strict=True)
+        if status == Status.BROKEN
+    )
+    passes = [
+        forwards + backwards for forwards, backwards in zip(columns.forwards, columns.backwards, strict=True)
+    ]
+    return Version(
+        name=name,
+        n=len(mine),
+        robust=sum(mine),
+        alone=sum(not m and all(o) for m, o in zip(mine, _rows(others, len(mine)), strict=True)),
+        missed=sum(m and not all(o) for m, o in zip(mine, _rows(others, len(mine)), strict=True)),
+        p_value=1.0 if name == strongest else mcnemar(*discordant(mine, stands[strongest])),
+        passes=sum(passes) / len(mine),
+        most=max(passes),
+        seconds=float(record.provenance["seconds"]),
+        median=sizes[len(sizes) // 2] if sizes else None,
+        index=tuple(columns.index),
+        stands=tuple(mine),
+        silent=tuple(
+            missed and status == Status.BROKEN
+            for missed, status in zip(
+                heard.silent[str(record.provenance["crafted"])], columns.status, strict=True
+            )
+        ),
+    )
+
+
+def _rows(columns: Sequence[Sequence[bool]], n: int) -> list[list[bool]]:
+    return [[column[i] for column in columns] for i in range(n)]

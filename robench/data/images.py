@@ -1,0 +1,157 @@
+"""A data set in memory, checked once: images as stored, served as float batches in [0, 1]."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from robench.data.arrays import own_array
+from robench.data.labels import check_labels, read_labels
+from robench.data.pixels import check_images, read_images
+from robench.errors import InputError
+from robench.recipe import Info
+from robench.types import Images, Labels
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["DatasetRecipe", "ImageSet", "check_coverage", "check_images", "check_labels", "image_set"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSet:
+    """Labelled images of one split.
+
+    Attributes:
+        name: what a table calls it, such as `MNIST` or `CIFAR-10 (JPEG copy)`.
+        split: `train` or `test`.
+        images: (N, C, H, W), uint8 in 0..255 or float in [0, 1].
+        labels: (N,) int64; -1 where the label is withheld (semi-supervised training).
+        classes: class names, in label order.
+        indices: (N,) int64 position of each image in the full split; the identity used for randomness.
+    """
+
+    name: str
+    split: str
+    images: Tensor
+    labels: Labels
+    classes: tuple[str, ...]
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def batch(self, rows: slice | Tensor) -> tuple[Images, Labels]:
+        """Return float32 images in [0, 1] and labels of the given rows, copied: the set stays as it is."""
+        # A slice is a view, and a network that writes into its input would write into the set.
+        images, labels = self.images[rows].to(torch.float32, copy=True), self.labels[rows].clone()
+        return images.div_(255) if self.images.dtype == torch.uint8 else images, labels
+
+    def subset(self, rows: slice | Tensor) -> ImageSet:
+        """Return the given rows as a set of its own; the images keep their indices in the full split."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows], indices=self.indices[rows])
+
+    def labelled(self) -> ImageSet:
+        """Return the images whose labels are known: itself, where all are."""
+        return self if bool((self.labels >= 0).all()) else self.subset(self.labels >= 0)
+
+    def unlabelled(self) -> ImageSet:
+        """Return the images whose labels are withheld; there may be none."""
+        return self.subset(self.labels < 0)
+
+    def withholding(self, rows: Tensor) -> ImageSet:
+        """Return the same images with the labels of the given rows replaced by -1."""
+        return replace(self, labels=self.labels.index_fill(0, rows, -1))
+
+    def digest(self) -> str:
+        """Return the SHA-256 over images and labels."""
+        digest = hashlib.sha256()
+        for tensor in (self.images, self.labels):
+            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def image_set(
+    images: Tensor | NDArray[np.generic] | Sequence[Any],
+    labels: Tensor | NDArray[np.generic] | Sequence[Any],
+    *,
+    name: str = "data",
+    split: str = "test",
+    classes: Sequence[str] | int | None = None,
+) -> ImageSet:
+    """Check images and labels and make an ImageSet of them.
+
+    The set has a copy of its own, so neither the caller's arrays nor the set change with the other.
+
+    Args:
+        images: (N, C, H, W) uint8 in 0..255 or float in [0, 1]; tensors or arrays with any strides and byte
+            order. Pixels a rounding error outside [0, 1] (1e-4; 1e-3 in float16) are clipped, with a warning.
+        labels: class indices from 0, integers of any width: (N,), a column (N, 1) or a row (1, N).
+        name: what a table calls the data.
+        split: `train` or `test`.
+        classes: class names, or how many classes; by default as many as the labels show.
+
+    Raises:
+        InputError: images empty, of the wrong shape, not finite or outside [0, 1]; labels one-hot, not
+            integers, of another length, or out of range; or either no array of numbers. Names the first
+            offender and the likely fix.
+    """
+    targets = own_array(labels, where=name, what="labels")
+    with torch.inference_mode(False):  # else a set made inside of it could not be differentiated at later
+        pixels = read_images(images, where=name, labels=targets.size)
+        indices, names = read_labels(targets, len(pixels), where=name, classes=classes)
+        rows = torch.arange(len(pixels), device="cpu")
+    return ImageSet(name=name, split=split, images=pixels, labels=indices, classes=names, indices=rows)
+
+
+def check_coverage(data: ImageSet, *, where: str) -> None:
+    """Refuse training data in which a class has no labelled image; labels of -1 (unknown) do not count.
+
+    Raises:
+        InputError: a class is missing; names every missing one.
+    """
+    counts = torch.bincount(data.labels[data.labels >= 0], minlength=len(data.classes))
+    missing = [data.classes[i] for i in (counts == 0).nonzero().squeeze(1).tolist()]
+    if missing:
+        raise InputError(
+            where=where,
+            expected=f"labelled images of all {len(data.classes)} classes",
+            got=f"none of class {', '.join(missing)}",
+            do="Use more images, or a class-balanced choice: `subset: balanced`",
+        )
+
+
+class DatasetRecipe(Protocol):
+    """A data set plugin: a frozen recipe whose call returns one split, checked.
+
+    Without permission it must not touch the network.
+    """
+
+    info: ClassVar[Info]
+
+    def __call__(self, split: str, *, root: Path | None, download: bool) -> ImageSet:
+        """Return one split.
+
+        Args:
+            split: `train` or `test`.
+            root: folder that holds the files, or None for the default cache.
+            download: whether the network may be used.
+
+        Raises:
+            InputError: files missing (says where they were looked for and how to get them) or unreadable.
+        """
+        ...

@@ -1,0 +1,41 @@
+"""Packages that list their public names and load each on first use: importing one stays instant."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+def face(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the `__getattr__` and `__dir__` of a package (PEP 562) whose `__init__` lists its public names.
+
+    The list is what the file imports under `if TYPE_CHECKING:`, where type checkers read it too; so a name is
+    written once.
+
+    Args:
+        package: its full name.
+        file: its `__init__.py`.
+
+    Raises:
+        ValueError: a public name is that of a module of the package too; what it means would depend on what
+            was imported before.
+    """
+    homes: dict[str, str] = {}
+    for node in ast.parse(Path(file).read_text("utf-8")).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for line in node.body:
+                if isinstance(line, ast.ImportFrom) and line.module:
+                    homes |= {alias.name: line.module for alias in line.names}
+    modules = {home.removeprefix(f"{package}.") for home in homes.values()}
+    if both := sorted(modules & set(homes)):
+        raise ValueError(f"{package}: names of modules cannot be public names too: {', '.join(both)}")
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(homes[name]), name)
+
+    return load, lambda: sorted(homes)

@@ -1,0 +1,134 @@
+"""Reasons to doubt a number that an attack met on its way; the judge adds those it meets itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+from robench.attack.ledger import Ledger
+from robench.record.schema import Finding, Status
+
+VERSION = 3
+"""Goes into the key of the units that hold findings of an attack."""
+
+UNSETTLED = 0.05
+"""Share of a loss's rise that its last steps may bring, in an ascent that has converged."""
+
+NOTABLE = 0.01
+"""Share of the images from which survivors of a failed attack count: a point of accuracy."""
+
+MOST = 0.5
+"""Share of the survivors from which a surrogate's failure to transfer counts."""
+
+EXPLAIN_ZERO_GRADIENTS = frozenset(
+    {"label-only", "no-gradient", "saturated-output", "exploding-output", "undeclared-simplex"}
+)
+"""Defects of a model that its zero gradients only follow from."""
+
+EXPLAIN_UNSETTLED = frozenset(
+    {"random-output", "batch-dependence", "wrong-gradient", "exploding-output", "unstable-predictions"}
+)
+"""Defects of a model for which its loss never settles, however long it is climbed."""
+
+
+def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str] = ()) -> tuple[Finding, ...]:
+    """Return what the attack met on the way that makes its survivors doubtful.
+
+    Args:
+        ledger: of the attack.
+        status: the judge's verdicts.
+        known: codes of findings about the model itself; what only follows from them is left out.
+    """
+    survived = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
+    found = (
+        _nonfinite(ledger, survived),
+        _zero_gradient(ledger, survived, known),
+        _not_converged(ledger, survived, known),
+        _transfer_failure(ledger, survived),
+        _silent_success(ledger, status),
+        _unconfirmed(ledger, status, known),
+    )
+    return tuple(finding for finding in found if finding)
+
+
+def _nonfinite(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
+    count = int((ledger.nonfinite & survived).sum())
+    if not count:
+        return None
+    return Finding(
+        code="nonfinite",
+        evidence=f"outputs or gradients were not finite for {count} images that survived",
+        remedy="Use a loss or a gradient source that stays finite",
+    )
+
+
+def _zero_gradient(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
+    """Find gradients that were zero at every step: they never gave the attack a direction."""
+    asked = ledger.gradients  # not backwards: one gradient may take several
+    stuck = int(((ledger.zero_gradient >= asked) & (asked > 0) & survived).sum())
+    if not stuck or EXPLAIN_ZERO_GRADIENTS & set(known):
+        return None
+    return Finding(
+        code="zero-gradient",
+        evidence=f"the gradient was exactly zero at every step for {stuck} of "
+        f"{int(survived.sum())} images that survived",
+        remedy="Their robustness is unproven: attack through another gradient source or without one",
+    )
+
+
+def _not_converged(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
+    """Find ascents that were still gaining when they ended (Pintor et al. 2022, incomplete optimisation)."""
+    told = survived & (ledger.rise > 0)
+    share = (ledger.late_rise / ledger.rise.clamp_min(1e-300))[told]
+    open_ended = int((share > UNSETTLED).sum())
+    if open_ended < max(NOTABLE * len(survived), 1) or float(share.mean()) <= UNSETTLED:
+        return None
+    if EXPLAIN_UNSETTLED & set(known):
+        return None
+    return Finding(
+        code="not-converged",
+        evidence=f"the loss of {open_ended} of {int(survived.sum())} images that survived was still rising: "
+        f"the last steps brought {float(share.mean()):.0%} of its rise",
+        remedy="More steps, or a step size that lets the attack settle",
+    )
+
+
+def _transfer_failure(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
+    """Find survivors on which what was differentiated fell and the model did not (Pintor et al. 2022)."""
+    count, standing = int((ledger.deceived & survived).sum()), int(survived.sum())
+    if count < max(NOTABLE * len(survived), 1) or count <= MOST * standing:
+        return None
+    return Finding(
+        code="transfer-failure",
+        evidence=f"the surrogate was fooled and the model was not on {count} of {standing} images that "
+        "survived",
+        remedy="The surrogate says nothing more there: attack through a source closer to the model",
+    )
+
+
+def _unconfirmed(ledger: Ledger, status: list[Status], known: Collection[str]) -> Finding | None:
+    """Find images that the attack saw broken at the very point it proposes, and the judge did not."""
+    robust = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
+    count = int((ledger.claimed & robust).sum())
+    if not count or {"random-output", "batch-dependence"} & set(known):
+        return None
+    return Finding(
+        code="unconfirmed",
+        evidence=f"{count} of {len(status)} images that the attack saw broken stood when the judge asked",
+        remedy="They count as robust, and may not be: the network's answers hang on rounding, order or batch",
+    )
+
+
+def _silent_success(ledger: Ledger, status: list[Status]) -> Finding | None:
+    """Find images that a library broke on its way and then let go (Pintor et al. 2022)."""
+    # One that was wrong from the start was not broken, and any step may bring it back to its label.
+    right = torch.tensor([s is not Status.MISCLASSIFIED for s in status], dtype=torch.bool)
+    count = int((ledger.silent & right).sum())
+    if not count:
+        return None
+    return Finding(
+        code="silent-success",
+        evidence=f"the library broke {count} of {len(ledger.silent)} images on its way and returned others",
+        remedy="They were judged by the points that broke them; its own count would be too high",
+    )

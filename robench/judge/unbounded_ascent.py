@@ -1,0 +1,168 @@
+"""Does following the gradient, with all the room there is, lead to another class?
+
+Pintor et al. 2022 (arXiv:2106.09947, I6) and Athalye et al. 2018 (arXiv:1802.00420, section 3.1) let it go
+anywhere: an attack that breaks nothing even then does not see the model. A network that is constant around an
+image gives no direction there, and yet hides nothing; so such an image gets other places to start from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from robench.attack.losses import cross_entropy
+from robench.model.interface import Model, predictions
+from robench.types import Images, Labels, Mask, Outputs
+
+STEPS = 40
+FIRST_STEPS = (0.5, 0.1, 0.05)
+"""Length of the first step of each try, in units of the box: a long one may leap over a narrow slope."""
+
+PARTNERS = 6
+"""Places an image is led towards: images of other classes, and as many random points as half of that."""
+
+ON_THE_WAY = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
+HALVINGS = 8
+SAME = 1e-6
+"""Largest relative difference of outputs that are the same."""
+
+
+def standing_anywhere(model: Model, x: Images, y: Labels) -> Mask:
+    """Return which images (B,) stand although every pixel may become anything.
+
+    Args:
+        model: in evaluation mode.
+        x: images (B, C, H, W) it gets right; its first gradient source is followed.
+        y: their labels (B,).
+    """
+    standing, vanished = _climb(model, x, y, FIRST_STEPS[0])
+    # Where there was a gradient at every step, and it led nowhere, other places prove nothing.
+    rows = (standing & vanished).nonzero().flatten()
+    for number, there in enumerate(_partners(model, x, y)):
+        if len(rows) == 0:
+            break
+        start, found, jumps = _way(model, x[rows], there[rows], y[rows])
+        # Its answer changes where its gradient says that it does not: that is no plateau.
+        rows, start, found = rows[~jumps], start[~jumps], found[~jumps]
+        if bool(found.any()):
+            first = FIRST_STEPS[number % len(FIRST_STEPS)]
+            still, _ = _climb(model, start[found], y[rows[found]], first)
+            standing[rows[found]] = still
+        rows = rows[standing[rows]]
+    return standing
+
+
+def _climb(model: Model, x: Images, y: Labels, first: float) -> tuple[Mask, Mask]:
+    """Follow the sign of the gradient; return what stands, and where it was exactly zero on the way; (B,)."""
+    low, high = model.bounds
+    point = x.clone()
+    standing = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    vanished = torch.zeros_like(standing)
+    for step in range(STEPS):
+        own, gradient = _ask(model, point, y)
+        standing &= predictions(own) == y
+        vanished |= standing & _zero(gradient)
+        if not bool(standing.any()):
+            break
+        length = (high - low) * max(first * (1 - step / STEPS), 0.02)
+        point = (point + length * gradient.sign()).clamp(low, high)
+    return standing, vanished
+
+
+def _partners(model: Model, x: Images, y: Labels) -> Iterator[Images]:
+    """Yield where each image is led: to images of another class and to random points, in turn."""
+    draw = torch.Generator().manual_seed(0)
+    low, high = model.bounds
+    for _ in range(PARTNERS // 2):
+        other = y[None, :] != y[:, None]
+        weight = torch.rand(other.shape, generator=draw).to(x.device) * other
+        if bool(other.any()):
+            yield torch.where(_wide(other.any(dim=1), x), x[weight.argmax(dim=1)], x)
+        yield low + (high - low) * torch.rand(x.shape, generator=draw).to(x)
+
+
+def _way(model: Model, x: Images, there: Images, y: Labels) -> tuple[Images, Mask, Mask]:
+    """Walk straight from each image to another place.
+
+    Returns:
+        The last point that has a gradient and is still of its class; whether there is one (B,); and whether
+        the answer changed on the way while the gradient was zero on either side and between (B,).
+    """
+    start = x.clone()
+    found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    jumps, own_class = found.clone(), ~found
+    before, gradient = _ask(model, x, y)
+    flat, at = _zero(gradient), torch.zeros(len(x), device=x.device, dtype=x.dtype)
+
+    def keep(where: Mask, point: Images) -> None:
+        start[where] = point[where]
+        found.logical_or_(where)
+
+    for share in ON_THE_WAY:
+        now = torch.full_like(at, share)
+        point = _between(x, there, now)
+        own, gradient = _ask(model, point, y)
+        level = _zero(gradient)
+        leaps = own_class & flat & level & _changed(before, own)
+        if bool(leaps.any()):
+            slope, sloping = _slope_between(model, x, there, y, at, now, before)
+            jumps |= leaps & ~sloping
+            keep(leaps & sloping & (predictions(_ask(model, slope, y)[0]) == y), slope)
+        own_class &= predictions(own) == y
+        keep(own_class & ~level, point)
+        before, flat, at = own, level, now
+    return start, found, jumps
+
+
+def _slope_between(
+    model: Model,
+    x: Images,
+    there: Images,
+    y: Labels,
+    left: torch.Tensor,
+    right: torch.Tensor,
+    before: Outputs,
+) -> tuple[Images, Mask]:
+    """Look by bisection for a gradient where the answer changes; return points and whether they have one."""
+    slope = x.clone()
+    found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    left, right = left.clone(), right.clone()
+    for _ in range(HALVINGS):
+        middle = (left + right) / 2
+        point = _between(x, there, middle)
+        own, gradient = _ask(model, point, y)
+        new = ~_zero(gradient) & ~found
+        slope[new] = point[new]
+        found |= new
+        changed = _changed(before, own)
+        left, right = torch.where(changed, left, middle), torch.where(changed, middle, right)
+    return slope, found
+
+
+def _ask(model: Model, x: Images, y: Labels) -> tuple[Outputs, Images]:
+    """Return the model's own outputs, and the gradient of its first source's loss, zero where it has none."""
+    source = next(iter(model.sources.values()))
+    leaf = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        surrogate, own = source.surrogate(leaf)
+        loss = cross_entropy(surrogate, y, source.output).sum()
+        gradient = torch.autograd.grad(loss, leaf, allow_unused=True)[0] if loss.requires_grad else None
+    return own.detach(), torch.zeros_like(x) if gradient is None else gradient
+
+
+def _between(x: Images, there: Images, share: torch.Tensor) -> Images:
+    return x + share.view(-1, *(1,) * (x.ndim - 1)) * (there - x)
+
+
+def _zero(gradient: Images) -> Mask:
+    return gradient.flatten(1).abs().amax(dim=1) == 0
+
+
+def _changed(first: Outputs, second: Outputs) -> Mask:
+    size = first.abs().amax().clamp_min(SAME)
+    return (first - second).abs().amax(dim=1) > SAME * size
+
+
+def _wide(rows: Mask, x: Images) -> Mask:
+    return rows.view(-1, *(1,) * (x.ndim - 1))

@@ -1,0 +1,212 @@
+"""A model under test: a network, what its output means, and what an attacker may differentiate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robench.errors import ConfigError, nearest
+from robench.model.fingerprint import network_digest
+from robench.model.tested_network import TestedNetwork
+from robench.types import Images, Labels, Outputs
+
+
+class OutputKind(StrEnum):
+    """What one row of a model's output is."""
+
+    LOGITS = "logits"
+    LOG_PROBABILITIES = "log_probabilities"
+    SIMPLEX = "simplex"
+
+
+class Coupling(StrEnum):
+    """Whether the prediction of an image depends on the others in its batch."""
+
+    INDEPENDENT = "independent"
+    JOINT = "joint"
+
+
+Surrogate = Callable[[Images], tuple[Outputs, Outputs]]
+"""Images (B, C, H, W) to (differentiable surrogate outputs, the model's own outputs), both (B, K)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientSource:
+    """What a white-box attacker differentiates in place of, or as, the model (WNLL.md, section 4).
+
+    Attributes:
+        name: `exact`, `linear`, `straight_through`, `kernel`, ...
+        surrogate: one pass that gives both the surrogate's output (with a gradient) and the model's own.
+        output: what the surrogate's output is; the model's own keeps the model's kind.
+        forwards: passes of the network that one question takes, the model's own answer included.
+        backwards: backward passes that one gradient takes.
+        template_free: whether it does without the images a graph head remembers.
+        unseen: whether it never looks at the noise that a random model classifies with (draw 0).
+    """
+
+    name: str
+    surrogate: Surrogate
+    output: OutputKind
+    forwards: int = 1
+    backwards: int = 1
+    template_free: bool = False
+    unseen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The training images a classifier by neighbours remembers for the batch at hand.
+
+    Attributes:
+        images: (T, C, H, W) clean, on the model's device.
+        points: (T, D) their features, without gradient.
+        labels: (T,) their classes.
+    """
+
+    images: Images = field(repr=False)
+    points: Tensor = field(repr=False)
+    labels: Labels = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbourhood:
+    """What an attacker who knows everything sees of a classifier by neighbours, beside its gradient sources.
+
+    Attributes:
+        features: images (B, C, H, W) to features (B, D), differentiable.
+        classify: features (B, D) and the features (T, D) that stand in for the remembered ones (None: those
+            themselves) to the model's outputs (B, K).
+        density: features (B, D) and a temperature to class scores (B, K), logits: the kernel density of every
+            class over all remembered images; differentiable.
+        linear: features (B, D) to the logits (B, K) of the linear branch; None without a trained one.
+        memory: gives what is remembered; asked anew for each batch.
+        reach: how many neighbours decide about an image.
+    """
+
+    features: Callable[[Images], Tensor]
+    classify: Callable[[Tensor, Tensor | None], Outputs]
+    density: Callable[[Tensor, float], Outputs]
+    linear: Callable[[Tensor], Outputs] | None
+    memory: Callable[[], Memory]
+    reach: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is evaluated. Normalisation is its first layer, so inputs always live in `bounds`.
+
+    Attributes:
+        name: the name of its row in every table.
+        net: images (B, C, H, W) to outputs (B, columns) of kind `output`; a plain network is put behind a
+            `TestedNetwork`, which keeps it and the images apart.
+        classes: number of classes K.
+        output: logits, log-probabilities or simplex.
+        coupling: joint if an image's prediction depends on its batch.
+        bounds: the box of valid inputs.
+        sources: the gradient sources it offers; a plain network offers `exact`, itself.
+        details: plain JSON facts that identify it (architecture, head, protocol, template, checkpoint hash).
+        neighbourhood: for a classifier by neighbours, what an attack on neighbourhoods needs.
+        features: for a model without neighbourhood, images (B, C, H, W) to what the last layer is given
+            (B, D); None where no such thing stands for the model, as behind a random defense. For pictures.
+        rejects: whether it may refuse to answer: its outputs are then (B, classes + 1), and a prediction of
+            the last column, `classes`, is a rejection.
+        forwards: passes of the network that one answer takes: votes, squeezed versions.
+        template: whether its answers depend on training images drawn for it, which an attacker may not know.
+        random: whether it answers with noise of its own (`robench.model.noise`).
+    """
+
+    name: str
+    net: nn.Module
+    classes: int
+    output: OutputKind = OutputKind.LOGITS
+    coupling: Coupling = Coupling.INDEPENDENT
+    bounds: tuple[float, float] = (0.0, 1.0)
+    sources: Mapping[str, GradientSource] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    neighbourhood: Neighbourhood | None = None
+    features: Callable[[Images], Tensor] | None = None
+    rejects: bool = False
+    forwards: int = 1
+    template: bool = False
+    random: bool = False
+
+    def __post_init__(self) -> None:
+        """Put a plain network behind its door and give it its one gradient source."""
+        if not self.sources:
+            if not isinstance(self.net, TestedNetwork):
+                object.__setattr__(self, "net", TestedNetwork(self.net, kind=self.output))
+            exact = GradientSource("exact", self._itself, self.output)
+            object.__setattr__(self, "sources", {"exact": exact})
+
+    def _itself(self, x: Images) -> tuple[Outputs, Outputs]:
+        outputs = self.net(x)
+        return outputs, outputs
+
+    @property
+    def columns(self) -> int:
+        """How many outputs an image gets: one per class, and one more if the model may reject it."""
+        return self.classes + self.rejects
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the first parameter or buffer, the CPU if there is none."""
+        for tensor in (*self.net.parameters(), *self.net.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def source(self, name: str) -> GradientSource:
+        """Return the gradient source of that name.
+
+        Raises:
+            ConfigError: the model does not offer it; the nearest names are given.
+        """
+        if name not in self.sources:
+            raise ConfigError(
+                where=f"model {self.name!r}",
+                expected="the name of a gradient source it offers",
+                got=repr(name),
+                do=nearest(name, self.sources),
+            )
+        return self.sources[name]
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over all the network holds (`robench.model.fingerprint`) and the details."""
+        digest = hashlib.sha256(repr(sorted(self.details.items(), key=str)).encode())
+        digest.update(network_digest(self.net))
+        digest.update(f"{self.classes}:{self.output}:{self.coupling}:{self.bounds}".encode())
+        if self.rejects:  # said only where it is so: the fingerprints of all other models stay as they were
+            digest.update(b"rejects")
+        return digest.hexdigest()
+
+    def renamed(self, name: str) -> Model:
+        """Return the same model under another name."""
+        return replace(self, name=name)
+
+
+NOT_FINITE, TIED = -1, -2
+"""What stands for a class where a row is no number, and where its largest value is not one entry's alone."""
+
+UNIFORM = 1e-6
+"""Largest spread of a simplex row that counts as uniform: a solver's rounding decides nothing."""
+
+
+def predictions(outputs: Outputs, kind: OutputKind | None = None) -> Labels:
+    """Return the predicted class of each row of outputs (B, columns), (B,); what is no answer is never right.
+
+    The class of the largest entry, if it is the largest alone: one that two or more share, as in a uniform
+    row, says nothing, and the row is `TIED`. A class masked by -inf is one like any other. `NOT_FINITE` where
+    an entry is NaN or +inf, or all are -inf. Told that the outputs are a simplex, a row is uniform up to
+    `UNIFORM`: a graph head answers so where no path leads from an image to the template.
+    """
+    top = outputs.amax(dim=1, keepdim=True)  # NaN where any entry is
+    alone = (outputs == top).sum(dim=1) == 1
+    if kind is OutputKind.SIMPLEX:
+        alone &= (top[:, 0] - outputs.amin(dim=1) > UNIFORM) | (outputs.shape[1] == 1)
+    answer = outputs.argmax(dim=1).where(alone, TIED)
+    return answer.where(torch.isfinite(top[:, 0]), NOT_FINITE)

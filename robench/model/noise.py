@@ -1,0 +1,90 @@
+"""Chance inside a model: noise that belongs to an image's content, so a random model is still a function.
+
+A model that draws noise when it classifies would answer the same image differently in another batch, in
+another order, or when a run resumes. Here the noise is a function of (seed, pixels of the image, draw): the
+defender cannot be caught twice with one image, every evaluation can be repeated bit for bit, and an attacker
+who averages over draws (expectation over transformation, Athalye et al. 2018, arXiv:1802.00420, section 4)
+sees fresh, independent noise with each draw and with each changed pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+from robench.randomness import Randomness, borrowed_global_randomness, seed_from
+from robench.types import Images
+
+_DRAW: ContextVar[int] = ContextVar("robench_draw", default=0)
+_ODD = 0x5851F42D4C957F2D  # Knuth's multiplier (MMIX)
+
+
+def content_keys(x: Images) -> Tensor:
+    """Return one int64 per image (B,) that depends on every pixel's value and on nothing else.
+
+    Args:
+        x: images (B, C, H, W) of any float type; they are read as float32.
+    """
+    # Adding zero turns -0.0, which equals 0.0 and must not answer differently, into 0.0.
+    pixels = (x.detach().to(torch.float32) + 0.0).contiguous()
+    bits = pixels.view(torch.int32).flatten(1).to(torch.int64)
+    # Odd multipliers are invertible modulo 2**64, so a change of one pixel always changes the sum.
+    places = torch.arange(bits.shape[1], device=bits.device, dtype=torch.int64)
+    weights = (places * 2 + 1) * _ODD | 1
+    mixed = (bits + 0x9E3779B9) * weights
+    mixed = (mixed ^ (mixed >> 29)) * _ODD
+    return mixed.sum(dim=1)
+
+
+def noise_of(x: Images, *, seed: int, use: str) -> Randomness:
+    """Return the streams of these images (B, C, H, W) for a named use, under the current draw."""
+    return Randomness(seed, content_keys(x), (use, _DRAW.get()))
+
+
+def current_draw() -> int:
+    """Return the number of the draw that random models use now; 0 outside of every expectation."""
+    return _DRAW.get()
+
+
+def draws(count: int) -> Sequence[int]:
+    """Return the draws an expectation goes through: 1 to `count`, or, inside another, its current one.
+
+    So a random model behind another one is averaged over `count` joint draws, not over their square.
+
+    Args:
+        count: draws of the outermost expectation, at least 1.
+    """
+    return (current_draw(),) if current_draw() else range(1, count + 1)
+
+
+@contextmanager
+def draw(number: int) -> Iterator[None]:
+    """Inside the block random models draw their `number`-th noise; 0 is what the model classifies with.
+
+    An attacker's expectation uses 1, 2, ...: an attack that saw the defender's own draw would know the coin.
+    The judge's fresh ones are -1, -2, ... (`fresh`), which no expectation reaches, however many it takes.
+    """
+    token = _DRAW.set(number)
+    try:
+        yield
+    finally:
+        _DRAW.reset(token)
+
+
+@contextmanager
+def fresh(number: int, seed: int) -> Iterator[None]:
+    """Inside the block a model draws noise that no attack has seen: the judge's, `number` from 0.
+
+    Random models (`robench.model.noise`) use draw -1 - `number`; one that draws from the global generators
+    finds them seeded, and they are restored.
+
+    Args:
+        number: of the draw, from 0.
+        seed: of the global generators, the same for no other batch of images.
+    """
+    with draw(-1 - number), borrowed_global_randomness(seed_from(seed, "judge", number)):
+        yield

@@ -1,0 +1,253 @@
+"""The one door to a user's network: it gets a copy of its images, and answers one row of numbers for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from robench.errors import InputError
+from robench.model.global_state import kept_torch_state
+from robench.plan.spec import PRECISIONS
+from robench.types import Images, Outputs
+
+_REMEDY = """Wrap the network, and evaluate `Logits(network)`:
+class Logits(torch.nn.Module):
+    def __init__(self, network): super().__init__(); self.network = network
+    def forward(self, x): return self.network(x){pick}  # (B, classes)"""
+
+_NAMES = ("logits", "out", "output", "outputs", "prediction", "predictions", "scores", "y_hat", "cls")
+"""Under which of these a mapping may keep the answer where it holds several of that shape."""
+
+
+FLOAT32, AS_SET = PRECISIONS
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was learnt of a network when it was first asked: the type it wants, and where its answer lies."""
+
+    dtype: torch.dtype | None = None
+    note: str = ""
+
+
+class TestedNetwork(nn.Module):
+    """A network that is not ours, behind a door that keeps it and the images apart.
+
+    - It is given a copy of the images: one that writes into its input changes nothing that others see.
+    - Its answer may be a tensor of any type, a tuple, a mapping or an object with `.logits`; what comes out
+      is (B, columns) of the images' type, float32. One that cannot be told from other outputs is refused.
+    - It is given the images as they are, or in the type of its weights where it takes nothing else.
+    - A prepared copy can stand in for it (`standing_in`); the network itself is never altered.
+
+    Args:
+        network: images (B, C, H, W) to outputs; kept as it is.
+        class_map: for each class of the data the output that stands for it, where the network has more; the
+            other outputs are left out.
+        kind: what an output is (`robench.model.OutputKind`), so that probabilities left over by a class map
+            are normalised again.
+        precision: `float32`, computed as such (`robench.model.float32`), or `as_set`: as torch's flags say,
+            so that a GPU may use TF32.
+
+    Attributes:
+        module: the network, or the copy that stands in for it.
+    """
+
+    __test__ = False  # not a test, whatever its name says to pytest
+
+    module: nn.Module
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        class_map: Sequence[int] | None = None,
+        kind: str = "logits",
+        precision: str = FLOAT32,
+    ) -> None:
+        super().__init__()
+        self.module = network
+        self.class_map = None if class_map is None else tuple(class_map)
+        self.kind = kind
+        self.precision = precision
+        self.training = bool(
+            getattr(network, "training", False)
+        )  # a frozen script has none; only the flag: the network keeps its own
+        self._found = _Found()
+
+    @property
+    def note(self) -> str:
+        """What was chosen for the user: where the answer lies, which type the images get; else empty."""
+        return self._found.note
+
+    @contextmanager
+    def standing_in(self, copy: nn.Module) -> Iterator[None]:
+        """Inside the block `copy` is asked in place of the network."""
+        before = self._modules["module"]
+        self._modules["module"] = copy
+        try:
+            yield
+        finally:
+            self._modules["module"] = before
+
+    def forward(self, x: Images) -> Outputs:
+        """Map images (B, C, H, W) to outputs (B, columns) of the same floating type.
+
+        Raises:
+            InputError: the answer is not one row of numbers for each image, or cannot be told from others.
+        """
+        outputs: Outputs = self._mapped(self._rows(self._asked(self.module, x), len(x)).to(x.dtype))
+        return outputs
+
+    def features(self, x: Images) -> Outputs:
+        """Map images (B, C, H, W) to the features (B, D) of a network that offers them."""
+        return cast("Outputs", self._asked(cast("Callable[[Images], Any]", self.module.features), x))
+
+    @torch.no_grad()
+    def overwritten(self, x: Images) -> int:
+        """Return into how many of the images (B, C, H, W) the network writes when it is asked about them."""
+        given = x.to(self._found.dtype or x.dtype, copy=True)
+        before = given.clone()
+        with kept_torch_state():
+            (self.module.features if self._offers_features else self.module)(given)  # type: ignore[operator]
+        return int((given != before).flatten(1).any(dim=1).sum())
+
+    @property
+    def _offers_features(self) -> bool:
+        return callable(getattr(self.module, "features", None)) and hasattr(self.module, "feature_dim")
+
+    @property
+    def linear(self) -> nn.Module | None:
+        """The linear branch of a network that offers features; None without one."""
+        return cast("nn.Module | None", self.module.linear)
+
+    @property
+    def feature_dim(self) -> int:
+        """Width D of the features of a network that offers them."""
+        return int(cast("int", self.module.feature_dim))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a part of the network where this has none of that name, so that attacks find its layers."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "module":
+                raise
+            return getattr(self.module, name)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return a part of a network that is a sequence of parts."""
+        return cast("Any", self.module)[place]
+
+    def _asked(self, question: Callable[[Images], Any], x: Images) -> Any:
+        with kept_torch_state():
+            return self._put(question, x)
+
+    def _put(self, question: Callable[[Images], Any], x: Images) -> Any:
+        wanted = self._found.dtype
+        if wanted is not None:
+            return question(x.clone() if x.dtype is wanted else x.to(wanted))
+        try:
+            return question(x.clone())
+        except (RuntimeError, TypeError):
+            other = _dtype_of(self.module)
+            if other is None or other is x.dtype:
+                raise
+            answer = question(x.to(other))
+            self._found.dtype = other
+            self._say(f"its images are given to it as {str(other).removeprefix('torch.')}")
+            return answer
+
+    def _rows(self, found: Any, count: int) -> Tensor:
+        answer = found if isinstance(found, Tensor) else self._picked(found, count)
+        if answer.is_inference():
+            answer = answer.clone()
+        if answer.ndim != 2 or len(answer) != count or answer.is_complex():
+            raise InputError(
+                where=type(self.module).__name__,
+                expected=f"outputs of shape ({count}, classes) for {_images(count)}",
+                got=f"{tuple(answer.shape)}{', complex' if answer.is_complex() else ''}",
+                do=_shape_remedy(answer, count),
+            )
+        return answer
+
+    def _picked(self, answer: Any, count: int) -> Tensor:
+        """Return the one tensor of an answer that can be meant."""
+        logits = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
+        if isinstance(logits, Tensor):
+            self._say("of its outputs `logits` is taken")
+            return logits
+        parts: dict[str, Any] = {}
+        if isinstance(answer, Mapping):
+            parts = {f"[{key!r}]": value for key, value in answer.items()}
+        elif isinstance(answer, tuple | list):
+            names = getattr(answer, "_fields", None)
+            parts = {f".{names[i]}" if names else f"[{i}]": value for i, value in enumerate(answer)}
+        rows = {k: v for k, v in parts.items() if isinstance(v, Tensor) and v.ndim == 2 and len(v) == count}
+        if len(rows) > 1:
+            rows = {k: v for k, v in rows.items() if k.strip("[]'.\"") in _NAMES} or rows
+        if len(rows) != 1:
+            got = type(answer).__name__
+            if parts:
+                got += f" of {', '.join(f'{k}: {_told(v)}' for k, v in list(parts.items())[:6])}"
+            pick = next(iter(rows or parts), ".logits")
+            raise InputError(
+                where=type(self.module).__name__,
+                expected=f"one tensor of shape ({count}, classes) as the answer",
+                got=got,
+                do=_REMEDY.format(pick=pick),
+            )
+        ((name, row),) = rows.items()
+        self._say(f"of its outputs {name} is taken")
+        return row
+
+    def _mapped(self, outputs: Tensor) -> Tensor:
+        if self.class_map is None:
+            return outputs
+        if max(self.class_map) >= outputs.shape[1]:
+            raise InputError(
+                where="class_map",
+                expected=f"outputs from 0 to {outputs.shape[1] - 1}, as the network has",
+                got=str(max(self.class_map)),
+            )
+        kept = outputs[:, list(self.class_map)]
+        if self.kind == "simplex":
+            return kept / kept.sum(dim=1, keepdim=True)
+        return kept.log_softmax(dim=1) if self.kind == "log_probabilities" else kept
+
+    def _say(self, note: str) -> None:
+        if note not in self._found.note:
+            self._found.note = f"{self._found.note}; {note}".removeprefix("; ")
+
+
+def networks_under_test(net: nn.Module) -> list[TestedNetwork]:
+    """Return every door to a user's network inside a network, outermost first."""
+    return [part for part in net.modules() if isinstance(part, TestedNetwork)]
+
+
+def _dtype_of(network: nn.Module) -> torch.dtype | None:
+    """Return the one floating type of a network's weights, None where there are none or several."""
+    found = {t.dtype for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _images(count: int) -> str:
+    return "one image" if count == 1 else f"{count} images"
+
+
+def _told(value: Any) -> str:
+    return f"{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _shape_remedy(answer: Tensor, count: int) -> str:
+    if count == 1 and answer.ndim == 1:
+        return "The network drops the batch axis of a single image, as `squeeze()` does: use `flatten(1)`"
+    if answer.ndim > 2 and answer[0].numel() == answer.shape[1]:
+        return "Flatten them: `return outputs.flatten(1)`"
+    if answer.ndim == 1 and len(answer) == count:
+        return "A single score for two classes: return `torch.stack([-score, score], dim=1)`"
+    return "Return one row of class scores for each image"

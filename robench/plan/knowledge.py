@@ -1,0 +1,66 @@
+"""What an attacker may know, and which attacks that rules out. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from robench.errors import ConfigError, nearest
+from robench.plan.spec import KNOWLEDGE, WEIGHTS
+
+
+class Denial(NamedTuple):
+    """Why an attack cannot play: what was expected, what came, and what to do."""
+
+    expected: str
+    got: str
+    do: str
+
+
+def in_order(knowledge: Iterable[str]) -> tuple[str, ...]:
+    """Return what an attacker knows in the order of KNOWLEDGE.
+
+    Raises:
+        ConfigError: a word that means nothing here, twice the same, or something that is of no use without
+            the weights.
+    """
+    words = tuple(knowledge)
+    for position, word in enumerate(words):
+        if word not in KNOWLEDGE or word in words[:position]:
+            raise ConfigError(
+                where="knowledge",
+                expected=f"knowledge: different words among {', '.join(KNOWLEDGE)}",
+                got=repr(word),
+                do=nearest(str(word), [known for known in KNOWLEDGE if known not in words]),
+            )
+    if words and WEIGHTS not in words:
+        raise ConfigError(
+            where="knowledge",
+            expected="knowledge: weights among what is known, as nothing else helps an attack without them",
+            got=", ".join(words),
+            do="Add weights, or write [] for an attacker who may only ask the model",
+        )
+    return tuple(word for word in KNOWLEDGE if word in words)
+
+
+def denied(info: Any, knowledge: Sequence[str], budget: int | None) -> Denial | None:
+    """Return why an attack needs more than a threat grants, None if it does not.
+
+    Args:
+        info: the attack's `robench.attack.AttackInfo`.
+        knowledge: what the threat grants.
+        budget: most passes on one image; None for no limit.
+    """
+    if WEIGHTS not in knowledge and info.knowledge == "gradient":
+        return Denial(
+            "an attack that asks for scores or labels only, as the weights are not known",
+            f"{info.title}, which needs gradients",
+            "Use square, spsa or hopskipjump, or add weights to `knowledge`",
+        )
+    if budget is not None and info.library != "robench":
+        return Denial(
+            "an attack of robench's own, which can be stopped at a budget",
+            f"{info.title} of {info.library}",
+            "Remove the attack or the budget",
+        )
+    return None

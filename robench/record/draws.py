@@ -1,0 +1,188 @@
+"""How robust a random model is: each image judged under several fresh draws of noise. No torch here.
+
+The attacker chooses a point before the noise is drawn, so a point is worth the probability that the model
+stands there, not whether it fell in the one draw that was attacked: an attack that asks again until a draw
+falls has found luck, and the next draw stands. docs/random-models.md derives what is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import lcm, sqrt
+from statistics import NormalDist
+
+from robench.record.statistics import CONFIDENCE, discordant, mcnemar
+
+
+def withstood(points: Sequence[str], robust: Sequence[bool] = ()) -> str:
+    """Return how an image fares, draw by draw, at the worst of its points.
+
+    In each draw it is asked at the point at which it stood least often in all *other* draws. So the outcome
+    never takes part in the choice, and is an unbiased trial of the point chosen; the minimum of the points'
+    means would be too low, for among equal points it takes the unluckiest.
+
+    Args:
+        points: per point one 0 (fell) or 1 (stood) for each draw, the same number everywhere.
+        robust: per point whether it stood in the draw that was attacked; among equal ones, one that did not
+            is taken, and among those the first.
+
+    Example:
+        >>> withstood(["1111", "0110"])
+        '0110'
+    """
+    if len(points) == 1:
+        return points[0]
+    totals = [point.count("1") for point in points]
+    luck = list(robust) or [False] * len(points)
+    chosen = []
+    for draw in range(min(map(len, points))):
+        others = [(totals[i] - (point[draw] == "1"), luck[i], i) for i, point in enumerate(points)]
+        chosen.append(points[min(others)[2]][draw])
+    return "".join(chosen)
+
+
+def worst_of(points: Sequence[tuple[str, bool]]) -> str:
+    """Return how an image fares at the worst of its points; see `withstood`.
+
+    Points asked about in one draw only, as all are of a model that is not random, are compared by it; where
+    others were asked about more often, they are left out.
+
+    Args:
+        points: per point its draws, and whether it stood in the draw that was attacked; at least one.
+    """
+    most = max(len(draws) for draws, _ in points)
+    if most == 1:
+        return min(draws for draws, _ in points)
+    asked = [point for point in points if len(point[0]) == most]
+    return withstood([draws for draws, _ in asked], [robust for _, robust in asked])
+
+
+def mean_of(draws: str) -> float:
+    """Return the share of draws in which an image stood, in [0, 1]."""
+    return draws.count("1") / len(draws)
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """How often images stood on average, with its interval.
+
+    Attributes:
+        mean: over images, of the share of draws in which each stood.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def stood_of(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Stood:
+    """Return the mean over images and draws, and an interval for new images under new noise.
+
+    Images are a sample and draws are made for each of them, so the means m_i of the images are independent,
+    and their spread S = sum (m_i - m)^2 holds both sources of chance: the variance of m is about S / n^2, of
+    which one draw for each image would make m (1 - m) / n. The interval is Wilson's (1927) for as many images
+    asked once as are worth the same, n (n m (1 - m) + c) / (S + c) with c = z^2 / 4, Wilson's own term: few
+    errors say little about S. It is the plain interval where no draw changes anything or nothing ever fell,
+    for no number of draws shows an image that was not in the sample. What draws have in common over all
+    images, as one coin for a whole batch, is not in S: its variance component (two-way analysis of variance)
+    is added.
+
+    Args:
+        images: per image one 0 or 1 for each draw; at least one image and one draw.
+        confidence: probability that the interval covers the truth.
+    """
+    n = len(images)
+    means = [mean_of(draws) for draws in images]
+    mean = sum(means) / n
+    spread = sum((m - mean) ** 2 for m in means) + n**2 * _common(images)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    worth = n * (n * mean * (1 - mean) + z**2 / 4) / (spread + z**2 / 4)
+    centre, scale = worth * mean + z**2 / 2, worth + z**2
+    half = z * sqrt(worth * mean * (1 - mean) + z**2 / 4)
+    # Rounding leaves ends such as -1e-17 and 1 + 1e-16.
+    low = 0.0 if mean == 0 else max(0.0, (centre - half) / scale)
+    return Stood(mean, low, 1.0 if mean == 1 else min(1.0, (centre + half) / scale))
+
+
+def _common(images: Sequence[str]) -> float:
+    """Return the variance of the mean that comes from what the images share in a draw, at least 0."""
+    import numpy as np
+
+    n, k = len(images), min(map(len, images))
+    if n < 2 or k < 2:
+        return 0.0
+    table = np.array([[draw == "1" for draw in draws[:k]] for draws in images], dtype=float)
+    rows, columns, mean = table.mean(axis=1, keepdims=True), table.mean(axis=0), table.mean()
+    between = n * float(((columns - mean) ** 2).sum()) / (k - 1)
+    within = float(((table - rows - columns + mean) ** 2).sum()) / ((n - 1) * (k - 1))
+    return max(0.0, between - within) / (n * k)
+
+
+def sign_flip(first: Sequence[float], second: Sequence[float], *, scale: int) -> float:
+    """Return the exact two-sided p-value of the sign-flip test of paired numbers (Fisher 1935, section 21).
+
+    If nothing distinguishes the two, each difference could as well have had the other sign: the p-value is
+    the share of all 2^n choices of signs whose sum is as far from 0. For differences of -1, 0 and 1 it is the
+    exact McNemar test.
+
+    Args:
+        first: one number per image, a whole multiple of 1 / `scale`.
+        second: the same for the same images.
+        scale: for instance the number of draws, or the product of two of them.
+
+    Example:
+        >>> round(sign_flip([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1], scale=1), 5)  # as mcnemar(5, 1)
+        0.21875
+    """
+    import numpy as np
+    from scipy.signal import fftconvolve
+    from scipy.stats import binom
+
+    steps = [round((a - b) * scale) for a, b in zip(first, second, strict=True)]
+    sizes: dict[int, int] = {}
+    for step in filter(None, steps):
+        sizes[abs(step)] = sizes.get(abs(step), 0) + 1
+    # How much of the sum of sizes falls on one side: of `count` equal ones a binomial number of them.
+    law = np.ones(1)
+    for size, count in sizes.items():
+        part = np.zeros(size * count + 1)
+        part[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        law = fftconvolve(law, part) if len(law) > 1 else part
+    total = len(law) - 1
+    far = abs(2 * np.arange(total + 1) - total) >= abs(sum(steps))
+    return float(min(1.0, max(0.0, law[far].sum())))
+
+
+def difference(first: Sequence[str], second: Sequence[str]) -> float:
+    """Return the p-value of two paired models being alike, each image of each given draw by draw.
+
+    The exact McNemar test where every image has one draw; else the sign-flip test of the images' means.
+    """
+    draws = [{len(image) for image in images} for images in (first, second)]
+    if all(lengths <= {1} for lengths in draws):
+        return mcnemar(*discordant([image == "1" for image in first], [image == "1" for image in second]))
+    scale = lcm(*draws[0], *draws[1])
+    return sign_flip([mean_of(i) for i in first], [mean_of(i) for i in second], scale=scale)
+
+
+def mean_interval(
+    changes: Sequence[float], *, confidence: float = CONFIDENCE, resamples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the paired bootstrap interval of a mean change over images (Efron 1979, percentile).
+
+    Args:
+        changes: one per image, at least one; those of random models hold the chance of their draws too.
+        confidence: probability that the interval covers the truth.
+        resamples: bootstrap samples.
+        seed: of the resampling; the global generators are left alone.
+    """
+    import numpy as np
+
+    values, drawn = np.array(changes, dtype=float), np.random.default_rng(seed)
+    means = [values[drawn.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)

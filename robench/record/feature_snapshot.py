@@ -1,0 +1,205 @@
+"""What a run folder keeps of feature space, as plain arrays: features of two classes, and nearest templates.
+
+One file for each model and board, made once when the model is at hand, so that pictures can be drawn from the
+folder alone. No torch here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench.errors import StorageError
+from robench.record.files import write_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Integers = NDArray[np.int64]
+    Floats = NDArray[np.float32]
+    Pictures = NDArray[np.uint8]
+
+VERSION = 1
+"""Version of what is chosen and how it is laid out; part of every key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """Features of images of two classes, clean and attacked (Wang & Osher 2019, Fig. 8 and 9).
+
+    Attributes:
+        classes: the two classes.
+        choice: why these two, in words.
+        index: (M,) positions of the images in the full split.
+        label: (M,) their classes.
+        clean: (M,) what the model says to the clean images.
+        adversarial: (M,) what it says to the attacked ones.
+        clean_features: (M, D) float32, what the last layer is given.
+        adversarial_features: (M, D) float32.
+    """
+
+    classes: tuple[int, int]
+    choice: str
+    index: Integers
+    label: Integers
+    clean: Integers
+    adversarial: Integers
+    clean_features: Floats
+    adversarial_features: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """The k nearest template images in feature space, before and after the attack (same paper, Fig. 10).
+
+    Attributes:
+        template: how many images were searched.
+        index: (Q,) positions of the images in the full split.
+        label: (Q,) their classes.
+        clean: (Q,) what the model says to the clean images.
+        adversarial: (Q,) what it says to the attacked ones.
+        queries: (Q, 2, C, H, W) uint8, the image before and after.
+        ids: (Q, 2, k) rows of the template, nearest first; equal distances by row.
+        labels: (Q, 2, k) classes of these rows.
+        distances: (Q, 2, k) float64 Euclidean distances in feature space.
+        picture: (Q, 2, k) rows of `pictures`.
+        pictures: (U, C, H, W) uint8, every template image once.
+    """
+
+    template: int
+    index: Integers
+    label: Integers
+    clean: Integers
+    adversarial: Integers
+    queries: Pictures
+    ids: Integers
+    labels: Integers
+    distances: NDArray[np.float64]
+    picture: Integers
+    pictures: Pictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """What was kept of one model on one board, under the white-box attack that leaves least of it.
+
+    Attributes:
+        units: keys of the records of that attack, one for each shard; they name model, attack and threat.
+        cloud: features of two classes; None if there are none.
+        nearest: nearest template images; None for a model that remembers no images.
+        reason: why there is no cloud; empty if there is one.
+    """
+
+    units: tuple[str, ...]
+    cloud: Cloud | None = None
+    nearest: Nearest | None = None
+    reason: str = ""
+
+
+# Name to dtype and shape; a letter is a size that must be the same wherever it stands.
+_CLOUD: dict[str, tuple[str, str]] = {
+    "index": ("int64", "M"),
+    "label": ("int64", "M"),
+    "clean": ("int64", "M"),
+    "adversarial": ("int64", "M"),
+    "clean_features": ("float32", "MD"),
+    "adversarial_features": ("float32", "MD"),
+}
+_NEAREST: dict[str, tuple[str, str]] = {
+    "index": ("int64", "Q"),
+    "label": ("int64", "Q"),
+    "clean": ("int64", "Q"),
+    "adversarial": ("int64", "Q"),
+    "queries": ("uint8", "QBCHW"),
+    "ids": ("int64", "QBK"),
+    "labels": ("int64", "QBK"),
+    "distances": ("float64", "QBK"),
+    "picture": ("int64", "QBK"),
+    "pictures": ("uint8", "UCHW"),
+}
+
+
+def write_geometry(path: Path, geometry: Geometry) -> None:
+    """Write a geometry as safetensors, atomically.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    tensors: dict[str, NDArray[Any]] = {}
+    about: dict[str, Any] = {"version": VERSION, "units": list(geometry.units), "reason": geometry.reason}
+    for part, layout, prefix in ((geometry.cloud, _CLOUD, "cloud"), (geometry.nearest, _NEAREST, "nearest")):
+        if part is not None:
+            arrays = {name: getattr(part, name) for name in layout}
+            tensors |= {f"{prefix}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+    if geometry.cloud:
+        about |= {"classes": list(geometry.cloud.classes), "choice": geometry.cloud.choice}
+    if geometry.nearest:
+        about |= {"template": geometry.nearest.template}
+    write_atomic(path, save(tensors, {"geometry": json.dumps(about)}))
+
+
+def read_geometry(path: Path) -> Geometry:
+    """Return the geometry in a file.
+
+    Raises:
+        StorageError: missing, half-written, foreign, or of another version; names the file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {})["geometry"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+        raise _broken(path, getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+    if not isinstance(about, dict) or about.get("version") != VERSION:
+        got = about.get("version") if isinstance(about, dict) else about
+        raise _broken(path, f"version {got!r}, not {VERSION}")
+    try:
+        return _checked(about, tensors)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _broken(path, str(error)) from None
+
+
+def _checked(about: dict[str, Any], tensors: dict[str, Any]) -> Geometry:
+    """Return the geometry of a file's parts; whatever does not fit together raises."""
+    cloud = nearest = None
+    if arrays := _arrays(tensors, "cloud", _CLOUD):
+        first, second = (int(label) for label in about["classes"])
+        cloud = Cloud(classes=(first, second), choice=str(about["choice"]), **arrays)
+    if arrays := _arrays(tensors, "nearest", _NEAREST):
+        rows, count = arrays["picture"], len(arrays["pictures"])
+        if rows.shape[1] != 2 or rows.size == 0 or rows.min() < 0 or rows.max() >= count:
+            raise ValueError("neighbours without a picture")
+        nearest = Nearest(template=int(about["template"]), **arrays)
+    units = about["units"]
+    if not isinstance(units, list) or not units:
+        raise ValueError("no units")
+    return Geometry(
+        units=tuple(map(str, units)), cloud=cloud, nearest=nearest, reason=str(about.get("reason", ""))
+    )
+
+
+def _arrays(tensors: dict[str, Any], prefix: str, layout: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return the arrays of a part by name, none if the file has no such part."""
+    if not any(name.startswith(f"{prefix}.") for name in tensors):
+        return {}
+    sizes: dict[str, int] = {}
+    found = {}
+    for name, (dtype, shape) in layout.items():
+        array = tensors[f"{prefix}.{name}"]
+        fits = array.dtype == dtype and array.ndim == len(shape)
+        if not fits or any(sizes.setdefault(s, n) != n for s, n in zip(shape, array.shape, strict=True)):
+            raise ValueError(f"{prefix}.{name} of type {array.dtype} and shape {array.shape}")
+        found[name] = array
+    return found
+
+
+def _broken(path: Path, got: str) -> StorageError:
+    return StorageError(where=str(path), expected="features that `robench run` kept", got=got)

@@ -1,0 +1,244 @@
+"""Two runs side by side, image by image: what differs, how surely, and by how much. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from robench.errors import ConfigError, nearest
+from robench.record.draws import difference, mean_interval, mean_of, worst_of
+from robench.record.schema import Record, Status
+from robench.record.statistics import gap_interval, mcnemar
+from robench.record.threat_summary import Terms, terms_of
+
+CLEAN = "clean"
+WORST = "worst case"
+
+Setting = tuple[str, str, str, Terms]
+"""What two numbers must share to be compared: data set, split, set of images, threat."""
+
+Verdict = bool | str
+"""Whether an image is right; of a random model one 1 or 0 for each fresh draw."""
+
+Verdicts = dict[Setting, dict[str, dict[str, dict[int, Verdict]]]]
+"""Setting to model to column (an attack's label, `clean` or `worst case`) to image to its verdict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One column of one model in two runs, over the images both judged.
+
+    Attributes:
+        setting: data and threat in words.
+        model: name of the model, or `first -> second` for two different ones.
+        column: an attack's label, `clean` or `worst case`.
+        n: images judged in both.
+        first: accuracy in the first run, in [0, 1].
+        second: accuracy in the second run, in [0, 1].
+        only_first: images that only the first gets right; of random models, more often right.
+        only_second: images that only the second gets right; of random models, more often right.
+        changes: of random models, per image the second's share of right fresh draws minus the first's.
+        probability: of random models, the p-value of the sign-flip test.
+    """
+
+    setting: str
+    model: str
+    column: str
+    n: int
+    first: float
+    second: float
+    only_first: int
+    only_second: int
+    changes: tuple[float, ...] = ()
+    probability: float | None = None
+
+    @property
+    def gap(self) -> float:
+        """Second minus first, in [-1, 1]."""
+        return self.second - self.first if self.changes else (self.only_second - self.only_first) / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The score interval (95 %) of the gap for paired proportions (Tango 1998)."""
+        if self.changes:
+            return mean_interval(self.changes)
+        return gap_interval(self.n, self.only_first, self.only_second)
+
+    @property
+    def p_value(self) -> float:
+        """Of the exact McNemar test; of random models, of the sign-flip test."""
+        if self.probability is not None:
+            return self.probability
+        return mcnemar(self.only_first, self.only_second)
+
+
+def verdicts(records: Iterable[Record]) -> Verdicts:
+    """Return, for every setting, model and column, which images stand.
+
+    An attack's column is the white-box worst case over gradient sources; the worst case is over everything,
+    transferred images included, as on the leaderboard. Clean results join every setting of their images.
+    """
+    unique = list({r.key: r for r in records}.values())
+    clean: dict[tuple[str, str, str], dict[str, dict[int, Verdict]]] = {}
+    points: dict[tuple[Setting, str, str], dict[int, list[tuple[str, bool]]]] = {}
+    for record in unique:
+        data = record.dataset
+        images = (str(data["name"]), str(data["split"]), str(data.get("set", data.get("digest"))))
+        name, label = str(record.target["name"]), str(record.attack["label"])
+        columns = record.columns
+        robust = [status == Status.ROBUST for status in columns.status]
+        rows = list(zip(columns.index, columns.stood or ["01"[r] for r in robust], robust, strict=True))
+        if label == CLEAN:
+            # The clean evaluation knows of no attack: its robust images are the right ones.
+            clean.setdefault(images, {}).setdefault(name, {}).update(
+                (i, _plain(draws)) for i, draws, _ in rows
+            )
+            continue
+        setting = (*images, terms_of(record.threat))
+        for column in (*([label] if record.white_box else []), WORST):
+            seen = points.setdefault((setting, name, column), {})
+            for index, draws, stands in rows:
+                seen.setdefault(index, []).append((draws, stands))
+    found: Verdicts = {}
+    for (setting, name, column), seen in points.items():
+        untouched = clean.get(setting[:3], {}).get(name, {})
+        found.setdefault(setting, {}).setdefault(name, {})[column] = {
+            index: _plain(worst_of([*asked, *_left_alone(untouched.get(index))]))
+            for index, asked in seen.items()
+        }
+    for images, models in clean.items():
+        fitting = [setting for setting in found if setting[:3] == images]
+        for setting in fitting or [(*images, Terms())]:
+            for name, table in models.items():
+                columns_of = found.setdefault(setting, {}).setdefault(name, {})
+                columns_of[CLEAN] = table
+    return found
+
+
+def _plain(draws: str) -> Verdict:
+    return draws if len(draws) > 1 else draws == "1"
+
+
+def _left_alone(draws: Verdict | None) -> list[tuple[str, bool]]:
+    """Return the clean image as one more point of a random model; of another, each record counts it."""
+    return [(draws, True)] if isinstance(draws, str) else []
+
+
+def differences(
+    first: Iterable[Record], second: Iterable[Record], *, pairs: Sequence[tuple[str, str]] = ()
+) -> list[Difference]:
+    """Compare two runs, column by column, over the images both judged.
+
+    Args:
+        first: records of one run.
+        second: records of the other; the same records may be given to compare two models of one run.
+        pairs: models of the first run with models of the second; by default those of the same name.
+
+    Raises:
+        ConfigError: a named model is not there, or nothing can be compared.
+    """
+    before, after = verdicts(first), verdicts(second)
+    _check(pairs, before, after)
+    made = []
+    for setting, models in before.items():
+        others = after.get(setting, {})
+        for one, two in pairs or [(name, name) for name in models]:
+            columns = models.get(one, {})
+            for column in sorted(columns, key=lambda name: (name == WORST) - (name == CLEAN)):
+                seen = columns[column]
+                if (again := others.get(two, {}).get(column)) is None:
+                    continue
+                if images := sorted(seen.keys() & again.keys()):
+                    made.append(_difference(setting, one, two, column, images, seen, again))
+    if not made:
+        raise ConfigError(
+            where="compare",
+            expected="two runs that share a data set, a threat model and the name of a model",
+            got=f"{_names(before)} and {_names(after)}",
+            do="Name two models with --pair FIRST=SECOND, or compare runs of the same images and threat",
+        )
+    return made
+
+
+def unmatched(
+    first: Iterable[Record], second: Iterable[Record], *, pairs: Sequence[tuple[str, str]] = ()
+) -> list[str]:
+    """Return in words what the first run judged and the second did not, so that no gate passes over it.
+
+    Args:
+        first: records of one run.
+        second: records of the other.
+        pairs: as in `differences`; only models of a pair are looked at where there are any.
+    """
+    before, after = verdicts(first), verdicts(second)
+    said = []
+    for setting, models in before.items():
+        words = _words(setting)
+        if setting not in after:
+            said.append(f"{words}: not in B, which has no such images or threat")
+            continue
+        for one, two in pairs or [(name, name) for name in models]:
+            if one not in models:
+                continue
+            if two not in after[setting]:
+                said.append(f"{words}: model {two} not in B")
+                continue
+            for column, seen in models[one].items():
+                again = after[setting][two].get(column)
+                if again is None:
+                    said.append(f"{words}: {column} on {two} not in B")
+                elif lost := len(seen.keys() - again.keys()):
+                    said.append(f"{words}: {lost} of {len(seen)} images of {column} on {two} not in B")
+    return said
+
+
+def _words(setting: Setting) -> str:
+    data, split, _, terms = setting
+    return f"{data} {split}, {terms.words()}"
+
+
+def _difference(
+    setting: Setting,
+    one: str,
+    two: str,
+    column: str,
+    images: list[int],
+    seen: dict[int, Verdict],
+    again: dict[int, Verdict],
+) -> Difference:
+    left, right = (
+        [one if isinstance(one, str) else "01"[one] for one in (table[i] for i in images)]
+        for table in (seen, again)
+    )
+    changes = [mean_of(b) - mean_of(a) for a, b in zip(left, right, strict=True)]
+    random = any(len(draws) > 1 for draws in (*left, *right))
+    return Difference(
+        setting=_words(setting),
+        model=one if one == two else f"{one} -> {two}",
+        column=column,
+        n=len(images),
+        first=sum(map(mean_of, left)) / len(images),
+        second=sum(map(mean_of, right)) / len(images),
+        only_first=sum(change < 0 for change in changes),
+        only_second=sum(change > 0 for change in changes),
+        changes=tuple(changes) if random else (),
+        probability=difference(left, right) if random else None,
+    )
+
+
+def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) -> None:
+    for name, side, known in (
+        *((one, "the first run", before) for one, _ in pairs),
+        *((two, "the second run", after) for _, two in pairs),
+    ):
+        names = sorted({model for models in known.values() for model in models})
+        if name not in names:
+            raise ConfigError(
+                where="--pair", expected=f"a model of {side}", got=repr(name), do=nearest(name, names)
+            )
+
+
+def _names(table: Verdicts) -> str:
+    models = sorted({model for models in table.values() for model in models})
+    settings = sorted({f"{s[0]} {s[1]} (images {s[2][:8]}), {s[3].words()}" for s in table})
+    return f"{', '.join(models) or 'no model'} on {', '.join(settings) or 'nothing'}"

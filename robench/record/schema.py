@@ -1,0 +1,206 @@
+"""What was measured on one work unit: plain data with an exact JSON round trip. No torch here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from robench.errors import StorageError
+from robench.plan.spec import SCHEMA
+
+LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
+"""Columns that records of earlier versions do not have."""
+
+
+class Status(StrEnum):
+    """The judge's verdict on one image.
+
+    Only `robust` counts as robust: an image that was misclassified before any attack, and one for which the
+    model or the attack failed, do not.
+    """
+
+    ROBUST = "robust"
+    BROKEN = "broken"
+    MISCLASSIFIED = "misclassified"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A coded reason to doubt a number.
+
+    Attributes:
+        code: stable short name, such as `nonfinite`.
+        evidence: what was seen, in numbers.
+        remedy: what to do about it.
+    """
+
+    code: str
+    evidence: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """One entry per image, all lists of the same length.
+
+    Attributes:
+        index: position in the full split.
+        label: true class.
+        clean: predicted class of the clean image, -1 if the output was not a number, -2 if it was a tie.
+        adversarial: predicted class of the proposed image after the judge's checks.
+        status: a Status.
+        linf: largest pixel change.
+        l2: Euclidean size of the change.
+        forwards: forward passes the attack spent on the source.
+        backwards: backward passes the attack spent on the source.
+        first_success: how many points the attack had tried on the source at its first success there, 0 if
+            never or unknown; it is not asked about its last point, unless the image had fallen before.
+        points: how many points it tried, 0 if unknown.
+        tries: how many fresh starts it made, 0 if unknown.
+        first_passes: forwards plus backwards spent at the first success, 0 if never or unknown.
+        first_try: the fresh start of the first success, from 1; 0 if never or unknown.
+        stood: of a random model one text per image, such as `1101`: whether it stood (1) in each fresh draw
+            of noise, at the judged point; empty for any other. `status` is of the draw that was attacked.
+
+    Columns that a record of an earlier version does not have are 0 throughout.
+
+    Raises:
+        TypeError: one of the others is missing.
+        ValueError: `stood` has another length, or is not made of equally many 0 and 1.
+    """
+
+    index: list[int]
+    label: list[int]
+    clean: list[int]
+    adversarial: list[int]
+    status: list[str]
+    linf: list[float]
+    l2: list[float]
+    forwards: list[float]
+    backwards: list[float]
+    first_success: list[int]
+    points: list[int] = field(default_factory=list)
+    tries: list[int] = field(default_factory=list)
+    first_passes: list[int] = field(default_factory=list)
+    first_try: list[int] = field(default_factory=list)
+    stood: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Fill columns that came later with zeros, and refuse draws that do not fit."""
+        alike = len({len(draws) for draws in self.stood}) <= 1 and not set("".join(self.stood)) - {"0", "1"}
+        if self.stood and (len(self.stood) != len(self.index) or not alike):
+            raise ValueError(
+                f"{len(self.stood)} texts of fresh draws for {len(self.index)} images, or not alike"
+            )
+        for name in LATER_COLUMNS:
+            if not getattr(self, name):
+                object.__setattr__(self, name, [0] * len(self.index))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One (source, attack, threat, shard) judged on one target; aggregates are derived, never stored.
+
+    Attributes:
+        key: hash of everything that can change the answer.
+        target: name, fingerprint and details of the model that was judged.
+        source: name and fingerprint of the model attacked, and `gradient_source`; equal to the target's for
+            white-box. For the clean evaluation its name is empty.
+        attack: label, name, options, library, minimises; the label is `clean` for no attack.
+        threat: the threat model's spec, with `eps_text` as the user wrote it.
+        dataset: name, split, digest, subset, classes.
+        seed: the plan's seed.
+        columns: per-image results.
+        findings: reasons to doubt them.
+        provenance: versions, device, batch size, seconds.
+        schema: version of this layout.
+    """
+
+    key: str
+    target: dict[str, Any]
+    source: dict[str, Any]
+    attack: dict[str, Any]
+    threat: dict[str, Any]
+    dataset: dict[str, Any]
+    seed: int
+    columns: Columns
+    findings: tuple[Finding, ...] = ()
+    provenance: dict[str, Any]
+    schema: int = SCHEMA
+
+    @property
+    def white_box(self) -> bool:
+        """Whether the images were crafted on the very model they were judged on."""
+        return bool(self.source["name"] == self.target["name"])
+
+    @property
+    def draws(self) -> int:
+        """How often each image was asked about under fresh noise; 0 for a model that is not random."""
+        return len(self.columns.stood[0]) if self.columns.stood else 0
+
+    def to_json(self) -> str:
+        """Return JSON text; it never contains NaN or Infinity."""
+        data = dataclasses.asdict(self)
+        if (
+            not self.columns.stood
+        ):  # said only where it is so: records of all other models stay what they were
+            del data["columns"]["stood"]
+        return json.dumps(data, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "") -> Record:
+        """Read what `to_json` wrote.
+
+        Raises:
+            StorageError: not JSON, incomplete, or written by another schema version.
+        """
+        try:
+            data = json.loads(text)
+            schema = data["schema"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                where=where,
+                expected="a record of robench",
+                got=f"{type(error).__name__}: {error}",
+                do="Delete the file and run the same command again",
+            ) from None
+        if schema != SCHEMA:
+            raise StorageError(
+                where=where,
+                expected=f"a record of schema {SCHEMA}",
+                got=f"schema {schema}",
+                do="Read it with the version of robench that wrote it, or run again",
+            )
+        try:
+            columns = Columns(**data.pop("columns"))
+            findings = tuple(Finding(**f) for f in data.pop("findings"))
+            return cls(columns=columns, findings=findings, **data)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(
+                where=where,
+                expected="a complete record",
+                got=str(error),
+                do="Delete the file and run the same command again",
+            ) from None
+
+
+def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[str]]) -> list[Record]:
+    """Return the records with a note on those of models that lack others, because jobs of theirs failed.
+
+    A board that only sees the records that exist would show such a row as complete.
+
+    Args:
+        records: what there is.
+        failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
+    """
+    return [
+        dataclasses.replace(record, provenance={**record.provenance, "failed_jobs": list(failed)})
+        if (failed := failed_jobs.get(str(record.target["name"])))
+        else record
+        for record in records
+    ]

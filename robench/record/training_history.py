@@ -1,0 +1,98 @@
+"""The history of a training, one row per epoch: kept as CSV, summed up, and read for robust overfitting.
+
+Columns, empty where something was not measured::
+
+    epoch, stage                  counted from 1; `stage` only where there are several
+    loss, learning_rate           mean over the epoch; of its last step
+    train_accuracy                while learning, on the images as they are
+    train_robust_accuracy         while learning, on the attacked images that were learned from
+    validation_accuracy           on the held-out part, after the epoch
+    validation_robust_accuracy    on the held-out part under attack
+    validation_own_accuracy       under the defense's own attack, which chooses the checkpoint, where another
+                                  one is watched
+    validation_images             how many images were held out
+    best                          1 where the epoch is better than all of its stage before it
+    seconds                       of the epoch, held-out part included
+
+No torch here.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from robench.record.files import write_atomic
+from robench.record.statistics import wilson
+
+Row = Mapping[str, float]
+
+COLUMNS = (
+    "epoch", "stage", "loss", "learning_rate", "train_accuracy", "train_robust_accuracy",
+    "validation_accuracy", "validation_robust_accuracy", "validation_own_accuracy", "validation_images",
+    "best", "seconds",
+)  # fmt: skip
+
+
+def write_history(path: Path, rows: Sequence[Row]) -> None:
+    """Write a history so that a reader sees the old one or the new one, whole.
+
+    Raises:
+        StorageError: the disk refused; the older file is intact.
+    """
+    others = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
+    stream = io.StringIO()
+    table = csv.DictWriter(stream, [*COLUMNS, *others], restval="", lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({name: _shortest(value) for name, value in row.items()})
+    write_atomic(path, stream.getvalue())
+
+
+def chosen_row(rows: Sequence[Row]) -> Row | None:
+    """Return the row of the epoch whose weights were kept, None if there are no rows."""
+    best = [row for row in _last_stage(rows) if row.get("best")]
+    return best[-1] if best else rows[-1] if rows else None
+
+
+def robust_overfitting(rows: Sequence[Row]) -> str:
+    """Say that held-out robust accuracy fell after its best epoch by more than chance, or nothing.
+
+    Rice, Wong & Kolter 2020 (arXiv:2002.11569). The 95 % Wilson intervals of the best and the last epoch of
+    the last stage must not overlap: stricter than a test at 5 %, because the best is the largest of many.
+
+    Example:
+        >>> row = {"validation_images": 1000.0}
+        >>> rows = [row | {"epoch": 1.0, "validation_robust_accuracy": 0.5}]
+        >>> rows.append(row | {"epoch": 2.0, "validation_robust_accuracy": 0.4})
+        >>> print(robust_overfitting(rows).split(", ")[1])
+        50.0 % after epoch 1
+    """
+    name = "validation_robust_accuracy"
+    seen = [row for row in _last_stage(rows) if name in row and row.get("validation_images")]
+    if not seen:
+        return ""
+    best, last = max(seen, key=lambda row: row[name]), seen[-1]
+    if _interval(best, name)[0] <= _interval(last, name)[1]:
+        return ""
+    return (
+        f"robust overfitting: {100 * last[name]:.1f} % of {last['validation_images']:.0f} held-out images "
+        f"withstand the attack after epoch {last['epoch']:.0f}, {100 * best[name]:.1f} % after epoch "
+        f"{best['epoch']:.0f}"
+    )
+
+
+def _last_stage(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.get("stage") == rows[-1].get("stage")]
+
+
+def _interval(row: Row, name: str) -> tuple[float, float]:
+    count = round(row["validation_images"])
+    return wilson(round(row[name] * count), count)
+
+
+def _shortest(value: float) -> str:
+    """Return the fewest digits that read back as the same number; whole numbers without a point."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))

@@ -1,0 +1,100 @@
+"""A model as it is evaluated: identified, what it is attacked through, and a stand-in if one is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robench.attack.protocol import Attack
+from robench.attack.threat import ThreatModel
+from robench.attack.visibility import needs_stand_in
+from robench.errors import ConfigError
+from robench.model.interface import Model
+
+HALF = 0.5
+"""Share of a template that its stand-in must not hold, for the template to count as not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model with its fingerprint computed once, and the gradient sources it is attacked through.
+
+    Attributes:
+        model: the model.
+        fingerprint: hash of its weights and details.
+        sources: names of gradient sources; all it offers if empty.
+        stand_in: the same with a template drawn by another seed, for attackers who do not know this one's.
+
+    Raises:
+        ConfigError: a gradient source is unknown.
+    """
+
+    model: Model
+    fingerprint: str
+    sources: tuple[str, ...] = ()
+    stand_in: Subject | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse unknown gradient sources, and fill in all if none is named."""
+        for name in self.sources:
+            self.model.source(name)
+        object.__setattr__(self, "sources", self.sources or tuple(self.model.sources))
+
+    def spec(self) -> dict[str, Any]:
+        """Return the plain JSON description that goes into records."""
+        return {
+            "name": self.model.name,
+            "fingerprint": self.fingerprint,
+            "output": str(self.model.output),
+            "coupling": str(self.model.coupling),
+            "sources": list(self.sources),
+            "details": dict(self.model.details),
+        }
+
+
+def aimed_at(source: Subject, gradient_source: str, attack: Attack, threat: ThreatModel) -> Subject:
+    """Return what an attack on a subject is really run on: itself, or its stand-in.
+
+    Raises:
+        ConfigError: it needs a stand-in and there is none.
+    """
+    if not needs_stand_in(source.model, gradient_source, attack, threat):
+        return source
+    if source.stand_in is None:
+        raise ConfigError(
+            where=f"model {source.model.name!r}",
+            expected="a stand-in with another template, as the threat withholds the template",
+            got="none",
+            do="Give the subject a stand-in, or add template to `knowledge`",
+        )
+    return source.stand_in
+
+
+def stand_in_for(subject: Subject, other: Subject) -> Subject:
+    """Return the same model with another template, and refuse one whose template is about the same.
+
+    Raises:
+        ConfigError: half of the template's images or more are found again: who knows the training data then
+            knows the template well enough.
+    """
+    if (found := _found_again(subject.model, other.model)) >= HALF:
+        raise ConfigError(
+            where=f"model {subject.model.name!r}",
+            expected="a template much smaller than the training data, as the threat says it is not known",
+            got=f"one of which another draw finds {100 * found:.0f} % again",
+            do="Give the head a smaller `template`, or add template to `knowledge`",
+        )
+    return other
+
+
+def _found_again(model: Model, other: Model) -> float:
+    """Return the share of a model's template images that another's holds too, in [0, 1]."""
+    if model.neighbourhood is None or other.neighbourhood is None:
+        drawn = [set(map(str, m.details.get("template_sha256") or [m.fingerprint()])) for m in (model, other)]
+        return len(drawn[0] & drawn[1]) / len(drawn[0])
+    mine, theirs = (
+        [image.tobytes() for image in m.neighbourhood.memory().images.cpu().numpy()]
+        for m in (model, other)
+        if m.neighbourhood is not None
+    )
+    return len(set(mine) & set(theirs)) / max(len(set(mine)), 1)

@@ -1,0 +1,227 @@
+"""Where images lie in feature space, before and after an attack, and which templates are nearest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robench.attack.threat import ThreatModel
+from robench.errors import InputError
+from robench.judge.verdict import landing
+from robench.model.batch_identity import batch_of
+from robench.model.interface import Model
+from robench.model.prepared import evaluation_mode
+from robench.record.feature_snapshot import Cloud, Nearest
+from robench.record.schema import Record, Status
+from robench.run.units import Shard
+from robench.types import Images
+
+EACH = 100
+"""Most images of a class (Wang & Osher 2019, section 5: 100 test images of each)."""
+QUERIES = 4
+"""Most images whose neighbours are kept."""
+NEIGHBOURS = 5
+"""Neighbours of each (same paper, Fig. 10)."""
+SIDE = 96
+"""Pixels of the longer side of a picture; larger ones are reduced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A shard, the record of an attack on it, and what gives the images the attack proposed (B, C, H, W)."""
+
+    shard: Shard
+    record: Record
+    x_adv: Callable[[], Images]
+
+
+@torch.no_grad()
+def cloud_of(
+    model: Model,
+    parts: Sequence[Part],
+    threat: ThreatModel,
+    classes: tuple[int, int],
+    choice: str,
+    *,
+    room: int,
+    batch: int,
+) -> Cloud:
+    """Return the features of the first images of two classes, clean and at the points that were judged.
+
+    Args:
+        model: it has features or a neighbourhood.
+        parts: the shards, in order.
+        threat: what the proposals were judged under.
+        classes: the two classes.
+        choice: why these two.
+        room: most bytes of features; of both classes the same number of images is left out.
+        batch: most images per pass.
+
+    Raises:
+        InputError: the network cannot be seen as features and a last layer, its features are too large, or
+            there is no image of one of the classes.
+    """
+    places = [
+        [(part, row) for part in parts for row, label in enumerate(part.record.columns.label) if label == one]
+        for one in classes
+    ]
+    if not all(places):
+        raise _refusal("no image of one of the two classes that was attacked")
+    probe = _features(model, _points(places[0][:1], threat, model, before=True), batch)
+    each = min(EACH, room // (2 * 2 * 4 * max(1, probe.shape[1])))
+    if not each:
+        raise _refusal(f"features of {probe.shape[1]} numbers an image, too many to keep")
+    chosen = [place for own in places for place in own[:each]]
+    before = _features(model, _points(chosen, threat, model, before=True), batch)
+    after = _features(model, _points(chosen, threat, model, before=False), batch)
+    return Cloud(
+        classes=classes,
+        choice=choice,
+        clean_features=before.cpu().numpy(),
+        adversarial_features=after.cpu().numpy(),
+        **_columns(chosen),
+    )
+
+
+@torch.no_grad()
+def nearest_of(model: Model, parts: Sequence[Part], threat: ThreatModel, *, room: int) -> Nearest | None:
+    """Return the nearest remembered images of a few attacked ones, before and after; None if there are none.
+
+    The template of an image is that of its shard; several templates that vote are searched together.
+
+    Args:
+        model: it has a neighbourhood.
+        parts: the shards, in order.
+        threat: what the proposals were judged under.
+        room: most bytes of pictures.
+    """
+    assert model.neighbourhood is not None
+    channels, height, width = parts[0].shard.data.shape
+    pictures = 2 + 2 * NEIGHBOURS
+    side = min(SIDE, max(height, width), max(1, math.isqrt(room // (pictures * channels))))
+    size = channels * math.prod(_reduced(height, width, side))
+    wanted = _told(parts, min(QUERIES, room // (pictures * size)))
+    kept: dict[tuple[int, int], int] = {}
+    shown: list[Tensor] = []
+    rows: list[dict[str, Tensor]] = []
+    chosen: list[tuple[Part, int]] = []
+    template = 0
+    for number, part in enumerate(parts):
+        own = [(part, row) for where, row in wanted if where == number]
+        if not own:
+            continue
+        points = [_points(own, threat, model, before=before) for before in (True, False)]
+        with batch_of(part.shard.data.indices):
+            memory = model.neighbourhood.memory()
+            z = torch.stack([_features(model, x, len(own)) for x in points], dim=1)
+        finite = torch.isfinite(z).flatten(1).all(dim=1).tolist()
+        for at in (at for at, good in enumerate(finite) if good):
+            ids, distances = nearest_rows(memory.points, z[at], NEIGHBOURS)
+            picture = torch.empty_like(ids)
+            for place, row in enumerate(ids.flatten().tolist()):
+                # A shard may have a template of its own: a row means an image only together with it.
+                if (number, row) not in kept:
+                    kept[number, row] = len(shown)
+                    shown.append(_eight_bits(memory.images[row : row + 1], side)[0])
+                picture.view(-1)[place] = kept[number, row]
+            queries = torch.cat([_eight_bits(x[at : at + 1], side) for x in points])
+            rows.append(
+                {
+                    "queries": queries,
+                    "ids": ids,
+                    "labels": memory.labels[ids],
+                    "distances": distances,
+                    "picture": picture,
+                }
+            )
+            chosen.append(own[at])
+        template = max(template, len(memory.labels))
+    if not rows:
+        return None
+    arrays: dict[str, Any] = {
+        name: torch.stack([row[name] for row in rows]).cpu().numpy() for name in rows[0]
+    }
+    return Nearest(template=template, pictures=torch.stack(shown).cpu().numpy(), **arrays, **_columns(chosen))
+
+
+def nearest_rows(points: Tensor, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k nearest of `points (T, D)` of every row of `z (Q, D)`: rows and distances, (Q, k).
+
+    Distances are computed from differences in float64; equal ones are ordered by row.
+    """
+    distances = torch.cdist(z.double(), points.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    found = distances.sort(dim=1, stable=True)
+    return found.indices[:, :k], found.values[:, :k]
+
+
+def _told(parts: Sequence[Part], count: int) -> list[tuple[int, int]]:
+    """Return up to `count` places (shard, row) worth showing, in order.
+
+    All but one of them are images that fell, of as many classes as there are; one is an image that stood.
+    """
+    fell: list[tuple[int, int, int]] = []
+    stood: list[tuple[int, int]] = []
+    for number, part in enumerate(parts):
+        columns = part.record.columns
+        for row, (status, label) in enumerate(zip(columns.status, columns.label, strict=True)):
+            if status == Status.BROKEN:
+                fell.append((label, number, row))
+            elif status == Status.ROBUST:
+                stood.append((number, row))
+    firsts: dict[int, tuple[int, int, int]] = {}
+    for one in fell:
+        firsts.setdefault(one[0], one)
+    ordered = [*firsts.values(), *(one for one in fell if one not in set(firsts.values()))]
+    spared = stood[: 1 if count > 1 else 0]
+    chosen = [(number, row) for _, number, row in ordered[: count - len(spared)]]
+    return sorted(chosen) + spared
+
+
+def _points(places: Sequence[tuple[Part, int]], threat: ThreatModel, model: Model, *, before: bool) -> Images:
+    """Return clean images, or where the proposals on them were judged, on the model's device."""
+    made = []
+    for part, row in places:
+        x = part.shard.data.batch(slice(row, row + 1))[0].to(model.device)
+        made.append(x if before else landing(x, part.x_adv()[row : row + 1].to(model.device), threat).point)
+    return torch.cat(made)
+
+
+def _features(model: Model, x: Images, batch: int) -> Tensor:
+    """Return float32 features (B, D), without gradient, in evaluation mode."""
+    see = model.neighbourhood.features if model.neighbourhood else model.features
+    assert see is not None
+    with torch.no_grad(), evaluation_mode(model.net):
+        parts = [see(part).flatten(1) for part in torch.split(x, max(1, batch))]
+    return torch.cat(parts).float()
+
+
+def _refusal(got: str) -> InputError:
+    return InputError(where="features", expected="features of images of two classes", got=got)
+
+
+def _columns(places: Sequence[tuple[Part, int]]) -> dict[str, Any]:
+    """Return the records' columns that a geometry repeats, as int64 arrays."""
+    names = ("index", "label", "clean", "adversarial")
+    return {
+        name: torch.tensor([getattr(part.record.columns, name)[row] for part, row in places]).long().numpy()
+        for name in names
+    }
+
+
+def _eight_bits(x: Images, side: int) -> Tensor:
+    """Return images (B, C, H, W) with 8 bits a value, their longer side not above `side`."""
+    size = _reduced(x.shape[2], x.shape[3], side)
+    if size != tuple(x.shape[2:]):
+        x = F.interpolate(x, size=size, mode="area")
+    return (x.float().clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _reduced(height: int, width: int, side: int) -> tuple[int, int]:
+    factor = min(1.0, side / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))

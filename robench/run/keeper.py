@@ -1,0 +1,151 @@
+"""Keeps finished work in a run folder, so that a killed run loses nothing it finished."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, field, fields
+
+import torch
+
+from robench.attack.craft import Crafted
+from robench.attack.ledger import Ledger
+from robench.data.images import ImageSet
+from robench.errors import StorageError
+from robench.record.feature_snapshot import Geometry, read_geometry, write_geometry
+from robench.record.files import write_atomic
+from robench.record.schema import Record
+from robench.record.store import Store
+
+_COLUMNS = tuple(column.name for column in fields(Ledger))
+_UNKNOWN = {"points", "tries", "first_passes", "first_try"}
+"""Columns for curves, of which 0 says that nothing is known: a file of an earlier version may lack them."""
+
+
+@dataclass(slots=True)
+class FolderKeeper:
+    """A keeper over a run folder.
+
+    Args:
+        store: the folder.
+        force: pretend that nothing is there yet; what is computed replaces what was.
+        failed_jobs: titles of the jobs that failed since this was made, by the model whose row lacks them.
+    """
+
+    store: Store
+    force: bool = False
+    failed_jobs: dict[str, list[str]] = field(default_factory=dict)
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished record; a missing or half-written file is None."""
+        if self.force:
+            return None
+        try:
+            return self.store.read(key)
+        except StorageError:
+            return None
+
+    def keep_record(self, record: Record) -> None:
+        """Write a record.
+
+        Raises:
+            StorageError: the disk refused; every other record is intact.
+        """
+        self.store.write(record)
+
+    def crafted(self, key: str) -> Crafted | None:
+        """Return crafted images; a missing or damaged file is None.
+
+        So is one of an earlier version that did not note all that findings are made of: zeros in their place
+        would say that nothing was wrong.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.store.adv(key)
+        if self.force or not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+                notes = file.metadata() or {}
+                seconds, engine = float(notes.get("seconds", "0")), notes.get("engine", "")
+                not_used = {str(k): str(v) for k, v in json.loads(notes.get("not_used", "{}")).items()}
+        except (SafetensorError, OSError, ValueError, AttributeError):
+            return None
+        if not tensors.keys() >= {"x_adv", *_COLUMNS} - _UNKNOWN:
+            return None
+        ledger = Ledger.empty(len(tensors["x_adv"]))
+        for name in _COLUMNS:
+            setattr(ledger, name, tensors.get(name, getattr(ledger, name)))
+        return Crafted(
+            x_adv=tensors["x_adv"], ledger=ledger, seconds=seconds, engine=engine, not_used=not_used
+        )
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Write crafted images and the attack's ledger.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        from safetensors.torch import save
+
+        columns: dict[str, torch.Tensor] = {name: getattr(crafted.ledger, name) for name in _COLUMNS}
+        tensors = {name: tensor.contiguous() for name, tensor in columns.items()}
+        tensors["x_adv"] = crafted.x_adv.contiguous()
+        notes = {"seconds": f"{crafted.seconds:.6f}"}
+        if crafted.engine:
+            notes |= {"engine": crafted.engine, "not_used": json.dumps(dict(crafted.not_used))}
+        write_atomic(self.store.adv(key), save(tensors, notes))
+        with contextlib.suppress(OSError):
+            self.store.error(key).unlink()  # an earlier failure of the same job is history
+
+    def keep_images(self, digest: str, data: ImageSet) -> None:
+        """Write the clean images of a shard once, rounded to 8 bits a value, so that a report can show them.
+
+        Args:
+            digest: the shard's, which names the file.
+            data: its images (N, C, H, W).
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        from safetensors.torch import save
+
+        path = self.store.images(digest)
+        if path.is_file():
+            return
+        images = data.images
+        if images.dtype != torch.uint8:
+            images = (images.to(torch.float32) * 255).round().to(torch.uint8)
+        tensors = {"images": images.contiguous(), "index": data.indices.contiguous()}
+        write_atomic(path, save(tensors))
+
+    def has_geometry(self, key: str) -> bool:
+        """Tell whether a geometry is kept; a half-written or foreign file counts as missing."""
+        if self.force:
+            return False
+        try:
+            read_geometry(self.store.geometry(key))
+        except StorageError:
+            return False
+        return True
+
+    def keep_geometry(self, key: str, geometry: Geometry) -> None:
+        """Write what was kept of a model's feature space, and forget an earlier failure.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        write_geometry(self.store.geometry(key), geometry)
+        with contextlib.suppress(OSError):
+            self.store.error(key).unlink()
+
+    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
+        """Write why a job failed, and note whose row lacks it; it is tried again by the next run.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        if model:
+            self.failed_jobs.setdefault(model, []).append(title)
+        self.store.write_error(key, {"job": title, "error": text})

@@ -1,0 +1,87 @@
+"""Training data that a head or a defense cannot use are refused before the first network is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from robench import plugins, recipe
+from robench.data.images import ImageSet
+from robench.errors import InputError
+from robench.plan.spec import DataSpec, Plan
+from robench.randomness import seed_from
+
+
+@runtime_checkable
+class ParticularHead(Protocol):
+    """A head that cannot be put on every network's training data."""
+
+    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
+        """Refuse what it would refuse once the network is trained, by the same choices.
+
+        Raises:
+            InputError: the data cannot serve.
+        """
+        ...
+
+
+@runtime_checkable
+class ParticularDefense(Protocol):
+    """A defense that cannot learn from every training data."""
+
+    def check(self, data: ImageSet, *, seed: int) -> None:
+        """Refuse what it would refuse in the course of the training, by the same choices.
+
+        Raises:
+            InputError: the data cannot serve.
+        """
+        ...
+
+
+def refuse_early(
+    plan: Plan,
+    *,
+    classes: int,
+    load: Callable[[DataSpec], ImageSet],
+    training_data: Callable[[str], Callable[[], ImageSet]],
+) -> None:
+    """Ask every head and defense of a plan that has a `check`.
+
+    Args:
+        plan: the plan.
+        classes: number of classes.
+        load: gives the images of a specification.
+        training_data: name of a model with a network of its own to what gives its training split.
+
+    Raises:
+        InputError: one of them refused; names the model.
+        RobenchError: an option is refused, or the data cannot be loaded.
+    """
+    for spec in plan.models:
+        where = spec.head.where or spec.where
+        kind = plugins.find("heads", spec.head.name, where=where)
+        head = recipe.build(kind, spec.head.options, where=where)
+        if isinstance(head, ParticularHead):
+            given = training_data(spec.features_of or spec.name)
+            with _about(spec.name):
+                head.check(given, classes=classes, seed=seed_from(plan.seed, "template"))
+        if spec.train is None:
+            continue
+        chosen = spec.train.defense
+        defense = recipe.build(
+            plugins.find("defenses", chosen.name, where=chosen.where), chosen.options, where=chosen.where
+        )
+        if isinstance(defense, ParticularDefense):
+            with _about(spec.name):
+                defense.check(load(spec.train.data), seed=seed_from(plan.seed, "train"))
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Name the model in a refusal."""
+    try:
+        yield
+    except InputError as error:
+        where = f"model {name!r}, {error.where}" if error.where else f"model {name!r}"
+        raise InputError(expected=error.expected, got=error.got, do=error.do, where=where) from None

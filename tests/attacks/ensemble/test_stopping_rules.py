@@ -1,0 +1,121 @@
+"""The rules of an economical cascade: a closed form, and progress made up by hand."""
+
+import math
+
+import pytest
+import torch
+
+from attacks.ensemble.stopping_rules import (
+    FAB_BLOCK,
+    OPTIMISM,
+    any_of,
+    ascending,
+    linearised_distance,
+    searching,
+    shrinking,
+)
+from attacks.minimal.fab import towards
+from robench.attack.losses import score_margin
+from robench.attack.norms import NORMS
+from robench.attack.oracle import Oracle
+from robench.attack.threat import ThreatModel
+from tests.attacks.toys import distances
+from tests.truths import classify, images, joint, random_linear, small_net
+
+norms = pytest.mark.parametrize("norm", NORMS)
+
+
+def oracle_of(model, count):
+    x = images(count)
+    return Oracle(model, x, classify(model, x), ThreatModel(eps=0.1))
+
+
+def rule(count=4, *, together=False):
+    model = small_net(seed=1)
+    return oracle_of(joint(model) if together else model, count)
+
+
+@norms
+def test_the_distance_is_exact_for_a_linear_model_from_wherever_one_looks(norm):
+    model = random_linear(classes=2, shape=(1, 4, 4), centred=True)
+    x = images(20, (1, 4, 4), 0, 0.45, 0.55)
+    y, threat = classify(model, x), ThreatModel(norm=NORMS[norm], eps=0.1)
+    oracle = Oracle(model, x, y, threat)
+    point = threat.clip(x + 0.1 * (images(20, (1, 4, 4), 3) - 0.5))
+    found = linearised_distance(x, point, towards(oracle, score_margin, None), threat)
+    truth = distances(model, x, y, norm)
+    inside = truth < 0.3  # the box is not in the way there
+    assert int(inside.sum()) > 10
+    close = torch.isclose(found.double(), truth, rtol=1e-3, atol=1e-4)
+    assert bool(close[inside].all())
+    assert oracle.ledger.forwards.tolist() == oracle.ledger.backwards.tolist() == [1] * 20
+
+
+def test_there_is_no_distance_where_no_slope_leads_or_the_box_ends():
+    model = random_linear(classes=2, shape=(1, 1, 2))
+    with torch.no_grad():
+        model.net[1].weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+        model.net[1].bias.copy_(torch.tensor([2.0, 0.0]))
+    x = images(3, (1, 1, 2))
+    oracle = Oracle(model, x, torch.zeros(3, dtype=torch.int64), ThreatModel(eps=0.1))
+    found = linearised_distance(x, x, towards(oracle, score_margin, None), oracle.threat)
+    assert found.isinf().all()  # the first pixel would have to be 2
+    with torch.no_grad():
+        model.net[1].weight.zero_()
+    flat = linearised_distance(x, x, towards(oracle, score_margin, None), oracle.threat)
+    assert flat.isinf().all()
+    with oracle.only(torch.tensor([False, True, False])), torch.no_grad():
+        model.net[1].weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+        model.net[1].bias.copy_(torch.tensor([-1.0, 0.0]))
+        part = linearised_distance(x, x, towards(oracle, score_margin, None), oracle.threat)
+    assert part.isinf().tolist() == [True, False, True]
+    assert float(part[1]) == 0  # the clean image is beyond the boundary already
+
+
+def test_an_ascent_goes_on_while_its_last_progress_leads_to_the_boundary():
+    watch = ascending(rule(), 20)
+    assert watch(torch.tensor([-1.0, -1.0, -1.0, -1.0]), 5).all()  # the first block is not judged
+    # 10 steps are left after a block of 5: what is missing may be OPTIMISM * 2 times what was gained.
+    gained = torch.tensor([0.0, 0.1, 0.3, 2.0])
+    assert watch(-1 + gained, 10).tolist() == [False, False, True, True]
+    assert OPTIMISM == 2
+
+
+def test_fab_goes_on_while_its_smallest_point_shrinks_into_the_ball():
+    steps = 3 * FAB_BLOCK
+    watch = shrinking(rule(5), 0.1, steps)
+    assert watch(torch.full((5,), 9.0), 1).all()  # between two looks nobody stops
+    assert watch(torch.tensor([0.3, 0.3, 0.3, math.inf, math.inf]), FAB_BLOCK).all()
+    now = torch.tensor([0.3, 0.24, 0.22, math.inf, 0.9])
+    # One block is left: OPTIMISM * 0.06 does not take 0.24 to 0.1, OPTIMISM * 0.08 does take 0.22 there.
+    assert watch(now, 2 * FAB_BLOCK).tolist() == [False, False, True, False, True]
+
+
+def test_a_search_goes_on_while_doublings_lead_on_or_where_it_matches_the_gradients():
+    rival = torch.tensor([-1.0, -1.0, -1.0, -8.0])
+    watch = searching(rule(), least=100, queries=800, rival=rival)
+    for spent in range(1, 50):
+        assert watch(torch.full((4,), -9.0), spent).all()
+    assert watch(torch.tensor([-9.0, -9.0, -2.0, -9.0]), 50).all()
+    assert watch(torch.full((4,), -9.0), 51).all()
+    # Three doublings of 100 are left: a gain of 1 promises 3 * OPTIMISM.
+    assert watch(torch.tensor([-8.0, -5.0, -2.0, -8.0]), 100).tolist() == [False, True, False, True]
+    assert watch(torch.full((4,), -9.0), 101).tolist() == [False, True, False, True]
+
+
+def test_a_joint_batch_goes_on_as_one():
+    hopeful = torch.tensor([False, True, False, False])
+    assert any_of(rule(), hopeful).tolist() == hopeful.tolist()
+    assert any_of(rule(together=True), hopeful).all()
+    assert not any_of(rule(together=True), hopeful & False).any()
+    assert ascending(rule(together=True), 20) is None
+    watch = searching(rule(together=True), least=100, queries=800, rival=torch.zeros(4))
+    watch(torch.full((4,), -9.0), 50)
+    assert watch(torch.tensor([-9.0, -2.0, -9.0, -9.0]), 100).all()
+
+
+@pytest.mark.parametrize("least", [3, 7, 201])
+def test_every_image_gets_the_least_queries_of_a_search_be_they_odd(least):
+    watch = searching(rule(), least=least, queries=800, rival=torch.zeros(4))
+    for spent in range(1, least):
+        assert watch(torch.full((4,), -9.0), spent).all()

@@ -1,0 +1,121 @@
+"""Mixed precision: what is computed in bfloat16, what is not, and that training with it is as before."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from defenses.training.precision import check_precision, computing
+from robench.errors import ConfigError, DeviceError
+from robench.recipe import identity_of
+from tests.defenses.toys import StoppedError, context, network, recipe, same, toy
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Watched(nn.Module):
+    """Notes the types of what its first layer returns and of what comes out of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.inside, self.outside = network(), set(), set()
+        # A tensor of three dimensions is left as autocast made it, a two-dimensional one is widened.
+        self.first = nn.Conv1d(1, 1, 1)
+        self.first.register_forward_hook(lambda _, __, out: self.inside.add(out.dtype))
+        self.register_forward_hook(lambda _, __, out: self.outside.add(out.dtype))
+
+    def forward(self, x):
+        return self.inner(self.first(x.flatten(1)[:, None]).flatten(1).view(x.shape))
+
+
+@pytest.mark.parametrize("name", ["natural", "trades"])
+def test_passes_are_in_bfloat16_and_everything_kept_in_float32(name):
+    net = Watched()
+    recipe(name, precision="bfloat16", epochs=1, validation=0.0, keep="last")(net, toy(), context=context())
+    assert net.inside == {torch.bfloat16}
+    assert all(tensor.dtype is not torch.bfloat16 for tensor in net.state_dict().values())
+    net = Watched()
+    recipe(name, precision="float32", epochs=1)(net, toy(), context=context())
+    assert net.inside == {torch.float32}
+
+
+def test_the_held_out_part_is_judged_in_float32():
+    net = Watched().eval()
+    recipe("natural", precision="bfloat16", epochs=1)(net, toy(), context=context())
+    assert net.inside == {torch.bfloat16, torch.float32}
+
+
+def test_features_and_logits_come_out_in_float32_so_losses_are_in_float32():
+    net, x = network().eval(), toy().batch(slice(0, 8))[0]
+    exact = net(x)
+    with computing("bfloat16", CPU):
+        rounded = net(x)
+        features = net.features(x)
+        straight = net.linear(features)
+        loss = nn.functional.cross_entropy(rounded, torch.zeros(8, dtype=torch.int64))
+    assert {t.dtype for t in (rounded, features, straight, loss)} == {torch.float32}
+    # bfloat16 has 8 bits: it was used, and not more than its rounding was lost.
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.03, atol=0.03)
+    torch.testing.assert_close(straight, rounded)
+    assert torch.equal(net(x), exact)  # nothing is left behind
+    with computing("float32", CPU):
+        assert torch.equal(net(x), exact)
+
+
+def test_a_pass_without_gradient_does_not_cost_the_next_one_its_gradient():
+    net, x = network().eval(), toy().batch(slice(0, 8))[0]
+    with computing("bfloat16", CPU):
+        with torch.no_grad():
+            net(x)
+        net(x).sum().backward()
+    assert all(p.grad is not None and p.grad.dtype is torch.float32 for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", ["natural", "pgd_training", "wnll_pgd"])
+def test_it_learns_as_well_and_a_stopped_run_resumes_to_the_same_bits(name, tmp_path):
+    defense, nets = recipe(name, precision="bfloat16"), [network() for _ in range(3)]
+    reference = recipe(name)(network(), toy(), context=context())[-1]
+    history = defense(nets[0], toy(), context=context())
+    for column in ("validation_accuracy", "validation_robust_accuracy"):
+        assert history[-1].get(column, 0) >= reference.get(column, 0) - 0.1
+    path = tmp_path / "state"
+
+    def stop(row):
+        if "step" not in row and row["epoch"] == 1:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        defense(nets[1], toy(), context=context(path, stop))
+    again = defense(nets[2], toy(), context=context(path))
+    assert same(nets[0], nets[2])
+    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in history]
+
+
+def test_it_is_part_of_what_a_training_is_but_older_keys_stay():
+    assert "precision" not in identity_of(recipe("natural"))
+    assert identity_of(recipe("natural", precision="bfloat16"))["precision"] == "bfloat16"
+
+
+def test_what_cannot_be_is_refused(monkeypatch):
+    with pytest.raises(ConfigError, match="'float32' or 'bfloat16'"):
+        recipe("natural", precision="float16")
+    check_precision("float32", torch.device("meta"))
+    check_precision("bfloat16", CPU)
+    with pytest.raises(DeviceError, match="got meta"):
+        check_precision("bfloat16", torch.device("meta"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    check_precision("bfloat16", torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with pytest.raises(DeviceError, match="got Tesla T4"):
+        check_precision("bfloat16", torch.device("cuda", 0))

@@ -1,0 +1,86 @@
+"""Accuracies on the held-out part against closed forms; watching changes no weight."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from defenses.natural import CleanLoss, Natural
+from defenses.training.objective import Stage
+from defenses.training.validation import look
+from robench.data.images import image_set
+from tests.defenses.toys import RECIPES, ROBUST, context, network, recipe, same, toy
+
+
+def linear_stage(**options):
+    """Two scores w x + b and 0: an image of class 0 withstands a ball of radius r iff w x + b > r |w|*."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    generator = torch.Generator().manual_seed(0)
+    w = torch.randn(16, generator=generator)
+    net[1].weight.data = torch.stack([w, torch.zeros(16)])
+    net[1].bias.data = torch.tensor([-0.5 * float(w.sum()), 0.0])
+    x = 0.5 + 0.1 * torch.randn(60, 1, 4, 4, generator=generator).clamp(-2, 2)
+    data = image_set(x, torch.arange(60) % 2, classes=2)
+    made = Natural(epochs=1, **options)
+    stage = Stage(network=net, objective=CleanLoss(net), options=made, learner=data)
+    margin = (x.flatten(1) @ w - 0.5 * w.sum()) * (1 - 2 * data.labels)
+    return stage, data, margin.detach(), w
+
+
+@pytest.mark.parametrize(("norm", "dual"), [("Linf", 1), ("L2", 2)])
+def test_the_robust_accuracy_of_a_linear_network_is_its_closed_form(norm, dual):
+    eps = 0.03 if norm == "Linf" else 0.09
+    stage, data, margin, w = linear_stage(monitor_eps=eps, monitor_norm=norm, monitor_steps=20)
+    found = look(stage, data, seed=3, layout=torch.contiguous_format)
+    reach = eps * float(w.norm(dual))
+    assert float((margin.abs() - reach).abs().min()) > 1e-3  # no image on the edge
+    assert found.natural == int((margin > 0).sum()) / 60
+    assert found.watched == int((margin > reach).sum()) / 60
+    assert 0 < found.watched < found.natural
+    assert found.own is None
+    assert found.score == found.natural
+    assert found.row() == {
+        "validation_accuracy": found.natural,
+        "validation_robust_accuracy": found.watched,
+        "validation_images": 60,
+    }
+
+
+def test_without_a_radius_there_is_no_robust_accuracy_not_even_where_nothing_is_right():
+    stage, data, _, _ = linear_stage()
+    assert set(look(stage, data, seed=0, layout=torch.contiguous_format).row()) == {
+        "validation_accuracy",
+        "validation_images",
+    }
+    stage.network[1].bias.data = torch.tensor([99.0, 0.0])
+    wrong = data.subset(data.labels == 1)
+    assert look(stage, wrong, seed=0, layout=torch.contiguous_format).row() == {
+        "validation_accuracy": 0.0,
+        "validation_images": 30,
+    }
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_defense_can_be_watched_and_watching_changes_no_weight(name):
+    options = {"epochs": 1, "warmup_epochs": 0.0} if name in ("pgd_training", "wnll_pgd") else {"epochs": 1}
+    if name.startswith("wnll"):
+        options["wnll_epochs"] = 1
+    data, nets, rows = toy(60), [network() for _ in range(2)], []
+    for net, watch in zip(nets, ({}, {"monitor_eps": 0.1, "monitor_steps": 2}), strict=True):
+        rows.append(recipe(name, **options, **watch)(net, data, context=context()))
+    assert same(*nets)
+    plain, watched = rows
+    assert all(row["validation_robust_accuracy"] <= row["validation_accuracy"] for row in watched)
+    assert ("validation_robust_accuracy" in plain[-1]) == (name in (*ROBUST, "ensemble"))
+    if name in ROBUST:
+        own = [row["validation_own_accuracy"] for row in watched]
+        assert own == [row["validation_robust_accuracy"] for row in plain]
+    learned = "train_robust_accuracy" if name in (*ROBUST, "ensemble") else "train_accuracy"
+    assert learned in plain[-1]
+
+
+def test_an_ensemble_is_chosen_by_transfer_and_watched_by_pgd():
+    rows = recipe("ensemble", epochs=1)(network(), toy(60), context=context())
+    assert [("validation_robust_accuracy" in row) for row in rows] == [False, False, True]
+    assert rows[-1]["validation_own_accuracy"] >= rows[-1]["validation_robust_accuracy"]

@@ -1,0 +1,103 @@
+"""A badge is well-formed, holds the row's number with its interval, and never hides a doubt."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from reports.badge.svg import Badge
+from reports.board.leaderboard import boards
+from reports.text.escape import visible
+from robench.errors import ConfigError
+from tests.reports.html.synthetic import made
+from tests.reports.paper.made import B, M, R, record
+from tests.reports.text.test_renderers import HOSTILE
+from tests.reports.text.test_renderers import records as hostile_records
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(svg):
+    root = ElementTree.fromstring(svg)
+    assert {e.tag for e in root.iter()} == {
+        f"{SVG}{t}" for t in ("svg", "title", "rect", "path", "g", "text")
+    }
+    assert not [a for e in root.iter() for a in e.attrib if a.startswith("on") or "href" in a]
+    return root.find(f"{SVG}title").text, *(e.text for e in root.iter(f"{SVG}text"))
+
+
+def sound():
+    return [made("a", "clean", 0, 120, 120, seed=1), made("a", "pgd", 0, 120, 120, seed=1)]
+
+
+def test_the_headline_with_interval_threat_data_and_n():
+    (board,) = boards(sound())
+    share = board.rows[0].worst_case
+    title, label, text = texts(Badge().render(sound()))
+    assert label == "robust accuracy"
+    shown = f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    assert text == f"{shown}, Linf 0.1, toy, n 120"
+    assert title.startswith(f"robust accuracy, a on toy test: {shown}")
+
+
+def test_a_doubt_stands_before_the_number_and_changes_the_colour():
+    calm = Badge().render(sound())
+    records = [sound()[0], made("a", "pgd", 0, 120, 120, seed=1, findings=["nonfinite"])]
+    svg = Badge().render(records)
+    title, _, text = texts(svg)
+    assert text.startswith("in doubt: ")
+    assert "nonfinite" in title
+    assert "#0b5394" in calm
+    assert "#0b5394" not in svg
+
+
+def test_missing_units_are_said():
+    records = [made("a", "clean", 0, 120, 120, seed=1), made("a", "pgd", 0, 60, 120, seed=1)]
+    assert texts(Badge().render(records))[2].startswith("partial: ")
+
+
+def test_without_a_radius_the_share_is_not_called_robust():
+    title, label, text = texts(
+        Badge().render([record("a", "clean", [R] * 4), record("a", "cw", [B, R, R, M])])
+    )
+    assert label == "median L2"
+    assert "1 of those broken, 50.0 % unbroken, L2 inf" in text
+    assert "robust" not in title
+
+
+def test_without_attack_it_is_clean_accuracy():
+    assert texts(Badge().render([record("a", "clean", [R, M])]))[1] == "clean accuracy"
+
+
+def test_nothing_is_guessed():
+    two = [*sound(), made("b", "clean", 0, 120, 120, seed=2), made("b", "pgd", 0, 120, 120, seed=2)]
+    with pytest.raises(ConfigError, match=r"'a', 'b'.*--model"):
+        Badge().render(two)
+    assert ", b on " in texts(Badge(model="b").render(two))[0]
+    with pytest.raises(ConfigError, match="model"):
+        Badge(model="c").render(two)
+    with pytest.raises(ConfigError, match=r"board"):
+        Badge(board="Linf 0.9").render(two)
+    with pytest.raises(ConfigError, match=r"board"):
+        Badge().render([])
+    several = [record("a", "fgsm", [R, B]), record("a", "fgsm", [R, B], eps=0.1)]
+    with pytest.raises(ConfigError, match=r"--board"):
+        Badge().render(several)
+    assert "Linf 0.1" in texts(Badge(board="Linf 0.1").render(several))[2]
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_names(name):
+    svg = Badge().render(hostile_records(name, name or "pgd"))
+    title, _, text = texts(svg)
+    assert visible(name) in title
+    assert len(text) < 250
+    assert all(sign == "\n" or sign.isprintable() for sign in svg)
+
+
+def test_a_median_is_named_after_the_norm_it_was_measured_in():
+    """Sizes are kept in L2 and Linf: under L1 the badge must not pass one of them off as another."""
+    attacked = record("a", "cw", [B, B])
+    attacked.threat["norm"] = "L1"
+    _, label, text = texts(Badge().render([record("a", "clean", [R, R]), attacked]))
+    assert label == "median Linf"
+    assert "0.1 of those broken, 0.0 % unbroken, L1 inf" in text

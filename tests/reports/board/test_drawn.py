@@ -1,0 +1,105 @@
+"""A random model's shares are means over draws in every report, with the attacked draw beside them."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import pytest
+
+from reports.board.classes import class_name
+from reports.board.leaderboard import boards
+from reports.html.page import HTML
+from reports.text.csv import CSV, leaderboard_csv, made_of, measurements_csv
+from reports.text.escape import leaderboard_cells
+from reports.text.json import JSON
+from reports.text.latex import LaTeX
+from reports.text.markdown import Markdown
+from robench.record.draws import stood_of
+from robench.record.run_comparison import differences
+from tests.reports.board.test_leaderboard import record
+
+R, B, M = "robust", "broken", "misclassified"
+
+
+def drawn(made, *stood):
+    return dataclasses.replace(made, columns=dataclasses.replace(made.columns, stood=list(stood)))
+
+
+CLEAN = drawn(record("a", "", "clean", [R, R, M], gradient=""), "1111", "1111", "0001")
+PGD = drawn(record("a", "a", "pgd", [B, R, M]), "1110", "1111", "0011")
+CW = drawn(record("a", "a", "cw", [B, B, M]), "1011", "0000", "1111")
+SURE = [record("b", "", "clean", [R, R, R], gradient=""), record("b", "b", "pgd", [R, B, R])]
+RECORDS = [CLEAN, PGD, CW]
+
+
+def test_a_row_is_the_mean_over_draws():
+    (row,) = boards(RECORDS)[0].rows
+    assert row.draws == 4
+    assert row.clean.value == pytest.approx((4 + 4 + 1) / 12)
+    # Image 2 stood under attack more often than before: it is left alone.
+    assert row.attacks["cw"].value == pytest.approx((3 + 0 + 1) / 12)
+    assert (row.one_draw.count, row.one_draw.n) == (0, 3)
+    (clean, found) = row.clean, stood_of(CLEAN.columns.stood)
+    assert (clean.low, clean.high) == (found.low, found.high)
+
+
+def test_beside_models_that_are_not_random_nothing_changes():
+    (board,) = boards(SURE)
+    assert not board.drawn
+    assert "One draw" not in " ".join(leaderboard_cells(board)[0])
+    assert "draws" not in leaderboard_csv(made_of(SURE)).splitlines()[0]
+    assert "fresh" not in Markdown().render(SURE)
+
+
+def test_the_attacked_draw_stands_beside_it_in_every_report():
+    board = boards([*RECORDS, *SURE])[0]
+    header, rows = leaderboard_cells(board)
+    at = header.index("One draw (attacked)")
+    assert {row[1]: row[at] for row in rows} == {"a": "0.0", "b": "-"}
+    for text in (Markdown(), HTML(), LaTeX()):
+        assert "One draw (attacked)" in text.render(RECORDS)
+    lines = {line["model"]: line for line in csv.DictReader(io.StringIO(CSV().render([*RECORDS, *SURE])))}
+    assert (lines["a"]["draws"], lines["a"]["one_draw"]) == ("4", "0.0")
+    assert (lines["b"]["draws"], lines["b"]["one_draw"]) == ("", "")
+    cells = list(csv.DictReader(io.StringIO(measurements_csv(made_of(RECORDS)))))
+    assert {cell["attack"]: float(cell["one_draw"]) for cell in cells} == {"pgd": 1 / 3, "cw": 0.0}
+    (plain,) = json.loads(JSON().render(RECORDS))["boards"]
+    assert plain["rows"][0]["worst_case"]["draws"] == 4
+    assert plain["rows"][0]["one_draw"]["count"] == 0
+
+
+def test_a_record_without_draws_beside_others_makes_a_row_partial():
+    (row,) = boards([CLEAN, PGD, record("a", "a", "cw", [B, B, M])])[0].rows
+    assert row.partial
+
+
+def test_ranks_compare_means_over_draws():
+    def model(name, *stood):
+        # In the draw that was attacked all three are alike.
+        return [
+            drawn(record(name, source, label, [R] * 120, fingerprint=name), *stood)
+            for source, label in (("", "clean"), (name, "pgd"))
+        ]
+
+    good, alike = ["1111111110"] * 120, ["1111111110"] * 110 + ["1111111111"] * 3 + ["1111111100"] * 7
+    worse = ["1111100000"] * 120
+    rows = boards([*model("good", *good), *model("alike", *alike), *model("worse", *worse)])[0].rows
+    assert {row.model: row.rank for row in rows} == {"good": 1, "alike": 1, "worse": 3}
+    assert rows[2].one_draw.value == 1.0
+
+
+def test_two_runs_are_compared_by_means_over_draws():
+    (clean, *_, worst) = differences(RECORDS, RECORDS)
+    assert (clean.gap, worst.gap) == (0.0, 0.0)
+    better = [CLEAN, drawn(PGD, "1111", "1111", "1111"), drawn(CW, "1111", "1111", "1111")]
+    changed = {d.column: d for d in differences(RECORDS, better)}
+    assert changed["cw"].gap == pytest.approx((4 + 4 + 1) / 12 - (3 + 0 + 1) / 12)
+    assert (changed["cw"].only_first, changed["cw"].only_second) == (0, 2)
+    assert changed["cw"].p_value == 0.5  # two of two differences to one side
+    low, high = changed["cw"].interval
+    assert low <= changed["cw"].gap <= high
+
+
+def test_a_tie_has_a_name():
+    assert class_name(CLEAN, -2) == "no answer"

@@ -1,0 +1,108 @@
+"""Doubts about whole rows, counted by hand."""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+from reports.board.leaderboard import boards
+from tests.reports.board.test_leaderboard import B, M, R, record
+
+TEN = {"classes": [str(c) for c in range(10)]}
+
+
+def only(*records):
+    (board,) = boards(records)
+    (row,) = board.rows
+    return row
+
+
+def clean(right, n=120):
+    return record("a", "", "clean", [R] * right + [M] * (n - right), gradient="", data=TEN)
+
+
+def attack(n=120, gradients=40, label="pgd", **attack):
+    one = record("a", "a", label, [B] * 5 + [R] * (n - 5), data=TEN)
+    source = {**one.source, "gradients": gradients}
+    return dataclasses.replace(one, source=source, attack={**one.attack, **attack})
+
+
+def test_a_sound_row_has_none():
+    row = only(clean(120), attack())
+    assert (row.findings, row.standing, row.rank) == ((), (), 1)
+
+
+def test_fewer_than_a_hundred_images_are_said_and_do_not_doubt_the_number():
+    row = only(clean(99, n=99), attack(n=99))
+    assert (row.findings, row.doubted, row.rank) == (("too-few-images",), False, None)
+
+
+def test_chance_is_one_in_as_many_classes_as_there_are():
+    assert only(clean(12), attack()).standing == ("low-clean",)
+    assert only(clean(13), attack()).standing == ()
+
+
+def test_a_board_of_one_step_attacks_and_controls_proves_nothing():
+    fgsm = attack(gradients=1, label="fgsm")
+    noise = attack(gradients=0, label="noise", control=True, needs="decision")
+    row = only(clean(120), fgsm, noise)
+    assert row.standing == ("weak-attacks-only",)
+    assert row.rank is None
+    assert only(clean(120), fgsm, noise, attack()).standing == ()
+    assert only(clean(120), fgsm, attack(gradients=0, label="square", needs="score")).standing == ()
+
+
+def test_records_that_do_not_say_how_many_gradients_are_not_taken_for_one_step():
+    old = record("a", "a", "fgsm", [R] * 120, data=TEN)
+    assert only(clean(120), old).standing == ()
+
+
+def of_file(right, n=120, classes=10, card=None, **details):
+    """A model whose weights came from a file."""
+    facts = {"training": "checkpoint", "head": "linear", **details}
+    if card:
+        facts["checkpoint_card"] = {"accuracy": card[0], "images": card[1]}
+    target = {"name": "a", "fingerprint": "f", "details": facts}
+    data = {"classes": [str(c) for c in range(classes)]}
+    made = (
+        record("a", "", "clean", [R] * right + [M] * (n - right), gradient="", data=data),
+        record("a", "a", "pgd", [B] * 5 + [R] * (n - 5), data=data),
+    )
+    return [dataclasses.replace(one, target=target) for one in made]
+
+
+def given(*args, **options):
+    return only(*of_file(*args, **options))
+
+
+def tail(right, n, classes):
+    """How likely guessing gets so many right or more, summed up exactly."""
+    ways = (math.comb(n, k) * (classes - 1) ** (n - k) for k in range(right, n + 1))
+    return Fraction(sum(ways), classes**n)
+
+
+def test_weights_from_a_file_must_do_better_than_luck():
+    limit = next(k for k in range(121) if tail(k, 120, 10) < Fraction(5, 100))
+    assert 13 < limit < 24
+    row = given(limit - 1)
+    assert row.standing == ("low-clean",)
+    assert given(limit).standing == ()
+    assert given(4, n=4, classes=2).standing == ()
+    assert only(clean(limit - 1), attack()).standing == ()
+
+
+def test_weights_from_a_file_are_held_against_their_card():
+    assert given(116, card=(0.99, 1000)).standing == ()
+    assert given(40, card=(0.99, 1000)).standing == ("low-clean",)
+    assert given(80, card=(0.99, 1000)).standing == ("below-card",)
+    assert given(80, card=(0.99, 8)).standing == ()
+    assert given(80, card=(0.7, 1000)).standing == ()
+    assert given(80, card=(0.99, 1000), head="wnll").standing == ()
+    assert given(80, card=(0.99, 1000), inference=[{"name": "jpeg"}]).standing == ()
+
+
+def test_the_remedy_names_the_normalisation_only_where_weights_came_from_a_file():
+    trained = [clean(12), attack()]
+    for records, named in ((of_file(12), True), (of_file(80, card=(0.99, 1000)), True), (trained, False)):
+        (board,) = boards(records)
+        (doubt,) = board.doubts
+        assert ("`normalize`" in doubt.remedy) == named

@@ -1,0 +1,61 @@
+"""Tables that fit: nothing is lost, nothing is wider than the terminal, and names stand in every part."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from reports.text.fitting import Fitting
+from reports.text.screen import Screen
+from tests.reports.board.test_leaderboard import B, R, record
+
+
+def shown(what, width):
+    stream = io.StringIO()
+    Console(file=stream, width=width, color_system=None).print(what)
+    return stream.getvalue()
+
+
+def table(columns, **options):
+    header = ["Model", *(f"column {i}" for i in range(columns))]
+    rows = [[name, *(f"{name}{i}" for i in range(columns))] for name in ("a", "b")]
+    return Fitting(title="title", header=header, rows=rows, left=frozenset({"Model"}), **options)
+
+
+def test_what_fits_is_one_table():
+    text = shown(table(3), 80)
+    assert text.count("Model") == 1
+    assert text.count("title") == 1
+
+
+def test_parts_are_filled_one_after_the_other():
+    # widths 5, then 10 each: keys 5, gaps of 3 and 2 cells at the edges: two columns need 5 + 2 * 13 + 2 = 33
+    made = table(5)
+    assert made.parts([5, 10, 10, 10, 10, 10], 33) == [[0, 1, 2], [0, 3, 4], [0, 5]]
+    assert made.parts([5, 10, 10, 10, 10, 10], 32) == [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5]]
+    assert made.parts([5, 99, 10], 33) == [[0, 1], [0, 2]]
+
+
+def test_the_headline_comes_first_where_there_are_parts():
+    assert table(3, first=frozenset({"column 2"})).parts([5, 10, 10, 10], 33) == [[0, 3, 1], [0, 2]]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("models", [1, 4, 12])
+def test_a_board_fits_and_keeps_every_number(width, models):
+    records = []
+    for number in range(models):
+        name = f"a-model-with-quite-a-long-name-{number}"
+        records.append(record(name, "", "clean", [R] * 10))
+        for attack in range(10):
+            statuses = [R] * (10 - attack) + [B] * attack
+            records.append(
+                record(name, name, f"library/attack-{attack}", statuses, findings=("zero-gradient",))
+            )
+    items = [shown(item, width) for item in Screen()(records)]
+    assert all(max(map(len, text.splitlines())) <= width for text in items)
+    whole = "".join(items)
+    for attack in range(10):
+        assert f"{100 - 10 * attack}.0" in whole
+    if width == 80:
+        assert "a-model-with-quite-a-long-name" in whole

@@ -1,0 +1,172 @@
+"""Laws of norms and threat models."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robench.attack.norms import L1, L2, LINF, NORMS, norm_named
+from robench.errors import ConfigError
+from robench.randomness import Randomness
+from tests.truths import images
+
+every = pytest.mark.parametrize("norm", NORMS.values(), ids=lambda n: n.name)
+DUAL = {"Linf": 1, "L2": 2, "L1": math.inf}
+seeds = st.integers(0, 2**31 - 1)
+scales = st.floats(1e-6, 1e4)
+
+
+def draw(seed, scale=1.0, count=5, shape=(2, 3, 2)):
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(count, *shape, generator=generator, dtype=torch.float64)
+
+
+@every
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, scale=scales, eps=st.floats(0, 10))
+def test_projection_is_feasible_idempotent_and_leaves_the_ball_alone(norm, seed, scale, eps):
+    delta, radius = draw(seed, scale), torch.full((5,), eps, dtype=torch.float64)
+    once = norm.project(delta, radius)
+    assert (norm.size(once) <= eps * (1 + 1e-12)).all()
+    assert torch.allclose(norm.project(once, radius), once, rtol=1e-12, atol=0)
+    inside = norm.size(delta) <= eps
+    assert torch.equal(once[inside], delta[inside])
+
+
+@every
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, eps=st.floats(0.01, 3))
+def test_projection_is_the_nearest_point(norm, seed, eps):
+    delta, radius = draw(seed, 2.0), torch.full((5,), eps, dtype=torch.float64)
+    nearest = norm.project(delta, radius)
+    rival = norm.project(draw(seed + 1, 2.0), radius)  # any other point of the ball
+    distance = (delta - nearest).flatten(1).norm(dim=1)
+    assert (distance <= (delta - rival).flatten(1).norm(dim=1) + 1e-12).all()
+
+
+@every
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, eps=st.floats(0, 3))
+def test_projection_brings_no_two_points_further_apart(norm, seed, eps):
+    first, second, radius = draw(seed, 2.0), draw(seed + 1, 2.0), torch.full((5,), eps, dtype=torch.float64)
+    moved = norm.project(first, radius) - norm.project(second, radius)
+    assert (L2.size(moved) <= L2.size(first - second) * (1 + 1e-9)).all()
+
+
+@every
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e20]))
+def test_ascent_is_a_unit_step_that_attains_the_dual_norm(norm, seed, scale):
+    gradient = draw(seed, scale)
+    step = norm.ascent(gradient)
+    assert torch.allclose(norm.size(step), torch.ones(5, dtype=torch.float64), rtol=1e-12)
+    gain = (step * gradient).flatten(1).sum(dim=1)
+    dual = gradient.flatten(1).norm(p=DUAL[norm.name], dim=1)
+    assert torch.allclose(gain, dual, rtol=1e-9)
+
+
+@every
+def test_ascent_of_no_gradient_is_no_step_and_a_tiny_one_is_a_whole_one(norm):
+    gradient = torch.zeros(2, 1, 2, 2)
+    gradient[1] = 1e-38
+    step = norm.ascent(gradient)
+    assert torch.equal(step[0], torch.zeros(1, 2, 2))
+    assert float(norm.size(step)[1]) == pytest.approx(1)
+
+
+@every
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, eps=st.floats(0, 5))
+def test_samples_lie_in_the_ball(norm, seed, eps):
+    like = torch.empty(6, 1, 3, 3, dtype=torch.float64)
+    found = norm.sample(like, torch.full((6,), eps, dtype=torch.float64), Randomness(seed, torch.arange(6)))
+    assert (norm.size(found) <= eps * (1 + 1e-9)).all()
+
+
+@every
+def test_samples_are_uniform_in_volume(norm):
+    count, dimension = 20_000, 3
+    like = torch.empty(count, 1, 1, dimension, dtype=torch.float64)
+    found = norm.sample(like, torch.ones(count, dtype=torch.float64), Randomness(0, torch.arange(count)))
+    assert (norm.size(found) <= 0.5).double().mean() == pytest.approx(0.5**dimension, abs=0.01)
+    assert found.mean(dim=0).abs().max() < 0.02
+
+
+def test_sizes_by_hand():
+    delta = torch.tensor([[[[3.0, -4.0]]]])
+    assert float(LINF.size(delta)) == 4
+    assert float(L2.size(delta)) == 5
+    assert torch.allclose(L2.project(delta, torch.tensor([1.0])), torch.tensor([[[[0.6, -0.8]]]]))
+    assert torch.equal(LINF.project(delta, torch.tensor([1.0])), torch.tensor([[[[1.0, -1.0]]]]))
+    assert float(L1.size(delta)) == 7
+    assert torch.allclose(L1.project(delta, torch.tensor([2.0])), torch.tensor([[[[0.5, -1.5]]]]))
+    assert torch.equal(L1.ascent(delta), torch.tensor([[[[0.0, -1.0]]]]))
+
+
+def test_names():
+    assert norm_named("Linf") is LINF
+    assert norm_named("L1") is L1
+    assert set(NORMS) == {"Linf", "L2", "L1"}
+    with pytest.raises(ConfigError, match="Linf"):
+        norm_named("linf")
+
+
+def test_empty_batches():
+    for norm in NORMS.values():
+        empty = images(0)
+        assert norm.project(empty, torch.empty(0)).shape == empty.shape
+        assert norm.size(empty).shape == (0,)
+        assert norm.sample(empty, torch.empty(0), Randomness(0, torch.arange(0))).shape == empty.shape
+        assert norm.ascent(empty).shape == empty.shape
+
+
+def boxed(seed, dimension=4):
+    """Perturbations, radii, and boxes around zero; the box binds on some entries, the ball on some images."""
+    generator = torch.Generator().manual_seed(seed)
+    delta = 2 * torch.randn(5, 1, 1, dimension, generator=generator, dtype=torch.float64)
+    low, high = (torch.rand(5, 1, 1, dimension, generator=generator, dtype=torch.float64) for _ in range(2))
+    low[0], high[1] = 0, 0  # images on the box's edge
+    return delta, torch.tensor([0.5, 0.5, 1.0, 2.0, 9.0], dtype=torch.float64), -low, high
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=seeds)
+def test_l1_projection_on_ball_and_box_solves_the_quadratic_program(seed):
+    from scipy.optimize import LinearConstraint, minimize
+
+    delta, radius, low, high = boxed(seed)
+    found = L1.project_boxed(delta, radius, low, high)
+    assert (L1.size(found) <= radius * (1 + 1e-12)).all()
+    assert ((low <= found) & (found <= high)).all()
+    # The same as a smooth program: d = p - q with p, q >= 0 and sum p + q <= eps.
+    for i in range(5):
+        wanted, dimension = delta[i].flatten().numpy(), delta[i].numel()
+        program = minimize(
+            lambda v, w=wanted, n=dimension: ((v[:n] - v[n:] - w) ** 2).sum(),
+            x0=[0.0] * (2 * dimension),
+            jac=lambda v, w=wanted, n=dimension: [
+                *(2 * (v[:n] - v[n:] - w)), *(-2 * (v[:n] - v[n:] - w))
+            ],
+            bounds=[*((0, float(h)) for h in high[i].flatten()), *((0, -float(v)) for v in low[i].flatten())],
+            constraints=LinearConstraint([[1.0] * (2 * dimension)], ub=float(radius[i])),
+            method="SLSQP",
+            options={"ftol": 1e-14, "maxiter": 300},
+        )  # fmt: skip
+        solution = program.x[:dimension] - program.x[dimension:]
+        assert found[i].flatten().tolist() == pytest.approx(solution.tolist(), abs=2e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds)
+def test_l1_projection_on_ball_and_box_is_idempotent_and_nonexpansive(seed):
+    delta, radius, low, high = boxed(seed, dimension=30)
+    other = boxed(seed + 1, dimension=30)[0]
+    once, twin = (L1.project_boxed(d, radius, low, high) for d in (delta, other))
+    assert torch.allclose(L1.project_boxed(once, radius, low, high), once, rtol=1e-10, atol=1e-14)
+    assert (L2.size(once - twin) <= L2.size(delta - other) * (1 + 1e-9)).all()
+    # Projecting on the ball and clipping then wastes radius, which is why the joint projection exists.
+    clipped = torch.minimum(torch.maximum(L1.project(delta, radius), low), high)
+    assert (L1.size(clipped) <= L1.size(once) * (1 + 1e-12)).all()
+    assert (L1.size(clipped) < 0.9 * L1.size(once)).any()

@@ -1,0 +1,88 @@
+"""Laws of the threat model."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robench.attack.norms import L1, L2, LINF
+from robench.attack.threat import Goal, ThreatModel
+from robench.errors import ConfigError
+from robench.randomness import Randomness
+from tests.truths import images
+
+every = pytest.mark.parametrize("norm", [LINF, L2, L1], ids=lambda n: n.name)
+
+
+@every
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), eps=st.floats(0, 3), size=st.sampled_from([0.1, 1.0, 100.0]))
+def test_what_is_projected_is_admitted_in_float32(norm, seed, eps, size):
+    threat = ThreatModel(norm=norm, eps=eps)
+    x = images(6, seed=seed)
+    far = x + size * (images(6, seed=seed + 1) - 0.5)
+    near = threat.project(x, far)
+    assert threat.admits(x, near).all()
+    assert torch.allclose(threat.project(x, near), near, atol=1e-6)
+    drawn = threat.sample(x, Randomness(seed, torch.arange(6)))
+    assert threat.admits(x, drawn).all()
+
+
+@every
+def test_admits_refuses_each_breach(norm):
+    threat = ThreatModel(norm=norm, eps=0.1)
+    x = torch.full((6, 1, 2, 2), 0.95)
+    x_adv = x.clone()
+    x_adv[1, 0, 0, 0] += 0.101 - 0.2  # inside
+    x_adv[2, 0, 0, 0] -= 0.1011  # too far
+    x_adv[3, 0, 0, 0] = 1.0001  # outside the box
+    x_adv[4, 0, 0, 0] = torch.nan
+    x_adv[5, 0, 0, 0] = torch.inf
+    assert threat.admits(x, x_adv).tolist() == [True, True, False, False, False, False]
+    assert not threat.admits(x, x - 0.1 * 1.01).any()
+
+
+@pytest.mark.parametrize("eps", [0.3, 12.0, 300.0])
+def test_l1_rounding_does_not_add_up_over_many_pixels(eps):
+    """Every one of 12,288 pixels may be rounded the wrong way: the point is rounded towards x instead."""
+    threat = ThreatModel(norm=L1, eps=eps)
+    x = images(3, (3, 64, 64), low=0.4, high=0.9)
+    for far in (x + 0.2 * (images(3, (3, 64, 64), seed=1) - 0.5), x + 1, x - 1):
+        near = threat.project(x, far)
+        size = L1.size(near.double() - x.double())
+        assert (size <= eps).all()
+        beyond = L1.size(threat.clip(far).double() - x.double()) > eps
+        assert (size[beyond] >= eps - 6e-8 * x[0].numel()).all()
+        assert torch.equal(near[~beyond], threat.clip(far)[~beyond])
+        assert threat.admits(x, near).all()
+
+
+def test_an_infinite_radius_only_keeps_the_box():
+    threat = ThreatModel(eps=math.inf)
+    x = images(3)
+    assert not threat.bounded
+    assert threat.admits(x, 1 - x).all()
+    assert torch.equal(threat.project(x, x + 9), torch.ones_like(x))
+    assert threat.spec()["eps"] == "inf"
+    with pytest.raises(ConfigError, match="finite radius"):
+        threat.sample(x, Randomness(0, torch.arange(3)))
+
+
+@pytest.mark.parametrize("eps", [-0.1, math.nan])
+def test_a_radius_that_means_nothing_is_refused(eps):
+    with pytest.raises(ConfigError, match="eps"):
+        ThreatModel(eps=eps)
+
+
+def test_an_empty_box_is_refused():
+    with pytest.raises(ConfigError, match="bounds"):
+        ThreatModel(eps=1, bounds=(1, 0))
+
+
+def test_spec_is_plain():
+    spec = ThreatModel(eps=0.3, goal=Goal.TARGETED, budget=7).spec()
+    assert spec["goal"] == "targeted"
+    assert spec["budget"] == 7
+    assert spec["norm"] == "Linf"

@@ -1,0 +1,264 @@
+"""What a threat withholds, no attack sees: the weights, the template, the noise."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+
+from attacks.query.square import Square
+from robench.attack.craft import check_attack, craft
+from robench.attack.protocol import AttackInfo, Knowledge
+from robench.attack.threat import ThreatModel
+from robench.attack.visibility import as_seen, check_noise, needs_stand_in
+from robench.errors import ConfigError
+from robench.model.interface import GradientSource, OutputKind
+from robench.model.noise import draw
+from robench.plan.spec import config
+from robench.record.store import Store
+from robench.run.evaluate import Memory, Work, evaluate
+from robench.run.evaluated_model import Subject, stand_in_for
+from robench.run.execute import execute
+from robench.run.progress import Quiet
+from robench.run.units import Board, craft_key
+from tests.model_zoo.heads.test_expectation import Noisy, built, images
+from tests.robench.run.test_evaluate import Line, OneStep, points, subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chooses(OneStep):
+    """The same, and chooses its source itself."""
+
+    info: ClassVar[AttackInfo] = AttackInfo(title="chooses", paper="", norms=("Linf",), own_source="own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asks:
+    """Only asks for scores, and keeps the network it asked."""
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        title="asks", paper="", norms=("Linf",), knowledge=Knowledge.SCORE, own_source="scores"
+    )
+    asked: ClassVar[list[object]] = []
+
+    def __call__(self, oracle, x, y, *, threat, rng):
+        self.asked.append(oracle.model.net)
+        oracle.outputs(x)
+        return x
+
+
+def threat(**options):
+    return ThreatModel(eps=0.1, **options)
+
+
+def graph_like(name="a", *w, stand_in=None):
+    """A model with a template: `exact` needs it and `linear` does not."""
+    made = subject(name, *(w or (1.0, 0.0)))
+    net = made.model.net
+
+    def itself(x):
+        return net(x), net(x)
+
+    sources = {
+        "linear": GradientSource("linear", itself, OutputKind.LOGITS, template_free=True),
+        "exact": GradientSource("exact", itself, OutputKind.LOGITS),
+    }
+    model = replace(made.model, sources=sources, template=True)
+    return Subject(model=model, fingerprint=made.fingerprint, stand_in=stand_in)
+
+
+@pytest.mark.parametrize(
+    ("attack", "source", "knowledge", "expected"),
+    [
+        (OneStep(), "exact", ("weights",), True),
+        (OneStep(), "linear", ("weights",), False),
+        (OneStep(), "exact", ("weights", "template"), False),
+        (Chooses(), "own", ("weights",), True),
+        (Asks(), "scores", ("weights",), False),
+        (Asks(), "scores", (), False),
+    ],
+)
+def test_only_what_needs_a_withheld_template_gets_a_stand_in(attack, source, knowledge, expected):
+    model = graph_like().model
+    assert needs_stand_in(model, source, attack, threat(knowledge=knowledge)) is expected
+    assert not needs_stand_in(subject("plain", 1.0, 0.0).model, "exact", attack, threat(knowledge=knowledge))
+
+
+def test_the_stand_in_is_attacked_and_the_model_itself_is_judged():
+    # The stand-in looks at the second pixel only: what breaks it does not move the first, so nothing breaks.
+    other = graph_like("a", 0.0, 1.0)
+    own = graph_like("a", 1.0, 0.0, stand_in=other)
+    board = Board(threat=threat(knowledge=("weights",)), eps_text="0.1", attacks={"step": OneStep()})
+    memory = Memory()
+    list(evaluate(Work(subjects=[own], data=points(), boards=[board]), memory))
+    by_source = {r.source["gradient_source"]: r for r in memory.records.values() if r.source["name"]}
+    assert by_source["exact"].columns.status.count("broken") == 0
+    assert by_source["exact"].source["stand_in"] == other.fingerprint
+    assert by_source["exact"].white_box
+    # `linear` needs no template: it is taken of the model itself, and breaks the six images near the line.
+    assert by_source["linear"].columns.status.count("broken") == 6
+    assert "stand_in" not in by_source["linear"].source
+    assert all(r.threat["knowledge"] == ["weights"] for r in by_source.values())
+
+
+def test_without_a_stand_in_nothing_is_run():
+    board = Board(threat=threat(knowledge=("weights",)), eps_text="0.1", attacks={"step": OneStep()})
+    with pytest.raises(ConfigError, match="stand-in"):
+        Work(subjects=[graph_like()], data=points(), boards=[board])
+    asks = replace(board, attacks={"asks": Asks()})
+    Asks.asked.clear()
+    own = graph_like()
+    list(evaluate(Work(subjects=[own], data=points(), boards=[asks]), Memory()))
+    assert Asks.asked == [own.model.net]
+
+
+def test_the_key_of_a_job_names_who_is_really_attacked():
+    own = graph_like(stand_in=graph_like("a", 0.0, 1.0))
+    other = graph_like(stand_in=graph_like("a", 0.5, 1.0))
+    (shard,) = Work(subjects=[own], data=points(), boards=[]).shards()
+
+    def key(whom, source, knowledge):
+        return craft_key(whom, source, OneStep(), threat(knowledge=knowledge), shard, seed=0, drop=True)
+
+    assert key(own, "exact", ("weights",)) != key(other, "exact", ("weights",))
+    assert key(own, "linear", ("weights",)) == key(other, "linear", ("weights",))
+    assert key(own, "exact", ("weights", "template")) == key(other, "exact", ("weights", "template"))
+
+
+def test_a_stand_in_with_the_same_template_is_refused():
+    def told(digest):
+        made = graph_like()
+        return replace(made, model=replace(made.model, details={"template_sha256": [digest]}))
+
+    assert stand_in_for(told("1"), told("2")).model.details["template_sha256"] == ["2"]
+    with pytest.raises(ConfigError, match="finds 100 % again"):
+        stand_in_for(told("1"), told("1"))
+
+
+@pytest.mark.parametrize(
+    ("attack", "options", "words"),
+    [
+        (OneStep(), {"knowledge": ()}, "asks for scores or labels only"),
+        (replace(OneStep()), {"knowledge": ("weights",)}, None),
+        (Square(), {"knowledge": ()}, None),
+        (Square(), {"budget": 3}, None),
+    ],
+)
+def test_attacks_that_need_more_than_is_granted_are_refused(attack, options, words):
+    if words is None:
+        check_attack(attack, threat(**options))
+        return
+    with pytest.raises(ConfigError, match=words):
+        check_attack(attack, threat(**options))
+
+
+def test_a_library_attack_is_refused_under_a_budget_before_anything_is_run():
+    from attacks.libraries.art import ArtPGD
+
+    board = Board(threat=threat(budget=10), eps_text="0.1", attacks={"art": ArtPGD()})
+    with pytest.raises(ConfigError, match="stopped at a budget"):
+        Work(subjects=[subject("a", 1.0, 0.0)], data=points(), boards=[board])
+
+
+@pytest.mark.parametrize("known", [("weights", "colour"), ("template",), ("weights", "weights")])
+def test_knowledge_that_means_nothing_is_refused(known):
+    with pytest.raises(ConfigError, match="knowledge"):
+        threat(knowledge=known)
+
+
+def test_the_order_of_what_is_known_says_nothing():
+    assert threat(knowledge=("template", "weights")) == threat()
+    with pytest.raises(ConfigError, match="at least one pass"):
+        threat(budget=0)
+
+
+def gradient_at(model, x):
+    point = x.clone().requires_grad_(True)
+    outputs, own = model.sources["exact"].surrogate(point)
+    (found,) = torch.autograd.grad(outputs.square().sum(), point)
+    return found, own
+
+
+def test_withheld_noise_is_not_differentiated_and_answers_are_the_models_own():
+    model, x = built(Noisy(0.8)), images()
+    hidden, own = gradient_at(as_seen(model, threat()), x)
+    with torch.no_grad():
+        torch.testing.assert_close(own, model.net(x))  # draw 0: what anybody who asks is told
+    with draw(1):
+        another, _ = gradient_at(model, x)
+    known, _ = gradient_at(as_seen(model, threat(knowledge=("weights", "template", "randomness"))), x)
+    plain, _ = gradient_at(model, x)
+    torch.testing.assert_close(hidden, another)
+    torch.testing.assert_close(known, plain)
+    assert not torch.allclose(hidden, plain)
+
+
+def test_a_mean_over_other_draws_stays_what_it_is_and_so_does_a_model_without_noise():
+    model = built(Noisy(0.8))
+    seen = as_seen(model, threat())
+    assert seen.sources["expectation"] is model.sources["expectation"]
+    assert seen.sources["exact"].forwards == model.sources["exact"].forwards + 1
+    plain = subject("a", 1.0, 0.0).model
+    assert as_seen(plain, threat()) is plain
+
+
+def test_an_attack_books_the_pass_that_the_models_own_answer_takes():
+    model, x = built(Noisy(0.8)), images()
+    made = craft(
+        model, OneStep(), x, torch.zeros(3, dtype=torch.int64), threat=threat(), indices=torch.arange(3),
+        source="exact", drop=False,
+    )  # fmt: skip
+    assert (made.ledger.forwards >= 2).all()
+
+
+def test_noise_that_no_attack_would_use_cannot_be_said_to_be_known():
+    model = built(Noisy(0.8))
+    averaged = replace(model, sources={"expectation": model.sources["expectation"]})
+    everything = threat(knowledge=("weights", "template", "randomness"))
+    with pytest.raises(ConfigError, match="randomness"):
+        check_noise(averaged, everything)
+    check_noise(model, everything)
+    check_noise(averaged, threat())
+
+
+PLAN = """
+name: small
+dataset: {name: digits, limit: 12}
+models:
+  - {name: net, architecture: digits_cnn, train: {defense: {natural: {epochs: 1}}, data: {limit: 60}}}
+  - {name: graph, features_of: net, head: {wnll: {m: 5, n: 3, template: 20}}}
+threats:
+  - {norm: Linf, eps: 0.1, attacks: [fgsm]}
+  - {norm: Linf, eps: 0.1, knowledge: [weights], attacks: [fgsm]}
+"""
+
+
+def go(text, folder):
+    plan = config.parse(text, file=folder / "plan.yaml")
+    execute(
+        plan, folder, config_text=text, device="cpu", data_root=None, download=False, trust_code=False,
+        force=False, reporter=Quiet(),
+    )  # fmt: skip
+    return Store(folder).read_records()
+
+
+def test_from_the_configuration_to_records(tmp_path):
+    found = [r for r in go(PLAN, tmp_path) if r.target["name"] == "graph" and r.white_box]
+    attacked = [r for r in found if r.threat]
+    stood_in = {
+        (tuple(r.threat["knowledge"]), r.source["gradient_source"]): "stand_in" in r.source for r in attacked
+    }
+    withheld = {source for (known, source), there in stood_in.items() if there}
+    assert withheld == {"straight_through", "exact", "kernel"}
+    assert not any(there for (known, _), there in stood_in.items() if "template" in known)
+    assert len({r.source["stand_in"] for r in attacked if "stand_in" in r.source}) == 1
+
+
+def test_a_template_of_all_training_images_cannot_be_withheld(tmp_path):
+    with pytest.raises(ConfigError, match="finds 100 % again"):
+        go(PLAN.replace("template: 20", "template: null"), tmp_path)
+
+
+def test_the_network_of_a_line_is_what_the_toys_promise():
+    x = torch.tensor([[[[0.7, 0.3]]]])
+    assert Line(1.0, 0.0)(x).argmax().item() == 1

@@ -1,0 +1,137 @@
+"""Parity: versions of one attack compared image by image; a version made weaker on purpose is named."""
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from robench.api import make_attack, wrap
+from robench.audit.parity import Version, disputed, family, parity
+from robench.cli.app import app
+from robench.cli.parity import _plain, _remarks
+from robench.data.images import image_set
+from robench.errors import ConfigError, PluginError
+
+# foolbox imports SciPy by a name that SciPy has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    return wrap(net, name="linear", classes=3)
+
+
+@pytest.fixture(scope="module")
+def images(model):
+    x = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        labels = model.net(x).argmax(dim=1)
+    return image_set(x, labels, name="random", classes=3)
+
+
+def test_equal_versions_break_the_same_images(model, images):
+    attacks, absent = family("fgsm", {})
+    assert next(iter(attacks)) == "fgsm"
+    assert {"art/fgsm", "torchattacks/fgsm"} <= set(attacks)
+    assert set(attacks) | set(absent) == {"fgsm", "art/fgsm", "torchattacks/fgsm", "foolbox/fgsm"}
+    found = parity(model, images, attacks, norm="Linf", eps=0.05)
+    assert len({v.robust for v in found}) == 1
+    assert 0 < found[0].robust < 60
+    assert all(v.alone == v.missed == 0 and not v.weaker for v in found)
+
+
+def test_a_weaker_version_is_named_and_counted(model, images):
+    attacks = {"pgd": make_attack("pgd", steps=10), "art/pgd": make_attack("pgd", steps=1, step_size=0.001)}
+    strong, weak = parity(model, images, attacks, norm="Linf", eps=0.08)
+    assert (strong.name, weak.name) == ("pgd", "art/pgd")
+    assert weak.weaker
+    assert not strong.weaker
+    assert strong.alone == weak.missed == weak.robust - strong.robust
+    assert strong.p_value == 1.0
+    assert strong.passes > 0
+    ((names, missed),) = disputed([strong, weak]).items()
+    assert names == ("pgd",)
+    assert missed == [i for i, s, w in zip(strong.index, strong.stands, weak.stands, strict=True) if w > s]
+    assert len(missed) == strong.alone
+    said = " ".join(_remarks([strong, weak], "pgd"))
+    assert f"Broken by pgd, not by art/pgd: {len(missed)}: {missed[0]}" in said
+    assert "art/pgd spent" in said  # a tenth of the steps
+
+
+def test_what_a_library_met_and_did_not_return_is_told_apart(model, images, monkeypatch):
+    theirs = make_attack("torchattacks/pgd", steps=10)
+    kind = type(theirs)
+    run = kind.__call__
+
+    def forgets(self, oracle, x, y, *, threat, rng):
+        run(self, oracle, x, y, threat=threat, rng=rng)
+        return x
+
+    monkeypatch.setattr(kind, "__call__", forgets)
+    (version,) = parity(model, images, {"torchattacks/pgd": theirs}, norm="Linf", eps=0.08)
+    assert version.returned == 60  # the clean images are all right
+    assert 0 < sum(version.silent) == 60 - version.robust
+    plain = _plain(version)
+    assert sorted(plain["silent_images"] + plain["robust_images"]) == plain["images"] == list(range(60))
+    assert any("did not return" in line for line in _remarks([version], "torchattacks/pgd"))
+
+
+def test_groups_by_hand():
+    def version(name, stands):
+        return Version(
+            name=name, n=4, robust=sum(stands), alone=0, missed=0, p_value=1.0, passes=10.0, most=10.0,
+            seconds=0.0, median=None, index=(5, 6, 7, 8), stands=stands, silent=(False,) * 4,
+        )  # fmt: skip
+
+    found = [version("a", (False, False, False, True)), version("b", (False, True, True, True))]
+    assert disputed(found) == {("a",): [6, 7]}
+    assert _remarks(found, "a") == ["Broken by a, not by b: 2: 6, 7"]
+
+
+def test_options_reach_every_version():
+    attacks, _ = family("pgd", {"steps": 7, "step_size": 0.02})
+    assert {getattr(a, "steps", None) for a in attacks.values()} == {7}
+    assert {getattr(a, "step_size", None) for a in attacks.values()} == {0.02}
+    assert {getattr(a, "restarts", None) for a in attacks.values()} == {1}
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(PluginError, match="pgdd"):
+        family("pgdd", {})
+    with pytest.raises(ConfigError, match="stepz"):
+        family("pgd", {"stepz": 3})
+    for words in (["parity", "nobody", "digits"], ["parity", "natural", "digits", "--option", "steps"]):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 2, result.output
+        assert "Traceback" not in result.output
+
+
+def test_the_command_trains_compares_and_names_libraries(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "name: tiny\n"
+        "dataset: {name: digits, limit: 12}\n"
+        "models:\n"
+        "  - name: net\n"
+        "    architecture: digits_cnn\n"
+        "    train: {data: {limit: 200}, defense: {natural: {epochs: 1}}}\n"
+        "threats:\n"
+        "  - {norm: Linf, eps: 0.1, attacks: [fgsm]}\n"
+    )
+    words = [
+        "parity",
+        "net",
+        str(config),
+        "--attack",
+        "ifgsm",
+        "--option",
+        "steps=2",
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    for name in ("ifgsm", "art/ifgsm", "torchattacks/ifgsm"):
+        assert name in result.output

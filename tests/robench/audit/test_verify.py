@@ -1,0 +1,282 @@
+"""`robench verify` believes a run that holds, and finds every kind of tampering."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from robench import plugins
+from robench.audit.verify import read_plan
+from robench.cli.app import app
+from robench.plan.spec import to_json
+from robench.record.store import Store
+
+CONFIG = """\
+schema: 1
+name: tiny
+dataset: {name: digits, split: test, limit: 24}
+shard: 12
+models:
+  - name: net
+    architecture: digits_cnn
+    train: {data: {limit: 200}, defense: {natural: {epochs: 2, learning_rate: 0.1}}}
+  - name: graph
+    features_of: net
+    head: {wnll: {protocol: joint, m: 8, n: 4, template: 40}}
+    sources: [linear]
+threats:
+  - norm: Linf
+    eps: 0.2
+    attacks: [fgsm, {pgd: {steps: 3}}]
+"""
+
+
+def command(*words):
+    return CliRunner().invoke(app, [*map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verified")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    made = command("run", folder / "tiny.yaml", "-o", folder / "run", "-q")
+    assert made.exit_code == 0, made.output
+    return folder / "run"
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def failed(result):
+    return {line.split()[1] for line in result.output.splitlines() if line.startswith("FAILED")}
+
+
+def test_an_honest_run_holds(finished):
+    result = command("verify", finished)
+    assert result.exit_code == 0, result.output
+    assert not failed(result)
+    names = [line.split()[1] for line in result.output.splitlines() if line.startswith("ok")]
+    assert names == [
+        "records", "tables", "hashes", "claims", "verdicts", "images", "batches", "8", "repeats",
+    ]  # fmt: skip
+
+
+def test_the_plan_comes_back_from_its_json(finished):
+    plan = read_plan(Store(finished))
+    assert to_json(plan) == json.loads((finished / "plan.json").read_text())
+
+
+def test_a_number_changed_in_a_table_is_found(run):
+    table = run / "leaderboard.csv"
+    table.write_text(table.read_text().replace("0.", "1.", 1))
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert failed(result) == {"tables"}
+
+
+def test_a_lost_unit_is_found(run):
+    next((run / "units").glob("*.json")).unlink()
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "records" in failed(result)
+
+
+def test_changed_verdicts_are_found(run):
+    for path in (run / "units").glob("*.json"):
+        record = json.loads(path.read_text())
+        if record["attack"]["label"] != "clean":
+            record["columns"]["status"] = ["robust"] * len(record["columns"]["status"])
+            path.write_text(json.dumps(record))
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert {"verdicts", "repeats", "tables"} <= failed(result)
+
+
+def test_changed_images_are_found(run):
+    for path in (run / "adv").glob("*.safetensors"):
+        tensors = load_file(path)
+        tensors["x_adv"] = 1 - tensors["x_adv"]
+        save_file(tensors, path)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "verdicts" in failed(result)
+
+
+def attacked(run):
+    """Yield path and content of the records of attacks."""
+    for path in sorted((run / "units").glob("*.json")):
+        record = json.loads(path.read_text())
+        if record["attack"]["label"] != "clean":
+            yield path, record
+
+
+def report(run):
+    """Make the tables agree with the records again, as a forger would."""
+    records = Store(run).read_records()
+    for name in ("csv", "markdown"):
+        plugins.find("reports", name)()(records, run)
+
+
+def test_one_verdict_turned_is_found_even_where_the_tables_agree(run):
+    path, record = next(
+        (path, record) for path, record in attacked(run) if "broken" in record["columns"]["status"]
+    )
+    at = record["columns"]["status"].index("broken")
+    record["columns"]["status"][at] = "robust"
+    path.write_text(json.dumps(record))
+    report(run)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "verdicts" in failed(result)
+    assert "tables" not in failed(result)
+    assert path.stem in result.output
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("threat", "eps", 0.1),
+        ("threat", "knowledge", []),
+        ("target", "name", "another"),
+        ("source", "gradient_source", "kernel"),
+        ("attack", "options", {"steps": 1000}),
+        ("dataset", "n", 5000),
+        ("columns", "l2", [0.001] * 12),
+        ("columns", "label", [0] * 12),
+        ("columns", "forwards", [1e6] * 12),
+        ("columns", "index", list(range(100, 112))),
+        ("columns", "first_passes", [1] * 12),
+        ("columns", "tries", [9] * 12),
+    ],
+)
+def test_what_a_record_says_beside_its_verdicts_is_made_again(run, part, field, value):
+    path, record = next(attacked(run))
+    record[part][field] = value
+    path.write_text(json.dumps(record))
+    report(run)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "claims" in failed(result)
+
+
+def test_a_record_of_fewer_images_is_found(run):
+    path, record = next(attacked(run))
+    record["columns"] = {name: values[:-1] for name, values in record["columns"].items()}
+    path.write_text(json.dumps(record))
+    report(run)
+    result = command("verify", run)
+    assert result.exit_code == 1, result.output
+    assert "claims" in failed(result)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_a_finding_taken_away_is_found(run):
+    touched = 0
+    for path in (run / "units").glob("*.json"):
+        record = json.loads(path.read_text())
+        touched += bool(record["findings"])
+        path.write_text(json.dumps({**record, "findings": []}))
+    report(run)
+    assert touched
+    assert "claims" in failed(command("verify", run))
+
+
+def test_one_bit_of_an_image_is_found(run):
+    _, record = next(attacked(run))
+    images = run / "adv" / f"{record['provenance']['crafted']}.safetensors"
+    tensors = load_file(images)
+    tensors["x_adv"].view(torch.int32).flatten()[0] ^= 1  # the last bit of the first pixel: no verdict turns
+    save_file(tensors, images)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "claims" in failed(result)
+    assert "images of" in result.output
+
+
+def test_swapped_files_are_found(run):
+    (first, one), (second, other) = list(attacked(run))[:2]
+    text = first.read_text()
+    first.write_text(second.read_text())
+    second.write_text(text)
+    assert "records" in failed(command("verify", run))
+    first.write_text(json.dumps({**other, "key": one["key"]}))  # a forger writes the right key into it
+    second.write_text(json.dumps({**one, "key": other["key"]}))
+    report(run)
+    assert "claims" in failed(command("verify", run))
+
+
+@pytest.mark.parametrize("name", ["run.json", "plan.json"])
+@pytest.mark.parametrize("text", ["", "null", "[]", "{", '{"units": 3}', '"x"'])
+def test_nonsense_in_a_file_of_the_run_is_no_traceback(run, name, text):
+    (run / name).write_text(text)
+    result = command("verify", run)
+    assert result.exit_code in {1, 2, 4}, result.output
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.fixture
+def other_weights(run):
+    (weights,) = (run / "models").glob("*/weights.safetensors")
+    tensors = load_file(weights)
+    name = next(iter(tensors))
+    tensors[name] = tensors[name] * 1.01
+    save_file(tensors, weights)
+    return weights
+
+
+def test_weights_that_are_not_those_of_their_card_are_refused(run, other_weights):
+    result = command("verify", run)
+    assert result.exit_code == 2
+    assert "sha256" in result.output.lower()
+
+
+def test_other_weights_are_found_and_nothing_is_judged_on_them(run, other_weights):
+    digest = hashlib.sha256(other_weights.read_bytes()).hexdigest()
+    other_weights.with_suffix(".safetensors.sha256").write_text(f"{digest}  {other_weights.name}\n")
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert "hashes" in failed(result)
+    assert "verdicts" not in result.output
+
+
+def test_lost_weights_are_not_trained_again(run):
+    shutil.rmtree(run / "models")
+    result = command("verify", run)
+    assert result.exit_code == 4
+    assert not list(run.glob("models/*/weights.safetensors"))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    result = command("verify", tmp_path)
+    assert result.exit_code == 2
+    assert "run folder" in result.output
+
+
+def test_a_run_of_random_models_holds_and_its_draws_cannot_be_changed(tmp_path):
+    config = (
+        CONFIG.partition("  - name: graph")[0]
+        + """\
+  - {name: smooth, features_of: net, inference: {smoothing: {sigma: 0.1, votes: 3, samples: 2}}}
+threats:
+  - {norm: Linf, eps: 0.3, attacks: [fgsm, {pgd: {steps: 3}}]}
+draws: 3
+"""
+    )
+    (tmp_path / "tiny.yaml").write_text(config)
+    made = command("run", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "-q")
+    assert made.exit_code == 0, made.output
+    assert command("verify", tmp_path / "run").exit_code == 0
+    for path in (tmp_path / "run" / "units").glob("*.json"):
+        record = json.loads(path.read_text())
+        if stood := record["columns"].get("stood"):
+            assert {len(draws) for draws in stood} == {3}
+            record["columns"]["stood"] = ["111"] * len(stood)
+            path.write_text(json.dumps(record))
+    assert {"verdicts", "tables"} <= failed(command("verify", tmp_path / "run"))

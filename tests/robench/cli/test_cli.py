@@ -1,0 +1,306 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import types
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+from typer.testing import CliRunner
+
+from robench.cli import app
+from robench.errors import InputError
+from robench.record.schema import Columns, Record
+from robench.record.store import Store
+
+HOSTILE = "a[/red]\x1b[31m|b"
+
+
+def record(key, name="a", attack="pgd", status="robust"):
+    n = 4
+    columns = Columns(
+        index=list(range(n)), label=[1] * n, clean=[1] * n, adversarial=[1] * n, status=[status] * n,
+        linf=[0.1] * n, l2=[0.2] * n, forwards=[1.0] * n, backwards=[1.0] * n, first_success=[0] * n,
+    )  # fmt: skip
+    clean = attack == "clean"
+    return Record(
+        key=key,
+        target={"name": name, "fingerprint": name},
+        source={
+            "name": "" if clean else name,
+            "fingerprint": "" if clean else name,
+            "gradient_source": "exact",
+        },
+        attack={"label": attack, "name": attack, "options": {}, "minimises": False, "library": "robench"},
+        threat={} if clean else {"norm": "Linf", "eps": 0.2, "eps_text": "0.2", "goal": "untargeted"},
+        dataset={"name": "toy", "split": "test", "digest": "d"},
+        seed=0,
+        columns=columns,
+        provenance={},
+    )
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ROBENCH_TRACEBACK", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+    def call(*arguments):
+        return CliRunner().invoke(app, list(arguments), prog_name="robench")
+
+    return call
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    """Replace the module that runs plans, so that no test of the command line needs torch."""
+    calls = []
+
+    def install(work=None, failed=0):
+        def execute(plan, out, *, reporter, **options):
+            calls.append((plan, out, options))
+            store = Store(out)
+            store.prepare()
+            reporter.start(3, 1)
+            reporter.stage("training x")
+            reporter.training({"epoch": 1.0, "loss": 0.5})
+            if work:
+                work()
+            store.write(record("k1", HOSTILE, "clean"))
+            store.write(record("k2", HOSTILE))
+            reporter.advance(f"pgd on {HOSTILE}", True)
+            reporter.advance("cached", False)
+            return types.SimpleNamespace(
+                finished=2, cached=1, failed=failed, seconds=61.5, images=8, judging=40.0
+            )
+
+        module = types.ModuleType("robench.run.execute")
+        module.execute = module.train_only = execute
+        monkeypatch.setitem(sys.modules, "robench.run.execute", module)
+        return calls
+
+    return install
+
+
+def test_run_prints_the_board_writes_files_and_says_where(cli, runner, tmp_path):
+    calls = runner()
+    done = cli("run", "digits", "--limit", "4", "--seed", "3", "--batch-size", "7", "-o", "out", "--force")
+    assert done.exit_code == 0, done.output
+    assert "Worst case" in done.stdout
+    assert done.stdout.splitlines()[-3:] == [
+        "2 units finished, 1 cached, 0 failed; no row in doubt.",
+        "Time: 1 min 2 s, 8 images judged at 0.2 a second.",
+        "Report: out/report.html, out/leaderboard.csv, out/measurements.csv, out/curves.csv, "
+        "out/leaderboard.md, out/cards",
+    ]
+    plan, out, options = calls[0]
+    assert (plan.data.limit, plan.seed, plan.batch_size, str(out)) == (4, 3, 7, "out")
+    assert options["force"]
+    assert not options["trust_code"]
+    assert options["config_text"].startswith("#")
+    assert (tmp_path / "out" / "leaderboard.md").is_file()
+
+
+def test_piped_output_has_one_plain_line_per_unit_and_no_escape_codes(cli, runner):
+    runner()
+    done = cli("run", "digits")
+    assert "\x1b" not in done.output
+    assert "[1/3] pgd on a[/red]\\x1b[31m|b" in done.stderr
+    assert "cached\n" not in done.stderr.replace("1 cached\n", "")
+    assert "a[/red]\\x1b[31m|b" in done.stdout
+
+
+def test_quiet_prints_the_last_lines_only(cli, runner):
+    runner()
+    done = cli("run", "digits", "-q")
+    assert len(done.output.splitlines()) == 3
+
+
+def test_failed_jobs_are_exit_code_3_and_the_rest_is_shown(cli, runner):
+    runner(failed=2)
+    done = cli("run", "digits")
+    assert done.exit_code == 3
+    assert "Worst case" in done.stdout
+    assert "runs/digits/errors" in done.stderr
+
+
+def raising(error):
+    def work():
+        raise error
+
+    return work
+
+
+def test_errors_are_one_clear_message_and_their_exit_code(cli, runner):
+    runner(raising(InputError(expected="a thing", got="[bold]none")))
+    done = cli("run", "digits")
+    assert done.exit_code == 2
+    assert "error: expected a thing, got [bold]none." in done.stderr
+
+
+@pytest.mark.parametrize("error", [ValueError("boom"), OSError(28, "No space left"), RuntimeError("boom")])
+def test_unexpected_errors_are_exit_code_4_without_a_traceback(cli, runner, error, monkeypatch):
+    runner(raising(error))
+    done = cli("run", "digits")
+    assert done.exit_code == 4
+    assert "Traceback" not in done.output
+    assert str(error) in done.stderr
+    monkeypatch.setenv("ROBENCH_TRACEBACK", "1")
+    assert "Traceback" in cli("run", "digits").stderr
+
+
+def test_ctrl_c_says_what_is_saved_and_how_to_resume(cli, runner, monkeypatch):
+    runner(raising(KeyboardInterrupt()))
+    monkeypatch.setattr(sys, "argv", ["robench", "run", "digits", "--set", "name=a b"])
+    done = cli("run", "digits")
+    assert done.exit_code == 130
+    assert "Finished work is saved in runs/digits" in done.stderr
+    assert "Resume with: robench run digits --set 'name=a b'" in done.stderr
+
+
+def test_sigterm_is_143_and_the_old_handler_comes_back(cli, runner):
+    before = signal.getsignal(signal.SIGTERM)
+    runner(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    done = cli("run", "digits")
+    assert done.exit_code == 143
+    assert "Resume with" in done.stderr
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_train_trains(cli, runner):
+    calls = runner()
+    done = cli("train", "digits", "--seed", "4")
+    assert done.exit_code == 0, done.output
+    assert "2 networks finished" in done.stdout
+    assert calls[0][0].seed == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "digit"], "'digits'"),
+        (["run"], "robench.yaml"),
+        (["run", "digits", "--device", "gpu"], "cuda"),
+        (["run", "digits", "--limit", "0"], "greater"),
+        (["run", "digits", "--set", "threats.0.attacks.0=fsgm"], "'fgsm'"),
+        (["list", "atacks"], "'attacks'"),
+        (["show", "pdg"], "'pgd'"),
+        (["check", "absent.yaml"], "No such file"),
+        (["leaderboard", "absent"], "run folder"),
+        (["leaderboard", "absent", "--format", "xml"], "xml"),
+        (["rnu"], "rnu"),
+    ],
+)
+def test_usage_and_configuration_errors_are_exit_code_2(cli, arguments, words):
+    done = cli(*arguments)
+    assert done.exit_code == 2, done.output
+    assert words in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_dry_run_runs_nothing(cli, runner, tmp_path):
+    calls = runner()
+    done = cli("run", "digits", "--dry-run")
+    assert done.exit_code == 0
+    assert "Nothing was run" in done.stdout
+    assert calls == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_list_text_and_json_and_keyword(cli):
+    assert "attacks\n" in cli("list").stdout
+    entries = json.loads(cli("list", "attacks", "--format", "json").stdout)
+    assert {"fgsm", "pgd", "cw"} <= {e["name"] for e in entries}
+    assert all(e["paper"] for e in entries)
+    found = json.loads(cli("list", "-k", "madry", "--format", "json").stdout)
+    assert "pgd" in {e["name"] for e in found}
+    assert "fgsm" not in {e["name"] for e in found}
+    assert {e["name"] for e in json.loads(cli("list", "suites", "--format", "json").stdout)} >= {"digits"}
+    assert "Nothing matches" in cli("list", "-k", "qqqqq").stdout
+
+
+def test_show_a_plugin_a_suite_and_a_run(cli, tmp_path):
+    text = cli("show", "pgd").stdout
+    assert "steps: int = 40" in text
+    assert "arXiv:1706.06083" in text
+    text = cli("show", "digits").stdout
+    assert "dataset digits" in text
+    assert "suite digits" in text
+    store = Store(tmp_path / "r")
+    store.prepare()
+    store.write(record("k1", HOSTILE))
+    store.unit("k2").write_text("{")
+    store.write_error("k3", {"job": "cw on a", "error": "boom"})
+    text = cli("show", "r").stdout
+    assert "\x1b" not in text
+    assert "pgd Linf 0.2 (4 images)" in text
+    assert "unreadable" in text
+    assert "cw on a: boom" in text
+
+
+def test_check(cli, tmp_path):
+    assert "4 models" in cli("check", "digits").stdout
+    (tmp_path / "c.yaml").write_text("dataset: digits\nmodels:\n  - {name: a, architecture: resnet02}\n")
+    done = cli("check", "c.yaml")
+    assert done.exit_code == 2
+    assert "c.yaml:3: " in done.stderr
+    assert "'resnet20'" in done.stderr
+
+
+@pytest.fixture
+def run_folders(tmp_path):
+    for folder, name in (("one", "a"), ("two", "b")):
+        store = Store(tmp_path / folder)
+        store.prepare()
+        store.write(record("k1" + name, name, "clean"))
+        store.write(record("k2" + name, name))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("format_", "words"), [("text", "Worst case"), ("md", "| Rank |"), ("csv", "worst_case_low")]
+)
+def test_leaderboard_formats(cli, run_folders, format_, words):
+    assert words in cli("leaderboard", "one", "--format", format_).stdout
+    done = cli("leaderboard", "one", "--format", format_, "-o", "board.txt")
+    assert done.exit_code == 0
+    assert words in (run_folders / "board.txt").read_text()
+
+
+def test_runs_with_the_same_board_are_merged(cli, run_folders):
+    (board,) = json.loads(cli("leaderboard", "one", "two", "--format", "json").stdout)["boards"]
+    assert {row["model"] for row in board["rows"]} == {"a", "b"}
+
+
+def test_a_foreign_file_among_the_units_is_named(cli, run_folders):
+    (run_folders / "one" / "units" / "k9.json").write_text("not a record")
+    done = cli("leaderboard", "one")
+    assert done.exit_code == 4
+    assert "k9.json" in done.stderr
+
+
+def test_doctor_says_how_to_get_torchattacks(cli, monkeypatch):
+    def version(package):
+        if package == "torchattacks":
+            raise PackageNotFoundError
+        return "1.0"
+
+    module = sys.modules["robench.cli.doctor"]
+    monkeypatch.setattr(module, "version", version)
+    monkeypatch.setattr(module, "_devices", list)
+    done = cli("doctor")
+    assert done.exit_code == 1
+    assert "pip install --no-deps torchattacks" in done.stdout
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path):
+    code = "import sys; sys.argv = ['robench', 'list']; from robench.cli import main; main()"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    writer.stdout.close()
+    assert b"Traceback" not in writer.stderr.read()
+    writer.stderr.close()
+    assert writer.wait() in {0, 1}

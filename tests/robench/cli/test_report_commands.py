@@ -1,0 +1,126 @@
+"""Commands that read run folders: whatever is in the folder, a clear message or a page, never a traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from robench.cli import app
+from robench.record.store import Store
+from tests.reports.html.synthetic import run_folder
+from tests.reports.paper.made import B, R, record
+
+COMMANDS = {
+    "leaderboard": ["leaderboard", "{run}"],
+    "csv": ["leaderboard", "{run}", "--format", "csv"],
+    "report": ["report", "{run}"],
+    "cite": ["cite", "{run}"],
+    "table": ["table", "{run}", "--paper", "6"],
+    "tables": ["table", "{run}", "--format", "tex"],
+    "badge": ["badge", "{run}", "-o", "{run}/badge.svg"],
+}
+PAGES = {"report", "table"}
+"""Commands that show what is left; the others name what they cannot do without."""
+NEEDED = {"run.json": {"leaderboard", "csv", "cite", "badge"}, "plan.json": {"leaderboard", "csv", "badge"}}
+"""Files of a run to the commands that cannot do without them."""
+
+
+def call(name, folder):
+    words = [word.replace("{run}", str(folder)) for word in COMMANDS[name]]
+    done = CliRunner().invoke(app, words, prog_name="robench")
+    assert "Traceback" not in done.output
+    assert "Internal error" not in done.output
+    assert done.exit_code in {0, 2, 4}, done.output
+    return done
+
+
+def measured(folder):
+    store = Store(folder)
+    store.prepare()
+    for made in (record("net", "clean", [R, B]), record("net", "fgsm", [R, B])):
+        store.write(made)
+    return folder
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+class TestEveryCommand:
+    def test_one_model(self, name, tmp_path):
+        done = call(name, measured(tmp_path))
+        assert done.exit_code == 0, done.output
+
+    def test_no_run_folder(self, name, tmp_path):
+        done = call(name, tmp_path)
+        assert done.exit_code == 2
+        assert "expected a run folder" in done.output
+
+    def test_an_empty_run(self, name, tmp_path):
+        Store(tmp_path).prepare()
+        done = call(name, tmp_path)
+        assert done.exit_code == (0 if name in PAGES else 2)
+        assert ("finished unit" in done.output) == (name not in PAGES)
+
+    def test_only_failures(self, name, tmp_path):
+        store = Store(tmp_path)
+        store.prepare()
+        store.write_error("x", {"job": "pgd", "error": "out of memory"})
+        store.write_json("run.json", {"name": "r", "units": [], "failed_models": {"net": "no file"}})
+        done = call(name, tmp_path)
+        assert done.exit_code == (0 if name in PAGES else 2)
+        if name == "report":
+            assert "out of memory" in (tmp_path / "report.html").read_text("utf-8")
+
+    @pytest.mark.parametrize("content", ["", '{"key": "half-wri', "[]", "newer"])
+    def test_a_damaged_or_newer_record(self, name, content, tmp_path):
+        store = Store(measured(tmp_path))
+        unit = store.unit(store.keys()[0])
+        newer = json.dumps(json.loads(unit.read_text()) | {"schema": 99})
+        unit.write_text(newer if content == "newer" else content)
+        done = call(name, tmp_path)
+        if name in PAGES | {"tables"}:
+            assert done.exit_code == 0, done.output
+            said = done.output + "".join(p.read_text("utf-8") for p in tmp_path.glob("report.html"))
+        else:
+            assert done.exit_code == 4
+            said = done.output
+        assert unit.stem in said.replace("\n", "").replace(" ", "")
+
+    @pytest.mark.parametrize("file", ["run.json", "plan.json", "config.yaml"])
+    def test_a_damaged_file_of_the_run(self, name, file, tmp_path):
+        (measured(tmp_path) / file).write_bytes(b'{"units": ["a\xff')
+        done = call(name, tmp_path)
+        assert done.exit_code == (4 if name in NEEDED.get(file, ()) else 0), done.output
+        assert (f"{file}: expected readable JSON" in "".join(done.output.splitlines())) == bool(
+            done.exit_code
+        )
+
+
+def test_cite_and_badge_write_files(tmp_path):
+    folder = measured(tmp_path / "run")
+    for command, file in (("cite", "r.bib"), ("badge", "b.svg"), ("table", "t.tex")):
+        words = [command, str(folder), "-o", str(tmp_path / file)]
+        words += ["--format", "tex", "--paper", "6"] if command == "table" else []
+        done = CliRunner().invoke(app, words, prog_name="robench")
+        assert done.exit_code == 0, done.output
+        assert (tmp_path / file).read_text("utf-8")
+
+
+def test_report_writes_the_cards_too(tmp_path):
+    folder = run_folder(tmp_path, models=2, images=20)
+    done = call("report", folder)
+    assert "cards" in done.output
+    assert len(list((folder / "cards").glob("*.md"))) == 2
+
+
+def test_cite_needs_no_torch(tmp_path):
+    folder = measured(tmp_path)
+    code = (
+        "import sys; sys.argv = ['robench', *sys.argv[1:]]\nimport robench.cli\n"
+        "try:\n    robench.cli.main()\nexcept SystemExit as exit:\n    assert exit.code in (0, None)\n"
+        "assert not [m for m in ('torch', 'pandas', 'art', 'torchattacks') if m in sys.modules]"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "cite", str(folder)], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "goodfellow2015explaining" in done.stdout

@@ -1,0 +1,144 @@
+"""What a line of progress says."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from robench.cli.bars import Bars
+from robench.cli.pace import Pace, span
+from robench.cli.reporters import PlainReporter, RichReporter, training_text
+from robench.run.accuracy_so_far import Standings
+from robench.run.progress import Standing
+from tests.reports.board.test_leaderboard import B, M, R, record
+
+
+def test_an_epoch_is_told_with_accuracies_and_how_many_images_they_are_of():
+    row = {
+        "epoch": 3.0, "stage": 2.0, "loss": 0.41234, "learning_rate": 0.05, "train_robust_accuracy": 0.5,
+        "validation_accuracy": 0.9123, "validation_robust_accuracy": 0.4, "validation_images": 3000,
+        "best": 1.0, "seconds": 12.34,
+    }  # fmt: skip
+    assert training_text(row) == (
+        "epoch 3, stage 2, loss 0.4123, learning rate 0.05, train under attack 50.0 %, "
+        "held out 91.2 % (n 3000), under attack 40.0 %, best so far, 12.3 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"epoch": 1.0, "step": 10, "steps": 40, "loss": 2.3}, "epoch 1, step 10, steps 40, loss 2.3"),
+        ({"epoch": 1.0, "validation_accuracy": 0.5, "validation_images": 4, "best": 0.0},
+         "epoch 1, held out 50.0 % (n 4)"),
+        ({"epoch": 1.0, "my_own": 7.0}, "epoch 1, my own 7"),
+    ],
+)  # fmt: skip
+def test_what_was_not_measured_is_not_mentioned(row, text):
+    assert training_text(row) == text
+
+
+def test_steps_are_told_now_and_then_and_epochs_always(capsys):
+    plain = PlainReporter()
+    plain.told = float("-inf")
+    for step in (10, 20, 30):
+        plain.training({"epoch": 1.0, "step": step, "steps": 30})
+    plain.training({"epoch": 1.0, "loss": 1.0})
+    plain.finding("net: robust overfitting")
+    assert capsys.readouterr().err.splitlines() == [
+        "  epoch 1, step 10, steps 30",
+        "  epoch 1, loss 1",
+        "! net: robust overfitting",
+    ]
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_column_stands_against_the_worst_of_its_gradient_sources_over_all_its_shards():
+    standings = Standings()
+    assert standings.add(record("a", "", "clean", [R, R, M, R], gradient="")).words() == "clean 75.0 % (n 4)"
+    assert standings.add(record("a", "a", "pgd", [R, R, M, B])).words() == "robust 50.0 % (n 4)"
+    assert standings.add(record("a", "a", "pgd", [B, R, M, R], gradient="linear")).right == 1
+    grown = standings.add(record("a", "a", "pgd", [R, R], start=4))
+    assert (grown.right, grown.n, grown.images) == (3, 6, 2)
+    # Another target, source, attack or threat is another column.
+    for other in (
+        record("b", "a", "pgd", [R] * 4),
+        record("a", "b", "pgd", [R] * 4),
+        record("a", "a", "cw", [R] * 4),
+        record("a", "a", "pgd", [R] * 4, eps=0.1),
+    ):
+        assert standings.add(other).words() == "robust 100.0 % (n 4)"
+
+
+def test_pace_counts_only_what_was_done_now():
+    clock = Clock()
+    pace = Pace(10, clock)
+    assert pace.words() == ""
+    pace.note(50, done=False)
+    assert pace.words() == ""
+    clock.now += 4
+    pace.note(50, done=True)
+    pace.note(30, done=True)
+    assert pace.words() == "20 images/s, 14.0 s left"  # 7 units at 2 s
+    for _ in range(7):
+        pace.note(0, done=False)
+    assert pace.words() == "20 images/s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 0 s"), (3599.6, "1 h 0 min"), (7300, "2 h 1 min")],
+)
+def test_lengths_of_time(seconds, text):
+    assert span(seconds) == text
+
+
+def test_a_plain_line_carries_robust_accuracy_and_pace(capsys):
+    plain, clock = PlainReporter(), Clock()
+    plain.start(3, 0)
+    plain.pace = Pace(3, clock)
+    clock.now += 2
+    plain.begin("pgd on net")
+    plain.advance("clean on net", False, Standing(attacked=False, right=9, n=10, images=10))
+    plain.advance("pgd on net", True, Standing(attacked=True, right=3, n=10, images=10))
+    plain.advance("cw on net: failed", True)
+    assert capsys.readouterr().err.splitlines() == [
+        "3 units",
+        "[2/3] pgd on net: robust 30.0 % (n 10), 5 images/s, 2.0 s left",
+        "[3/3] cw on net: failed: 5 images/s",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_what_moves_in_a_terminal_fits_it(monkeypatch, width):
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, no_color=True)
+    monkeypatch.setattr("robench.cli.console.errors", lambda: console)
+    rich = RichReporter()
+    rich.start(240, 0)
+    rich.begin("[pgd] on \x1b[31mnet through straight_through (Linf 8/255) -> " + "very-long" * 30)
+    rich.advance("pgd on net", True, Standing(attacked=True, right=613, n=1000, images=1000))
+    rich.begin("[cw] on \x1b[31mnet " + "very-long" * 30)
+    rich.training({"epoch": 1.0, "step": 3, "steps": 10})
+    assert isinstance(rich._bars(), Bars)
+    shown = Console(file=io.StringIO(), width=width)
+    shown.print(rich._bars().get_renderable())
+    rich.close()
+    lines = shown.file.getvalue().splitlines()
+    assert len(lines) == 3  # what is done, units, steps
+    assert lines[0].startswith("[cw] on ")
+    assert "\x1b" not in shown.file.getvalue()
+    assert "1/240" in lines[1]
+    assert "robust 61.3 % (n 1000)" in lines[1]
+    assert "3/10" in lines[2]
+    assert "epoch 1" in lines[2]
+    assert max(map(len, lines)) <= width

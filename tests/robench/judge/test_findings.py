@@ -1,0 +1,100 @@
+"""What an attack met becomes a finding only where it matters: on images that survived."""
+
+from dataclasses import replace
+
+import torch
+
+from robench.attack.ledger import Ledger
+from robench.attack.losses import margin
+from robench.attack.oracle import Oracle
+from robench.attack.threat import ThreatModel
+from robench.judge.findings import ledger_findings
+from robench.model.interface import Model
+from robench.record.schema import Status
+from tests.truths import Lambda, images, small_net
+
+
+def ledger(nonfinite, zero):
+    made = Ledger.empty(len(zero))
+    made.forwards += 5
+    made.backwards += 5
+    made.gradients += 5
+    made.nonfinite, made.zero_gradient = torch.tensor(nonfinite), torch.tensor(zero)
+    return made
+
+
+def test_a_clean_ledger_raises_nothing():
+    assert ledger_findings(ledger([False, False], [0, 4]), [Status.ROBUST, Status.ROBUST]) == ()
+
+
+def test_zero_gradients_count_only_where_every_step_had_one_and_the_image_survived():
+    statuses = [Status.ROBUST, Status.BROKEN, Status.ROBUST, Status.MISCLASSIFIED]
+    (finding,) = ledger_findings(ledger([False] * 4, [5, 5, 4, 5]), statuses)
+    assert finding.code == "zero-gradient"
+    assert "1 of 2" in finding.evidence
+
+
+def test_zero_gradients_are_found_where_one_gradient_takes_several_passes():
+    masked = Model(name="masked", net=Lambda(lambda x: small_net().net(x).round()), classes=4)
+    (source,) = masked.sources.values()
+    averaged = replace(masked, sources={"exact": replace(source, forwards=3, backwards=3)})
+    x, y = images(4), torch.zeros(4, dtype=torch.int64)
+    for ask in (lambda o: o.gradient(margin, x), lambda o: o.score_gradients(x)):
+        oracle = Oracle(averaged, x, y, ThreatModel(eps=0.1))
+        ask(oracle)
+        ask(oracle)
+        (finding,) = ledger_findings(oracle.ledger, [Status.ROBUST] * 4)
+        assert finding.code == "zero-gradient"
+
+
+def test_numbers_that_are_none_are_found_on_survivors():
+    (finding,) = ledger_findings(ledger([True, True], [0, 0]), [Status.ROBUST, Status.BROKEN])
+    assert finding.code == "nonfinite"
+    assert "for 1 images" in finding.evidence
+
+
+def risen(*late):
+    made = ledger([False] * len(late), [0] * len(late))
+    made.rise, made.late_rise = torch.ones(len(late)).double(), torch.tensor(late).double()
+    return made
+
+
+def codes(made, status):
+    return [f.code for f in ledger_findings(made, status)]
+
+
+def test_a_loss_that_rises_late_on_survivors_is_not_converged():
+    ten = [Status.ROBUST] * 10
+    assert codes(risen(*[0.06] * 10), ten) == ["not-converged"]
+    assert codes(risen(*[0.049] * 10), ten) == []
+    assert codes(risen(*[0.3, *[0.0] * 9]), ten) == []  # on average 3 %
+    assert codes(risen(*[0.6, *[0.0] * 9]), ten) == ["not-converged"]
+    assert codes(risen(*[0.6, *[0.0] * 9]), [Status.BROKEN, *ten[1:]]) == []
+
+
+def test_one_image_in_more_than_a_hundred_does_not_count():
+    made = risen(*[0.9] * 201)
+    few = [Status.ROBUST] * 2 + [Status.BROKEN] * 199
+    assert codes(made, few) == []
+    assert codes(made, [Status.ROBUST, *few[:-1]]) == ["not-converged"]
+
+
+def test_a_loss_that_can_not_settle_is_not_told_twice():
+    assert codes(risen(0.9), [Status.ROBUST]) == ["not-converged"]
+    assert ledger_findings(risen(0.9), [Status.ROBUST], {"random-output"}) == ()
+
+
+def test_a_surrogate_counts_if_it_failed_on_most_survivors():
+    made = ledger([False] * 4, [0] * 4)
+    made.deceived = torch.tensor([True, True, True, False])
+    assert codes(made, [Status.ROBUST] * 4) == ["transfer-failure"]
+    made.deceived = torch.tensor([True, True, False, False])
+    assert codes(made, [Status.ROBUST] * 4) == []
+    assert codes(made, [Status.ROBUST, Status.ROBUST, Status.BROKEN, Status.BROKEN]) == ["transfer-failure"]
+
+
+def test_silent_successes_are_counted():
+    made = ledger([False] * 3, [0] * 3)
+    made.silent = torch.tensor([True, False, True])
+    (finding,) = ledger_findings(made, [Status.BROKEN, Status.ROBUST, Status.BROKEN])
+    assert (finding.code, "2 of 3" in finding.evidence) == ("silent-success", True)

@@ -1,0 +1,138 @@
+"""Two runs side by side, counted by hand; and the command's exit code."""
+
+import json
+import math
+
+import pytest
+from typer.testing import CliRunner
+
+from robench.cli.app import app
+from robench.errors import ConfigError
+from robench.record.run_comparison import WORST, differences, unmatched, verdicts
+from robench.record.store import Store
+from tests.reports.board.test_leaderboard import TEN, B, M, R, record
+
+# The worst case of "a" in TEN: images 0, 1, 2, 3, 4 fall and 9 was wrong from the start: 4 of 10 stand.
+AFTER = [
+    record("a", "", "clean", [R] * 10, gradient=""),
+    record("a", "a", "pgd", [R, R, R, R, R, R, R, R, B, R]),
+    record("b", "a", "pgd", [R] * 10),
+]
+
+
+def by_column(found):
+    return {(d.model, d.column): d for d in found}
+
+
+def test_verdicts_take_the_worst_over_sources_and_transfer():
+    ((_, models),) = verdicts(TEN).items()
+    assert sorted(i for i, ok in models["a"][WORST].items() if not ok) == [0, 1, 2, 3, 4, 9]
+    assert sorted(i for i, ok in models["a"]["pgd"].items() if not ok) == [0, 1, 9]
+    assert sorted(i for i, ok in models["a"]["clean"].items() if not ok) == [9]
+
+
+def test_differences_by_hand():
+    found = by_column(differences(TEN, AFTER))
+    worst = found["a", WORST]
+    assert (worst.n, worst.first, worst.second) == (10, 0.4, 0.9)
+    assert (worst.only_first, worst.only_second) == (1, 6)
+    assert worst.gap == pytest.approx(0.5)
+    assert worst.p_value == pytest.approx(2 * (1 + 7) / 2**7)
+    low, high = worst.interval
+    assert low <= 0.5 <= high
+    assert found["a", "clean"].gap == pytest.approx(0.1)
+    assert ("a", "cw") not in found  # only one run has it
+
+
+def test_two_models_of_one_run_and_wrong_names():
+    found = by_column(differences(TEN, TEN, pairs=[("a", "b"), ("a", "a")]))
+    assert found["a -> b", WORST].first == 0.4
+    assert found["a", WORST].gap == 0  # one model may stand in several pairs
+    with pytest.raises(ConfigError, match="'bb'"):
+        differences(TEN, TEN, pairs=[("a", "bb")])
+    with pytest.raises(ConfigError, match="share a data set"):
+        differences(TEN, [record("a", "a", "pgd", [R] * 10, data={"name": "other"})])
+    with pytest.raises(ConfigError, match="share a data set"):
+        differences(TEN[2:], [record("a", "a", "pgd", [R] * 10, eps=0.1)])
+
+
+def test_same_radius_written_otherwise_is_the_same_threat():
+    one = record("a", "a", "pgd", [R] * 10, eps=0.5)
+    other = record("a", "a", "pgd", [B] * 10, eps=0.5)
+    other.threat["eps_text"] = "1/2"
+    assert by_column(differences([one], [other]))["a", "pgd"].gap == -1
+
+
+@pytest.fixture
+def folders(tmp_path):
+    made = []
+    for name, records in (("before", AFTER), ("after", TEN)):
+        store = Store(tmp_path / name)
+        store.prepare()
+        for one in records:
+            store.write(one)
+        made.append(str(tmp_path / name))
+    return made
+
+
+def test_compare_command_gates_on_a_regression(folders):
+    runner = CliRunner()
+    shown = runner.invoke(app, ["compare", *folders])
+    assert shown.exit_code == 0
+    assert "worst case" in shown.output
+    gate = runner.invoke(app, ["compare", *folders, "--max-drop", "49.9"])
+    assert gate.exit_code == 1
+    assert "regression: a, worst case" in gate.output
+    assert runner.invoke(app, ["compare", *folders, "--max-drop", "50"]).exit_code == 0
+    plain = json.loads(runner.invoke(app, ["compare", *folders, "--format", "json"]).output)
+    row = next(d for d in plain if (d["model"], d["column"]) == ("a", WORST))
+    assert math.isclose(row["gap"], -0.5)
+    assert row["gap_low"] <= row["gap"] <= row["gap_high"]
+
+
+@pytest.mark.parametrize("arguments", [["--pair", "a"], ["--pair", "a=zz"], ["--max-drop", "x"]])
+def test_compare_refuses_nonsense(folders, arguments):
+    result = CliRunner().invoke(app, ["compare", *folders, *arguments])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_a_misclassified_image_is_not_robust_in_either():
+    one, two = record("a", "a", "pgd", [M, *[R] * 9]), record("a", "a", "pgd", [M, *[R] * 9])
+    assert by_column(differences([one], [two]))["a", "pgd"].gap == 0
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ([0, 1], "model b not in B"),
+        ([0, 2], "pgd on a not in B"),
+    ],
+)
+def test_a_gate_does_not_vouch_for_what_the_second_run_lacks(tmp_path, kept, said):
+    for name, records in (("before", AFTER), ("after", [AFTER[i] for i in kept])):
+        store = Store(tmp_path / name)
+        store.prepare()
+        for one in records:
+            store.write(one)
+    runs = [str(tmp_path / "before"), str(tmp_path / "after")]
+    runner = CliRunner()
+    shown = runner.invoke(app, ["compare", *runs])
+    assert shown.exit_code == 0
+    assert f"not compared: toy test, Linf 0.3, untargeted: {said}" in shown.stderr
+    gate = runner.invoke(app, ["compare", *runs, "--max-drop", "5"])
+    assert gate.exit_code == 1
+    assert "regression" not in gate.output
+    assert runner.invoke(app, ["compare", *runs[::-1], "--max-drop", "5"]).exit_code == 0
+
+
+def test_fewer_images_another_threat_and_other_images_are_told():
+    one = record("a", "a", "pgd", [R] * 10)
+    assert unmatched([one], [one]) == []
+    fewer = record("a", "a", "pgd", [R] * 8)
+    assert f"2 of 10 images of {WORST} on a not in B" in unmatched([one], [fewer])[1]
+    for other in (record("a", "a", "pgd", [R] * 10, eps=0.1), record("a", "a", "pgd", [R] * 10, start=5)):
+        (said,) = unmatched([one], [other])
+        assert said == "toy test, Linf 0.3, untargeted: not in B, which has no such images or threat"
+    with pytest.raises(ConfigError, match=r"images d0.*images d5"):
+        differences([one], [record("a", "a", "pgd", [R] * 10, start=5)])

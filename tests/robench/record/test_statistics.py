@@ -1,0 +1,100 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robench.record.statistics import (
+    discordant,
+    holm,
+    mcnemar,
+    median_gap_interval,
+    spread,
+    t_interval,
+    wilson,
+)
+
+
+def test_wilson_by_hand():
+    # n = 100, 50 right: centre 1/2, half-width z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n), z = 1.959964
+    z = 1.959963984540054
+    half = z * math.sqrt(0.25 / 100 + z**2 / (4 * 100**2)) / (1 + z**2 / 100)
+    assert wilson(50, 100) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-9)
+    # all right: from n / (n + z^2) to 1
+    assert wilson(10, 10) == pytest.approx((10 / (10 + z**2), 1.0), abs=1e-9)
+    assert wilson(0, 10) == pytest.approx((0.0, z**2 / (10 + z**2)), abs=1e-9)
+
+
+def test_nothing_is_known_from_no_images():
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_covers_the_share_and_stays_in_the_unit_interval(counts):
+    k, n = counts
+    low, high = wilson(k, n)
+    assert 0 <= low <= k / n + 1e-12
+    assert k / n - 1e-12 <= high <= 1
+
+
+def test_mcnemar_by_hand():
+    assert mcnemar(0, 0) == 1.0
+    assert mcnemar(0, 5) == pytest.approx(2 / 2**5)
+    assert mcnemar(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert mcnemar(3, 3) == 1.0
+    assert mcnemar(5, 1) == mcnemar(1, 5)
+
+
+def test_discordant_counts_pairs():
+    assert discordant([True, True, False, False], [True, False, True, True]) == (1, 2)
+    with pytest.raises(ValueError, match="argument 2"):
+        discordant([True], [True, False])
+
+
+def test_bootstrap_of_two_images_enumerated():
+    # Two images need 0 and 2 more: the medians of the four resamples are 0, 1, 1, 2.
+    assert median_gap_interval([1, 1], [1, 3], confidence=0.4) == (1.0, 1.0)
+    assert median_gap_interval([1, 1], [1, 3], confidence=0.6) == (0.0, 2.0)
+
+
+def test_median_gap_is_paired():
+    import numpy as np
+
+    base = np.random.default_rng(1).uniform(0, 10, 200)
+    # Every image needs exactly 0.5 more: paired resampling sees no noise at all.
+    low, high = median_gap_interval(base.tolist(), (base + 0.5).tolist())
+    assert (low, high) == pytest.approx((0.5, 0.5))
+    with pytest.raises(ValueError, match=r"equally long|inhomogeneous"):
+        median_gap_interval([1.0], [1.0, 2.0])
+
+
+def test_spread_by_hand():
+    found = spread([90.0, 92.0, 97.0])
+    assert found.mean == pytest.approx(93.0)
+    assert found.deviation == pytest.approx(math.sqrt((9 + 1 + 16) / 2))
+    assert (found.low, found.high, found.n) == (90.0, 97.0, 3)
+    assert spread([5.0]).deviation is None
+    with pytest.raises(ValueError, match="no repetition"):
+        spread([])
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.03, 0.04: times 3, 2, 1 gives 0.03, 0.06, 0.04; none may fall below the one before.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.2]) == [0.2]
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_t_interval_by_hand():
+    # Mean 0.5, sample deviation 0.1, five values; the 97.5 % point of t with 4 degrees is 2.7764451.
+    values = [0.5 - 0.1 * math.sqrt(2), 0.5, 0.5, 0.5, 0.5 + 0.1 * math.sqrt(2)]
+    half = 2.7764451 * 0.1 / math.sqrt(5)
+    assert t_interval(values) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-7)
+    low, high = t_interval([0.9, 1.0, 1.0])
+    assert low > 0.7
+    assert high == 1.0
+    assert t_interval([0.3, 0.3]) == (0.3, 0.3)
+    with pytest.raises(ValueError, match="1 values"):
+        t_interval([0.5])

@@ -1,0 +1,185 @@
+"""Craft once, judge everywhere: counts, transfer, failure of one job, resuming, shards."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from robench.attack.losses import cross_entropy
+from robench.attack.norms import LINF
+from robench.attack.protocol import AttackInfo
+from robench.attack.threat import ThreatModel
+from robench.data.images import image_set
+from robench.errors import ConfigError, InputError
+from robench.model.interface import Model
+from robench.record.schema import Status
+from robench.run.evaluate import Memory, Work, evaluate
+from robench.run.evaluated_model import Subject
+from robench.run.units import Board
+
+
+class Line(nn.Module):
+    """Two classes, split by the direction `w` through grey."""
+
+    def __init__(self, *w):
+        super().__init__()
+        self.register_buffer("w", torch.tensor(w))
+
+    def forward(self, x):
+        score = (x.flatten(1) - 0.5) @ self.w
+        return torch.stack([-score, score], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneStep:
+    """A sign step of size eps; counts its calls."""
+
+    info: ClassVar[AttackInfo] = AttackInfo(title="one step", paper="", norms=("Linf",))
+    calls: ClassVar[list[str]] = []
+
+    def __call__(self, oracle, x, y, *, threat, rng):
+        self.calls.append(oracle.model.name)
+        return threat.project(x, x + threat.eps * threat.norm.ascent(oracle.gradient(cross_entropy, x)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crash:
+    """Raises."""
+
+    info: ClassVar[AttackInfo] = AttackInfo(title="crash", paper="", norms=("Linf",))
+
+    def __call__(self, oracle, x, y, *, threat, rng):
+        raise RuntimeError("boom")
+
+
+def subject(name, *w):
+    made = Model(name=name, net=Line(*w), classes=2)
+    return Subject(model=made, fingerprint=made.fingerprint())
+
+
+def points():
+    """Images (n, 1, 1, 2) on a small grid, labelled by the first pixel."""
+    grid = torch.tensor([[a, b] for a in (0.3, 0.42, 0.58, 0.7) for b in (0.3, 0.5, 0.7)])
+    return image_set(grid.view(-1, 1, 1, 2), (grid[:, 0] > 0.5).long(), classes=2)
+
+
+def work(attacks, subjects=None, **options):
+    board = Board(threat=ThreatModel(norm=LINF, eps=0.1), eps_text="0.1", attacks=attacks)
+    chosen = subjects or [subject("a", 1.0, 0.0), subject("b", 1.0, 1.0)]
+    return Work(subjects=chosen, data=points(), boards=[board], **options)
+
+
+def collect(plan, memory=None):
+    keeper = memory or Memory()
+    return [keeper.records[k] for k in evaluate(plan, keeper)], keeper
+
+
+def test_craft_once_judge_everywhere():
+    OneStep.calls.clear()
+    plan = work({"step": OneStep()})
+    records, keeper = collect(plan)
+    assert OneStep.calls == ["a", "b"]  # two craftings for four judgements
+    assert len(records) == plan.units() == 6
+    assert {(r.source["name"], r.target["name"]) for r in records} == {
+        ("", "a"), ("", "b"), ("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"),
+    }  # fmt: skip
+    assert not keeper.failures
+
+
+def test_verdicts_by_hand():
+    records, _ = collect(work({"step": OneStep()}))
+    white = next(r for r in records if r.source["name"] == "a" and r.target["name"] == "a")
+    # Model a looks at the first pixel only: 0.42 and 0.58 lie within 0.1 of the border, 0.3 and 0.7 do not.
+    expected = [Status.ROBUST] * 3 + [Status.BROKEN] * 6 + [Status.ROBUST] * 3
+    assert white.columns.status == expected
+    assert white.columns.forwards == white.columns.backwards == [1.0] * 12
+    assert max(white.columns.linf) <= 0.1 + 1e-6
+
+
+def test_the_denominator_is_every_image_and_misclassified_ones_count_against():
+    records, _ = collect(work({"step": OneStep()}))
+    clean_b = next(r for r in records if not r.source["name"] and r.target["name"] == "b")
+    wrong = [i for i, s in enumerate(clean_b.columns.status) if s == Status.MISCLASSIFIED]
+    # b adds both pixels: (0.42, 0.7) and (0.58, 0.3) lie beyond its border, (0.3, 0.7) and (0.7, 0.3) on it.
+    assert set(wrong) - {2, 9} == {5, 6}
+    white_b = next(r for r in records if r.source["name"] == "b" and r.target["name"] == "b")
+    assert all(white_b.columns.status[i] == Status.MISCLASSIFIED for i in wrong)
+
+
+def test_one_failing_job_is_recorded_and_the_others_finish():
+    records, keeper = collect(work({"crash": Crash(), "step": OneStep()}))
+    assert len(records) == 6
+    assert len(keeper.failures) == 2
+    assert all("boom" in text for text in keeper.failures.values())
+
+
+def test_the_same_work_again_does_nothing():
+    first, keeper = collect(work({"step": OneStep()}))
+    OneStep.calls.clear()
+    again, _ = collect(work({"step": OneStep()}), keeper)
+    assert OneStep.calls == []
+    assert [r.key for r in again] == [r.key for r in first]
+
+
+def test_another_weight_recomputes_exactly_its_own():
+    _, keeper = collect(work({"step": OneStep()}))
+    OneStep.calls.clear()
+    changed = [subject("a", 1.0, 0.0), subject("b", 1.0, 0.9)]
+    collect(work({"step": OneStep()}, changed), keeper)
+    assert OneStep.calls == ["a", "b"]  # a's images are needed again, for the new b to judge
+    assert len(keeper.records) == 6 + 4  # clean b, a -> b, b -> a, b -> b; clean a and a -> a are reused
+
+
+def test_shards_change_no_verdict():
+    whole, _ = collect(work({"step": OneStep()}, shard=12))
+    parts, _ = collect(work({"step": OneStep()}, shard=5))
+
+    def table(records):
+        rows = {}
+        for r in records:
+            for i, s in zip(r.columns.index, r.columns.status, strict=True):
+                rows[r.source["name"], r.target["name"], r.attack["label"], i] = s
+        return rows
+
+    assert table(whole) == table(parts)
+
+
+def test_bad_work_is_refused_before_anything_runs():
+    with pytest.raises(InputError, match="different names"):
+        work({}, [subject("a", 1.0, 0.0), subject("a", 0.0, 1.0)])
+    with pytest.raises(ConfigError, match="gradient source"):
+        Subject(model=subject("a", 1.0, 0.0).model, fingerprint="", sources=("exactt",))
+    with pytest.raises(ConfigError, match="finite eps"):
+        Work(
+            subjects=[subject("a", 1.0, 0.0)],
+            data=points(),
+            boards=[Board(threat=ThreatModel(eps=float("inf")), eps_text="inf", attacks={"step": OneStep()})],
+        )
+
+
+def test_records_survive_json():
+    records, _ = collect(work({"step": OneStep()}))
+    for record in records:
+        assert type(record).from_json(record.to_json()) == record
+
+
+def test_what_is_found_on_a_shard_does_not_depend_on_the_shards_before_it():
+    # The loss of images at 0.7 is exactly zero: all of the first shard, one in twenty of the second.
+    first = torch.tensor([0.7] * 39 + [0.55] * 19 + [0.7] * 2)[19:]
+    x = torch.stack([first, torch.full_like(first, 0.5)], dim=1).view(-1, 1, 1, 2)
+    data = image_set(x, torch.ones(len(x), dtype=torch.int64), classes=2)
+    board = Board(threat=ThreatModel(norm=LINF, eps=0.01), eps_text="0.01", attacks={"one": OneStep()})
+
+    def found(images):
+        memory = Memory()
+        jobs = Work(subjects=[subject("a", 400.0, 0.0)], data=images, boards=[board], shard=20)
+        records = [memory.records[key] for key in evaluate(jobs, memory)]
+        last = [r for r in records if r.columns.index[-1] == 39]
+        return [[f.code for f in r.findings] for r in last]
+
+    data = data.subset(slice(0, 40))
+    alone = found(data.subset(slice(20, 40)))
+    assert alone == [[], ["zero-gradient"]]
+    assert found(data) == alone

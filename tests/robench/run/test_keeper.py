@@ -1,0 +1,49 @@
+"""What a run folder keeps of crafted images: all of it, or nothing that could pass for all of it."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from robench.attack.craft import Crafted
+from robench.attack.ledger import Ledger
+from robench.record.store import Store
+from robench.run.keeper import FolderKeeper
+
+KEY = "a" * 32
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    store = Store(tmp_path)
+    store.prepare()
+    made = FolderKeeper(store)
+    ledger = Ledger.empty(3)
+    ledger.points += 4
+    ledger.late_rise += 0.5
+    made.keep_crafted(KEY, Crafted(x_adv=torch.rand(3, 1, 2, 2), ledger=ledger, seconds=1.5))
+    return made
+
+
+def without(keeper, *names):
+    path = keeper.store.adv(KEY)
+    tensors = load_file(path)
+    save_file({name: tensor for name, tensor in tensors.items() if name not in names}, path)
+    return keeper.crafted(KEY)
+
+
+def test_what_was_kept_comes_back(keeper):
+    found = keeper.crafted(KEY)
+    assert found.x_adv.shape == (3, 1, 2, 2)
+    assert found.ledger.points.tolist() == [4] * 3
+    assert found.ledger.late_rise.tolist() == [0.5] * 3
+
+
+def test_where_only_a_curve_is_poorer_an_older_file_will_do(keeper):
+    found = without(keeper, "points", "tries", "first_passes", "first_try")
+    assert found.ledger.points.tolist() == [0] * 3
+    assert found.ledger.late_rise.tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize("name", ["gradients", "rise", "late_rise", "deceived", "silent", "x_adv"])
+def test_a_file_without_what_findings_are_made_of_is_made_again(keeper, name):
+    assert without(keeper, name) is None

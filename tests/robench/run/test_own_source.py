@@ -1,0 +1,113 @@
+"""Attacks that choose what they differentiate: crafted once per model, under their own name."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from robench.attack.losses import cross_entropy
+from robench.attack.oracle import Oracle
+from robench.attack.protocol import AttackInfo
+from robench.attack.threat import ThreatModel
+from robench.data.images import image_set
+from robench.model.batch_identity import current_batch
+from robench.model.interface import Model
+from robench.run.evaluate import Memory, Work, evaluate
+from robench.run.evaluated_model import Subject
+from robench.run.units import Board, Shard, craft_key
+from tests.truths import classify, images, small_net, two_sources
+
+THREAT = ThreatModel(eps=1e-5)  # nothing breaks, so that no image is spared a pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Both:
+    """A sign step through the sum of all sources."""
+
+    info: ClassVar[AttackInfo] = AttackInfo(title="both", paper="", norms=("Linf",), own_source="everything")
+    batches: ClassVar[list[int]] = []
+
+    def __call__(self, oracle, x, y, *, threat, rng):
+        self.batches.append(current_batch().key)
+        total = sum(oracle.gradient(cross_entropy, x, source=s) for s in oracle.model.sources.values())
+        return threat.project(x, x + threat.eps * threat.norm.ascent(total))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Each:
+    """A sign step through the source that is set."""
+
+    info: ClassVar[AttackInfo] = AttackInfo(title="each", paper="", norms=("Linf",))
+
+    def __call__(self, oracle, x, y, *, threat, rng):
+        return threat.project(x, x + threat.eps * threat.norm.ascent(oracle.gradient(cross_entropy, x)))
+
+
+def work(attacks, sources=()):
+    model = two_sources(small_net())
+    subject = Subject(model=model, fingerprint=model.fingerprint(), sources=sources)
+    data = image_set(images(6), classify(model, images(6)), classes=4)
+    return Work(
+        subjects=[subject], data=data, boards=[Board(threat=THREAT, eps_text="0.1", attacks=attacks)], shard=3
+    )
+
+
+def test_it_is_crafted_once_per_model_whatever_sources_are_named():
+    for sources in ((), ("turned",)):
+        Both.batches.clear()
+        plan, keeper = work({"both": Both(), "each": Each()}, sources), Memory()
+        records = [keeper.records[key] for key in evaluate(plan, keeper)]
+        assert not keeper.failures
+        assert len(records) == plan.units()
+        assert len(Both.batches) == len(set(Both.batches)) == 2  # two shards, each a batch of its own
+        found = {(r.attack["label"], r.source["gradient_source"]) for r in records}
+        assert found - {("clean", "")} == {("both", "everything")} | {
+            ("each", name) for name in (sources or ("exact", "turned"))
+        }
+        both = next(r for r in records if r.attack["label"] == "both")
+        assert both.columns.backwards == [2.0] * 3
+
+
+def test_its_key_holds_the_name_of_its_choice():
+    plan = work({"both": Both()})
+    shard = next(Shard.split(plan.data, 3))
+    keys = {
+        craft_key(plan.subjects[0], name, Both(), THREAT, shard, seed=0, drop=False)
+        for name in ("everything", "exact", "adaptive")
+    }
+    assert len(keys) == 3
+    assert {craft.gradient_source for craft in plan.crafts()} == {"everything"}
+
+
+def test_the_oracle_asks_through_the_source_it_is_given_and_counts_the_pass():
+    model, x = two_sources(small_net()), images(5)
+    y = classify(model, x)
+    oracle = Oracle(model, x, y, THREAT)
+    own = oracle.gradient(cross_entropy, x)
+    turned, exact = (oracle.gradient(cross_entropy, x, source=model.source(n)) for n in ("turned", "exact"))
+    assert torch.equal(own, exact)
+    assert not torch.equal(own, turned)
+    assert oracle.ledger.forwards.tolist() == oracle.ledger.backwards.tolist() == [3] * 5
+    value, _ = oracle.value_and_gradient(cross_entropy, x, source=model.source("turned"))
+    torch.testing.assert_close(value, cross_entropy(-model.net(x).detach(), y, model.output))
+
+
+def test_a_plain_model_has_no_neighbourhood():
+    assert small_net().neighbourhood is None
+    assert Model(name="m", net=torch.nn.Flatten(), classes=2).neighbourhood is None
+
+
+def test_another_revision_is_another_key():
+    @dataclass(frozen=True, kw_only=True)
+    class Revised(Each):
+        info: ClassVar[AttackInfo] = AttackInfo(title="each", paper="", norms=("Linf",), revision=2)
+
+    Revised.__module__, Revised.__qualname__ = Each.__module__, Each.__qualname__
+    plan = work({})
+    (shard, *_) = Shard.split(plan.data, 3)
+    first, again, second = (
+        craft_key(plan.subjects[0], "exact", attack, THREAT, shard, seed=0, drop=True)
+        for attack in (Each(), Each(), Revised())
+    )
+    assert first == again
+    assert first != second
