@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-all browser-test lint types imports ci bench clean
+.PHONY: quickstart test test-all coverage browser-test lint types imports ci bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -14,6 +14,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "not gpu"
+
+# Branch coverage of the fast tests: a table of what they never run, and coverage.xml.
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -q --cov --cov-report=term:skip-covered --cov-report=xml
 
 # Installs Chromium (apt-get) and playwright where they are missing.
 browser-test: $(STAMP)
