@@ -1,18 +1,23 @@
-"""The tensor words used in signatures; shapes are stated where they are used."""
+"""The tensor words used in signatures, with their shapes and types; tests check them in every call.
+
+Letters are those of docstrings: B images of C channels, H rows and W columns, K classes. A letter means the
+same number in all arguments and results of one call.
+"""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Images: TypeAlias = Tensor
-"""(B, C, H, W) float, values inside the model's bounds."""
-Labels: TypeAlias = Tensor
-"""(B,) int64 class indices."""
-Outputs: TypeAlias = Tensor
-"""(B, K) float model outputs of a declared OutputKind."""
-PerSample: TypeAlias = Tensor
-"""(B,) float, one number per image."""
-Mask: TypeAlias = Tensor
-"""(B,) bool, one truth value per image."""
+Images: TypeAlias = Float[Tensor, "B C H W"]
+"""Values inside the model's bounds."""
+Labels: TypeAlias = Int[Tensor, " B"]
+"""Class indices, int64."""
+Outputs: TypeAlias = Float[Tensor, "B K"]
+"""Model outputs of a declared OutputKind."""
+PerSample: TypeAlias = Float[Tensor, " B"]
+"""One number per image."""
+Mask: TypeAlias = Bool[Tensor, " B"]
+"""One truth value per image."""

@@ -1,0 +1,89 @@
+"""Shapes and types of tensors, checked in every call of our public functions while the tests run."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+
+from beartype import BeartypeConf, beartype
+from jaxtyping import jaxtyped
+
+WORDS = ("Images", "Labels", "Outputs", "PerSample", "Mask", "Float[", "Int[", "Bool[")
+PACKAGES = ("attacks", "defenses", "model_zoo", "robench.attack", "robench.judge", "robench.model")
+
+
+def check_shapes() -> int:
+    """Put a check of shapes into every function that names a tensor word; return how many there are.
+
+    A function is replaced wherever a module of ours holds it, so that those who imported it are checked too.
+    """
+    modules = [module for package in PACKAGES for module in _modules(package)]
+    checked: dict[int, tuple[object, object]] = {}
+    _import_types(modules)
+    for module in modules:
+        for holder in (module, *_classes(module)):
+            for member in list(vars(holder).values()):
+                if inspect.isfunction(member) and member.__module__ == module.__name__ and _speaks(member):
+                    checked[id(member)] = (member, _checked(member))
+    for holder in _holders():
+        for name, member in list(vars(holder).items()):
+            if id(member) in checked and checked[id(member)][0] is member:
+                setattr(holder, name, checked[id(member)][1])
+    return len(checked)
+
+
+def _modules(package):
+    root = importlib.import_module(package)
+    yield root
+    for entry in pkgutil.walk_packages(root.__path__, package + "."):
+        try:
+            yield importlib.import_module(entry.name)
+        except ImportError:  # an optional library is not installed
+            continue
+
+
+def _classes(module):
+    return [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
+
+
+def _holders():
+    ours = ("robench", "attacks", "defenses", "model_zoo", "tests", "benchmarks")
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ours and module is not None:
+            yield module
+            yield from _classes(module)
+
+
+def _speaks(function):
+    return any(word in str(hint) for hint in function.__annotations__.values() for word in WORDS)
+
+
+def _checked(function):
+    return jaxtyped(beartype(function, conf=BeartypeConf(is_pep484_tower=True)), typechecker=None)
+
+
+def _import_types(modules):
+    """Import what modules import for type checkers alone, so that their annotations can be evaluated.
+
+    A name may itself be defined for type checkers alone, in a module whose turn comes later: such imports are
+    tried again.
+    """
+    waiting = [(module, line) for module in modules for line in _for_type_checkers(module)]
+    while waiting:
+        again = []
+        for module, line in waiting:
+            try:
+                exec(compile(ast.Module([line], []), module.__file__, "exec"), vars(module))
+            except (ImportError, NameError):
+                again.append((module, line))
+        if len(again) == len(waiting):
+            raise ImportError(f"{again[0][0].__name__}: {ast.unparse(again[0][1])}")
+        waiting = again
+
+
+def _for_type_checkers(module):
+    for node in ast.parse(Path(module.__file__).read_text("utf-8")).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from node.body
