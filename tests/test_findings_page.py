@@ -9,8 +9,8 @@ PAGE = (ROOT / "docs" / "findings.md").read_text()
 
 def raised():
     """Return every code in the source: given to a Finding, or named by a module of checks."""
-    kernel = "\n".join(path.read_text() for path in (ROOT / "robench").glob("*.py"))
-    checks = "\n".join(path.read_text() for path in (ROOT / "reports").glob("*_checks.py"))
+    kernel = "\n".join(path.read_text() for path in (ROOT / "robench").rglob("*.py"))
+    checks = "\n".join(path.read_text() for path in (ROOT / "reports" / "board").glob("*_checks.py"))
     named = re.findall(r'^[A-Z_]+ = "([a-z]+(?:-[a-z]+)+)"', checks, flags=re.MULTILINE)
     return {*re.findall(r'code="([a-z-]+)"', kernel), *named}
 
