@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, PerSample
+    from robench.types import Images, PerSample
 
 
 def diverse_gradient(
@@ -122,9 +121,7 @@ class DIFGSM:
         not_negative(decay=self.decay)
         share(probability=self.probability, smallest=self.smallest)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last iterate; see `robench.attack.Attack`.
 
         Raises:
@@ -132,15 +129,12 @@ class DIFGSM:
         """
         from robench.attack.losses import cross_entropy
 
-        del y  # the oracle holds the labels
-        finite_radius(threat.eps, "DI-FGSM")
+        finite_radius(oracle.threat.eps, "DI-FGSM")
         return ascend_with_momentum(
             lambda point: diverse_gradient(
                 oracle, cross_entropy, point, rng, probability=self.probability, smallest=self.smallest
             ),
             oracle,
-            x,
-            threat=threat,
             steps=self.steps,
             step_size=self.step_size,
             decay=self.decay,

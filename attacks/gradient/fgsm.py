@@ -11,9 +11,8 @@ from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +35,7 @@ class FGSM:
         norms=("Linf", "L2"),
     )
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the one point; see `robench.attack.Attack`.
 
         Raises:
@@ -46,6 +43,5 @@ class FGSM:
         """
         from robench.attack.losses import cross_entropy
 
-        del y, rng  # the oracle holds the labels; nothing here is random
-        eps = finite_radius(threat.eps, "FGSM")
-        return ascend(oracle, x, x, threat=threat, loss=cross_entropy, steps=1, step_size=eps)
+        eps = finite_radius(oracle.threat.eps, "FGSM")
+        return ascend(oracle, oracle.x, loss=cross_entropy, steps=1, step_size=eps)

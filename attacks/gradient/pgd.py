@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.gradient.ifgsm import ascend
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.restarts import strongest
+from attacks.shared.tries import strongest
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 def madry_step(eps: float, steps: int) -> float:
@@ -74,9 +73,7 @@ class PGD:
                 do="Set random_start: true or restarts: 1",
             )
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last iterate of the strongest try; see `robench.attack.Attack`.
 
         Raises:
@@ -84,13 +81,13 @@ class PGD:
         """
         from robench.attack.losses import LOSSES
 
-        del y  # the oracle holds the labels
+        x, threat = oracle.x, oracle.threat
         eps = finite_radius(threat.eps, "PGD")
         loss = LOSSES[self.loss]
         step_size = madry_step(eps, self.steps) if self.step_size is None else self.step_size
 
         def attempt(restart: int) -> Images:
             start = threat.sample(x, rng.split("restart", restart)) if self.random_start else x
-            return ascend(oracle, x, start, threat=threat, loss=loss, steps=self.steps, step_size=step_size)
+            return ascend(oracle, start, loss=loss, steps=self.steps, step_size=step_size)
 
         return strongest(oracle, self.restarts, attempt, loss)

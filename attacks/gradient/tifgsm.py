@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     import torch
 
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 Kernel = Literal["gaussian", "linear", "uniform"]
 
@@ -103,9 +102,7 @@ class TIFGSM:
         if self.kernel_size % 2 == 0:
             raise ConfigError(where="kernel_size", expected="an odd number", got=repr(self.kernel_size))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last iterate; see `robench.attack.Attack`.
 
         Raises:
@@ -113,21 +110,18 @@ class TIFGSM:
         """
         from robench.attack.losses import cross_entropy
 
-        del y  # the oracle holds the labels
-        finite_radius(threat.eps, "TI-FGSM")
-        weights = profile(self.kernel, self.kernel_size, x)
+        finite_radius(oracle.threat.eps, "TI-FGSM")
+        weights = profile(self.kernel, self.kernel_size, oracle.x)
 
         def gradient(point: Images) -> Images:
-            found = diverse_gradient(
+            rough = diverse_gradient(
                 oracle, cross_entropy, point, rng, probability=self.probability, smallest=self.smallest
             )
-            return smooth(found, weights)
+            return smooth(rough, weights)
 
         return ascend_with_momentum(
             gradient,
             oracle,
-            x,
-            threat=threat,
             steps=self.steps,
             step_size=self.step_size,
             decay=self.decay,

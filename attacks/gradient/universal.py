@@ -11,9 +11,8 @@ from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +60,7 @@ class Universal:
         not_negative(overshoot=self.overshoot)
         share(fooled=self.fooled)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return every image with the perturbation that broke most of them; see `robench.attack.Attack`.
 
         Raises:
@@ -71,7 +68,7 @@ class Universal:
         """
         import torch
 
-        del y  # the oracle holds the labels
+        x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "a universal perturbation")
         oracle.together = True
         shared = best = torch.zeros_like(x[:1])
@@ -83,15 +80,14 @@ class Universal:
                 best, most = shared, broken
             if sweep == self.sweeps or broken >= self.fooled * len(x) or oracle.finished:
                 break
-            shared = self._sweep(oracle, x, shared, threat, rng)
+            shared = self._sweep(oracle, shared, rng)
         return threat.clip(x + best)
 
-    def _sweep(
-        self, oracle: Oracle, x: Images, shared: Images, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def _sweep(self, oracle: Oracle, shared: Images, rng: Randomness) -> Images:
         """Give every image its turn to push the shared perturbation (1, C, H, W); return what comes out."""
         import torch
 
+        x, threat = oracle.x, oracle.threat
         turns = rng.uniform(x.new_empty(len(x), 1)).squeeze(1).argsort(stable=True)
         for turn in turns.tolist():
             if oracle.finished:
@@ -100,14 +96,7 @@ class Universal:
             mine[turn] = True
             start = threat.clip(x + shared)
             with oracle.only(mine):
-                point = cross(
-                    oracle,
-                    start,
-                    threat=threat,
-                    steps=self.steps,
-                    rivals=self.rivals,
-                    overshoot=self.overshoot,
-                )
+                point = cross(oracle, start, steps=self.steps, rivals=self.rivals, overshoot=self.overshoot)
             pushed = shared + (point - start)[turn : turn + 1]
             shared = threat.norm.project(pushed, x.new_full((1,), threat.eps))
         return shared

@@ -13,9 +13,8 @@ from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 def anneal(first: float, last: float, done: float) -> float:
@@ -65,16 +64,14 @@ class DDN:
         if self.gamma >= 1:
             raise ConfigError(where="gamma", expected="a share below 1", got=repr(self.gamma))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
         import torch
 
         from robench.attack.losses import cross_entropy
         from robench.attack.norms import L2, per_image
 
-        del y, rng  # the oracle holds the labels; nothing here is random
+        x, threat = oracle.x, oracle.threat
         oracle.confidence = SURE
         x_adv, delta = x, torch.zeros_like(x)
         radius = x.new_full((len(x),), self.radius)

@@ -11,9 +11,8 @@ from robench.attack.protocol import AttackInfo
 if TYPE_CHECKING:
     from robench.attack.norms import Norm
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 # Another kernel, or another batch, adds scores up in another order: a lead below this may not be seen again.
 SURE = 1e-4
@@ -69,9 +68,7 @@ def nearest_boundary(oracle: Oracle, x_adv: Images, *, norm: Norm, rivals: int) 
     return step
 
 
-def cross(
-    oracle: Oracle, start: Images, *, threat: ThreatModel, steps: int, rivals: int, overshoot: float
-) -> Images:
+def cross(oracle: Oracle, start: Images, *, steps: int, rivals: int, overshoot: float) -> Images:
     """Walk over nearest boundaries from `start` until the model itself is fooled; return the points reached.
 
     Moosavi-Dezfooli et al. 2016, Algorithm 2, inside the box: the sum of the steps is overshot by a share of
@@ -80,13 +77,13 @@ def cross(
     Args:
         oracle: the road to the model.
         start: where to begin, (B, C, H, W); the size of the perturbation is measured from here.
-        threat: norm and box.
         steps: most linearisations.
         rivals: how many of the best wrong classes compete.
         overshoot: share by which the steps are lengthened.
     """
     import torch
 
+    threat = oracle.threat
     total, point = torch.zeros_like(start), start
     resting = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for _ in range(steps):
@@ -138,18 +135,8 @@ class DeepFool:
         at_least(1, steps=self.steps, rivals=self.rivals)
         not_negative(overshoot=self.overshoot)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
-        del y, rng  # the oracle holds the labels; nothing here is random
         oracle.confidence = SURE
-        point = cross(
-            oracle,
-            x,
-            threat=threat,
-            steps=self.steps,
-            rivals=self.rivals,
-            overshoot=self.overshoot,
-        )
-        return threat.project(x, point)
+        point = cross(oracle, oracle.x, steps=self.steps, rivals=self.rivals, overshoot=self.overshoot)
+        return oracle.threat.project(oracle.x, point)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 def corner(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
@@ -77,15 +77,13 @@ class Noise:
         """Refuse options that mean nothing."""
         at_least(1, points=self.points)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last point; the oracle keeps the first that broke; see `robench.attack.Attack`.
 
         Raises:
             ConfigError: the radius is infinite.
         """
-        del y  # the oracle holds the labels
+        x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "noise")
         point = x
         for number in range(self.points):

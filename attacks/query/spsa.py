@@ -12,9 +12,8 @@ from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, PerSample
+    from robench.types import Images, PerSample
 
 # Adam's constants (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), as Uesato et al. use it.
 BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-8
@@ -88,9 +87,7 @@ class SPSA:
         at_least(1, steps=self.steps, samples=self.samples)
         positive(delta=self.delta, learning_rate=self.learning_rate)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last iterate; see `robench.attack.Attack`.
 
         Raises:
@@ -100,7 +97,7 @@ class SPSA:
 
         from robench.attack.losses import ranked_margin
 
-        del y  # the oracle holds the labels
+        x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "SPSA")
         low, high = threat.bounds
         if 2 * self.delta > high - low:

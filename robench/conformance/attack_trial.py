@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robench.attack.norms import NORMS
 from robench.attack.oracle import Oracle
-from robench.attack.protocol import Attack, AttackInfo
+from robench.attack.protocol import Attack, AttackInfo, run_attack
 from robench.attack.threat import Goal, ThreatModel
 from robench.conformance.isolation import lent_chance
 from robench.conformance.result import require
@@ -57,6 +57,40 @@ class Played:
         return classified(self.oracle.model, self.proposal) != self.y
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Under which threat, and how, an attack is run.
+
+    Attributes:
+        norm: name of the norm; the first that the attack declares by default.
+        eps: radius; that of `RADII` by default.
+        goal: untargeted or targeted.
+        budget: most passes per image.
+        batch_size: most images per pass.
+        drop: let broken images leave the batch.
+        seed: of the attack's own randomness.
+        global_seed: of the global generators, which it must not use.
+    """
+
+    norm: str | None = None
+    eps: float | None = None
+    goal: Goal = Goal.UNTARGETED
+    budget: int | None = None
+    batch_size: int = 250
+    drop: bool = False
+    seed: int = 0
+    global_seed: int = 0
+
+    def threat(self, norm: str) -> ThreatModel:
+        """Return the threat model, under the norm of this name where none is given."""
+        name = self.norm or norm
+        radius = RADII.get(name, 1.0) if self.eps is None else self.eps
+        return ThreatModel(norm=NORMS[name], eps=radius, goal=self.goal, budget=self.budget)
+
+
+PLAIN = Rules()
+
+
 @dataclass(slots=True)
 class AttackTrial:
     """One attack on trial; the plain run that most laws compare with is made once."""
@@ -82,53 +116,34 @@ class AttackTrial:
             self._plain = self.play(toy_model())
         return self._plain
 
-    def play(
-        self,
-        model: Model,
-        rows: Tensor | None = None,
-        *,
-        norm: str | None = None,
-        eps: float | None = None,
-        goal: Goal = Goal.UNTARGETED,
-        budget: int | None = None,
-        batch_size: int = 250,
-        drop: bool = False,
-        seed: int = 0,
-        chance: int = 0,
-    ) -> Played:
+    def play(self, model: Model, rules: Rules = PLAIN, *, rows: Tensor | None = None) -> Played:
         """Run the attack once.
 
         Args:
             model: the toy it attacks.
+            rules: threat and settings.
             rows: which of the toy images, all by default; an image keeps its identity.
-            norm: name of the norm.
-            eps: radius; that of `RADII` by default.
-            goal: untargeted or targeted.
-            budget: most passes per image.
-            batch_size: most images per pass.
-            drop: let broken images leave the batch.
-            seed: of the attack's own randomness.
-            chance: of the global generators, which it must not use.
         """
-        name = norm or self.norm
         rows = torch.arange(len(toy_images())) if rows is None else rows
         x, y = toy_images()[rows], _labels(model)[rows]
-        wanted = (y + 1) % model.classes if goal is Goal.TARGETED else y
-        radius = RADII.get(name, 1.0) if eps is None else eps
-        threat = ThreatModel(norm=NORMS[name], eps=radius, goal=goal, budget=budget)
-        minimise = self.recipe.info.minimises
-        oracle = Oracle(model, x, wanted, threat, minimise=minimise, drop=drop, batch_size=batch_size)
-        given, labels = x.clone(), wanted.clone()
+        wanted = (y + 1) % model.classes if rules.goal is Goal.TARGETED else y
+        oracle = Oracle(
+            model,
+            x.clone(),
+            wanted.clone(),
+            rules.threat(self.norm),
+            minimise=self.recipe.info.minimises,
+            drop=rules.drop,
+            batch_size=rules.batch_size,
+        )
         net = getattr(model.net, "module", model.net)  # behind its door
         assert isinstance(net, ToyNet)  # only toys are attacked here
         net.batches.clear()
-        with lent_chance(chance) as moved:
-            last = self.recipe(
-                oracle, given, labels, threat=threat, rng=Randomness(seed, rows, ("conformance",))
-            )
+        with lent_chance(rules.global_seed) as moved:
+            rng = Randomness(rules.seed, rows, ("conformance",))
+            last = run_attack(self.recipe, oracle, rng, copies=False)
         batches, spent = list(net.batches), int(oracle.ledger.forwards.sum())
-        clean = toy_images()[rows]
-        pairs = (("x", given, clean), ("oracle.x", oracle.x, clean), ("y", labels, wanted))
+        pairs = (("x", oracle.x, x), ("y", oracle.y, wanted))
         changed = [what for what, now, before in pairs if not torch.equal(now, before)]
         require(isinstance(last, Tensor), f"returned {type(last).__name__}, not a tensor")
         require(last.shape == x.shape, f"returned {tuple(last.shape)}, not {tuple(x.shape)}")
@@ -141,7 +156,7 @@ class AttackTrial:
             batches=batches,
             moved=moved,
             changed=changed,
-            start=clean,
+            start=x,
             y=y,
         )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from robench.attack.norms import NORMS
 from robench.attack.protocol import Attack, Knowledge
 from robench.attack.threat import Goal
-from robench.conformance.attack_trial import RADII, AttackTrial, Played, classified
+from robench.conformance.attack_trial import RADII, AttackTrial, Played, Rules, classified
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import bright, toy_model
@@ -79,13 +79,13 @@ def seedless(trial: AttackTrial) -> str:
     """An attack that declares `randomised=False` does not depend on the seed."""
     if trial.recipe.info.randomised:
         raise InapplicableError("It declares that it is randomised")
-    _same_bits(trial.plain.last, trial.play(toy_model(), seed=1).last, "seeds 0 and 1")
+    _same_bits(trial.plain.last, trial.play(toy_model(), Rules(seed=1)).last, "seeds 0 and 1")
     return ""
 
 
 def chance(trial: AttackTrial) -> str:
     """The global generators of torch, NumPy and Python are neither moved nor used."""
-    other = trial.play(toy_model(), chance=1)
+    other = trial.play(toy_model(), Rules(global_seed=1))
     require(not other.moved, f"moved: {', '.join(other.moved)}; draw from rng instead")
     _same_bits(trial.plain.last, other.last, "two states of the global generators")
     return ""
@@ -115,12 +115,12 @@ def admissible(trial: AttackTrial) -> str:
     _confined(trial)
     checked = []
     for name in trial.norms:
-        played = trial.plain if name == trial.norm else trial.play(toy_model(), norm=name)
+        played = trial.plain if name == trial.norm else trial.play(toy_model(), Rules(norm=name))
         _admitted(played, f"{name} {RADII.get(name, 1.0):g}")
         checked.append(name)
     if trial.recipe.info.minimises:
         try:
-            _admitted(trial.play(toy_model(), eps=float("inf")), f"{trial.norm} inf")
+            _admitted(trial.play(toy_model(), Rules(eps=float("inf"))), f"{trial.norm} inf")
             checked.append("inf")
         except ConfigError as refusal:
             checked.append(f"inf refused: {refusal}")
@@ -131,7 +131,7 @@ def zero(trial: AttackTrial) -> str:
     """With eps = 0 the images come back unchanged."""
     _confined(trial)
     for name in trial.norms:
-        played = trial.play(toy_model(), norm=name, eps=0.0)
+        played = trial.play(toy_model(), Rules(norm=name, eps=0.0))
         # As much as the judge allows for, and a NaN is no small difference.
         worst = float((played.last - played.start).abs().max())
         require(worst <= played.oracle.threat.tolerance, f"{name}: a pixel moved by {worst:.3g}")
@@ -147,11 +147,13 @@ def batch(trial: AttackTrial) -> str:
         raise InapplicableError(f"{info.library} draws from one generator for the whole batch")
     whole = trial.plain.proposal
     count = len(whole)
-    _alike(whole, trial.play(toy_model(), batch_size=5).proposal, torch.arange(count), "in passes of 5")
+    _alike(
+        whole, trial.play(toy_model(), Rules(batch_size=5)).proposal, torch.arange(count), "in passes of 5"
+    )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    _alike(whole, trial.play(toy_model(), order).proposal, order, "in another order")
+    _alike(whole, trial.play(toy_model(), rows=order).proposal, order, "in another order")
     for part in torch.split(torch.arange(count), 5):
-        _alike(whole, trial.play(toy_model(), part).proposal, part, f"in a batch of {len(part)}")
+        _alike(whole, trial.play(toy_model(), rows=part).proposal, part, f"in a batch of {len(part)}")
     return f"to within {TOLERANCE:g}"
 
 
@@ -160,7 +162,7 @@ def dropping(trial: AttackTrial) -> str:
     if trial.recipe.info.minimises or trial.recipe.info.couples_images:
         why = "minimises" if trial.recipe.info.minimises else "couples images"
         raise InapplicableError(f"It {why}, so its images never leave")
-    kept, spared = trial.plain.broken, trial.play(toy_model(), drop=True).broken
+    kept, spared = trial.plain.broken, trial.play(toy_model(), Rules(drop=True)).broken
     wrong = (kept != spared).nonzero().flatten().tolist()
     require(not wrong, f"another verdict on image {wrong[:1]} of {len(kept)}")
     return f"{int(kept.sum())} of {len(kept)} broken"
@@ -183,7 +185,7 @@ def outputs(trial: AttackTrial) -> str:
 def joint(trial: AttackTrial) -> str:
     """A joint batch goes through the model whole, or is refused with a ConfigError."""
     try:
-        played = trial.play(toy_model(joint=True), batch_size=5, drop=True)
+        played = trial.play(toy_model(joint=True), Rules(batch_size=5, drop=True))
     except ConfigError as refusal:
         raise InapplicableError(f"Refused: {refusal}") from None
     count = len(played.start)
@@ -195,7 +197,7 @@ def joint(trial: AttackTrial) -> str:
 def targeted(trial: AttackTrial) -> str:
     """A targeted goal is played, admissibly, or refused with a ConfigError."""
     try:
-        played = trial.play(toy_model(), goal=Goal.TARGETED)
+        played = trial.play(toy_model(), Rules(goal=Goal.TARGETED))
     except ConfigError as refusal:
         raise InapplicableError(f"Refused: {refusal}") from None
     _admitted_too(trial, played, "targeted")
@@ -208,7 +210,7 @@ def budget(trial: AttackTrial) -> str:
     """A budget of passes is kept image by image, or refused with a ConfigError."""
     for most in (1, 7):
         try:
-            played = trial.play(toy_model(), budget=most)
+            played = trial.play(toy_model(), Rules(budget=most))
         except ConfigError as refusal:
             raise InapplicableError(f"Refused: {refusal}") from None
         ledger = played.oracle.ledger

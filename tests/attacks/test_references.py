@@ -8,10 +8,8 @@ import torch
 from torch import nn
 
 from attacks.ensemble.autoattack import AutoAttack
-from attacks.gradient.apgd import APGD
-from attacks.gradient.apgd_targeted import APGDTargeted
-from attacks.minimal.fab import FAB
-from attacks.minimal.fab_targeted import FABTargeted
+from attacks.gradient.apgd import APGD, APGDTargeted
+from attacks.minimal.fab import FAB, FABTargeted
 from attacks.minimal.hyperplane import step_to_hyperplane
 from attacks.query import square_moves as window_moves
 from attacks.query.square import Square
