@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.shared.options import at_least, finite_radius, share
-from attacks.shared.papers import CROCE_L1
+from attacks.shared.papers import CROCE_AUTOATTACK, CROCE_L1, together
 from attacks.shared.tries import likeliest, strongest
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images, Labels
-
-BIBTEX = (
-    "@inproceedings{croce2020reliable, "
-    "title={Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free "
-    "attacks}, author={Croce, Francesco and Hein, Matthias}, booktitle={ICML}, year={2020}}\n" + CROCE_L1
-)
 
 
 def random_climb(
@@ -66,7 +60,7 @@ class APGD:
         identity="attacks.apgd:APGD",
         title="APGD",
         paper="Croce & Hein 2020, arXiv:2003.01690; Croce & Hein 2021, arXiv:2103.01208",
-        bibtex=BIBTEX,
+        bibtex=together(CROCE_AUTOATTACK, CROCE_L1),
         norms=("Linf", "L2", "L1"),
         randomised=True,
     )
@@ -121,7 +115,7 @@ class APGDTargeted:
         identity="attacks.apgd_targeted:APGDTargeted",
         title="APGD-T",
         paper="Croce & Hein 2020, arXiv:2003.01690; Croce & Hein 2021, arXiv:2103.01208",
-        bibtex=BIBTEX,
+        bibtex=together(CROCE_AUTOATTACK, CROCE_L1),
         norms=("Linf", "L2", "L1"),
         randomised=True,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.gradient.mifgsm import ascend_with_momentum
 from attacks.shared.options import at_least, finite_radius, not_negative, positive, share
+from attacks.shared.papers import XIE_DIVERSITY
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
@@ -99,12 +100,7 @@ class DIFGSM:
         identity="attacks.difgsm:DIFGSM",
         title="M-DI2-FGSM",
         paper="Xie et al. 2019, arXiv:1803.06978",
-        bibtex=(
-            "@inproceedings{xie2019improving, "
-            "title={Improving transferability of adversarial examples with input diversity}, "
-            "author={Xie, Cihang and Zhang, Zhishuai and Zhou, Yuyin and Bai, Song and Wang, Jianyu and "
-            "Ren, Zhou and Yuille, Alan L.}, booktitle={CVPR}, year={2019}}"
-        ),
+        bibtex=XIE_DIVERSITY,
         norms=("Linf", "L2"),
         randomised=True,
     )

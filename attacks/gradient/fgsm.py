@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.gradient.ifgsm import ascend
 from attacks.shared.options import finite_radius
+from attacks.shared.papers import GOODFELLOW_EXPLAINING
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
@@ -26,12 +27,7 @@ class FGSM:
         identity="attacks.fgsm:FGSM",
         title="FGSM",
         paper="Goodfellow et al. 2015, arXiv:1412.6572; Wang & Osher 2019, arXiv:1907.06800, Eq. 14",
-        bibtex=(
-            "@inproceedings{goodfellow2015explaining, "
-            "title={Explaining and harnessing adversarial examples}, "
-            "author={Goodfellow, Ian J. and Shlens, Jonathon and Szegedy, Christian}, "
-            "booktitle={ICLR}, year={2015}}"
-        ),
+        bibtex=GOODFELLOW_EXPLAINING,
         norms=("Linf", "L2"),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, positive
+from attacks.shared.papers import KURAKIN_PHYSICAL
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
@@ -56,11 +57,7 @@ class IFGSM:
         identity="attacks.ifgsm:IFGSM",
         title="IFGSM",
         paper="Kurakin et al. 2017, arXiv:1607.02533; Wang & Osher 2019, arXiv:1907.06800, Eq. 15-16",
-        bibtex=(
-            "@inproceedings{kurakin2017physical, title={Adversarial examples in the physical world}, "
-            "author={Kurakin, Alexey and Goodfellow, Ian and Bengio, Samy}, "
-            "booktitle={ICLR Workshop}, year={2017}}"
-        ),
+        bibtex=KURAKIN_PHYSICAL,
         norms=("Linf", "L2"),
     )
     steps: int = 40

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius, not_negative, positive
+from attacks.shared.papers import DONG_MOMENTUM
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
@@ -75,11 +76,7 @@ class MIFGSM:
         identity="attacks.mifgsm:MIFGSM",
         title="MI-FGSM",
         paper="Dong et al. 2018, arXiv:1710.06081",
-        bibtex=(
-            "@inproceedings{dong2018boosting, title={Boosting adversarial attacks with momentum}, "
-            "author={Dong, Yinpeng and Liao, Fangzhou and Pang, Tianyu and Su, Hang and Zhu, Jun and "
-            "Hu, Xiaolin and Li, Jianguo}, booktitle={CVPR}, year={2018}}"
-        ),
+        bibtex=DONG_MOMENTUM,
         norms=("Linf", "L2"),
     )
     steps: int = 10

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.gradient.ifgsm import ascend
 from attacks.shared.options import at_least, finite_radius, positive
+from attacks.shared.papers import MADRY
 from attacks.shared.tries import strongest
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
@@ -44,12 +45,7 @@ class PGD:
         identity="attacks.pgd:PGD",
         title="PGD",
         paper="Madry et al. 2018, arXiv:1706.06083",
-        bibtex=(
-            "@inproceedings{madry2018towards, "
-            "title={Towards deep learning models resistant to adversarial attacks}, "
-            "author={Madry, Aleksander and Makelov, Aleksandar and Schmidt, Ludwig and Tsipras, Dimitris "
-            "and Vladu, Adrian}, booktitle={ICLR}, year={2018}}"
-        ),
+        bibtex=MADRY,
         norms=("Linf", "L2"),
         randomised=True,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 from attacks.gradient.difgsm import diverse_gradient
 from attacks.gradient.mifgsm import ascend_with_momentum
 from attacks.shared.options import at_least, finite_radius, not_negative, positive, share
+from attacks.shared.papers import DONG_TRANSLATION
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
@@ -75,11 +76,7 @@ class TIFGSM:
         identity="attacks.tifgsm:TIFGSM",
         title="TI-DIM",
         paper="Dong et al. 2019, arXiv:1904.02884",
-        bibtex=(
-            "@inproceedings{dong2019evading, title={Evading defenses to transferable adversarial examples "
-            "by translation-invariant attacks}, author={Dong, Yinpeng and Pang, Tianyu and Su, Hang and "
-            "Zhu, Jun}, booktitle={CVPR}, year={2019}}"
-        ),
+        bibtex=DONG_TRANSLATION,
         norms=("Linf", "L2"),
         randomised=True,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.minimal.deepfool import cross
 from attacks.shared.options import at_least, finite_radius, not_negative, share
+from attacks.shared.papers import MOOSAVI_UNIVERSAL
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
@@ -39,11 +40,7 @@ class Universal:
         identity="attacks.universal:Universal",
         title="Universal perturbation",
         paper="Moosavi-Dezfooli et al. 2017, arXiv:1610.08401",
-        bibtex=(
-            "@inproceedings{moosavi2017universal, title={Universal adversarial perturbations}, "
-            "author={Moosavi-Dezfooli, Seyed-Mohsen and Fawzi, Alhussein and Fawzi, Omar and "
-            "Frossard, Pascal}, booktitle={CVPR}, year={2017}}"
-        ),
+        bibtex=MOOSAVI_UNIVERSAL,
         norms=("Linf", "L2"),
         randomised=True,
         couples_images=True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, not_negative, positive
+from attacks.shared.papers import CARLINI_WAGNER
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
@@ -50,13 +51,7 @@ class CW:
         identity="attacks.cw:CW",
         title="C&W",
         paper="Carlini & Wagner 2017, arXiv:1608.04644; Wang & Osher 2019, arXiv:1907.06800, Eq. 17-20",
-        bibtex=(
-            "@inproceedings{carlini2017towards, "
-            "title={Towards evaluating the robustness of neural networks}, "
-            "author={Carlini, Nicholas and Wagner, David}, "
-            "booktitle={IEEE Symposium on Security and Privacy}, "
-            "year={2017}}"
-        ),
+        bibtex=CARLINI_WAGNER,
         norms=("L2",),
         minimises=True,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.minimal.deepfool import SURE
 from attacks.shared.options import at_least, positive
+from attacks.shared.papers import RONY_DDN
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
@@ -43,12 +44,7 @@ class DDN:
         identity="attacks.ddn:DDN",
         title="DDN",
         paper="Rony et al. 2019, arXiv:1811.09600",
-        bibtex=(
-            "@inproceedings{rony2019decoupling, title={Decoupling direction and norm for efficient "
-            "gradient-based L2 adversarial attacks and defenses}, author={Rony, Jerome and "
-            "Hafemann, Luiz G. and Oliveira, Luiz S. and Ben Ayed, Ismail and Sabourin, Robert and "
-            "Granger, Eric}, booktitle={CVPR}, year={2019}}"
-        ),
+        bibtex=RONY_DDN,
         norms=("L2",),
         minimises=True,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, not_negative
+from attacks.shared.papers import MOOSAVI_DEEPFOOL
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
@@ -117,12 +118,7 @@ class DeepFool:
         identity="attacks.deepfool:DeepFool",
         title="DeepFool",
         paper="Moosavi-Dezfooli et al. 2016, arXiv:1511.04599",
-        bibtex=(
-            "@inproceedings{moosavi2016deepfool, "
-            "title={DeepFool: a simple and accurate method to fool deep neural networks}, "
-            "author={Moosavi-Dezfooli, Seyed-Mohsen and Fawzi, Alhussein and Frossard, Pascal}, "
-            "booktitle={CVPR}, year={2016}}"
-        ),
+        bibtex=MOOSAVI_DEEPFOOL,
         norms=("Linf", "L2"),
         minimises=True,
     )

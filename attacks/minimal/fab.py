@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, share
+from attacks.shared.papers import CROCE_FAB
 from attacks.shared.tries import likeliest
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 
     Watch = Callable[[PerSample, int], Mask]
     Linearise = Callable[[Images], tuple[PerSample, Images]]
-
-BIBTEX = (
-    "@inproceedings{croce2020minimally, "
-    "title={Minimally distorted adversarial examples with a fast adaptive boundary attack}, "
-    "author={Croce, Francesco and Hein, Matthias}, booktitle={ICML}, year={2020}}"
-)
 
 # A random start without a radius and without a known adversarial point: noise of this share of the box.
 BLIND = 0.1
@@ -202,7 +197,7 @@ class FAB:
         identity="attacks.fab:FAB",
         title="FAB",
         paper="Croce & Hein 2020, arXiv:1907.02044",
-        bibtex=BIBTEX,
+        bibtex=CROCE_FAB,
         norms=("Linf", "L2", "L1"),
         randomised=True,
         minimises=True,
@@ -251,7 +246,7 @@ class FABTargeted:
         identity="attacks.fab_targeted:FABTargeted",
         title="FAB-T",
         paper="Croce & Hein 2020, arXiv:1907.02044 and arXiv:2003.01690",
-        bibtex=BIBTEX,
+        bibtex=CROCE_FAB,
         norms=("Linf", "L2", "L1"),
         randomised=True,
         minimises=True,

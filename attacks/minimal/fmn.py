@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attacks.minimal.ddn import anneal
 from attacks.minimal.deepfool import SURE, free_part
 from attacks.shared.options import at_least, positive
+from attacks.shared.papers import PINTOR_FMN
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
@@ -40,11 +41,7 @@ class FMN:
         identity="attacks.fmn:FMN",
         title="FMN",
         paper="Pintor et al. 2021, arXiv:2102.12827",
-        bibtex=(
-            "@inproceedings{pintor2021fast, title={Fast minimum-norm adversarial attacks through adaptive "
-            "norm constraints}, author={Pintor, Maura and Roli, Fabio and Brendel, Wieland and "
-            "Biggio, Battista}, booktitle={NeurIPS}, year={2021}}"
-        ),
+        bibtex=PINTOR_FMN,
         norms=("Linf", "L2"),
         minimises=True,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.query.noise import coarse_noise
 from attacks.shared.options import at_least
+from attacks.shared.papers import CHEN_HOPSKIPJUMP
 from robench.attack.protocol import AttackInfo, Knowledge
 
 if TYPE_CHECKING:
@@ -112,12 +113,7 @@ class HopSkipJump:
         identity="attacks.hopskipjump:HopSkipJump",
         title="HopSkipJump",
         paper="Chen et al. 2020, arXiv:1904.02144",
-        bibtex=(
-            "@inproceedings{chen2020hopskipjumpattack, "
-            "title={HopSkipJumpAttack: a query-efficient decision-based attack}, "
-            "author={Chen, Jianbo and Jordan, Michael I. and Wainwright, Martin J.}, "
-            "booktitle={IEEE Symposium on Security and Privacy}, year={2020}}"
-        ),
+        bibtex=CHEN_HOPSKIPJUMP,
         norms=("Linf", "L2"),
         knowledge=Knowledge.DECISION,
         randomised=True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius
+from attacks.shared.papers import CARLINI_EVALUATING
 from robench.attack.protocol import AttackInfo, Knowledge
 
 if TYPE_CHECKING:
@@ -58,12 +59,7 @@ class Noise:
         identity="attacks.noise:Noise",
         title="Random noise",
         paper="Carlini et al. 2019, arXiv:1902.06705, section 4.10",
-        bibtex=(
-            "@article{carlini2019evaluating, title={On evaluating adversarial robustness}, "
-            "author={Carlini, Nicholas and Athalye, Anish and Papernot, Nicolas and Brendel, Wieland and "
-            "Rauber, Jonas and Tsipras, Dimitris and Goodfellow, Ian and Madry, Aleksander and "
-            "Kurakin, Alexey}, journal={arXiv:1902.06705}, year={2019}}"
-        ),
+        bibtex=CARLINI_EVALUATING,
         norms=("Linf", "L2", "L1"),
         knowledge=Knowledge.DECISION,
         randomised=True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius, positive
+from attacks.shared.papers import UESATO_RISK
 from robench.attack.protocol import AttackInfo, Knowledge
 from robench.errors import ConfigError
 
@@ -66,12 +67,7 @@ class SPSA:
         identity="attacks.spsa:SPSA",
         title="SPSA",
         paper="Uesato et al. 2018, arXiv:1802.05666",
-        bibtex=(
-            "@inproceedings{uesato2018adversarial, "
-            "title={Adversarial risk and the dangers of evaluating against weak attacks}, "
-            "author={Uesato, Jonathan and O'Donoghue, Brendan and Kohli, Pushmeet and van den Oord, Aaron}, "
-            "booktitle={ICML}, year={2018}}"
-        ),
+        bibtex=UESATO_RISK,
         norms=("Linf", "L2"),
         knowledge=Knowledge.SCORE,
         randomised=True,

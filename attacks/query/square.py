@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.shared.options import at_least, finite_radius, positive, share
+from attacks.shared.papers import ANDRIUSHCHENKO_SQUARE
 from attacks.shared.tries import strongest
 from robench.attack.protocol import AttackInfo, Knowledge
 from robench.errors import ConfigError
@@ -44,12 +45,7 @@ class Square:
         identity="attacks.square:Square",
         title="Square",
         paper="Andriushchenko et al. 2020, arXiv:1912.00049",
-        bibtex=(
-            "@inproceedings{andriushchenko2020square, "
-            "title={Square attack: a query-efficient black-box adversarial attack via random search}, "
-            "author={Andriushchenko, Maksym and Croce, Francesco and Flammarion, Nicolas "
-            "and Hein, Matthias}, booktitle={ECCV}, year={2020}}"
-        ),
+        bibtex=ANDRIUSHCHENKO_SQUARE,
         norms=("Linf", "L2", "L1"),
         knowledge=Knowledge.SCORE,
         randomised=True,
