@@ -54,14 +54,14 @@ def rescaling(
     least = max(int(height * smallest), 1)
     shrunk = (least + (size * (height - least)).floor()).clamp(max=height)
     narrow = (shrunk * width / height).round().clamp(1, width)
-    kept = coin >= probability
+    unchanged = coin >= probability
     return (
-        _interpolation(height, shrunk, (down * (height - shrunk + 1)).floor(), kept).unsqueeze(1),
-        _interpolation(width, narrow, (right * (width - narrow + 1)).floor(), kept).unsqueeze(1),
+        _interpolation(height, shrunk, (down * (height - shrunk + 1)).floor(), unchanged).unsqueeze(1),
+        _interpolation(width, narrow, (right * (width - narrow + 1)).floor(), unchanged).unsqueeze(1),
     )
 
 
-def _interpolation(side: int, length: PerSample, start: PerSample, kept: torch.Tensor) -> torch.Tensor:
+def _interpolation(side: int, length: PerSample, start: PerSample, unchanged: torch.Tensor) -> torch.Tensor:
     """Return (B, side, side): row i holds the weights with which pixel i of the shrunk, padded line is made.
 
     Pixel i of `length` stands at (i + 1/2) side / length - 1/2 in the old line, its two neighbours share it,
@@ -76,7 +76,7 @@ def _interpolation(side: int, length: PerSample, start: PerSample, kept: torch.T
     inside = (place >= 0) & (place < length[:, None])
     weights = weights * inside[:, :, None]
     return torch.where(
-        kept[:, None, None], torch.eye(side, device=length.device, dtype=length.dtype), weights
+        unchanged[:, None, None], torch.eye(side, device=length.device, dtype=length.dtype), weights
     )
 
 

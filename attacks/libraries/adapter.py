@@ -192,7 +192,7 @@ def _attack_class(library: Library, row: Row) -> type[Attack]:
         library=library.distribution,
     )
     meanings = "\n".join(f"    {option.name}: {option.meaning}" for option in row.options)
-    made: type[Attack] = make_dataclass(
+    attack: type[Attack] = make_dataclass(
         row.name,
         [(option.name, option.kind, field(default=option.default)) for option in row.options],
         namespace={
@@ -206,4 +206,4 @@ def _attack_class(library: Library, row: Row) -> type[Attack]:
         slots=True,
         kw_only=True,
     )
-    return made
+    return attack

@@ -46,10 +46,10 @@ def strongest(oracle: Oracle, restarts: int, attempt: Callable[[int], Images], l
     from robench.model.interface import Coupling
 
     oracle.begin_try()
-    kept = attempt(0)
+    strongest_points = attempt(0)
     if restarts == 1:
-        return kept
-    best = oracle.value(loss, kept)
+        return strongest_points
+    best = oracle.value(loss, strongest_points)
     for restart in range(1, restarts):
         if oracle.finished:
             break
@@ -61,8 +61,8 @@ def strongest(oracle: Oracle, restarts: int, attempt: Callable[[int], Images], l
         else:
             better = value > best
         best = torch.where(better, value, best)
-        kept = torch.where(per_image(better, kept), point, kept)
-    return kept
+        strongest_points = torch.where(per_image(better, strongest_points), point, strongest_points)
+    return strongest_points
 
 
 class StrongestPoints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from robench.attack.ledger import Rows
 from robench.attack.threat import ThreatModel
 from robench.types import Images, Mask
 
@@ -38,27 +39,31 @@ class BestPoints:
         self.most = 0
         self._x, self._threat, self._minimise, self._joint = x, threat, minimise, joint
         self._confident, self._batch_size = no.clone(), float("inf")
+        self._numbers = torch.arange(len(x), device=x.device)
 
-    def admissible(self, rows: torch.Tensor, points: Images, wanted: Mask) -> Mask:
-        """Tell which of the wanted points (b,) are also admissible for the images of these rows (b,)."""
+    def admissible(self, rows: Rows, points: Images, wanted: Mask) -> Mask:
+        """Tell which of the wanted points (b,) are also admissible for the images of these rows, (b,)."""
         wanted = wanted.clone()
         if bool(wanted.any()):
-            wanted[wanted.clone()] = self._threat.admits(self._x[rows[wanted]], points[wanted])
+            numbers = self._numbers[rows][wanted]
+            wanted[wanted.clone()] = self._threat.admits(self._x[numbers], points[wanted])
         return wanted
 
-    def meet(self, rows: torch.Tensor, points: Images, success: Mask, confident: Mask | None) -> torch.Tensor:
-        """Note which points of these rows (b,) succeed, and keep the best.
+    def meet(self, rows: Rows, points: Images, reached: Mask, confident: Mask | None) -> torch.Tensor:
+        """Note which points of these rows succeed, and keep the best.
 
         Args:
-            rows: numbers of the images.
+            rows: which images.
             points: (b, C, H, W).
-            success: (b,) which of them are adversarial and admissible.
+            reached: (b,) which of them are answered as the attacker wants.
             confident: (b,) which reach the confidence wanted, and go before those that do not; None where
                 none is wanted.
 
         Returns:
             The numbers of the images of which this is the first success.
         """
+        success = self.admissible(rows, points, reached)
+        rows = self._numbers[rows]
         self.last_success[rows] = success
         fresh = rows[success & ~self.broken[rows]]
         self.broken[fresh] = True

@@ -13,7 +13,7 @@ from robench.attack.ledger import Ledger
 from robench.attack.oracle import Oracle
 from robench.attack.protocol import Attack, has_older_form, run_attack
 from robench.attack.threat import Goal, ThreatModel
-from robench.attack.visibility import as_seen, check_access
+from robench.attack.visibility import as_seen, check_knowledge
 from robench.data.images import check_images
 from robench.errors import ConfigError, JobError
 from robench.model.interface import GradientSource, Model
@@ -76,7 +76,7 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
             got=threat.norm.name,
             do="Put it under a threat with that norm",
         )
-    check_access(attack, threat, label=label)
+    check_knowledge(attack, threat, label=label)
     if not threat.bounded and not attack.info.minimises:
         raise ConfigError(
             where=label,

@@ -137,15 +137,15 @@ class _Pass(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         """Send a gradient to the input and count it; zero where the scores do not depend on it."""
         ctx.module.rows_backward += len(ctx.point) * ctx.module.backwards
-        found = None
+        gradient = None
         if ctx.scores.requires_grad:
-            (found,) = torch.autograd.grad(
+            (gradient,) = torch.autograd.grad(
                 ctx.scores, ctx.point, gradients[0], retain_graph=True, allow_unused=True
             )
-        found = torch.zeros_like(ctx.point) if found is None else found
+        gradient = torch.zeros_like(ctx.point) if gradient is None else gradient
         if ctx.module.gradient_listener is not None:
-            ctx.module.gradient_listener(ctx.point.detach(), found)
-        return found, None
+            ctx.module.gradient_listener(ctx.point.detach(), gradient)
+        return gradient, None
 
 
 def art_classifier(

@@ -53,7 +53,10 @@ class LibraryQueries:
         if rows is None:
             oracle.unassigned = True
             return
-        oracle.note_answers(rows, points.to(oracle.x.dtype), own.detach(), passes=self._passes[rows])
+        known = oracle.broken[rows]
+        oracle.note_answers(rows, points.to(oracle.x.dtype), own.detach())
+        fresh = rows[oracle.broken[rows] & ~known]
+        oracle.ledger.first_passes[fresh] += self._passes[fresh]
         if scores is None:
             return
         losses = cross_entropy(scores.detach()[:, : oracle.model.classes], oracle.y[rows], OutputKind.LOGITS)

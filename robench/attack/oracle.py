@@ -13,7 +13,7 @@ from robench.attack.ledger import Ledger, Rows
 from robench.attack.loss_progress import FooledSources, LossProgress
 from robench.attack.losses import Loss
 from robench.attack.norms import per_image
-from robench.attack.questions import GradientAnswer, Questions, chunks, placed
+from robench.attack.questions import ALL, GradientAnswer, Questions, chunks, placed
 from robench.attack.threat import ThreatModel
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, predictions
 from robench.types import Images, Labels, Mask, Outputs, PerSample
@@ -79,8 +79,7 @@ class Oracle:
     def __post_init__(self) -> None:
         """Start with nothing spent and nothing found."""
         count, device = len(self.x), self.x.device
-        if self.source is None:
-            self.source = next(iter(self.model.sources.values()))
+        self.source = self.source or next(iter(self.model.sources.values()))
         if self._joint:
             self.drop = False
             self.batch_size = max(count, 1)
@@ -157,35 +156,32 @@ class Oracle:
     def gradient(
         self, loss: Loss, x_adv: Images, y: Labels | None = None, *, source: GradientSource | None = None
     ) -> Images:
-        """Return the gradient of the per-sample loss at `x_adv`, (B, C, H, W).
-
-        Images that are not active get a zero gradient and cost nothing. Under a targeted goal the sign is
-        turned, so that going up always helps the attacker. Rows that are not finite are returned as zero
-        and noted in the ledger.
-
-        Args:
-            loss: what to differentiate.
-            x_adv: where, (B, C, H, W).
-            y: labels (B,) for the loss; those of the oracle by default.
-            source: what to differentiate in place of the model; the oracle's own source by default. Only for
-                attacks that choose their sources themselves (`AttackInfo.own_source`).
-        """
+        """Return the gradient of the per-sample loss at `x_adv`, (B, C, H, W); see `value_and_gradient`."""
         return self.value_and_gradient(loss, x_adv, y, source=source)[1]
 
     def value_and_gradient(
         self, loss: Loss, x_adv: Images, y: Labels | None = None, *, source: GradientSource | None = None
     ) -> tuple[PerSample, Images]:
-        """Return the per-sample loss (B,) and its gradient (B, C, H, W) at `x_adv`; see `gradient`.
+        """Return the per-sample loss (B,) and its gradient (B, C, H, W) at `x_adv`.
 
-        Inactive images have loss -inf.
+        Images that are not active get loss -inf and a zero gradient, and cost nothing. Under a targeted goal
+        the sign is turned, so that going up always helps the attacker. Gradients that are not finite are
+        returned as zero and noted in the ledger.
+
+        Args:
+            loss: what to differentiate.
+            x_adv: where, (B, C, H, W).
+            y: labels (B,) or pairs (B, 2) for the loss; those of the oracle by default.
+            source: what to differentiate in place of the model; the oracle's own source by default. Only for
+                attacks that choose their sources themselves (`AttackInfo.own_source`).
         """
-        source = source or self._source()
+        source = source or self._source
         labels = self.y if y is None else y
         gradient = torch.zeros_like(self.x)
         value = torch.full_like(self.best_size, -torch.inf)
         for rows in self._chunks(source.forwards + source.backwards):
             answer = self._questions.gradient(source, loss, x_adv[rows], labels[rows])
-            self._note(rows, x_adv[rows], answer, forwards=source.forwards, backwards=source.backwards)
+            self._note(source, rows, x_adv[rows], answer)
             self._compare(source, rows, x_adv[rows], answer.predicted)
             gradient = placed(answer.gradient, rows, gradient)
             value = placed(answer.value, rows, value)
@@ -193,21 +189,18 @@ class Oracle:
         return value, gradient
 
     def score_gradients(self, x_adv: Images) -> tuple[Outputs, Images]:
-        """Return the scores (B, K) of the source and the gradient (B, K, C, H, W) of each.
-
-        A plain model takes 1 + K passes for it.
+        """Return the scores (B, K) of the source and the gradient (B, K, C, H, W) of each, by 1 + K passes.
 
         Scores are logits or log-probabilities; of a simplex point the logarithm is taken. Images that are not
         active, or have no budget left for all passes, get NaN scores and zero gradients and cost nothing.
         Rows that are not finite are zero.
         """
-        classes, source = self.model.classes, self._source()
-        forwards, backwards = source.forwards, classes * source.backwards
+        classes, source = self.model.classes, self._source
         scores = x_adv.new_full((len(x_adv), classes), torch.nan)
         gradients = x_adv.new_zeros((len(x_adv), classes, *x_adv.shape[1:]))
-        for rows in self._chunks(forwards + backwards):
+        for rows in self._chunks(source.forwards + classes * source.backwards):
             answer = self._questions.score_gradients(source, x_adv[rows])
-            self._note(rows, x_adv[rows], answer, forwards=forwards, backwards=backwards)
+            self._note(source, rows, x_adv[rows], answer, gradients=classes)
             scores[rows], gradients[rows] = answer.value, answer.gradient
         return scores, gradients
 
@@ -242,36 +235,33 @@ class Oracle:
 
         One forward pass for points (b, C, H, W) of these rows (b,); -inf where the goal is not reached.
         """
-        own, y = self._questions.own(points), self.y[rows]
         self.ledger.book(rows, forwards=self.model.forwards)
-        lead = self._questions.lead(own, y)
-        scale = own.where(torch.isfinite(own), 0.0).abs().amax(dim=1).clamp_min(torch.finfo(own.dtype).tiny)
-        reached = self._questions.reached(predictions(own), y)
-        return (lead / scale).where(reached, -torch.inf)
+        return self._questions.relative_lead(self._questions.own(points), self.y[rows])
 
-    def note_answers(self, rows: torch.Tensor, points: Images, own: Outputs, *, passes: torch.Tensor) -> None:
-        """Note the model's own outputs (b, columns) at points that a library asked about, of these rows.
-
-        Nothing is charged: see `charge`. `passes` (b,) is what the library had spent on each by then.
-        """
-        known = self.broken[rows]
-        self._watch(rows, points, own)
-        fresh = self.broken[rows] & ~known
-        self.ledger.first_passes[rows[fresh]] += passes[fresh]
+    def note_answers(self, rows: Rows, points: Images, own: Outputs) -> None:
+        """Note the model's own outputs (b, columns) at points (b, C, H, W) of these rows; keep the best."""
+        predicted = predictions(own, self.model.output)
+        reached = self._questions.reached(predicted, self.y[rows])
+        self.reached[rows] = reached
+        if not self.track:
+            return
+        self.ledger.note_points(rows, start=max(self._starts, 1), nonfinite=predicted == NOT_FINITE)
+        confident = None
+        if self.minimise and self.confidence > 0:
+            confident = self._questions.lead(own, self.y[rows]) >= self.confidence
+        self.ledger.note_first_success(self.best_points.meet(rows, points, reached, confident))
 
     def charge(self, *, forwards: int, backwards: int) -> None:
-        """Book passes that a library spent on the whole batch, each so many per image."""
-        self.ledger.forwards += forwards
-        self.ledger.backwards += backwards
+        """Book passes on the whole batch, each so many per image."""
+        self.ledger.book(ALL, forwards=forwards, backwards=backwards)
 
     def proposal(self, last: Images) -> Images:
         """Return what the attack has to show for each image: its last point, or a better one seen before.
 
         An image whose last point is adversarial, or of which no point was, keeps `last` (the strongest for
         transfer); one that was adversarial on the way but not at the end gets the point remembered. The
-        pass this takes is spent only on images where it can change the answer. In a joint batch points of
-        different steps must not be mixed: the whole batch of the step that broke the most images is
-        returned.
+        pass this takes is spent only on images where it can change the answer. Of a joint batch the whole
+        batch of the step that broke the most images is returned.
         """
         ledger, best = self.ledger, self.best_points
         ledger.deceived = self._fooled.deceived & ~self.broken
@@ -311,8 +301,13 @@ class Oracle:
     def _ask(self, rows: Rows, points: Images) -> Outputs:
         own = self._questions.own(points)
         self.ledger.book(rows, forwards=self.model.forwards)
-        self._watch(rows, points, own)
+        self.note_answers(rows, points, own)
         return own
+
+    @property
+    def _source(self) -> GradientSource:
+        assert self.source is not None  # set in __post_init__
+        return self.source
 
     @property
     def _joint(self) -> bool:
@@ -330,16 +325,12 @@ class Oracle:
     def _chunks(self, cost: int) -> Iterator[Rows]:
         return chunks(self._affords(cost), self.batch_size)
 
-    def _source(self) -> GradientSource:
-        assert self.source is not None  # set in __post_init__
-        return self.source
-
     def _note(
-        self, rows: Rows, points: Images, answer: GradientAnswer, *, forwards: int, backwards: int
+        self, source: GradientSource, rows: Rows, points: Images, answer: GradientAnswer, gradients: int = 1
     ) -> None:
-        self.ledger.book(rows, forwards=forwards, backwards=backwards)
+        self.ledger.book(rows, forwards=source.forwards, backwards=gradients * source.backwards)
         self.ledger.note_gradient(rows, answer.gradient, answer.finite)
-        self._watch(rows, points, answer.own)
+        self.note_answers(rows, points, answer.own)
 
     def _compare(self, source: GradientSource, rows: Rows, points: Images, predicted: Labels | None) -> None:
         """Note where what is differentiated was fooled, and the model that stands behind it was not."""
@@ -347,27 +338,6 @@ class Oracle:
             return
         fooled = None
         if predicted is not None:
-            numbers = self._numbers(rows)
-            fooled = self._questions.reached(predicted, self.y[rows])
-            fooled = self.best_points.admissible(
-                numbers, points, fooled & ~self.best_points.last_success[rows]
-            )
+            fooled = self._questions.reached(predicted, self.y[rows]) & ~self.best_points.last_success[rows]
+            fooled = self.best_points.admissible(rows, points, fooled)
         self._fooled.compare(source.name, rows, fooled)
-
-    def _watch(self, rows: Rows, points: Images, own: Outputs) -> None:
-        """Note which of the points reach the goal, and remember the best of them."""
-        predicted = predictions(own, self.model.output)
-        reached = self._questions.reached(predicted, self.y[rows])
-        self.reached[rows] = reached
-        if not self.track:
-            return
-        self.ledger.note_points(rows, start=max(self._starts, 1), nonfinite=predicted == NOT_FINITE)
-        confident = None
-        if self.minimise and self.confidence > 0:
-            confident = self._questions.lead(own, self.y[rows]) >= self.confidence
-        numbers = self._numbers(rows)
-        success = self.best_points.admissible(numbers, points, reached)
-        self.ledger.note_first_success(self.best_points.meet(numbers, points, success, confident))
-
-    def _numbers(self, rows: Rows) -> torch.Tensor:
-        return torch.arange(len(self.x), device=self.x.device) if isinstance(rows, slice) else rows

@@ -102,6 +102,11 @@ class Questions:
         lead = margin(self.scores(own, y), y, self.model.output)
         return -lead if self.goal is Goal.TARGETED else lead
 
+    def relative_lead(self, own: Outputs, y: Labels) -> PerSample:
+        """Return the lead relative to the image's largest output, (b,); -inf where the goal is not reached."""
+        scale = own.where(torch.isfinite(own), 0.0).abs().amax(dim=1).clamp_min(torch.finfo(own.dtype).tiny)
+        return (self.lead(own, y) / scale).where(self.reached(predictions(own), y), -torch.inf)
+
 
 def chunks(asked: Mask, size: int) -> Iterator[Rows]:
     """Yield the rows of the images (B,) to ask about, at most `size` at a time."""

@@ -12,7 +12,7 @@ from robench.attack.norms import NORMS
 from robench.attack.oracle import Oracle
 from robench.attack.protocol import Attack, AttackInfo, run_attack
 from robench.attack.threat import Goal, ThreatModel
-from robench.conformance.isolation import lent_chance
+from robench.conformance.isolation import lent_generators
 from robench.conformance.result import require
 from robench.conformance.toys import ToyNet, toy_images, toy_model
 from robench.model.interface import Model, predictions
@@ -24,7 +24,7 @@ RADII = {"Linf": 0.03, "L2": 0.25, "L1": 2.0, "L0": 6.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class AttackRun:
     """What came of one call of an attack.
 
     Attributes:
@@ -97,7 +97,7 @@ class AttackTrial:
 
     info_type: ClassVar[type[AttackInfo]] = AttackInfo
     recipe: Attack
-    _plain: Played | None = field(default=None, init=False)
+    _plain: AttackRun | None = field(default=None, init=False)
 
     @property
     def norms(self) -> list[str]:
@@ -110,13 +110,13 @@ class AttackTrial:
         return self.norms[0]
 
     @property
-    def plain(self) -> Played:
+    def plain(self) -> AttackRun:
         """A run on ten classes, under the first norm."""
         if self._plain is None:
             self._plain = self.play(toy_model())
         return self._plain
 
-    def play(self, model: Model, rules: Rules = PLAIN, *, rows: Tensor | None = None) -> Played:
+    def play(self, model: Model, rules: Rules = PLAIN, *, rows: Tensor | None = None) -> AttackRun:
         """Run the attack once.
 
         Args:
@@ -139,7 +139,7 @@ class AttackTrial:
         net = getattr(model.net, "module", model.net)  # behind its door
         assert isinstance(net, ToyNet)  # only toys are attacked here
         net.batches.clear()
-        with lent_chance(rules.global_seed) as moved:
+        with lent_generators(rules.global_seed) as moved:
             rng = Randomness(rules.seed, rows, ("conformance",))
             last = run_attack(self.recipe, oracle, rng, copies=False)
         batches, spent = list(net.batches), int(oracle.ledger.forwards.sum())
@@ -147,7 +147,7 @@ class AttackTrial:
         changed = [what for what, now, before in pairs if not torch.equal(now, before)]
         require(isinstance(last, Tensor), f"returned {type(last).__name__}, not a tensor")
         require(last.shape == x.shape, f"returned {tuple(last.shape)}, not {tuple(x.shape)}")
-        return Played(
+        return AttackRun(
             last=last,
             proposal=oracle.proposal(last.detach()),
             oracle=oracle,
