@@ -15,7 +15,7 @@ def likeliest(oracle: Oracle, x: Images, count: int) -> list[Labels]:
     """Return, for the likeliest wrong class, the second likeliest, ..., the pairs (label, class), (B, 2).
 
     Croce & Hein 2020 (arXiv:2003.01690), section 4: at most `count` of the other classes, in the order of the
-    model's scores at the clean images, which costs one forward pass.
+    model's scores at x, (B, C, H, W), which costs one forward pass; they take the clean images.
     """
     import torch
 

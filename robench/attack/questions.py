@@ -103,7 +103,7 @@ class Questions:
         return -lead if self.goal is Goal.TARGETED else lead
 
     def relative_lead(self, own: Outputs, y: Labels) -> PerSample:
-        """Return the lead relative to the image's largest output, (b,); -inf where the goal is not reached."""
+        """Return the lead relative to the largest output, (b,); -inf where the goal is not reached."""
         scale = own.where(torch.isfinite(own), 0.0).abs().amax(dim=1).clamp_min(torch.finfo(own.dtype).tiny)
         return (self.lead(own, y) / scale).where(self.reached(predictions(own), y), -torch.inf)
 
