@@ -37,9 +37,9 @@ class Climb:
         rho: share of steps between two checkpoints that must raise the loss; unused under L1.
         momentum: weight of the last move in the next one; unused under L1.
         first: length of the first step in input units; 2 eps by default; unused under L1.
-        hold: let an image stand for as long as the model's own answer is what the attacker wants, and return
-            that point of it. In a joint batch each image then also chooses its steps alone, as if the others
-            stood still, and the batch returned has not been asked as one. Unused under L1.
+        hold: leave an image where it is as long as the model's own answer is what the attacker wants, and
+            return that point of it. In a joint batch each image then also chooses its steps alone, as if the
+            others did not move, and the batch returned has not been asked as one. Unused under L1.
     """
 
     steps: int

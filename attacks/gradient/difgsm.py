@@ -64,7 +64,7 @@ def rescaling(
 def _interpolation(side: int, length: PerSample, start: PerSample, unchanged: torch.Tensor) -> torch.Tensor:
     """Return (B, side, side): row i holds the weights with which pixel i of the shrunk, padded line is made.
 
-    Pixel i of `length` stands at (i + 1/2) side / length - 1/2 in the old line, its two neighbours share it,
+    Pixel i of `length` lies at (i + 1/2) side / length - 1/2 in the old line, its two neighbours share it,
     and the line is continued by its ends: bilinear interpolation as in torch, `align_corners=False`.
     """
     import torch

@@ -57,7 +57,7 @@ def smooth(gradient: Images, weights: torch.Tensor) -> Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TIFGSM:
-    """M-DI2-FGSM with every gradient convolved with a kernel, which stands for attacking translated images.
+    """M-DI2-FGSM with every gradient convolved with a kernel, which is like attacking translated images.
 
     Dong et al. 2019 (arXiv:1904.02884), Eq. 8: TI-DIM; probability 0 is TI-MI-FGSM, and with decay 0 also
     TI-BIM.

@@ -20,7 +20,7 @@ SURE = 1e-4
 
 
 def free_part(gradient: Images, x_adv: Images, bounds: tuple[float, float]) -> Images:
-    """Return the gradient (B, C, H, W) without the pixels that stand at the box's end and would leave it."""
+    """Return the gradient (B, C, H, W) without the pixels that are at the box's end and would leave it."""
     import torch
 
     low, high = bounds

@@ -30,7 +30,7 @@ class Square:
 
     Andriushchenko et al. 2020 (arXiv:1912.00049), Algorithms 1-3; under L1 as in Croce & Hein 2021
     (arXiv:2103.01208). Every image has windows of its own. In a joint batch each image keeps a change by its
-    own score, as if the others stood still.
+    own score, as if the others did not move.
 
     Attributes:
         queries: forward passes for each image and try, the first point included.

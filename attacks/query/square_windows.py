@@ -152,10 +152,10 @@ def _pyramid(height: int, width: int, power: int) -> torch.Tensor:
     down = (torch.arange(height) - row).abs()[:, None]
     across = (torch.arange(width) - column).abs()[None, :]
     reach, most = torch.maximum(down, across), max(row, column) + 1
-    made = torch.zeros(height, width)
+    pyramid = torch.zeros(height, width)
     for k in range(1, most + 1):
-        made += (reach < k) / k**power
-    return made / made.norm(p=1 if power == 4 else 2) if height else made
+        pyramid += (reach < k) / k**power
+    return pyramid / pyramid.norm(p=1 if power == 4 else 2) if height else pyramid
 
 
 def _places(image: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
@@ -167,10 +167,10 @@ def _places(image: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _turned(side: int, uniform: torch.Tensor, threat: ThreatModel) -> Images:
-    """Return bumps of norm 1, lying or standing: the shape of the uniform numbers plus (s, s)."""
-    made = bump(side, 4 if threat.norm is L1 else 2).to(uniform)
-    made = made / threat.norm.size(made[None])
-    return torch.where((uniform < 0.5)[..., None, None], made, made.T)
+    """Return bumps of norm 1, lying or upright: the shape of the uniform numbers plus (s, s)."""
+    window = bump(side, 4 if threat.norm is L1 else 2).to(uniform)
+    window = window / threat.norm.size(window[None])
+    return torch.where((uniform < 0.5)[..., None, None], window, window.T)
 
 
 def _on_the_sphere(x: Images, delta: Images, threat: ThreatModel) -> Images:

@@ -143,7 +143,7 @@ def _hinge(c: float, kappa: float) -> Loss:
 
 
 def _source(model: Model) -> GradientSource | None:
-    """Return what is differentiated; None stands for a plain network itself."""
+    """Return what is differentiated; None for a plain network itself."""
     if model.neighbourhood is None:
         return None
     if model.neighbourhood.linear is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from robench.attack.ledger import Rows
+from robench.attack.ledger import Ledger, Rows
+from robench.attack.norms import per_image
 from robench.attack.threat import ThreatModel
 from robench.types import Images, Mask
 
@@ -77,6 +78,28 @@ class BestPoints:
                 first = torch.isin(rows, fresh)
                 self.points[rows[first]] = points[first]
         return fresh
+
+    def proposal(self, last: Images, asked: Mask, ledger: Ledger, *, lent: bool) -> Images:
+        """Return, per image, the last point (B, C, H, W) or the one kept, and note what is claimed of it.
+
+        Args:
+            last: where the attack ended.
+            asked: (B,) where the model was just asked about it; elsewhere what is kept counts for more.
+            ledger: where it is noted.
+            lent: whether a library attacked, which may have let go of an adversarial point (silent success).
+        """
+        ledger.claimed = self.broken.clone()
+        better = self.broken & ~(asked & self.last_success)
+        if lent:
+            ledger.silent = better
+        return torch.where(per_image(better, last), self.points, last)
+
+    def joint_proposal(self, last: Images, ledger: Ledger, *, lent: bool) -> Images:
+        """Return the batch kept, or `last` where no image was broken; see `proposal`."""
+        if lent and int(self.last_success.sum()) < self.most:
+            ledger.silent = self.broken & ~self.last_success
+        ledger.claimed = self.kept_success.clone()
+        return self.points if self.most > 0 else last
 
     def _keep_smaller(self, rows: torch.Tensor, points: Images, confident: Mask | None) -> None:
         size = self._threat.norm.size(points - self._x[rows])

@@ -68,7 +68,7 @@ class FooledSources:
 
     def __init__(self, count: int, device: torch.device) -> None:
         self._nowhere = torch.zeros(count, dtype=torch.bool, device=device)
-        # By gradient source: where it was asked, and where its answer was fooled while the model's stood.
+        # By gradient source: where it was asked, and where its answer was fooled and the model's was not.
         self._asked: dict[str, Mask] = {}
         self._fooled: dict[str, Mask] = {}
 

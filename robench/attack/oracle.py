@@ -12,7 +12,6 @@ from robench.attack.best_points import BestPoints
 from robench.attack.ledger import Ledger, Rows
 from robench.attack.loss_progress import FooledSources, LossProgress
 from robench.attack.losses import Loss
-from robench.attack.norms import per_image
 from robench.attack.questions import ALL, GradientAnswer, Questions, chunks, placed
 from robench.attack.threat import ThreatModel
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, predictions
@@ -263,34 +262,21 @@ class Oracle:
         pass this takes is spent only on images where it can change the answer. Of a joint batch the whole
         batch of the step that broke the most images is returned.
         """
-        ledger, best = self.ledger, self.best_points
-        ledger.deceived = self._fooled.deceived & ~self.broken
+        self.ledger.deceived = self._fooled.deceived & ~self.broken
         if not self.track or self.together:
             return last
         if self._joint:
             self.outputs(last)
-            if self.lent and int(best.last_success.sum()) < best.most:
-                ledger.silent = self.broken & ~best.last_success
-            ledger.claimed = best.kept_success.clone()
-            return best.points if best.most > 0 else last
-        ledger.claimed = self.broken.clone()
+            return self.best_points.joint_proposal(last, self.ledger, lent=self.lent)
         if self.lent:
-            return self._returned(last)
-        remembered = self.broken
-        if not self.minimise:
-            asked = self.broken & self._affords(self.model.forwards)
-            self._ask_last(asked, last)
-            remembered = self.broken & ~(asked & best.last_success)
-        return torch.where(per_image(remembered, last), best.points, last)
-
-    def _returned(self, last: Images) -> Images:
-        """Return a library's points, mended where it let go of an adversarial one (silent success)."""
-        self._ask_last(self.broken, last)
-        self.ledger.silent = self.broken & ~self.best_points.last_success
+            asked = self.broken
+        else:
+            asked = self.broken & self._affords(self.model.forwards) & (not self.minimise)
+        self._ask_last(asked, last)
         if self.unassigned:
             for column in (self.ledger.points, self.ledger.first_success, self.ledger.first_passes):
                 column.zero_()
-        return torch.where(per_image(self.ledger.silent, last), self.best_points.points, last)
+        return self.best_points.proposal(last, asked, self.ledger, lent=self.lent)
 
     def _ask_last(self, asked: Mask, last: Images) -> None:
         """Ask the model about the last points of these images (B,), whoever else is active."""
@@ -333,7 +319,7 @@ class Oracle:
         self.note_answers(rows, points, answer.own)
 
     def _compare(self, source: GradientSource, rows: Rows, points: Images, predicted: Labels | None) -> None:
-        """Note where what is differentiated was fooled, and the model that stands behind it was not."""
+        """Note where what is differentiated was fooled, and the model behind it was not."""
         if not self.track:
             return
         fooled = None

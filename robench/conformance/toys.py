@@ -97,7 +97,7 @@ class Shaken(nn.Module):
 
 
 class ToyBranches(nn.Module):
-    """Features, buffer and linear branch, as the networks have that defenses train and heads stand on.
+    """Features, buffer and linear branch, as the networks have that defenses train and heads use.
 
     Args:
         channels: C of the images, which are 8 by 8.
