@@ -200,7 +200,7 @@ class Oracle:
         for rows in self._chunks(source.forwards + classes * source.backwards):
             answer = self._questions.score_gradients(source, x_adv[rows])
             self._note(source, rows, x_adv[rows], answer, gradients=classes)
-            scores[rows], gradients[rows] = answer.value, answer.gradient
+            scores[rows], gradients[rows] = answer.value.to(scores.dtype), answer.gradient
         return scores, gradients
 
     def value(self, loss: Loss, x_adv: Images) -> PerSample:

@@ -118,10 +118,10 @@ def chunks(asked: Mask, size: int) -> Iterator[Rows]:
 
 
 def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
-    """Return the batch with `part` at its rows; of the whole batch `part` itself, in its own type."""
+    """Return the batch with `part` at its rows, in the batch's type; of the whole batch `part` itself."""
     if isinstance(rows, slice):
         return part
-    batch[rows] = part
+    batch[rows] = part.to(batch.dtype)
     return batch
 
 
