@@ -179,9 +179,10 @@ class Oracle:
         gradient = torch.zeros_like(self.x)
         value = torch.full_like(self.best_size, -torch.inf)
         for rows in self._chunks(source.forwards + source.backwards):
-            answer = self._questions.gradient(source, loss, x_adv[rows], labels[rows])
-            self._note(source, rows, x_adv[rows], answer)
-            self._compare(source, rows, x_adv[rows], answer.predicted)
+            points = x_adv[rows]
+            answer = self._questions.gradient(source, loss, points, labels[rows])
+            self._note(source, rows, points, answer)
+            self._compare(source, rows, points, answer.predicted)
             gradient = placed(answer.gradient, rows, gradient)
             value = placed(answer.value, rows, value)
         self.progress.follow(value)
@@ -198,8 +199,9 @@ class Oracle:
         scores = x_adv.new_full((len(x_adv), classes), torch.nan)
         gradients = x_adv.new_zeros((len(x_adv), classes, *x_adv.shape[1:]))
         for rows in self._chunks(source.forwards + classes * source.backwards):
-            answer = self._questions.score_gradients(source, x_adv[rows])
-            self._note(source, rows, x_adv[rows], answer, gradients=classes)
+            points = x_adv[rows]
+            answer = self._questions.score_gradients(source, points)
+            self._note(source, rows, points, answer, gradients=classes)
             scores[rows], gradients[rows] = answer.value.to(scores.dtype), answer.gradient
         return scores, gradients
 
