@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.timing import Timing, alternate
 from robench import plugins
-from robench.attack.craft import craft
+from robench.attack.craft import CraftSettings, craft
 from robench.attack.norms import L2, LINF
 from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet
@@ -25,12 +25,11 @@ Run = Callable[[], Tensor]
 def _ours(model: Model, data: ImageSet, threat: ThreatModel, name: str, **options: Any) -> Run:
     attack = plugins.find("attacks", name)(**options)
     x, y = data.batch(slice(None))
+    settings = CraftSettings(drop=False, batch_size=len(x))
 
     def run() -> Tensor:
         # Nothing is dropped: every rival works on every image at every step.
-        return craft(
-            model, attack, x, y, threat=threat, indices=data.indices, drop=False, batch_size=len(x)
-        ).x_adv
+        return craft(model, attack, x, y, threat=threat, indices=data.indices, settings=settings).x_adv
 
     return run
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks import subjects
 from robench import plugins
-from robench.attack.craft import craft
+from robench.attack.craft import CraftSettings, craft
 from robench.attack.norms import NORMS
 from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet
@@ -94,7 +94,7 @@ def ours(model: Model, data: ImageSet, threat: ThreatModel, name: str, seed: int
     """Run a cascade of ours."""
     x, y = data.batch(slice(None))
     attack = plugins.find("attacks", name)(**options)
-    found = craft(model, attack, x, y, threat=threat, indices=data.indices, seed=seed)
+    found = craft(model, attack, x, y, threat=threat, indices=data.indices, settings=CraftSettings(seed=seed))
     return Outcome(
         standing=_standing(model, data, found.x_adv, threat),
         forwards=float(found.ledger.forwards.double().mean()),

@@ -5,6 +5,7 @@ from torch import nn
 
 from robench.attack.norms import LINF
 from robench.attack.oracle import Oracle
+from robench.attack.protocol import run_attack
 from robench.attack.threat import ThreatModel
 from robench.model.interface import Coupling, GradientSource, Model, OutputKind, predictions
 from robench.model.prepared import evaluation_mode
@@ -109,7 +110,7 @@ def attacked(attack, model, x, y=None, *, eps=0.1, norm=LINF, seed=0, indices=No
     with evaluation_mode(model.net):
         oracle = Oracle(model, x, y, threat, minimise=attack.info.minimises, **options)
         streams = Randomness(seed, torch.arange(len(x)) if indices is None else indices, ("test",))
-        last = attack(oracle, x.clone(), y.clone(), threat=threat, rng=streams)
+        last = run_attack(attack, oracle, streams)
         return oracle.proposal(last), oracle, last
 
 

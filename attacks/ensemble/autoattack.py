@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from attacks.gradient.apgd import APGD
-from attacks.gradient.apgd_targeted import APGDTargeted
-from attacks.minimal.fab import FAB
-from attacks.minimal.fab_targeted import FABTargeted
+from attacks.gradient.apgd import APGD, APGDTargeted
+from attacks.minimal.fab import FAB, FABTargeted
 from attacks.query.square import Square
 from attacks.shared.options import finite_radius, positive
 from attacks.shared.papers import together
@@ -17,9 +15,8 @@ from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 VERSIONS = {
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
@@ -84,9 +81,7 @@ class AutoAttack:
         chosen = VERSIONS[self.version] if self.attacks is None else self.attacks
         return {name: made[name] for name in VERSIONS[self.version] if name in chosen}
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return each image's point of the attack that broke it, or of the last one.
 
         Raises:
@@ -97,6 +92,7 @@ class AutoAttack:
         from robench.attack.norms import per_image
         from robench.model.interface import Coupling
 
+        x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "AutoAttack")
         # Images of a joint batch may each have fallen in another batch, and only one batch is proposed.
         whole = oracle.model.coupling is Coupling.JOINT
@@ -106,7 +102,7 @@ class AutoAttack:
             if oracle.finished or not bool(standing.any()):
                 break
             with oracle.only(standing):
-                last = attack(oracle, x, y, threat=threat, rng=rng.split(name))
+                last = attack(oracle, rng.split(name))
                 kept = torch.where(per_image(standing, x), oracle.proposal(last), kept)
         return kept
 

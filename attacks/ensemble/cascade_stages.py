@@ -7,49 +7,41 @@ from typing import TYPE_CHECKING
 import torch
 
 from attacks.ensemble.stopping_rules import any_of, ascending, linearised_distance, searching, shrinking
-from attacks.gradient.apgd import climber
-from attacks.gradient.apgd_loop import climb
-from attacks.gradient.apgd_sparse_loop import climb_sparsely
-from attacks.minimal.fab import towards, walk
+from attacks.gradient.apgd import random_climb
+from attacks.gradient.apgd_loop import Climb, climb, climb_sparsely
+from attacks.minimal.fab import Walk, towards, walk
 from attacks.query.square import Square
-from attacks.shared.targets import likeliest
-from attacks.shared.worst import Worst
+from attacks.shared.tries import StrongestPoints, likeliest
 from robench.attack.losses import cross_entropy, score_margin, targeted_dlr, targeted_margin
 from robench.attack.threat import Goal
 from robench.model.interface import Coupling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from attacks.minimal.fab import Linearise
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask
 
-RHO, MOMENTUM = 0.75, 0.25  # of Auto-PGD, as published
-ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9  # of FAB, as published
 
-
-class Campaign:
+class CascadeStages:
     """What is known about one batch while it is attacked, and the stages that add to it.
 
     Under a targeted goal there is one class to aim at, and one boundary: that of the target against the best
     other class.
 
     Args:
-        oracle: the road to the model.
-        x: clean images (B, C, H, W).
-        threat: norm, finite radius, box and goal.
+        oracle: the road to the model, under a finite radius.
     """
 
-    def __init__(self, oracle: Oracle, x: Images, threat: ThreatModel) -> None:
-        self._oracle, self._x, self._threat = oracle, x, threat
-        self._targeted = threat.goal is Goal.TARGETED
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle, self._x, self._threat = oracle, oracle.x, oracle.threat
+        self._targeted = oracle.threat.goal is Goal.TARGETED
         self._aims: list[Labels | None] = [None]
-        self._distances = x.new_zeros(1, len(x))
-        self.worst = Worst(oracle, x, score_margin)
+        self._distances = oracle.x.new_zeros(1, len(oracle.x))
+        self.worst = StrongestPoints(oracle, score_margin)
 
     @property
     def standing(self) -> Mask:
@@ -60,7 +52,7 @@ class Campaign:
 
     def open(self, steps: int, rng: Randomness) -> None:
         """Climb the cross-entropy from a random point, with all images."""
-        self.worst.replace(self._climber(steps)(rng, cross_entropy, None))
+        self.worst.replace(random_climb(self._oracle, rng, cross_entropy, Climb(steps=steps)))
 
     def aim(self, classes: int) -> None:
         """Put the likeliest classes at the worst points into the order of their linearised distances.
@@ -85,18 +77,8 @@ class Campaign:
         """Walk with FAB from the clean images to the boundaries that are no farther than `far` radii."""
         self._measure(classes)  # the ascents have moved the worst points
         for _, labels in self._within(far):
-            walk(
-                self._oracle,
-                self._x,
-                self._x,
-                self._boundary(labels),
-                threat=self._threat,
-                steps=steps,
-                alpha_max=ALPHA_MAX,
-                eta=ETA,
-                beta=BETA,
-                watch=shrinking(self._oracle, self._threat.eps, steps),
-            )
+            rule = shrinking(self._oracle, self._threat.eps, steps)
+            walk(self._oracle, self._x, self._boundary(labels), Walk(steps=steps), watch=rule)
 
     def insist(self, steps: int, near: float, rng: Randomness) -> None:
         """Climb to the end from random points where the nearest boundary is within `near` radii.
@@ -104,19 +86,20 @@ class Campaign:
         First the cross-entropy, which may find a class that is none of those aimed at, then the loss of each
         of these that is that near.
         """
-        attempt = self._climber(steps)
+        how = Climb(steps=steps)
         close = any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
         with self._oracle.only(close):
             if bool((close & self._oracle.active).any()):
-                self.worst.replace(attempt(rng.split("any"), cross_entropy, None))
+                self.worst.replace(random_climb(self._oracle, rng.split("any"), cross_entropy, how))
         for rank, labels in self._within(near):
-            self.worst.replace(attempt(rng.split("class", rank), self._loss, labels))
+            stream = rng.split("class", rank)
+            self.worst.replace(random_climb(self._oracle, stream, self._loss, how, labels))
 
     def search(self, least: int, queries: int, rng: Randomness) -> None:
         """Ask without gradients, `least` times about every image."""
         rule = searching(self._oracle, least=least, queries=queries, rival=self.worst.value)
         square = Square(queries=queries, rescale=False)
-        found = square.search(self._oracle, self._x, self._threat, score_margin, rng, rule)
+        found = square.search(self._oracle, score_margin, rng, rule)
         self.worst.replace(found)
 
     @property
@@ -127,30 +110,11 @@ class Campaign:
     def _climbed(self, labels: Labels | None, steps: int) -> Images:
         """Return where an ascent from the worst points ends; under L1, where balls shrink, unwatched."""
         if self._threat.norm.name == "L1":
-            return climb_sparsely(
-                self._oracle,
-                self._x,
-                self.worst.points,
-                threat=self._threat,
-                loss=self._loss,
-                steps=steps,
-                labels=labels,
-            )
+            return climb_sparsely(self._oracle, self.worst.points, self._loss, steps=steps, labels=labels)
+        rule = ascending(self._oracle, steps)
         return climb(
-            self._oracle,
-            self._x,
-            self.worst.points,
-            threat=self._threat,
-            loss=self._loss,
-            steps=steps,
-            rho=RHO,
-            momentum=MOMENTUM,
-            labels=labels,
-            watch=ascending(self._oracle, steps),
+            self._oracle, self.worst.points, self._loss, Climb(steps=steps), labels=labels, watch=rule
         )
-
-    def _climber(self, steps: int) -> Callable[[Randomness, Loss, Labels | None], Images]:
-        return climber(self._oracle, self._x, threat=self._threat, steps=steps, rho=RHO, momentum=MOMENTUM)
 
     def _boundary(self, labels: Labels | None) -> Linearise:
         return towards(self._oracle, score_margin if self._targeted else targeted_margin, labels)

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,32 +94,29 @@ class EconomicalAutoAttack:
             expected = f"at most queries, {self.queries}"
             raise ConfigError(where="least_queries", expected=expected, got=str(self.least_queries))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return each image's point of the highest margin; the oracle has the one that broke it.
 
         Raises:
             ConfigError: the radius is infinite.
         """
-        from attacks.ensemble.cascade_stages import Campaign
+        from attacks.ensemble.cascade_stages import CascadeStages
 
-        del y  # the oracle holds the labels
-        finite_radius(threat.eps, "the economical AutoAttack")
-        campaign = Campaign(oracle, x, threat)
+        finite_radius(oracle.threat.eps, "the economical AutoAttack")
+        cascade = CascadeStages(oracle)
         stages: tuple[Callable[[], None], ...] = (
-            lambda: campaign.open(self.first_steps, rng.split("apgd-ce")),
-            lambda: campaign.aim(self.classes),
-            lambda: campaign.ascend(self.steps, self.far),
-            lambda: campaign.project(self.fab_steps, self.fab_classes, self.far),
-            lambda: campaign.insist(self.near_steps, self.near, rng.split("apgd-t")),
-            lambda: campaign.search(self.least_queries, self.queries, rng.split("square")),
+            lambda: cascade.open(self.first_steps, rng.split("apgd-ce")),
+            lambda: cascade.aim(self.classes),
+            lambda: cascade.ascend(self.steps, self.far),
+            lambda: cascade.project(self.fab_steps, self.fab_classes, self.far),
+            lambda: cascade.insist(self.near_steps, self.near, rng.split("apgd-t")),
+            lambda: cascade.search(self.least_queries, self.queries, rng.split("square")),
         )
         for stage in stages:
-            standing = campaign.standing
+            standing = cascade.standing
             if oracle.finished or not bool(standing.any()):
                 break
             oracle.begin_try()
             with oracle.only(standing):
                 stage()
-        return campaign.worst.points
+        return cascade.worst.points

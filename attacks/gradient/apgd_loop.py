@@ -1,14 +1,15 @@
-"""Auto-PGD's loop: ascent with momentum whose step every image halves for itself when it stops paying."""
+"""Auto-PGD's loops: ascent with momentum whose step every image halves for itself; sparse steps under L1."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from robench.attack.norms import per_image
+from robench.attack.norms import L1, per_image
 from robench.model.interface import Coupling
 
 if TYPE_CHECKING:
@@ -20,6 +21,33 @@ if TYPE_CHECKING:
 
     Watch = Callable[[PerSample, int], Mask]
 
+# Constants of Croce & Hein 2021 (arXiv:2103.01208), section 4.
+SPARSER = 1.5  # the step has this many times fewer pixels than the best perturbation
+PROGRESS = 0.95  # a perturbation that got sparser than this share begins anew with long steps
+SHORTER, SHORTEST = 1.5, 10.0  # by which a step shrinks, and at most in all
+RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))  # multiples of eps, and their share of the steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Climb:
+    """How to climb.
+
+    Attributes:
+        steps: how many steps.
+        rho: share of steps between two checkpoints that must raise the loss; unused under L1.
+        momentum: weight of the last move in the next one; unused under L1.
+        first: length of the first step in input units; 2 eps by default; unused under L1.
+        hold: leave an image where it is as long as the model's own answer is what the attacker wants, and
+            return that point of it. In a joint batch each image then also chooses its steps alone, as if the
+            others did not move, and the batch returned has not been asked as one. Unused under L1.
+    """
+
+    steps: int
+    rho: float = 0.75
+    momentum: float = 0.25
+    first: float | None = None
+    hold: bool = False
+
 
 def checkpoints(steps: int) -> list[int]:
     """Return after which steps the step size is looked at, ascending, without the last step.
@@ -27,17 +55,17 @@ def checkpoints(steps: int) -> list[int]:
     Croce & Hein 2020 (arXiv:2003.01690), section 3.2: p_0 = 0, p_1 = 0.22, and the gaps shrink by 0.03 down
     to 0.06; w_j = ceil(p_j steps).
     """
-    found: list[int] = []
+    moments: list[int] = []
     share, gap = 22, 22  # in per cent, for sums of decimals are not what they seem
     while (step := math.ceil(share * steps / 100)) < steps:
-        if step > (found[-1] if found else 0):
-            found.append(step)
+        if step > (moments[-1] if moments else 0):
+            moments.append(step)
         gap = max(gap - 3, 6)
         share += gap
-    return found
+    return moments
 
 
-def answers(
+def _answers(
     oracle: Oracle,
     loss: Loss,
     point: Images,
@@ -45,8 +73,8 @@ def answers(
     *,
     source: GradientSource | None = None,
     apart: bool = False,
-) -> tuple[PerSample, PerSample, Images]:
-    """Return whether each image was answered (B,), its loss (B,), and its gradient (B, C, H, W).
+) -> tuple[PerSample, Images]:
+    """Return the loss (B,) at a point (B, C, H, W) and its gradient (B, C, H, W).
 
     A loss that is no number is -inf, so that nothing is taken for an improvement. A joint batch is one
     problem: each of its images has the mean loss, so that all halve and go back at the same moment, and
@@ -57,104 +85,161 @@ def answers(
     answered = value > -torch.inf
     if not apart and oracle.model.coupling is Coupling.JOINT and bool(answered.any()):
         value = value[answered].mean().expand(len(value))
-    return answered, value, gradient
+    return value, gradient
 
 
 def climb(
     oracle: Oracle,
-    x: Images,
     start: Images,
-    *,
-    threat: ThreatModel,
     loss: Loss,
-    steps: int,
-    rho: float,
-    momentum: float,
+    how: Climb,
+    *,
     labels: Labels | None = None,
     source: GradientSource | None = None,
-    first: float | None = None,
-    hold: bool = False,
     watch: Watch | None = None,
 ) -> Images:
-    """Return the point of highest loss met, per image; `steps` + 1 forward and backward passes.
+    """Return the point of highest loss met, (B, C, H, W); `steps` + 1 forward and backward passes.
 
     Croce & Hein 2020 (arXiv:2003.01690), Algorithm 1, for Linf and L2. The first step is 2 eps long. At a
     checkpoint an image halves its step and returns to its best point if fewer than `rho` of the steps since
     the last one raised its loss, or if neither its step nor its best loss has changed since then.
 
     Args:
-        oracle: the road to the model.
-        x: clean images (B, C, H, W), the centre of the ball.
+        oracle: the road to the model; its threat says norm, radius and box.
         start: where to start, (B, C, H, W).
-        threat: norm, radius and box.
         loss: what to raise.
-        steps: how many steps.
-        rho: share of steps that must pay.
-        momentum: weight of the last move in the next one.
+        how: number of steps, and how they are chosen.
         labels: for a loss that wants other labels than the oracle's.
         source: what to differentiate in place of the oracle's own source.
-        first: length of the first step in input units; 2 eps by default.
-        hold: let an image stand for as long as the model's own answer is what the attacker wants, and return
-            that point of it. In a joint batch each image then also chooses its steps alone, as if the others
-            stood still, and the batch returned has not been asked as one.
-        watch: asked at every checkpoint which images go on; all do by default.
+        watch: asked at every checkpoint which images go on, with the best loss (B,) so far and the number of
+            steps; all do by default.
     """
     with oracle.ascent():
-        return _climb(
-            oracle, x, start, threat, loss, steps, rho, momentum, labels, source, first, hold, watch
-        )
+        return _climb(oracle, start, loss, how, labels, source, watch)
 
 
 def _climb(
     oracle: Oracle,
-    x: Images,
     start: Images,
-    threat: ThreatModel,
     loss: Loss,
-    steps: int,
-    rho: float,
-    momentum: float,
+    how: Climb,
     labels: Labels | None,
     source: GradientSource | None,
-    first: float | None,
-    hold: bool,
     watch: Watch | None,
 ) -> Images:
+    x, threat = oracle.x, oracle.threat
     point, before = start, start
-    _, value, gradient = answers(oracle, loss, point, labels, source=source, apart=hold)
+    value, gradient = _answers(oracle, loss, point, labels, source=source, apart=how.hold)
     best, best_value, best_gradient = point, value, gradient
-    size = x.new_full((len(x),), 2 * threat.eps if first is None else first)
-    paid = torch.zeros_like(value)
+    size = x.new_full((len(x),), 2 * threat.eps if how.first is None else how.first)
+    raised = torch.zeros_like(value)
     halved, last_best = torch.zeros_like(value, dtype=torch.bool), best_value
-    looked, looks = 0, checkpoints(steps)
+    last_look, looks = 0, checkpoints(how.steps)
     going = torch.ones_like(halved)
-    for step in range(1, steps + 1):
+    for step in range(1, how.steps + 1):
         if oracle.finished or not bool((going & oracle.active).any()):
             break
         ahead = threat.project(x, point + per_image(size, x) * threat.norm.ascent(gradient))
         if step > 1:
-            move = (1 - momentum) * (ahead - point) + momentum * (point - before)
+            move = (1 - how.momentum) * (ahead - point) + how.momentum * (point - before)
             ahead = threat.project(x, point + move)
-        if hold:
+        if how.hold:
             ahead = torch.where(per_image(oracle.reached, x), point, ahead)
         point, before = ahead, point
         previous = value
         with oracle.only(going):
-            _, value, gradient = answers(oracle, loss, point, labels, source=source, apart=hold)
-        paid += value > previous
+            value, gradient = _answers(oracle, loss, point, labels, source=source, apart=how.hold)
+        raised += value > previous
         better = value > best_value
         best_value = torch.where(better, value, best_value)
         best = torch.where(per_image(better, x), point, best)
         best_gradient = torch.where(per_image(better, x), gradient, best_gradient)
         if step in looks:
             stuck = ~halved & (best_value <= last_best)
-            halved = (paid < rho * (step - looked)) | stuck
+            halved = (raised < how.rho * (step - last_look)) | stuck
             going = going if watch is None else going & watch(best_value, step)
-            last_best, looked = best_value, step
-            paid = torch.zeros_like(paid)
+            last_best, last_look = best_value, step
+            raised = torch.zeros_like(raised)
             size = torch.where(halved, size / 2, size)
-            back = halved & ~oracle.reached if hold else halved
+            back = halved & ~oracle.reached if how.hold else halved
             value = torch.where(back, best_value, value)
             point = torch.where(per_image(back, x), best, point)
             gradient = torch.where(per_image(back, x), best_gradient, gradient)
-    return torch.where(per_image(oracle.reached, x), point, best) if hold else best
+    return torch.where(per_image(oracle.reached, x), point, best) if how.hold else best
+
+
+def climb_sparsely(
+    oracle: Oracle, start: Images, loss: Loss, *, steps: int, labels: Labels | None = None
+) -> Images:
+    """Return the point of highest loss met in the ball of L1, (B, C, H, W).
+
+    Croce & Hein 2021 (arXiv:2103.01208), Algorithm 1 and section 4.3: the first 30 % of the steps play in the
+    ball of three times the radius, the next 30 % in that of twice, the rest in the right one, each from the
+    projection of where the one before ended. Each radius costs one pass more than it has steps.
+
+    Args:
+        oracle: the road to the model; it takes no point outside its own ball for a success.
+        start: where to start, (B, C, H, W), in any ball.
+        loss: what to raise.
+        steps: how many steps in all.
+        labels: for a loss that wants other labels than the oracle's.
+    """
+    counts = [math.ceil(share * steps) for _, share in RADII[:-1]]
+    counts.append(max(steps - sum(counts), 1))
+    point = start
+    for (factor, _), count in zip(RADII, counts, strict=True):
+        wider = replace(oracle.threat, eps=factor * oracle.threat.eps)
+        point = _climb_in_one_ball(oracle, wider.project(oracle.x, point), wider, loss, count, labels)
+    return point
+
+
+def _climb_in_one_ball(
+    oracle: Oracle, start: Images, threat: ThreatModel, loss: Loss, steps: int, labels: Labels | None
+) -> Images:
+    """Climb in the ball of `threat`; the start says how many pixels the first step has.
+
+    A pixel whose gradient points out of the box is not chosen, for the step would be lost on it.
+    """
+    x, point = oracle.x, start
+    every = max(int(0.04 * steps), 1)
+    value, gradient = _answers(oracle, loss, point, labels)
+    best, best_value, best_gradient = point, value, gradient
+    filled = _pixels(point - x)
+    count = filled / SPARSER
+    size = x.new_full((len(x),), threat.eps)
+    for step in range(1, steps + 1):
+        if oracle.finished:
+            break
+        movable = torch.where(gradient > 0, point < threat.bounds[1], point > threat.bounds[0])
+        direction = _sparse(gradient.where(movable, 0.0), count)
+        point = threat.project(x, point + per_image(size, x) * direction)
+        value, gradient = _answers(oracle, loss, point, labels)
+        better = value > best_value
+        best_value = torch.where(better, value, best_value)
+        best = torch.where(per_image(better, x), point, best)
+        best_gradient = torch.where(per_image(better, x), gradient, best_gradient)
+        if step % every == 0:
+            now = _pixels(best - x)
+            sparser = now < PROGRESS * filled
+            size = torch.where(sparser, threat.eps, (size / SHORTER).clamp_min(threat.eps / SHORTEST))
+            point = torch.where(per_image(sparser, x), best, point)
+            gradient = torch.where(per_image(sparser, x), best_gradient, gradient)
+            count, filled = now / SPARSER, now
+    return best
+
+
+def _pixels(delta: Images) -> PerSample:
+    """Return how many entries are not zero, (B,)."""
+    return (delta != 0).flatten(1).sum(dim=1).to(delta.dtype)
+
+
+def _sparse(gradient: Images, count: PerSample) -> Images:
+    """Return the unit step of equal changes in the `count` steepest pixels, at least one."""
+    slope = gradient.flatten(1).abs()
+    if slope.numel() == 0:
+        return gradient
+    last = (count.long().clamp(1, slope.shape[1]) - 1)[:, None]
+    least = slope.sort(dim=1, descending=True).values.gather(1, last)
+    chosen = gradient.flatten(1).sign() * (slope >= least)
+    total = L1.size(chosen)[:, None]
+    return (chosen / total.clamp_min(1)).view(gradient.shape)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.gradient.mifgsm import ascend_with_momentum
 from attacks.shared.options import at_least, finite_radius, not_negative, positive, share
+from attacks.shared.papers import XIE_DIVERSITY
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, PerSample
+    from robench.types import Images, PerSample
 
 
 def diverse_gradient(
@@ -54,17 +54,17 @@ def rescaling(
     least = max(int(height * smallest), 1)
     shrunk = (least + (size * (height - least)).floor()).clamp(max=height)
     narrow = (shrunk * width / height).round().clamp(1, width)
-    kept = coin >= probability
+    unchanged = coin >= probability
     return (
-        _interpolation(height, shrunk, (down * (height - shrunk + 1)).floor(), kept).unsqueeze(1),
-        _interpolation(width, narrow, (right * (width - narrow + 1)).floor(), kept).unsqueeze(1),
+        _interpolation(height, shrunk, (down * (height - shrunk + 1)).floor(), unchanged).unsqueeze(1),
+        _interpolation(width, narrow, (right * (width - narrow + 1)).floor(), unchanged).unsqueeze(1),
     )
 
 
-def _interpolation(side: int, length: PerSample, start: PerSample, kept: torch.Tensor) -> torch.Tensor:
+def _interpolation(side: int, length: PerSample, start: PerSample, unchanged: torch.Tensor) -> torch.Tensor:
     """Return (B, side, side): row i holds the weights with which pixel i of the shrunk, padded line is made.
 
-    Pixel i of `length` stands at (i + 1/2) side / length - 1/2 in the old line, its two neighbours share it,
+    Pixel i of `length` lies at (i + 1/2) side / length - 1/2 in the old line, its two neighbours share it,
     and the line is continued by its ends: bilinear interpolation as in torch, `align_corners=False`.
     """
     import torch
@@ -76,7 +76,7 @@ def _interpolation(side: int, length: PerSample, start: PerSample, kept: torch.T
     inside = (place >= 0) & (place < length[:, None])
     weights = weights * inside[:, :, None]
     return torch.where(
-        kept[:, None, None], torch.eye(side, device=length.device, dtype=length.dtype), weights
+        unchanged[:, None, None], torch.eye(side, device=length.device, dtype=length.dtype), weights
     )
 
 
@@ -100,12 +100,7 @@ class DIFGSM:
         identity="attacks.difgsm:DIFGSM",
         title="M-DI2-FGSM",
         paper="Xie et al. 2019, arXiv:1803.06978",
-        bibtex=(
-            "@inproceedings{xie2019improving, "
-            "title={Improving transferability of adversarial examples with input diversity}, "
-            "author={Xie, Cihang and Zhang, Zhishuai and Zhou, Yuyin and Bai, Song and Wang, Jianyu and "
-            "Ren, Zhou and Yuille, Alan L.}, booktitle={CVPR}, year={2019}}"
-        ),
+        bibtex=XIE_DIVERSITY,
         norms=("Linf", "L2"),
         randomised=True,
     )
@@ -122,9 +117,7 @@ class DIFGSM:
         not_negative(decay=self.decay)
         share(probability=self.probability, smallest=self.smallest)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last iterate; see `robench.attack.Attack`.
 
         Raises:
@@ -132,15 +125,12 @@ class DIFGSM:
         """
         from robench.attack.losses import cross_entropy
 
-        del y  # the oracle holds the labels
-        finite_radius(threat.eps, "DI-FGSM")
+        finite_radius(oracle.threat.eps, "DI-FGSM")
         return ascend_with_momentum(
             lambda point: diverse_gradient(
                 oracle, cross_entropy, point, rng, probability=self.probability, smallest=self.smallest
             ),
             oracle,
-            x,
-            threat=threat,
             steps=self.steps,
             step_size=self.step_size,
             decay=self.decay,

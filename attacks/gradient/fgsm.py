@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.gradient.ifgsm import ascend
 from attacks.shared.options import finite_radius
+from attacks.shared.papers import GOODFELLOW_EXPLAINING
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +27,11 @@ class FGSM:
         identity="attacks.fgsm:FGSM",
         title="FGSM",
         paper="Goodfellow et al. 2015, arXiv:1412.6572; Wang & Osher 2019, arXiv:1907.06800, Eq. 14",
-        bibtex=(
-            "@inproceedings{goodfellow2015explaining, "
-            "title={Explaining and harnessing adversarial examples}, "
-            "author={Goodfellow, Ian J. and Shlens, Jonathon and Szegedy, Christian}, "
-            "booktitle={ICLR}, year={2015}}"
-        ),
+        bibtex=GOODFELLOW_EXPLAINING,
         norms=("Linf", "L2"),
     )
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the one point; see `robench.attack.Attack`.
 
         Raises:
@@ -46,6 +39,5 @@ class FGSM:
         """
         from robench.attack.losses import cross_entropy
 
-        del y, rng  # the oracle holds the labels; nothing here is random
-        eps = finite_radius(threat.eps, "FGSM")
-        return ascend(oracle, x, x, threat=threat, loss=cross_entropy, steps=1, step_size=eps)
+        eps = finite_radius(oracle.threat.eps, "FGSM")
+        return ascend(oracle, oracle.x, loss=cross_entropy, steps=1, step_size=eps)

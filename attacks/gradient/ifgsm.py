@@ -6,36 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, positive
+from attacks.shared.papers import KURAKIN_PHYSICAL
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
-def ascend(
-    oracle: Oracle,
-    x: Images,
-    x_adv: Images,
-    *,
-    threat: ThreatModel,
-    loss: Loss,
-    steps: int,
-    step_size: float,
-) -> Images:
+def ascend(oracle: Oracle, start: Images, *, loss: Loss, steps: int, step_size: float) -> Images:
     """Climb a loss by projected steepest-ascent steps, each one forward and one backward pass.
 
     Wang & Osher 2019, Eq. 15-16, written for any norm: under Linf the steepest step is the gradient's sign,
     under L2 the normalised gradient (Madry et al. 2018, section 2.1).
 
     Args:
-        oracle: the road to the model.
-        x: clean images (B, C, H, W), the centre of the ball.
-        x_adv: where to start, (B, C, H, W).
-        threat: norm, radius and box to project on after each step.
+        oracle: the road to the model; after each step the point is projected on its ball and box.
+        start: where to start, (B, C, H, W).
         loss: what to raise.
         steps: how many steps.
         step_size: their length in input units, measured in the threat model's norm.
@@ -43,12 +32,13 @@ def ascend(
     Returns:
         The last iterate, which the model has not been asked about.
     """
+    x_adv, threat = start, oracle.threat
     with oracle.ascent():
         for _ in range(steps):
             if oracle.finished:
                 break
             gradient = oracle.gradient(loss, x_adv)
-            x_adv = threat.project(x, x_adv + step_size * threat.norm.ascent(gradient))
+            x_adv = threat.project(oracle.x, x_adv + step_size * threat.norm.ascent(gradient))
     return x_adv
 
 
@@ -67,11 +57,7 @@ class IFGSM:
         identity="attacks.ifgsm:IFGSM",
         title="IFGSM",
         paper="Kurakin et al. 2017, arXiv:1607.02533; Wang & Osher 2019, arXiv:1907.06800, Eq. 15-16",
-        bibtex=(
-            "@inproceedings{kurakin2017physical, title={Adversarial examples in the physical world}, "
-            "author={Kurakin, Alexey and Goodfellow, Ian and Bengio, Samy}, "
-            "booktitle={ICLR Workshop}, year={2017}}"
-        ),
+        bibtex=KURAKIN_PHYSICAL,
         norms=("Linf", "L2"),
     )
     steps: int = 40
@@ -82,13 +68,8 @@ class IFGSM:
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last iterate; see `robench.attack.Attack`."""
         from robench.attack.losses import cross_entropy
 
-        del y, rng  # the oracle holds the labels; nothing here is random
-        return ascend(
-            oracle, x, x, threat=threat, loss=cross_entropy, steps=self.steps, step_size=self.step_size
-        )
+        return ascend(oracle, oracle.x, loss=cross_entropy, steps=self.steps, step_size=self.step_size)

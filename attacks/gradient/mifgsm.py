@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius, not_negative, positive
+from attacks.shared.papers import DONG_MOMENTUM
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 def ascend_with_momentum(
     gradient: Callable[[Images], Images],
     oracle: Oracle,
-    x: Images,
     *,
-    threat: ThreatModel,
     steps: int,
     step_size: float | None,
     decay: float,
@@ -33,9 +31,7 @@ def ascend_with_momentum(
 
     Args:
         gradient: gives the loss's gradient at a point, both (B, C, H, W).
-        oracle: tells when nothing is left to attack.
-        x: clean images (B, C, H, W).
-        threat: norm, finite radius and box.
+        oracle: gives clean images and threat, and tells when nothing is left to attack.
         steps: how many steps.
         step_size: their length in input units; by default eps / steps, so that they just reach the sphere.
         decay: how much of g is kept each step; 0 is IFGSM, 1 forgets nothing.
@@ -47,18 +43,19 @@ def ascend_with_momentum(
 
     from robench.attack.norms import per_image
 
+    x, threat = oracle.x, oracle.threat
     length = threat.eps / steps if step_size is None else step_size
     momentum, x_adv = torch.zeros_like(x), x
     with oracle.ascent():
         for _ in range(steps):
             if oracle.finished:
                 break
-            found = gradient(x_adv)
+            direction = gradient(x_adv)
             # The largest entry first: tiny gradients must not underflow when they are summed.
-            largest = found.flatten(1).abs().amax(dim=1)
-            found = found / per_image(largest.where(largest > 0, 1.0), x)
-            total = found.flatten(1).abs().sum(dim=1)
-            momentum = decay * momentum + found / per_image(total.where(total > 0, 1.0), x)
+            largest = direction.flatten(1).abs().amax(dim=1)
+            direction = direction / per_image(largest.where(largest > 0, 1.0), x)
+            total = direction.flatten(1).abs().sum(dim=1)
+            momentum = decay * momentum + direction / per_image(total.where(total > 0, 1.0), x)
             x_adv = threat.project(x, x_adv + length * threat.norm.ascent(momentum))
     return x_adv
 
@@ -79,11 +76,7 @@ class MIFGSM:
         identity="attacks.mifgsm:MIFGSM",
         title="MI-FGSM",
         paper="Dong et al. 2018, arXiv:1710.06081",
-        bibtex=(
-            "@inproceedings{dong2018boosting, title={Boosting adversarial attacks with momentum}, "
-            "author={Dong, Yinpeng and Liao, Fangzhou and Pang, Tianyu and Su, Hang and Zhu, Jun and "
-            "Hu, Xiaolin and Li, Jianguo}, booktitle={CVPR}, year={2018}}"
-        ),
+        bibtex=DONG_MOMENTUM,
         norms=("Linf", "L2"),
     )
     steps: int = 10
@@ -96,9 +89,7 @@ class MIFGSM:
         positive(step_size=self.step_size)
         not_negative(decay=self.decay)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last iterate; see `robench.attack.Attack`.
 
         Raises:
@@ -106,13 +97,10 @@ class MIFGSM:
         """
         from robench.attack.losses import cross_entropy
 
-        del y, rng  # the oracle holds the labels; nothing here is random
-        finite_radius(threat.eps, "MI-FGSM")
+        finite_radius(oracle.threat.eps, "MI-FGSM")
         return ascend_with_momentum(
             lambda point: oracle.gradient(cross_entropy, point),
             oracle,
-            x,
-            threat=threat,
             steps=self.steps,
             step_size=self.step_size,
             decay=self.decay,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.gradient.ifgsm import ascend
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.restarts import strongest
+from attacks.shared.papers import MADRY
+from attacks.shared.tries import strongest
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 def madry_step(eps: float, steps: int) -> float:
@@ -45,12 +45,7 @@ class PGD:
         identity="attacks.pgd:PGD",
         title="PGD",
         paper="Madry et al. 2018, arXiv:1706.06083",
-        bibtex=(
-            "@inproceedings{madry2018towards, "
-            "title={Towards deep learning models resistant to adversarial attacks}, "
-            "author={Madry, Aleksander and Makelov, Aleksandar and Schmidt, Ludwig and Tsipras, Dimitris "
-            "and Vladu, Adrian}, booktitle={ICLR}, year={2018}}"
-        ),
+        bibtex=MADRY,
         norms=("Linf", "L2"),
         randomised=True,
     )
@@ -74,9 +69,7 @@ class PGD:
                 do="Set random_start: true or restarts: 1",
             )
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last iterate of the strongest try; see `robench.attack.Attack`.
 
         Raises:
@@ -84,13 +77,13 @@ class PGD:
         """
         from robench.attack.losses import LOSSES
 
-        del y  # the oracle holds the labels
+        x, threat = oracle.x, oracle.threat
         eps = finite_radius(threat.eps, "PGD")
         loss = LOSSES[self.loss]
         step_size = madry_step(eps, self.steps) if self.step_size is None else self.step_size
 
         def attempt(restart: int) -> Images:
             start = threat.sample(x, rng.split("restart", restart)) if self.random_start else x
-            return ascend(oracle, x, start, threat=threat, loss=loss, steps=self.steps, step_size=step_size)
+            return ascend(oracle, start, loss=loss, steps=self.steps, step_size=step_size)
 
         return strongest(oracle, self.restarts, attempt, loss)

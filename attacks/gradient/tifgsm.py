@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 from attacks.gradient.difgsm import diverse_gradient
 from attacks.gradient.mifgsm import ascend_with_momentum
 from attacks.shared.options import at_least, finite_radius, not_negative, positive, share
+from attacks.shared.papers import DONG_TRANSLATION
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 Kernel = Literal["gaussian", "linear", "uniform"]
 
@@ -57,7 +57,7 @@ def smooth(gradient: Images, weights: torch.Tensor) -> Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TIFGSM:
-    """M-DI2-FGSM with every gradient convolved with a kernel, which stands for attacking translated images.
+    """M-DI2-FGSM with every gradient convolved with a kernel, which is like attacking translated images.
 
     Dong et al. 2019 (arXiv:1904.02884), Eq. 8: TI-DIM; probability 0 is TI-MI-FGSM, and with decay 0 also
     TI-BIM.
@@ -76,11 +76,7 @@ class TIFGSM:
         identity="attacks.tifgsm:TIFGSM",
         title="TI-DIM",
         paper="Dong et al. 2019, arXiv:1904.02884",
-        bibtex=(
-            "@inproceedings{dong2019evading, title={Evading defenses to transferable adversarial examples "
-            "by translation-invariant attacks}, author={Dong, Yinpeng and Pang, Tianyu and Su, Hang and "
-            "Zhu, Jun}, booktitle={CVPR}, year={2019}}"
-        ),
+        bibtex=DONG_TRANSLATION,
         norms=("Linf", "L2"),
         randomised=True,
     )
@@ -103,9 +99,7 @@ class TIFGSM:
         if self.kernel_size % 2 == 0:
             raise ConfigError(where="kernel_size", expected="an odd number", got=repr(self.kernel_size))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last iterate; see `robench.attack.Attack`.
 
         Raises:
@@ -113,21 +107,18 @@ class TIFGSM:
         """
         from robench.attack.losses import cross_entropy
 
-        del y  # the oracle holds the labels
-        finite_radius(threat.eps, "TI-FGSM")
-        weights = profile(self.kernel, self.kernel_size, x)
+        finite_radius(oracle.threat.eps, "TI-FGSM")
+        weights = profile(self.kernel, self.kernel_size, oracle.x)
 
         def gradient(point: Images) -> Images:
-            found = diverse_gradient(
+            rough = diverse_gradient(
                 oracle, cross_entropy, point, rng, probability=self.probability, smallest=self.smallest
             )
-            return smooth(found, weights)
+            return smooth(rough, weights)
 
         return ascend_with_momentum(
             gradient,
             oracle,
-            x,
-            threat=threat,
             steps=self.steps,
             step_size=self.step_size,
             decay=self.decay,

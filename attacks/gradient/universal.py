@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.minimal.deepfool import cross
 from attacks.shared.options import at_least, finite_radius, not_negative, share
+from attacks.shared.papers import MOOSAVI_UNIVERSAL
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,7 @@ class Universal:
         identity="attacks.universal:Universal",
         title="Universal perturbation",
         paper="Moosavi-Dezfooli et al. 2017, arXiv:1610.08401",
-        bibtex=(
-            "@inproceedings{moosavi2017universal, title={Universal adversarial perturbations}, "
-            "author={Moosavi-Dezfooli, Seyed-Mohsen and Fawzi, Alhussein and Fawzi, Omar and "
-            "Frossard, Pascal}, booktitle={CVPR}, year={2017}}"
-        ),
+        bibtex=MOOSAVI_UNIVERSAL,
         norms=("Linf", "L2"),
         randomised=True,
         couples_images=True,
@@ -61,9 +57,7 @@ class Universal:
         not_negative(overshoot=self.overshoot)
         share(fooled=self.fooled)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return every image with the perturbation that broke most of them; see `robench.attack.Attack`.
 
         Raises:
@@ -71,7 +65,7 @@ class Universal:
         """
         import torch
 
-        del y  # the oracle holds the labels
+        x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "a universal perturbation")
         oracle.together = True
         shared = best = torch.zeros_like(x[:1])
@@ -83,15 +77,14 @@ class Universal:
                 best, most = shared, broken
             if sweep == self.sweeps or broken >= self.fooled * len(x) or oracle.finished:
                 break
-            shared = self._sweep(oracle, x, shared, threat, rng)
+            shared = self._sweep(oracle, shared, rng)
         return threat.clip(x + best)
 
-    def _sweep(
-        self, oracle: Oracle, x: Images, shared: Images, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def _sweep(self, oracle: Oracle, shared: Images, rng: Randomness) -> Images:
         """Give every image its turn to push the shared perturbation (1, C, H, W); return what comes out."""
         import torch
 
+        x, threat = oracle.x, oracle.threat
         turns = rng.uniform(x.new_empty(len(x), 1)).squeeze(1).argsort(stable=True)
         for turn in turns.tolist():
             if oracle.finished:
@@ -100,14 +93,7 @@ class Universal:
             mine[turn] = True
             start = threat.clip(x + shared)
             with oracle.only(mine):
-                point = cross(
-                    oracle,
-                    start,
-                    threat=threat,
-                    steps=self.steps,
-                    rivals=self.rivals,
-                    overshoot=self.overshoot,
-                )
+                point = cross(oracle, start, steps=self.steps, rivals=self.rivals, overshoot=self.overshoot)
             pushed = shared + (point - start)[turn : turn + 1]
             shared = threat.norm.project(pushed, x.new_full((1,), threat.eps))
         return shared

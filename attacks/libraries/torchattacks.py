@@ -6,29 +6,32 @@ restarts do not exist and are run by us.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.ifgsm import IFGSM
-from attacks.gradient.pgd import PGD, madry_step
+from attacks.gradient.pgd import PGD
+from attacks.libraries.adapter import (
+    CW_OPTIONS,
+    PGD_OPTIONS,
+    STEP_SIZE,
+    STEPS,
+    Arguments,
+    Library,
+    Row,
+    attack_classes,
+    in_parts,
+    step_of,
+)
 from attacks.minimal.cw import CW
 from attacks.shared import papers
-from attacks.shared.options import at_least, finite_radius, not_negative, positive
-from attacks.shared.restarts import strongest
-from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
-    from robench.attack.library_model import SurrogateModule
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
-
-LIBRARY = "torchattacks"
+    from robench.types import Images
 
 
 def installed() -> None:
@@ -46,228 +49,103 @@ def installed() -> None:
         )
 
 
-def run(
-    make: Callable[[Any, SurrogateModule], Any],
-    oracle: Oracle,
-    x: Images,
-    y: Labels,
-    *,
-    threat: ThreatModel,
-    rng: Randomness,
-    positive_scores: bool = False,
-) -> Images:
+def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None) -> Images:
     """Run a torchattacks attack on a batch and return its images.
 
     Args:
-        make: takes the library and the module to attack, gives the attack.
         oracle: whose model and gradient source are attacked, and whose ledger is charged.
-        x: clean images (B, C, H, W) in [0, 1].
-        y: labels, or targets under a targeted goal, (B,).
-        threat: gives the goal.
         rng: seeds the global generator.
-        positive_scores: shift scores to be positive, see SurrogateModule.
+        row: names the class in `torchattacks`.
+        arguments: what it is made with, beside the model.
+        eps: None for attacks that minimise, whose images are projected: they know no radius and may have
+            found a larger perturbation.
 
     Raises:
         ConfigError: the box is not [0, 1], or there is a budget.
     """
-    import torch
     import torchattacks
 
     from robench.attack.library_model import lent
     from robench.attack.threat import Goal
-    from robench.model.interface import Coupling
 
+    x, threat = oracle.x, oracle.threat
     if threat.bounds != (0.0, 1.0):
         raise ConfigError(where="bounds", expected="(0, 1) for torchattacks", got=repr(threat.bounds))
-    size = len(x) if oracle.model.coupling is Coupling.JOINT else oracle.batch_size
-    with lent(oracle, rng, positive=positive_scores) as module:
-        attack = make(torchattacks, module)
+    with lent(oracle, rng, positive=row.positive_scores) as module:
+        attack = getattr(torchattacks, row.theirs[threat.norm.name])(module, **arguments)
         if threat.goal is Goal.TARGETED:
             attack.set_mode_targeted_by_label(quiet=True)
-        parts = zip(torch.split(x, max(size, 1)), torch.split(y, max(size, 1)), strict=True)
-        found = [attack(images, labels).detach() for images, labels in parts]
-    return torch.cat(found)
+        x_adv = in_parts(oracle, attack)
+    return threat.project(x, x_adv) if eps is None else x_adv
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TorchattacksFGSM:
-    """torchattacks' FGSM: one sign step as long as the radius."""
+LIBRARY = Library(
+    module=__name__,
+    distribution="torchattacks",
+    bibtex=papers.TORCHATTACKS,
+    run=run,
+    installed=installed,
+)
 
-    info: ClassVar[AttackInfo] = AttackInfo(
+ROWS = (
+    Row(
+        name="TorchattacksFGSM",
         title="FGSM (torchattacks)",
-        paper=FGSM.info.paper,
-        bibtex=papers.together(FGSM.info.bibtex, papers.TORCHATTACKS),
-        norms=("Linf",),
-        library=LIBRARY,
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse to exist without the library."""
-        installed()
-
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
-        """Return the library's images; see `robench.attack.Attack`.
-
-        Raises:
-            ConfigError: the radius is infinite, the box is not [0, 1], or there is a budget.
-        """
-        eps = finite_radius(threat.eps, "torchattacks' FGSM")
-        return run(lambda library, m: library.FGSM(m, eps=eps), oracle, x, y, threat=threat, rng=rng)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TorchattacksIFGSM:
-    """torchattacks' BIM: sign steps from the clean image.
-
-    Attributes:
-        steps: number of steps.
-        step_size: length of a step in input units.
-    """
-
-    info: ClassVar[AttackInfo] = AttackInfo(
+        ours=FGSM,
+        theirs={"Linf": "FGSM"},
+        label="torchattacks' FGSM",
+        text="torchattacks' FGSM: one sign step as long as the radius.",
+        arguments=lambda _, eps: {"eps": eps},
+    ),
+    Row(
+        name="TorchattacksIFGSM",
         title="IFGSM (torchattacks)",
-        paper=IFGSM.info.paper,
-        bibtex=papers.together(IFGSM.info.bibtex, papers.TORCHATTACKS),
-        norms=("Linf",),
-        library=LIBRARY,
-    )
-    steps: int = 40
-    step_size: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Refuse options that mean nothing, and to exist without the library."""
-        installed()
-        at_least(1, steps=self.steps)
-        positive(step_size=self.step_size)
-
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
-        """Return the library's images; see `robench.attack.Attack`.
-
-        Raises:
-            ConfigError: the radius is infinite, the box is not [0, 1], or there is a budget.
-        """
-        eps = finite_radius(threat.eps, "torchattacks' BIM")
-
-        def make(library: Any, module: SurrogateModule) -> Any:
-            return library.BIM(module, eps=eps, alpha=self.step_size, steps=self.steps)
-
-        return run(make, oracle, x, y, threat=threat, rng=rng)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TorchattacksPGD:
-    """torchattacks' PGD under Linf, PGDL2 under L2.
-
-    Attributes:
-        steps: number of steps of each try.
-        step_size: length of a step in input units; by default 2.5 eps / steps.
-        restarts: number of tries; the one with the highest final loss is kept for each image.
-        random_start: start at a random point of the ball.
-    """
-
-    info: ClassVar[AttackInfo] = AttackInfo(
+        ours=IFGSM,
+        theirs={"Linf": "BIM"},
+        label="torchattacks' BIM",
+        text="torchattacks' BIM: sign steps from the clean image.",
+        options=(STEPS, STEP_SIZE),
+        arguments=lambda attack, eps: {"eps": eps, "alpha": attack.step_size, "steps": attack.steps},
+    ),
+    Row(
+        name="TorchattacksPGD",
         title="PGD (torchattacks)",
-        paper=PGD.info.paper,
-        bibtex=papers.together(PGD.info.bibtex, papers.TORCHATTACKS),
-        norms=("Linf", "L2"),
-        randomised=True,
-        library=LIBRARY,
-    )
-    steps: int = 40
-    step_size: float | None = None
-    restarts: int = 1
-    random_start: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse the options PGD refuses, and to exist without the library."""
-        installed()
-        PGD(
-            steps=self.steps,
-            step_size=self.step_size,
-            restarts=self.restarts,
-            random_start=self.random_start,
-        )
-
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
-        """Return the library's images of the strongest try; see `robench.attack.Attack`.
-
-        Raises:
-            ConfigError: the radius is infinite, the box is not [0, 1], or there is a budget.
-        """
-        from robench.attack.losses import cross_entropy
-
-        eps = finite_radius(threat.eps, "torchattacks' PGD")
-        if eps == 0:  # PGDL2 divides 0 by 0 there
-            return x.clone()
-        options = {
+        ours=PGD,
+        theirs={"Linf": "PGD", "L2": "PGDL2"},
+        label="torchattacks' PGD",
+        text="torchattacks' PGD under Linf, PGDL2 under L2.",
+        options=PGD_OPTIONS,
+        arguments=lambda attack, eps: {
             "eps": eps,
-            "alpha": madry_step(eps, self.steps) if self.step_size is None else self.step_size,
-            "steps": self.steps,
-            "random_start": self.random_start,
-        }
-
-        def make(library: Any, module: SurrogateModule) -> Any:
-            return (library.PGDL2 if threat.norm.name == "L2" else library.PGD)(module, **options)
-
-        def attempt(restart: int) -> Images:
-            return run(make, oracle, x, y, threat=threat, rng=rng.split("restart", restart))
-
-        return strongest(oracle, self.restarts, attempt, cross_entropy)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TorchattacksCW:
-    """torchattacks' CW: Adam in tanh space with a fixed c.
-
-    Three things to know: pixels that are exactly 0 or 1 never move; the batch stops as a whole when its
-    summed cost rises; the last point is not looked at. Its formula takes scores for positive numbers, so it
-    is given scores shifted to be positive, which makes it right for every head.
-
-    Attributes:
-        c: weight of the misclassification term.
-        kappa: by how much the scores must favour the wrong class.
-        steps: Adam steps.
-        learning_rate: of Adam on w.
-    """
-
-    info: ClassVar[AttackInfo] = AttackInfo(
+            "alpha": step_of(attack, eps),
+            "steps": attack.steps,
+            "random_start": attack.random_start,
+        },
+        randomised=True,
+        still_at_zero=True,  # PGDL2 divides 0 by 0 there
+    ),
+    Row(
+        name="TorchattacksCW",
         title="C&W (torchattacks)",
-        paper=CW.info.paper,
-        bibtex=papers.together(CW.info.bibtex, papers.TORCHATTACKS),
-        norms=("L2",),
+        ours=CW,
+        theirs={"L2": "CW"},
+        label="torchattacks' C&W",
+        text="""torchattacks' CW: Adam in tanh space with a fixed c.
+
+Three things to know: pixels that are exactly 0 or 1 never move; the batch stops as a whole when its
+summed cost rises; the last point is not looked at. Its formula takes scores for positive numbers, so it
+is given scores shifted to be positive, which makes it right for every head.""",
+        options=CW_OPTIONS,
+        arguments=lambda attack, _: {
+            "c": attack.c,
+            "kappa": attack.kappa,
+            "steps": attack.steps,
+            "lr": attack.learning_rate,
+        },
         minimises=True,
         couples_images=True,
-        library=LIBRARY,
-    )
-    c: float = 10.0
-    kappa: float = 0.0
-    steps: int = 50
-    learning_rate: float = 0.006
+        positive_scores=True,
+    ),
+)
 
-    def __post_init__(self) -> None:
-        """Refuse options that mean nothing, and to exist without the library."""
-        installed()
-        at_least(1, steps=self.steps)
-        positive(c=self.c, learning_rate=self.learning_rate)
-        not_negative(kappa=self.kappa)
-
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
-        """Return the library's images; see `robench.attack.Attack`.
-
-        Raises:
-            ConfigError: the box is not [0, 1], or there is a budget.
-        """
-
-        def make(library: Any, module: SurrogateModule) -> Any:
-            return library.CW(module, c=self.c, kappa=self.kappa, steps=self.steps, lr=self.learning_rate)
-
-        found = run(make, oracle, x, y, threat=threat, rng=rng, positive_scores=True)
-        return threat.project(x, found)  # it knows no radius and may have found a larger perturbation
+globals().update(attack_classes(LIBRARY, ROWS))

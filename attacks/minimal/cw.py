@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, not_negative, positive
+from attacks.shared.papers import CARLINI_WAGNER
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, PerSample
+    from robench.types import Images, Mask, PerSample
 
 # Adam's constants (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1).
 BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-8
@@ -50,13 +51,7 @@ class CW:
         identity="attacks.cw:CW",
         title="C&W",
         paper="Carlini & Wagner 2017, arXiv:1608.04644; Wang & Osher 2019, arXiv:1907.06800, Eq. 17-20",
-        bibtex=(
-            "@inproceedings{carlini2017towards, "
-            "title={Towards evaluating the robustness of neural networks}, "
-            "author={Carlini, Nicholas and Wagner, David}, "
-            "booktitle={IEEE Symposium on Security and Privacy}, "
-            "year={2017}}"
-        ),
+        bibtex=CARLINI_WAGNER,
         norms=("L2",),
         minimises=True,
     )
@@ -75,11 +70,9 @@ class CW:
         if not 1 <= self.speed_up <= 2:
             raise ConfigError(where="speed_up", expected="a factor from 1 to 2", got=repr(self.speed_up))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
-        del y, rng  # the oracle holds the labels; nothing here is random
+        x, threat = oracle.x, oracle.threat
         oracle.confidence = self.kappa
         c = x.new_full((len(x),), self.c)
         lower, upper = c.new_zeros(len(x)), c.new_full((len(x),), math.inf)

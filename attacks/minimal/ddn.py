@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.minimal.deepfool import SURE
 from attacks.shared.options import at_least, positive
+from attacks.shared.papers import RONY_DDN
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 def anneal(first: float, last: float, done: float) -> float:
@@ -44,12 +44,7 @@ class DDN:
         identity="attacks.ddn:DDN",
         title="DDN",
         paper="Rony et al. 2019, arXiv:1811.09600",
-        bibtex=(
-            "@inproceedings{rony2019decoupling, title={Decoupling direction and norm for efficient "
-            "gradient-based L2 adversarial attacks and defenses}, author={Rony, Jerome and "
-            "Hafemann, Luiz G. and Oliveira, Luiz S. and Ben Ayed, Ismail and Sabourin, Robert and "
-            "Granger, Eric}, booktitle={CVPR}, year={2019}}"
-        ),
+        bibtex=RONY_DDN,
         norms=("L2",),
         minimises=True,
     )
@@ -65,16 +60,14 @@ class DDN:
         if self.gamma >= 1:
             raise ConfigError(where="gamma", expected="a share below 1", got=repr(self.gamma))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
         import torch
 
         from robench.attack.losses import cross_entropy
         from robench.attack.norms import L2, per_image
 
-        del y, rng  # the oracle holds the labels; nothing here is random
+        x, threat = oracle.x, oracle.threat
         oracle.confidence = SURE
         x_adv, delta = x, torch.zeros_like(x)
         radius = x.new_full((len(x),), self.radius)

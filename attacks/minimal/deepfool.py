@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, not_negative
+from attacks.shared.papers import MOOSAVI_DEEPFOOL
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
     from robench.attack.norms import Norm
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 # Another kernel, or another batch, adds scores up in another order: a lead below this may not be seen again.
 SURE = 1e-4
 
 
 def free_part(gradient: Images, x_adv: Images, bounds: tuple[float, float]) -> Images:
-    """Return the gradient (B, C, H, W) without the pixels that stand at the box's end and would leave it."""
+    """Return the gradient (B, C, H, W) without the pixels that are at the box's end and would leave it."""
     import torch
 
     low, high = bounds
@@ -69,9 +69,7 @@ def nearest_boundary(oracle: Oracle, x_adv: Images, *, norm: Norm, rivals: int) 
     return step
 
 
-def cross(
-    oracle: Oracle, start: Images, *, threat: ThreatModel, steps: int, rivals: int, overshoot: float
-) -> Images:
+def cross(oracle: Oracle, start: Images, *, steps: int, rivals: int, overshoot: float) -> Images:
     """Walk over nearest boundaries from `start` until the model itself is fooled; return the points reached.
 
     Moosavi-Dezfooli et al. 2016, Algorithm 2, inside the box: the sum of the steps is overshot by a share of
@@ -80,13 +78,13 @@ def cross(
     Args:
         oracle: the road to the model.
         start: where to begin, (B, C, H, W); the size of the perturbation is measured from here.
-        threat: norm and box.
         steps: most linearisations.
         rivals: how many of the best wrong classes compete.
         overshoot: share by which the steps are lengthened.
     """
     import torch
 
+    threat = oracle.threat
     total, point = torch.zeros_like(start), start
     resting = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for _ in range(steps):
@@ -120,12 +118,7 @@ class DeepFool:
         identity="attacks.deepfool:DeepFool",
         title="DeepFool",
         paper="Moosavi-Dezfooli et al. 2016, arXiv:1511.04599",
-        bibtex=(
-            "@inproceedings{moosavi2016deepfool, "
-            "title={DeepFool: a simple and accurate method to fool deep neural networks}, "
-            "author={Moosavi-Dezfooli, Seyed-Mohsen and Fawzi, Alhussein and Frossard, Pascal}, "
-            "booktitle={CVPR}, year={2016}}"
-        ),
+        bibtex=MOOSAVI_DEEPFOOL,
         norms=("Linf", "L2"),
         minimises=True,
     )
@@ -138,18 +131,8 @@ class DeepFool:
         at_least(1, steps=self.steps, rivals=self.rivals)
         not_negative(overshoot=self.overshoot)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
-        del y, rng  # the oracle holds the labels; nothing here is random
         oracle.confidence = SURE
-        point = cross(
-            oracle,
-            x,
-            threat=threat,
-            steps=self.steps,
-            rivals=self.rivals,
-            overshoot=self.overshoot,
-        )
-        return threat.project(x, point)
+        point = cross(oracle, oracle.x, steps=self.steps, rivals=self.rivals, overshoot=self.overshoot)
+        return oracle.threat.project(oracle.x, point)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 from attacks.minimal.ddn import anneal
 from attacks.minimal.deepfool import SURE, free_part
 from attacks.shared.options import at_least, positive
+from attacks.shared.papers import PINTOR_FMN
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,7 @@ class FMN:
         identity="attacks.fmn:FMN",
         title="FMN",
         paper="Pintor et al. 2021, arXiv:2102.12827",
-        bibtex=(
-            "@inproceedings{pintor2021fast, title={Fast minimum-norm adversarial attacks through adaptive "
-            "norm constraints}, author={Pintor, Maura and Roli, Fabio and Brendel, Wieland and "
-            "Biggio, Battista}, booktitle={NeurIPS}, year={2021}}"
-        ),
+        bibtex=PINTOR_FMN,
         norms=("Linf", "L2"),
         minimises=True,
     )
@@ -67,33 +63,31 @@ class FMN:
         if self.gamma >= 1:
             raise ConfigError(where="gamma", expected="a share below 1", got=repr(self.gamma))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
         import torch
 
         from robench.attack.losses import ranked_margin
         from robench.attack.norms import L2
 
-        del y, rng  # the oracle holds the labels; nothing here is random
+        x, threat = oracle.x, oracle.threat
         oracle.confidence = SURE
         loss = ranked_margin()
         x_adv, delta = x, torch.zeros_like(x)
         radius = x.new_full((len(x),), torch.inf)
-        smallest, found = radius.clone(), torch.zeros_like(oracle.reached)
+        smallest, broken = radius.clone(), torch.zeros_like(oracle.reached)
         for step in range(self.steps):
             if oracle.finished:
                 break
             value, gradient = oracle.value_and_gradient(loss, x_adv)
             reached, size = oracle.reached, threat.norm.size(delta)
-            smallest, found = torch.minimum(smallest, size).where(reached, smallest), found | reached
+            smallest, broken = torch.minimum(smallest, size).where(reached, smallest), broken | reached
             gradient = free_part(gradient, x_adv, threat.bounds)
             gamma = anneal(self.gamma, self.last_gamma, step / self.steps)
             steepness = (gradient * threat.norm.ascent(gradient)).flatten(1).sum(dim=1)
             away = torch.where(steepness > 0, value.abs() / steepness, 0.0)
             guess = size + (1 + gamma) * away
-            outside = torch.where(found, radius * (1 + gamma), guess)
+            outside = torch.where(broken, radius * (1 + gamma), guess)
             radius = torch.where(reached, torch.minimum(radius * (1 - gamma), smallest), outside)
             length = anneal(self.step_size, self.last_step_size, step / self.steps)
             delta = threat.norm.project(delta + length * L2.ascent(gradient), radius)

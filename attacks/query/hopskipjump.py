@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.query.noise import coarse_noise
 from attacks.shared.options import at_least
+from attacks.shared.papers import CHEN_HOPSKIPJUMP
 from robench.attack.protocol import AttackInfo, Knowledge
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, PerSample
+    from robench.types import Images, Mask, PerSample
 
 # The first step along the boundary looks this far around, as a share of the box; later ones as far as the
 # distance over the number of pixels (Chen et al. 2020, section III.C, and the authors' code).
@@ -27,7 +27,7 @@ COARSEST = 1e-3
 HALVINGS = 20
 
 
-def bisect(oracle: Oracle, x: Images, far: Images, threat: ThreatModel) -> Images:
+def bisect(oracle: Oracle, far: Images) -> Images:
     """Return the points of success next to the boundary between the clean images and `far`, (B, C, H, W).
 
     Chen et al. 2020, Algorithm 1: under L2 on the line between the two, under Linf among the projections of
@@ -35,12 +35,11 @@ def bisect(oracle: Oracle, x: Images, far: Images, threat: ThreatModel) -> Image
 
     Args:
         oracle: asked for labels, once for each halving.
-        x: clean images.
-        far: points of success; where one is not, it is returned.
-        threat: the norm.
+        far: points of success, (B, C, H, W); where one is not, it is returned.
     """
     import torch
 
+    x, threat = oracle.x, oracle.threat
     pixels = x[0].numel()
     accuracy = min(pixels ** -(2.0 if threat.norm.name == "Linf" else 1.5), COARSEST)
     delta = far - x
@@ -56,7 +55,7 @@ def bisect(oracle: Oracle, x: Images, far: Images, threat: ThreatModel) -> Image
 
 
 def boundary_normal(
-    oracle: Oracle, point: Images, look: PerSample, rng: Randomness, threat: ThreatModel, *, samples: int
+    oracle: Oracle, point: Images, look: PerSample, rng: Randomness, *, samples: int
 ) -> Images:
     """Return an estimate of the direction in which success lies, (B, C, H, W), of no particular length.
 
@@ -68,7 +67,6 @@ def boundary_normal(
         point: points at the boundary.
         look: length of the step, (B,).
         rng: the directions.
-        threat: the box.
         samples: how many directions.
     """
     import torch
@@ -79,7 +77,7 @@ def boundary_normal(
     balance = torch.zeros_like(look)
     length = _each(look.clamp_min(torch.finfo(look.dtype).tiny), point)
     for _ in range(samples):
-        asked = threat.clip(point + length * L2.ascent(rng.normal(point)))
+        asked = oracle.threat.clip(point + length * L2.ascent(rng.normal(point)))
         direction = (asked - point) / length  # what the box left of it
         sign = 2 * oracle.successful(asked).to(point.dtype) - 1
         signed += _each(sign, point) * direction
@@ -115,12 +113,7 @@ class HopSkipJump:
         identity="attacks.hopskipjump:HopSkipJump",
         title="HopSkipJump",
         paper="Chen et al. 2020, arXiv:1904.02144",
-        bibtex=(
-            "@inproceedings{chen2020hopskipjumpattack, "
-            "title={HopSkipJumpAttack: a query-efficient decision-based attack}, "
-            "author={Chen, Jianbo and Jordan, Michael I. and Wainwright, Martin J.}, "
-            "booktitle={IEEE Symposium on Security and Privacy}, year={2020}}"
-        ),
+        bibtex=CHEN_HOPSKIPJUMP,
         norms=("Linf", "L2"),
         knowledge=Knowledge.DECISION,
         randomised=True,
@@ -137,43 +130,40 @@ class HopSkipJump:
         at_least(1, steps=self.steps, trials=self.trials)
         at_least(2, samples=self.samples, most_samples=self.most_samples)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last point at the boundary, projected; see `robench.attack.Attack`."""
-        del y  # the oracle holds the labels
-        point, found = self._start(oracle, x, threat, rng)
-        with oracle.only(found):
-            point = bisect(oracle, x, point, threat)
+        point, started = self._start(oracle, rng)
+        with oracle.only(started):
+            point = bisect(oracle, point)
             for step in range(1, self.steps + 1):
                 if oracle.finished:
                     break
-                point = self._walk(oracle, x, point, threat, rng.split("step", step), step)
-        return threat.project(x, point)
+                point = self._walk(oracle, point, rng.split("step", step), step)
+        return oracle.threat.project(oracle.x, point)
 
-    def _start(self, oracle: Oracle, x: Images, threat: ThreatModel, rng: Randomness) -> tuple[Images, Mask]:
+    def _start(self, oracle: Oracle, rng: Randomness) -> tuple[Images, Mask]:
         """Return a point of success per image and where one was found; clean images that are one stay."""
-        point, found = x, oracle.successful(x)
+        x, threat = oracle.x, oracle.threat
+        point, started = x, oracle.successful(x)
         for number in range(self.trials):
-            if oracle.finished or bool(found.all()):
+            if oracle.finished or bool(started.all()):
                 break
             noise = coarse_noise(x, number, rng.split("start", number), threat)
-            with oracle.only(~found):
-                hit = oracle.successful(noise) & ~found
-            point, found = noise.where(_each(hit, x), point), found | hit
-        return point, found
+            with oracle.only(~started):
+                hit = oracle.successful(noise) & ~started
+            point, started = noise.where(_each(hit, x), point), started | hit
+        return point, started
 
-    def _walk(
-        self, oracle: Oracle, x: Images, point: Images, threat: ThreatModel, rng: Randomness, step: int
-    ) -> Images:
+    def _walk(self, oracle: Oracle, point: Images, rng: Randomness, step: int) -> Images:
         """Step off the boundary along its estimated normal, as far as success allows, and go back to it."""
         import torch
 
+        x, threat = oracle.x, oracle.threat
         distance = threat.norm.size(point - x)
         low, high = threat.bounds
         look = (high - low) * torch.full_like(distance, FIRST_LOOK) if step == 1 else distance / x[0].numel()
         samples = min(int(self.samples * math.sqrt(step)), self.most_samples)
-        normal = boundary_normal(oracle, point, look, rng, threat, samples=samples)
+        normal = boundary_normal(oracle, point, look, rng, samples=samples)
         direction, length = threat.norm.ascent(normal), distance / math.sqrt(step)
         done = torch.zeros_like(oracle.reached)
         for _ in range(HALVINGS):
@@ -184,4 +174,4 @@ class HopSkipJump:
             length = length / 2
             if oracle.finished or bool(done.all()):
                 break
-        return bisect(oracle, x, point, threat)
+        return bisect(oracle, point)

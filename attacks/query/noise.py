@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius
+from attacks.shared.papers import CARLINI_EVALUATING
 from robench.attack.protocol import AttackInfo, Knowledge
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 def corner(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
@@ -58,12 +59,7 @@ class Noise:
         identity="attacks.noise:Noise",
         title="Random noise",
         paper="Carlini et al. 2019, arXiv:1902.06705, section 4.10",
-        bibtex=(
-            "@article{carlini2019evaluating, title={On evaluating adversarial robustness}, "
-            "author={Carlini, Nicholas and Athalye, Anish and Papernot, Nicolas and Brendel, Wieland and "
-            "Rauber, Jonas and Tsipras, Dimitris and Goodfellow, Ian and Madry, Aleksander and "
-            "Kurakin, Alexey}, journal={arXiv:1902.06705}, year={2019}}"
-        ),
+        bibtex=CARLINI_EVALUATING,
         norms=("Linf", "L2", "L1"),
         knowledge=Knowledge.DECISION,
         randomised=True,
@@ -77,15 +73,13 @@ class Noise:
         """Refuse options that mean nothing."""
         at_least(1, points=self.points)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last point; the oracle keeps the first that broke; see `robench.attack.Attack`.
 
         Raises:
             ConfigError: the radius is infinite.
         """
-        del y  # the oracle holds the labels
+        x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "noise")
         point = x
         for number in range(self.points):

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius, positive
+from attacks.shared.papers import UESATO_RISK
 from robench.attack.protocol import AttackInfo, Knowledge
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, PerSample
+    from robench.types import Images, PerSample
 
 # Adam's constants (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), as Uesato et al. use it.
 BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-8
@@ -67,12 +67,7 @@ class SPSA:
         identity="attacks.spsa:SPSA",
         title="SPSA",
         paper="Uesato et al. 2018, arXiv:1802.05666",
-        bibtex=(
-            "@inproceedings{uesato2018adversarial, "
-            "title={Adversarial risk and the dangers of evaluating against weak attacks}, "
-            "author={Uesato, Jonathan and O'Donoghue, Brendan and Kohli, Pushmeet and van den Oord, Aaron}, "
-            "booktitle={ICML}, year={2018}}"
-        ),
+        bibtex=UESATO_RISK,
         norms=("Linf", "L2"),
         knowledge=Knowledge.SCORE,
         randomised=True,
@@ -88,9 +83,7 @@ class SPSA:
         at_least(1, steps=self.steps, samples=self.samples)
         positive(delta=self.delta, learning_rate=self.learning_rate)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last iterate; see `robench.attack.Attack`.
 
         Raises:
@@ -100,7 +93,7 @@ class SPSA:
 
         from robench.attack.losses import ranked_margin
 
-        del y  # the oracle holds the labels
+        x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "SPSA")
         low, high = threat.bounds
         if 2 * self.delta > high - low:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.shared.options import at_least, finite_radius, positive, share
-from attacks.shared.restarts import strongest
+from attacks.shared.papers import ANDRIUSHCHENKO_SQUARE
+from attacks.shared.tries import strongest
 from robench.attack.protocol import AttackInfo, Knowledge
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, PerSample
+    from robench.types import Images, Mask, PerSample
 
     Watch = Callable[[PerSample, int], Mask]
 
@@ -30,7 +30,7 @@ class Square:
 
     Andriushchenko et al. 2020 (arXiv:1912.00049), Algorithms 1-3; under L1 as in Croce & Hein 2021
     (arXiv:2103.01208). Every image has windows of its own. In a joint batch each image keeps a change by its
-    own score, as if the others stood still.
+    own score, as if the others did not move.
 
     Attributes:
         queries: forward passes for each image and try, the first point included.
@@ -45,12 +45,7 @@ class Square:
         identity="attacks.square:Square",
         title="Square",
         paper="Andriushchenko et al. 2020, arXiv:1912.00049",
-        bibtex=(
-            "@inproceedings{andriushchenko2020square, "
-            "title={Square attack: a query-efficient black-box adversarial attack via random search}, "
-            "author={Andriushchenko, Maksym and Croce, Francesco and Flammarion, Nicolas "
-            "and Hein, Matthias}, booktitle={ECCV}, year={2020}}"
-        ),
+        bibtex=ANDRIUSHCHENKO_SQUARE,
         norms=("Linf", "L2", "L1"),
         knowledge=Knowledge.SCORE,
         randomised=True,
@@ -70,9 +65,7 @@ class Square:
         if self.loss not in ("margin", "cross_entropy"):
             raise ConfigError(where="loss", expected="`margin` or `cross_entropy`", got=repr(self.loss))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the best point of the strongest try; see `robench.attack.Attack`.
 
         Raises:
@@ -80,30 +73,19 @@ class Square:
         """
         from robench.attack.losses import cross_entropy, score_margin
 
-        del y  # the oracle holds the labels
-        finite_radius(threat.eps, "Square")
+        finite_radius(oracle.threat.eps, "Square")
         loss = cross_entropy if self.loss == "cross_entropy" else score_margin
 
         def attempt(restart: int) -> Images:
-            return self.search(oracle, x, threat, loss, rng.split("restart", restart))
+            return self.search(oracle, loss, rng.split("restart", restart))
 
         return strongest(oracle, self.restarts, attempt, loss)
 
-    def search(
-        self,
-        oracle: Oracle,
-        x: Images,
-        threat: ThreatModel,
-        loss: Loss,
-        rng: Randomness,
-        watch: Watch | None = None,
-    ) -> Images:
-        """Return the point of highest loss met in one try, per image.
+    def search(self, oracle: Oracle, loss: Loss, rng: Randomness, watch: Watch | None = None) -> Images:
+        """Return the point of highest loss met in one try, (B, C, H, W).
 
         Args:
-            oracle: the road to the model.
-            x: clean images (B, C, H, W).
-            threat: norm, finite radius and box.
+            oracle: the road to the model, under a finite radius.
             loss: what to raise.
             rng: the try's randomness.
             watch: asked after every query which images go on, with the highest loss (B,) met so far and the
@@ -111,10 +93,10 @@ class Square:
         """
         import torch
 
-        from attacks.query.square_moves import bumps_everywhere, move_mass, numbers, paint, stripes
-        from attacks.query.square_windows import area
+        from attacks.query.square_windows import area, bumps_everywhere, move_mass, numbers, paint, stripes
         from robench.attack.norms import per_image
 
+        x, threat = oracle.x, oracle.threat
         flat = threat.norm.name == "Linf"
         best = stripes(x, threat, rng) if flat else bumps_everywhere(x, threat, rng)
         move = paint if flat else move_mass
@@ -127,13 +109,13 @@ class Square:
             if oracle.finished or not bool((going & oracle.active).any()):
                 break
             if query % BLOCK == 0:
-                luck = rng.uniform(many)
+                draws = rng.uniform(many)
             covered = area(query, queries=self.queries, first=self.first_share, rescale=self.rescale)
             side = round(math.sqrt(covered * x.shape[2] * x.shape[3]))
-            point = move(x, best, min(max(side, 1), *x.shape[2:]), threat, luck[:, query % BLOCK])
+            point = move(x, best, min(max(side, 1), *x.shape[2:]), threat, draws[:, query % BLOCK])
             with oracle.only(going):
-                found = oracle.value(loss, point)
-            better = found > value
-            value = torch.where(better, found, value)
+                new_value = oracle.value(loss, point)
+            better = new_value > value
+            value = torch.where(better, new_value, value)
             best = torch.where(per_image(better, x), point, best)
         return best

@@ -1,4 +1,7 @@
-"""Square windows at a place of its own in every image: where Square changes pixels."""
+"""The proposals of Square: where it starts, and how one window of each image changes, under each norm.
+
+Randomness comes as uniform numbers in [0, 1) per image, drawn for many queries at once.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from robench.attack.norms import L1, per_image
+
 if TYPE_CHECKING:
+    from robench.attack.threat import ThreatModel
+    from robench.randomness import Randomness
     from robench.types import Images
 
 # After these many of 10,000 queries the share of changed pixels is halved (the authors' released code).
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+SMALLEST = 3  # side of the smallest bump; a single pixel has no positive and negative half
+TILES = 5  # bumps along a side at the start
 
 
 def area(query: int, *, queries: int, first: float, rescale: bool) -> float:
@@ -20,21 +30,85 @@ def area(query: int, *, queries: int, first: float, rescale: bool) -> float:
     return first * 0.5 ** sum(clock > moment for moment in HALVINGS)
 
 
-def corners(x: Images, side: int, luck: torch.Tensor) -> torch.Tensor:
+def stripes(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
+    """Return x with columns of -eps or eps, each channel its own (arXiv:1912.00049, section 3.2)."""
+    return threat.project(x, x + threat.eps * signs(rng.uniform(x[:, :, :1])))
+
+
+def numbers(x: Images) -> int:
+    """Return how many uniform numbers a proposal takes for each image: two corners, a turn, and the signs."""
+    return 5 + x.shape[1]
+
+
+def paint(x: Images, best: Images, side: int, threat: ThreatModel, uniform: torch.Tensor) -> Images:
+    """Return the best points with one window painted -eps or eps, each channel its own (Algorithm 2).
+
+    Args:
+        x: clean images (B, C, H, W).
+        best: the best points so far.
+        side: of the window.
+        threat: radius and box.
+        uniform: (B, numbers(x)).
+    """
+    window = inside(x, corners(x, side, uniform[:, :2]), side)
+    sign = signs(uniform[:, 5:, None, None])
+    return threat.project(x, best + 2 * threat.eps * sign * window)
+
+
+def bumps_everywhere(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
+    """Return x with a grid of bumps of random sign and direction, as long as the radius (section 3.3)."""
+    count, channels, height, width = x.shape
+    side = max(min(height, width) // TILES, 1)
+    rows, columns = height // side, width // side
+    sign = signs(rng.uniform(x.new_empty(count, channels, rows, columns)))
+    turn = rng.uniform(x.new_empty(count, 1, rows, columns))
+    tiles = _turned(side, turn, threat) * sign[..., None, None]
+    grid = tiles.permute(0, 1, 2, 4, 3, 5).reshape(count, channels, rows * side, columns * side)
+    top, left = (height - rows * side) // 2, (width - columns * side) // 2
+    delta = torch.zeros_like(x)
+    delta[:, :, top : top + rows * side, left : left + columns * side] = grid
+    return _on_the_sphere(x, delta, threat)
+
+
+def move_mass(x: Images, best: Images, side: int, threat: ThreatModel, uniform: torch.Tensor) -> Images:
+    """Return the best points with the perturbation of one window moved into another (Algorithm 3).
+
+    The other window gets its old direction plus a bump, and all the size that both windows had and the ball
+    has left, each channel its own. The arguments are those of `paint`.
+    """
+    side = min(max(side, SMALLEST) | 1, *x.shape[2:])
+    delta = best - x
+    into, out_of = corners(x, side, uniform[:, :2]), corners(x, side, uniform[:, 2:4])
+    there = inside(x, into, side)
+    touched = there | inside(x, out_of, side)
+    old = cut(delta, into, side)
+    sign = signs(uniform[:, 5:, None, None])
+    new = _unit(old, threat) + sign * _turned(side, uniform[:, 4:5], threat)
+    unused, channels = per_image(threat.norm.size(delta), x), x.shape[1]
+    windows = _size(delta * touched, threat)
+    if threat.norm is L1:
+        size = (threat.eps - unused).clamp_min(0) / channels + windows
+    else:
+        size = ((threat.eps**2 - unused.square()).clamp_min(0) / channels + windows.square()).sqrt()
+    delta = delta.where(~touched, 0.0) + place(_unit(new, threat) * size, x, into)
+    return _on_the_sphere(x, delta, threat)
+
+
+def corners(x: Images, side: int, uniform: torch.Tensor) -> torch.Tensor:
     """Return top left corners of windows of that side inside each image, (B, 2) int64.
 
     Args:
         x: images (B, C, H, W).
         side: of the windows, at most H and W.
-        luck: (B, 2) uniform numbers in [0, 1); they give uniform corners.
+        uniform: (B, 2) uniform numbers in [0, 1); they give uniform corners.
     """
-    room = luck.new_tensor([x.shape[2] - side + 1, x.shape[3] - side + 1])
-    return (luck * room).long()
+    room = uniform.new_tensor([x.shape[2] - side + 1, x.shape[3] - side + 1])
+    return (uniform * room).long()
 
 
-def signs(luck: torch.Tensor) -> torch.Tensor:
+def signs(uniform: torch.Tensor) -> torch.Tensor:
     """Return -1 or 1 for uniform numbers in [0, 1), with equal chances."""
-    return 1 - 2 * (luck < 0.5).to(luck.dtype)
+    return 1 - 2 * (uniform < 0.5).to(uniform.dtype)
 
 
 def inside(x: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
@@ -78,10 +152,10 @@ def _pyramid(height: int, width: int, power: int) -> torch.Tensor:
     down = (torch.arange(height) - row).abs()[:, None]
     across = (torch.arange(width) - column).abs()[None, :]
     reach, most = torch.maximum(down, across), max(row, column) + 1
-    made = torch.zeros(height, width)
+    pyramid = torch.zeros(height, width)
     for k in range(1, most + 1):
-        made += (reach < k) / k**power
-    return made / made.norm(p=1 if power == 4 else 2) if height else made
+        pyramid += (reach < k) / k**power
+    return pyramid / pyramid.norm(p=1 if power == 4 else 2) if height else pyramid
 
 
 def _places(image: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
@@ -90,3 +164,29 @@ def _places(image: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
     row = corner[:, 0, None, None] + steps[:, None]
     column = corner[:, 1, None, None] + steps[None, :]
     return (row * image.shape[3] + column).view(len(image), 1, side * side)
+
+
+def _turned(side: int, uniform: torch.Tensor, threat: ThreatModel) -> Images:
+    """Return bumps of norm 1, lying or upright: the shape of the uniform numbers plus (s, s)."""
+    window = bump(side, 4 if threat.norm is L1 else 2).to(uniform)
+    window = window / threat.norm.size(window[None])
+    return torch.where((uniform < 0.5)[..., None, None], window, window.T)
+
+
+def _on_the_sphere(x: Images, delta: Images, threat: ThreatModel) -> Images:
+    """Return x plus a perturbation as long as the radius, or its projection on ball and box under L1."""
+    if threat.norm is L1:
+        return threat.project(x, x + delta)
+    size = per_image(threat.norm.size(delta), x)
+    return threat.project(x, x + delta * (threat.eps / size.where(size > 0, 1.0)))
+
+
+def _size(window: Images, threat: ThreatModel) -> Images:
+    """Return the norm of each channel, (B, C, 1, 1)."""
+    return threat.norm.size(window.flatten(0, 1)).view(*window.shape[:2], 1, 1)
+
+
+def _unit(window: Images, threat: ThreatModel) -> Images:
+    """Return each channel scaled to norm 1; a channel of zeros stays."""
+    size = _size(window, threat)
+    return window / size.where(size > 0, 1.0)

@@ -19,7 +19,7 @@ def at_least(smallest: int, **options: int) -> None:
 
 
 def positive(**options: float | None) -> None:
-    """Refuse a size that is not a finite number above 0; None stands for a default.
+    """Refuse a size that is not a finite number above 0; None means a default.
 
     Raises:
         ConfigError: names the first option that is wrong.

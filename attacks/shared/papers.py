@@ -1,4 +1,4 @@
-"""BibTeX shared by several attacks, and that of the libraries; equal keys mean equal text everywhere."""
+"""BibTeX of the papers that attacks come from, and of libraries; equal keys mean equal text everywhere."""
 
 from __future__ import annotations
 
@@ -24,6 +24,93 @@ LIU_ADAPTIVE = (
     "@inproceedings{liu2022practical, title={Practical evaluation of adversarial robustness via adaptive "
     "auto attack}, author={Liu, Ye and Cheng, Yaya and Gao, Lianli and Liu, Xianglong and Zhang, Qilong and "
     "Song, Jingkuan}, booktitle={CVPR}, year={2022}}"
+)
+ANDRIUSHCHENKO_SQUARE = (
+    "@inproceedings{andriushchenko2020square, title={Square attack: a query-efficient black-box "
+    "adversarial attack via random search}, author={Andriushchenko, Maksym and Croce, Francesco and "
+    "Flammarion, Nicolas and Hein, Matthias}, booktitle={ECCV}, year={2020}}"
+)
+CARLINI_EVALUATING = (
+    "@article{carlini2019evaluating, title={On evaluating adversarial robustness}, author={Carlini, "
+    "Nicholas and Athalye, Anish and Papernot, Nicolas and Brendel, Wieland and Rauber, Jonas and "
+    "Tsipras, Dimitris and Goodfellow, Ian and Madry, Aleksander and Kurakin, Alexey}, "
+    "journal={arXiv:1902.06705}, year={2019}}"
+)
+CARLINI_WAGNER = (
+    "@inproceedings{carlini2017towards, title={Towards evaluating the robustness of neural networks}, "
+    "author={Carlini, Nicholas and Wagner, David}, booktitle={IEEE Symposium on Security and Privacy}, "
+    "year={2017}}"
+)
+CHEN_HOPSKIPJUMP = (
+    "@inproceedings{chen2020hopskipjumpattack, title={HopSkipJumpAttack: a query-efficient "
+    "decision-based attack}, author={Chen, Jianbo and Jordan, Michael I. and Wainwright, Martin J.}, "
+    "booktitle={IEEE Symposium on Security and Privacy}, year={2020}}"
+)
+CROCE_AUTOATTACK = (
+    "@inproceedings{croce2020reliable, title={Reliable evaluation of adversarial robustness with an "
+    "ensemble of diverse parameter-free attacks}, author={Croce, Francesco and Hein, Matthias}, "
+    "booktitle={ICML}, year={2020}}"
+)
+CROCE_FAB = (
+    "@inproceedings{croce2020minimally, title={Minimally distorted adversarial examples with a fast "
+    "adaptive boundary attack}, author={Croce, Francesco and Hein, Matthias}, booktitle={ICML}, "
+    "year={2020}}"
+)
+DONG_MOMENTUM = (
+    "@inproceedings{dong2018boosting, title={Boosting adversarial attacks with momentum}, author={Dong, "
+    "Yinpeng and Liao, Fangzhou and Pang, Tianyu and Su, Hang and Zhu, Jun and Hu, Xiaolin and Li, "
+    "Jianguo}, booktitle={CVPR}, year={2018}}"
+)
+DONG_TRANSLATION = (
+    "@inproceedings{dong2019evading, title={Evading defenses to transferable adversarial examples by "
+    "translation-invariant attacks}, author={Dong, Yinpeng and Pang, Tianyu and Su, Hang and Zhu, Jun}, "
+    "booktitle={CVPR}, year={2019}}"
+)
+GOODFELLOW_EXPLAINING = (
+    "@inproceedings{goodfellow2015explaining, title={Explaining and harnessing adversarial examples}, "
+    "author={Goodfellow, Ian J. and Shlens, Jonathon and Szegedy, Christian}, booktitle={ICLR}, "
+    "year={2015}}"
+)
+KURAKIN_PHYSICAL = (
+    "@inproceedings{kurakin2017physical, title={Adversarial examples in the physical world}, "
+    "author={Kurakin, Alexey and Goodfellow, Ian and Bengio, Samy}, booktitle={ICLR Workshop}, "
+    "year={2017}}"
+)
+MADRY = (
+    "@inproceedings{madry2018towards, title={Towards deep learning models resistant to adversarial "
+    "attacks}, author={Madry, Aleksander and Makelov, Aleksandar and Schmidt, Ludwig and Tsipras, "
+    "Dimitris and Vladu, Adrian}, booktitle={ICLR}, year={2018}}"
+)
+MOOSAVI_DEEPFOOL = (
+    "@inproceedings{moosavi2016deepfool, title={DeepFool: a simple and accurate method to fool deep "
+    "neural networks}, author={Moosavi-Dezfooli, Seyed-Mohsen and Fawzi, Alhussein and Frossard, "
+    "Pascal}, booktitle={CVPR}, year={2016}}"
+)
+MOOSAVI_UNIVERSAL = (
+    "@inproceedings{moosavi2017universal, title={Universal adversarial perturbations}, "
+    "author={Moosavi-Dezfooli, Seyed-Mohsen and Fawzi, Alhussein and Fawzi, Omar and Frossard, Pascal}, "
+    "booktitle={CVPR}, year={2017}}"
+)
+PINTOR_FMN = (
+    "@inproceedings{pintor2021fast, title={Fast minimum-norm adversarial attacks through adaptive norm "
+    "constraints}, author={Pintor, Maura and Roli, Fabio and Brendel, Wieland and Biggio, Battista}, "
+    "booktitle={NeurIPS}, year={2021}}"
+)
+RONY_DDN = (
+    "@inproceedings{rony2019decoupling, title={Decoupling direction and norm for efficient "
+    "gradient-based L2 adversarial attacks and defenses}, author={Rony, Jerome and Hafemann, Luiz G. and "
+    "Oliveira, Luiz S. and Ben Ayed, Ismail and Sabourin, Robert and Granger, Eric}, booktitle={CVPR}, "
+    "year={2019}}"
+)
+UESATO_RISK = (
+    "@inproceedings{uesato2018adversarial, title={Adversarial risk and the dangers of evaluating against "
+    "weak attacks}, author={Uesato, Jonathan and O'Donoghue, Brendan and Kohli, Pushmeet and van den "
+    "Oord, Aaron}, booktitle={ICML}, year={2018}}"
+)
+XIE_DIVERSITY = (
+    "@inproceedings{xie2019improving, title={Improving transferability of adversarial examples with "
+    "input diversity}, author={Xie, Cihang and Zhang, Zhishuai and Zhou, Yuyin and Bai, Song and Wang, "
+    "Jianyu and Ren, Zhou and Yuille, Alan L.}, booktitle={CVPR}, year={2019}}"
 )
 ART = (
     "@article{nicolae2018adversarial, title={Adversarial robustness toolbox v1.0.0}, author={Nicolae, "

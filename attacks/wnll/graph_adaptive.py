@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 from attacks.gradient.pgd import madry_step
 from attacks.shared.options import at_least, finite_radius, positive
 from attacks.shared.papers import SITAWARIN_NEIGHBOURS, TRAMER_ADAPTIVE, WANG_OSHER, together
-from attacks.shared.worst import Worst
+from attacks.shared.tries import StrongestPoints
 from attacks.wnll.graph_sources import nearest_classes, sources_of
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.model.interface import GradientSource, OutputKind
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs, PerSample
@@ -90,36 +89,34 @@ class GraphAdaptive:
         for tau in self.temperatures:
             positive(temperatures=tau)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the worst point found for each image; see `robench.attack.Attack`.
 
         Raises:
             ConfigError: the radius is infinite.
         """
-        from attacks.gradient.apgd_loop import climb
+        from attacks.gradient.apgd_loop import Climb, climb
         from robench.attack.losses import margin
 
+        x, threat = oracle.x, oracle.threat
         eps = finite_radius(threat.eps, "the adaptive attack")
         step_size = madry_step(eps, self.steps) if self.step_size is None else self.step_size
-        worst = Worst(oracle, x)
+        worst = StrongestPoints(oracle)
         sources = sources_of(oracle.model, self.temperatures)
-        stages = list(self._stages(oracle, x, y, sources))
+        stages = list(self._stages(oracle, sources))
         for restart in range(self.restarts):
             oracle.begin_try()
             start = threat.sample(x, rng.split("restart", restart)) if restart else x
             for stage in stages:
                 if oracle.finished:
                     return worst.points
-                worst.meet(self._climb(oracle, x, start, stage, step_size=step_size))
+                worst.meet(self._climb(oracle, start, stage, step_size))
+
+        how = Climb(steps=self.steps, first=eps, hold=True)
 
         def refine(start: Images, source: GradientSource) -> Images:
             with oracle.only(~worst.broken):
-                return climb(
-                    oracle, x, start, threat=threat, loss=margin, steps=self.steps, rho=0.75, momentum=0.25,
-                    source=source, first=eps, hold=True,
-                )  # fmt: skip
+                return climb(oracle, start, margin, how, source=source)
 
         oracle.begin_try()
         if not oracle.finished:
@@ -131,9 +128,7 @@ class GraphAdaptive:
             worst.replace(refine(worst.points, source))
         return worst.points
 
-    def _stages(
-        self, oracle: Oracle, x: Images, y: Labels, sources: Sequence[GradientSource]
-    ) -> Iterator[Stage]:
+    def _stages(self, oracle: Oracle, sources: Sequence[GradientSource]) -> Iterator[Stage]:
         """Yield what to climb: (source, loss, labels for the loss or None for the oracle's own)."""
         from robench.attack.losses import cross_entropy, margin
         from robench.attack.threat import Goal
@@ -145,14 +140,14 @@ class GraphAdaptive:
         if model.neighbourhood is None or oracle.threat.goal is Goal.TARGETED or self.guides == 0:
             return
         oracle.charge(forwards=1, backwards=0)
-        towards = nearest_classes(model.neighbourhood, x, y, model.classes)
+        towards = nearest_classes(model.neighbourhood, oracle.x, oracle.y, model.classes)
         through = next(source for source in sources if source.name == "neighbours")
         for rank in range(min(self.guides, towards.shape[1])):
             yield through, approach, towards[:, rank]
 
-    def _climb(self, oracle: Oracle, x: Images, start: Images, stage: Stage, *, step_size: float) -> Images:
+    def _climb(self, oracle: Oracle, start: Images, stage: Stage, step_size: float) -> Images:
         """Climb from `start` through one source by steps of fixed length."""
-        threat = oracle.threat
+        x, threat = oracle.x, oracle.threat
         source, loss, labels = stage
         point = start
         with oracle.ascent():

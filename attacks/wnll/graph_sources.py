@@ -24,11 +24,11 @@ def sources_of(model: Model, temperatures: Sequence[float]) -> list[GradientSour
         model: the model under attack.
         temperatures: of the kernel, beside the model's own.
     """
-    found = [source for name, source in model.sources.items() if name != LAST]
+    sources = [source for name, source in model.sources.items() if name != LAST]
     if model.neighbourhood is not None:
-        found += [kernel(model.neighbourhood, tau) for tau in temperatures]
-        found.append(neighbours(model.neighbourhood, model.classes))
-    return found + [source for name, source in model.sources.items() if name == LAST]
+        sources += [kernel(model.neighbourhood, tau) for tau in temperatures]
+        sources.append(neighbours(model.neighbourhood, model.classes))
+    return sources + [source for name, source in model.sources.items() if name == LAST]
 
 
 def kernel(around: Neighbourhood, tau: float) -> GradientSource:

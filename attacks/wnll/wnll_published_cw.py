@@ -14,7 +14,6 @@ from robench.errors import ConfigError
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.model.interface import GradientSource, Model, OutputKind
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs, PerSample
@@ -76,9 +75,7 @@ class WNLLPublishedCW:
         positive(c=self.c, learning_rate=self.learning_rate)
         not_negative(kappa=self.kappa, noise_scale=self.noise_scale)
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the images the published code classifies, wherever they are; see `robench.attack.Attack`.
 
         Raises:
@@ -88,7 +85,7 @@ class WNLLPublishedCW:
 
         from robench.attack.threat import Goal
 
-        del y  # the published attack starts from predictions
+        x, threat = oracle.x, oracle.threat
         if threat.goal is Goal.TARGETED:
             raise ConfigError(where="goal", expected="untargeted, as published", got="targeted")
         source = _source(oracle.model)
@@ -146,7 +143,7 @@ def _hinge(c: float, kappa: float) -> Loss:
 
 
 def _source(model: Model) -> GradientSource | None:
-    """Return what is differentiated; None stands for a plain network itself."""
+    """Return what is differentiated; None for a plain network itself."""
     if model.neighbourhood is None:
         return None
     if model.neighbourhood.linear is None:

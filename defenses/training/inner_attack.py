@@ -13,7 +13,7 @@ from defenses.training.attack_options import AttackOptions
 from robench.attack.losses import Loss
 from robench.attack.norms import norm_named
 from robench.attack.oracle import Oracle
-from robench.attack.protocol import Attack
+from robench.attack.protocol import Attack, run_attack
 from robench.attack.threat import ThreatModel
 from robench.model.interface import GradientSource, Model, OutputKind
 from robench.randomness import Randomness
@@ -46,7 +46,7 @@ class InnerAttack:
         """Return what `attack` makes of every image of a mini-batch."""
         threat = self.threat(eps)
         with under_attack(self.model.net, self.mode):
-            return self._crafter()(self._oracle(x, y, threat), x, y, threat=threat, rng=rng).detach()
+            return run_attack(self._crafter(), self._oracle(x, y, threat), rng).detach()
 
     def climbed(
         self, x: Images, start: Images, y: Labels, loss: Loss, *, eps: float, steps: int, step_size: float
@@ -67,7 +67,7 @@ class InnerAttack:
             oracle = Oracle(
                 self.model, x, y, threat, source=self.source, drop=True, track=True, batch_size=len(x)
             )
-            oracle.outputs(self._crafter()(oracle, x, y, threat=threat, rng=rng))
+            oracle.outputs(run_attack(self._crafter(), oracle, rng))
         return ~oracle.broken
 
     def _crafter(self) -> Attack:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from robench.attack.protocol import Attack as Attack
     from robench.attack.protocol import AttackInfo as AttackInfo
     from robench.attack.protocol import Knowledge as Knowledge
+    from robench.attack.protocol import run_attack as run_attack
     from robench.attack.threat import Goal as Goal
     from robench.attack.threat import ThreatModel as ThreatModel
     from robench.attack.visibility import check_noise as check_noise

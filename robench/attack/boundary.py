@@ -61,7 +61,7 @@ def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
             break
         there = points if length == 1.0 else (x + length * (points - x)).clamp(*threat.bounds)
         good = ~sure & threat.admits(x, there)
-        good[good.clone()] = _stands(oracle, rows[good], there[good])
+        good[good.clone()] = _adversarial(oracle, rows[good], there[good])
         best = torch.where(per_image(good, best), there, best)
         high = torch.where(good, high * length, high)
         sure |= good
@@ -71,13 +71,13 @@ def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
         middle = (low + high) / 2
         there = x + per_image(middle, x) * (points - x)
         good = sure.clone()
-        good[sure] = _stands(oracle, rows[sure], there[sure])
+        good[sure] = _adversarial(oracle, rows[sure], there[sure])
         best = torch.where(per_image(good, best), there, best)
         high, low = torch.where(good, middle, high), torch.where(good, low, middle)
     return best
 
 
-def _stands(oracle: Oracle, rows: Labels, points: Images) -> Mask:
+def _adversarial(oracle: Oracle, rows: Labels, points: Images) -> Mask:
     """Tell which points (b, C, H, W) of these rows reach the goal with a margin, by one pass."""
     if not len(rows):
         return torch.zeros(0, dtype=torch.bool, device=points.device)

@@ -11,9 +11,9 @@ import torch
 from robench.attack.boundary import towards_the_clean_image
 from robench.attack.ledger import Ledger
 from robench.attack.oracle import Oracle
-from robench.attack.protocol import Attack
+from robench.attack.protocol import Attack, has_older_form, run_attack
 from robench.attack.threat import Goal, ThreatModel
-from robench.attack.visibility import as_seen, check_access
+from robench.attack.visibility import as_seen, check_knowledge
 from robench.data.images import check_images
 from robench.errors import ConfigError, JobError
 from robench.model.interface import GradientSource, Model
@@ -23,6 +23,23 @@ from robench.types import Images, Labels
 
 CONFIRMED = 8
 """Points of every crafting at which a prepared copy is compared with the network once more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CraftSettings:
+    """How one attack is run on one batch.
+
+    Attributes:
+        source: name of the gradient source; the model's first by default.
+        seed: the plan's seed.
+        drop: let broken images leave the batch; only sound when no other model is judged on the result.
+        batch_size: most images per pass.
+    """
+
+    source: str | None = None
+    seed: int = 0
+    drop: bool = True
+    batch_size: int = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +66,9 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
 
     Raises:
         ConfigError: its norms do not include the threat's, it needs a finite radius, or it needs to know more
-            than the threat grants, or cannot keep the threat's budget.
+            than the threat grants, or cannot keep the threat's budget; or it cannot be called.
     """
+    has_older_form(attack)
     if threat.norm.name not in attack.info.norms:
         raise ConfigError(
             where=label,
@@ -58,7 +76,7 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
             got=threat.norm.name,
             do="Put it under a threat with that norm",
         )
-    check_access(attack, threat, label=label)
+    check_knowledge(attack, threat, label=label)
     if not threat.bounded and not attack.info.minimises:
         raise ConfigError(
             where=label,
@@ -81,10 +99,7 @@ def craft(
     *,
     threat: ThreatModel,
     indices: torch.Tensor,
-    source: str | None = None,
-    seed: int = 0,
-    drop: bool = True,
-    batch_size: int = 250,
+    settings: CraftSettings = CraftSettings(),
     prepared: PreparedModel | None = None,
 ) -> Crafted:
     """Run one attack on one batch of one model.
@@ -100,21 +115,18 @@ def craft(
         y: true labels (B,).
         threat: the threat model.
         indices: (B,) identity of each image, for its randomness.
-        source: name of the gradient source; the model's first by default.
-        seed: the plan's seed.
-        drop: let broken images leave the batch; only sound when no other model is judged on the result.
-        batch_size: most images per pass.
+        settings: gradient source, seed, dropping and batch size.
         prepared: the copies of this model that were made and proven before; made anew by default.
 
     Raises:
         ConfigError: the attack cannot play under this threat, or the source is unknown.
-        JobError: the attack returned another shape, or changed the network.
+        JobError: the attack returned another shape, or changed the network or the oracle's images or labels.
     """
     check_attack(attack, threat)
     check_images(x, where="attack input", bounds=threat.bounds)
     prepared = PreparedModel(model) if prepared is None else prepared
     model = as_seen(model, threat)
-    gradient_source = model.source(source) if source else next(iter(model.sources.values()))
+    gradient_source = model.source(settings.source) if settings.source else next(iter(model.sources.values()))
     sources = list(model.sources.values()) if attack.info.own_source else [gradient_source]
     goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y
     started = time.perf_counter()
@@ -122,20 +134,27 @@ def craft(
         engine = prepared.choose(x, sources)
         oracle = Oracle(
             model,
-            x,
-            goal,
+            x.clone(),
+            goal.clone(),
             threat,
             source=gradient_source,
-            drop=drop and not attack.info.minimises,
+            drop=settings.drop and not attack.info.minimises,
             minimise=attack.info.minimises,
-            batch_size=batch_size,
+            batch_size=settings.batch_size,
         )
-        rng = Randomness(seed, indices, (type(attack).__name__, gradient_source.name))
+        rng = Randomness(settings.seed, indices, (type(attack).__name__, gradient_source.name))
         with prepared.using(engine):
-            last = attack(oracle, x.clone(), goal.clone(), threat=threat, rng=rng)
+            last = run_attack(attack, oracle, rng)
             if last.shape != x.shape:
                 raise JobError(
                     where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(last.shape))
+                )
+            if not (torch.equal(oracle.x, x) and torch.equal(oracle.y, goal)):
+                raise JobError(
+                    where="attack",
+                    expected="the oracle's images and labels as they were",
+                    got="some that were changed in place",
+                    do="Start from a copy: `oracle.x.clone()`",
                 )
             proposal = oracle.proposal(last.detach())
         if engine == AS_IT_IS or _confirmed(prepared, engine, sources, oracle, proposal):

@@ -6,6 +6,11 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from robench.types import Images, Mask
+
+Rows = torch.Tensor | slice
+"""Which images of a batch: their numbers (b,), or `slice(None)` for all, with which nothing is copied."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
@@ -24,7 +29,7 @@ class Ledger:
         nonfinite: whether the model or its gradient stopped being a number.
         zero_gradient: how many gradients were exactly zero everywhere.
         gradients: how many gradients were asked for.
-        rise: by how much the loss rose in the ascent that settled best, float64; see `Trail`.
+        rise: by how much the loss rose in the ascent that settled best, float64; see `LossProgress`.
         late_rise: the part of it that was gained over the last steps, float64.
         deceived: whether all that was differentiated was fooled, and the model itself was not.
         silent: whether an admissible adversarial point was met that a library did not return.
@@ -59,6 +64,29 @@ class Ledger:
                 for column in fields(cls)
             }
         )
+
+    def book(self, rows: Rows, *, forwards: int, backwards: int = 0) -> None:
+        """Book passes on each image of these rows."""
+        self.forwards[rows] += forwards
+        self.backwards[rows] += backwards
+
+    def note_gradient(self, rows: Rows, gradient: Images, finite: Mask) -> None:
+        """Note one gradient (b, ...) on each image of these rows, and where (b,) it was finite."""
+        self.gradients[rows] += 1
+        self.nonfinite[rows] |= ~finite
+        self.zero_gradient[rows] += (gradient.flatten(1).abs().amax(dim=1) == 0) & finite
+
+    def note_points(self, rows: Rows, *, start: int, nonfinite: Mask) -> None:
+        """Note one point on each image of these rows, of which fresh start, and where (b,) it gave NaN."""
+        self.nonfinite[rows] |= nonfinite
+        self.tries[rows] = start
+        self.points[rows] += 1
+
+    def note_first_success(self, rows: torch.Tensor) -> None:
+        """Note that the point noted last is the first success on the images of these rows."""
+        self.first_try[rows] = self.tries[rows]
+        self.first_success[rows] = self.points[rows]
+        self.first_passes[rows] = self.forwards[rows] + self.backwards[rows]
 
     def cpu(self) -> Ledger:
         """Return the same ledger in main memory."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from robench.attack.library_queries import Overheard
+from robench.attack.library_queries import LibraryQueries
 from robench.attack.losses import log_probabilities
 from robench.attack.oracle import Oracle
 from robench.errors import ConfigError
@@ -137,15 +137,15 @@ class _Pass(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         """Send a gradient to the input and count it; zero where the scores do not depend on it."""
         ctx.module.rows_backward += len(ctx.point) * ctx.module.backwards
-        found = None
+        gradient = None
         if ctx.scores.requires_grad:
-            (found,) = torch.autograd.grad(
+            (gradient,) = torch.autograd.grad(
                 ctx.scores, ctx.point, gradients[0], retain_graph=True, allow_unused=True
             )
-        found = torch.zeros_like(ctx.point) if found is None else found
+        gradient = torch.zeros_like(ctx.point) if gradient is None else gradient
         if ctx.module.gradient_listener is not None:
-            ctx.module.gradient_listener(ctx.point.detach(), found)
-        return found, None
+            ctx.module.gradient_listener(ctx.point.detach(), gradient)
+        return gradient, None
 
 
 def art_classifier(
@@ -193,7 +193,7 @@ def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator
     """Lend an oracle's model to a library: global generators seeded and restored, passes booked afterwards.
 
     A library's passes cannot be told apart by image, so each image is charged its share, rounded up. What it
-    asks is overheard: an adversarial point that it does not return is proposed all the same, with a finding.
+    asks is noted: an adversarial point that it does not return is proposed all the same, with a finding.
     A library's attack that does not minimise is taken for an ascent of the cross-entropy.
 
     Args:
@@ -213,8 +213,8 @@ def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator
         )
     count = len(oracle.x)
     module = SurrogateModule(oracle.model, oracle.source, batch=count, positive=positive)
-    overheard = Overheard(oracle, lambda: (module.rows_forward, module.rows_backward))
-    module.listener, module.gradient_listener = overheard, overheard.gradient
+    queries = LibraryQueries(oracle, lambda: (module.rows_forward, module.rows_backward))
+    module.listener, module.gradient_listener = queries, queries.gradient
     oracle.lent = True
     try:
         climbing = nullcontext() if oracle.minimise else oracle.ascent()

@@ -1,4 +1,4 @@
-"""What a library asks a model while it attacks, told to the oracle it borrowed the model from."""
+"""What a library asks a model while it attacks, noted in the oracle it borrowed the model from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robench.model.interface import Coupling, OutputKind
 from robench.types import Images, Outputs
 
 
-class Overheard:
+class LibraryQueries:
     """Recognises the points a library asks about and notes what came of them.
 
     A library says nothing about which image a point belongs to. One that asks about a whole batch keeps its
@@ -22,7 +22,7 @@ class Overheard:
     counts where it is admissible for that image and answered as the attacker wants, and is then adversarial
     for it whoever meant it.
 
-    What a point had cost is told too: its batch's forwards up to and with the question, and the
+    What a point had cost is noted too: its batch's forwards up to and with the question, and the
     backwards that followed its earlier ones. What was let pass is in the ledger only.
 
     Args:
@@ -51,20 +51,24 @@ class Overheard:
         rows = self._rows(points)
         self._book(rows)
         if rows is None:
-            oracle.unheard = True
+            oracle.unassigned = True
             return
-        oracle.overhear(rows, points.to(oracle.x.dtype), own.detach(), passes=self._passes[rows])
+        known = oracle.broken[rows]
+        oracle.note_answers(rows, points.to(oracle.x.dtype), own.detach())
+        fresh = rows[oracle.broken[rows] & ~known]
+        oracle.ledger.first_passes[fresh] += self._passes[fresh]
         if scores is None:
             return
         losses = cross_entropy(scores.detach()[:, : oracle.model.classes], oracle.y[rows], OutputKind.LOGITS)
         value = torch.full_like(oracle.best_size, -torch.inf)
         value[rows] = -losses if oracle.threat.goal is Goal.TARGETED else losses
-        oracle.trail.follow(value)
+        oracle.progress.follow(value)
 
-    def gradient(self, points: Images, found: Images) -> None:
+    def gradient(self, points: Images, gradient: Images) -> None:
         """Note a gradient (b, C, H, W) that was sent back to the library at some points."""
         if (rows := self._rows(points)) is not None:
-            self._oracle.overhear_gradient(rows, found)
+            finite = torch.isfinite(gradient.flatten(1)).all(dim=1)
+            self._oracle.ledger.note_gradient(rows, gradient, finite)
 
     def _book(self, rows: torch.Tensor | None) -> None:
         """Book what was spent since the last question: its backwards, and the forwards of this one."""

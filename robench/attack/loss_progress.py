@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from robench.attack.ledger import Rows
 from robench.types import Mask, PerSample
 
 WINDOW = 10
@@ -15,8 +16,8 @@ ROUNDING = 1e-6
 """Least rise of a loss, relative to 1 + |loss|, that says anything."""
 
 
-class Trail:
-    """What is noted of one attack on one batch; all columns are (B,).
+class LossProgress:
+    """How the loss of one attack rose on one batch; all columns are (B,).
 
     A loss can only be followed while one and the same is climbed, so an attack says where an ascent begins
     and ends (`Oracle.ascent`); restarts, stages and members of a cascade are ascents of their own.
@@ -35,9 +36,6 @@ class Trail:
         self.rise = torch.zeros(count, dtype=torch.float64, device=device)
         self.late_rise = torch.zeros_like(self.rise)
         self._losses: list[PerSample] | None = None
-        # By gradient source: where it was asked, and where its answer was fooled while the model's stood.
-        self._asked: dict[str, Mask] = {}
-        self._fooled: dict[str, Mask] = {}
 
     def begin(self) -> None:
         """Begin an ascent."""
@@ -54,26 +52,38 @@ class Trail:
         if not losses or len(losses) < 2:
             return  # a single gradient leads somewhere, but nothing tells how high that is
         rise, late, start = rises(losses)
-        told = rise > ROUNDING * (1 + start.abs())
-        better = told & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
+        known = rise > ROUNDING * (1 + start.abs())
+        better = known & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
         self.rise = torch.where(better, rise, self.rise)
         self.late_rise = torch.where(better, late, self.late_rise)
 
-    def compare(self, source: str, rows: torch.Tensor | None, fooled: Mask | None) -> None:
+
+class FooledSources:
+    """Which gradient sources were fooled while the model behind them was not.
+
+    Args:
+        count: the number of images.
+        device: where the columns are.
+    """
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        self._nowhere = torch.zeros(count, dtype=torch.bool, device=device)
+        # By gradient source: where it was asked, and where its answer was fooled and the model's was not.
+        self._asked: dict[str, Mask] = {}
+        self._fooled: dict[str, Mask] = {}
+
+    def compare(self, source: str, rows: Rows, fooled: Mask | None) -> None:
         """Note on which rows a gradient source was asked, and where it alone was fooled (None: nowhere)."""
         if source not in self._asked:
-            self._asked[source] = torch.zeros_like(self.rise, dtype=torch.bool)
-            self._fooled[source] = torch.zeros_like(self._asked[source])
-        where = slice(None) if rows is None else rows
-        self._asked[source][where] = True
+            self._asked[source], self._fooled[source] = self._nowhere.clone(), self._nowhere.clone()
+        self._asked[source][rows] = True
         if fooled is not None:
-            self._fooled[source][where] |= fooled
+            self._fooled[source][rows] |= fooled
 
     @property
     def deceived(self) -> Mask:
         """Where (B,) every gradient source that was asked was fooled at an admissible point in vain."""
-        some = torch.zeros_like(self.rise, dtype=torch.bool)
-        honest = some.clone()
+        some, honest = self._nowhere.clone(), self._nowhere.clone()
         for source, asked in self._asked.items():
             some |= self._fooled[source]
             honest |= asked & ~self._fooled[source]

@@ -124,9 +124,9 @@ def _threshold(size: Images, caps: Images, radius: PerSample) -> PerSample:
     total = (growing * (knots - following)).cumsum(dim=1)  # at the following knot
     crossing = torch.searchsorted(total, radius).clamp_max(total.shape[1] - 1)
     excess = total.gather(1, crossing) - radius
-    found = following.gather(1, crossing) + excess / growing.gather(1, crossing).clamp_min(1)
+    threshold = following.gather(1, crossing) + excess / growing.gather(1, crossing).clamp_min(1)
     inside = total[:, -1:] <= radius * (1 + 1e-13)  # sums of float64 are known no better
-    return torch.where(inside, 0.0, found)
+    return torch.where(inside, 0.0, threshold)
 
 
 def _l1_ascent(gradient: Images) -> Images:

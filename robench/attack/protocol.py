@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from robench.errors import ConfigError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
-    from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 class Knowledge(StrEnum):
@@ -67,19 +68,66 @@ class Attack(Protocol):
 
     info: ClassVar[AttackInfo]
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness, /) -> Images:
         """Propose one image per image.
 
         Args:
-            oracle: the only road to the model; it counts, and remembers the best point it was shown.
-            x: clean images (B, C, H, W) inside the threat model's bounds.
-            y: true labels (B,) for an untargeted goal, target labels for a targeted one.
-            threat: norm, radius, bounds and goal.
+            oracle: the only road to the model; it counts, and remembers the best point it was shown. It holds
+                the clean images `oracle.x` (B, C, H, W) inside the threat model's bounds, the labels
+                `oracle.y` (B,), targets under a targeted goal, and `oracle.threat`: norm, radius, bounds and
+                goal. An attack writes to none of them.
             rng: per-image randomness; the only source of chance an attack may use.
 
         Returns:
             The last point tried for each image, (B, C, H, W); the judge decides what it is worth.
         """
         ...
+
+
+def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Images:
+    """Return what an attack proposes for the oracle's images, (B, C, H, W), whichever form its call has.
+
+    Args:
+        attack: the recipe, called with `(oracle, rng)` or in the older form.
+        oracle: the road to the model.
+        rng: per-image randomness.
+        copies: give an attack of the older form copies of images and labels, to which it may write.
+
+    Raises:
+        ConfigError: the attack can be called in neither form.
+    """
+    if has_older_form(attack):
+        older: Any = attack
+        x, y = (oracle.x.clone(), oracle.y.clone()) if copies else (oracle.x, oracle.y)
+        images: Images = older(oracle, x, y, threat=oracle.threat, rng=rng)
+        return images
+    return attack(oracle, rng)
+
+
+def has_older_form(attack: Attack) -> bool:
+    """Tell whether an attack is to be called with `(oracle, x, y, *, threat, rng)`.
+
+    This is the one place that knows the older form.
+
+    Raises:
+        ConfigError: the attack can be called in neither form.
+    """
+    signature = inspect.signature(attack)
+    if _binds(signature, 0, 0) and "threat" not in signature.parameters:
+        return False
+    if _binds(signature, 0, 0, 0, threat=0, rng=0):
+        return True
+    raise ConfigError(
+        where=f"attack {type(attack).__name__}",
+        expected="a call of the form (oracle, rng)",
+        got=str(signature),
+        do="Write its __call__ as `robench.attack.Attack` has it",
+    )
+
+
+def _binds(signature: inspect.Signature, *values: int, **named: int) -> bool:
+    try:
+        signature.bind(*values, **named)
+    except TypeError:
+        return False
+    return True

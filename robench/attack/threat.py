@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import torch
 
-from robench.attack.norms import LINF, Norm, per_image
+from robench.attack.norms import LINF, Norm
 from robench.errors import ConfigError
 from robench.plan.knowledge import in_order
 from robench.plan.spec import KNOWN
@@ -116,6 +116,3 @@ class ThreatModel:
             "knowledge": list(self.knowledge),
             "budget": self.budget,
         }
-
-
-__all__ = ["Goal", "ThreatModel", "per_image"]

@@ -24,7 +24,7 @@ from robench.plan.spec import RANDOMNESS, TEMPLATE
 from robench.types import Images, Outputs
 
 
-def check_access(attack: Attack, threat: ThreatModel, *, label: str) -> None:
+def check_knowledge(attack: Attack, threat: ThreatModel, *, label: str) -> None:
     """Refuse an attack that needs more than the threat grants.
 
     Raises:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from robench.attack.norms import NORMS
 from robench.attack.oracle import Oracle
-from robench.attack.protocol import Attack, AttackInfo
+from robench.attack.protocol import Attack, AttackInfo, run_attack
 from robench.attack.threat import Goal, ThreatModel
-from robench.conformance.isolation import lent_chance
+from robench.conformance.isolation import lent_generators
 from robench.conformance.result import require
 from robench.conformance.toys import ToyNet, toy_images, toy_model
 from robench.model.interface import Model, predictions
@@ -24,7 +24,7 @@ RADII = {"Linf": 0.03, "L2": 0.25, "L1": 2.0, "L0": 6.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class AttackRun:
     """What came of one call of an attack.
 
     Attributes:
@@ -57,13 +57,47 @@ class Played:
         return classified(self.oracle.model, self.proposal) != self.y
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Under which threat, and how, an attack is run.
+
+    Attributes:
+        norm: name of the norm; the first that the attack declares by default.
+        eps: radius; that of `RADII` by default.
+        goal: untargeted or targeted.
+        budget: most passes per image.
+        batch_size: most images per pass.
+        drop: let broken images leave the batch.
+        seed: of the attack's own randomness.
+        global_seed: of the global generators, which it must not use.
+    """
+
+    norm: str | None = None
+    eps: float | None = None
+    goal: Goal = Goal.UNTARGETED
+    budget: int | None = None
+    batch_size: int = 250
+    drop: bool = False
+    seed: int = 0
+    global_seed: int = 0
+
+    def threat(self, norm: str) -> ThreatModel:
+        """Return the threat model, under the norm of this name where none is given."""
+        name = self.norm or norm
+        radius = RADII.get(name, 1.0) if self.eps is None else self.eps
+        return ThreatModel(norm=NORMS[name], eps=radius, goal=self.goal, budget=self.budget)
+
+
+PLAIN = Rules()
+
+
 @dataclass(slots=True)
 class AttackTrial:
     """One attack on trial; the plain run that most laws compare with is made once."""
 
     info_type: ClassVar[type[AttackInfo]] = AttackInfo
     recipe: Attack
-    _plain: Played | None = field(default=None, init=False)
+    _plain: AttackRun | None = field(default=None, init=False)
 
     @property
     def norms(self) -> list[str]:
@@ -76,63 +110,44 @@ class AttackTrial:
         return self.norms[0]
 
     @property
-    def plain(self) -> Played:
+    def plain(self) -> AttackRun:
         """A run on ten classes, under the first norm."""
         if self._plain is None:
             self._plain = self.play(toy_model())
         return self._plain
 
-    def play(
-        self,
-        model: Model,
-        rows: Tensor | None = None,
-        *,
-        norm: str | None = None,
-        eps: float | None = None,
-        goal: Goal = Goal.UNTARGETED,
-        budget: int | None = None,
-        batch_size: int = 250,
-        drop: bool = False,
-        seed: int = 0,
-        chance: int = 0,
-    ) -> Played:
+    def play(self, model: Model, rules: Rules = PLAIN, *, rows: Tensor | None = None) -> AttackRun:
         """Run the attack once.
 
         Args:
             model: the toy it attacks.
+            rules: threat and settings.
             rows: which of the toy images, all by default; an image keeps its identity.
-            norm: name of the norm.
-            eps: radius; that of `RADII` by default.
-            goal: untargeted or targeted.
-            budget: most passes per image.
-            batch_size: most images per pass.
-            drop: let broken images leave the batch.
-            seed: of the attack's own randomness.
-            chance: of the global generators, which it must not use.
         """
-        name = norm or self.norm
         rows = torch.arange(len(toy_images())) if rows is None else rows
         x, y = toy_images()[rows], _labels(model)[rows]
-        wanted = (y + 1) % model.classes if goal is Goal.TARGETED else y
-        radius = RADII.get(name, 1.0) if eps is None else eps
-        threat = ThreatModel(norm=NORMS[name], eps=radius, goal=goal, budget=budget)
-        minimise = self.recipe.info.minimises
-        oracle = Oracle(model, x, wanted, threat, minimise=minimise, drop=drop, batch_size=batch_size)
-        given, labels = x.clone(), wanted.clone()
+        wanted = (y + 1) % model.classes if rules.goal is Goal.TARGETED else y
+        oracle = Oracle(
+            model,
+            x.clone(),
+            wanted.clone(),
+            rules.threat(self.norm),
+            minimise=self.recipe.info.minimises,
+            drop=rules.drop,
+            batch_size=rules.batch_size,
+        )
         net = getattr(model.net, "module", model.net)  # behind its door
         assert isinstance(net, ToyNet)  # only toys are attacked here
         net.batches.clear()
-        with lent_chance(chance) as moved:
-            last = self.recipe(
-                oracle, given, labels, threat=threat, rng=Randomness(seed, rows, ("conformance",))
-            )
+        with lent_generators(rules.global_seed) as moved:
+            rng = Randomness(rules.seed, rows, ("conformance",))
+            last = run_attack(self.recipe, oracle, rng, copies=False)
         batches, spent = list(net.batches), int(oracle.ledger.forwards.sum())
-        clean = toy_images()[rows]
-        pairs = (("x", given, clean), ("oracle.x", oracle.x, clean), ("y", labels, wanted))
+        pairs = (("x", oracle.x, x), ("y", oracle.y, wanted))
         changed = [what for what, now, before in pairs if not torch.equal(now, before)]
         require(isinstance(last, Tensor), f"returned {type(last).__name__}, not a tensor")
         require(last.shape == x.shape, f"returned {tuple(last.shape)}, not {tuple(x.shape)}")
-        return Played(
+        return AttackRun(
             last=last,
             proposal=oracle.proposal(last.detach()),
             oracle=oracle,
@@ -141,7 +156,7 @@ class AttackTrial:
             batches=batches,
             moved=moved,
             changed=changed,
-            start=clean,
+            start=x,
             y=y,
         )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from robench.attack.norms import NORMS
 from robench.attack.protocol import Attack, Knowledge
 from robench.attack.threat import Goal
-from robench.conformance.attack_trial import RADII, AttackTrial, Played, classified
+from robench.conformance.attack_trial import RADII, AttackRun, AttackTrial, Rules, classified
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import bright, toy_model
@@ -60,13 +60,13 @@ def norms(trial: AttackTrial) -> str:
 
 def runs(trial: AttackTrial) -> str:
     """It returns finite images of the shape, type and device it was given."""
-    played = trial.plain
-    last, x = played.last, played.start
+    run = trial.plain
+    last, x = run.last, run.start
     require(last.dtype == x.dtype, f"dtype {last.dtype}, not {x.dtype}")
     require(last.device == x.device, f"device {last.device}, not {x.device}")
     require(not last.requires_grad, "the images still carry a gradient graph: detach them")
     require(bool(torch.isfinite(last).all()), f"{int((~torch.isfinite(last)).sum())} pixels are no number")
-    return f"breaks {int(played.broken.sum())} of {len(x)} toy images"
+    return f"breaks {int(run.broken.sum())} of {len(x)} toy images"
 
 
 def seed(trial: AttackTrial) -> str:
@@ -79,13 +79,13 @@ def seedless(trial: AttackTrial) -> str:
     """An attack that declares `randomised=False` does not depend on the seed."""
     if trial.recipe.info.randomised:
         raise InapplicableError("It declares that it is randomised")
-    _same_bits(trial.plain.last, trial.play(toy_model(), seed=1).last, "seeds 0 and 1")
+    _same_bits(trial.plain.last, trial.play(toy_model(), Rules(seed=1)).last, "seeds 0 and 1")
     return ""
 
 
 def chance(trial: AttackTrial) -> str:
     """The global generators of torch, NumPy and Python are neither moved nor used."""
-    other = trial.play(toy_model(), chance=1)
+    other = trial.play(toy_model(), Rules(global_seed=1))
     require(not other.moved, f"moved: {', '.join(other.moved)}; draw from rng instead")
     _same_bits(trial.plain.last, other.last, "two states of the global generators")
     return ""
@@ -115,12 +115,12 @@ def admissible(trial: AttackTrial) -> str:
     _confined(trial)
     checked = []
     for name in trial.norms:
-        played = trial.plain if name == trial.norm else trial.play(toy_model(), norm=name)
-        _admitted(played, f"{name} {RADII.get(name, 1.0):g}")
+        run = trial.plain if name == trial.norm else trial.play(toy_model(), Rules(norm=name))
+        _admitted(run, f"{name} {RADII.get(name, 1.0):g}")
         checked.append(name)
     if trial.recipe.info.minimises:
         try:
-            _admitted(trial.play(toy_model(), eps=float("inf")), f"{trial.norm} inf")
+            _admitted(trial.play(toy_model(), Rules(eps=float("inf"))), f"{trial.norm} inf")
             checked.append("inf")
         except ConfigError as refusal:
             checked.append(f"inf refused: {refusal}")
@@ -131,10 +131,10 @@ def zero(trial: AttackTrial) -> str:
     """With eps = 0 the images come back unchanged."""
     _confined(trial)
     for name in trial.norms:
-        played = trial.play(toy_model(), norm=name, eps=0.0)
+        run = trial.play(toy_model(), Rules(norm=name, eps=0.0))
         # As much as the judge allows for, and a NaN is no small difference.
-        worst = float((played.last - played.start).abs().max())
-        require(worst <= played.oracle.threat.tolerance, f"{name}: a pixel moved by {worst:.3g}")
+        worst = float((run.last - run.start).abs().max())
+        require(worst <= run.oracle.threat.tolerance, f"{name}: a pixel moved by {worst:.3g}")
     return ""
 
 
@@ -147,11 +147,13 @@ def batch(trial: AttackTrial) -> str:
         raise InapplicableError(f"{info.library} draws from one generator for the whole batch")
     whole = trial.plain.proposal
     count = len(whole)
-    _alike(whole, trial.play(toy_model(), batch_size=5).proposal, torch.arange(count), "in passes of 5")
+    _alike(
+        whole, trial.play(toy_model(), Rules(batch_size=5)).proposal, torch.arange(count), "in passes of 5"
+    )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    _alike(whole, trial.play(toy_model(), order).proposal, order, "in another order")
+    _alike(whole, trial.play(toy_model(), rows=order).proposal, order, "in another order")
     for part in torch.split(torch.arange(count), 5):
-        _alike(whole, trial.play(toy_model(), part).proposal, part, f"in a batch of {len(part)}")
+        _alike(whole, trial.play(toy_model(), rows=part).proposal, part, f"in a batch of {len(part)}")
     return f"to within {TOLERANCE:g}"
 
 
@@ -160,10 +162,10 @@ def dropping(trial: AttackTrial) -> str:
     if trial.recipe.info.minimises or trial.recipe.info.couples_images:
         why = "minimises" if trial.recipe.info.minimises else "couples images"
         raise InapplicableError(f"It {why}, so its images never leave")
-    kept, spared = trial.plain.broken, trial.play(toy_model(), drop=True).broken
-    wrong = (kept != spared).nonzero().flatten().tolist()
-    require(not wrong, f"another verdict on image {wrong[:1]} of {len(kept)}")
-    return f"{int(kept.sum())} of {len(kept)} broken"
+    whole, spared = trial.plain.broken, trial.play(toy_model(), Rules(drop=True)).broken
+    wrong = (whole != spared).nonzero().flatten().tolist()
+    require(not wrong, f"another verdict on image {wrong[:1]} of {len(whole)}")
+    return f"{int(whole.sum())} of {len(whole)} broken"
 
 
 def outputs(trial: AttackTrial) -> str:
@@ -171,11 +173,11 @@ def outputs(trial: AttackTrial) -> str:
     for classes in (2, 10):
         for kind in OutputKind:
             try:
-                played = trial.play(toy_model(classes, kind))
+                run = trial.play(toy_model(classes, kind))
             except Exception as error:
                 text = f"{kind} of {classes} classes: {type(error).__name__}: {error}"
                 raise BrokenLawError(text) from error
-            finite = bool(torch.isfinite(played.last).all())
+            finite = bool(torch.isfinite(run.last).all())
             require(finite, f"{kind} of {classes} classes: images that are no number")
     return ""
 
@@ -183,11 +185,11 @@ def outputs(trial: AttackTrial) -> str:
 def joint(trial: AttackTrial) -> str:
     """A joint batch goes through the model whole, or is refused with a ConfigError."""
     try:
-        played = trial.play(toy_model(joint=True), batch_size=5, drop=True)
+        run = trial.play(toy_model(joint=True), Rules(batch_size=5, drop=True))
     except ConfigError as refusal:
         raise InapplicableError(f"Refused: {refusal}") from None
-    count = len(played.start)
-    split = sorted({size for size in played.batches if size != count})
+    count = len(run.start)
+    split = sorted({size for size in run.batches if size != count})
     require(not split, f"passes of {split} images of a joint batch of {count}")
     return ""
 
@@ -195,12 +197,12 @@ def joint(trial: AttackTrial) -> str:
 def targeted(trial: AttackTrial) -> str:
     """A targeted goal is played, admissibly, or refused with a ConfigError."""
     try:
-        played = trial.play(toy_model(), goal=Goal.TARGETED)
+        run = trial.play(toy_model(), Rules(goal=Goal.TARGETED))
     except ConfigError as refusal:
         raise InapplicableError(f"Refused: {refusal}") from None
-    _admitted_too(trial, played, "targeted")
-    wanted = (played.y + 1) % 10
-    reached = classified(played.oracle.model, played.proposal) == wanted
+    _admitted_too(trial, run, "targeted")
+    wanted = (run.y + 1) % 10
+    reached = classified(run.oracle.model, run.proposal) == wanted
     return f"{int(reached.sum())} of {len(wanted)} targets reached"
 
 
@@ -208,21 +210,21 @@ def budget(trial: AttackTrial) -> str:
     """A budget of passes is kept image by image, or refused with a ConfigError."""
     for most in (1, 7):
         try:
-            played = trial.play(toy_model(), budget=most)
+            run = trial.play(toy_model(), Rules(budget=most))
         except ConfigError as refusal:
             raise InapplicableError(f"Refused: {refusal}") from None
-        ledger = played.oracle.ledger
+        ledger = run.oracle.ledger
         spent = int((ledger.forwards + ledger.backwards).max())
         require(spent <= most, f"{spent} passes on one image with a budget of {most}")
-        _admitted_too(trial, played, f"budget {most}")
+        _admitted_too(trial, run, f"budget {most}")
     return "1 and 7 passes"
 
 
 def booked(trial: AttackTrial) -> str:
     """Every pass through the model is booked in the ledger: the oracle is the only road to it."""
-    played = trial.plain
-    counts = f"{played.passed} images went through the model, {played.booked} are booked"
-    require(played.passed <= played.booked, counts)
+    run = trial.plain
+    counts = f"{run.passed} images went through the model, {run.booked} are booked"
+    require(run.passed <= run.booked, counts)
     return counts
 
 
@@ -239,9 +241,9 @@ def knowledge(trial: AttackTrial) -> str:
 def nan(trial: AttackTrial) -> str:
     """A model that returns NaN does not crash it, and does not spoil the images on which it does not."""
     trial.play(toy_model(bad="all"))
-    played = trial.play(toy_model(bad="half"))
-    sane = ~bright(played.start)
-    fine = torch.isfinite(played.proposal[sane].flatten(1)).all(dim=1)
+    run = trial.play(toy_model(bad="half"))
+    sane = ~bright(run.start)
+    fine = torch.isfinite(run.proposal[sane].flatten(1)).all(dim=1)
     require(bool(fine.all()), f"{int((~fine).sum())} of {int(sane.sum())} other images are spoilt")
     return f"{int((~sane).sum())} of {len(sane)} images with NaN"
 
@@ -253,8 +255,8 @@ def _same_bits(one: Images, other: Images, what: str) -> None:
     )
 
 
-def _alike(whole: Images, found: Images, rows: Tensor, what: str) -> None:
-    distance = (found - whole[rows]).abs().flatten(1).amax(dim=1)
+def _alike(whole: Images, part: Images, rows: Tensor, what: str) -> None:
+    distance = (part - whole[rows]).abs().flatten(1).amax(dim=1)
     image = int(distance.argmax())
     worst = float(distance[image])
     require(worst <= TOLERANCE, f"image {int(rows[image])} differs by {worst:.3g} {what}")
@@ -265,35 +267,35 @@ def _confined(trial: AttackTrial) -> None:
         raise InapplicableError("It declares that it is unconfined; the judge projects what it proposes")
 
 
-def _admitted_too(trial: AttackTrial, played: Played, what: str) -> None:
+def _admitted_too(trial: AttackTrial, run: AttackRun, what: str) -> None:
     """Break the law where a point is inadmissible; not where that is already said of the plain run."""
     plain = trial.plain
     if bool(plain.oracle.threat.admits(plain.start, plain.last).all()):
-        _admitted(played, what)
+        _admitted(run, what)
 
 
-def _admitted(played: Played, what: str) -> None:
-    threat = played.oracle.threat
-    fine = threat.admits(played.start, played.last)
+def _admitted(run: AttackRun, what: str) -> None:
+    threat = run.oracle.threat
+    fine = threat.admits(run.start, run.last)
     if bool(fine.all()):
         return
     image = int((~fine).nonzero()[0])
-    point = played.last[image : image + 1]
-    size = float(threat.norm.size(point.double() - played.start[image : image + 1].double()))
+    point = run.last[image : image + 1]
+    size = float(threat.norm.size(point.double() - run.start[image : image + 1].double()))
     low, high = float(point.min()), float(point.max())
     require(False, f"{what}: image {image} at distance {size:.6g}, pixels from {low:.4g} to {high:.4g}")
 
 
 def _state(model: Model) -> dict[str, object]:
     """Return everything about a network that an attack must leave alone, by name."""
-    found: dict[str, object] = {name: value.clone() for name, value in model.net.state_dict().items()}
+    state: dict[str, object] = {name: value.clone() for name, value in model.net.state_dict().items()}
     for name, parameter in model.net.named_parameters():
-        found[f"{name}.requires_grad"] = parameter.requires_grad
-        found[f"{name}.grad"] = None if parameter.grad is None else parameter.grad.clone()
+        state[f"{name}.requires_grad"] = parameter.requires_grad
+        state[f"{name}.grad"] = None if parameter.grad is None else parameter.grad.clone()
     for name, part in model.net.named_modules():
-        found[f"{name or 'network'}.training"] = part.training
-        found[f"{name or 'network'}.hooks"] = len(part._forward_hooks) + len(part._forward_pre_hooks)
-    return found
+        state[f"{name or 'network'}.training"] = part.training
+        state[f"{name or 'network'}.hooks"] = len(part._forward_hooks) + len(part._forward_pre_hooks)
+    return state
 
 
 def _equal(one: object, other: object) -> bool:

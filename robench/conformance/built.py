@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from robench.conformance.isolation import lent_chance
+from robench.conformance.isolation import lent_generators
 from robench.conformance.result import InapplicableError, require
 from robench.conformance.toys import toy_data
 from robench.data.images import ImageSet
@@ -52,7 +52,7 @@ class Maker(Protocol):
         """The model that most laws look at."""
         ...
 
-    def again(self, chance: int = 0) -> Model:
+    def again(self, global_seed: int = 0) -> Model:
         """Make the same model once more, with the global generators in a given state."""
         ...
 
@@ -99,11 +99,11 @@ def coupling(trial: Maker) -> str:
     whole = rows(trial.plain, x)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     alone = torch.cat([rows(trial.plain, x[i : i + 1]) for i in range(len(x))])
-    for what, found in (
+    for what, outputs_again in (
         ("in another order", rows(trial.plain, x[order])[order.argsort()]),
         ("alone", alone),
     ):
-        _close(found, whole, what)
+        _close(outputs_again, whole, what)
     return f"to within {TOLERANCE:g}"
 
 
@@ -140,7 +140,7 @@ def seed(trial: Maker) -> str:
 
 def chance(trial: Maker) -> str:
     """The global generators of torch, NumPy and Python are neither moved nor used."""
-    other = trial.again(chance=1)
+    other = trial.again(global_seed=1)
     require(not trial.moved, f"moved: {', '.join(trial.moved)}; derive everything from the seed")
     same = torch.equal(rows(trial.plain, unseen_images()), rows(other, unseen_images()))
     require(same, "two states of the global generators give different outputs")
@@ -162,9 +162,9 @@ def state_of(net: nn.Module) -> dict[str, Tensor]:
 
 def modes_of(net: nn.Module) -> dict[str, Any]:
     """Return mode of every part and requires_grad of every parameter."""
-    found: dict[str, Any] = {name or "network": part.training for name, part in net.named_modules()}
-    found |= {f"{name}.requires_grad": p.requires_grad for name, p in net.named_parameters()}
-    return found
+    modes: dict[str, Any] = {name or "network": part.training for name, part in net.named_modules()}
+    modes |= {f"{name}.requires_grad": p.requires_grad for name, p in net.named_parameters()}
+    return modes
 
 
 def check_untouched(net: nn.Module, before: dict[str, Tensor], modes: dict[str, Any]) -> None:
@@ -185,7 +185,7 @@ def check_untouched(net: nn.Module, before: dict[str, Tensor], modes: dict[str, 
 @contextmanager
 def _asked(model: Model, x: Images) -> Iterator[None]:
     """Put the model into evaluation mode and say which batch is at hand, as a run does."""
-    with evaluation_mode(model.net), batch_of(torch.arange(len(x))), lent_chance(3):
+    with evaluation_mode(model.net), batch_of(torch.arange(len(x))), lent_generators(3):
         yield
 
 
@@ -194,14 +194,14 @@ def _check_gradient(model: Model, source: GradientSource) -> None:
     with _asked(model, x):
         outputs, _ = source.surrogate(x)
         require(outputs.requires_grad, f"{name!r}: its surrogate does not depend on the input for autograd")
-        (found,) = torch.autograd.grad(outputs.square().sum(), x, allow_unused=True)
-    require(found is not None, f"{name!r}: its surrogate does not depend on the input for autograd")
-    require(found.shape == x.shape, f"{name!r}: gradient {tuple(found.shape)}, not {tuple(x.shape)}")
-    bad = int((~torch.isfinite(found.flatten(1)).all(dim=1)).sum())
+        (gradient,) = torch.autograd.grad(outputs.square().sum(), x, allow_unused=True)
+    require(gradient is not None, f"{name!r}: its surrogate does not depend on the input for autograd")
+    require(gradient.shape == x.shape, f"{name!r}: gradient {tuple(gradient.shape)}, not {tuple(x.shape)}")
+    bad = int((~torch.isfinite(gradient.flatten(1)).all(dim=1)).sum())
     require(bad == 0, f"{name!r}: the gradient of {bad} of {len(x)} images is no number")
 
 
-def _close(found: Outputs, whole: Outputs, what: str) -> None:
+def _close(outputs_again: Outputs, whole: Outputs, what: str) -> None:
     scale = max(float(whole.abs().max()), 1.0)
-    worst = float((found - whole).abs().max()) / scale
+    worst = float((outputs_again - whole).abs().max()) / scale
     require(worst <= TOLERANCE, f"{what}: rows differ by {worst:.3g}")

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import torch
 
-from robench.conformance.isolation import lent_chance, without_network
+from robench.conformance.isolation import lent_generators, without_network
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
 from robench.data.images import DatasetRecipe, ImageSet, check_images, check_labels
@@ -44,32 +44,35 @@ class DatasetTrial:
     download: bool
     moved: list[str] = field(default_factory=list, init=False)
     asked: list[str] = field(default_factory=list, init=False)
-    _found: dict[str, ImageSet | InputError] | None = field(default=None, init=False)
+    _results: dict[str, ImageSet | InputError] | None = field(default=None, init=False)
 
     @property
-    def found(self) -> dict[str, ImageSet | InputError]:
+    def results(self) -> dict[str, ImageSet | InputError]:
         """Each split, or why it does not load."""
-        if self._found is None:
+        if self._results is None:
             if self.download:
                 for split in SPLITS:
                     self.recipe(split, root=self.root, download=True)
-            self._found = {split: self._tried(split) for split in SPLITS}
-        return self._found
+            self._results = {split: self._tried(split) for split in SPLITS}
+        return self._results
 
     @property
     def splits(self) -> dict[str, ImageSet]:
         """The splits that load."""
-        return {name: split for name, split in self.found.items() if isinstance(split, ImageSet)}
+        return {name: split for name, split in self.results.items() if isinstance(split, ImageSet)}
 
-    def load(self, split: str, chance: int = 0) -> ImageSet:
+    def load(self, split: str, global_seed: int = 0) -> ImageSet:
         """Load a split with the network closed."""
-        with without_network() as asked, lent_chance(chance) as self.moved:
+        with without_network() as asked, lent_generators(global_seed) as self.moved:
             try:
-                made = self.recipe(split, root=self.root, download=False)
+                data = self.recipe(split, root=self.root, download=False)
             finally:
                 self.asked += asked
-        require(isinstance(made, ImageSet), f"{split}: it gives a {type(made).__name__}, not an ImageSet")
-        return made
+        require(
+            isinstance(data, ImageSet),
+            f"{split}: it gives a {type(data).__name__}, not an ImageSet",
+        )
+        return data
 
     def _tried(self, split: str) -> ImageSet | InputError:
         try:
@@ -94,7 +97,7 @@ def dataset_laws(recipe: DatasetRecipe, *, root: Path | None, download: bool) ->
 def offline(trial: DatasetTrial) -> str:
     """Without permission to download it reaches for no other machine."""
     with contextlib.suppress(Exception):  # whatever goes wrong besides is for `loads` to say
-        _ = trial.found
+        _ = trial.results
     require(not trial.asked, f"it wanted to reach {', '.join(sorted(set(trial.asked)))}")
     return ""
 
@@ -102,10 +105,12 @@ def offline(trial: DatasetTrial) -> str:
 def loads(trial: DatasetTrial) -> str:
     """Its splits load, or an InputError says which files are missing."""
     if not trial.splits:
-        raise InapplicableError("; ".join(dict.fromkeys(map(str, trial.found.values()))))
+        raise InapplicableError("; ".join(dict.fromkeys(map(str, trial.results.values()))))
     return ", ".join(
-        f"{name}: {len(found)} images {found.shape}" if isinstance(found, ImageSet) else f"{name}: {found}"
-        for name, found in trial.found.items()
+        f"{name}: {len(result)} images {result.shape}"
+        if isinstance(result, ImageSet)
+        else f"{name}: {result}"
+        for name, result in trial.results.items()
     )
 
 
@@ -152,7 +157,7 @@ def repeat(trial: DatasetTrial) -> str:
 def chance(trial: DatasetTrial) -> str:
     """The global generators of torch, NumPy and Python are neither moved nor used."""
     name, split = min(trial.splits.items(), key=lambda item: len(item[1]))
-    other = trial.load(name, chance=1)
+    other = trial.load(name, global_seed=1)
     require(not trial.moved, f"moved: {', '.join(trial.moved)}")
     # Where it is never twice the same, `repeat` says so.
     used = split.digest() != other.digest() and split.digest() == trial.load(name).digest()
@@ -183,7 +188,7 @@ def leak(trial: DatasetTrial) -> str:
 
 
 def _both(trial: DatasetTrial) -> tuple[ImageSet, ImageSet]:
-    missing = [str(found) for found in trial.found.values() if isinstance(found, InputError)]
+    missing = [str(result) for result in trial.results.values() if isinstance(result, InputError)]
     if missing:
         raise InapplicableError(f"Only one split is there: {missing[0]}")
     return trial.splits["train"], trial.splits["test"]

@@ -25,7 +25,7 @@ from robench.conformance.built import (
     training_data,
     unseen_images,
 )
-from robench.conformance.isolation import lent_chance
+from robench.conformance.isolation import lent_generators
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches
@@ -50,14 +50,14 @@ class HeadTrial:
             self._plain = self.again()
         return self._plain
 
-    def again(self, chance: int = 0) -> Model:
+    def again(self, global_seed: int = 0) -> Model:
         """Put the head on a fresh copy of the toy network."""
-        return self.make(ToyBranches(channels=3, classes=CLASSES).eval(), chance)
+        return self.make(ToyBranches(channels=3, classes=CLASSES).eval(), global_seed)
 
-    def make(self, network: nn.Module, chance: int = 0) -> Model:
+    def make(self, network: nn.Module, global_seed: int = 0) -> Model:
         """Put the head on a network, with the global generators in a given state."""
-        with lent_chance(chance) as self.moved:
-            made = self.recipe(
+        with lent_generators(global_seed) as self.moved:
+            model = self.recipe(
                 network,
                 name="toy",
                 classes=CLASSES,
@@ -66,8 +66,8 @@ class HeadTrial:
                 device="cpu",
                 details={"architecture": "toy"},
             )
-        require(isinstance(made, Model), f"it makes a {type(made).__name__}, not a Model")
-        return made
+        require(isinstance(model, Model), f"it makes a {type(model).__name__}, not a Model")
+        return model
 
 
 def head_laws(recipe: Callable[..., Model]) -> Iterator[Result]:
@@ -88,17 +88,17 @@ def head_laws(recipe: Callable[..., Model]) -> Iterator[Result]:
 
 def offers(trial: HeadTrial) -> str:
     """The gradient sources it offers before it is built are those its model has."""
-    said = getattr(trial.recipe, "offers", None)
-    if said is None:
+    declared = getattr(trial.recipe, "offers", None)
+    if declared is None:
         raise InapplicableError("It does not say beforehand what it offers")
     # Some are there only for networks whose answers are random.
     noisy = trial.make(ToyBranches(channels=3, classes=CLASSES, noisy=True).eval())
-    found = {*trial.plain.sources, *noisy.sources}
-    missing, extra = sorted(set(said) - found), sorted(found - set(said))
+    offered = {*trial.plain.sources, *noisy.sources}
+    missing, extra = sorted(set(declared) - offered), sorted(offered - set(declared))
     require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
     misnamed = [name for name, source in trial.plain.sources.items() if source.name != name]
     require(not misnamed, f"listed under another name than their own: {misnamed}")
-    return ", ".join(said)
+    return ", ".join(declared)
 
 
 def network(trial: HeadTrial) -> str:
@@ -106,16 +106,16 @@ def network(trial: HeadTrial) -> str:
     target = ToyBranches(channels=3, classes=CLASSES)
     target.buffer.eval()
     before, modes = state_of(target), modes_of(target)
-    made = trial.make(target)
-    rows(made, unseen_images())
+    model = trial.make(target)
+    rows(model, unseen_images())
     check_untouched(target, before, modes)
     return ""
 
 
 def details(trial: HeadTrial) -> str:
     """The model's details are plain data and keep the facts that were given."""
-    found = dict(trial.plain.details)
-    json.dumps(to_json(found), allow_nan=False)
-    require(found.get("architecture") == "toy", "the given details are gone")
-    require("head" in found, "they do not say `head`")
-    return f"head {found['head']}"
+    given = dict(trial.plain.details)
+    json.dumps(to_json(given), allow_nan=False)
+    require(given.get("architecture") == "toy", "the given details are gone")
+    require("head" in given, "they do not say `head`")
+    return f"head {given['head']}"

@@ -23,7 +23,7 @@ from robench.conformance.built import (
     training_data,
     unseen_images,
 )
-from robench.conformance.isolation import lent_chance
+from robench.conformance.isolation import lent_generators
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches
@@ -48,16 +48,16 @@ class InferenceTrial:
             self._plain = self.again()
         return self._plain
 
-    def again(self, chance: int = 0) -> Model:
+    def again(self, global_seed: int = 0) -> Model:
         """Defend a fresh copy of the toy model."""
-        return self.make(undefended(), chance)
+        return self.make(undefended(), global_seed)
 
-    def make(self, model: Model, chance: int = 0) -> Model:
+    def make(self, model: Model, global_seed: int = 0) -> Model:
         """Put the defense in front of a model, with the global generators in a given state."""
-        with lent_chance(chance) as self.moved:
-            made = self.recipe(model, training_data=training_data, seed=0)
-        require(isinstance(made, Model), f"it makes a {type(made).__name__}, not a Model")
-        return made
+        with lent_generators(global_seed) as self.moved:
+            defended = self.recipe(model, training_data=training_data, seed=0)
+        require(isinstance(defended, Model), f"it makes a {type(defended).__name__}, not a Model")
+        return defended
 
 
 def inference_laws(recipe: InferenceDefense) -> Iterator[Result]:
@@ -84,9 +84,9 @@ def undefended() -> Model:
 
 def attacked(trial: InferenceTrial) -> str:
     """It says how its gradient sources get past it: a defense is worth what its attack is worth."""
-    said = trial.recipe.info.attacked_through
-    require(bool(said.strip()), "info.attacked_through is empty")
-    return said
+    claim = trial.recipe.info.attacked_through
+    require(bool(claim.strip()), "info.attacked_through is empty")
+    return claim
 
 
 def offers(trial: InferenceTrial) -> str:
@@ -94,8 +94,8 @@ def offers(trial: InferenceTrial) -> str:
     say = getattr(trial.recipe, "offers", None)
     if say is None:
         raise InapplicableError("It does not say beforehand what it offers")
-    said, found = set(say(tuple(undefended().sources))), set(trial.plain.sources)
-    missing, extra = sorted(said - found), sorted(found - said)
+    claim, offered = set(say(tuple(undefended().sources))), set(trial.plain.sources)
+    missing, extra = sorted(claim - offered), sorted(offered - claim)
     require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
     return ", ".join(trial.plain.sources)
 
@@ -105,8 +105,8 @@ def network(trial: InferenceTrial) -> str:
     target = undefended()
     target.net.get_submodule("buffer").train()
     before, modes = state_of(target.net), modes_of(target.net)
-    made = trial.make(target)
-    rows(made, unseen_images())
+    defended = trial.make(target)
+    rows(defended, unseen_images())
     check_untouched(target.net, before, modes)
     return ""
 

@@ -17,7 +17,7 @@ from robench.randomness import borrowed_global_randomness
 
 
 @contextmanager
-def lent_chance(seed: int) -> Iterator[list[str]]:
+def lent_generators(seed: int) -> Iterator[list[str]]:
     """Seed the global generators inside the block, then put them back; yield the names of those that moved.
 
     The list is filled when the block ends. So a plugin that uses a global generator shows in this list, and
@@ -69,12 +69,12 @@ def without_network() -> Iterator[list[str]]:
 @contextmanager
 def watched_splits() -> Iterator[set[str]]:
     """Yield the splits of all image sets that are made inside the block, whoever makes them."""
-    seen: set[str] = set()
+    splits: set[str] = set()
     make = ImageSet.__init__
 
     def noted(self: ImageSet, *args: Any, **fields: Any) -> None:
         make(self, *args, **fields)
-        seen.add(self.split)
+        splits.add(self.split)
 
     with patch.object(ImageSet, "__init__", noted):
-        yield seen
+        yield splits

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from robench import plugins
-from robench.conformance.isolation import lent_chance
+from robench.conformance.isolation import lent_generators
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.errors import ConfigError
@@ -56,10 +56,10 @@ class ModelTrial:
     def make(self, seed: int = 0) -> nn.Module:
         """Return a network for `shape`, with weights drawn from a seed."""
         channels, height, width = self.shape
-        with lent_chance(seed):
-            made = self.recipe(channels=channels, size=(height, width), classes=CLASSES)
-        require(isinstance(made, nn.Module), f"it makes a {type(made).__name__}, not an nn.Module")
-        return made
+        with lent_generators(seed):
+            network = self.recipe(channels=channels, size=(height, width), classes=CLASSES)
+        require(isinstance(network, nn.Module), f"it makes a {type(network).__name__}, not an nn.Module")
+        return network
 
     def images(self, count: int) -> Images:
         """Return images (B, C, H, W) in [0, 1]."""
@@ -100,12 +100,12 @@ def seed(trial: ModelTrial) -> str:
 
 def feature_dim(trial: ModelTrial) -> str:
     """A backbone's rows are as wide as its `feature_dim`, a whole classifier's as there are classes."""
-    said = getattr(trial.plain, "feature_dim", None)
+    declared = getattr(trial.plain, "feature_dim", None)
     width = _outputs(trial.plain, trial.images(2)).shape[1]
-    if said is None:
+    if declared is None:
         require(width == CLASSES, f"no `feature_dim`, and rows of {width} for {CLASSES} classes")
         return "a whole classifier"
-    require(said == width, f"feature_dim is {said}, the rows have {width}")
+    require(declared == width, f"feature_dim is {declared}, the rows have {width}")
     return f"{width} features"
 
 
@@ -116,12 +116,12 @@ def batch(trial: ModelTrial) -> str:
     scale = max(float(whole.abs().max()), 1.0)
     order = torch.tensor([3, 0, 4, 2, 1])
     alone = torch.cat([_outputs(trial.plain, x[i : i + 1]) for i in range(5)])
-    for what, found in (
+    for what, again in (
         ("asked twice", _outputs(trial.plain, x)),
         ("in another order", _outputs(trial.plain, x[order])[order.argsort()]),
         ("alone", alone),
     ):
-        worst = float((found - whole).abs().max()) / scale
+        worst = float((again - whole).abs().max()) / scale
         require(worst <= TOLERANCE, f"{what}: rows differ by {worst:.3g} of the largest")
     return f"to within {TOLERANCE:g}"
 
@@ -131,10 +131,10 @@ def gradient(trial: ModelTrial) -> str:
     x = trial.images(3).requires_grad_(True)
     outputs = trial.plain(x)
     require(outputs.requires_grad, "the outputs do not depend on the input for autograd: something detaches")
-    (found,) = torch.autograd.grad(outputs.square().sum(), x, allow_unused=True)
-    require(found is not None, "the outputs do not depend on the input for autograd")
-    require(bool(torch.isfinite(found).all()), "gradients that are no number")
-    dead = (found.flatten(1).abs().amax(dim=1) == 0).nonzero().flatten().tolist()
+    (gradient,) = torch.autograd.grad(outputs.square().sum(), x, allow_unused=True)
+    require(gradient is not None, "the outputs do not depend on the input for autograd")
+    require(bool(torch.isfinite(gradient).all()), "gradients that are no number")
+    dead = (gradient.flatten(1).abs().amax(dim=1) == 0).nonzero().flatten().tolist()
     require(len(dead) < len(x), "the gradient of every image is zero")
     return f"{len(x) - len(dead)} of {len(x)} images"
 
@@ -150,12 +150,12 @@ def inputs(trial: ModelTrial) -> str:
 
 def learns(trial: ModelTrial) -> str:
     """In training mode a backward pass reaches a parameter, if there are any."""
-    made = trial.make(seed=2).train()
-    parameters = list(made.parameters())
+    network = trial.make(seed=2).train()
+    parameters = list(network.parameters())
     if not parameters:
         raise InapplicableError("It has no parameters")
-    with lent_chance(0):
-        made(trial.images(4)).square().sum().backward()
+    with lent_generators(0):
+        network(trial.images(4)).square().sum().backward()
     reached = [p for p in parameters if p.grad is not None and bool(torch.isfinite(p.grad).all())]
     require(bool(reached), f"none of {len(parameters)} parameters gets a finite gradient")
     return f"{len(reached)} of {len(parameters)} parameters"
@@ -178,8 +178,8 @@ def weights(trial: ModelTrial) -> str:
 
 @torch.no_grad()
 def _outputs(net: nn.Module, x: Images) -> Outputs:
-    with lent_chance(3):
-        found = net(x.clone())
-    require(isinstance(found, Tensor), f"its forward returns {type(found).__name__}, not a tensor")
-    rows: Outputs = found
+    with lent_generators(3):
+        outputs = net(x.clone())
+    require(isinstance(outputs, Tensor), f"its forward returns {type(outputs).__name__}, not a tensor")
+    rows: Outputs = outputs
     return rows

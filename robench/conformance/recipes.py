@@ -26,7 +26,7 @@ importlib.import_module({module!r})
 """
 
 
-class Subject(Protocol):
+class Trial(Protocol):
     """What is checked."""
 
     @property
@@ -40,17 +40,17 @@ class Subject(Protocol):
         ...
 
 
-def described(subject: Subject) -> str:
+def described(trial: Trial) -> str:
     """It is a frozen dataclass of plain options with a docstring, a title and a paper."""
     from robench.plan.spec import canonical
 
-    recipe = subject.recipe
+    recipe = trial.recipe
     kind = type(recipe)
     require(dataclasses.is_dataclass(kind), f"{kind.__name__} is no dataclass")
     require(kind.__dataclass_params__.frozen, f"{kind.__name__} is not frozen: write @dataclass(frozen=True)")
     info = getattr(recipe, "info", None)
-    expected = subject.info_type.__name__
-    require(isinstance(info, subject.info_type), f"info is {info!r}, not the {expected} it should be")
+    expected = trial.info_type.__name__
+    require(isinstance(info, trial.info_type), f"info is {info!r}, not the {expected} it should be")
     for field in ("title", "paper"):
         value = getattr(info, field)
         require(isinstance(value, str) and bool(value.strip()), f"info.{field} is {value!r}")
@@ -61,9 +61,9 @@ def described(subject: Subject) -> str:
     return f"{len(describe(kind))} options"
 
 
-def light(subject: Subject) -> str:
+def light(trial: Trial) -> str:
     """Importing it does not import torch, so that listing and configuration errors stay instant."""
-    module = type(subject.recipe).__module__
+    module = type(trial.recipe).__module__
     if module == "__main__":
         raise InapplicableError("It is defined in the running script")
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)

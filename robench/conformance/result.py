@@ -70,30 +70,30 @@ def require(holds: bool, evidence: str) -> None:
         raise BrokenLawError(evidence)
 
 
-def judged(subject: T, *, first: Sequence[Law[T]], gate: Law[T], rest: Sequence[Law[T]]) -> Iterator[Result]:
+def judged(trial: T, *, first: Sequence[Law[T]], gate: Law[T], rest: Sequence[Law[T]]) -> Iterator[Result]:
     """Check laws one by one.
 
     Args:
-        subject: what is checked.
+        trial: what is checked.
         first: laws that can be checked whatever happens.
         gate: the law without which the others say nothing: the plugin does its work at all.
         rest: laws that are looked at only where the gate holds.
     """
     for law in first:
-        yield _result(law, subject)
-    opened = _result(gate, subject)
+        yield _result(law, trial)
+    opened = _result(gate, trial)
     yield opened
     for law in rest:
         if opened.verdict is Verdict.HOLDS:
-            yield _result(law, subject)
+            yield _result(law, trial)
             continue
         reason = f"Not looked at: {opened.law!r} fails." if opened.failed else opened.evidence
         yield _stated(law, Verdict.NOT_APPLICABLE, reason)
 
 
-def _result(law: Law[T], subject: T) -> Result:
+def _result(law: Law[T], trial: T) -> Result:
     try:
-        return _stated(law, Verdict.HOLDS, law(subject))
+        return _stated(law, Verdict.HOLDS, law(trial))
     except InapplicableError as reason:
         return _stated(law, Verdict.NOT_APPLICABLE, str(reason))
     except BrokenLawError as evidence:

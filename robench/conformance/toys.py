@@ -59,8 +59,8 @@ class ToyNet(nn.Module):
             scores = scores.log_softmax(dim=1)
         if self.output is OutputKind.SIMPLEX:
             scores = scores.exp()
-        found: Outputs = scores * self._factor(x)
-        return found
+        outputs: Outputs = scores * self._factor(x)
+        return outputs
 
     def _factor(self, x: Images) -> Tensor:
         factor = x.new_ones(len(x), 1)
@@ -97,7 +97,7 @@ class Shaken(nn.Module):
 
 
 class ToyBranches(nn.Module):
-    """Features, buffer and linear branch, as the networks have that defenses train and heads stand on.
+    """Features, buffer and linear branch, as the networks have that defenses train and heads use.
 
     Args:
         channels: C of the images, which are 8 by 8.
@@ -122,13 +122,13 @@ class ToyBranches(nn.Module):
 
     def features(self, x: Images) -> Outputs:
         """Map images (B, C, 8, 8) to features (B, 12)."""
-        found: Outputs = self.buffer(self.backbone(x))
-        return found
+        outputs: Outputs = self.buffer(self.backbone(x))
+        return outputs
 
     def forward(self, x: Images) -> Outputs:
         """Map images (B, C, 8, 8) to logits (B, K)."""
-        found: Outputs = self.linear(self.features(x))
-        return found
+        outputs: Outputs = self.linear(self.features(x))
+        return outputs
 
 
 def toy_data(count: int = 96, classes: int = 2, *, channels: int = 1, split: str = "train") -> ImageSet:

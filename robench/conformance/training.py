@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from robench.conformance.isolation import lent_chance, watched_splits
+from robench.conformance.isolation import lent_generators, watched_splits
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches, toy_data
@@ -36,7 +36,7 @@ class Trained:
     Attributes:
         network: the network, trained.
         history: what the defense returned.
-        told: the rows that `progress` was called with.
+        rows: the rows that `progress` was called with.
         moved: the global generators that moved.
         splits: the splits of all image sets made meanwhile.
         intact: whether the data are what they were.
@@ -44,7 +44,7 @@ class Trained:
 
     network: nn.Module
     history: list[dict[str, float]]
-    told: list[dict[str, float]]
+    rows: list[dict[str, float]]
     moved: list[str]
     splits: set[str]
     intact: bool
@@ -83,7 +83,7 @@ class TrainingTrial:
         self,
         network: nn.Module | None = None,
         *,
-        chance: int = 0,
+        global_seed: int = 0,
         state: Path | None = None,
         model: str = "toy",
         stop: bool = False,
@@ -92,27 +92,27 @@ class TrainingTrial:
 
         Args:
             network: what to train; a fresh toy by default.
-            chance: state of the global generators, which must not matter.
+            global_seed: state of the global generators, which must not matter.
             state: the state file.
             model: part of the identity of what is trained.
             stop: stop as a kill would after the first epoch; then StoppedError is raised.
         """
         network = self.fresh() if network is None else network
-        data, told = self.data(), []
+        data, rows = self.data(), []
         before = data.digest(), data.indices.clone()
 
         def progress(row: dict[str, float]) -> None:
-            told.append(dict(row))
+            rows.append(dict(row))
             if stop and "step" not in row:
                 raise StoppedError
 
         context = TrainingContext(
             seed=1, device="cpu", state=state, identity={"model": model}, progress=progress
         )
-        with watched_splits() as splits, lent_chance(chance) as moved:
+        with watched_splits() as splits, lent_generators(global_seed) as moved:
             history = self.recipe(network, data, context=context)
         intact = data.digest() == before[0] and torch.equal(data.indices, before[1])
-        return Trained(network=network, history=history, told=told, moved=moved, splits=splits, intact=intact)
+        return Trained(network=network, history=history, rows=rows, moved=moved, splits=splits, intact=intact)
 
 
 def training_laws(recipe: Defense) -> Iterator[Result]:
@@ -132,28 +132,30 @@ def training_laws(recipe: Defense) -> Iterator[Result]:
 
 def stage(trial: TrainingTrial) -> str:
     """It says whether it belongs to training or to inference."""
-    said = trial.recipe.info.stage
-    require(said in STAGES, f"info.stage is {said!r}, not one of {', '.join(STAGES)}")
-    return said
+    stage = trial.recipe.info.stage
+    require(stage in STAGES, f"info.stage is {stage!r}, not one of {', '.join(STAGES)}")
+    return stage
 
 
 def trains(trial: TrainingTrial) -> str:
     """It changes the weights in place and returns a row of finite numbers for every epoch."""
-    made = trial.plain
-    require(isinstance(made.history, list) and bool(made.history), f"the history is {made.history!r}")
-    for number, row in enumerate(made.history, start=1):
+    training = trial.plain
+    require(
+        isinstance(training.history, list) and bool(training.history), f"the history is {training.history!r}"
+    )
+    for number, row in enumerate(training.history, start=1):
         for name, value in row.items():
             finite = isinstance(value, int | float) and math.isfinite(value)
             require(finite, f"row {number}: {name} is {value!r}")
-    before, after = trial.fresh().state_dict(), made.network.state_dict()
+    before, after = trial.fresh().state_dict(), training.network.state_dict()
     moved = [name for name, value in after.items() if not torch.equal(value, before.get(name, value))]
     bad = [name for name, value in after.items() if not bool(torch.isfinite(value).all())]
     require(not bad, f"weights that are no number: {', '.join(bad)}")
     require(bool(moved), "no weight of the network it was given has changed")
     x, y = toy_data().batch(slice(None))
     with torch.no_grad():
-        right = float((predictions(made.network.eval()(x)) == y).float().mean())
-    return f"{len(made.history)} epochs, accuracy {right:.2f} on the toy data"
+        right = float((predictions(training.network.eval()(x)) == y).float().mean())
+    return f"{len(training.history)} epochs, accuracy {right:.2f} on the toy data"
 
 
 def seed(trial: TrainingTrial) -> str:
@@ -164,7 +166,7 @@ def seed(trial: TrainingTrial) -> str:
 
 def chance(trial: TrainingTrial) -> str:
     """The global generators of torch, NumPy and Python are neither moved nor used."""
-    other = trial.train(chance=1)
+    other = trial.train(global_seed=1)
     require(not other.moved, f"moved: {', '.join(other.moved)}; derive everything from context.seed")
     _same_weights(trial.plain.network, other.network, "two states of the global generators")
     return ""
@@ -203,10 +205,10 @@ def network(trial: TrainingTrial) -> str:
 
 def progress(trial: TrainingTrial) -> str:
     """Progress is told after every epoch, with that epoch's row of the history."""
-    made = trial.plain
-    untold = [number for number, row in enumerate(made.history, start=1) if row not in made.told]
-    require(not untold, f"{len(made.told)} calls, none with row {untold[:1]} of {len(made.history)}")
-    return f"{len(made.told)} calls for {len(made.history)} epochs"
+    training = trial.plain
+    untold = [number for number, row in enumerate(training.history, start=1) if row not in training.rows]
+    require(not untold, f"{len(training.rows)} calls, none with row {untold[:1]} of {len(training.history)}")
+    return f"{len(training.rows)} calls for {len(training.history)} epochs"
 
 
 def resume(trial: TrainingTrial) -> str:
@@ -251,13 +253,13 @@ def _same_weights(one: nn.Module, other: nn.Module, what: str) -> None:
 
 def _form(target: nn.Module) -> dict[str, Any]:
     """Return everything about a network but its numbers, by name."""
-    found: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     for name, value in target.state_dict().items():
-        found[name] = (tuple(value.shape), value.stride(), str(value.dtype))
+        state[name] = (tuple(value.shape), value.stride(), str(value.dtype))
     for name, parameter in target.named_parameters():
-        found[f"{name}.requires_grad"] = parameter.requires_grad
-        found[f"{name}.grad"] = parameter.grad is not None
+        state[f"{name}.requires_grad"] = parameter.requires_grad
+        state[f"{name}.grad"] = parameter.grad is not None
     for name, part in target.named_modules():
-        found[f"{name or 'network'}.training"] = part.training
-        found[f"{name or 'network'}.hooks"] = len(part._forward_hooks) + len(part._forward_pre_hooks)
-    return found
+        state[f"{name or 'network'}.training"] = part.training
+        state[f"{name or 'network'}.hooks"] = len(part._forward_hooks) + len(part._forward_pre_hooks)
+    return state

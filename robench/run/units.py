@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from robench.attack.craft import Crafted, craft, targets_of
+from robench.attack.craft import Crafted, CraftSettings, craft, targets_of
 from robench.attack.ledger import Ledger
 from robench.attack.protocol import Attack
 from robench.attack.threat import Goal, ThreatModel
@@ -207,10 +207,12 @@ def craft_unit(
             y.to(device),
             threat=threat,
             indices=shard.data.indices.to(device),
-            source=None if attack.info.own_source else gradient_source,
-            seed=seed_from(seed, "craft"),
-            drop=drop and attacked is source,
-            batch_size=batch_size,
+            settings=CraftSettings(
+                source=None if attack.info.own_source else gradient_source,
+                seed=seed_from(seed, "craft"),
+                drop=drop and attacked is source,
+                batch_size=batch_size,
+            ),
             prepared=prepared.of(attacked.model) if prepared else None,
         )
     return replace(crafted, x_adv=crafted.x_adv.cpu(), ledger=crafted.ledger.cpu())

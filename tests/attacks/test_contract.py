@@ -107,7 +107,7 @@ def test_the_ledger_equals_the_analytic_count(attack, norm, forwards, backwards)
     model, x = small_net(), images(6)
     y = classify(model, x)
     oracle = Oracle(model, x, y, ThreatModel(norm=norm, eps=1e-4), minimise=attack.info.minimises)
-    attack(oracle, x, y, threat=oracle.threat, rng=Randomness(0, torch.arange(6)))
+    attack(oracle, Randomness(0, torch.arange(6)))
     assert oracle.ledger.forwards.tolist() == [forwards] * 6
     assert oracle.ledger.backwards.tolist() == [backwards] * 6
 
@@ -139,13 +139,11 @@ def test_restarts_of_a_joint_batch_are_not_mixed():
     model, x = joint(small_net(seed=1)), images(12)
     y = classify(model, x)
     threat, rng = ThreatModel(eps=1e-3), Randomness(0, torch.arange(12))  # nothing breaks
-    kept = PGD(steps=3, restarts=3)(Oracle(model, x, y, threat), x, y, threat=threat, rng=rng)
+    kept = PGD(steps=3, restarts=3)(Oracle(model, x, y, threat), rng)
     ends = []
     for restart in range(3):
         start, oracle = threat.sample(x, rng.split("restart", restart)), Oracle(model, x, y, threat)
-        ends.append(
-            ascend(oracle, x, start, threat=threat, loss=cross_entropy, steps=3, step_size=2.5e-3 / 3)
-        )
+        ends.append(ascend(oracle, start, loss=cross_entropy, steps=3, step_size=2.5e-3 / 3))
     means = [Oracle(model, x, y, threat).value(cross_entropy, end).mean() for end in ends]
     best = max(range(3), key=lambda i: means[i])
     assert torch.allclose(kept, ends[best], atol=1e-7)
@@ -165,7 +163,7 @@ def test_model_and_global_generators_are_untouched(name):
     clean = x.clone()
     with evaluation_mode(net):
         oracle = Oracle(model, x, y, ThreatModel(**threat), minimise=attack.info.minimises)
-        attack(oracle, x, y, threat=oracle.threat, rng=Randomness(0, torch.arange(5)))
+        attack(oracle, Randomness(0, torch.arange(5)))
         assert not any(m.training for m in net.modules())
     assert all(m.training for m in net.modules())
     assert model.fingerprint() == before
@@ -192,13 +190,13 @@ def test_restarts_keep_the_highest_final_loss(drop):
     tiny = ThreatModel(eps=0.003)  # nothing breaks: the loss decides
     rng = Randomness(0, torch.arange(20))
     attack = PGD(steps=1, step_size=1e-4, restarts=4)
-    kept = attack(Oracle(model, x, y, tiny, drop=drop), x, y, threat=tiny, rng=rng)
+    kept = attack(Oracle(model, x, y, tiny, drop=drop), rng)
     value = Oracle(model, x, y, tiny).value
     losses = []
     for restart in range(4):
         start = tiny.sample(x, rng.split("restart", restart))
         oracle = Oracle(model, x, y, tiny)
-        end = ascend(oracle, x, start, threat=tiny, loss=cross_entropy, steps=1, step_size=1e-4)
+        end = ascend(oracle, start, loss=cross_entropy, steps=1, step_size=1e-4)
         losses.append(value(cross_entropy, end))
     assert torch.allclose(value(cross_entropy, kept), torch.stack(losses).amax(0))
     assert (torch.stack(losses).argmax(0) > 0).any()

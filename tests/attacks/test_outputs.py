@@ -7,16 +7,14 @@ import torch
 
 from attacks.ensemble.autoattack import AutoAttack
 from attacks.ensemble.economical_autoattack import EconomicalAutoAttack
-from attacks.gradient.apgd import APGD
-from attacks.gradient.apgd_targeted import APGDTargeted
+from attacks.gradient.apgd import APGD, APGDTargeted
 from attacks.gradient.difgsm import DIFGSM
 from attacks.gradient.mifgsm import MIFGSM
 from attacks.gradient.tifgsm import TIFGSM
 from attacks.gradient.universal import Universal
 from attacks.minimal.ddn import DDN
 from attacks.minimal.deepfool import DeepFool
-from attacks.minimal.fab import FAB
-from attacks.minimal.fab_targeted import FABTargeted
+from attacks.minimal.fab import FAB, FABTargeted
 from attacks.minimal.fmn import FMN
 from attacks.query.hopskipjump import HopSkipJump
 from attacks.query.noise import Noise

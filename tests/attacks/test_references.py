@@ -8,12 +8,10 @@ import torch
 from torch import nn
 
 from attacks.ensemble.autoattack import AutoAttack
-from attacks.gradient.apgd import APGD
-from attacks.gradient.apgd_targeted import APGDTargeted
-from attacks.minimal.fab import FAB
-from attacks.minimal.fab_targeted import FABTargeted
+from attacks.gradient.apgd import APGD, APGDTargeted
+from attacks.minimal.fab import FAB, FABTargeted
 from attacks.minimal.hyperplane import step_to_hyperplane
-from attacks.query import square_moves as window_moves
+from attacks.query import square_windows
 from attacks.query.square import Square
 from robench.attack.norms import L1, NORMS
 from robench.model.interface import Model
@@ -158,7 +156,7 @@ def test_square_breaks_as_many_as_the_authors_in_their_places_and_more_in_all(di
 
     reference, free = theirs(make, digits, norm), ours(Square(queries=1000), digits, norm)
     assert sum(free) <= sum(reference)
-    monkeypatch.setattr(window_moves, "corners", their_corners)
+    monkeypatch.setattr(square_windows, "corners", their_corners)
     agree(ours(Square(queries=1000), digits, norm), reference, slack=2)
 
 

@@ -47,7 +47,8 @@ class Ascent:
     step_size: float | None = None
     random_start: bool = True
 
-    def __call__(self, oracle, x, y, *, threat, rng):
+    def __call__(self, oracle, rng):
+        x, threat = oracle.x, oracle.threat
         point = threat.sample(x, rng) if self.random_start else x
         for _ in range(self.steps):
             step = threat.norm.ascent(oracle.gradient(cross_entropy, point))
@@ -86,7 +87,7 @@ def accuracies(net, data):
     threat = ThreatModel(eps=EPS)
     net.eval()
     oracle = Oracle(Model(name="net", net=net, classes=2), x, y, threat, batch_size=len(x))
-    x_adv = Ascent(steps=20)(oracle, x, y, threat=threat, rng=Randomness(9, data.indices))
+    x_adv = Ascent(steps=20)(oracle, Randomness(9, data.indices))
     return (net(x).argmax(1) == y).float().mean().item(), (net(x_adv).argmax(1) == y).float().mean().item()
 
 
@@ -158,12 +159,17 @@ def test_the_attacker_meets_frozen_parameters_and_the_mode_asked_for(mode):
     seen = []
 
     class Spy(Ascent):
-        def __call__(self, oracle, x, y, *, threat, rng):
+        def __call__(self, oracle, rng):
             net = oracle.model.net
             seen.append(
-                (net.training, any(p.requires_grad for p in net.parameters()), threat.eps, oracle.track)
+                (
+                    net.training,
+                    any(p.requires_grad for p in net.parameters()),
+                    oracle.threat.eps,
+                    oracle.track,
+                )
             )
-            return super().__call__(oracle, x, y, threat=threat, rng=rng)
+            return super().__call__(oracle, rng)
 
     net = network(norm=True)
     recipe(epochs=1, inner=Spy(), attack_mode=mode, batch_size=128)(net, toy(), context=context())
@@ -188,10 +194,10 @@ def test_what_is_held_out_is_not_attacked_in_training():
     data, seen = toy(), set()
 
     class Spy(Ascent):
-        def __call__(self, oracle, x, y, *, threat, rng):
+        def __call__(self, oracle, rng):
             if not oracle.track:
                 seen.update(rng.images.tolist())
-            return super().__call__(oracle, x, y, threat=threat, rng=rng)
+            return super().__call__(oracle, rng)
 
     recipe(epochs=1, inner=Spy())(network(), data, context=context())
     learner, held_out = split(data, 0.1, 1)

@@ -9,6 +9,7 @@ from torch import nn
 
 from robench.api import wrap
 from robench.attack.oracle import Oracle
+from robench.attack.protocol import run_attack
 from robench.judge.verdict import landing
 from robench.randomness import Randomness, seed_from
 
@@ -56,7 +57,7 @@ def crafted(net, x, y, attack, threat, *, classes, seed):
         drop=not attack.info.minimises, minimise=attack.info.minimises,
     )  # fmt: skip
     stream = Randomness(seed_from(seed, "craft"), torch.arange(len(x)), (type(attack).__name__, "exact"))
-    last = attack(oracle, x.clone(), y.clone(), threat=threat, rng=stream)
+    last = run_attack(attack, oracle, stream)
     point = landing(x, oracle.proposal(last.detach()), threat).point
     with torch.no_grad():
         return point, net(point).argmax(dim=1) != y

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from robench.api import benchmark, make_attack, wrap
-from robench.attack.craft import craft
+from robench.attack.craft import CraftSettings, craft
 from robench.attack.norms import norm_named
 from robench.attack.threat import ThreatModel
 from robench.data.images import image_set
@@ -81,7 +81,7 @@ def proposed(net, x, y, attack, threat, classes):
     """Where the toolkit's attack ends, (B, C, H, W)."""
     made = craft(
         wrap(net, name="net", classes=classes), attack, x, y,
-        threat=threat, indices=torch.arange(len(x)), seed=seed_from(SEED, "craft"),
+        threat=threat, indices=torch.arange(len(x)), settings=CraftSettings(seed=seed_from(SEED, "craft")),
     )  # fmt: skip
     return landing(x, made.x_adv, threat).point
 

@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from attacks.ensemble.autoattack import AutoAttack
-from attacks.gradient.apgd import APGD
-from attacks.gradient.apgd_targeted import APGDTargeted
-from attacks.minimal.fab import FAB
-from attacks.minimal.fab_targeted import FABTargeted
+from attacks.gradient.apgd import APGD, APGDTargeted
+from attacks.minimal.fab import FAB, FABTargeted
 from attacks.query.square import Square
 from robench.attack.norms import NORMS
 from robench.attack.oracle import Oracle
@@ -141,7 +139,7 @@ def test_images_of_a_joint_batch_that_fell_in_different_batches_are_not_done():
     threat = ThreatModel(eps=0.4)
     streams = Randomness(0, torch.arange(2), ("test",))
     first = Oracle(model, x, y, threat)
-    both = first.proposal(SMALL(first, x, y, threat=threat, rng=streams))
+    both = first.proposal(SMALL(first, streams))
     oracle = Oracle(model, x, y, threat)
     for one in range(2):
         apart = x.clone()
@@ -149,4 +147,4 @@ def test_images_of_a_joint_batch_that_fell_in_different_batches_are_not_done():
         oracle.outputs(apart)
     assert oracle.broken.all()
     assert (classify(model, oracle.proposal(x)) != y).sum() == 1
-    assert (classify(model, oracle.proposal(SMALL(oracle, x, y, threat=threat, rng=streams))) != y).all()
+    assert (classify(model, oracle.proposal(SMALL(oracle, streams))) != y).all()

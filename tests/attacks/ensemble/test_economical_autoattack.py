@@ -233,7 +233,7 @@ def test_images_of_a_joint_batch_that_fell_in_different_batches_are_not_done():
     threat = ThreatModel(eps=0.4)
     oracle = Oracle(model, x, y, threat)
     streams = Randomness(0, torch.arange(2), ("test",))
-    both = oracle.proposal(SMALL(oracle, x, y, threat=threat, rng=streams))
+    both = oracle.proposal(SMALL(oracle, streams))
     assert oracle.broken.all()
     assert (classify(model, both) != y).all()
     again = Oracle(model, x, y, threat)
@@ -243,7 +243,7 @@ def test_images_of_a_joint_batch_that_fell_in_different_batches_are_not_done():
         again.outputs(apart)
     assert again.broken.all()
     assert (classify(model, again.proposal(x)) != y).sum() == 1
-    assert (classify(model, again.proposal(SMALL(again, x, y, threat=threat, rng=streams))) != y).all()
+    assert (classify(model, again.proposal(SMALL(again, streams))) != y).all()
 
 
 def test_everything_it_is_made_of_is_to_be_cited():

@@ -5,12 +5,10 @@ import math
 import pytest
 import torch
 
-from attacks.gradient.apgd import APGD
-from attacks.gradient.apgd_loop import checkpoints, climb
-from attacks.gradient.apgd_sparse_loop import _sparse
-from attacks.gradient.apgd_targeted import APGDTargeted
+from attacks.gradient.apgd import APGD, APGDTargeted
+from attacks.gradient.apgd_loop import Climb, _sparse, checkpoints, climb
 from attacks.gradient.pgd import PGD
-from attacks.shared.targets import likeliest
+from attacks.shared.tries import likeliest
 from robench.attack.losses import cross_entropy, margin
 from robench.attack.norms import L1, LINF, NORMS
 from robench.attack.oracle import Oracle
@@ -121,7 +119,7 @@ def test_a_step_that_overshoots_is_halved_until_the_peak_is_met():
     x = torch.full((1, 1, 1, 1), 0.5)
     threat = ThreatModel(eps=0.3)
     oracle = Oracle(model, x, torch.tensor([0]), threat)
-    end = climb(oracle, x, x - 0.3, threat=threat, loss=margin, steps=60, rho=0.75, momentum=0.25)
+    end = climb(oracle, x - 0.3, margin, Climb(steps=60))
     assert float(end) == pytest.approx(0.537, abs=0.01)
 
 
@@ -130,18 +128,18 @@ def test_images_choose_their_steps_alone_and_joint_batches_together():
     single, x = small_net(seed=1), images(6)
     y = classify(single, x)
     threat = ThreatModel(eps=0.003)
-    options = {"loss": cross_entropy, "steps": 12, "rho": 0.75, "momentum": 0.25}
+    how = Climb(steps=12)
     start = threat.sample(x, Randomness(0, torch.arange(6)))
-    whole = climb(Oracle(single, x, y, threat), x, start, threat=threat, **options)
+    whole = climb(Oracle(single, x, y, threat), start, cross_entropy, how)
     for i in range(6):
         oracle = Oracle(single, x[i : i + 1], y[i : i + 1], threat)
-        alone = climb(oracle, x[i : i + 1], start[i : i + 1], threat=threat, **options)
+        alone = climb(oracle, start[i : i + 1], cross_entropy, how)
         assert torch.allclose(alone, whole[i : i + 1], atol=1e-6)
     coupled = joint(single)
     oracle = Oracle(coupled, x, y, threat)
     asked = []
     hook = coupled.net.register_forward_pre_hook(lambda _, inputs: asked.append(inputs[0].detach().clone()))
-    best = climb(oracle, x, start, threat=threat, **options)
+    best = climb(oracle, start, cross_entropy, how)
     hook.remove()
     assert any(torch.equal(best, point) for point in asked)  # one whole batch, not a mixture
 
@@ -179,7 +177,7 @@ def test_the_ledger_equals_the_analytic_count(attack, norm, forwards, backwards)
     model, x = small_net(), images(6)
     y = classify(model, x)
     oracle = Oracle(model, x, y, ThreatModel(norm=NORMS[norm], eps=1e-4))
-    attack(oracle, x, y, threat=oracle.threat, rng=Randomness(0, torch.arange(6)))
+    attack(oracle, Randomness(0, torch.arange(6)))
     assert oracle.ledger.forwards.tolist() == [forwards] * 6
     assert oracle.ledger.backwards.tolist() == [backwards] * 6
 
@@ -267,10 +265,9 @@ def test_what_is_broken_stands_still_and_other_images_of_a_joint_batch_climb_on(
     y = classify(model, x)
     y[2] = (y[2] + 1) % 4
     threat = ThreatModel(eps=0.05)
-    options = {"loss": margin, "steps": 12, "rho": 0.75, "momentum": 0.25}
-    free = climb(Oracle(model, x, y, threat), x, x, threat=threat, **options)
+    free = climb(Oracle(model, x, y, threat), x, margin, Climb(steps=12))
     oracle = Oracle(model, x, y, threat)
-    held = climb(oracle, x, x, threat=threat, hold=True, first=0.05, **options)
+    held = climb(oracle, x, margin, Climb(steps=12, hold=True, first=0.05))
     assert not torch.equal(free[2], x[2])
     assert torch.equal(held[2], x[2])
     assert (held != x).flatten(1).any(1).tolist() == [True, True, False, True, True, True]
@@ -285,18 +282,7 @@ def test_it_climbs_through_the_source_it_is_given_by_steps_as_long_as_it_is_told
     ends = {}
     for name, source in model.sources.items():
         oracle = Oracle(model, x, y, threat)
-        ends[name] = climb(
-            oracle,
-            x,
-            x,
-            threat=threat,
-            loss=margin,
-            steps=1,
-            rho=0.75,
-            momentum=0.25,
-            source=source,
-            first=0.01,
-        )
+        ends[name] = climb(oracle, x, margin, Climb(steps=1, first=0.01), source=source)
     values = {name: margin(model.net(end), y, model.output) for name, end in ends.items()}
     assert (values["exact"] > margin(model.net(x), y, model.output)).all()
     assert (values["turned"] < margin(model.net(x), y, model.output)).all()

@@ -103,7 +103,7 @@ def test_each_turn_costs_one_image_alone():
     y = classify(model, x)
     oracle = Oracle(model, x, y, ThreatModel(eps=1e-5))
     attack = Universal(sweeps=2, steps=1, rivals=1)
-    attack(oracle, x, y, threat=oracle.threat, rng=Randomness(0, torch.arange(5)))
+    attack(oracle, Randomness(0, torch.arange(5)))
     # Each sweep: one look at all, and for each turn one gradient and one look at where it led; a last look.
     assert oracle.ledger.forwards.tolist() == [2 * 3 + 1] * 5
     assert oracle.ledger.backwards.tolist() == [2] * 5

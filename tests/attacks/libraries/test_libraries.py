@@ -161,8 +161,8 @@ def test_everything_is_put_back_and_booked(attack, norm, capfd):
     states = torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     threat = ThreatModel(norm=norm, eps=0.3)
     oracle = Oracle(model, x, y, threat)
-    found = attack(oracle, x, y, threat=threat, rng=Randomness(0, torch.arange(6)))
-    again = attack(Oracle(model, x, y, threat), x, y, threat=threat, rng=Randomness(0, torch.arange(6)))
+    found = attack(oracle, Randomness(0, torch.arange(6)))
+    again = attack(Oracle(model, x, y, threat), Randomness(0, torch.arange(6)))
     assert torch.equal(found, again)
     assert threat.admits(x, found).all()
     assert (oracle.ledger.forwards >= 1).all()
@@ -191,7 +191,7 @@ def test_an_error_inside_a_library_restores_everything(attack):
     model.net.train()
     hook = model.net[1].register_forward_hook(fail)
     with pytest.raises(RuntimeError, match="inside"):
-        attack(oracle, x, y, threat=oracle.threat, rng=Randomness(0, torch.arange(6)))
+        attack(oracle, Randomness(0, torch.arange(6)))
     hook.remove()
     assert all(m.training for m in model.net.modules())
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -206,7 +206,7 @@ def test_costs_of_libraries_are_what_they_are():
     ):
         norm = L2 if isinstance(attack, TorchattacksCW) else LINF
         oracle = Oracle(model, x, classify(model, x), ThreatModel(norm=norm, eps=1e-4))
-        attack(oracle, x, oracle.y, threat=oracle.threat, rng=Randomness(0, torch.arange(6)))
+        attack(oracle, Randomness(0, torch.arange(6)))
         assert oracle.ledger.forwards.tolist() == [forwards] * 6
         assert oracle.ledger.backwards.tolist() == [backwards] * 6
 

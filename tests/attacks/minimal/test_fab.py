@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from attacks.minimal.fab import FAB
-from attacks.minimal.fab_targeted import FABTargeted
+from attacks.minimal.fab import FAB, FABTargeted
 from robench.attack.norms import NORMS
 from robench.attack.oracle import Oracle
 from robench.attack.threat import Goal, ThreatModel
@@ -146,7 +145,7 @@ def test_the_ledger_equals_the_analytic_count(attack, forwards, backwards):
     model, x = small_net(), images(6)
     y = classify(model, x)
     oracle = Oracle(model, x, y, ThreatModel(eps=1e-4), minimise=True)
-    attack(oracle, x, y, threat=oracle.threat, rng=Randomness(0, torch.arange(6)))
+    attack(oracle, Randomness(0, torch.arange(6)))
     assert oracle.ledger.forwards.tolist() == [forwards] * 6
     assert oracle.ledger.backwards.tolist() == [backwards] * 6
 

@@ -59,7 +59,7 @@ def test_bisection_ends_at_the_boundary(norm):
     x, far = torch.full((1, 1, 1, 2), 0.5), torch.tensor([0.9, 0.6]).view(1, 1, 1, 2)
     threat = ThreatModel(norm=norm, eps=math.inf)
     oracle = Oracle(model, x, torch.zeros(1, dtype=torch.int64), threat)
-    near = bisect(oracle, x, far, threat).flatten().tolist()
+    near = bisect(oracle, far).flatten().tolist()
     # On the line under L2; under Linf the cube of side 0.2 cuts off the first pixel, and the second has room.
     assert near == pytest.approx([0.7, 0.55 if norm is L2 else 0.6], abs=1e-3)
     assert near[0] >= float(torch.tensor(0.7))  # the boundary itself is a tie, which is no answer
@@ -71,7 +71,7 @@ def test_the_estimated_normal_is_the_hyperplanes():
     threat = ThreatModel(norm=L2, eps=math.inf)
     oracle = Oracle(model, x, y, threat)
     rng, look = Randomness(0, torch.arange(10)), torch.full((10,), 0.01)
-    found = boundary_normal(oracle, x, look, rng, threat, samples=400).flatten(1)
+    found = boundary_normal(oracle, x, look, rng, samples=400).flatten(1)
     weight = model.net[1].weight.detach()
     cosine = torch.nn.functional.cosine_similarity(found, (weight[1] - weight[0])[None])
     # Sample n unit vectors, signed: the cosine is about sqrt(2 n / (2 n + pi d)) for d pixels.

@@ -125,7 +125,7 @@ def test_no_gradient_is_taken():
     y = classify(inner, x)
     threat = ThreatModel(eps=0.05)
     oracle = Oracle(model, x, y, threat)
-    SPSA(steps=2, samples=2)(oracle, x, y, threat=threat, rng=Randomness(0, torch.arange(4)))
+    SPSA(steps=2, samples=2)(oracle, Randomness(0, torch.arange(4)))
     assert oracle.ledger.backwards.tolist() == [0] * 4
 
 

@@ -6,8 +6,20 @@ import pytest
 import torch
 
 from attacks.query.square import Square
-from attacks.query.square_moves import bumps_everywhere, move_mass, numbers, paint, stripes
-from attacks.query.square_windows import area, bump, corners, cut, inside, place, signs
+from attacks.query.square_windows import (
+    area,
+    bump,
+    bumps_everywhere,
+    corners,
+    cut,
+    inside,
+    move_mass,
+    numbers,
+    paint,
+    place,
+    signs,
+    stripes,
+)
 from robench.attack.norms import L1, L2, LINF, NORMS
 from robench.attack.oracle import Oracle
 from robench.attack.protocol import Knowledge
@@ -150,7 +162,7 @@ def test_the_ledger_equals_the_analytic_count(norm):
     y = classify(model, x)
     for attack, forwards in ((Square(queries=7), 7), (Square(queries=5, restarts=2), 12)):
         oracle = Oracle(model, x, y, ThreatModel(norm=NORMS[norm], eps=1e-4))
-        attack(oracle, x, y, threat=oracle.threat, rng=Randomness(0, torch.arange(6)))
+        attack(oracle, Randomness(0, torch.arange(6)))
         assert oracle.ledger.forwards.tolist() == [forwards] * 6
 
 

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from attacks.gradient.ifgsm import IFGSM
-from attacks.wnll.published_rows import PublishedLoss, own_rows, training_rows
-from attacks.wnll.wnll_published import WNLLPublished
-from attacks.wnll.wnll_published_training import WNLLPublishedTraining
+from attacks.wnll.published_protocol import PublishedLoss, own_rows, training_rows
+from attacks.wnll.wnll_published import WNLLPublished, WNLLPublishedTraining
 from robench.attack.threat import Goal, ThreatModel
 from robench.errors import ConfigError
 from robench.model.interface import OutputKind

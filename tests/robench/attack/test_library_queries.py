@@ -2,7 +2,7 @@
 
 import torch
 
-from robench.attack.craft import craft
+from robench.attack.craft import CraftSettings, craft
 from robench.attack.library_model import lent
 from robench.attack.losses import cross_entropy
 from robench.attack.oracle import Oracle
@@ -29,7 +29,7 @@ class Library:
         self.asked, self.returned, self.gradient = asked, returned, gradient
         self.info = AttackInfo(title="Toy", paper="none", norms=("Linf",), library="toy", minimises=minimises)
 
-    def __call__(self, oracle, x, y, *, threat, rng):
+    def __call__(self, oracle, rng):
         with lent(oracle, rng) as module:
             for points in self.asked:
                 for piece in torch.split(points, oracle.batch_size):
@@ -47,7 +47,8 @@ def strong():
 
 
 def run(attack, *, model=MODEL, batch_size=250, threat=THREAT):
-    crafted = craft(model, attack, X, Y, threat=threat, indices=DATA.indices, batch_size=batch_size)
+    settings = CraftSettings(batch_size=batch_size)
+    crafted = craft(model, attack, X, Y, threat=threat, indices=DATA.indices, settings=settings)
     verdict = judge(model, X, Y, crafted.x_adv, threat=threat)
     return crafted, verdict, [f.code for f in ledger_findings(crafted.ledger, verdict.status)]
 
@@ -165,7 +166,7 @@ def test_a_joint_batch_is_proposed_whole():
     model = joint(MODEL)
     oracle = Oracle(model, X, Y, THREAT)
     library = Library([strong()], X)
-    last = library(oracle, X, Y, threat=THREAT, rng=Randomness(0, DATA.indices))
+    last = library(oracle, Randomness(0, DATA.indices))
     proposal = oracle.proposal(last)
     assert torch.equal(proposal, strong())
     assert torch.equal(oracle.ledger.silent, oracle.broken)

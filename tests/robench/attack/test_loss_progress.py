@@ -9,7 +9,7 @@ from attacks.ensemble.autoattack import AutoAttack
 from attacks.gradient.apgd import APGD
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.pgd import PGD
-from robench.attack.loss_progress import Trail, rises
+from robench.attack.loss_progress import FooledSources, LossProgress, rises
 from robench.model.interface import GradientSource, Model, OutputKind
 from tests.robench.judge import gallery
 from tests.truths import attacked
@@ -48,31 +48,31 @@ def test_an_image_ends_where_it_is_left_out_and_begins_where_it_is_taken_up():
 
 
 def test_of_several_ascents_the_one_that_settled_best_counts():
-    trail = Trail(2, torch.device("cpu"))
+    progress = LossProgress(2, torch.device("cpu"))
     for losses in (columns([0.0, 1.0], [0.0, 4.0]), columns([0.0, 2.0, 2.0], [1.0, 1.0, 1.0])):
-        trail.begin()
+        progress.begin()
         for step in losses:
-            trail.follow(step)
-        trail.end()
-    assert (trail.rise.tolist(), trail.late_rise.tolist()) == ([2.0, 4.0], [0.0, 4.0])
+            progress.follow(step)
+        progress.end()
+    assert (progress.rise.tolist(), progress.late_rise.tolist()) == ([2.0, 4.0], [0.0, 4.0])
 
 
 def test_what_is_asked_outside_of_an_ascent_is_not_followed():
-    trail = Trail(1, torch.device("cpu"))
-    trail.follow(torch.tensor([1.0]))
-    trail.begin()
-    trail.follow(torch.tensor([2.0]))
-    trail.end()
-    trail.follow(torch.tensor([3.0]))
-    assert trail.rise.item() == 0
+    progress = LossProgress(1, torch.device("cpu"))
+    progress.follow(torch.tensor([1.0]))
+    progress.begin()
+    progress.follow(torch.tensor([2.0]))
+    progress.end()
+    progress.follow(torch.tensor([3.0]))
+    assert progress.rise.item() == 0
 
 
 def test_one_source_that_is_not_fooled_makes_the_image_properly_attacked():
-    trail = Trail(3, torch.device("cpu"))
-    assert not trail.deceived.any()
-    trail.compare("linear", None, torch.tensor([True, True, False]))
-    trail.compare("exact", torch.tensor([0]), None)
-    assert trail.deceived.tolist() == [False, True, False]
+    sources = FooledSources(3, torch.device("cpu"))
+    assert not sources.deceived.any()
+    sources.compare("linear", slice(None), torch.tensor([True, True, False]))
+    sources.compare("exact", torch.tensor([0]), None)
+    assert sources.deceived.tolist() == [False, True, False]
 
 
 def share(attack, **options):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attacks.query.square import Square
-from robench.attack.craft import check_attack, craft
+from robench.attack.craft import CraftSettings, check_attack, craft
 from robench.attack.protocol import AttackInfo, Knowledge
 from robench.attack.threat import ThreatModel
 from robench.attack.visibility import as_seen, check_noise, needs_stand_in
@@ -206,7 +206,7 @@ def test_an_attack_books_the_pass_that_the_models_own_answer_takes():
     model, x = built(Noisy(0.8)), images()
     made = craft(
         model, OneStep(), x, torch.zeros(3, dtype=torch.int64), threat=threat(), indices=torch.arange(3),
-        source="exact", drop=False,
+        settings=CraftSettings(source="exact", drop=False),
     )  # fmt: skip
     assert (made.ledger.forwards >= 2).all()
 

@@ -10,5 +10,5 @@ class Heavy(Honest):
 
     breaks = "light"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
-        return torch.clone(Honest.point(self, oracle, x, y, threat, gradient, rng))
+    def point(self, oracle, gradient, rng):
+        return torch.clone(Honest.point(self, oracle, gradient, rng))

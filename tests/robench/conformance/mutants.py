@@ -26,13 +26,14 @@ class Honest:
     info: ClassVar[AttackInfo] = attack_info()
     breaks: ClassVar[str] = ""
 
-    def __call__(self, oracle, x, y, *, threat, rng):
+    def __call__(self, oracle, rng):
         from robench.attack.losses import cross_entropy
 
-        return threat.project(x, self.point(oracle, x, y, threat, oracle.gradient(cross_entropy, x), rng))
+        x = oracle.x
+        return oracle.threat.project(x, self.point(oracle, oracle.gradient(cross_entropy, x), rng))
 
-    def point(self, oracle, x, y, threat, gradient, rng):
-        return x + threat.eps * threat.norm.ascent(gradient)
+    def point(self, oracle, gradient, rng):
+        return oracle.x + oracle.threat.eps * oracle.threat.norm.ascent(gradient)
 
 
 class DrawsFromTorch(Honest):
@@ -40,11 +41,11 @@ class DrawsFromTorch(Honest):
 
     breaks = "chance"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
+    def point(self, oracle, gradient, rng):
         import torch
 
         torch.rand(1)
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class ReadsTorch(Honest):
@@ -52,12 +53,12 @@ class ReadsTorch(Honest):
 
     breaks = "chance"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
+    def point(self, oracle, gradient, rng):
         import torch
 
         with torch.random.fork_rng(devices=[]):
             factor = float(torch.rand(1))
-        return x + factor * threat.eps * threat.norm.ascent(gradient)
+        return oracle.x + factor * oracle.threat.eps * oracle.threat.norm.ascent(gradient)
 
 
 class LeavesGradients(Honest):
@@ -65,12 +66,12 @@ class LeavesGradients(Honest):
 
     breaks = "model"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
+    def point(self, oracle, gradient, rng):
         import torch
 
         for parameter in oracle.model.net.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class SwitchesMode(Honest):
@@ -78,9 +79,9 @@ class SwitchesMode(Honest):
 
     breaks = "model"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
+    def point(self, oracle, gradient, rng):
         oracle.model.net.train()
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class WritesInput(Honest):
@@ -88,9 +89,9 @@ class WritesInput(Honest):
 
     breaks = "inputs"
 
-    def __call__(self, oracle, x, y, *, threat, rng):
-        made = Honest.__call__(self, oracle, x.clone(), y, threat=threat, rng=rng)
-        x.add_(0.01)
+    def __call__(self, oracle, rng):
+        made = Honest.__call__(self, oracle, rng)
+        oracle.x.add_(0.01)
         return made
 
 
@@ -99,9 +100,9 @@ class LeavesBall(Honest):
 
     breaks = "admissible"
 
-    def __call__(self, oracle, x, y, *, threat, rng):
-        made = Honest.__call__(self, oracle, x, y, threat=threat, rng=rng)
-        return (x + 2 * (made - x)).clamp(0, 1)
+    def __call__(self, oracle, rng):
+        made = Honest.__call__(self, oracle, rng)
+        return (oracle.x + 2 * (made - oracle.x)).clamp(0, 1)
 
 
 class LeavesBox(Honest):
@@ -109,10 +110,11 @@ class LeavesBox(Honest):
 
     breaks = "admissible"
 
-    def __call__(self, oracle, x, y, *, threat, rng):
+    def __call__(self, oracle, rng):
         from robench.attack.losses import cross_entropy
 
-        return x + 0.99 * threat.eps * threat.norm.ascent(oracle.gradient(cross_entropy, x))
+        gradient = oracle.gradient(cross_entropy, oracle.x)
+        return oracle.x + 0.99 * oracle.threat.eps * oracle.threat.norm.ascent(gradient)
 
 
 class SeesTheBatch(Honest):
@@ -120,8 +122,9 @@ class SeesTheBatch(Honest):
 
     breaks = "batch"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
-        return x + threat.eps * threat.norm.ascent(gradient.mean(dim=0, keepdim=True).expand_as(x))
+    def point(self, oracle, gradient, rng):
+        mean = gradient.mean(dim=0, keepdim=True).expand_as(oracle.x)
+        return oracle.x + oracle.threat.eps * oracle.threat.norm.ascent(mean)
 
 
 class MovesAnyway(Honest):
@@ -129,9 +132,9 @@ class MovesAnyway(Honest):
 
     breaks = "zero"
 
-    def __call__(self, oracle, x, y, *, threat, rng):
-        made = Honest.__call__(self, oracle, x, y, threat=threat, rng=rng)
-        return (x + 0.01).clamp(0, 1) if threat.eps == 0 else made
+    def __call__(self, oracle, rng):
+        made = Honest.__call__(self, oracle, rng)
+        return (oracle.x + 0.01).clamp(0, 1) if oracle.threat.eps == 0 else made
 
 
 class GoesAround(Honest):
@@ -139,10 +142,10 @@ class GoesAround(Honest):
 
     breaks = "booked"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
+    def point(self, oracle, gradient, rng):
         for _ in range(3):
-            oracle.model.net(x)
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+            oracle.model.net(oracle.x)
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class NeedsManyClasses(Honest):
@@ -150,10 +153,10 @@ class NeedsManyClasses(Honest):
 
     breaks = "outputs"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
+    def point(self, oracle, gradient, rng):
         if oracle.model.classes < 3:
             raise IndexError("index 2 is out of bounds")
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class Overspends(Honest):
@@ -161,9 +164,9 @@ class Overspends(Honest):
 
     breaks = "budget"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
+    def point(self, oracle, gradient, rng):
         oracle.charge(forwards=50, backwards=0)
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class SecretlyRandom(Honest):
@@ -171,8 +174,8 @@ class SecretlyRandom(Honest):
 
     breaks = "seedless"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
-        return threat.sample(x, rng)
+    def point(self, oracle, gradient, rng):
+        return oracle.threat.sample(oracle.x, rng)
 
 
 class ScoresOnly(Honest):
@@ -201,10 +204,10 @@ class CrashesOnNaN(Honest):
 
     breaks = "nan"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
-        if not bool(oracle.outputs(x)[oracle.active].isfinite().all()):
+    def point(self, oracle, gradient, rng):
+        if not bool(oracle.outputs(oracle.x)[oracle.active].isfinite().all()):
             raise FloatingPointError("NaN")
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class CrashesOnTargets(Honest):
@@ -212,10 +215,10 @@ class CrashesOnTargets(Honest):
 
     breaks = "targeted"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
-        if threat.goal == "targeted":
+    def point(self, oracle, gradient, rng):
+        if oracle.threat.goal == "targeted":
             raise KeyError("targeted")
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class SplitsJointBatches(Honest):
@@ -223,10 +226,10 @@ class SplitsJointBatches(Honest):
 
     breaks = "joint"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
+    def point(self, oracle, gradient, rng):
         if oracle.model.coupling == "joint":
-            oracle.model.net(x[:3])
-        return Honest.point(self, oracle, x, y, threat, gradient, rng)
+            oracle.model.net(oracle.x[:3])
+        return Honest.point(self, oracle, gradient, rng)
 
 
 class StopsEarly(Honest):
@@ -234,8 +237,8 @@ class StopsEarly(Honest):
 
     breaks = "dropping"
 
-    def point(self, oracle, x, y, threat, gradient, rng):
-        return x if oracle.drop else Honest.point(self, oracle, x, y, threat, gradient, rng)
+    def point(self, oracle, gradient, rng):
+        return oracle.x if oracle.drop else Honest.point(self, oracle, gradient, rng)
 
 
 class ReturnsDoubles(Honest):
@@ -243,8 +246,8 @@ class ReturnsDoubles(Honest):
 
     breaks = "runs"
 
-    def __call__(self, oracle, x, y, *, threat, rng):
-        return Honest.__call__(self, oracle, x, y, threat=threat, rng=rng).double()
+    def __call__(self, oracle, rng):
+        return Honest.__call__(self, oracle, rng).double()
 
 
 class Wanders:
@@ -252,8 +255,8 @@ class Wanders:
 
     info = attack_info()
 
-    def __call__(self, oracle, x, y, *, threat, rng):
-        return threat.project(x, x + 0.001 * next(CALLS))
+    def __call__(self, oracle, rng):
+        return oracle.threat.project(oracle.x, oracle.x + 0.001 * next(CALLS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

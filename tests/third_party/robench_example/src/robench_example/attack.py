@@ -9,9 +9,9 @@ from robench.attack import AttackInfo, Knowledge
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robench.attack import Oracle, ThreatModel
+    from robench.attack import Oracle
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +36,13 @@ class RandomPoints:
         if self.tries < 1:
             raise ConfigError(where="tries", expected="at least 1", got=repr(self.tries))
 
-    def __call__(
-        self, oracle: Oracle, x: Images, y: Labels, *, threat: ThreatModel, rng: Randomness
-    ) -> Images:
+    def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the best point for each image; see `robench.attack.Attack`."""
         import torch
 
         from robench.attack import margin, per_image
 
+        x, threat = oracle.x, oracle.threat
         best, highest = x, torch.full_like(x[:, 0, 0, 0], -torch.inf)
         for number in range(self.tries):
             if oracle.finished:

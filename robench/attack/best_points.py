@@ -1,0 +1,120 @@
+"""Memory of an attack: the best admissible adversarial point met of each image, and which images have one."""
+
+from __future__ import annotations
+
+import torch
+
+from robench.attack.ledger import Ledger, Rows
+from robench.attack.norms import per_image
+from robench.attack.threat import ThreatModel
+from robench.types import Images, Mask
+
+
+class BestPoints:
+    """The best admissible adversarial point met of each image of a batch.
+
+    The first is kept, or the smallest where the attack minimises. In a joint batch points of different steps
+    must not be mixed: the whole batch of the step that broke the most images is kept.
+
+    Attributes:
+        points: (B, C, H, W), the clean image where none was met.
+        size: (B,) of the point kept, where the attack minimises; infinite where none was met.
+        broken: (B,) whether one was met.
+        last_success: (B,) whether the last point shown was one.
+        kept_success: (B,) which images of the joint batch that is kept are broken.
+        most: how many these are.
+
+    Args:
+        x: clean images (B, C, H, W).
+        threat: decides which points are admissible.
+        minimise: keep the smallest point instead of the first.
+        joint: whether the images of the batch influence each other.
+        track: keep points at all.
+    """
+
+    def __init__(self, x: Images, threat: ThreatModel, *, minimise: bool, joint: bool, track: bool) -> None:
+        no = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self.points = x.clone() if track else x
+        self.size = x.new_full((len(x),), torch.inf)
+        self.broken, self.last_success, self.kept_success = no.clone(), no.clone(), no.clone()
+        self.most = 0
+        self._x, self._threat, self._minimise, self._joint = x, threat, minimise, joint
+        self._confident, self._batch_size = no.clone(), float("inf")
+        self._numbers = torch.arange(len(x), device=x.device)
+
+    def admissible(self, rows: Rows, points: Images, wanted: Mask) -> Mask:
+        """Tell which of the wanted points (b,) are also admissible for the images of these rows, (b,)."""
+        wanted = wanted.clone()
+        if bool(wanted.any()):
+            numbers = self._numbers[rows][wanted]
+            wanted[wanted.clone()] = self._threat.admits(self._x[numbers], points[wanted])
+        return wanted
+
+    def meet(self, rows: Rows, points: Images, reached: Mask, confident: Mask | None) -> torch.Tensor:
+        """Note which points of these rows succeed, and keep the best.
+
+        Args:
+            rows: which images.
+            points: (b, C, H, W).
+            reached: (b,) which of them are answered as the attacker wants.
+            confident: (b,) which reach the confidence wanted, and go before those that do not; None where
+                none is wanted.
+
+        Returns:
+            The numbers of the images of which this is the first success.
+        """
+        success = self.admissible(rows, points, reached)
+        rows = self._numbers[rows]
+        self.last_success[rows] = success
+        fresh = rows[success & ~self.broken[rows]]
+        self.broken[fresh] = True
+        if self._joint:
+            self._meet_batch(points, success)
+        elif bool(success.any()):
+            rows, points = rows[success], points[success].detach()
+            if self._minimise:
+                self._keep_smaller(rows, points, None if confident is None else confident[success])
+            else:
+                first = torch.isin(rows, fresh)
+                self.points[rows[first]] = points[first]
+        return fresh
+
+    def proposal(self, last: Images, asked: Mask, ledger: Ledger, *, lent: bool) -> Images:
+        """Return, per image, the last point (B, C, H, W) or the one kept, and note what is claimed of it.
+
+        Args:
+            last: where the attack ended.
+            asked: (B,) where the model was just asked about it; elsewhere what is kept counts for more.
+            ledger: where it is noted.
+            lent: whether a library attacked, which may have let go of an adversarial point (silent success).
+        """
+        ledger.claimed = self.broken.clone()
+        better = self.broken & ~(asked & self.last_success)
+        if lent:
+            ledger.silent = better
+        return torch.where(per_image(better, last), self.points, last)
+
+    def joint_proposal(self, last: Images, ledger: Ledger, *, lent: bool) -> Images:
+        """Return the batch kept, or `last` where no image was broken; see `proposal`."""
+        if lent and int(self.last_success.sum()) < self.most:
+            ledger.silent = self.broken & ~self.last_success
+        ledger.claimed = self.kept_success.clone()
+        return self.points if self.most > 0 else last
+
+    def _keep_smaller(self, rows: torch.Tensor, points: Images, confident: Mask | None) -> None:
+        size = self._threat.norm.size(points - self._x[rows])
+        better = size < self.size[rows]
+        if confident is not None:
+            before = self._confident[rows]
+            better = torch.where(confident == before, better, confident)
+            self._confident[rows] = before | confident
+        self.size[rows[better]] = size[better]
+        self.points[rows[better]] = points[better]
+
+    def _meet_batch(self, points: Images, success: Mask) -> None:
+        """Keep the joint batch that breaks the most images; a later one of equal count only if smaller."""
+        count = int(success.sum())
+        size = float(self._threat.norm.size(points.detach() - self._x).sum())
+        if count > self.most or (self._minimise and count == self.most and size < self._batch_size):
+            self.points, self.most, self._batch_size = points.detach().clone(), count, size
+            self.kept_success = success.clone()

@@ -1,0 +1,143 @@
+"""Questions to a model: single passes, and what their answers mean to an attacker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from robench.attack.ledger import Rows
+from robench.attack.losses import Loss, margin, scores, without_rejection
+from robench.attack.norms import per_image
+from robench.attack.threat import Goal
+from robench.model.interface import NOT_FINITE, GradientSource, Model, predictions
+from robench.types import Images, Labels, Mask, Outputs, PerSample
+
+ALL = slice(None)
+
+
+@dataclass(frozen=True, slots=True)
+class GradientAnswer:
+    """What came back for b images whose gradient was asked for.
+
+    Attributes:
+        own: the model's own outputs (b, columns).
+        predicted: the class (b,) that the gradient source predicts; None where it is the model itself.
+        value: what was differentiated, (b,), or (b, K) scores.
+        gradient: its gradient, (b, C, H, W), or (b, K, C, H, W); zero where it is not finite.
+        finite: where (b,) it is finite.
+    """
+
+    own: Outputs
+    predicted: Labels | None
+    value: PerSample
+    gradient: Images
+    finite: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Asks a model about points (b, C, H, W) in one pass, and reads its answers as an attacker does.
+
+    It knows nothing of what was asked before and counts nothing.
+
+    Attributes:
+        model: the model under attack.
+        goal: decides what success is, and which way a loss is to be moved.
+    """
+
+    model: Model
+    goal: Goal
+
+    @property
+    def sign(self) -> float:
+        """1, or -1 under a targeted goal, so that going up always helps the attacker."""
+        return -1.0 if self.goal is Goal.TARGETED else 1.0
+
+    def own(self, points: Images) -> Outputs:
+        """Return the model's own outputs (b, columns), without a gradient."""
+        with torch.no_grad():
+            outputs: Outputs = self.model.net(points)
+        return outputs
+
+    def gradient(self, source: GradientSource, loss: Loss, points: Images, y: Labels) -> GradientAnswer:
+        """Ask for the gradient of a loss of the source's outputs and the labels y (b,), or pairs (b, 2)."""
+        leaf = points.detach().requires_grad_(True)
+        with torch.enable_grad():
+            surrogate, own = source.surrogate(leaf)
+            losses = self.sign * loss(surrogate, y, source.output)
+            gradient = _gradient(losses, leaf)
+        predicted = None
+        if surrogate is not own:
+            predicted = predictions(surrogate.detach()[:, : self.model.classes], source.output)
+        return _answer(own, predicted, losses, gradient)
+
+    def score_gradients(self, source: GradientSource, points: Images) -> GradientAnswer:
+        """Ask for the scores of the source's outputs, and for the gradient of each."""
+        leaf = points.detach().requires_grad_(True)
+        with torch.enable_grad():
+            surrogate, own = source.surrogate(leaf)
+            columns = scores(surrogate, source.output).unbind(dim=1)
+            gradient = torch.stack([_gradient(column, leaf, keep=True) for column in columns], dim=1)
+        return _answer(own, None, torch.stack(columns, dim=1), gradient)
+
+    def reached(self, predicted: Labels, y: Labels) -> Mask:
+        """Tell whether predictions (b,) are what the attacker wants; no number and a rejection never are.
+
+        A tie is not the right answer, which is all that an attacker without a target wants.
+        """
+        if self.goal is Goal.TARGETED:
+            return predicted == y
+        return (predicted != y) & (predicted != NOT_FINITE) & (predicted < self.model.classes)
+
+    def scores(self, own: Outputs, y: Labels) -> Outputs:
+        """Return the model's outputs (b, K) as the attacker sees them, a rejection worked in."""
+        if not self.model.rejects:
+            return own
+        return without_rejection(own, y, targeted=self.goal is Goal.TARGETED)
+
+    def lead(self, own: Outputs, y: Labels) -> PerSample:
+        """Return by how much what the attacker wants is ahead, (b,)."""
+        lead = margin(self.scores(own, y), y, self.model.output)
+        return -lead if self.goal is Goal.TARGETED else lead
+
+    def relative_lead(self, own: Outputs, y: Labels) -> PerSample:
+        """Return the lead relative to the largest output, (b,); -inf where the goal is not reached."""
+        scale = own.where(torch.isfinite(own), 0.0).abs().amax(dim=1).clamp_min(torch.finfo(own.dtype).tiny)
+        return (self.lead(own, y) / scale).where(self.reached(predictions(own), y), -torch.inf)
+
+
+def chunks(asked: Mask, size: int) -> Iterator[Rows]:
+    """Yield the rows of the images (B,) to ask about, at most `size` at a time."""
+    if bool(asked.all()) and len(asked) <= size:
+        if len(asked):
+            yield ALL
+    elif bool(asked.any()):
+        yield from torch.split(asked.nonzero().squeeze(1), size)
+
+
+def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
+    """Return the batch with `part` at its rows, in the batch's type; of the whole batch `part` itself."""
+    if isinstance(rows, slice):
+        return part
+    batch[rows] = part.to(batch.dtype)
+    return batch
+
+
+def _answer(own: Outputs, predicted: Labels | None, value: PerSample, gradient: Images) -> GradientAnswer:
+    finite = torch.isfinite(gradient.flatten(1)).all(dim=1)
+    if not finite.all():
+        gradient = gradient.where(per_image(finite, gradient), torch.zeros_like(gradient))
+    return GradientAnswer(own.detach(), predicted, value.detach(), gradient, finite)
+
+
+def _gradient(losses: PerSample, point: Images, *, keep: bool = False) -> Images:
+    """Return the gradient at `point`; zero where the output does not depend on it, as after a detach.
+
+    With `keep` the graph stays for another gradient of the same pass.
+    """
+    if not losses.requires_grad:
+        return torch.zeros_like(point)
+    (gradient,) = torch.autograd.grad(losses.sum(), point, allow_unused=True, retain_graph=keep)
+    return torch.zeros_like(point) if gradient is None else gradient.detach()
