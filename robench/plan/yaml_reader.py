@@ -52,11 +52,23 @@ class Document:
     places: dict[Key, str] = field(default_factory=dict)
 
     def where(self, key: Key) -> str:
-        """Return `file:line` of the value at a path, or of the nearest value around it."""
-        for length in range(len(key), -1, -1):
-            if key[:length] in self.places:
-                return self.places[key[:length]]
-        return self.source
+        """Return `file:line` of the value at a path, or of the nearest value around it.
+
+        A position in what is no list is passed over: one value may be short for a list of it.
+        """
+        value: Any = self.data
+        place = self.places.get((), self.source)
+        path: Key = ()
+        for step in key:
+            if isinstance(value, list) and isinstance(step, int):
+                value = value[step]
+            elif isinstance(value, dict) and isinstance(step, str):
+                value = value.get(step)
+            else:
+                continue
+            path = (*path, step)
+            place = self.places.get(path, place)
+        return place
 
 
 def read_file(path: Path) -> str:
