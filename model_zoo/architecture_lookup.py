@@ -115,7 +115,7 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
 
     from model_zoo.user_networks import blamed
     from robench.model.answer_checks import check_answers
-    from robench.model.prepared import evaluation_mode
+    from robench.model.evaluation import evaluation_mode
     from robench.model.tested_network import TestedNetwork
 
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))

@@ -6,8 +6,8 @@ from torch import nn
 from robench.attack.norms import LINF
 from robench.attack.oracle import Oracle
 from robench.attack.threat import ThreatModel
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, GradientSource, Model, OutputKind, predictions
-from robench.model.prepared import evaluation_mode
 from robench.randomness import Randomness
 
 # Networks this small gain nothing from threads, and two busy pools on two cores lose a factor of ten.

@@ -1,0 +1,97 @@
+"""Whether two networks are the same function: outputs and gradients compared on a few images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robench.model.interface import GradientSource, Model
+from robench.randomness import borrowed_global_randomness
+from robench.types import Images, Outputs, PerSample
+
+PROOF_IMAGES = 16
+"""Most images on which a copy is compared with the original."""
+
+OUTPUT_TOLERANCE = 1e-4
+"""Largest difference of an output, relative to the largest output of the images compared."""
+
+GRADIENT_TOLERANCE = 1e-2
+"""Largest difference of a gradient in L2, relative to its length, or the median length if that is more."""
+
+SPARED = 0.2
+"""Share of the images whose gradient may differ more: where rounding turns a ReLU or a maximum, it jumps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answers to images (B, C, H, W).
+
+    Attributes:
+        own: its outputs (B, columns).
+        surrogate: the outputs of a gradient source.
+        gradient: of a fixed combination of the latter, with respect to the images.
+    """
+
+    own: Outputs
+    surrogate: Outputs
+    gradient: Images
+
+
+def ask(model: Model, source: GradientSource, x: Images) -> Answer:
+    """Return a model's outputs and a source's, with the gradient of a fixed combination of the latter."""
+    with borrowed_global_randomness(0):
+        with torch.no_grad():
+            own = model.net(x)
+        leaf = x.detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            surrogate, _ = source.surrogate(leaf)
+            weights = _cotangent(surrogate)
+            gradient = None
+            if surrogate.requires_grad:
+                (gradient,) = torch.autograd.grad((surrogate * weights).sum(), leaf, allow_unused=True)
+    zero = torch.zeros_like(x)
+    return Answer(own.detach(), surrogate.detach(), zero if gradient is None else gradient.detach())
+
+
+def _cotangent(like: Outputs) -> Tensor:
+    """Return fixed numbers, all different, so that no two outputs cancel: irrational steps in (-1, 1)."""
+    steps = torch.arange(1, like.numel() + 1, device=like.device, dtype=torch.float64) * 0.6180339887498949
+    return (2 * (steps % 1) - 1).to(like.dtype).view(like.shape)
+
+
+def difference(original: Answer, other: Answer) -> str:
+    """Say in what another network differs from the original beyond rounding; empty if in nothing."""
+    for name in ("own", "surrogate"):
+        one, two = getattr(original, name), getattr(other, name)
+        if one.shape != two.shape:
+            return f"its outputs have the shape {tuple(two.shape)}, not {tuple(one.shape)}"
+        if not torch.equal(torch.isfinite(one), torch.isfinite(two)):
+            return "its outputs are not finite in other places"
+        finite = torch.isfinite(one)
+        scale = float(one[finite].abs().max()) if bool(finite.any()) else 0.0
+        apart = float((one - two)[finite].abs().max()) if bool(finite.any()) else 0.0
+        if apart > OUTPUT_TOLERANCE * scale:
+            return f"its outputs differ by {apart / max(scale, 1e-30):.2g} of the largest"
+    one, two = original.gradient.flatten(1), other.gradient.flatten(1)
+    sound = torch.isfinite(one).all(dim=1)
+    if not torch.equal(sound, torch.isfinite(two).all(dim=1)):
+        return "its gradients are not finite in other places"
+    error = relative_error(one[sound], two[sound])
+    # One image alone has no others beside which a jump would be an exception: only what is far off counts.
+    allowed = GRADIENT_TOLERANCE if len(error) > 1 else 10 * GRADIENT_TOLERANCE
+    if len(error) and float((error > allowed).double().mean()) > SPARED:
+        return f"its gradients differ by {float(error.median()):.2g} of their length (median)"
+    return ""
+
+
+def relative_error(one: Tensor, two: Tensor) -> PerSample:
+    """Return by how much rows (B, D) differ in L2, relative to their length, or the median if larger."""
+    length: PerSample = one.norm(dim=1)
+    if not len(length):
+        return length
+    scale = length.maximum(length.median())
+    apart = (one - two).norm(dim=1)
+    error: PerSample = torch.where(apart == 0, apart, apart / scale.clamp_min(torch.finfo(one.dtype).tiny))
+    return error
