@@ -82,24 +82,24 @@ class ZooBuilder:
         key: str | None = None,
         remarks: Callable[[dict[str, Any]], None] | None = None,
     ) -> str:
-        """Load weights in place and return the SHA-256 of the file; see `checkpoints.load`.
+        """Load weights in place and return the SHA-256 of the file; see `checkpoints.loading`.
 
         Raises:
             CheckpointError: missing, corrupt, other hash, code inside, or keys or shapes that do not match.
         """
-        from model_zoo.checkpoints import loading as checkpoints
+        from model_zoo.checkpoints.loading import load
 
-        return checkpoints.load(network, path, sha256=sha256, key=key, remarks=remarks)
+        return load(network, path, sha256=sha256, key=key, remarks=remarks)
 
     def save(self, network: nn.Module, path: Path, *, card: dict[str, Any]) -> str:
-        """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.save`.
+        """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.saving`.
 
         Raises:
             StorageError: the disk refused; an older file is intact.
         """
-        from model_zoo.checkpoints import loading as checkpoints
+        from model_zoo.checkpoints.saving import save
 
-        return checkpoints.save(_bare(network), path, card=card)
+        return save(_bare(network), path, card=card)
 
     def model(
         self,

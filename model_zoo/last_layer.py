@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from model_zoo.modes import evaluating
 from model_zoo.network import Network
 from robench.errors import InputError
 from robench.model.tested_network import TestedNetwork
 from robench.types import Images, Outputs
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode and every part of it back into its own mode afterwards.
+
+    Each part keeps its own flag, for a user may have frozen some batch-norm layers and not others.
+    """
+    modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 class SplitNetwork(nn.Module):

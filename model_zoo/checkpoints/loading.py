@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, hashed, and loaded without ever running code from them."""
+"""Checkpoints loaded into a network, all of them or nothing, without ever running code from them."""
 
 from __future__ import annotations
 
@@ -9,57 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from model_zoo.checkpoints import fitting, state_files
-from model_zoo.checkpoints.cards import card_path, card_text, stated
-from model_zoo.checkpoints.staging import Staged
+from model_zoo.checkpoints.cards import stated
+from model_zoo.checkpoints.saving import sidecar_path
 from model_zoo.checkpoints.weight_sets import select, weight_sets
 from model_zoo.network import Normalize, Normalized
-from robench.errors import CheckpointError, StorageError
+from robench.errors import CheckpointError
 from robench.plan.key_path import parse_key
 
 _LOG = logging.getLogger(__name__)
-
-
-def sidecar_path(path: Path) -> Path:
-    """Return where the hash of a checkpoint lies, in the format of `sha256sum`."""
-    return path.with_name(path.name + ".sha256")
-
-
-def save(network: nn.Module, path: Path, *, card: dict[str, Any] | None = None) -> str:
-    """Write weights as safetensors, with their hash and a card beside them.
-
-    Args:
-        network: its `state_dict` is written.
-        path: the file; `<path>.sha256` and, for a card, `<stem>.card.yaml` go beside it.
-        card: what to say about the weights; the file's name and hash are added. None for no card.
-
-    Returns:
-        The SHA-256 of the file.
-
-    Raises:
-        StorageError: the disk refused; an older file is intact.
-    """
-    # A copy of each: safetensors refuses tensors that share memory, as tied weights do.
-    state = {key: value.detach().cpu().clone().contiguous() for key, value in network.state_dict().items()}
-    data = safetensors.torch.save(state, metadata={"format": "pt"})
-    digest = hashlib.sha256(data).hexdigest()
-    files = {path: data, sidecar_path(path): f"{digest}  {path.name}\n".encode()}
-    if card is not None:
-        files[card_path(path)] = card_text({**card, "weights": path.name, "sha256": digest})
-    staged = Staged(files)
-    try:
-        # Two files cannot be replaced at once: without the old hash, a crash in between leaves no lie.
-        sidecar_path(path).unlink(missing_ok=True)
-    except OSError as error:
-        staged.discard()
-        raise StorageError(where=str(path), expected="to replace the file", got=str(error)) from error
-    staged.commit()
-    return digest
 
 
 def load(

@@ -9,6 +9,8 @@ import re
 import struct
 import warnings
 import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import safetensors
@@ -16,7 +18,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from model_zoo.checkpoints.harmless import STAND_INS
 from robench.errors import CheckpointError
 
 # What torch's restricted unpickler and zip reader raise on damaged bytes, found by cutting and flipping.
@@ -60,6 +61,61 @@ _MAGIC = (
 """How files begin that are no weights, in lower case."""
 
 
+# `torch.load(weights_only=True)` refuses a file for a numpy number or an `argparse.Namespace` among the
+# settings that public checkpoints keep beside their weights. Each of these names is answered by a class of
+# ours that takes what the pickle gives it and keeps nothing; nothing is imported or called.
+
+
+class Inert:
+    """Stands for an object that is not made."""
+
+    def __new__(cls, *_arguments: Any) -> Inert:
+        """Take any arguments, and keep none."""
+        return object.__new__(cls)
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        """Take any state, and keep none."""
+
+
+class InertArray(Inert):
+    """Stands for a numpy array."""
+
+
+class InertMapping:
+    """Stands for a subclass of dict: its items are kept."""
+
+    def __new__(cls, *_arguments: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]  # what the unpickler fills
+        """Return an empty mapping."""
+        return OrderedDict()
+
+
+_SETTINGS = ("argparse.Namespace", "types.SimpleNamespace", "numpy.dtype", "datetime.datetime", "uuid.UUID")
+_PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+_FACTORIES = ("list", "dict", "int", "float", "str")
+_MAPPINGS = (
+    "collections.defaultdict",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "easydict.EasyDict",
+)
+_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+STAND_INS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_SETTINGS, Inert),
+    **{f"{module}.{name}": Inert for module in ("pathlib", "pathlib._local") for name in _PATHS},
+    **{f"{module}.{name}": Inert for module in ("builtins", "__builtin__") for name in _FACTORIES},
+    **{f"{module}.scalar": Inert for module in _NUMPY},
+    **{f"{module}._reconstruct": InertArray for module in _NUMPY},
+    "numpy.ndarray": InertArray,
+    **dict.fromkeys(_MAPPINGS, InertMapping),
+}
+"""Name in a pickle to what answers for it."""
+
+
 def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
     """Return what a file of weights holds: a mapping of tensors, or what wraps it.
 
@@ -93,7 +149,7 @@ def read_safetensors(data: bytes, *, where: str) -> dict[str, Tensor]:
 
 
 def read_torch(data: bytes, *, where: str) -> Any:
-    """Return what `torch.save` wrote, with stand-ins for the settings of `model_zoo.checkpoints.harmless`.
+    """Return what `torch.save` wrote, with stand-ins for the settings of `STAND_INS`.
 
     Loads with `weights_only=True`, and there is no other way in.
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from model_zoo.checkpoints.harmless import InertArray
-from model_zoo.checkpoints.state_files import TO_TENSORS, listed
+from model_zoo.checkpoints.state_files import TO_TENSORS, InertArray, listed
 from robench.errors import CheckpointError, nearest
 from robench.plan.key_path import Step, written
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from model_zoo.datasets.cifar_pickle import integers, pixels, read_batch, words
-from model_zoo.datasets.downloads import check_downloads, fetching
-from model_zoo.datasets.places import check_split, data_root
+from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
 from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
 from robench.recipe import Info

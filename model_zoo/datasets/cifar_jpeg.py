@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from model_zoo.datasets.files import check_member, check_split, data_root
 from model_zoo.datasets.pictures import decode, stacked
-from model_zoo.datasets.places import check_member, check_split, data_root
 from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
 from robench.recipe import Info

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from model_zoo.datasets.downloads import check_downloads, fetching
+from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
 from model_zoo.datasets.matlab import read_mat
-from model_zoo.datasets.places import check_split, data_root
 from model_zoo.papers import NETZER_SVHN
 from robench.errors import InputError
 from robench.recipe import Info

@@ -10,8 +10,7 @@ from model_zoo.graph.settings import Graph
 from model_zoo.heads.templates import draw_templates
 from model_zoo.heads.wnll_network import WNLLNetwork, clean_features
 from model_zoo.last_layer import Branched
-from robench.data.augmentation import crop_flip
-from robench.data.images import ImageSet
+from robench.data.images import ImageSet, crop_flip
 from robench.errors import InputError
 from robench.model.batch_identity import current_batch
 from robench.randomness import Randomness, seed_from

@@ -122,8 +122,7 @@ class WNLL:
         """
         from model_zoo.graph.settings import Graph
         from model_zoo.heads.expectation import DRAWS, NAME, chance_in, expectation
-        from model_zoo.heads.neighbourhood import neighbourhood_of
-        from model_zoo.heads.sources import gradient_sources
+        from model_zoo.heads.sources import gradient_sources, neighbourhood_of
         from model_zoo.heads.wnll_network import WNLLNetwork
         from model_zoo.last_layer import branched
         from robench.model.interface import Coupling, Model, OutputKind
