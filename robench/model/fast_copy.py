@@ -16,9 +16,9 @@ from typing import cast
 import torch
 from torch import Tensor, fx, nn
 
-from robench.model.as_found import AsFound
 from robench.model.evaluation import evaluation_mode
 from robench.model.global_state import kept_torch_state
+from robench.model.network_state import NetworkState
 from robench.randomness import borrowed_global_randomness
 
 
@@ -78,27 +78,27 @@ def _places(network: nn.Module) -> set[int]:
 
 def _fold(net: nn.Module) -> int:
     """Fold every batch-norm that follows a convolution and nothing else; return how many."""
-    held = AsFound(net)
+    state = NetworkState(net)
     with borrowed_global_randomness(0), kept_torch_state():
         pairs = _pairs(net)
-    held.restore()  # tracing runs the network's own code on symbols, which it may keep
-    single = _used_once(net)
-    done = 0
+    state.restore()  # tracing runs the network's own code on symbols, which it may keep
+    single = _one_place(net)
+    count = 0
     for conv, norm in pairs:
         if single(conv) and single(norm) and _plain(conv, norm):
             weight, bias = _fused(conv, norm)
             conv.weight = nn.Parameter(weight, requires_grad=False)
             conv.bias = nn.Parameter(bias, requires_grad=False)
             norm.__dict__["forward"] = _same
-            done += 1
-    return done
+            count += 1
+    return count
 
 
 def _same(x: Tensor) -> Tensor:
     return x
 
 
-def _used_once(net: nn.Module) -> Callable[[nn.Module], bool]:
+def _one_place(net: nn.Module) -> Callable[[nn.Module], bool]:
     """Return a test whether a layer has one name, and each of its tensors one owner."""
     names = Counter(id(part) for _, part in net.named_modules(remove_duplicate=False))
     owners = Counter(
@@ -166,7 +166,7 @@ def _pairs(net: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         return [pair for child in net.children() for pair in _pairs(child)]
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     read = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
-    found = []
+    pairs = []
     for node in graph.nodes:
         if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
             continue
@@ -179,5 +179,5 @@ def _pairs(net: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
             continue
         elsewhere = any(other.startswith(f"{name}.") for other in read for name in names)
         if all(calls[name] == 1 for name in names) and not elsewhere:
-            found.append((conv, norm))
-    return found
+            pairs.append((conv, norm))
+    return pairs

@@ -115,11 +115,11 @@ def _folder() -> str | None:
 
 def _signals() -> dict[int, Any]:
     """Return the handlers of this process; none outside of the main thread, which may not set them."""
-    found: dict[int, Any] = {}
+    handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in signal.valid_signals():
             with suppress(ValueError, OSError):
                 handler = signal.getsignal(number)
                 if handler is not None:  # None: set by somebody outside of Python
-                    found[number] = handler
-    return found
+                    handlers[number] = handler
+    return handlers

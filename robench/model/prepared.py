@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from robench.errors import JobError
-from robench.model.as_found import AsFound
 from robench.model.evaluation import evaluation_mode
 from robench.model.fast_copy import RECIPES, Recipe, prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model
+from robench.model.network_state import NetworkState
 from robench.model.proof import PROOF_IMAGES, Answer, ask, difference
 from robench.model.tested_network import TestedNetwork, networks_under_test
 from robench.types import Images
@@ -39,7 +39,7 @@ class _Copies:
 
     def __init__(self, model: Model, recipe: Recipe) -> None:
         self._pairs = [(t, prepared_copy(t.module, recipe)) for t in networks_under_test(model.net)]
-        self.states = [AsFound(copy) for _, copy in self._pairs]
+        self.states = [NetworkState(copy) for _, copy in self._pairs]
 
     @contextmanager
     def standing_in(self) -> Iterator[None]:
@@ -112,11 +112,11 @@ class PreparedModel:
             names = {name for guard in guards for name in guard.changes()} - self._doors()
             changed = {name.removeprefix("module.") for name in names} - (self._self_changing or set())
             if changed:
-                listed = ", ".join(sorted(changed)[:6])
+                first = ", ".join(sorted(changed)[:6])
                 raise JobError(
                     where=f"model {self.model.name!r}",
                     expected="an attack that leaves the network as it is",
-                    got=f"one that changed {len(changed)} of its weights and buffers ({listed})",
+                    got=f"one that changed {len(changed)} of its weights and buffers ({first})",
                     do="They were put back; an attack may only ask the oracle",
                 )
 
