@@ -96,9 +96,9 @@ def _recipe(
     def call(self: Any, *, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
         """Return the backbone; see `Architecture`."""
         del classes
-        chosen = {option.name: getattr(self, option.name) for option in options}
+        values = {option.name: getattr(self, option.name) for option in options}
         shape = {"size": size} if family.sized else {}
-        return family.build(channels=channels, **shape, **chosen, **settings)
+        return family.build(channels=channels, **shape, **values, **settings)
 
     attributes = "".join(f"\n    {option.name}: {option.meaning}." for option in options)
     members = {

@@ -129,8 +129,8 @@ def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
     """
     if safetensors_only or _SAFETENSORS.match(data, 8):
         return read_safetensors(data, where=where)
-    if found := _other_kind(data):
-        kind, do = found
+    if other := _other_kind(data):
+        kind, do = other
         raise CheckpointError(where=where, expected="weights only", got=kind, do=do)
     return read_torch(data, where=where)
 
@@ -165,7 +165,7 @@ def read_torch(data: bytes, *, where: str) -> Any:
         names = _unsafe_globals(data)
         if any(name.startswith("torch.nn.modules.") for name in names):
             do = "Where it was made: torch.save(network.state_dict(), FILE), and give that file"
-            got = f"a whole pickled network, which asks for {listed(names)}"
+            got = f"a whole pickled network, which asks for {enumeration(names)}"
             raise CheckpointError(where=where, expected="weights only", got=got, do=do) from error
         if names:
             numpy = all(name.startswith("numpy.") for name in names)
@@ -218,7 +218,7 @@ def _other_kind(data: bytes) -> tuple[str, str] | None:
     return None
 
 
-def listed(names: list[str], most: int = 6) -> str:
+def enumeration(names: list[str], most: int = 6) -> str:
     """Return names separated by commas, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
@@ -226,10 +226,10 @@ def listed(names: list[str], most: int = 6) -> str:
 
 def _unsafe_globals(data: bytes) -> list[str]:
     try:
-        found = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
     except _BROKEN:
-        found = _pickled_globals(data)  # torch lists only those of its own archives
-    return sorted({name for name in found if not _HARMLESS.fullmatch(name) and name not in STAND_INS})
+        names = _pickled_globals(data)  # torch lists only those of its own archives
+    return sorted({name for name in names if not _HARMLESS.fullmatch(name) and name not in STAND_INS})
 
 
 def _pickled_globals(data: bytes) -> list[str]:

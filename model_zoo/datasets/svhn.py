@@ -51,10 +51,10 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     import numpy as np
 
     try:
-        found = read_mat(path.read_bytes(), where=str(path))
+        arrays = read_mat(path.read_bytes(), where=str(path))
     except OSError as error:
         raise InputError(where=str(path), expected="a readable file", got=str(error)) from error
-    images, labels = np.asarray(found.get("X")), np.asarray(found.get("y"))
+    images, labels = np.asarray(arrays.get("X")), np.asarray(arrays.get("y"))
     if images.shape == (32, 32, 3):  # MATLAB drops the last axis of a single image
         images = images[..., None]
     integral = labels.dtype.kind in "ui" and labels.size == max(labels.shape, default=0)

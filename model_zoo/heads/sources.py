@@ -64,17 +64,17 @@ def gradient_sources(net: WNLLNetwork, *, tau: float) -> dict[str, GradientSourc
         z = net.branches.features(x)
         return log_density(net, z, tau), net.classify(z.detach())
 
-    found = [
+    sources = [
         GradientSource("exact", exact, OutputKind.SIMPLEX),
         GradientSource("kernel", kernel, OutputKind.LOGITS),
     ]
     if linear is not None:
-        found = [
+        sources = [
             GradientSource("straight_through", straight_through, OutputKind.SIMPLEX),
             GradientSource("linear", through_linear, OutputKind.LOGITS, template_free=True),
-            *found,
+            *sources,
         ]
-    return {source.name: source for source in found}
+    return {source.name: source for source in sources}
 
 
 def _logits(linear: nn.Module | None, z: Outputs) -> Outputs:

@@ -132,7 +132,7 @@ class WNLLPublished:
             coupling=Coupling.JOINT,
             sources=gradient_sources(net, tau=self.tau),
             details={**details, "head": "wnll_published", **identity_of(self), **facts},
-            neighbourhood=neighbourhood_of(net, lambda: [net.drawn.images]),
+            neighbourhood=neighbourhood_of(net, lambda: [net.batch_template.images]),
             template=True,
         )
 

@@ -173,10 +173,10 @@ PADDING = 4
 def crop_flip(x: Images, rng: Randomness) -> Images:
     """Return crops of the images padded by 4 black pixels, half of them mirrored (He et al. 2016)."""
     count, _, height, width = x.shape
-    drawn = rng.uniform(x.new_empty(count, 3))
-    down, right = (drawn[:, :2] * (2 * PADDING + 1)).long().unbind(dim=1)
+    draws = rng.uniform(x.new_empty(count, 3))
+    down, right = (draws[:, :2] * (2 * PADDING + 1)).long().unbind(dim=1)
     across = torch.arange(width, device=x.device).expand(count, width)
-    across = torch.where(drawn[:, 2:] < 0.5, across.flip(1), across) + right[:, None]
+    across = torch.where(draws[:, 2:] < 0.5, across.flip(1), across) + right[:, None]
     along = torch.arange(height, device=x.device) + down[:, None]
     image = torch.arange(count, device=x.device)[:, None, None]
     padded = F.pad(x, (PADDING,) * 4).permute(0, 2, 3, 1)

@@ -163,17 +163,17 @@ class TestedNetwork(nn.Module):
             return answer
 
     def _rows(self, answer: Any, count: int) -> Tensor:
-        answer = answer if isinstance(answer, Tensor) else self._picked(answer, count)
-        if answer.is_inference():
-            answer = answer.clone()
-        if answer.ndim != 2 or len(answer) != count or answer.is_complex():
+        rows: Tensor = answer if isinstance(answer, Tensor) else self._picked(answer, count)
+        if rows.is_inference():
+            rows = rows.clone()
+        if rows.ndim != 2 or len(rows) != count or rows.is_complex():
             raise InputError(
                 where=type(self.module).__name__,
                 expected=f"outputs of shape ({count}, classes) for {_images(count)}",
-                got=f"{tuple(answer.shape)}{', complex' if answer.is_complex() else ''}",
-                do=_shape_remedy(answer, count),
+                got=f"{tuple(rows.shape)}{', complex' if rows.is_complex() else ''}",
+                do=_shape_remedy(rows, count),
             )
-        return answer
+        return rows
 
     def _picked(self, answer: Any, count: int) -> Tensor:
         """Return the one tensor of an answer that can be meant."""
@@ -214,10 +214,10 @@ class TestedNetwork(nn.Module):
                 expected=f"outputs from 0 to {outputs.shape[1] - 1}, as the network has",
                 got=str(max(self.class_map)),
             )
-        chosen = outputs[:, list(self.class_map)]
+        part = outputs[:, list(self.class_map)]
         if self.kind == "simplex":
-            return chosen / chosen.sum(dim=1, keepdim=True)
-        return chosen.log_softmax(dim=1) if self.kind == "log_probabilities" else chosen
+            return part / part.sum(dim=1, keepdim=True)
+        return part.log_softmax(dim=1) if self.kind == "log_probabilities" else part
 
     def _say(self, note: str) -> None:
         if note not in self._learnt.note:

@@ -98,7 +98,7 @@ def _override(document: Document, text: str) -> Document:
     if not equals or not all(parts):
         raise ConfigError(where=source, expected="path.to.key=value", got=repr(text))
     data = copy.deepcopy(document.data)
-    made = read_value(value, source=source)
+    new = read_value(value, source=source)
     holder: Any = data
     key: Key = ()
     for depth, part in enumerate(parts):
@@ -113,7 +113,7 @@ def _override(document: Document, text: str) -> Document:
             raise ConfigError(where=source, expected="a mapping or a list to set a key in", got=got)
         key = (*key, step)
         if depth == len(parts) - 1:
-            holder[step] = made
+            holder[step] = new
         else:
             inner = holder.get(step) if isinstance(holder, dict) else holder[step]
             if inner is None:

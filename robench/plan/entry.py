@@ -103,7 +103,7 @@ def plugin_choice(value: Any, *, what: str, beside: Collection[str] = ()) -> Cho
 
     Args:
         value: as it stands in the configuration.
-        what: what is chosen, for messages.
+        what: what is choice_of, for messages.
         beside: keys that may stand next to the plugin's name.
     """
     if isinstance(value, str) and value:
@@ -122,7 +122,7 @@ def plugin_choice(value: Any, *, what: str, beside: Collection[str] = ()) -> Cho
     return Choice(name=name, options=dict(options or {}))
 
 
-def chosen(what: str) -> PlainValidator:
+def choice_of(what: str) -> PlainValidator:
     """Return a validator that reads a `plugin_choice`."""
     return PlainValidator(partial(plugin_choice, what=what))
 

@@ -20,9 +20,9 @@ from pydantic import (
 )
 
 from robench.errors import ConfigError, nearest
-from robench.plan.entry import Entry, Items, Positive, checked, chosen, different, located, one_of, refusal
+from robench.plan.entry import Entry, Items, Positive, checked, choice_of, different, located, one_of, refusal
 from robench.plan.file_names import check_name
-from robench.plan.key_path import parse_key, written
+from robench.plan.key_path import key_text, parse_key
 from robench.plan.spec import DRAWS, PRECISIONS, SCHEMA, Choice
 from robench.plan.threat_entry import ThreatEntry
 from robench.plan.yaml_reader import Document
@@ -80,7 +80,7 @@ class TrainEntry(Entry):
     """How a network is trained."""
 
     title = "train"
-    defense: Annotated[Choice, chosen("defense")]
+    defense: Annotated[Choice, choice_of("defense")]
     data: TrainingDataEntry = TrainingDataEntry()
 
 
@@ -113,7 +113,7 @@ def _lower_hexadecimal(text: str) -> str:
     return value
 
 
-def _key_text(value: Any) -> str:
+def _unquoted_key(value: Any) -> str:
     """Return the text of a key; `[2]` without quotes, a list in YAML, means the same."""
     if isinstance(value, list) and len(value) == 1 and type(value[0]) in {int, str}:
         value = f"[{value[0]}]"
@@ -140,21 +140,21 @@ class ModelEntry(Entry):
 
     title = "a model"
     name: Annotated[str, checked(partial(check_name, what="name of the model"))]
-    architecture: Annotated[Choice, chosen("architecture")] | None = None
+    architecture: Annotated[Choice, choice_of("architecture")] | None = None
     buffer: Positive | None = None
     normalize: NormalizeEntry | None = None
     checkpoint: str | None = None
     sha256: Annotated[str, AfterValidator(_lower_hexadecimal)] | None = None
     key: Annotated[
-        str, BeforeValidator(_key_text), checked(lambda text: written(parse_key(text)))
+        str, BeforeValidator(_unquoted_key), checked(lambda text: key_text(parse_key(text)))
     ] | None = None  # fmt: skip
     features_of: str | None = None
-    head: Annotated[Choice, chosen("head")] = Choice(name="linear")
+    head: Annotated[Choice, choice_of("head")] = Choice(name="linear")
     train: TrainEntry | None = None
     output: Annotated[str, one_of(OUTPUTS)] = "logits"
     sources: Annotated[list[Any], Items, different("names of gradient sources", _text)] | None = None
     inference: Annotated[
-        list[Annotated[Choice, chosen("defense")]],
+        list[Annotated[Choice, choice_of("defense")]],
         Items,
         BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
     ] = Field(default_factory=list)
