@@ -123,12 +123,12 @@ def _unquoted_key(value: Any) -> str:
     return value
 
 
-def _output_numbers(value: Any) -> list[int]:
+def _output_numbers(value: Any) -> tuple[int, ...]:
     """Return which output of the network stands for each class of the data."""
     if not isinstance(value, list) or not value or not all(map(_whole, value)):
         expected = "a list of outputs, one number from 0 for each class"
         raise refusal(expected=expected, got=repr(value)[:60])
-    return value
+    return tuple(value)
 
 
 def _text(value: Any) -> bool:
@@ -159,7 +159,7 @@ class ModelEntry(Entry):
         BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
     ] = Field(default_factory=list)
     outputs: Positive | None = None
-    class_map: Annotated[list[int], PlainValidator(_output_numbers)] | None = None
+    class_map: Annotated[tuple[int, ...], PlainValidator(_output_numbers)] | None = None
     precision: Annotated[str, one_of(PRECISIONS)] = PRECISIONS[0]
 
     @model_validator(mode="after")

@@ -152,12 +152,13 @@ def _model(entry: ModelEntry, place: Place, data: DataSpec, folder: Path) -> Mod
         head = _located(head, place.at("head"))
         _plugin("heads", head, place.at("head", head.name))
     inference = _inference(entry, place)
+    architecture, checkpoint = entry.architecture, entry.checkpoint
     return ModelSpec(
         name=entry.name,
-        architecture=_architecture(entry.architecture, place.at("architecture"), folder),
+        architecture=architecture and _architecture(architecture, place.at("architecture"), folder),
         buffer=entry.buffer,
         normalize=(tuple(entry.normalize.mean), tuple(entry.normalize.std)) if entry.normalize else None,
-        checkpoint=_checkpoint(entry.checkpoint, place.at("checkpoint"), folder),
+        checkpoint=None if checkpoint is None else _checkpoint(checkpoint, place.at("checkpoint"), folder),
         sha256=entry.sha256,
         key=entry.key,
         features_of=entry.features_of,
@@ -167,15 +168,13 @@ def _model(entry: ModelEntry, place: Place, data: DataSpec, folder: Path) -> Mod
         sources=_sources(entry, place, head, inference),
         inference=tuple(choice for choice, _ in inference),
         outputs=entry.outputs,
-        class_map=None if entry.class_map is None else tuple(entry.class_map),
+        class_map=entry.class_map,
         precision=entry.precision,
         where=place.where,
     )
 
 
-def _architecture(choice: Choice | None, place: Place, folder: Path) -> Choice | None:
-    if choice is None:
-        return None
+def _architecture(choice: Choice, place: Place, folder: Path) -> Choice:
     choice = _located(choice, place)
     source, _, factory = choice.name.rpartition(":")
     if not source:
@@ -189,11 +188,9 @@ def _architecture(choice: Choice | None, place: Place, folder: Path) -> Choice |
     return replace(choice, name=f"{_file('architecture', source, place, folder)}:{factory}")
 
 
-def _checkpoint(text: str | None, place: Place, folder: Path) -> Path | None:
+def _checkpoint(text: str, place: Place, folder: Path) -> Path:
     """Return the absolute path of a file that exists, or one of the data root, which is looked up later."""
-    if text is None or in_data_root(text):
-        return None if text is None else Path(text)
-    return _file("checkpoint", text, place, folder)
+    return Path(text) if in_data_root(text) else _file("checkpoint", text, place, folder)
 
 
 def _file(key: str, text: str, place: Place, folder: Path) -> Path:
