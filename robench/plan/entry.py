@@ -48,7 +48,7 @@ def located(error: ErrorDetails, document: Document) -> ConfigError:
         case "too_short":
             expected, got = f"{name}: at least one item", "an empty list"
         case kind:
-            expected, got = f"{name}: {_KINDS[kind]}", repr(value)
+            expected, got = f"{name}: {_KINDS.get(kind, error['msg'])}", repr(value)
             do = "Start each item with '- '" if kind == "list_type" else ""
     return ConfigError(where=document.where(place), expected=expected, got=got, do=do)
 
