@@ -9,7 +9,7 @@ import torch
 from benchmarks.subjects import images, network
 from benchmarks.timing import alternate
 from robench.errors import RobenchError
-from robench.model.prepared import evaluation_mode
+from robench.model.evaluation import evaluation_mode
 
 
 def report(root: Path | None, repeats: int) -> list[str]:

@@ -46,10 +46,10 @@ def make(spec: ModelSpec, *, shape: tuple[int, int, int], classes: int, trust_co
         if choice.options:
             got = ", ".join(map(repr, choice.options))
             raise ConfigError(where=where, expected="no options of a published model", got=got)
-        made = robustbench.published(choice.name.removeprefix(robustbench.PREFIX), where=where).recipe
+        factory = robustbench.published(choice.name.removeprefix(robustbench.PREFIX), where=where).recipe
     else:
-        made = recipe.build(plugins.find("models", choice.name, where=where), choice.options, where=where)
-    module: nn.Module = made(channels=shape[0], size=shape[1:], classes=classes)
+        factory = recipe.build(plugins.find("models", choice.name, where=where), choice.options, where=where)
+    module: nn.Module = factory(channels=shape[0], size=shape[1:], classes=classes)
     return module
 
 
@@ -94,15 +94,15 @@ def statistics(spec: ModelSpec) -> Statistics | None:
     return known
 
 
-def check_statistics(given: Statistics | None, channels: int, *, where: str) -> None:
+def check_statistics(normalize: Statistics | None, channels: int, *, where: str) -> None:
     """Refuse a normalisation for another number of channels.
 
     Raises:
         ConfigError: it is.
     """
-    if given and len(given[0]) != channels:
+    if normalize and len(normalize[0]) != channels:
         expected = f"a mean and a deviation for each of {channels} channels"
-        raise ConfigError(where=where, expected=expected, got=f"{len(given[0])}")
+        raise ConfigError(where=where, expected=expected, got=f"{len(normalize[0])}")
 
 
 def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, where: str) -> None:
@@ -115,7 +115,7 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
 
     from model_zoo.user_networks import blamed
     from robench.model.answer_checks import check_answers
-    from robench.model.prepared import evaluation_mode
+    from robench.model.evaluation import evaluation_mode
     from robench.model.tested_network import TestedNetwork
 
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))

@@ -45,33 +45,35 @@ class ZooBuilder:
                 with other than K outputs, or a file of code without `trust_code`.
             PluginError: unknown architecture.
         """
-        from model_zoo import architecture_lookup as making
+        from model_zoo import architecture_lookup as lookup
         from model_zoo.network import Network, Normalized
         from robench.randomness import borrowed_global_randomness, seed_from
 
         classes = spec.outputs or classes
-        statistics = making.statistics(spec)
-        making.check_statistics(statistics, shape[0], where=spec.where)
+        statistics = lookup.statistics(spec)
+        lookup.check_statistics(statistics, shape[0], where=spec.where)
         with borrowed_global_randomness(seed_from("weights", seed)):
-            made = making.make(spec, shape=shape, classes=classes, trust_code=trust_code)
-            if getattr(made, "feature_dim", None) is not None:
-                given = spec.train is not None or spec.checkpoint is not None
-                linear = given or any(True for _ in made.parameters())
-                return Network(made, classes=classes, buffer=spec.buffer, normalize=statistics, linear=linear)
+            module = lookup.make(spec, shape=shape, classes=classes, trust_code=trust_code)
+            if getattr(module, "feature_dim", None) is not None:
+                weighted = spec.train is not None or spec.checkpoint is not None
+                linear = weighted or any(True for _ in module.parameters())
+                return Network(
+                    module, classes=classes, buffer=spec.buffer, normalize=statistics, linear=linear
+                )
         if spec.buffer:
             do = "Remove `buffer`, or write the network as a backbone with `feature_dim`"
             raise ConfigError(
                 where=spec.where, expected="a backbone for the buffer", got="a classifier", do=do
             )
-        network = Normalized(made, statistics) if statistics else made
-        making.probe(network, shape=shape, classes=classes, where=spec.where or f"model {spec.name!r}")
+        network = Normalized(module, statistics) if statistics else module
+        lookup.probe(network, shape=shape, classes=classes, where=spec.where or f"model {spec.name!r}")
         return network
 
     def code(self, spec: ModelSpec) -> dict[str, str]:
         """Return what identifies the code behind a specification, where it is not ours; see `making`."""
-        from model_zoo import architecture_lookup as making
+        from model_zoo import architecture_lookup as lookup
 
-        return making.code_facts(spec)
+        return lookup.code_facts(spec)
 
     def load(
         self,
@@ -82,24 +84,24 @@ class ZooBuilder:
         key: str | None = None,
         remarks: Callable[[dict[str, Any]], None] | None = None,
     ) -> str:
-        """Load weights in place and return the SHA-256 of the file; see `checkpoints.load`.
+        """Load weights in place and return the SHA-256 of the file; see `checkpoints.loading`.
 
         Raises:
             CheckpointError: missing, corrupt, other hash, code inside, or keys or shapes that do not match.
         """
-        from model_zoo.checkpoints import loading as checkpoints
+        from model_zoo.checkpoints.loading import load
 
-        return checkpoints.load(network, path, sha256=sha256, key=key, remarks=remarks)
+        return load(network, path, sha256=sha256, key=key, remarks=remarks)
 
     def save(self, network: nn.Module, path: Path, *, card: dict[str, Any]) -> str:
-        """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.save`.
+        """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.saving`.
 
         Raises:
             StorageError: the disk refused; an older file is intact.
         """
-        from model_zoo.checkpoints import loading as checkpoints
+        from model_zoo.checkpoints.saving import save
 
-        return checkpoints.save(_bare(network), path, card=card)
+        return save(_bare(network), path, card=card)
 
     def model(
         self,
@@ -127,7 +129,7 @@ class ZooBuilder:
             ConfigError: unknown options of the head, or a gradient source the model does not offer.
             PluginError: unknown head.
         """
-        from model_zoo import architecture_lookup as making
+        from model_zoo import architecture_lookup as lookup
         from robench.model.tested_network import TestedNetwork, networks_under_test
 
         where = spec.head.where or spec.where
@@ -142,7 +144,7 @@ class ZooBuilder:
             "architecture_options": to_json(spec.architecture.options) if spec.architecture else {},
             "features_of": spec.features_of,
             "buffer": spec.buffer,
-            "normalize": to_json(making.statistics(spec)),
+            "normalize": to_json(lookup.statistics(spec)),
             **({"class_map": list(spec.class_map)} if spec.class_map is not None else {}),
             **({"precision": spec.precision} if spec.precision != PRECISIONS[0] else {}),
         }
@@ -165,18 +167,18 @@ class ZooBuilder:
 
 def _check_map(spec: ModelSpec, classes: int) -> None:
     """Refuse a class map that does not name one output of the network for each class of the data."""
-    chosen = spec.class_map or ()
-    if len(chosen) != classes or len(set(chosen)) != len(chosen):
+    outputs = spec.class_map or ()
+    if len(outputs) != classes or len(set(outputs)) != len(outputs):
         raise ConfigError(
             where=spec.where or f"model {spec.name!r}",
             expected=f"a class_map of {classes} different outputs, one for each class of the data",
-            got=f"{len(chosen)}, {len(set(chosen))} of them different",
+            got=f"{len(outputs)}, {len(set(outputs))} of them different",
         )
-    if spec.outputs is not None and max(chosen) >= spec.outputs:
+    if spec.outputs is not None and max(outputs) >= spec.outputs:
         raise ConfigError(
             where=spec.where or f"model {spec.name!r}",
             expected=f"a class_map with numbers from 0 to {spec.outputs - 1}",
-            got=str(max(chosen)),
+            got=str(max(outputs)),
         )
 
 

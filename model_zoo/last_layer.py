@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from model_zoo.modes import evaluating
 from model_zoo.network import Network
 from robench.errors import InputError
 from robench.model.tested_network import TestedNetwork
 from robench.types import Images, Outputs
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode and every part of it back into its own mode afterwards.
+
+    Each part keeps its own flag, for a user may have frozen some batch-norm layers and not others.
+    """
+    modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 class SplitNetwork(nn.Module):
@@ -41,13 +56,13 @@ class SplitNetwork(nn.Module):
 
     def features(self, x: Images) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to the features (B, D) under the last linear layer."""
-        caught: list[Tensor] = []
-        handle = self._last[0].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+        received: list[Tensor] = []
+        handle = self._last[0].register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
         try:
             self._door[0](x)
         finally:
             handle.remove()
-        return caught[-1].to(x.dtype)
+        return received[-1].to(x.dtype)
 
     def forward(self, x: Images) -> Outputs:
         """Map images (B, C, H, W) to the network's own logits (B, K)."""

@@ -49,9 +49,9 @@ def torchvision_model(
     known = torchvision.models.list_models(module=torchvision.models)
     _check_name(name, known, "a torchvision classifier", where)
     _check_options(options, {"weights", "num_classes", "progress"}, where)
-    given = {**_TORCHVISION_DEFAULTS.get(name, {}), **options}
+    settings = {**_TORCHVISION_DEFAULTS.get(name, {}), **options}
     with blamed(where or name):
-        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **given)
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **settings)
     return model
 
 
@@ -97,7 +97,7 @@ def _check_name(name: str, known: list[str], expected: str, where: str) -> None:
 
 
 def _check_options(options: dict[str, Any], refused: set[str], where: str) -> None:
-    taken = sorted(refused & set(options))
-    if taken:
+    own = sorted(refused & set(options))
+    if own:
         do = "Load weights with `checkpoint`; channels and classes are the data set's"
-        raise ConfigError(where=where, expected="options of the network", got=taken[0], do=do)
+        raise ConfigError(where=where, expected="options of the network", got=own[0], do=do)

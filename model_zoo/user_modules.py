@@ -79,7 +79,7 @@ class UserModules:
         module = self._module(path) if path else self._root()
         if not fromlist:
             return self._module(path.partition(".")[0])
-        for entry in self._listed(module, fromlist):
+        for entry in self._names(module, fromlist):
             inner = f"{path}.{entry}" if path else entry
             if not hasattr(module, entry) and located(self.folder, inner) is not None:
                 self._module(inner)
@@ -94,8 +94,8 @@ class UserModules:
         parts = [part for part in parts if part]
         if level - 1 > len(parts):
             return None
-        kept = parts[: len(parts) - (level - 1)]
-        return ".".join([*kept, *([name] if name else [])])
+        outer = parts[: len(parts) - (level - 1)]
+        return ".".join([*outer, *([name] if name else [])])
 
     def _mine(self, top: str) -> bool:
         """Tell whether a top-level name means a module beside the file."""
@@ -138,7 +138,7 @@ class UserModules:
         return _Beside(self)
 
     @staticmethod
-    def _listed(module: ModuleType, fromlist: Sequence[str]) -> list[str]:
+    def _names(module: ModuleType, fromlist: Sequence[str]) -> list[str]:
         if "*" in fromlist:
             return [str(name) for name in getattr(module, "__all__", ())]
         return list(fromlist)
@@ -183,16 +183,16 @@ def source_digest(file: Path) -> str:
         OSError: the file cannot be read.
     """
     folder, digest = file.absolute().parent, hashlib.sha256()
-    waiting, seen = [file.absolute()], dict[Path, bytes]()
+    waiting, contents = [file.absolute()], dict[Path, bytes]()
     while waiting:
         path = waiting.pop()
-        if path in seen:
+        if path in contents:
             continue
-        seen[path] = path.read_bytes()
-        waiting += [found for found in _imported_files(seen[path], path, folder) if found not in seen]
-    for path in sorted(seen):
+        contents[path] = path.read_bytes()
+        waiting += [other for other in _imported_files(contents[path], path, folder) if other not in contents]
+    for path in sorted(contents):
         name = path.relative_to(folder) if path != file.absolute() else Path("file.py")
-        digest.update(f"{name.as_posix()}\0{len(seen[path])}\0".encode() + seen[path])
+        digest.update(f"{name.as_posix()}\0{len(contents[path])}\0".encode() + contents[path])
     return digest.hexdigest()
 
 
@@ -207,17 +207,17 @@ def _imported_files(source: bytes, path: Path, folder: Path) -> list[Path]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            kept = package[: len(package) - (node.level - 1)] if node.level else []
-            base = ".".join([*kept, *([node.module] if node.module else [])])
+            outer = package[: len(package) - (node.level - 1)] if node.level else []
+            base = ".".join([*outer, *([node.module] if node.module else [])])
             names += [base, *(f"{base}.{alias.name}".strip(".") for alias in node.names)]
-    found: list[Path] = []
+    files: list[Path] = []
     for name in filter(None, names):
         parts = name.split(".")
         for end in range(1, len(parts) + 1):
             where = located(folder, ".".join(parts[:end]))
             if where is not None and where[0] is not None:
-                found.append(where[0])
-    return found
+                files.append(where[0])
+    return files
 
 
 def _spec(name: str) -> Any:

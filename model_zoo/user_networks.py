@@ -88,15 +88,15 @@ def code_facts(reference: str) -> dict[str, str]:
     return {"code_sha256": source_digest(path)} if path.is_file() else {}
 
 
-def _no_network(made: Any, reference: str, where: str) -> ConfigError:
-    got, do = f"{type(made).__name__} from {reference}", ""
-    if isinstance(made, type):
-        got, do = f"the class {made.__name__} from {reference}", "Return an instance: call it"
-    elif isinstance(made, Mapping):
+def _no_network(value: Any, reference: str, where: str) -> ConfigError:
+    got, do = f"{type(value).__name__} from {reference}", ""
+    if isinstance(value, type):
+        got, do = f"the class {value.__name__} from {reference}", "Return an instance: call it"
+    elif isinstance(value, Mapping):
         do = "Build the network and load these weights into it: `network.load_state_dict(...)`"
-    elif isinstance(made, Tensor):
+    elif isinstance(value, Tensor):
         do = "Name a function that makes the network, not one that answers to images"
-    elif made is None:
+    elif value is None:
         do = "Return the network at the end of the function"
     return ConfigError(where=where, expected="a factory that returns a torch.nn.Module", got=got, do=do)
 

@@ -32,13 +32,13 @@ def _owner(dist: Distribution) -> str:
 
 @cache
 def _index(kind: Kind) -> dict[str, tuple[EntryPoint, ...]]:
-    found: dict[str, list[EntryPoint]] = {}
+    index: dict[str, list[EntryPoint]] = {}
     for point in _everything().select(group=f"robench.{kind}"):
-        known = found.setdefault(point.name, [])
+        known = index.setdefault(point.name, [])
         # The same distribution can be listed twice (an editable install run from its own folder).
         if all(point.value != other.value for other in known):
             known.append(point)
-    return {name: tuple(points) for name, points in sorted(found.items())}
+    return {name: tuple(points) for name, points in sorted(index.items())}
 
 
 def names(kind: Kind) -> list[str]:
@@ -61,11 +61,11 @@ def called(kind: Kind, value: str) -> str | None:
         if points[0].module.partition(".")[0] != package:
             continue
         try:
-            made = find(kind, name)
+            recipe = find(kind, name)
         except PluginError:
             continue
-        here = f"{getattr(made, '__module__', '')}:{getattr(made, '__qualname__', '')}"
-        if value in {here, getattr(made.info, "identity", "")}:
+        here = f"{getattr(recipe, '__module__', '')}:{getattr(recipe, '__qualname__', '')}"
+        if value in {here, getattr(recipe.info, "identity", "")}:
             return name
     return None
 
@@ -104,7 +104,7 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
         )
     point = points[0]
     try:
-        found = point.load()
+        plugin = point.load()
     except ModuleNotFoundError as error:
         check_shadows()
         raise PluginError(
@@ -122,15 +122,15 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             got=f"{type(error).__name__}: {error}",
             do=f"Update or uninstall {distribution(kind, name)!r}",
         ) from error
-    described = dataclasses.is_dataclass(found) and isinstance(found, type) and hasattr(found, "info")
+    described = dataclasses.is_dataclass(plugin) and isinstance(plugin, type) and hasattr(plugin, "info")
     if kind != "builders" and not described:
         raise PluginError(
             where=where,
             expected=f"{noun} {name!r} to be a dataclass of options with an `info`",
-            got=f"{point.value} is {found!r:.80}",
+            got=f"{point.value} is {plugin!r:.80}",
             do=f"Mend the entry point, or uninstall {distribution(kind, name)!r}",
         )
-    return found
+    return plugin
 
 
 def check_shadows() -> None:
@@ -147,10 +147,10 @@ def check_shadows() -> None:
         if spec and spec.origin and spec.origin.endswith(f"{package}.py"):
             places = [Path(spec.origin).resolve()]
         if root / package not in places:
-            seen = ", ".join(map(str, places)) or "nothing"
+            folders = ", ".join(map(str, places)) or "nothing"
             raise PluginError(
                 expected=f"the package {package!r} of robench at {root / package}",
-                got=seen,
+                got=folders,
                 do="Rename that folder, run from another folder, or use `python -P -m robench`",
             )
 

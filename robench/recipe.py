@@ -88,14 +88,14 @@ def build(recipe: type[R], options: dict[str, Any], *, where: str) -> R:
     from pydantic import ValidationError
 
     try:
-        made: R = _adapter(recipe).validate_python({k: _number(v) for k, v in options.items()})
+        instance: R = _adapter(recipe).validate_python({k: _number(v) for k, v in options.items()})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or recipe.__name__
         raise ConfigError(
             where=where, expected=f"{name}: {_sentence(first['msg'])}", got=repr(first["input"])
         ) from None
-    return made
+    return instance
 
 
 def _adapter(recipe: type[Any]) -> Any:

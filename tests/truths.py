@@ -7,8 +7,8 @@ from robench.attack.norms import LINF
 from robench.attack.oracle import Oracle
 from robench.attack.protocol import run_attack
 from robench.attack.threat import ThreatModel
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, GradientSource, Model, OutputKind, predictions
-from robench.model.prepared import evaluation_mode
 from robench.randomness import Randomness
 
 # Networks this small gain nothing from threads, and two busy pools on two cores lose a factor of ten.

@@ -18,8 +18,8 @@ from defenses.inference.quantizer import Quantizer
 from robench.attack.losses import log_probabilities
 from robench.data.images import ImageSet
 from robench.errors import ConfigError
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import GradientSource, Model, OutputKind
-from robench.model.prepared import evaluation_mode
 from robench.randomness import seed_from
 from robench.types import Images, Outputs, PerSample
 

@@ -13,8 +13,7 @@ from defenses.training.objective import Moment, Stage
 from defenses.training.options import learning_rate
 from defenses.training.precision import computing
 from defenses.training.processes import World
-from robench.data.augmentation import crop_flip
-from robench.data.images import ImageSet
+from robench.data.images import ImageSet, crop_flip
 from robench.model.defense import TrainingContext
 from robench.model.interface import predictions
 from robench.randomness import Randomness, borrowed_global_randomness, seed_from

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from robench.data.images import ImageSet
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Model, Surrogate
-from robench.model.prepared import evaluation_mode
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs
 

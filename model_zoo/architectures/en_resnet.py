@@ -60,26 +60,28 @@ class EnResNet(nn.Module):
 
     def forward(self, x: Images) -> Outputs:
         """Map images (B, C, H, W) to features (B, 64 * members)."""
-        chance = None
+        randomness = None
         if self.random and not self.training:
-            chance = noise_of(x, seed=self.seed, use="en_resnet")
+            randomness = noise_of(x, seed=self.seed, use="en_resnet")
         parts = [
-            self._walked(cast("CifarResNet", member), x, chance.split("member", number) if chance else None)
+            self._walked(
+                cast("CifarResNet", member), x, randomness.split("member", number) if randomness else None
+            )
             for number, member in enumerate(self.members)
         ]
         return torch.cat(parts, dim=1) / len(parts)
 
-    def _walked(self, member: CifarResNet, x: Images, chance: Randomness | None) -> Outputs:
+    def _walked(self, member: CifarResNet, x: Images, randomness: Randomness | None) -> Outputs:
         """Return a member's features (B, 64)."""
         z: Tensor = member.stem(x)
         for block in member.blocks:
             z = block(z)
             if self.random:
-                z = shaken(z, self.noise, chance)
+                z = shaken(z, self.noise, randomness)
         return z.mean(dim=(2, 3))
 
 
-def shaken(z: Tensor, noise: float, chance: Randomness | None) -> Tensor:
+def shaken(z: Tensor, noise: float, randomness: Randomness | None) -> Tensor:
     """Return z (B, C, H, W) plus normal numbers of deviation noise * std(z), the std over each image's own.
 
     Drawn in float32 whatever z is: in bfloat16 a uniform number rounds to 1, and its normal to infinity.
@@ -87,9 +89,9 @@ def shaken(z: Tensor, noise: float, chance: Randomness | None) -> Tensor:
     Args:
         z: what a block returned; the gradient goes through its deviation too.
         noise: coefficient of the deviation.
-        chance: streams of the images; None draws from the global generator.
+        randomness: streams of the images; None draws from the global generator.
     """
     like = torch.empty_like(z, dtype=torch.float32)
-    normal = torch.randn_like(like) if chance is None else chance.normal(like)
+    normal = torch.randn_like(like) if randomness is None else randomness.normal(like)
     deviation = z.float().flatten(1).std(dim=1)[:, None, None, None]
     return z + (noise * deviation * normal).to(z.dtype)

@@ -19,10 +19,10 @@ from model_zoo.checkpoints.key_layouts import (
     translated,
 )
 from model_zoo.checkpoints.reparametrized import foreign
-from model_zoo.checkpoints.state_files import TO_TENSORS, listed
-from model_zoo.checkpoints.weight_sets import Found, WeightSet, rank
+from model_zoo.checkpoints.state_files import TO_TENSORS, enumeration
+from model_zoo.checkpoints.weight_sets import Contents, WeightSet, rank
 from robench.errors import CheckpointError
-from robench.plan.key_path import Step, written
+from robench.plan.key_path import Step, key_text
 
 _MOST_SETS = 64
 """Of more sets the largest are tried."""
@@ -54,7 +54,7 @@ class Faults:
             ("wrong kinds of number", self.kinds),
             ("one tensor in the network, two in the file", self.tied),
         )
-        return "; ".join(f"{label}: {listed(names, most=12)}" for label, names in labelled if names)
+        return "; ".join(f"{label}: {enumeration(names, most=12)}" for label, names in labelled if names)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Selection:
     """What is loaded.
 
     Attributes:
@@ -113,14 +113,14 @@ class Network:
         }
 
 
-def chosen(found: Found, network: Network, *, path: Path, key: bool) -> Chosen:
+def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> Selection:
     """Return the weights of a file that are a network's.
 
     Of several that fit, those whose way has no name of an average, a teacher or another epoch come first,
     then the order of `weight_sets.FIRST`, then that of the file.
 
     Args:
-        found: all sets of weights in the file, or in the part that the user chose.
+        contents: all sets of weights in the file, or in the part that the user chose.
         network: what takes them.
         path: the file.
         key: whether the user chose a part.
@@ -129,7 +129,7 @@ def chosen(found: Found, network: Network, *, path: Path, key: bool) -> Chosen:
         CheckpointError: none fits; says what is wrong with the one that comes closest.
     """
     twins = network.twins()
-    sets = sorted(found.sets, key=lambda s: (s.joined, *rank(s.steps)))
+    sets = sorted(contents.sets, key=lambda s: (s.joined, *rank(s.steps)))
     if len(sets) > _MOST_SETS:
         sets = sorted(sets, key=lambda s: -len(s.tensors))[:_MOST_SETS]
     fits: list[Fit] = []
@@ -139,11 +139,11 @@ def chosen(found: Found, network: Network, *, path: Path, key: bool) -> Chosen:
                 fits += _fits(source, network, twins, where=str(path))
     good = [fit for fit in fits if not fit.faults.count()]
     if not good:
-        raise _refusal(fits, found, network, path)
+        raise _refusal(fits, contents, network, path)
     order = {id(fit): place for place, fit in enumerate(good)}
     good.sort(key=lambda fit: (*rank(fit.steps), order[id(fit)]))
     best, *others = good
-    for above in found.sets:
+    for above in contents.sets:
         if not above.joined and above.steps == best.source.steps[: len(above.steps)] != best.source.steps:
             refusal = statistics_of_another(above.tensors, network.normalize, where=str(path))
             if refusal is not None and network.layouts:
@@ -151,26 +151,26 @@ def chosen(found: Found, network: Network, *, path: Path, key: bool) -> Chosen:
     rivals = [fit for fit in others if not _same(fit.state, best.state)]
     notes = [*best.notes]
     if rivals:
-        keys = [f"`key: {written(fit.steps)}`" for fit in rivals]
-        taken = f"under `{written(best.steps)}`" if best.steps else "at the top of the file"
+        keys = [f"`key: {key_text(fit.steps)}`" for fit in rivals]
+        place = f"under `{key_text(best.steps)}`" if best.steps else "at the top of the file"
         notes.insert(
-            0, f"took the weights {taken}; the file has others that fit: {' or '.join(keys)} takes them"
+            0, f"took the weights {place}; the file has others that fit: {' or '.join(keys)} takes them"
         )
-    within = {s.steps[len(best.source.steps)] for s in found.sets if len(s.steps) > len(best.source.steps)}
+    within = {s.steps[len(best.source.steps)] for s in contents.sets if len(s.steps) > len(best.source.steps)}
     if others_than_tensors := [name for name in best.source.beside if name not in within and name[:1] != "_"]:
-        notes.append(f"left out what is no tensor: {listed(others_than_tensors)}")
+        notes.append(f"left out what is no tensor: {enumeration(others_than_tensors)}")
     fitting = {fit.source.steps for fit in good}
     strangers = [
-        written(s.steps)
-        for s in found.sets
+        key_text(s.steps)
+        for s in contents.sets
         if not s.joined
         and s.steps not in fitting
         and s.steps[: len(best.steps)] != best.steps
         and any(name.endswith("weight") for name in s.tensors)
     ]
     if strangers and not best.source.joined:
-        notes.append(f"left out the weights under {listed(strangers)}: they do not fit this network")
-    return Chosen(state=best.state, notes=tuple(notes), key=written(best.steps) if rivals or key else "")
+        notes.append(f"left out the weights under {enumeration(strangers)}: they do not fit this network")
+    return Selection(state=best.state, notes=tuple(notes), key=key_text(best.steps) if rivals or key else "")
 
 
 def _fits(source: WeightSet, network: Network, twins: dict[str, str], *, where: str) -> list[Fit]:
@@ -207,32 +207,34 @@ def _fit(source: WeightSet, reading: Reading, network: Network, twins: dict[str,
     return Fit(source=source, reading=reading, state=state, notes=notes, faults=faults)
 
 
-def _wrong_kind(name: str, given: Tensor, own: Tensor) -> str:
+def _wrong_kind(name: str, stored: Tensor, own: Tensor) -> str:
     """Return why numbers of one kind cannot become those of another, empty if they can."""
     if (
-        given.layout is not torch.strided
-        or given.is_nested
-        or given.device.type == "meta"
-        or given.is_quantized
+        stored.layout is not torch.strided
+        or stored.is_nested
+        or stored.device.type == "meta"
+        or stored.is_quantized
     ):
-        kind = "no numbers (saved from the meta device)" if given.device.type == "meta" else "no plain tensor"
-        return f"{name} is {'quantised' if given.is_quantized else kind}"
-    wanted = own.dtype
-    if given.dtype == wanted or name.endswith(_COUNTER):
+        kind = (
+            "no numbers (saved from the meta device)" if stored.device.type == "meta" else "no plain tensor"
+        )
+        return f"{name} is {'quantised' if stored.is_quantized else kind}"
+    dtype = own.dtype
+    if stored.dtype == dtype or name.endswith(_COUNTER):
         return ""
-    both_float = given.is_floating_point() and wanted.is_floating_point
+    both_float = stored.is_floating_point() and dtype.is_floating_point
     if (
         both_float
-        or (given.is_complex() and wanted.is_complex)
-        or (given.ndim == 0 and not given.is_complex())
+        or (stored.is_complex() and dtype.is_complex)
+        or (stored.ndim == 0 and not stored.is_complex())
     ):
         return ""
     lossless = (
-        not wanted.is_floating_point
-        and not given.is_complex()
-        and torch.equal(given.to(wanted).to(given.dtype), given)
+        not dtype.is_floating_point
+        and not stored.is_complex()
+        and torch.equal(stored.to(dtype).to(stored.dtype), stored)
     )
-    return "" if lossless else f"{name} {_short(given.dtype)} instead of {_short(wanted)}"
+    return "" if lossless else f"{name} {_short(stored.dtype)} instead of {_short(dtype)}"
 
 
 def _short(kind: torch.dtype) -> str:
@@ -263,7 +265,7 @@ def _leave_out(fit: Fit, inside: Sequence[tuple[str, ...]], network: Network) ->
             groups[label] = groups.get(label, 0) + 1
     notes = [f"{count} keys {label}" if label.endswith("*") else label for label, count in groups.items()]
     if notes:
-        fit.notes.append(f"dropped {listed(notes, most=12)}: not part of the network")
+        fit.notes.append(f"dropped {enumeration(notes, most=12)}: not part of the network")
 
 
 def _same(one: State, other: State) -> bool:
@@ -274,7 +276,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return one is other or (one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu()))
 
 
-def _refusal(fits: Sequence[Fit], found: Found, network: Network, path: Path) -> CheckpointError:
+def _refusal(fits: Sequence[Fit], contents: Contents, network: Network, path: Path) -> CheckpointError:
     """Return what to raise: about the reading with the fewest faults, the earliest of several."""
     best = min(fits, key=lambda fit: fit.faults.count())
     faults, where = best.faults, str(path)
@@ -284,15 +286,15 @@ def _refusal(fits: Sequence[Fit], found: Found, network: Network, path: Path) ->
     if kind := foreign(best.source.tensors):
         return CheckpointError(where=where, expected=expected, got=kind[0], do=kind[1])
     if best.source.arrays and set(best.source.arrays) & set(network.own):
-        got = f"numpy arrays under {listed([*best.source.arrays])}"
+        got = f"numpy arrays under {enumeration([*best.source.arrays])}"
         return CheckpointError(where=where, expected=expected, got=got, do=TO_TENSORS)
-    made = described(path)
-    of = f", by its card {made}" if made else ""
+    card = described(path)
+    of = f", by its card {card}" if card else ""
     do = f"Check architecture, buffer, classes and image size against those it was trained with{of}"
     if faults.count() == len(faults.unexpected) and best.steps:
-        do = f"If nothing else belongs to the network, leave it out with `key: {written(best.steps)}`"
-    elif len(ways := [written(s.steps) for s in found.sets if not s.joined and s.steps]) > 1:
-        do += f". `key` chooses one of several sets of weights: {listed(ways, most=12)}"
-    elif found.lists:
-        do += f". `key` also chooses from the list under `{written(found.lists[0][0])}`"
+        do = f"If nothing else belongs to the network, leave it out with `key: {key_text(best.steps)}`"
+    elif len(ways := [key_text(s.steps) for s in contents.sets if not s.joined and s.steps]) > 1:
+        do += f". `key` chooses one of several sets of weights: {enumeration(ways, most=12)}"
+    elif contents.lists:
+        do += f". `key` also chooses from the list under `{key_text(contents.lists[0][0])}`"
     return CheckpointError(where=where, expected=expected, got=faults.text(), do=do)

@@ -158,21 +158,21 @@ def translated(
     Returns:
         The renamed state_dict; with unknown keys still in it, and without those the file lacks.
     """
-    found = dict(state)
-    if found.keys() == own.keys():
-        return Translated(state=found)
-    found, notes = put_together(_without_wrappers(found, own), own)
+    renamed = dict(state)
+    if renamed.keys() == own.keys():
+        return Translated(state=renamed)
+    renamed, notes = put_together(_without_wrappers(renamed, own), own)
     branches = "linear.weight" in own and any(name.startswith("backbone.") for name in own)
-    ours = any(name.startswith("backbone.") for name in found)
-    carried, refusal = _take_statistics(found, own if ours or not branches else {}, normalize, where=where)
+    ours = any(name.startswith("backbone.") for name in renamed)
+    carried, refusal = _take_statistics(renamed, own if ours or not branches else {}, normalize, where=where)
     if branches and not ours:
-        notes += _drop_unused(found)
-        found = _in_branches(found, own)
+        notes += _drop_unused(renamed)
+        renamed = _in_branches(renamed, own)
         if normalize is not None:
-            found |= {name: own[name] for name in ("normalize.mean", "normalize.std")}
+            renamed |= {name: own[name] for name in ("normalize.mean", "normalize.std")}
             if not carried:
                 notes.append("kept the configured normalisation: the file has none")
-    return Translated(state=found, notes=(*notes, *_count(found, own)), refusal=refusal)
+    return Translated(state=renamed, notes=(*notes, *_count(renamed, own)), refusal=refusal)
 
 
 def _without_wrappers(state: State, own: Mapping[str, Tensor]) -> State:
@@ -216,24 +216,24 @@ def _take_statistics(
     if pair is None or max(state[name].numel() for name in pair) > _MOST_CHANNELS:
         return False, None
     stored = tuple(state.pop(name).detach().flatten().float() for name in pair)
-    wanted = (torch.zeros(1), torch.ones(1)) if normalize is None else normalize
-    for one, other in zip(stored, wanted, strict=True):
+    configured = (torch.zeros(1), torch.ones(1)) if normalize is None else normalize
+    for one, other in zip(stored, configured, strict=True):
         expected = other.detach().cpu().flatten()
         if len(expected) not in (1, len(one)) or not torch.allclose(one, expected.expand_as(one), atol=1e-6):
-            listed = [[round(float(number), 6) for number in numbers] for numbers in stored]
+            statistics = [[round(float(number), 6) for number in numbers] for numbers in stored]
             return True, CheckpointError(
                 where=where,
                 expected="the normalisation of the configuration",
-                got=f"weights made for mean {listed[0]} and standard deviation {listed[1]}",
-                do=f"Set `normalize: {listed}`",
+                got=f"weights made for mean {statistics[0]} and standard deviation {statistics[1]}",
+                do=f"Set `normalize: {statistics}`",
             )
     return True, None
 
 
 def _drop_unused(state: State) -> list[str]:
     """Remove the block that is never run, if it is indeed a twin of the one that is."""
-    unused, used = _UNUSED
-    twins = {name: used + name.removeprefix(unused) for name in state if name.startswith(unused)}
+    unused, running = _UNUSED
+    twins = {name: running + name.removeprefix(unused) for name in state if name.startswith(unused)}
     if not twins or any(t not in state or state[t].shape != state[n].shape for n, t in twins.items()):
         return []
     for name in twins:

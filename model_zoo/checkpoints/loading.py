@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, hashed, and loaded without ever running code from them."""
+"""Checkpoints loaded into a network, all of them or nothing, without ever running code from them."""
 
 from __future__ import annotations
 
@@ -9,57 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from model_zoo.checkpoints import fitting, state_files
-from model_zoo.checkpoints.cards import card_path, card_text, stated
-from model_zoo.checkpoints.staging import Staged
+from model_zoo.checkpoints.cards import stated
+from model_zoo.checkpoints.saving import sidecar_path
 from model_zoo.checkpoints.weight_sets import select, weight_sets
 from model_zoo.network import Normalize, Normalized
-from robench.errors import CheckpointError, StorageError
+from robench.errors import CheckpointError
 from robench.plan.key_path import parse_key
 
 _LOG = logging.getLogger(__name__)
-
-
-def sidecar_path(path: Path) -> Path:
-    """Return where the hash of a checkpoint lies, in the format of `sha256sum`."""
-    return path.with_name(path.name + ".sha256")
-
-
-def save(network: nn.Module, path: Path, *, card: dict[str, Any] | None = None) -> str:
-    """Write weights as safetensors, with their hash and a card beside them.
-
-    Args:
-        network: its `state_dict` is written.
-        path: the file; `<path>.sha256` and, for a card, `<stem>.card.yaml` go beside it.
-        card: what to say about the weights; the file's name and hash are added. None for no card.
-
-    Returns:
-        The SHA-256 of the file.
-
-    Raises:
-        StorageError: the disk refused; an older file is intact.
-    """
-    # A copy of each: safetensors refuses tensors that share memory, as tied weights do.
-    state = {key: value.detach().cpu().clone().contiguous() for key, value in network.state_dict().items()}
-    data = safetensors.torch.save(state, metadata={"format": "pt"})
-    digest = hashlib.sha256(data).hexdigest()
-    files = {path: data, sidecar_path(path): f"{digest}  {path.name}\n".encode()}
-    if card is not None:
-        files[card_path(path)] = card_text({**card, "weights": path.name, "sha256": digest})
-    staged = Staged(files)
-    try:
-        # Two files cannot be replaced at once: without the old hash, a crash in between leaves no lie.
-        sidecar_path(path).unlink(missing_ok=True)
-    except OSError as error:
-        staged.discard()
-        raise StorageError(where=str(path), expected="to replace the file", got=str(error)) from error
-    staged.commit()
-    return digest
 
 
 def load(
@@ -107,15 +69,17 @@ def load(
     own = _own(target, where=where)
     if not own and not part:  # a network without weights, and a file that says so
         return digest
-    wanted = fitting.Network(own=own, normalize=_statistics(network), layouts=layouts)
-    chosen = fitting.chosen(weight_sets(part, steps=way, where=where), wanted, path=path, key=key is not None)
-    notes = [*chosen.notes, *_numbers(target, own, chosen.state)]
-    _fill(target, own, chosen.state, where=where)
+    needs = fitting.Network(own=own, normalize=_statistics(network), layouts=layouts)
+    selection = fitting.best_fit(
+        weight_sets(part, steps=way, where=where), needs, path=path, key=key is not None
+    )
+    notes = [*selection.notes, *_numbers(target, own, selection.state)]
+    _fill(target, own, selection.state, where=where)
     for note in notes:
         _LOG.warning("%s: %s", where, note)
     if remarks is not None:
-        said = {"checkpoint_key": chosen.key, "checkpoint_notes": notes, "checkpoint_card": stated(path)}
-        remarks({name: value for name, value in said.items() if value})
+        facts = {"checkpoint_key": selection.key, "checkpoint_notes": notes, "checkpoint_card": stated(path)}
+        remarks({name: value for name, value in facts.items() if value})
     return digest
 
 
@@ -124,7 +88,7 @@ def _own(target: nn.Module, *, where: str) -> dict[str, Tensor]:
     state = target.state_dict()
     if lazy := [name for name, value in state.items() if is_lazy(value)]:
         do = "Let it see a batch of images before its weights are loaded"
-        got = f"layers without a size: {state_files.listed(lazy)}"
+        got = f"layers without a size: {state_files.enumeration(lazy)}"
         raise CheckpointError(where=where, expected="a network whose weights are made", got=got, do=do)
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
@@ -135,9 +99,9 @@ def _fill(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor], *
     before = {name: tensor.detach().clone() for name, tensor in own.items()}
     try:
         # The names are those of the modules as they are now: none is to be converted from an older version.
-        given = OrderedDict({**state, **others})
-        given._metadata = getattr(target.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
-        target.load_state_dict(given)
+        entries = OrderedDict({**state, **others})
+        entries._metadata = getattr(target.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+        target.load_state_dict(entries)
     except Exception as error:  # a module's own code may check or convert what it is given
         with torch.no_grad():
             for name, tensor in own.items():
@@ -151,8 +115,8 @@ def _numbers(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor]
     notes = []
     floats = {name: tensor for name, tensor in state.items() if own[name].is_floating_point()}
     kinds = Counter((t.dtype, own[n].dtype) for n, t in floats.items() if t.dtype != own[n].dtype)
-    for (stored, used), count in kinds.items():
-        names = [str(kind).removeprefix("torch.") for kind in (stored, used)]
+    for (stored, own_kind), count in kinds.items():
+        names = [str(kind).removeprefix("torch.") for kind in (stored, own_kind)]
         notes.append(f"{count} tensors are stored as {names[0]} and used as {names[1]}")
     broken = [
         f"{int(wrong.sum())} of {wrong.numel()} in {name}"
@@ -160,10 +124,10 @@ def _numbers(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor]
         if (wrong := ~torch.isfinite(tensor.to(own[name].dtype))).any()
     ]
     if broken:
-        notes.append(f"numbers that are not finite: {state_files.listed(broken)}")
+        notes.append(f"numbers that are not finite: {state_files.enumeration(broken)}")
     apart = [name for name, _ in target.named_buffers() if name not in own]
     if apart:
-        notes.append(f"kept buffers that no file holds: {state_files.listed(apart)}")
+        notes.append(f"kept buffers that no file holds: {state_files.enumeration(apart)}")
     return notes
 
 
@@ -174,13 +138,13 @@ def _statistics(network: nn.Module) -> tuple[Tensor, Tensor] | None:
 
 def _check_hash(path: Path, digest: str, expected: str | None) -> None:
     try:
-        words = sidecar_path(path).read_text(encoding="utf-8").split()
+        parts = sidecar_path(path).read_text(encoding="utf-8").split()
     except FileNotFoundError:
-        words = []
+        parts = []
     except (OSError, UnicodeDecodeError) as error:
         got = str(error)
         raise CheckpointError(where=str(sidecar_path(path)), expected="a readable hash", got=got) from error
-    claims = [(expected, "the configuration"), (words[0] if words else None, sidecar_path(path).name)]
+    claims = [(expected, "the configuration"), (parts[0] if parts else None, sidecar_path(path).name)]
     for claim, owner in claims:
         if claim is not None and claim.strip().lower() != digest:
             raise CheckpointError(

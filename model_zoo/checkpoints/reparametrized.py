@@ -46,38 +46,43 @@ def put_together(state: State, own: Mapping[str, object]) -> tuple[State, list[s
     Salimans & Kingma 2016, arXiv:1602.07868: w = g v / ||v||, the norm taken over all axes but the one along
     which g has its numbers. A network that has the parts itself gets them, under its own names.
     """
-    made, normed, pruned = dict(state), 0, 0
+    weights, normed, pruned = dict(state), 0, 0
     for name in state:
-        found = _LENGTH.match(name)
-        if found is None or name in own:
+        match = _LENGTH.match(name)
+        if match is None or name in own:
             continue
-        before, weight = found["before"] or "", found["old"] or found["new"]
-        parts = _OLD if found["old"] else _NEW
+        before, weight = match["before"] or "", match["old"] or match["new"]
+        parts = _OLD if match["old"] else _NEW
         length, direction = (before + part.format(weight) for part in parts)
-        other = [before + part.format(weight) for part in (_NEW if found["old"] else _OLD)]
+        other = [before + part.format(weight) for part in (_NEW if match["old"] else _OLD)]
         if direction not in state:
             continue
         if all(part in own for part in other):
-            made[other[0]], made[other[1]] = made.pop(length), made.pop(direction)
+            weights[other[0]], weights[other[1]] = weights.pop(length), weights.pop(direction)
         elif before + weight in own and before + weight not in state:
             whole = _weight_norm(state[direction], state[length])
             if whole is not None:
-                del made[length], made[direction]
-                made[before + weight] = whole
+                del weights[length], weights[direction]
+                weights[before + weight] = whole
                 normed += 1
     for name in state:
-        found = _PRUNED.match(name)
-        if found is None or name in own:
+        match = _PRUNED.match(name)
+        if match is None or name in own:
             continue
-        whole_name = (found["before"] or "") + found["name"]
-        kept = state.get(f"{whole_name}_orig")
-        if kept is None or whole_name not in own or whole_name in state or kept.shape != state[name].shape:
+        whole_name = (match["before"] or "") + match["name"]
+        original = state.get(f"{whole_name}_orig")
+        if (
+            original is None
+            or whole_name not in own
+            or whole_name in state
+            or original.shape != state[name].shape
+        ):
             continue
-        del made[name], made[f"{whole_name}_orig"]
-        made[whole_name] = kept * state[name].to(kept.dtype)
+        del weights[name], weights[f"{whole_name}_orig"]
+        weights[whole_name] = original * state[name].to(original.dtype)
         pruned += 1
     notes = [f"put {normed} weights of weight normalisation together"] if normed else []
-    return made, notes + ([f"multiplied {pruned} pruned weights with their masks"] if pruned else [])
+    return weights, notes + ([f"multiplied {pruned} pruned weights with their masks"] if pruned else [])
 
 
 def _weight_norm(direction: Tensor, length: Tensor) -> Tensor | None:

@@ -9,6 +9,8 @@ import re
 import struct
 import warnings
 import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import safetensors
@@ -16,7 +18,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from model_zoo.checkpoints.harmless import STAND_INS
 from robench.errors import CheckpointError
 
 # What torch's restricted unpickler and zip reader raise on damaged bytes, found by cutting and flipping.
@@ -60,6 +61,61 @@ _MAGIC = (
 """How files begin that are no weights, in lower case."""
 
 
+# `torch.load(weights_only=True)` refuses a file for a numpy number or an `argparse.Namespace` among the
+# settings that public checkpoints keep beside their weights. Each of these names is answered by a class of
+# ours that takes what the pickle gives it and keeps nothing; nothing is imported or called.
+
+
+class Inert:
+    """Stands for an object that is not made."""
+
+    def __new__(cls, *_arguments: Any) -> Inert:
+        """Take any arguments, and keep none."""
+        return object.__new__(cls)
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        """Take any state, and keep none."""
+
+
+class InertArray(Inert):
+    """Stands for a numpy array."""
+
+
+class InertMapping:
+    """Stands for a subclass of dict: its items are kept."""
+
+    def __new__(cls, *_arguments: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]  # what the unpickler fills
+        """Return an empty mapping."""
+        return OrderedDict()
+
+
+_SETTINGS = ("argparse.Namespace", "types.SimpleNamespace", "numpy.dtype", "datetime.datetime", "uuid.UUID")
+_PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+_FACTORIES = ("list", "dict", "int", "float", "str")
+_MAPPINGS = (
+    "collections.defaultdict",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "easydict.EasyDict",
+)
+_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+STAND_INS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_SETTINGS, Inert),
+    **{f"{module}.{name}": Inert for module in ("pathlib", "pathlib._local") for name in _PATHS},
+    **{f"{module}.{name}": Inert for module in ("builtins", "__builtin__") for name in _FACTORIES},
+    **{f"{module}.scalar": Inert for module in _NUMPY},
+    **{f"{module}._reconstruct": InertArray for module in _NUMPY},
+    "numpy.ndarray": InertArray,
+    **dict.fromkeys(_MAPPINGS, InertMapping),
+}
+"""Name in a pickle to what answers for it."""
+
+
 def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
     """Return what a file of weights holds: a mapping of tensors, or what wraps it.
 
@@ -73,8 +129,8 @@ def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
     """
     if safetensors_only or _SAFETENSORS.match(data, 8):
         return read_safetensors(data, where=where)
-    if found := _other_kind(data):
-        kind, do = found
+    if other := _other_kind(data):
+        kind, do = other
         raise CheckpointError(where=where, expected="weights only", got=kind, do=do)
     return read_torch(data, where=where)
 
@@ -93,7 +149,7 @@ def read_safetensors(data: bytes, *, where: str) -> dict[str, Tensor]:
 
 
 def read_torch(data: bytes, *, where: str) -> Any:
-    """Return what `torch.save` wrote, with stand-ins for the settings of `model_zoo.checkpoints.harmless`.
+    """Return what `torch.save` wrote, with stand-ins for the settings of `STAND_INS`.
 
     Loads with `weights_only=True`, and there is no other way in.
 
@@ -109,7 +165,7 @@ def read_torch(data: bytes, *, where: str) -> Any:
         names = _unsafe_globals(data)
         if any(name.startswith("torch.nn.modules.") for name in names):
             do = "Where it was made: torch.save(network.state_dict(), FILE), and give that file"
-            got = f"a whole pickled network, which asks for {listed(names)}"
+            got = f"a whole pickled network, which asks for {enumeration(names)}"
             raise CheckpointError(where=where, expected="weights only", got=got, do=do) from error
         if names:
             numpy = all(name.startswith("numpy.") for name in names)
@@ -162,7 +218,7 @@ def _other_kind(data: bytes) -> tuple[str, str] | None:
     return None
 
 
-def listed(names: list[str], most: int = 6) -> str:
+def enumeration(names: list[str], most: int = 6) -> str:
     """Return names separated by commas, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
@@ -170,10 +226,10 @@ def listed(names: list[str], most: int = 6) -> str:
 
 def _unsafe_globals(data: bytes) -> list[str]:
     try:
-        found = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
     except _BROKEN:
-        found = _pickled_globals(data)  # torch lists only those of its own archives
-    return sorted({name for name in found if not _HARMLESS.fullmatch(name) and name not in STAND_INS})
+        names = _pickled_globals(data)  # torch lists only those of its own archives
+    return sorted({name for name in names if not _HARMLESS.fullmatch(name) and name not in STAND_INS})
 
 
 def _pickled_globals(data: bytes) -> list[str]:

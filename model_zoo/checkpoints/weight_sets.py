@@ -9,10 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from model_zoo.checkpoints.harmless import InertArray
-from model_zoo.checkpoints.state_files import TO_TENSORS, listed
+from model_zoo.checkpoints.state_files import TO_TENSORS, InertArray, enumeration
 from robench.errors import CheckpointError, nearest
-from robench.plan.key_path import Step, written
+from robench.plan.key_path import Step, key_text
 
 EXPECTED = "a state_dict of tensors"
 FIRST = (
@@ -72,7 +71,7 @@ class WeightSet:
 
 
 @dataclass(slots=True)
-class Found:
+class Contents:
     """What a file, or a part of it, holds.
 
     Attributes:
@@ -100,7 +99,7 @@ def is_second(name: str) -> bool:
     return bool(_SECOND.match(name.lower()))
 
 
-def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Found:
+def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Contents:
     """Return every set of weights in what was loaded.
 
     Args:
@@ -111,58 +110,58 @@ def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Fou
     Raises:
         CheckpointError: there is none, or there are only lists of several.
     """
-    found = Found()
-    _walk(loaded, steps, found, frozenset())
-    if len(found.sets) > _MOST or found.left[0] < 0:
-        got = f"more than {_MOST}" if found.left[0] >= 0 else "lists and mappings without end"
+    contents = Contents()
+    _walk(loaded, steps, contents, frozenset())
+    if len(contents.sets) > _MOST or contents.left[0] < 0:
+        got = f"more than {_MOST}" if contents.left[0] >= 0 else "lists and mappings without end"
         raise CheckpointError(
             where=where, expected="few sets of weights", got=got, do="Choose one with `key`"
         )
-    if not found.sets and found.lists:
-        way, positions = found.lists[0]
-        under = f" under `{written(way)}`" if way else ""
-        keys = [written((*way, position)) for position in positions]
+    if not contents.sets and contents.lists:
+        way, positions = contents.lists[0]
+        under = f" under `{key_text(way)}`" if way else ""
+        keys = [key_text((*way, position)) for position in positions]
         several = _COUNTS[len(keys)] if len(keys) < len(_COUNTS) else str(len(keys))
         got = f"{several} of them: choose one with `key: {keys[0]}`, up to `key: {keys[-1]}`"
         raise CheckpointError(where=where, expected=f"one set of weights{under}", got=got)
-    if not found.sets and found.arrays:
-        got = f"numpy arrays under {listed(found.arrays)}"
+    if not contents.sets and contents.arrays:
+        got = f"numpy arrays under {enumeration(contents.arrays)}"
         raise CheckpointError(where=where, expected=EXPECTED, got=got, do=TO_TENSORS)
-    if not found.sets:
+    if not contents.sets:
         do = "Save model.state_dict() alone, or under the key 'state_dict'"
         raise CheckpointError(where=where, expected=EXPECTED, got=_kind(loaded), do=do)
-    return found
+    return contents
 
 
 def _kind(loaded: Any) -> str:
     if isinstance(loaded, Mapping):
         names = [str(name) for name in loaded]
-        return f"no tensors, but {listed(names)}" if names else "an empty mapping"
+        return f"no tensors, but {enumeration(names)}" if names else "an empty mapping"
     if isinstance(loaded, list | tuple):
         kinds = sorted({type(item).__name__ for item in loaded})
-        return f"a list of {len(loaded)} ({listed(kinds)}), without names"
+        return f"a list of {len(loaded)} ({enumeration(kinds)}), without names"
     return type(loaded).__name__
 
 
-def _walk(node: Any, steps: tuple[Step, ...], found: Found, seen: frozenset[int]) -> None:
+def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozenset[int]) -> None:
     """Collect what is below a node; a mapping within itself and what is too deep are passed over."""
-    if len(steps) > _DEEPEST or id(node) in seen or len(found.sets) > _MOST or found.left[0] < 0:
+    if len(steps) > _DEEPEST or id(node) in above or len(contents.sets) > _MOST or contents.left[0] < 0:
         return
-    found.left[0] -= 1
+    contents.left[0] -= 1
     if isinstance(node, list | tuple):
-        seen = seen | {id(node)}
+        above = above | {id(node)}
         inner = {}
         for position, item in enumerate(node):
             if isinstance(item, Mapping | list | tuple):
-                below = Found(left=found.left)
-                _walk(item, (*steps, position), below, seen)
+                below = Contents(left=contents.left)
+                _walk(item, (*steps, position), below, above)
                 if below.sets or below.lists:
                     inner[position] = below
         if len(inner) > 1:
-            found.lists.append((steps, list(inner)))
+            contents.lists.append((steps, list(inner)))
         for below in inner.values() if len(inner) == 1 else ():
-            found.sets += below.sets
-            found.lists += below.lists
+            contents.sets += below.sets
+            contents.lists += below.lists
         return
     if not isinstance(node, Mapping) or "param_groups" in node:
         return
@@ -170,23 +169,23 @@ def _walk(node: Any, steps: tuple[Step, ...], found: Found, seen: frozenset[int]
     arrays = tuple(str(name) for name, value in node.items() if isinstance(value, InertArray))
     if tensors:
         beside = tuple(str(name) for name, value in node.items() if not isinstance(value, Tensor))
-        found.sets.append(WeightSet(steps=steps, tensors=tensors, beside=beside, arrays=arrays))
-    found.arrays += arrays
-    begun = len(found.sets)
+        contents.sets.append(WeightSet(steps=steps, tensors=tensors, beside=beside, arrays=arrays))
+    contents.arrays += arrays
+    begun = len(contents.sets)
     for name, value in node.items():
         if not (isinstance(name, str) and _NEVER.match(name.lower())):
             step = name if isinstance(name, int) and not isinstance(name, bool) else str(name)
-            _walk(value, (*steps, step), found, seen | {id(node)})
+            _walk(value, (*steps, step), contents, above | {id(node)})
     if (
-        0 < len(found.sets) - begun <= _MOST_JOINED
+        0 < len(contents.sets) - begun <= _MOST_JOINED
         and (joined := dict(_joined(node, "", frozenset()))).keys() != tensors.keys()
     ):
-        found.sets.append(WeightSet(steps=steps, tensors=joined, joined=True))
+        contents.sets.append(WeightSet(steps=steps, tensors=joined, joined=True))
 
 
-def _joined(node: Mapping[Any, Any], prefix: str, seen: frozenset[int]) -> Iterator[tuple[str, Tensor]]:
+def _joined(node: Mapping[Any, Any], prefix: str, above: frozenset[int]) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of mappings within mappings under names with dots between."""
-    if id(node) in seen or len(seen) > _DEEPEST:
+    if id(node) in above or len(above) > _DEEPEST:
         return
     for name, value in node.items():
         if isinstance(value, Tensor):
@@ -194,7 +193,7 @@ def _joined(node: Mapping[Any, Any], prefix: str, seen: frozenset[int]) -> Itera
         elif (
             isinstance(value, Mapping) and not _NEVER.match(str(name).lower()) and "param_groups" not in value
         ):
-            yield from _joined(value, f"{prefix}{name}.", seen | {id(node)})
+            yield from _joined(value, f"{prefix}{name}.", above | {id(node)})
 
 
 def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tuple[Step, ...]]:
@@ -212,17 +211,17 @@ def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tu
     Raises:
         CheckpointError: it leads nowhere; names what is there.
     """
-    node, done, left = loaded, tuple[Step, ...](), steps
+    node, way, left = loaded, tuple[Step, ...](), steps
     while left:
-        taken = _step(node, left)
-        if taken is None and not done and left[0] in {"checkpoint", "ckpt"} and len(left) > 1:
+        step = _step(node, left)
+        if step is None and not way and left[0] in {"checkpoint", "ckpt"} and len(left) > 1:
             left = left[1:]
             continue
-        if taken is None:
-            raise _leads_nowhere(node, done, left[0], where)
-        node, count, own = taken
-        done, left = (*done, *own), left[count:]
-    return node, done
+        if step is None:
+            raise _leads_nowhere(node, way, left[0], where)
+        node, count, own = step
+        way, left = (*way, *own), left[count:]
+    return node, way
 
 
 def _step(node: Any, left: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]] | None:
@@ -248,12 +247,12 @@ def _step(node: Any, left: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]
     return None
 
 
-def _leads_nowhere(node: Any, done: tuple[Step, ...], step: Step, where: str) -> CheckpointError:
-    place = f"in `{written(done)}`" if done else "in the file"
+def _leads_nowhere(node: Any, way: tuple[Step, ...], step: Step, where: str) -> CheckpointError:
+    place = f"in `{key_text(way)}`" if way else "in the file"
     if isinstance(node, Mapping):
         names = list(dict.fromkeys(str(name).partition(".")[0] for name in node))
         got = (
-            f"{str(step)!r}, where there are {listed(names, most=12)}"
+            f"{str(step)!r}, where there are {enumeration(names, most=12)}"
             if names
             else f"{str(step)!r}, and none"
         )
@@ -264,5 +263,5 @@ def _leads_nowhere(node: Any, done: tuple[Step, ...], step: Step, where: str) ->
         do = f"Count from [0] to [{len(node) - 1}]" if node else ""
     else:
         expected, do = "key: a way to weights", "Leave out what comes after it"
-        got = f"{written((step,))!r} behind `{written(done)}`, which is of type {type(node).__name__}"
+        got = f"{key_text((step,))!r} behind `{key_text(way)}`, which is of type {type(node).__name__}"
     return CheckpointError(where=where, expected=expected, got=got, do=do)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from model_zoo.datasets.cifar_pickle import integers, pixels, read_batch, words
-from model_zoo.datasets.downloads import check_downloads, fetching
-from model_zoo.datasets.places import check_split, data_root
+from model_zoo.datasets.cifar_pickle import integers, pixels, read_batch, texts
+from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
 from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
 from robench.recipe import Info
@@ -75,7 +74,7 @@ class _Cifar:
             np.concatenate(labels),
             name=self.info.title,
             split=split,
-            classes=words(meta, self.meta[1], where=str(folder / self.meta[0])),
+            classes=texts(meta, self.meta[1], where=str(folder / self.meta[0])),
         )
 
     def _download(self, root: Path) -> None:

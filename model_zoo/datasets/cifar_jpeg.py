@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from model_zoo.datasets.files import check_member, check_split, data_root
 from model_zoo.datasets.pictures import decode, stacked
-from model_zoo.datasets.places import check_member, check_split, data_root
 from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
 from robench.recipe import Info
@@ -86,13 +86,13 @@ def _members(archive: zipfile.ZipFile, split: str, *, where: str) -> list[tuple[
             got = f"{member.filename} of {member.file_size} bytes"
             raise InputError(where=where, expected="pictures of 32 by 32", got=got)
         of_class[parts[1]].append(member.filename)
-    empty = [name for name, found in of_class.items() if not found]
+    empty = [name for name, names in of_class.items() if not names]
     if empty:
         raise InputError(where=where, expected="ten classes", got=f"no {split} pictures of {empty[0]!r}")
     placed = [
         (block, _scramble(f"{block}/{label}"), name, label)
-        for label, found in enumerate(of_class.values())
-        for block, name in enumerate(sorted(found, key=_scramble))
+        for label, names in enumerate(of_class.values())
+        for block, name in enumerate(sorted(names, key=_scramble))
     ]
     return [(name, label) for _, _, name, label in sorted(placed)]
 

@@ -162,7 +162,7 @@ def integers(batch: dict[str, Any], key: str, *, where: str) -> NDArray[np.int64
     return np.array(values, dtype=np.int64)
 
 
-def words(batch: dict[str, Any], key: str, *, where: str) -> tuple[str, ...]:
+def texts(batch: dict[str, Any], key: str, *, where: str) -> tuple[str, ...]:
     """Return a list of names of a batch.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from model_zoo.datasets.places import check_split
+from model_zoo.datasets.files import check_split
 from model_zoo.papers import ALPAYDIN_DIGITS
 from robench.recipe import Info
 

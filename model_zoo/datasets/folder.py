@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.datasets.class_names import check_classes, labels_of, ordered
+from model_zoo.datasets.files import check_split, resolved
 from model_zoo.datasets.pictures import decode, stacked
-from model_zoo.datasets.places import check_split, resolved
 from robench.errors import ConfigError, InputError
 from robench.recipe import Info
 

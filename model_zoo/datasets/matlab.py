@@ -38,7 +38,7 @@ def read_mat(data: bytes, *, where: str) -> dict[str, NDArray[np.generic]]:
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None or data[124:126] not in (b"\x00\x01", b"\x01\x00"):
         raise _refusal(where, f"the start {data[:19]!r}")
-    found: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     try:
         for element in _elements(memoryview(data)[128:], order):
             kind, body = element
@@ -47,10 +47,10 @@ def read_mat(data: bytes, *, where: str) -> dict[str, NDArray[np.generic]]:
             if kind == _MATRIX:
                 name, array = _array([*_elements(body, order)], order)
                 if array is not None:
-                    found[name] = array
+                    arrays[name] = array
     except (ValueError, LookupError, struct.error, zlib.error, StopIteration, MemoryError) as error:
         raise _refusal(where, str(error) or type(error).__name__) from error
-    return found
+    return arrays
 
 
 def _elements(data: memoryview, order: str) -> Any:

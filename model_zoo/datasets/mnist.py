@@ -1,20 +1,27 @@
-"""MNIST in torchvision's layout."""
+"""MNIST and Fashion-MNIST in torchvision's layout: four IDX files of unsigned bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from model_zoo.datasets.downloads import check_downloads, fetching
-from model_zoo.datasets.idx import FILES, load_idx
-from model_zoo.datasets.places import data_root
-from model_zoo.papers import LECUN_MNIST
+from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
+from model_zoo.papers import LECUN_MNIST, XIAO_FASHION
+from robench.errors import InputError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from robench.data.images import ImageSet
 
+_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
 _SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -22,6 +29,9 @@ _SHA256 = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 """What a download must hash to. Files already there may be another set in the same format."""
+_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +57,119 @@ class MNIST:
 
             with fetching("mnist"):
                 torchvision.datasets.MNIST(root=str(data_root(root)), train=split == "train", download=True)
-            hashes = {name: _SHA256[name] for name in FILES[split]}
+            hashes = {name: _SHA256[name] for name in _FILES[split]}
             check_downloads(folder, hashes, algorithm="sha256")
 
         folder = data_root(root) / "MNIST" / "raw"
         allowed = fetch if download else None
         return load_idx(split, folder, where="mnist", name="MNIST", classes=10, fetch=allowed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FashionMNIST:
+    """Fashion-MNIST: 60,000 and 10,000 pictures of clothes of 28x28 pixels."""
+
+    info: ClassVar[Info] = Info(
+        title="Fashion-MNIST", paper="Xiao et al. 2017, arXiv:1708.07747", bibtex=XIAO_FASHION
+    )
+
+    def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
+        """Return one split: images (N, 1, 28, 28) uint8, in file order.
+
+        Args:
+            split: `train` or `test`.
+            root: folder that holds `FashionMNIST/raw/`, None for the default cache.
+            download: fetch the files with torchvision if they are absent.
+
+        Raises:
+            InputError: files absent, truncated or not IDX, or a download that failed or was altered.
+        """
+
+        def fetch() -> None:
+            import torchvision.datasets
+
+            with fetching("fashion_mnist"):  # torchvision compares the archives with the published MD5
+                torchvision.datasets.FashionMNIST(
+                    root=str(data_root(root)), train=split == "train", download=True
+                )
+
+        return load_idx(
+            split,
+            data_root(root) / "FashionMNIST" / "raw",
+            where="fashion_mnist",
+            name="Fashion-MNIST",
+            classes=_CLASSES,
+            fetch=fetch if download else None,
+        )
+
+
+def load_idx(
+    split: str,
+    folder: Path,
+    *,
+    where: str,
+    name: str,
+    classes: Sequence[str] | int,
+    fetch: Callable[[], None] | None,
+) -> ImageSet:
+    """Return one split of ten classes: images (N, 1, H, W) uint8, in file order.
+
+    Args:
+        split: `train` or `test`.
+        folder: holds the files.
+        where: the data set's plugin, for messages.
+        name: what a table calls the data.
+        classes: class names, or how many.
+        fetch: brings absent files into the folder and checks them; None where that is not allowed.
+
+    Raises:
+        InputError: files absent, truncated or not IDX, or what `fetch` raises.
+    """
+    from robench.data.images import image_set
+
+    check_split(split, where=where)
+    names = _FILES[split]
+    if not all((folder / file).is_file() for file in names):
+        if fetch is None:
+            raise InputError(
+                where=where,
+                expected=f"the files {names[0]} and {names[1]} in {folder}",
+                got="none" if not folder.is_dir() else "not both of them",
+                do="Say where they are with `--data-root DIR`, or allow `--download`",
+            )
+        fetch()
+    images, labels = (read_idx(folder / file) for file in names)
+    if images.ndim != 3 or labels.ndim != 1:
+        shapes = f"{images.shape} and {labels.shape}"
+        raise InputError(where=str(folder), expected="IDX images (N, H, W) and labels (N,)", got=shapes)
+    return image_set(images[:, None], labels.astype("int64"), name=name, split=split, classes=classes)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes (http://yann.lecun.com/exdb/mnist).
+
+    Raises:
+        InputError: unreadable, another format, or not exactly as long as its header says.
+    """
+    import numpy as np
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(where=str(path), expected="a readable file", got=str(error)) from error
+    dimensions = data[3] if len(data) >= 4 else 0
+    head = 4 + 4 * dimensions
+    if data[:3] != b"\x00\x00\x08" or dimensions not in (1, 3) or len(data) < head:
+        raise InputError(where=str(path), expected="an IDX file of bytes", got=f"the start {data[:4]!r}")
+    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, head, 4))
+    count = 1
+    for side in shape:
+        count *= side
+    if len(data) - head != count:
+        raise InputError(
+            where=str(path),
+            expected=f"{count} bytes for the shape {shape} its header gives",
+            got=f"{len(data) - head}",
+            do="The file is truncated or damaged: copy it again",
+        )
+    return np.frombuffer(data, dtype=np.uint8, offset=head).reshape(shape).copy()

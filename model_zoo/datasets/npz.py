@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from model_zoo.datasets.class_names import check_classes
-from model_zoo.datasets.places import check_split, resolved
+from model_zoo.datasets.files import check_split, resolved
 from robench.errors import InputError
 from robench.recipe import Info
 

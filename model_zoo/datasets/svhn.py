@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from model_zoo.datasets.downloads import check_downloads, fetching
+from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
 from model_zoo.datasets.matlab import read_mat
-from model_zoo.datasets.places import check_split, data_root
 from model_zoo.papers import NETZER_SVHN
 from robench.errors import InputError
 from robench.recipe import Info
@@ -52,10 +51,10 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     import numpy as np
 
     try:
-        found = read_mat(path.read_bytes(), where=str(path))
+        arrays = read_mat(path.read_bytes(), where=str(path))
     except OSError as error:
         raise InputError(where=str(path), expected="a readable file", got=str(error)) from error
-    images, labels = np.asarray(found.get("X")), np.asarray(found.get("y"))
+    images, labels = np.asarray(arrays.get("X")), np.asarray(arrays.get("y"))
     if images.shape == (32, 32, 3):  # MATLAB drops the last axis of a single image
         images = images[..., None]
     integral = labels.dtype.kind in "ui" and labels.size == max(labels.shape, default=0)

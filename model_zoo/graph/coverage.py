@@ -37,10 +37,10 @@ def check_template(labels: Tensor, classes: int, features: Tensor | None = None)
         )
     outside = (labels < 0) | (labels >= classes)
     if bool(outside.any()):
-        shown = sorted(set(labels[outside].tolist()))[:8]
+        examples = sorted(set(labels[outside].tolist()))[:8]
         raise InputError(
             expected=f"template labels between 0 and {classes - 1}",
-            got=f"labels {shown}",
+            got=f"labels {examples}",
             do="Check `classes`",
         )
     missing = (torch.bincount(labels, minlength=classes) == 0).nonzero()[:, 0].tolist()

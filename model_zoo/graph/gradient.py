@@ -59,8 +59,8 @@ class JointInterpolation(torch.autograd.Function):
         by_distance2, by_sigma2 = weight_slopes(distance2, distance2[:, n - 1 : n], ctx.graph.kernel)
         coefficient = by_weight * by_distance2
         coefficient[:, n - 1] += (by_weight * by_sigma2).sum(1)  # sigma2 is itself the n-th distance
-        wanted = len(points) if ctx.needs_input_grad[1] else queries
-        grad = _pull(coefficient, index, points, wanted)
+        rows = len(points) if ctx.needs_input_grad[1] else queries
+        grad = _pull(coefficient, index, points, rows)
         by_template = grad[queries:] if ctx.needs_input_grad[1] else None
         return grad[:queries], by_template, None, None, None
 
@@ -80,14 +80,14 @@ def _edge_gradient(adjoint: Tensor, u: Tensor, one_hot: Tensor, index: Tensor, m
     return grad
 
 
-def _pull(coefficient: Tensor, index: Tensor, points: Tensor, wanted: int) -> Tensor:
-    """Return the gradient of `sum_ik coefficient_ik |z_i - z_index[i, k]|^2` in the first `wanted` points."""
+def _pull(coefficient: Tensor, index: Tensor, points: Tensor, rows: int) -> Tensor:
+    """Return the gradient of `sum_ik coefficient_ik |z_i - z_index[i, k]|^2` in the first `rows` points."""
     total = len(points)
     if total <= _DENSE_LIMIT:
         dense = coefficient.new_zeros(total, total).scatter_(1, index, coefficient)
-        both = dense[:wanted] + dense.T[:wanted]
+        both = dense[:rows] + dense.T[:rows]
         centred = points - points.mean(0)
-        return 2 * (both.sum(1, keepdim=True) * centred[:wanted] - both @ centred)
+        return 2 * (both.sum(1, keepdim=True) * centred[:rows] - both @ centred)
     grad = torch.zeros_like(points)
     step = _rows_at_once(index, points.shape[1])
     for start in range(0, total, step):
@@ -95,7 +95,7 @@ def _pull(coefficient: Tensor, index: Tensor, points: Tensor, wanted: int) -> Te
         pull = 2 * coefficient[at, :, None] * (points[at, None] - points[index[at]])
         grad[at] += pull.sum(1)
         grad.index_add_(0, index[at].flatten(), pull.flatten(0, 1), alpha=-1)
-    return grad[:wanted]
+    return grad[:rows]
 
 
 def _rows_at_once(index: Tensor, width: int) -> int:

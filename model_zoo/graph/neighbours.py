@@ -55,8 +55,8 @@ def squared_distances(rows: Tensor, reference: Tensor, index: Tensor) -> Tensor:
     step = max(1, _DIFFERENCE_ELEMENTS // max(1, width * k))
     parts = []
     for start in range(0, len(rows), step):
-        chosen = reference.index_select(0, index[start : start + step].flatten()).view(-1, k, width)
-        parts.append(chosen.sub_(rows[start : start + step, None]).square_().sum(-1))
+        neighbours = reference.index_select(0, index[start : start + step].flatten()).view(-1, k, width)
+        parts.append(neighbours.sub_(rows[start : start + step, None]).square_().sum(-1))
     return torch.cat(parts) if parts else rows.new_zeros(0, k)
 
 
@@ -72,12 +72,12 @@ def _nearest(queries: Tensor, reference: Tensor, m: int, search: str, *, own: bo
         for start in range(0, len(queries), step):
             rows = queries[start : start + step]
             ids = torch.arange(start, start + len(rows), device=rows.device) if own else None
-            candidates, beyond2 = find(rows, k)
-            found = _closest(rows, reference, candidates, ids, m)
-            doubtful = (found.distance2[:, -1] >= beyond2) & (k < len(reference))
+            shortlist, beyond2 = find(rows, k)
+            block = _closest(rows, reference, shortlist, ids, m)
+            doubtful = (block.distance2[:, -1] >= beyond2) & (k < len(reference))
             if bool(doubtful.any()):
-                _repair(found, doubtful.nonzero()[:, 0], rows, reference, ids)
-            blocks.append(found)
+                _repair(block, doubtful.nonzero()[:, 0], rows, reference, ids)
+            blocks.append(block)
     if not blocks:
         return Neighbours(
             torch.empty(0, m, dtype=torch.int64, device=queries.device), queries.new_zeros(0, m)
@@ -99,15 +99,15 @@ def _closest(rows: Tensor, reference: Tensor, index: Tensor, own: Tensor | None,
     return Neighbours(index.gather(1, order.indices[:, :m]), order.values[:, :m])
 
 
-def _repair(found: Neighbours, doubtful: Tensor, rows: Tensor, reference: Tensor, own: Tensor | None) -> None:
+def _repair(block: Neighbours, doubtful: Tensor, rows: Tensor, reference: Tensor, own: Tensor | None) -> None:
     """Search the `doubtful` of `rows` again in double precision, and write them into `found`."""
-    m = found.ids.shape[1]
+    m = block.ids.shape[1]
     step = max(1, PRODUCT_ELEMENTS // (8 * len(reference)))
     for start in range(0, len(doubtful), step):
         again = doubtful[start : start + step]
-        candidates = careful(rows[again], reference, m)
+        shortlist = careful(rows[again], reference, m)
         ids = None if own is None else own[again]
-        found.ids[again], found.distance2[again] = _closest(rows[again], reference, candidates, ids, m)
+        block.ids[again], block.distance2[again] = _closest(rows[again], reference, shortlist, ids, m)
 
 
 def _searcher(reference: Tensor, search: str) -> Searcher:

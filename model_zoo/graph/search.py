@@ -18,14 +18,14 @@ from robench.errors import InputError
 PRODUCT_ELEMENTS = 2**25  # of one block of the distance matrix: 128 MiB in float32
 
 
-class Candidates(NamedTuple):
+class Shortlist(NamedTuple):
     """Candidate neighbours `ids (R, k)` and `beyond2 (R,)`: no point left out is nearer (squared)."""
 
     ids: Tensor
     beyond2: Tensor
 
 
-Searcher = Callable[[Tensor, int], Candidates]
+Searcher = Callable[[Tensor, int], Shortlist]
 
 
 def torch_searcher(reference: Tensor) -> Searcher:
@@ -34,13 +34,13 @@ def torch_searcher(reference: Tensor) -> Searcher:
     points = reference - centre  # a shared offset would only add cancellation
     norms2 = points.square().sum(1)
 
-    def find(rows: Tensor, k: int) -> Candidates:
+    def find(rows: Tensor, k: int) -> Shortlist:
         rows = rows - centre
         partial = torch.addmm(norms2, rows, points.T, alpha=-2)  # all but |row|^2
-        kept = partial.topk(k, dim=1, largest=False, sorted=False)
+        closest = partial.topk(k, dim=1, largest=False, sorted=False)
         own2 = rows.square().sum(1)
         slack = _roundoff(reference) * (own2 + norms2.max())
-        return Candidates(kept.indices, kept.values.amax(1) + own2 - slack)
+        return Shortlist(closest.indices, closest.values.amax(1) + own2 - slack)
 
     return find
 
@@ -65,14 +65,14 @@ def faiss_searcher(reference: Tensor) -> Searcher:
     index.add(data.contiguous() if on_gpu else data.cpu().numpy())
     largest = data.square().sum(1).max().to(reference.dtype)
 
-    def find(rows: Tensor, k: int) -> Candidates:
+    def find(rows: Tensor, k: int) -> Shortlist:
         if rows.shape[1] != index.d:
             raise InputError(expected=f"features of dimension {index.d}", got=f"dimension {rows.shape[1]}")
-        asked = rows.float().contiguous()
-        found = index.search(asked if on_gpu else asked.cpu().numpy(), k)
-        distance2, ids = (torch.as_tensor(part).to(rows.device) for part in found)
+        queries = rows.float().contiguous()
+        answer = index.search(queries if on_gpu else queries.cpu().numpy(), k)
+        distance2, ids = (torch.as_tensor(part).to(rows.device) for part in answer)
         slack = _roundoff(data) * (rows.square().sum(1) + largest)
-        return Candidates(ids, distance2.amax(1).to(rows.dtype) - slack)
+        return Shortlist(ids, distance2.amax(1).to(rows.dtype) - slack)
 
     return find
 
@@ -105,13 +105,13 @@ def within(rows: Tensor, reference: Tensor, radius2: Tensor) -> tuple[Tensor, Te
     points = reference - centre
     norms2 = points.square().sum(1)
     step = max(1, PRODUCT_ELEMENTS // len(reference))
-    found = []
+    pairs = []
     for start in range(0, len(rows), step):
         block = rows[start : start + step] - centre
         own2 = block.square().sum(1, keepdim=True)
         slack = _roundoff(reference) * (own2 + norms2.max())
         partial = torch.addmm(norms2 - radius2, block, points.T, alpha=-2)
         q, t = (partial <= slack - own2).nonzero(as_tuple=True)
-        found.append((q + start, t))
+        pairs.append((q + start, t))
     empty = torch.empty(0, dtype=torch.int64, device=rows.device)
-    return torch.cat([empty, *(q for q, _ in found)]), torch.cat([empty, *(t for _, t in found)])
+    return torch.cat([empty, *(q for q, _ in pairs)]), torch.cat([empty, *(t for _, t in pairs)])

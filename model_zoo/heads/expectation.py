@@ -22,7 +22,7 @@ DRAWS = 10
 """Draws that an attacker averages over."""
 
 
-def chance_in(network: nn.Module) -> list[str]:
+def randomness_in(network: nn.Module) -> list[str]:
     """Return what every module that says its answers are random says of itself; empty where none does.
 
     It is `extra_repr`, such as `noise=0.1, seed=0`: what decides the answers beside the weights.
@@ -53,11 +53,11 @@ def expectation(net: nn.Module, source: GradientSource, *, count: int = DRAWS) -
                 outputs = source.surrogate(x)[0]
             parts.append(outputs if simplex else log_probabilities(outputs, source.output))
         stacked = torch.stack(parts)
-        found = stacked.mean(dim=0) if simplex else stacked.logsumexp(dim=0) - math.log(len(parts))
+        average = stacked.mean(dim=0) if simplex else stacked.logsumexp(dim=0) - math.log(len(parts))
         if current_draw():
-            return found, found.detach()
+            return average, average.detach()
         with torch.no_grad():
-            return found, net(x)
+            return average, net(x)
 
     kind = OutputKind.SIMPLEX if simplex else OutputKind.LOG_PROBABILITIES
     return GradientSource(

@@ -54,7 +54,7 @@ class Linear:
         Raises:
             ConfigError: the network has no linear branch, or `output` is not the name of an output kind.
         """
-        from model_zoo.heads.expectation import NAME, chance_in, expectation
+        from model_zoo.heads.expectation import NAME, expectation, randomness_in
         from model_zoo.last_layer import penultimate
         from model_zoo.network import Network
         from robench.model.interface import Model, OutputKind
@@ -80,13 +80,13 @@ class Linear:
             details={**details, "head": "linear"},
             features=penultimate(tested.module),
         )
-        chance = chance_in(network)
-        if not chance:
+        randomness = randomness_in(network)
+        if not randomness:
             return model
         averaged = expectation(model.net, model.source("exact"), count=self.draws)
         return replace(
             model,
             sources={NAME: averaged, **model.sources},
             random=True,
-            details={**model.details, "chance": chance, "draws": self.draws},
+            details={**model.details, "chance": randomness, "draws": self.draws},
         )

@@ -10,8 +10,7 @@ from model_zoo.graph.settings import Graph
 from model_zoo.heads.templates import draw_templates
 from model_zoo.heads.wnll_network import WNLLNetwork, clean_features
 from model_zoo.last_layer import Branched
-from robench.data.augmentation import crop_flip
-from robench.data.images import ImageSet
+from robench.data.images import ImageSet, crop_flip
 from robench.errors import InputError
 from robench.model.batch_identity import current_batch
 from robench.randomness import Randomness, seed_from
@@ -20,7 +19,7 @@ _TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class BatchTemplate:
     """The template of one batch: its images, and their features (T, D) and labels (T,) on the device."""
 
     images: ImageSet
@@ -70,26 +69,26 @@ class RedrawnNetwork(WNLLNetwork):
         self._crops = crops
 
     @property
-    def drawn(self) -> Drawn:
+    def batch_template(self) -> BatchTemplate:
         """The template of the batch at hand; drawn, and its features computed, once for each batch."""
         batch = current_batch()
         if batch is None:
-            return Drawn(self._fixed, *super().points)
+            return BatchTemplate(self._fixed, *super().points)
         return batch.once(self, lambda: self._draw(batch.key))
 
     @property
     def points(self) -> tuple[Tensor, Tensor]:
         """Features (T, D) and labels (T,) of the batch's template."""
-        drawn = self.drawn
-        return drawn.points, drawn.labels
+        template = self.batch_template
+        return template.points, template.labels
 
-    def _draw(self, key: int) -> Drawn:
+    def _draw(self, key: int) -> BatchTemplate:
         seed = seed_from(self._seed, key)
         images = draw_random(self._pool, self._size, classes=self.classes, seed=seed)
         images = cropped(images, seed=seed) if self._crops else images
         points, labels = super().points
-        made = clean_features(self.branches, images, str(points.device))
-        return Drawn(images, made.to(points.dtype), images.labels.to(labels.device))
+        features = clean_features(self.branches, images, str(points.device))
+        return BatchTemplate(images, features.to(points.dtype), images.labels.to(labels.device))
 
 
 def cropped(template: ImageSet, *, seed: int) -> ImageSet:

@@ -1,4 +1,4 @@
-"""What an attacker can differentiate of a WNLL-headed model (WNLL.md, section 4).
+"""What an attacker can differentiate and see of a WNLL-headed model (WNLL.md, section 4).
 
 Each source makes one pass through the network and returns the surrogate's outputs beside the model's own u.
 Where the surrogate is a simplex point, the loss at it is -log u_y or the margin, as `robench.attack.losses`
@@ -7,6 +7,8 @@ takes it; softmax is not applied to u.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,7 +17,8 @@ from torch.autograd.function import FunctionCtx
 
 from model_zoo.graph.kernel_density import class_log_density
 from model_zoo.heads.wnll_network import WNLLNetwork, guarded
-from robench.model.interface import GradientSource, OutputKind
+from robench.data.images import ImageSet
+from robench.model.interface import GradientSource, Memory, Neighbourhood, OutputKind
 from robench.types import Images, Outputs
 
 
@@ -61,17 +64,17 @@ def gradient_sources(net: WNLLNetwork, *, tau: float) -> dict[str, GradientSourc
         z = net.branches.features(x)
         return log_density(net, z, tau), net.classify(z.detach())
 
-    found = [
+    sources = [
         GradientSource("exact", exact, OutputKind.SIMPLEX),
         GradientSource("kernel", kernel, OutputKind.LOGITS),
     ]
     if linear is not None:
-        found = [
+        sources = [
             GradientSource("straight_through", straight_through, OutputKind.SIMPLEX),
             GradientSource("linear", through_linear, OutputKind.LOGITS, template_free=True),
-            *found,
+            *sources,
         ]
-    return {source.name: source for source in found}
+    return {source.name: source for source in sources}
 
 
 def _logits(linear: nn.Module | None, z: Outputs) -> Outputs:
@@ -86,3 +89,26 @@ def log_density(net: WNLLNetwork, z: Outputs, tau: float) -> Outputs:
         return class_log_density(finite, *net.points, classes=net.classes, n=net.graph.n, tau=tau)
 
     return guarded(z, of)
+
+
+def neighbourhood_of(net: WNLLNetwork, templates: Callable[[], Sequence[ImageSet]]) -> Neighbourhood:
+    """Return what an attacker who knows everything sees of a WNLL network: features, graph and template.
+
+    Args:
+        net: the model's network.
+        templates: gives the clean template images behind `net.points`, in their order.
+    """
+
+    def memory() -> Memory:
+        points, labels = net.points
+        images = torch.cat([template.batch(slice(None))[0] for template in templates()])
+        return Memory(images=images.to(points.device), points=points, labels=labels)
+
+    return Neighbourhood(
+        features=net.branches.features,
+        classify=net.classify,
+        density=partial(log_density, net),
+        linear=net.branches.linear,
+        memory=memory,
+        reach=net.graph.m,
+    )

@@ -46,10 +46,10 @@ def draw_templates(
     if balanced:
         # In rounds: first one image of every class, then a second of every class, and so on.
         order = order[_rank_in_class(data.labels[order]).argsort(stable=True)]
-    drawn = [data.subset(order[start : start + each]) for start in range(0, each * votes, each)]
-    for template in drawn:
+    templates = [data.subset(order[start : start + each]) for start in range(0, each * votes, each)]
+    for template in templates:
         _check_classes(template, classes)
-    return drawn
+    return templates
 
 
 def draw_unlabelled(data: ImageSet, size: int, *, seed: int) -> ImageSet:

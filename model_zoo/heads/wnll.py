@@ -96,7 +96,7 @@ class WNLL:
         Raises:
             InputError: as `__call__`.
         """
-        self._drawn(training_data(), classes=classes, seed=seed)
+        self._draw(training_data(), classes=classes, seed=seed)
 
     def __call__(
         self,
@@ -121,15 +121,14 @@ class WNLL:
                 or the network has no linear layer last.
         """
         from model_zoo.graph.settings import Graph
-        from model_zoo.heads.expectation import DRAWS, NAME, chance_in, expectation
-        from model_zoo.heads.neighbourhood import neighbourhood_of
-        from model_zoo.heads.sources import gradient_sources
+        from model_zoo.heads.expectation import DRAWS, NAME, expectation, randomness_in
+        from model_zoo.heads.sources import gradient_sources, neighbourhood_of
         from model_zoo.heads.wnll_network import WNLLNetwork
         from model_zoo.last_layer import branched
         from robench.model.interface import Coupling, Model, OutputKind
 
         del output
-        templates, unlabelled = self._drawn(training_data(), classes=classes, seed=seed)
+        templates, unlabelled = self._draw(training_data(), classes=classes, seed=seed)
         network = network.to(device)
         net = WNLLNetwork(
             branched(network, templates[0].batch(slice(0, 3))[0].to(device)),
@@ -151,8 +150,8 @@ class WNLL:
         if unlabelled is not None:
             facts["unlabelled_sha256"] = unlabelled.digest()
         sources = gradient_sources(net, tau=self.tau)
-        if chance := chance_in(network):
-            facts |= {"chance": chance, "draws": DRAWS}
+        if randomness := randomness_in(network):
+            facts |= {"chance": randomness, "draws": DRAWS}
             sources = {NAME: expectation(net, next(iter(sources.values()))), **sources}
         return Model(
             name=name,
@@ -164,10 +163,10 @@ class WNLL:
             details={**details, "head": "wnll", **facts},
             neighbourhood=neighbourhood_of(net, lambda: templates),
             template=True,
-            random=bool(chance),
+            random=bool(randomness),
         )
 
-    def _drawn(
+    def _draw(
         self, training_data: ImageSet, *, classes: int, seed: int
     ) -> tuple[list[ImageSet], ImageSet | None]:
         """Return the templates, and the unlabelled images if there shall be some."""

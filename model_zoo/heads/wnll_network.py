@@ -12,8 +12,7 @@ from model_zoo.graph.independent import PreparedTemplate, interpolate_independen
 from model_zoo.graph.interpolation import Interpolation, interpolate
 from model_zoo.graph.settings import Graph
 from model_zoo.graph.voting import vote_independent
-from model_zoo.last_layer import Branched
-from model_zoo.modes import evaluating
+from model_zoo.last_layer import Branched, evaluating
 from robench.data.images import ImageSet
 from robench.model.tested_network import TestedNetwork
 from robench.types import Images, Outputs

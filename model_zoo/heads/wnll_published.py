@@ -98,9 +98,8 @@ class WNLLPublished:
             InputError: the training images are too few for a template, or lack a class.
         """
         from model_zoo.graph.settings import Graph
-        from model_zoo.heads.neighbourhood import neighbourhood_of
         from model_zoo.heads.redrawn import RedrawnNetwork
-        from model_zoo.heads.sources import gradient_sources
+        from model_zoo.heads.sources import gradient_sources, neighbourhood_of
         from model_zoo.last_layer import branched
         from robench.model.interface import Coupling, Model, OutputKind
 
@@ -133,7 +132,7 @@ class WNLLPublished:
             coupling=Coupling.JOINT,
             sources=gradient_sources(net, tau=self.tau),
             details={**details, "head": "wnll_published", **identity_of(self), **facts},
-            neighbourhood=neighbourhood_of(net, lambda: [net.drawn.images]),
+            neighbourhood=neighbourhood_of(net, lambda: [net.batch_template.images]),
             template=True,
         )
 

@@ -16,8 +16,9 @@ from robench.attack.threat import Goal, ThreatModel
 from robench.attack.visibility import as_seen, check_knowledge
 from robench.data.images import check_images
 from robench.errors import ConfigError, JobError
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import GradientSource, Model
-from robench.model.prepared import AS_IT_IS, PreparedModel, evaluation_mode
+from robench.model.prepared import AS_IT_IS, PreparedModel
 from robench.randomness import Randomness
 from robench.types import Images, Labels
 

@@ -17,8 +17,8 @@ from robench.conformance.result import InapplicableError, require
 from robench.conformance.toys import toy_data
 from robench.data.images import ImageSet
 from robench.model.batch_identity import batch_of
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
-from robench.model.prepared import evaluation_mode
 from robench.recipe import Info
 from robench.types import Images, Outputs
 

@@ -61,8 +61,8 @@ def own_array(values: object, *, where: str, what: str) -> NDArray[Any]:
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         do = "Leave those images out, or fill the gaps"
         raise InputError(where=where, expected=f"{what} without gaps", got="masked values", do=do)
-    kept = np.dtype("f8") if kind == "f" and array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
-    return np.array(array, dtype=kept, order="C", subok=False)
+    dtype = np.dtype("f8") if kind == "f" and array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    return np.array(array, dtype=dtype, order="C", subok=False)
 
 
 def _array(values: Any) -> NDArray[Any] | None:

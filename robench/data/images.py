@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from robench.data.arrays import own_array
 from robench.data.labels import check_labels, read_labels
 from robench.data.pixels import check_images, read_images
 from robench.errors import InputError
+from robench.randomness import Randomness
 from robench.recipe import Info
 from robench.types import Images, Labels
 
@@ -22,7 +24,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DatasetRecipe", "ImageSet", "check_coverage", "check_images", "check_labels", "image_set"]
+__all__ = [
+    "DatasetRecipe",
+    "ImageSet",
+    "check_coverage",
+    "check_images",
+    "check_labels",
+    "crop_flip",
+    "image_set",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,3 +165,19 @@ class DatasetRecipe(Protocol):
             InputError: files missing (says where they were looked for and how to get them) or unreadable.
         """
         ...
+
+
+PADDING = 4
+
+
+def crop_flip(x: Images, rng: Randomness) -> Images:
+    """Return crops of the images padded by 4 black pixels, half of them mirrored (He et al. 2016)."""
+    count, _, height, width = x.shape
+    draws = rng.uniform(x.new_empty(count, 3))
+    down, right = (draws[:, :2] * (2 * PADDING + 1)).long().unbind(dim=1)
+    across = torch.arange(width, device=x.device).expand(count, width)
+    across = torch.where(draws[:, 2:] < 0.5, across.flip(1), across) + right[:, None]
+    along = torch.arange(height, device=x.device) + down[:, None]
+    image = torch.arange(count, device=x.device)[:, None, None]
+    padded = F.pad(x, (PADDING,) * 4).permute(0, 2, 3, 1)
+    return padded[image, along[:, :, None], across[:, None, :]].permute(0, 3, 1, 2)

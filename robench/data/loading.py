@@ -47,10 +47,10 @@ def select(
             choice.
     """
     if limit is not None:
-        whole = whole.subset(_chosen(whole, limit, subset, seed, what="limit"))
+        whole = whole.subset(_rows(whole, limit, subset, seed, what="limit"))
     if labelled is not None:
         known = torch.zeros(len(whole), dtype=torch.bool)
-        known[_chosen(whole, labelled, subset, seed, what="number of labelled images")] = True
+        known[_rows(whole, labelled, subset, seed, what="number of labelled images")] = True
         whole = whole.withholding((~known).nonzero().squeeze(1))
     return whole
 
@@ -66,7 +66,7 @@ def _at(whole: ImageSet, indices: tuple[int, ...]) -> ImageSet:
     return whole.subset(torch.tensor(indices))
 
 
-def _chosen(whole: ImageSet, count: int, subset: str, seed: int, *, what: str) -> slice | torch.Tensor:
+def _rows(whole: ImageSet, count: int, subset: str, seed: int, *, what: str) -> slice | torch.Tensor:
     if not 0 < count <= len(whole):
         raise InputError(
             where=f"{whole.name} {whole.split}", expected=f"a {what} from 1 to {len(whole)}", got=str(count)
@@ -86,7 +86,7 @@ def balanced_rows(labels: torch.Tensor, classes: int, count: int, *, seed: int) 
     draws = Randomness(seed_from(seed, "balanced"), torch.arange(len(labels))).uniform(
         torch.empty(len(labels), 1, dtype=torch.float64)
     )[:, 0]
-    taken = []
+    picks = []
     for label in range(classes):
         rows = (labels == label).nonzero().squeeze(1)
         share = count // classes + (label < count % classes)
@@ -97,5 +97,5 @@ def balanced_rows(labels: torch.Tensor, classes: int, count: int, *, seed: int) 
                 got=str(len(rows)),
                 do="Lower the limit or use `subset: first`",
             )
-        taken.append(rows[draws[rows].argsort()[:share]])
-    return torch.cat(taken).sort().values
+        picks.append(rows[draws[rows].argsort()[:share]])
+    return torch.cat(picks).sort().values

@@ -71,7 +71,7 @@ def check_images(images: Tensor, *, where: str = "images", bounds: tuple[float, 
         raise InputError(where=where, expected="finite pixels", got=f"NaN or infinity in image {bad}")
     low, high = float(images.min()), float(images.max())
     if low < bounds[0] or high > bounds[1]:
-        got = f"values from {_shown(low, bounds)} to {_shown(high, bounds)}"
+        got = f"values from {_digits(low, bounds)} to {_digits(high, bounds)}"
         expected = f"pixels in [{bounds[0]:g}, {bounds[1]:g}]"
         raise InputError(where=where, expected=expected, got=got, do=_back_into_the_box(low, high))
 
@@ -87,7 +87,7 @@ def _back_into_the_box(low: float, high: float) -> str:
     return f"U{undo}"
 
 
-def _shown(value: float, bounds: tuple[float, float]) -> str:
+def _digits(value: float, bounds: tuple[float, float]) -> str:
     """Return a value with four digits, or with all where four would move it into the box."""
     short = f"{value:.4g}"
     inside = bounds[0] <= value <= bounds[1]
@@ -151,9 +151,9 @@ def _clip(pixels: Tensor, where: str) -> None:
         return
     outside = (pixels < 0) | (pixels > 1)
     count, images = int(outside.sum()), int(outside.flatten(1).any(dim=1).sum())
-    said = f"{count} pixel{'s' * (count != 1)} of {images} image{'s' * (images != 1)}"
+    count_text = f"{count} pixel{'s' * (count != 1)} of {images} image{'s' * (images != 1)}"
     text = "%s: %s a rounding error outside [0, 1] clipped (values were from %.9g to %.9g)"
-    _LOG.warning(text, where, said, low, high)
+    _LOG.warning(text, where, count_text, low, high)
     pixels.clamp_(0, 1)
 
 

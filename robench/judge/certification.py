@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from robench.errors import ConfigError
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
-from robench.model.prepared import evaluation_mode
 from robench.types import Images
 
 ABSTAIN = -1

@@ -14,8 +14,8 @@ import torch
 
 from robench.attack.losses import cross_entropy
 from robench.judge.unbounded_ascent import standing_anywhere
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
-from robench.model.prepared import evaluation_mode
 from robench.model.tested_network import networks_under_test
 from robench.record.schema import Finding
 from robench.types import Images, Labels, Outputs

@@ -9,9 +9,9 @@ import torch
 from robench.attack.norms import L2, LINF, per_image
 from robench.attack.threat import Goal, ThreatModel
 from robench.errors import JobError
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, TIED, Coupling, Model, predictions
 from robench.model.noise import fresh
-from robench.model.prepared import evaluation_mode
 from robench.record.schema import Finding, Status
 from robench.types import Images, Labels, Mask, PerSample
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from robench.model.defense import DefenseInfo as DefenseInfo
     from robench.model.defense import InferenceDefense as InferenceDefense
     from robench.model.defense import TrainingContext as TrainingContext
+    from robench.model.evaluation import evaluation_mode as evaluation_mode
     from robench.model.global_state import kept_global_state as kept_global_state
     from robench.model.interface import NOT_FINITE as NOT_FINITE
     from robench.model.interface import TIED as TIED
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from robench.model.prepared import VERSION as VERSION
     from robench.model.prepared import PreparedModel as PreparedModel
     from robench.model.prepared import PreparedModels as PreparedModels
-    from robench.model.prepared import evaluation_mode as evaluation_mode
     from robench.model.tested_network import TestedNetwork as TestedNetwork
     from robench.model.tested_network import networks_under_test as networks_under_test
 

@@ -9,8 +9,8 @@ import torch
 from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.batch_identity import batch_of
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
-from robench.model.prepared import evaluation_mode
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs
 

@@ -29,13 +29,13 @@ class Batch:
     """
 
     key: int
-    _kept: dict[int, tuple[object, Any]] = field(default_factory=dict, repr=False)
+    _values: dict[int, tuple[object, Any]] = field(default_factory=dict, repr=False)
 
     def once(self, owner: object, make: Callable[[], V]) -> V:
         """Return what `owner` made for this batch; it is made at the first call and forgotten at its end."""
-        if id(owner) not in self._kept:
-            self._kept[id(owner)] = (owner, make())  # the owner is held, so that its id stays its own
-        return cast("V", self._kept[id(owner)][1])
+        if id(owner) not in self._values:
+            self._values[id(owner)] = (owner, make())  # the owner is held, so that its id stays its own
+        return cast("V", self._values[id(owner)][1])
 
 
 _CURRENT: ContextVar[Batch | None] = ContextVar("robench_batch", default=None)

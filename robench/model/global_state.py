@@ -48,55 +48,57 @@ def kept_global_state() -> Iterator[None]:
     global generators, NumPy's error handling and printing, warning filters, paths, arguments, environment,
     standard streams, signal handlers, the recursion limit and the root logger.
     """
-    cudnn = torch.backends.cudnn
-    flags = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
-    deterministic = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    autocast = {d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")}
-    threads, anomaly = torch.get_num_threads(), torch.is_anomaly_enabled()
-    lists = [
-        (sys, "path", list(sys.path)),
-        (sys, "argv", list(sys.argv)),
-        (sys, "meta_path", list(sys.meta_path)),
-    ]
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    environment, limit = dict(os.environ), sys.getrecursionlimit()
-    logger = logging.getLogger()
-    level, handlers, disabled = logger.level, list(logger.handlers), logging.root.manager.disable
-    hooks = (sys.excepthook, sys.displayhook, warnings.showwarning)
-    signals = _signals()
-    printing, errors = np.get_printoptions(), np.geterr()
-    try:
-        with kept_torch_state(), kept_global_randomness(), kept_float32(), warnings.catch_warnings():
-            yield
-    finally:
-        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = flags
-        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
-        for kind, (enabled, dtype) in autocast.items():
-            torch.set_autocast_enabled(kind, enabled)
-            torch.set_autocast_dtype(kind, dtype)
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        torch.autograd.set_detect_anomaly(anomaly)
-        for owner, name, values in lists:
-            if getattr(owner, name) != values:
-                getattr(owner, name)[:] = values
-        sys.stdin, sys.stdout, sys.stderr = streams
-        sys.excepthook, sys.displayhook, warnings.showwarning = hooks
-        if dict(os.environ) != environment:
-            os.environ.clear()
-            os.environ.update(environment)
-        sys.setrecursionlimit(limit)
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
-        logging.disable(disabled)
-        for number, handler in signals.items():
-            if signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-        np.set_printoptions(**printing)
-        np.seterr(**errors)
+    # Around all the rest: what is put back may import a module that adds a filter.
+    with warnings.catch_warnings():
+        cudnn = torch.backends.cudnn
+        flags = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
+        deterministic = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        autocast = {d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")}
+        threads, anomaly = torch.get_num_threads(), torch.is_anomaly_enabled()
+        lists = [
+            (sys, "path", list(sys.path)),
+            (sys, "argv", list(sys.argv)),
+            (sys, "meta_path", list(sys.meta_path)),
+        ]
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        environment, limit = dict(os.environ), sys.getrecursionlimit()
+        logger = logging.getLogger()
+        level, handlers, disabled = logger.level, list(logger.handlers), logging.root.manager.disable
+        hooks = (sys.excepthook, sys.displayhook, warnings.showwarning)
+        signals = _signals()
+        printing, errors = np.get_printoptions(), np.geterr()
+        try:
+            with kept_torch_state(), kept_global_randomness(), kept_float32():
+                yield
+        finally:
+            cudnn.enabled, cudnn.benchmark, cudnn.deterministic = flags
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+            for kind, (enabled, dtype) in autocast.items():
+                torch.set_autocast_enabled(kind, enabled)
+                torch.set_autocast_dtype(kind, dtype)
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            torch.autograd.set_detect_anomaly(anomaly)
+            for owner, name, values in lists:
+                if getattr(owner, name) != values:
+                    getattr(owner, name)[:] = values
+            sys.stdin, sys.stdout, sys.stderr = streams
+            sys.excepthook, sys.displayhook, warnings.showwarning = hooks
+            if dict(os.environ) != environment:
+                os.environ.clear()
+                os.environ.update(environment)
+            sys.setrecursionlimit(limit)
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+            logging.disable(disabled)
+            for number, handler in signals.items():
+                if signal.getsignal(number) is not handler:
+                    signal.signal(number, handler)
+            np.set_printoptions(**printing)
+            np.seterr(**errors)
 
 
 def _device() -> Any:
@@ -113,11 +115,11 @@ def _folder() -> str | None:
 
 def _signals() -> dict[int, Any]:
     """Return the handlers of this process; none outside of the main thread, which may not set them."""
-    found: dict[int, Any] = {}
+    handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in signal.valid_signals():
             with suppress(ValueError, OSError):
                 handler = signal.getsignal(number)
                 if handler is not None:  # None: set by somebody outside of Python
-                    found[number] = handler
-    return found
+                    handlers[number] = handler
+    return handlers

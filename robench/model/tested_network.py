@@ -28,7 +28,7 @@ FLOAT32, AS_SET = PRECISIONS
 
 
 @dataclass(slots=True)
-class _Found:
+class _Learnt:
     """What was learnt of a network when it was first asked: the type it wants, and where its answer lies."""
 
     dtype: torch.dtype | None = None
@@ -77,12 +77,12 @@ class TestedNetwork(nn.Module):
         self.training = bool(
             getattr(network, "training", False)
         )  # a frozen script has none; only the flag: the network keeps its own
-        self._found = _Found()
+        self._learnt = _Learnt()
 
     @property
     def note(self) -> str:
         """What was chosen for the user: where the answer lies, which type the images get; else empty."""
-        return self._found.note
+        return self._learnt.note
 
     @contextmanager
     def standing_in(self, copy: nn.Module) -> Iterator[None]:
@@ -100,21 +100,21 @@ class TestedNetwork(nn.Module):
         Raises:
             InputError: the answer is not one row of numbers for each image, or cannot be told from others.
         """
-        outputs: Outputs = self._mapped(self._rows(self._asked(self.module, x), len(x)).to(x.dtype))
+        outputs: Outputs = self._mapped(self._rows(self._answer(self.module, x), len(x)).to(x.dtype))
         return outputs
 
     def features(self, x: Images) -> Outputs:
         """Map images (B, C, H, W) to the features (B, D) of a network that offers them."""
-        return cast("Outputs", self._asked(cast("Callable[[Images], Any]", self.module.features), x))
+        return cast("Outputs", self._answer(cast("Callable[[Images], Any]", self.module.features), x))
 
     @torch.no_grad()
     def overwritten(self, x: Images) -> int:
         """Return into how many of the images (B, C, H, W) the network writes when it is asked about them."""
-        given = x.to(self._found.dtype or x.dtype, copy=True)
-        before = given.clone()
+        copy = x.to(self._learnt.dtype or x.dtype, copy=True)
+        before = copy.clone()
         with kept_torch_state():
-            (self.module.features if self._offers_features else self.module)(given)  # type: ignore[operator]
-        return int((given != before).flatten(1).any(dim=1).sum())
+            (self.module.features if self._offers_features else self.module)(copy)  # type: ignore[operator]
+        return int((copy != before).flatten(1).any(dim=1).sum())
 
     @property
     def _offers_features(self) -> bool:
@@ -143,14 +143,14 @@ class TestedNetwork(nn.Module):
         """Return a part of a network that is a sequence of parts."""
         return cast("Any", self.module)[place]
 
-    def _asked(self, question: Callable[[Images], Any], x: Images) -> Any:
+    def _answer(self, question: Callable[[Images], Any], x: Images) -> Any:
         with kept_torch_state():
-            return self._put(question, x)
+            return self._answer_in_own_type(question, x)
 
-    def _put(self, question: Callable[[Images], Any], x: Images) -> Any:
-        wanted = self._found.dtype
-        if wanted is not None:
-            return question(x.clone() if x.dtype is wanted else x.to(wanted))
+    def _answer_in_own_type(self, question: Callable[[Images], Any], x: Images) -> Any:
+        dtype = self._learnt.dtype
+        if dtype is not None:
+            return question(x.clone() if x.dtype is dtype else x.to(dtype))
         try:
             return question(x.clone())
         except (RuntimeError, TypeError):
@@ -158,22 +158,22 @@ class TestedNetwork(nn.Module):
             if other is None or other is x.dtype:
                 raise
             answer = question(x.to(other))
-            self._found.dtype = other
+            self._learnt.dtype = other
             self._say(f"its images are given to it as {str(other).removeprefix('torch.')}")
             return answer
 
-    def _rows(self, found: Any, count: int) -> Tensor:
-        answer = found if isinstance(found, Tensor) else self._picked(found, count)
-        if answer.is_inference():
-            answer = answer.clone()
-        if answer.ndim != 2 or len(answer) != count or answer.is_complex():
+    def _rows(self, answer: Any, count: int) -> Tensor:
+        rows: Tensor = answer if isinstance(answer, Tensor) else self._picked(answer, count)
+        if rows.is_inference():
+            rows = rows.clone()
+        if rows.ndim != 2 or len(rows) != count or rows.is_complex():
             raise InputError(
                 where=type(self.module).__name__,
                 expected=f"outputs of shape ({count}, classes) for {_images(count)}",
-                got=f"{tuple(answer.shape)}{', complex' if answer.is_complex() else ''}",
-                do=_shape_remedy(answer, count),
+                got=f"{tuple(rows.shape)}{', complex' if rows.is_complex() else ''}",
+                do=_shape_remedy(rows, count),
             )
-        return answer
+        return rows
 
     def _picked(self, answer: Any, count: int) -> Tensor:
         """Return the one tensor of an answer that can be meant."""
@@ -193,7 +193,7 @@ class TestedNetwork(nn.Module):
         if len(rows) != 1:
             got = type(answer).__name__
             if parts:
-                got += f" of {', '.join(f'{k}: {_told(v)}' for k, v in list(parts.items())[:6])}"
+                got += f" of {', '.join(f'{k}: {_shape_text(v)}' for k, v in list(parts.items())[:6])}"
             pick = next(iter(rows or parts), ".logits")
             raise InputError(
                 where=type(self.module).__name__,
@@ -214,14 +214,14 @@ class TestedNetwork(nn.Module):
                 expected=f"outputs from 0 to {outputs.shape[1] - 1}, as the network has",
                 got=str(max(self.class_map)),
             )
-        kept = outputs[:, list(self.class_map)]
+        part = outputs[:, list(self.class_map)]
         if self.kind == "simplex":
-            return kept / kept.sum(dim=1, keepdim=True)
-        return kept.log_softmax(dim=1) if self.kind == "log_probabilities" else kept
+            return part / part.sum(dim=1, keepdim=True)
+        return part.log_softmax(dim=1) if self.kind == "log_probabilities" else part
 
     def _say(self, note: str) -> None:
-        if note not in self._found.note:
-            self._found.note = f"{self._found.note}; {note}".removeprefix("; ")
+        if note not in self._learnt.note:
+            self._learnt.note = f"{self._learnt.note}; {note}".removeprefix("; ")
 
 
 def networks_under_test(net: nn.Module) -> list[TestedNetwork]:
@@ -231,15 +231,15 @@ def networks_under_test(net: nn.Module) -> list[TestedNetwork]:
 
 def _dtype_of(network: nn.Module) -> torch.dtype | None:
     """Return the one floating type of a network's weights, None where there are none or several."""
-    found = {t.dtype for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()}
-    return found.pop() if len(found) == 1 else None
+    kinds = {t.dtype for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _images(count: int) -> str:
     return "one image" if count == 1 else f"{count} images"
 
 
-def _told(value: Any) -> str:
+def _shape_text(value: Any) -> str:
     return f"{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 

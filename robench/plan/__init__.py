@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from robench.plan.data_root import located as located
     from robench.plan.file_names import check_name as check_name
     from robench.plan.key_path import Step as Step
+    from robench.plan.key_path import key_text as key_text
     from robench.plan.key_path import parse_key as parse_key
-    from robench.plan.key_path import written as written
     from robench.plan.knowledge import denied as denied
     from robench.plan.knowledge import in_order as in_order
     from robench.plan.spec import DRAWS as DRAWS

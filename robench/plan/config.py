@@ -1,23 +1,17 @@
-"""A configuration becomes a plan: find the file, apply overrides, read every section, check the whole."""
+"""A configuration becomes a plan: find the file, apply overrides, read it, look up what it names."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from robench.errors import ConfigError, nearest
-from robench.plan.file_names import check_name
-from robench.plan.grammar import read_data, read_model, read_threats
-from robench.plan.section_reader import Section
-from robench.plan.spec import DRAWS, SCHEMA, ModelSpec, Plan, ThreatSpec
+from robench.plan.resolution import resolve
+from robench.plan.spec import Plan
 from robench.plan.yaml_reader import Document, Key, read_file, read_text, read_value
 
 SUITES = Path(__file__).parents[1] / "suites"
-PLAN_KEYS = (
-    "schema", "name", "seed", "dataset", "transfer", "shard", "batch_size", "draws", "models", "threats",
-)  # fmt: skip
 
 
 def suites() -> list[str]:
@@ -91,71 +85,9 @@ def from_dict(data: dict[str, Any], *, folder: Path | None = None) -> Plan:
 
 
 def _plan(document: Document, file: Path) -> Plan:
-    if not isinstance(document.data, dict):
-        got = type(document.data).__name__
-        raise ConfigError(where=document.where(()), expected="a mapping of keys to values", got=got)
-    root = Section(document.data, (), document)
-    root.only(PLAN_KEYS, "the configuration")
-    schema = root.whole("schema", SCHEMA, least=1)
-    if schema != SCHEMA:
-        do = "Use the version of robench it was written for"
-        raise root.fail("schema", expected=f"schema {SCHEMA}", got=str(schema), do=do)
-    data = read_data(root, "dataset")
-    folder = file.parent
-    models = tuple(
-        read_model(root.section("models", i, what="a model"), data, folder)
-        for i in range(len(root.items("models")))
-    )
-    groups = [
-        read_threats(root.section("threats", i, what="a threat"))
-        for i in range(len(root.items("threats", default=())))
-    ]
-    _check_models(root, models)
-    _check_threats(root, groups)
-    return Plan(
-        name=check_name(root.text("name", file.stem), what="name", where=root.where("name")),
-        seed=root.whole("seed", 0, least=0),
-        data=data,
-        models=models,
-        threats=tuple(threat for group in groups for threat in group),
-        transfer=root.flag("transfer", True),
-        shard=root.whole("shard", 500, least=1),
-        batch_size=root.whole("batch_size", 250, least=1),
-        draws=root.whole("draws", DRAWS, least=2),
-    )
+    from robench.plan.grammar import read  # pydantic is not loaded on the way to `--help`
 
-
-def _check_models(root: Section, models: tuple[ModelSpec, ...]) -> None:
-    known: dict[str, ModelSpec] = {}
-    for position, model in enumerate(models):
-        if model.name in known:
-            got = f"{model.name!r} a second time"
-            raise root.fail("models", position, "name", expected="a name of its own for every model", got=got)
-        known[model.name] = model
-    for position, model in enumerate(models):
-        if model.features_of is None:
-            continue
-        place = ("models", position, "features_of")
-        others = {name for name, other in known.items() if other.features_of is None}
-        if model.features_of == model.name or model.features_of not in known:
-            got, do = repr(model.features_of), nearest(model.features_of, others - {model.name})
-            raise root.fail(*place, expected="features_of: the name of another model", got=got, do=do)
-        if model.features_of not in others:
-            origin = known[model.features_of].features_of
-            got = f"{model.features_of!r}, which has the features of {origin!r}"
-            expected = "features_of: a model with features of its own"
-            raise root.fail(*place, expected=expected, got=got, do=f"Write {origin}")
-
-
-def _check_threats(root: Section, groups: Sequence[tuple[ThreatSpec, ...]]) -> None:
-    seen: set[tuple[Any, ...]] = set()
-    for position, threat in [(at, threat) for at, group in enumerate(groups) for threat in group]:
-        board = (threat.norm, threat.eps, threat.goal, threat.knowledge, threat.budget)
-        if board in seen:
-            got = f"{threat.norm} {threat.eps_text} {threat.goal} a second time"
-            do = "Put all attacks of a threat into one list"
-            raise root.fail("threats", position, expected="each threat once", got=got, do=do)
-        seen.add(board)
+    return resolve(read(document), document, file)
 
 
 def _override(document: Document, text: str) -> Document:
@@ -166,7 +98,7 @@ def _override(document: Document, text: str) -> Document:
     if not equals or not all(parts):
         raise ConfigError(where=source, expected="path.to.key=value", got=repr(text))
     data = copy.deepcopy(document.data)
-    made = read_value(value, source=source)
+    new = read_value(value, source=source)
     holder: Any = data
     key: Key = ()
     for depth, part in enumerate(parts):
@@ -181,7 +113,7 @@ def _override(document: Document, text: str) -> Document:
             raise ConfigError(where=source, expected="a mapping or a list to set a key in", got=got)
         key = (*key, step)
         if depth == len(parts) - 1:
-            holder[step] = made
+            holder[step] = new
         else:
             inner = holder.get(step) if isinstance(holder, dict) else holder[step]
             if inner is None:

@@ -40,7 +40,7 @@ def check_name(name: str, *, what: str, where: str = "") -> str:
     return name
 
 
-def check_label(label: str, *, where: str) -> str:
+def check_label(label: str, *, where: str = "") -> str:
     """Return an attack's label: any visible text of reasonable length but `clean`, which means no attack.
 
     Raises:

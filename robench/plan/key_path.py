@@ -31,24 +31,24 @@ def parse_key(text: str, *, where: str = "") -> tuple[Step, ...]:
     text, place = text.strip(), 0
     while place < len(text) or not steps:
         dotted = bool(steps) and text[place] == "."
-        if found := _BRACKET.match(text, place):
-            index = found["index"]
-            steps.append(int(index) if index else str(found["double"] or found["single"] or found["bare"]))
-        elif (dotted or not steps) and (found := _PLAIN.match(text, place + dotted)):
-            steps.append(found[0])
+        if match := _BRACKET.match(text, place):
+            index = match["index"]
+            steps.append(int(index) if index else str(match["double"] or match["single"] or match["bare"]))
+        elif (dotted or not steps) and (match := _PLAIN.match(text, place + dotted)):
+            steps.append(match[0])
         else:
             expected = f"a path of names and positions, such as {EXAMPLES}"
             got = f"{text!r}, which breaks off before {text[place:]!r}" if steps else repr(text)
             raise ConfigError(where=where, expected=expected, got=got)
-        place = found.end()
+        place = match.end()
     return tuple(steps)
 
 
-def written(steps: Sequence[Step]) -> str:
+def key_text(steps: Sequence[Step]) -> str:
     """Return the text that `parse_key` reads as these steps.
 
     Example:
-        >>> written(("ema", 0, "a.b"))
+        >>> key_text(("ema", 0, "a.b"))
         'ema[0]["a.b"]'
     """
     text = ""

@@ -24,23 +24,23 @@ def in_order(knowledge: Iterable[str]) -> tuple[str, ...]:
         ConfigError: a word that means nothing here, twice the same, or something that is of no use without
             the weights.
     """
-    words = tuple(knowledge)
-    for position, word in enumerate(words):
-        if word not in KNOWLEDGE or word in words[:position]:
+    names = tuple(knowledge)
+    for position, name in enumerate(names):
+        if name not in KNOWLEDGE or name in names[:position]:
             raise ConfigError(
                 where="knowledge",
                 expected=f"knowledge: different words among {', '.join(KNOWLEDGE)}",
-                got=repr(word),
-                do=nearest(str(word), [known for known in KNOWLEDGE if known not in words]),
+                got=repr(name),
+                do=nearest(str(name), [known for known in KNOWLEDGE if known not in names]),
             )
-    if words and WEIGHTS not in words:
+    if names and WEIGHTS not in names:
         raise ConfigError(
             where="knowledge",
             expected="knowledge: weights among what is known, as nothing else helps an attack without them",
-            got=", ".join(words),
+            got=", ".join(names),
             do="Add weights, or write [] for an attacker who may only ask the model",
         )
-    return tuple(word for word in KNOWLEDGE if word in words)
+    return tuple(name for name in KNOWLEDGE if name in names)
 
 
 def denied(info: Any, knowledge: Sequence[str], budget: int | None) -> Denial | None:

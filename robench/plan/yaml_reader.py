@@ -52,11 +52,23 @@ class Document:
     places: dict[Key, str] = field(default_factory=dict)
 
     def where(self, key: Key) -> str:
-        """Return `file:line` of the value at a path, or of the nearest value around it."""
-        for length in range(len(key), -1, -1):
-            if key[:length] in self.places:
-                return self.places[key[:length]]
-        return self.source
+        """Return `file:line` of the value at a path, or of the nearest value around it.
+
+        A position in what is no list is passed over: one value may be short for a list of it.
+        """
+        value: Any = self.data
+        place = self.places.get((), self.source)
+        path: Key = ()
+        for step in key:
+            if isinstance(value, list) and isinstance(step, int):
+                value = value[step]
+            elif isinstance(value, dict) and isinstance(step, str):
+                value = value.get(step)
+            else:
+                continue
+            path = (*path, step)
+            place = self.places.get(path, place)
+        return place
 
 
 def read_file(path: Path) -> str:
@@ -179,20 +191,20 @@ class _Reader:
                 do="Remove the tag: a configuration cannot make objects",
             )
         before = self.values
-        made: Any
+        value: Any
         if isinstance(event, ScalarEvent):
-            made = self.scalar(event, tag, line)
+            value = self.scalar(event, tag, line)
         elif isinstance(event, MappingStartEvent):
-            made = self.mapping(key)
+            value = self.mapping(key)
         else:
-            made = self.sequence(key)
-        if isinstance(made, dict | list):
-            parts = made.values() if isinstance(made, dict) else made
-            self.heights[id(made)] = 1 + max((self.heights.get(id(part), 0) for part in parts), default=0)
+            value = self.sequence(key)
+        if isinstance(value, dict | list):
+            parts = value.values() if isinstance(value, dict) else value
+            self.heights[id(value)] = 1 + max((self.heights.get(id(part), 0) for part in parts), default=0)
         if event.anchor is not None:
             # How many values a copy adds is remembered: aliases of aliases multiply.
-            self.anchors[event.anchor] = (made, self.values - before + 1)
-        return made
+            self.anchors[event.anchor] = (value, self.values - before + 1)
+        return value
 
     def count(self, values: int, line: int) -> None:
         self.values += values
@@ -209,15 +221,15 @@ class _Reader:
             raise self.fail(line, expected=f"at most {MAX_ALIASES} aliases", got="more")
         if event.anchor not in self.anchors:
             raise self.fail(line, expected="an anchor defined before its alias", got=f"*{event.anchor}")
-        made, size = self.anchors[event.anchor]
+        value, size = self.anchors[event.anchor]
         self.count(size, line)
-        self.nest(len(key) + self.heights.get(id(made), 0), line)
-        return made
+        self.nest(len(key) + self.heights.get(id(value), 0), line)
+        return value
 
     def mapping(self, key: Key) -> dict[str, Any]:
         from ruamel.yaml.events import MappingEndEvent, ScalarEvent
 
-        made: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         while not isinstance(event := next(self.events), MappingEndEvent):
             line = event.start_mark.line + 1
             name = self.value(event, (*key, "?")) if isinstance(event, ScalarEvent) else None
@@ -226,21 +238,21 @@ class _Reader:
                 raise self.fail(line, expected="text as a key", got=got, do="Put the key in quotes")
             if name == "<<":
                 raise self.fail(line, expected="a key", got="'<<', which YAML 1.2 does not merge")
-            if name in made:
+            if name in mapping:
                 raise self.fail(line, expected="each key once", got=f"{name!r} a second time")
-            made[name] = self.value(next(self.events), (*key, name))
+            mapping[name] = self.value(next(self.events), (*key, name))
             # A message about a mapping's entry points at its key, which is where a reader looks.
             self.places[*key, name] = f"{self.source}:{line}"
         self.places.pop((*key, "?"), None)
-        return made
+        return mapping
 
     def sequence(self, key: Key) -> list[Any]:
         from ruamel.yaml.events import SequenceEndEvent
 
-        made: list[Any] = []
+        items: list[Any] = []
         while not isinstance(event := next(self.events), SequenceEndEvent):
-            made.append(self.value(event, (*key, len(made))))
-        return made
+            items.append(self.value(event, (*key, len(items))))
+        return items
 
     def scalar(self, event: Any, tag: str | None, line: int) -> Any:
         text = str(event.value)
@@ -252,8 +264,8 @@ class _Reader:
             raise self.fail(
                 line, expected="a number of reasonable length", got=f"{len(text)} digits"
             ) from None
-        wanted = {"int": int, "float": float, "bool": bool, "null": type(None)}.get((tag or "")[len(_CORE) :])
-        if wanted is not None and type(value) is not wanted:
+        kind = {"int": int, "float": float, "bool": bool, "null": type(None)}.get((tag or "")[len(_CORE) :])
+        if kind is not None and type(value) is not kind:
             raise self.fail(line, expected=f"a value of the tag {tag!r}", got=repr(text))
         return value
 

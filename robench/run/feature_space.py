@@ -15,8 +15,8 @@ from robench.attack.threat import ThreatModel
 from robench.errors import InputError
 from robench.judge.verdict import landing
 from robench.model.batch_identity import batch_of
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Model
-from robench.model.prepared import evaluation_mode
 from robench.record.feature_snapshot import Cloud, Nearest
 from robench.record.schema import Record, Status
 from robench.run.units import Shard

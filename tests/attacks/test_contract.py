@@ -18,8 +18,8 @@ from robench.attack.oracle import Oracle
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
 from robench.errors import ConfigError
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Model
-from robench.model.prepared import evaluation_mode
 from robench.randomness import Randomness
 from robench.recipe import build
 from tests.truths import attacked, broken, classify, images, joint, small_net

@@ -15,8 +15,7 @@ from torch import nn
 from defenses.natural import Natural
 from defenses.training.split import split
 from defenses.training.training_state import TrainingState, load_state, save_state
-from robench.data.augmentation import crop_flip
-from robench.data.images import image_set
+from robench.data.images import crop_flip, image_set
 from robench.errors import CheckpointError, ConfigError, InputError, JobError, StorageError
 from robench.model.defense import Defense, TrainingContext
 from robench.randomness import Randomness

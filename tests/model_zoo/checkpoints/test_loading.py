@@ -11,6 +11,7 @@ from torch import nn
 from model_zoo.catalog import RawPixels
 from model_zoo.checkpoints import loading as checkpoints
 from model_zoo.checkpoints.cards import card_path
+from model_zoo.checkpoints.saving import save, sidecar_path
 from model_zoo.network import Network
 from robench.errors import CheckpointError, StorageError
 
@@ -36,16 +37,16 @@ def same(a, b):
 def test_round_trip_hash_sidecar_and_card(tmp_path):
     path = tmp_path / "deep" / "model.safetensors"
     first, second = net(), net()
-    digest = checkpoints.save(first, path, card={"name": "a", "eps": 8 / 255, "list": (1, 2)})
+    digest = save(first, path, card={"name": "a", "eps": 8 / 255, "list": (1, 2)})
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert checkpoints.sidecar_path(path).read_text() == f"{digest}  model.safetensors\n"
+    assert sidecar_path(path).read_text() == f"{digest}  model.safetensors\n"
     card = YAML(typ="safe").load((path.parent / "model.card.yaml").read_text())
     assert card == {
         "name": "a", "eps": 8 / 255, "list": [1, 2], "weights": "model.safetensors", "sha256": digest,
     }  # fmt: skip
     assert checkpoints.load(second, path, sha256=digest.upper()) == digest
     assert same(first, second)
-    assert checkpoints.save(first, path) == digest
+    assert save(first, path) == digest
     assert len(list(path.parent.iterdir())) == 3
 
 
@@ -53,7 +54,7 @@ def test_tied_weights_and_odd_strides_can_be_saved(tmp_path):
     one = nn.Linear(3, 3)
     one.weight.data = one.weight.data.T
     tied = nn.Sequential(one, one)
-    checkpoints.save(tied, tmp_path / "m.safetensors")
+    save(tied, tmp_path / "m.safetensors")
     fresh = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     checkpoints.load(fresh, tmp_path / "m.safetensors")
     assert same(tied, fresh)
@@ -102,8 +103,8 @@ def test_a_pickle_called_safetensors_is_not_unpickled(tmp_path):
 def test_truncation_is_caught_without_any_hash(tmp_path, kind):
     path = tmp_path / ("m.safetensors" if kind == "safetensors" else "m.pt")
     if kind == "safetensors":
-        checkpoints.save(net(), path)
-        checkpoints.sidecar_path(path).unlink()
+        save(net(), path)
+        sidecar_path(path).unlink()
     else:
         torch.save(net().state_dict(), path, _use_new_zipfile_serialization=kind == "pt")
     data = path.read_bytes()
@@ -115,7 +116,7 @@ def test_truncation_is_caught_without_any_hash(tmp_path, kind):
 
 def test_every_flipped_bit_is_caught_by_the_sidecar(tmp_path):
     path = tmp_path / "m.safetensors"
-    checkpoints.save(net(), path)
+    save(net(), path)
     data = path.read_bytes()
     for place in range(0, len(data), 37):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
@@ -167,7 +168,7 @@ def test_the_card_says_which_architecture_the_weights_are_of_and_nothing_is_said
 ):
     path = tmp_path / "m.safetensors"
     card = {"architecture": {"name": "digits_cnn", "options": {}}, "buffer": None, "shape": [1, 8, 8]}
-    checkpoints.save(net(), path, card=card | {"classes": 10})
+    save(net(), path, card=card | {"classes": 10})
     other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     hint = r"by its card digits_cnn, buffer None, shape \[1, 8, 8\], classes 10"
     with pytest.raises(CheckpointError, match=hint) as caught:
@@ -191,7 +192,7 @@ def test_weights_for_another_normalisation_are_refused(tmp_path):
         backbone = RawPixels()(channels=1, size=(2, 2), classes=2)
         return Network(backbone, classes=2, normalize=((mean,), (1.0,)))
 
-    checkpoints.save(made(0.5), tmp_path / "m.safetensors")
+    save(made(0.5), tmp_path / "m.safetensors")
     checkpoints.load(made(0.5), tmp_path / "m.safetensors")
     with pytest.raises(CheckpointError, match="normalisation mean"):
         checkpoints.load(made(0.25), tmp_path / "m.safetensors")
@@ -200,7 +201,7 @@ def test_weights_for_another_normalisation_are_refused(tmp_path):
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_full_disk_leaves_the_old_file_intact(tmp_path, monkeypatch, step):
     path, old = tmp_path / "m.safetensors", net()
-    checkpoints.save(old, path, card={"name": "old"})
+    save(old, path, card={"name": "old"})
 
     def full(*_args):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -208,7 +209,7 @@ def test_a_full_disk_leaves_the_old_file_intact(tmp_path, monkeypatch, step):
     with monkeypatch.context() as patch:
         patch.setattr(os, step, full)
         with pytest.raises(StorageError, match="No space left"):
-            checkpoints.save(net(), path, card={"name": "new"})
+            save(net(), path, card={"name": "new"})
     fresh = net()
     checkpoints.load(fresh, path)
     assert same(old, fresh)
@@ -218,4 +219,4 @@ def test_a_full_disk_leaves_the_old_file_intact(tmp_path, monkeypatch, step):
 def test_saving_needs_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
-        checkpoints.save(net(), tmp_path / "file" / "m.safetensors")
+        save(net(), tmp_path / "file" / "m.safetensors")

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from model_zoo.checkpoints import loading as checkpoints
 from robench.errors import CheckpointError, ConfigError
-from robench.plan.key_path import parse_key, written
+from robench.plan.key_path import key_text, parse_key
 
 X = torch.rand(5, 3, generator=torch.Generator().manual_seed(7))
 
@@ -111,7 +111,7 @@ def test_a_key_that_leads_nowhere_says_what_is_there(tmp_path):
     )
 )
 def test_a_key_written_is_read_again(steps):
-    assert parse_key(written(steps)) == tuple(steps)
+    assert parse_key(key_text(steps)) == tuple(steps)
 
 
 PAIRS = [

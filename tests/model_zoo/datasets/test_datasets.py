@@ -16,7 +16,7 @@ import torchvision.datasets
 from PIL import Image
 
 from model_zoo.datasets import CIFAR10JPEG, MNIST, Digits, ImageFolder, Npz
-from model_zoo.datasets.places import data_root
+from model_zoo.datasets.files import data_root
 from robench.errors import ConfigError, InputError
 from robench.recipe import build
 

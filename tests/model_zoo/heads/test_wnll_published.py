@@ -10,7 +10,7 @@ from model_zoo.datasets import Digits
 from model_zoo.graph import Graph, interpolate
 from model_zoo.heads.redrawn import draw_random
 from model_zoo.heads.wnll_published import WNLLPublished
-from robench.data.augmentation import crop_flip
+from robench.data.images import crop_flip
 from robench.errors import ConfigError, InputError
 from robench.model.batch_identity import batch_of
 from robench.model.interface import Coupling, OutputKind

@@ -117,7 +117,7 @@ def test_third_party_entries(monkeypatch):
 def test_a_class_behind_another_module_is_found(monkeypatch):
     from robench import plugins
 
-    assert plugins.called("models", "model_zoo.catalog.small:SmallCNN") == "small_cnn"
+    assert plugins.called("datasets", "model_zoo.datasets.mnist:MNIST") == "mnist"
     assert plugins.called("attacks", "attacks.gradient.pgd:PGD") == "pgd"
     assert plugins.called("attacks", "attacks.gradient.pgd:Nothing") is None
     assert plugins.called("attacks", "nowhere:PGD") is None

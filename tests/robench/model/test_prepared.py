@@ -1,7 +1,6 @@
 """A faster copy is used only where it is the same function; the user's network is never altered."""
 
 import copy
-import os
 
 import pytest
 import torch
@@ -9,217 +8,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from robench.errors import JobError
+from robench.model.fast_copy import RECIPES
 from robench.model.interface import Model
-from robench.model.prepared import (
-    AS_IT_IS,
-    PROOF_IMAGES,
-    RECIPES,
-    PreparedModel,
-    PreparedModels,
-    Recipe,
-    evaluation_mode,
-    prepared_copy,
-    relative_error,
-)
+from robench.model.prepared import AS_IT_IS, PreparedModel, PreparedModels
+from robench.model.proof import PROOF_IMAGES, ROUNDING, ask, relative_error
 from robench.model.tested_network import TestedNetwork
+from tests.robench.model.folding_networks import KINDS, Base, Patched, Viewed, X, answers, bits, same
 
 FASTEST = RECIPES[0].name
-X = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-def conv(inner, outer, seed, bias=True):
-    layer = nn.Conv2d(inner, outer, 3, padding=1, bias=bias)
-    g = torch.Generator().manual_seed(seed)
-    layer.weight.data = torch.randn(layer.weight.shape, generator=g) * (2 / layer.weight[0].numel()) ** 0.5
-    if bias:
-        layer.bias.data = torch.randn(outer, generator=g) * 0.1
-    return layer
-
-
-def norm(width, seed):
-    layer = nn.BatchNorm2d(width)
-    g = torch.Generator().manual_seed(seed)
-    layer.running_mean.copy_(torch.randn(width, generator=g))
-    layer.running_var.copy_(torch.rand(width, generator=g) + 0.5)
-    layer.weight.data.copy_(torch.randn(width, generator=g))
-    layer.bias.data.copy_(torch.randn(width, generator=g))
-    return layer
-
-
-class Base(nn.Module):
-    """Two convolutions with batch-norms; kinds of networks differ in `body`."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = conv(1, 6, 0, bias=False), conv(6, 6, 1)
-        self.na, self.nb = norm(6, 2), norm(6, 3)
-        self.fc = nn.Linear(6 * 64, 4)
-        self.fc.weight.data = torch.randn(4, 384, generator=torch.Generator().manual_seed(4)) * 0.05
-        self.fc.bias.data.zero_()
-        self.eval()
-
-    def body(self, x):
-        return self.nb(self.b(self.na(self.a(x)).relu()))
-
-    def forward(self, x):
-        return self.fc(self.body(x).relu().flatten(1))
-
-
-class Tied(Base):
-    """One weight in two convolutions."""
-
-    def __init__(self):
-        super().__init__()
-        self.c, self.nc = conv(6, 6, 5), norm(6, 6)
-        self.c.weight = self.b.weight
-
-    def body(self, x):
-        return self.nc(self.c(super().body(x).relu()))
-
-
-class ReadTwice(Base):
-    """A kernel that another call reads as well."""
-
-    def body(self, x):
-        h = self.na(self.a(x)).relu()
-        return self.nb(self.b(h)) + F.conv2d(h, self.b.weight, padding=1)
-
-
-class Storage(Base):
-    """Two parameters over one storage."""
-
-    def __init__(self):
-        super().__init__()
-        self.c, self.nc = conv(6, 6, 5), norm(6, 6)
-        self.c.weight = nn.Parameter(self.b.weight.data)
-
-    def body(self, x):
-        return self.nc(self.c(super().body(x).relu()))
-
-
-class TwoNames(Base):
-    """A block under two names, in a forward that cannot be traced."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Sequential(self.a, self.na)
-
-    def body(self, x):
-        if x.shape[1] != 1 or x.sum() < 0:
-            x = x.mean(1, keepdim=True)
-        return self.nb(self.b(self.stem(x).relu()))
-
-
-class TwoNorms(Base):
-    """One convolution before two batch-norms, in a forward that cannot be traced."""
-
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = nn.Sequential(self.b, self.nb), nn.Sequential(self.b, norm(6, 9))
-
-    def body(self, x):
-        h = self.na(self.a(x)).relu()
-        return self.one(h) if x.sum() < 0 else self.one(h) + self.two(h)
-
-
-class ByContent(Base):
-    """Which batch-norm is used depends on the image."""
-
-    def __init__(self):
-        super().__init__()
-        self.other = norm(6, 11)
-
-    def body(self, x):
-        h = self.b(self.na(self.a(x)).relu())
-        bright = (x.mean(dim=(1, 2, 3)) > 0.5)[:, None, None, None]
-        return torch.where(bright, self.nb(h), self.other(h))
-
-
-class Viewed(Base):
-    """Flattens by `view`, which channels-last features do not allow."""
-
-    def forward(self, x):
-        h = self.body(x).relu()
-        return self.fc(h.view(h.size(0), -1))
-
-
-class Hooked(Base):
-    """A hook between convolution and batch-norm."""
-
-    def __init__(self):
-        super().__init__()
-        self.b.register_forward_hook(lambda _m, _i, out: 2 * out)
-
-
-class Patched(Base):
-    """A batch-norm whose forward was replaced on the instance."""
-
-    def __init__(self):
-        super().__init__()
-        self.nb.forward = torch.tanh
-
-
-class HalfConvolution(Base):
-    """A bfloat16 convolution before a float32 batch-norm."""
-
-    def __init__(self):
-        super().__init__()
-        self.b = self.b.bfloat16()
-
-    def body(self, x):
-        h = self.na(self.a(x)).relu()
-        return self.nb(self.b(h.bfloat16()).float())
-
-
-class Weighed(Base):
-    """A parametrised weight."""
-
-    def __init__(self):
-        super().__init__()
-        self.b = nn.utils.parametrizations.weight_norm(self.b)
-
-
-KINDS = [
-    Base,
-    Tied,
-    ReadTwice,
-    Storage,
-    TwoNames,
-    TwoNorms,
-    ByContent,
-    Viewed,
-    Hooked,
-    Patched,
-    HalfConvolution,
-    Weighed,
-]
-
-
-def answers(net, x, model=None):
-    """Outputs and input gradients of a network, as plain autograd gives them."""
-    leaf = x.clone().requires_grad_(True)
-    outputs = net(leaf.clone())
-    (outputs * torch.arange(1.0, 5.0)).sum().backward(inputs=[leaf])
-    return outputs.detach(), leaf.grad
-
-
-def bits(net):
-    return {
-        **{k: v.clone() for k, v in net.state_dict().items()},
-        **{f"{n}.training": m.training for n, m in net.named_modules()},
-        **{f"{n}.grad": None if p.grad is None else p.grad.clone() for n, p in net.named_parameters()},
-        **{f"{n}.flag": p.requires_grad for n, p in net.named_parameters()},
-        **{f"{n}.place": p.data_ptr() for n, p in net.named_parameters()},
-        **{f"{n}.stride": p.stride() for n, p in net.named_parameters()},
-        **{f"{n}.attributes": sorted(m.__dict__) for n, m in net.named_modules()},
-    }
-
-
-def same(one, two):
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        other = two[name]
-        assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other, name
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -249,21 +45,6 @@ def test_the_fastest_is_used_where_it_is_sound_and_the_reason_is_told_where_not(
     name, reasons = chosen(Patched())
     assert name == FASTEST  # one of the two batch-norms can be folded
     assert not reasons
-
-
-def test_sound_folding_really_folds():
-    twin = prepared_copy(Base(), Recipe("folded", fold=True))
-    assert [m for m in twin.modules() if isinstance(m, nn.BatchNorm2d) and "forward" in m.__dict__] == [
-        twin.na,
-        twin.nb,
-    ]
-    for unsound in (Hooked, Patched, HalfConvolution, Weighed, ByContent):
-        twin = prepared_copy(unsound(), Recipe("folded", fold=True))
-        assert "forward" not in twin.nb.__dict__ or unsound is Patched
-        assert "forward" in twin.na.__dict__
-    for shared in (Tied, ReadTwice):
-        twin = prepared_copy(shared(), Recipe("folded", fold=True))
-        assert "forward" not in twin.nb.__dict__
 
 
 class Wrong(Base):
@@ -327,6 +108,81 @@ def test_a_copy_is_proven_on_one_image_alone():
     prepared = PreparedModel(model := Model(name="m", net=WrongAlone(), classes=4))
     assert prepared.choose(X, [model.source("exact")]) == AS_IT_IS
     assert "gradients differ" in prepared.reasons["channels-last"]
+
+
+class Saturated(Base):
+    """Answers one class with certainty, as a graph head does; what it adds to that is `tail`."""
+
+    def __init__(self, copied=False):
+        super().__init__()
+        self.copied = copied
+
+    def __deepcopy__(self, memo):
+        return type(self)(copied=True)
+
+    def forward(self, x):
+        certain = F.one_hot(torch.zeros(len(x), dtype=torch.int64), 4).float()
+        return certain + self.tail(x, super().forward(x))
+
+
+class Silent(Saturated):
+    """No gradient; copies have one of rounding."""
+
+    def tail(self, x, outputs):
+        return 1e-8 * outputs if self.copied else 0 * outputs
+
+
+class Noisy(Saturated):
+    """A gradient of rounding, which turns with the last bits of the image; copies have another."""
+
+    def tail(self, x, outputs):
+        phase = 2.0 if self.copied else 0.0
+        waves = torch.sin(2.5e9 * x.double().flatten(1) + phase).sum(dim=1, keepdim=True)
+        return (4e-17 * waves * torch.arange(1, 5)).float()
+
+
+class Masked(Saturated):
+    """A gradient as short as rounding's that points somewhere; copies point to the other side."""
+
+    def tail(self, x, outputs):
+        return (-1e-8 if self.copied else 1e-8) * outputs
+
+
+class Loud(Saturated):
+    """No gradient; copies have one that rounding does not make."""
+
+    def tail(self, x, outputs):
+        return (2e-5 if self.copied else 0) * outputs
+
+
+class Flat(Saturated):
+    """A gradient as short as rounding's that points somewhere; copies have none."""
+
+    def tail(self, x, outputs):
+        return (0 if self.copied else 1e-8) * outputs
+
+
+@pytest.mark.parametrize(("kind", "accepted"), [(Silent, 1), (Noisy, 1), (Masked, 0), (Loud, 0), (Flat, 0)])
+@pytest.mark.parametrize("count", [1, 20])
+def test_where_a_gradient_has_no_direction_that_of_a_copy_may_be_rounding(kind, accepted, count):
+    prepared = PreparedModel(model := Model(name="m", net=kind(), classes=4))
+    lengths = ask(model, model.source("exact"), X).gradient.flatten(1).norm(dim=1)
+    assert float(lengths.max()) < ROUNDING
+    name = prepared.choose(X[:count], [model.source("exact")])
+    assert name == ("channels-last" if accepted else AS_IT_IS), prepared.reasons
+    assert accepted or "gradients differ" in prepared.reasons["channels-last"]
+
+
+def test_one_image_without_a_direction_does_not_excuse_the_others():
+    """A quarter of the images is wrong, the rest is silent."""
+
+    class Some(Saturated):
+        def tail(self, x, outputs):
+            wrong = (torch.arange(len(x)) % 4 == 0)[:, None] * 1e-5
+            return (-wrong if self.copied else wrong) * outputs
+
+    prepared = PreparedModel(model := Model(name="m", net=Some(), classes=4))
+    assert prepared.choose(X, [model.source("exact")]) == AS_IT_IS
 
 
 class TurnsAway(Base):
@@ -413,66 +269,6 @@ def test_a_network_that_counts_its_passes_blames_no_attack():
         assert float(net.passes) == 0
 
 
-def test_evaluation_mode_puts_everything_back_also_what_train_does_beside():
-    class Merging(Base):
-        """Merges weights in evaluation mode, as adapters do."""
-
-        merged = False
-
-        def train(self, mode=True):
-            super().train(mode)
-            if not mode and not self.merged:
-                self.fc.weight.data.mul_(2)
-                self.merged = True
-            return self
-
-    net = Merging()
-    net.fc.weight.data.div_(2)
-    net.merged = False
-    nn.Module.train(net, True)
-    net.b.weight.grad = torch.ones_like(net.b.weight)
-    net.a.weight.requires_grad_(False)
-    before = bits(net)
-
-    def spoil():
-        assert not net.training
-        net.extra = 1
-        net.b.weight.grad.zero_()
-        net.register_forward_hook(lambda *_: None)
-        raise KeyError
-
-    with pytest.raises(KeyError), evaluation_mode(net):
-        spoil()
-    same(before, bits(net))
-    assert not net._forward_hooks
-
-
-def test_proper_float32_inside_and_the_flags_back_after():
-    seen = []
-
-    class Looks(Base):
-        def forward(self, x):
-            seen.append(
-                (
-                    torch.get_float32_matmul_precision(),
-                    torch._C._get_fp32_precision_getter("cuda", "conv"),
-                    torch.is_autocast_enabled("cpu"),
-                )
-            )
-            return super().forward(x)
-
-    model = Model(name="m", net=Looks(), classes=4)
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        with torch.autocast("cpu", dtype=torch.bfloat16), evaluation_mode(model.net):
-            model.net(X)
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(before)
-    assert seen == [("highest", "ieee", False)]
-
-
 def test_copies_are_made_once_for_a_model():
     model = Model(name="m", net=Base(), classes=4)
     prepared = PreparedModels()
@@ -498,19 +294,3 @@ def test_a_proof_costs_a_hundredth_of_what_it_serves_at_most(monkeypatch):
         prepared.confirm(name, x[:8], sources)
     assert name == FASTEST
     assert PROOF_IMAGES <= sum(rows) <= 0.01 * 1000 * 40 * 3
-
-
-def test_tracing_switches_nothing_for_the_process(tmp_path, monkeypatch):
-    """Folding runs the network's own code on symbols, which may switch what it switches in every pass."""
-
-    class Switches(Base):
-        def forward(self, x):
-            os.chdir("/")
-            torch.set_grad_enabled(False)
-            torch.set_default_dtype(torch.float64)
-            return super().forward(x)
-
-    monkeypatch.chdir(tmp_path)
-    before = (os.getcwd(), torch.is_grad_enabled(), torch.get_default_dtype())
-    prepared_copy(Switches(), Recipe("folded", fold=True))
-    assert (os.getcwd(), torch.is_grad_enabled(), torch.get_default_dtype()) == before

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from model_zoo.builder import ZooBuilder
-from model_zoo.datasets.places import resolved
+from model_zoo.datasets.files import resolved
 from robench.audit.verify import read_plan
 from robench.cli import app
 from robench.errors import ConfigError, InputError

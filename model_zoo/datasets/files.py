@@ -1,8 +1,11 @@
-"""Where data sets lie, and which paths are refused."""
+"""Where data sets lie, which paths are refused, and downloads checked against a published hash."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from robench.errors import InputError
@@ -13,8 +16,8 @@ def data_root(root: Path | None) -> Path:
     """Return the folder of data sets: `root`, else the environment's ROBENCH_DATA, else ~/.cache/robench."""
     if root is not None:
         return root
-    chosen = os.environ.get("ROBENCH_DATA")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "robench"
+    folder = os.environ.get("ROBENCH_DATA")
+    return Path(folder) if folder else Path.home() / ".cache" / "robench"
 
 
 def resolved(path: str, root: Path | None, *, where: str) -> Path:
@@ -64,3 +67,47 @@ def check_split(split: str, *, where: str) -> None:
     """
     if split not in ("train", "test"):
         raise InputError(where=where, expected="split 'train' or 'test'", got=repr(split))
+
+
+@contextmanager
+def fetching(where: str) -> Iterator[None]:
+    """Turn what a download raises into an InputError.
+
+    Args:
+        where: the data set's plugin.
+
+    Raises:
+        InputError: no network, or a hash that torchvision checks does not match.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong MD5 a RuntimeError
+        do = "Fetch the files by other means and pass `--data-root DIR`"
+        raise InputError(where=where, expected="to download", got=str(error), do=do) from error
+
+
+def check_downloads(folder: Path, hashes: Mapping[str, str], *, algorithm: str) -> None:
+    """Refuse and remove downloaded files that are not the published ones.
+
+    Args:
+        folder: holds them.
+        hashes: file name to hexadecimal digest.
+        algorithm: `sha256`, or `md5` where the publisher gives no other.
+
+    Raises:
+        InputError: a file is absent or altered.
+    """
+    for name, expected in hashes.items():
+        path = folder / name
+        try:
+            digest = hashlib.new(algorithm, path.read_bytes(), usedforsecurity=False).hexdigest()
+        except OSError as error:
+            raise InputError(where=str(path), expected="a downloaded file", got=str(error)) from error
+        if digest != expected:
+            path.unlink()
+            raise InputError(
+                where=str(path),
+                expected=f"a download with {algorithm} {expected}",
+                got=digest,
+                do="The file was altered on its way and has been removed: try again later or elsewhere",
+            )

@@ -17,7 +17,7 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _TensorState:
     """One parameter or buffer: the tensor, what it pointed to, and a copy of its values."""
 
     tensor: Tensor
@@ -28,7 +28,7 @@ class _Kept:
     gradient_values: Tensor | None
 
 
-class AsFound:
+class NetworkState:
     """A network's state when this was made; see `restore`.
 
     What Python objects other than modules hold (closures, optimizers, lists) is not followed.
@@ -40,9 +40,9 @@ class AsFound:
     def __init__(self, net: nn.Module) -> None:
         self.net = net
         self._attributes: list[tuple[str, nn.Module, dict[str, Any], dict[str, dict[Any, Any]]]] = []
-        self._tensors: dict[str, _Kept] = {}
+        self._tensors: dict[str, _TensorState] = {}
         self._scripts: list[tuple[nn.Module, bool | None]] = []
-        seen: set[int] = set()
+        ids: set[int] = set()
         for name, part in net.named_modules():
             prefix = f"{name}." if name else ""
             if isinstance(part, torch.jit.ScriptModule):
@@ -58,21 +58,20 @@ class AsFound:
                 named = [*part._parameters.items(), *part._buffers.items()]
                 named += [(k, v) for k, v in part.__dict__.items() if isinstance(v, Tensor)]
             for key, tensor in named:
-                if tensor is not None and id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    self._tensors[prefix + key] = _kept(tensor)
+                if tensor is not None and id(tensor) not in ids:
+                    ids.add(id(tensor))
+                    self._tensors[prefix + key] = _tensor_state(tensor)
 
     def changes(self) -> set[str]:
         """Return the names of the parameters, buffers and other tensors whose values are not those found."""
-        found = {name for name, kept in self._tensors.items() if not _same(kept.tensor, kept.values)}
+        changes = {name for name, state in self._tensors.items() if not _same(state.tensor, state.values)}
         for where, part, attributes, inner in self._attributes:
             for key in ("_parameters", "_buffers", "_modules"):
-                now = part.__dict__[key]
-                names = inner[key].keys() | now.keys()
-                found |= {where + n for n in names if inner[key].get(n) is not now.get(n)}
+                before, now = inner[key], part.__dict__[key]
+                changes |= {where + n for n in before.keys() | now.keys() if before.get(n) is not now.get(n)}
             tensors = [k for k, v in attributes.items() if isinstance(v, Tensor)]
-            found |= {where + k for k in tensors if part.__dict__.get(k) is not attributes[k]}
-        return found
+            changes |= {where + k for k in tensors if part.__dict__.get(k) is not attributes[k]}
+        return changes
 
     def restore(self) -> None:
         """Make the network what it was when it was found."""
@@ -81,22 +80,22 @@ class AsFound:
                 part.__dict__.clear()
                 part.__dict__.update(attributes)
             for key, entries in inner.items():
-                held = part.__dict__[key]
-                if not _identical(held, entries):
-                    held.clear()
-                    held.update(entries)
+                now = part.__dict__[key]
+                if not _identical(now, entries):
+                    now.clear()
+                    now.update(entries)
         for part, training in self._scripts:
             if training is None:
                 part.__dict__.pop("training", None)
             elif part.training is not training:
                 part.train(training)
-        for kept in self._tensors.values():
-            _put_back(kept)
+        for state in self._tensors.values():
+            _put_back(state)
 
 
-def _kept(tensor: Tensor) -> _Kept:
+def _tensor_state(tensor: Tensor) -> _TensorState:
     gradient = tensor.grad if tensor.is_leaf else None
-    return _Kept(
+    return _TensorState(
         tensor,
         tensor.detach(),
         tensor.detach().clone(),
@@ -106,23 +105,23 @@ def _kept(tensor: Tensor) -> _Kept:
     )
 
 
-def _put_back(kept: _Kept) -> None:
-    tensor = kept.tensor
-    moved = tensor.device != kept.storage.device or tensor.dtype != kept.storage.dtype
-    if moved or not _same_place(tensor, kept.storage):
-        tensor.data = kept.storage
-    if not _same(kept.storage, kept.values):
+def _put_back(state: _TensorState) -> None:
+    tensor = state.tensor
+    moved = tensor.device != state.storage.device or tensor.dtype != state.storage.dtype
+    if moved or not _same_place(tensor, state.storage):
+        tensor.data = state.storage
+    if not _same(state.storage, state.values):
         with torch.no_grad():
-            kept.storage.copy_(kept.values)
+            state.storage.copy_(state.values)
     if tensor.is_leaf:
-        if tensor.requires_grad is not kept.needs_gradient:
-            tensor.requires_grad_(kept.needs_gradient)
-        if tensor.grad is not kept.gradient:
-            tensor.grad = kept.gradient
-        held, values = kept.gradient, kept.gradient_values
-        if held is not None and values is not None and not _same(held, values):
+        if tensor.requires_grad is not state.needs_gradient:
+            tensor.requires_grad_(state.needs_gradient)
+        if tensor.grad is not state.gradient:
+            tensor.grad = state.gradient
+        gradient, values = state.gradient, state.gradient_values
+        if gradient is not None and values is not None and not _same(gradient, values):
             with torch.no_grad():
-                held.copy_(values)
+                gradient.copy_(values)
 
 
 def _same_place(first: Tensor, second: Tensor) -> bool:
@@ -148,5 +147,5 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return bool(torch.equal(first.view(width), second.view(width)))
 
 
-def _identical(held: dict[Any, Any], entries: dict[Any, Any]) -> bool:
-    return list(held) == list(entries) and all(held[k] is v for k, v in entries.items())
+def _identical(now: dict[Any, Any], entries: dict[Any, Any]) -> bool:
+    return list(now) == list(entries) and all(now[k] is v for k, v in entries.items())

@@ -1,12 +1,55 @@
-"""Files that appear whole or not at all."""
+"""Checkpoints written whole or not at all, with their hash and a card beside them."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
+import safetensors.torch
+from torch import nn
+
+from model_zoo.checkpoints.cards import card_path, card_text
 from robench.errors import StorageError
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return where the hash of a checkpoint lies, in the format of `sha256sum`."""
+    return path.with_name(path.name + ".sha256")
+
+
+def save(network: nn.Module, path: Path, *, card: dict[str, Any] | None = None) -> str:
+    """Write weights as safetensors, with their hash and a card beside them.
+
+    Args:
+        network: its `state_dict` is written.
+        path: the file; `<path>.sha256` and, for a card, `<stem>.card.yaml` go beside it.
+        card: what to say about the weights; the file's name and hash are added. None for no card.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        StorageError: the disk refused; an older file is intact.
+    """
+    # A copy of each: safetensors refuses tensors that share memory, as tied weights do.
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in network.state_dict().items()}
+    data = safetensors.torch.save(state, metadata={"format": "pt"})
+    digest = hashlib.sha256(data).hexdigest()
+    files = {path: data, sidecar_path(path): f"{digest}  {path.name}\n".encode()}
+    if card is not None:
+        files[card_path(path)] = card_text({**card, "weights": path.name, "sha256": digest})
+    staged = Staged(files)
+    try:
+        # Two files cannot be replaced at once: without the old hash, a crash in between leaves no lie.
+        sidecar_path(path).unlink(missing_ok=True)
+    except OSError as error:
+        staged.discard()
+        raise StorageError(where=str(path), expected="to replace the file", got=str(error)) from error
+    staged.commit()
+    return digest
 
 
 class Staged:

@@ -1,0 +1,35 @@
+"""Evaluation mode, in proper float32, after which everything is as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import nn
+
+from robench.model.float32 import float32_proper
+from robench.model.global_state import kept_torch_state
+from robench.model.network_state import NetworkState
+from robench.model.tested_network import AS_SET, networks_under_test
+from robench.randomness import kept_global_randomness
+
+
+@contextmanager
+def evaluation_mode(net: nn.Module) -> Iterator[NetworkState]:
+    """Inside the block: evaluation mode and proper float32. Afterwards the network is as it was, bit for bit.
+
+    Parameters, buffers, modes, flags, `.grad`, hooks and attributes are put back, also after an exception,
+    and whoever changed them; so are the global generators that a random network draws from.
+    """
+    state = NetworkState(net)
+    try:
+        precisions = {tested.precision for tested in networks_under_test(net)}
+        with (
+            nullcontext() if AS_SET in precisions else float32_proper(),
+            kept_global_randomness(),
+            kept_torch_state(),
+        ):
+            net.eval()
+            yield state
+    finally:
+        state.restore()

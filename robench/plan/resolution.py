@@ -1,0 +1,304 @@
+"""From a configuration to a plan: plugins and files are looked up, defaults filled in, radii spread out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench import plugins
+from robench.errors import ConfigError, nearest
+from robench.plan.data_root import in_data_root
+from robench.plan.file_names import check_name
+from robench.plan.knowledge import denied
+from robench.plan.spec import (
+    AttackSpec,
+    Choice,
+    DataSpec,
+    ModelSpec,
+    Plan,
+    ThreatSpec,
+    TrainSpec,
+    canonical,
+)
+from robench.plan.yaml_reader import Document, Key
+from robench.plugins import Kind
+from robench.recipe import build, describe
+
+if TYPE_CHECKING:
+    from robench.plan.grammar import Configuration, DataEntry, ModelEntry, TrainEntry
+    from robench.plan.threat_entry import ThreatEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a document something stands."""
+
+    document: Document
+    key: Key = ()
+
+    def at(self, *keys: str | int) -> Place:
+        """Return the place of a value below this one."""
+        return Place(self.document, (*self.key, *keys))
+
+    @property
+    def where(self) -> str:
+        """File and line."""
+        return self.document.where(self.key)
+
+    def refusal(self, *, expected: str, got: str, do: str = "") -> ConfigError:
+        """Return the error to raise about what stands here."""
+        return ConfigError(where=self.where, expected=expected, got=got, do=do)
+
+
+def resolve(configuration: Configuration, document: Document, file: Path) -> Plan:
+    """Return the plan of a configuration.
+
+    Args:
+        configuration: as `robench.plan.grammar.read` returned it.
+        document: what it was read from, for messages.
+        file: gives the default name, and the start of relative paths.
+
+    Raises:
+        ConfigError: an option, a file or a gradient source does not exist, or an attack cannot play.
+        PluginError: a plugin is unknown or cannot be used.
+    """
+    root = Place(document)
+    data = _data(configuration.dataset, root.at("dataset"))
+    models = [
+        _model(entry, root.at("models", position), data, file.parent)
+        for position, entry in enumerate(configuration.models)
+    ]
+    threats = [
+        threat
+        for position, entry in enumerate(configuration.threats)
+        for threat in _threats(entry, root.at("threats", position))
+    ]
+    return Plan(
+        name=configuration.name or check_name(file.stem, what="name", where=root.at("name").where),
+        seed=configuration.seed,
+        data=data,
+        models=tuple(models),
+        threats=tuple(threats),
+        transfer=configuration.transfer,
+        shard=configuration.shard,
+        batch_size=configuration.batch_size,
+        draws=configuration.draws,
+    )
+
+
+def _plugin(kind: Kind, choice: Choice, options: Place) -> Any:
+    """Return the recipe a choice makes.
+
+    Args:
+        kind: the group of plugins.
+        choice: name and options.
+        options: where the options stand, for messages.
+
+    Raises:
+        PluginError: no such plugin.
+        ConfigError: an option is unknown or wrong; points at the option's own line.
+    """
+    recipe = plugins.find(kind, choice.name, where=choice.where)
+    known = describe(recipe)
+    wrong = [name for name in choice.options if name not in known]
+    required = [name for name, option in known.items() if option["default"] == "required"]
+    if (absent := [name for name in required if name not in choice.options]) and not wrong:
+        expected = f"the option {absent[0]!r} of {choice.name!r}, which has no default"
+        raise ConfigError(where=choice.where, expected=expected, got="none")
+    where = options.at(wrong[0]).where if wrong else choice.where
+    try:
+        canonical(choice.options)
+        return build(recipe, choice.options, where=where)
+    except ValueError:
+        raise ConfigError(where=where, expected="finite numbers or inf as options", got="NaN") from None
+    except ConfigError as error:
+        # `build` names the option before the colon, a recipe's own refusal in `where`; neither knows a line.
+        expected = f"{error.where}: {error.expected}" if error.where in choice.options else error.expected
+        name = expected.split(":")[0]
+        where = options.at(name).where if name in choice.options else where
+        raise ConfigError(where=where, expected=expected, got=error.got, do=error.do) from None
+
+
+def _located(choice: Choice, place: Place) -> Choice:
+    return replace(choice, where=place.at(choice.name).where)
+
+
+def _data(entry: DataEntry, place: Place, evaluation: DataSpec | None = None) -> DataSpec:
+    """Return which images; training data inherit data set and options from those of the evaluation."""
+    name, options = entry.name, entry.options
+    if evaluation is not None:
+        name = name or evaluation.dataset.name
+        if options is None and name == evaluation.dataset.name:
+            options = evaluation.dataset.options
+    choice = Choice(name=name, options=dict(options or {}), where=place.at("name").where)
+    _plugin("datasets", choice, place.at("options"))
+    return DataSpec(
+        dataset=choice,
+        split=entry.split,
+        limit=entry.limit,
+        subset=entry.subset,
+        labelled=entry.labelled,
+        indices=None if entry.indices is None else tuple(entry.indices),
+    )
+
+
+def _model(entry: ModelEntry, place: Place, data: DataSpec, folder: Path) -> ModelSpec:
+    head = entry.head
+    if entry.has("head"):
+        head = _located(head, place.at("head"))
+        _plugin("heads", head, place.at("head", head.name))
+    inference = _inference(entry, place)
+    architecture, checkpoint = entry.architecture, entry.checkpoint
+    return ModelSpec(
+        name=entry.name,
+        architecture=architecture and _architecture(architecture, place.at("architecture"), folder),
+        buffer=entry.buffer,
+        normalize=(tuple(entry.normalize.mean), tuple(entry.normalize.std)) if entry.normalize else None,
+        checkpoint=None if checkpoint is None else _checkpoint(checkpoint, place.at("checkpoint"), folder),
+        sha256=entry.sha256,
+        key=entry.key,
+        features_of=entry.features_of,
+        head=head,
+        train=_training(entry.train, place.at("train"), data) if entry.train else None,
+        output=entry.output,
+        sources=_sources(entry, place, head, inference),
+        inference=tuple(choice for choice, _ in inference),
+        outputs=entry.outputs,
+        class_map=entry.class_map,
+        precision=entry.precision,
+        where=place.where,
+    )
+
+
+def _architecture(choice: Choice, place: Place, folder: Path) -> Choice:
+    choice = _located(choice, place)
+    source, _, factory = choice.name.rpartition(":")
+    if not source:
+        _plugin("models", choice, place.at(choice.name))
+        return choice
+    if source == "torchvision" and factory:
+        return choice
+    if not source.endswith(".py") or not factory.isidentifier():
+        expected = "a model's name, torchvision:NAME, or path/to/file.py:factory"
+        raise place.refusal(expected=expected, got=repr(choice.name))
+    return replace(choice, name=f"{_file('architecture', source, place, folder)}:{factory}")
+
+
+def _checkpoint(text: str, place: Place, folder: Path) -> Path:
+    """Return the absolute path of a file that exists, or one of the data root, which is looked up later."""
+    return Path(text) if in_data_root(text) else _file("checkpoint", text, place, folder)
+
+
+def _file(key: str, text: str, place: Place, folder: Path) -> Path:
+    """Return the absolute path of a file that exists; relative paths start at the configuration's folder."""
+    try:
+        path = (folder / Path(text).expanduser()).resolve()
+        exists = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long, an unknown ~user, a NUL
+        exists, path = False, Path(text)
+    if not exists:
+        do = "A relative path starts at the configuration file's folder"
+        raise place.refusal(expected=f"{key}: a file", got=f"no file {str(path)!r}", do=do)
+    return path
+
+
+def _training(entry: TrainEntry, place: Place, data: DataSpec) -> TrainSpec:
+    at = place.at("defense")
+    defense = _located(entry.defense, at)
+    if _stage(defense) != "training":
+        do = f"Put it under the model's key `inference`, beside `train`: inference: {defense.name}"
+        got = f"{defense.name!r}, which is put in front of a trained model"
+        raise at.refusal(expected="a defense that trains a network", got=got, do=do)
+    _plugin("defenses", defense, at.at(defense.name))
+    return TrainSpec(defense=defense, data=_data(entry.data, place.at("data"), data))
+
+
+def _inference(entry: ModelEntry, place: Place) -> list[tuple[Choice, Any]]:
+    """Return the defenses in front of a model, each with the recipe it makes."""
+    pairs = []
+    for position, choice in enumerate(entry.inference):
+        at = place.at("inference", position)
+        defense = _located(choice, at)
+        if _stage(defense) != "inference":
+            do = f"Put it under `train`: train: {{defense: {defense.name}}}"
+            expected = "a defense that is put in front of a trained model"
+            raise at.refusal(expected=expected, got=f"{defense.name!r}, which trains a network", do=do)
+        pairs.append((defense, _plugin("defenses", defense, at.at(defense.name))))
+    return pairs
+
+
+def _stage(defense: Choice) -> str:
+    return str(plugins.find("defenses", defense.name, where=defense.where).info.stage)
+
+
+def _sources(
+    entry: ModelEntry, place: Place, head: Choice, inference: Sequence[tuple[Choice, Any]]
+) -> tuple[str, ...] | None:
+    """Return the gradient sources asked for, all of which head and defenses must offer."""
+    if entry.sources is None:
+        return None
+    # A third-party head need not say what it offers; then the built model is asked, later.
+    offered = getattr(plugins.find("heads", head.name, where=head.where), "offers", None)
+    expected = f"a gradient source that the head {head.name!r} offers"
+    for choice, recipe in reversed(inference):
+        offers = getattr(recipe, "offers", None)
+        offered = None if offered is None or offers is None else offers(offered)
+        expected = f"a gradient source that {head.name!r} offers behind {choice.name!r}"
+    for position, name in enumerate(entry.sources):
+        if offered is not None and name not in offered:
+            do = nearest(name, offered)
+            raise place.at("sources", position).refusal(expected=expected, got=repr(name), do=do)
+    return tuple(entry.sources)
+
+
+def _threats(entry: ThreatEntry, place: Place) -> list[ThreatSpec]:
+    """Return a threat of each radius, in rising order."""
+    return [
+        ThreatSpec(
+            norm=entry.norm,
+            eps=eps,
+            eps_text=text,
+            goal=entry.goal,
+            attacks=_attacks(entry, place, eps),
+            knowledge=entry.knowledge,
+            budget=entry.budget,
+        )
+        for eps, text in sorted(entry.eps.items())
+    ]
+
+
+def _attacks(entry: ThreatEntry, place: Place, eps: float) -> tuple[AttackSpec, ...]:
+    """Return the attacks of a threat, each with a label: its name, and the steps where that comes twice."""
+    unlabelled = Counter(attack.choice.name for attack in entry.attacks if attack.label is None)
+    specs: dict[str, AttackSpec] = {}
+    for position, attack in enumerate(entry.attacks):
+        at = place.at("attacks", position)
+        choice = _located(attack.choice, at)
+        recipe = _plugin("attacks", choice, at.at(choice.name))
+        _check_attack(choice, recipe.info, entry, eps, at)
+        steps = getattr(recipe, "steps", None)
+        several = unlabelled[choice.name] > 1 and steps is not None
+        label = attack.label or (f"{choice.name}-{steps}" if several else choice.name)
+        if label in specs:
+            do = "Give one of them a label: {" + choice.name + ": {...}, label: ...}"
+            expected = "a label of its own for every attack of a threat"
+            raise at.refusal(expected=expected, got=f"{label!r} twice", do=do)
+        specs[label] = AttackSpec(label=label, attack=choice)
+    return tuple(specs.values())
+
+
+def _check_attack(choice: Choice, info: Any, entry: ThreatEntry, eps: float, place: Place) -> None:
+    """Refuse an attack that cannot play under a threat."""
+    if entry.norm not in info.norms:
+        got = f"{choice.name!r}, which supports {', '.join(info.norms)}"
+        raise place.refusal(expected=f"an attack under {entry.norm}", got=got)
+    if eps == math.inf and not info.minimises:
+        do = "Give the threat a finite eps, or use an attack that minimises, such as cw"
+        got = f"{choice.name!r}, which needs a radius"
+        raise place.refusal(expected="an attack that minimises under eps inf", got=got, do=do)
+    if denial := denied(info, entry.knowledge, entry.budget):
+        raise place.refusal(expected=denial.expected, got=denial.got, do=denial.do)

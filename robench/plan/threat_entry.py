@@ -1,0 +1,101 @@
+"""What a configuration may say of a threat: norm, radii, goal, knowledge, budget, and attacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import Field, PlainValidator, model_validator
+
+from robench.errors import ConfigError
+from robench.plan.entry import Entry, Items, Positive, checked, one_of, plugin_choice, refusal
+from robench.plan.file_names import check_label
+from robench.plan.knowledge import in_order
+from robench.plan.spec import KNOWLEDGE, KNOWN, Choice
+
+NORMS = ("Linf", "L2", "L1")
+GOALS = ("untargeted", "targeted")
+
+
+def _radius(value: Any, *at: int) -> tuple[float, str]:
+    """Return a radius and its text; `at` is its position in a list."""
+    text = "inf" if value == math.inf else str(value)
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        numerator, slash, denominator = text.partition("/")
+        eps = float(numerator) / float(denominator) if slash else float(text)
+        if not eps >= 0:
+            raise ValueError
+    except (ValueError, ZeroDivisionError, OverflowError):
+        expected = "eps: a number of at least 0, a fraction such as 8/255, inf, or a list of finite ones"
+        raise refusal(*at, expected=expected, got=repr(value)) from None
+    return eps, text.replace(" ", "")
+
+
+def _radii(value: Any) -> dict[float, str]:
+    """Return the radii of a threat, each as it was written: one, or several finite ones."""
+    if not isinstance(value, list):
+        return dict([_radius(value)])
+    if not value:
+        raise refusal(expected="eps: at least one item", got="an empty list")
+    radii: dict[float, str] = {}
+    for position, item in enumerate(value):
+        eps, text = _radius(item, position)
+        if eps == math.inf:
+            do = "Give `eps: inf` a threat of its own, with attacks that minimise"
+            raise refusal(position, expected="finite radii in a list", got=text, do=do)
+        if eps in radii:
+            raise refusal(position, expected="each radius once", got=f"{text} a second time")
+        radii[eps] = text
+    return radii
+
+
+def _knowledge(value: Any) -> Sequence[str]:
+    if not isinstance(value, list):
+        do = "Write [] for an attacker who may only ask the model"
+        expected = f"knowledge: a list of some of {', '.join(KNOWLEDGE)}"
+        raise refusal(expected=expected, got=repr(value), do=do)
+    return value
+
+
+class AttackEntry(NamedTuple):
+    """One attack of a threat: the plugin, and the label it is given; None for none."""
+
+    choice: Choice
+    label: str | None
+
+
+def _attack(value: Any) -> AttackEntry:
+    choice = plugin_choice(value, what="attack", beside=("label",))
+    label = value.get("label") if isinstance(value, dict) else None
+    if label is not None:
+        if not isinstance(label, str):
+            raise refusal("label", expected="label: text", got=repr(label))
+        try:
+            check_label(label)
+        except ConfigError as error:
+            raise refusal("label", expected=error.expected, got=error.got) from None
+    return AttackEntry(choice, label)
+
+
+class ThreatEntry(Entry):
+    """A norm, one radius or several, and the attacks that play under them."""
+
+    title = "a threat"
+    norm: Annotated[str, one_of(NORMS)]
+    # Without a radius the message says what a radius is.
+    eps: Annotated[dict[float, str], PlainValidator(_radii)] = Field(default=None, validate_default=True)
+    goal: Annotated[str, one_of(GOALS)] = "untargeted"
+    knowledge: Annotated[tuple[str, ...], PlainValidator(_knowledge), checked(in_order)] = KNOWN
+    budget: Positive | None = None
+    attacks: Annotated[list[Annotated[AttackEntry, PlainValidator(_attack)]], Items]
+
+    @model_validator(mode="after")
+    def _radii_inside_the_box(self) -> Self:
+        for position, (eps, text) in enumerate(self.eps.items()):
+            if self.norm == "Linf" and 1 < eps < math.inf:
+                do = f"Pixels live in [0, 1]: write {eps:g}/255, or inf for no limit"
+                raise refusal("eps", position, expected="an Linf radius of at most 1", got=text, do=do)
+        return self
