@@ -20,7 +20,7 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.fast_copy import RECIPES, Recipe, prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.network_state import NetworkState
-from robench.model.proof import PROOF_IMAGES, Answer, ask, difference, nudged
+from robench.model.proof import PROOF_IMAGES, Answer, ask, difference
 from robench.model.tested_network import TestedNetwork, networks_under_test
 from robench.types import Images
 
@@ -170,7 +170,7 @@ class PreparedModel:
                 other = ask(self.model, source, original.x)
         except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, and it is said
             return f"it raised {_first_line(error)}"
-        doubt = difference(answer, other, lambda: original.answer(source, nudge=True))
+        doubt = difference(answer, other)
         return f"through {source.name}, {doubt}" if doubt else ""
 
 
@@ -197,28 +197,21 @@ class _Original:
 
     def __init__(self, prepared: PreparedModel, x: Images) -> None:
         self._prepared, self.x = prepared, x
-        self._answers: dict[tuple[str, bool], Answer | None] = {}
+        self._answers: dict[str, Answer | None] = {}
 
-    def answer(self, source: GradientSource, *, nudge: bool = False) -> Answer | None:
-        """Return the original's answer; None where it raises, which the attack itself will meet and tell.
-
-        Args:
-            source: the gradient source.
-            nudge: ask about images that were moved by a rounding error.
-        """
-        key = source.name, nudge
-        if key not in self._answers:
+    def answer(self, source: GradientSource) -> Answer | None:
+        """Return the original's answer; None where it raises, which the attack itself will meet and tell."""
+        if source.name not in self._answers:
             model = self._prepared.model
             try:
                 with evaluation_mode(model.net) as state:
-                    x = nudged(self.x, model.bounds) if nudge else self.x
-                    answer: Answer | None = ask(model, source, x)
+                    answer: Answer | None = ask(model, source, self.x)
                     changes = state.changes()
             except Exception:  # noqa: BLE001 - the attack meets the same and is recorded as failed with it
                 answer, changes = None, set()
             self._prepared.note_changes(changes)
-            self._answers[key] = answer
-        return self._answers[key]
+            self._answers[source.name] = answer
+        return self._answers[source.name]
 
 
 def _first_line(error: Exception) -> str:

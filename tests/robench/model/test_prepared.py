@@ -5,13 +5,12 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from robench.errors import JobError
 from robench.model.fast_copy import RECIPES
 from robench.model.interface import Model
 from robench.model.prepared import AS_IT_IS, PreparedModel, PreparedModels
-from robench.model.proof import PROOF_IMAGES, ROUNDING, ask, relative_error
+from robench.model.proof import PROOF_IMAGES, relative_error
 from robench.model.tested_network import TestedNetwork
 from tests.robench.model.folding_networks import KINDS, Base, Patched, Viewed, X, answers, bits, same
 
@@ -108,81 +107,6 @@ def test_a_copy_is_proven_on_one_image_alone():
     prepared = PreparedModel(model := Model(name="m", net=WrongAlone(), classes=4))
     assert prepared.choose(X, [model.source("exact")]) == AS_IT_IS
     assert "gradients differ" in prepared.reasons["channels-last"]
-
-
-class Saturated(Base):
-    """Answers one class with certainty, as a graph head does; what it adds to that is `tail`."""
-
-    def __init__(self, copied=False):
-        super().__init__()
-        self.copied = copied
-
-    def __deepcopy__(self, memo):
-        return type(self)(copied=True)
-
-    def forward(self, x):
-        certain = F.one_hot(torch.zeros(len(x), dtype=torch.int64), 4).float()
-        return certain + self.tail(x, super().forward(x))
-
-
-class Silent(Saturated):
-    """No gradient; copies have one of rounding."""
-
-    def tail(self, x, outputs):
-        return 1e-8 * outputs if self.copied else 0 * outputs
-
-
-class Noisy(Saturated):
-    """A gradient of rounding, which turns with the last bits of the image; copies have another."""
-
-    def tail(self, x, outputs):
-        phase = 2.0 if self.copied else 0.0
-        waves = torch.sin(2.5e9 * x.double().flatten(1) + phase).sum(dim=1, keepdim=True)
-        return (4e-17 * waves * torch.arange(1, 5)).float()
-
-
-class Masked(Saturated):
-    """A gradient as short as rounding's that points somewhere; copies point to the other side."""
-
-    def tail(self, x, outputs):
-        return (-1e-8 if self.copied else 1e-8) * outputs
-
-
-class Loud(Saturated):
-    """No gradient; copies have one that rounding does not make."""
-
-    def tail(self, x, outputs):
-        return (2e-5 if self.copied else 0) * outputs
-
-
-class Flat(Saturated):
-    """A gradient as short as rounding's that points somewhere; copies have none."""
-
-    def tail(self, x, outputs):
-        return (0 if self.copied else 1e-8) * outputs
-
-
-@pytest.mark.parametrize(("kind", "accepted"), [(Silent, 1), (Noisy, 1), (Masked, 0), (Loud, 0), (Flat, 0)])
-@pytest.mark.parametrize("count", [1, 20])
-def test_where_a_gradient_has_no_direction_that_of_a_copy_may_be_rounding(kind, accepted, count):
-    prepared = PreparedModel(model := Model(name="m", net=kind(), classes=4))
-    lengths = ask(model, model.source("exact"), X).gradient.flatten(1).norm(dim=1)
-    assert float(lengths.max()) < ROUNDING
-    name = prepared.choose(X[:count], [model.source("exact")])
-    assert name == ("channels-last" if accepted else AS_IT_IS), prepared.reasons
-    assert accepted or "gradients differ" in prepared.reasons["channels-last"]
-
-
-def test_one_image_without_a_direction_does_not_excuse_the_others():
-    """A quarter of the images is wrong, the rest is silent."""
-
-    class Some(Saturated):
-        def tail(self, x, outputs):
-            wrong = (torch.arange(len(x)) % 4 == 0)[:, None] * 1e-5
-            return (-wrong if self.copied else wrong) * outputs
-
-    prepared = PreparedModel(model := Model(name="m", net=Some(), classes=4))
-    assert prepared.choose(X, [model.source("exact")]) == AS_IT_IS
 
 
 class TurnsAway(Base):
