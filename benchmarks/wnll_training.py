@@ -32,32 +32,34 @@ WAYS = ("before", "now")
 
 def measured(name: str, way: str, root: Path | None, steps: int) -> dict[str, float]:
     """Return the seconds of the first step and the median of the next ones, and the peak in MiB."""
-    from defenses.training.network_state import frozen_except, prepared
-    from defenses.training.objective import Moment
+    from defenses.training.network_state import frozen_except, training_layout
+    from defenses.training.objective import BatchContext
     from defenses.training.split import halves
-    from defenses.wnll.frozen import FrozenOutputs
+    from defenses.wnll.backbone import BackboneCache
     from defenses.wnll.options import stage_options
-    from defenses.wnll.stage import WNLLStage, buffer_of
+    from defenses.wnll.stage import WNLLStage, buffer_parameters
 
     keep_freed_memory()  # as `robench train` does
     network = _network()
     options = stage_options(plugins.find("defenses", name)(epochs=1, **CASES[name]), 0)[1]
     context = TrainingContext(seed=0, device="cpu", state=None, identity={}, progress=lambda row: None)
-    learner, template = halves(_data(root), 0)
-    buffer = buffer_of(network)
+    training_set, template = halves(_data(root), 0)
+    buffer = buffer_parameters(network)
     optimizer = torch.optim.SGD(buffer, lr=1e-4)
     seconds = []
-    with prepared(network, torch.device("cpu")) as layout, frozen_except(network, buffer):
+    with training_layout(network, torch.device("cpu")) as layout, frozen_except(network, buffer):
         network.eval()
-        frozen = FrozenOutputs(network, "cpu") if way == "now" else None
-        stage = WNLLStage(network, template, options=options, context=context, learner=learner, frozen=frozen)
+        cache = BackboneCache(network, "cpu") if way == "now" else None
+        stage = WNLLStage(
+            network, template, options=options, context=context, training_set=training_set, cache=cache
+        )
         objective = options.graph_objective(stage)
         for step in range(1 + steps):
             started = time.perf_counter()
-            rows = torch.arange(SIZE) + SIZE * (step % (len(learner) // SIZE))
-            x, y = learner.batch(rows)
-            moment = Moment(0.0, Randomness(step, learner.indices[rows]))
-            loss, _ = objective.loss(x.contiguous(memory_format=layout), y, moment)
+            rows = torch.arange(SIZE) + SIZE * (step % (len(training_set) // SIZE))
+            x, y = training_set.batch(rows)
+            batch = BatchContext(0.0, Randomness(step, training_set.indices[rows]))
+            loss, _ = objective.loss(x.contiguous(memory_format=layout), y, batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from defenses.option_checks import at_least_one, one_of, positive
 from defenses.papers import SHAFAHI_FREE
-from defenses.training.attack_options import pgd
-from defenses.training.options import TrainingOptions, one_of, require
+from defenses.training.inner_attack import InnerAttack, model_of, pgd
+from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from defenses.training.inner_attack import InnerAttack
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
@@ -58,22 +59,18 @@ class Free(TrainingOptions):
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         TrainingOptions.__post_init__(self)
-        require(0 < self.eps < float("inf"), "eps", "a positive number", self.eps)
-        require(self.replays >= 1, "replays", "at least 1", self.replays)
-        require(self.steps >= 1, "steps", "at least 1", self.steps)
-        if self.step_size is not None:
-            require(0 < self.step_size < float("inf"), "step_size", "a positive number", self.step_size)
+        positive(eps=self.eps, step_size=self.step_size)
+        at_least_one(replays=self.replays, steps=self.steps)
         one_of("norm", self.norm, ("Linf", "L2"))
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
         """Train `network` in place; see `robench.model.Defense`."""
-        from defenses.training.inner_attack import InnerAttack, attackable
         from defenses.training.loop import train
 
         inner = InnerAttack(
-            model=attackable(network, len(data.classes)), attack=pgd(steps=self.steps), norm=self.norm
+            model=model_of(network, len(data.classes)), attack=pgd(steps=self.steps), norm=self.norm
         )
         objective = _FreeLoss(inner, self)
         return train(network, data, objective, options=self, context=context, replays=self.replays)
@@ -89,11 +86,11 @@ class _FreeLoss:
     delta: Tensor | None = None
     _asked: Tensor | None = field(default=None, repr=False)
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         import torch
         import torch.nn.functional as F
 
-        del moment
+        del batch
         self._move()
         if self.delta is None:
             self.delta = torch.zeros_like(x)

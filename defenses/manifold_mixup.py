@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from defenses.option_checks import one_of, positive, require
 from defenses.papers import VERMA_MIXUP
-from defenses.training.options import TrainingOptions, one_of, require
+from defenses.training.options import TrainingOptions
 from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
@@ -53,7 +54,7 @@ class ManifoldMixup(TrainingOptions):
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         TrainingOptions.__post_init__(self)
-        require(0 < self.alpha < float("inf"), "alpha", "a positive number", self.alpha)
+        positive(alpha=self.alpha)
         for layer in self.layers:
             one_of("layers", layer, ("input", "features"))
         hidden = "features" in self.layers and len(set(self.layers)) == len(self.layers)
@@ -85,10 +86,10 @@ class _MixedLoss:
     network: Any
     options: ManifoldMixup
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         import torch.nn.functional as F
 
-        share, partner, layer = self.drawn(moment.rng)
+        share, partner, layer = self.drawn(batch.rng)
         partner = partner.to(x.device)
         if layer == "input":
             logits: Outputs = self.network(x.lerp(x[partner], 1 - share))

@@ -12,7 +12,7 @@ from robench.model.defense import DefenseInfo, TrainingContext
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
@@ -52,11 +52,11 @@ class CleanLoss:
     adversarial: ClassVar[bool] = False
     network: nn.Module
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         """Take the loss; see `defenses.training.objective.Objective`."""
         import torch.nn.functional as F
 
-        del moment
+        del batch
         logits: Outputs = self.network(x)
         return F.cross_entropy(logits, y), logits
 

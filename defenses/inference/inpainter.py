@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenses.inference.bpda import Transform
+from defenses.inference.transforms import Transform
 from robench.model.noise import noise_of
 from robench.types import Images, PerSample
 

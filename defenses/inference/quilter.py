@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from defenses.inference.bpda import Transform
+from defenses.inference.transforms import Transform
 from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.noise import noise_of

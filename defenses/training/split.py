@@ -27,9 +27,9 @@ def split(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSe
     if count >= len(known):
         raise InputError(where="validation", expected="images left to train on", got=f"{len(known)} in all")
     seeded = torch.Generator().manual_seed(seed_from(seed, "validation"))
-    held_out = known[torch.randperm(len(known), generator=seeded)[:count]].sort().values
-    kept = torch.ones(len(data), dtype=torch.bool).index_fill(0, held_out, False)
-    return data.subset(kept.nonzero().squeeze(1)), data.subset(held_out)
+    validation_set = known[torch.randperm(len(known), generator=seeded)[:count]].sort().values
+    kept = torch.ones(len(data), dtype=torch.bool).index_fill(0, validation_set, False)
+    return data.subset(kept.nonzero().squeeze(1)), data.subset(validation_set)
 
 
 def halves(data: ImageSet, seed: int, *label: object) -> tuple[ImageSet, ImageSet]:

@@ -99,13 +99,13 @@ def linear_problem():
 
 def test_fast_takes_one_step_of_1_25_eps_from_a_random_start():
     from defenses.fast import _FastLoss
-    from defenses.training.inner_attack import InnerAttack, attackable
-    from defenses.training.objective import Moment
+    from defenses.training.inner_attack import InnerAttack, model_of
+    from defenses.training.objective import BatchContext
 
     net, sign = linear_problem()
-    objective = _FastLoss(InnerAttack(model=attackable(net, 2), norm="Linf"), recipe("fast"))
+    objective = _FastLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), recipe("fast"))
     x, y, images = torch.full((3, 1, 2, 2), 0.5), torch.tensor([0, 0, 1]), torch.arange(3)
-    found = objective.attacked(x, y, Moment(1.0, Randomness(0, images)))
+    found = objective.attacked(x, y, BatchContext(1.0, Randomness(0, images)))
     start = ThreatModel(eps=EPS).sample(x, Randomness(0, images))
     ascent = torch.cat([-sign, -sign, sign])  # away from the label
     expected = x + (start + 1.25 * EPS * ascent - x).clamp(-EPS, EPS)
@@ -114,10 +114,10 @@ def test_fast_takes_one_step_of_1_25_eps_from_a_random_start():
 
 def test_free_moves_on_from_the_perturbation_before():
     from defenses.free import _FreeLoss
-    from defenses.training.inner_attack import InnerAttack, attackable
+    from defenses.training.inner_attack import InnerAttack, model_of
 
     net, sign = linear_problem()
-    objective = _FreeLoss(InnerAttack(model=attackable(net, 2), norm="Linf"), recipe("free", step_size=0.1))
+    objective = _FreeLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), recipe("free", step_size=0.1))
     x, seen = torch.full((2, 1, 2, 2), 0.5), []
     net.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
     for y in ([0, 1], [0, 1], [1, 1]):
@@ -142,14 +142,16 @@ def test_free_makes_m_steps_on_each_batch_with_the_same_images():
 
 def test_trades_attacks_the_divergence_from_a_gaussian_start():
     from defenses.trades import _TradesLoss
-    from defenses.training.inner_attack import InnerAttack, attackable
-    from defenses.training.objective import Moment
+    from defenses.training.inner_attack import InnerAttack, model_of
+    from defenses.training.objective import BatchContext
 
     net, _ = linear_problem()
     options = recipe("trades", step_size=0.1)
-    objective = _TradesLoss(InnerAttack(model=attackable(net, 2), norm="Linf"), options)
+    objective = _TradesLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), options)
     x, images = torch.rand(5, 1, 2, 2) / 2 + 0.25, torch.arange(5)
-    found = objective.found(x, torch.zeros(5, dtype=torch.int64), Moment(1.0, Randomness(3, images)))
+    found = objective.attacked_images(
+        x, torch.zeros(5, dtype=torch.int64), BatchContext(1.0, Randomness(3, images))
+    )
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
     point = x + 0.001 * Randomness(3, images).normal(x)
     for _ in range(options.steps):
@@ -162,7 +164,7 @@ def test_trades_attacks_the_divergence_from_a_gaussian_start():
 
 def test_mixup_mixes_features_and_labels_alike():
     from defenses.manifold_mixup import _MixedLoss
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
 
     net = network().eval()
     x, y, rng = torch.rand(6, 1, 4, 4), torch.arange(6) % 2, Randomness(5, torch.arange(6))
@@ -172,7 +174,7 @@ def test_mixup_mixes_features_and_labels_alike():
         share, partner, _ = objective.drawn(Randomness(seed, rng.images))
         assert sorted(partner.tolist()) == list(range(6))
         assert 0 < share < 1
-        found, logits = objective.loss(x, y, Moment(0.5, Randomness(seed, rng.images)))
+        found, logits = objective.loss(x, y, BatchContext(0.5, Randomness(seed, rng.images)))
         mixed = share * x + (1 - share) * x[partner]
         z = net.features(mixed)
         if layer == "features":
@@ -193,7 +195,7 @@ def test_the_mixing_share_follows_the_beta_distribution():
 
 def test_ensemble_images_come_from_every_network_and_judge_by_the_static_ones():
     from defenses.ensemble import _EnsembleLoss
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
 
     net, other = network(), network(1).eval()
     objective = _EnsembleLoss(net, (other,), recipe("ensemble", others=1), 2)
@@ -207,5 +209,5 @@ def test_ensemble_images_come_from_every_network_and_judge_by_the_static_ones():
     asked = []
     other.register_forward_hook(lambda *_: asked.append(1))
     for seed in range(12):
-        objective.loss(x, y, Moment(0.5, Randomness(seed, torch.arange(40))))
+        objective.loss(x, y, BatchContext(0.5, Randomness(seed, torch.arange(40))))
     assert 2 <= len(asked) <= 10

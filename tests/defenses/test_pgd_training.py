@@ -194,9 +194,9 @@ def test_what_is_held_out_is_not_attacked_in_training():
             return super().__call__(oracle, x, y, threat=threat, rng=rng)
 
     recipe(epochs=1, inner=Spy())(network(), data, context=context())
-    learner, held_out = split(data, 0.1, 1)
-    assert seen == set(learner.indices.tolist())
-    assert seen.isdisjoint(held_out.indices.tolist())
+    training_set, validation_set = split(data, 0.1, 1)
+    assert seen == set(training_set.indices.tolist())
+    assert seen.isdisjoint(validation_set.indices.tolist())
 
 
 KILLED = """

@@ -45,9 +45,9 @@ def test_swa_is_the_mean_of_the_last_epochs_with_fresh_statistics():
     seen = trained(recipe("natural", keep="last", **options), data, net)
     for name, tensor in net.named_parameters():
         torch.testing.assert_close(tensor, (seen[2][name] + seen[3][name]) / 2)
-    learner = split(data, 0.2, 1)[0]
+    training_set = split(data, 0.2, 1)[0]
     with torch.no_grad():
-        h = net.backbone[1](learner.batch(slice(None))[0].flatten(1))
+        h = net.backbone[1](training_set.batch(slice(None))[0].flatten(1))
     norm = net.backbone[2]
     torch.testing.assert_close(norm.running_mean, h.mean(0))
     torch.testing.assert_close(norm.running_var, h.var(0))

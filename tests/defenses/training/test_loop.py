@@ -211,11 +211,11 @@ def test_a_loss_that_is_no_number_names_epoch_step_and_images(digits):
 
 
 def test_the_held_out_part_is_never_learned_from(digits):
-    learner, held_out = split(digits, 0.1, seed=3)
-    assert len(held_out) == 180
-    both = torch.cat([learner.indices, held_out.indices]).sort().values
+    training_set, validation_set = split(digits, 0.1, seed=3)
+    assert len(validation_set) == 180
+    both = torch.cat([training_set.indices, validation_set.indices]).sort().values
     assert torch.equal(both, torch.arange(len(digits)))
-    assert not torch.equal(held_out.indices, split(digits, 0.1, seed=4)[1].indices)
+    assert not torch.equal(validation_set.indices, split(digits, 0.1, seed=4)[1].indices)
     assert split(digits, 0, seed=3) == (digits, None)
     with pytest.raises(InputError, match="left to train on"):
         split(digits.subset(slice(0, 1)), 0.5, seed=3)
@@ -236,8 +236,8 @@ def test_the_best_epoch_is_kept_not_the_last(digits):
     net = network()
     history = defense(net, digits, context=context())
     scores = [row["validation_accuracy"] for row in history]
-    held_out = split(digits, defense.validation, 1)[1]
-    x, y = held_out.batch(slice(None))
+    validation_set = split(digits, defense.validation, 1)[1]
+    x, y = validation_set.batch(slice(None))
     accuracy = (net.eval()(x).argmax(1) == y).float().mean().item()
     assert accuracy == pytest.approx(max(scores))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from defenses.training.precision import check_precision, computing
+from defenses.training.precision import autocast_to, check_precision
 from robench.errors import ConfigError, DeviceError
 from robench.recipe import identity_of
 from tests.defenses.toys import StoppedError, context, network, recipe, same, toy
@@ -57,7 +57,7 @@ def test_the_held_out_part_is_judged_in_float32():
 def test_features_and_logits_come_out_in_float32_so_losses_are_in_float32():
     net, x = network().eval(), toy().batch(slice(0, 8))[0]
     exact = net(x)
-    with computing("bfloat16", CPU):
+    with autocast_to("bfloat16", CPU):
         rounded = net(x)
         features = net.features(x)
         straight = net.linear(features)
@@ -68,13 +68,13 @@ def test_features_and_logits_come_out_in_float32_so_losses_are_in_float32():
     torch.testing.assert_close(rounded, exact, rtol=0.03, atol=0.03)
     torch.testing.assert_close(straight, rounded)
     assert torch.equal(net(x), exact)  # nothing is left behind
-    with computing("float32", CPU):
+    with autocast_to("float32", CPU):
         assert torch.equal(net(x), exact)
 
 
 def test_a_pass_without_gradient_does_not_cost_the_next_one_its_gradient():
     net, x = network().eval(), toy().batch(slice(0, 8))[0]
-    with computing("bfloat16", CPU):
+    with autocast_to("bfloat16", CPU):
         with torch.no_grad():
             net(x)
         net(x).sum().backward()

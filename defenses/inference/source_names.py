@@ -40,6 +40,6 @@ def defended_names(beneath: Sequence[str], way: Way) -> dict[str, str]:
     return found
 
 
-def offered(beneath: Sequence[str], way: Way) -> tuple[str, ...]:
+def offered_sources(beneath: Sequence[str], way: Way) -> tuple[str, ...]:
     """Return the names of all gradient sources of a defended model."""
     return (*defended_names(beneath, way).values(), UNDEFENDED)
