@@ -84,7 +84,7 @@ class _FreeLoss:
     inner: InnerAttack
     options: Free
     delta: Tensor | None = None
-    _asked: Tensor | None = field(default=None, repr=False)
+    _leaf: Tensor | None = field(default=None, repr=False)
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         import torch
@@ -96,8 +96,8 @@ class _FreeLoss:
             self.delta = torch.zeros_like(x)
         elif len(self.delta) < len(x):
             self.delta = torch.cat([self.delta, torch.zeros_like(x[len(self.delta) :])])
-        self._asked = self.delta[: len(x)].to(x.device).clone().requires_grad_(True)
-        logits: Outputs = self.inner.model.net(self.inner.threat(self.options.eps).clip(x + self._asked))
+        self._leaf = self.delta[: len(x)].to(x.device).clone().requires_grad_(True)
+        logits: Outputs = self.inner.model.net(self.inner.threat(self.options.eps).clip(x + self._leaf))
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
@@ -110,15 +110,15 @@ class _FreeLoss:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from a perturbation."""
-        self.delta, self._asked = state.get("delta"), None
+        self.delta, self._leaf = state.get("delta"), None
 
     def _move(self) -> None:
         """Climb by the gradient that the last backward pass left, and stay in the ball."""
-        if self._asked is None or self._asked.grad is None or self.delta is None:
+        if self._leaf is None or self._leaf.grad is None or self.delta is None:
             return
         options, norm = self.options, self.inner.threat(self.options.eps).norm
-        point = self._asked.detach() + (options.step_size or options.eps) * norm.ascent(self._asked.grad)
-        moved = norm.project(point, point.new_full((len(point),), options.eps))
-        self.delta = self.delta.to(moved.device).clone()
-        self.delta[: len(moved)] = moved
-        self._asked = None
+        point = self._leaf.detach() + (options.step_size or options.eps) * norm.ascent(self._leaf.grad)
+        delta = norm.project(point, point.new_full((len(point),), options.eps))
+        self.delta = self.delta.to(delta.device).clone()
+        self.delta[: len(delta)] = delta
+        self._leaf = None

@@ -89,7 +89,7 @@ class _MixedLoss:
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         import torch.nn.functional as F
 
-        share, partner, layer = self.drawn(batch.rng)
+        share, partner, layer = self.draw(batch.rng)
         partner = partner.to(x.device)
         if layer == "input":
             logits: Outputs = self.network(x.lerp(x[partner], 1 - share))
@@ -102,7 +102,7 @@ class _MixedLoss:
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
         del x, y, rng
 
-    def drawn(self, rng: Randomness) -> tuple[float, Tensor, str]:
+    def draw(self, rng: Randomness) -> tuple[float, Tensor, str]:
         """Return the share of the image itself, each image's partner (B,), and the layer to mix at."""
         import numpy as np
         import torch

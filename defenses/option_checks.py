@@ -24,13 +24,13 @@ def require(ok: bool, option: str, expected: str, got: object, do: str = "") -> 
         raise ConfigError(where=option, expected=expected, got=repr(got), do=do)
 
 
-def one_of(option: str, value: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that an option does not know.
+def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a word that is none of the choices.
 
     Raises:
-        ConfigError: the value is none of `known`.
+        ConfigError: the value is none of `choices`.
     """
-    require(value in known, option, "one of " + ", ".join(known), value)
+    require(value in choices, option, "one of " + ", ".join(choices), value)
 
 
 def at_least_one(**options: int) -> None:

@@ -135,17 +135,19 @@ def transformed_model(
     around = model.neighbourhood
     if around is not None:
         # Of a random transform no single draw stands for the model: its neighbourhood is not offered.
-        features = around.features
+        around_features = around.features
         around = (
-            None if count else replace(around, features=lambda x: features(straight_through(x, transform)))
+            None
+            if count
+            else replace(around, features=lambda x: around_features(straight_through(x, transform)))
         )
-    seen = model.features
+    features = model.features
     return replace(
         model,
         net=net,
         neighbourhood=around,
         random=model.random or count > 0,
-        features=None if count or seen is None else lambda x: seen(straight_through(x, transform)),
+        features=None if count or features is None else lambda x: features(straight_through(x, transform)),
         sources={source.name: source for source in sources},
         details=details_of(model, recipe, **facts),
     )

@@ -81,6 +81,6 @@ class SmoothedNetwork(nn.Module):
         noise = noise_of(x, seed=self.seed, use=use)
         block = x.new_empty(len(x), _BLOCK, *x.shape[1:])
         for start in range(0, copies, _BLOCK):
-            drawn = noise.normal(block)
+            normal = noise.normal(block)
             for i in range(min(_BLOCK, copies - start)):
-                yield x + self.sigma * drawn[:, i]
+                yield x + self.sigma * normal[:, i]

@@ -106,6 +106,6 @@ def calibrated_threshold(
             net.score([net.base(version) for version in net.versions(part.to(net.threshold.device))])
             for part in torch.split(x, _BATCH)
         ]
-    ordered = torch.cat(scores).sort().values
-    accepted = len(ordered) - math.floor(false_positives * len(ordered))
-    return float(ordered[accepted - 1])
+    ranks = torch.cat(scores).sort().values
+    accepted = len(ranks) - math.floor(false_positives * len(ranks))
+    return float(ranks[accepted - 1])

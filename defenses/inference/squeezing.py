@@ -55,8 +55,8 @@ class FeatureSqueezing:
         require(self.bits is None or 1 <= self.bits <= 8, "bits", "1 to 8", self.bits)
         require(self.median is None or self.median >= 2, "median", "at least 2", self.median)
         require(self.bits is not None or self.median is not None, "median", "a squeezer left", self.median)
-        given = self.threshold
-        require(given is None or 0 <= given <= 2, "threshold", "a score from 0 to 2", given)
+        threshold = self.threshold
+        require(threshold is None or 0 <= threshold <= 2, "threshold", "a score from 0 to 2", threshold)
         share = self.false_positives
         require(0 <= share < 1, "false_positives", "a share below 1", share)
         at_least_one(calibration=self.calibration)

@@ -39,8 +39,8 @@ class Quantizer(Transform):
     def forward(self, x: Images, shared: Any = None) -> Images:
         """Return rounded images; see `Transform`."""
         del shared
-        rounded: Images = (x.clamp(0, 1) * self.levels).round() / self.levels
-        return rounded
+        levels: Images = (x.clamp(0, 1) * self.levels).round()
+        return levels / self.levels
 
 
 class Compressor(Transform):
@@ -61,11 +61,11 @@ class Compressor(Transform):
         clean = x.where(finite[:, None, None, None], 0.0)
         pixels = (clean.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
         parts = [pixels] if pixels.shape[1] in (1, 3) else [pixels[:, c : c + 1] for c in range(x.shape[1])]
-        coded = torch.cat([torch.stack([self._coded(image) for image in part]) for part in parts], dim=1)
-        done = coded.to(x.device).to(x.dtype) / 255
-        return done.where(finite[:, None, None, None], torch.nan)
+        planes = [torch.stack([self._round_trip(image) for image in part]) for part in parts]
+        images = torch.cat(planes, dim=1).to(x.device).to(x.dtype) / 255
+        return images.where(finite[:, None, None, None], torch.nan)
 
-    def _coded(self, image: Tensor) -> Tensor:
+    def _round_trip(self, image: Tensor) -> Tensor:
         """Return one uint8 image (C, H, W), C 1 or 3, after the round trip."""
         planes = image.permute(1, 2, 0).contiguous().numpy()
         memory = io.BytesIO()

@@ -135,9 +135,9 @@ def validate_together(
     parts = [part for part in group.gather(own) if part is not None]
 
     def mean(values: Sequence[float | None]) -> float | None:
-        known = [(value, part.images) for value, part in zip(values, parts, strict=True) if value is not None]
-        right = sum(round(value * images) for value, images in known)
-        return right / len(data) if known else None
+        pairs = [(value, part.images) for value, part in zip(values, parts, strict=True) if value is not None]
+        right = sum(round(value * images) for value, images in pairs)
+        return right / len(data) if pairs else None
 
     natural = mean([part.natural for part in parts])
     assert natural is not None  # some process has a chunk

@@ -141,10 +141,10 @@ def _check_finite(loss: float, epoch: int, step: int, images: Tensor) -> None:
         DivergenceError: names epoch, step and images.
     """
     if not -torch.inf < loss < torch.inf:
-        shown = ", ".join(map(str, images[:8].tolist())) + (", ..." if len(images) > 8 else "")
+        listing = ", ".join(map(str, images[:8].tolist())) + (", ..." if len(images) > 8 else "")
         raise DivergenceError(
             where=f"epoch {epoch + 1}, step {step + 1}",
             expected="a finite training loss",
-            got=f"{loss} on images {shown}",
+            got=f"{loss} on images {listing}",
             do="Lower learning_rate, set clip_norm, or raise warmup_epochs",
         )

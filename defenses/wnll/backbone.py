@@ -59,7 +59,7 @@ class Backbone(nn.Module):
         """Return everything the buffer was given for images (B, C, H, W), and the network's logits (B, K)."""
         inputs: list[Tensor] = []
         buffer = cast("nn.Module", self.network.buffer)
-        handle = buffer.register_forward_pre_hook(lambda _, given: inputs.extend(given))
+        handle = buffer.register_forward_pre_hook(lambda _, arguments: inputs.extend(arguments))
         try:
             return inputs, self.network(x)
         finally:
@@ -79,8 +79,8 @@ class Backbone(nn.Module):
             with borrowed_global_randomness(0):
                 before = torch.get_rng_state()
                 inputs, logits = self.buffer_inputs(probe)
-                drawn = not torch.equal(before, torch.get_rng_state())
-            if drawn or len(inputs) != 1 or len(inputs[0]) != len(probe):
+                random = not torch.equal(before, torch.get_rng_state())
+            if random or len(inputs) != 1 or len(inputs[0]) != len(probe):
                 return False
             outputs = inputs[0]
             with borrowed_global_randomness(1):
@@ -112,8 +112,8 @@ class BackboneOutputs:
         """Return the outputs (B, ...) of training images by their indices in the full split, if known."""
         if self.training_set is None or self.order is None:
             return None
-        wanted = indices.to(self.order.device)
-        rows = self.order[torch.searchsorted(self.training_set.indices[self.order], wanted)]
+        sorted_indices = self.training_set.indices[self.order]
+        rows = self.order[torch.searchsorted(sorted_indices, indices.to(self.order.device))]
         return self.training_set.images[rows]
 
 

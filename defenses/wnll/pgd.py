@@ -71,8 +71,8 @@ class _AttackedInterpolation:
         return self.stage.loss(model, x_adv, y)
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
-        assert self.stage.validated is not None  # the loop asked for the model first
-        return self._inner(self.stage.validated).survives(x, y, rng, self.options.eps)
+        assert self.stage.validator is not None  # the loop asked for the model first
+        return self._inner(self.stage.validator).survives(x, y, rng, self.options.eps)
 
     def _inner(self, model: Model) -> InnerAttack:
         source = model.source("straight_through")

@@ -34,7 +34,7 @@ class WNLLStage:
         context: seed and device.
         training_set: the rows learned from.
         cache: outputs of the backbone, computed once per stage; None computes everything at every step.
-        validated: the model that classifies the held-out part, as `validation_model` built it last.
+        validator: the model that classifies the held-out part, as `validation_model` built it last.
     """
 
     network: nn.Module
@@ -43,7 +43,7 @@ class WNLLStage:
     context: TrainingContext
     training_set: ImageSet | None = None
     cache: BackboneCache | None = None
-    validated: Model | None = field(default=None, init=False)
+    validator: Model | None = field(default=None, init=False)
 
     def training_model(self, rng: Randomness) -> Model:
         """Return the joint model of one step: batch and template share a graph (Algorithm 1, line 11).
@@ -79,8 +79,8 @@ class WNLLStage:
         averaged weights may be in place.
         """
         seed = seed_from(self.context.seed, "judge")
-        self.validated = self._with_head(self.network, self.template, seed, protocol="independent")
-        return self.validated
+        self.validator = self._with_head(self.network, self.template, seed, protocol="independent")
+        return self.validator
 
     def _backbone_outputs(self, training_set: ImageSet | None) -> BackboneOutputs | None:
         return self.cache.of(self.template, training_set) if self.cache else None

@@ -170,8 +170,8 @@ def test_mixup_mixes_features_and_labels_alike():
     x, y, rng = torch.rand(6, 1, 4, 4), torch.arange(6) % 2, Randomness(5, torch.arange(6))
     for layer in ("features", "input"):
         objective = _MixedLoss(net, recipe("manifold_mixup", layers=sorted({"features", layer})))
-        seed = next(s for s in range(50) if objective.drawn(Randomness(s, rng.images))[2] == layer)
-        share, partner, _ = objective.drawn(Randomness(seed, rng.images))
+        seed = next(s for s in range(50) if objective.draw(Randomness(s, rng.images))[2] == layer)
+        share, partner, _ = objective.draw(Randomness(seed, rng.images))
         assert sorted(partner.tolist()) == list(range(6))
         assert 0 < share < 1
         found, logits = objective.loss(x, y, BatchContext(0.5, Randomness(seed, rng.images)))
@@ -188,7 +188,7 @@ def test_the_mixing_share_follows_the_beta_distribution():
     from defenses.manifold_mixup import _MixedLoss
 
     objective = _MixedLoss(network(), recipe("manifold_mixup"))
-    shares = torch.tensor([objective.drawn(Randomness(s, torch.arange(2)))[0] for s in range(400)])
+    shares = torch.tensor([objective.draw(Randomness(s, torch.arange(2)))[0] for s in range(400)])
     assert shares.mean().item() == pytest.approx(0.5, abs=0.05)
     assert shares.var().item() == pytest.approx(1 / 20, abs=0.012)  # 1 / (4 (2 alpha + 1))
 
