@@ -39,8 +39,8 @@ class Quantizer(Transform):
     def forward(self, x: Images, shared: Any = None) -> Images:
         """Return rounded images; see `Transform`."""
         del shared
-        levels: Images = (x.clamp(0, 1) * self.levels).round()
-        return levels / self.levels
+        images: Images = (x.clamp(0, 1) * self.levels).round() / self.levels
+        return images
 
 
 class Compressor(Transform):
