@@ -16,7 +16,7 @@ from defenses.wnll.stage import WNLLStage
 from robench import plugins
 from robench.attack.losses import cross_entropy
 from robench.randomness import Randomness, borrowed_global_randomness
-from tests.defenses.toys import ATTACKED, COMMON, WNLL, Branches, StoppedError, context, network, same, toy
+from tests.defenses.toys import ATTACKED, COMMON, WNLL, Branches, check_resumption, context, network, toy
 
 QUICK = {"wnll_learning_rate": 0.05, "passes": 1, "epochs": 1, "wnll_epochs": 2}
 TRAININGS = ("wnll_natural", "wnll_pgd", "wnll_semi_supervised")
@@ -145,17 +145,8 @@ def test_weights_are_those_of_computing_everything_at_every_step(name, options, 
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_stage_that_was_stopped_halfway_resumes_to_the_same_bits(name, tmp_path):
-    defense, whole, resumed = training(name), network(), network()
-    defense(whole, data_for(name), context=context())
-
-    def progress(row):
-        if "step" not in row and row["epoch"] == 2:  # epochs 2 and 3 are those of the WNLL stage
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        defense(network(), data_for(name), context=context(tmp_path / "state", progress))
-    defense(resumed, data_for(name), context=context(tmp_path / "state"))
-    assert same(whole, resumed)
+    # Epochs 2 and 3 are those of the WNLL stage.
+    check_resumption(training(name), data_for(name), tmp_path, epochs=[2])
 
 
 def test_gradients_of_an_attack_go_through_the_whole_network():
