@@ -39,6 +39,9 @@ class Distillation(TrainingOptions):
     Attributes:
         temperature: what logits are divided by while training.
         scale: what the loss is multiplied by: `none`: 1, `temperature`: T, `squared`: T^2.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -70,7 +73,7 @@ class Distillation(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from torch import nn
 
         from defenses.training.loop import train_stages
@@ -106,7 +109,7 @@ class SoftenedLoss:
     factor: float = 1.0
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Take the loss; see `defenses.training.objective.Objective`."""
+        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
         import torch
         import torch.nn.functional as F
 

@@ -41,6 +41,9 @@ class Ensemble(TrainingOptions):
         norm: `Linf` or `L2`.
         others: number of static networks.
         other_epochs: epochs that each of them is trained.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -69,7 +72,7 @@ class Ensemble(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from torch import nn
 
         from defenses.training.loop import train_stages

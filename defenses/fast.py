@@ -34,6 +34,9 @@ class Fast(AttackOptions):
     Attributes:
         steps: of PGD on the held-out part; the training attack has one.
         step_size: length of the one step of the training attack; by default 1.25 times the current radius.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -50,7 +53,7 @@ class Fast(AttackOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         inner = self.inner_attack(network, len(data.classes), pgd(steps=self.steps))

@@ -38,6 +38,9 @@ class Free(TrainingOptions):
         replays: the paper's m.
         step_size: how far the perturbation moves per step; by default eps (Algorithm 1, line 10).
         steps: of PGD on the held-out part.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -66,7 +69,7 @@ class Free(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         inner = InnerAttack(

@@ -35,6 +35,9 @@ class ManifoldMixup(TrainingOptions):
     Attributes:
         alpha: both parameters of the beta distribution.
         layers: where to mix; one of them is drawn for each batch. `features` must be among them.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -63,7 +66,7 @@ class ManifoldMixup(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`.
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`.
 
         Raises:
             ConfigError: the network does not offer `features` and a `linear` branch.

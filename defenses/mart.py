@@ -30,6 +30,9 @@ class MART(KLPenaltyOptions):
 
     Attributes:
         weight: the paper's lambda.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

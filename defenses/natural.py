@@ -25,6 +25,9 @@ class Natural(TrainingOptions):
     The defaults are those of Wang & Osher 2019, Algorithm 1, stage 1: 400 epochs at learning rate 0.05, which
     is halved every 50 epochs, Nesterov momentum, batches of 128. All options are those of
     `defenses.training.options.TrainingOptions`; the checkpoint is chosen by natural accuracy.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -39,7 +42,7 @@ class Natural(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         return train(network, data, CleanLoss(network), options=self, context=context)
@@ -53,7 +56,7 @@ class CleanLoss:
     network: nn.Module
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Take the loss; see `defenses.training.objective.Objective`."""
+        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
         import torch.nn.functional as F
 
         del batch

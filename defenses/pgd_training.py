@@ -33,6 +33,9 @@ class PGDTraining(AttackOptions):
     Attributes:
         random_start: whether the inner attack starts at a random point of the ball.
         inner: an attack to use in place of PGD with the options above; it gets the same radius.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -53,7 +56,7 @@ class PGDTraining(AttackOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         objective = attacked_loss(self, network, len(data.classes))
@@ -69,7 +72,7 @@ class AttackedLoss:
     options: PGDTraining
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Attack the batch, then take the loss; see `defenses.training.objective.Objective`."""
+        """Attack the batch; return the mean loss and the logits (B, K) of the attacked images."""
         import torch.nn.functional as F
 
         x_adv = self.inner.craft(x, y, batch.rng, self.options.radius(batch.epochs_passed))
@@ -77,7 +80,7 @@ class AttackedLoss:
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
-        """Judge at the full radius; see `defenses.training.objective.Objective`."""
+        """Tell which images (B,) withstand the attack at the full radius."""
         return self.inner.survives(x, y, rng, self.options.eps)
 
 

@@ -39,6 +39,9 @@ class SVM(Natural):
             `one_vs_rest`: sum_c max(0, m - t_c s_c) with t_y = 1 and t_c = -1 elsewhere.
         margin: the m above.
         squared: whether each max is squared (L2-SVM in Tang's words).
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -57,7 +60,7 @@ class SVM(Natural):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         return train(network, data, _HingeLoss(network, self), options=self, context=context)

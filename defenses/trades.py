@@ -35,6 +35,9 @@ class TRADES(KLPenaltyOptions):
 
     Attributes:
         beta: weight of the divergence, 1/lambda in the paper.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -25,6 +25,9 @@ class JPEG:
 
     Attributes:
         quality: of the compression, 1 to 95, as Pillow counts it.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -45,7 +48,7 @@ class JPEG:
         return offered_sources(beneath, "bpda")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`."""
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`."""
         from defenses.inference.eot import transformed_model
         from defenses.inference.transforms import Compressor
 

@@ -33,6 +33,9 @@ class Quilting:
         neighbours: nearest patches of the database to draw from; 1 takes the nearest.
         patches: in the database, drawn from the training images; equal ones are kept once.
         draws: quilts an attacker averages over.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -65,7 +68,7 @@ class Quilting:
         return offered_sources(beneath, way)
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`.
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`.
 
         Raises:
             InputError: the training images are smaller than a patch, or have fewer different patches than

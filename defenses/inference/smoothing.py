@@ -31,6 +31,9 @@ class Smoothing:
         sigma: standard deviation of the noise, in units of pixels in [0, 1].
         votes: noisy copies per answer.
         samples: noisy copies an attacker averages over.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -57,7 +60,7 @@ class Smoothing:
         return offered_sources(beneath, "eot")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`.
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`.
 
         Raises:
             ConfigError: the model rejects images, and a vote for no class means nothing.

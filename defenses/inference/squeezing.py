@@ -32,6 +32,9 @@ class FeatureSqueezing:
         threshold: largest score that is accepted, 0 to 2; None takes it from training images.
         false_positives: share of training images that may be rejected, if no threshold is given.
         calibration: most training images to choose the threshold on.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -66,7 +69,7 @@ class FeatureSqueezing:
         return offered_sources(beneath, "adaptive")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`.
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`.
 
         Raises:
             ConfigError: the model rejects images already.

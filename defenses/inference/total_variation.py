@@ -31,6 +31,9 @@ class TotalVariation:
         dropout: probability that a pixel of a channel is dropped, from 0 and below 1.
         iterations: of the primal-dual algorithm.
         draws: dropouts an attacker averages over.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -59,7 +62,7 @@ class TotalVariation:
         return offered_sources(beneath, way)
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`."""
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`."""
         from defenses.inference.eot import transformed_model
         from defenses.inference.inpainter import Inpainter
 

@@ -33,7 +33,7 @@ class KLPenaltyOptions(AttackOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         attack = pgd(steps=self.steps, step_size=self.step_size)
@@ -58,14 +58,14 @@ class KLPenaltyLoss(ABC):
         return self.inner.craft(x, y, batch.rng, self.options.radius(batch.epochs_passed))
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Attack the batch, then take the loss; see `defenses.training.objective.Objective`."""
+        """Attack the batch; return the mean loss and the logits (B, K) of the attacked images."""
         network = self.inner.model.net
         x_adv = self.attacked_images(x, y, batch)
         clean, attacked = network(x), network(x_adv)
         return self.formula(clean, attacked, y), attacked
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
-        """Judge at the full radius; see `defenses.training.objective.Objective`."""
+        """Tell which images (B,) withstand the attack at the full radius."""
         return self.inner.survives(x, y, rng, self.options.eps)
 
 

@@ -117,7 +117,7 @@ class InterpolatedLoss:
     stage: WNLLStage
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Take the loss; see `defenses.training.objective.Objective`."""
+        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
         return self.stage.clean_loss(x, y, batch.rng)
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:

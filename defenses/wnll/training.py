@@ -80,7 +80,7 @@ class WNLLTraining(WNLLOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`.
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`.
 
         Raises:
             ConfigError: the network has no buffer layer or no linear branch.

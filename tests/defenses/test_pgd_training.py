@@ -104,7 +104,7 @@ def test_it_makes_a_network_robust_where_natural_training_does_not():
     data = toy()
     natural, robust = network(), network()
     Natural(epochs=15, schedule="cosine")(natural, data, context=context())
-    defense = recipe(epochs=4)
+    defense = recipe(epochs=3)
     assert isinstance(defense, Defense)
     history = defense(robust, data, context=context())
     clean, broken = accuracies(natural, data)
@@ -151,7 +151,7 @@ def test_the_real_pgd_fits():
     from attacks.gradient.pgd import PGD
 
     net = network()
-    history = recipe(epochs=4, inner=PGD(steps=5))(net, toy(), context=context())
+    history = recipe(epochs=3, inner=PGD(steps=5))(net, toy(), context=context())
     assert history[-1]["validation_robust_accuracy"] > 0.8
 
 
@@ -181,7 +181,7 @@ def test_the_attacker_meets_frozen_parameters_and_the_mode_asked_for(mode):
 
 def test_bfloat16_attacks_train_float32_weights():
     net = network()
-    history = recipe(epochs=4, attack_precision="bfloat16")(net, toy(), context=context())
+    history = recipe(epochs=3, attack_precision="bfloat16")(net, toy(), context=context())
     assert history[-1]["validation_robust_accuracy"] > 0.8
     assert all(p.dtype == torch.float32 for p in net.parameters())
 
