@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import attacks, cascade, graph, memory, subjects, training, wnll_training
+from benchmarks import attacks, cascade, graph, memory, models, training, wnll_training
 from robench.machine import hardware, keep_freed_memory, versions
 
-USUAL = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
-NAMES = (*USUAL, "cascade")  # needs the package pyautoattack, and takes long
+DEFAULT = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
+NAMES = (*DEFAULT, "cascade")  # needs the package pyautoattack, and takes long
 
 
 def main() -> None:
     """Run the benchmarks named, or all, and print Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; default {', '.join(USUAL)}"
+        "names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; default {', '.join(DEFAULT)}"
     )
     parser.add_argument("--data-root", type=Path, help="folder with MNIST and cifar10-jpeg.zip")
     parser.add_argument(
@@ -26,43 +26,43 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="seeds of `cascade` (default 1)")
     parser.add_argument("--checkpoint", type=Path, help="Small-CNN, buffer 128, for `cascade` on MNIST")
     parser.add_argument("--out", type=Path, help="also write the Markdown to this file")
-    chosen = parser.parse_args()
-    unknown = set(chosen.names) - set(NAMES)
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
-    names = chosen.names or USUAL
+    names = arguments.names or DEFAULT
     keep_freed_memory()  # for all rivals alike: they share the process
     facts = hardware("cpu")
-    listed = ", ".join(f"{name} {version}" for name, version in versions().items() if version != "absent")
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items() if version != "absent")
     lines = [
-        f"Machine: {facts['machine']}, {facts['cores']} cores, {facts['threads']} threads. {listed}.",
+        f"Machine: {facts['machine']}, {facts['cores']} cores, {facts['threads']} threads. {packages}.",
         "",
     ]
     if "pgd" in names or "cw" in names:
-        model, data = subjects.small_cnn(chosen.data_root)
+        model, data = models.small_cnn(arguments.data_root)
         if "pgd" in names:
-            lines += attacks.pgd20(model, data, eps=0.3, step_size=0.04, repeats=chosen.repeats)
-            net, pictures = subjects.resnet20(chosen.data_root)
-            lines += attacks.pgd20(net, pictures, eps=8 / 255, step_size=2 / 255, repeats=chosen.repeats)
+            lines += attacks.pgd20(model, data, eps=0.3, step_size=0.04, repeats=arguments.repeats)
+            net, photos = models.resnet20(arguments.data_root)
+            lines += attacks.pgd20(net, photos, eps=8 / 255, step_size=2 / 255, repeats=arguments.repeats)
         if "cw" in names:
-            lines += attacks.cw50(model, data.subset(slice(0, 96)), repeats=min(chosen.repeats, 3))
+            lines += attacks.cw50(model, data.subset(slice(0, 96)), repeats=min(arguments.repeats, 3))
     if "graph" in names:
-        lines += graph.report(chosen.data_root, 4 * chosen.repeats)
+        lines += graph.report(arguments.data_root, 4 * arguments.repeats)
     if "memory" in names:
         lines += memory.report()
     if "training" in names:
-        lines += training.report(chosen.data_root, chosen.images or 2000, chosen.repeats)
+        lines += training.report(arguments.data_root, arguments.images or 2000, arguments.repeats)
     if "wnll_training" in names:
-        lines += wnll_training.report(chosen.data_root, min(chosen.repeats, 3))
-    if "cascade" in names and chosen.data_root is None:
-        lines += cascade.report(cascade.digits(), chosen.seeds, shard=100)
+        lines += wnll_training.report(arguments.data_root, min(arguments.repeats, 3))
+    if "cascade" in names and arguments.data_root is None:
+        lines += cascade.report(cascade.digits(), arguments.seeds, shard=100)
     elif "cascade" in names:
-        subject = cascade.mnist(chosen.data_root, chosen.images or 200, chosen.checkpoint)
-        lines += cascade.report(subject, chosen.seeds, shard=50)
+        setup = cascade.mnist(arguments.data_root, arguments.images or 200, arguments.checkpoint)
+        lines += cascade.report(setup, arguments.seeds, shard=50)
     text = "\n".join(lines)
     print(text)
-    if chosen.out:
-        chosen.out.write_text(text + "\n")
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ def _foolbox(model: Model, data: ImageSet, make: Callable[[Any], Any], eps: floa
 
     def run() -> Tensor:
         _, clipped, _ = attack(wrapped, x, y, epsilons=eps)
-        found: Tensor = clipped
-        return found
+        x_adv: Tensor = clipped
+        return x_adv
 
     return run
 

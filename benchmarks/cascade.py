@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks import subjects
+from benchmarks import models
 from robench import plugins
 from robench.attack.craft import CraftSettings, craft
 from robench.attack.norms import NORMS
@@ -25,10 +25,10 @@ from robench.model.prepared import PreparedModel
 from robench.record.schema import Status
 
 CASCADES = ("reference", "autoattack", "economical_autoattack")
-"""Who plays, in this order."""
+"""The cascades that are compared, in this order."""
 
 
-class Counted(nn.Module):
+class CountedNetwork(nn.Module):
     """A network that counts the images that go through it, forwards and backwards.
 
     Args:
@@ -42,12 +42,12 @@ class Counted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to outputs (B, K)."""
         self.forwards += len(x)
-        found: Tensor = self.net(x)
-        if found.requires_grad:
-            found.register_hook(self._book)  # type: ignore[no-untyped-call]
-        return found
+        outputs: Tensor = self.net(x)
+        if outputs.requires_grad:
+            outputs.register_hook(self._count)  # type: ignore[no-untyped-call]
+        return outputs
 
-    def _book(self, gradient: Tensor) -> None:
+    def _count(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
 
 
@@ -74,18 +74,18 @@ def reference(model: Model, data: ImageSet, threat: ThreatModel, seed: int, batc
 
     logging.getLogger("auto-attack").setLevel(logging.ERROR)
     x, y = data.batch(slice(None))
-    counted = Counted(model.net)
+    counter = CountedNetwork(model.net)
     prepared = PreparedModel(model)  # the same copy as our attacks ask
     engine = prepared.choose(x, list(model.sources.values()))
     with prepared.using(engine), torch.random.fork_rng(devices=[]):
         started = time.perf_counter()
-        cascade = AutoAttack(counted, norm=threat.norm.name, eps=threat.eps, seed=seed, version="standard")
+        cascade = AutoAttack(counter, norm=threat.norm.name, eps=threat.eps, seed=seed, version="standard")
         x_adv, _ = cascade.run_standard_evaluation(x.clone(), y.clone(), batch_size=batch_size)
         seconds = time.perf_counter() - started
     return Outcome(
         standing=_standing(model, data, x_adv, threat),
-        forwards=counted.forwards / len(x),
-        backwards=counted.backwards / len(x),
+        forwards=counter.forwards / len(x),
+        backwards=counter.backwards / len(x),
         seconds=seconds,
     )
 
@@ -94,12 +94,13 @@ def ours(model: Model, data: ImageSet, threat: ThreatModel, name: str, seed: int
     """Run a cascade of ours."""
     x, y = data.batch(slice(None))
     attack = plugins.find("attacks", name)(**options)
-    found = craft(model, attack, x, y, threat=threat, indices=data.indices, settings=CraftSettings(seed=seed))
+    settings = CraftSettings(seed=seed)
+    crafted = craft(model, attack, x, y, threat=threat, indices=data.indices, settings=settings)
     return Outcome(
-        standing=_standing(model, data, found.x_adv, threat),
-        forwards=float(found.ledger.forwards.double().mean()),
-        backwards=float(found.ledger.backwards.double().mean()),
-        seconds=found.seconds,
+        standing=_standing(model, data, crafted.x_adv, threat),
+        forwards=float(crafted.ledger.forwards.double().mean()),
+        backwards=float(crafted.ledger.backwards.double().mean()),
+        seconds=crafted.seconds,
     )
 
 
@@ -112,11 +113,11 @@ def _standing(model: Model, data: ImageSet, x_adv: Tensor, threat: ThreatModel) 
 def digits(count: int = 100) -> tuple[Model, ImageSet, ThreatModel]:
     """Return a PGD-trained network on scikit-learn's digits, `count` test images, and the threat."""
     train, test = (
-        subjects.images("digits", "train", 1352, None),
-        subjects.images("digits", "test", count, None),
+        models.images("digits", "train", 1352, None),
+        models.images("digits", "test", count, None),
     )
-    net = subjects.network("digits_cnn", test.shape, 10)
-    subjects.pgd_trained(net, train, eps=0.15, step_size=0.05, steps=5, epochs=20, learning_rate=0.05)
+    net = models.network("digits_cnn", test.shape, 10)
+    models.train_by_pgd(net, train, eps=0.15, step_size=0.05, steps=5, epochs=20, learning_rate=0.05)
     return Model(name="digits CNN", net=net, classes=10), test, ThreatModel(norm=NORMS["Linf"], eps=0.1)
 
 
@@ -128,35 +129,35 @@ def mnist(root: Path, count: int, weights: Path | None) -> tuple[Model, ImageSet
         count: how many images.
         weights: checkpoint of a Small-CNN with a buffer of 128; None trains one for two minutes.
     """
-    test = subjects.images("mnist", "test", count, root)
+    test = models.images("mnist", "test", count, root)
     threat = ThreatModel(norm=NORMS["Linf"], eps=0.3)
     if weights is None:
-        model, _ = subjects.small_cnn(root)
+        model, _ = models.small_cnn(root)
         return model, test, threat
-    net = subjects.network("small_cnn", test.shape, 10, checkpoint=weights, buffer=128)
+    net = models.network("small_cnn", test.shape, 10, checkpoint=weights, buffer=128)
     return Model(name="Small-CNN", net=net.eval(), classes=10), test, threat
 
 
 def report(
-    subject: tuple[Model, ImageSet, ThreatModel],
+    setup: tuple[Model, ImageSet, ThreatModel],
     seeds: int,
     *,
     shard: int,
-    plan: Sequence[str] = CASCADES,
+    cascades: Sequence[str] = CASCADES,
 ) -> list[str]:
-    """Run the cascades on one subject, and return a Markdown table.
+    """Run the cascades on one model, and return a Markdown table.
 
     Each of ours and of theirs is run once per seed. Passes are shares of those of the reference's first seed;
     images are told apart from the ones that it left standing.
 
     Args:
-        subject: model, images and threat.
+        setup: model, images and threat.
         seeds: how many seeds.
         shard: how many images each run gets; the verdicts of the reference depend on it a little, as they do
             on its seed.
-        plan: the cascades.
+        cascades: which of them.
     """
-    model, data, threat = subject
+    model, data, threat = setup
     clean = judge(model, *data.batch(slice(None)), data.batch(slice(None))[0], threat=threat)
     right = sum(status is Status.ROBUST for status in clean.status)
     lines = [
@@ -167,18 +168,19 @@ def report(
         "|---|---|---|---|---|---|---|---|",
     ]
     first: Outcome | None = None
-    for name in plan:
+    for name in cascades:
         for seed in range(seeds):
             parts = [data.subset(slice(begin, begin + shard)) for begin in range(0, len(data), shard)]
             if name == "reference":
-                found = _merged([reference(model, part, threat, seed) for part in parts])
+                outcome = _merged([reference(model, part, threat, seed) for part in parts])
             else:
-                found = _merged([ours(model, part, threat, name, seed) for part in parts])
-            first = first or found
-            share = (found.forwards + found.backwards) / (first.forwards + first.backwards)
+                outcome = _merged([ours(model, part, threat, name, seed) for part in parts])
+            first = first or outcome
+            share = (outcome.forwards + outcome.backwards) / (first.forwards + first.backwards)
+            others = _differences(first, outcome)
             lines.append(
-                f"| {name} | {seed} | {int(found.standing.sum())}/{len(data)} | {found.forwards:.1f} "
-                f"| {found.backwards:.1f} | {share:.3f} | {found.seconds:.0f} | {_others(first, found)} |"
+                f"| {name} | {seed} | {int(outcome.standing.sum())}/{len(data)} | {outcome.forwards:.1f} "
+                f"| {outcome.backwards:.1f} | {share:.3f} | {outcome.seconds:.0f} | {others} |"
             )
             print(lines[-1], file=sys.stderr, flush=True)
     return [*lines, ""]
@@ -196,8 +198,8 @@ def _merged(parts: Sequence[Outcome]) -> Outcome:
     )
 
 
-def _others(first: Outcome, found: Outcome) -> str:
+def _differences(first: Outcome, second: Outcome) -> str:
     """Name the images that only one of the two left standing, + where the second one broke more."""
-    more = (first.standing & ~found.standing).nonzero().flatten().tolist()
-    less = (~first.standing & found.standing).nonzero().flatten().tolist()
+    more = (first.standing & ~second.standing).nonzero().flatten().tolist()
+    less = (~first.standing & second.standing).nonzero().flatten().tolist()
     return ", ".join([f"+{image}" for image in more] + [f"-{image}" for image in less]) or "none"

@@ -31,12 +31,12 @@ def coverages(n: int, truths: Sequence[tuple[float, float]]) -> list[float]:
     ends = np.array([gap_interval(n, first, second) for first, second in pairs])
     counts = np.array([(first, second, n - first - second) for first, second in pairs])
     ways = gammaln(n + 1) - gammaln(counts + 1).sum(axis=1)
-    made = []
+    shares = []
     for p, q in truths:
-        chances = np.exp(ways + xlogy(counts, np.array([p, q, max(0.0, 1 - p - q)])).sum(axis=1))
-        covered = (ends[:, 0] <= q - p + 1e-12) & (q - p - 1e-12 <= ends[:, 1])
-        made.append(float(chances[covered].sum()))
-    return made
+        probabilities = np.exp(ways + xlogy(counts, np.array([p, q, max(0.0, 1 - p - q)])).sum(axis=1))
+        inside = (ends[:, 0] <= q - p + 1e-12) & (q - p - 1e-12 <= ends[:, 1])
+        shares.append(float(probabilities[inside].sum()))
+    return shares
 
 
 def report() -> list[str]:
@@ -45,7 +45,7 @@ def report() -> list[str]:
     for n in SIZES:
         few = coverages(n, [(a / n, b / n) for a in EXPECTED for b in EXPECTED])
         many = coverages(n, [(a, b) for a in SHARES for b in SHARES])
-        numbers = [number for found in (few, many) for number in (min(found), sum(found) / len(found))]
+        numbers = [number for group in (few, many) for number in (min(group), sum(group) / len(group))]
         lines.append(f"| {n} | " + " | ".join(f"{100 * number:.1f} %" for number in numbers) + " |")
     return lines
 

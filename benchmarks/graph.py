@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.subjects import images, network
+from benchmarks.models import images_or_noise, network
 from benchmarks.timing import alternate
-from robench.errors import RobenchError
 from robench.model.evaluation import evaluation_mode
 
 
@@ -17,11 +16,7 @@ def report(root: Path | None, repeats: int) -> list[str]:
     from model_zoo.graph import Graph, interpolate
     from model_zoo.network import Network
 
-    try:
-        x, y = images("cifar10-jpeg", "test", 500, root).batch(slice(None))
-    except RobenchError:
-        generator = torch.Generator().manual_seed(0)
-        x, y = torch.rand(500, 3, 32, 32, generator=generator), torch.arange(500) % 10
+    x, y = images_or_noise("cifar10-jpeg", "test", 500, root, (3, 32, 32)).batch(slice(None))
     net = network("resnet20", (3, 32, 32), 10)
     assert isinstance(net, Network)
     with torch.no_grad():

@@ -24,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def peak_mebibytes(images: int) -> float:
+def peak_memory(images: int) -> float:
     """Return the peak resident memory of evaluating that many images, in MiB."""
     out = subprocess.run(
         [sys.executable, "-c", _SCRIPT, str(images)], check=True, capture_output=True, text=True
@@ -34,7 +34,7 @@ def peak_mebibytes(images: int) -> float:
 
 def report() -> list[str]:
     """Compare the peaks of 1,000 and 20,000 images."""
-    small, large = peak_mebibytes(1000), peak_mebibytes(20000)
+    small, large = peak_memory(1000), peak_memory(20000)
     return [
         "### Peak memory of an evaluation",
         "",

@@ -70,7 +70,7 @@ def report(records: Iterable[Record]) -> list[str]:
         for own in models.values():
             if ADAPTIVE not in own:
                 own.pop(WORST, None)
-    return [*_columns(seeds), "", *_paired(seeds)]
+    return [*_columns(seeds), "", *_gaps(seeds)]
 
 
 def _note(models: dict[str, dict[Column, Verdicts]], record: Record) -> None:
@@ -84,37 +84,37 @@ def _note(models: dict[str, dict[Column, Verdicts]], record: Record) -> None:
     else:
         places = [(TRANSFER, f"from {record.source['name']}"), WORST]
     for place in places:
-        seen = columns.setdefault(place, {})
+        verdicts = columns.setdefault(place, {})
         for index, status in zip(record.columns.index, record.columns.status, strict=True):
-            seen[index] = seen.get(index, True) and status == Status.ROBUST
+            verdicts[index] = verdicts.get(index, True) and status == Status.ROBUST
 
 
 def _columns(seeds: Mapping[int, Mapping[str, Mapping[Column, Verdicts]]]) -> Iterator[str]:
     names = list(dict.fromkeys(name for models in seeds.values() for name in models))
-    found = dict.fromkeys(c for models in seeds.values() for own in models.values() for c in own)
-    last = [column for column in found if column == WORST]
-    transferred = [column for column in found if column[0] == TRANSFER]
-    ordered = [c for c in found if c not in (*last, *transferred)] + transferred + last
+    columns = dict.fromkeys(c for models in seeds.values() for own in models.values() for c in own)
+    last = [column for column in columns if column == WORST]
+    transfer = [column for column in columns if column[0] == TRANSFER]
+    rows = [c for c in columns if c not in (*last, *transfer)] + transfer + last
     yield f"Accuracy in percent, mean over seeds {', '.join(map(str, sorted(seeds)))} (each seed's)."
     yield ""
     yield "| attack | gradient source | " + " | ".join(names) + " |"
     yield "| --- | --- |" + " --- |" * len(names)
-    for label, source in ordered:
-        cells = [
-            _cell([seeds[s].get(name, {}).get((label, source)) for s in sorted(seeds)]) for name in names
+    for label, source in rows:
+        entries = [
+            _entry([seeds[s].get(name, {}).get((label, source)) for s in sorted(seeds)]) for name in names
         ]
-        yield f"| {label} | {source} | " + " | ".join(cells) + " |"
+        yield f"| {label} | {source} | " + " | ".join(entries) + " |"
 
 
-def _cell(found: list[Verdicts | None]) -> str:
-    shares = [100 * sum(v.values()) / len(v) for v in found if v]
+def _entry(seeds: list[Verdicts | None]) -> str:
+    shares = [100 * sum(v.values()) / len(v) for v in seeds if v]
     if not shares:
         return ""
     each = ", ".join(f"{share:.1f}" for share in shares)
     return f"{sum(shares) / len(shares):.1f} ({each})" if len(shares) > 1 else each
 
 
-def _paired(seeds: Mapping[int, Mapping[str, Mapping[Column, Verdicts]]]) -> Iterator[str]:
+def _gaps(seeds: Mapping[int, Mapping[str, Mapping[Column, Verdicts]]]) -> Iterator[str]:
     yield "Paired, image by image: second minus first in points, with its score interval (95 %), and the"
     yield "exact McNemar test; in brackets behind an accuracy its Wilson interval (95 %)."
     for title, (one, first), (two, second) in PAIRS:

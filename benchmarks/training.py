@@ -11,12 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.subjects import images, network
+from benchmarks.models import defense, images_or_noise, network, training_context
 from benchmarks.timing import alternate
-from robench import plugins, recipe
-from robench.data.images import ImageSet, image_set
-from robench.errors import RobenchError
-from robench.model.defense import TrainingContext
+from robench.data.images import ImageSet
 
 BATCH = 128
 COMMON = {"epochs": 1, "batch_size": BATCH, "validation": 0.0, "keep": "last", "schedule": "constant"}
@@ -32,41 +29,29 @@ def report(root: Path | None, count: int, repeats: int) -> list[str]:
         count: images in the epoch.
         repeats: counted rounds.
     """
-    data = _mnist(root, count)
+    data = images_or_noise("mnist", "train", count, root, (1, 28, 28))
     net = network("small_cnn", data.shape, 10)
     bare = "bare loop"
     natural = {
         "robench": _ours(net, data, "natural", {}),
         bare: _bare(net, data, attack=None, layout=torch.channels_last),
     }
-    quick = ATTACK | {"attack_precision": "bfloat16"}
+    in_bfloat16 = ATTACK | {"attack_precision": "bfloat16"}
     attacked = {
         "robench": _ours(net, data, "pgd_training", ATTACK),
-        "robench, attack_precision: bfloat16": _ours(net, data, "pgd_training", quick),
+        "robench, attack_precision: bfloat16": _ours(net, data, "pgd_training", in_bfloat16),
         bare: _bare(net, data, attack=_pgd, layout=torch.contiguous_format),
     }
-    what = f"Small-CNN, {data.name}, {count} images"
+    setting = f"Small-CNN, {data.name}, {count} images"
     return [
-        *_table(f"Natural training, {what}, both channels-last", natural, bare, count, repeats),
-        *_table(f"PGD training with 7 steps, {what}", attacked, bare, count, repeats),
+        *_table(f"Natural training, {setting}, both channels-last", natural, bare, count, repeats),
+        *_table(f"PGD training with 7 steps, {setting}", attacked, bare, count, repeats),
     ]
 
 
-def _mnist(root: Path | None, count: int) -> ImageSet:
-    try:
-        return images("mnist", "train", count, root)
-    except RobenchError:
-        pixels = torch.randint(
-            0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-        )
-        return image_set(pixels, torch.arange(count) % 10, name="uniform noise", classes=10)
-
-
 def _ours(net: nn.Module, data: ImageSet, name: str, options: dict[str, Any]) -> Callable[[], object]:
-    chosen = {**COMMON, "learning_rate": RATE, **options}
-    defense = recipe.build(plugins.find("defenses", name), chosen, where="benchmark")
-    context = TrainingContext(seed=0, device="cpu", state=None, identity={}, progress=lambda row: None)
-    return lambda: defense(copy.deepcopy(net), data, context=context)
+    trainer = defense(name, **{**COMMON, "learning_rate": RATE, **options})
+    return lambda: trainer(copy.deepcopy(net), data, context=training_context())
 
 
 def _bare(
@@ -79,18 +64,18 @@ def _bare(
     """Return the loop of a tutorial: shuffle, convert, attack, forward, backward, step."""
 
     def run() -> None:
-        learner = copy.deepcopy(net).to(memory_format=layout)
+        model = copy.deepcopy(net).to(memory_format=layout)
         optimizer = torch.optim.SGD(
-            learner.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=5e-4
+            model.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=5e-4
         )
-        learner.train()
+        model.train()
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
         for rows in torch.split(order, BATCH):
             x = (data.images[rows].float() / 255).contiguous(memory_format=layout)
             y = data.labels[rows]
             if attack is not None:
-                x = attack(learner, x, y)
-            loss = F.cross_entropy(learner(x), y)
+                x = attack(model, x, y)
+            loss = F.cross_entropy(model(x), y)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

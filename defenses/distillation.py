@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from defenses.option_checks import one_of, positive
 from defenses.papers import PAPERNOT_DISTILLATION
-from defenses.training.options import TrainingOptions, one_of, require
+from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
@@ -38,6 +39,9 @@ class Distillation(TrainingOptions):
     Attributes:
         temperature: what logits are divided by while training.
         scale: what the loss is multiplied by: `none`: 1, `temperature`: T, `squared`: T^2.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -58,7 +62,7 @@ class Distillation(TrainingOptions):
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         TrainingOptions.__post_init__(self)
-        require(0 < self.temperature < float("inf"), "temperature", "a positive number", self.temperature)
+        positive(temperature=self.temperature)
         one_of("scale", self.scale, ("none", "temperature", "squared"))
 
     @property
@@ -69,26 +73,26 @@ class Distillation(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from torch import nn
 
         from defenses.training.loop import train_stages
+        from defenses.training.network_state import fresh_copy
         from defenses.training.objective import Stage
-        from defenses.training.redrawing import redrawn
         from defenses.training.split import split
 
-        learner, held_out = split(data, self.validation, context.seed)
-        teacher = redrawn(network, context.seed, "teacher")
+        training_set, validation_set = split(data, self.validation, context.seed)
+        teacher = fresh_copy(network, context.seed, "teacher")
         hard = SoftenedLoss(teacher, None, self.temperature, self.factor)
         soft = SoftenedLoss(network, teacher, self.temperature, self.factor)
         return train_stages(
             [
-                Stage(network=teacher, objective=hard, options=self, learner=learner),
-                Stage(network=network, objective=soft, options=self, learner=learner),
+                Stage(network=teacher, objective=hard, options=self, training_set=training_set),
+                Stage(network=network, objective=soft, options=self, training_set=training_set),
             ],
             network=nn.ModuleDict({"network": network, "teacher": teacher}),
             data=data,
-            held_out=held_out,
+            validation_set=validation_set,
             options=self,
             context=context,
         )
@@ -104,12 +108,12 @@ class SoftenedLoss:
     temperature: float
     factor: float = 1.0
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        """Take the loss; see `defenses.training.objective.Objective`."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
         import torch
         import torch.nn.functional as F
 
-        del moment
+        del batch
         logits: Outputs = self.network(x)
         target: Tensor = y
         if self.teacher is not None:

@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import CleanLoss
+from defenses.option_checks import at_least_one, one_of, positive
 from defenses.papers import TRAMER_ENSEMBLE
-from defenses.training.options import TrainingOptions, one_of, require, steps_down
+from defenses.training.inner_attack import InnerAttack, model_of
+from defenses.training.options import TrainingOptions, milestones_and_gamma
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
@@ -39,6 +41,9 @@ class Ensemble(TrainingOptions):
         norm: `Linf` or `L2`.
         others: number of static networks.
         other_epochs: epochs that each of them is trained.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -60,40 +65,39 @@ class Ensemble(TrainingOptions):
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         TrainingOptions.__post_init__(self)
-        require(0 < self.eps < float("inf"), "eps", "a positive number", self.eps)
-        require(self.others >= 1, "others", "at least 1", self.others)
-        require(self.other_epochs >= 1, "other_epochs", "at least 1", self.other_epochs)
+        positive(eps=self.eps)
+        at_least_one(others=self.others, other_epochs=self.other_epochs)
         one_of("norm", self.norm, ("Linf", "L2"))
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from torch import nn
 
         from defenses.training.loop import train_stages
+        from defenses.training.network_state import fresh_copy
         from defenses.training.objective import Stage
-        from defenses.training.redrawing import redrawn
         from defenses.training.split import split
 
-        learner, held_out = split(data, self.validation, context.seed)
-        others = [redrawn(network, context.seed, "other", number) for number in range(self.others)]
-        milestones = tuple(m for m in steps_down(self)[0] if m < self.other_epochs)
+        training_set, validation_set = split(data, self.validation, context.seed)
+        others = [fresh_copy(network, context.seed, "other", number) for number in range(self.others)]
+        milestones = tuple(m for m in milestones_and_gamma(self)[0] if m < self.other_epochs)
         shorter = replace(self, epochs=self.other_epochs, milestones=milestones)
         stages = [
-            Stage(network=other, objective=CleanLoss(other), options=shorter, learner=learner)
+            Stage(network=other, objective=CleanLoss(other), options=shorter, training_set=training_set)
             for other in others
         ]
         objective = _EnsembleLoss(network, tuple(others), self, len(data.classes))
-        watched = self
-        if self.monitor_eps is None and held_out is not None:
-            watched = replace(self, monitor_eps=self.eps, monitor_norm=self.norm)
-        stages.append(Stage(network=network, objective=objective, options=watched, learner=learner))
+        options = self
+        if self.monitor_eps is None and validation_set is not None:
+            options = replace(self, monitor_eps=self.eps, monitor_norm=self.norm)
+        stages.append(Stage(network=network, objective=objective, options=options, training_set=training_set))
         return train_stages(
             stages,
             network=nn.ModuleList([network, *others]),
             data=data,
-            held_out=held_out,
+            validation_set=validation_set,
             options=self,
             context=context,
         )
@@ -107,11 +111,11 @@ class _EnsembleLoss:
     options: Ensemble
     classes: int
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         import torch.nn.functional as F
 
         sources = (*self.others, self.network)
-        source = sources[moment.rng.split("source").torch_seed() % len(sources)]
+        source = sources[batch.rng.split("source").torch_seed() % len(sources)]
         x_adv = self.attacked(source, x, y)
         clean, attacked = self.network(x), self.network(x_adv)
         return (F.cross_entropy(clean, y) + F.cross_entropy(attacked, y)) / 2, attacked
@@ -130,9 +134,8 @@ class _EnsembleLoss:
 
     def attacked(self, source: nn.Module, x: Images, y: Labels) -> Images:
         """Return the FGSM images of a network in evaluation mode (section 4.1)."""
-        from defenses.training.inner_attack import InnerAttack, attackable
         from robench.attack.losses import cross_entropy
 
         eps = self.options.eps
-        inner = InnerAttack(model=attackable(source, self.classes), norm=self.options.norm)
-        return inner.climbed(x, x, y, cross_entropy, eps=eps, steps=1, step_size=eps)
+        inner = InnerAttack(model=model_of(source, self.classes), norm=self.options.norm)
+        return inner.ascend(x, x, y, cross_entropy, eps=eps, steps=1, step_size=eps)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.papers import WONG_FAST
-from defenses.training.attack_options import AttackOptions, pgd
+from defenses.training.inner_attack import AttackOptions, InnerAttack, pgd
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.inner_attack import InnerAttack
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
@@ -30,11 +29,14 @@ class Fast(AttackOptions):
     learning rate up to 0.2 at two fifths. MNIST (eps 0.3): 10 epochs of Adam, the rate going up to 0.005.
     One step can be overfitted to ("catastrophic overfitting", section 5): the checkpoint is therefore chosen
     by accuracy under PGD with `steps` steps on the held-out part, where the collapse shows. The other options
-    are those of `defenses.training.attack_options.AttackOptions`, with these meanings:
+    are those of `defenses.training.inner_attack.AttackOptions`, with these meanings:
 
     Attributes:
         steps: of PGD on the held-out part; the training attack has one.
         step_size: length of the one step of the training attack; by default 1.25 times the current radius.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -51,11 +53,10 @@ class Fast(AttackOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
-        from defenses.training.inner_attack import inner_attack
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
-        inner = inner_attack(self, network, len(data.classes), pgd(steps=self.steps))
+        inner = self.inner_attack(network, len(data.classes), pgd(steps=self.steps))
         return train(network, data, _FastLoss(inner, self), options=self, context=context)
 
 
@@ -65,20 +66,20 @@ class _FastLoss:
     inner: InnerAttack
     options: Fast
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         import torch.nn.functional as F
 
-        logits: Outputs = self.inner.model.net(self.attacked(x, y, moment))
+        logits: Outputs = self.inner.model.net(self.attacked(x, y, batch))
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
         return self.inner.survives(x, y, rng, self.options.eps)
 
-    def attacked(self, x: Images, y: Labels, moment: Moment) -> Images:
+    def attacked(self, x: Images, y: Labels, batch: BatchContext) -> Images:
         """Return the images after one step from a random start."""
         from robench.attack.losses import cross_entropy
 
-        eps = self.options.radius(moment.passed)
-        start = self.inner.threat(eps).sample(x, moment.rng)
+        eps = self.options.radius(batch.epochs_passed)
+        start = self.inner.threat(eps).sample(x, batch.rng)
         step_size = self.options.step_size or STRETCH * eps
-        return self.inner.climbed(x, start, y, cross_entropy, eps=eps, steps=1, step_size=step_size)
+        return self.inner.ascend(x, start, y, cross_entropy, eps=eps, steps=1, step_size=step_size)

@@ -49,7 +49,7 @@ class FeynmanKac(PGDTraining):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`.
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`.
 
         Raises:
             ConfigError: the network injects no noise, which makes it PGD adversarial training.

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from defenses.option_checks import at_least_one, one_of, positive
 from defenses.papers import SHAFAHI_FREE
-from defenses.training.attack_options import pgd
-from defenses.training.options import TrainingOptions, one_of, require
+from defenses.training.inner_attack import InnerAttack, model_of, pgd
+from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from defenses.training.inner_attack import InnerAttack
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
@@ -37,6 +38,9 @@ class Free(TrainingOptions):
         replays: the paper's m.
         step_size: how far the perturbation moves per step; by default eps (Algorithm 1, line 10).
         steps: of PGD on the held-out part.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -58,22 +62,18 @@ class Free(TrainingOptions):
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         TrainingOptions.__post_init__(self)
-        require(0 < self.eps < float("inf"), "eps", "a positive number", self.eps)
-        require(self.replays >= 1, "replays", "at least 1", self.replays)
-        require(self.steps >= 1, "steps", "at least 1", self.steps)
-        if self.step_size is not None:
-            require(0 < self.step_size < float("inf"), "step_size", "a positive number", self.step_size)
+        positive(eps=self.eps, step_size=self.step_size)
+        at_least_one(replays=self.replays, steps=self.steps)
         one_of("norm", self.norm, ("Linf", "L2"))
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
-        from defenses.training.inner_attack import InnerAttack, attackable
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         inner = InnerAttack(
-            model=attackable(network, len(data.classes)), attack=pgd(steps=self.steps), norm=self.norm
+            model=model_of(network, len(data.classes)), attack=pgd(steps=self.steps), norm=self.norm
         )
         objective = _FreeLoss(inner, self)
         return train(network, data, objective, options=self, context=context, replays=self.replays)
@@ -87,20 +87,20 @@ class _FreeLoss:
     inner: InnerAttack
     options: Free
     delta: Tensor | None = None
-    _asked: Tensor | None = field(default=None, repr=False)
+    _leaf: Tensor | None = field(default=None, repr=False)
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         import torch
         import torch.nn.functional as F
 
-        del moment
+        del batch
         self._move()
         if self.delta is None:
             self.delta = torch.zeros_like(x)
         elif len(self.delta) < len(x):
             self.delta = torch.cat([self.delta, torch.zeros_like(x[len(self.delta) :])])
-        self._asked = self.delta[: len(x)].to(x.device).clone().requires_grad_(True)
-        logits: Outputs = self.inner.model.net(self.inner.threat(self.options.eps).clip(x + self._asked))
+        self._leaf = self.delta[: len(x)].to(x.device).clone().requires_grad_(True)
+        logits: Outputs = self.inner.model.net(self.inner.threat(self.options.eps).clip(x + self._leaf))
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
@@ -113,15 +113,15 @@ class _FreeLoss:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from a perturbation."""
-        self.delta, self._asked = state.get("delta"), None
+        self.delta, self._leaf = state.get("delta"), None
 
     def _move(self) -> None:
         """Climb by the gradient that the last backward pass left, and stay in the ball."""
-        if self._asked is None or self._asked.grad is None or self.delta is None:
+        if self._leaf is None or self._leaf.grad is None or self.delta is None:
             return
         options, norm = self.options, self.inner.threat(self.options.eps).norm
-        point = self._asked.detach() + (options.step_size or options.eps) * norm.ascent(self._asked.grad)
-        moved = norm.project(point, point.new_full((len(point),), options.eps))
-        self.delta = self.delta.to(moved.device).clone()
-        self.delta[: len(moved)] = moved
-        self._asked = None
+        point = self._leaf.detach() + (options.step_size or options.eps) * norm.ascent(self._leaf.grad)
+        delta = norm.project(point, point.new_full((len(point),), options.eps))
+        self.delta = self.delta.to(delta.device).clone()
+        self.delta[: len(delta)] = delta
+        self._leaf = None

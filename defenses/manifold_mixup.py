@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from defenses.option_checks import one_of, positive, require
 from defenses.papers import VERMA_MIXUP
-from defenses.training.options import TrainingOptions, one_of, require
+from defenses.training.options import TrainingOptions
 from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
@@ -34,6 +35,9 @@ class ManifoldMixup(TrainingOptions):
     Attributes:
         alpha: both parameters of the beta distribution.
         layers: where to mix; one of them is drawn for each batch. `features` must be among them.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -53,7 +57,7 @@ class ManifoldMixup(TrainingOptions):
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         TrainingOptions.__post_init__(self)
-        require(0 < self.alpha < float("inf"), "alpha", "a positive number", self.alpha)
+        positive(alpha=self.alpha)
         for layer in self.layers:
             one_of("layers", layer, ("input", "features"))
         hidden = "features" in self.layers and len(set(self.layers)) == len(self.layers)
@@ -62,7 +66,7 @@ class ManifoldMixup(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`.
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`.
 
         Raises:
             ConfigError: the network does not offer `features` and a `linear` branch.
@@ -85,10 +89,10 @@ class _MixedLoss:
     network: Any
     options: ManifoldMixup
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         import torch.nn.functional as F
 
-        share, partner, layer = self.drawn(moment.rng)
+        share, partner, layer = self.draw(batch.rng)
         partner = partner.to(x.device)
         if layer == "input":
             logits: Outputs = self.network(x.lerp(x[partner], 1 - share))
@@ -101,7 +105,7 @@ class _MixedLoss:
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
         del x, y, rng
 
-    def drawn(self, rng: Randomness) -> tuple[float, Tensor, str]:
+    def draw(self, rng: Randomness) -> tuple[float, Tensor, str]:
         """Return the share of the image itself, each image's partner (B,), and the layer to mix at."""
         import numpy as np
         import torch

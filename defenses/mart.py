@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from defenses.option_checks import require
 from defenses.papers import WANG_MART
-from defenses.training.options import require
-from defenses.training.paired_loss import PairedLoss, PairedOptions, divergence
+from defenses.training.inner_attack import InnerAttack
+from defenses.training.kl_penalty import KLPenaltyLoss, KLPenaltyOptions, kl_divergence
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from defenses.training.inner_attack import InnerAttack
     from robench.types import Labels, Outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MART(PairedOptions):
+class MART(KLPenaltyOptions):
     """Boosted cross-entropy on attacked images plus `weight` KL(p(x) || p(x')) (1 - p_y(x)).
 
     Wang et al. 2020 ("Improving adversarial robustness requires revisiting misclassified examples", ICLR),
@@ -26,10 +26,13 @@ class MART(PairedOptions):
     random start, 120 epochs at learning rate 0.01, divided by 10 at 75 and 90, weight decay 0.0035. For MNIST
     (eps 0.3): `steps: 40, step_size: 0.01`. x' is found by PGD on the cross-entropy. The checkpoint is chosen
     by accuracy under the same attack on the held-out part. The other options are those of
-    `defenses.training.attack_options.AttackOptions`.
+    `defenses.training.inner_attack.AttackOptions`.
 
     Attributes:
         weight: the paper's lambda.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -44,19 +47,19 @@ class MART(PairedOptions):
 
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
-        PairedOptions.__post_init__(self)
+        KLPenaltyOptions.__post_init__(self)
         require(0 <= self.weight < float("inf"), "weight", "at least 0", self.weight)
 
-    def objective(self, inner: InnerAttack) -> PairedLoss:
+    def objective(self, inner: InnerAttack) -> KLPenaltyLoss:
         """Return equation 11."""
         return _MartLoss(inner, self)
 
 
 @dataclass(frozen=True, slots=True)
-class _MartLoss(PairedLoss):
+class _MartLoss(KLPenaltyLoss):
     options: MART
 
-    def combined(self, clean: Outputs, attacked: Outputs, y: Labels) -> Tensor:
+    def formula(self, clean: Outputs, attacked: Outputs, y: Labels) -> Tensor:
         return mart_loss(clean, attacked, y, self.options.weight)
 
 
@@ -80,4 +83,4 @@ def mart_loss(clean: Outputs, attacked: Outputs, y: Labels, weight: float) -> Te
     without_rival = attacked.scatter(1, rival, -torch.inf).logsumexp(dim=1)
     boosted = (whole - attacked.gather(1, own).squeeze(1)) + (whole - without_rival)
     doubt = 1 - clean.softmax(dim=1).gather(1, own).squeeze(1)
-    return (boosted + weight * divergence(clean, attacked) * doubt).mean()
+    return (boosted + weight * kl_divergence(clean, attacked) * doubt).mean()

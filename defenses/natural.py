@@ -12,7 +12,7 @@ from robench.model.defense import DefenseInfo, TrainingContext
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
@@ -25,6 +25,9 @@ class Natural(TrainingOptions):
     The defaults are those of Wang & Osher 2019, Algorithm 1, stage 1: 400 epochs at learning rate 0.05, which
     is halved every 50 epochs, Nesterov momentum, batches of 128. All options are those of
     `defenses.training.options.TrainingOptions`; the checkpoint is chosen by natural accuracy.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -39,7 +42,7 @@ class Natural(TrainingOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         return train(network, data, CleanLoss(network), options=self, context=context)
@@ -52,11 +55,11 @@ class CleanLoss:
     adversarial: ClassVar[bool] = False
     network: nn.Module
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        """Take the loss; see `defenses.training.objective.Objective`."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
         import torch.nn.functional as F
 
-        del moment
+        del batch
         logits: Outputs = self.network(x)
         return F.cross_entropy(logits, y), logits
 

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.papers import MADRY
-from defenses.training.attack_options import AttackOptions, pgd
+from defenses.training.inner_attack import AttackOptions, InnerAttack, pgd
 from robench.attack.protocol import Attack
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.inner_attack import InnerAttack
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
@@ -29,11 +28,14 @@ class PGDTraining(AttackOptions):
     80, 100 and 110. MNIST (eps 0.3): `steps: 40, step_size: 0.01, epochs: 100, milestones: [50]`. The growth
     of the radius in the first epoch is ours: `warmup_epochs: 0` is the paper. The checkpoint is chosen by
     accuracy under the same attack on the held-out part. The other options are those of
-    `defenses.training.attack_options.AttackOptions`.
+    `defenses.training.inner_attack.AttackOptions`.
 
     Attributes:
         random_start: whether the inner attack starts at a random point of the ball.
         inner: an attack to use in place of PGD with the options above; it gets the same radius.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -47,10 +49,14 @@ class PGDTraining(AttackOptions):
 
     MILESTONES: ClassVar[tuple[float, ...]] = (80 / 120, 100 / 120, 110 / 120)
 
+    def attack(self) -> Attack:
+        """Return the inner attack: the option `inner`, or PGD with the options of this training."""
+        return self.inner or pgd(steps=self.steps, step_size=self.step_size, random_start=self.random_start)
+
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         objective = attacked_loss(self, network, len(data.classes))
@@ -65,24 +71,19 @@ class AttackedLoss:
     inner: InnerAttack
     options: PGDTraining
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        """Attack the batch, then take the loss; see `defenses.training.objective.Objective`."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        """Attack the batch; return the mean loss and the logits (B, K) of the attacked images."""
         import torch.nn.functional as F
 
-        x_adv = self.inner.crafted(x, y, moment.rng, self.options.radius(moment.passed))
+        x_adv = self.inner.craft(x, y, batch.rng, self.options.radius(batch.epochs_passed))
         logits: Outputs = self.inner.model.net(x_adv)
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
-        """Judge at the full radius; see `defenses.training.objective.Objective`."""
+        """Tell which images (B,) withstand the attack at the full radius."""
         return self.inner.survives(x, y, rng, self.options.eps)
 
 
 def attacked_loss(options: PGDTraining, network: nn.Module, classes: int) -> AttackedLoss:
     """Return the objective of these options."""
-    from defenses.training.inner_attack import inner_attack
-
-    attack = options.inner or pgd(
-        steps=options.steps, step_size=options.step_size, random_start=options.random_start
-    )
-    return AttackedLoss(inner_attack(options, network, classes, attack), options)
+    return AttackedLoss(options.inner_attack(network, classes, options.attack()), options)

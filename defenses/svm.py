@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import Natural
+from defenses.option_checks import one_of, positive
 from defenses.papers import TANG_SVM
-from defenses.training.options import one_of, require
 from robench.model.defense import DefenseInfo, TrainingContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
@@ -39,6 +39,9 @@ class SVM(Natural):
             `one_vs_rest`: sum_c max(0, m - t_c s_c) with t_y = 1 and t_c = -1 elsewhere.
         margin: the m above.
         squared: whether each max is squared (L2-SVM in Tang's words).
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -52,12 +55,12 @@ class SVM(Natural):
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         Natural.__post_init__(self)
         one_of("form", self.form, FORMS)
-        require(0 < self.margin < float("inf"), "margin", "a positive number", self.margin)
+        positive(margin=self.margin)
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`."""
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`."""
         from defenses.training.loop import train
 
         return train(network, data, _HingeLoss(network, self), options=self, context=context)
@@ -69,8 +72,8 @@ class _HingeLoss:
     network: nn.Module
     options: SVM
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        del moment
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        del batch
         scores: Outputs = self.network(x)
         options = self.options
         return hinge(scores, y, form=options.form, margin=options.margin, squared=options.squared), scores

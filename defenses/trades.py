@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from defenses.option_checks import positive
 from defenses.papers import ZHANG_TRADES
-from defenses.training.options import require
-from defenses.training.paired_loss import PairedLoss, PairedOptions, divergence
+from defenses.training.inner_attack import InnerAttack, under_attack
+from defenses.training.kl_penalty import KLPenaltyLoss, KLPenaltyOptions, kl_divergence
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from defenses.training.inner_attack import InnerAttack
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
     from robench.model.interface import OutputKind
     from robench.types import Images, Labels, Outputs, PerSample
 
@@ -23,7 +23,7 @@ START = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TRADES(PairedOptions):
+class TRADES(KLPenaltyOptions):
     """Cross-entropy on clean images plus `beta` times KL(p(x) || p(x')), x' chosen to raise that divergence.
 
     Zhang et al. 2019 (arXiv:1901.08573), equation 5 and Algorithm 1. The defaults are those for CIFAR-10 (eps
@@ -31,10 +31,13 @@ class TRADES(PairedOptions):
     (and steps of 0.007, which is not the default). For MNIST (eps 0.3): `steps: 40, step_size: 0.01,
     learning_rate: 0.01, weight_decay: 0`. The attack starts at a Gaussian of deviation 0.001 around the
     image. The checkpoint is chosen by accuracy under PGD with `steps` steps on the held-out part. The other
-    options are those of `defenses.training.attack_options.AttackOptions`.
+    options are those of `defenses.training.inner_attack.AttackOptions`.
 
     Attributes:
         beta: weight of the divergence, 1/lambda in the paper.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -49,42 +52,47 @@ class TRADES(PairedOptions):
 
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
-        PairedOptions.__post_init__(self)
-        require(0 < self.beta < float("inf"), "beta", "a positive number", self.beta)
+        KLPenaltyOptions.__post_init__(self)
+        positive(beta=self.beta)
 
-    def objective(self, inner: InnerAttack) -> PairedLoss:
+    def objective(self, inner: InnerAttack) -> KLPenaltyLoss:
         """Return equation 5."""
         return _TradesLoss(inner, self)
 
 
 @dataclass(frozen=True, slots=True)
-class _TradesLoss(PairedLoss):
+class _TradesLoss(KLPenaltyLoss):
     options: TRADES
 
-    def combined(self, clean: Outputs, attacked: Outputs, y: Labels) -> Tensor:
+    def formula(self, clean: Outputs, attacked: Outputs, y: Labels) -> Tensor:
         return trades_loss(clean, attacked, y, self.options.beta)
 
-    def found(self, x: Images, y: Labels, moment: Moment) -> Images:
-        """Return points of the ball whose predictions differ most from those of the images."""
+    def attacked_images(self, x: Images, y: Labels, batch: BatchContext) -> Images:
+        """Return points of the ball (B, C, H, W) whose predictions differ most from those of the images."""
         import torch
 
-        from defenses.training.inner_attack import under_attack
-
-        options, eps = self.options, self.options.radius(moment.passed)
+        options, eps = self.options, self.options.radius(batch.epochs_passed)
         with torch.no_grad(), under_attack(self.inner.model.net, options.attack_mode):
             clean: Outputs = self.inner.model.net(x)
 
         def distance(outputs: Outputs, _y: Labels, _kind: OutputKind) -> PerSample:
-            return divergence(clean, outputs)
+            return kl_divergence(clean, outputs)
 
-        start = self.inner.threat(eps).project(x, x + START * moment.rng.normal(x))
+        start = self.inner.threat(eps).project(x, x + START * batch.rng.normal(x))
         step_size = options.step_size or 2.5 * eps / options.steps
-        return self.inner.climbed(x, start, y, distance, eps=eps, steps=options.steps, step_size=step_size)
+        return self.inner.ascend(x, start, y, distance, eps=eps, steps=options.steps, step_size=step_size)
 
 
 def trades_loss(clean: Outputs, attacked: Outputs, y: Labels, beta: float) -> Tensor:
-    """Return the mean of CE(clean, y) + beta KL(p(clean) || p(attacked)) from logits (B, K)."""
+    """Return the mean of CE(clean, y) + beta KL(p(clean) || p(attacked)).
+
+    Args:
+        clean: logits (B, K) of clean images.
+        attacked: logits (B, K) of attacked images.
+        y: labels (B,).
+        beta: weight of the divergence.
+    """
     import torch.nn.functional as F
 
-    loss: Tensor = F.cross_entropy(clean, y) + beta * divergence(clean, attacked).mean()
+    loss: Tensor = F.cross_entropy(clean, y) + beta * kl_divergence(clean, attacked).mean()
     return loss

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from defenses.inference.naming import offered
+from defenses.inference.source_names import offered_sources
+from defenses.option_checks import require
 from defenses.papers import GUO_TRANSFORMATIONS, XU_SQUEEZING
-from defenses.training.options import require
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class BitDepth:
 
     Attributes:
         bits: per channel, 1 to 8.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -42,12 +45,12 @@ class BitDepth:
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
         """Name the gradient sources; see `robench.model.InferenceDefense`."""
-        return offered(beneath, "bpda")
+        return offered_sources(beneath, "bpda")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`."""
-        from defenses.inference.eot import preprocessed
-        from defenses.inference.quantizer import Quantizer
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`."""
+        from defenses.inference.eot import transformed_model
+        from defenses.inference.transforms import Quantizer
 
         del training_data, seed
-        return preprocessed(model, Quantizer(self.bits), self)
+        return transformed_model(model, Quantizer(self.bits), self)

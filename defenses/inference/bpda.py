@@ -14,21 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from defenses.inference.transforms import Transform
 from robench.model.interface import GradientSource, Model
 from robench.recipe import options_of
 from robench.types import Images, Outputs
-
-
-class Transform(nn.Module):
-    """Images to images of the same shape, in [0, 1]; noise, if any, is that of `robench.model.noise`."""
-
-    def shared(self, x: Images) -> Any:
-        """Return what every draw of the noise on the same images can use; None if there is nothing."""
-        del x
-
-    def forward(self, x: Images, shared: Any = None) -> Images:
-        """Transform images (B, C, H, W); `shared` is what the method of that name returned for them."""
-        raise NotImplementedError
 
 
 class TransformedNetwork(nn.Module):
@@ -70,7 +59,7 @@ def straight_through(x: Images, transform: Transform, shared: Any = None) -> Ima
     return cast("Images", _Identity.apply(x, transformed))
 
 
-def past(source: GradientSource, transform: Transform, name: str) -> GradientSource:
+def bpda_source(source: GradientSource, transform: Transform, name: str) -> GradientSource:
     """Return a gradient source of the base model, taken through a transform that is not random.
 
     The base's own outputs at the transformed image are the defended model's own outputs at the image.

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from defenses.inference.bpda import Transform, TransformedNetwork, details_of, past, straight_through
-from defenses.inference.naming import UNDEFENDED, defended_names
+from defenses.inference.bpda import TransformedNetwork, bpda_source, details_of, straight_through
+from defenses.inference.source_names import UNDEFENDED, defended_names
+from defenses.inference.transforms import Transform
 from robench.attack.losses import log_probabilities
 from robench.model.interface import GradientSource, Model, OutputKind
 from robench.model.noise import current_draw, draw, draws
@@ -40,7 +41,7 @@ def own_outputs(answer: Callable[[Images], Outputs], x: Images, surrogate: Outpu
         return answer(x)
 
 
-def expected(
+def eot_source(
     source: GradientSource,
     versions: Callable[[Images], Callable[[], Images]],
     answer: Callable[[Images], Outputs],
@@ -62,12 +63,12 @@ def expected(
     """
 
     def surrogate(x: Images) -> tuple[Outputs, Outputs]:
-        version, found = versions(x), []
+        version, distributions = versions(x), []
         for number in draws(count):
             with draw(number):
                 outputs, _ = source.surrogate(version())
-            found.append(log_probabilities(outputs, source.output))
-        mean = log_mean(found)
+            distributions.append(log_probabilities(outputs, source.output))
+        mean = log_mean(distributions)
         return mean, own_outputs(answer, x, mean)
 
     return GradientSource(
@@ -81,7 +82,7 @@ def expected(
     )
 
 
-def undefended(model: Model, net: nn.Module, answer_forwards: int) -> GradientSource:
+def undefended_source(model: Model, net: nn.Module, answer_forwards: int) -> GradientSource:
     """Return the source that ignores the defense: the base model's first, with the defended model's answers.
 
     Args:
@@ -105,7 +106,9 @@ def undefended(model: Model, net: nn.Module, answer_forwards: int) -> GradientSo
     )
 
 
-def preprocessed(model: Model, transform: Transform, recipe: Any, *, count: int = 0, **facts: Any) -> Model:
+def transformed_model(
+    model: Model, transform: Transform, recipe: Any, *, count: int = 0, **facts: Any
+) -> Model:
     """Put a transform in front of a model; every gradient source goes through it, and one ignores it.
 
     Args:
@@ -123,26 +126,28 @@ def preprocessed(model: Model, transform: Transform, recipe: Any, *, count: int 
         return lambda: straight_through(x, transform, shared)
 
     sources = [
-        expected(model.sources[old], versions, net, count=count, name=new, answer_forwards=model.forwards)
+        eot_source(model.sources[old], versions, net, count=count, name=new, answer_forwards=model.forwards)
         if count
-        else past(model.sources[old], transform, new)
+        else bpda_source(model.sources[old], transform, new)
         for old, new in defended_names(tuple(model.sources), "eot" if count else "bpda").items()
     ]
-    sources.append(undefended(model, net, model.forwards))
+    sources.append(undefended_source(model, net, model.forwards))
     around = model.neighbourhood
     if around is not None:
         # Of a random transform no single draw stands for the model: its neighbourhood is not offered.
-        features = around.features
+        around_features = around.features
         around = (
-            None if count else replace(around, features=lambda x: features(straight_through(x, transform)))
+            None
+            if count
+            else replace(around, features=lambda x: around_features(straight_through(x, transform)))
         )
-    seen = model.features
+    features = model.features
     return replace(
         model,
         net=net,
         neighbourhood=around,
         random=model.random or count > 0,
-        features=None if count or seen is None else lambda x: seen(straight_through(x, transform)),
+        features=None if count or features is None else lambda x: features(straight_through(x, transform)),
         sources={source.name: source for source in sources},
         details=details_of(model, recipe, **facts),
     )

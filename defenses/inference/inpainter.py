@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defenses.inference.bpda import Transform
+from defenses.inference.transforms import Transform
 from robench.model.noise import noise_of
 from robench.types import Images, PerSample
 
@@ -38,29 +38,29 @@ class Inpainter(Transform):
     def forward(self, x: Images, shared: Any = None) -> Images:
         """Return the smooth images; see `Transform`."""
         del shared
-        kept = torch.ones_like(x)
+        mask = torch.ones_like(x)
         if self.dropout:
             uniform = noise_of(x, seed=self.seed, use="pixel dropout").uniform(x)
-            kept = (uniform >= self.dropout).to(x.dtype)
-        return minimise(x, kept, weight=self.weight, iterations=self.iterations).clamp(0, 1)
+            mask = (uniform >= self.dropout).to(x.dtype)
+        return minimise(x, mask, weight=self.weight, iterations=self.iterations).clamp(0, 1)
 
 
-def minimise(x: Images, kept: Tensor, *, weight: float, iterations: int) -> Images:
+def minimise(x: Images, mask: Tensor, *, weight: float, iterations: int) -> Images:
     """Return z (B, C, H, W) that minimises `objective` approximately.
 
     Args:
         x: images (B, C, H, W).
-        kept: 1 where a pixel counts, 0 where it was dropped, like `x`.
+        mask: 1 where a pixel counts, 0 where it was dropped, (B, C, H, W).
         weight: of the total variation; with 0 the kept pixels are returned as they are.
         iterations: of the algorithm.
     """
-    z = _start(x, kept)
+    z = _start(x, mask)
     if weight == 0:
         return z
     # The heavier the weight, the farther the dual variables have to go; tried on MNIST for 0.03 and 0.3.
     primal = min(max((0.03 / weight) ** 0.5, 0.1), 3.0)
     dual = 1 / (_BOUND * primal)
-    pull, shrink = primal * kept * x, 1 / (1 + primal * kept)
+    pull, shrink = primal * mask * x, 1 / (1 + primal * mask)
     down, right = torch.zeros_like(x), torch.zeros_like(x)
     ahead = z
     for _ in range(iterations):
@@ -73,19 +73,19 @@ def minimise(x: Images, kept: Tensor, *, weight: float, iterations: int) -> Imag
     return z
 
 
-def objective(z: Images, x: Images, kept: Tensor, *, weight: float) -> PerSample:
+def objective(z: Images, x: Images, mask: Tensor, *, weight: float) -> PerSample:
     """Return 1/2 sum_kept (z - x)^2 + weight * TV(z) of each image, (B,), float64."""
     z, x = z.double(), x.double()
     down, right = _differences(z)
     variation = torch.sqrt(down * down + right * right).flatten(1).sum(dim=1)
-    return (kept * (z - x) ** 2).flatten(1).sum(dim=1) / 2 + weight * variation
+    return (mask * (z - x) ** 2).flatten(1).sum(dim=1) / 2 + weight * variation
 
 
-def _start(x: Images, kept: Tensor) -> Images:
+def _start(x: Images, mask: Tensor) -> Images:
     """Return the image with every dropped pixel at the mean of the kept ones around it, else mid-grey."""
-    near, count = _around(x * kept), _around(kept)
+    near, count = _around(x * mask), _around(mask)
     guess = torch.where(count > 0, near / count.clamp_min(1), 0.5)
-    return torch.where(kept > 0, x, guess)
+    return torch.where(mask > 0, x, guess)
 
 
 def _around(x: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from defenses.inference.naming import offered
+from defenses.inference.source_names import offered_sources
+from defenses.option_checks import require
 from defenses.papers import DZIUGAITE_JPEG, GUO_TRANSFORMATIONS
-from defenses.training.options import require
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class JPEG:
 
     Attributes:
         quality: of the compression, 1 to 95, as Pillow counts it.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -42,12 +45,12 @@ class JPEG:
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
         """Name the gradient sources; see `robench.model.InferenceDefense`."""
-        return offered(beneath, "bpda")
+        return offered_sources(beneath, "bpda")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`."""
-        from defenses.inference.compressor import Compressor
-        from defenses.inference.eot import preprocessed
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`."""
+        from defenses.inference.eot import transformed_model
+        from defenses.inference.transforms import Compressor
 
         del training_data, seed
-        return preprocessed(model, Compressor(self.quality), self)
+        return transformed_model(model, Compressor(self.quality), self)

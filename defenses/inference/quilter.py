@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from defenses.inference.bpda import Transform
+from defenses.inference.transforms import Transform
 from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.noise import noise_of
@@ -47,21 +47,21 @@ def draw_patches(data: ImageSet, *, side: int, count: int, least: int, seed: int
     row = torch.randint(height - side + 1, (count, 1, 1, 1), generator=generator)
     column = torch.randint(width - side + 1, (count, 1, 1, 1), generator=generator)
     # Only the images drawn become float: the whole split may be large.
-    drawn, position = torch.unique(image.flatten(), return_inverse=True)
-    pixels = _levels(data.batch(drawn)[0])
+    indices, position = torch.unique(image.flatten(), return_inverse=True)
+    pixels = _levels(data.batch(indices)[0])
     across = torch.arange(side)
-    found = pixels[
+    windows = pixels[
         position[:, None, None, None],
         torch.arange(channels)[:, None, None],
         row + across[:, None],
         column + across,
     ]
-    different: Tensor = torch.unique(found.flatten(1), dim=0)
-    if len(different) < least:
-        got = f"{len(different)} among {count} drawn"
+    patches: Tensor = torch.unique(windows.flatten(1), dim=0)
+    if len(patches) < least:
+        got = f"{len(patches)} among {count} drawn"
         do = "Raise `patches` or lower `neighbours`"
         raise InputError(where="quilting", expected=f"{least} different patches", got=got, do=do)
-    return different
+    return patches
 
 
 class Quilter(Transform):
@@ -85,27 +85,27 @@ class Quilter(Transform):
         rows, columns = self._starts(x.shape[2]), self._starts(x.shape[3])
         windows = _levels(x).unfold(2, self.side, 1).unfold(3, self.side, 1)
         places = windows[:, :, rows][:, :, :, columns].permute(0, 2, 3, 1, 4, 5)
-        wanted = places.reshape(len(x) * len(rows) * len(columns), -1)
-        found = nearest(wanted, self.get_buffer("patches"), self.neighbours)
-        return found.view(len(x), len(rows) * len(columns), self.neighbours)
+        queries = places.reshape(len(x) * len(rows) * len(columns), -1)
+        indices = nearest(queries, self.get_buffer("patches"), self.neighbours)
+        return indices.view(len(x), len(rows) * len(columns), self.neighbours)
 
     def forward(self, x: Images, shared: Any = None) -> Images:
         """Return the quilts; see `Transform`."""
         near = self.shared(x) if shared is None else shared
-        chosen = near[:, :, 0]
+        choice = near[:, :, 0]
         if self.neighbours > 1:
-            like = torch.empty(chosen.shape, device=x.device)
-            lots = noise_of(x, seed=self.seed, use="quilting").uniform(like)
-            pick = (lots * self.neighbours).long().clamp_max(self.neighbours - 1)
-            chosen = near.gather(2, pick[:, :, None]).squeeze(2)
-        return (self._sewn(chosen, x.shape) / 255).to(x.dtype)
+            like = torch.empty(choice.shape, device=x.device)
+            uniform = noise_of(x, seed=self.seed, use="quilting").uniform(like)
+            pick = (uniform * self.neighbours).long().clamp_max(self.neighbours - 1)
+            choice = near.gather(2, pick[:, :, None]).squeeze(2)
+        return (self._sewn(choice, x.shape) / 255).to(x.dtype)
 
     def _starts(self, length: int) -> list[int]:
         """Return where patches begin along an axis; the last one ends at the border."""
         starts = list(range(0, length - self.side + 1, self.side - self.overlap))
         return starts if starts[-1] == length - self.side else [*starts, length - self.side]
 
-    def _sewn(self, chosen: Tensor, shape: torch.Size) -> Tensor:
+    def _sewn(self, choice: Tensor, shape: torch.Size) -> Tensor:
         """Sew patches (B, places) in reading order, each cut along the seam of least difference."""
         count, channels, height, width = shape
         side, database = self.side, self.get_buffer("patches")
@@ -114,7 +114,7 @@ class Quilter(Transform):
         ends = [0] + [start + side for start in rows], [0] + [start + side for start in columns]
         for i, top in enumerate(rows):
             for j, left in enumerate(columns):
-                patch = database[chosen[:, i * len(columns) + j]].view(count, channels, side, side)
+                patch = database[choice[:, i * len(columns) + j]].view(count, channels, side, side)
                 place = canvas[:, :, top : top + side, left : left + side]
                 differences = ((place - patch) ** 2).sum(dim=1)
                 ours = torch.ones(count, side, side, dtype=torch.bool, device=canvas.device)
@@ -129,11 +129,11 @@ class Quilter(Transform):
         return canvas
 
 
-def nearest(wanted: Tensor, database: Tensor, count: int) -> Tensor:
+def nearest(queries: Tensor, database: Tensor, count: int) -> Tensor:
     """Return the indices (N, count) of the nearest rows of a database, nearest first, the earlier at a tie.
 
     Args:
-        wanted: (N, P) whole numbers from 0 to 255.
+        queries: (N, P) whole numbers from 0 to 255.
         database: (D, P) of the same.
         count: how many.
     """
@@ -141,12 +141,12 @@ def nearest(wanted: Tensor, database: Tensor, count: int) -> Tensor:
     points = database if exact else database.double()
     squares = (points * points).sum(dim=1)
     order = torch.arange(len(points), device=points.device)
-    found = []
-    for part in torch.split(wanted.to(points.dtype), max(1, _DISTANCES // len(points))):
+    indices = []
+    for part in torch.split(queries.to(points.dtype), max(1, _DISTANCES // len(points))):
         # |a - b|^2 without |a|^2, which is the same for all b; whole numbers, so that ties are ties.
         distance = torch.addmm(squares, part, points.T, alpha=-2)
-        found.append((distance.double() * len(points) + order).topk(count, largest=False).indices)
-    return torch.cat(found)
+        indices.append((distance.double() * len(points) + order).topk(count, largest=False).indices)
+    return torch.cat(indices)
 
 
 def cut(differences: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from defenses.inference.naming import Way, offered
+from defenses.inference.source_names import Way, offered_sources
+from defenses.option_checks import at_least_one, require
 from defenses.papers import EFROS_QUILTING, GUO_TRANSFORMATIONS
-from defenses.training.options import require
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ class Quilting:
         neighbours: nearest patches of the database to draw from; 1 takes the nearest.
         patches: in the database, drawn from the training images; equal ones are kept once.
         draws: quilts an attacker averages over.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -55,23 +58,23 @@ class Quilting:
         """Refuse patches that cannot be sewn."""
         require(self.patch >= 2, "patch", "at least 2", self.patch)
         require(1 <= self.overlap < self.patch, "overlap", "at least 1, below `patch`", self.overlap)
-        require(self.neighbours >= 1, "neighbours", "at least 1", self.neighbours)
+        at_least_one(neighbours=self.neighbours)
         require(self.patches >= self.neighbours, "patches", "at least `neighbours`", self.patches)
-        require(self.draws >= 1, "draws", "at least 1", self.draws)
+        at_least_one(draws=self.draws)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
         """Name the gradient sources; see `robench.model.InferenceDefense`."""
         way: Way = "eot" if self.neighbours > 1 else "bpda"
-        return offered(beneath, way)
+        return offered_sources(beneath, way)
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`.
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`.
 
         Raises:
             InputError: the training images are smaller than a patch, or have fewer different patches than
                 `neighbours`.
         """
-        from defenses.inference.eot import preprocessed
+        from defenses.inference.eot import transformed_model
         from defenses.inference.quilter import Quilter, draw_patches
 
         data = training_data()
@@ -83,4 +86,4 @@ class Quilting:
             seed=seed,
         )
         count = self.draws if self.neighbours > 1 else 0
-        return preprocessed(model, transform, self, count=count, seed=seed, data_sha256=data.digest())
+        return transformed_model(model, transform, self, count=count, seed=seed, data_sha256=data.digest())

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from defenses.inference.naming import offered
+from defenses.inference.source_names import defended_names, offered_sources
+from defenses.option_checks import at_least_one, positive
 from defenses.papers import COHEN_SMOOTHING
-from defenses.training.options import require
+from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
     from robench.model.interface import Model
+    from robench.types import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,9 @@ class Smoothing:
         sigma: standard deviation of the noise, in units of pixels in [0, 1].
         votes: noisy copies per answer.
         samples: noisy copies an attacker averages over.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -47,21 +52,61 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
-        require(0 < self.sigma < float("inf"), "sigma", "a positive number", self.sigma)
-        require(self.votes >= 1, "votes", "at least 1", self.votes)
-        require(self.samples >= 1, "samples", "at least 1", self.samples)
+        positive(sigma=self.sigma)
+        at_least_one(votes=self.votes, samples=self.samples)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
         """Name the gradient sources; see `robench.model.InferenceDefense`."""
-        return offered(beneath, "eot")
+        return offered_sources(beneath, "eot")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`.
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`.
 
         Raises:
             ConfigError: the model rejects images, and a vote for no class means nothing.
         """
-        from defenses.inference.smoothed import smoothed
+        from defenses.inference.bpda import details_of
+        from defenses.inference.eot import eot_source, undefended_source
+        from defenses.inference.smoothed import SmoothedNetwork
+        from robench.model.interface import Coupling, OutputKind
+        from robench.model.noise import noise_of
 
         del training_data
-        return smoothed(model, self, seed=seed)
+        if model.rejects:
+            raise ConfigError(
+                where=f"model {model.name!r}",
+                expected="a model that always answers with a class",
+                got="one that rejects images",
+                do="List feature squeezing before smoothing, or leave one of them out",
+            )
+        net = SmoothedNetwork(
+            model.net,
+            classes=model.classes,
+            sigma=self.sigma,
+            votes=self.votes,
+            seed=seed,
+            joint=model.coupling is Coupling.JOINT,
+        )
+        forwards = self.votes * model.forwards
+
+        def versions(x: Images) -> Callable[[], Images]:
+            return lambda: x + self.sigma * noise_of(x, seed=seed, use="attack").normal(x)
+
+        sources = [
+            eot_source(
+                model.sources[old], versions, net, count=self.samples, name=new, answer_forwards=forwards
+            )
+            for old, new in defended_names(tuple(model.sources), "eot").items()
+        ]
+        sources.append(undefended_source(model, net, forwards))
+        return replace(
+            model,
+            net=net,
+            forwards=forwards,
+            output=OutputKind.SIMPLEX,
+            neighbourhood=None,
+            random=True,
+            features=None,
+            sources={source.name: source for source in sources},
+            details=details_of(model, self, seed=seed),
+        )

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from defenses.inference.bpda import Transform, details_of, straight_through
-from defenses.inference.eot import log_mean, undefended
-from defenses.inference.median import MedianFilter
-from defenses.inference.naming import defended_names
-from defenses.inference.quantizer import Quantizer
+from defenses.inference.bpda import straight_through
+from defenses.inference.eot import log_mean
+from defenses.inference.transforms import Transform
 from robench.attack.losses import log_probabilities
 from robench.data.images import ImageSet
-from robench.errors import ConfigError
 from robench.model.evaluation import evaluation_mode
-from robench.model.interface import GradientSource, Model, OutputKind
+from robench.model.interface import GradientSource, OutputKind
 from robench.randomness import seed_from
 from robench.types import Images, Outputs, PerSample
-
-if TYPE_CHECKING:
-    from defenses.inference.squeezing import FeatureSqueezing
 
 _BATCH = 250
 
@@ -37,7 +29,7 @@ class SqueezedNetwork(nn.Module):
 
     Args:
         base: images to outputs of kind `output`; shared, not copied.
-        squeezers: what makes a squeezed version.
+        squeezers: each gives one squeezed version of the images.
         output: what the base network's outputs are.
     """
 
@@ -62,62 +54,18 @@ class SqueezedNetwork(nn.Module):
 
     def decide(self, outputs: Sequence[Outputs]) -> Outputs:
         """Return log-probabilities (B, K + 1) from the base's outputs (B, K) on the versions."""
-        chances = log_probabilities(outputs[0], self.output)
-        tiny = torch.finfo(chances.dtype).tiny
-        odds = self.score(outputs) / self.threshold.to(chances.dtype).clamp_min(tiny)
-        largest = torch.finfo(chances.dtype).max
-        rejection = chances.amax(dim=1) + odds.clamp(tiny, largest).log()
-        return torch.cat([chances, rejection[:, None]], dim=1).log_softmax(dim=1)
+        log_probs = log_probabilities(outputs[0], self.output)
+        limits = torch.finfo(log_probs.dtype)
+        odds = self.score(outputs) / self.threshold.to(log_probs.dtype).clamp_min(limits.tiny)
+        rejection = log_probs.amax(dim=1) + odds.clamp(limits.tiny, limits.max).log()
+        return torch.cat([log_probs, rejection[:, None]], dim=1).log_softmax(dim=1)
 
     def forward(self, x: Images) -> Outputs:
-        """Map images (B, C, H, W) to log-probabilities (B, K + 1)."""
+        """Map images (B, C, H, W) in [0, 1] to log-probabilities (B, K + 1)."""
         return self.decide([self.base(version) for version in self.versions(x)])
 
 
-def squeezed(
-    model: Model, recipe: FeatureSqueezing, *, training_data: Callable[[], ImageSet], seed: int
-) -> Model:
-    """Return the model with a detector in front.
-
-    Raises:
-        ConfigError: the model rejects images already.
-    """
-    if model.rejects:
-        raise ConfigError(
-            where=f"model {model.name!r}",
-            expected="a model that always answers with a class",
-            got="one that rejects images",
-            do="List feature squeezing once",
-        )
-    squeezers: list[Transform] = [] if recipe.bits is None else [Quantizer(recipe.bits)]
-    if recipe.median is not None:
-        squeezers.append(MedianFilter(recipe.median))
-    net = SqueezedNetwork(model.net, squeezers, model.output).to(model.device)
-    facts: dict[str, object] = {}
-    threshold = recipe.threshold
-    if threshold is None:
-        data = training_data()
-        threshold = calibrated(net, data, recipe, seed=seed)
-        facts = {"data_sha256": data.digest(), "seed": seed}
-    net.threshold.fill_(threshold)
-    names = defended_names(tuple(model.sources), "adaptive")
-    sources = [_adaptive(model.sources[old], net, new) for old, new in names.items()]
-    forwards = (1 + len(squeezers)) * model.forwards
-    sources.append(undefended(model, net, forwards))
-    return replace(
-        model,
-        net=net,
-        forwards=forwards,
-        output=OutputKind.LOG_PROBABILITIES,
-        rejects=True,
-        neighbourhood=None,
-        features=None,
-        sources={source.name: source for source in sources},
-        details=details_of(model, recipe, **facts, threshold_used=threshold),
-    )
-
-
-def _adaptive(source: GradientSource, net: SqueezedNetwork, name: str) -> GradientSource:
+def adaptive_source(source: GradientSource, net: SqueezedNetwork, name: str) -> GradientSource:
     """Return the source that fools an image and its squeezed versions at once (He et al. 2017)."""
 
     def surrogate(x: Images) -> tuple[Outputs, Outputs]:
@@ -138,23 +86,26 @@ def _adaptive(source: GradientSource, net: SqueezedNetwork, name: str) -> Gradie
 
 
 @torch.no_grad()
-def calibrated(net: SqueezedNetwork, data: ImageSet, recipe: FeatureSqueezing, *, seed: int) -> float:
-    """Return the smallest score that at most a share `false_positives` of training images exceed.
+def calibrated_threshold(
+    net: SqueezedNetwork, data: ImageSet, *, false_positives: float, calibration: int, seed: int
+) -> float:
+    """Return the smallest score, 0 to 2, that at most a share `false_positives` of training images exceed.
 
     Args:
         net: its scores are taken.
-        data: the training split, of which a seeded choice of at most `calibration` images is used.
-        recipe: the options.
+        data: the training split.
+        false_positives: the share, from 0 and below 1.
+        calibration: how many of the images are used, at most; a seeded choice.
         seed: of the choice.
     """
     generator = torch.Generator().manual_seed(seed_from("calibration", seed))
-    rows = torch.randperm(len(data), generator=generator)[: recipe.calibration]
+    rows = torch.randperm(len(data), generator=generator)[:calibration]
     x, _ = data.batch(rows)
     with evaluation_mode(net):
         scores = [
             net.score([net.base(version) for version in net.versions(part.to(net.threshold.device))])
             for part in torch.split(x, _BATCH)
         ]
-    ordered = torch.cat(scores).sort().values
-    allowed = math.floor(recipe.false_positives * len(ordered))
-    return float(ordered[len(ordered) - 1 - allowed])
+    ranks = torch.cat(scores).sort().values
+    accepted = len(ranks) - math.floor(false_positives * len(ranks))
+    return float(ranks[accepted - 1])

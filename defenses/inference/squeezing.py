@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from defenses.inference.naming import offered
+from defenses.inference.source_names import defended_names, offered_sources
+from defenses.option_checks import at_least_one, require
 from defenses.papers import XU_SQUEEZING
-from defenses.training.options import require
+from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class FeatureSqueezing:
         threshold: largest score that is accepted, 0 to 2; None takes it from training images.
         false_positives: share of training images that may be rejected, if no threshold is given.
         calibration: most training images to choose the threshold on.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -54,22 +58,60 @@ class FeatureSqueezing:
         require(self.bits is None or 1 <= self.bits <= 8, "bits", "1 to 8", self.bits)
         require(self.median is None or self.median >= 2, "median", "at least 2", self.median)
         require(self.bits is not None or self.median is not None, "median", "a squeezer left", self.median)
-        given = self.threshold
-        require(given is None or 0 <= given <= 2, "threshold", "a score from 0 to 2", given)
+        threshold = self.threshold
+        require(threshold is None or 0 <= threshold <= 2, "threshold", "a score from 0 to 2", threshold)
         share = self.false_positives
         require(0 <= share < 1, "false_positives", "a share below 1", share)
-        require(self.calibration >= 1, "calibration", "at least 1", self.calibration)
+        at_least_one(calibration=self.calibration)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
         """Name the gradient sources; see `robench.model.InferenceDefense`."""
-        return offered(beneath, "adaptive")
+        return offered_sources(beneath, "adaptive")
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`.
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`.
 
         Raises:
             ConfigError: the model rejects images already.
         """
-        from defenses.inference.squeezed import squeezed
+        from defenses.inference.bpda import details_of
+        from defenses.inference.eot import undefended_source
+        from defenses.inference.squeezed import SqueezedNetwork, adaptive_source, calibrated_threshold
+        from defenses.inference.transforms import MedianFilter, Quantizer, Transform
+        from robench.model.interface import OutputKind
 
-        return squeezed(model, self, training_data=training_data, seed=seed)
+        if model.rejects:
+            raise ConfigError(
+                where=f"model {model.name!r}",
+                expected="a model that always answers with a class",
+                got="one that rejects images",
+                do="List feature squeezing once",
+            )
+        squeezers: list[Transform] = [] if self.bits is None else [Quantizer(self.bits)]
+        if self.median is not None:
+            squeezers.append(MedianFilter(self.median))
+        net = SqueezedNetwork(model.net, squeezers, model.output).to(model.device)
+        facts: dict[str, object] = {}
+        threshold = self.threshold
+        if threshold is None:
+            data = training_data()
+            threshold = calibrated_threshold(
+                net, data, false_positives=self.false_positives, calibration=self.calibration, seed=seed
+            )
+            facts = {"data_sha256": data.digest(), "seed": seed}
+        net.threshold.fill_(threshold)
+        names = defended_names(tuple(model.sources), "adaptive")
+        sources = [adaptive_source(model.sources[old], net, new) for old, new in names.items()]
+        forwards = (1 + len(squeezers)) * model.forwards
+        sources.append(undefended_source(model, net, forwards))
+        return replace(
+            model,
+            net=net,
+            forwards=forwards,
+            output=OutputKind.LOG_PROBABILITIES,
+            rejects=True,
+            neighbourhood=None,
+            features=None,
+            sources={source.name: source for source in sources},
+            details=details_of(model, self, **facts, threshold_used=threshold),
+        )

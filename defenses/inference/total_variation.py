@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from defenses.inference.naming import Way, offered
+from defenses.inference.source_names import Way, offered_sources
+from defenses.option_checks import at_least_one, require
 from defenses.papers import GUO_TRANSFORMATIONS
-from defenses.training.options import require
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class TotalVariation:
         dropout: probability that a pixel of a channel is dropped, from 0 and below 1.
         iterations: of the primal-dual algorithm.
         draws: dropouts an attacker averages over.
+
+    Raises:
+        ConfigError: an option means nothing.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -51,19 +54,18 @@ class TotalVariation:
         """Refuse values that mean nothing."""
         require(0 <= self.weight < float("inf"), "weight", "a number from 0", self.weight)
         require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
-        require(self.iterations >= 1, "iterations", "at least 1", self.iterations)
-        require(self.draws >= 1, "draws", "at least 1", self.draws)
+        at_least_one(iterations=self.iterations, draws=self.draws)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:
         """Name the gradient sources; see `robench.model.InferenceDefense`."""
         way: Way = "eot" if self.dropout else "bpda"
-        return offered(beneath, way)
+        return offered_sources(beneath, way)
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
-        """Return the model behind the defense; see `robench.model.InferenceDefense`."""
-        from defenses.inference.eot import preprocessed
+        """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`."""
+        from defenses.inference.eot import transformed_model
         from defenses.inference.inpainter import Inpainter
 
         del training_data
         transform = Inpainter(weight=self.weight, dropout=self.dropout, iterations=self.iterations, seed=seed)
-        return preprocessed(model, transform, self, count=self.draws if self.dropout else 0, seed=seed)
+        return transformed_model(model, transform, self, count=self.draws if self.dropout else 0, seed=seed)

@@ -14,7 +14,7 @@ from defenses.training.options import TrainingOptions
 from defenses.training.training_state import Weights
 from robench.data.images import ImageSet
 
-EVALUATED = 250
+EVALUATION_BATCH = 250
 """Images per pass without gradient."""
 
 
@@ -90,8 +90,8 @@ def _measure(network: nn.Module, rows: ImageSet, layout: torch.memory_format) ->
         part.reset_running_stats()
         part.momentum = None  # the plain mean over batches
         part.train()
-    for start in range(0, len(rows), EVALUATED):
-        x, _ = rows.batch(slice(start, start + EVALUATED))
+    for start in range(0, len(rows), EVALUATION_BATCH):
+        x, _ = rows.batch(slice(start, start + EVALUATION_BATCH))
         network(x.contiguous(memory_format=layout))
     for part, momentum in zip(norms, momenta, strict=True):
         part.momentum = momentum

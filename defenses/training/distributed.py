@@ -17,40 +17,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from defenses.training.averaging import EVALUATED
-from defenses.training.objective import Moment, Objective, Stage
-from defenses.training.processes import FAILED, World
-from defenses.training.validation import Verdict, look
+from defenses.training.averaging import EVALUATION_BATCH
+from defenses.training.objective import BatchContext, Objective, Stage
+from defenses.training.processes import FAILED, ProcessGroup
+from defenses.training.validation import ValidationAccuracy, validate
 from robench.data.images import ImageSet
 from robench.errors import ConfigError, JobError, RobenchError
 from robench.types import Images, Labels, Outputs
 
-Loss = Callable[[Images, Labels, Moment], tuple[Tensor, Outputs]]
+Loss = Callable[[Images, Labels, BatchContext], tuple[Tensor, Outputs]]
 
 
 class DivergenceError(JobError):
     """The loss stopped being a number, which every process learns at the same step."""
 
 
-def check_shares(world: World, stages: Sequence[Stage]) -> None:
+def check_batch_sizes(group: ProcessGroup, stages: Sequence[Stage]) -> None:
     """Refuse mini-batches with fewer images than there are processes.
 
     Raises:
         ConfigError: a stage has one.
     """
     for stage in stages:
-        count = len(stage.learner)
+        count = len(stage.training_set)
         smallest = count // -(-count // stage.options.batch_size)
-        if smallest < world.count:
+        if smallest < group.size:
             raise ConfigError(
                 where="batch_size",
-                expected=f"an image for each of {world.count} processes in every step",
+                expected=f"an image for each of {group.size} processes in every step",
                 got=f"steps of {smallest}",
                 do="Raise batch_size, or start fewer processes",
             )
 
 
-class _Asked(nn.Module):
+class _LossModule(nn.Module):
     """A stage's objective as a module, so that the stock engine sees one forward and one backward pass.
 
     An objective may call the network many times, and its inner attack differentiates with all parameters
@@ -62,88 +62,88 @@ class _Asked(nn.Module):
         self.network = network
         self._objective = (objective,)  # not registered, should it be a module
 
-    def forward(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        loss, logits = self._objective[0].loss(x, y, moment)
+    def forward(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        loss, logits = self._objective[0].loss(x, y, batch)
         return loss, logits.detach()
 
 
 @contextmanager
-def in_step(world: World, stage: Stage) -> Iterator[Loss]:
+def synchronised_loss(group: ProcessGroup, stage: Stage) -> Iterator[Loss]:
     """Yield the loss of a stage; its backward pass leaves the mean gradient of all processes.
 
     Parameters that a loss does not reach are allowed, as they are alone (`find_unused_parameters`; torch
     warns once where all are reached). Batch-norm sees the share of a process, and starts every step with the
     running statistics of the first.
     """
-    if world.count == 1:
+    if group.size == 1:
         yield stage.objective.loss
         return
-    asked = _Asked(stage.network, stage.objective)
-    held = [DistributedDataParallel(asked, find_unused_parameters=True)]
+    module = _LossModule(stage.network, stage.objective)
+    replicas = [DistributedDataParallel(module, find_unused_parameters=True)]
 
-    def loss(x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        found: tuple[Tensor, Outputs] = held[0](x, y, moment)
-        return found
+    def loss(x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        result: tuple[Tensor, Outputs] = replicas[0](x, y, batch)
+        return result
 
     try:
         yield loss
     finally:
-        held.clear()
+        replicas.clear()
         gc.collect()  # the hooks go with it: the next stage puts its own on the same parameters
 
 
 @contextmanager
-def standing_together(world: World) -> Iterator[None]:
+def fail_together(group: ProcessGroup) -> Iterator[None]:
     """Make a failure of one process one of all: it says why and ends, and torchrun ends the others.
 
     Raises:
         RobenchError: one that ends the command anyway, or that every process meets at the same moment.
-        SystemExit: any other failure, after it was told.
+        SystemExit: any other failure, after it was written to the error stream.
     """
     try:
         yield
     except Exception as error:
-        passes = isinstance(error, RobenchError) and not isinstance(error, JobError)
-        if world.count == 1 or passes or isinstance(error, DivergenceError):
+        ends_anyway = isinstance(error, RobenchError) and not isinstance(error, JobError)
+        if group.size == 1 or ends_anyway or isinstance(error, DivergenceError):
             raise
         text = "".join(traceback.format_exception(error))
         atexit.unregister(torch.distributed.destroy_process_group)  # it would wait for the others
         sys.stderr.write(
-            f"{text}error: process {world.number} of {world.count} failed: {type(error).__name__}. All stop. "
+            f"{text}error: process {group.rank} of {group.size} failed: {type(error).__name__}. All stop. "
             "If it lost its connection, another one failed first. The same command resumes.\n"
         )
         raise SystemExit(FAILED) from None
 
 
-def _dealt(world: World, count: int) -> Tensor:
+def _own_rows(group: ProcessGroup, count: int) -> Tensor:
     """Return the rows of the chunks that a process judges."""
-    chunks = torch.split(torch.arange(count), EVALUATED)[world.number :: world.count]
+    chunks = torch.split(torch.arange(count), EVALUATION_BATCH)[group.rank :: group.size]
     return torch.cat(chunks) if chunks else torch.arange(0)
 
 
-def look_together(
-    world: World, stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_format
-) -> Verdict:
-    """Judge a stage's network on the held-out part, in chunks; see `defenses.training.validation.look`.
+def validate_together(
+    group: ProcessGroup, stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_format
+) -> ValidationAccuracy:
+    """Judge a stage's network on the held-out part, in chunks; see `defenses.training.validation.validate`.
 
     A chunk has the images it has alone, so that the verdict is the same.
     """
-    if world.count == 1:
-        return look(stage, data, seed=seed, layout=layout)
-    mine = _dealt(world, len(data))
-    found = look(stage, data.subset(mine), seed=seed, layout=layout) if len(mine) else None
-    parts = [part for part in world.all(found) if part is not None]
+    if group.size == 1:
+        return validate(stage, data, seed=seed, layout=layout)
+    rows = _own_rows(group, len(data))
+    own = validate(stage, data.subset(rows), seed=seed, layout=layout) if len(rows) else None
+    parts = [part for part in group.gather(own) if part is not None]
 
     def mean(values: Sequence[float | None]) -> float | None:
-        known = [(value, part.images) for value, part in zip(values, parts, strict=True) if value is not None]
-        right = sum(round(value * images) for value, images in known)
-        return right / len(data) if known else None
+        pairs = [(value, part.images) for value, part in zip(values, parts, strict=True) if value is not None]
+        right = sum(round(value * images) for value, images in pairs)
+        return right / len(data) if pairs else None
 
     natural = mean([part.natural for part in parts])
     assert natural is not None  # some process has a chunk
-    return Verdict(
+    return ValidationAccuracy(
         natural=natural,
         own=mean([part.own for part in parts]),
-        watched=mean([part.watched for part in parts]),
+        monitored=mean([part.monitored for part in parts]),
         images=len(data),
     )

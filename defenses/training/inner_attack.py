@@ -1,33 +1,99 @@
-"""Attacks on a network in training: frozen parameters, the mode asked for, and nothing left behind."""
+"""Attacks on a network in training: their options, frozen parameters, and nothing left behind.
+
+No torch at import: the options of every defense that attacks its own mini-batches are read from here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import nn
+from defenses.option_checks import at_least_one, one_of, positive, require
+from defenses.training.options import TrainingOptions
 
-from defenses.training.attack_options import AttackOptions
-from robench.attack.losses import Loss
-from robench.attack.norms import norm_named
-from robench.attack.oracle import Oracle
-from robench.attack.protocol import Attack, run_attack
-from robench.attack.threat import ThreatModel
-from robench.model.interface import GradientSource, Model, OutputKind
-from robench.randomness import Randomness
-from robench.types import Images, Labels, Mask, Outputs
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robench.attack.losses import Loss
+    from robench.attack.oracle import Oracle
+    from robench.attack.protocol import Attack
+    from robench.attack.threat import ThreatModel
+    from robench.model.interface import GradientSource, Model
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Mask, Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackOptions(TrainingOptions):
+    """What the inner attack may do, beside the options of `defenses.training.options.TrainingOptions`.
+
+    Attributes:
+        eps: radius of the ball, in units of pixels in [0, 1].
+        norm: `Linf` or `L2`.
+        step_size: length of a step; by default 2.5 times the current radius over `steps`.
+        steps: steps of the inner attack, and of the PGD attack on the held-out part.
+        warmup_epochs: the radius grows linearly from 0 to `eps` during so many epochs. At a large radius
+            (MNIST, 0.3) a fresh network attacked at full strength from the first step often stays at chance
+            level for epochs; one or two epochs of growth avoid that. The held-out part is always attacked
+            at `eps`.
+        attack_mode: `eval`: the attacker sees dropout and batch-norm as at test time, and leaves the
+            running statistics alone; `train`: as in training, so its passes move the running statistics too.
+        attack_precision: `float32`, or `bfloat16` for the passes of the inner attack only; everything
+            learned from, and the accuracies, stay in float32.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
+    """
+
+    eps: float
+    norm: Literal["Linf", "L2"] = "Linf"
+    step_size: float | None = None
+    steps: int = 10
+    warmup_epochs: float = 1.0
+    attack_mode: Literal["eval", "train"] = "eval"
+    attack_precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        TrainingOptions.__post_init__(self)
+        positive(eps=self.eps, step_size=self.step_size)
+        at_least_one(steps=self.steps)
+        expected = f"from 0 to epochs ({self.epochs})"
+        require(0 <= self.warmup_epochs <= self.epochs, "warmup_epochs", expected, self.warmup_epochs)
+        one_of("norm", self.norm, ("Linf", "L2"))
+        one_of("attack_mode", self.attack_mode, ("eval", "train"))
+        one_of("attack_precision", self.attack_precision, ("float32", "bfloat16"))
+
+    def radius(self, epochs_passed: float) -> float:
+        """Return the radius after so many epochs."""
+        return self.eps * min(1.0, epochs_passed / self.warmup_epochs) if self.warmup_epochs else self.eps
+
+    def inner_attack(self, network: nn.Module, classes: int, attack: Attack) -> InnerAttack:
+        """Return an attack on a network in training, under the norm, mode and precision of these options."""
+        model = model_of(network, classes, self.attack_precision)
+        return InnerAttack(model=model, attack=attack, norm=self.norm, mode=self.attack_mode)
+
+
+def pgd(*, steps: int, step_size: float | None = None, random_start: bool = True) -> Attack:
+    """Return the installed plugin `pgd`; `step_size` None is its own default, 2.5 eps / steps."""
+    from robench import plugins
+    from robench.recipe import build
+
+    options = {"steps": steps, "step_size": step_size, "random_start": random_start}
+    attack: Attack = build(plugins.find("attacks", "pgd"), options, where="training defense")
+    return attack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerAttack:
-    """Attacks one model around images of a mini-batch.
+    """Attacks one model around images (B, C, H, W) in [0, 1] of a mini-batch, with labels (B,).
 
     Attributes:
         model: as the attacker sees it.
         norm: `Linf` or `L2`.
-        attack: what crafts, and what judges the held-out part; `climbed` does without.
+        attack: what crafts, and what judges the held-out part; `ascend` does without.
         mode: `eval` or `train`, for the attacker's passes while training.
         source: what it differentiates; the model's first gradient source by default.
     """
@@ -40,15 +106,21 @@ class InnerAttack:
 
     def threat(self, eps: float) -> ThreatModel:
         """Return the threat model of a radius."""
+        from robench.attack.norms import norm_named
+        from robench.attack.threat import ThreatModel
+
         return ThreatModel(norm=norm_named(self.norm), eps=eps)
 
-    def crafted(self, x: Images, y: Labels, rng: Randomness, eps: float) -> Images:
-        """Return what `attack` makes of every image of a mini-batch."""
+    def craft(self, x: Images, y: Labels, rng: Randomness, eps: float) -> Images:
+        """Return what `attack` makes of every image of a mini-batch, (B, C, H, W)."""
+        assert self.attack is not None  # the defense that asks gave one
+        from robench.attack.protocol import run_attack
+
         threat = self.threat(eps)
         with under_attack(self.model.net, self.mode):
-            return run_attack(self._crafter(), self._oracle(x, y, threat), rng).detach()
+            return run_attack(self.attack, self._oracle(x, y, threat), rng).detach()
 
-    def climbed(
+    def ascend(
         self, x: Images, start: Images, y: Labels, loss: Loss, *, eps: float, steps: int, step_size: float
     ) -> Images:
         """Return the end of projected steepest-ascent steps on a loss of the whole batch, from `start`."""
@@ -61,33 +133,44 @@ class InnerAttack:
         return point.detach()
 
     def survives(self, x: Images, y: Labels, rng: Randomness, eps: float) -> Mask:
-        """Tell which images `attack` finds no adversarial point for, in evaluation mode."""
+        """Tell which images `attack` finds no adversarial point for, (B,), in evaluation mode."""
+        assert self.attack is not None  # the defense that asks gave one
+        from robench.attack.protocol import run_attack
+
         threat = self.threat(eps)
         with under_attack(self.model.net, "eval"):
-            oracle = Oracle(
-                self.model, x, y, threat, source=self.source, drop=True, track=True, batch_size=len(x)
-            )
-            oracle.outputs(run_attack(self._crafter(), oracle, rng))
+            oracle = self._oracle(x, y, threat, until_broken=True)
+            oracle.outputs(run_attack(self.attack, oracle, rng))
         return ~oracle.broken
 
-    def _crafter(self) -> Attack:
-        assert self.attack is not None  # the defense that asks gave one
-        return self.attack
+    def _oracle(self, x: Images, y: Labels, threat: ThreatModel, *, until_broken: bool = False) -> Oracle:
+        """Return the road to the model; `until_broken` drops images that are broken, and remembers them."""
+        from robench.attack.oracle import Oracle
 
-    def _oracle(self, x: Images, y: Labels, threat: ThreatModel) -> Oracle:
         return Oracle(
-            self.model, x, y, threat, source=self.source, drop=False, track=False, batch_size=len(x)
+            self.model,
+            x,
+            y,
+            threat,
+            source=self.source,
+            drop=until_broken,
+            track=until_broken,
+            batch_size=len(x),
         )
 
 
-def attackable(network: nn.Module, classes: int, precision: str = "float32") -> Model:
-    """Return the network as the inner attack sees it.
+def model_of(network: nn.Module, classes: int, precision: str = "float32") -> Model:
+    """Return a network in training as the inner attack sees it.
 
     Args:
-        network: images to logits.
-        classes: number of classes.
+        network: images (B, C, H, W) to logits (B, K).
+        classes: number of classes K.
         precision: `float32`, or `bfloat16` for the attacker's passes.
     """
+    import torch
+
+    from robench.model.interface import GradientSource, Model, OutputKind
+
     if precision == "float32":
         return Model(name="in training", net=network, classes=classes)
 
@@ -102,19 +185,14 @@ def attackable(network: nn.Module, classes: int, precision: str = "float32") -> 
     return Model(name="in training", net=network, classes=classes, sources={source.name: source})
 
 
-def inner_attack(options: AttackOptions, network: nn.Module, classes: int, attack: Attack) -> InnerAttack:
-    """Return an attack on a network in training, under the norm, mode and precision that options ask for."""
-    return InnerAttack(
-        model=attackable(network, classes, options.attack_precision),
-        attack=attack,
-        norm=options.norm,
-        mode=options.attack_mode,
-    )
-
-
 @contextmanager
 def under_attack(network: nn.Module, mode: str) -> Iterator[None]:
-    """Freeze the parameters, so that the backward pass goes to the images only, and set the mode."""
+    """Freeze the parameters, so that the backward pass goes to the images only, and set the mode.
+
+    Args:
+        network: has its mode and parameters as before again after the block.
+        mode: `eval` or `train`; a network in evaluation mode stays there.
+    """
     trainable = [p for p in network.parameters() if p.requires_grad]
     training = network.training
     for parameter in trainable:

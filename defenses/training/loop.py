@@ -1,4 +1,4 @@
-"""The loop every training defense shares: stages, checkpoint choice, resume.
+"""The loop that every training defense shares: stages, checkpoint choice, resume.
 
 Every random choice is a function of (seed, epoch, step or image), never of a global generator.
 """
@@ -15,14 +15,18 @@ import torch
 from torch import nn
 
 from defenses.training.averaging import Average
-from defenses.training.distributed import check_shares, in_step, look_together, standing_together
-from defenses.training.epochs import Run
-from defenses.training.network_state import frozen_except, prepared
+from defenses.training.distributed import (
+    check_batch_sizes,
+    fail_together,
+    synchronised_loss,
+    validate_together,
+)
+from defenses.training.epochs import StageRun, TrainingSettings
+from defenses.training.network_state import frozen_except, training_layout
 from defenses.training.objective import Objective, Stage, Stateful
-from defenses.training.optimizers import optimizer_of
-from defenses.training.options import TrainingOptions
+from defenses.training.options import TrainingOptions, optimizer_of
 from defenses.training.precision import check_precision
-from defenses.training.processes import World, join
+from defenses.training.processes import ProcessGroup, join_processes
 from defenses.training.split import split
 from defenses.training.training_state import TrainingState, Weights, load_state, save_state
 from robench.data.images import ImageSet
@@ -55,10 +59,12 @@ def train(
         ConfigError: the state belongs to another training, or the network has nothing to train.
         InputError: too few images to hold some out.
     """
-    learner, held_out = split(data, options.validation, context.seed)
-    stage = Stage(network=network, objective=objective, options=options, learner=learner, replays=replays)
+    training_set, validation_set = split(data, options.validation, context.seed)
+    stage = Stage(
+        network=network, objective=objective, options=options, training_set=training_set, replays=replays
+    )
     return train_stages(
-        [stage], network=network, data=data, held_out=held_out, options=options, context=context
+        [stage], network=network, data=data, validation_set=validation_set, options=options, context=context
     )
 
 
@@ -67,7 +73,7 @@ def train_stages(
     *,
     network: nn.Module,
     data: ImageSet,
-    held_out: ImageSet | None,
+    validation_set: ImageSet | None,
     options: TrainingOptions,
     context: TrainingContext,
 ) -> list[dict[str, float]]:
@@ -81,111 +87,143 @@ def train_stages(
         stages: what to do in turn.
         network: all that any stage trains or needs the weights of; one module, saved whole.
         data: the training split or a subset of it, for the state's identity.
-        held_out: rows to choose checkpoints by.
+        validation_set: the held-out part, to choose checkpoints by.
         options: the recipe; all its options are part of the state's identity.
         context: seed, device, state file, progress.
 
     Raises:
         JobError: the loss stopped being a number.
         ConfigError: the state belongs to another training, or a stage has nothing to train.
+        CheckpointError: the state file is damaged.
         DeviceError: the device does not compute in the precision asked for.
+        StorageError: the state could not be written.
     """
     device = torch.device(context.device)
     check_precision(options.precision, device)
-    world = join(device)
-    check_shares(world, stages)
-    context = world.context(context)
-    identity = _identity(network, data, options, context, world)
-    with standing_together(world), prepared(network, device) as layout:
+    group = join_processes(device)
+    check_batch_sizes(group, stages)
+    context = group.context(context)
+    identity = _identity(network, data, options, context, group)
+    with fail_together(group), training_layout(network, device) as layout:
         for stage in stages:
-            optimizer_of(_parameters(stage), stage.options)  # refuses a network with nothing to train
-        state = world.first(lambda: load_state(context.state, identity) if context.state else None)
+            optimizer_of(stage.trained, stage.options)  # refuses a network with nothing to train
+        state = group.from_first(lambda: load_state(context.state, identity) if context.state else None)
         if state:
             network.load_state_dict(state.network)
-            _record(state, context)  # a kill may have come between the state and the history
+            _write_history(state, context)  # a kill may have come between the state and the history
         else:
             state = TrainingState(identity=identity, epoch=0, network={}, optimizer={})
-        held_out = _placed(held_out, context.device) if held_out else None
-        before = 0
+        settings = TrainingSettings(
+            network=network,
+            validation_set=_on_device(validation_set, device) if validation_set else None,
+            context=context,
+            layout=layout,
+            group=group,
+        )
+        first_epoch = 0
         for number, stage in enumerate(stages, start=1):
-            if state.epoch <= before + stage.options.epochs:
-                label = {"stage": float(number)} if len(stages) > 1 else {}
-                label |= {"processes": float(world.count)} if world.count > 1 else {}
-                last = _train_stage(stage, before, label, network, held_out, state, layout, context, world)
+            if state.epoch <= first_epoch + stage.options.epochs:
+                columns = {"stage": float(number)} if len(stages) > 1 else {}
+                columns |= {"processes": float(group.size)} if group.size > 1 else {}
+                last = _train_stage(stage, first_epoch, settings, state, columns)
                 if stage is stages[-1] and context.last:
                     context.last(last)
-            before += stage.options.epochs
+            first_epoch += stage.options.epochs
     return state.history
 
 
 def _train_stage(
     stage: Stage,
-    before: int,
-    label: dict[str, float],
-    whole: nn.Module,
-    held_out: ImageSet | None,
+    first_epoch: int,
+    settings: TrainingSettings,
     state: TrainingState,
-    layout: torch.memory_format,
-    context: TrainingContext,
-    world: World,
+    columns: dict[str, float],
 ) -> Weights:
     """Run the epochs of a stage that are still to come, put its chosen weights into its network.
+
+    Args:
+        stage: what to train.
+        first_epoch: epochs of the stages before it.
+        settings: those of the whole training.
+        state: brought up to date after every epoch.
+        columns: what else stands in each of its rows of the history.
 
     Returns:
         The weights of its last epoch.
     """
-    with frozen_except(stage.network, _parameters(stage)), in_step(world, stage) as loss:
-        optimizer = optimizer_of(_parameters(stage), stage.options)
-        average, objective = Average(stage.options), stage.objective
-        if state.epoch > before:
+    context, group, objective = settings.context, settings.group, stage.objective
+    with frozen_except(stage.network, stage.trained), synchronised_loss(group, stage) as loss:
+        optimizer = optimizer_of(stage.trained, stage.options)
+        average = Average(stage.options)
+        if state.epoch > first_epoch:
             optimizer.load_state_dict(state.optimizer)
             average.weights = {name: value.to(context.device) for name, value in state.average.items()}
             average.count = state.averaged
             if isinstance(objective, Stateful):
-                objective.restore(world.own(state.objective))
+                objective.restore(group.own_state(state.objective))
         else:
             state.best, state.score = None, -1.0
-        run = Run(stage, before, context, layout, optimizer, average, loss, world)
-        learner = _placed(stage.learner, context.device)
-        while state.epoch < before + stage.options.epochs:
+        run = StageRun(
+            stage=stage,
+            first_epoch=first_epoch,
+            settings=settings,
+            optimizer=optimizer,
+            average=average,
+            loss=loss,
+        )
+        training_set = _on_device(stage.training_set, torch.device(context.device))
+        while state.epoch < first_epoch + stage.options.epochs:
             started = time.perf_counter()
-            row = run.epoch(learner, state.epoch) | label
-            with average.applied(stage.network, learner, layout):
-                if held_out:
-                    verdict = look_together(world, stage, held_out, seed=context.seed, layout=layout)
-                    row |= verdict.row()
-                    if stage.options.keep == "best":
-                        row["best"] = float(verdict.score > state.score)
-                        if row["best"]:
-                            state.best, state.score = _copied(stage.network.state_dict()), verdict.score
+            row = run.epoch(training_set, state.epoch) | columns
+            with average.applied(stage.network, training_set, settings.layout):
+                row |= _validation_row(stage, settings, state)
             row["seconds"] = time.perf_counter() - started
             state.epoch += 1
             state.history.append(row)
-            state.network, state.optimizer = whole.state_dict(), optimizer.state_dict()
+            state.network, state.optimizer = settings.network.state_dict(), optimizer.state_dict()
             state.average, state.averaged = average.weights, average.count
-            state.objective = world.gathered(objective.state()) if isinstance(objective, Stateful) else {}
+            state.objective = group.gather_state(objective.state()) if isinstance(objective, Stateful) else {}
             if context.state:
                 save_state(context.state, state)
-            _record(state, context)
+            _write_history(state, context)
             context.progress(row)
-        with average.applied(stage.network, learner, layout):
-            last = _copied(stage.network.state_dict())
+        with average.applied(stage.network, training_set, settings.layout):
+            last = _copy(stage.network.state_dict())
         stage.network.load_state_dict(last if state.best is None else state.best)
-        world.level(stage.network.state_dict().values())
+        group.broadcast(stage.network.state_dict().values())
     return last
 
 
-def _record(state: TrainingState, context: TrainingContext) -> None:
+def _validation_row(stage: Stage, settings: TrainingSettings, state: TrainingState) -> dict[str, float]:
+    """Judge the weights of an epoch, keep them in the state if they are the best, and return the columns."""
+    if not settings.validation_set:
+        return {}
+    accuracy = validate_together(
+        settings.group,
+        stage,
+        settings.validation_set,
+        seed=settings.context.seed,
+        layout=settings.layout,
+    )
+    row = accuracy.row()
+    if stage.options.keep == "best":
+        row["best"] = float(accuracy.score > state.score)
+        if row["best"]:
+            state.best, state.score = _copy(stage.network.state_dict()), accuracy.score
+    return row
+
+
+def _write_history(state: TrainingState, context: TrainingContext) -> None:
     if context.history:
         write_history(context.history, state.history)
 
 
-def _parameters(stage: Stage) -> Sequence[nn.Parameter]:
-    return list(stage.network.parameters()) if stage.parameters is None else stage.parameters
-
-
 def _identity(
-    network: nn.Module, data: ImageSet, options: TrainingOptions, context: TrainingContext, world: World
+    network: nn.Module,
+    data: ImageSet,
+    options: TrainingOptions,
+    context: TrainingContext,
+    group: ProcessGroup,
 ) -> dict[str, Any]:
     """Return everything that decides what the weights become."""
     whole = {
@@ -195,13 +233,13 @@ def _identity(
         "data": {"name": data.name, "images": len(data), "sha256": data.digest()},
         "network": {name: list(tensor.shape) for name, tensor in network.state_dict().items()},
     }
-    if world.count > 1:
-        whole["processes"] = world.count
+    if group.size > 1:
+        whole["processes"] = group.size
     plain: dict[str, Any] = json.loads(json.dumps(whole, default=lambda value: type(value).__qualname__))
     return plain
 
 
-def _placed(data: ImageSet, device: str) -> ImageSet:
+def _on_device(data: ImageSet, device: torch.device) -> ImageSet:
     return replace(
         data,
         images=data.images.to(device),
@@ -210,5 +248,5 @@ def _placed(data: ImageSet, device: str) -> ImageSet:
     )
 
 
-def _copied(weights: Weights) -> Weights:
+def _copy(weights: Weights) -> Weights:
     return {name: tensor.detach().clone() for name, tensor in weights.items()}

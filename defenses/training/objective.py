@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -16,15 +16,15 @@ from robench.types import Images, Labels, Mask, Outputs
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """When an objective is asked, and about which images.
+class BatchContext:
+    """What an objective is told of a mini-batch beside its images and labels.
 
     Attributes:
-        passed: epochs of the stage passed, with the fraction of the current one.
-        rng: per-image randomness of this epoch.
+        epochs_passed: epochs of the stage before this batch, with the fraction of the current one.
+        rng: randomness of its images in this epoch.
     """
 
-    passed: float
+    epochs_passed: float
     rng: Randomness
 
 
@@ -37,8 +37,14 @@ class Objective(Protocol):
 
     adversarial: ClassVar[bool]
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        """Return the mean loss of a batch, ready for `backward`, and the outputs (B, K) it was taken at."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        """Return the mean loss of a batch, ready for `backward`, and the outputs (B, K) it was taken at.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,).
+            batch: how far the stage is, and the randomness of these images.
+        """
         ...
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask | None:
@@ -67,18 +73,23 @@ class Stage:
         network: what is trained; the best weights of the stage are put into it when the stage ends.
         objective: what to minimise.
         options: length, rates and checkpoint choice of this stage.
-        learner: the rows it learns from.
+        training_set: the rows it learns from.
         replays: steps in a row on each batch.
         parameters: what is descended on; everything else of the network stays frozen and in eval mode. None:
             all that the network lets be trained.
-        classifier: called before each look at the held-out part; returns the model that classifies it, by
+        classifier: called before the held-out part is judged; returns the model that classifies it, by
             default the network.
     """
 
     network: nn.Module
     objective: Objective
     options: TrainingOptions
-    learner: ImageSet
+    training_set: ImageSet
     replays: int = 1
     parameters: tuple[nn.Parameter, ...] | None = None
     classifier: Callable[[], Model] | None = None
+
+    @property
+    def trained(self) -> Sequence[nn.Parameter]:
+        """The parameters that this stage descends on."""
+        return list(self.network.parameters()) if self.parameters is None else self.parameters

@@ -1,13 +1,19 @@
-"""The options every training defense shares, and the learning rate they give. No torch here."""
+"""The options, optimiser and learning rate that every training defense shares. No torch at import."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from defenses.option_checks import at_least_one, one_of, positive, require
 from robench.errors import ConfigError
 from robench.plan.spec import LATER
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +92,12 @@ class TrainingOptions:
         """Fill in the paper's schedule; refuse values that would fail, or silently do nothing, much later."""
         stepwise = self.schedule == "multistep"
         if self.milestones is None:
-            object.__setattr__(self, "milestones", scaled(self.MILESTONES, self.epochs) if stepwise else ())
+            milestones = scaled_milestones(self.MILESTONES, self.epochs) if stepwise else ()
+            object.__setattr__(self, "milestones", milestones)
         if self.gamma is None:
             object.__setattr__(self, "gamma", self.GAMMA if stepwise else 0.1)
-        require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
-        require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
-        require(_positive(self.learning_rate), "learning_rate", "a positive number", self.learning_rate)
+        at_least_one(epochs=self.epochs, batch_size=self.batch_size)
+        positive(learning_rate=self.learning_rate)
         require(0 <= self.momentum < 1, "momentum", "a number in [0, 1)", self.momentum)
         one_of("optimizer", self.optimizer, ("sgd", "adamw"))
         if self.nesterov and self.optimizer == "sgd":
@@ -103,33 +109,32 @@ class TrainingOptions:
         one_of("average", self.average, ("none", "ema", "swa"))
         require(0 <= self.average_decay < 1, "average_decay", "a number in [0, 1)", self.average_decay)
         require(0 <= self.average_start < 1, "average_start", "a fraction in [0, 1)", self.average_start)
-        milestones, gamma = steps_down(self)
+        milestones, gamma = milestones_and_gamma(self)
         rising = sorted(set(milestones)) == list(milestones)
         inside = all(0 < m < self.epochs for m in milestones)
         expected = f"rising epoch counts from 1 to {self.epochs - 1}"
         require(rising and inside, "milestones", expected, list(milestones))
         lone = bool(milestones) and not stepwise
         require(not lone, "milestones", "none, for this schedule", self.schedule, "Set schedule: multistep")
-        require(_positive(gamma), "gamma", "a positive number", gamma)
+        positive(gamma=gamma)
         require(0 < self.warm_up < 1, "warm_up", "a fraction between 0 and 1", self.warm_up)
         require(0 <= self.validation < 1, "validation", "a fraction in [0, 1)", self.validation)
         if self.keep == "best":
             require(self.validation > 0, "validation", "a held-out part to choose by", 0, "Or set keep: last")
-        if self.clip_norm is not None:
-            require(_positive(self.clip_norm), "clip_norm", "a positive number", self.clip_norm)
+        positive(clip_norm=self.clip_norm)
         one_of("precision", self.precision, ("float32", "bfloat16"))
         one_of("monitor_norm", self.monitor_norm, ("Linf", "L2"))
-        require(self.monitor_steps >= 1, "monitor_steps", "at least 1", self.monitor_steps)
+        at_least_one(monitor_steps=self.monitor_steps)
+        positive(monitor_eps=self.monitor_eps)
         if self.monitor_eps is not None:
-            require(_positive(self.monitor_eps), "monitor_eps", "a positive number", self.monitor_eps)
             require(self.validation > 0, "validation", "a held-out part to attack", 0, "Or drop monitor_eps")
 
 
-def scaled(fractions: tuple[float, ...], epochs: int) -> tuple[int, ...]:
+def scaled_milestones(fractions: tuple[float, ...], epochs: int) -> tuple[int, ...]:
     """Return the epoch counts nearest to fractions of a training, without doubles and without its ends.
 
     Example:
-        >>> scaled((1 / 4, 1 / 2, 3 / 4), 6)
+        >>> scaled_milestones((1 / 4, 1 / 2, 3 / 4), 6)
         (2, 3, 5)
     """
     # 0.5 up, where round() goes to the even neighbour.
@@ -137,7 +142,7 @@ def scaled(fractions: tuple[float, ...], epochs: int) -> tuple[int, ...]:
     return tuple(sorted(counts - {0, epochs}))
 
 
-def steps_down(options: TrainingOptions) -> tuple[tuple[int, ...], float]:
+def milestones_and_gamma(options: TrainingOptions) -> tuple[tuple[int, ...], float]:
     """Return the milestones and the factor of `multistep`, those of the paper where none were given."""
     assert options.milestones is not None  # filled in when the options were made
     assert options.gamma is not None
@@ -159,7 +164,7 @@ def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
             factor = 1.0
         case "multistep":
             epoch = step * options.epochs // steps
-            milestones, gamma = steps_down(options)
+            milestones, gamma = milestones_and_gamma(options)
             factor = gamma ** sum(epoch >= milestone for milestone in milestones)
         case "cosine":
             factor = 0.5 * (1 + math.cos(math.pi * passed))
@@ -168,24 +173,25 @@ def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
     return options.learning_rate * factor
 
 
-def require(ok: bool, option: str, expected: str, got: object, do: str = "") -> None:
-    """Refuse an option's value.
+def optimizer_of(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch.optim.Optimizer:
+    """Return the optimiser over those parameters that may be trained.
 
     Raises:
-        ConfigError: `ok` is false.
+        ConfigError: there are none.
     """
-    if not ok:
-        raise ConfigError(where=option, expected=expected, got=repr(got), do=do)
+    import torch
 
-
-def one_of(option: str, value: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that an option does not know.
-
-    Raises:
-        ConfigError: the value is none of `known`.
-    """
-    require(value in known, option, "one of " + ", ".join(known), value)
-
-
-def _positive(value: float) -> bool:
-    return 0 < value < math.inf
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trained:
+        raise ConfigError(
+            where="train",
+            expected="a network with parameters to train",
+            got="none",
+            do="Remove `train`, or choose another architecture",
+        )
+    rate, decay = options.learning_rate, options.weight_decay
+    if options.optimizer == "adamw":
+        return torch.optim.AdamW(trained, lr=rate, betas=(options.momentum, 0.999), weight_decay=decay)
+    return torch.optim.SGD(
+        trained, lr=rate, momentum=options.momentum, nesterov=options.nesterov, weight_decay=decay
+    )

@@ -40,7 +40,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 @contextmanager
-def computing(precision: str, device: torch.device) -> Iterator[None]:
+def autocast_to(precision: str, device: torch.device) -> Iterator[None]:
     """Inside the block networks compute in a precision, and give features and outputs in float32.
 
     Every module's two-dimensional result, features (B, D) or logits (B, K), is turned into float32 on its way

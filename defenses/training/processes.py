@@ -20,95 +20,99 @@ FAILED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ProcessGroup:
     """The processes that train together, seen from one of them; alone, every method changes nothing.
 
     Attributes:
-        number: rank of this process.
-        count: how many processes there are.
+        rank: number of this process, from 0.
+        size: how many processes there are.
     """
 
-    number: int = 0
-    count: int = 1
+    rank: int = 0
+    size: int = 1
 
     @property
-    def label(self) -> tuple[object, ...]:
+    def random_label(self) -> tuple[object, ...]:
         """What separates the randomness of this process from that of the first."""
-        return ("rank", self.number) if self.number else ()
+        return ("rank", self.rank) if self.rank else ()
 
     def context(self, context: TrainingContext) -> TrainingContext:
         """Return the context of this process: only the first has files and somebody to tell."""
-        if not self.number:
+        if not self.rank:
             return context
         return replace(context, state=None, history=None, last=None, progress=lambda row: None)
 
     def share(self, rows: Tensor) -> Tensor:
         """Return the part of a mini-batch's rows (B,) that this process learns from."""
-        return rows if self.count == 1 else rows.tensor_split(self.count)[self.number]
+        return rows if self.size == 1 else rows.tensor_split(self.size)[self.rank]
 
-    def weighted(self, loss: Tensor, own: int, whole: int) -> Tensor:
+    def weighted_loss(self, loss: Tensor, own: int, whole: int) -> Tensor:
         """Return the mean loss of `own` images such that its mean over processes is that of the `whole`."""
-        return loss if self.count == 1 else loss * (own * self.count / whole)
+        return loss if self.size == 1 else loss * (own * self.size / whole)
 
-    def total(self, values: Tensor) -> Tensor:
-        """Return the sum over processes."""
-        if self.count > 1:
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over processes, entry by entry."""
+        if self.size > 1:
             dist.all_reduce(values)
         return values
 
-    def first(self, make: Callable[[], T]) -> T:
-        """Return what the first process makes; where that fails, the others end quietly."""
-        if self.count == 1:
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Return what the first process makes.
+
+        Raises:
+            SystemExit: it failed there, where its error is raised; the others end quietly.
+        """
+        if self.size == 1:
             return make()
-        box: list[Any] = [False, None]
+        message: list[Any] = [False, None]
         try:
-            if not self.number:
-                box = [True, make()]
+            if not self.rank:
+                message = [True, make()]
         finally:
-            dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
-        if not box[0]:
+            dist.broadcast_object_list(message, src=0, device=torch.device("cpu"))
+        if not message[0]:
             raise SystemExit(FAILED)
-        return cast("T", box[1])
+        return cast("T", message[1])
 
-    def all(self, value: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         """Return the value of every process, in the order of ranks."""
-        found: list[Any] = [value]
-        if self.count > 1:
-            found = [None] * self.count
-            dist.all_gather_object(found, value)
-        return found
+        values: list[Any] = [value]
+        if self.size > 1:
+            values = [None] * self.size
+            dist.all_gather_object(values, value)
+        return values
 
-    def level(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by those of the first process."""
-        if self.count > 1:
+        if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
-    def gathered(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def gather_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what the objectives of all processes carry, under one name each."""
-        if self.count == 1:
+        if self.size == 1:
             return state
-        parts = self.all({name: tensor.cpu() for name, tensor in state.items()})
+        parts = self.gather({name: tensor.cpu() for name, tensor in state.items()})
         return {f"{rank}/{name}": part[name] for rank, part in enumerate(parts) for name in part}
 
-    def own(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return this process's part of what `gathered` returned."""
-        if self.count == 1:
+    def own_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return this process's part of what `gather_state` returned."""
+        if self.size == 1:
             return state
-        prefix = f"{self.number}/"
+        prefix = f"{self.rank}/"
         return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def join(device: torch.device) -> World:
+def join_processes(device: torch.device) -> ProcessGroup:
     """Meet the other processes that torchrun started; alone where there are none.
 
     On CUDA devices gradients travel by NCCL, everything else by gloo.
     """
     if launched_rank().count == 1:
-        return World()
+        return ProcessGroup()
     if not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         atexit.register(dist.destroy_process_group)
-    return World(dist.get_rank(), dist.get_world_size())
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())

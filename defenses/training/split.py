@@ -13,23 +13,30 @@ from robench.randomness import seed_from
 
 
 def split(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet | None]:
-    """Return disjoint parts to learn from and to choose the checkpoint by.
+    """Return disjoint parts of the data to learn from and to choose the checkpoint by.
 
     Only images with a label are held out; those without one are all left in the first part.
+
+    Args:
+        data: rows to share out.
+        fraction: of the labelled images to hold out, from 0 and below 1; 0 holds none out.
+        seed: the only source of randomness.
 
     Raises:
         InputError: nothing would be left to learn from.
     """
     if not fraction:
         return data, None
-    known = (data.labels >= 0).nonzero().squeeze(1)
-    count = max(1, round(fraction * len(known)))
-    if count >= len(known):
-        raise InputError(where="validation", expected="images left to train on", got=f"{len(known)} in all")
+    labelled = (data.labels >= 0).nonzero().squeeze(1)
+    count = max(1, round(fraction * len(labelled)))
+    if count >= len(labelled):
+        raise InputError(
+            where="validation", expected="images left to train on", got=f"{len(labelled)} in all"
+        )
     seeded = torch.Generator().manual_seed(seed_from(seed, "validation"))
-    held_out = known[torch.randperm(len(known), generator=seeded)[:count]].sort().values
-    kept = torch.ones(len(data), dtype=torch.bool).index_fill(0, held_out, False)
-    return data.subset(kept.nonzero().squeeze(1)), data.subset(held_out)
+    validation_set = labelled[torch.randperm(len(labelled), generator=seeded)[:count]].sort().values
+    rest = torch.ones(len(data), dtype=torch.bool).index_fill(0, validation_set, False)
+    return data.subset(rest.nonzero().squeeze(1)), data.subset(validation_set)
 
 
 def halves(data: ImageSet, seed: int, *label: object) -> tuple[ImageSet, ImageSet]:

@@ -1,4 +1,4 @@
-"""Looks at the held-out part: natural accuracy, and accuracy under attack."""
+"""Accuracies on the held-out part of the training data: natural, and under attack."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ from dataclasses import dataclass
 
 import torch
 
-from defenses.training.attack_options import pgd
-from defenses.training.averaging import EVALUATED
-from defenses.training.inner_attack import InnerAttack, attackable
+from defenses.training.averaging import EVALUATION_BATCH
+from defenses.training.inner_attack import InnerAttack, model_of, pgd
 from defenses.training.objective import Stage
 from robench.data.images import ImageSet
 from robench.model.interface import Model, predictions
 from robench.randomness import Randomness, borrowed_global_randomness
-from robench.types import Images, Labels, Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Accuracies on the held-out part after an epoch.
+class ValidationAccuracy:
+    """Accuracies on the held-out part after an epoch, each from 0 to 1.
 
     Attributes:
         natural: on the images as they are.
         own: under the defense's own attack, None if it knows of none.
-        watched: under PGD at `monitor_eps`, None if that is not set.
+        monitored: under PGD at `monitor_eps`, None if that is not set.
         images: how many images were held out.
     """
 
     natural: float
     own: float | None
-    watched: float | None
+    monitored: float | None
     images: int
 
     @property
@@ -39,29 +37,29 @@ class Verdict:
 
     def row(self) -> dict[str, float]:
         """Return the entries of a row of the history; what was not measured is absent."""
-        found = {"validation_accuracy": self.natural}
-        robust = self.own if self.watched is None else self.watched
+        entries = {"validation_accuracy": self.natural}
+        robust = self.own if self.monitored is None else self.monitored
         if robust is not None:
-            found["validation_robust_accuracy"] = robust
-        if self.watched is not None and self.own is not None:
-            found["validation_own_accuracy"] = self.own
-        return found | {"validation_images": self.images}
+            entries["validation_robust_accuracy"] = robust
+        if self.monitored is not None and self.own is not None:
+            entries["validation_own_accuracy"] = self.own
+        return entries | {"validation_images": self.images}
 
 
-def look(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_format) -> Verdict:
+def validate(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_format) -> ValidationAccuracy:
     """Judge a stage's network on the held-out part; every epoch is attacked from the same random starts.
 
     Args:
         stage: its network is put into evaluation mode.
         data: the held-out part, on the network's device.
         seed: of the training.
-        layout: memory format of the images.
+        layout: memory format of the images (B, C, H, W).
     """
     stage.network.eval()
-    model = stage.classifier() if stage.classifier else attackable(stage.network, len(data.classes))
-    natural = own = watched = 0
-    attacked, monitor = True, _monitor(stage, model)
-    for rows in torch.split(torch.arange(len(data), device=data.labels.device), EVALUATED):
+    model = stage.classifier() if stage.classifier else model_of(stage.network, len(data.classes))
+    natural = own = monitored = 0
+    attacked, monitor, eps = True, _monitor(stage, model), stage.options.monitor_eps
+    for rows in torch.split(torch.arange(len(data), device=data.labels.device), EVALUATION_BATCH):
         x, y = data.batch(rows)
         x = x.contiguous(memory_format=layout)
         with torch.no_grad():
@@ -76,19 +74,20 @@ def look(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_format
                 survivors = stage.objective.survives(x, y, rng)
                 attacked = survivors is not None
                 own += 0 if survivors is None else int(survivors.sum())
-            if monitor is not None:
-                watched += int(_survives(monitor, stage, x, y, rng.split("monitor")).sum())
+            if monitor is not None and eps is not None:
+                monitored += int(monitor.survives(x, y, rng.split("monitor"), eps).sum())
     count = len(data)
     attacked &= bool(natural) or stage.objective.adversarial  # with nothing right, nothing was asked
-    return Verdict(
+    return ValidationAccuracy(
         natural=natural / count,
         own=own / count if attacked else None,
-        watched=None if monitor is None else watched / count,
+        monitored=None if monitor is None else monitored / count,
         images=count,
     )
 
 
 def _monitor(stage: Stage, model: Model) -> InnerAttack | None:
+    """Return the attack that only watches, if the options ask for one."""
     options = stage.options
     if options.monitor_eps is None:
         return None
@@ -98,8 +97,3 @@ def _monitor(stage: Stage, model: Model) -> InnerAttack | None:
         attack=pgd(steps=options.monitor_steps),
         source=model.sources.get("straight_through"),
     )
-
-
-def _survives(monitor: InnerAttack, stage: Stage, x: Images, y: Labels, rng: Randomness) -> Mask:
-    assert stage.options.monitor_eps is not None  # there is a monitor
-    return monitor.survives(x, y, rng, stage.options.monitor_eps)

@@ -1,11 +1,12 @@
-"""The options all WNLL trainings share, and what becomes of them in each stage. No torch here."""
+"""The options that all WNLL trainings share, and what they are in each stage. No torch here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from defenses.training.options import TrainingOptions, one_of, require
+from defenses.option_checks import at_least_one, one_of, positive, require
+from defenses.training.options import TrainingOptions
 
 Options = TypeVar("Options", bound="WNLLOptions")
 
@@ -42,13 +43,20 @@ class WNLLOptions(TrainingOptions):
     def __post_init__(self) -> None:
         """Refuse values that would only fail, or silently do nothing, after hours of training."""
         super().__post_init__()
-        for name in ("passes", "wnll_epochs", "wnll_batch_size", "template"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("later_rate", "wnll_learning_rate"):
-            require(0 < getattr(self, name) < float("inf"), name, "a positive number", getattr(self, name))
+        at_least_one(
+            passes=self.passes,
+            wnll_epochs=self.wnll_epochs,
+            wnll_batch_size=self.wnll_batch_size,
+            template=self.template,
+        )
+        positive(later_rate=self.later_rate, wnll_learning_rate=self.wnll_learning_rate)
         require(2 <= self.n <= self.m, "n", f"from 2 to m ({self.m})", self.n)
         require(self.m <= self.template, "template", f"at least m ({self.m})", self.template)
         one_of("surrogate", self.surrogate, ("logits", "simplex"))
+
+    def unlabelled_per_step(self) -> int:
+        """Return how many unlabelled images join the graph of each step, at most."""
+        return 0
 
 
 def stage_options(options: Options, number: int) -> tuple[Options, Options]:

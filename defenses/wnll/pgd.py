@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.papers import WANG_OSHER
 from defenses.pgd_training import PGDTraining, attacked_loss
+from defenses.training.inner_attack import InnerAttack
 from defenses.wnll.training import WNLLTraining
 from robench.model.defense import DefenseInfo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.inner_attack import InnerAttack
-    from defenses.training.objective import Moment, Objective
+    from defenses.training.objective import BatchContext, Objective
     from defenses.wnll.stage import WNLLStage
-    from robench.attack.protocol import Attack
     from robench.model.interface import Model
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask, Outputs
@@ -66,25 +65,15 @@ class _AttackedInterpolation:
     options: WNLLPGD
     stage: WNLLStage
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        model = self.stage.training_model(moment.rng)
-        x_adv = self._inner(model).crafted(x, y, moment.rng.split("attack"), self.options.eps)
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        model = self.stage.training_model(batch.rng)
+        x_adv = self._inner(model).craft(x, y, batch.rng.split("attack"), self.options.eps)
         return self.stage.loss(model, x_adv, y)
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
-        assert self.stage.judged is not None  # the loop asked the judge first
-        return self._inner(self.stage.judged).survives(x, y, rng, self.options.eps)
+        assert self.stage.validator is not None  # the loop asked for the model first
+        return self._inner(self.stage.validator).survives(x, y, rng, self.options.eps)
 
     def _inner(self, model: Model) -> InnerAttack:
-        from defenses.training.inner_attack import InnerAttack
-
         source = model.source("straight_through")
-        return InnerAttack(model=model, norm=self.options.norm, attack=self._attack(), source=source)
-
-    def _attack(self) -> Attack:
-        from defenses.training.attack_options import pgd
-
-        options = self.options
-        return options.inner or pgd(
-            steps=options.steps, step_size=options.step_size, random_start=options.random_start
-        )
+        return InnerAttack(model=model, norm=self.options.norm, attack=self.options.attack(), source=source)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from defenses.option_checks import require
 from defenses.papers import WANG_OSHER
-from defenses.training.options import require
 from defenses.wnll.training import WNLLTraining
 from robench.model.defense import DefenseInfo
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from defenses.training.objective import Moment
-from defenses.wnll.frozen import FrozenOutputs, Remembered, Tail, Trunk, behind
-from defenses.wnll.training import WNLLTraining
+from defenses.training.objective import BatchContext
+from defenses.wnll.backbone import Backbone, BackboneCache, BackboneOutputs, Tail, through_backbone
+from defenses.wnll.options import WNLLOptions
 from robench import plugins
 from robench.attack.losses import cross_entropy
 from robench.data.images import ImageSet
@@ -24,7 +24,7 @@ from robench.types import Images, Labels, Outputs
 class WNLLStage:
     """Puts the head `wnll` on the network as it is now; its templates come from one half of the data.
 
-    The head computes a template's features once, so it is made anew whenever weights may have changed. Where
+    The head computes a template's features once, so it is built anew whenever weights may have changed. Where
     the outputs of the frozen backbone are known, only the buffer layer is applied to them.
 
     Attributes:
@@ -32,44 +32,46 @@ class WNLLStage:
         template: the template half, and the images without a label if there are some; on the CPU.
         options: those of the stage.
         context: seed and device.
-        learner: the rows learned from.
-        frozen: what is computed once per stage; None computes everything at every step.
-        judged: the model that classifies the held-out part, as `judge` made it last.
+        training_set: the rows learned from.
+        cache: outputs of the backbone, computed once per stage; None computes everything at every step.
+        validator: the model that classifies the held-out part, as `validation_model` built it last.
     """
 
     network: nn.Module
     template: ImageSet
-    options: WNLLTraining
+    options: WNLLOptions
     context: TrainingContext
-    learner: ImageSet | None = None
-    frozen: FrozenOutputs | None = None
-    judged: Model | None = field(default=None, init=False)
+    training_set: ImageSet | None = None
+    cache: BackboneCache | None = None
+    validator: Model | None = field(default=None, init=False)
 
     def training_model(self, rng: Randomness) -> Model:
         """Return the joint model of one step: batch and template share a graph (Algorithm 1, line 11).
 
-        It takes images; the template's part of the backbone is computed once per stage.
+        It takes images (B, C, H, W); the template's part of the backbone is computed once per stage.
         """
-        known = self._known(None)
-        if known is None:
+        outputs = self._backbone_outputs(None)
+        if outputs is None:
             return self._joint(rng, self.network, self.template)
-        return behind(Trunk(self.network), self._joint(rng, Tail(self.network), known.template))
+        return through_backbone(
+            Backbone(self.network), self._joint(rng, Tail(self.network), outputs.template)
+        )
 
     def clean_loss(self, x: Images, y: Labels, rng: Randomness) -> tuple[Tensor, Outputs]:
-        """Return `loss` of images that are still those of `learner`, or of their augmented copies."""
-        known = self._known(self.learner if self.options.augmentation == "none" else None)
-        outputs = known.batch(rng.images) if known else None
-        if known is None or outputs is None:
+        """Return `loss` of images that are still those of `training_set`, or of their augmented copies."""
+        outputs = self._backbone_outputs(self.training_set if self.options.augmentation == "none" else None)
+        h = outputs.batch(rng.images) if outputs else None
+        if outputs is None or h is None:
             return self.loss(self.training_model(rng), x, y)
-        model = self._joint(rng, Tail(self.network), known.template)
-        return self.loss(model, outputs.to(x.device), y)
+        model = self._joint(rng, Tail(self.network), outputs.template)
+        return self.loss(model, h.to(x.device), y)
 
     def loss(self, model: Model, x: Images, y: Labels) -> tuple[Tensor, Outputs]:
         """Return the loss at the WNLL output, whose gradient goes through the linear branch, and u (B, K)."""
         surrogate, u = model.source("straight_through").surrogate(x)
         return surrogate_loss(surrogate, u, y, self.options.surrogate), u
 
-    def judge(self) -> Model:
+    def validation_model(self) -> Model:
         """Return the model that classifies the held-out part: each image alone with one fixed template.
 
         The independent protocol, because only the correctly classified images of a batch are attacked, and
@@ -77,25 +79,25 @@ class WNLLStage:
         averaged weights may be in place.
         """
         seed = seed_from(self.context.seed, "judge")
-        self.judged = self._headed(self.network, self.template, seed, protocol="independent")
-        return self.judged
+        self.validator = self._with_head(self.network, self.template, seed, protocol="independent")
+        return self.validator
 
-    def _known(self, learner: ImageSet | None) -> Remembered | None:
-        return self.frozen.of(self.template, learner) if self.frozen else None
+    def _backbone_outputs(self, training_set: ImageSet | None) -> BackboneOutputs | None:
+        return self.cache.of(self.template, training_set) if self.cache else None
 
     def _joint(self, rng: Randomness, network: nn.Module, template: ImageSet) -> Model:
         seed = seed_from(rng.torch_seed(), "template")
         others = min(self.options.unlabelled_per_step(), len(template.unlabelled()))
         extra = {"unlabelled": others} if others else {}
-        return self._headed(network, template, seed, protocol="joint", **extra)
+        return self._with_head(network, template, seed, protocol="joint", **extra)
 
-    def _headed(self, network: nn.Module, template: ImageSet, seed: int, **chosen: Any) -> Model:
+    def _with_head(self, network: nn.Module, template: ImageSet, seed: int, **head_options: Any) -> Model:
         """Return a network under the head, with a template drawn by the seed."""
         options = self.options
         size = min(options.template, len(template.labelled()))
-        chosen |= {"m": options.m, "n": options.n, "template": size}
-        head = plugins.find("heads", "wnll")(**chosen)
-        made: Model = head(
+        head_options |= {"m": options.m, "n": options.n, "template": size}
+        head = plugins.find("heads", "wnll")(**head_options)
+        model: Model = head(
             network,
             name="in training",
             classes=len(template.classes),
@@ -104,7 +106,7 @@ class WNLLStage:
             device=self.context.device,
             details={},
         )
-        return made
+        return model
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +116,9 @@ class InterpolatedLoss:
     adversarial: ClassVar[bool] = False
     stage: WNLLStage
 
-    def loss(self, x: Images, y: Labels, moment: Moment) -> tuple[Tensor, Outputs]:
-        """Take the loss; see `defenses.training.objective.Objective`."""
-        return self.stage.clean_loss(x, y, moment.rng)
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
+        return self.stage.clean_loss(x, y, batch.rng)
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
         """Know of no attack."""
@@ -127,8 +129,8 @@ def surrogate_loss(surrogate: Outputs, u: Outputs, y: Labels, kind: str) -> Tens
     """Return the mean of -log u_y with the gradient of Eq. 13.
 
     Args:
-        surrogate: has the value u and hands its gradient to the logits unchanged.
-        u: the WNLL output (B, K).
+        surrogate: has the value u (B, K) and hands its gradient to the logits unchanged.
+        u: the WNLL output (B, K), distributions over the classes.
         y: labels (B,).
         kind: `logits` or `simplex`; see `WNLLOptions`.
     """
@@ -140,7 +142,7 @@ def surrogate_loss(surrogate: Outputs, u: Outputs, y: Labels, kind: str) -> Tens
     return (value + linear - linear.detach()).mean()
 
 
-def buffer_of(network: nn.Module) -> tuple[nn.Parameter, ...]:
+def buffer_parameters(network: nn.Module) -> tuple[nn.Parameter, ...]:
     """Return the parameters of the buffer layer, all that a WNLL stage trains.
 
     Raises:

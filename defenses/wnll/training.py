@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)  # no slots: it is mixed into classes that have some
 class WNLLTraining(WNLLOptions):
-    """Trains on clean images, unless a subclass says otherwise.
+    """Trains in linear and WNLL stages in turn; on clean images, unless a subclass says otherwise.
 
     Images without a label, where there are any, are never learned from: they only join the graphs of the WNLL
     stages, as many of them per step as `unlabelled_per_step` says.
@@ -42,10 +42,6 @@ class WNLLTraining(WNLLOptions):
         from defenses.wnll.stage import InterpolatedLoss
 
         return InterpolatedLoss(stage)
-
-    def unlabelled_per_step(self) -> int:
-        """Return how many unlabelled images join the graph of each step, at most."""
-        return 0
 
     def check(self, data: ImageSet, *, seed: int) -> None:
         """Refuse data that one of the stages could not be trained on, before the first of them starts.
@@ -69,9 +65,9 @@ class WNLLTraining(WNLLOptions):
                 got=f"{len(data)} images, all with one",
                 do="Set `labelled` in the training data below its `limit`, or use `wnll_natural`",
             )
-        learner, _ = split(data, self.validation, seed)
+        training_set, _ = split(data, self.validation, seed)
         for number in range(self.passes):
-            _, template = halves(learner.labelled(), seed, number)
+            _, template = halves(training_set.labelled(), seed, number)
             check_coverage(template, where=f"template half of pass {number + 1}")
             if len(template) < self.m:
                 raise InputError(
@@ -84,7 +80,7 @@ class WNLLTraining(WNLLOptions):
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
-        """Train `network` in place; see `robench.model.Defense`.
+        """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`.
 
         Raises:
             ConfigError: the network has no buffer layer or no linear branch.
@@ -93,38 +89,38 @@ class WNLLTraining(WNLLOptions):
         from defenses.training.loop import train_stages
         from defenses.training.objective import Stage
         from defenses.training.split import halves, joined, split
-        from defenses.wnll.frozen import FrozenOutputs
-        from defenses.wnll.stage import WNLLStage, buffer_of
+        from defenses.wnll.backbone import BackboneCache
+        from defenses.wnll.stage import WNLLStage, buffer_parameters
 
-        buffer = buffer_of(network)
+        buffer = buffer_parameters(network)
         self.check(data, seed=context.seed)
-        learner, held_out = split(data, self.validation, context.seed)
-        labelled, unlabelled = learner.labelled(), learner.unlabelled()
-        frozen = FrozenOutputs(network, context.device)
+        training_set, validation_set = split(data, self.validation, context.seed)
+        labelled, unlabelled = training_set.labelled(), training_set.unlabelled()
+        cache = BackboneCache(network, context.device)
         stages = []
         for number in range(self.passes):
             first, second = stage_options(self, number)
-            training, template = halves(labelled, context.seed, number)
-            setting = WNLLStage(
+            half, template = halves(labelled, context.seed, number)
+            wnll_stage = WNLLStage(
                 network,
                 joined(template, unlabelled),
                 options=second,
                 context=context,
-                learner=training,
-                frozen=frozen,
+                training_set=half,
+                cache=cache,
             )
             linear = first.linear_objective(network, len(data.classes))
             stages += [
-                Stage(network=network, objective=linear, options=first, learner=labelled),
+                Stage(network=network, objective=linear, options=first, training_set=labelled),
                 Stage(
                     network=network,
-                    objective=second.graph_objective(setting),
+                    objective=second.graph_objective(wnll_stage),
                     options=second,
-                    learner=training,
+                    training_set=half,
                     parameters=buffer,
-                    classifier=setting.judge,
+                    classifier=wnll_stage.validation_model,
                 ),
             ]
         return train_stages(
-            stages, network=network, data=data, held_out=held_out, options=self, context=context
+            stages, network=network, data=data, validation_set=validation_set, options=self, context=context
         )

@@ -2,13 +2,13 @@
 
 import torch
 
-from benchmarks.cascade import Counted, Outcome, _merged, _others
+from benchmarks.cascade import CountedNetwork, Outcome, _differences, _merged
 from tests.truths import images, small_net
 
 
 def test_it_counts_images_and_not_calls_and_changes_no_gradient():
     net = small_net().net
-    counted, x = Counted(net), images(7)
+    counted, x = CountedNetwork(net), images(7)
     with torch.no_grad():
         assert torch.equal(counted(x), net(x))
     assert (counted.forwards, counted.backwards) == (7, 0)
@@ -31,5 +31,5 @@ def test_parts_are_weighted_by_their_images_and_differences_are_named():
     assert whole.standing.tolist() == [yes, no, yes, no]
     assert (whole.forwards, whole.backwards, whole.seconds) == (8.0, 2.0, 3.0)
     other = Outcome(standing=torch.tensor([no, no, yes, yes]), forwards=0.0, backwards=0.0, seconds=0.0)
-    assert _others(whole, other) == "+0, -3"
-    assert _others(whole, whole) == "none"
+    assert _differences(whole, other) == "+0, -3"
+    assert _differences(whole, whole) == "none"

@@ -98,7 +98,7 @@ def main():
     how, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     # Small chunks, so that both processes have some of the twenty images held out.
-    defenses.training.distributed.EVALUATED = defenses.training.validation.EVALUATED = 7
+    defenses.training.distributed.EVALUATION_BATCH = defenses.training.validation.EVALUATION_BATCH = 7
     if how == "agree":
         return agree(folder)
     try:

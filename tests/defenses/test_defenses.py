@@ -15,7 +15,7 @@ from robench.attack.threat import ThreatModel
 from robench.errors import ConfigError
 from robench.model.defense import Defense
 from robench.randomness import Randomness
-from tests.defenses.toys import EPS, RECIPES, ROBUST, StoppedError, context, network, recipe, same, toy
+from tests.defenses.toys import EPS, RECIPES, ROBUST, check_resumption, context, network, recipe, toy
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +28,9 @@ def _one_thread():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_learns_and_a_stopped_run_resumes_to_the_same_bits(name, tmp_path):
-    data, defense, net = toy(), recipe(name), network()
+    defense, states = recipe(name), torch.get_rng_state()
     assert isinstance(defense, Defense)
-    states = torch.get_rng_state()
-    history = defense(net, data, context=context())
+    net, history = check_resumption(defense, toy(), tmp_path)
     assert torch.equal(states, torch.get_rng_state())
     assert history[-1]["validation_accuracy"] > 0.9
     assert ("validation_robust_accuracy" in history[-1]) == (name in (*ROBUST, "ensemble"))
@@ -39,19 +38,6 @@ def test_it_learns_and_a_stopped_run_resumes_to_the_same_bits(name, tmp_path):
         assert history[-1]["validation_robust_accuracy"] > 0.7
     assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
-    for stop in sorted({1, len(history) // 2, len(history) - 1}):
-        path, resumed = tmp_path / f"{stop}", network()
-
-        def progress(row, stop=stop):
-            if "step" not in row and row["epoch"] == stop:
-                raise StoppedError
-
-        with pytest.raises(StoppedError):
-            defense(resumed, data, context=context(path, progress))
-        resumed = network()
-        again = defense(resumed, data, context=context(path))
-        assert same(net, resumed)
-        assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in history]
 
 
 def test_recipes_import_without_torch():
@@ -99,13 +85,13 @@ def linear_problem():
 
 def test_fast_takes_one_step_of_1_25_eps_from_a_random_start():
     from defenses.fast import _FastLoss
-    from defenses.training.inner_attack import InnerAttack, attackable
-    from defenses.training.objective import Moment
+    from defenses.training.inner_attack import InnerAttack, model_of
+    from defenses.training.objective import BatchContext
 
     net, sign = linear_problem()
-    objective = _FastLoss(InnerAttack(model=attackable(net, 2), norm="Linf"), recipe("fast"))
+    objective = _FastLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), recipe("fast"))
     x, y, images = torch.full((3, 1, 2, 2), 0.5), torch.tensor([0, 0, 1]), torch.arange(3)
-    found = objective.attacked(x, y, Moment(1.0, Randomness(0, images)))
+    found = objective.attacked(x, y, BatchContext(1.0, Randomness(0, images)))
     start = ThreatModel(eps=EPS).sample(x, Randomness(0, images))
     ascent = torch.cat([-sign, -sign, sign])  # away from the label
     expected = x + (start + 1.25 * EPS * ascent - x).clamp(-EPS, EPS)
@@ -114,10 +100,10 @@ def test_fast_takes_one_step_of_1_25_eps_from_a_random_start():
 
 def test_free_moves_on_from_the_perturbation_before():
     from defenses.free import _FreeLoss
-    from defenses.training.inner_attack import InnerAttack, attackable
+    from defenses.training.inner_attack import InnerAttack, model_of
 
     net, sign = linear_problem()
-    objective = _FreeLoss(InnerAttack(model=attackable(net, 2), norm="Linf"), recipe("free", step_size=0.1))
+    objective = _FreeLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), recipe("free", step_size=0.1))
     x, seen = torch.full((2, 1, 2, 2), 0.5), []
     net.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
     for y in ([0, 1], [0, 1], [1, 1]):
@@ -142,14 +128,16 @@ def test_free_makes_m_steps_on_each_batch_with_the_same_images():
 
 def test_trades_attacks_the_divergence_from_a_gaussian_start():
     from defenses.trades import _TradesLoss
-    from defenses.training.inner_attack import InnerAttack, attackable
-    from defenses.training.objective import Moment
+    from defenses.training.inner_attack import InnerAttack, model_of
+    from defenses.training.objective import BatchContext
 
     net, _ = linear_problem()
     options = recipe("trades", step_size=0.1)
-    objective = _TradesLoss(InnerAttack(model=attackable(net, 2), norm="Linf"), options)
+    objective = _TradesLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), options)
     x, images = torch.rand(5, 1, 2, 2) / 2 + 0.25, torch.arange(5)
-    found = objective.found(x, torch.zeros(5, dtype=torch.int64), Moment(1.0, Randomness(3, images)))
+    found = objective.attacked_images(
+        x, torch.zeros(5, dtype=torch.int64), BatchContext(1.0, Randomness(3, images))
+    )
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
     point = x + 0.001 * Randomness(3, images).normal(x)
     for _ in range(options.steps):
@@ -162,17 +150,17 @@ def test_trades_attacks_the_divergence_from_a_gaussian_start():
 
 def test_mixup_mixes_features_and_labels_alike():
     from defenses.manifold_mixup import _MixedLoss
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
 
     net = network().eval()
     x, y, rng = torch.rand(6, 1, 4, 4), torch.arange(6) % 2, Randomness(5, torch.arange(6))
     for layer in ("features", "input"):
         objective = _MixedLoss(net, recipe("manifold_mixup", layers=sorted({"features", layer})))
-        seed = next(s for s in range(50) if objective.drawn(Randomness(s, rng.images))[2] == layer)
-        share, partner, _ = objective.drawn(Randomness(seed, rng.images))
+        seed = next(s for s in range(50) if objective.draw(Randomness(s, rng.images))[2] == layer)
+        share, partner, _ = objective.draw(Randomness(seed, rng.images))
         assert sorted(partner.tolist()) == list(range(6))
         assert 0 < share < 1
-        found, logits = objective.loss(x, y, Moment(0.5, Randomness(seed, rng.images)))
+        found, logits = objective.loss(x, y, BatchContext(0.5, Randomness(seed, rng.images)))
         mixed = share * x + (1 - share) * x[partner]
         z = net.features(mixed)
         if layer == "features":
@@ -186,14 +174,14 @@ def test_the_mixing_share_follows_the_beta_distribution():
     from defenses.manifold_mixup import _MixedLoss
 
     objective = _MixedLoss(network(), recipe("manifold_mixup"))
-    shares = torch.tensor([objective.drawn(Randomness(s, torch.arange(2)))[0] for s in range(400)])
+    shares = torch.tensor([objective.draw(Randomness(s, torch.arange(2)))[0] for s in range(400)])
     assert shares.mean().item() == pytest.approx(0.5, abs=0.05)
     assert shares.var().item() == pytest.approx(1 / 20, abs=0.012)  # 1 / (4 (2 alpha + 1))
 
 
 def test_ensemble_images_come_from_every_network_and_judge_by_the_static_ones():
     from defenses.ensemble import _EnsembleLoss
-    from defenses.training.objective import Moment
+    from defenses.training.objective import BatchContext
 
     net, other = network(), network(1).eval()
     objective = _EnsembleLoss(net, (other,), recipe("ensemble", others=1), 2)
@@ -207,5 +195,5 @@ def test_ensemble_images_come_from_every_network_and_judge_by_the_static_ones():
     asked = []
     other.register_forward_hook(lambda *_: asked.append(1))
     for seed in range(12):
-        objective.loss(x, y, Moment(0.5, Randomness(seed, torch.arange(40))))
+        objective.loss(x, y, BatchContext(0.5, Randomness(seed, torch.arange(40))))
     assert 2 <= len(asked) <= 10

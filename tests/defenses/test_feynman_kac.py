@@ -10,7 +10,7 @@ from defenses.feynman_kac import FeynmanKac
 from defenses.training.options import learning_rate
 from robench.errors import ConfigError
 from robench.model.noise import noise_of
-from tests.defenses.toys import EPS, StoppedError, context, network, same, toy
+from tests.defenses.toys import EPS, check_resumption, context, network, toy
 
 SMALL = {"epochs": 4, "batch_size": 16, "validation": 0.2, "eps": EPS, "steps": 2, "step_size": None}
 
@@ -32,20 +32,9 @@ class Noisy(nn.Module):
 
 def test_it_learns_and_a_stopped_run_resumes_to_the_same_bits(tmp_path):
     defense = FeynmanKac(**SMALL, augmentation="none")
-    whole, killed, resumed = Noisy(), Noisy(), Noisy()
-    history = defense(whole, toy(), context=context())
+    _, history = check_resumption(defense, toy(), tmp_path, epochs=[2], make=Noisy)
     assert history[-1]["validation_accuracy"] > 0.9
     assert history[-1]["validation_robust_accuracy"] > 0.7
-    path = tmp_path / "state"
-
-    def stop(row):
-        if "step" not in row and row["epoch"] == 2:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        defense(killed, toy(), context=context(path, stop))
-    defense(resumed, toy(), context=context(path))
-    assert same(whole, resumed)
 
 
 def test_the_attacker_sees_the_noise_of_training():

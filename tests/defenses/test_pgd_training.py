@@ -30,7 +30,7 @@ from robench.randomness import Randomness
 EPS = 0.15
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -105,7 +105,7 @@ def test_it_makes_a_network_robust_where_natural_training_does_not():
     data = toy()
     natural, robust = network(), network()
     Natural(epochs=15, schedule="cosine")(natural, data, context=context())
-    defense = recipe()
+    defense = recipe(epochs=3)
     assert isinstance(defense, Defense)
     history = defense(robust, data, context=context())
     clean, broken = accuracies(natural, data)
@@ -118,9 +118,11 @@ def test_it_makes_a_network_robust_where_natural_training_does_not():
 
 def test_the_checkpoint_is_chosen_by_robust_accuracy():
     data, net = toy(), network()
-    defense = recipe(epochs=6, schedule="constant", learning_rate=0.5)
+    defense = recipe(epochs=4, schedule="constant", learning_rate=0.2, warmup_epochs=0.0)
     history = defense(net, data, context=context())
     robust = [row["validation_robust_accuracy"] for row in history]
+    natural = [row["validation_accuracy"] for row in history]
+    assert natural.index(max(natural)) != robust.index(max(robust))  # another epoch than natural accuracy's
     last = network()
     first_best = robust.index(max(robust)) + 1
 
@@ -150,7 +152,7 @@ def test_the_real_pgd_fits():
     from attacks.gradient.pgd import PGD
 
     net = network()
-    history = recipe(inner=PGD(steps=5))(net, toy(), context=context())
+    history = recipe(epochs=3, inner=PGD(steps=5))(net, toy(), context=context())
     assert history[-1]["validation_robust_accuracy"] > 0.8
 
 
@@ -185,7 +187,7 @@ def test_the_attacker_meets_frozen_parameters_and_the_mode_asked_for(mode):
 
 def test_bfloat16_attacks_train_float32_weights():
     net = network()
-    history = recipe(attack_precision="bfloat16")(net, toy(), context=context())
+    history = recipe(epochs=3, attack_precision="bfloat16")(net, toy(), context=context())
     assert history[-1]["validation_robust_accuracy"] > 0.8
     assert all(p.dtype == torch.float32 for p in net.parameters())
 
@@ -200,9 +202,9 @@ def test_what_is_held_out_is_not_attacked_in_training():
             return super().__call__(oracle, rng)
 
     recipe(epochs=1, inner=Spy())(network(), data, context=context())
-    learner, held_out = split(data, 0.1, 1)
-    assert seen == set(learner.indices.tolist())
-    assert seen.isdisjoint(held_out.indices.tolist())
+    training_set, validation_set = split(data, 0.1, 1)
+    assert seen == set(training_set.indices.tolist())
+    assert seen.isdisjoint(validation_set.indices.tolist())
 
 
 KILLED = """
@@ -212,9 +214,9 @@ sys.path[:0] = [{root!r}, {here!r}]
 import torch; torch.set_num_threads(1)
 from test_pgd_training import context, network, recipe, toy
 def progress(row):
-    if row["epoch"] == 3 and "step" in row:
+    if row["epoch"] == 2 and "step" in row:
         os.kill(os.getpid(), signal.SIGKILL)
-recipe(epochs=4)(network(), toy(), context=context(Path({path!r}), progress))
+recipe(epochs=3)(network(), toy(100), context=context(Path({path!r}), progress))
 """
 
 
@@ -226,8 +228,8 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
     ended = subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ))
     assert ended.returncode == -signal.SIGKILL
     whole, resumed = network(), network()
-    recipe(epochs=4)(whole, toy(), context=context())
+    recipe(epochs=3)(whole, toy(100), context=context())
     seen = []
-    recipe(epochs=4)(resumed, toy(), context=context(path, seen.append))
-    assert [row["epoch"] for row in seen if "step" not in row] == [3, 4]
+    recipe(epochs=3)(resumed, toy(100), context=context(path, seen.append))
+    assert [row["epoch"] for row in seen if "step" not in row] == [2, 3]
     assert same(whole, resumed)

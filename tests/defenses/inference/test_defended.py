@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from defenses.inference.bit_depth import BitDepth
 from defenses.inference.eot import log_mean
 from defenses.inference.jpeg import JPEG
-from defenses.inference.naming import defended_names, offered
 from defenses.inference.quilting import Quilting
 from defenses.inference.smoothing import Smoothing
+from defenses.inference.source_names import defended_names, offered_sources
 from defenses.inference.squeezing import FeatureSqueezing
 from defenses.inference.total_variation import TotalVariation
 from robench.attack.losses import cross_entropy
@@ -202,8 +202,8 @@ def test_names_say_the_strongest_way():
         "bpda/exact": "eot/exact",
         "bpda/kernel": "eot/kernel",
     }
-    assert offered(["adaptive/exact", "undefended"], "bpda") == ("adaptive/exact", "undefended")
-    assert offered(["exact"], "adaptive") == ("adaptive/exact", "undefended")
+    assert offered_sources(["adaptive/exact", "undefended"], "bpda") == ("adaptive/exact", "undefended")
+    assert offered_sources(["exact"], "adaptive") == ("adaptive/exact", "undefended")
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=named)

@@ -9,11 +9,9 @@ from PIL import Image
 from scipy.ndimage import median_filter
 from scipy.optimize import minimize as minimise_by_scipy
 
-from defenses.inference.compressor import Compressor
 from defenses.inference.inpainter import Inpainter, minimise, objective
-from defenses.inference.median import MedianFilter
-from defenses.inference.quantizer import Quantizer
 from defenses.inference.quilter import Quilter, cut, draw_patches, nearest
+from defenses.inference.transforms import Compressor, MedianFilter, Quantizer
 from robench.data.images import image_set
 from robench.errors import InputError
 from robench.model.noise import draw

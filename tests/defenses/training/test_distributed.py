@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from defenses.training.distributed import check_shares
+from defenses.training.distributed import check_batch_sizes
 from defenses.training.loop import _identity
 from defenses.training.objective import Stage
-from defenses.training.processes import World, join
+from defenses.training.processes import ProcessGroup, join_processes
 from robench.errors import ConfigError
 from robench.run.torchrun import Rank, launched_rank, refuse_several, workplace
 from tests.defenses.several import AGREEING
@@ -50,58 +50,58 @@ def torchrun(*command, cwd=ROOT):
 
 
 def test_alone_nothing_changes():
-    world, values = World(), torch.rand(5)
-    assert join(torch.device("cpu")) == world
+    group, values = ProcessGroup(), torch.rand(5)
+    assert join_processes(torch.device("cpu")) == group
     assert launched_rank() == Rank()
     rows = torch.arange(7)
-    assert world.share(rows) is rows
-    assert world.weighted(values, 7, 7) is values
-    assert world.total(values) is values
-    assert world.first(lambda: "made") == "made"
-    assert world.all(3) == [3]
-    assert world.label == ()
+    assert group.share(rows) is rows
+    assert group.weighted_loss(values, 7, 7) is values
+    assert group.sum(values) is values
+    assert group.from_first(lambda: "made") == "made"
+    assert group.gather(3) == [3]
+    assert group.random_label == ()
     told = context()
-    assert world.context(told) is told
+    assert group.context(told) is told
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_shares_make_up_the_batch_and_their_weighted_losses_its_mean(count):
     rows, losses = torch.arange(10), torch.rand(10, dtype=torch.float64)
-    worlds = [World(number, count) for number in range(count)]
-    shares = [world.share(rows) for world in worlds]
+    groups = [ProcessGroup(rank, count) for rank in range(count)]
+    shares = [group.share(rows) for group in groups]
     assert torch.equal(torch.cat(shares), rows)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    parts = [w.weighted(losses[s].mean(), len(s), 10) for w, s in zip(worlds, shares, strict=True)]
+    parts = [g.weighted_loss(losses[s].mean(), len(s), 10) for g, s in zip(groups, shares, strict=True)]
     torch.testing.assert_close(sum(parts) / count, losses.mean())
-    assert len({world.label for world in worlds}) == count
+    assert len({group.random_label for group in groups}) == count
 
 
 def test_only_the_first_has_files_and_somebody_to_tell(tmp_path):
     told = context(tmp_path / "state")
-    assert World(0, 2).context(told) is told
-    other = World(1, 2).context(told)
+    assert ProcessGroup(0, 2).context(told) is told
+    other = ProcessGroup(1, 2).context(told)
     assert (other.state, other.history, other.last, other.seed) == (None, None, None, told.seed)
 
 
 def test_what_objectives_carry_is_kept_apart():
     state = {"0/delta": torch.zeros(1), "1/delta": torch.ones(1), "11/delta": torch.ones(2)}
-    assert torch.equal(World(1, 12).own(state)["delta"], torch.ones(1))
-    assert list(World(0, 12).own(state)) == ["delta"]
+    assert torch.equal(ProcessGroup(1, 12).own_state(state)["delta"], torch.ones(1))
+    assert list(ProcessGroup(0, 12).own_state(state)) == ["delta"]
 
 
 def test_steps_smaller_than_the_number_of_processes_are_refused():
     net, options = network(), recipe("natural", batch_size=3)
-    stage = Stage(network=net, objective=None, options=options, learner=toy(10))
-    check_shares(World(0, 2), [stage])
+    stage = Stage(network=net, objective=None, options=options, training_set=toy(10))
+    check_batch_sizes(ProcessGroup(0, 2), [stage])
     with pytest.raises(ConfigError, match="Raise batch_size"):
-        check_shares(World(0, 3), [stage])
+        check_batch_sizes(ProcessGroup(0, 3), [stage])
 
 
 def test_the_number_of_processes_is_part_of_what_a_training_is():
     net, data, options = network(), toy(10), recipe("natural")
-    alone = _identity(net, data, options, context(), World())
+    alone = _identity(net, data, options, context(), ProcessGroup())
     assert "processes" not in alone
-    assert _identity(net, data, options, context(), World(1, 2)) == alone | {"processes": 2}
+    assert _identity(net, data, options, context(), ProcessGroup(1, 2)) == alone | {"processes": 2}
 
 
 def test_ranks_are_read_from_torchrun(monkeypatch):

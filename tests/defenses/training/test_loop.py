@@ -21,7 +21,7 @@ from robench.model.defense import Defense, TrainingContext
 from robench.randomness import Randomness
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -36,6 +36,12 @@ def digits():
     bunch = load_digits()
     images = torch.tensor(bunch.images / 16 * 255).to(torch.uint8)[:, None]
     return image_set(images, torch.tensor(bunch.target), name="digits", split="train")
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    """Images for tests where little is learned."""
+    return digits.subset(slice(0, 600))
 
 
 def network(seed=0, dropout=0.1):
@@ -84,25 +90,37 @@ def test_natural_training_learns_digits(digits):
     assert steps[-1]["step"] == steps[-1]["steps"]
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(digits):
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(few):
     nets = [network() for _ in range(3)]
     for net, seed in zip(nets, (1, 1, 2), strict=True):
-        Natural(epochs=1, augmentation="crop_flip")(net, digits, context=context(seed=seed))
+        Natural(epochs=1, augmentation="crop_flip")(net, few, context=context(seed=seed))
     assert same(nets[0], nets[1])
     assert not same(nets[0], nets[2])
 
 
-def test_global_randomness_is_neither_used_nor_moved(digits):
+def test_global_randomness_is_neither_used_nor_moved(few):
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     one, other = network(), network()
-    Natural(epochs=1)(one, digits, context=context())
+    Natural(epochs=1)(one, few, context=context())
     assert torch.equal(states[0], torch.get_rng_state())
     assert np.array_equal(states[1][1], np.random.get_state()[1])
     assert states[2] == random.getstate()
     with torch.random.fork_rng():
         torch.manual_seed(99)
-        Natural(epochs=1)(other, digits, context=context(progress=lambda row: torch.rand(1)))
+        Natural(epochs=1)(other, few, context=context(progress=lambda row: torch.rand(1)))
     assert same(one, other)
+
+
+def resumable(keep):
+    """A training with 12 steps per epoch on the few images."""
+    return Natural(epochs=4, keep=keep, augmentation="crop_flip", batch_size=48)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(few):
+    """The network and history of that training, for both ways to choose the weights."""
+    nets = {keep: network() for keep in ("best", "last")}
+    return {keep: (net, resumable(keep)(net, few, context=context())) for keep, net in nets.items()}
 
 
 @pytest.mark.parametrize(
@@ -110,47 +128,43 @@ def test_global_randomness_is_neither_used_nor_moved(digits):
     [({"epoch": 2}, 2), ({"epoch": 3, "step": 10}, 2), ({"epoch": 1, "step": 10}, None), ({"epoch": 4}, 4)],
 )
 @pytest.mark.parametrize("keep", ["best", "last"])
-def test_a_stopped_run_resumes_to_the_same_bits(digits, tmp_path, stop, kept, keep):
-    defense = Natural(epochs=4, keep=keep, augmentation="crop_flip")
-    whole, killed, resumed = network(), network(), network(seed=5)
-    expected = defense(whole, digits, context=context())
-    path = tmp_path / "folder" / "state"
+def test_a_stopped_run_resumes_to_the_same_bits(few, uninterrupted, tmp_path, stop, kept, keep):
+    defense, (whole, expected) = resumable(keep), uninterrupted[keep]
+    resumed, path = network(seed=5), tmp_path / "folder" / "state"
     with pytest.raises(StoppedError):
-        defense(killed, digits, context=context(path, progress=stopper(**stop)))
+        defense(network(), few, context=context(path, progress=stopper(**stop)))
     assert path.exists() == (kept is not None)
     if kept is None:
         resumed = network()
     seen = []
-    history = defense(resumed, digits, context=context(path, progress=seen.append))
+    history = defense(resumed, few, context=context(path, progress=seen.append))
     assert same(whole, resumed)
     assert [row["epoch"] for row in seen if "step" not in row] == list(range((kept or 0) + 1, 5))
     assert [{**row, "seconds": 0} for row in history] == [{**row, "seconds": 0} for row in expected]
     assert [file.name for file in path.parent.iterdir()] == ["state"]
 
 
-def test_a_state_of_another_training_is_refused_with_the_difference(digits, tmp_path):
+def test_a_state_of_another_training_is_refused_with_the_difference(few, tmp_path):
     path, defense = tmp_path / "state", Natural(epochs=1)
-    defense(network(), digits, context=context(path, identity={"model": "a"}))
+    defense(network(), few, context=context(path, identity={"model": "a"}))
     with pytest.raises(ConfigError, match=r'identity\.model \("b" here, "a" in the file\)'):
-        defense(network(), digits, context=context(path, identity={"model": "b"}))
+        defense(network(), few, context=context(path, identity={"model": "b"}))
     with pytest.raises(ConfigError, match=r"defense\.learning_rate \(0\.01 here, 0\.05 in the file\)"):
-        replace(defense, learning_rate=0.01)(
-            network(), digits, context=context(path, identity={"model": "a"})
-        )
+        replace(defense, learning_rate=0.01)(network(), few, context=context(path, identity={"model": "a"}))
     with pytest.raises(ConfigError, match=r"seed \(2 here, 1 in the file\)"):
-        defense(network(), digits, context=context(path, seed=2, identity={"model": "a"}))
-    part = digits.subset(slice(0, 500))
+        defense(network(), few, context=context(path, seed=2, identity={"model": "a"}))
+    part = few.subset(slice(0, 500))
     with pytest.raises(ConfigError, match=r"data\.images"):
         defense(network(), part, context=context(path, identity={"model": "a"}))
 
 
-def test_a_damaged_state_and_a_full_disk_are_explained(digits, tmp_path, monkeypatch):
+def test_a_damaged_state_and_a_full_disk_are_explained(few, tmp_path, monkeypatch):
     path, defense = tmp_path / "state", Natural(epochs=1)
-    defense(network(), digits, context=context(path))
+    defense(network(), few, context=context(path))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="Delete it"):
-        defense(network(), digits, context=context(path))
+        defense(network(), few, context=context(path))
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
@@ -158,12 +172,12 @@ def test_a_damaged_state_and_a_full_disk_are_explained(digits, tmp_path, monkeyp
     path.unlink()
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StorageError, match="No space left"):
-        defense(network(), digits, context=context(path))
+        defense(network(), few, context=context(path))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
-def test_a_state_that_the_system_refuses_half_way_leaves_the_older_one(digits, tmp_path):
+def test_a_state_that_the_system_refuses_half_way_leaves_the_older_one(few, tmp_path):
     import resource
 
     path = tmp_path / "state"
@@ -182,16 +196,29 @@ def test_a_state_that_the_system_refuses_half_way_leaves_the_older_one(digits, t
     assert [file.name for file in tmp_path.iterdir()] == ["state"]
 
 
-def test_the_history_is_written_after_every_epoch_and_the_last_weights_are_handed_over(digits, tmp_path):
-    path, net, last, seen = tmp_path / "history.csv", network(), {}, []
-    made = replace(context(progress=lambda row: seen.append(path.exists())), history=path, last=last.update)
-    defense = Natural(epochs=5, schedule="constant", learning_rate=0.6, momentum=0.95)
-    history = defense(net, digits, context=made)
-    assert seen[-1]
-    assert len(path.read_text().splitlines()) == 6
+# A rate so high that the accuracy falls again after the second epoch.
+UNSTABLE = Natural(epochs=3, schedule="constant", learning_rate=0.2, momentum=0.95)
+
+
+@pytest.fixture(scope="module")
+def unstable(few, tmp_path_factory):
+    """The network, history, last weights and lines of the history's file, counted after every report."""
+    path, net, last, lines = tmp_path_factory.mktemp("unstable") / "history.csv", network(), {}, []
+
+    def progress(row):
+        if "step" not in row:
+            lines.append(len(path.read_text().splitlines()))
+
+    history = UNSTABLE(net, few, context=replace(context(progress=progress), history=path, last=last.update))
+    return net, history, last, lines
+
+
+def test_the_history_is_written_after_every_epoch_and_the_last_weights_are_handed_over(few, unstable):
+    net, history, last, lines = unstable
+    assert lines == [2, 3, 4]
     assert all(row["best"] in (0.0, 1.0) for row in history)
     kept = network()
-    replace(defense, keep="last")(kept, digits, context=context())
+    replace(UNSTABLE, keep="last")(kept, few, context=context())
     assert all(torch.equal(tensor, last[name]) for name, tensor in kept.state_dict().items())
     assert same(net, kept) == (history[-1]["best"] == 1.0)
 
@@ -210,11 +237,11 @@ def test_a_loss_that_is_no_number_names_epoch_step_and_images(digits):
 
 
 def test_the_held_out_part_is_never_learned_from(digits):
-    learner, held_out = split(digits, 0.1, seed=3)
-    assert len(held_out) == 180
-    both = torch.cat([learner.indices, held_out.indices]).sort().values
+    training_set, validation_set = split(digits, 0.1, seed=3)
+    assert len(validation_set) == 180
+    both = torch.cat([training_set.indices, validation_set.indices]).sort().values
     assert torch.equal(both, torch.arange(len(digits)))
-    assert not torch.equal(held_out.indices, split(digits, 0.1, seed=4)[1].indices)
+    assert not torch.equal(validation_set.indices, split(digits, 0.1, seed=4)[1].indices)
     assert split(digits, 0, seed=3) == (digits, None)
     with pytest.raises(InputError, match="left to train on"):
         split(digits.subset(slice(0, 1)), 0.5, seed=3)
@@ -229,14 +256,12 @@ def test_the_held_out_part_is_never_learned_from(digits):
     assert same(one, other)
 
 
-def test_the_best_epoch_is_kept_not_the_last(digits):
-    # A rate that explodes: the accuracy falls again after the first epochs.
-    defense = Natural(epochs=5, schedule="constant", learning_rate=0.6, momentum=0.95)
-    net = network()
-    history = defense(net, digits, context=context())
+def test_the_best_epoch_is_kept_not_the_last(few, unstable):
+    net, history, *_ = unstable
     scores = [row["validation_accuracy"] for row in history]
-    held_out = split(digits, defense.validation, 1)[1]
-    x, y = held_out.batch(slice(None))
+    assert scores[-1] < max(scores)
+    validation_set = split(few, UNSTABLE.validation, 1)[1]
+    x, y = validation_set.batch(slice(None))
     accuracy = (net.eval()(x).argmax(1) == y).float().mean().item()
     assert accuracy == pytest.approx(max(scores))
 
@@ -253,12 +278,12 @@ def test_clipping_bounds_the_first_step(digits):
     assert moved.sqrt().item() == pytest.approx(rate * clip, rel=1e-3)
 
 
-def test_modes_layout_and_frozen_parameters_come_back(digits):
+def test_modes_layout_and_frozen_parameters_come_back(few):
     net = network().eval()
     net[6].train()
     net[0].weight.requires_grad_(False)
     frozen = net[0].weight.clone()
-    Natural(epochs=1)(net, digits, context=context())
+    Natural(epochs=1)(net, few, context=context())
     assert [part.training for part in net] == [False] * 6 + [True, False]
     assert all(p.is_contiguous() and p.grad is None for p in net.parameters())
     assert torch.equal(net[0].weight, frozen)

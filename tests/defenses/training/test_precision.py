@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from defenses.training.precision import check_precision, computing
+from defenses.training.precision import autocast_to, check_precision
 from robench.errors import ConfigError, DeviceError
 from robench.recipe import identity_of
-from tests.defenses.toys import StoppedError, context, network, recipe, same, toy
+from tests.defenses.toys import check_resumption, context, network, recipe, toy
 
 CPU = torch.device("cpu")
 
@@ -57,7 +57,7 @@ def test_the_held_out_part_is_judged_in_float32():
 def test_features_and_logits_come_out_in_float32_so_losses_are_in_float32():
     net, x = network().eval(), toy().batch(slice(0, 8))[0]
     exact = net(x)
-    with computing("bfloat16", CPU):
+    with autocast_to("bfloat16", CPU):
         rounded = net(x)
         features = net.features(x)
         straight = net.linear(features)
@@ -68,13 +68,13 @@ def test_features_and_logits_come_out_in_float32_so_losses_are_in_float32():
     torch.testing.assert_close(rounded, exact, rtol=0.03, atol=0.03)
     torch.testing.assert_close(straight, rounded)
     assert torch.equal(net(x), exact)  # nothing is left behind
-    with computing("float32", CPU):
+    with autocast_to("float32", CPU):
         assert torch.equal(net(x), exact)
 
 
 def test_a_pass_without_gradient_does_not_cost_the_next_one_its_gradient():
     net, x = network().eval(), toy().batch(slice(0, 8))[0]
-    with computing("bfloat16", CPU):
+    with autocast_to("bfloat16", CPU):
         with torch.no_grad():
             net(x)
         net(x).sum().backward()
@@ -83,22 +83,10 @@ def test_a_pass_without_gradient_does_not_cost_the_next_one_its_gradient():
 
 @pytest.mark.parametrize("name", ["natural", "pgd_training", "wnll_pgd"])
 def test_it_learns_as_well_and_a_stopped_run_resumes_to_the_same_bits(name, tmp_path):
-    defense, nets = recipe(name, precision="bfloat16"), [network() for _ in range(3)]
     reference = recipe(name)(network(), toy(), context=context())[-1]
-    history = defense(nets[0], toy(), context=context())
+    _, history = check_resumption(recipe(name, precision="bfloat16"), toy(), tmp_path, epochs=[1])
     for column in ("validation_accuracy", "validation_robust_accuracy"):
         assert history[-1].get(column, 0) >= reference.get(column, 0) - 0.1
-    path = tmp_path / "state"
-
-    def stop(row):
-        if "step" not in row and row["epoch"] == 1:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        defense(nets[1], toy(), context=context(path, stop))
-    again = defense(nets[2], toy(), context=context(path))
-    assert same(nets[0], nets[2])
-    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in history]
 
 
 def test_it_is_part_of_what_a_training_is_but_older_keys_stay():

@@ -58,11 +58,11 @@ def test_more_classes_than_pairs_leave_nothing_to_learn_from():
 def test_only_labelled_images_are_held_out():
     whole = toy(40)
     data = whole.withholding(torch.arange(10, 40))
-    learner, held_out = split(data, 0.2, 1)
-    assert len(held_out) == 2
-    assert bool((held_out.labels >= 0).all())
-    assert len(learner.unlabelled()) == 30
-    assert torch.equal(joined(learner, held_out).indices.sort().values, whole.indices)
+    training_set, validation_set = split(data, 0.2, 1)
+    assert len(validation_set) == 2
+    assert bool((validation_set.labels >= 0).all())
+    assert len(training_set.unlabelled()) == 30
+    assert torch.equal(joined(training_set, validation_set).indices.sort().values, whole.indices)
     with pytest.raises(InputError, match="1 in all"):
         split(whole.withholding(torch.arange(1, 40)), 0.2, 1)
 
@@ -70,9 +70,9 @@ def test_only_labelled_images_are_held_out():
 def test_the_held_out_part_of_labelled_data_is_the_one_it_always_was():
     generator = torch.Generator().manual_seed(seed_from(7, "validation"))
     order = torch.randperm(50, generator=generator)
-    learner, held_out = split(toy(50), 0.1, 7)
-    assert torch.equal(held_out.indices, order[:5].sort().values)
-    assert torch.equal(learner.indices, order[5:].sort().values)
+    training_set, validation_set = split(toy(50), 0.1, 7)
+    assert torch.equal(validation_set.indices, order[:5].sort().values)
+    assert torch.equal(training_set.indices, order[5:].sort().values)
     assert split(toy(50), 0.0, 7)[1] is None
 
 

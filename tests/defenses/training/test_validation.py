@@ -8,7 +8,7 @@ from torch import nn
 
 from defenses.natural import CleanLoss, Natural
 from defenses.training.objective import Stage
-from defenses.training.validation import look
+from defenses.training.validation import validate
 from robench.data.images import image_set
 from tests.defenses.toys import RECIPES, ROBUST, context, network, recipe, same, toy
 
@@ -23,7 +23,7 @@ def linear_stage(**options):
     x = 0.5 + 0.1 * torch.randn(60, 1, 4, 4, generator=generator).clamp(-2, 2)
     data = image_set(x, torch.arange(60) % 2, classes=2)
     made = Natural(epochs=1, **options)
-    stage = Stage(network=net, objective=CleanLoss(net), options=made, learner=data)
+    stage = Stage(network=net, objective=CleanLoss(net), options=made, training_set=data)
     margin = (x.flatten(1) @ w - 0.5 * w.sum()) * (1 - 2 * data.labels)
     return stage, data, margin.detach(), w
 
@@ -32,30 +32,30 @@ def linear_stage(**options):
 def test_the_robust_accuracy_of_a_linear_network_is_its_closed_form(norm, dual):
     eps = 0.03 if norm == "Linf" else 0.09
     stage, data, margin, w = linear_stage(monitor_eps=eps, monitor_norm=norm, monitor_steps=20)
-    found = look(stage, data, seed=3, layout=torch.contiguous_format)
+    found = validate(stage, data, seed=3, layout=torch.contiguous_format)
     reach = eps * float(w.norm(dual))
     assert float((margin.abs() - reach).abs().min()) > 1e-3  # no image on the edge
     assert found.natural == int((margin > 0).sum()) / 60
-    assert found.watched == int((margin > reach).sum()) / 60
-    assert 0 < found.watched < found.natural
+    assert found.monitored == int((margin > reach).sum()) / 60
+    assert 0 < found.monitored < found.natural
     assert found.own is None
     assert found.score == found.natural
     assert found.row() == {
         "validation_accuracy": found.natural,
-        "validation_robust_accuracy": found.watched,
+        "validation_robust_accuracy": found.monitored,
         "validation_images": 60,
     }
 
 
 def test_without_a_radius_there_is_no_robust_accuracy_not_even_where_nothing_is_right():
     stage, data, _, _ = linear_stage()
-    assert set(look(stage, data, seed=0, layout=torch.contiguous_format).row()) == {
+    assert set(validate(stage, data, seed=0, layout=torch.contiguous_format).row()) == {
         "validation_accuracy",
         "validation_images",
     }
     stage.network[1].bias.data = torch.tensor([99.0, 0.0])
     wrong = data.subset(data.labels == 1)
-    assert look(stage, wrong, seed=0, layout=torch.contiguous_format).row() == {
+    assert validate(stage, wrong, seed=0, layout=torch.contiguous_format).row() == {
         "validation_accuracy": 0.0,
         "validation_images": 30,
     }

@@ -66,11 +66,11 @@ def test_the_unlabelled_images_change_the_weights_of_the_buffer():
 
 def test_the_graph_holds_template_batch_and_unlabelled_images_and_the_loss_the_batch_alone():
     net, whole = network().eval(), hard()
-    learner, template = halves(whole.labelled(), 1, 0)
+    training_set, template = halves(whole.labelled(), 1, 0)
     second = stage_options(defense(), 0)[1]
     stage = WNLLStage(net, joined(template, whole.unlabelled()), options=second, context=context())
-    rng = Randomness(0, learner.indices)
-    x, y = learner.batch(slice(None))
+    rng = Randomness(0, training_set.indices)
+    x, y = training_set.batch(slice(None))
     model = stage.training_model(rng)
     loss, u = stage.loss(model, x, y)
     seed = seed_from(rng.torch_seed(), "template")

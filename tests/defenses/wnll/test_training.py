@@ -117,7 +117,7 @@ def test_stage_2_attacks_through_wnll_with_a_clean_template_apart_from_its_image
     assert len(linear) == 2 * 5
     assert len(graph) == 2 * 2
     assert len(linear) + len(graph) == len(training)
-    held_out = set(split(data, 0.2, 1)[1].indices.tolist())
+    validation_set = set(split(data, 0.2, 1)[1].indices.tolist())
     half = set(templates[0].indices.tolist())
     for oracle, x, rows in graph:
         assert oracle.model.coupling is Coupling.JOINT
@@ -125,8 +125,8 @@ def test_stage_2_attacks_through_wnll_with_a_clean_template_apart_from_its_image
         assert torch.equal(x, data.batch(torch.tensor(rows))[0])
         assert half.isdisjoint(rows)
     assert all(set(t.indices.tolist()) == half for t in templates)
-    assert held_out.isdisjoint(half)
-    assert {row for _, _, rows in graph for row in rows} | half | held_out == set(range(len(data)))
+    assert validation_set.isdisjoint(half)
+    assert {row for _, _, rows in graph for row in rows} | half | validation_set == set(range(len(data)))
     judged = [oracle for oracle, _, _ in Spy.seen if oracle.track and oracle.source.name != "exact"]
     assert {oracle.model.coupling for oracle in judged} == {Coupling.INDEPENDENT}
 
@@ -177,13 +177,13 @@ def order_of(epoch):
 
 
 def test_networks_without_a_linear_branch_are_refused():
-    from defenses.wnll.stage import buffer_of
+    from defenses.wnll.stage import buffer_parameters
 
     net = network()
     net.linear = None
     with pytest.raises(ConfigError, match="linear branch"):
-        buffer_of(net)
-    assert len(buffer_of(network())) == 2
+        buffer_parameters(net)
+    assert len(buffer_parameters(network())) == 2
 
 
 @pytest.mark.parametrize("subset", ["first", "balanced"])

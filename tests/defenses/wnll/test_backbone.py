@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from defenses.training.objective import Moment
+from defenses.training.objective import BatchContext
 from defenses.training.split import halves, joined
-from defenses.wnll.frozen import FrozenOutputs, Tail, Trunk
+from defenses.wnll.backbone import Backbone, BackboneCache, Tail
 from defenses.wnll.options import stage_options
 from defenses.wnll.stage import WNLLStage
 from robench import plugins
 from robench.attack.losses import cross_entropy
 from robench.randomness import Randomness, borrowed_global_randomness
-from tests.defenses.toys import ATTACKED, COMMON, WNLL, Branches, StoppedError, context, network, same, toy
+from tests.defenses.toys import ATTACKED, COMMON, WNLL, Branches, check_resumption, context, network, toy
 
 QUICK = {"wnll_learning_rate": 0.05, "passes": 1, "epochs": 1, "wnll_epochs": 2}
 TRAININGS = ("wnll_natural", "wnll_pgd", "wnll_semi_supervised")
@@ -32,14 +32,14 @@ def data_for(name):
     return toy().withholding(torch.arange(60, 100)) if name == "wnll_semi_supervised" else toy()
 
 
-def stages(net, name, frozen, **options):
+def stages(net, name, cache, **options):
     """A WNLL stage of that training on the toy problem, and what it learns from."""
     data = data_for(name)
-    learner, template = halves(data.labelled(), 1, 0)
+    training_set, template = halves(data.labelled(), 1, 0)
     second = stage_options(training(name, **options), 0)[1]
     both = joined(template, data.unlabelled())
-    stage = WNLLStage(net, both, options=second, context=context(), learner=learner, frozen=frozen)
-    return stage, learner
+    stage = WNLLStage(net, both, options=second, context=context(), training_set=training_set, cache=cache)
+    return stage, training_set
 
 
 def seen_by(net):
@@ -51,9 +51,9 @@ def seen_by(net):
 
 def test_trunk_and_tail_are_the_network_cut_in_two():
     net, (x, _) = network().eval(), toy().batch(slice(0, 9))
-    torch.testing.assert_close(Trunk(net)(x), net.backbone(x))
-    assert torch.equal(Tail(net)(Trunk(net)(x)), net(x))
-    assert Trunk(net).fixed(x)
+    torch.testing.assert_close(Backbone(net)(x), net.backbone(x))
+    assert torch.equal(Tail(net)(Backbone(net)(x)), net(x))
+    assert Backbone(net).has_fixed_outputs(x)
     assert not net.buffer._forward_pre_hooks
 
 
@@ -89,21 +89,21 @@ REFUSED_BY_THE_HEAD = ("awake dropout", "late noise", "after the linear branch")
 
 
 @pytest.mark.parametrize("how", [*WAYS, *REFUSED_BY_THE_HEAD])
-def test_other_networks_are_not_fixed(how):
+def test_other_networks_have_no_fixed_outputs(how):
     with borrowed_global_randomness(0):
         net = Odd(how).eval()
-        assert not Trunk(net).fixed(toy().batch(slice(0, 8))[0])
+        assert not Backbone(net).has_fixed_outputs(toy().batch(slice(0, 8))[0])
 
 
 @pytest.mark.parametrize("how", WAYS)
 def test_other_networks_are_computed_at_every_step(how):
     with borrowed_global_randomness(0):
         net = Odd(how).eval()
-        stage, learner = stages(net, "wnll_natural", FrozenOutputs(net, "cpu"))
-        assert stage.frozen.of(stage.template, learner) is None
+        stage, training_set = stages(net, "wnll_natural", BackboneCache(net, "cpu"))
+        assert stage.cache.of(stage.template, training_set) is None
         sizes = seen_by(net)
-        x, y = learner.batch(slice(0, 20))
-        loss, _ = stage.clean_loss(x, y, Randomness(0, learner.indices[:20]))
+        x, y = training_set.batch(slice(0, 20))
+        loss, _ = stage.clean_loss(x, y, Randomness(0, training_set.indices[:20]))
     assert bool(loss.isfinite())
     assert 20 in sizes
 
@@ -111,13 +111,13 @@ def test_other_networks_are_computed_at_every_step(how):
 @pytest.mark.parametrize("name", TRAININGS)
 def test_the_network_sees_what_never_changes_once_per_stage(name):
     net = network().eval()
-    stage, learner = stages(net, name, FrozenOutputs(net, "cpu"))
+    stage, training_set = stages(net, name, BackboneCache(net, "cpu"))
     objective = training(name).graph_objective(stage)
-    x, y = learner.batch(slice(0, 20))
-    objective.loss(x, y, Moment(0.0, Randomness(0, learner.indices[:20])))
+    x, y = training_set.batch(slice(0, 20))
+    objective.loss(x, y, BatchContext(0.0, Randomness(0, training_set.indices[:20])))
     sizes = seen_by(net)
     for step in range(3):
-        objective.loss(x, y, Moment(0.0, Randomness(step, learner.indices[:20])))
+        objective.loss(x, y, BatchContext(0.0, Randomness(step, training_set.indices[:20])))
     steps = 2 + 1  # of the attack: a random start and two steps, then the loss
     assert sizes == ([20] * 3 * steps if name == "wnll_pgd" else [])
 
@@ -135,7 +135,7 @@ def test_weights_are_those_of_computing_everything_at_every_step(name, options, 
     defense = training(name, **options)
     new, old = network(), network()
     history = defense(new, data_for(name), context=context())
-    monkeypatch.setattr(FrozenOutputs, "of", lambda self, template, learner: None)
+    monkeypatch.setattr(BackboneCache, "of", lambda self, template, training_set: None)
     before = defense(old, data_for(name), context=context())
     for one, other in zip(new.parameters(), old.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
@@ -145,28 +145,19 @@ def test_weights_are_those_of_computing_everything_at_every_step(name, options, 
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_stage_that_was_stopped_halfway_resumes_to_the_same_bits(name, tmp_path):
-    defense, whole, resumed = training(name), network(), network()
-    defense(whole, data_for(name), context=context())
-
-    def progress(row):
-        if "step" not in row and row["epoch"] == 2:  # epochs 2 and 3 are those of the WNLL stage
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        defense(network(), data_for(name), context=context(tmp_path / "state", progress))
-    defense(resumed, data_for(name), context=context(tmp_path / "state"))
-    assert same(whole, resumed)
+    # Epochs 2 and 3 are those of the WNLL stage.
+    check_resumption(training(name), data_for(name), tmp_path, epochs=[2])
 
 
 def test_gradients_of_an_attack_go_through_the_whole_network():
     net = network().eval()
-    (new, learner), (old, _) = (
-        stages(net, "wnll_pgd", frozen) for frozen in (FrozenOutputs(net, "cpu"), None)
+    (new, training_set), (old, _) = (
+        stages(net, "wnll_pgd", cache) for cache in (BackboneCache(net, "cpu"), None)
     )
-    x, y = learner.batch(slice(0, 12))
+    x, y = training_set.batch(slice(0, 12))
     found = []
     for stage in (new, old):
-        model = stage.training_model(Randomness(0, learner.indices[:12]))
+        model = stage.training_model(Randomness(0, training_set.indices[:12]))
         point = x.clone().requires_grad_()
         surrogate, u = model.source("straight_through").surrogate(point)
         loss = cross_entropy(surrogate, y, model.output).sum()
@@ -180,23 +171,23 @@ def test_gradients_of_an_attack_go_through_the_whole_network():
 def test_rows_are_found_by_their_index_in_any_order():
     net, data = network().eval(), toy()
     shuffled = data.subset(torch.randperm(100, generator=torch.Generator().manual_seed(0)))
-    known = FrozenOutputs(net, "cpu").of(data, shuffled)
+    known = BackboneCache(net, "cpu").of(data, shuffled)
     wanted = torch.tensor([70, 3, 3, 99])
     with torch.no_grad():
         torch.testing.assert_close(known.batch(wanted), net.backbone(data.batch(wanted)[0]))
     assert torch.equal(known.template.indices, data.indices)
     twice = replace(shuffled, indices=shuffled.indices // 2)
-    assert FrozenOutputs(net, "cpu").of(data, twice).batch(wanted) is None
-    assert FrozenOutputs(net, "cpu").of(data, None).batch(wanted) is None
+    assert BackboneCache(net, "cpu").of(data, twice).batch(wanted) is None
+    assert BackboneCache(net, "cpu").of(data, None).batch(wanted) is None
 
 
 def test_the_outputs_of_a_stage_are_forgotten_when_the_next_one_asks():
     net, data = network().eval(), toy()
-    frozen = FrozenOutputs(net, "cpu")
-    first = frozen.of(data, None)
-    assert frozen.of(data, None) is first
+    cache = BackboneCache(net, "cpu")
+    first = cache.of(data, None)
+    assert cache.of(data, None) is first
     net.backbone[1].weight.data.mul_(2)
-    second = frozen.of(data.subset(slice(0, 50)), None)
+    second = cache.of(data.subset(slice(0, 50)), None)
     assert len(second.template) == 50
     with torch.no_grad():
         torch.testing.assert_close(second.template.images, net.backbone(data.batch(slice(0, 50))[0]))

@@ -28,18 +28,18 @@ def defended_names(beneath: Sequence[str], way: Way) -> dict[str, str]:
         >>> defended_names(["exact", "bpda/kernel"], "eot")
         {'exact': 'eot/exact', 'bpda/kernel': 'eot/kernel'}
     """
-    found = {}
+    names = {}
     for name in beneath:
         if name == UNDEFENDED:
             continue
         before, _, rest = name.partition("/")
         if rest and before in WAYS:
-            found[name] = f"{max(before, way, key=WAYS.index)}/{rest}"
+            names[name] = f"{max(before, way, key=WAYS.index)}/{rest}"
         else:
-            found[name] = f"{way}/{name}"
-    return found
+            names[name] = f"{way}/{name}"
+    return names
 
 
-def offered(beneath: Sequence[str], way: Way) -> tuple[str, ...]:
+def offered_sources(beneath: Sequence[str], way: Way) -> tuple[str, ...]:
     """Return the names of all gradient sources of a defended model."""
     return (*defended_names(beneath, way).values(), UNDEFENDED)

@@ -1,4 +1,4 @@
-"""What a WNLL stage computes once: the outputs of the backbone, frozen while the buffer is trained."""
+"""Outputs of the backbone, which is frozen while a WNLL stage trains the buffer: computed once per stage."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Tail(nn.Module):
         return cast("Outputs", self.linear(self.buffer(h)))
 
 
-class Trunk(nn.Module):
-    """Everything of a network that lies below its buffer layer, found by watching what the buffer is given.
+class Backbone(nn.Module):
+    """Everything of a network that lies below its buffer layer, found by noting what the buffer is given.
 
     Args:
         network: images (B, C, H, W) to logits, through its `buffer` and `linear`; shared, not copied.
@@ -53,20 +53,20 @@ class Trunk(nn.Module):
 
         A large batch goes through in pieces: what a piece needs for a moment only is freed before the next.
         """
-        return torch.cat([self.watched(part)[0][-1] for part in torch.split(x, _BATCH)])
+        return torch.cat([self.buffer_inputs(part)[0][-1] for part in torch.split(x, _BATCH)])
 
-    def watched(self, x: Images) -> tuple[list[Tensor], Outputs]:
-        """Return everything the buffer was given, and the network's logits."""
-        caught: list[Tensor] = []
+    def buffer_inputs(self, x: Images) -> tuple[list[Tensor], Outputs]:
+        """Return everything the buffer was given for images (B, C, H, W), and the network's logits (B, K)."""
+        inputs: list[Tensor] = []
         buffer = cast("nn.Module", self.network.buffer)
-        handle = buffer.register_forward_pre_hook(lambda _, inputs: caught.extend(inputs))
+        handle = buffer.register_forward_pre_hook(lambda _, arguments: inputs.extend(arguments))
         try:
-            return caught, self.network(x)
+            return inputs, self.network(x)
         finally:
             handle.remove()
 
     @torch.no_grad()
-    def fixed(self, probe: Images) -> bool:
+    def has_fixed_outputs(self, probe: Images) -> bool:
         """Tell whether an image has one backbone output for good, from which the logits follow.
 
         Not where the network is random (one of its modules says so, or it draws), where the backbone mixes
@@ -78,11 +78,11 @@ class Trunk(nn.Module):
         with evaluation_mode(self.network):
             with borrowed_global_randomness(0):
                 before = torch.get_rng_state()
-                caught, logits = self.watched(probe)
-                drawn = not torch.equal(before, torch.get_rng_state())
-            if drawn or len(caught) != 1 or len(caught[0]) != len(probe):
+                inputs, logits = self.buffer_inputs(probe)
+                random = not torch.equal(before, torch.get_rng_state())
+            if random or len(inputs) != 1 or len(inputs[0]) != len(probe):
                 return False
-            outputs = caught[0]
+            outputs = inputs[0]
             with borrowed_global_randomness(1):
                 again = self(probe)
                 doubled = self(torch.cat([probe[:1], probe[:1]]))  # two, for batch-norm refuses one
@@ -95,31 +95,31 @@ class Trunk(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class BackboneOutputs:
     """Backbone outputs in place of images, on the CPU.
 
     Attributes:
         template: of the template half, and of the unlabelled images.
-        learner: of the rows learned from; None where they change from step to step.
-        order: rows of `learner` by ascending index.
+        training_set: of the rows learned from; None where they change from step to step.
+        order: rows of `training_set` by ascending index.
     """
 
     template: ImageSet
-    learner: ImageSet | None = None
+    training_set: ImageSet | None = None
     order: Tensor | None = None
 
     def batch(self, indices: Tensor) -> Outputs | None:
-        """Return the outputs of the learner's images with these indices in the full split, if known."""
-        if self.learner is None or self.order is None:
+        """Return the outputs (B, ...) of training images by their indices in the full split, if known."""
+        if self.training_set is None or self.order is None:
             return None
-        wanted = indices.to(self.order.device)
-        rows = self.order[torch.searchsorted(self.learner.indices[self.order], wanted)]
-        return self.learner.images[rows]
+        sorted_indices = self.training_set.indices[self.order]
+        rows = self.order[torch.searchsorted(sorted_indices, indices.to(self.order.device))]
+        return self.training_set.images[rows]
 
 
 @dataclass(slots=True)
-class FrozenOutputs:
-    """Computes the backbone outputs of the stage under way once, and forgets those of the stage before.
+class BackboneCache:
+    """Computes the backbone outputs of one stage once, and forgets those of the stage before.
 
     Valid only from the first step of a WNLL stage to its last: in between, the backbone does not change.
 
@@ -130,59 +130,65 @@ class FrozenOutputs:
 
     network: nn.Module
     device: str
-    _asked: ImageSet | None = field(default=None, init=False)
-    _known: Remembered | None = field(default=None, init=False)
+    _template: ImageSet | None = field(default=None, init=False)
+    _outputs: BackboneOutputs | None = field(default=None, init=False)
 
-    def of(self, template: ImageSet, learner: ImageSet | None) -> Remembered | None:
-        """Return the outputs, or None where an image has none of its own; see `Trunk.fixed`.
+    def of(self, template: ImageSet, training_set: ImageSet | None) -> BackboneOutputs | None:
+        """Return the outputs, or None where an image has none of its own; see `Backbone.has_fixed_outputs`.
 
         Args:
             template: images whose outputs never change; the stage is told by this very object.
-            learner: rows learned from as they are; None where they are attacked or augmented first.
+            training_set: rows learned from as they are; None where they are attacked or augmented first.
         """
-        if self._asked is not template:
-            self._asked, self._known = template, None
-            trunk = Trunk(self.network)
-            if trunk.fixed(template.batch(slice(0, _PROBE))[0].to(self.device)):
-                self._known = self._computed(trunk, template, learner)
-        return self._known
+        if self._template is not template:
+            self._template, self._outputs = template, None
+            backbone = Backbone(self.network)
+            if backbone.has_fixed_outputs(template.batch(slice(0, _PROBE))[0].to(self.device)):
+                self._outputs = self._compute(backbone, template, training_set)
+        return self._outputs
 
-    def _computed(self, trunk: Trunk, template: ImageSet, learner: ImageSet | None) -> Remembered:
-        outputs = self._outputs(trunk, template)
-        if learner is None or len(set(learner.indices.tolist())) < len(learner):
-            return Remembered(outputs)
-        return Remembered(outputs, self._outputs(trunk, learner), learner.indices.argsort())
+    def _compute(
+        self, backbone: Backbone, template: ImageSet, training_set: ImageSet | None
+    ) -> BackboneOutputs:
+        outputs = self._all_outputs(backbone, template)
+        if training_set is None or len(set(training_set.indices.tolist())) < len(training_set):
+            return BackboneOutputs(outputs)
+        return BackboneOutputs(
+            outputs, self._all_outputs(backbone, training_set), training_set.indices.argsort()
+        )
 
     @torch.no_grad()
-    def _outputs(self, trunk: Trunk, images: ImageSet) -> ImageSet:
+    def _all_outputs(self, backbone: Backbone, images: ImageSet) -> ImageSet:
         with evaluation_mode(self.network), torch.autocast(torch.device(self.device).type, enabled=False):
             starts = range(0, len(images), _BATCH)
-            parts = [trunk(images.batch(slice(s, s + _BATCH))[0].to(self.device)).cpu() for s in starts]
+            parts = [backbone(images.batch(slice(s, s + _BATCH))[0].to(self.device)).cpu() for s in starts]
         return replace(images, images=torch.cat(parts))
 
 
-class _Behind(nn.Module):
-    def __init__(self, trunk: Trunk, head: nn.Module) -> None:
+class _ThroughBackbone(nn.Module):
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
-        self.trunk, self.head = trunk, head
-        self.training = trunk.training  # only the flag
+        self.backbone, self.head = backbone, head
+        self.training = backbone.training  # only the flag
 
     def forward(self, x: Images) -> Outputs:
-        return cast("Outputs", self.head(self.trunk(x)))
+        return cast("Outputs", self.head(self.backbone(x)))
 
 
-def behind(trunk: Trunk, model: Model) -> Model:
+def through_backbone(backbone: Backbone, model: Model) -> Model:
     """Return a model over backbone outputs as a model over images; its gradients go through the backbone.
 
-    It comes without a neighbourhood: what it remembers is no images.
+    It comes without a neighbourhood, whose nearest points would be backbone outputs and no images.
 
     Args:
-        trunk: images to backbone outputs.
+        backbone: images to backbone outputs.
         model: takes backbone outputs for images.
     """
 
     def through(surrogate: Surrogate) -> Surrogate:
-        return lambda x: surrogate(trunk(x))
+        return lambda x: surrogate(backbone(x))
 
     sources = {name: replace(s, surrogate=through(s.surrogate)) for name, s in model.sources.items()}
-    return replace(model, net=_Behind(trunk, model.net), sources=sources, neighbourhood=None, features=None)
+    return replace(
+        model, net=_ThroughBackbone(backbone, model.net), sources=sources, neighbourhood=None, features=None
+    )
