@@ -17,9 +17,12 @@ from robench.model.interface import Model
 from robench.recipe import build, describe
 from robench.record.schema import Record, Status
 from robench.record.statistics import SIGNIFICANCE, discordant, mcnemar
-from robench.run.evaluate import Memory, Work, evaluate
-from robench.run.evaluated_model import Subject
-from robench.run.units import Board
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board
+from robench.run.keeper import Memory
+from robench.run.settings import Settings
+from robench.run.work import Work
 
 LIBRARIES = ("art", "torchattacks", "foolbox")
 
@@ -70,7 +73,7 @@ class Version:
 
 
 @dataclass(slots=True)
-class _Heard(Memory):
+class _SilentMemory(Memory):
     """Keeps beside what `Memory` does which images of a crafting fell to a point that was not returned."""
 
     silent: dict[str, list[bool]] = field(default_factory=dict)
@@ -145,25 +148,21 @@ def parity(
     chosen = source or next(iter(model.sources))
     threat = ThreatModel(norm=norm_named(norm), eps=eps)
     work = Work(
-        subjects=[Subject(model=model, fingerprint=model.fingerprint(), sources=(chosen,))],
+        models=[EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=(chosen,))],
         data=images,
         boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
-        transfer=False,
-        seed=seed,
-        shard=len(images),
-        batch_size=batch_size,
+        settings=Settings(transfer=False, seed=seed, shard=len(images), batch_size=batch_size),
     )
-    heard = _Heard()
-    keys = list(evaluate(work, heard))
-    if heard.failures:
+    memory = _SilentMemory()
+    records = [finished.record for finished in evaluate(work, memory)]
+    if memory.failures:
         raise JobError(
-            where="parity", expected="every version to run", got=next(iter(heard.failures.values()))
+            where="parity", expected="every version to run", got=next(iter(memory.failures.values()))
         )
-    records = [heard.records[key] for key in keys]
     columns = {str(r.attack["label"]): r for r in records if r.attack["label"] in attacks}
     stands = {name: [s == Status.ROBUST for s in r.columns.status] for name, r in columns.items()}
     order = sorted(stands, key=lambda name: (sum(stands[name]), list(attacks).index(name)))
-    return [_version(name, columns[name], stands, order[0], norm, heard) for name in order]
+    return [_version(name, columns[name], stands, order[0], norm, memory) for name in order]
 
 
 def disputed(found: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
@@ -177,7 +176,7 @@ def disputed(found: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
 
 
 def _version(
-    name: str, record: Record, stands: dict[str, list[bool]], strongest: str, norm: str, heard: _Heard
+    name: str, record: Record, stands: dict[str, list[bool]], strongest: str, norm: str, memory: _SilentMemory
 ) -> Version:
     columns, mine = record.columns, stands[name]
     others = [theirs for other, theirs in stands.items() if other != name]
@@ -205,7 +204,7 @@ def _version(
         silent=tuple(
             missed and status == Status.BROKEN
             for missed, status in zip(
-                heard.silent[str(record.provenance["crafted"])], columns.status, strict=True
+                memory.silent[str(record.provenance["crafted"])], columns.status, strict=True
             )
         ),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robench.cli.guard import printable
-from robench.cli.run import DataRoot, Device, Download, Set, TrustCode, check_device, planned
+from robench.cli.options import DataRoot, Device, Download, Options, Set, TrustCode, check_device
 from robench.errors import ConfigError, nearest
 from robench.plan.data_root import check_checkpoints, located
 
@@ -53,7 +53,7 @@ def check(
             raise ConfigError(where=got, expected="a configuration or suite", got=f"the plugin {target!r}")
         _conformance(*plugin, overrides or [], data_root, download=download)
         return
-    plan, _ = planned(target, overrides, limit=None, seed=None, batch_size=None)
+    plan, _ = Options(overrides=overrides).parsed(target)
     attacks = sum(len(threat.attacks) for threat in plan.threats)
     counts = f"{len(plan.models)} models, {len(plan.threats)} threats, {attacks} attacks"
     typer.echo(printable(f"{target}: valid: {counts}"))
@@ -154,7 +154,7 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
     from robench.data.loading import load_data
     from robench.machine import resolve_device
     from robench.model.interface import predictions
-    from robench.run.inference_defenses import defended, undefended
+    from robench.run.preparation import defended, undefended
 
     chosen = resolve_device(device)
     load = partial(load_data, root=data_root, download=download, seed=plan.seed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from robench.cli.guard import printable
 from robench.cli.pace import Pace
-from robench.run.progress import Quiet, Reporter, Standing
+from robench.run.progress import ColumnAccuracy, Quiet, Reporter
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -26,7 +26,7 @@ ACCURACIES = {
 """Accuracies in the history of a training, in the words of a progress line."""
 
 
-def reporter(*, quiet: bool) -> Reporter:
+def reporter_for(*, quiet: bool) -> Reporter:
     """Return what fits: nothing, bars in a terminal, or plain lines."""
     if quiet:
         return Quiet()
@@ -44,10 +44,10 @@ class PlainReporter:
         sys.stderr.write(printable(text).replace("\n", " ") + "\n")
         sys.stderr.flush()
 
-    def start(self, total: int, cached: int) -> None:
+    def start(self, total: int) -> None:
         """Say how many units there are."""
         self.pace = Pace(total)
-        self._line(f"{total} units" + (f", {cached} cached" if cached else ""))
+        self._line(f"{total} units")
 
     def stage(self, text: str) -> None:
         """Say what begins."""
@@ -56,12 +56,12 @@ class PlainReporter:
     def begin(self, text: str) -> None:
         """Say nothing: a unit is told when it is finished."""
 
-    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
-        """Say which unit is finished and how it stands; cached ones are only counted."""
-        self.pace.note(standing.images if standing else 0, done=done)
-        if done:
-            said = ", ".join(filter(None, (standing.words() if standing else "", self.pace.words())))
-            self._line(f"[{self.pace.count}/{self.pace.total}] {text}" + (f": {said}" if said else ""))
+    def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
+        """Say which unit is finished and its column's accuracy; cached ones are only counted."""
+        self.pace.note(accuracy.images if accuracy else 0, cached=cached)
+        if not cached:
+            tail = ": ".join(filter(None, (text, state_text(accuracy, self.pace))))
+            self._line(f"[{self.pace.count}/{self.pace.total}] {tail}")
 
     def training(self, row: dict[str, float]) -> None:
         """Say every epoch's row, and a step now and then."""
@@ -75,9 +75,9 @@ class PlainReporter:
         """Say a finding."""
         self._line(f"! {text}")
 
-    def failed(self, key: str, text: str) -> None:
+    def failed(self, text: str) -> None:
         """Say what failed."""
-        self._line(f"failed {key}: {text}" if key else f"failed: {text}")
+        self._line(f"failed: {text}")
 
     def close(self) -> None:
         """Do nothing: every line is out."""
@@ -106,11 +106,11 @@ class RichReporter:
 
         self._bars().console.print(Text(printable(text), style=style))
 
-    def start(self, total: int, cached: int) -> None:
+    def start(self, total: int) -> None:
         """Open the bar of units."""
         self._end_steps()
         self._pace = Pace(total)
-        self._units = self._bars().add_task("", total=total, completed=cached)
+        self._units = self._bars().add_task("", total=total)
 
     def stage(self, text: str) -> None:
         """Print what begins."""
@@ -121,13 +121,13 @@ class RichReporter:
         """Write above the bars what is worked on."""
         self._bars().title = printable(text).replace("\n", " ")
 
-    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
-        """Move the bar of units by one and write beside it how this unit stands."""
-        self._pace.note(standing.images if standing else 0, done=done)
+    def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
+        """Move the bar of units by one and write beside it the accuracy of this unit's column."""
+        self._pace.note(accuracy.images if accuracy else 0, cached=cached)
         if self._units is not None:
-            said = ", ".join(filter(None, (standing.words() if standing else "", self._pace.words())))
             self._bars().title = printable(text).replace("\n", " ")
-            self._bars().update(self._units, advance=1, description=said)
+            description = state_text(accuracy, self._pace)
+            self._bars().update(self._units, advance=1, description=description)
 
     def training(self, row: dict[str, float]) -> None:
         """Move the bar of steps, or print an epoch's row."""
@@ -140,17 +140,17 @@ class RichReporter:
         if self._steps is None:
             self._steps = self._bars().add_task("", total=row.get("steps"))
         self._epoch.reach(step)
-        said = [f"epoch {row['epoch']:g}" if "epoch" in row else "", self._epoch.words()]
-        text = ", ".join(filter(None, said))
+        epoch = f"epoch {row['epoch']:g}" if "epoch" in row else ""
+        text = ", ".join(filter(None, (epoch, self._epoch.text())))
         self._bars().update(self._steps, completed=row["step"], total=row.get("steps"), description=text)
 
     def finding(self, text: str) -> None:
         """Print a finding."""
         self._print(f"! {text}", style="yellow")
 
-    def failed(self, key: str, text: str) -> None:
+    def failed(self, text: str) -> None:
         """Print what failed."""
-        self._print(f"failed {key}: {text}" if key else f"failed: {text}", style="red")
+        self._print(f"failed: {text}", style="red")
 
     def close(self) -> None:
         """Take the bars away."""
@@ -162,6 +162,11 @@ class RichReporter:
         if self._steps is not None and self._progress is not None:
             self._progress.remove_task(self._steps)
         self._steps = None
+
+
+def state_text(accuracy: ColumnAccuracy | None, pace: Pace) -> str:
+    """Return the accuracy of a column and the pace of the work, as far as they are known."""
+    return ", ".join(filter(None, (accuracy.text() if accuracy else "", pace.text())))
 
 
 def training_text(row: dict[str, float]) -> str:

@@ -19,7 +19,7 @@ from robench.model.interface import Model
 from robench.model.prepared import evaluation_mode
 from robench.record.feature_snapshot import Cloud, Nearest
 from robench.record.schema import Record, Status
-from robench.run.units import Shard
+from robench.run.shards import Shard
 from robench.types import Images
 
 EACH = 100
