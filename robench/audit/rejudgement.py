@@ -192,7 +192,7 @@ def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Ch
     keeper = FolderKeeper(store)
     verdicts = turned = broken = revived = images = absent = 0
     first = ""
-    for job in (work.job(crafting, shard) for shard in work.shards() for crafting in work.craftings):
+    for job in (job for shard in work.shards() for job in work.jobs(shard) if job.crafting):
         crafted = keeper.crafted(job.key)
         if crafted is None:
             absent += 1

@@ -93,7 +93,7 @@ def check_keys(work: Work, store: Store) -> Check:
 def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
     """Do a random sample of the jobs again from the start, and compare the images and the verdicts."""
     keeper = FolderKeeper(store)
-    jobs = [work.job(crafting, shard) for shard in work.shards() for crafting in work.craftings]
+    jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.crafting]
     draws = Randomness(seed, torch.arange(len(jobs)), ("verify",)).uniform(torch.empty(len(jobs), 1))
     chosen = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
     verdicts = turned = 0

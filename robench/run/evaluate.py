@@ -10,7 +10,7 @@ import torch
 from robench.attack.craft import Crafted
 from robench.model.prepared import PreparedModels
 from robench.record.schema import Record
-from robench.run.jobs import Job, Unit
+from robench.run.jobs import Crafting, Job, Unit
 from robench.run.keeper import Keeper, failure_text, last_line
 from robench.run.progress import QUIET, AccuracySoFar, Reporter
 from robench.run.settings import Settings
@@ -52,108 +52,94 @@ class _CleanAnswers:
             self.codes[name] = frozenset(finding.code for finding in record.findings)
 
 
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What every step of an evaluation needs: how it is done, and who keeps, hears and helps."""
+
+    settings: Settings
+    keeper: Keeper
+    reporter: Reporter
+    prepared: PreparedModels
+
+    def failed(self, error: Exception, key: str, title: str, model: str) -> None:
+        """Record why a job failed, and whose row lacks it."""
+        text = failure_text(error)
+        self.keeper.failed(key, title, text, model=model)
+        self.reporter.failed(f"{title}: {last_line(text)}")
+
+
 def evaluate(work: Work, keeper: Keeper, reporter: Reporter = QUIET) -> Iterator[Finished]:
     """Do the work, skipping what the keeper already has; yield every finished unit, in order.
 
     A job that raises is recorded as failed and the others go on; errors of configuration or storage are not
     caught. What was yielded is safe.
     """
-    prepared = PreparedModels(eager=work.settings.eager)
+    context = _Context(work.settings, keeper, reporter, PreparedModels(eager=work.settings.eager))
     accuracy = AccuracySoFar()
     for shard in work.shards():
         answers = _CleanAnswers()
         for job in work.jobs(shard):
-            for unit, finished in _finished(job, work.settings, prepared, answers, keeper, reporter):
+            for unit, finished in _finished(job, answers, context):
                 answers.add(unit, finished.record)
-                reporter.advance(unit.title, cached=finished.cached, accuracy=accuracy.add(finished.record))
+                column = accuracy.add(finished.record)
+                reporter.advance(unit.title, cached=finished.cached, accuracy=column)
                 yield finished
 
 
-def _finished(
-    job: Job,
-    settings: Settings,
-    prepared: PreparedModels,
-    answers: _CleanAnswers,
-    keeper: Keeper,
-    reporter: Reporter,
-) -> Iterator[tuple[Unit, Finished]]:
+def _finished(job: Job, answers: _CleanAnswers, context: _Context) -> Iterator[tuple[Unit, Finished]]:
     """Craft and judge what is missing of one job; yield its units as they are finished."""
-    records = [_kept(unit, settings, answers, keeper) for unit in job.units]
+    records = [_kept(unit, answers, context) for unit in job.units]
     crafted = None
     if job.crafting and any(record is None for record in records):
-        crafted = _crafted(job, settings, prepared, keeper, reporter)
+        crafted = _crafted(job.crafting, job, context)
         if crafted is None:
             return
     for unit, kept in zip(job.units, records, strict=True):
         if kept:
             yield unit, Finished(kept, cached=True)
-        elif record := _judged(unit, crafted, settings, answers, keeper, reporter):
+        elif record := _judged(unit, crafted, answers, context):
             yield unit, Finished(record, cached=False)
 
 
-def _kept(unit: Unit, settings: Settings, answers: _CleanAnswers, keeper: Keeper) -> Record | None:
+def _kept(unit: Unit, answers: _CleanAnswers, context: _Context) -> Record | None:
     """Return a finished record, unless it has another number of fresh draws than it would be given now.
 
     Of a model that is declared random the key says it. That another is random is only found by asking it.
     """
-    record = keeper.record(unit.key)
+    record = context.keeper.record(unit.key)
     if record is None:
         return None
     codes = answers.codes.get(unit.target.model.name, frozenset()) | {f.code for f in record.findings}
-    wanted = settings.draws if asked_again(unit.target.model, codes) and record.columns.index else 0
-    return record if record.draws == wanted else None
+    again = asked_again(unit.target.model, codes) and record.columns.index
+    return record if record.draws == (context.settings.draws if again else 0) else None
 
 
-def _crafted(
-    job: Job, settings: Settings, prepared: PreparedModels, keeper: Keeper, reporter: Reporter
-) -> Crafted | None:
+def _crafted(crafting: Crafting, job: Job, context: _Context) -> Crafted | None:
     """Return the crafted images of a job, made now if they are not kept; None if that failed."""
-    crafting = job.crafting
-    assert crafting is not None
-    if kept := keeper.crafted(job.key):
+    if kept := context.keeper.crafted(job.key):
         return kept
-    reporter.begin(crafting.title)
+    context.reporter.begin(crafting.title)
     try:
-        crafted = craft_unit(crafting, job.shard, settings, prepared=prepared)
+        crafted = craft_unit(crafting, job.shard, context.settings, prepared=context.prepared)
     except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
-        _record_failure(error, job.key, crafting.title, crafting.source.model.name, keeper, reporter)
+        context.failed(error, job.key, crafting.title, crafting.source.model.name)
         for _ in job.units:
-            reporter.advance(f"{crafting.title}: failed")
+            context.reporter.advance(f"{crafting.title}: failed")
         return None
-    keeper.keep_crafted(job.key, crafted)
+    context.keeper.keep_crafted(job.key, crafted)
     return crafted
 
 
-def _judged(
-    unit: Unit,
-    crafted: Crafted | None,
-    settings: Settings,
-    answers: _CleanAnswers,
-    keeper: Keeper,
-    reporter: Reporter,
-) -> Record | None:
+def _judged(unit: Unit, crafted: Crafted | None, answers: _CleanAnswers, context: _Context) -> Record | None:
     """Return the record of a unit, judged now and kept; None if that failed."""
     name = unit.target.model.name
-    reporter.begin(unit.title)
+    context.reporter.begin(unit.title)
+    clean, known = answers.predictions.get(name), answers.codes.get(name, ())
     try:
-        record = judge_unit(
-            unit,
-            crafted,
-            settings,
-            clean=answers.predictions.get(name),
-            known=answers.codes.get(name, ()),
-        )
+        record = judge_unit(unit, crafted, context.settings, clean=clean, known=known)
     except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
-        _record_failure(error, unit.key, unit.title, name, keeper, reporter)
-        reporter.advance(f"{unit.title}: failed")
+        context.failed(error, unit.key, unit.title, name)
+        context.reporter.advance(f"{unit.title}: failed")
         return None
-    keeper.keep_record(record)
+    context.keeper.keep_record(record)
     return record
-
-
-def _record_failure(
-    error: Exception, key: str, title: str, model: str, keeper: Keeper, reporter: Reporter
-) -> None:
-    text = failure_text(error)
-    keeper.failed(key, title, text, model=model)
-    reporter.failed(f"{title}: {last_line(text)}")

@@ -13,7 +13,7 @@ from robench.plan.spec import SCHEMA, content_hash
 from robench.record.feature_snapshot import VERSION, Geometry
 from robench.record.schema import Record, Status
 from robench.run.feature_space import Part, cloud_of, nearest_of
-from robench.run.jobs import Board, Crafting, Job
+from robench.run.jobs import Board, Crafting, Job, crafting_job
 from robench.run.keeper import FolderKeeper, failure_text, last_line
 from robench.run.progress import QUIET, Reporter
 from robench.run.work import Work
@@ -87,7 +87,7 @@ def worst_attacks(work: Work, board: Board, keeper: FolderKeeper) -> list[Attack
     shards = list(work.shards())
     best: dict[str, tuple[tuple[float, ...], Attacked]] = {}
     for crafting in (crafting for crafting in work.craftings if crafting.board is board):
-        jobs = [work.job(crafting, shard) for shard in shards]
+        jobs = [crafting_job(crafting, shard, work.settings) for shard in shards]
         judged = [(job, record) for job in jobs if (record := keeper.record(job.white_box.key))]
         if not judged:
             continue

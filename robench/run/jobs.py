@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,49 +43,62 @@ class Crafting:
     Attributes:
         source: the model whose row it is.
         attacked: what the attack is really run on: the source, or its stand-in.
+        targets: the models that judge the images; the source is one of them.
         gradient_source: name of what is differentiated, or of the attack's own choice.
         label: the attack's column.
         attack: the recipe.
         board: the threat.
-        drop: whether broken images may leave the batch: no other model will be judged on them, and what
-            broke a stand-in need not break the model itself.
     """
 
     source: EvaluatedModel
     attacked: EvaluatedModel
+    targets: tuple[EvaluatedModel, ...]
     gradient_source: str
     label: str
     attack: Attack
     board: Board
-    drop: bool
 
     @classmethod
     def of(
-        cls, source: EvaluatedModel, gradient_source: str, board: Board, label: str, *, drop: bool
+        cls,
+        board: Board,
+        label: str,
+        source: EvaluatedModel,
+        gradient_source: str,
+        *,
+        targets: Sequence[EvaluatedModel] = (),
     ) -> Crafting:
         """Return the crafting of a board's attack on a model.
 
         Args:
-            source: the model.
-            gradient_source: what to attack it through.
             board: the threat, with the attack.
             label: names the attack.
-            drop: whether no other model will be judged on the images.
+            source: the model.
+            gradient_source: what to attack it through.
+            targets: the models that judge the images, the source among them; by default it alone.
 
         Raises:
             ConfigError: it needs a stand-in and there is none.
         """
         attack = board.attacks[label]
-        attacked = attacked_model(source, gradient_source, attack, board.threat)
         return cls(
             source=source,
-            attacked=attacked,
+            attacked=attacked_model(source, gradient_source, attack, board.threat),
+            targets=tuple(targets) or (source,),
             gradient_source=gradient_source,
             label=label,
             attack=attack,
             board=board,
-            drop=drop and attacked is source,
         )
+
+    @property
+    def drop(self) -> bool:
+        """Whether broken images may leave the batch.
+
+        They may where no other model is judged on them, and where the model itself is attacked: what broke a
+        stand-in need not break it.
+        """
+        return len(self.targets) == 1 and self.attacked is self.source
 
     @property
     def threat(self) -> ThreatModel:
@@ -173,9 +186,7 @@ def clean_job(target: EvaluatedModel, shard: Shard, settings: Settings) -> Job:
     return Job(key="", shard=shard, crafting=None, units=(unit,))
 
 
-def crafting_job(
-    crafting: Crafting, targets: Sequence[EvaluatedModel], shard: Shard, settings: Settings
-) -> Job:
+def crafting_job(crafting: Crafting, shard: Shard, settings: Settings) -> Job:
     """Return the job of crafting the images of a shard once and judging them on every target."""
     crafted = crafting.key(shard, seed=settings.seed)
     units = tuple(
@@ -186,9 +197,19 @@ def crafting_job(
             crafting=crafting,
             crafted_key=crafted,
         )
-        for target in targets
+        for target in crafting.targets
     )
     return Job(key=crafted, shard=shard, crafting=crafting, units=units)
+
+
+def jobs_on(
+    shard: Shard, models: Sequence[EvaluatedModel], craftings: Sequence[Crafting], settings: Settings
+) -> Iterator[Job]:
+    """Yield what there is to do on a shard: every model on clean images, then every crafting."""
+    for target in models:
+        yield clean_job(target, shard, settings)
+    for crafting in craftings:
+        yield crafting_job(crafting, shard, settings)
 
 
 def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:

@@ -36,8 +36,9 @@ class Shard:
             even: let sizes differ by one image at most, for a joint graph of fewer images is another
                 classifier; otherwise all pieces but the last are full.
         """
+        parts = pieces(len(data), size, even=even)
         whole = _images_hash(data)
-        for part in map(data.subset, pieces(len(data), size, even=even)):
+        for part in map(data.subset, parts):
             yield cls(data=part, digest=_images_hash(part), whole=whole, total=len(data))
 
 

@@ -13,7 +13,7 @@ from robench.errors import InputError
 from robench.model.answer_checks import check_networks
 from robench.model.interface import Coupling
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board, Crafting, Job, clean_job, crafting_job
+from robench.run.jobs import Board, Crafting, Job, jobs_on
 from robench.run.settings import Settings
 from robench.run.shards import Shard
 
@@ -45,12 +45,11 @@ class Work:
         """Refuse what cannot work before anything is run."""
         self._check_models()
         craftings: list[Crafting] = []
-        alone = not self.settings.transfer or len(self.models) == 1
         for board in self.boards:
             for label, attack in board.attacks.items():
                 check_attack(attack, board.threat, label=label)
                 craftings += (
-                    Crafting.of(source, name, board, label, drop=alone)
+                    Crafting.of(board, label, source, name, targets=self._targets(source))
                     for source in self.models
                     for name in _gradient_sources(attack, source)
                 )
@@ -78,23 +77,16 @@ class Work:
 
     def jobs(self, shard: Shard) -> Iterator[Job]:
         """Yield what there is to do on a shard: every model on clean images, then every crafting."""
-        for evaluated in self.models:
-            yield clean_job(evaluated, shard, self.settings)
-        for crafting in self.craftings:
-            yield self.job(crafting, shard)
-
-    def job(self, crafting: Crafting, shard: Shard) -> Job:
-        """Return the job of one crafting on a shard."""
-        return crafting_job(crafting, self._targets(crafting), shard, self.settings)
+        return jobs_on(shard, self.models, self.craftings, self.settings)
 
     def units(self) -> int:
         """Return how many records the whole work will leave."""
         pieces = -(-len(self.data) // self.settings.shard)
-        return pieces * (len(self.models) + sum(len(self._targets(c)) for c in self.craftings))
+        return pieces * (len(self.models) + sum(len(crafting.targets) for crafting in self.craftings))
 
-    def _targets(self, crafting: Crafting) -> Sequence[EvaluatedModel]:
-        """Return the models that judge what was crafted."""
-        return self.models if self.settings.transfer else [crafting.source]
+    def _targets(self, source: EvaluatedModel) -> Sequence[EvaluatedModel]:
+        """Return the models that judge what is crafted on one of them."""
+        return self.models if self.settings.transfer else [source]
 
 
 def _gradient_sources(attack: Attack, source: EvaluatedModel) -> tuple[str, ...]:

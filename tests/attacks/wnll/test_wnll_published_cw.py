@@ -125,8 +125,8 @@ def test_a_run_says_how_many_fell_as_published():
     shard = next(Shard.split(TEST.subset(slice(0, 20)), 20))
     evaluated = EvaluatedModel(model=model, fingerprint="f")
     board = Board(threat=ANYWHERE, eps_text="inf", attacks={"cw": ATTACK})
-    crafting = Crafting.of(evaluated, "published", board, "cw", drop=True)
-    job = crafting_job(crafting, [evaluated], shard, Settings())
+    crafting = Crafting.of(board, "cw", evaluated, "published")
+    job = crafting_job(crafting, shard, Settings())
     record = judge_unit(job.white_box, craft_unit(crafting, shard, Settings()), Settings())
     codes = {finding.code: finding.evidence for finding in record.findings}
     assert "as proposed" in codes["inadmissible"]

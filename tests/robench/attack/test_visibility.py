@@ -123,7 +123,7 @@ def test_the_key_of_a_job_names_who_is_really_attacked():
 
     def key(whom, source, knowledge):
         board = Board(threat=threat(knowledge=knowledge), eps_text="0.1", attacks={"step": OneStep()})
-        return Crafting.of(whom, source, board, "step", drop=True).key(shard, seed=0)
+        return Crafting.of(board, "step", whom, source).key(shard, seed=0)
 
     assert key(own, "exact", ("weights",)) != key(other, "exact", ("weights",))
     assert key(own, "linear", ("weights",)) == key(other, "linear", ("weights",))

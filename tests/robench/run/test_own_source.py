@@ -55,10 +55,10 @@ def work(attacks, sources=()):
     return Work(models=[evaluated], data=data, boards=[board], settings=Settings(shard=3))
 
 
-def key(plan, source, attack, *, drop):
+def key(plan, source, attack):
     shard = next(Shard.split(plan.data, 3))
     board = Board(threat=THREAT, eps_text="0.1", attacks={"attack": attack})
-    return Crafting.of(plan.models[0], source, board, "attack", drop=drop).key(shard, seed=0)
+    return Crafting.of(board, "attack", plan.models[0], source).key(shard, seed=0)
 
 
 def test_it_is_crafted_once_per_model_whatever_sources_are_named():
@@ -79,7 +79,7 @@ def test_it_is_crafted_once_per_model_whatever_sources_are_named():
 
 def test_its_key_holds_the_name_of_its_choice():
     plan = work({"both": Both()})
-    keys = {key(plan, name, Both(), drop=False) for name in ("everything", "exact", "adaptive")}
+    keys = {key(plan, name, Both()) for name in ("everything", "exact", "adaptive")}
     assert len(keys) == 3
     assert {crafting.gradient_source for crafting in plan.craftings} == {"everything"}
 
@@ -109,6 +109,6 @@ def test_another_revision_is_another_key():
 
     Revised.__module__, Revised.__qualname__ = Each.__module__, Each.__qualname__
     plan = work({})
-    first, again, second = (key(plan, "exact", attack, drop=True) for attack in (Each(), Each(), Revised()))
+    first, again, second = (key(plan, "exact", attack) for attack in (Each(), Each(), Revised()))
     assert first == again
     assert first != second
