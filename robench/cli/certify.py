@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 from robench.cli.options import Config, Options, taking
 from robench.cli.session import interruptible
 from robench.errors import ConfigError

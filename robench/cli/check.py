@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 from robench.cli.options import DataRoot, Device, Download, Options, Set, TrustCode, check_device
 from robench.errors import ConfigError, nearest
 from robench.plan.data_root import check_checkpoints, located

@@ -32,7 +32,7 @@ def compare(
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
     """Compare two runs image by image: gap, its score interval for pairs, and the exact McNemar test."""
-    from robench.cli.guard import printable
+    from robench.cli.console import printable
     from robench.cli.leaderboard import read_runs
     from robench.record.run_comparison import differences, unmatched
 
@@ -90,8 +90,7 @@ def _show(found: list[Difference]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from robench.cli.console import output
-    from robench.cli.guard import printable
+    from robench.cli.console import output, printable
 
     console = output()
     for setting in dict.fromkeys(d.setting for d in found):

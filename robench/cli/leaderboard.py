@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from robench.cli.console import printable
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ def leaderboard(
     Several runs of one configuration with different seeds also give mean and spread over seeds.
     """
     from robench import plugins
-    from robench.record.files import write_atomic
 
     if seeds and format == "tex":
         do = "Use --format csv or md"
@@ -63,11 +63,22 @@ def leaderboard(
         for shown in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
             console.print(shown)
         text = stream.getvalue()
+    print_or_write(text, out)
+
+
+def print_or_write(text: str, out: Path | None) -> None:
+    """Print a text, or write it to a file and say so.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    from robench.record.files import write_atomic
+
     if out is None:
         typer.echo(text, nl=False)
     else:
         write_atomic(out, text)
-        typer.echo(f"Written: {out}")
+        typer.echo(printable(f"Written: {out}"))
 
 
 def read_runs(runs: list[Path]) -> list[Record]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 from robench.errors import ConfigError, RobenchError, nearest
 
 Format = Literal["text", "json"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 from robench.cli.options import Config, Options, taking
 from robench.cli.parity_table import plain, remarks, show
 from robench.cli.session import use_machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 
 if TYPE_CHECKING:
     from robench.audit.parity import Version

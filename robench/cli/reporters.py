@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from robench.cli.guard import printable
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
+
+from robench.cli.console import errors, printable
 from robench.cli.pace import Pace
 from robench.run.progress import ColumnAccuracy, Quiet, Reporter
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from robench.cli.bars import Bars
 
 TRAINING_LINE_SECONDS = 5.0
 ACCURACIES = {
@@ -83,6 +83,32 @@ class PlainReporter:
         """Do nothing: every line is out."""
 
 
+class Bars(Progress):
+    """Bars with a line above them, cut to the width of the terminal.
+
+    Args:
+        console: where they are drawn.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.title = ""
+        super().__init__(
+            BarColumn(bar_width=6 if console.width < 100 else 24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            # Where room is short the description wraps, and the counts stay whole.
+            TextColumn("{task.description}", markup=False, table_column=Column()),
+            console=console,
+            transient=True,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the line and the bars."""
+        if self.title:
+            yield Text(self.title, no_wrap=True, overflow="ellipsis")
+        yield from super().get_renderables()
+
+
 class RichReporter:
     """What is being done, and two bars, on stderr: units, and the steps of a training."""
 
@@ -94,16 +120,11 @@ class RichReporter:
 
     def _bars(self) -> Bars:
         if self._progress is None:
-            from robench.cli.bars import Bars
-            from robench.cli.console import errors
-
             self._progress = Bars(errors())
             self._progress.start()
         return self._progress
 
     def _print(self, text: str, style: str = "") -> None:
-        from rich.text import Text
-
         self._bars().console.print(Text(printable(text), style=style))
 
     def start(self, total: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 from robench.cli.options import Config, Options, taking
 from robench.cli.session import finish, interruptible
 from robench.run.torchrun import refuse_several

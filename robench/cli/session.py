@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from robench.cli.guard import Terminated, printable
+from robench.cli.console import printable
+from robench.cli.guard import Terminated
 from robench.cli.pace import rate, span
 
 if TYPE_CHECKING:

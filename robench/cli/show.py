@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 from robench.cli.list import KINDS, Listed
 from robench.errors import ConfigError, nearest
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
+from robench.cli.leaderboard import check_runs
 from robench.cli.options import Options, check_device, taking
 from robench.cli.session import use_machine
-from robench.errors import ConfigError
 from robench.run.progress import Quiet
 
 if TYPE_CHECKING:
@@ -31,11 +31,7 @@ def verify(
     options: Options,
 ) -> None:
     """Verify a run: files, tables, hashes, verdicts on the stored images, and a sample of jobs done again."""
-    from robench.record.store import is_run
-
-    if not is_run(run):
-        do = "Name the folder that `robench run` printed last"
-        raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)
+    check_runs([run])
     check_device(options.device)
     from robench.audit.verify import verify as checks
     from robench.record.store import Store

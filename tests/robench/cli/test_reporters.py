@@ -7,9 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from robench.cli.bars import Bars
 from robench.cli.pace import Pace, span
-from robench.cli.reporters import PlainReporter, RichReporter, training_text
+from robench.cli.reporters import Bars, PlainReporter, RichReporter, training_text
 from robench.run.progress import AccuracySoFar, ColumnAccuracy
 from tests.reports.board.test_leaderboard import B, M, R, record
 
@@ -123,7 +122,7 @@ def test_a_plain_line_carries_robust_accuracy_and_pace(capsys):
 def test_what_moves_in_a_terminal_fits_it(monkeypatch, width):
     stream = io.StringIO()
     console = Console(file=stream, width=width, force_terminal=True, no_color=True)
-    monkeypatch.setattr("robench.cli.console.errors", lambda: console)
+    monkeypatch.setattr("robench.cli.reporters.errors", lambda: console)
     rich = RichReporter()
     rich.start(240)
     rich.begin("[pgd] on \x1b[31mnet through straight_through (Linf 8/255) -> " + "very-long" * 30)
