@@ -115,9 +115,9 @@ class Evaluation:
 
     def write(self, folder: str | Path, *formats: str) -> list[Path]:
         """Write report files (`csv`, `markdown`) into a folder and return their paths."""
-        chosen = formats or ("csv", "markdown")
+        names = formats or ("csv", "markdown")
         return [
-            path for name in chosen for path in plugins.find("reports", name)()(self.records, Path(folder))
+            path for name in names for path in plugins.find("reports", name)()(self.records, Path(folder))
         ]
 
 

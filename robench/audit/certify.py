@@ -105,16 +105,16 @@ def certify_plan(
         smoothed_network(model)
         pieces = range(0, len(data), plan.batch_size)
         reporter.start(len(pieces))
-        done: list[Certified] = []
+        certified: list[Certified] = []
         for start in pieces:
             part = data.subset(slice(start, start + plan.batch_size))
             x, y = part.batch(slice(None))
             certificates = certify(model, x.to(model.device), n0=n0, n=n, alpha=alpha)
-            done += map(Certified, part.indices.tolist(), y.tolist(), certificates)
-            reporter.advance(f"{len(done)} of {len(data)} images certified")
+            certified += map(Certified, part.indices.tolist(), y.tolist(), certificates)
+            reporter.advance(f"{len(certified)} of {len(data)} images certified")
         path = store.root / f"certified-{name}.csv"
-        store.write_text(path.name, as_csv(done))
-    return done, path, time.perf_counter() - started
+        store.write_text(path.name, as_csv(certified))
+    return certified, path, time.perf_counter() - started
 
 
 def as_csv(images: list[Certified]) -> str:

@@ -96,14 +96,14 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
         ConfigError: no library has a version of it, or an option is refused by ours.
     """
     ours = plugins.find("attacks", name, where="parity")
-    made: dict[str, Attack] = {name: build(ours, dict(options), where=name)}
+    versions: dict[str, Attack] = {name: build(ours, dict(options), where=name)}
     absent: dict[str, str] = {}
     known = plugins.names("attacks")
     if not any(f"{library}/{name}" in known for library in LIBRARIES):
         pairs = sorted({other.partition("/")[2] for other in known if "/" in other})
         do = nearest(name, pairs)
         raise ConfigError(where="parity", expected="an attack that a library has too", got=repr(name), do=do)
-    default = {key: getattr(made[name], key) for key in describe(ours)}
+    default = {key: getattr(versions[name], key) for key in describe(ours)}
     for library in LIBRARIES:
         theirs = f"{library}/{name}"
         if theirs not in known:
@@ -112,10 +112,10 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
         recipe = plugins.find("attacks", theirs)
         shared = {key: value for key, value in default.items() if key in describe(recipe)}
         try:
-            made[theirs] = build(recipe, shared, where=theirs)
+            versions[theirs] = build(recipe, shared, where=theirs)
         except PluginError as error:
             absent[theirs] = error.got
-    return made, absent
+    return versions, absent
 
 
 def parity(
@@ -145,10 +145,10 @@ def parity(
         ConfigError: a version cannot play under this norm.
         JobError: a version failed.
     """
-    chosen = source or next(iter(model.sources))
+    gradient_source = source or next(iter(model.sources))
     threat = ThreatModel(norm=norm_named(norm), eps=eps)
     work = Work(
-        models=[EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=(chosen,))],
+        models=[EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=(gradient_source,))],
         data=images,
         boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
         settings=Settings(transfer=False, seed=seed, shard=len(images), batch_size=batch_size),
@@ -165,12 +165,12 @@ def parity(
     return [_version(name, columns[name], stands, order[0], norm, memory) for name in order]
 
 
-def disputed(found: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
+def disputed(versions: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
     """Return who broke which images, where the versions do not agree: the versions to the images' indices."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    for position, index in enumerate(found[0].index):
-        broke = tuple(v.name for v in found if not v.stands[position])
-        if 0 < len(broke) < len(found):
+    for position, index in enumerate(versions[0].index):
+        broke = tuple(v.name for v in versions if not v.stands[position])
+        if 0 < len(broke) < len(versions):
             groups.setdefault(broke, []).append(index)
     return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 

@@ -52,16 +52,16 @@ def read_plan(store: Store) -> Plan:
 def check_files(store: Store) -> list[Check]:
     """Read every record of the run, and make its tables again from them."""
     run = store.read_json("run.json") or {}
-    listed = [str(key) for key in run.get("units", [])]
+    units = [str(key) for key in run.get("units", [])]
     unreadable, records = [], []
-    for key in listed:
+    for key in units:
         try:
             records.append(store.read(key))
         except StorageError as error:
             unreadable.append(str(error))
-    missing = max(int(run.get("expected", 0)) - len(listed), 0)
+    missing = max(int(run.get("expected", 0)) - len(units), 0)
     evidence = unreadable[0] if unreadable else (f"{missing} units were never finished" if missing else "")
-    readable = Check(name="records", looked=len(listed), wrong=len(unreadable) + missing, evidence=evidence)
+    readable = Check(name="records", looked=len(units), wrong=len(unreadable) + missing, evidence=evidence)
     return [readable, _tables(store, records)]
 
 
@@ -83,11 +83,11 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
 
 def check_keys(work: Work, store: Store) -> Check:
     """Hash weights, images, attacks and settings again, and compare with the names of the units."""
-    wanted = {unit.key for shard in work.shards() for job in work.jobs(shard) for unit in job.units}
-    listed = set((store.read_json("run.json") or {}).get("units", []))
-    strange = sorted(listed ^ wanted)
+    expected = {unit.key for shard in work.shards() for job in work.jobs(shard) for unit in job.units}
+    units = set((store.read_json("run.json") or {}).get("units", []))
+    strange = sorted(units ^ expected)
     do = "weights, images, options or versions are not those the run was made with" if strange else ""
-    return Check(name="hashes", looked=len(wanted), wrong=len(strange), evidence=do)
+    return Check(name="hashes", looked=len(expected), wrong=len(strange), evidence=do)
 
 
 def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
@@ -95,10 +95,10 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
     keeper = FolderKeeper(store)
     jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.crafting]
     draws = Randomness(seed, torch.arange(len(jobs)), ("verify",)).uniform(torch.empty(len(jobs), 1))
-    chosen = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
-    verdicts = turned = 0
+    jobs_again = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
+    verdicts = changed = 0
     furthest = 0.0
-    for job in chosen:
+    for job in jobs_again:
         assert job.crafting is not None
         again = craft_unit(job.crafting, job.shard, work.settings)
         crafted = keeper.crafted(job.key)
@@ -110,12 +110,12 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
             continue  # `records` tells of it
         record = judge_unit(job.white_box, again, work.settings)
         verdicts += len(before)
-        turned += differing(record.columns.status, before)
-    several = f"{len(chosen)} of {len(jobs)} jobs"
+        changed += differing(record.columns.status, before)
+    several = f"{len(jobs_again)} of {len(jobs)} jobs"
     return Check(
         name="repeats",
         looked=verdicts,
-        wrong=turned,
+        wrong=changed,
         allowed=int(2 * TOLERANCE * verdicts),
         evidence=f"{several}; pixels differ by at most {furthest:.2g}",
     )
@@ -159,12 +159,12 @@ def verify(
 
 def _rebuilt(plan: Plan, workshop: Workshop) -> Work:
     data = workshop.load(plan.data)
-    lost = workshop.untrained(data.shape, len(data.classes))
-    if lost:
+    untrained = workshop.untrained(data.shape, len(data.classes))
+    if untrained:
         raise StorageError(
             where="verify",
             expected="the weights the run was made with",
-            got=f"none for {', '.join(lost)}",
+            got=f"none for {', '.join(untrained)}",
             do="Keep the folder `models` of the run",
         )
     return Work(

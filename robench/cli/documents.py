@@ -56,8 +56,8 @@ def table(
         from robench.cli.console import output
 
         console = output()
-        for shown in recipe(table=paper).on_screen(runs):
-            console.print(shown)
+        for part in recipe(table=paper).on_screen(runs):
+            console.print(part)
         return
     text = recipe(table=paper, format="md" if format == "text" else format).render_runs(runs)
     print_or_write(text, out)

@@ -53,10 +53,10 @@ class Guard(TyperGroup):
 
 
 def _unexpected(error: Exception) -> typer.Exit:
-    shown = _show_traceback()
+    with_traceback = _show_traceback()
     what = f"{type(error).__name__}: {error}".strip()
     kind = "Disk error" if isinstance(error, OSError) else "Internal error, please report it"
-    hint = "" if shown else " Run again with `robench --traceback ...` to see where."
+    hint = "" if with_traceback else " Run again with `robench --traceback ...` to see where."
     _say(f"{kind}: {what}.{hint}")
     return typer.Exit(INTERNAL)
 

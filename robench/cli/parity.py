@@ -77,11 +77,11 @@ def parity(
         typer.echo(printable(f"{name}: left out: {why}"), err=as_json)
 
 
-def _options(given: list[str] | None) -> dict[str, Any]:
+def _options(texts: list[str] | None) -> dict[str, Any]:
     from robench.plan.yaml_reader import read_value
 
     options: dict[str, Any] = {}
-    for text in given or []:
+    for text in texts or []:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise ConfigError(where="--option", expected="NAME=VALUE", got=repr(text))

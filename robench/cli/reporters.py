@@ -33,8 +33,8 @@ def reporter_for(*, quiet: bool) -> Reporter:
     return RichReporter() if sys.stderr.isatty() else PlainReporter()
 
 
-class PlainReporter:
-    """One plain line per finished unit on stderr: no colours, no movement."""
+class PlainReporter(Quiet):
+    """One plain line per finished unit on stderr, nothing when it begins: no colours, no movement."""
 
     def __init__(self) -> None:
         self.pace = Pace(0)
@@ -52,9 +52,6 @@ class PlainReporter:
     def stage(self, text: str) -> None:
         """Say what begins."""
         self._line(text)
-
-    def begin(self, text: str) -> None:
-        """Say nothing: a unit is told when it is finished."""
 
     def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
         """Say which unit is finished and its column's accuracy; cached ones are only counted."""
@@ -78,9 +75,6 @@ class PlainReporter:
     def failed(self, text: str) -> None:
         """Say what failed."""
         self._line(f"failed: {text}")
-
-    def close(self) -> None:
-        """Do nothing: every line is out."""
 
 
 class Bars(Progress):
@@ -197,16 +191,16 @@ def training_text(row: dict[str, float]) -> str:
         >>> training_text({"epoch": 2.0, "loss": 0.25, "validation_accuracy": 0.9, "validation_images": 50})
         'epoch 2, loss 0.25, held out 90.0 % (n 50)'
     """
-    shown = []
+    parts = []
     for name, value in row.items():
         if name in ACCURACIES:
             count = row.get("validation_images")
             n = f" (n {count:.0f})" if count and name == "validation_accuracy" else ""
-            shown.append(f"{ACCURACIES[name]} {100 * value:.1f} %{n}")
+            parts.append(f"{ACCURACIES[name]} {100 * value:.1f} %{n}")
         elif name == "best":
-            shown += ["best so far"] if value else []
+            parts += ["best so far"] if value else []
         elif name == "seconds":
-            shown.append(f"{value:.1f} s")
+            parts.append(f"{value:.1f} s")
         elif name != "validation_images":
-            shown.append(f"{name.replace('_', ' ')} {value:.4g}")
-    return ", ".join(shown)
+            parts.append(f"{name.replace('_', ' ')} {value:.4g}")
+    return ", ".join(parts)

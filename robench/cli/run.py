@@ -50,26 +50,26 @@ def run(config: Config = "robench.yaml", *, options: Options) -> None:
         )
 
     outcome = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
-    written = _report(folder, quiet=options.quiet)
-    doubted = _doubted(folder)
-    finish(outcome, "units", _page_first(written), doubt=_doubt(doubted), folder=folder)
-    if options.strict and doubted:
-        for model, codes in doubted.items():
+    paths = _report(folder, quiet=options.quiet)
+    doubts = _doubts(folder)
+    finish(outcome, "units", _page_first(paths), doubt=_doubt(doubts), folder=folder)
+    if options.strict and doubts:
+        for model, codes in doubts.items():
             typer.echo(printable(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
         raise typer.Exit(GATE_FAILED)
 
 
-def _doubt(doubted: dict[str, set[str]]) -> str:
+def _doubt(doubts: dict[str, set[str]]) -> str:
     """Return in a few words whether the numbers can be believed."""
-    if not doubted:
+    if not doubts:
         return "no row in doubt"
-    codes = sorted(set().union(*doubted.values()))
-    return f"{len(doubted)} model{'s' * (len(doubted) > 1)} in doubt: {', '.join(codes)}"
+    codes = sorted(set().union(*doubts.values()))
+    return f"{len(doubts)} model{'s' * (len(doubts) > 1)} in doubt: {', '.join(codes)}"
 
 
-def _page_first(written: list[Path]) -> list[Path]:
+def _page_first(paths: list[Path]) -> list[Path]:
     """Return the page to open first, and then the rest as it was written."""
-    return sorted(written, key=lambda path: path.name != "report.html")
+    return sorted(paths, key=lambda path: path.name != "report.html")
 
 
 def _command() -> str:
@@ -91,15 +91,15 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     formats = (
         ("csv", "markdown", "cards", "html") if records else ("html",)
     )  # failures alone are worth a page
-    written = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
+    paths = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
     if records and not quiet:
         console = output()
-        for shown in plugins.find("reports", "screen")()(records):
-            console.print(shown)
-    return written
+        for part in plugins.find("reports", "screen")()(records):
+            console.print(part)
+    return paths
 
 
-def _doubted(folder: Path) -> dict[str, set[str]]:
+def _doubts(folder: Path) -> dict[str, set[str]]:
     """Return which models are in doubt and why: a finding on clean images, or in every attack on it."""
     import json
 
@@ -110,10 +110,10 @@ def _doubted(folder: Path) -> dict[str, set[str]]:
     if not records:
         return {}
     boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
-    doubted: dict[str, set[str]] = {}
+    doubts: dict[str, set[str]] = {}
     for row in (row for board in boards for row in board["rows"] if row["doubted"]):
-        doubted.setdefault(row["model"], set()).update(row["standing"])
-    return doubted
+        doubts.setdefault(row["model"], set()).update(row["standing"])
+    return doubts
 
 
 def _describe(plan: Plan, folder: Path) -> None:

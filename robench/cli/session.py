@@ -88,10 +88,10 @@ def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doub
         typer.echo(f"Why jobs failed: {printable(str(folder / 'errors'))}", err=True)
     counts = f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed"
     typer.echo(counts + (f"; {doubt}." if doubt else "."))
-    judged = ""
+    pace = ""
     if outcome.images and outcome.judging > 0:
-        judged = f", {outcome.images} images judged at {rate(outcome.images / outcome.judging)} a second"
-    typer.echo(f"Time: {span(outcome.seconds)}{judged}.")
+        pace = f", {outcome.images} images judged at {rate(outcome.images / outcome.judging)} a second"
+    typer.echo(f"Time: {span(outcome.seconds)}{pace}.")
     typer.echo(f"Report: {printable(', '.join(map(str, paths)))}")
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)

@@ -103,7 +103,7 @@ def _outputs(model: Model, x: Images) -> Outputs:
     return outputs
 
 
-def _differ(first: Outputs, second: Outputs) -> torch.Tensor:
+def _differences(first: Outputs, second: Outputs) -> torch.Tensor:
     """Tell per image whether two answers differ by more than rounding; a masked class equals itself."""
     apart = (first - second).abs().masked_fill(first == second, 0.0)
     return apart.amax(dim=1) > ROUNDING * _largest(first).clamp_min(1e-6)
@@ -115,12 +115,12 @@ def _largest(outputs: Outputs) -> torch.Tensor:
 
 
 def _random(model: Model, x: Images, outputs: Outputs) -> Finding | None:
-    differ = _differ(outputs, _outputs(model, x))
-    if not bool(differ.any()):
+    different = _differences(outputs, _outputs(model, x))
+    if not bool(different.any()):
         return None
     return Finding(
         code="random-output",
-        evidence=f"{int(differ.sum())} of {len(x)} images got another answer when asked again",
+        evidence=f"{int(different.sum())} of {len(x)} images got another answer when asked again",
         remedy="Attack the expectation over the randomness (EOT), and draw it by `robench.model.noise`",
     )
 
@@ -129,16 +129,18 @@ def _batch_dependent(model: Model, x: Images, outputs: Outputs) -> Finding | Non
     """Ask in another order and in halves; a joint model may depend on its batch, but not on its order."""
     order = torch.arange(len(x), device=x.device).flip(0)
     again = _outputs(model, x[order])[order]
-    differ = _differ(outputs, again)
+    different = _differences(outputs, again)
     if model.coupling is not Coupling.JOINT and len(x) > 1:
         half = max(len(x) // 2, 1)
-        differ |= _differ(outputs, torch.cat([_outputs(model, part) for part in torch.split(x, half)]))
-        differ[0] |= bool(_differ(outputs[:1], _outputs(model, x[:1])))
-    if not bool(differ.any()):
+        different |= _differences(
+            outputs, torch.cat([_outputs(model, part) for part in torch.split(x, half)])
+        )
+        different[0] |= bool(_differences(outputs[:1], _outputs(model, x[:1])))
+    if not bool(different.any()):
         return None
     return Finding(
         code="batch-dependence",
-        evidence=f"the answer to {int(differ.sum())} of {len(x)} images depends on the rest of the batch",
+        evidence=f"the answer to {int(different.sum())} of {len(x)} images depends on the rest of the batch",
         remedy="Put the model into evaluation mode, or declare it joint",
     )
 

@@ -177,18 +177,18 @@ def judge(
         raise JobError(
             where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(x_adv.shape))
         )
-    landed = landing(x, x_adv, threat)
-    adversarial = classify(model, landed.point, batch_size=batch_size)
+    place = landing(x, x_adv, threat)
+    adversarial = classify(model, place.point, batch_size=batch_size)
     if clean is None:
         # The clean evaluation proposes the images themselves: one pass serves both columns.
-        same = torch.equal(landed.point, x)
+        same = torch.equal(place.point, x)
         clean = adversarial if same else classify(model, x, batch_size=batch_size)
-    wanted = target if threat.goal is Goal.TARGETED else None
-    status = _statuses(clean, adversarial, y, reached(model, adversarial, y, wanted))
-    delta = landed.point.double() - x.double()
+    goal = target if threat.goal is Goal.TARGETED else None
+    status = _statuses(clean, adversarial, y, reached(model, adversarial, y, goal))
+    delta = place.point.double() - x.double()
     findings = (
-        _inadmissible(x, landed, threat),
-        _not_finite_proposals(landed),
+        _inadmissible(x, place, threat),
+        _not_finite_proposals(place),
         _tied(adversarial),
         _not_finite_outputs(status),
     )
@@ -198,7 +198,7 @@ def judge(
         status=status,
         linf=LINF.size(delta),
         l2=L2.size(delta),
-        landing=landed,
+        landing=place,
         findings=tuple(finding for finding in findings if finding),
     )
 
@@ -225,7 +225,7 @@ def with_count_as_proposed(verdict: Verdict, model: Model, y: Labels, *, batch_s
 def _statuses(clean: Labels, adversarial: Labels, y: Labels, reached: Mask) -> list[Status]:
     """Return the verdict per image: misclassified first, then failed, then whether the goal was reached."""
     statuses = []
-    for before, after, label, hit in zip(
+    for before, after, label, success in zip(
         clean.tolist(), adversarial.tolist(), y.tolist(), reached.tolist(), strict=True
     ):
         if before == NOT_FINITE or (after == NOT_FINITE and before == label):
@@ -233,29 +233,29 @@ def _statuses(clean: Labels, adversarial: Labels, y: Labels, reached: Mask) -> l
         elif before != label:
             statuses.append(Status.MISCLASSIFIED)
         else:
-            statuses.append(Status.BROKEN if hit else Status.ROBUST)
+            statuses.append(Status.BROKEN if success else Status.ROBUST)
     return statuses
 
 
-def _inadmissible(x: Images, landed: Landing, threat: ThreatModel) -> Finding | None:
-    if not bool(landed.outside.any()):
+def _inadmissible(x: Images, place: Landing, threat: ThreatModel) -> Finding | None:
+    if not bool(place.outside.any()):
         return None
-    size = float(threat.norm.size(landed.raw.double() - x.double()).max())
-    low, high = float(landed.raw.min()), float(landed.raw.max())
+    size = float(threat.norm.size(place.raw.double() - x.double()).max())
+    low, high = float(place.raw.min()), float(place.raw.max())
     return Finding(
         code=INADMISSIBLE,
-        evidence=f"{int(landed.outside.sum())} of {len(x)} proposals left the threat model, by "
+        evidence=f"{int(place.outside.sum())} of {len(x)} proposals left the threat model, by "
         f"up to {threat.norm.name} {size:.6g} (eps {threat.eps:.6g}), pixels {low:.6g} to {high:.6g}",
         remedy="They were projected and judged where they landed; check eps and clipping",
     )
 
 
-def _not_finite_proposals(landed: Landing) -> Finding | None:
-    if bool(landed.finite.all()):
+def _not_finite_proposals(place: Landing) -> Finding | None:
+    if bool(place.finite.all()):
         return None
     return Finding(
         code="nonfinite-proposal",
-        evidence=f"{int((~landed.finite).sum())} of {len(landed.finite)} proposals were not finite",
+        evidence=f"{int((~place.finite).sum())} of {len(place.finite)} proposals were not finite",
         remedy="They were judged as the clean image; check the attack's gradients",
     )
 

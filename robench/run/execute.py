@@ -16,7 +16,7 @@ from robench.model.tested_network import networks_under_test
 from robench.plan.spec import Plan, ThreatSpec, to_json
 from robench.record.store import Store
 from robench.run.evaluate import Finished, evaluate
-from robench.run.feature_recording import survey
+from robench.run.feature_recording import record_features
 from robench.run.jobs import Board
 from robench.run.keeper import FolderKeeper
 from robench.run.preparation import Workshop
@@ -115,7 +115,7 @@ def execute(
             for finished in evaluate(work, keeper, reporter):
                 summary.add(finished)
             judging = time.perf_counter() - judging
-            for key in survey(work, keeper, reporter):
+            for key in record_features(work, keeper, reporter):
                 summary.geometry.append(key)
             summary.status = "failed jobs" if workshop.failures or keeper.failures else "finished"
         finally:

@@ -32,7 +32,7 @@ class Attacked:
     records: tuple[Record, ...]
 
 
-def survey(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET) -> Iterator[str]:
+def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET) -> Iterator[str]:
     """Keep a geometry of every model on every board; yield the key of each.
 
     Chosen is the white-box attack that leaves fewest images robust. What is there already is not made again;
@@ -41,9 +41,9 @@ def survey(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET) -> Iter
     Raises:
         StorageError: the disk refused; everything kept before is intact.
     """
-    kept = replace(keeper, force=False)  # what was computed before this, by this very run too
+    finished = replace(keeper, force=False)  # what was computed before this, by this very run too
     for board in work.boards:
-        worst = worst_attacks(work, board, kept)
+        worst = worst_attacks(work, board, finished)
         pair, choice = most_confused([record for attacked in worst for record in attacked.records])
         for attacked in worst:
             key = content_hash(
@@ -64,7 +64,7 @@ def survey(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET) -> Iter
             title = f"features: {attacked.crafting.title}"
             reporter.begin(title)
             try:
-                geometry = _geometry(work, attacked, kept, pair, choice)
+                geometry = _geometry(work, attacked, finished, pair, choice)
             except StorageError:
                 raise
             except _LostError:
@@ -88,15 +88,15 @@ def worst_attacks(work: Work, board: Board, keeper: FolderKeeper) -> list[Attack
     best: dict[str, tuple[tuple[float, ...], Attacked]] = {}
     for crafting in (crafting for crafting in work.craftings if crafting.board is board):
         jobs = [crafting_job(crafting, shard, work.settings) for shard in shards]
-        judged = [(job, record) for job in jobs if (record := keeper.record(job.white_box.key))]
-        if not judged:
+        results = [(job, record) for job in jobs if (record := keeper.record(job.white_box.key))]
+        if not results:
             continue
         attacked = Attacked(
             crafting=crafting,
-            jobs=tuple(job for job, _ in judged),
-            records=tuple(record for _, record in judged),
+            jobs=tuple(job for job, _ in results),
+            records=tuple(record for _, record in results),
         )
-        measure = _measure(attacked, missing=len(shards) - len(judged))
+        measure = _measure(attacked, missing=len(shards) - len(results))
         name = crafting.source.model.name
         if name not in best or measure < best[name][0]:
             best[name] = (measure, attacked)
@@ -132,11 +132,11 @@ def most_confused(records: Sequence[Record]) -> tuple[tuple[int, ...], str]:
             if answer != label:
                 counted[min(label, answer), max(label, answer)] += 1
     known = set(images)  # a class without images, or a rejection, has nothing to show
-    for counted, words in ((after, "under attack"), (before, "without an attack")):
-        pairs = {pair: count for pair, count in counted.items() if set(pair) <= known}
-        if pairs:
-            pair = min(pairs, key=lambda pair: (-pairs[pair], pair))
-            return pair, f"most often taken for each other {words}, {pairs[pair]} times over all models"
+    for counted, when in ((after, "under attack"), (before, "without an attack")):
+        counts = {pair: count for pair, count in counted.items() if set(pair) <= known}
+        if counts:
+            pair = min(counts, key=lambda pair: (-counts[pair], pair))
+            return pair, f"most often taken for each other {when}, {counts[pair]} times over all models"
     if len(known) < 2:
         return (), ""
     first, second = sorted(sorted(known, key=lambda label: (-images[label], label))[:2])

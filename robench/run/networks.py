@@ -118,7 +118,7 @@ class Networks:
             RobenchError: a checkpoint or option is refused.
         """
         if spec.name not in self._networks:
-            self._networks[spec.name] = self._made(spec)
+            self._networks[spec.name] = self._new(spec)
         return self._networks[spec.name]
 
     def weights(self, spec: ModelSpec) -> Path:
@@ -168,7 +168,7 @@ class Networks:
             **self.builder.code(spec),
         }
 
-    def _made(self, spec: ModelSpec) -> Network:
+    def _new(self, spec: ModelSpec) -> Network:
         module = self.builder.network(
             spec,
             shape=self.shape,
@@ -238,10 +238,10 @@ class Networks:
             rows=history,
         )
         if last:
-            chosen = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+            weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
             module.load_state_dict(last)
             self.builder.save(module, path.with_name(LAST), card=card(kind="last"))
-            module.load_state_dict(chosen)
+            module.load_state_dict(weights)
         digest = self.builder.save(module, path, card=card(kind="chosen"))
         state.unlink(missing_ok=True)
         if doubt := robust_overfitting(history):

@@ -125,8 +125,8 @@ class Workshop:
     def _training_data(self, spec: ModelSpec) -> Callable[[], ImageSet]:
         """Return what loads the split a template is drawn from: never the evaluation split."""
         owner = self._owner(spec)
-        chosen = owner.train.data if owner.train else DataSpec(dataset=self.plan.data.dataset, split="train")
-        return lambda: self.load(chosen)
+        split = owner.train.data if owner.train else DataSpec(dataset=self.plan.data.dataset, split="train")
+        return lambda: self.load(split)
 
     def _evaluated(self, spec: ModelSpec, network: Network, classes: int) -> EvaluatedModel:
         """Return a model, and a stand-in where a threat withholds its template."""

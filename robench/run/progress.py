@@ -58,67 +58,46 @@ class AccuracySoFar:
 
 
 class Reporter(Protocol):
-    """Told what happens while it happens; it must never fail and never slow the work down."""
+    """Told what happens while it happens; it must never fail and never slow the work down.
+
+    A class that derives from it says nothing of what it leaves out.
+    """
 
     def start(self, total: int) -> None:
         """Note how many units there are."""
-        ...
+        return
 
     def stage(self, text: str) -> None:
         """Note what begins, such as the training of a model."""
-        ...
+        return
 
     def begin(self, text: str) -> None:
         """Note which unit is worked on from now."""
-        ...
+        return
 
     def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
         """Note one more unit: whether it was finished before, and its column, unless the unit failed."""
-        ...
+        return
 
     def training(self, row: dict[str, float]) -> None:
         """Note how a training goes: a row with `step` and `steps`, or an epoch's row of the history."""
-        ...
+        return
 
     def finding(self, text: str) -> None:
         """Note a reason to doubt a number."""
-        ...
+        return
 
     def failed(self, text: str) -> None:
         """Note a unit or a model that failed; the others go on."""
-        ...
+        return
 
     def close(self) -> None:
         """Note that nothing more comes. It may be called twice."""
-        ...
+        return
 
 
-class Quiet:
-    """A reporter that says nothing; one that tells of a few things only can be made of it."""
-
-    def start(self, total: int) -> None:
-        """Say nothing."""
-
-    def stage(self, text: str) -> None:
-        """Say nothing."""
-
-    def begin(self, text: str) -> None:
-        """Say nothing."""
-
-    def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
-        """Say nothing."""
-
-    def training(self, row: dict[str, float]) -> None:
-        """Say nothing."""
-
-    def finding(self, text: str) -> None:
-        """Say nothing."""
-
-    def failed(self, text: str) -> None:
-        """Say nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
+class Quiet(Reporter):
+    """A reporter that says nothing; one that tells of a few things only is made of it."""
 
 
 QUIET = Quiet()

@@ -52,7 +52,7 @@ def record_of(
 
 def _columns(unit: Unit, crafted: Crafted | None, verdict: Verdict, stood: list[str]) -> Columns:
     data = unit.shard.data
-    spent = crafted.ledger if crafted else Ledger.empty(len(data))
+    ledger = crafted.ledger if crafted else Ledger.empty(len(data))
     return Columns(
         index=data.indices.tolist(),
         label=data.batch(slice(None))[1].tolist(),
@@ -61,13 +61,13 @@ def _columns(unit: Unit, crafted: Crafted | None, verdict: Verdict, stood: list[
         status=[str(status) for status in verdict.status],
         linf=verdict.linf.tolist(),
         l2=verdict.l2.tolist(),
-        forwards=[float(v) for v in spent.forwards.tolist()],
-        backwards=[float(v) for v in spent.backwards.tolist()],
-        first_success=spent.first_success.tolist(),
-        points=spent.points.tolist(),
-        tries=spent.tries.tolist(),
-        first_passes=spent.first_passes.tolist(),
-        first_try=spent.first_try.tolist(),
+        forwards=[float(v) for v in ledger.forwards.tolist()],
+        backwards=[float(v) for v in ledger.backwards.tolist()],
+        first_success=ledger.first_success.tolist(),
+        points=ledger.points.tolist(),
+        tries=ledger.tries.tolist(),
+        first_passes=ledger.first_passes.tolist(),
+        first_try=ledger.first_try.tolist(),
         stood=stood,
     )
 

@@ -67,9 +67,9 @@ def check_training_data(
                 head.check(training_data(spec), classes=classes, seed=seed_from(plan.seed, "template"))
         if spec.train is None:
             continue
-        chosen = spec.train.defense
+        choice = spec.train.defense
         defense = recipe.build(
-            plugins.find("defenses", chosen.name, where=chosen.where), chosen.options, where=chosen.where
+            plugins.find("defenses", choice.name, where=choice.where), choice.options, where=choice.where
         )
         if isinstance(defense, ParticularDefense):
             with _naming(spec.name):

@@ -52,7 +52,7 @@ def abandon(folder: Path, name: str) -> None:
         folder: of the training to start; its siblings are those of the run's other trainings.
         name: of the model.
     """
-    for other in {folder, *_unfinished(folder.parent, name)}:
+    for other in {folder, *_interrupted(folder.parent, name)}:
         (other / STATE).unlink(missing_ok=True)
 
 
@@ -72,27 +72,27 @@ def refuse_changed(spec: ModelSpec, folder: Path, identity: dict[str, Any]) -> N
     """
     if (folder / STATE).is_file():
         return
-    for other in _unfinished(folder.parent, spec.name):
+    for other in _interrupted(folder.parent, spec.name):
         theirs = _read(other / IDENTITY)
-        listed = "; ".join(differences(identity, theirs)) if theirs else "something unknown"
+        difference = "; ".join(differences(identity, theirs)) if theirs else "something unknown"
         raise ConfigError(
             where=f"{spec.where or spec.name}, training of {spec.name!r}",
             expected=f"the configuration of the unfinished training in {other}",
-            got=f"another, which differs in {listed}",
+            got=f"another, which differs in {difference}",
             do="Restore the value to resume, choose another folder with --out, or give that training up and "
             "start anew with --force",
         )
 
 
-def differences(wanted: dict[str, Any], stored: dict[str, Any]) -> list[str]:
+def differences(identity: dict[str, Any], stored: dict[str, Any]) -> list[str]:
     """Name the entries in which two identities differ, such as `options.eps (0.3 here, 0.2 in the file)`."""
-    here, there = _flat(wanted), _flat(stored)
+    here, there = _flat(identity), _flat(stored)
     names = [name for name in sorted(here | there) if here.get(name) != there.get(name)]
-    shown = [
+    entries = [
         f"{name} ({here.get(name, 'absent')} here, {there.get(name, 'absent')} in the file)"
         for name in names[:_SHOWN]
     ]
-    return [*shown, f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else shown
+    return [*entries, f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else entries
 
 
 def model_card(
@@ -150,7 +150,7 @@ def model_card(
     }
 
 
-def _unfinished(models: Path, name: str) -> list[Path]:
+def _interrupted(models: Path, name: str) -> list[Path]:
     key = re.compile(re.escape(name) + r"-[0-9a-f]{12}")
     return [
         folder
