@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
@@ -18,11 +18,15 @@ from robench.data.loading import load_data as load_selection
 from robench.errors import InputError
 from robench.model.interface import Model, OutputKind
 from robench.model.tested_network import TestedNetwork
-from robench.plan.spec import DRAWS, KNOWN, PRECISIONS, Choice, DataSpec
+from robench.plan.spec import KNOWN, PRECISIONS, Choice, DataSpec
 from robench.record.schema import Record, noting_failed
-from robench.run.evaluate import Memory, Silent, Watcher, Work, evaluate
-from robench.run.evaluated_model import Subject, stand_in_for
-from robench.run.units import Board
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel, with_stand_in
+from robench.run.jobs import Board
+from robench.run.keeper import Memory
+from robench.run.progress import QUIET, Reporter
+from robench.run.settings import Settings
+from robench.run.work import Work
 
 
 def wrap(
@@ -77,8 +81,8 @@ def make_attack(name: str, **options: Any) -> Attack:
         PluginError: no attack has that name.
         ConfigError: an option is unknown or refused.
     """
-    made: Attack = recipe.build(plugins.find("attacks", name), options, where=name)
-    return made
+    attack: Attack = recipe.build(plugins.find("attacks", name), options, where=name)
+    return attack
 
 
 def load_data(
@@ -111,10 +115,28 @@ class Evaluation:
 
     def write(self, folder: str | Path, *formats: str) -> list[Path]:
         """Write report files (`csv`, `markdown`) into a folder and return their paths."""
-        chosen = formats or ("csv", "markdown")
+        names = formats or ("csv", "markdown")
         return [
-            path for name in chosen for path in plugins.find("reports", name)()(self.records, Path(folder))
+            path for name in names for path in plugins.find("reports", name)()(self.records, Path(folder))
         ]
+
+
+THREAT_OPTIONS = ("norm", "targeted", "knowledge", "budget")
+
+
+class Options(TypedDict, total=False):
+    """What `benchmark` may be told beside models, images, attacks and radius."""
+
+    norm: str
+    targeted: bool
+    knowledge: Sequence[str]
+    budget: int | None
+    transfer: bool
+    seed: int
+    shard: int
+    batch_size: int
+    eager: bool
+    draws: int
 
 
 def benchmark(
@@ -122,20 +144,11 @@ def benchmark(
     images: ImageSet,
     *,
     attacks: Mapping[str, Attack],
-    norm: str = "Linf",
     eps: float,
-    targeted: bool = False,
-    knowledge: Sequence[str] = KNOWN,
-    budget: int | None = None,
     sources: Mapping[str, Sequence[str]] | None = None,
     stand_ins: Mapping[str, Model] | None = None,
-    transfer: bool = True,
-    seed: int = 0,
-    shard: int = 500,
-    batch_size: int = 250,
-    eager: bool = False,
-    draws: int = DRAWS,
-    watcher: Watcher | None = None,
+    reporter: Reporter = QUIET,
+    **options: Unpack[Options],
 ) -> Evaluation:
     """Evaluate models against attacks under one threat model, white-box and by transfer.
 
@@ -143,54 +156,53 @@ def benchmark(
         models: the models; their names must differ.
         images: what to evaluate on.
         attacks: column label to recipe.
-        norm: `Linf` or `L2`.
         eps: radius in input units; `inf` for the smallest perturbation.
-        targeted: aim at the class after the true one instead of at any other.
-        knowledge: what attackers know beside answers: some of `weights`, `template`, `randomness`.
-        budget: most passes, forwards and backwards together, on one image; None for no limit.
         sources: per model name the gradient sources to attack through; all it offers by default.
         stand_ins: per model name the same network with another template, attacked in its place where the
             template is not known.
-        transfer: judge crafted images on every model.
-        seed: source of all chance.
-        shard: most images per unit, and per graph of a joint model.
-        batch_size: most images per pass.
-        eager: ask every network as it is, not by a faster copy that was proven equal.
-        draws: how often the judge asks a random model about each image, at least 2.
-        watcher: who is told how it goes on.
+        reporter: who is told how it goes on.
+        options: any of
+
+            - `norm`: `Linf` (the default) or `L2`;
+            - `targeted`: aim at the class after the true one instead of at any other;
+            - `knowledge`: what attackers know beside answers: some of `weights`, `template`, `randomness`,
+              all by default;
+            - `budget`: most passes, forwards and backwards together, on one image; None, the default, for no
+              limit;
+            - `transfer`, `seed`, `shard`, `batch_size`, `eager`, `draws`: see `robench.run.Settings`.
 
     Raises:
         ConfigError: an attack cannot play under this threat, or would need what it withholds; too few draws.
         InputError: models and data do not fit, or the images are no ImageSet.
+        TypeError: there is no option of that name.
     """
     given: object = images
     if not isinstance(given, ImageSet):
         do = "Make one with `robench.image_set(images, labels)`"
         raise InputError(where="images", expected="an ImageSet", got=f"a {type(given).__name__}", do=do)
-    goal = Goal.TARGETED if targeted else Goal.UNTARGETED
-    threat = ThreatModel(norm=norm_named(norm), eps=eps, goal=goal, knowledge=tuple(knowledge), budget=budget)
+    threat = ThreatModel(
+        norm=norm_named(options.get("norm", "Linf")),
+        eps=eps,
+        goal=Goal.TARGETED if options.get("targeted") else Goal.UNTARGETED,
+        knowledge=tuple(options.get("knowledge", KNOWN)),
+        budget=options.get("budget"),
+    )
+    settings = {name: value for name, value in options.items() if name not in THREAT_OPTIONS}
     work = Work(
-        subjects=[_subject(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in models],
+        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in models],
         data=images,
         boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
-        transfer=transfer,
-        seed=seed,
-        shard=shard,
-        batch_size=batch_size,
-        eager=eager,
-        draws=draws,
+        settings=Settings(**settings),  # type: ignore[arg-type]
     )
     memory = Memory()
-    keys = list(evaluate(work, memory, watcher or Silent()))
-    records = noting_failed([memory.records[k] for k in keys], memory.failed_jobs)
+    finished = [unit.record for unit in evaluate(work, memory, reporter)]
+    records = noting_failed(finished, memory.failed_jobs)
     return Evaluation(records=tuple(records), failures=tuple(memory.failures.values()))
 
 
-def _subject(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> Subject:
-    subject = Subject(model=model, fingerprint=model.fingerprint(), sources=sources)
+def _evaluated(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> EvaluatedModel:
+    evaluated = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources)
     if model.name not in stand_ins:
-        return subject
+        return evaluated
     other = stand_ins[model.name]
-    return replace(
-        subject, stand_in=stand_in_for(subject, Subject(model=other, fingerprint=other.fingerprint()))
-    )
+    return with_stand_in(evaluated, EvaluatedModel(model=other, fingerprint=other.fingerprint()))

@@ -15,7 +15,7 @@ from robench import load_data
 from robench.plan.config import load
 from robench.record.store import Store
 from robench.run.execute import execute
-from robench.run.progress import Quiet
+from robench.run.settings import Environment
 
 DATA = Path(os.environ.get("ROBENCH_TEST_DATA") or Path(__file__).parents[1].parent / "shared" / "data")
 pytestmark = [
@@ -42,10 +42,7 @@ def measured(out, suite, *labels):
     assert {column.label for column in attacks} == set(labels)
     threats = (dataclasses.replace(threat, attacks=attacks),) if attacks else ()
     plan = dataclasses.replace(plan, threats=threats, shard=10_000)
-    outcome = execute(
-        plan, out, config_text="", device="cpu", data_root=DATA,
-        download=False, trust_code=False, force=False, reporter=Quiet(),
-    )  # fmt: skip
+    outcome = execute(plan, out, config_text="", environment=Environment(device="cpu", data_root=DATA))
     assert outcome.failed == 0
     clean: dict[str, set[int]] = {}
     broken: dict[str, set[int]] = {}

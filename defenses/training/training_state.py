@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from robench.errors import CheckpointError, ConfigError, StorageError
-from robench.run.interrupted_trainings import differences
+from robench.run.training_folder import differences
 
 FORMAT = 1
 _UNREADABLE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)

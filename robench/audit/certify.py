@@ -10,11 +10,11 @@ from pathlib import Path
 
 from robench.errors import ConfigError, JobError, nearest
 from robench.judge.certification import Certificate, certify, smoothed_network
-from robench.machine import resolve_device
 from robench.plan.spec import Plan
 from robench.record.store import Store
 from robench.run.preparation import Workshop
-from robench.run.progress import Reporter
+from robench.run.progress import QUIET, Reporter
+from robench.run.settings import Environment
 
 COLUMNS = ("index", "label", "prediction", "radius", "correct")
 ABSTAINED = "abstain"
@@ -69,11 +69,8 @@ def certify_plan(
     n0: int,
     n: int,
     alpha: float,
-    device: str,
-    data_root: Path | None,
-    download: bool,
-    trust_code: bool,
-    reporter: Reporter,
+    environment: Environment,
+    reporter: Reporter = QUIET,
 ) -> tuple[list[Certified], Path, float]:
     """Train or load one model of a plan and certify its evaluation images.
 
@@ -84,10 +81,7 @@ def certify_plan(
         n0: noisy copies to guess a class from.
         n: noisy copies to bound its probability with.
         alpha: risk that a certificate is wrong.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        data_root: folder with data sets, or None for the cache.
-        download: whether the network may be used.
-        trust_code: whether a user's Python file may be imported.
+        environment: where it is done, and what it may do there.
         reporter: who is told.
 
     Returns:
@@ -102,34 +96,25 @@ def certify_plan(
     plan = narrowed(plan, name)
     store.prepare()
     with store.lock():
-        workshop = Workshop(
-            plan=plan,
-            folder=store.root / "models",
-            device=resolve_device(device),
-            data_root=data_root,
-            download=download,
-            trust_code=trust_code,
-            force=False,
-            watcher=_Told(reporter),
-        )
+        workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
-        subjects = workshop.subjects(data.shape, len(data.classes))
+        models = {m.model.name: m.model for m in workshop.models(data.shape, len(data.classes))}
         if name in workshop.failures:
             raise JobError(where=f"model {name!r}", expected="a model", got=workshop.failures[name])
-        model = next(s.model for s in subjects if s.model.name == name)
+        model = models[name]
         smoothed_network(model)
         pieces = range(0, len(data), plan.batch_size)
-        reporter.start(len(pieces), 0)
-        done: list[Certified] = []
+        reporter.start(len(pieces))
+        certified: list[Certified] = []
         for start in pieces:
             part = data.subset(slice(start, start + plan.batch_size))
             x, y = part.batch(slice(None))
-            found = certify(model, x.to(model.device), n0=n0, n=n, alpha=alpha)
-            done += map(Certified, part.indices.tolist(), y.tolist(), found)
-            reporter.advance(f"{len(done)} of {len(data)} images certified", done=True)
+            certificates = certify(model, x.to(model.device), n0=n0, n=n, alpha=alpha)
+            certified += map(Certified, part.indices.tolist(), y.tolist(), certificates)
+            reporter.advance(f"{len(certified)} of {len(data)} images certified")
         path = store.root / f"certified-{name}.csv"
-        store.write_text(path.name, as_csv(done))
-    return done, path, time.perf_counter() - started
+        store.write_text(path.name, as_csv(certified))
+    return certified, path, time.perf_counter() - started
 
 
 def as_csv(images: list[Certified]) -> str:
@@ -138,27 +123,8 @@ def as_csv(images: list[Certified]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for image in images:
-        found = image.certificate
-        prediction = ABSTAINED if found.prediction < 0 else str(found.prediction)
+        certificate = image.certificate
+        prediction = ABSTAINED if certificate.prediction < 0 else str(certificate.prediction)
         correct = "true" if image.correct else "false"
-        writer.writerow([image.index, image.label, prediction, f"{found.radius:.6g}", correct])
+        writer.writerow([image.index, image.label, prediction, f"{certificate.radius:.6g}", correct])
     return text.getvalue()
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """Passes on what the workshop says."""
-
-    reporter: Reporter
-
-    def stage(self, text: str) -> None:
-        self.reporter.stage(text)
-
-    def training(self, row: dict[str, float]) -> None:
-        self.reporter.training(row)
-
-    def finding(self, text: str) -> None:
-        self.reporter.finding(text)
-
-    def failed(self, text: str) -> None:
-        self.reporter.failed("", text)

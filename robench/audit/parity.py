@@ -17,9 +17,12 @@ from robench.model.interface import Model
 from robench.recipe import build, describe
 from robench.record.schema import Record, Status
 from robench.record.statistics import SIGNIFICANCE, discordant, mcnemar
-from robench.run.evaluate import Memory, Work, evaluate
-from robench.run.evaluated_model import Subject
-from robench.run.units import Board
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board
+from robench.run.keeper import Memory
+from robench.run.settings import Settings
+from robench.run.work import Work
 
 LIBRARIES = ("art", "torchattacks", "foolbox")
 
@@ -70,7 +73,7 @@ class Version:
 
 
 @dataclass(slots=True)
-class _Heard(Memory):
+class _SilentMemory(Memory):
     """Keeps beside what `Memory` does which images of a crafting fell to a point that was not returned."""
 
     silent: dict[str, list[bool]] = field(default_factory=dict)
@@ -93,14 +96,14 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
         ConfigError: no library has a version of it, or an option is refused by ours.
     """
     ours = plugins.find("attacks", name, where="parity")
-    made: dict[str, Attack] = {name: build(ours, dict(options), where=name)}
+    versions: dict[str, Attack] = {name: build(ours, dict(options), where=name)}
     absent: dict[str, str] = {}
     known = plugins.names("attacks")
     if not any(f"{library}/{name}" in known for library in LIBRARIES):
         pairs = sorted({other.partition("/")[2] for other in known if "/" in other})
         do = nearest(name, pairs)
         raise ConfigError(where="parity", expected="an attack that a library has too", got=repr(name), do=do)
-    default = {key: getattr(made[name], key) for key in describe(ours)}
+    default = {key: getattr(versions[name], key) for key in describe(ours)}
     for library in LIBRARIES:
         theirs = f"{library}/{name}"
         if theirs not in known:
@@ -109,10 +112,10 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
         recipe = plugins.find("attacks", theirs)
         shared = {key: value for key, value in default.items() if key in describe(recipe)}
         try:
-            made[theirs] = build(recipe, shared, where=theirs)
+            versions[theirs] = build(recipe, shared, where=theirs)
         except PluginError as error:
             absent[theirs] = error.got
-    return made, absent
+    return versions, absent
 
 
 def parity(
@@ -142,42 +145,38 @@ def parity(
         ConfigError: a version cannot play under this norm.
         JobError: a version failed.
     """
-    chosen = source or next(iter(model.sources))
+    gradient_source = source or next(iter(model.sources))
     threat = ThreatModel(norm=norm_named(norm), eps=eps)
     work = Work(
-        subjects=[Subject(model=model, fingerprint=model.fingerprint(), sources=(chosen,))],
+        models=[EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=(gradient_source,))],
         data=images,
         boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
-        transfer=False,
-        seed=seed,
-        shard=len(images),
-        batch_size=batch_size,
+        settings=Settings(transfer=False, seed=seed, shard=len(images), batch_size=batch_size),
     )
-    heard = _Heard()
-    keys = list(evaluate(work, heard))
-    if heard.failures:
+    memory = _SilentMemory()
+    records = [finished.record for finished in evaluate(work, memory)]
+    if memory.failures:
         raise JobError(
-            where="parity", expected="every version to run", got=next(iter(heard.failures.values()))
+            where="parity", expected="every version to run", got=next(iter(memory.failures.values()))
         )
-    records = [heard.records[key] for key in keys]
     columns = {str(r.attack["label"]): r for r in records if r.attack["label"] in attacks}
     stands = {name: [s == Status.ROBUST for s in r.columns.status] for name, r in columns.items()}
     order = sorted(stands, key=lambda name: (sum(stands[name]), list(attacks).index(name)))
-    return [_version(name, columns[name], stands, order[0], norm, heard) for name in order]
+    return [_version(name, columns[name], stands, order[0], norm, memory) for name in order]
 
 
-def disputed(found: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
+def disputed(versions: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
     """Return who broke which images, where the versions do not agree: the versions to the images' indices."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    for position, index in enumerate(found[0].index):
-        broke = tuple(v.name for v in found if not v.stands[position])
-        if 0 < len(broke) < len(found):
+    for position, index in enumerate(versions[0].index):
+        broke = tuple(v.name for v in versions if not v.stands[position])
+        if 0 < len(broke) < len(versions):
             groups.setdefault(broke, []).append(index)
     return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
 
 def _version(
-    name: str, record: Record, stands: dict[str, list[bool]], strongest: str, norm: str, heard: _Heard
+    name: str, record: Record, stands: dict[str, list[bool]], strongest: str, norm: str, memory: _SilentMemory
 ) -> Version:
     columns, mine = record.columns, stands[name]
     others = [theirs for other, theirs in stands.items() if other != name]
@@ -205,7 +204,7 @@ def _version(
         silent=tuple(
             missed and status == Status.BROKEN
             for missed, status in zip(
-                heard.silent[str(record.provenance["crafted"])], columns.status, strict=True
+                memory.silent[str(record.provenance["crafted"])], columns.status, strict=True
             )
         ),
     )

@@ -8,13 +8,14 @@ processor with the same library, not one verdict may turn; elsewhere sums round 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from robench.attack.craft import targets_of
+from robench.attack.craft import Crafted, targets_of
 from robench.attack.threat import Goal
 from robench.errors import StorageError
 from robench.judge.verdict import classify, judge, reached
@@ -22,13 +23,10 @@ from robench.model.batch_identity import batch_of
 from robench.randomness import seed_from
 from robench.record.schema import LATER_COLUMNS, Record, Status
 from robench.record.store import Store
-from robench.run.evaluate import Craft, Work
-from robench.run.evaluated_model import Subject
+from robench.run.jobs import Job, Unit
 from robench.run.keeper import FolderKeeper
-from robench.run.units import CLEAN, Shard, judge_unit
-
-if TYPE_CHECKING:
-    from robench.attack.craft import Crafted
+from robench.run.units import judge_unit
+from robench.run.work import Work
 
 TOLERANCE = 0.005
 """Share of verdicts that may turn when a batch is cut otherwise: sums in another order round differently."""
@@ -79,25 +77,25 @@ class Tally:
     elsewhere: int = 0
     first_turned: str = ""
 
-    def compare(self, title: str, kept: Record, made: Record) -> None:
-        """Count one record beside the same made now."""
+    def compare(self, title: str, kept: Record, again: Record) -> None:
+        """Count one record beside the same made again."""
         self.records += 1
-        wrong = [name for name in FACTS if _plain(getattr(kept, name)) != _plain(getattr(made, name))]
-        wrong += [name for name in GIVEN if getattr(kept.columns, name) != getattr(made.columns, name)]
+        wrong = [name for name in FACTS if _plain(getattr(kept, name)) != _plain(getattr(again, name))]
+        wrong += [name for name in GIVEN if getattr(kept.columns, name) != getattr(again.columns, name)]
         wrong += [
-            name for name in MEASURED if not _near(getattr(kept.columns, name), getattr(made.columns, name))
+            name for name in MEASURED if not _near(getattr(kept.columns, name), getattr(again.columns, name))
         ]
-        codes = [sorted(finding.code for finding in record.findings) for record in (kept, made)]
+        codes = [sorted(finding.code for finding in record.findings) for record in (kept, again)]
         wrong += ["findings"] if codes[0] != codes[1] else []
         digest = kept.provenance.get("images_sha256")
-        wrong += ["images"] if digest not in {None, made.provenance.get("images_sha256")} else []
+        wrong += ["images"] if digest not in {None, again.provenance.get("images_sha256")} else []
         if wrong:
             self.otherwise += 1
             self.first = self.first or f"{', '.join(wrong)} of {title} ({kept.key})"
-        turned = differing(*(_verdicts(record) for record in (kept, made)))
+        turned = differing(*(_verdicts(record) for record in (kept, again)))
         self.verdicts += len(kept.columns.status)
         self.turned += turned
-        self.elsewhere += 0 if _same_place(kept, made) else len(kept.columns.status)
+        self.elsewhere += 0 if _same_place(kept, again) else len(kept.columns.status)
         if turned and not self.first_turned:
             self.first_turned = f"{turned} of {len(kept.columns.status)} in {title} ({kept.key})"
 
@@ -132,64 +130,26 @@ def check_claims(work: Work, store: Store) -> list[Check]:
     """Make every record again from the stored images, as the run did, and compare all it says."""
     keeper, tally = FolderKeeper(store), Tally()
     for shard in work.shards():
-        for title, kept, job, target, crafted in _kept(work, store, keeper, shard):
-            known = _known(work, store, target, shard) if job else set[str]()
-            made, _ = judge_unit(
-                kept.key,
-                target,
-                job.source if job else None,
-                job.gradient_source if job else "",
-                job.label if job else CLEAN,
-                job.attack if job else None,
-                job.board if job else None,
-                shard,
-                crafted,
-                seed=work.seed,
-                clean=None,
-                batch_size=_passes_of(kept) or work.batch_size,
-                known=known,
-                draws=work.draws,
-            )
-            tally.compare(title, kept, made)
+        codes: dict[str, set[str]] = {}
+        for job in work.jobs(shard):
+            crafted = keeper.crafted(job.key) if job.crafting else None
+            if job.crafting and crafted is None:
+                continue  # `images` tells of it
+            for unit, kept in _readable(store, job):
+                name = unit.target.model.name
+                if job.crafting is None:  # a run leaves out what only follows from these
+                    codes[name] = {finding.code for finding in kept.findings}
+                settings = replace(work.settings, batch_size=_passes_of(kept) or work.settings.batch_size)
+                again = judge_unit(unit, crafted, settings, known=codes.get(name, ()) if crafted else ())
+                tally.compare(unit.title, kept, again)
     return tally.checks()
 
 
-def _kept(
-    work: Work, store: Store, keeper: FolderKeeper, shard: Shard
-) -> Iterator[tuple[str, Record, Craft | None, Subject, Crafted | None]]:
-    """Yield the readable records of a shard and what they were judged from; `records` tells of others."""
-    wanted: list[tuple[str, str, Craft | None, Subject, Crafted | None]] = [
-        (f"clean on {s.model.name}", work.clean_key(s, shard), None, s, None) for s in work.subjects
-    ]
-    yield from _read(store, wanted)
-    for job in work.crafts():
-        crafted = keeper.crafted(work.craft_key(job, shard))
-        if crafted is not None:
-            yield from _read(
-                store,
-                [
-                    (f"{job.title} -> {t.model.name}", work.record_key(job, shard, t), job, t, crafted)
-                    for t in work.targets(job.source)
-                ],
-            )
-
-
-def _read(
-    store: Store, wanted: list[tuple[str, str, Craft | None, Subject, Crafted | None]]
-) -> Iterator[tuple[str, Record, Craft | None, Subject, Crafted | None]]:
-    for title, key, job, target, crafted in wanted:
-        try:
-            yield title, store.read(key), job, target, crafted
-        except StorageError:
-            continue
-
-
-def _known(work: Work, store: Store, target: Subject, shard: Shard) -> set[str]:
-    """Return the codes found about a model itself, from which a run leaves out what only follows."""
-    try:
-        return {finding.code for finding in store.read(work.clean_key(target, shard)).findings}
-    except StorageError:
-        return set()
+def _readable(store: Store, job: Job) -> Iterator[tuple[Unit, Record]]:
+    """Yield the units of a job with their records; `records` tells of those that cannot be read."""
+    for unit in job.units:
+        with suppress(StorageError):
+            yield unit, store.read(unit.key)
 
 
 def _passes_of(record: Record) -> int:
@@ -205,22 +165,22 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _near(kept: list[float], made: list[float]) -> bool:
-    return len(kept) == len(made) and all(
-        abs(a - b) <= 1e-6 * max(1.0, abs(b)) for a, b in zip(kept, made, strict=True)
+def _near(kept: list[float], again: list[float]) -> bool:
+    return len(kept) == len(again) and all(
+        abs(a - b) <= 1e-6 * max(1.0, abs(b)) for a, b in zip(kept, again, strict=True)
     )
 
 
-def _same_place(kept: Record, made: Record) -> bool:
+def _same_place(kept: Record, again: Record) -> bool:
     """Tell whether a record was made on a processor where the same sums come out bit for bit."""
     places = [
         (
             r.provenance.get("versions", {}).get("torch"),
             *(r.provenance.get(k) for k in ("device", "machine", "threads")),
         )
-        for r in (kept, made)
+        for r in (kept, again)
     ]
-    return places[0] == places[1] and made.provenance.get("device") == "cpu"
+    return places[0] == places[1] and again.provenance.get("device") == "cpu"
 
 
 def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Check]:
@@ -232,28 +192,23 @@ def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Ch
     keeper = FolderKeeper(store)
     verdicts = turned = broken = revived = images = absent = 0
     first = ""
-    for shard in work.shards():
-        for job in work.crafts():
-            crafted = keeper.crafted(work.craft_key(job, shard))
-            if crafted is None:
-                absent += 1
-                continue
-            images += len(crafted.x_adv)
-            for target in work.targets(job.source):
-                try:
-                    record = store.read(work.record_key(job, shard, target))
-                except StorageError:
-                    continue  # `records` and `hashes` tell of it
-                again, rounded = _again(target, job, shard, crafted, batch_size)
-                kept = [str(s) for s in record.columns.status]
-                changed = differing(again, kept)
-                verdicts += len(kept)
-                turned += changed
-                if changed and not first:
-                    first = f"{changed} of {len(kept)} in {job.title} -> {target.model.name}"
-                pairs = list(zip(again, rounded, strict=True))
-                broken += sum(a == Status.BROKEN for a, _ in pairs)
-                revived += sum(a == Status.BROKEN and not hit for a, hit in pairs)
+    for job in (job for shard in work.shards() for job in work.jobs(shard) if job.crafting):
+        crafted = keeper.crafted(job.key)
+        if crafted is None:
+            absent += 1
+            continue
+        images += len(crafted.x_adv)
+        for unit, record in _readable(store, job):
+            again, rounded = _again(unit, crafted, batch_size)
+            kept = [str(s) for s in record.columns.status]
+            changed = differing(again, kept)
+            verdicts += len(kept)
+            turned += changed
+            if changed and not first:
+                first = f"{changed} of {len(kept)} in {unit.title}"
+            pairs = list(zip(again, rounded, strict=True))
+            broken += sum(a == Status.BROKEN for a, _ in pairs)
+            revived += sum(a == Status.BROKEN and not hit for a, hit in pairs)
     share = f"{revived} of {broken} broken images stand again after rounding to 8 bits"
     missing = f"{absent} files missing or damaged" if absent else ""
     return [
@@ -269,20 +224,19 @@ def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Ch
     ]
 
 
-def _again(
-    target: Subject, job: Craft, shard: Shard, crafted: Crafted, batch_size: int
-) -> tuple[list[str], list[bool]]:
+def _again(unit: Unit, crafted: Crafted, batch_size: int) -> tuple[list[str], list[bool]]:
     """Return each image's new verdict, and whether its 8-bit version still reaches the attacker's goal."""
-    x, y = shard.data.batch(slice(None))
-    model, threat = target.model, job.board.threat
+    assert unit.crafting is not None
+    data, threat, model = unit.shard.data, unit.crafting.threat, unit.target.model
+    x, y = data.batch(slice(None))
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed_from("verify", len(y))))
     back = order.argsort()
     x, y, x_adv = (t[order].to(model.device) for t in (x, y, crafted.x_adv))
-    goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
+    target = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
     coarse = (x_adv.clamp(0, 1) * EIGHT_BITS).round() / EIGHT_BITS
-    with batch_of(shard.data.indices):  # a model that draws a template per batch draws the run's own
-        found = judge(model, x, y, x_adv, threat=threat, target=goal, batch_size=batch_size)
+    with batch_of(data.indices):  # a model that draws a template per batch draws the run's own
+        verdict = judge(model, x, y, x_adv, threat=threat, target=target, batch_size=batch_size)
         predicted = classify(model, coarse, batch_size=batch_size)
-    hit = reached(model, predicted, y, goal)
-    statuses = [str(found.status[i]) for i in back.tolist()]
+    hit = reached(model, predicted, y, target)
+    statuses = [str(verdict.status[i]) for i in back.tolist()]
     return statuses, hit.cpu()[back].tolist()

@@ -20,11 +20,13 @@ from robench.plan.spec import Plan
 from robench.randomness import Randomness
 from robench.record.schema import Record
 from robench.record.store import Store
-from robench.run.evaluate import Work
 from robench.run.execute import boards_of
 from robench.run.keeper import FolderKeeper
-from robench.run.preparation import TrainingWatcher, Workshop
-from robench.run.units import Shard, craft_unit, judge_unit
+from robench.run.preparation import Workshop
+from robench.run.progress import QUIET, Reporter
+from robench.run.settings import Environment, Settings
+from robench.run.units import craft_unit, judge_unit
+from robench.run.work import Work
 
 
 def read_plan(store: Store) -> Plan:
@@ -50,17 +52,17 @@ def read_plan(store: Store) -> Plan:
 def check_files(store: Store) -> list[Check]:
     """Read every record of the run, and make its tables again from them."""
     run = store.read_json("run.json") or {}
-    listed = [str(key) for key in run.get("units", [])]
+    units = [str(key) for key in run.get("units", [])]
     unreadable, records = [], []
-    for key in listed:
+    for key in units:
         try:
             records.append(store.read(key))
         except StorageError as error:
             unreadable.append(str(error))
-    missing = max(int(run.get("expected", 0)) - len(listed), 0)
+    missing = max(int(run.get("expected", 0)) - len(units), 0)
     evidence = unreadable[0] if unreadable else (f"{missing} units were never finished" if missing else "")
-    made = Check(name="records", looked=len(listed), wrong=len(unreadable) + missing, evidence=evidence)
-    return [made, _tables(store, records)]
+    readable = Check(name="records", looked=len(units), wrong=len(unreadable) + missing, evidence=evidence)
+    return [readable, _tables(store, records)]
 
 
 def _tables(store: Store, records: Sequence[Record]) -> Check:
@@ -81,70 +83,39 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
 
 def check_keys(work: Work, store: Store) -> Check:
     """Hash weights, images, attacks and settings again, and compare with the names of the units."""
-    wanted = {key for shard in work.shards() for key in _keys(work, shard)}
-    listed = set((store.read_json("run.json") or {}).get("units", []))
-    strange = sorted(listed ^ wanted)
+    expected = {unit.key for shard in work.shards() for job in work.jobs(shard) for unit in job.units}
+    units = set((store.read_json("run.json") or {}).get("units", []))
+    strange = sorted(units ^ expected)
     do = "weights, images, options or versions are not those the run was made with" if strange else ""
-    return Check(name="hashes", looked=len(wanted), wrong=len(strange), evidence=do)
-
-
-def _keys(work: Work, shard: Shard) -> Iterator[str]:
-    for subject in work.subjects:
-        yield work.clean_key(subject, shard)
-    for job in work.crafts():
-        for target in work.targets(job.source):
-            yield work.record_key(job, shard, target)
+    return Check(name="hashes", looked=len(expected), wrong=len(strange), evidence=do)
 
 
 def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
     """Do a random sample of the jobs again from the start, and compare the images and the verdicts."""
     keeper = FolderKeeper(store)
-    jobs = [(shard, job) for shard in work.shards() for job in work.crafts()]
+    jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.crafting]
     draws = Randomness(seed, torch.arange(len(jobs)), ("verify",)).uniform(torch.empty(len(jobs), 1))
-    chosen = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
-    verdicts = turned = 0
+    jobs_again = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
+    verdicts = changed = 0
     furthest = 0.0
-    for shard, job in chosen:
-        made = craft_unit(
-            job.source,
-            job.gradient_source,
-            job.attack,
-            job.board.threat,
-            shard,
-            seed=work.seed,
-            drop=work.drop,
-            batch_size=work.batch_size,
-        )
-        kept = keeper.crafted(work.craft_key(job, shard))
-        if kept is not None:
-            furthest = max(furthest, float((made.x_adv - kept.x_adv).abs().max()))
-        key = work.record_key(job, shard, job.source)
+    for job in jobs_again:
+        assert job.crafting is not None
+        again = craft_unit(job.crafting, job.shard, work.settings)
+        crafted = keeper.crafted(job.key)
+        if crafted is not None:
+            furthest = max(furthest, float((again.x_adv - crafted.x_adv).abs().max()))
         try:
-            before = store.read(key).columns.status
+            before = store.read(job.white_box.key).columns.status
         except StorageError:
             continue  # `records` tells of it
-        record, _ = judge_unit(
-            key,
-            job.source,
-            job.source,
-            job.gradient_source,
-            job.label,
-            job.attack,
-            job.board,
-            shard,
-            made,
-            seed=work.seed,
-            clean=None,
-            batch_size=work.batch_size,
-            draws=work.draws,
-        )
+        record = judge_unit(job.white_box, again, work.settings)
         verdicts += len(before)
-        turned += differing(record.columns.status, before)
-    several = f"{len(chosen)} of {len(jobs)} jobs"
+        changed += differing(record.columns.status, before)
+    several = f"{len(jobs_again)} of {len(jobs)} jobs"
     return Check(
         name="repeats",
         looked=verdicts,
-        wrong=turned,
+        wrong=changed,
         allowed=int(2 * TOLERANCE * verdicts),
         evidence=f"{several}; pixels differ by at most {furthest:.2g}",
     )
@@ -153,27 +124,21 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
 def verify(
     store: Store,
     *,
-    device: str,
-    data_root: Path | None,
-    download: bool,
-    trust_code: bool,
+    environment: Environment,
     sample: int,
     batch_size: int,
     seed: int,
-    watcher: TrainingWatcher,
+    reporter: Reporter = QUIET,
 ) -> Iterator[Check]:
     """Yield what was checked of a finished run, cheapest first; nothing is trained and nothing is written.
 
     Args:
         store: the run folder.
-        device: where to rebuild the models.
-        data_root: folder with data sets, or None for the cache.
-        download: whether the network may be used.
-        trust_code: whether a user's Python file may be imported.
+        environment: where to rebuild the models.
         sample: how many jobs to do again.
         batch_size: images per pass of the new judgement; best another than the run's.
         seed: for the choice of the sample.
-        watcher: who is told.
+        reporter: who is told.
 
     Raises:
         ConfigError: no plan is in the folder.
@@ -181,16 +146,7 @@ def verify(
     """
     plan = read_plan(store)
     yield from check_files(store)
-    workshop = Workshop(
-        plan=plan,
-        folder=store.root / "models",
-        device=device,
-        data_root=data_root,
-        download=download,
-        trust_code=trust_code,
-        force=False,
-        watcher=watcher,
-    )
+    workshop = Workshop(plan, store.root / "models", environment, reporter)
     work = _rebuilt(plan, workshop)
     hashes = check_keys(work, store)
     yield hashes
@@ -203,21 +159,17 @@ def verify(
 
 def _rebuilt(plan: Plan, workshop: Workshop) -> Work:
     data = workshop.load(plan.data)
-    lost = workshop.untrained(data.shape, len(data.classes))
-    if lost:
+    untrained = workshop.untrained(data.shape, len(data.classes))
+    if untrained:
         raise StorageError(
             where="verify",
             expected="the weights the run was made with",
-            got=f"none for {', '.join(lost)}",
+            got=f"none for {', '.join(untrained)}",
             do="Keep the folder `models` of the run",
         )
     return Work(
-        subjects=workshop.subjects(data.shape, len(data.classes)),
+        models=workshop.models(data.shape, len(data.classes)),
         data=data,
         boards=boards_of(plan.threats),
-        transfer=plan.transfer,
-        seed=plan.seed,
-        shard=plan.shard,
-        batch_size=plan.batch_size,
-        draws=plan.draws,
+        settings=Settings.of(plan),
     )

@@ -1,4 +1,4 @@
-"""The typer application: global options, and one command per file."""
+"""The typer application: global options and every command."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from typing import Annotated
 
 import typer
 
-from robench.cli.badge import badge
 from robench.cli.certify import certify
 from robench.cli.check import check
-from robench.cli.cite import cite
 from robench.cli.compare import compare
 from robench.cli.doctor import doctor
+from robench.cli.documents import badge, cite, plot, report, table
 from robench.cli.guard import TRACEBACK, Guard
 from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
 from robench.cli.parity import parity
-from robench.cli.plot import plot
-from robench.cli.report import report
 from robench.cli.run import run
 from robench.cli.show import show
-from robench.cli.table import table
 from robench.cli.train import train
 from robench.cli.verify import verify
 

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robench.cli.guard import printable
-from robench.cli.run import (
-    BatchSize,
-    Config,
-    DataRoot,
-    Device,
-    Download,
-    Limit,
-    Out,
-    QuietFlag,
-    Seed,
-    Set,
-    Threads,
-    TrustCode,
-    check_device,
-    interruptible,
-    planned,
-)
+from robench.cli.console import printable
+from robench.cli.options import Config, Options, taking
+from robench.cli.session import interruptible
 from robench.errors import ConfigError
-from robench.plan.data_root import check_checkpoints
 
 if TYPE_CHECKING:
     from robench.audit.certify import Certified
+    from robench.run.progress import Reporter
 
 RADII = "0,0.25,0.5,0.75,1"
 
 
+@taking(
+    "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",
+    "trust_code", "quiet",
+)  # fmt: skip
 def certify(
     config: Config,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model with `inference: smoothing`.")],
@@ -42,46 +31,24 @@ def certify(
     n: Annotated[int, typer.Option("--n", min=1, help="Noisy copies to bound its probability.")] = 1000,
     alpha: Annotated[float, typer.Option("--alpha", help="Risk that a certificate is wrong.")] = 0.001,
     radii: Annotated[str, typer.Option("--radii", help="L2 radii to report, with commas between.")] = RADII,
-    out: Out = None,
-    overrides: Set = None,
-    limit: Limit = None,
-    seed: Seed = None,
-    device: Device = "auto",
-    data_root: DataRoot = None,
-    download: Download = False,
-    batch_size: BatchSize = None,
-    threads: Threads = None,
-    trust_code: TrustCode = False,
-    quiet: QuietFlag = False,
+    *,
+    options: Options,
 ) -> None:
     """Certify the images of a configuration on one smoothed model; nothing is attacked."""
     wanted = _radii(radii)
     if not 0 < alpha < 1:
         raise ConfigError(where="--alpha", expected="a number between 0 and 1", got=f"{alpha:g}")
-    plan, _ = planned(config, overrides, limit=limit, seed=seed, batch_size=batch_size)
-    check_checkpoints(plan, data_root)
-    folder = out or Path("runs") / plan.name
-    check_device(device)
+    plan, _ = options.plan(config)
+    folder = options.folder(plan)
 
-    def work(reporter: Any) -> Any:
+    def work(reporter: Reporter) -> tuple[list[Certified], Path, float]:
         from robench.audit.certify import certify_plan
 
         return certify_plan(
-            plan,
-            model,
-            folder,
-            n0=n0,
-            n=n,
-            alpha=alpha,
-            device=device,
-            data_root=data_root,
-            download=download,
-            trust_code=trust_code,
-            reporter=reporter,
+            plan, model, folder, n0=n0, n=n, alpha=alpha, environment=options.environment, reporter=reporter
         )
 
-    done: Any = interruptible(work, folder, quiet=quiet, threads=threads)
-    images, path, seconds = done
+    images, path, seconds = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
     for line in _table(images, wanted, f"{model}: certified accuracy, alpha {alpha:g}, {n} noisy copies"):
         typer.echo(printable(line))
     typer.echo(f"Time: {seconds:.1f} s.")

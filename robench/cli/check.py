@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robench.cli.guard import printable
-from robench.cli.run import DataRoot, Device, Download, Set, TrustCode, check_device, planned
+from robench.cli.console import printable
+from robench.cli.options import DataRoot, Device, Download, Options, Set, TrustCode, check_device
 from robench.errors import ConfigError, nearest
 from robench.plan.data_root import check_checkpoints, located
 
@@ -53,7 +53,7 @@ def check(
             raise ConfigError(where=got, expected="a configuration or suite", got=f"the plugin {target!r}")
         _conformance(*plugin, overrides or [], data_root, download=download)
         return
-    plan, _ = planned(target, overrides, limit=None, seed=None, batch_size=None)
+    plan, _ = Options(overrides=overrides).parsed(target)
     attacks = sum(len(threat.attacks) for threat in plan.threats)
     counts = f"{len(plan.models)} models, {len(plan.threats)} threats, {attacks} attacks"
     typer.echo(printable(f"{target}: valid: {counts}"))
@@ -105,19 +105,19 @@ def _conformance(
     from robench.machine import keep_freed_memory
 
     where = f"{kind}:{name}"
-    found = plugins.find(kind, name, where="robench check")
+    plugin = plugins.find(kind, name, where="robench check")
     options = _options(overrides)
-    for option, known in recipe.describe(found).items():
+    for option, known in recipe.describe(plugin).items():
         if known["default"] == "required" and option not in options:
             do = f"Add --set {option}=VALUE"
             raise ConfigError(
                 where=where, expected=f"the option {option!r}, which has no default", got="none", do=do
             )
-    made = recipe.build(found, options, where=where)
+    instance = recipe.build(plugin, options, where=where)
     keep_freed_memory()
-    typer.echo(printable(f"{where}: {made.info.title}, from {plugins.distribution(kind, name)}"))
+    typer.echo(printable(f"{where}: {instance.info.title}, from {plugins.distribution(kind, name)}"))
     counts = dict.fromkeys(Verdict, 0)
-    for result in checks(kind, made, root=data_root, download=download):
+    for result in checks(kind, instance, root=data_root, download=download):
         counts[result.verdict] += 1
         typer.echo(printable(f"  {result}"))
     typer.echo(", ".join(f"{count} {verdict.lower()}" for verdict, count in counts.items()))
@@ -129,13 +129,13 @@ def _options(overrides: list[str]) -> dict[str, Any]:
     """Return a plugin's options from `option=value` and `option.key=value`, the values in YAML."""
     from robench.plan.yaml_reader import read_value
 
-    made: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for text in overrides:
         path, equals, value = text.partition("=")
         *parents, last = [part.strip() for part in path.split(".")]
         if not equals or not all((*parents, last)):
             raise ConfigError(where=f"--set {text}", expected="option=value", got=repr(text))
-        holder = made
+        holder = options
         for part in parents:
             holder = holder.setdefault(part, {})
             if not isinstance(holder, dict):
@@ -143,7 +143,7 @@ def _options(overrides: list[str]) -> dict[str, Any]:
                     where=f"--set {text}", expected="a mapping to set a key in", got=repr(holder)
                 )
         holder[last] = read_value(value, source=f"--set {text}")
-    return made
+    return options
 
 
 def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: bool, trust_code: bool) -> None:
@@ -154,9 +154,9 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
     from robench.data.loading import load_data
     from robench.machine import resolve_device
     from robench.model.interface import predictions
-    from robench.run.inference_defenses import defended, undefended
+    from robench.run.preparation import defended, undefended
 
-    chosen = resolve_device(device)
+    device = resolve_device(device)
     load = partial(load_data, root=data_root, download=download, seed=plan.seed)
     data = load(plan.data)
     typer.echo(printable(f"data: {data.name} {data.split}, {len(data)} images {data.shape}"))
@@ -181,7 +181,7 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
             classes=classes,
             training_data=partial(load, train),
             seed=plan.seed,
-            device=chosen,
+            device=device,
         )
         model = defended(model, spec, training_data=partial(load, train), seed=plan.seed)
         images, _ = data.batch(slice(0, 2))

@@ -32,34 +32,34 @@ def compare(
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
     """Compare two runs image by image: gap, its score interval for pairs, and the exact McNemar test."""
-    from robench.cli.guard import printable
+    from robench.cli.console import printable
     from robench.cli.leaderboard import read_runs
     from robench.record.run_comparison import differences, unmatched
 
-    before, after, chosen = read_runs([first]), read_runs([second]), _pairs(pair)
-    found = differences(before, after, pairs=chosen)
-    lost = unmatched(before, after, pairs=chosen)
+    before, after, pairs = read_runs([first]), read_runs([second]), _pairs(pair)
+    gaps = differences(before, after, pairs=pairs)
+    unpaired = unmatched(before, after, pairs=pairs)
     if format == "json":
-        typer.echo(json.dumps([_plain(d) for d in found], indent=1))
+        typer.echo(json.dumps([_plain(d) for d in gaps], indent=1))
     else:
-        _show(found)
-    for text in lost:
+        _show(gaps)
+    for text in unpaired:
         typer.echo(printable(f"not compared: {text}"), err=True)
     if max_drop is None:
         return
-    worse = [d for d in found if -100 * d.gap > max_drop + 1e-9]
+    worse = [d for d in gaps if -100 * d.gap > max_drop + 1e-9]
     for d in worse:
         text = f"{d.model}, {d.column}, {d.setting}: {100 * d.gap:+.1f} points, more than {max_drop:g} down"
         typer.echo(printable(f"regression: {text}"), err=True)
-    if lost:
+    if unpaired:
         typer.echo("--max-drop cannot vouch for what was not compared; exit code 1", err=True)
-    if worse or lost:
+    if worse or unpaired:
         raise typer.Exit(REGRESSION)
 
 
-def _pairs(given: list[str] | None) -> list[tuple[str, str]]:
+def _pairs(texts: list[str] | None) -> list[tuple[str, str]]:
     pairs = []
-    for text in given or []:
+    for text in texts or []:
         one, equals, two = text.partition("=")
         if not (one and equals and two):
             raise ConfigError(where="--pair", expected="FIRST=SECOND", got=repr(text))
@@ -85,22 +85,21 @@ def _plain(d: Difference) -> dict[str, Any]:
     }
 
 
-def _show(found: list[Difference]) -> None:
+def _show(gaps: list[Difference]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from robench.cli.console import output
-    from robench.cli.guard import printable
+    from robench.cli.console import output, printable
 
     console = output()
-    for setting in dict.fromkeys(d.setting for d in found):
+    for setting in dict.fromkeys(d.setting for d in gaps):
         table = Table(title=Text(printable(setting), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
         for name in ("Model", "Column"):
             table.add_column(name, overflow="fold")
         for name in ("A, %", "B, %", "Gap [95 %], points", "Only A", "Only B", "p", "n"):
             table.add_column(name, justify="right")
-        for d in (d for d in found if d.setting == setting):
+        for d in (d for d in gaps if d.setting == setting):
             low, high = d.interval
             table.add_row(
                 Text(printable(d.model)),

@@ -26,3 +26,8 @@ def errors() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def printable(text: str) -> str:
+    """Return text without control characters other than line breaks, so that no name drives the terminal."""
+    return "".join(s if s.isprintable() or s == "\n" else repr(s)[1:-1] for s in text)

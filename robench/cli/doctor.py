@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 
 PACKAGES = ("robench", "torch", "torchvision", "numpy", "scipy", "pandas", "safetensors")
 LIBRARIES = {

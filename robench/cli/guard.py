@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from robench.cli.console import errors
+from robench.cli.console import errors, printable
 from robench.errors import RobenchError
 
 TRACEBACK = "ROBENCH_TRACEBACK"
@@ -53,10 +53,10 @@ class Guard(TyperGroup):
 
 
 def _unexpected(error: Exception) -> typer.Exit:
-    shown = _show_traceback()
+    with_traceback = _show_traceback()
     what = f"{type(error).__name__}: {error}".strip()
     kind = "Disk error" if isinstance(error, OSError) else "Internal error, please report it"
-    hint = "" if shown else " Run again with `robench --traceback ...` to see where."
+    hint = "" if with_traceback else " Run again with `robench --traceback ...` to see where."
     _say(f"{kind}: {what}.{hint}")
     return typer.Exit(INTERNAL)
 
@@ -74,8 +74,3 @@ def _say(text: str) -> None:
     message = Text("error: ", style="bold red")
     message.append(printable(text), style="not bold default")
     errors().print(message, soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Return text without control characters other than line breaks, so that no name drives the terminal."""
-    return "".join(s if s.isprintable() or s == "\n" else repr(s)[1:-1] for s in text)

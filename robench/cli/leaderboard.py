@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from robench.cli.console import printable
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,15 +34,14 @@ def leaderboard(
     Several runs of one configuration with different seeds also give mean and spread over seeds.
     """
     from robench import plugins
-    from robench.record.files import write_atomic
 
     if seeds and format == "tex":
         do = "Use --format csv or md"
         raise ConfigError(where="--seeds", expected="text, md, csv or json", got="tex", do=do)
     records = read_runs(runs)
-    if seeds and len(found := {record.seed for record in records}) < 2:
+    if seeds and len(numbers := {record.seed for record in records}) < 2:
         do = "Run the same configuration with --seed 1 --out ANOTHER_FOLDER, and name both folders"
-        got = f"seed {next(iter(found))} only"
+        got = f"seed {next(iter(numbers))} only"
         raise ConfigError(where="--seeds", expected="runs with at least two seeds", got=got, do=do)
     if format != "text":
         options = {"seeds_only": True} if seeds else {}
@@ -50,8 +50,8 @@ def leaderboard(
         from robench.cli.console import output
 
         console = output()
-        for shown in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
-            console.print(shown)
+        for part in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
+            console.print(part)
         return
     else:
         from io import StringIO
@@ -60,14 +60,25 @@ def leaderboard(
 
         stream = StringIO()
         console = Console(file=stream, width=200, no_color=True)
-        for shown in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
-            console.print(shown)
+        for part in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
+            console.print(part)
         text = stream.getvalue()
+    print_or_write(text, out)
+
+
+def print_or_write(text: str, out: Path | None) -> None:
+    """Print a text, or write it to a file and say so.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    from robench.record.files import write_atomic
+
     if out is None:
         typer.echo(text, nl=False)
     else:
         write_atomic(out, text)
-        typer.echo(f"Written: {out}")
+        typer.echo(printable(f"Written: {out}"))
 
 
 def read_runs(runs: list[Path]) -> list[Record]:
@@ -85,8 +96,8 @@ def read_runs(runs: list[Path]) -> list[Record]:
         store = Store(run)
         recipes = model_recipes(store.read_json("plan.json"))
         for record in store.read_records():
-            made = recipes.get(str(record.target["name"]))
-            target = {**record.target, "recipe": made} if made else record.target
+            recipe = recipes.get(str(record.target["name"]))
+            target = {**record.target, "recipe": recipe} if recipe else record.target
             records.append(dataclasses.replace(record, target=target))
     if not records:
         raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 from robench.errors import ConfigError, RobenchError, nearest
 
 Format = Literal["text", "json"]
@@ -34,12 +34,12 @@ def list_plugins(
     if format == "json":
         typer.echo(json.dumps(entries, indent=1))
         return
-    shown = ""
+    title = ""
     width = max((len(entry["name"]) for entry in entries), default=0)
     for entry in entries:
-        if entry["kind"] != shown:
-            typer.echo(f"{'' if not shown else chr(10)}{entry['kind']}")
-            shown = entry["kind"]
+        if entry["kind"] != title:
+            typer.echo(f"{'' if not title else chr(10)}{entry['kind']}")
+            title = entry["kind"]
         owner = "" if entry["from"] == OURS else f"  (from {entry['from']})"
         line = f"  {entry['name']:<{width}}  {entry['summary']}{owner}"
         typer.echo(printable(line))

@@ -20,25 +20,25 @@ class Pace:
         self.total = total
         self.count = self.units = self.images = 0
 
-    def note(self, images: int, *, done: bool) -> None:
-        """Note one more unit; `done` is false if it was finished before."""
+    def note(self, images: int, *, cached: bool) -> None:
+        """Note one more unit, and whether it was finished before."""
         self.count += 1
-        self.units += done
-        self.images += images if done else 0
+        self.units += not cached
+        self.images += 0 if cached else images
 
     def reach(self, count: int) -> None:
         """Note that so many units are done, all of them now."""
         self.count = self.units = count
 
-    def words(self) -> str:
+    def text(self) -> str:
         """Return images per second and the time left, as far as anything is known."""
         passed = self._clock() - self._started
         if not self.units or passed <= 0:
             return ""
-        said = [f"{rate(self.images / passed)} images/s"] if self.images else []
+        parts = [f"{rate(self.images / passed)} images/s"] if self.images else []
         if left := self.total - self.count:
-            said.append(f"{span(left * passed / self.units)} left")
-        return ", ".join(said)
+            parts.append(f"{span(left * passed / self.units)} left")
+        return ", ".join(parts)
 
 
 def rate(value: float) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from robench.cli.guard import printable
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
+
+from robench.cli.console import errors, printable
 from robench.cli.pace import Pace
-from robench.run.progress import Quiet, Reporter, Standing
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from robench.cli.bars import Bars
+from robench.run.progress import ColumnAccuracy, Quiet, Reporter
 
 TRAINING_LINE_SECONDS = 5.0
 ACCURACIES = {
@@ -26,15 +26,15 @@ ACCURACIES = {
 """Accuracies in the history of a training, in the words of a progress line."""
 
 
-def reporter(*, quiet: bool) -> Reporter:
+def reporter_for(*, quiet: bool) -> Reporter:
     """Return what fits: nothing, bars in a terminal, or plain lines."""
     if quiet:
         return Quiet()
     return RichReporter() if sys.stderr.isatty() else PlainReporter()
 
 
-class PlainReporter:
-    """One plain line per finished unit on stderr: no colours, no movement."""
+class PlainReporter(Quiet):
+    """One plain line per finished unit on stderr, nothing when it begins: no colours, no movement."""
 
     def __init__(self) -> None:
         self.pace = Pace(0)
@@ -44,24 +44,21 @@ class PlainReporter:
         sys.stderr.write(printable(text).replace("\n", " ") + "\n")
         sys.stderr.flush()
 
-    def start(self, total: int, cached: int) -> None:
+    def start(self, total: int) -> None:
         """Say how many units there are."""
         self.pace = Pace(total)
-        self._line(f"{total} units" + (f", {cached} cached" if cached else ""))
+        self._line(f"{total} units")
 
     def stage(self, text: str) -> None:
         """Say what begins."""
         self._line(text)
 
-    def begin(self, text: str) -> None:
-        """Say nothing: a unit is told when it is finished."""
-
-    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
-        """Say which unit is finished and how it stands; cached ones are only counted."""
-        self.pace.note(standing.images if standing else 0, done=done)
-        if done:
-            said = ", ".join(filter(None, (standing.words() if standing else "", self.pace.words())))
-            self._line(f"[{self.pace.count}/{self.pace.total}] {text}" + (f": {said}" if said else ""))
+    def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
+        """Say which unit is finished and its column's accuracy; cached ones are only counted."""
+        self.pace.note(accuracy.images if accuracy else 0, cached=cached)
+        if not cached:
+            tail = ": ".join(filter(None, (text, state_text(accuracy, self.pace))))
+            self._line(f"[{self.pace.count}/{self.pace.total}] {tail}")
 
     def training(self, row: dict[str, float]) -> None:
         """Say every epoch's row, and a step now and then."""
@@ -75,12 +72,35 @@ class PlainReporter:
         """Say a finding."""
         self._line(f"! {text}")
 
-    def failed(self, key: str, text: str) -> None:
+    def failed(self, text: str) -> None:
         """Say what failed."""
-        self._line(f"failed {key}: {text}" if key else f"failed: {text}")
+        self._line(f"failed: {text}")
 
-    def close(self) -> None:
-        """Do nothing: every line is out."""
+
+class Bars(Progress):
+    """Bars with a line above them, cut to the width of the terminal.
+
+    Args:
+        console: where they are drawn.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.title = ""
+        super().__init__(
+            BarColumn(bar_width=6 if console.width < 100 else 24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            # Where room is short the description wraps, and the counts stay whole.
+            TextColumn("{task.description}", markup=False, table_column=Column()),
+            console=console,
+            transient=True,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the line and the bars."""
+        if self.title:
+            yield Text(self.title, no_wrap=True, overflow="ellipsis")
+        yield from super().get_renderables()
 
 
 class RichReporter:
@@ -94,23 +114,18 @@ class RichReporter:
 
     def _bars(self) -> Bars:
         if self._progress is None:
-            from robench.cli.bars import Bars
-            from robench.cli.console import errors
-
             self._progress = Bars(errors())
             self._progress.start()
         return self._progress
 
     def _print(self, text: str, style: str = "") -> None:
-        from rich.text import Text
-
         self._bars().console.print(Text(printable(text), style=style))
 
-    def start(self, total: int, cached: int) -> None:
+    def start(self, total: int) -> None:
         """Open the bar of units."""
         self._end_steps()
         self._pace = Pace(total)
-        self._units = self._bars().add_task("", total=total, completed=cached)
+        self._units = self._bars().add_task("", total=total)
 
     def stage(self, text: str) -> None:
         """Print what begins."""
@@ -121,13 +136,13 @@ class RichReporter:
         """Write above the bars what is worked on."""
         self._bars().title = printable(text).replace("\n", " ")
 
-    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
-        """Move the bar of units by one and write beside it how this unit stands."""
-        self._pace.note(standing.images if standing else 0, done=done)
+    def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
+        """Move the bar of units by one and write beside it the accuracy of this unit's column."""
+        self._pace.note(accuracy.images if accuracy else 0, cached=cached)
         if self._units is not None:
-            said = ", ".join(filter(None, (standing.words() if standing else "", self._pace.words())))
             self._bars().title = printable(text).replace("\n", " ")
-            self._bars().update(self._units, advance=1, description=said)
+            description = state_text(accuracy, self._pace)
+            self._bars().update(self._units, advance=1, description=description)
 
     def training(self, row: dict[str, float]) -> None:
         """Move the bar of steps, or print an epoch's row."""
@@ -140,17 +155,17 @@ class RichReporter:
         if self._steps is None:
             self._steps = self._bars().add_task("", total=row.get("steps"))
         self._epoch.reach(step)
-        said = [f"epoch {row['epoch']:g}" if "epoch" in row else "", self._epoch.words()]
-        text = ", ".join(filter(None, said))
+        epoch = f"epoch {row['epoch']:g}" if "epoch" in row else ""
+        text = ", ".join(filter(None, (epoch, self._epoch.text())))
         self._bars().update(self._steps, completed=row["step"], total=row.get("steps"), description=text)
 
     def finding(self, text: str) -> None:
         """Print a finding."""
         self._print(f"! {text}", style="yellow")
 
-    def failed(self, key: str, text: str) -> None:
+    def failed(self, text: str) -> None:
         """Print what failed."""
-        self._print(f"failed {key}: {text}" if key else f"failed: {text}", style="red")
+        self._print(f"failed: {text}", style="red")
 
     def close(self) -> None:
         """Take the bars away."""
@@ -164,6 +179,11 @@ class RichReporter:
         self._steps = None
 
 
+def state_text(accuracy: ColumnAccuracy | None, pace: Pace) -> str:
+    """Return the accuracy of a column and the pace of the work, as far as they are known."""
+    return ", ".join(filter(None, (accuracy.text() if accuracy else "", pace.text())))
+
+
 def training_text(row: dict[str, float]) -> str:
     """Return a row of a training history in one line; what was not measured is not mentioned.
 
@@ -171,16 +191,16 @@ def training_text(row: dict[str, float]) -> str:
         >>> training_text({"epoch": 2.0, "loss": 0.25, "validation_accuracy": 0.9, "validation_images": 50})
         'epoch 2, loss 0.25, held out 90.0 % (n 50)'
     """
-    shown = []
+    parts = []
     for name, value in row.items():
         if name in ACCURACIES:
             count = row.get("validation_images")
             n = f" (n {count:.0f})" if count and name == "validation_accuracy" else ""
-            shown.append(f"{ACCURACIES[name]} {100 * value:.1f} %{n}")
+            parts.append(f"{ACCURACIES[name]} {100 * value:.1f} %{n}")
         elif name == "best":
-            shown += ["best so far"] if value else []
+            parts += ["best so far"] if value else []
         elif name == "seconds":
-            shown.append(f"{value:.1f} s")
+            parts.append(f"{value:.1f} s")
         elif name != "validation_images":
-            shown.append(f"{name.replace('_', ' ')} {value:.4g}")
-    return ", ".join(shown)
+            parts.append(f"{name.replace('_', ' ')} {value:.4g}")
+    return ", ".join(parts)

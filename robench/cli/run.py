@@ -2,215 +2,74 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robench.cli.guard import Terminated, printable
-from robench.cli.pace import rate, span
-from robench.errors import ConfigError
-from robench.plan.data_root import check_checkpoints
+from robench.cli.console import printable
+from robench.cli.options import Config, Options, taking
+from robench.cli.session import finish, interruptible
 from robench.run.torchrun import refuse_several
 
 if TYPE_CHECKING:
     from robench.plan.spec import DataSpec, Plan
     from robench.run.execute import Outcome
+    from robench.run.progress import Reporter
 
-GATE_FAILED, SOME_FAILED = 1, 3
-DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-
-Config = Annotated[
-    str, typer.Argument(metavar="CONFIG_OR_SUITE", help="A YAML file, or the name of a suite.")
-]
-Out = Annotated[
-    Path | None, typer.Option("-o", "--out", envvar="ROBENCH_OUT", help="Run folder, by default runs/NAME.")
-]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH.TO.KEY=VALUE", help="Override a value; repeatable.")
-]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Override the seed.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Evaluate on so many images only.")]
-Device = Annotated[str, typer.Option("--device", envvar="ROBENCH_DEVICE", help="auto, cpu, cuda or cuda:N.")]
-DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", envvar="ROBENCH_DATA_ROOT", help="Folder with data sets.")
-]
-Download = Annotated[bool, typer.Option("--download", help="Allow data sets to be downloaded.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Most images per pass.")]
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, help="CPU threads; 1 suits tiny networks and shared cores."),
-]
-TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow Python files named in CONFIG to run.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
-Force = Annotated[bool, typer.Option("--force", help="Compute everything again.")]
-Engine = Annotated[
-    Literal["auto", "eager"],
-    typer.Option("--engine", help="auto: attack a faster copy, proven equal; eager: the network as it is."),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a finding puts a row in doubt.")]
-QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Print the last lines only.")]
+GATE_FAILED = 1
 
 
-def run(
-    config: Config = "robench.yaml",
-    out: Out = None,
-    overrides: Set = None,
-    limit: Limit = None,
-    seed: Seed = None,
-    device: Device = "auto",
-    data_root: DataRoot = None,
-    download: Download = False,
-    batch_size: BatchSize = None,
-    threads: Threads = None,
-    trust_code: TrustCode = False,
-    dry_run: DryRun = False,
-    force: Force = False,
-    strict: Strict = False,
-    quiet: QuietFlag = False,
-    engine: Engine = "auto",
-) -> None:
+@taking(
+    "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",
+    "trust_code", "dry_run", "force", "strict", "quiet", "engine",
+)  # fmt: skip
+def run(config: Config = "robench.yaml", *, options: Options) -> None:
     """Evaluate a configuration and print its leaderboard; the same command again resumes."""
     refuse_several("robench run", "Train by `torchrun -m robench train`, then evaluate without torchrun")
-    plan, text = planned(config, overrides, limit=limit, seed=seed, batch_size=batch_size)
-    check_checkpoints(plan, data_root)
-    folder = out or Path("runs") / plan.name
-    check_device(device)
-    if dry_run:
+    plan, text = options.plan(config)
+    folder = options.folder(plan)
+    if options.dry_run:
         _describe(plan, folder)
         return
 
-    def work(reporter: Any) -> Outcome:
+    def work(reporter: Reporter) -> Outcome:
         from robench.run.execute import execute
 
         return execute(
             plan,
             folder,
             config_text=text,
-            device=device,
-            data_root=data_root,
-            download=download,
-            trust_code=trust_code,
-            force=force,
+            environment=options.environment,
             reporter=reporter,
             command=_command(),
-            eager=engine == "eager",
+            eager=options.engine == "eager",
         )
 
-    outcome = interruptible(work, folder, quiet=quiet, threads=threads)
-    written = _report(folder, quiet=quiet)
-    doubted = _doubted(folder)
-    happened = "no row in doubt"
-    if doubted:
-        codes = sorted(set().union(*doubted.values()))
-        rows = f"{len(doubted)} model{'s' * (len(doubted) > 1)} in doubt"
-        happened = f"{rows}: {', '.join(codes)}"
-    finish(outcome, "units", _page_first(written), doubt=happened, folder=folder)
-    if strict and doubted:
-        for model, found in doubted.items():
-            typer.echo(printable(f"in doubt: {model}: {', '.join(sorted(found))}"), err=True)
+    outcome = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
+    paths = _report(folder, quiet=options.quiet)
+    doubts = _doubts(folder)
+    finish(outcome, "units", _page_first(paths), doubt=_doubt(doubts), folder=folder)
+    if options.strict and doubts:
+        for model, codes in doubts.items():
+            typer.echo(printable(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
         raise typer.Exit(GATE_FAILED)
 
 
-def planned(
-    config: str, overrides: list[str] | None, *, limit: int | None, seed: int | None, batch_size: int | None
-) -> tuple[Plan, str]:
-    """Return the plan with the command line's overrides, and the configuration's text."""
-    from robench.plan.config import locate, parse
-    from robench.plan.yaml_reader import read_file
-
-    path = locate(config)
-    text = read_file(path)
-    plan = parse(text, file=path, overrides=overrides)
-    if limit is not None:
-        plan = dataclasses.replace(plan, data=dataclasses.replace(plan.data, limit=limit))
-    changes = {"seed": seed, "batch_size": batch_size}
-    return dataclasses.replace(plan, **{k: v for k, v in changes.items() if v is not None}), text  # type: ignore[arg-type]
+def _doubt(doubts: dict[str, set[str]]) -> str:
+    """Return in a few words whether the numbers can be believed."""
+    if not doubts:
+        return "no row in doubt"
+    codes = sorted(set().union(*doubts.values()))
+    return f"{len(doubts)} model{'s' * (len(doubts) > 1)} in doubt: {', '.join(codes)}"
 
 
-def check_device(device: str) -> None:
-    """Refuse a word that names no device, before anything slow is imported."""
-    if not DEVICE.fullmatch(device):
-        raise ConfigError(where="--device", expected="auto, cpu, cuda, cuda:N or mps", got=repr(device))
-
-
-def interruptible(
-    work: Callable[[Any], Outcome], folder: Path, *, quiet: bool, threads: int | None
-) -> Outcome:
-    """Do the work with a reporter; on Ctrl-C or SIGTERM say what is saved and how to go on."""
-    from robench.cli.reporters import reporter
-    from robench.machine import keep_freed_memory
-
-    keep_freed_memory()
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-    told = reporter(quiet=quiet)
-    try:
-        with _terminable():
-            return work(told)
-    except KeyboardInterrupt as error:
-        told.close()
-        again = shlex.join(["robench", *sys.argv[1:]])
-        typer.echo(f"Interrupted. Finished work is saved in {printable(str(folder))}", err=True)
-        typer.echo(f"Resume with: {printable(again)}", err=True)
-        raise typer.Exit(getattr(error, "exit_code", 130)) from None
-    finally:
-        told.close()
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Make SIGTERM raise like Ctrl-C, so that locks are released and the running unit is dropped cleanly."""
-
-    def stop(number: int, frame: object) -> None:
-        raise Terminated
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: somebody else minds the signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doubt: str = "") -> None:
-    """Print the three last lines: what happened, how long it took, where report or files lie.
-
-    Args:
-        outcome: what was done.
-        noun: what was counted.
-        paths: what was written, the most important first.
-        folder: the run folder; why jobs failed lies in its `errors`.
-        doubt: whether the numbers can be believed; empty where there are none.
-    """
-    if outcome.failed:  # before the last lines, so that these stay the last
-        typer.echo(f"Why jobs failed: {printable(str(folder / 'errors'))}", err=True)
-    counts = f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed"
-    typer.echo(counts + (f"; {doubt}." if doubt else "."))
-    judged = ""
-    if outcome.images and outcome.judging > 0:
-        judged = f", {outcome.images} images judged at {rate(outcome.images / outcome.judging)} a second"
-    typer.echo(f"Time: {span(outcome.seconds)}{judged}.")
-    typer.echo(f"Report: {printable(', '.join(map(str, paths)))}")
-    if outcome.failed:
-        raise typer.Exit(SOME_FAILED)
-
-
-def _page_first(written: list[Path]) -> list[Path]:
+def _page_first(paths: list[Path]) -> list[Path]:
     """Return the page to open first, and then the rest as it was written."""
-    return sorted(written, key=lambda path: path.name != "report.html")
+    return sorted(paths, key=lambda path: path.name != "report.html")
 
 
 def _command() -> str:
@@ -232,15 +91,15 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     formats = (
         ("csv", "markdown", "cards", "html") if records else ("html",)
     )  # failures alone are worth a page
-    written = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
+    paths = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
     if records and not quiet:
         console = output()
-        for shown in plugins.find("reports", "screen")()(records):
-            console.print(shown)
-    return written
+        for part in plugins.find("reports", "screen")()(records):
+            console.print(part)
+    return paths
 
 
-def _doubted(folder: Path) -> dict[str, set[str]]:
+def _doubts(folder: Path) -> dict[str, set[str]]:
     """Return which models are in doubt and why: a finding on clean images, or in every attack on it."""
     import json
 
@@ -251,10 +110,10 @@ def _doubted(folder: Path) -> dict[str, set[str]]:
     if not records:
         return {}
     boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
-    doubted: dict[str, set[str]] = {}
+    doubts: dict[str, set[str]] = {}
     for row in (row for board in boards for row in board["rows"] if row["doubted"]):
-        doubted.setdefault(row["model"], set()).update(row["standing"])
-    return doubted
+        doubts.setdefault(row["model"], set()).update(row["standing"])
+    return doubts
 
 
 def _describe(plan: Plan, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from robench.cli.guard import printable
+from robench.cli.console import printable
 from robench.cli.list import KINDS, Listed
 from robench.errors import ConfigError, nearest
 
@@ -67,8 +67,8 @@ def _attack_facts(info: Any) -> list[str]:
     if not hasattr(info, "norms"):
         return []
     wants = "the smallest perturbation" if info.minimises else "any perturbation inside the ball"
-    chance = ", randomised" if info.randomised else ""
-    return [f"Norms: {', '.join(info.norms)}", f"Needs: {info.knowledge}; looks for {wants}{chance}"]
+    randomised = ", randomised" if info.randomised else ""
+    return [f"Norms: {', '.join(info.norms)}", f"Needs: {info.knowledge}; looks for {wants}{randomised}"]
 
 
 def _defense_facts(info: Any) -> list[str]:
@@ -86,7 +86,7 @@ def _run(folder: Path) -> list[str]:
     lines = [f"run {run.get('name', folder.name)}: {run.get('status', 'unfinished')}"]
     units = store.planned()
     lines += [f"{len(units)} of {run.get('expected', 'unknown')} units"]
-    seen: dict[tuple[str, ...], int] = {}
+    images: dict[tuple[str, ...], int] = {}
     for key in units:
         try:
             record = store.read(key)
@@ -95,7 +95,7 @@ def _run(folder: Path) -> list[str]:
             continue
         threat = f"{record.threat.get('norm', '')} {record.threat.get('eps_text', '')}".strip()
         place = (record.target["name"], str(record.attack["label"]), threat)
-        seen[place] = seen.get(place, 0) + len(record.columns.index)
-    lines += [f"  {target}: {attack} {threat} ({n} images)" for (target, attack, threat), n in seen.items()]
+        images[place] = images.get(place, 0) + len(record.columns.index)
+    lines += [f"  {target}: {attack} {threat} ({n} images)" for (target, attack, threat), n in images.items()]
     lines += [f"failed: {a.get('job', k)}: {a.get('error', '')}" for k, a in store.read_errors().items()]
     return lines

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from robench.judge.probes import RANDOM as RANDOM
     from robench.judge.probes import probe as probe
     from robench.judge.verdict import classify as classify
-    from robench.judge.verdict import fresh_answers as fresh_answers
+    from robench.judge.verdict import fresh_outcomes as fresh_outcomes
     from robench.judge.verdict import judge as judge
     from robench.judge.verdict import landing as landing
     from robench.judge.verdict import reached as reached

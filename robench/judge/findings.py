@@ -41,7 +41,7 @@ def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str]
         known: codes of findings about the model itself; what only follows from them is left out.
     """
     survived = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
-    found = (
+    findings = (
         _nonfinite(ledger, survived),
         _zero_gradient(ledger, survived, known),
         _not_converged(ledger, survived, known),
@@ -49,7 +49,7 @@ def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str]
         _silent_success(ledger, status),
         _unconfirmed(ledger, status, known),
     )
-    return tuple(finding for finding in found if finding)
+    return tuple(finding for finding in findings if finding)
 
 
 def _nonfinite(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
@@ -65,8 +65,8 @@ def _nonfinite(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
 
 def _zero_gradient(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
     """Find gradients that were zero at every step: they never gave the attack a direction."""
-    asked = ledger.gradients  # not backwards: one gradient may take several
-    stuck = int(((ledger.zero_gradient >= asked) & (asked > 0) & survived).sum())
+    gradients = ledger.gradients  # not backwards: one gradient may take several
+    stuck = int(((ledger.zero_gradient >= gradients) & (gradients > 0) & survived).sum())
     if not stuck or EXPLAIN_ZERO_GRADIENTS & set(known):
         return None
     return Finding(
@@ -79,8 +79,8 @@ def _zero_gradient(ledger: Ledger, survived: torch.Tensor, known: Collection[str
 
 def _not_converged(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
     """Find ascents that were still gaining when they ended (Pintor et al. 2022, incomplete optimisation)."""
-    told = survived & (ledger.rise > 0)
-    share = (ledger.late_rise / ledger.rise.clamp_min(1e-300))[told]
+    rising = survived & (ledger.rise > 0)
+    share = (ledger.late_rise / ledger.rise.clamp_min(1e-300))[rising]
     open_ended = int((share > UNSETTLED).sum())
     if open_ended < max(NOTABLE * len(survived), 1) or float(share.mean()) <= UNSETTLED:
         return None

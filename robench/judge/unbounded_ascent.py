@@ -8,6 +8,7 @@ image gives no direction there, and yet hides nothing; so such an image gets oth
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -26,6 +27,23 @@ ON_THE_WAY = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1
 HALVINGS = 8
 SAME = 1e-6
 """Largest relative difference of outputs that are the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What a model says of images.
+
+    Attributes:
+        outputs: its own, (B, K).
+        right: whether the class is the label, (B,).
+        gradient: of the loss of its first source, (B, C, H, W); zero where it has none.
+        flat: whether that is exactly zero, (B,).
+    """
+
+    outputs: Outputs
+    right: Mask
+    gradient: Images
+    flat: Mask
 
 
 def standing_anywhere(model: Model, x: Images, y: Labels) -> Mask:
@@ -60,13 +78,13 @@ def _climb(model: Model, x: Images, y: Labels, first: float) -> tuple[Mask, Mask
     standing = torch.ones(len(x), dtype=torch.bool, device=x.device)
     vanished = torch.zeros_like(standing)
     for step in range(STEPS):
-        own, gradient = _ask(model, point, y)
-        standing &= predictions(own) == y
-        vanished |= standing & _zero(gradient)
+        answer = _ask(model, point, y)
+        standing &= answer.right
+        vanished |= standing & answer.flat
         if not bool(standing.any()):
             break
         length = (high - low) * max(first * (1 - step / STEPS), 0.02)
-        point = (point + length * gradient.sign()).clamp(low, high)
+        point = (point + length * answer.gradient.sign()).clamp(low, high)
     return standing, vanished
 
 
@@ -92,26 +110,25 @@ def _way(model: Model, x: Images, there: Images, y: Labels) -> tuple[Images, Mas
     start = x.clone()
     found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     jumps, own_class = found.clone(), ~found
-    before, gradient = _ask(model, x, y)
-    flat, at = _zero(gradient), torch.zeros(len(x), device=x.device, dtype=x.dtype)
+    before = _ask(model, x, y)
+    last = torch.zeros(len(x), device=x.device, dtype=x.dtype)
 
     def keep(where: Mask, point: Images) -> None:
         start[where] = point[where]
         found.logical_or_(where)
 
     for share in ON_THE_WAY:
-        now = torch.full_like(at, share)
+        now = torch.full_like(last, share)
         point = _between(x, there, now)
-        own, gradient = _ask(model, point, y)
-        level = _zero(gradient)
-        leaps = own_class & flat & level & _changed(before, own)
+        answer = _ask(model, point, y)
+        leaps = own_class & before.flat & answer.flat & _changed(before.outputs, answer.outputs)
         if bool(leaps.any()):
-            slope, sloping = _slope_between(model, x, there, y, at, now, before)
+            slope, sloping = _slope_between(model, x, there, y, last, now, before.outputs)
             jumps |= leaps & ~sloping
-            keep(leaps & sloping & (predictions(_ask(model, slope, y)[0]) == y), slope)
-        own_class &= predictions(own) == y
-        keep(own_class & ~level, point)
-        before, flat, at = own, level, now
+            keep(leaps & sloping & _ask(model, slope, y).right, slope)
+        own_class &= answer.right
+        keep(own_class & ~answer.flat, point)
+        before, last = answer, now
     return start, found, jumps
 
 
@@ -131,32 +148,33 @@ def _slope_between(
     for _ in range(HALVINGS):
         middle = (left + right) / 2
         point = _between(x, there, middle)
-        own, gradient = _ask(model, point, y)
-        new = ~_zero(gradient) & ~found
+        answer = _ask(model, point, y)
+        new = ~answer.flat & ~found
         slope[new] = point[new]
         found |= new
-        changed = _changed(before, own)
+        changed = _changed(before, answer.outputs)
         left, right = torch.where(changed, left, middle), torch.where(changed, middle, right)
     return slope, found
 
 
-def _ask(model: Model, x: Images, y: Labels) -> tuple[Outputs, Images]:
-    """Return the model's own outputs, and the gradient of its first source's loss, zero where it has none."""
+def _ask(model: Model, x: Images, y: Labels) -> _Answer:
     source = next(iter(model.sources.values()))
     leaf = x.detach().requires_grad_(True)
     with torch.enable_grad():
         surrogate, own = source.surrogate(leaf)
         loss = cross_entropy(surrogate, y, source.output).sum()
-        gradient = torch.autograd.grad(loss, leaf, allow_unused=True)[0] if loss.requires_grad else None
-    return own.detach(), torch.zeros_like(x) if gradient is None else gradient
+        slope = torch.autograd.grad(loss, leaf, allow_unused=True)[0] if loss.requires_grad else None
+    gradient = torch.zeros_like(x) if slope is None else slope
+    return _Answer(
+        outputs=own.detach(),
+        right=predictions(own.detach()) == y,
+        gradient=gradient,
+        flat=gradient.flatten(1).abs().amax(dim=1) == 0,
+    )
 
 
 def _between(x: Images, there: Images, share: torch.Tensor) -> Images:
     return x + share.view(-1, *(1,) * (x.ndim - 1)) * (there - x)
-
-
-def _zero(gradient: Images) -> Mask:
-    return gradient.flatten(1).abs().amax(dim=1) == 0
 
 
 def _changed(first: Outputs, second: Outputs) -> Mask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,81 +15,7 @@ from robench.model.noise import fresh
 from robench.record.schema import Finding, Status
 from robench.types import Images, Labels, Mask, PerSample
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What the judge found, per image; all columns are (B,).
-
-    Attributes:
-        clean: predicted class of the clean image, K if it was rejected; -1 if the output was no number, -2 if
-            two or more classes shared the largest.
-        adversarial: predicted class of the judged point.
-        status: one Status per image.
-        linf: largest pixel change of the judged point, float64.
-        l2: Euclidean size of the change, float64.
-        repaired: whether the proposal was outside the threat model and was projected, or was no number and
-            was replaced by the clean image, before it was classified.
-        findings: reasons to doubt the attack or the model.
-    """
-
-    clean: Labels
-    adversarial: Labels
-    status: list[Status]
-    linf: PerSample
-    l2: PerSample
-    repaired: Mask
-    findings: tuple[Finding, ...]
-
-
-def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
-    """Return predicted classes (B,); a joint model sees all of x at once.
-
-    `NOT_FINITE` and `TIED` where there is no answer (`robench.model.predictions`), K where the model rejects.
-
-    Raises:
-        JobError: the output does not have the shape (B, columns) that the model declares.
-    """
-    if model.coupling is Coupling.JOINT:
-        batch_size = max(len(x), 1)
-    with torch.no_grad(), evaluation_mode(model.net):
-        parts = []
-        for part in torch.split(x, batch_size):
-            outputs = model.net(part)
-            if outputs.shape != (len(part), model.columns):
-                raise JobError(
-                    where=f"model {model.name!r}",
-                    expected=f"outputs of shape ({len(part)}, {model.columns})",
-                    got=str(tuple(outputs.shape)),
-                )
-            parts.append(predictions(outputs, model.output))
-    return torch.cat(parts)
-
-
-def fresh_answers(model: Model, x: Images, *, draws: int, seed: int, batch_size: int) -> Labels:
-    """Return what a random model answers under noise that no attack has seen, (draws, B); see `classify`.
-
-    Args:
-        model: the model.
-        x: images (B, C, H, W).
-        draws: how often each image is asked about.
-        seed: of networks that draw from the global generators; see `robench.model.fresh`.
-        batch_size: most images per pass of an independent model.
-    """
-    answers = []
-    for number in range(draws):
-        with fresh(number, seed):
-            answers.append(classify(model, x, batch_size=batch_size))
-    return torch.stack(answers)
-
-
-def reached(model: Model, answers: Labels, y: Labels, target: Labels | None) -> Mask:
-    """Tell which answers (..., B) are what the attacker wants: the target (B,), or, without one, no label.
-
-    No number and a rejection are neither. A tie is not the right answer, and not the target.
-    """
-    if target is not None:
-        return answers == target
-    return (answers != y) & (answers != NOT_FINITE) & (answers < model.classes)
+INADMISSIBLE = "inadmissible"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +46,101 @@ def landing(x: Images, x_adv: Images, threat: ThreatModel) -> Landing:
     return Landing(point=point, raw=raw, outside=outside, finite=finite)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the judge found, per image; all columns are (B,).
+
+    Attributes:
+        clean: predicted class of the clean image, K if it was rejected; -1 if the output was no number, -2 if
+            two or more classes shared the largest.
+        adversarial: predicted class of the judged point.
+        status: one Status per image.
+        linf: largest pixel change of the judged point, float64.
+        l2: Euclidean size of the change, float64.
+        landing: where the proposals were judged.
+        findings: reasons to doubt the attack or the model.
+    """
+
+    clean: Labels
+    adversarial: Labels
+    status: list[Status]
+    linf: PerSample
+    l2: PerSample
+    landing: Landing
+    findings: tuple[Finding, ...]
+
+    @property
+    def repaired(self) -> Mask:
+        """Which proposals were outside the threat model or no number, and were judged elsewhere, (B,)."""
+        return self.landing.outside | ~self.landing.finite
+
+
+def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
+    """Return predicted classes (B,); a joint model sees all of x at once.
+
+    `NOT_FINITE` and `TIED` where there is no answer (`robench.model.predictions`), K where the model rejects.
+
+    Raises:
+        JobError: the output does not have the shape (B, columns) that the model declares.
+    """
+    if model.coupling is Coupling.JOINT:
+        batch_size = max(len(x), 1)
+    with torch.no_grad(), evaluation_mode(model.net):
+        parts = []
+        for part in torch.split(x, batch_size):
+            outputs = model.net(part)
+            if outputs.shape != (len(part), model.columns):
+                raise JobError(
+                    where=f"model {model.name!r}",
+                    expected=f"outputs of shape ({len(part)}, {model.columns})",
+                    got=str(tuple(outputs.shape)),
+                )
+            parts.append(predictions(outputs, model.output))
+    return torch.cat(parts)
+
+
+def reached(model: Model, answers: Labels, y: Labels, target: Labels | None) -> Mask:
+    """Tell which answers (..., B) are what the attacker wants: the target (B,), or, without one, no label.
+
+    No number and a rejection are neither. A tie is not the right answer, and not the target.
+    """
+    if target is not None:
+        return answers == target
+    return (answers != y) & (answers != NOT_FINITE) & (answers < model.classes)
+
+
+def fresh_outcomes(
+    model: Model,
+    point: Images,
+    y: Labels,
+    *,
+    attacked: bool,
+    target: Labels | None,
+    draws: int,
+    seed: int,
+    batch_size: int,
+) -> list[str]:
+    """Return one text per image, such as `1101`: whether it stands (1) in each draw of fresh noise.
+
+    Args:
+        model: a random model.
+        point: images (B, C, H, W).
+        y: true labels (B,).
+        attacked: false for clean images, of which only the right class stands.
+        target: target classes (B,) under a targeted goal.
+        draws: how often each image is asked about.
+        seed: of networks that draw from the global generators; see `robench.model.fresh`.
+        batch_size: most images per pass of an independent model.
+    """
+    answers = []
+    for number in range(draws):
+        with fresh(number, seed):
+            answers.append(classify(model, point, batch_size=batch_size))
+    drawn = torch.stack(answers)
+    robust = ~reached(model, drawn, y, target) & (drawn != NOT_FINITE) if attacked else drawn == y
+    return ["".join("01"[one] for one in image) for image in robust.T.tolist()]
+
+
 def judge(
     model: Model,
     x: Images,
@@ -130,7 +151,6 @@ def judge(
     target: Labels | None = None,
     clean: Labels | None = None,
     batch_size: int = 250,
-    as_proposed: bool = False,
 ) -> Verdict:
     """Judge proposed images on a model, trusting nothing the attack says.
 
@@ -149,8 +169,6 @@ def judge(
         target: target classes (B,) under a targeted goal.
         clean: predictions on x, if they are known already.
         batch_size: most images per pass of an independent model.
-        as_proposed: where proposals are projected, also say in the evidence how many images would be
-            classified correctly if nothing were; the verdicts are the same.
 
     Raises:
         JobError: the proposal has another shape than x, or the model's output does.
@@ -159,74 +177,55 @@ def judge(
         raise JobError(
             where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(x_adv.shape))
         )
-    landed = landing(x, x_adv, threat)
-    point, outside, finite = landed.point, landed.outside, landed.finite
-    findings = []
-    if not bool(finite.all()):
-        findings.append(
-            Finding(
-                code="nonfinite-proposal",
-                evidence=f"{int((~finite).sum())} of {len(x)} proposals were not finite",
-                remedy="They were judged as the clean image; check the attack's gradients",
-            )
-        )
-    adversarial = classify(model, point, batch_size=batch_size)
-    if bool(outside.any()):
-        evidence = f"{int(outside.sum())} of {len(x)} proposals left the threat model, by "
-        evidence += _overshoot(x, landed.raw, threat)
-        if as_proposed:
-            right = int((classify(model, landed.raw, batch_size=batch_size) == y).sum())
-            evidence += f"; as proposed {right} of {len(x)} would be classified correctly, "
-            evidence += f"as projected {int((adversarial == y).sum())}"
-        findings.insert(
-            0,
-            Finding(
-                code="inadmissible",
-                evidence=evidence,
-                remedy="They were projected and judged where they landed; check eps and clipping",
-            ),
-        )
+    place = landing(x, x_adv, threat)
+    adversarial = classify(model, place.point, batch_size=batch_size)
     if clean is None:
         # The clean evaluation proposes the images themselves: one pass serves both columns.
-        same = torch.equal(point, x)
+        same = torch.equal(place.point, x)
         clean = adversarial if same else classify(model, x, batch_size=batch_size)
-    tied = int((adversarial == TIED).sum())
-    if tied:
-        findings.append(
-            Finding(
-                code="tied-output",
-                evidence=f"{tied} of {len(x)} images got no answer: classes share the largest output",
-                remedy="A tie is not right. Equal votes: more of them; a coarse number type: a finer one; "
-                "1/K for every class of a graph head: a larger template or m",
-            )
-        )
-    wanted = target if threat.goal is Goal.TARGETED else None
-    status = _statuses(clean, adversarial, y, reached(model, adversarial, y, wanted))
-    failed = sum(s is Status.FAILED for s in status)
-    if failed:
-        findings.append(
-            Finding(
-                code="nonfinite-output",
-                evidence=f"the model's output was not finite on {failed} of {len(x)} images",
-                remedy="They count as not robust; find where the network overflows",
-            )
-        )
-    delta = point.double() - x.double()
+    goal = target if threat.goal is Goal.TARGETED else None
+    status = _statuses(clean, adversarial, y, reached(model, adversarial, y, goal))
+    delta = place.point.double() - x.double()
+    findings = (
+        _inadmissible(x, place, threat),
+        _not_finite_proposals(place),
+        _tied(adversarial),
+        _not_finite_outputs(status),
+    )
     return Verdict(
         clean=clean,
         adversarial=adversarial,
         status=status,
         linf=LINF.size(delta),
         l2=L2.size(delta),
-        repaired=outside | ~finite,
-        findings=tuple(findings),
+        landing=place,
+        findings=tuple(finding for finding in findings if finding),
     )
+
+
+def with_count_as_proposed(verdict: Verdict, model: Model, y: Labels, *, batch_size: int) -> Verdict:
+    """Return the verdict, saying also how many images would be right if no proposal were projected.
+
+    The verdicts are the same; only the evidence of `inadmissible` gets longer, where there is that finding.
+    """
+    if not bool(verdict.landing.outside.any()):
+        return verdict
+    right = int((classify(model, verdict.landing.raw, batch_size=batch_size) == y).sum())
+    count = (
+        f"; as proposed {right} of {len(y)} would be classified correctly, "
+        f"as projected {int((verdict.adversarial == y).sum())}"
+    )
+    findings = (
+        replace(finding, evidence=finding.evidence + count) if finding.code == INADMISSIBLE else finding
+        for finding in verdict.findings
+    )
+    return replace(verdict, findings=tuple(findings))
 
 
 def _statuses(clean: Labels, adversarial: Labels, y: Labels, reached: Mask) -> list[Status]:
     """Return the verdict per image: misclassified first, then failed, then whether the goal was reached."""
     statuses = []
-    for before, after, label, hit in zip(
+    for before, after, label, success in zip(
         clean.tolist(), adversarial.tolist(), y.tolist(), reached.tolist(), strict=True
     ):
         if before == NOT_FINITE or (after == NOT_FINITE and before == label):
@@ -234,11 +233,51 @@ def _statuses(clean: Labels, adversarial: Labels, y: Labels, reached: Mask) -> l
         elif before != label:
             statuses.append(Status.MISCLASSIFIED)
         else:
-            statuses.append(Status.BROKEN if hit else Status.ROBUST)
+            statuses.append(Status.BROKEN if success else Status.ROBUST)
     return statuses
 
 
-def _overshoot(x: Images, x_adv: Images, threat: ThreatModel) -> str:
-    size = float(threat.norm.size(x_adv.double() - x.double()).max())
-    low, high = float(x_adv.min()), float(x_adv.max())
-    return f"up to {threat.norm.name} {size:.6g} (eps {threat.eps:.6g}), pixels {low:.6g} to {high:.6g}"
+def _inadmissible(x: Images, place: Landing, threat: ThreatModel) -> Finding | None:
+    if not bool(place.outside.any()):
+        return None
+    size = float(threat.norm.size(place.raw.double() - x.double()).max())
+    low, high = float(place.raw.min()), float(place.raw.max())
+    return Finding(
+        code=INADMISSIBLE,
+        evidence=f"{int(place.outside.sum())} of {len(x)} proposals left the threat model, by "
+        f"up to {threat.norm.name} {size:.6g} (eps {threat.eps:.6g}), pixels {low:.6g} to {high:.6g}",
+        remedy="They were projected and judged where they landed; check eps and clipping",
+    )
+
+
+def _not_finite_proposals(place: Landing) -> Finding | None:
+    if bool(place.finite.all()):
+        return None
+    return Finding(
+        code="nonfinite-proposal",
+        evidence=f"{int((~place.finite).sum())} of {len(place.finite)} proposals were not finite",
+        remedy="They were judged as the clean image; check the attack's gradients",
+    )
+
+
+def _tied(adversarial: Labels) -> Finding | None:
+    tied = int((adversarial == TIED).sum())
+    if not tied:
+        return None
+    return Finding(
+        code="tied-output",
+        evidence=f"{tied} of {len(adversarial)} images got no answer: classes share the largest output",
+        remedy="A tie is not right. Equal votes: more of them; a coarse number type: a finer one; "
+        "1/K for every class of a graph head: a larger template or m",
+    )
+
+
+def _not_finite_outputs(status: list[Status]) -> Finding | None:
+    failed = sum(s is Status.FAILED for s in status)
+    if not failed:
+        return None
+    return Finding(
+        code="nonfinite-output",
+        evidence=f"the model's output was not finite on {failed} of {len(status)} images",
+        remedy="They count as not robust; find where the network overflows",
+    )

@@ -7,33 +7,36 @@ from typing import TYPE_CHECKING
 from robench.faces import face
 
 if TYPE_CHECKING:
-    from robench.run.evaluate import Craft as Craft
-    from robench.run.evaluate import Memory as Memory
-    from robench.run.evaluate import Silent as Silent
-    from robench.run.evaluate import Watcher as Watcher
-    from robench.run.evaluate import Work as Work
-    from robench.run.evaluated_model import Subject as Subject
-    from robench.run.evaluated_model import stand_in_for as stand_in_for
-    from robench.run.execute import Count as Count
+    from robench.run.evaluate import Finished as Finished
+    from robench.run.evaluated_model import EvaluatedModel as EvaluatedModel
+    from robench.run.evaluated_model import with_stand_in as with_stand_in
     from robench.run.execute import Outcome as Outcome
     from robench.run.execute import boards_of as boards_of
     from robench.run.execute import train_only as train_only
-    from robench.run.inference_defenses import defended as defended
-    from robench.run.inference_defenses import undefended as undefended
-    from robench.run.interrupted_trainings import differences as differences
+    from robench.run.jobs import CLEAN as CLEAN
+    from robench.run.jobs import Board as Board
+    from robench.run.jobs import Crafting as Crafting
+    from robench.run.jobs import Job as Job
+    from robench.run.jobs import Unit as Unit
     from robench.run.keeper import FolderKeeper as FolderKeeper
-    from robench.run.preparation import TrainingWatcher as TrainingWatcher
+    from robench.run.keeper import Keeper as Keeper
+    from robench.run.keeper import Memory as Memory
     from robench.run.preparation import Workshop as Workshop
+    from robench.run.preparation import defended as defended
+    from robench.run.preparation import undefended as undefended
+    from robench.run.progress import AccuracySoFar as AccuracySoFar
+    from robench.run.progress import ColumnAccuracy as ColumnAccuracy
     from robench.run.progress import Quiet as Quiet
     from robench.run.progress import Reporter as Reporter
-    from robench.run.progress import Standing as Standing
+    from robench.run.settings import Environment as Environment
+    from robench.run.settings import Settings as Settings
+    from robench.run.shards import Shard as Shard
     from robench.run.torchrun import launched_rank as launched_rank
     from robench.run.torchrun import refuse_several as refuse_several
     from robench.run.torchrun import workplace as workplace
-    from robench.run.units import CLEAN as CLEAN
-    from robench.run.units import Board as Board
-    from robench.run.units import Shard as Shard
+    from robench.run.training_folder import differences as differences
     from robench.run.units import craft_unit as craft_unit
     from robench.run.units import judge_unit as judge_unit
+    from robench.run.work import Work as Work
 
 __getattr__, __dir__ = face(__name__, __file__)

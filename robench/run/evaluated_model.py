@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from robench.attack.protocol import Attack
@@ -16,7 +16,7 @@ HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class EvaluatedModel:
     """A model with its fingerprint computed once, and the gradient sources it is attacked through.
 
     Attributes:
@@ -32,7 +32,7 @@ class Subject:
     model: Model
     fingerprint: str
     sources: tuple[str, ...] = ()
-    stand_in: Subject | None = None
+    stand_in: EvaluatedModel | None = None
 
     def __post_init__(self) -> None:
         """Refuse unknown gradient sources, and fill in all if none is named."""
@@ -52,8 +52,10 @@ class Subject:
         }
 
 
-def aimed_at(source: Subject, gradient_source: str, attack: Attack, threat: ThreatModel) -> Subject:
-    """Return what an attack on a subject is really run on: itself, or its stand-in.
+def attacked_model(
+    source: EvaluatedModel, gradient_source: str, attack: Attack, threat: ThreatModel
+) -> EvaluatedModel:
+    """Return what an attack on a model is really run on: the model itself, or its stand-in.
 
     Raises:
         ConfigError: it needs a stand-in and there is none.
@@ -70,28 +72,30 @@ def aimed_at(source: Subject, gradient_source: str, attack: Attack, threat: Thre
     return source.stand_in
 
 
-def stand_in_for(subject: Subject, other: Subject) -> Subject:
-    """Return the same model with another template, and refuse one whose template is about the same.
+def with_stand_in(evaluated: EvaluatedModel, other: EvaluatedModel) -> EvaluatedModel:
+    """Return a model with the same network under another template as its stand-in.
 
     Raises:
         ConfigError: half of the template's images or more are found again: who knows the training data then
             knows the template well enough.
     """
-    if (found := _found_again(subject.model, other.model)) >= HALF:
+    if (share := _shared_template(evaluated.model, other.model)) >= HALF:
         raise ConfigError(
-            where=f"model {subject.model.name!r}",
+            where=f"model {evaluated.model.name!r}",
             expected="a template much smaller than the training data, as the threat says it is not known",
-            got=f"one of which another draw finds {100 * found:.0f} % again",
+            got=f"one of which another draw finds {100 * share:.0f} % again",
             do="Give the head a smaller `template`, or add template to `knowledge`",
         )
-    return other
+    return replace(evaluated, stand_in=other)
 
 
-def _found_again(model: Model, other: Model) -> float:
+def _shared_template(model: Model, other: Model) -> float:
     """Return the share of a model's template images that another's holds too, in [0, 1]."""
     if model.neighbourhood is None or other.neighbourhood is None:
-        drawn = [set(map(str, m.details.get("template_sha256") or [m.fingerprint()])) for m in (model, other)]
-        return len(drawn[0] & drawn[1]) / len(drawn[0])
+        hashes = [
+            set(map(str, m.details.get("template_sha256") or [m.fingerprint()])) for m in (model, other)
+        ]
+        return len(hashes[0] & hashes[1]) / len(hashes[0])
     mine, theirs = (
         [image.tobytes() for image in m.neighbourhood.memory().images.cpu().numpy()]
         for m in (model, other)

@@ -14,15 +14,15 @@ from robench.errors import ConfigError
 from robench.machine import hardware, resolve_device, versions
 from robench.model.tested_network import networks_under_test
 from robench.plan.spec import Plan, ThreatSpec, to_json
-from robench.record.schema import Record
 from robench.record.store import Store
-from robench.run.accuracy_so_far import Standings
-from robench.run.evaluate import Work, evaluate
-from robench.run.feature_recording import survey
+from robench.run.evaluate import Finished, evaluate
+from robench.run.feature_recording import record_features
+from robench.run.jobs import Board
 from robench.run.keeper import FolderKeeper
 from robench.run.preparation import Workshop
-from robench.run.progress import Reporter
-from robench.run.units import Board
+from robench.run.progress import QUIET, Reporter
+from robench.run.settings import Environment, Settings
+from robench.run.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,48 +44,6 @@ class Outcome:
     seconds: float
     images: int = 0
     judging: float = 0.0
-
-
-@dataclass(slots=True)
-class Count:
-    """Counts what a reporter is told."""
-
-    reporter: Reporter
-    finished: int = 0
-    cached: int = 0
-    failures: int = 0
-    images: int = 0
-    standings: Standings = field(default_factory=Standings)
-
-    def begin(self, text: str) -> None:
-        """Pass on which unit is worked on."""
-        self.reporter.begin(text)
-
-    def advance(self, text: str, *, cached: bool, record: Record | None = None) -> None:
-        """Count a unit and pass it on; one that failed has no record and is not finished."""
-        standing = self.standings.add(record) if record else None
-        if record:
-            self.finished += not cached
-            self.cached += cached
-            self.images += 0 if cached else len(record.columns.index)
-        self.reporter.advance(text, not cached, standing)
-
-    def failed(self, text: str) -> None:
-        """Count a failure and pass it on."""
-        self.failures += 1
-        self.reporter.failed("", text)
-
-    def stage(self, text: str) -> None:
-        """Pass on what begins."""
-        self.reporter.stage(text)
-
-    def training(self, row: dict[str, float]) -> None:
-        """Pass on a row of a training's history."""
-        self.reporter.training(row)
-
-    def finding(self, text: str) -> None:
-        """Pass on a reason to doubt a network."""
-        self.reporter.finding(text)
 
 
 def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
@@ -116,12 +74,8 @@ def execute(
     out: Path,
     *,
     config_text: str,
-    device: str,
-    data_root: Path | None,
-    download: bool,
-    trust_code: bool,
-    force: bool,
-    reporter: Reporter,
+    environment: Environment,
+    reporter: Reporter = QUIET,
     command: str = "",
     eager: bool = False,
 ) -> Outcome:
@@ -131,11 +85,7 @@ def execute(
         plan: the validated plan.
         out: the run folder; made if it does not exist.
         config_text: the configuration as the user wrote it, kept verbatim.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        data_root: folder with data sets, or None for the cache.
-        download: whether the network may be used.
-        trust_code: whether a user's Python file may be imported.
-        force: compute everything again.
+        environment: where it is done, and what it may do there.
         reporter: who is told.
         command: what the user typed, kept for readers.
         eager: ask every network as it is, not by a faster copy that was proven equal.
@@ -144,73 +94,46 @@ def execute(
         RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
     """
     started = time.perf_counter()
-    chosen = resolve_device(device)
+    device = resolve_device(environment.device)
     boards = boards_of(plan.threats)
     store = Store(out)
     store.prepare()
     with store.lock():
-        count = Count(reporter)
-        workshop = _workshop(plan, store, chosen, data_root, download, trust_code, force, count)
+        workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
-        store.write_text("config.yaml", config_text)
-        store.write_json("plan.json", to_json(plan))
-        subjects = workshop.subjects(data.shape, len(data.classes))
-        work = Work(
-            subjects=subjects,
-            data=data,
-            boards=boards,
-            transfer=plan.transfer,
-            seed=plan.seed,
-            shard=plan.shard,
-            batch_size=plan.batch_size,
-            eager=eager,
-            draws=plan.draws,
-        )
-        for subject in subjects:
-            for note in {tested.note for tested in networks_under_test(subject.model.net)} - {""}:
-                reporter.stage(f"{subject.model.name}: {note}")
-        keeper = FolderKeeper(store, force=force)
+        _write_plan(store, plan, config_text)
+        models = workshop.models(data.shape, len(data.classes))
+        work = Work(models=models, data=data, boards=boards, settings=Settings.of(plan, eager=eager))
+        _tell_notes(work, reporter)
+        keeper = FolderKeeper(store, force=environment.force)
         for shard in work.shards():
             keeper.keep_images(shard.digest, shard.data)
-        total = work.units()
+        summary = _Summary(plan=plan, expected=work.units(), failed_models=workshop.failures)
         judging = time.perf_counter()
-        reporter.start(total, 0)
-        keys: list[str] = []
-        geometry: list[str] = []
-        status = "interrupted"
+        reporter.start(summary.expected)
         try:
-            for key in evaluate(work, keeper, count):
-                keys.append(key)
+            for finished in evaluate(work, keeper, reporter):
+                summary.add(finished)
             judging = time.perf_counter() - judging
-            for key in survey(work, keeper, count):
-                geometry.append(key)
-            status = "failed jobs" if count.failures else "finished"
+            for key in record_features(work, keeper, reporter):
+                summary.geometry.append(key)
+            summary.status = "failed jobs" if workshop.failures or keeper.failures else "finished"
         finally:
-            facts = {"command": command, "versions": versions(), **hardware(chosen)}
-            facts |= {"geometry": geometry, "failed_jobs": keeper.failed_jobs}
-            store.write_json("run.json", _summary(plan, keys, total, status, facts, workshop.failures))
+            facts = {"command": command, "versions": versions(), **hardware(device)}
+            store.write_json("run.json", summary.to_json(facts, keeper.failed_jobs))
             reporter.close()
     return Outcome(
-        finished=count.finished,
-        cached=count.cached,
-        failed=count.failures,
+        finished=len(summary.units) - summary.cached,
+        cached=summary.cached,
+        failed=len(workshop.failures) + keeper.failures,
         seconds=time.perf_counter() - started,
-        images=count.images,
+        images=summary.images,
         judging=judging,
     )
 
 
 def train_only(
-    plan: Plan,
-    out: Path,
-    *,
-    config_text: str,
-    device: str,
-    data_root: Path | None,
-    download: bool,
-    trust_code: bool,
-    force: bool,
-    reporter: Reporter,
+    plan: Plan, out: Path, *, config_text: str, environment: Environment, reporter: Reporter = QUIET
 ) -> Outcome:
     """Train every network of a plan that names a defense, with checkpoints and resume; evaluate nothing.
 
@@ -222,15 +145,13 @@ def train_only(
         raise ConfigError(
             where=plan.name, expected="a model with `train:`", got="none", do="Use `robench run` instead"
         )
-    chosen = resolve_device(device)
+    resolve_device(environment.device)
     store = Store(out)
     store.prepare()
     with store.lock():
-        count = Count(reporter)
-        workshop = _workshop(plan, store, chosen, data_root, download, trust_code, force, count)
+        workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
-        store.write_text("config.yaml", config_text)
-        store.write_json("plan.json", to_json(plan))
+        _write_plan(store, plan, config_text)
         try:
             paths = workshop.train(data.shape, len(data.classes))
         finally:
@@ -238,45 +159,53 @@ def train_only(
     for path in paths:
         reporter.stage(f"weights: {path}")
     return Outcome(
-        finished=len(paths), cached=0, failed=count.failures, seconds=time.perf_counter() - started
+        finished=len(paths),
+        cached=0,
+        failed=len(workshop.failures),
+        seconds=time.perf_counter() - started,
     )
 
 
-def _workshop(
-    plan: Plan,
-    store: Store,
-    device: str,
-    data_root: Path | None,
-    download: bool,
-    trust_code: bool,
-    force: bool,
-    count: Count,
-) -> Workshop:
-    return Workshop(
-        plan=plan,
-        folder=store.root / "models",
-        device=device,
-        data_root=data_root,
-        download=download,
-        trust_code=trust_code,
-        force=force,
-        watcher=count,
-    )
+def _write_plan(store: Store, plan: Plan, config_text: str) -> None:
+    store.write_text("config.yaml", config_text)
+    store.write_json("plan.json", to_json(plan))
 
 
-def _summary(
-    plan: Plan,
-    keys: list[str],
-    total: int,
-    status: str,
-    facts: dict[str, Any],
-    failures: dict[str, str],
-) -> dict[str, Any]:
-    return {
-        "name": plan.name,
-        "status": status,
-        "units": keys,
-        "expected": total,
-        "failed_models": failures,
-        **facts,
-    }
+def _tell_notes(work: Work, reporter: Reporter) -> None:
+    """Say how networks are asked where that is not plain."""
+    for evaluated in work.models:
+        for note in {tested.note for tested in networks_under_test(evaluated.model.net)} - {""}:
+            reporter.stage(f"{evaluated.model.name}: {note}")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Summary:
+    """What `run.json` says, counted while the run goes on."""
+
+    plan: Plan
+    expected: int
+    failed_models: dict[str, str]
+    status: str = "interrupted"
+    units: list[str] = field(default_factory=list)
+    geometry: list[str] = field(default_factory=list)
+    cached: int = 0
+    images: int = 0
+
+    def add(self, finished: Finished) -> None:
+        """Count a finished unit."""
+        self.units.append(finished.record.key)
+        self.cached += finished.cached
+        self.images += 0 if finished.cached else len(finished.record.columns.index)
+
+    def to_json(self, facts: dict[str, Any], failed_jobs: dict[str, list[str]]) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return {
+            "name": self.plan.name,
+            "status": self.status,
+            "units": self.units,
+            "expected": self.expected,
+            "failed_models": self.failed_models,
+            **facts,
+            "geometry": self.geometry,
+            "failed_jobs": failed_jobs,
+        }

@@ -19,7 +19,7 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Model
 from robench.record.feature_snapshot import Cloud, Nearest
 from robench.record.schema import Record, Status
-from robench.run.units import Shard
+from robench.run.shards import Shard
 from robench.types import Images
 
 EACH = 100
@@ -77,15 +77,15 @@ def cloud_of(
     each = min(EACH, room // (2 * 2 * 4 * max(1, probe.shape[1])))
     if not each:
         raise _refusal(f"features of {probe.shape[1]} numbers an image, too many to keep")
-    chosen = [place for own in places for place in own[:each]]
-    before = _features(model, _points(chosen, threat, model, before=True), batch)
-    after = _features(model, _points(chosen, threat, model, before=False), batch)
+    shown = [place for own in places for place in own[:each]]
+    before = _features(model, _points(shown, threat, model, before=True), batch)
+    after = _features(model, _points(shown, threat, model, before=False), batch)
     return Cloud(
         classes=classes,
         choice=choice,
         clean_features=before.cpu().numpy(),
         adversarial_features=after.cpu().numpy(),
-        **_columns(chosen),
+        **_columns(shown),
     )
 
 
@@ -106,11 +106,11 @@ def nearest_of(model: Model, parts: Sequence[Part], threat: ThreatModel, *, room
     pictures = 2 + 2 * NEIGHBOURS
     side = min(SIDE, max(height, width), max(1, math.isqrt(room // (pictures * channels))))
     size = channels * math.prod(_reduced(height, width, side))
-    wanted = _told(parts, min(QUERIES, room // (pictures * size)))
+    wanted = _instructive(parts, min(QUERIES, room // (pictures * size)))
     kept: dict[tuple[int, int], int] = {}
-    shown: list[Tensor] = []
+    images: list[Tensor] = []
     rows: list[dict[str, Tensor]] = []
-    chosen: list[tuple[Part, int]] = []
+    places: list[tuple[Part, int]] = []
     template = 0
     for number, part in enumerate(parts):
         own = [(part, row) for where, row in wanted if where == number]
@@ -127,8 +127,8 @@ def nearest_of(model: Model, parts: Sequence[Part], threat: ThreatModel, *, room
             for place, row in enumerate(ids.flatten().tolist()):
                 # A shard may have a template of its own: a row means an image only together with it.
                 if (number, row) not in kept:
-                    kept[number, row] = len(shown)
-                    shown.append(_eight_bits(memory.images[row : row + 1], side)[0])
+                    kept[number, row] = len(images)
+                    images.append(_eight_bits(memory.images[row : row + 1], side)[0])
                 picture.view(-1)[place] = kept[number, row]
             queries = torch.cat([_eight_bits(x[at : at + 1], side) for x in points])
             rows.append(
@@ -140,14 +140,16 @@ def nearest_of(model: Model, parts: Sequence[Part], threat: ThreatModel, *, room
                     "picture": picture,
                 }
             )
-            chosen.append(own[at])
+            places.append(own[at])
         template = max(template, len(memory.labels))
     if not rows:
         return None
     arrays: dict[str, Any] = {
         name: torch.stack([row[name] for row in rows]).cpu().numpy() for name in rows[0]
     }
-    return Nearest(template=template, pictures=torch.stack(shown).cpu().numpy(), **arrays, **_columns(chosen))
+    return Nearest(
+        template=template, pictures=torch.stack(images).cpu().numpy(), **arrays, **_columns(places)
+    )
 
 
 def nearest_rows(points: Tensor, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -156,40 +158,40 @@ def nearest_rows(points: Tensor, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Distances are computed from differences in float64; equal ones are ordered by row.
     """
     distances = torch.cdist(z.double(), points.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    found = distances.sort(dim=1, stable=True)
-    return found.indices[:, :k], found.values[:, :k]
+    order = distances.sort(dim=1, stable=True)
+    return order.indices[:, :k], order.values[:, :k]
 
 
-def _told(parts: Sequence[Part], count: int) -> list[tuple[int, int]]:
+def _instructive(parts: Sequence[Part], count: int) -> list[tuple[int, int]]:
     """Return up to `count` places (shard, row) worth showing, in order.
 
     All but one of them are images that fell, of as many classes as there are; one is an image that stood.
     """
-    fell: list[tuple[int, int, int]] = []
-    stood: list[tuple[int, int]] = []
+    fallen: list[tuple[int, int, int]] = []
+    robust: list[tuple[int, int]] = []
     for number, part in enumerate(parts):
         columns = part.record.columns
         for row, (status, label) in enumerate(zip(columns.status, columns.label, strict=True)):
             if status == Status.BROKEN:
-                fell.append((label, number, row))
+                fallen.append((label, number, row))
             elif status == Status.ROBUST:
-                stood.append((number, row))
+                robust.append((number, row))
     firsts: dict[int, tuple[int, int, int]] = {}
-    for one in fell:
+    for one in fallen:
         firsts.setdefault(one[0], one)
-    ordered = [*firsts.values(), *(one for one in fell if one not in set(firsts.values()))]
-    spared = stood[: 1 if count > 1 else 0]
-    chosen = [(number, row) for _, number, row in ordered[: count - len(spared)]]
-    return sorted(chosen) + spared
+    ordered = [*firsts.values(), *(one for one in fallen if one not in set(firsts.values()))]
+    spared = robust[: 1 if count > 1 else 0]
+    places = [(number, row) for _, number, row in ordered[: count - len(spared)]]
+    return sorted(places) + spared
 
 
 def _points(places: Sequence[tuple[Part, int]], threat: ThreatModel, model: Model, *, before: bool) -> Images:
     """Return clean images, or where the proposals on them were judged, on the model's device."""
-    made = []
+    points = []
     for part, row in places:
         x = part.shard.data.batch(slice(row, row + 1))[0].to(model.device)
-        made.append(x if before else landing(x, part.x_adv()[row : row + 1].to(model.device), threat).point)
-    return torch.cat(made)
+        points.append(x if before else landing(x, part.x_adv()[row : row + 1].to(model.device), threat).point)
+    return torch.cat(points)
 
 
 def _features(model: Model, x: Images, batch: int) -> Tensor:

@@ -1,17 +1,19 @@
-"""Keeps finished work in a run folder, so that a killed run loses nothing it finished."""
+"""Where finished work is kept: memory, or a run folder, so that a killed run loses nothing it finished."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import traceback
 from dataclasses import dataclass, field, fields
+from typing import Protocol
 
 import torch
 
 from robench.attack.craft import Crafted
 from robench.attack.ledger import Ledger
 from robench.data.images import ImageSet
-from robench.errors import StorageError
+from robench.errors import RobenchError, StorageError
 from robench.record.feature_snapshot import Geometry, read_geometry, write_geometry
 from robench.record.files import write_atomic
 from robench.record.schema import Record
@@ -22,6 +24,61 @@ _UNKNOWN = {"points", "tries", "first_passes", "first_try"}
 """Columns for curves, of which 0 says that nothing is known: a file of an earlier version may lack them."""
 
 
+class Keeper(Protocol):
+    """Where finished work is kept: memory, or a run folder."""
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished record, or None."""
+        ...
+
+    def keep_record(self, record: Record) -> None:
+        """Keep a record; on return it survives a crash."""
+        ...
+
+    def crafted(self, key: str) -> Crafted | None:
+        """Return crafted images, or None."""
+        ...
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Keep crafted images."""
+        ...
+
+    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
+        """Note that a job failed, and whose row lacks it."""
+        ...
+
+
+@dataclass(slots=True)
+class Memory:
+    """A keeper that forgets the crafted images of a shard when the next one starts."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    failed_jobs: dict[str, list[str]] = field(default_factory=dict)
+    _crafted: dict[str, Crafted] = field(default_factory=dict)
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished record, or None."""
+        return self.records.get(key)
+
+    def keep_record(self, record: Record) -> None:
+        """Keep a record."""
+        self.records[record.key] = record
+
+    def crafted(self, key: str) -> Crafted | None:
+        """Return crafted images, or None."""
+        return self._crafted.get(key)
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Keep the newest crafted images only."""
+        self._crafted = {key: crafted}
+
+    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
+        """Note that a job failed, and whose row lacks it."""
+        self.failures[key] = f"{title}: {text}"
+        self.failed_jobs.setdefault(model, []).append(title)
+
+
 @dataclass(slots=True)
 class FolderKeeper:
     """A keeper over a run folder.
@@ -29,11 +86,13 @@ class FolderKeeper:
     Args:
         store: the folder.
         force: pretend that nothing is there yet; what is computed replaces what was.
-        failed_jobs: titles of the jobs that failed since this was made, by the model whose row lacks them.
+        failures: how many jobs failed since this was made.
+        failed_jobs: their titles, by the model whose row lacks them.
     """
 
     store: Store
     force: bool = False
+    failures: int = 0
     failed_jobs: dict[str, list[str]] = field(default_factory=dict)
 
     def record(self, key: str) -> Record | None:
@@ -146,6 +205,17 @@ class FolderKeeper:
         Raises:
             StorageError: the disk refused.
         """
+        self.failures += 1
         if model:
             self.failed_jobs.setdefault(model, []).append(title)
         self.store.write_error(key, {"job": title, "error": text})
+
+
+def failure_text(error: Exception) -> str:
+    """Return why a job failed: the message of an error of ours, the whole traceback of any other."""
+    return str(error) if isinstance(error, RobenchError) else "".join(traceback.format_exception(error))
+
+
+def last_line(text: str) -> str:
+    """Return the line of a failure's text that says most."""
+    return text.strip().splitlines()[-1]

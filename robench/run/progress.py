@@ -1,13 +1,19 @@
-"""Who is told how a run goes: the contract between the runner and whatever shows it. No torch here."""
+"""Who is told how a run goes, and how accurate a model is so far. No torch here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from robench.record.schema import Record, Status
+from robench.record.threat_summary import Terms, terms_of
+
+Column = tuple[Terms, str, str, str]
+"""Threat, source, target and the attack's label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ColumnAccuracy:
     """What is known after one more unit of a column: one attack from one source on one target.
 
     Attributes:
@@ -22,71 +28,77 @@ class Standing:
     n: int
     images: int
 
-    def words(self) -> str:
+    def text(self) -> str:
         """Return it in a few words, such as `robust 63.0 % (n 200)`."""
         share = f"{100 * self.right / self.n:.1f} %" if self.n else "-"
         return f"{'robust' if self.attacked else 'clean'} {share} (n {self.n})"
 
 
-class Reporter(Protocol):
-    """Told what happens while it happens; it must never fail and never slow the work down."""
+@dataclass(slots=True)
+class AccuracySoFar:
+    """Adds up the verdicts of units as they come; one bit is kept for each image of a column."""
 
-    def start(self, total: int, cached: int) -> None:
-        """Note how many units there are, and how many of them were finished before."""
-        ...
+    _columns: dict[Column, dict[str, tuple[int, int]]] = field(default_factory=dict)
+
+    def add(self, record: Record) -> ColumnAccuracy:
+        """Add a unit and return its column's accuracy: image by image the worst over gradient sources."""
+        names = (str(record.source["name"]), str(record.target["name"]))
+        column = self._columns.setdefault((terms_of(record.threat), *names, str(record.attack["label"])), {})
+        statuses = record.columns.status
+        robust = sum(1 << i for i, status in enumerate(statuses) if status == Status.ROBUST)
+        digest = str(record.dataset["digest"])
+        _, before = column.get(digest, (0, robust))
+        column[digest] = (len(statuses), robust & before)
+        return ColumnAccuracy(
+            attacked=bool(names[0]),
+            right=sum(bits.bit_count() for _, bits in column.values()),
+            n=sum(count for count, _ in column.values()),
+            images=len(statuses),
+        )
+
+
+class Reporter(Protocol):
+    """Told what happens while it happens; it must never fail and never slow the work down.
+
+    A class that derives from it says nothing of what it leaves out.
+    """
+
+    def start(self, total: int) -> None:
+        """Note how many units there are."""
+        return
 
     def stage(self, text: str) -> None:
         """Note what begins, such as the training of a model."""
-        ...
+        return
 
     def begin(self, text: str) -> None:
         """Note which unit is worked on from now."""
-        ...
+        return
 
-    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
-        """Note one more unit, and how its column stands; `done` is false if it was finished before."""
-        ...
+    def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
+        """Note one more unit: whether it was finished before, and its column, unless the unit failed."""
+        return
 
     def training(self, row: dict[str, float]) -> None:
         """Note how a training goes: a row with `step` and `steps`, or an epoch's row of the history."""
-        ...
+        return
 
     def finding(self, text: str) -> None:
         """Note a reason to doubt a number."""
-        ...
+        return
 
-    def failed(self, key: str, text: str) -> None:
-        """Note a unit that failed; the others go on."""
-        ...
+    def failed(self, text: str) -> None:
+        """Note a unit or a model that failed; the others go on."""
+        return
 
     def close(self) -> None:
         """Note that nothing more comes. It may be called twice."""
-        ...
+        return
 
 
-class Quiet:
-    """A reporter that says nothing."""
+class Quiet(Reporter):
+    """A reporter that says nothing; one that tells of a few things only is made of it."""
 
-    def start(self, total: int, cached: int) -> None:
-        """Say nothing."""
 
-    def stage(self, text: str) -> None:
-        """Say nothing."""
-
-    def begin(self, text: str) -> None:
-        """Say nothing."""
-
-    def advance(self, text: str, done: bool, standing: Standing | None = None) -> None:
-        """Say nothing."""
-
-    def training(self, row: dict[str, float]) -> None:
-        """Say nothing."""
-
-    def finding(self, text: str) -> None:
-        """Say nothing."""
-
-    def failed(self, key: str, text: str) -> None:
-        """Say nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
+QUIET = Quiet()
+"""What is told where nobody wants to know."""

@@ -83,9 +83,9 @@ def workplace(rank: Rank, folder: Path) -> Iterator[Path]:
     if rank.first:
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="robench-rank-") as made:
+    with tempfile.TemporaryDirectory(prefix="robench-rank-") as scratch:
         finished = (folder / "models").resolve()
         if finished.is_dir():
             ignored = shutil.ignore_patterns(STATE, ".*")
-            shutil.copytree(finished, Path(made) / "models", copy_function=os.symlink, ignore=ignored)
-        yield Path(made)
+            shutil.copytree(finished, Path(scratch) / "models", copy_function=os.symlink, ignore=ignored)
+        yield Path(scratch)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from robench import plugins, recipe
 from robench.data.images import ImageSet
 from robench.errors import InputError
-from robench.plan.spec import DataSpec, Plan
+from robench.plan.spec import DataSpec, ModelSpec, Plan
 from robench.randomness import seed_from
 
 
@@ -39,12 +39,12 @@ class ParticularDefense(Protocol):
         ...
 
 
-def refuse_early(
+def check_training_data(
     plan: Plan,
     *,
     classes: int,
     load: Callable[[DataSpec], ImageSet],
-    training_data: Callable[[str], Callable[[], ImageSet]],
+    training_data: Callable[[ModelSpec], Callable[[], ImageSet]],
 ) -> None:
     """Ask every head and defense of a plan that has a `check`.
 
@@ -52,7 +52,7 @@ def refuse_early(
         plan: the plan.
         classes: number of classes.
         load: gives the images of a specification.
-        training_data: name of a model with a network of its own to what gives its training split.
+        training_data: model to what gives the training split of its network.
 
     Raises:
         InputError: one of them refused; names the model.
@@ -63,22 +63,21 @@ def refuse_early(
         kind = plugins.find("heads", spec.head.name, where=where)
         head = recipe.build(kind, spec.head.options, where=where)
         if isinstance(head, ParticularHead):
-            given = training_data(spec.features_of or spec.name)
-            with _about(spec.name):
-                head.check(given, classes=classes, seed=seed_from(plan.seed, "template"))
+            with _naming(spec.name):
+                head.check(training_data(spec), classes=classes, seed=seed_from(plan.seed, "template"))
         if spec.train is None:
             continue
-        chosen = spec.train.defense
+        choice = spec.train.defense
         defense = recipe.build(
-            plugins.find("defenses", chosen.name, where=chosen.where), chosen.options, where=chosen.where
+            plugins.find("defenses", choice.name, where=choice.where), choice.options, where=choice.where
         )
         if isinstance(defense, ParticularDefense):
-            with _about(spec.name):
+            with _naming(spec.name):
                 defense.check(load(spec.train.data), seed=seed_from(plan.seed, "train"))
 
 
 @contextmanager
-def _about(name: str) -> Iterator[None]:
+def _naming(name: str) -> Iterator[None]:
     """Name the model in a refusal."""
     try:
         yield

@@ -10,11 +10,15 @@ from robench.attack.craft import check_attack
 from robench.attack.norms import L1, L2
 from robench.attack.threat import Goal, ThreatModel
 from robench.errors import ConfigError
-from robench.judge.verdict import judge
+from robench.judge.verdict import judge, with_count_as_proposed
 from robench.model.interface import Memory
 from robench.randomness import Randomness
 from robench.recipe import build
-from robench.run.units import Board, Shard, Subject, craft_unit, judge_unit
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board, Crafting, crafting_job
+from robench.run.settings import Settings
+from robench.run.shards import Shard
+from robench.run.units import craft_unit, judge_unit
 from tests.attacks.wnll.graph_toys import TEST, X, Y, network, published, wnll
 from tests.truths import attacked, classify, images, small_net
 
@@ -105,7 +109,7 @@ def test_it_leaves_the_box_and_the_judge_projects_and_says_so():
     assert f"pixels {float(x_adv.min()):.6g} to {float(x_adv.max()):.6g}" in finding.evidence
     landed = classify(model, x_adv.clamp(0, 1))
     assert honest.adversarial.tolist() == landed.tolist()
-    both = judge(model, X, y, x_adv, threat=ANYWHERE, as_proposed=True)
+    both = with_count_as_proposed(honest, model, y, batch_size=250)
     right, rightly = int((classify(model, x_adv) == y).sum()), int((landed == y).sum())
     assert right != rightly  # else the text could have them mixed up
     (finding,) = [finding for finding in both.findings if finding.code == "inadmissible"]
@@ -119,13 +123,11 @@ def test_a_run_says_how_many_fell_as_published():
     with pytest.raises(ConfigError, match="L1"):
         check_attack(ATTACK, ThreatModel(norm=L1, eps=1.0))
     shard = next(Shard.split(TEST.subset(slice(0, 20)), 20))
-    subject = Subject(model=model, fingerprint="f")
+    evaluated = EvaluatedModel(model=model, fingerprint="f")
     board = Board(threat=ANYWHERE, eps_text="inf", attacks={"cw": ATTACK})
-    crafted = craft_unit(subject, "published", ATTACK, ANYWHERE, shard, seed=0, drop=True, batch_size=250)
-    record, _ = judge_unit(
-        "k", subject, subject, "published", "cw", ATTACK, board, shard, crafted,
-        seed=0, clean=None, batch_size=250,
-    )  # fmt: skip
+    crafting = Crafting.of(board, "cw", evaluated, "published")
+    job = crafting_job(crafting, shard, Settings())
+    record = judge_unit(job.white_box, craft_unit(crafting, shard, Settings()), Settings())
     codes = {finding.code: finding.evidence for finding in record.findings}
     assert "as proposed" in codes["inadmissible"]
 

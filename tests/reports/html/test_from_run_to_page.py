@@ -16,10 +16,12 @@ from robench.attack.threat import ThreatModel
 from robench.cli.app import app
 from robench.model.interface import Model, OutputKind
 from robench.record.store import Store
-from robench.run.evaluate import Work, evaluate
-from robench.run.evaluated_model import Subject
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board
 from robench.run.keeper import FolderKeeper
-from robench.run.units import Board
+from robench.run.settings import Settings
+from robench.run.work import Work
 from tests.reports.html.page_parser import parse
 from tests.robench.judge.gallery import data, sound
 
@@ -29,14 +31,14 @@ def folder(tmp_path_factory):
     model = Model(net=sound(), name="sound", classes=4, output=OutputKind.LOGITS)
     threat = ThreatModel(norm=norm_named("Linf"), eps=0.2)
     board = Board(threat=threat, eps_text="0.2", attacks={"fgsm": FGSM()})
-    subject = Subject(model=model, fingerprint="f" * 64)
-    work = Work(subjects=[subject], data=data(20), boards=[board], shard=10)
+    evaluated = EvaluatedModel(model=model, fingerprint="f" * 64)
+    work = Work(models=[evaluated], data=data(20), boards=[board], settings=Settings(shard=10))
     store = Store(tmp_path_factory.mktemp("run"))
     store.prepare()
     keeper = FolderKeeper(store)
     for shard in work.shards():
         keeper.keep_images(shard.digest, shard.data)
-    keys = list(evaluate(work, keeper))
+    keys = [finished.record.key for finished in evaluate(work, keeper)]
     store.write_json("run.json", {"name": "real", "units": keys})
     return store.root
 

@@ -16,13 +16,15 @@ from robench.model.interface import GradientSource, OutputKind
 from robench.model.noise import draw
 from robench.plan import config
 from robench.record.store import Store
-from robench.run.evaluate import Memory, Work, evaluate
-from robench.run.evaluated_model import Subject, stand_in_for
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.execute import execute
-from robench.run.progress import Quiet
-from robench.run.units import Board, craft_key
+from robench.run.jobs import Board, Crafting
+from robench.run.keeper import Memory
+from robench.run.settings import Environment
+from robench.run.work import Work
 from tests.model_zoo.heads.test_expectation import Noisy, built, images
-from tests.robench.run.test_evaluate import Line, OneStep, points, subject
+from tests.robench.run.test_evaluate import Line, OneStep, evaluated, points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ def threat(**options):
 
 def graph_like(name="a", *w, stand_in=None):
     """A model with a template: `exact` needs it and `linear` does not."""
-    made = subject(name, *(w or (1.0, 0.0)))
+    made = evaluated(name, *(w or (1.0, 0.0)))
     net = made.model.net
 
     def itself(x):
@@ -64,7 +66,7 @@ def graph_like(name="a", *w, stand_in=None):
         "exact": GradientSource("exact", itself, OutputKind.LOGITS),
     }
     model = replace(made.model, sources=sources, template=True)
-    return Subject(model=model, fingerprint=made.fingerprint, stand_in=stand_in)
+    return EvaluatedModel(model=model, fingerprint=made.fingerprint, stand_in=stand_in)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,9 @@ def graph_like(name="a", *w, stand_in=None):
 def test_only_what_needs_a_withheld_template_gets_a_stand_in(attack, source, knowledge, expected):
     model = graph_like().model
     assert needs_stand_in(model, source, attack, threat(knowledge=knowledge)) is expected
-    assert not needs_stand_in(subject("plain", 1.0, 0.0).model, "exact", attack, threat(knowledge=knowledge))
+    assert not needs_stand_in(
+        evaluated("plain", 1.0, 0.0).model, "exact", attack, threat(knowledge=knowledge)
+    )
 
 
 def test_the_stand_in_is_attacked_and_the_model_itself_is_judged():
@@ -90,7 +94,7 @@ def test_the_stand_in_is_attacked_and_the_model_itself_is_judged():
     own = graph_like("a", 1.0, 0.0, stand_in=other)
     board = Board(threat=threat(knowledge=("weights",)), eps_text="0.1", attacks={"step": OneStep()})
     memory = Memory()
-    list(evaluate(Work(subjects=[own], data=points(), boards=[board]), memory))
+    list(evaluate(Work(models=[own], data=points(), boards=[board]), memory))
     by_source = {r.source["gradient_source"]: r for r in memory.records.values() if r.source["name"]}
     assert by_source["exact"].columns.status.count("broken") == 0
     assert by_source["exact"].source["stand_in"] == other.fingerprint
@@ -104,21 +108,22 @@ def test_the_stand_in_is_attacked_and_the_model_itself_is_judged():
 def test_without_a_stand_in_nothing_is_run():
     board = Board(threat=threat(knowledge=("weights",)), eps_text="0.1", attacks={"step": OneStep()})
     with pytest.raises(ConfigError, match="stand-in"):
-        Work(subjects=[graph_like()], data=points(), boards=[board])
+        Work(models=[graph_like()], data=points(), boards=[board])
     asks = replace(board, attacks={"asks": Asks()})
     Asks.asked.clear()
     own = graph_like()
-    list(evaluate(Work(subjects=[own], data=points(), boards=[asks]), Memory()))
+    list(evaluate(Work(models=[own], data=points(), boards=[asks]), Memory()))
     assert Asks.asked == [own.model.net]
 
 
 def test_the_key_of_a_job_names_who_is_really_attacked():
     own = graph_like(stand_in=graph_like("a", 0.0, 1.0))
     other = graph_like(stand_in=graph_like("a", 0.5, 1.0))
-    (shard,) = Work(subjects=[own], data=points(), boards=[]).shards()
+    (shard,) = Work(models=[own], data=points(), boards=[]).shards()
 
     def key(whom, source, knowledge):
-        return craft_key(whom, source, OneStep(), threat(knowledge=knowledge), shard, seed=0, drop=True)
+        board = Board(threat=threat(knowledge=knowledge), eps_text="0.1", attacks={"step": OneStep()})
+        return Crafting.of(board, "step", whom, source).key(shard, seed=0)
 
     assert key(own, "exact", ("weights",)) != key(other, "exact", ("weights",))
     assert key(own, "linear", ("weights",)) == key(other, "linear", ("weights",))
@@ -130,9 +135,9 @@ def test_a_stand_in_with_the_same_template_is_refused():
         made = graph_like()
         return replace(made, model=replace(made.model, details={"template_sha256": [digest]}))
 
-    assert stand_in_for(told("1"), told("2")).model.details["template_sha256"] == ["2"]
+    assert with_stand_in(told("1"), told("2")).stand_in.model.details["template_sha256"] == ["2"]
     with pytest.raises(ConfigError, match="finds 100 % again"):
-        stand_in_for(told("1"), told("1"))
+        with_stand_in(told("1"), told("1"))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +162,7 @@ def test_a_library_attack_is_refused_under_a_budget_before_anything_is_run():
 
     board = Board(threat=threat(budget=10), eps_text="0.1", attacks={"art": ArtPGD()})
     with pytest.raises(ConfigError, match="stopped at a budget"):
-        Work(subjects=[subject("a", 1.0, 0.0)], data=points(), boards=[board])
+        Work(models=[evaluated("a", 1.0, 0.0)], data=points(), boards=[board])
 
 
 @pytest.mark.parametrize("known", [("weights", "colour"), ("template",), ("weights", "weights")])
@@ -198,7 +203,7 @@ def test_a_mean_over_other_draws_stays_what_it_is_and_so_does_a_model_without_no
     seen = as_seen(model, threat())
     assert seen.sources["expectation"] is model.sources["expectation"]
     assert seen.sources["exact"].forwards == model.sources["exact"].forwards + 1
-    plain = subject("a", 1.0, 0.0).model
+    plain = evaluated("a", 1.0, 0.0).model
     assert as_seen(plain, threat()) is plain
 
 
@@ -235,10 +240,7 @@ threats:
 
 def go(text, folder):
     plan = config.parse(text, file=folder / "plan.yaml")
-    execute(
-        plan, folder, config_text=text, device="cpu", data_root=None, download=False, trust_code=False,
-        force=False, reporter=Quiet(),
-    )  # fmt: skip
+    execute(plan, folder, config_text=text, environment=Environment(device="cpu"))
     return Store(folder).read_records()
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from robench.api import make_attack, wrap
 from robench.audit.parity import Version, disputed, family, parity
 from robench.cli.app import app
-from robench.cli.parity import _plain, _remarks
+from robench.cli.parity_table import plain, remarks
 from robench.data.images import image_set
 from robench.errors import ConfigError, PluginError
 
@@ -55,7 +55,7 @@ def test_a_weaker_version_is_named_and_counted(model, images):
     assert names == ("pgd",)
     assert missed == [i for i, s, w in zip(strong.index, strong.stands, weak.stands, strict=True) if w > s]
     assert len(missed) == strong.alone
-    said = " ".join(_remarks([strong, weak], "pgd"))
+    said = " ".join(remarks([strong, weak], "pgd"))
     assert f"Broken by pgd, not by art/pgd: {len(missed)}: {missed[0]}" in said
     assert "art/pgd spent" in said  # a tenth of the steps
 
@@ -73,9 +73,9 @@ def test_what_a_library_met_and_did_not_return_is_told_apart(model, images, monk
     (version,) = parity(model, images, {"torchattacks/pgd": theirs}, norm="Linf", eps=0.08)
     assert version.returned == 60  # the clean images are all right
     assert 0 < sum(version.silent) == 60 - version.robust
-    plain = _plain(version)
-    assert sorted(plain["silent_images"] + plain["robust_images"]) == plain["images"] == list(range(60))
-    assert any("did not return" in line for line in _remarks([version], "torchattacks/pgd"))
+    data = plain(version)
+    assert sorted(data["silent_images"] + data["robust_images"]) == data["images"] == list(range(60))
+    assert any("did not return" in line for line in remarks([version], "torchattacks/pgd"))
 
 
 def test_groups_by_hand():
@@ -87,7 +87,7 @@ def test_groups_by_hand():
 
     found = [version("a", (False, False, False, True)), version("b", (False, True, True, True))]
     assert disputed(found) == {("a",): [6, 7]}
-    assert _remarks(found, "a") == ["Broken by a, not by b: 2: 6, 7"]
+    assert remarks(found, "a") == ["Broken by a, not by b: 2: 6, 7"]
 
 
 def test_options_reach_every_version():

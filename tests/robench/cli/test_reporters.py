@@ -7,11 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from robench.cli.bars import Bars
 from robench.cli.pace import Pace, span
-from robench.cli.reporters import PlainReporter, RichReporter, training_text
-from robench.run.accuracy_so_far import Standings
-from robench.run.progress import Standing
+from robench.cli.reporters import Bars, PlainReporter, RichReporter, training_text
+from robench.run.progress import AccuracySoFar, ColumnAccuracy
 from tests.reports.board.test_leaderboard import B, M, R, record
 
 
@@ -63,11 +61,11 @@ class Clock:
 
 
 def test_a_column_stands_against_the_worst_of_its_gradient_sources_over_all_its_shards():
-    standings = Standings()
-    assert standings.add(record("a", "", "clean", [R, R, M, R], gradient="")).words() == "clean 75.0 % (n 4)"
-    assert standings.add(record("a", "a", "pgd", [R, R, M, B])).words() == "robust 50.0 % (n 4)"
-    assert standings.add(record("a", "a", "pgd", [B, R, M, R], gradient="linear")).right == 1
-    grown = standings.add(record("a", "a", "pgd", [R, R], start=4))
+    accuracy = AccuracySoFar()
+    assert accuracy.add(record("a", "", "clean", [R, R, M, R], gradient="")).text() == "clean 75.0 % (n 4)"
+    assert accuracy.add(record("a", "a", "pgd", [R, R, M, B])).text() == "robust 50.0 % (n 4)"
+    assert accuracy.add(record("a", "a", "pgd", [B, R, M, R], gradient="linear")).right == 1
+    grown = accuracy.add(record("a", "a", "pgd", [R, R], start=4))
     assert (grown.right, grown.n, grown.images) == (3, 6, 2)
     # Another target, source, attack or threat is another column.
     for other in (
@@ -76,22 +74,22 @@ def test_a_column_stands_against_the_worst_of_its_gradient_sources_over_all_its_
         record("a", "a", "cw", [R] * 4),
         record("a", "a", "pgd", [R] * 4, eps=0.1),
     ):
-        assert standings.add(other).words() == "robust 100.0 % (n 4)"
+        assert accuracy.add(other).text() == "robust 100.0 % (n 4)"
 
 
 def test_pace_counts_only_what_was_done_now():
     clock = Clock()
     pace = Pace(10, clock)
-    assert pace.words() == ""
-    pace.note(50, done=False)
-    assert pace.words() == ""
+    assert pace.text() == ""
+    pace.note(50, cached=True)
+    assert pace.text() == ""
     clock.now += 4
-    pace.note(50, done=True)
-    pace.note(30, done=True)
-    assert pace.words() == "20 images/s, 14.0 s left"  # 7 units at 2 s
+    pace.note(50, cached=False)
+    pace.note(30, cached=False)
+    assert pace.text() == "20 images/s, 14.0 s left"  # 7 units at 2 s
     for _ in range(7):
-        pace.note(0, done=False)
-    assert pace.words() == "20 images/s"
+        pace.note(0, cached=True)
+    assert pace.text() == "20 images/s"
 
 
 @pytest.mark.parametrize(
@@ -104,13 +102,15 @@ def test_lengths_of_time(seconds, text):
 
 def test_a_plain_line_carries_robust_accuracy_and_pace(capsys):
     plain, clock = PlainReporter(), Clock()
-    plain.start(3, 0)
+    plain.start(3)
     plain.pace = Pace(3, clock)
     clock.now += 2
     plain.begin("pgd on net")
-    plain.advance("clean on net", False, Standing(attacked=False, right=9, n=10, images=10))
-    plain.advance("pgd on net", True, Standing(attacked=True, right=3, n=10, images=10))
-    plain.advance("cw on net: failed", True)
+    plain.advance(
+        "clean on net", cached=True, accuracy=ColumnAccuracy(attacked=False, right=9, n=10, images=10)
+    )
+    plain.advance("pgd on net", accuracy=ColumnAccuracy(attacked=True, right=3, n=10, images=10))
+    plain.advance("cw on net: failed")
     assert capsys.readouterr().err.splitlines() == [
         "3 units",
         "[2/3] pgd on net: robust 30.0 % (n 10), 5 images/s, 2.0 s left",
@@ -122,11 +122,11 @@ def test_a_plain_line_carries_robust_accuracy_and_pace(capsys):
 def test_what_moves_in_a_terminal_fits_it(monkeypatch, width):
     stream = io.StringIO()
     console = Console(file=stream, width=width, force_terminal=True, no_color=True)
-    monkeypatch.setattr("robench.cli.console.errors", lambda: console)
+    monkeypatch.setattr("robench.cli.reporters.errors", lambda: console)
     rich = RichReporter()
-    rich.start(240, 0)
+    rich.start(240)
     rich.begin("[pgd] on \x1b[31mnet through straight_through (Linf 8/255) -> " + "very-long" * 30)
-    rich.advance("pgd on net", True, Standing(attacked=True, right=613, n=1000, images=1000))
+    rich.advance("pgd on net", accuracy=ColumnAccuracy(attacked=True, right=613, n=1000, images=1000))
     rich.begin("[cw] on \x1b[31mnet " + "very-long" * 30)
     rich.training({"epoch": 1.0, "step": 3, "steps": 10})
     assert isinstance(rich._bars(), Bars)

@@ -15,9 +15,12 @@ from robench.data.images import image_set
 from robench.errors import ConfigError, InputError
 from robench.model.interface import Model
 from robench.record.schema import Status
-from robench.run.evaluate import Memory, Work, evaluate
-from robench.run.evaluated_model import Subject
-from robench.run.units import Board
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board
+from robench.run.keeper import Memory
+from robench.run.settings import Settings
+from robench.run.work import Work
 
 
 class Line(nn.Module):
@@ -54,9 +57,9 @@ class Crash:
         raise RuntimeError("boom")
 
 
-def subject(name, *w):
+def evaluated(name, *w):
     made = Model(name=name, net=Line(*w), classes=2)
-    return Subject(model=made, fingerprint=made.fingerprint())
+    return EvaluatedModel(model=made, fingerprint=made.fingerprint())
 
 
 def points():
@@ -65,15 +68,15 @@ def points():
     return image_set(grid.view(-1, 1, 1, 2), (grid[:, 0] > 0.5).long(), classes=2)
 
 
-def work(attacks, subjects=None, **options):
+def work(attacks, models=None, **settings):
     board = Board(threat=ThreatModel(norm=LINF, eps=0.1), eps_text="0.1", attacks=attacks)
-    chosen = subjects or [subject("a", 1.0, 0.0), subject("b", 1.0, 1.0)]
-    return Work(subjects=chosen, data=points(), boards=[board], **options)
+    chosen = models or [evaluated("a", 1.0, 0.0), evaluated("b", 1.0, 1.0)]
+    return Work(models=chosen, data=points(), boards=[board], settings=Settings(**settings))
 
 
 def collect(plan, memory=None):
     keeper = memory or Memory()
-    return [keeper.records[k] for k in evaluate(plan, keeper)], keeper
+    return [finished.record for finished in evaluate(plan, keeper)], keeper
 
 
 def test_craft_once_judge_everywhere():
@@ -126,7 +129,7 @@ def test_the_same_work_again_does_nothing():
 def test_another_weight_recomputes_exactly_its_own():
     _, keeper = collect(work({"step": OneStep()}))
     OneStep.calls.clear()
-    changed = [subject("a", 1.0, 0.0), subject("b", 1.0, 0.9)]
+    changed = [evaluated("a", 1.0, 0.0), evaluated("b", 1.0, 0.9)]
     collect(work({"step": OneStep()}, changed), keeper)
     assert OneStep.calls == ["a", "b"]  # a's images are needed again, for the new b to judge
     assert len(keeper.records) == 6 + 4  # clean b, a -> b, b -> a, b -> b; clean a and a -> a are reused
@@ -148,12 +151,12 @@ def test_shards_change_no_verdict():
 
 def test_bad_work_is_refused_before_anything_runs():
     with pytest.raises(InputError, match="different names"):
-        work({}, [subject("a", 1.0, 0.0), subject("a", 0.0, 1.0)])
+        work({}, [evaluated("a", 1.0, 0.0), evaluated("a", 0.0, 1.0)])
     with pytest.raises(ConfigError, match="gradient source"):
-        Subject(model=subject("a", 1.0, 0.0).model, fingerprint="", sources=("exactt",))
+        EvaluatedModel(model=evaluated("a", 1.0, 0.0).model, fingerprint="", sources=("exactt",))
     with pytest.raises(ConfigError, match="finite eps"):
         Work(
-            subjects=[subject("a", 1.0, 0.0)],
+            models=[evaluated("a", 1.0, 0.0)],
             data=points(),
             boards=[Board(threat=ThreatModel(eps=float("inf")), eps_text="inf", attacks={"step": OneStep()})],
         )
@@ -174,8 +177,9 @@ def test_what_is_found_on_a_shard_does_not_depend_on_the_shards_before_it():
 
     def found(images):
         memory = Memory()
-        jobs = Work(subjects=[subject("a", 400.0, 0.0)], data=images, boards=[board], shard=20)
-        records = [memory.records[key] for key in evaluate(jobs, memory)]
+        models, settings = [evaluated("a", 400.0, 0.0)], Settings(shard=20)
+        plan = Work(models=models, data=images, boards=[board], settings=settings)
+        records = [finished.record for finished in evaluate(plan, memory)]
         last = [r for r in records if r.columns.index[-1] == 39]
         return [[f.code for f in r.findings] for r in last]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from robench.api import benchmark, make_attack
 from robench.data.images import image_set
 from robench.model.interface import Coupling, Model
-from robench.run.units import Shard, pieces
+from robench.run.shards import Shard, pieces
 from tests.robench.judge import gallery
 
 

@@ -12,7 +12,7 @@ from robench.errors import CheckpointError, ConfigError, DeviceError, InputError
 from robench.plan import config
 from robench.record.store import Store
 from robench.run.execute import execute, train_only
-from robench.run.progress import Quiet
+from robench.run.settings import Environment
 
 PLAN = """
 name: small
@@ -36,16 +36,8 @@ def parsed(text=PLAN, folder=None):
 
 
 def go(plan, out, **options):
-    chosen = {
-        "config_text": PLAN,
-        "device": "cpu",
-        "data_root": None,
-        "download": False,
-        "trust_code": False,
-        "force": False,
-        "reporter": Quiet(),
-    }
-    return execute(plan, out, **{**chosen, **options})
+    environment = Environment(**{"device": "cpu", **options})
+    return execute(plan, out, config_text=PLAN, environment=environment)
 
 
 @pytest.fixture(scope="module")
@@ -178,11 +170,7 @@ def test_cuda_without_a_gpu_is_refused(tmp_path):
 
 
 def test_train_only_leaves_weights_that_run_finds(tmp_path):
-    options = {
-        "config_text": PLAN, "device": "cpu", "data_root": None, "download": False, "trust_code": False,
-        "force": False, "reporter": Quiet(),
-    }  # fmt: skip
-    outcome = train_only(parsed(), tmp_path, **options)
+    outcome = train_only(parsed(), tmp_path, config_text=PLAN, environment=Environment(device="cpu"))
     assert outcome.finished == 1
     (weights,) = tmp_path.glob("models/*/weights.safetensors")
     stamp = weights.stat().st_mtime_ns

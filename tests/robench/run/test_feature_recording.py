@@ -16,7 +16,7 @@ from robench.record.store import Store
 from robench.run.execute import execute
 from robench.run.feature_recording import BYTES, most_confused
 from robench.run.keeper import FolderKeeper
-from robench.run.progress import Quiet
+from robench.run.settings import Environment
 from tests.robench.run.test_feature_space import record
 
 PLAN = """
@@ -43,12 +43,10 @@ threats:
 
 
 def go(out, text=PLAN, **options):
-    chosen = {
-        "config_text": text, "device": "cpu", "data_root": None, "download": False, "trust_code": False,
-        "force": False, "reporter": Quiet(),
-    }  # fmt: skip
+    environment = Environment(**{"device": "cpu", **options})
     file = config.locate("digits").parent / "plan.yaml"
-    return execute(config.parse(text, file=file, overrides=None), out, **{**chosen, **options})
+    plan = config.parse(text, file=file, overrides=None)
+    return execute(plan, out, config_text=text, environment=environment)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from robench.model.batch_identity import current_batch
 from robench.model.interface import Coupling, Memory, Model, Neighbourhood, OutputKind
 from robench.record.schema import Columns, Record
 from robench.run.feature_space import EACH, Part, cloud_of, nearest_of, nearest_rows
-from robench.run.units import Shard
+from robench.run.shards import Shard
 
 THREAT = ThreatModel(norm=norm_named("Linf"), eps=0.1)
 

@@ -12,9 +12,13 @@ from robench.attack.threat import ThreatModel
 from robench.data.images import image_set
 from robench.model.batch_identity import current_batch
 from robench.model.interface import Model
-from robench.run.evaluate import Memory, Work, evaluate
-from robench.run.evaluated_model import Subject
-from robench.run.units import Board, Shard, craft_key
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board, Crafting
+from robench.run.keeper import Memory
+from robench.run.settings import Settings
+from robench.run.shards import Shard
+from robench.run.work import Work
 from tests.truths import classify, images, small_net, two_sources
 
 THREAT = ThreatModel(eps=1e-5)  # nothing breaks, so that no image is spared a pass
@@ -45,18 +49,23 @@ class Each:
 
 def work(attacks, sources=()):
     model = two_sources(small_net())
-    subject = Subject(model=model, fingerprint=model.fingerprint(), sources=sources)
+    evaluated = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources)
     data = image_set(images(6), classify(model, images(6)), classes=4)
-    return Work(
-        subjects=[subject], data=data, boards=[Board(threat=THREAT, eps_text="0.1", attacks=attacks)], shard=3
-    )
+    board = Board(threat=THREAT, eps_text="0.1", attacks=attacks)
+    return Work(models=[evaluated], data=data, boards=[board], settings=Settings(shard=3))
+
+
+def key(plan, source, attack):
+    shard = next(Shard.split(plan.data, 3))
+    board = Board(threat=THREAT, eps_text="0.1", attacks={"attack": attack})
+    return Crafting.of(board, "attack", plan.models[0], source).key(shard, seed=0)
 
 
 def test_it_is_crafted_once_per_model_whatever_sources_are_named():
     for sources in ((), ("turned",)):
         Both.batches.clear()
         plan, keeper = work({"both": Both(), "each": Each()}, sources), Memory()
-        records = [keeper.records[key] for key in evaluate(plan, keeper)]
+        records = [finished.record for finished in evaluate(plan, keeper)]
         assert not keeper.failures
         assert len(records) == plan.units()
         assert len(Both.batches) == len(set(Both.batches)) == 2  # two shards, each a batch of its own
@@ -70,13 +79,9 @@ def test_it_is_crafted_once_per_model_whatever_sources_are_named():
 
 def test_its_key_holds_the_name_of_its_choice():
     plan = work({"both": Both()})
-    shard = next(Shard.split(plan.data, 3))
-    keys = {
-        craft_key(plan.subjects[0], name, Both(), THREAT, shard, seed=0, drop=False)
-        for name in ("everything", "exact", "adaptive")
-    }
+    keys = {key(plan, name, Both()) for name in ("everything", "exact", "adaptive")}
     assert len(keys) == 3
-    assert {craft.gradient_source for craft in plan.crafts()} == {"everything"}
+    assert {crafting.gradient_source for crafting in plan.craftings} == {"everything"}
 
 
 def test_the_oracle_asks_through_the_source_it_is_given_and_counts_the_pass():
@@ -104,10 +109,6 @@ def test_another_revision_is_another_key():
 
     Revised.__module__, Revised.__qualname__ = Each.__module__, Each.__qualname__
     plan = work({})
-    (shard, *_) = Shard.split(plan.data, 3)
-    first, again, second = (
-        craft_key(plan.subjects[0], "exact", attack, THREAT, shard, seed=0, drop=True)
-        for attack in (Each(), Each(), Revised())
-    )
+    first, again, second = (key(plan, "exact", attack) for attack in (Each(), Each(), Revised()))
     assert first == again
     assert first != second

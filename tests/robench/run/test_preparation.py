@@ -24,6 +24,7 @@ from robench.plan.spec import to_json
 from robench.recipe import build
 from robench.run.execute import execute, train_only
 from robench.run.progress import Quiet
+from robench.run.settings import Environment
 
 PLAN = """
 name: small
@@ -61,12 +62,9 @@ def parsed(*overrides, text=PLAN, folder=None):
     return config.parse(text, file=file, overrides=list(overrides))
 
 
-def go(plan, out, work=train_only, **options):
-    chosen = {
-        "config_text": PLAN, "device": "cpu", "data_root": None, "download": False, "trust_code": False,
-        "force": False, "reporter": Told(),
-    }  # fmt: skip
-    return work(plan, out, **{**chosen, **options})
+def go(plan, out, work=train_only, reporter=None, **options):
+    environment = Environment(**{"device": "cpu", **options})
+    return work(plan, out, config_text=PLAN, environment=environment, reporter=reporter or Told())
 
 
 def contents(out):
@@ -274,10 +272,10 @@ def test_a_full_disk_while_training_again_leaves_the_old_weights(trained, tmp_pa
 
 
 def test_robust_overfitting_is_a_finding_and_stands_on_the_card(tmp_path, monkeypatch):
-    import robench.run.model_card
-    import robench.run.preparation
+    import robench.run.networks
+    import robench.run.training_folder
 
-    for module in (robench.run.model_card, robench.run.preparation):
+    for module in (robench.run.networks, robench.run.training_folder):
         monkeypatch.setattr(module, "robust_overfitting", lambda rows: f"fell after {len(rows)} epochs")
     told = Told()
     go(parsed("models.0.train.defense.natural.epochs=1"), tmp_path, reporter=told)

@@ -24,9 +24,12 @@ from robench.model import noise as chance
 from robench.model.interface import Model
 from robench.model.noise import current_draw, noise_of
 from robench.record.schema import Record
-from robench.run.evaluate import Memory, Work, evaluate
-from robench.run.evaluated_model import Subject
-from robench.run.units import Board
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board
+from robench.run.keeper import Memory
+from robench.run.settings import Settings
+from robench.run.work import Work
 
 SIGMA = 0.1
 
@@ -168,13 +171,13 @@ def test_a_network_that_draws_from_the_global_generator_is_found_and_asked_again
 
 def test_of_such_a_network_too_another_number_of_draws_is_judged_anew():
     model = wrap(Noisy(through_torch=True), name="torch", classes=2)
-    subject = Subject(model=model, fingerprint=model.fingerprint())
+    evaluated = EvaluatedModel(model=model, fingerprint=model.fingerprint())
     board = Board(threat=ThreatModel(norm=LINF, eps=0.02), eps_text="0.02", attacks={"t": Towards()})
     memory = Memory()
     for draws in (3, 5):
-        work = Work(subjects=[subject], data=points(30), boards=[board], draws=draws)
-        keys = list(evaluate(work, memory))
-        assert [memory.records[key].draws for key in keys] == [draws, draws]
+        settings = Settings(draws=draws)
+        work = Work(models=[evaluated], data=points(30), boards=[board], settings=settings)
+        assert [finished.record.draws for finished in evaluate(work, memory)] == [draws, draws]
 
 
 def test_a_rejected_number_of_draws():

@@ -10,6 +10,7 @@ from robench.errors import InputError
 from robench.plan import config
 from robench.run.preparation import Workshop
 from robench.run.progress import Quiet
+from robench.run.settings import Environment
 
 NATURAL = {"natural": {"epochs": 1}}
 
@@ -29,16 +30,7 @@ class Watch(Quiet):
 
 def workshop(tmp_path, models):
     plan = config.from_dict({"name": "x", "dataset": {"name": "digits", "limit": 9}, "models": models})
-    return Workshop(
-        plan=plan,
-        folder=tmp_path,
-        device="cpu",
-        data_root=None,
-        download=False,
-        trust_code=False,
-        force=False,
-        watcher=Watch(),
-    )
+    return Workshop(plan=plan, folder=tmp_path, environment=Environment(device="cpu"), reporter=Watch())
 
 
 def model(name, defense=NATURAL, **data):
@@ -69,7 +61,7 @@ WHOLE = {"wnll": {"m": 30, "n": 3, "template": None}}
     ],
     ids=["size", "class", "m", "unlabelled", "coverage", "half", "all labelled", "labelled"],
 )
-@pytest.mark.parametrize("how", ["subjects", "train"])
+@pytest.mark.parametrize("how", ["models", "train"])
 def test_a_later_model_that_cannot_be_made_is_refused_before_the_first_is_trained(
     tmp_path, wrong, words, how
 ):
@@ -77,7 +69,7 @@ def test_a_later_model_that_cannot_be_made_is_refused_before_the_first_is_traine
     with pytest.raises(InputError, match=words) as caught:
         getattr(shop, how)((1, 8, 8), 10)
     assert caught.value.exit_code == 2
-    assert not shop.watcher.begun
+    assert not shop.reporter.begun
     assert not list(tmp_path.iterdir())
 
 
@@ -90,9 +82,9 @@ def test_the_template_that_was_checked_is_the_one_that_is_used(tmp_path, monkeyp
 
     monkeypatch.setattr(templates, "draw_templates", noting)
     shop = workshop(tmp_path, [model("a"), head("w", "a", template=30)])
-    (_, subject) = shop.subjects((1, 8, 8), 10)
+    (_, evaluated) = shop.models((1, 8, 8), 10)
     assert len(drawn) == 2
-    assert drawn[0] == drawn[1] == subject.model.details["template_sha256"][0]
+    assert drawn[0] == drawn[1] == evaluated.model.details["template_sha256"][0]
 
 
 def test_a_supervised_defense_is_given_the_labelled_images_alone(tmp_path, monkeypatch):
@@ -106,7 +98,7 @@ def test_a_supervised_defense_is_given_the_labelled_images_alone(tmp_path, monke
     shop = workshop(
         tmp_path, [model("a", labelled=25), head("w", "a", template=20, protocol="joint", unlabelled=35)]
     )
-    _, subject = shop.subjects((1, 8, 8), 10)
+    _, evaluated = shop.models((1, 8, 8), 10)
     (data,) = given
     assert (len(data), int(data.labels.min())) == (25, 0)
-    assert subject.model.details["unlabelled"] == 35
+    assert evaluated.model.details["unlabelled"] == 35

@@ -1,0 +1,106 @@
+"""What is made of run folders: figures, published tables, references, badges and pages.
+
+`robench plot`, `table`, `cite`, `badge` and `report`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robench.cli.console import printable
+from robench.cli.leaderboard import Format, check_runs, print_or_write, read_runs
+
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.")]
+
+
+def plot(
+    figure: Annotated[str, typer.Argument(help="Which figure; `robench list figures`.")],
+    runs: Runs,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File; .svg, .png or .pdf. By default FIGURE.svg.")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option("--board", help="Text in the title of the board, such as 'Linf 0.3'.")
+    ] = None,
+) -> None:
+    """Draw a figure of run folders; the suffix of the file chooses the format."""
+    from robench import plugins
+
+    recipe = plugins.find("figures", figure, where="robench plot")()
+    path = out or Path(f"{figure}.svg")
+    if hasattr(recipe, "of_runs"):  # drawn from what only a folder holds, such as training histories
+        path = recipe.of_runs(runs, path, board=board)
+    else:
+        path = recipe(read_runs(runs), path, board=board)
+    typer.echo(printable(f"Written: {path}"))
+
+
+def table(
+    runs: Runs,
+    paper: Annotated[
+        str,
+        typer.Option("--paper", metavar="N", help="Number of the table, 2 to 11; all that fit if absent."),
+    ] = "",
+    format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",
+    out: Out = None,
+) -> None:
+    """Show tables of Wang & Osher 2019 with our numbers, the published ones and the difference."""
+    from robench import plugins
+
+    recipe = plugins.find("reports", "paper", where="robench table")
+    if format == "text" and out is None:
+        from robench.cli.console import output
+
+        console = output()
+        for part in recipe(table=paper).on_screen(runs):
+            console.print(part)
+        return
+    text = recipe(table=paper, format="md" if format == "text" else format).render_runs(runs)
+    print_or_write(text, out)
+
+
+def cite(
+    runs: Runs,
+    out: Out = None,
+) -> None:
+    """Print BibTeX of every attack, defense, head, network and data set that runs used."""
+    from robench import plugins
+
+    check_runs(runs)
+    text: str = plugins.find("reports", "bibtex", where="robench cite")().render_runs(runs)
+    print_or_write(text, out)
+
+
+def badge(
+    runs: Runs,
+    model: Annotated[str, typer.Option("--model", help="Whose number; needed if there are several.")] = "",
+    board: Annotated[
+        str, typer.Option("--board", help="Text in the title of the board, such as 'Linf 0.3'.")
+    ] = "",
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("badge.svg"),
+) -> None:
+    """Draw a badge of one model's headline; a doubted or partial number says so."""
+    from robench import plugins
+
+    recipe = plugins.find("reports", "badge", where="robench badge")
+    print_or_write(recipe(model=model, board=board).render(read_runs(runs)), out)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File to write, by default RUN/report.html.")
+    ] = None,
+) -> None:
+    """Write the HTML report and the model cards of a run folder; damaged files are listed on the page."""
+    from robench import plugins
+
+    text: str = plugins.find("reports", "html", where="robench report")().render_run(run)
+    print_or_write(text, out or run / "report.html")
+    if out is None:
+        for cards in plugins.find("reports", "cards", where="robench report")().write_run(run):
+            typer.echo(printable(f"Written: {cards}"))

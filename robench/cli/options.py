@@ -1,0 +1,155 @@
+"""The options that commands share: declared once, handed over as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from robench.errors import ConfigError
+from robench.plan.data_root import check_checkpoints
+from robench.run.settings import Environment
+
+if TYPE_CHECKING:
+    from robench.plan.spec import Plan
+
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG_OR_SUITE", help="A YAML file, or the name of a suite.")
+]
+Out = Annotated[
+    Path | None, typer.Option("-o", "--out", envvar="ROBENCH_OUT", help="Run folder, by default runs/NAME.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH.TO.KEY=VALUE", help="Override a value; repeatable.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Override the seed.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Evaluate on so many images only.")]
+Device = Annotated[str, typer.Option("--device", envvar="ROBENCH_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+DataRoot = Annotated[
+    Path | None, typer.Option("--data-root", envvar="ROBENCH_DATA_ROOT", help="Folder with data sets.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Allow data sets to be downloaded.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Most images per pass.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads; 1 suits tiny networks and shared cores."),
+]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow Python files named in CONFIG to run.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
+Force = Annotated[bool, typer.Option("--force", help="Compute everything again.")]
+Engine = Annotated[
+    Literal["auto", "eager"],
+    typer.Option("--engine", help="auto: attack a faster copy, proven equal; eager: the network as it is."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a finding puts a row in doubt.")]
+QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Print the last lines only.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What commands are told alike; each takes some of it, in this order, and the rest is the default."""
+
+    out: Out = None
+    overrides: Set = None
+    limit: Limit = None
+    seed: Seed = None
+    device: Device = "auto"
+    data_root: DataRoot = None
+    download: Download = False
+    batch_size: BatchSize = None
+    threads: Threads = None
+    trust_code: TrustCode = False
+    dry_run: DryRun = False
+    force: Force = False
+    strict: Strict = False
+    quiet: QuietFlag = False
+    engine: Engine = "auto"
+
+    @property
+    def environment(self) -> Environment:
+        """Where the command works, and what it may do there."""
+        return Environment(
+            device=self.device,
+            data_root=self.data_root,
+            download=self.download,
+            trust_code=self.trust_code,
+            force=self.force,
+        )
+
+    def plan(self, config: str) -> tuple[Plan, str]:
+        """Return the plan of a configuration with the overrides, and the configuration's text.
+
+        Raises:
+            ConfigError: the configuration, an override or the device is refused.
+            CheckpointError: a checkpoint is missing.
+        """
+        plan, text = self.parsed(config)
+        check_checkpoints(plan, self.data_root)
+        check_device(self.device)
+        return plan, text
+
+    def parsed(self, config: str) -> tuple[Plan, str]:
+        """Return the same without a look at the files it names."""
+        from robench.plan.config import locate, parse
+        from robench.plan.yaml_reader import read_file
+
+        path = locate(config)
+        text = read_file(path)
+        plan = parse(text, file=path, overrides=self.overrides)
+        if self.limit is not None:
+            plan = dataclasses.replace(plan, data=dataclasses.replace(plan.data, limit=self.limit))
+        if self.seed is not None:
+            plan = dataclasses.replace(plan, seed=self.seed)
+        if self.batch_size is not None:
+            plan = dataclasses.replace(plan, batch_size=self.batch_size)
+        return plan, text
+
+    def folder(self, plan: Plan) -> Path:
+        """Return the run folder: the one that was named, or the plan's own."""
+        return self.out or Path("runs") / plan.name
+
+
+def check_device(device: str) -> None:
+    """Refuse a word that names no device, before anything slow is imported."""
+    if not DEVICE.fullmatch(device):
+        raise ConfigError(where="--device", expected="auto, cpu, cuda, cuda:N or mps", got=repr(device))
+
+
+def taking(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take the named options: they stand in its signature in the place of `options`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(Options, include_extras=True)
+        defaults = {field.name: field.default for field in dataclasses.fields(Options)}
+        shared = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hints[name]
+            )
+            for name in names
+        ]
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        flat = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for place in own
+            for parameter in (shared if place.name == "options" else [place])
+        ]
+
+        @functools.wraps(command)
+        def flattened(**values: Any) -> None:
+            options = Options(**{name: values.pop(name) for name in names})
+            command(**values, options=options)
+
+        flattened.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+        flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+        return flattened
+
+    return decorate

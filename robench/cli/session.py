@@ -1,0 +1,97 @@
+"""Work done for a command: interrupted without loss, with progress, and told of in its last lines."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from robench.cli.console import printable
+from robench.cli.guard import Terminated
+from robench.cli.pace import rate, span
+
+if TYPE_CHECKING:
+    from robench.run.execute import Outcome
+    from robench.run.progress import Reporter
+
+SOME_FAILED = 3
+Result = TypeVar("Result")
+
+
+def use_machine(threads: int | None) -> None:
+    """Set up this process for work: reuse freed memory, and as many threads as are wanted."""
+    from robench.machine import keep_freed_memory
+
+    keep_freed_memory()
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def interruptible(
+    work: Callable[[Reporter], Result], folder: Path, *, quiet: bool, threads: int | None
+) -> Result:
+    """Do the work with a reporter; on Ctrl-C or SIGTERM say what is saved and how to go on."""
+    from robench.cli.reporters import reporter_for
+
+    use_machine(threads)
+    reporter = reporter_for(quiet=quiet)
+    try:
+        with _terminable():
+            return work(reporter)
+    except KeyboardInterrupt as error:
+        reporter.close()
+        again = shlex.join(["robench", *sys.argv[1:]])
+        typer.echo(f"Interrupted. Finished work is saved in {printable(str(folder))}", err=True)
+        typer.echo(f"Resume with: {printable(again)}", err=True)
+        raise typer.Exit(getattr(error, "exit_code", 130)) from None
+    finally:
+        reporter.close()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Make SIGTERM raise like Ctrl-C, so that locks are released and the running unit is dropped cleanly."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: somebody else minds the signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doubt: str = "") -> None:
+    """Print the three last lines: what happened, how long it took, where report or files lie.
+
+    Args:
+        outcome: what was done.
+        noun: what was counted.
+        paths: what was written, the most important first.
+        folder: the run folder; why jobs failed lies in its `errors`.
+        doubt: whether the numbers can be believed; empty where there are none.
+    """
+    if outcome.failed:  # before the last lines, so that these stay the last
+        typer.echo(f"Why jobs failed: {printable(str(folder / 'errors'))}", err=True)
+    counts = f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed"
+    typer.echo(counts + (f"; {doubt}." if doubt else "."))
+    pace = ""
+    if outcome.images and outcome.judging > 0:
+        pace = f", {outcome.images} images judged at {rate(outcome.images / outcome.judging)} a second"
+    typer.echo(f"Time: {span(outcome.seconds)}{pace}.")
+    typer.echo(f"Report: {printable(', '.join(map(str, paths)))}")
+    if outcome.failed:
+        raise typer.Exit(SOME_FAILED)

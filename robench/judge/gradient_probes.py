@@ -1,0 +1,180 @@
+"""Is the gradient of a model what leads an attack to another class? The questions for which it is asked.
+
+See `robench.judge.probes`; a cause is named once: what only follows from it is not named too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from robench.attack.losses import cross_entropy
+from robench.judge.unbounded_ascent import standing_anywhere
+from robench.model.interface import Coupling, Model
+from robench.record.schema import Finding
+from robench.types import Images, Labels, Outputs, PerSample
+
+MANY = 0.1
+"""Share of images from which a defect counts."""
+
+DISTANCE = 1e-3
+"""Length of a short step, in units of the box."""
+
+DISTANCES = (DISTANCE, 10 * DISTANCE, 100 * DISTANCE)
+"""Lengths in L2 at which a slope is measured: one that holds at any of them is right. A network of half
+precision has steps of its own, wider than the shortest of them."""
+
+DRAWS = 10
+"""Random points near an image."""
+
+UNSTABLE = 0.1
+"""Mean relative change of the loss, at random points as near as `DISTANCE`, that counts."""
+
+
+def gradient_defect(model: Model, x: Images, y: Labels, outputs: Outputs) -> Finding | None:
+    """Return the first thing that is wrong with the way to a model's gradient.
+
+    Args:
+        model: in evaluation mode.
+        x: images (B, C, H, W) it gets right.
+        y: their labels (B,).
+        outputs: what its first gradient source answers to them, (B, columns).
+    """
+    if defect := _saturated(model, outputs, y):
+        return defect
+    if model.coupling is Coupling.JOINT:
+        return None
+    return _wrong_gradient(model, x, y) or _unstable(model, x, y) or _unreachable(model, x, y)
+
+
+def without_gradient(model: Model, x: Images) -> Finding | None:
+    """Find outputs that no gradient can come back from: packed integer weights, a detach, a call to NumPy."""
+    source = model.sources.get("exact")
+    if source is None:
+        return None
+    leaf = x[:2].detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        surrogate, _ = source.surrogate(leaf)
+        gradient = _gradient_of(surrogate, leaf)
+    return _no_gradient(len(x)) if gradient is None else None
+
+
+def _no_gradient(count: int) -> Finding:
+    return Finding(
+        code="no-gradient",
+        evidence=f"the gradient is exactly zero for all {count} images asked about",
+        remedy="Attack through a surrogate (BPDA), or use score- and decision-based attacks",
+    )
+
+
+def _saturated(model: Model, outputs: Outputs, y: Labels) -> Finding | None:
+    """Find confidence so high that the loss is exactly zero: p_y rounds to 1."""
+    source = next(iter(model.sources.values()))
+    losses = cross_entropy(outputs[:, : model.classes], y, source.output)
+    share = float((losses < 1e-30).float().mean())
+    if share < MANY:
+        return None
+    return Finding(
+        code="saturated-output",
+        evidence=f"the loss is zero to the last digit for {share:.0%} of the images it gets right",
+        remedy="Use a loss without exponentials (margin, DLR), or divide the logits by a temperature",
+    )
+
+
+def _wrong_gradient(model: Model, x: Images, y: Labels) -> Finding | None:
+    """Compare the gradient of the exact source with finite differences of its own loss along it.
+
+    A surrogate (BPDA, straight-through) is not compared: it does not claim to be the model.
+    """
+    source = model.sources.get("exact")
+    if source is None:
+        return None
+    point = x.detach().requires_grad_(True)
+
+    def loss(at: Images) -> PerSample:
+        surrogate, _ = source.surrogate(at)
+        return cross_entropy(surrogate, y, source.output)
+
+    with torch.enable_grad():
+        gradient = _gradient_of(loss(point), point)
+    if gradient is None:
+        return _no_gradient(len(x))
+    if not bool((gradient.flatten(1).abs().amax(dim=1) > 0).any()):
+        # Constant around the images alone: from elsewhere its gradient may lead away.
+        return _no_gradient(len(x)) if _standing(model, x, y) > MANY * len(y) else None
+    wrong = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    for distance in DISTANCES:
+        slope, measured = _slopes(loss, x, gradient, distance)
+        wrong &= (measured - slope).abs() > 0.5 * slope.abs() + 1e-4
+    if float(wrong.float().mean()) <= 0.5:
+        return None
+    return Finding(
+        code="wrong-gradient",
+        evidence=f"for {int(wrong.sum())} of {len(x)} images the loss does not change along the gradient "
+        "as the gradient says",
+        remedy="The gradient is masked or noisy: smooth the model for the attacker (BPDA, EOT)",
+    )
+
+
+def _slopes(
+    loss: Callable[[Images], PerSample], x: Images, gradient: Images, distance: float
+) -> tuple[PerSample, PerSample]:
+    """Return the slope along the unit gradient as the gradient says, and by central differences, (B,)."""
+    shape = (-1, *(1,) * (x.ndim - 1))
+    length = gradient.flatten(1).norm(dim=1)
+    direction = gradient / length.clamp_min(1e-30).view(shape)
+    with torch.no_grad():
+        measured = (loss(x + distance * direction) - loss(x - distance * direction)) / (2 * distance)
+    return length, measured
+
+
+def _unstable(model: Model, x: Images, y: Labels) -> Finding | None:
+    """Measure how much the model's own loss changes at random points nearby (Pintor et al. 2022, I2).
+
+    They take a radius of 4/255, at which the loss of many a sound network changes much; here it is one at
+    which no smooth function does.
+    """
+    draw = torch.Generator().manual_seed(0)
+
+    @torch.no_grad()
+    def loss(at: Images) -> PerSample:
+        return cross_entropy(model.net(at)[:, : model.classes], y, model.output)
+
+    here = loss(x)
+    total = torch.zeros_like(here)
+    for _ in range(DRAWS):
+        noise = 2 * torch.rand(x.shape, generator=draw).to(x) - 1
+        total += (loss((x + DISTANCE * noise).clamp(*model.bounds)) - here).abs()
+    change = (total / DRAWS / here.clamp_min(DISTANCE)).clamp_max(1)
+    if float(change.mean()) <= UNSTABLE:
+        return None
+    return Finding(
+        code="unstable-predictions",
+        evidence=f"{DISTANCE} away, at random, the loss changes by {float(change.mean()):.0%} on average",
+        remedy="No gradient sees that: attack the loss averaged over the neighbourhood (EOT), or without one",
+    )
+
+
+def _unreachable(model: Model, x: Images, y: Labels) -> Finding | None:
+    """Let every pixel go anywhere in the box: an attack with that much room must break everything."""
+    standing = _standing(model, x, y)
+    if standing <= MANY * len(y):
+        return None
+    return Finding(
+        code="unreachable",
+        evidence=f"{standing} of {len(y)} images stand although every pixel may become anything",
+        remedy="The attack does not see the model: try other gradient sources, black-box attacks, more steps",
+    )
+
+
+def _standing(model: Model, x: Images, y: Labels) -> int:
+    """Return how many images stand although every pixel may become anything."""
+    return int(standing_anywhere(model, x, y).sum())
+
+
+def _gradient_of(losses: torch.Tensor, point: Images) -> Images | None:
+    """Return the gradient at `point`, None where the losses do not depend on it."""
+    if not losses.requires_grad:
+        return None
+    return torch.autograd.grad(losses.sum(), point, allow_unused=True)[0]

@@ -1,0 +1,254 @@
+"""What there is to do on a shard, resolved once: craftings, and units to judge, each with its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from robench.attack.protocol import Attack
+from robench.attack.threat import ThreatModel
+from robench.attack.visibility import hides_noise
+from robench.judge.findings import VERSION as FINDINGS
+from robench.judge.probes import VERSION as PROBES
+from robench.machine import versions
+from robench.model.prepared import VERSION as ENGINE
+from robench.plan.spec import SCHEMA, content_hash
+from robench.recipe import options_of
+from robench.run.evaluated_model import EvaluatedModel, attacked_model
+from robench.run.settings import Settings
+from robench.run.shards import Shard
+
+CLEAN = "clean"
+"""Label of the evaluation without any attack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One threat model, how the user wrote its radius, and the attacks that play under it."""
+
+    threat: ThreatModel
+    eps_text: str
+    attacks: Mapping[str, Attack]
+
+    def spec(self) -> dict[str, Any]:
+        """Return the plain JSON description that goes into records."""
+        return {**self.threat.spec(), "eps_text": self.eps_text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crafting:
+    """One attack on one model through one gradient source, under one threat.
+
+    Attributes:
+        source: the model whose row it is.
+        attacked: what the attack is really run on: the source, or its stand-in.
+        targets: the models that judge the images; the source is one of them.
+        gradient_source: name of what is differentiated, or of the attack's own choice.
+        label: the attack's column.
+        attack: the recipe.
+        board: the threat.
+    """
+
+    source: EvaluatedModel
+    attacked: EvaluatedModel
+    targets: tuple[EvaluatedModel, ...]
+    gradient_source: str
+    label: str
+    attack: Attack
+    board: Board
+
+    @classmethod
+    def of(
+        cls,
+        board: Board,
+        label: str,
+        source: EvaluatedModel,
+        gradient_source: str,
+        *,
+        targets: Sequence[EvaluatedModel] = (),
+    ) -> Crafting:
+        """Return the crafting of a board's attack on a model.
+
+        Args:
+            board: the threat, with the attack.
+            label: names the attack.
+            source: the model.
+            gradient_source: what to attack it through.
+            targets: the models that judge the images, the source among them; by default it alone.
+
+        Raises:
+            ConfigError: it needs a stand-in and there is none.
+        """
+        attack = board.attacks[label]
+        return cls(
+            source=source,
+            attacked=attacked_model(source, gradient_source, attack, board.threat),
+            targets=tuple(targets) or (source,),
+            gradient_source=gradient_source,
+            label=label,
+            attack=attack,
+            board=board,
+        )
+
+    @property
+    def drop(self) -> bool:
+        """Whether broken images may leave the batch.
+
+        They may where no other model is judged on them, and where the model itself is attacked: what broke a
+        stand-in need not break it.
+        """
+        return len(self.targets) == 1 and self.attacked is self.source
+
+    @property
+    def threat(self) -> ThreatModel:
+        """The threat model of its board."""
+        return self.board.threat
+
+    @property
+    def title(self) -> str:
+        """One line for a person."""
+        return (
+            f"{self.label} on {self.source.model.name} through {self.gradient_source} "
+            f"({self.threat.norm.name} {self.board.eps_text})"
+        )
+
+    def key(self, shard: Shard, *, seed: int) -> str:
+        """Return the hash of everything that can change the images; names of rows are not part of it."""
+        spec = attack_spec("", self.attack)
+        return content_hash(
+            {
+                "schema": SCHEMA,
+                "kind": "craft",
+                "engine": ENGINE,
+                "source": self.attacked.fingerprint,
+                "gradient_source": self.gradient_source,
+                "attack": spec,
+                "library_version": versions().get(str(spec["library"]), "robench"),
+                "threat": self.threat.spec(),
+                "shard": shard.digest,
+                "seed": seed,
+                "drop": self.drop,
+                # Said only where it is so: the keys of all other models stay what they were.
+                **({"noise": "unseen"} if hides_noise(self.attacked.model, self.threat) else {}),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One record to make: a shard, clean or attacked, judged on one model.
+
+    Attributes:
+        key: hash of everything that can change the record.
+        target: the model that judges.
+        shard: the images.
+        crafting: what was done to them; None for the clean images themselves.
+        crafted_key: key of the crafted images; empty for clean ones.
+    """
+
+    key: str
+    target: EvaluatedModel
+    shard: Shard
+    crafting: Crafting | None = None
+    crafted_key: str = ""
+
+    @property
+    def title(self) -> str:
+        """One line for a person."""
+        name = self.target.model.name
+        return f"{self.crafting.title} -> {name}" if self.crafting else f"{CLEAN} on {name}"
+
+    @property
+    def white_box(self) -> bool:
+        """Whether the images were crafted on the very model that judges them."""
+        return self.crafting is not None and self.crafting.source.model.name == self.target.model.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is crafted at once, and the units that are judged on it; of clean images nothing is crafted."""
+
+    key: str
+    shard: Shard
+    crafting: Crafting | None
+    units: tuple[Unit, ...]
+
+    @property
+    def white_box(self) -> Unit:
+        """The unit of the model that was attacked itself."""
+        return next(unit for unit in self.units if unit.white_box)
+
+
+def clean_job(target: EvaluatedModel, shard: Shard, settings: Settings) -> Job:
+    """Return the job of judging a model on clean images."""
+    unit = Unit(key=_record_key(target, None, "", shard, settings), target=target, shard=shard)
+    return Job(key="", shard=shard, crafting=None, units=(unit,))
+
+
+def crafting_job(crafting: Crafting, shard: Shard, settings: Settings) -> Job:
+    """Return the job of crafting the images of a shard once and judging them on every target."""
+    crafted = crafting.key(shard, seed=settings.seed)
+    units = tuple(
+        Unit(
+            key=_record_key(target, crafting, crafted, shard, settings),
+            target=target,
+            shard=shard,
+            crafting=crafting,
+            crafted_key=crafted,
+        )
+        for target in crafting.targets
+    )
+    return Job(key=crafted, shard=shard, crafting=crafting, units=units)
+
+
+def jobs_on(
+    shard: Shard, models: Sequence[EvaluatedModel], craftings: Sequence[Crafting], settings: Settings
+) -> Iterator[Job]:
+    """Yield what there is to do on a shard: every model on clean images, then every crafting."""
+    for target in models:
+        yield clean_job(target, shard, settings)
+    for crafting in craftings:
+        yield crafting_job(crafting, shard, settings)
+
+
+def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
+    """Return the plain JSON description of an attack; None stands for no attack."""
+    if attack is None:
+        return {"label": label, "name": CLEAN, "options": {}, "library": "robench", "minimises": False}
+    kind = type(attack)
+    return {
+        "label": label,
+        "name": attack.info.identity or f"{kind.__module__}:{kind.__qualname__}",
+        "title": attack.info.title,
+        "options": options_of(attack),
+        "library": attack.info.library,
+        "minimises": attack.info.minimises,
+        "needs": str(attack.info.knowledge),
+        "control": attack.info.control,
+        **({"revision": attack.info.revision} if attack.info.revision > 1 else {}),
+    }
+
+
+def _record_key(
+    target: EvaluatedModel, crafting: Crafting | None, crafted_key: str, shard: Shard, settings: Settings
+) -> str:
+    """Return the hash of one judged unit: the crafted images, who judges them, and the names in the table."""
+    return content_hash(
+        {
+            "schema": SCHEMA,
+            "kind": "judge",
+            "engine": ENGINE,
+            "target": [target.model.name, target.fingerprint],
+            "source": crafting.source.model.name if crafting else "",
+            "label": crafting.label if crafting else CLEAN,
+            "eps_text": crafting.board.eps_text if crafting else "",
+            "craft": crafted_key,
+            "shard": shard.digest,
+            "data": [shard.data.name, shard.data.split],
+            # The clean unit also holds the answers to the questions put to the model itself.
+            **({"findings": FINDINGS} if crafting else {"probes": PROBES}),
+            # Said only where it is so: the keys of all other models stay what they were.
+            **({"draws": settings.draws} if target.model.random else {}),
+        }
+    )

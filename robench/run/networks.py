@@ -1,0 +1,255 @@
+"""The networks of a plan: each is built once, and then loaded or trained, however many heads share it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from robench import plugins, recipe
+from robench.data.images import ImageSet, check_coverage
+from robench.data.loading import load_data
+from robench.errors import CheckpointError, JobError, RobenchError
+from robench.model.builder import Builder
+from robench.model.defense import Defense, TrainingContext
+from robench.plan.data_root import located
+from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
+from robench.randomness import seed_from
+from robench.record.training_history import robust_overfitting
+from robench.run.progress import Reporter
+from robench.run.settings import Environment
+from robench.run.training_folder import STATE, WEIGHTS, abandon, begin, model_card, refuse_changed
+
+LAST = "last.safetensors"
+"""The weights of a training's last epoch, beside the chosen ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network with its weights.
+
+    Attributes:
+        module: the `torch.nn.Module`.
+        facts: what identifies it, beside its weights.
+        remarks: what is only said of the weights.
+    """
+
+    module: Any
+    facts: dict[str, Any]
+    remarks: dict[str, Any]
+
+
+@dataclass(slots=True)
+class ImageLoader:
+    """Loads the images of specifications; those asked for last are at hand.
+
+    Args:
+        environment: where data sets lie, and whether they may be downloaded.
+        seed: the plan's.
+    """
+
+    environment: Environment
+    seed: int
+    _last: tuple[str, ImageSet] | None = None
+
+    def __call__(self, spec: DataSpec) -> ImageSet:
+        """Return the images of a specification."""
+        key = content_hash(spec)
+        if self._last is None or self._last[0] != key:
+            root, download = self.environment.data_root, self.environment.download
+            self._last = (key, load_data(spec, root=root, download=download, seed=self.seed))
+        return self._last[1]
+
+    def forget(self) -> None:
+        """Let go of the images that are at hand."""
+        self._last = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Networks:
+    """Builds the networks of one plan, for images of one shape.
+
+    Args:
+        plan: what is wanted.
+        folder: where trained weights are kept, one folder per training key.
+        environment: where it is done; its device is resolved.
+        reporter: who is told.
+        builder: makes networks, and keeps their weights.
+        load: gives the images of a specification.
+        shape: (C, H, W) of the images.
+        classes: number of classes.
+    """
+
+    plan: Plan
+    folder: Path
+    environment: Environment
+    reporter: Reporter
+    builder: Builder
+    load: Callable[[DataSpec], ImageSet]
+    shape: tuple[int, int, int]
+    classes: int
+    _networks: dict[str, Network] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse a missing file, a training changed half-way or a missing class before anything is done.
+
+        Raises:
+            CheckpointError: a checkpoint file is missing.
+            ConfigError: a training was changed half-way.
+            InputError: a class has no training images.
+        """
+        self._check_checkpoints()
+        to_train = [(spec, spec.train) for spec in self.plan.models if spec.train and self._to_train(spec)]
+        if not self.environment.force:
+            for spec, _ in to_train:
+                refuse_changed(spec, self.weights(spec).parent, self._identity(spec))
+        for spec, train in to_train:
+            where = f"{spec.where or self.plan.name}, training data of {spec.name!r}"
+            check_coverage(self.load(train.data), where=where)
+
+    def network(self, spec: ModelSpec) -> Network:
+        """Return the network of a model, built, loaded or trained the first time.
+
+        Raises:
+            JobError: its training failed.
+            RobenchError: a checkpoint or option is refused.
+        """
+        if spec.name not in self._networks:
+            self._networks[spec.name] = self._new(spec)
+        return self._networks[spec.name]
+
+    def weights(self, spec: ModelSpec) -> Path:
+        """Return where the trained weights of a model lie, or will lie."""
+        key = content_hash(self._identity(spec))
+        return self.folder / f"{spec.name}-{key[:12]}" / WEIGHTS
+
+    def untrained(self) -> list[str]:
+        """Return the names of the models whose trained weights are not in the folder."""
+        trained = [spec for spec in self.plan.models if spec.train is not None]
+        return [spec.name for spec in trained if not self.weights(spec).is_file()]
+
+    def _check_checkpoints(self) -> None:
+        """Refuse a missing file before hours of training."""
+        for spec in self.plan.models:
+            if (path := self._checkpoint(spec)) is not None and not path.is_file():
+                raise CheckpointError(
+                    where=spec.where or f"model {spec.name!r}",
+                    expected="an existing checkpoint file",
+                    got=str(path),
+                    do="Paths are relative to the configuration file",
+                )
+
+    def _checkpoint(self, spec: ModelSpec) -> Path | None:
+        """Return where a model's weights lie, None if it names none."""
+        where = spec.where or f"model {spec.name!r}"
+        return spec.checkpoint and located(spec.checkpoint, self.environment.data_root, where=where)
+
+    def _to_train(self, spec: ModelSpec) -> bool:
+        return self.environment.force or not self.weights(spec).is_file()
+
+    def _identity(self, spec: ModelSpec) -> dict[str, Any]:
+        """Return plain JSON that names everything that can change the trained weights."""
+        train = spec.train
+        assert train is not None
+        return {
+            "schema": SCHEMA,
+            "architecture": to_json(spec.architecture),
+            "buffer": spec.buffer,
+            "normalize": to_json(spec.normalize),
+            "defense": train.defense.name,
+            "options": recipe.identity_of(_defense(train)),
+            "data": to_json(train.data),
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "seed": self.plan.seed,
+            **self.builder.code(spec),
+        }
+
+    def _new(self, spec: ModelSpec) -> Network:
+        module = self.builder.network(
+            spec,
+            shape=self.shape,
+            classes=self.classes,
+            seed=seed_from(self.plan.seed, "init"),
+            trust_code=self.environment.trust_code,
+        )
+        remarks: dict[str, Any] = {}
+        facts: dict[str, Any] = {
+            "architecture": spec.architecture.name if spec.architecture else "",
+            "training": "none",
+            **self.builder.code(spec),
+        }
+        if (checkpoint := self._checkpoint(spec)) is not None:
+            facts["checkpoint"] = self.builder.load(
+                module, checkpoint, sha256=spec.sha256, key=spec.key, remarks=remarks.update
+            )
+            facts["training"] = "checkpoint"
+        if spec.train is not None:
+            facts["training"] = spec.train.defense.name
+            if self._to_train(spec):
+                facts["checkpoint"] = self._train(spec, spec.train, module)
+            else:
+                self.reporter.stage(f"{spec.name}: weights found, not trained again")
+                facts["checkpoint"] = self.builder.load(module, self.weights(spec), sha256=None)
+        return Network(module, facts, remarks)
+
+    def _train(self, spec: ModelSpec, train: TrainSpec, module: Any) -> str:
+        """Train a network, write its weights and their card, and return the hash of the file."""
+        identity, path = self._identity(spec), self.weights(spec)
+        defense = _defense(train)
+        data = self.load(train.data)
+        if not defense.info.uses_unlabelled:
+            data = data.labelled()
+        self.reporter.stage(
+            f"training {spec.name}: {train.defense.name} on {len(data)} images of {data.name}"
+        )
+        if self.environment.force:
+            abandon(path.parent, spec.name)
+        begin(path.parent, identity)
+        state, last = path.parent / STATE, dict[str, Any]()
+        context = TrainingContext(
+            seed=seed_from(self.plan.seed, "train"),
+            device=self.environment.device,
+            state=state,
+            identity=identity,
+            progress=self.reporter.training,
+            history=path.parent / "history.csv",
+            last=last.update,
+        )
+        try:
+            history = defense(module, data, context=context)
+        except RobenchError:
+            raise
+        except Exception as error:
+            # A defense is a plugin: whatever it raises fails this model only.
+            text = "".join(traceback.format_exception(error))
+            raise JobError(where=f"training {spec.name}", expected="weights", got=text) from error
+        card = partial(
+            model_card,
+            plan=self.plan,
+            spec=spec,
+            identity=identity,
+            defense=defense,
+            data=data,
+            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            rows=history,
+        )
+        if last:
+            weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+            module.load_state_dict(last)
+            self.builder.save(module, path.with_name(LAST), card=card(kind="last"))
+            module.load_state_dict(weights)
+        digest = self.builder.save(module, path, card=card(kind="chosen"))
+        state.unlink(missing_ok=True)
+        if doubt := robust_overfitting(history):
+            self.reporter.finding(f"{spec.name}: {doubt}")
+        return digest
+
+
+def _defense(train: TrainSpec) -> Defense:
+    kind = plugins.find("defenses", train.defense.name, where=train.defense.where)
+    defense: Defense = recipe.build(kind, train.defense.options, where=train.defense.where)
+    return defense

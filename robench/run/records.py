@@ -1,0 +1,121 @@
+"""What a record says of a unit: per-image columns, and who was judged, attacked, on what, and how."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from robench.attack.craft import Crafted
+from robench.attack.ledger import Ledger
+from robench.judge.verdict import Verdict
+from robench.machine import hardware, versions
+from robench.model.interface import Coupling
+from robench.record.schema import Columns, Finding, Record
+from robench.run.jobs import CLEAN, Unit, attack_spec
+from robench.run.settings import Settings
+from robench.types import Images
+
+
+def record_of(
+    unit: Unit,
+    crafted: Crafted | None,
+    verdict: Verdict,
+    *,
+    findings: tuple[Finding, ...],
+    stood: list[str],
+    settings: Settings,
+) -> Record:
+    """Return the record of a unit that was judged.
+
+    Args:
+        unit: what was judged.
+        crafted: the images and what they cost; None for clean images.
+        verdict: the judge's.
+        findings: all reasons to doubt it.
+        stood: what a random model answered under fresh noise, empty for any other.
+        settings: of the evaluation.
+    """
+    crafting = unit.crafting
+    return Record(
+        key=unit.key,
+        target=unit.target.spec(),
+        source=_source(unit, crafted),
+        attack=attack_spec(crafting.label, crafting.attack) if crafting else attack_spec(CLEAN, None),
+        threat=crafting.board.spec() if crafting else {},
+        dataset=_dataset(unit),
+        seed=settings.seed,
+        columns=_columns(unit, crafted, verdict, stood),
+        findings=findings,
+        provenance=_provenance(unit, crafted, settings),
+    )
+
+
+def _columns(unit: Unit, crafted: Crafted | None, verdict: Verdict, stood: list[str]) -> Columns:
+    data = unit.shard.data
+    ledger = crafted.ledger if crafted else Ledger.empty(len(data))
+    return Columns(
+        index=data.indices.tolist(),
+        label=data.batch(slice(None))[1].tolist(),
+        clean=verdict.clean.tolist(),
+        adversarial=verdict.adversarial.tolist(),
+        status=[str(status) for status in verdict.status],
+        linf=verdict.linf.tolist(),
+        l2=verdict.l2.tolist(),
+        forwards=[float(v) for v in ledger.forwards.tolist()],
+        backwards=[float(v) for v in ledger.backwards.tolist()],
+        first_success=ledger.first_success.tolist(),
+        points=ledger.points.tolist(),
+        tries=ledger.tries.tolist(),
+        first_passes=ledger.first_passes.tolist(),
+        first_try=ledger.first_try.tolist(),
+        stood=stood,
+    )
+
+
+def _source(unit: Unit, crafted: Crafted | None) -> dict[str, Any]:
+    crafting = unit.crafting
+    if crafting is None:
+        return {"name": "", "fingerprint": "", "gradient_source": "", "gradients": 0}
+    stood_in = crafting.attacked is not crafting.source
+    return {
+        "name": crafting.source.model.name,
+        "fingerprint": crafting.source.fingerprint,
+        "gradient_source": crafting.gradient_source,
+        "gradients": int(crafted.ledger.gradients.max()) if crafted and len(unit.shard.data) else 0,
+        **({"stand_in": crafting.attacked.fingerprint} if stood_in else {}),
+    }
+
+
+def _dataset(unit: Unit) -> dict[str, Any]:
+    shard = unit.shard
+    return {
+        "name": shard.data.name,
+        "split": shard.data.split,
+        "digest": shard.digest,
+        "set": shard.whole,
+        "n": shard.total,
+        "classes": list(shard.data.classes),
+    }
+
+
+def _provenance(unit: Unit, crafted: Crafted | None, settings: Settings) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "versions": versions(),
+        **hardware(str(unit.target.model.device)),
+        "batch_size": settings.batch_size,
+        "seconds": round(crafted.seconds, 6) if crafted else 0.0,
+    }
+    if crafted:
+        facts["images_sha256"] = _sha256(crafted.x_adv)
+        if crafted.engine:  # which copy of the network was attacked, and why faster ones were not
+            facts["engine"] = {"used": crafted.engine, "not_used": dict(crafted.not_used)}
+    if unit.target.model.coupling is Coupling.JOINT:  # a report compares it with the images there were
+        facts["shard"] = settings.shard
+    if unit.crafted_key:  # a report finds the images by it
+        facts["crafted"] = unit.crafted_key
+    return facts
+
+
+def _sha256(images: Images) -> str:
+    """Return the hash of images on the CPU: a verdict says nothing of a pixel that was changed a little."""
+    return hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()

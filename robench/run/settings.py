@@ -1,0 +1,83 @@
+"""How a run is done, and where: two values instead of a dozen parameters. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from robench.errors import ConfigError
+from robench.machine import resolve_device
+from robench.plan.spec import DRAWS, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How an evaluation is done.
+
+    Attributes:
+        transfer: judge crafted images on every model.
+        seed: source of all chance.
+        shard: most images per unit, and per graph of a joint model.
+        batch_size: most images per pass.
+        eager: ask every network as it is, not by a prepared copy (`robench.model.prepared`).
+        draws: how often the judge asks a random model about each image, at least 2.
+
+    Raises:
+        ConfigError: too few draws.
+    """
+
+    transfer: bool = True
+    seed: int = 0
+    shard: int = 500
+    batch_size: int = 250
+    eager: bool = False
+    draws: int = DRAWS
+
+    def __post_init__(self) -> None:
+        """Refuse a number of draws of which none would be left to count."""
+        if isinstance(self.draws, bool) or not isinstance(self.draws, int) or self.draws < 2:
+            raise ConfigError(
+                where="draws",
+                expected="a whole number of at least 2",
+                got=repr(self.draws),
+                do="The worst of several points is chosen by other draws than the one that counts: take 10",
+            )
+
+    @classmethod
+    def of(cls, plan: Plan, *, eager: bool = False) -> Settings:
+        """Return the settings that a plan names."""
+        return cls(
+            transfer=plan.transfer,
+            seed=plan.seed,
+            shard=plan.shard,
+            batch_size=plan.batch_size,
+            eager=eager,
+            draws=plan.draws,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where a run is done, and what it may do there.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        data_root: folder with data sets, or None for the cache.
+        download: whether the network may be used.
+        trust_code: whether a user's Python file may be imported.
+        force: do everything again, even what is in the run folder already.
+    """
+
+    device: str = "auto"
+    data_root: Path | None = None
+    download: bool = False
+    trust_code: bool = False
+    force: bool = False
+
+    def resolved(self) -> Environment:
+        """Return the same with the device of this machine that `auto` means.
+
+        Raises:
+            DeviceError: the device does not exist here.
+        """
+        return replace(self, device=resolve_device(self.device))

@@ -1,0 +1,60 @@
+"""The evaluation data in fixed pieces, so that a result depends neither on workers nor on resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from robench.data.images import ImageSet
+from robench.plan.spec import content_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A piece of the evaluation data.
+
+    Attributes:
+        data: the piece.
+        digest: content hash of the piece.
+        whole: content hash of all images asked for; rows of one board share it.
+        total: how many images were asked for.
+    """
+
+    data: ImageSet
+    digest: str
+    whole: str
+    total: int
+
+    @classmethod
+    def split(cls, data: ImageSet, size: int, *, even: bool = False) -> Iterator[Shard]:
+        """Yield the data in as few pieces of at most `size` images as there can be.
+
+        Args:
+            data: the images, in their order.
+            size: most images of a piece.
+            even: let sizes differ by one image at most, for a joint graph of fewer images is another
+                classifier; otherwise all pieces but the last are full.
+        """
+        parts = pieces(len(data), size, even=even)
+        whole = _images_hash(data)
+        for part in map(data.subset, parts):
+            yield cls(data=part, digest=_images_hash(part), whole=whole, total=len(data))
+
+
+def pieces(count: int, size: int, *, even: bool = False) -> list[slice]:
+    """Return the fewest consecutive pieces of at most `size` of `count` things; see `Shard.split`.
+
+    Example:
+        >>> [(p.start, p.stop) for p in pieces(1200, 500, even=True)]
+        [(0, 400), (400, 800), (800, 1200)]
+    """
+    if not even:
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    number = -(-count // size)
+    ends = [count // number * i + min(i, count % number) for i in range(number + 1)] if number else [0]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
+
+
+def _images_hash(data: ImageSet) -> str:
+    return content_hash([data.digest(), data.indices.tolist()])

@@ -1,0 +1,94 @@
+"""Everything an evaluation does, laid out and checked; nothing is run yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from robench.attack.craft import check_attack
+from robench.attack.protocol import Attack
+from robench.attack.visibility import check_noise
+from robench.data.images import ImageSet
+from robench.errors import InputError
+from robench.model.answer_checks import check_networks
+from robench.model.interface import Coupling
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board, Crafting, Job, jobs_on
+from robench.run.settings import Settings
+from robench.run.shards import Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Models, images and boards, and every crafting that follows from them.
+
+    Attributes:
+        models: the models.
+        data: the images.
+        boards: threat models with their attacks.
+        settings: how it is done.
+        craftings: every attack on every model through each of its gradient sources, in order.
+
+    Raises:
+        ConfigError: an attack cannot play under its threat, or would need what it withholds.
+        InputError: two models share a name, or a model has another number of classes than the data, or cannot
+            answer to a few of its images (`robench.model.answer_checks`).
+    """
+
+    models: Sequence[EvaluatedModel]
+    data: ImageSet
+    boards: Sequence[Board]
+    settings: Settings = field(default_factory=Settings)
+    craftings: tuple[Crafting, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work before anything is run."""
+        self._check_models()
+        craftings: list[Crafting] = []
+        for board in self.boards:
+            for label, attack in board.attacks.items():
+                check_attack(attack, board.threat, label=label)
+                craftings += (
+                    Crafting.of(board, label, source, name, targets=self._targets(source))
+                    for source in self.models
+                    for name in _gradient_sources(attack, source)
+                )
+            for evaluated in self.models:
+                check_noise(evaluated.model, board.threat)
+        check_networks([evaluated.model for evaluated in self.models], self.data)
+        object.__setattr__(self, "craftings", tuple(craftings))
+
+    def _check_models(self) -> None:
+        names = [evaluated.model.name for evaluated in self.models]
+        if len(set(names)) != len(names):
+            raise InputError(where="models", expected="different names", got=", ".join(names))
+        for evaluated in self.models:
+            if evaluated.model.classes != len(self.data.classes):
+                raise InputError(
+                    where=f"model {evaluated.model.name!r}",
+                    expected=f"{len(self.data.classes)} classes, as {self.data.name} has",
+                    got=str(evaluated.model.classes),
+                )
+
+    def shards(self) -> Iterator[Shard]:
+        """Return the data in pieces: all but the last full, or even ones where a model is joint."""
+        joint = any(evaluated.model.coupling is Coupling.JOINT for evaluated in self.models)
+        return Shard.split(self.data, self.settings.shard, even=joint)
+
+    def jobs(self, shard: Shard) -> Iterator[Job]:
+        """Yield what there is to do on a shard: every model on clean images, then every crafting."""
+        return jobs_on(shard, self.models, self.craftings, self.settings)
+
+    def units(self) -> int:
+        """Return how many records the whole work will leave."""
+        pieces = -(-len(self.data) // self.settings.shard)
+        return pieces * (len(self.models) + sum(len(crafting.targets) for crafting in self.craftings))
+
+    def _targets(self, source: EvaluatedModel) -> Sequence[EvaluatedModel]:
+        """Return the models that judge what is crafted on one of them."""
+        return self.models if self.settings.transfer else [source]
+
+
+def _gradient_sources(attack: Attack, source: EvaluatedModel) -> tuple[str, ...]:
+    """Return what an attack is crafted through: its own choice, or each source the model is given."""
+    return (attack.info.own_source,) if attack.info.own_source else source.sources
