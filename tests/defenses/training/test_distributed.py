@@ -19,7 +19,7 @@ from robench.run.torchrun import Rank, launched_rank, refuse_several, workplace
 from tests.defenses.several import AGREEING
 from tests.defenses.toys import context, network, recipe, toy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = """
 schema: 1
 dataset: {name: digits, limit: 20}

@@ -9,8 +9,8 @@ from ruamel.yaml import YAML
 from torch import nn
 
 from model_zoo.catalog import RawPixels
+from model_zoo.checkpoints import loading as checkpoints
 from model_zoo.checkpoints.cards import card_path
-from model_zoo.checkpoints.loading import loading as checkpoints
 from model_zoo.network import Network
 from robench.errors import CheckpointError, StorageError
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.optim.swa_utils import AveragedModel
 
-from model_zoo.checkpoints.loading import loading as checkpoints
+from model_zoo.checkpoints import loading as checkpoints
 from robench.errors import CheckpointError, ConfigError
 from robench.plan.key_path import parse_key, written
 

@@ -20,7 +20,7 @@ from model_zoo.datasets.places import data_root
 from robench.errors import ConfigError, InputError
 from robench.recipe import build
 
-DATA = Path(os.environ.get("ROBENCH_TEST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+DATA = Path(os.environ.get("ROBENCH_TEST_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 needs_mnist = pytest.mark.skipif(not (DATA / "MNIST").is_dir(), reason="no MNIST")
 needs_cifar = pytest.mark.skipif(not (DATA / "cifar10-jpeg.zip").is_file(), reason="no CIFAR-10 JPEG copy")
@@ -55,7 +55,7 @@ def mnist_files(root, images, labels):
 def test_recipes_and_their_options_need_no_torch():
     code = "import sys, model_zoo.datasets, model_zoo.catalog, model_zoo.heads.wnll, model_zoo.heads.linear\n"
     code += "import model_zoo.builder\nassert 'torch' not in sys.modules, 'torch'"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_digits_are_split_the_same_way_always():

@@ -16,7 +16,7 @@ from tests.reports.paper.made import R, details, record
 from tests.reports.text.test_renderers import HOSTILE
 from tests.reports.text.test_renderers import records as hostile_records
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def keys(text):

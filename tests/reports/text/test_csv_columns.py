@@ -15,7 +15,7 @@ from reports.text.csv import CSV
 from tests.reports.html.synthetic import run_folder
 from tests.reports.paper.made import B, M, R, record
 
-DOCS = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+DOCS = (Path(__file__).parents[3] / "docs" / "results.md").read_text("utf-8")
 
 
 def documented(heading):

@@ -177,6 +177,6 @@ def test_no_records_give_empty_pages(tmp_path):
 
 
 def test_every_column_is_documented():
-    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "results.md").read_text("utf-8")
     columns = {*BOARD_COLUMNS, *ROW_COLUMNS, *CELL_COLUMNS}
     assert [column for column in columns if f"`{column}`" not in text] == []

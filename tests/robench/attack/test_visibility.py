@@ -14,7 +14,7 @@ from robench.attack.visibility import as_seen, check_noise, needs_stand_in
 from robench.errors import ConfigError
 from robench.model.interface import GradientSource, OutputKind
 from robench.model.noise import draw
-from robench.plan.spec import config
+from robench.plan import config
 from robench.record.store import Store
 from robench.run.evaluate import Memory, Work, evaluate
 from robench.run.evaluated_model import Subject, stand_in_for

@@ -295,7 +295,7 @@ def test_the_documentation_knows_every_key_and_its_example_is_valid(file):
 
     from robench.plan import config, grammar
 
-    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text("utf-8")
     keys = {
         *config.PLAN_KEYS,
         *grammar.DATA_KEYS,

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from robench.errors import ConfigError, StorageError
+from robench.record import files
 from robench.record.files import sweep, write_atomic
-from robench.record.schema import Columns, Record, files
+from robench.record.schema import Columns, Record
 from robench.record.store import Store, is_run
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from robench.errors import CheckpointError, ConfigError, DeviceError, InputError
-from robench.plan.spec import config
+from robench.plan import config
 from robench.record.store import Store
 from robench.run.execute import execute, train_only
 from robench.run.progress import Quiet
@@ -194,7 +194,7 @@ KILLED = """
 import os, sys
 from robench.cli import main
 from robench.run.keeper import FolderKeeper
-from robench.record.schema import files
+from robench.record import files
 
 number, left = int(sys.argv[1]), [int(sys.argv[2])]
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from model_zoo.last_layer import penultimate
-from robench.plan.spec import config
+from robench.plan import config
 from robench.record.feature_snapshot import read_geometry
 from robench.record.schema import Status
 from robench.record.store import Store

@@ -20,8 +20,8 @@ from robench.attack.protocol import AttackInfo, Knowledge
 from robench.attack.threat import ThreatModel
 from robench.data.images import image_set
 from robench.errors import ConfigError
+from robench.model import noise as chance
 from robench.model.interface import Model
-from robench.model.interface import noise as chance
 from robench.model.noise import current_draw, noise_of
 from robench.record.schema import Record
 from robench.run.evaluate import Memory, Work, evaluate

@@ -7,7 +7,7 @@ import pytest
 from defenses.natural import Natural
 from model_zoo.heads import templates
 from robench.errors import InputError
-from robench.plan.spec import config
+from robench.plan import config
 from robench.run.preparation import Workshop
 from robench.run.progress import Quiet
 
