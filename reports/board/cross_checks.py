@@ -132,7 +132,7 @@ def _noise(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
 
 def _one_step(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
     """Compare each iterative gradient attack, and all together, with each one-step attack."""
-    bounded = [r for r in white if uses_gradients(r) and not r.attack.get("minimises", False)]
+    bounded = [r for r in white if uses_gradients(r) and not r.attack.minimises]
     iterative = by_attack([r for r in bounded if is_proper(r)])
     for single, records in by_attack([r for r in bounded if is_one_step(r)]).items():
         one, label = standing(records), samples.labels[single]
@@ -146,18 +146,18 @@ def _one_step(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]
 
 
 def _sources(records: Sequence[Record]) -> set[str]:
-    return {str(r.source.get("gradient_source")) for r in records}
+    return {r.source.gradient_source for r in records}
 
 
 def _more_steps(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
     """Compare each attack with itself at fewer steps, all else equal."""
     groups: dict[tuple[str, str, str], dict[int, list[Record]]] = {}
     for record in white:
-        options = dict(record.attack.get("options") or {})
+        options = dict(record.attack.options)
         steps = options.pop("steps", None)
         if isinstance(steps, int):
             rest = repr(sorted(options.items()))
-            place = (str(record.attack.get("name")), rest, str(record.source.get("gradient_source")))
+            place = (record.attack.name, rest, record.source.gradient_source)
             groups.setdefault(place, {}).setdefault(steps, []).append(record)
     for runs in groups.values():
         for fewer, more in pairwise(sorted(runs)):

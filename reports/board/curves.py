@@ -129,9 +129,7 @@ def board_curves(board: Board, samples: Samples) -> BoardCurves:
             t: [part for parts in found.values() for part in parts.values()] for t, found in cells.items()
         }
         passes = (*passes, Panel(attack=IN_TURN, lines=_lines(samples, every, over_passes)))
-    joint = {
-        samples.names[model_of(r.target)] for r in samples.attacked if r.target.get("coupling") == "joint"
-    }
+    joint = {samples.names[model_of(r.target)] for r in samples.attacked if r.target.joint}
     return BoardCurves(
         board=board,
         joint=tuple(sorted(joint)),
@@ -147,7 +145,7 @@ def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Reco
     for record in samples.attacked:
         # The first success on a random model may be one of its draw's: it has no curve that means anything.
         if model_of(record.target) == target == model_of(record.source) and not record.draws:
-            source = str(record.source.get("gradient_source") or "")
+            source = record.source.gradient_source
             found[attack_of(record)].setdefault(source, []).append(record)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class Series:
     points: tuple[Point, ...]
 
 
-def depth_of(details: dict[str, Any]) -> tuple[str, int] | None:
+def depth_of(details: Mapping[str, Any]) -> tuple[str, int] | None:
     """Return (family, depth) of an architecture, None where its name and options do not tell.
 
     An option `depth` tells; else the number after the name of a known family does, such as that of `vgg16` or
@@ -64,17 +64,12 @@ def depth_of(details: dict[str, Any]) -> tuple[str, int] | None:
     return family + found["rest"] + suffix, depth
 
 
-def details_of(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+def details_of(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
     """Return what records say a model is made of, by its fingerprint."""
-    found = {}
-    for record in records:
-        details = record.target.get("details")
-        if isinstance(details, dict):
-            found[str(record.target.get("fingerprint", ""))] = details
-    return found
+    return {record.target.fingerprint: record.target.details for record in records}
 
 
-def series_of(board: Board, details: dict[str, dict[str, Any]]) -> list[Series]:
+def series_of(board: Board, details: Mapping[str, Mapping[str, Any]]) -> list[Series]:
     """Return the rows of a board that hold at least two depths of a family, head and training.
 
     Args:

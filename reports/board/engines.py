@@ -18,12 +18,12 @@ def engine_cells(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]
     units: Counter[tuple[str, str]] = Counter()
     reasons: dict[tuple[str, str], dict[str, str]] = {}
     for record in records:
-        engine = record.provenance.get("engine")
-        if not record.white_box or not isinstance(engine, dict):
+        engine = record.provenance.engine
+        if not record.white_box or engine is None:
             continue
-        place = (str(record.target["name"]), str(engine.get("used")))
+        place = (record.target.name, engine.used)
         units[place] += 1
-        reasons.setdefault(place, {}).update(engine.get("not_used") or {})
+        reasons.setdefault(place, {}).update(engine.not_used)
     rows = [
         [model, used, str(count), "; ".join(f"{k}: {v}" for k, v in reasons[model, used].items()) or "-"]
         for (model, used), count in units.items()

@@ -47,19 +47,17 @@ class View:
     @property
     def gradient_source(self) -> str:
         """What the attack differentiated."""
-        return str(self.record.source.get("gradient_source") or "")
+        return self.record.source.gradient_source
 
     @property
     def head(self) -> str:
         """The model's head, if the record tells."""
-        details = self.record.target.get("details")
-        return str(details.get("head") or "") if isinstance(details, dict) else ""
+        return self.record.target.detail("head")
 
     @property
     def protocol(self) -> str:
         """Who shares a graph with whom, of a graph head that tells."""
-        details = self.record.target.get("details")
-        return str(details.get("protocol") or "") if isinstance(details, dict) else ""
+        return self.record.target.detail("protocol")
 
 
 def read_views(

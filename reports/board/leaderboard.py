@@ -14,7 +14,6 @@ from reports.board.library_checks import library_checks
 from reports.board.radius_checks import radius_checks
 from reports.board.row_checks import board_checks
 from reports.board.samples import (
-    CLEAN,
     Samples,
     attack_of,
     fingerprint_of,
@@ -86,7 +85,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     return Row(
         model=samples.names[target],
         fingerprint=fingerprint_of(target),
-        head=_head(details),
+        head=details.detail("head"),
         clean=clean,
         attacks={label: share for label, share in attacks.items() if share is not None},
         worst_case=worst,
@@ -108,13 +107,6 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
 def _one_draw(samples: Samples, attacked: pd.DataFrame, clean: pd.DataFrame) -> Share | None:
     """Return the worst case of a random model, or its clean accuracy, in the draw that was attacked."""
     return one_draw_share(attacked) if samples.labels else one_draw_share(clean, "right")
-
-
-def _head(target: dict[str, object]) -> str:
-    details = target.get("details")
-    head = target.get("head") or (details.get("head") if isinstance(details, dict) else None)
-    named = head.get("name") if isinstance(head, dict) else head
-    return str(named or "")
 
 
 def _clean(samples: Samples, target: str) -> Share | None:
@@ -147,7 +139,7 @@ def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[s
     if (seen < samples.n).any():
         return True
     offered = {
-        str(s) for r in samples.attacked if model_of(r.target) == target for s in r.target.get("sources", ())
+        source for r in samples.attacked if model_of(r.target) == target for source in r.target.sources
     }
     for key in samples.labels:
         tried = set(_of(mine, source=target, attack=key)["gradient_source"]) - {""}
@@ -206,7 +198,7 @@ def _verdicts(samples: Samples, target: str) -> list[str]:
 def _cells(samples: Samples) -> tuple[Cell, ...]:
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in samples.attacked:
-        gradient_source = str(record.source.get("gradient_source") or "")
+        gradient_source = record.source.gradient_source
         place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
         groups.setdefault(place, []).append(record)
     return tuple(_cell(samples, *place, records) for place, records in groups.items())
@@ -230,8 +222,8 @@ def _cell(
         source_fingerprint=fingerprint_of(source),
         white_box=target == source,
         attack=samples.labels[attack],
-        plugin=str(first.get("name", "")),
-        library=str(first.get("library", "")),
+        plugin=first.name,
+        library=first.library,
         gradient_source=gradient_source,
         robust=robust_share(table, _of(samples.clean_table, target=target)) or Share(0, 0),
         broken=_images(table, Status.BROKEN),
@@ -269,7 +261,7 @@ def _transfers(samples: Samples) -> tuple[Transfer, ...]:
 def _own(samples: Samples, target: str) -> list[Record]:
     """Return the records that speak of a model itself: clean and white-box ones."""
     mine = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
-    return [r for r in mine if r.attack["label"] == CLEAN or model_of(r.source) == target]
+    return [r for r in mine if r.attack.is_clean or model_of(r.source) == target]
 
 
 def _codes(records: Iterable[Record]) -> tuple[str, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from reports.board.boards import Doubt
 from reports.board.cross_checks import Comparison, by_attack, doubt
 from reports.board.paired_images import standing
 from reports.board.samples import Samples, model_of
+from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
 LIBRARY = "library-weaker"
@@ -36,16 +36,16 @@ def _pairs(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
                 yield Comparison(text, standing(theirs), standing(ours))
 
 
-def _versions(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+def _versions(ours: RecordedAttack, theirs: RecordedAttack) -> bool:
     """Tell whether these are our and a library's version of one attack with equal options.
 
     A library's version bears our title, with the library behind it in brackets. Options that only one of them
     has must be what the other does.
     """
-    if ours.get("library") != "robench" or theirs.get("library") == "robench":
+    if ours.library != "robench" or theirs.library == "robench":
         return False
-    if str(theirs.get("title")).rpartition(" (")[0] != ours.get("title"):
+    if not ours.title or theirs.title.rpartition(" (")[0] != ours.title:
         return False
-    mine, other = dict(ours.get("options") or {}), dict(theirs.get("options") or {})
+    mine, other = ours.options, theirs.options
     shared = mine.keys() & other.keys()
     return all(mine[k] == other[k] for k in shared) and all(mine.get(k, v) == v for k, v in THEIRS.items())

@@ -15,6 +15,7 @@ from reports.board.boards import Board, Heading, Row, Share
 from reports.board.leaderboard import board_of
 from reports.board.samples import Samples, Setting, attack_of, model_of, split_into_boards
 from robench.plan.spec import content_hash
+from robench.record.parts import RecordedTarget
 from robench.record.schema import Record
 from robench.record.statistics import Spread, spread
 
@@ -148,7 +149,7 @@ def _faced(samples: Samples, target: str, recipes: Mapping[str, str]) -> list[li
             attack_of(record),
             _name(model_of(record.source)),
             recipes.get(model_of(record.source), ""),
-            str(record.source.get("gradient_source") or ""),
+            record.source.gradient_source,
         )
         for record in samples.attacked
         if model_of(record.target) == target
@@ -160,11 +161,9 @@ def _name(model: str) -> str:
     return model.partition(":")[2]
 
 
-def _recipe(target: Mapping[str, Any]) -> str:
+def _recipe(target: RecordedTarget) -> str:
     """Return a hash of how a model is made: what its run's plan says, or else its details without chance."""
-    if recipe := target.get("recipe"):
-        return str(recipe)
-    return content_hash([target.get("output"), target.get("coupling"), _lasting(target.get("details"))])
+    return target.recipe or content_hash([target.output, target.coupling, _lasting(target.details)])
 
 
 def _lasting(value: Any) -> Any:

@@ -10,6 +10,7 @@ from robench import plugins
 from robench.errors import PluginError
 from robench.plugins import Kind
 from robench.recipe import Info
+from robench.record.parts import RecordedTarget
 from robench.record.schema import Record
 
 
@@ -44,27 +45,25 @@ def used(records: Iterable[Record], plans: Sequence[dict[str, Any]] = ()) -> lis
 
 def _of_records(records: Iterable[Record]) -> Iterator[tuple[Kind, str]]:
     for record in records:
-        attack = str(record.attack.get("name") or "")
+        attack = record.attack.name
         if attack not in {"", "clean"}:
             yield "attacks", plugins.called("attacks", attack) or attack
-        details = record.target.get("details")
-        yield from _of_details(details if isinstance(details, dict) else {})
-        title = str(record.dataset.get("name") or "")
-        if title:
+        yield from _of_details(record.target)
+        if title := record.dataset.name:
             yield "datasets", _titled("datasets", title)
 
 
-def _of_details(details: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
+def _of_details(target: RecordedTarget) -> Iterator[tuple[Kind, str]]:
     named: tuple[tuple[Kind, str], ...] = (
         ("models", "architecture"),
         ("heads", "head"),
         ("defenses", "training"),
     )
     for kind, key in named:
-        name = str(details.get(key) or "")
+        name = target.detail(key)
         if name and (kind, name) not in {("defenses", "none"), ("defenses", "checkpoint")}:
             yield kind, name
-    stack = details.get("inference")
+    stack = target.details.get("inference")
     for entry in stack if isinstance(stack, list | tuple) else ():
         name = str(entry.get("defense") or "") if isinstance(entry, dict) else ""
         if name:

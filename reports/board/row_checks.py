@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from reports.board.boards import Doubt
 from reports.board.findings import is_proper
@@ -45,7 +46,7 @@ def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
     yield from _shard_size(samples, target, name)
     white = [r for r in samples.attacked if model_of(r.target) == target and model_of(r.source) == target]
     if white and not any(is_proper(r) for r in white):
-        labels = sorted({str(r.attack["label"]) for r in white})
+        labels = sorted({r.attack.label for r in white})
         yield Doubt(
             model=name,
             code=WEAK_ONLY,
@@ -59,7 +60,7 @@ def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
 def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Find jobs of a row that failed: what is left of it looks complete, and is not."""
     records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
-    failed = dict.fromkeys(str(title) for r in records for title in r.provenance.get("failed_jobs", ()))
+    failed = dict.fromkeys(title for r in records for title in r.provenance.failed_jobs)
     if failed:
         shown = list(failed)[:3]
         more = f" and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
@@ -77,12 +78,11 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Compare the clean accuracy with chance, and that of weights from a file with what their card says."""
     records = [r for r in samples.clean if model_of(r.target) == target]
     pairs = [p for r in records for p in zip(r.columns.clean, r.columns.label, strict=True)]
-    classes = max((len(r.dataset.get("classes") or ()) for r in records), default=0)
+    classes = max((len(r.dataset.classes) for r in records), default=0)
     right, n = sum(clean == label for clean, label in pairs), len(pairs)
     if not pairs or not classes:
         return
-    details = records[0].target.get("details")
-    details = details if isinstance(details, dict) else {}
+    details = records[0].target.details
     given = details.get("training") == "checkpoint"
     seen = f"{right} of {n} clean images are classified right"
     chance = f"chance is 1 in {classes}"
@@ -105,7 +105,7 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
             yield _doubt(name, BELOW_CARD, f"{said}: {apart}", given=True)
 
 
-def _card(details: dict[str, object]) -> tuple[float, int, float] | None:
+def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
     """Return accuracy, images and the interval's lower end of a card that speaks of this very classifier."""
     card = details.get("checkpoint_card")
     if not isinstance(card, dict) or details.get("inference") or details.get("head", "linear") != "linear":
@@ -124,11 +124,11 @@ def _doubt(name: str, code: str, evidence: str, *, given: bool) -> Doubt:
 def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Compare the batches of a joint model with each other, and with the size that was asked for."""
     records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target and is_joint(r)]
-    sizes = {str(r.dataset.get("digest")): len(r.columns.index) for r in records}
+    sizes = {r.dataset.digest: len(r.columns.index) for r in records}
     if not sizes:
         return
     least, most = min(sizes.values()), max(sizes.values())
-    asked = {r.provenance["shard"] for r in records if isinstance(r.provenance.get("shard"), int)}
+    asked = {r.provenance.shard for r in records if r.provenance.shard is not None}
     uneven = most - least > 1
     if not uneven and all(size - least <= 1 for size in asked):
         return

@@ -21,6 +21,7 @@ from robench.errors import ConfigError
 from robench.plan.file_names import check_name
 from robench.recipe import Info
 from robench.record.files import write_atomic
+from robench.record.parts import RecordedTarget, RecordedThreat
 from robench.record.schema import Record
 from robench.record.threat_summary import terms_of
 
@@ -153,7 +154,7 @@ def _attacks(results: Sequence[tuple[Board, Row]]) -> str:
 
 
 def _threat(board: Board, records: Sequence[Record]) -> str:
-    spec = next((r.threat for r in records if terms_of(r.threat) == board.terms), {})
+    spec = next((r.threat for r in records if terms_of(r.threat) == board.terms), RecordedThreat())
     return f"{escape(f'{board.title}: {threat_in_words(board, spec)}')}\n"
 
 
@@ -172,15 +173,13 @@ def _facts(facts: Sequence[Fact]) -> str:
     return table(("Fact", "Value"), facts)
 
 
-def _sentence(target: dict[str, object]) -> str:
-    details = target.get("details")
-    known = details if isinstance(details, dict) else {}
-    network, head = str(known.get("architecture") or "A network"), str(known.get("head") or "unknown")
-    return f"{escape(network)} with the head {escape(head)}, {_how(known)}."
+def _sentence(target: RecordedTarget) -> str:
+    network, head = target.detail("architecture") or "A network", target.detail("head") or "unknown"
+    return f"{escape(network)} with the head {escape(head)}, {_how(target)}."
 
 
-def _how(details: dict[str, object]) -> str:
-    training = str(details.get("training") or "")
+def _how(target: RecordedTarget) -> str:
+    training = target.detail("training")
     words = {"": "of unknown training", "none": "not trained", "checkpoint": "trained elsewhere"}
     return words.get(training) or f"trained by {escape(training)}"
 
@@ -193,7 +192,5 @@ def _aim(training: dict[str, str]) -> str:
     return f"Trained against: {escape(training.get('norm', 'Linf'))} {escape(training['eps'])}{steps}.\n"
 
 
-def _untrained(target: dict[str, object]) -> str:
-    details = target.get("details")
-    how = _how(details if isinstance(details, dict) else {})
-    return f"It was {how}; no more is known here."
+def _untrained(target: RecordedTarget) -> str:
+    return f"It was {_how(target)}; no more is known here."

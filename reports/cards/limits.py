@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from reports.board.boards import Board, Row
+from robench.record.parts import RecordedTarget
 from robench.record.statistics import ENOUGH_TO_RANK
 
 Result = tuple[Board, Row]
 _JOINT = {"joint", "batch"}
 
 
-def limits(target: dict[str, Any], results: Sequence[Result], seeds: Sequence[int]) -> list[str]:
+def limits(target: RecordedTarget, results: Sequence[Result], seeds: Sequence[int]) -> list[str]:
     """Return the limits of a model's numbers, the gravest first.
 
     Args:
@@ -28,8 +28,7 @@ def limits(target: dict[str, Any], results: Sequence[Result], seeds: Sequence[in
         f"One set of weights, seed {', '.join(map(str, seeds))}: another training of the same kind may "
         "differ by more than the intervals, which are over images only."
     )
-    details = target.get("details")
-    said += _graph(target, details if isinstance(details, dict) else {})
+    said += _graph(target)
     said.append(
         "Not for use where an error does harm, on images from elsewhere than the data set named, or scaled "
         "otherwise than to [0, 1]: nothing of that was measured."
@@ -67,11 +66,11 @@ def _measured(results: Sequence[Result]) -> list[str]:
     return said
 
 
-def _graph(target: dict[str, Any], details: dict[str, Any]) -> list[str]:
+def _graph(target: RecordedTarget) -> list[str]:
     said = []
-    if str(target.get("coupling")) in _JOINT:
+    if target.coupling in _JOINT:
         said.append("Its answer to an image depends on the images that are judged in the same batch.")
-    if "template" in details:
+    if "template" in target.details:
         said.append(
             "It needs its template, images of the training set with their labels, wherever it runs: whoever "
             "has the model has those images."

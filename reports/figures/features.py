@@ -105,7 +105,7 @@ def _row(axes: list[Axes], group: Sequence[View], names: Mapping[str, str], most
     for one, view, cloud in zip(axes[1:], group, clouds, strict=False):
         right = cloud.adversarial == cloud.label
         _scatter(one, plane, cloud.adversarial_features, cloud, rows, right=right)
-        label = shown(str(view.record.attack.get("label", "")))
+        label = shown(view.record.attack.label)
         one.set_title(f"{shown(names[view.model])}\nafter {label}", fontweight="normal", fontsize=8)
         one.sharex(axes[0])
         one.sharey(axes[0])

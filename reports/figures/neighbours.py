@@ -96,7 +96,7 @@ class Neighbours:
 def _row(axes: list[Axes], view: View, nearest: Nearest, at: int, when: int, name: str) -> None:
     label, after = int(nearest.label[at]), int(nearest.adversarial[at])
     said = after if when else int(nearest.clean[at])
-    attack = shown(str(view.record.attack.get("label", "")))
+    attack = shown(view.record.attack.label)
     _picture(axes[0], nearest.queries[at, when])
     index = int(nearest.index[at])
     axes[0].set_ylabel(

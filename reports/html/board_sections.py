@@ -18,6 +18,7 @@ from reports.html.tables import Table, heat_map, leaderboard
 from reports.text.escape import joint_note, percent, visible
 from reports.text.sentences import threat_in_words
 from robench.errors import ConfigError
+from robench.record.parts import RecordedThreat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def board_sections(
             Evidence(name=f"{name}-finding-{at}", model_link=links.get(doubt.model, ""), doubt=doubt)
             for at, doubt in enumerate(board.doubts)
         )
-        threat = own.attacked[0].threat if own.attacked else {}
+        threat = own.attacked[0].threat if own.attacked else RecordedThreat()
         made.append(
             BoardSection(
                 name=name,

@@ -174,7 +174,7 @@ class Guide:
         """The shards of every (target, source, attack, gradient source)."""
         places: dict[tuple[str, ...], list[Record]] = {}
         for record in self.samples.attacked:
-            gradient_source = str(record.source.get("gradient_source") or "")
+            gradient_source = record.source.gradient_source
             place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
             places.setdefault(place, []).append(record)
         return places

@@ -37,7 +37,7 @@ class Pixels:
         if self._store is None:
             return None
         try:
-            path = self._store.images(str(record.dataset.get("digest", "")))
+            path = self._store.images(record.dataset.digest)
         except StorageError:  # no shard can have that name
             return None
         found = _row(path, "images", position, len(record.columns.index))
@@ -48,7 +48,7 @@ class Pixels:
         if self._store is None:
             return None
         try:
-            path = self._store.adv(str(record.provenance.get("crafted", "")))
+            path = self._store.adv(record.provenance.crafted)
         except StorageError:
             return None
         found = _row(path, "x_adv", position, len(record.columns.index))

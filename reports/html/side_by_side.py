@@ -94,9 +94,7 @@ def heads(board: Board, samples: Samples) -> list[str]:
 
 def _network(record: Record) -> str:
     """Return the name of the model whose features a model has: another's, or its own."""
-    details = record.target.get("details")
-    features = details.get("features_of") if isinstance(details, dict) else None
-    return str(features or record.target.get("name", ""))
+    return record.target.detail("features_of") or record.target.name
 
 
 def _of_board(board: Board, guide: Guide, links: dict[str, str]) -> list[Comparison]:

@@ -19,6 +19,7 @@ from reports.paper.models import GRAPH, Candidate
 from reports.paper.published import Slot
 from robench import plugins
 from robench.plan.spec import KNOWN
+from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
 PAPERS_SOURCE = "straight_through"
@@ -144,11 +145,10 @@ def _admitted(candidate: Candidate, source: str, slot: Slot) -> bool:
     return candidate.heads.get(source) == (slot.oracle, slot.architecture)
 
 
-def _is(attack: dict[str, Any], slot: Slot) -> bool:
-    if plugins.called("attacks", str(attack.get("name") or "")) != slot.attack:
+def _is(attack: RecordedAttack, slot: Slot) -> bool:
+    if plugins.called("attacks", attack.name) != slot.attack:
         return False
-    options = attack.get("options") or {}
-    return all(same(options.get(name), value) for name, value in slot.options.items())
+    return all(same(attack.options.get(name), value) for name, value in slot.options.items())
 
 
 def _clean(candidate: Candidate) -> Measured | None:
@@ -181,13 +181,13 @@ def _attacked(
         & (table["source"] == source)
         & (table["attack"] == attack_of(records[0]))
     ]
-    sources = tuple(dict.fromkeys(str(r.source.get("gradient_source") or "") for r in records))
+    sources = tuple(dict.fromkeys(r.source.gradient_source for r in records))
     surrogate = candidate.heads.get(source, ("", ""))[0] == GRAPH and PAPERS_SOURCE in sources
     chosen = PAPERS_SOURCE if surrogate else ""
     shown = table[table["gradient_source"] == chosen] if chosen else table
     clean = samples.clean_table
     clean = clean[clean["target"] == candidate.target] if not clean.empty else clean
-    used = [r for r in records if chosen in {"", str(r.source.get("gradient_source") or "")}]
+    used = [r for r in records if chosen in {"", r.source.gradient_source}]
     own = [r for r in samples.clean if model_of(r.target) == candidate.target]
     weights = candidate.checkpoints
     return Measured(
@@ -197,7 +197,7 @@ def _attacked(
         sources=sources,
         crafted_on=samples.names[source] if slot.oracle else "",
         shares_features=bool(weights.get(source)) and weights.get(source) == weights.get(candidate.target),
-        options=dict(records[0].attack.get("options") or {}),
+        options=dict(records[0].attack.options),
         label=samples.labels[attack_of(records[0])],
         asked=samples.n,
         findings=_codes([*own, *used]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class Candidate:
     name: str
     images: tuple[str, str, str, int]
     samples: tuple[Samples, ...]
-    details: dict[str, Any]
+    details: Mapping[str, Any]
     card: dict[str, Any]
     heads: dict[str, tuple[str, str]]
     checkpoints: dict[str, str]
@@ -85,7 +85,7 @@ class Candidate:
         return images if isinstance(images, int) else None
 
 
-def head_of(details: dict[str, Any]) -> str:
+def head_of(details: Mapping[str, Any]) -> str:
     """Return the paper's word for a model's head, empty for one the paper does not have."""
     head = _HEADS.get(str(details.get("head") or ""), "")
     return SVM if head == SOFTMAX and details.get("training") == "svm" else head
@@ -99,12 +99,11 @@ def candidates(records: Sequence[Record], trainings: Sequence[Training]) -> list
         boards.setdefault(samples.setting[:4], []).append(samples)
     made = []
     for images, own in boards.items():
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Mapping[str, Any]] = {}
         names: dict[str, str] = {}
         for samples in own:
             for record in (*samples.clean, *samples.attacked):
-                details = record.target.get("details")
-                found.setdefault(model_of(record.target), details if isinstance(details, dict) else {})
+                found.setdefault(model_of(record.target), record.target.details)
             names |= samples.names
         heads = {t: (head_of(d), str(d.get("architecture") or "")) for t, d in found.items()}
         checkpoints = {target: str(d.get("checkpoint") or "") for target, d in found.items()}

@@ -105,11 +105,7 @@ def _without(use: Used) -> str:
 
 def _software(records: Sequence[Record]) -> Entry:
     """Return the entry of robench in the versions that made the records."""
-    versions = {
-        str(known.get("robench"))
-        for record in records
-        if isinstance(known := record.provenance.get("versions"), dict) and known.get("robench")
-    }
+    versions = {version for record in records if (version := record.provenance.versions.get("robench"))}
     shown = {"note": f"version {', '.join(sorted(map(_plain, versions)))}"} if versions else {}
     return Entry(kind=SOFTWARE.kind, key=SOFTWARE.key, fields={**SOFTWARE.fields, **shown})
 

@@ -19,6 +19,7 @@ from reports.text.curves_csv import curve_lines
 from reports.text.escape import visible
 from robench.recipe import Info
 from robench.record.files import write_atomic
+from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
 BOARD_COLUMNS = ("dataset", "split", "digest", "images", "norm", "eps", "eps_text", "goal")
@@ -90,7 +91,7 @@ class Made:
 
     board: Board
     trainings: dict[str, str]
-    attacks: dict[str, dict[str, Any]]
+    attacks: dict[str, RecordedAttack]
 
 
 def made_of(records: Sequence[Record]) -> list[Made]:
@@ -99,9 +100,7 @@ def made_of(records: Sequence[Record]) -> list[Made]:
     for board, samples in zip(boards(records), split_into_boards(records), strict=True):
         trainings: dict[str, str] = {}
         for record in (*samples.clean, *samples.attacked):
-            details = record.target.get("details")
-            known = details.get("training") if isinstance(details, dict) else None
-            trainings.setdefault(samples.names[model_of(record.target)], str(known or ""))
+            trainings.setdefault(samples.names[model_of(record.target)], record.target.detail("training"))
         attacks = {samples.labels[attack_of(record)]: record.attack for record in samples.attacked}
         made.append(Made(board, trainings, attacks))
     return made
@@ -153,8 +152,8 @@ def measurements_csv(made: Sequence[Made]) -> str:
                 "robust_accuracy": robust.value,
                 "low": robust.low,
                 "high": robust.high,
-                "options": json.dumps(attack.get("options") or {}, sort_keys=True),
-                "minimises": bool(attack.get("minimises")),
+                "options": json.dumps(attack.options, sort_keys=True),
+                "minimises": attack.minimises,
                 "findings": " ".join(cell.findings),
                 **dict(zip(("batches", "batch_low", "batch_high"), _over(robust), strict=True)),
             }

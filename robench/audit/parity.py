@@ -160,7 +160,7 @@ def parity(
             where="parity", expected="every version to run", got=next(iter(heard.failures.values()))
         )
     records = [heard.records[key] for key in keys]
-    columns = {str(r.attack["label"]): r for r in records if r.attack["label"] in attacks}
+    columns = {r.attack.label: r for r in records if r.attack.label in attacks}
     stands = {name: [s == Status.ROBUST for s in r.columns.status] for name, r in columns.items()}
     order = sorted(stands, key=lambda name: (sum(stands[name]), list(attacks).index(name)))
     return [_version(name, columns[name], stands, order[0], norm, heard) for name in order]
@@ -198,14 +198,14 @@ def _version(
         p_value=1.0 if name == strongest else mcnemar(*discordant(mine, stands[strongest])),
         passes=sum(passes) / len(mine),
         most=max(passes),
-        seconds=float(record.provenance["seconds"]),
+        seconds=record.provenance.seconds,
         median=sizes[len(sizes) // 2] if sizes else None,
         index=tuple(columns.index),
         stands=tuple(mine),
         silent=tuple(
             missed and status == Status.BROKEN
             for missed, status in zip(
-                heard.silent[str(record.provenance["crafted"])], columns.status, strict=True
+                heard.silent[record.provenance.crafted], columns.status, strict=True
             )
         ),
     )

@@ -85,8 +85,7 @@ def read_runs(runs: list[Path]) -> list[Record]:
         store = Store(run)
         recipes = model_recipes(store.read_json("plan.json"))
         for record in store.read_records():
-            made = recipes.get(str(record.target["name"]))
-            target = {**record.target, "recipe": made} if made else record.target
+            target = dataclasses.replace(record.target, recipe=recipes.get(record.target.name, ""))
             records.append(dataclasses.replace(record, target=target))
     if not records:
         raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from robench.record.files import sweep as sweep
     from robench.record.files import write_atomic as write_atomic
     from robench.record.model_settings import model_recipes as model_recipes
+    from robench.record.parts import Engine as Engine
+    from robench.record.parts import Provenance as Provenance
+    from robench.record.parts import RecordedAttack as RecordedAttack
+    from robench.record.parts import RecordedDataset as RecordedDataset
+    from robench.record.parts import RecordedSource as RecordedSource
+    from robench.record.parts import RecordedTarget as RecordedTarget
+    from robench.record.parts import RecordedThreat as RecordedThreat
     from robench.record.run_comparison import Difference as Difference
     from robench.record.run_comparison import differences as differences
     from robench.record.run_comparison import unmatched as unmatched

@@ -164,7 +164,7 @@ def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
     """
     breaks: dict[int, float] = {}
     for record in records:
-        sizes = {"L2": record.columns.l2, "Linf": record.columns.linf}.get(str(record.threat.get("norm")))
+        sizes = {"L2": record.columns.l2, "Linf": record.columns.linf}.get(record.threat.norm)
         if sizes is None:
             return None
         eps = radius_of(record)
@@ -187,7 +187,7 @@ def over_eps(records: Sequence[Record]) -> Curve | None:
     Returns:
         None if no attack of them looked for small perturbations, or the norm's sizes are not kept.
     """
-    looked = [record for record in records if record.attack.get("minimises")]
+    looked = [record for record in records if record.attack.minimises]
     breaks = smallest_perturbations(records)
     if not looked or breaks is None:
         return None
@@ -199,8 +199,7 @@ def over_eps(records: Sequence[Record]) -> Curve | None:
 
 def radius_of(record: Record) -> float:
     """Return the radius of a record's threat, inf for none."""
-    eps = record.threat.get("eps")
-    return math.inf if eps in {None, "inf"} else float(eps)
+    return float(record.threat.eps)
 
 
 def _verdicts(record: Record) -> Iterator[tuple[int, bool, bool]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import NoneType, UnionType
@@ -18,7 +18,6 @@ DEEPEST = 64
 
 _WHOLE = 2**63
 _KINDS = {str: "text", int: "a whole number of 64 bits", float: "a finite number", bool: "true or false"}
-
 
 
 class FieldError(ValueError):
@@ -62,15 +61,15 @@ class Part:
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON data: what was read, in that order, and what is not as by default."""
-        values = {f.name: getattr(self, f.name) for f in _own_fields(type(self))}
-        stated = self.stated or ()
-        others = (f.name for f in _own_fields(type(self)) if not _is_default(f, values[f.name]))
-        values |= self.extra
-        names = dict.fromkeys((*stated, *others, *self.extra))
+        cls: Any = type(self)
+        fields = _own_fields(cls)
+        values = {one.name: getattr(self, one.name) for one in fields} | self.extra
+        changed = (one.name for one in fields if not _is_default(one, values[one.name]))
+        names = dict.fromkeys((*(self.stated or ()), *changed, *self.extra))
         return {name: _plain(values[name]) for name in names}
 
 
-def read_fields(cls: type[Any], data: Any, *, path: str, surplus: bool = False) -> dict[str, Any]:
+def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dict[str, Any]:
     """Return the arguments of a dataclass in plain JSON data.
 
     Args:
@@ -97,7 +96,9 @@ def read_fields(cls: type[Any], data: Any, *, path: str, surplus: bool = False) 
     if surplus:
         return {**values, "extra": unknown}
     if unknown:
-        raise FieldError(expected=f"known fields in `{path or 'the record'}`", got=repr(next(iter(unknown))[:80]))
+        raise FieldError(
+            expected=f"known fields in `{path or 'the record'}`", got=repr(next(iter(unknown))[:80])
+        )
     return values
 
 
@@ -128,7 +129,8 @@ def read_value(value: Any, kind: Any, *, path: str) -> Any:
         if not isinstance(value, Mapping):
             raise FieldError(expected=f"an object in the field `{path}`", got=described(value))
         if args[1] is not Any:
-            _check_all(list(value.values()), args[1], path)
+            for name, item in value.items():
+                _check_all([item], args[1], f"{path}.{name[:80]}")
         return value
     if dataclasses.is_dataclass(kind):
         return _read_object(value, kind, path)
@@ -143,7 +145,9 @@ def check_depth(value: Any, *, path: str = "", depth: int = 0) -> None:
         FieldError: names the field.
     """
     if depth > DEEPEST:
-        raise FieldError(expected=f"at most {DEEPEST} objects inside one another", got=f"more in `{path[:80]}`")
+        raise FieldError(
+            expected=f"at most {DEEPEST} objects inside one another", got=f"more in `{path[:80]}`"
+        )
     if isinstance(value, float) and not math.isfinite(value):
         raise FieldError(expected=f"a finite number in the field `{path}`", got=str(value))
     if isinstance(value, Mapping):
@@ -176,7 +180,7 @@ def _read_object(value: Any, kind: Any, path: str) -> Any:
         raise FieldError(expected=f"what fits together in the field `{path}`", got=str(error)) from None
 
 
-def _check_all(values: list[Any] | tuple[Any, ...], kind: type, path: str) -> None:
+def _check_all(values: Sequence[Any], kind: Any, path: str) -> None:
     """Refuse values of which one is not exactly of a plain type; whole numbers are numbers too."""
     types = set(map(type, values))
     good = types <= ({int, float} if kind is float else {kind})
@@ -190,7 +194,7 @@ def _check_all(values: list[Any] | tuple[Any, ...], kind: type, path: str) -> No
     raise FieldError(expected=f"{_KINDS[kind]} in the field `{path}`", got=described(wrong))
 
 
-def _fits(value: Any, kind: type) -> bool:
+def _fits(value: Any, kind: Any) -> bool:
     if kind is float:
         return type(value) in {int, float} and _finite(value)
     return type(value) is kind and (kind is not int or -_WHOLE <= value < _WHOLE)
@@ -204,12 +208,12 @@ def _finite(*values: float) -> bool:
 
 
 @cache
-def _kinds(cls: type[Any]) -> dict[str, Any]:
+def _kinds(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
 @cache
-def _own_fields(cls: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
+def _own_fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return tuple(one for one in dataclasses.fields(cls) if one.name not in {"extra", "stated"})
 
 

@@ -83,8 +83,8 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
     points: dict[tuple[Setting, str, str], dict[int, list[tuple[str, bool]]]] = {}
     for record in unique:
         data = record.dataset
-        images = (str(data["name"]), str(data["split"]), str(data.get("set", data.get("digest"))))
-        name, label = str(record.target["name"]), str(record.attack["label"])
+        images = (data.name, data.split, data.set or data.digest)
+        name, label = record.target.name, record.attack.label
         columns = record.columns
         robust = [status == Status.ROBUST for status in columns.status]
         rows = list(zip(columns.index, columns.stood or ["01"[r] for r in robust], robust, strict=True))

@@ -102,17 +102,14 @@ class Columns:
 
     def __post_init__(self) -> None:
         """Fill columns that came later with zeros, and refuse what does not fit together."""
-        alike = len({len(draws) for draws in self.stood}) <= 1 and not set("".join(self.stood)) - {"0", "1"}
-        if self.stood and (len(self.stood) != len(self.index) or not alike):
-            raise ValueError(
-                f"{len(self.stood)} texts of fresh draws in `stood` for {len(self.index)} images, or not alike"
-            )
         for name in LATER_COLUMNS:
             if not getattr(self, name):
                 object.__setattr__(self, name, [0] * len(self.index))
-        lengths = {f.name: len(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "stood"}
+        lengths = {name: len(column) for name, column in self.plain().items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"columns of lengths {lengths}")
+        if len(set(map(len, self.stood))) > 1 or set("".join(self.stood)) - {"0", "1"}:
+            raise ValueError("texts in `stood` that are not made of equally many 0 and 1")
         if unknown := set(self.status) - set(Status):
             raise ValueError(f"the unknown status {described(min(unknown))} in `status`")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from robench.plan.spec import KNOWLEDGE
+from robench.record.parts import RecordedThreat
 
 
 class Terms(NamedTuple):
@@ -54,18 +55,17 @@ class Terms(NamedTuple):
         return said
 
 
-def terms_of(threat: Mapping[str, Any]) -> Terms:
-    """Return the terms in a record's `threat`; an empty one gives those of no attack."""
-    if not threat.get("norm"):
+def terms_of(threat: RecordedThreat) -> Terms:
+    """Return the terms in a record's threat; one without a norm gives those of no attack."""
+    if not threat.norm:
         return Terms()
-    bounds, known, budget = threat.get("bounds"), threat.get("knowledge"), threat.get("budget")
     return Terms(
-        norm=str(threat["norm"]),
-        eps=math.inf if threat.get("eps") in {None, "inf"} else float(threat["eps"]),
-        goal=str(threat.get("goal", "")),
-        bounds=(float(bounds[0]), float(bounds[1])) if bounds else None,
-        knowledge=None if known is None else tuple(map(str, known)),
-        budget=None if budget is None else int(budget),
+        norm=threat.norm,
+        eps=float(threat.eps),
+        goal=threat.goal,
+        bounds=threat.bounds,
+        knowledge=threat.knowledge,
+        budget=threat.budget,
     )
 
 

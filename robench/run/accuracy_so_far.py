@@ -20,11 +20,11 @@ class Standings:
 
     def add(self, record: Record) -> Standing:
         """Add a unit and return how its column stands: image by image the worst over gradient sources."""
-        names = (str(record.source["name"]), str(record.target["name"]))
-        column = self._columns.setdefault((terms_of(record.threat), *names, str(record.attack["label"])), {})
+        names = (record.source.name, record.target.name)
+        column = self._columns.setdefault((terms_of(record.threat), *names, record.attack.label), {})
         statuses = record.columns.status
         stands = sum(1 << i for i, status in enumerate(statuses) if status == Status.ROBUST)
-        digest = str(record.dataset["digest"])
+        digest = record.dataset.digest
         _, before = column.get(digest, (0, stands))
         column[digest] = (len(statuses), stands & before)
         return Standing(

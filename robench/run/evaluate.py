@@ -356,9 +356,9 @@ def _judged(
         told.advance(f"{title}: failed", cached=False)
         return
     if target.model.coupling is Coupling.JOINT:  # a report compares it with the images there were
-        record = replace(record, provenance={**record.provenance, "shard": work.shard})
+        record = replace(record, provenance=replace(record.provenance, shard=work.shard))
     if crafted_key:  # a report finds the images by it
-        record = replace(record, provenance={**record.provenance, "crafted": crafted_key})
+        record = replace(record, provenance=replace(record.provenance, crafted=crafted_key))
     _learn(known, name, job, record)
     keeper.keep_record(record)
     told.advance(title, cached=False, record=record)

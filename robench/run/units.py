@@ -27,6 +27,14 @@ from robench.model.prepared import PreparedModels
 from robench.plan.spec import DRAWS, SCHEMA, content_hash
 from robench.randomness import borrowed_global_randomness, seed_from
 from robench.recipe import options_of
+from robench.record.parts import (
+    Provenance,
+    RecordedAttack,
+    RecordedDataset,
+    RecordedSource,
+    RecordedTarget,
+    RecordedThreat,
+)
 from robench.record.schema import Columns, Record
 from robench.run.evaluated_model import Subject, aimed_at
 from robench.types import Images, Labels
@@ -305,35 +313,41 @@ def judge_unit(
         stand_in = aimed_at(source, gradient_source, attack, threat).fingerprint
     record = Record(
         key=key,
-        target=target.spec(),
-        source={
-            "name": source.model.name if source else "",
-            "fingerprint": source.fingerprint if source else "",
-            "gradient_source": gradient_source,
-            "gradients": int(crafted.ledger.gradients.max()) if crafted and len(y) else 0,
-            **({"stand_in": stand_in} if stand_in else {}),
-        },
-        attack=attack_spec(label, attack),
-        threat=board.spec() if board else {},
-        dataset={
-            "name": shard.data.name,
-            "split": shard.data.split,
-            "digest": shard.digest,
-            "set": shard.whole,
-            "n": shard.total,
-            "classes": list(shard.data.classes),
-        },
+        target=RecordedTarget.read(target.spec()),
+        source=RecordedSource.read(
+            {
+                "name": source.model.name if source else "",
+                "fingerprint": source.fingerprint if source else "",
+                "gradient_source": gradient_source,
+                "gradients": int(crafted.ledger.gradients.max()) if crafted and len(y) else 0,
+                **({"stand_in": stand_in} if stand_in else {}),
+            }
+        ),
+        attack=RecordedAttack.read(attack_spec(label, attack)),
+        threat=RecordedThreat.read(board.spec() if board else {}),
+        dataset=RecordedDataset.read(
+            {
+                "name": shard.data.name,
+                "split": shard.data.split,
+                "digest": shard.digest,
+                "set": shard.whole,
+                "n": shard.total,
+                "classes": list(shard.data.classes),
+            }
+        ),
         seed=seed,
         columns=columns,
         findings=findings,
-        provenance={
-            "versions": versions(),
-            **hardware(str(device)),
-            "batch_size": batch_size,
-            "seconds": round(crafted.seconds, 6) if crafted else 0.0,
-            **({"images_sha256": _sha256(crafted.x_adv)} if crafted else {}),
-            **(engine_spec(crafted) if crafted else {}),
-        },
+        provenance=Provenance.read(
+            {
+                "versions": versions(),
+                **hardware(str(device)),
+                "batch_size": batch_size,
+                "seconds": round(crafted.seconds, 6) if crafted else 0.0,
+                **({"images_sha256": _sha256(crafted.x_adv)} if crafted else {}),
+                **(engine_spec(crafted) if crafted else {}),
+            }
+        ),
     )
     return record, verdict.clean.cpu()
 

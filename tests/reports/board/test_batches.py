@@ -1,6 +1,5 @@
 """Joint rows: an interval over batches where there are enough, a note, and a finding on uneven graphs."""
 
-import dataclasses
 import json
 
 import pytest
@@ -16,6 +15,7 @@ from reports.text.json import JSON
 from reports.text.markdown import Markdown
 from reports.text.screen import Screen
 from robench.record.statistics import wilson
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 
 
@@ -25,7 +25,7 @@ def shard(attack, number, statuses, *, size=20, coupling="joint", asked=20, name
         name, "" if clean else name, attack, statuses, gradient="" if clean else "exact", start=number * size
     )
     provenance = {} if asked is None else {"shard": asked}
-    return dataclasses.replace(one, target={**one.target, "coupling": coupling}, provenance=provenance)
+    return changed(one, target={"coupling": coupling}, provenance=provenance)
 
 
 def run(broken, *, size=20, **more):

@@ -10,6 +10,7 @@ from reports.board.weighing import _to_come, lifted_by_weight
 from robench.api import benchmark, make_attack
 from robench.model.interface import Model
 from robench.record.schema import Finding
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 from tests.robench.judge import gallery
 
@@ -34,12 +35,12 @@ def ran(label, broken, *, steps, finding=None, late=0, tries=1, codes=(), **more
         tries=[tries] * N,
         first_success=[steps if i < late else 2 if i < broken else 0 for i in range(N)],
     )
-    return dataclasses.replace(
+    return changed(
         one,
         columns=columns,
         findings=(*one.findings, *([finding] if finding else [])),
-        attack={**one.attack, "name": "pgd", **more},
-        source={**one.source, "gradients": steps * tries},
+        attack={"name": "pgd", **more},
+        source={"gradients": steps * tries},
     )
 
 
@@ -138,7 +139,7 @@ UNREACHABLE = record("a", "", "clean", [R] * N, gradient="", findings=("unreacha
 
 def blind(broken, needs="score", **more):
     one = record("a", "a", f"square{broken}", [B] * broken + [R] * (N - broken), gradient="")
-    return dataclasses.replace(one, attack={**one.attack, "needs": needs, **more})
+    return changed(one, attack={"needs": needs, **more})
 
 
 @pytest.mark.parametrize(

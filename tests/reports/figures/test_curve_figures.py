@@ -17,6 +17,7 @@ from reports.figures.training import Training
 from robench.cli.app import app
 from robench.errors import ConfigError
 from robench.record.curves import curve_of
+from tests.records import changed
 from tests.reports.board.test_curves import RADII, RECORDS
 from tests.reports.board.test_leaderboard import TEN, R, record
 from tests.reports.figures.test_figures import HOSTILE, texts
@@ -97,10 +98,7 @@ def test_sizes_shows_the_quartiles():
 
 def renamed(one):
     """The same record with a hostile name in place of `a`."""
-    sides = {s: {**getattr(one, s)} for s in ("target", "source")}
-    for side in sides.values():
-        side["name"] = HOSTILE if side["name"] == "a" else side["name"]
-    return dataclasses.replace(one, **sides)
+    return changed(one, **{s: {"name": HOSTILE} for s in ("target", "source") if getattr(one, s).name == "a"})
 
 
 @pytest.mark.parametrize("name", [*PLUGINS, "eps", "sizes"])

@@ -4,8 +4,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from robench.record.feature_snapshot import Cloud, Geometry, Nearest, write_geometry
-from robench.record.schema import Columns, Finding, Record
+from robench.record.schema import Columns, Finding
 from robench.record.store import Store
+from tests.records import record_of
 
 SHARD = 500
 THREAT = {
@@ -45,7 +46,7 @@ def made(name, attack, start, count, total, *, seed, findings=()):
     rng = np.random.default_rng([seed, start])
     fingerprint = f"{seed:064x}"
     clean = attack == "clean"
-    return Record(
+    return record_of(
         key=f"unit-{seed}-{start}-{hash_of(attack)}",
         target={"name": name, "fingerprint": fingerprint, "output": "logits", "coupling": "independent",
                 "sources": ["exact"], "details": {"architecture": "toy", "head": "linear"}},

@@ -43,7 +43,7 @@ def test_heads_on_one_network_share_a_figure(whole):
     views, faults = views_of(whole)
     assert faults == []
     groups = sisters(views)
-    assert [[v.record.target["name"] for v in group] for group in groups] == [
+    assert [[v.record.target.name for v in group] for group in groups] == [
         ["model-00"], ["model-01", "model-02"],
     ]  # fmt: skip
     page = parse(HTML().render_run(whole))
@@ -171,7 +171,7 @@ def test_figures_of_hostile_names_are_the_same_each_time(tmp_path, suffix):
 def test_the_figure_is_the_plane_of_the_clean_features(whole):
     views, _ = views_of(whole)
     group = sisters(views)[1]
-    names = {view.model: view.record.target["name"] for view in views}
+    names = {view.model: view.record.target.name for view in views}
     clean, first, second = Features().draw([group], names).axes
     marks = [len(line.get_xdata()) for line in clean.lines]
     assert marks == [100, 0, 100, 0]  # on clean images no head is asked

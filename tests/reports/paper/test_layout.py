@@ -54,7 +54,7 @@ def test_a_graph_head_is_compared_through_the_paper_s_gradient_and_the_worst_is_
 
 
 def test_without_the_paper_s_gradient_the_worst_counts_and_that_is_said():
-    records = [r for r in white_box() if r.source["gradient_source"] != "straight_through"]
+    records = [r for r in white_box() if r.source.gradient_source != "straight_through"]
     (line,) = lines(table(records, "6"), "Small-CNN-WNLL")
     cell = entry(line, "IFGSM40")
     assert cell.rate.count == 3

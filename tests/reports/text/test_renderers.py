@@ -16,7 +16,8 @@ from reports.text.escape import number, percent, visible, with_interval
 from reports.text.json import JSON
 from reports.text.markdown import Markdown, escape
 from reports.text.screen import Screen
-from robench.record.schema import Columns, Finding, Record
+from robench.record.schema import Columns, Finding
+from tests.records import record_of
 
 HOSTILE = {
     "pipe": "a|b",
@@ -53,7 +54,7 @@ def records(name, label="pgd"):
         )  # fmt: skip
         finding = Finding(code=name, evidence=name, remedy=name)
         made.append(
-            Record(
+            record_of(
                 key=f"k{next(_keys)}",
                 target={"name": name, "fingerprint": "f"},
                 source={

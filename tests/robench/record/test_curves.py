@@ -17,9 +17,10 @@ from robench.record.curves import (
     over_tries,
     smallest_perturbations,
 )
-from robench.record.schema import Columns, Record
+from robench.record.schema import Columns
 from robench.record.statistics import wilson, wilson_band
 from tests.attacks.toys import distances
+from tests.records import record_of
 from tests.truths import classify, images, joint, random_linear, small_net
 
 R, B, M, F = "robust", "broken", "misclassified", "failed"
@@ -37,7 +38,7 @@ def record(status, *, points=UNKNOWN, first=UNKNOWN, tries=UNKNOWN, first_try=UN
         first_success=list(first), points=list(points), tries=list(tries), first_passes=list(passes),
         first_try=list(first_try),
     )  # fmt: skip
-    return Record(
+    return record_of(
         key="k", target={"name": "a"}, source={"name": "a", "gradient_source": "exact"},
         attack={"label": "x", "minimises": minimises}, threat={"norm": norm, "eps": eps},
         dataset={"name": "toy", "split": "test"}, seed=0, columns=columns, provenance={},
@@ -152,7 +153,7 @@ def white_box(model, x, y, attack, *, eps, **options):
     attacks = attack if isinstance(attack, dict) else {"attack": attack}
     found = benchmark([model], data_of(model, x, y), attacks=attacks, eps=eps, **options)
     assert not found.failures
-    return [r for r in found.records if r.attack["label"] != "clean"]
+    return [r for r in found.records if r.attack.label != "clean"]
 
 
 def standing(records):
@@ -178,8 +179,8 @@ def test_with_a_fixed_step_size_one_pass_tells_every_shorter_run(toy, transfer):
     def run(steps):
         attack = {"attack": make_attack("ifgsm", steps=steps, step_size=0.005)}
         found = benchmark([model, twin], data_of(model, x, y), attacks=attack, eps=0.08, transfer=transfer)
-        own = (r for r in found.records if r.target["name"] == r.source["name"] == model.name)
-        return [r for r in own if r.attack["label"] != "clean"]
+        own = (r for r in found.records if r.target.name == r.source.name == model.name)
+        return [r for r in own if r.attack.label != "clean"]
 
     curve = over_points(run(30))
     assert curve.standing(0) == 55
@@ -225,7 +226,7 @@ def test_every_curve_ends_at_the_number_of_the_table(toy, wrap, transfer):
         "square": make_attack("square", queries=30), "noise": make_attack("noise"),
     }  # fmt: skip
     records = white_box(wrap(model), x, y, attacks, eps=0.05, transfer=transfer, shard=25)
-    cells = [[r for r in records if r.attack["label"] == label] for label in attacks]
+    cells = [[r for r in records if r.attack.label == label] for label in attacks]
     assert over_passes(cells).robust[-1] == len(standing(records))
     for cell in cells:
         for curve in (over_points(cell), over_tries(cell), over_passes([cell])):

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from robench.attack.threat import ThreatModel
+from robench.record.parts import RecordedThreat
 from robench.record.threat_summary import Terms, listed, terms_of
 
 
@@ -11,7 +12,7 @@ def test_terms_of_a_threat_model_survive_its_record():
         ThreatModel(eps=0.25),
         ThreatModel(eps=math.inf, knowledge=("weights",), budget=7, bounds=(-1.0, 1.0)),
     ):
-        found = terms_of(made.spec())
+        found = terms_of(RecordedThreat.read(made.spec()))
         assert found == Terms("Linf", made.eps, "untargeted", made.bounds, made.knowledge, made.budget)
 
 
@@ -45,5 +46,5 @@ def test_three_things_known():
 
 
 def test_an_old_record_that_does_not_say_is_not_given_words():
-    assert terms_of({"norm": "Linf", "eps": 0.1, "goal": "untargeted"}).knowledge is None
-    assert terms_of({}) == Terms()
+    assert terms_of(RecordedThreat(norm="Linf", eps=0.1, goal="untargeted")).knowledge is None
+    assert terms_of(RecordedThreat()) == Terms()

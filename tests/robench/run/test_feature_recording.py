@@ -74,23 +74,23 @@ def test_every_model_has_one_on_every_board(finished):
     places = set()
     for geometry in found.values():
         records = Store(finished).read_records(geometry.units)
-        places.add((records[0].target["name"], records[0].threat["norm"]))
-        assert all(r.source["fingerprint"] == r.target["fingerprint"] for r in records)
+        places.add((records[0].target.name, records[0].threat.norm))
+        assert all(r.source.fingerprint == r.target.fingerprint for r in records)
         assert len(records) == 2  # shards
     assert len(found) == len(places) == 8
 
 
 def test_chosen_is_the_attack_that_leaves_fewest_images(finished):
-    records = [r for r in Store(finished).read_records() if r.attack["label"] != "clean"]
+    records = [r for r in Store(finished).read_records() if r.attack.label != "clean"]
     for geometry in kept(finished).values():
         own = Store(finished).read_records(geometry.units)
-        target, threat = own[0].target["name"], own[0].threat["norm"]
+        target, threat = own[0].target.name, own[0].threat.norm
         robust = {}
         for one in records:
-            if one.source["name"] == one.target["name"] == target and one.threat["norm"] == threat:
-                place = (one.attack["label"], one.source["gradient_source"])
+            if one.source.name == one.target.name == target and one.threat.norm == threat:
+                place = (one.attack.label, one.source.gradient_source)
                 robust[place] = robust.get(place, 0) + one.columns.status.count(Status.ROBUST)
-        assert robust[own[0].attack["label"], own[0].source["gradient_source"]] == min(robust.values())
+        assert robust[own[0].attack.label, own[0].source.gradient_source] == min(robust.values())
 
 
 def test_predictions_are_those_of_the_records(finished):
@@ -111,7 +111,7 @@ def test_heads_on_one_network_have_the_same_clean_features_and_classes(finished)
     clouds = {}
     for geometry in kept(finished).values():
         own = Store(finished).read_records(geometry.units[:1])[0]
-        clouds[own.target["name"], own.threat["norm"]] = geometry.cloud
+        clouds[own.target.name, own.threat.norm] = geometry.cloud
     for norm in ("Linf", "L2"):
         first = clouds["net", norm]
         for other in ("net-wnll", "net-joint"):
@@ -132,7 +132,7 @@ def test_what_no_features_stand_for_says_so(finished):
 def test_the_room_is_kept(finished):
     sizes = {}
     for key, geometry in kept(finished).items():
-        target = Store(finished).read_records(geometry.units[:1])[0].target["name"]
+        target = Store(finished).read_records(geometry.units[:1])[0].target.name
         size = Store(finished).geometry(key).stat().st_size
         sizes[target] = sizes.get(target, 0) + size
     assert max(sizes.values()) <= BYTES
