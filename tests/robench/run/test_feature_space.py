@@ -27,8 +27,9 @@ def record(labels, clean, adversarial, status):
         linf=[0.1] * n, l2=[0.1] * n, forwards=[0] * n, backwards=[0] * n, first_success=[0] * n,
     )  # fmt: skip
     side = {"name": "m", "fingerprint": "f"}
-    return record_of(key="k", target=side, source=side, attack={"label": "x"}, threat={}, dataset={"name": "d", "split": "test"}, seed=0,
-                  columns=columns, findings=(), provenance={})  # fmt: skip
+    return record_of(key="k", target=side, source=side, attack={"label": "x"}, threat={},
+                     dataset={"name": "d", "split": "test"}, seed=0, columns=columns, findings=(),
+                     provenance={})  # fmt: skip
 
 
 def part(x, x_adv, labels, adversarial=None, status=None):
