@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Share
+from reports.board.boards import Board
 from reports.board.samples import Samples, attack_of, fingerprint_of, model_of, shown_names
+from reports.board.shares import Share
 from robench.record.curves import (
     Curve,
     over_eps,

@@ -6,13 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.boards import Board, Cell, Doubt, Row, Share, Transfer
-from reports.board.cross_checks import cross_checks
-from reports.board.drawn import clean_share, draws_of, is_drawn, one_draw_share, outcomes, robust_share
+from reports.board.boards import Board, Cell, Doubt, Row, Transfer
+from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import standing_codes
-from reports.board.library_checks import library_checks
-from reports.board.radius_checks import radius_checks
-from reports.board.row_checks import board_checks
+from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
     Samples,
     attack_of,
@@ -20,6 +17,15 @@ from reports.board.samples import (
     is_joint,
     model_of,
     split_into_boards,
+)
+from reports.board.shares import (
+    Share,
+    clean_share,
+    draws_of,
+    is_drawn,
+    one_draw_share,
+    outcomes,
+    robust_share,
 )
 from reports.board.weighing import lifted_by_weight
 from robench.record.draws import difference
@@ -283,10 +289,11 @@ def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Do
                 remedy=finding.remedy,
                 stands=finding.code in stands,
             )
-    return (
-        *made.values(),
-        *board_checks(samples, target),
+    checks = (
+        *row_checks(samples, target),
         *cross_checks(samples, target),
-        *radius_checks(samples, every, target),
-        *library_checks(samples, target),
+        radius_check(samples, every, target),
+        unbounded_check(samples, target),
+        library_check(samples, target),
     )
+    return (*made.values(), *(doubt for doubt in checks if doubt))

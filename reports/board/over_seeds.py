@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board.boards import Board, Heading, Row, Share
+from reports.board.boards import Board, Heading, Row
 from reports.board.leaderboard import board_of
 from reports.board.samples import Samples, Setting, attack_of, model_of, split_into_boards
+from reports.board.shares import Share
 from robench.plan.spec import content_hash
 from robench.record.parts import RecordedTarget
 from robench.record.schema import Record

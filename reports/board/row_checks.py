@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reports.board.boards import Doubt
-from reports.board.findings import is_proper
+from reports.board.cross_checks import by_attack
+from reports.board.findings import is_control, is_proper
+from reports.board.paired_images import count, standing
 from reports.board.samples import Samples, is_joint, model_of
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 
@@ -16,6 +18,10 @@ BELOW_CARD = "below-card"
 WEAK_ONLY = "weak-attacks-only"
 FAILED_JOBS = "failed-jobs"
 SHARD_SIZE = "shard-size"
+UNBOUNDED = "unbounded-survives"
+
+FEW = 0.01
+"""Share of the images that an unbounded attack may leave."""
 
 _FAR = 0.1
 """How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
@@ -25,7 +31,7 @@ _NORMALIZE = (
 )
 
 
-def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
+def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
     """Yield what makes a row worth little, whatever its numbers are.
 
     Args:
@@ -44,7 +50,7 @@ def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
     yield from _failed_jobs(samples, target, name)
     yield from _low_clean(samples, target, name)
     yield from _shard_size(samples, target, name)
-    white = [r for r in samples.attacked if model_of(r.target) == target and model_of(r.source) == target]
+    white = samples.white_box(target)
     if white and not any(is_proper(r) for r in white):
         labels = sorted({r.attack.label for r in white})
         yield Doubt(
@@ -151,3 +157,31 @@ def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 def _to(least: int, most: int) -> str:
     return str(most) if least == most else f"{least} to {most}"
+
+
+def unbounded_check(samples: Samples, target: str) -> Doubt | None:
+    """Return the doubt if attacks leave images standing although they may change them into any other.
+
+    Athalye et al. 2018 (arXiv:1802.00420, section 3.1: unbounded attacks), Carlini et al. 2019
+    (arXiv:1902.06705, section 4.3).
+    """
+    if not samples.whole_box:
+        return None
+    real = by_attack([r for r in samples.white_box(target) if not is_control(r)])
+    # In the draw that was attacked: a smallest perturbation is at the edge, where another draw may stand.
+    left = {attack: standing(records, fresh=False) for attack, records in real.items()}
+    failed = {a: int(count(s)) for a, s in left.items() if count(s) > FEW * len(s)}
+    if not failed:
+        return None
+    together = standing((r for records in real.values() for r in records), fresh=False)
+    worst = max(failed, key=lambda attack: failed[attack])
+    return Doubt(
+        model=samples.names[target],
+        code=UNBOUNDED,
+        count=len(failed),
+        evidence=f"{samples.labels[worst]} leaves {failed[worst]} of {len(left[worst])} images standing "
+        "although it may change them into any other",
+        remedy="The attack fails, not the radius: more steps, a longer step, a larger c; its smallest "
+        "perturbations are too large as well",
+        stands=count(together) > FEW * len(together),
+    )

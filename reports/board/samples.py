@@ -81,6 +81,14 @@ class Samples:
         low, high = self.attacked[0].threat.bounds or (0.0, 1.0)
         return self.setting.terms.norm == "Linf" and self.setting.terms.eps >= high - low
 
+    def white_box(self, target: str) -> list[Record]:
+        """Return the records of attacks on a model that were crafted on it.
+
+        Args:
+            target: identity of the model.
+        """
+        return [r for r in self.attacked if model_of(r.target) == target and model_of(r.source) == target]
+
 
 def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     """Group records by what makes them comparable; clean records join every board of their images."""

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.board.classes import class_name
-from reports.board.feature_views import View, sisters
-from reports.board.plane import Plane, plane_of
-from reports.figures.folders import chosen_views
+from reports.board.feature_views import Plane, View, plane_of, sisters
+from reports.figures.selection import chosen_views
 from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
 from reports.text.escape import visible
 from robench.errors import ConfigError
@@ -46,7 +44,7 @@ class Features:
         raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
 
     def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `folders.chosen_views`.
+        """Draw the board with that text in its title and write it to `path`; see `selection.chosen_views`.
 
         Raises:
             ConfigError: the folders keep no features, no board or several have that text, or another suffix.
@@ -185,7 +183,7 @@ def _handles(view: View) -> list[object]:
             linestyle="",
             marker=MARKERS[2 * number],
             color=COLOURS[number],
-            label=f"class {shown(class_name(view.record, one))}",
+            label=f"class {shown(view.record.dataset.class_name(one))}",
         )
         for number, one in enumerate(_classes(view))
     ]

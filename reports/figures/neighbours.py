@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.board.classes import class_name
 from reports.board.feature_views import View
-from reports.figures.folders import chosen_views
+from reports.figures.selection import chosen_views
 from reports.figures.style import COLOURS, check_suffix, save, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
@@ -51,7 +50,7 @@ class Neighbours:
         raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
 
     def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `folders.chosen_views`.
+        """Draw the board with that text in its title and write it to `path`; see `selection.chosen_views`.
 
         Raises:
             ConfigError: the folders keep no neighbours, no board or several have that text, or a bad suffix.
@@ -133,5 +132,5 @@ def _picture(axes: Axes, picture: NDArray[Any]) -> None:
 
 
 def _short(view: View, label: int) -> str:
-    name = shown(class_name(view.record, label))
+    name = shown(view.record.dataset.class_name(label))
     return name if len(name) <= 12 else f"{name[:10]}..."

@@ -35,7 +35,7 @@ class Tradeoff:
     )
 
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `choosing.draw_to`."""
+        """Draw the board with that text in its title and write it to `path`; see `selection.draw_to`."""
         return draw_to(self.draw, records, path, board=board)
 
     def draw(self, board: Board) -> Figure:

@@ -29,7 +29,7 @@ class TransferMap:
     info: ClassVar[Info] = Info(title="Transfer", paper="Papernot et al. 2017, arXiv:1602.02697")
 
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `choosing.draw_to`."""
+        """Draw the board with that text in its title and write it to `path`; see `selection.draw_to`."""
         return draw_to(self.draw, records, path, board=board)
 
     def draw(self, board: Board) -> Figure:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from reports.board.boards import Board, Share
+from reports.board.boards import Board
 from reports.board.curves import IN_TURN, BoardCurves, Family, Panel, board_curves, families
 from reports.board.samples import Samples
-from reports.figures import compute, eps, restarts, sizes, steps
+from reports.board.shares import Share
+from reports.figures.curve_figures import SHARES, Compute, Eps, Restarts, Sizes, Steps
 from reports.html.inline_svg import inline_svg
 from reports.html.tables import Column, Entry, Table, count, words
 from reports.text.escape import number, percent, visible
@@ -82,11 +83,11 @@ def curve_sections(boards: Sequence[Board], samples: Sequence[Samples]) -> list[
 
 
 def _of_family(family: Family, at: int) -> Iterator[Drawing]:
-    figure = eps.Eps().draw(family, note="")
-    yield _drawing(at, "eps", "Accuracy by eps", eps.NOTE, figure, _eps_table(family, at))
+    figure = Eps().draw(family, note="")
+    yield _drawing(at, "eps", "Accuracy by eps", Eps.note, figure, _eps_table(family, at))
     if any(one.exact for one in family.models):
-        figure = sizes.Sizes().draw(family, note="")
-        yield _drawing(at, "sizes", "Smallest perturbations", sizes.NOTE, figure, _sizes_table(family, at))
+        figure = Sizes().draw(family, note="")
+        yield _drawing(at, "sizes", "Smallest perturbations", Sizes.note, figure, _sizes_table(family, at))
 
 
 def _of_board(curves: BoardCurves, at: int) -> Iterator[Drawing]:
@@ -98,16 +99,16 @@ def _of_board(curves: BoardCurves, at: int) -> Iterator[Drawing]:
     if curves.points:
         table = _table(curves.points, at, "steps", "points")
         yield _drawing(
-            at, "steps", "Accuracy by steps", steps.NOTE + joint, steps.Steps().draw(curves, note=""), table
+            at, "steps", "Accuracy by steps", Steps.note + joint, Steps().draw(curves, note=""), table
         )
     if curves.passes:
         table = _table(curves.passes, at, "compute", "passes")
-        drawn = compute.Compute().draw(curves, note="")
-        yield _drawing(at, "compute", "Accuracy by compute", compute.NOTE + joint, drawn, table)
+        drawn = Compute().draw(curves, note="")
+        yield _drawing(at, "compute", "Accuracy by compute", Compute.note + joint, drawn, table)
     if curves.tries:
         table = _table(curves.tries, at, "restarts", "fresh starts")
-        drawn = restarts.Restarts().draw(curves, note="")
-        yield _drawing(at, "restarts", "Accuracy by restarts", restarts.NOTE + joint, drawn, table)
+        drawn = Restarts().draw(curves, note="")
+        yield _drawing(at, "restarts", "Accuracy by restarts", Restarts.note + joint, drawn, table)
 
 
 def _drawing(at: int, name: str, title: str, caption: str, figure: Figure, table: Table) -> Drawing:
@@ -160,13 +161,13 @@ def _eps_table(family: Family, at: int) -> Table:
 
 
 def _sizes_table(family: Family, at: int) -> Table:
-    titles = [f"{share:.0%}" for share in sizes.SHARES]
+    titles = [f"{share:.0%}" for share in SHARES]
     columns = [Column("Model", numeric=False, head=True), *map(Column, titles), Column("never broken, %")]
     known = [(one.model, one.exact) for one in family.models if one.exact]
     rows = tuple(
         (
             words(name),
-            *(count(curve.reached(share)) for share in sizes.SHARES),
+            *(count(curve.reached(share)) for share in SHARES),
             _cell(Share(curve.robust[-1], curve.n)),
         )
         for name, curve in known[:MOST_ROWS]

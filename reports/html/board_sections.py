@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.board.boards import Board, Doubt
+from reports.board.depth import details_of, series_of
 from reports.board.samples import Samples
+from reports.figures.depth import Depth
 from reports.figures.style import shown
 from reports.figures.tradeoff import Tradeoff
-from reports.html.depth_section import depth_figure
 from reports.html.inline_svg import inline_svg
 from reports.html.tables import Table, heat_map, leaderboard
 from reports.text.escape import joint_note, percent, visible
@@ -73,7 +74,7 @@ def board_sections(
                     finding={(e.doubt.model, e.doubt.code): f"#{e.name}" for e in evidence},
                 ),
                 tradeoff=_tradeoff(board, name),
-                depth=depth_figure(board, own, name),
+                depth=_depth(board, own, name),
                 transfer=heat_map(board, name=f"{name}-transfer") if board.transfers else None,
                 evidence=evidence,
                 lost=len(gone),
@@ -100,6 +101,24 @@ def _tradeoff(board: Board, name: str) -> Markup | None:
         return None
     description = f"Clean against robust accuracy in percent. {'; '.join(points)}."
     return inline_svg(figure, name=f"{name}-tradeoff", description=description)
+
+
+def _depth(board: Board, own: Samples, name: str) -> Markup | None:
+    """Return the figure of a board that holds at least two depths of a family; None for any other."""
+    series = series_of(board, details_of((*own.clean, *own.attacked)))
+    named = dataclasses.replace(board, norm=visible(board.norm), eps_text=visible(board.eps_text))
+    try:
+        figure = Depth().draw(named, series)
+    except ConfigError:  # nothing to compare, or an infinite radius
+        return None
+    points = [
+        f"{visible(point.row.model)}, depth {point.depth}: clean accuracy {percent(point.row.clean)}, "
+        f"robust {percent(point.row.worst_case)}"
+        for one in series
+        for point in one.points
+    ]
+    description = f"Clean and robust error against depth. In percent: {'; '.join(points)}."
+    return inline_svg(figure, name=f"{name}-depth", description=description)
 
 
 def model_links(boards: Sequence[Board]) -> dict[str, str]:

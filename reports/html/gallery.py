@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reports.board.classes import class_name
 from reports.board.samples import Samples, attack_of, model_of
 from reports.html.pixels import Pixels, magnified, png
 from reports.text.escape import number
@@ -159,9 +158,9 @@ class Guide:
         return Exhibit(
             index=index,
             attack=self.samples.labels[attack_of(record)],
-            truth=class_name(record, columns.label[at]),
-            before=class_name(record, columns.clean[at]),
-            after=class_name(record, columns.adversarial[at]),
+            truth=record.dataset.class_name(columns.label[at]),
+            before=record.dataset.class_name(columns.clean[at]),
+            after=record.dataset.class_name(columns.adversarial[at]),
             size=f"Linf {number(columns.linf[at])}, L2 {number(columns.l2[at])}",
             scale=number(scale),
             clean=png(clean),

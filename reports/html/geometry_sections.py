@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from reports.board.classes import class_name
 from reports.board.feature_views import View, sisters
 from reports.board.run_folder import Run
 from reports.board.samples import Samples
@@ -155,7 +154,7 @@ def _figure(group: Sequence[View], own: Samples, *, name: str) -> tuple[Markup, 
         return None
     clouds = [view.geometry.cloud for view in group if view.geometry.cloud]
     first = clouds[0]
-    one, other = (class_name(group[0].record, label) for label in first.classes)
+    one, other = (group[0].record.dataset.class_name(label) for label in first.classes)
     count = f"{_of(first, 0)} images of class {one} and {_of(first, 1)} of class {other}"
     shown = f", {MARKS} of each at most drawn" if max(_of(first, 0), _of(first, 1)) > MARKS else ""
     heads = "; ".join(
@@ -210,7 +209,7 @@ def _query(view: View, nearest: Nearest, at: int) -> Query:
             neighbours.append(
                 Neighbour(
                     picture=_png(nearest.pictures[nearest.picture[at, when, place]]),
-                    label=class_name(view.record, label),
+                    label=view.record.dataset.class_name(label),
                     distance=number(float(nearest.distances[at, when, place])),
                     kind="own" if label == truth else "taken" if label == after else "other",
                 )
@@ -218,14 +217,14 @@ def _query(view: View, nearest: Nearest, at: int) -> Query:
         return Side(
             when="after" if when else "before",
             picture=_png(nearest.queries[at, when]),
-            said=class_name(view.record, said),
+            said=view.record.dataset.class_name(said),
             neighbours=tuple(neighbours),
         )
 
     truth, after = int(nearest.label[at]), int(nearest.adversarial[at])
     return Query(
         index=int(nearest.index[at]),
-        truth=class_name(view.record, truth),
+        truth=view.record.dataset.class_name(truth),
         sides=(side(0, int(nearest.clean[at])), side(1, after)),
     )
 

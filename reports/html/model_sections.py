@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Row, Share
+from reports.board.boards import Board, Row
 from reports.board.run_folder import Run
 from reports.board.samples import Samples, model_of
+from reports.board.shares import Share
 from reports.html.board_sections import BoardSection, Evidence
 from reports.html.gallery import Guide, Strip
 from reports.html.geometry_sections import GeometrySection, geometry_sections

@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Cell, Row, Share
+from reports.board.boards import Board, Cell, Row
+from reports.board.shares import Share
 from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Share
 from reports.board.run_folder import Training
+from reports.board.shares import Share
 from reports.paper.differences import of_attack, of_model, unplaced
 from reports.paper.matching import Measured, measured, refused
 from reports.paper.models import Candidate, candidates

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports.board.boards import Share
+from reports.board.shares import Share
 from reports.paper.layout import Entry, Line, PaperTable
 from reports.paper.published import Slot, reference
 

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board.boards import Share
-from reports.board.drawn import clean_share, robust_share
 from reports.board.samples import Samples, attack_of, model_of
+from reports.board.shares import Share, clean_share, robust_share
 from reports.paper.models import GRAPH, Candidate
 from reports.paper.published import Slot
 from robench import plugins

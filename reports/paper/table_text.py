@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from reports.board.boards import Share
+from reports.board.shares import Share
 from reports.paper.layout import Entry, Line, PaperTable
 from reports.paper.published import reference
 from reports.text.escape import NOTHING

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.boards import Board, Cell, Heading, Row, Share
+from reports.board.boards import Board, Cell, Heading, Row
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import SeedBoard, over_seeds
 from reports.board.samples import Samples, attack_of, model_of, split_into_boards
+from reports.board.shares import Share
 from reports.text.curves_csv import COLUMNS as CURVE_COLUMNS
 from reports.text.curves_csv import curve_lines
 from reports.text.escape import visible

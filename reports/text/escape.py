@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
-from reports.board.boards import Board, Share
+from reports.board.boards import Board
 from reports.board.over_seeds import SeedBoard
+from reports.board.shares import Share
 
 NOTHING = "-"
 

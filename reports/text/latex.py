@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reports.board.boards import Board, Row, Share
+from reports.board.boards import Board, Row
 from reports.board.leaderboard import boards
+from reports.board.shares import Share
 from reports.text.escape import FRESH, NOTHING, ONE_DRAW, number, visible
 from robench.recipe import Info
 from robench.record.files import write_atomic

@@ -63,7 +63,8 @@ class Part:
         """Return plain JSON data: what was read, in that order, and what is not as by default."""
         cls: Any = type(self)
         fields = _own_fields(cls)
-        values = {one.name: getattr(self, one.name) for one in fields} | self.extra
+        values = {one.name: getattr(self, one.name) for one in fields}
+        values |= self.extra
         changed = (one.name for one in fields if not _is_default(one, values[one.name]))
         names = dict.fromkeys((*(self.stated or ()), *changed, *self.extra))
         return {name: _plain(values[name]) for name in names}

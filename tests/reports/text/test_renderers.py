@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from reports.board.boards import Share
+from reports.board.shares import Share
 from reports.text.csv import BOARD_COLUMNS, CELL_COLUMNS, CSV, ROW_COLUMNS, THREAT_COLUMNS
 from reports.text.escape import number, percent, visible, with_interval
 from reports.text.json import JSON

@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from reports.board.classes import class_name
 from reports.board.leaderboard import boards
 from reports.html.page import HTML
 from reports.text.csv import CSV, leaderboard_csv, made_of, measurements_csv
@@ -102,4 +101,4 @@ def test_two_runs_are_compared_by_means_over_draws():
 
 
 def test_a_tie_has_a_name():
-    assert class_name(CLEAN, -2) == "no answer"
+    assert CLEAN.dataset.class_name(-2) == "no answer"
