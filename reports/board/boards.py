@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.board.shares import Share
-from robench.record.threat_summary import Terms
+from robench.record.threat_summary import ThreatSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Measurement:
     """One (target, source, attack, gradient source) of a board, all its shards together.
 
     Of a random model `broken`, `misclassified`, `failed` and the medians are of the draw that was attacked,
@@ -141,9 +141,9 @@ class Heading:
     budget: int | None = None
 
     @property
-    def terms(self) -> Terms:
+    def threat(self) -> ThreatSummary:
         """The threat."""
-        return Terms(self.norm, self.eps, self.goal, self.bounds, self.knowledge, self.budget)
+        return ThreatSummary(self.norm, self.eps, self.goal, self.bounds, self.knowledge, self.budget)
 
     @property
     def title(self) -> str:
@@ -151,7 +151,7 @@ class Heading:
 
         Such as `digits test, 300 images, Linf 8/255, untargeted, weights and template known`.
         """
-        return f"{self.dataset} {self.split}, {self.n} images, {self.terms.words(self.eps_text)}"
+        return f"{self.dataset} {self.split}, {self.n} images, {self.threat.text(self.eps_text)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ class Board(Heading):
 
     attacks: tuple[str, ...]
     rows: tuple[Row, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[Measurement, ...]
     transfers: tuple[Transfer, ...]
     doubts: tuple[Doubt, ...]
 

@@ -188,8 +188,8 @@ def radius_check(samples: Samples, others: Sequence[Samples], target: str) -> Do
 
 def _same_but_smaller(other: Samples, samples: Samples) -> bool:
     mine, theirs = samples.setting, other.setting
-    alike = theirs._replace(terms=theirs.terms._replace(eps=mine.terms.eps))
-    return alike == mine and not samples.unbounded and theirs.terms.eps < mine.terms.eps
+    alike = theirs._replace(threat=theirs.threat._replace(eps=mine.threat.eps))
+    return alike == mine and not samples.unbounded and theirs.threat.eps < mine.threat.eps
 
 
 def _larger(samples: Samples, smaller: Sequence[Samples], target: str) -> Iterator[Comparison]:

@@ -173,8 +173,8 @@ def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Famil
     for at, one in enumerate(samples):
         if one.attacked:
             setting = one.setting
-            terms = setting.terms._replace(eps=math.inf)
-            groups.setdefault((setting._replace(terms=terms),), []).append(at)
+            threat = setting.threat._replace(eps=math.inf)
+            groups.setdefault((setting._replace(threat=threat),), []).append(at)
     made = [_family(places, [boards[p] for p in places], [samples[p] for p in places])
             for places in groups.values()]  # fmt: skip
     return tuple(family for family in made if family.models)
@@ -195,7 +195,7 @@ def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Sa
         title=", ".join(
             [
                 f"{first.dataset} {first.split}, {first.n} images, {first.norm}, {first.goal}",
-                *first.terms.beside(),
+                *first.threat.conditions(),
             ]
         ),
         norm=first.norm,
@@ -213,7 +213,7 @@ def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
         return None
     marks = []
     for one, records in own:
-        eps = one.setting.terms.eps
+        eps = one.setting.threat.eps
         judged = {index for record in records for index in record.columns.index}
         if judged and math.isfinite(eps):
             robust = sum(smallest[index] > eps for index in judged)

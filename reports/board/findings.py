@@ -34,7 +34,7 @@ def is_proper(record: Record) -> bool:
     return not is_control(record) and not is_one_step(record)
 
 
-def standing_codes(own: Sequence[Record], weighed: Collection[str] = ()) -> set[str]:
+def standing_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[str]:
     """Return the codes of the findings that nothing lifts.
 
     One on the clean images stands. Of those met by attacks on the very model, asked shard by shard: a finding
@@ -43,7 +43,7 @@ def standing_codes(own: Sequence[Record], weighed: Collection[str] = ()) -> set[
 
     Args:
         own: the clean and white-box records of one model on one board.
-        weighed: codes that other records show to change too little to matter; see `reports.board.weighing`.
+        lifted: codes that other records show to change too little to matter; see `lifted_findings`.
     """
     found = {f.code for r in own if r.attack.is_clean for f in r.findings}
     shards: dict[str, list[Record]] = {}
@@ -52,11 +52,11 @@ def standing_codes(own: Sequence[Record], weighed: Collection[str] = ()) -> set[
             shards.setdefault(record.dataset.digest, []).append(record)
     for records in shards.values():
         proper = [r for r in records if is_proper(r)] or records
-        cells = [codes.difference(weighed) for codes in _cells(proper)]
+        cells = [codes.difference(lifted) for codes in _cells(proper)]
         found |= set.intersection(*cells)
         if all(cell & WEAK for cell in cells):
             found |= set.union(*cells) & WEAK
-    return found - MENDED - set(weighed)
+    return found - MENDED - set(lifted)
 
 
 def _cells(records: Iterable[Record]) -> Iterable[set[str]]:

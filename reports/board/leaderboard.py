@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.boards import Board, Cell, Doubt, Row, Transfer
+from reports.board.boards import Board, Doubt, Measurement, Row, Transfer
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import standing_codes
+from reports.board.lifted_findings import lifted_by_weight
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
     Samples,
@@ -27,8 +28,7 @@ from reports.board.shares import (
     outcomes,
     robust_share,
 )
-from reports.board.weighing import lifted_by_weight
-from robench.record.draws import difference
+from robench.record.draws import paired_p_value
 from robench.record.schema import Record, Status
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE
 
@@ -54,10 +54,10 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
         digest=setting.digest,
         n=samples.n,
         eps_text=samples.eps_text,
-        **setting.terms._asdict(),
+        **setting.threat._asdict(),
         attacks=tuple(samples.labels.values()),
         rows=_ranked(samples, rows),
-        cells=_cells(samples),
+        cells=_measurements(samples),
         transfers=_transfers(samples),
         doubts=tuple(doubt for found in doubts.values() for doubt in found),
     )
@@ -167,7 +167,7 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
     def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
         row = item[1]
         shown = row.worst_case if samples.labels else row.clean
-        median = row.median_l2 if samples.setting.terms.norm == "L2" else row.median_linf
+        median = row.median_l2 if samples.setting.threat.norm == "L2" else row.median_linf
         return (-_value(shown), -(median or 0.0), -_value(row.clean), row.model)
 
     ranked: list[Row] = []
@@ -179,7 +179,7 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
             continue
         now = _verdicts(samples, target)
         rank = len(ranked) + 1
-        if first is not None and difference(first, now) >= SIGNIFICANCE:
+        if first is not None and paired_p_value(first, now) >= SIGNIFICANCE:
             rank = ranked[-1].rank or rank
         else:
             first = now
@@ -201,27 +201,27 @@ def _verdicts(samples: Samples, target: str) -> list[str]:
     return ["01"[bool(value)] for value in grouped.all().sort_index()]
 
 
-def _cells(samples: Samples) -> tuple[Cell, ...]:
+def _measurements(samples: Samples) -> tuple[Measurement, ...]:
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in samples.attacked:
         gradient_source = record.source.gradient_source
         place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
         groups.setdefault(place, []).append(record)
-    return tuple(_cell(samples, *place, records) for place, records in groups.items())
+    return tuple(_measurement(samples, *place, records) for place, records in groups.items())
 
 
-def _cell(
+def _measurement(
     samples: Samples,
     target: str,
     source: str,
     attack: str,
     gradient_source: str,
     records: Sequence[Record],
-) -> Cell:
+) -> Measurement:
     table = _of(samples.table, target=target, source=source, attack=attack, gradient_source=gradient_source)
     smallest = _smallest(table)
     first = records[0].attack
-    return Cell(
+    return Measurement(
         target=samples.names[target],
         target_fingerprint=fingerprint_of(target),
         source=samples.names[source],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reports.board.feature_views import View, read_views
+from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from robench.errors import ConfigError, StorageError
 from robench.plan.yaml_reader import read_file, read_value
 from robench.record.schema import Record
@@ -54,7 +54,7 @@ class Run:
         failures: units and models that failed.
         unreadable: files that cannot be read.
         trainings: the networks trained in the run.
-        views: what was kept of feature space.
+        feature_spaces: what was kept of feature space.
     """
 
     records: tuple[Record, ...]
@@ -64,7 +64,7 @@ class Run:
     failures: tuple[Fault, ...] = ()
     unreadable: tuple[Fault, ...] = ()
     trainings: tuple[Training, ...] = ()
-    views: tuple[View, ...] = ()
+    feature_spaces: tuple[FeatureSpace, ...] = ()
 
 
 def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
@@ -85,7 +85,7 @@ def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
     facts = _facts(store, unreadable)
     found = list(records) if records is not None else _records(store, facts, unreadable)
     trainings = _trainings(root, unreadable)
-    views, faults = read_views(root, found, facts.get("geometry"))
+    spaces, faults = read_feature_spaces(root, found, facts.get("geometry"))
     unreadable += [Fault(*fault) for fault in faults]
     return Run(
         records=tuple(found),
@@ -95,7 +95,7 @@ def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
         failures=_failures(store, facts),
         unreadable=tuple(unreadable),
         trainings=trainings,
-        views=tuple(views),
+        feature_spaces=tuple(spaces),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from robench.plan.spec import content_hash
 from robench.record.parts import RecordedSource, RecordedTarget
 from robench.record.schema import Record, Status
-from robench.record.threat_summary import Terms, terms_of
+from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,19 +27,19 @@ class Setting(NamedTuple):
         split: which part of it.
         digest: hash of all images asked for, empty where a record does not say.
         size: how many were asked for, 0 where a record does not say.
-        terms: norm, radius, goal, box, knowledge and budget.
+        threat: norm, radius, goal, box, knowledge and budget.
     """
 
     dataset: str
     split: str
     digest: str
     size: int
-    terms: Terms
+    threat: ThreatSummary
 
     @property
     def unattacked(self) -> Setting:
         """The setting of the same images without an attack."""
-        return self._replace(terms=Terms())
+        return self._replace(threat=ThreatSummary())
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Samples:
     @property
     def unbounded(self) -> bool:
         """Whether there is no radius."""
-        return math.isinf(self.setting.terms.eps)
+        return math.isinf(self.setting.threat.eps)
 
     @property
     def whole_box(self) -> bool:
@@ -79,7 +79,7 @@ class Samples:
         if self.unbounded or not self.attacked:
             return self.unbounded
         low, high = self.attacked[0].threat.bounds or (0.0, 1.0)
-        return self.setting.terms.norm == "Linf" and self.setting.terms.eps >= high - low
+        return self.setting.threat.norm == "Linf" and self.setting.threat.eps >= high - low
 
     def white_box(self, target: str) -> list[Record]:
         """Return the records of attacks on a model that were crafted on it.
@@ -137,7 +137,7 @@ def setting_of(record: Record) -> Setting:
         split=data.split,
         digest=data.set,
         size=data.n,
-        terms=terms_of(record.threat),
+        threat=threat_summary_of(record.threat),
     )
 
 

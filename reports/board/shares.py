@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from robench.record.draws import stood_of, worst_of
+from robench.record.draws import mean_stood, worst_outcome
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_BATCHES, t_interval, wilson
 
@@ -75,7 +75,7 @@ class DrawnShare(Share):
     """How often images stood on average over fresh draws of a model's noise; see `robench.record.draws`.
 
     `count` is the sum over images of the share of draws in which each stood, and the interval is that of
-    `robench.record.stood_of`.
+    `robench.record.mean_stood`.
 
     Attributes:
         draws: how often each image was asked about.
@@ -90,7 +90,7 @@ class DrawnShare(Share):
     @classmethod
     def of(cls, images: Sequence[str]) -> DrawnShare:
         """Return the share of images given as one 0 (fell) or 1 (stood) for each draw."""
-        found = stood_of(images)
+        found = mean_stood(images)
         made = cls(found.mean * len(images), len(images), draws=len(images[0]))
         made._between(found.low, found.high)
         return made
@@ -127,7 +127,7 @@ def outcomes(table: pd.DataFrame, clean: pd.DataFrame | None = None) -> Outcomes
         for index, stood, right in zip(clean["index"], clean["stood"], clean["right"], strict=True):
             if stood and int(index) in points:
                 points[int(index)].append((stood, bool(right)))
-    return {index: worst_of(found) for index, found in sorted(points.items())}
+    return {index: worst_outcome(found) for index, found in sorted(points.items())}
 
 
 def robust_share(table: pd.DataFrame, clean: pd.DataFrame | None = None) -> Share | None:

@@ -23,7 +23,7 @@ from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.parts import RecordedTarget, RecordedThreat
 from robench.record.schema import Record
-from robench.record.threat_summary import terms_of
+from robench.record.threat_summary import threat_summary_of
 
 FOLDER = "cards"
 _PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
@@ -154,7 +154,7 @@ def _attacks(results: Sequence[tuple[Board, Row]]) -> str:
 
 
 def _threat(board: Board, records: Sequence[Record]) -> str:
-    spec = next((r.threat for r in records if terms_of(r.threat) == board.terms), RecordedThreat())
+    spec = next((r.threat for r in records if threat_summary_of(r.threat) == board.threat), RecordedThreat())
     return f"{escape(f'{board.title}: {threat_in_words(board, spec)}')}\n"
 
 

@@ -157,7 +157,8 @@ class Eps:
     info: ClassVar[Info] = Info(title="Accuracy by eps", paper=_CARLINI)
     note: ClassVar[str] = (
         "Worst case over all attacks, sources and radii, image by image: what breaks an image at one eps "
-        "breaks it at every larger one. Lines are exact for the perturbations found; a stronger attack lowers them."
+        "breaks it at every larger one. Lines are exact for the perturbations found; a stronger attack "
+        "lowers them."
     )
 
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:

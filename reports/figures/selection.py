@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reports.board.boards import Board
 from reports.board.curves import BoardCurves, Family, board_curves, families
-from reports.board.feature_views import View, read_views
+from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from reports.board.leaderboard import boards
 from reports.board.samples import Samples, split_into_boards
 from reports.figures.style import check_suffix, save
@@ -83,8 +83,10 @@ def draw_family_to(
     return path
 
 
-def chosen_views(folders: Sequence[Path], board: str | None) -> tuple[list[View], dict[str, str], str]:
-    """Return the views of one board in the order of its rows, the shown names of models, and its title.
+def spaces_of_board(
+    folders: Sequence[Path], board: str | None
+) -> tuple[list[FeatureSpace], dict[str, str], str]:
+    """Return the spaces of one board in the order of its rows, the shown names of models, and its title.
 
     Args:
         folders: of one or several runs.
@@ -95,7 +97,7 @@ def chosen_views(folders: Sequence[Path], board: str | None) -> tuple[list[View]
         StorageError: a record or a kept geometry cannot be read; names the file.
     """
     records: list[Record] = []
-    views: list[View] = []
+    spaces: list[FeatureSpace] = []
     for folder in folders:
         if not is_run(folder):
             do = "Name the folder that `robench run` printed last"
@@ -103,17 +105,19 @@ def chosen_views(folders: Sequence[Path], board: str | None) -> tuple[list[View]
         store = Store(folder)
         own = store.read_records()
         facts = store.read_json("run.json")
-        found, faults = read_views(folder, own, facts.get("geometry") if isinstance(facts, dict) else None)
+        found, faults = read_feature_spaces(
+            folder, own, facts.get("geometry") if isinstance(facts, dict) else None
+        )
         if faults:
             name, wrong = faults[0]
             do = "Delete the file and run the same `robench run` command again"
             raise ConfigError(where=str(folder / name), expected="features that were kept", got=wrong, do=do)
         records += own
-        views += found
+        spaces += found
     shown, samples = choose(records, board)
     order = {row.model: at for at, row in enumerate(shown.rows)}
-    fitting = {view.model: view for view in views if view.setting == samples.setting}
-    ordered = sorted(fitting.values(), key=lambda view: order[samples.names[view.model]])
+    fitting = {space.model: space for space in spaces if space.setting == samples.setting}
+    ordered = sorted(fitting.values(), key=lambda space: order[samples.names[space.model]])
     return ordered, samples.names, shown.title
 
 

@@ -75,7 +75,9 @@ class Tradeoff:
             axes.set_xlabel("clean accuracy, %")
             axes.set_ylabel(f"robust accuracy, {board.norm} {board.eps_text}, worst case, %")
             axes.set_title(
-                "\n".join([f"{board.dataset}, {board.n} images", ", ".join(board.terms.beside())]).strip()
+                "\n".join(
+                    [f"{board.dataset}, {board.n} images", ", ".join(board.threat.conditions())]
+                ).strip()
             )
             if len(heads) > 1:
                 handles = _legend(heads)

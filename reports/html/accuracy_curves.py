@@ -14,7 +14,7 @@ from reports.board.samples import Samples
 from reports.board.shares import Share
 from reports.figures.curve_figures import SHARES, Compute, Eps, Restarts, Sizes, Steps
 from reports.html.inline_svg import inline_svg
-from reports.html.tables import Column, Entry, Table, count, words
+from reports.html.tables import Column, Entry, Table, number_entry, text_entry
 from reports.text.escape import number, percent, visible
 
 if TYPE_CHECKING:
@@ -134,10 +134,10 @@ def _table(panels: Sequence[Panel], at: int, name: str, unit: str) -> Table:
         ]
         rows.append(
             (
-                words(line.model),
-                words("all, in turn" if attack == IN_TURN else attack),
+                text_entry(line.model),
+                text_entry("all, in turn" if attack == IN_TURN else attack),
                 *map(_cell, (*robust, Share(curve.robust[-1], curve.n))),
-                count(curve.end),
+                number_entry(curve.end),
             )
         )
     caption = f"Robust accuracy in percent after so many {unit}, white-box{_first(len(lines))}."
@@ -155,7 +155,7 @@ def _eps_table(family: Family, at: int) -> Table:
         reached = [one.exact.reached(share) if one.exact else None for share in QUARTERS]
         cells = [_cell(own.get(radius)) for radius in sorted(marks)]
         clean = Entry(text=f"{100 * one.clean:.1f}", order=one.clean)
-        rows.append((words(one.model), clean, *cells, *map(count, reached)))
+        rows.append((text_entry(one.model), clean, *cells, *map(number_entry, reached)))
     caption = f"Robust accuracy in percent by eps ({family.norm}), worst case{_first(len(family.models))}."
     return Table(name=f"board-{at}-eps-table", caption=caption, columns=tuple(columns), rows=tuple(rows))
 
@@ -166,8 +166,8 @@ def _sizes_table(family: Family, at: int) -> Table:
     known = [(one.model, one.exact) for one in family.models if one.exact]
     rows = tuple(
         (
-            words(name),
-            *(count(curve.reached(share)) for share in SHARES),
+            text_entry(name),
+            *(number_entry(curve.reached(share)) for share in SHARES),
             _cell(Share(curve.robust[-1], curve.n)),
         )
         for name, curve in known[:MOST_ROWS]

@@ -77,7 +77,7 @@ class Guide:
     def lost(self) -> set[int]:
         """Return the images no model of the board survives; none under an infinite radius, where all fall."""
         table = self.samples.table
-        if table.empty or math.isinf(self.samples.setting.terms.eps):
+        if table.empty or self.samples.unbounded:
             return set()
         # Robust for a target: robust in every line that is about it. Lost: so for no target.
         stands = table.groupby(["index", "target"], observed=True)["robust"].all()
@@ -110,7 +110,9 @@ class Guide:
     def _kinds(
         self, white: pd.DataFrame, broken: pd.DataFrame, lost: set[int]
     ) -> Iterable[tuple[str, list[int]]]:
-        if math.isinf(self.samples.setting.terms.eps):  # everything falls: what matters is how little it took
+        if math.isinf(
+            self.samples.setting.threat.eps
+        ):  # everything falls: what matters is how little it took
             smallest = broken.groupby("index")["l2"].min().sort_values(kind="stable")
             yield "The smallest changes that break it", [int(i) for i in smallest.index]
             return

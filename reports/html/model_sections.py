@@ -13,7 +13,7 @@ from reports.html.board_sections import BoardSection, Evidence
 from reports.html.gallery import Guide, Strip
 from reports.html.geometry_sections import GeometrySection, geometry_sections
 from reports.html.pixels import Pixels
-from reports.html.tables import Table, cells_of
+from reports.html.tables import Table, measurement_table
 from reports.text.facts import Fact, card, trained
 from robench.record.schema import Record
 
@@ -77,7 +77,7 @@ def model_sections(
                     title=section.title,
                     board_link=f"#{section.name}",
                     row=row,
-                    cells=cells_of(cells, name=f"{section.name}-cells-{number}", caption=caption)
+                    cells=measurement_table(cells, name=f"{section.name}-cells-{number}", caption=caption)
                     if cells
                     else None,
                     evidence=tuple(e for e in section.evidence if e.doubt.model == row.model),

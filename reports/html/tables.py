@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Cell, Row
+from reports.board.boards import Board, Measurement, Row
 from reports.board.shares import Share
 from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
 
@@ -78,12 +78,12 @@ class Table:
     filtered: bool = False
 
 
-def words(text: str, *, href: str = "") -> Entry:
+def text_entry(text: str, *, href: str = "") -> Entry:
     """Return a cell of text."""
     return Entry(text=text or NOTHING, order=text.casefold() or None, href=href)
 
 
-def count(value: float | None) -> Entry:
+def number_entry(value: float | None) -> Entry:
     """Return a cell with a number."""
     return Entry(text=number(value), order=value)
 
@@ -122,16 +122,16 @@ def leaderboard(
     rows = []
     for row in board.rows:
         cells = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
-        cells += [words(row.model, href=links.get(row.model, ""))]
+        cells += [text_entry(row.model, href=links.get(row.model, ""))]
         cells += [share(row.worst_case)] if attacked else []
         cells += [share(row.one_draw, drawn=False)] if board.drawn else []
         cells += [share(row.clean), _remarks(row, finding)]
         if attacked:
             cells += [share(row.white_box, drawn=False)]
             cells += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
-        cells += [count(row.median_l2), count(row.median_linf)] if minimal else []
-        cells += [count(row.passes)] if attacked else []
-        cells += [count(row.n)]
+        cells += [number_entry(row.median_l2), number_entry(row.median_linf)] if minimal else []
+        cells += [number_entry(row.passes)] if attacked else []
+        cells += [number_entry(row.n)]
         rows.append(tuple(cells))
     return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=len(rows) > 1)
 
@@ -155,7 +155,7 @@ def heat_map(board: Board, *, name: str) -> Table:
     models = [row.model for row in board.rows if any(row.model in pair for pair in combined)]
     columns = (Column("Crafted on", numeric=False, head=True), *(Column(model) for model in models))
     rows = tuple(
-        (words(source), *(_pair(combined.get((source, target)), source == target) for target in models))
+        (text_entry(source), *(_pair(combined.get((source, target)), source == target) for target in models))
         for source in models
         if any(source == s for s, _ in combined)
     )
@@ -170,7 +170,7 @@ def _pair(value: Share | None, same: bool) -> Entry:
     return dataclasses.replace(share(value, drawn=False), framed=same)
 
 
-def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
+def measurement_table(cells: Sequence[Measurement], *, name: str, caption: str) -> Table:
     """Return the white-box cells of one model on one board: one row per attack and gradient source."""
     titles = [
         "Broken",
@@ -188,19 +188,19 @@ def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
     columns += [Column("Batches"), Column("Over batches, %", numeric=False)] if batched else []
     rows = tuple(
         (
-            words(cell.attack),
-            words(cell.gradient_source),
+            text_entry(cell.attack),
+            text_entry(cell.gradient_source),
             share(cell.robust),
-            words(", ".join(cell.findings)),
-            count(cell.broken),
-            count(cell.misclassified),
-            count(cell.failed),
-            count(cell.median_l2),
-            count(cell.median_linf),
-            count(cell.forwards),
-            count(cell.backwards),
-            words(cell.library),
-            *(map(words, over_batches(cell.robust)) if batched else ()),
+            text_entry(", ".join(cell.findings)),
+            number_entry(cell.broken),
+            number_entry(cell.misclassified),
+            number_entry(cell.failed),
+            number_entry(cell.median_l2),
+            number_entry(cell.median_linf),
+            number_entry(cell.forwards),
+            number_entry(cell.backwards),
+            text_entry(cell.library),
+            *(map(text_entry, over_batches(cell.robust)) if batched else ()),
         )
         for cell in cells
     )

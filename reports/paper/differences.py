@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reports.paper.matching import PAPERS_SOURCE, Measured, other_settings, same
-from reports.paper.models import GRAPH, Candidate
+from reports.paper.matching import PAPERS_SOURCE, OurNumber, other_settings, same
+from reports.paper.models import GRAPH, OurModel
 from reports.paper.published import Slot, data_sets
 
 UNKNOWN = "unknown"
@@ -14,23 +14,23 @@ WHOLE = "whole training set"
 """The template of Table 2, whose size is the data set's."""
 
 
-def of_model(candidate: Candidate, slot: Slot, batch: int) -> list[str]:
+def of_model(model: OurModel, slot: Slot, batch: int) -> list[str]:
     """Return what differs for a model as a whole: data, network, training, head.
 
     Args:
-        candidate: the model.
+        model: the model.
         slot: a cell of its row.
         batch: most images that were judged together.
     """
     return [
-        *_data(candidate),
-        *_network(candidate),
-        *_training(candidate, slot),
-        *_head(candidate, slot, batch),
+        *_data(model),
+        *_network(model),
+        *_training(model, slot),
+        *_head(model, slot, batch),
     ]
 
 
-def of_attack(measured: Measured, slot: Slot) -> list[str]:
+def of_attack(measured: OurNumber, slot: Slot) -> list[str]:
     """Return what differs in one column: settings, gradient sources, images that are missing."""
     said = [
         f"{name} {shown(ours)} (paper: {shown(paper)})"
@@ -59,22 +59,22 @@ def shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _data(candidate: Candidate) -> list[str]:
-    said = [f"{candidate.images[0]}: {candidate.copy}"] if candidate.copy else []
-    facts = data_sets().get(candidate.dataset)
-    n = max(samples.n for samples in candidate.samples)
+def _data(model: OurModel) -> list[str]:
+    said = [f"{model.images[0]}: {model.copy}"] if model.copy else []
+    facts = data_sets().get(model.dataset)
+    n = max(samples.n for samples in model.samples)
     if facts and n != facts.test:
         said += [f"{n:,} test images (paper: {facts.test:,})"]
     return said
 
 
-def _network(candidate: Candidate) -> list[str]:
-    options = candidate.details.get("architecture_options") or {}
+def _network(model: OurModel) -> list[str]:
+    options = model.details.get("architecture_options") or {}
     return [f"network options {shown(options)}"] if options else []
 
 
-def _training(candidate: Candidate, slot: Slot) -> list[str]:
-    trained, expected = candidate.training, slot.training.get(slot.head, "")
+def _training(model: OurModel, slot: Slot) -> list[str]:
+    trained, expected = model.training, slot.training.get(slot.head, "")
     said = []
     if trained == "checkpoint":
         said += ["trained elsewhere: how is not in the records"]
@@ -84,13 +84,13 @@ def _training(candidate: Candidate, slot: Slot) -> list[str]:
         said += [f"one training (paper: {slot.trials})"]
     if trained in {"none", "checkpoint"}:
         return said
-    if not candidate.card:
+    if not model.card:
         return [*said, "settings of the training unknown: its model card is not in the run folder"]
-    images = candidate.training_images
+    images = model.training_images
     if slot.training_images is not None and images != slot.training_images:
         ours = UNKNOWN if images is None else f"{images:,}"
         said += [f"training images: {ours} (paper: {slot.training_images:,})"]
-    options = candidate.options
+    options = model.options
     return said + [
         f"training {name} {shown(options.get(name))} (paper: {shown(paper)})"
         for name, paper in slot.training_settings.items()
@@ -98,10 +98,10 @@ def _training(candidate: Candidate, slot: Slot) -> list[str]:
     ]
 
 
-def _head(candidate: Candidate, slot: Slot, batch: int) -> list[str]:
+def _head(model: OurModel, slot: Slot, batch: int) -> list[str]:
     if slot.head != GRAPH:
         return []
-    details = candidate.details
+    details = model.details
     whole = {"template": data_sets()[slot.dataset].train} if slot.graph.get("template") == WHOLE else {}
     said = [
         f"graph {name} {shown(details.get(name))} (paper: {shown(paper)})"

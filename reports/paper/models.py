@@ -1,4 +1,4 @@
-"""Our models as candidates for a row of the paper: what records and model cards say of them."""
+"""Our models as our_models for a row of the paper: what records and model cards say of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADS = {"linear": SOFTMAX, "wnll": GRAPH, "wnll_published": GRAPH}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class OurModel:
     """One of our models, judged on one set of images.
 
     Attributes:
@@ -91,7 +91,7 @@ def head_of(details: Mapping[str, Any]) -> str:
     return SVM if head == SOFTMAX and details.get("training") == "svm" else head
 
 
-def candidates(records: Sequence[Record], trainings: Sequence[Training]) -> list[Candidate]:
+def our_models(records: Sequence[Record], trainings: Sequence[Training]) -> list[OurModel]:
     """Return every model on every set of images it was judged on, in the order of the records."""
     cards = {str(t.card["sha256"]): t.card for t in trainings if t.card.get("sha256")}
     boards: dict[tuple[str, str, str, int], list[Samples]] = {}
@@ -108,7 +108,7 @@ def candidates(records: Sequence[Record], trainings: Sequence[Training]) -> list
         heads = {t: (head_of(d), str(d.get("architecture") or "")) for t, d in found.items()}
         checkpoints = {target: str(d.get("checkpoint") or "") for target, d in found.items()}
         made += [
-            Candidate(
+            OurModel(
                 target=target,
                 name=names[target],
                 images=images,

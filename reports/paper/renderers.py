@@ -13,7 +13,7 @@ from rich.text import Text
 
 from reports.paper.layout import PaperTable
 from reports.paper.long_format import COLUMNS, long_rows
-from reports.paper.table_text import DAGGER, Cells, cells_of
+from reports.paper.table_text import DAGGER, TableText, table_text
 from reports.text import latex, markdown, screen
 from reports.text.csv import csv_text
 from reports.text.escape import visible
@@ -22,7 +22,7 @@ from reports.text.escape import visible
 def as_markdown(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
     """Return one section per table; `remarks` end the page."""
     parts = []
-    for cells in map(cells_of, tables):
+    for cells in map(table_text, tables):
         parts += [f"## {markdown.escape(cells.title)}\n", markdown.table(cells.header, cells.rows)]
         parts += [f"- {markdown.escape(line)}" for line in (*cells.reading, *_remarks(cells))]
         parts += [""]
@@ -32,7 +32,7 @@ def as_markdown(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
 def as_latex(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
     """Return one booktabs table per table, its notes below it; `remarks` end it as comments."""
     head = "% Needs \\usepackage{booktabs} and a T1 font encoding. Made by robench.\n"
-    made = [head, *(_latex(cells_of(table)) for table in tables)]
+    made = [head, *(_latex(table_text(table)) for table in tables)]
     return "\n".join([*made, *(f"% {visible(remark)}" for remark in remarks)]).rstrip("\n") + "\n"
 
 
@@ -50,14 +50,14 @@ def as_json(tables: Sequence[PaperTable]) -> str:
 def as_renderables(tables: Sequence[PaperTable], remarks: Sequence[str]) -> list[RenderableType]:
     """Return what a terminal shows."""
     shown: list[RenderableType] = []
-    for cells in map(cells_of, tables):
+    for cells in map(table_text, tables):
         shown += [screen.table(cells.title, cells.header, cells.rows)]
         shown += [_indented(line) for line in (*cells.reading, *_remarks(cells))]
         shown += [Text("")]
     return [*shown, *(Text(visible(remark)) for remark in remarks)]
 
 
-def _remarks(cells: Cells) -> list[str]:
+def _remarks(cells: TableText) -> list[str]:
     said = [f"[{mark}] {model}: {'; '.join(notes)}" for mark, model, notes in cells.notes]
     said += [f"{DAGGER} {model}: {', '.join(codes)}" for model, codes in cells.doubts]
     return [*said, *(f"without a row: {line}" for line in cells.unplaced)]
@@ -67,7 +67,7 @@ def _indented(line: str) -> RenderableType:
     return Padding(Text(visible(line)), (0, 0, 0, 1))
 
 
-def _latex(cells: Cells) -> str:
+def _latex(cells: TableText) -> str:
     notes = " ".join(f"{_tex(line)}." for line in (*cells.reading, *_remarks(cells)))
     rows = []
     for at, row in enumerate(cells.rows):

@@ -74,7 +74,7 @@ class Paper:
 
         Raises:
             ConfigError: as `render`.
-            StorageError: the disk refused; an older file is intact.
+            StorageError: the disk mismatch; an older file is intact.
         """
         path = folder / f"paper-tables.{self.format}"
         write_atomic(path, self._render([read_run(folder, records)]))

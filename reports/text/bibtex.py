@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.plugins_used import Used, used
+from reports.board.named_plugins import NamedPlugin, named_plugins
 from reports.text.bibliography import Entry, read_entries
 from reports.text.escape import visible
 from robench.errors import ConfigError, StorageError
@@ -72,7 +72,7 @@ def _text(records: Sequence[Record], plans: Sequence[dict[str, Any]]) -> str:
     software = _software(records)
     entries = {software.key: software}
     said, unknown = [], []
-    for use in used(records, plans):
+    for use in named_plugins(records, plans):
         what = visible(f"{use.kind.removesuffix('s')} {use.name}")
         try:
             found = read_entries(use.info.bibtex) if use.info else []
@@ -97,7 +97,7 @@ def _kept(entries: dict[str, Entry], entry: Entry) -> Entry:
     return entries.setdefault(key, replace(entry, key=key))
 
 
-def _without(use: Used) -> str:
+def _without(use: NamedPlugin) -> str:
     if use.info is None:
         return "not found, no such plugin is installed here"
     return f"no entry, {visible(use.info.paper)}"

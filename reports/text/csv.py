@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.boards import Board, Cell, Heading, Row
+from reports.board.boards import Board, Heading, Measurement, Row
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import SeedBoard, over_seeds
 from reports.board.samples import Samples, attack_of, model_of, split_into_boards
@@ -200,7 +200,7 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
     ]  # fmt: skip
 
 
-def _one_draw(measured: Row | Cell) -> list[Any]:
+def _one_draw(measured: Row | Measurement) -> list[Any]:
     return [measured.draws or None, *_ends(measured.one_draw)]
 
 

@@ -65,7 +65,7 @@ def number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a board, as the screen and Markdown show them; names still raw."""
     minimal = any(row.median_l2 is not None for row in board.rows)
     header = ["Rank", "Model", "Clean [95% CI]"]
@@ -112,7 +112,7 @@ def joint_note(board: Board) -> str:
     return note
 
 
-def transfer_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+def transfer_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
     combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
     sources = list(dict.fromkeys(source for source, _ in combined))
@@ -121,7 +121,7 @@ def transfer_cells(board: Board) -> tuple[list[str], list[list[str]]]:
     return header, [[source, *(percent(combined.get((source, t))) for t in targets)] for source in sources]
 
 
-def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the white-box cells of a board: one row per model, attack and gradient source."""
     header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
     header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
@@ -148,7 +148,7 @@ def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def seed_cells(board: SeedBoard) -> tuple[list[str], list[list[str]]]:
+def seed_table(board: SeedBoard) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a board over seeds."""
     header = ["Model", "Accuracy", "Mean", "SD", "Min", "Max", "Seeds", "Seed: value"]
     doubts = any(row.doubted for row in board.rows)

@@ -19,11 +19,11 @@ from reports.board.over_seeds import over_seeds
 from reports.text.escape import (
     FRESH,
     ONE_DRAW,
-    detail_cells,
+    detail_table,
     joint_note,
-    leaderboard_cells,
-    seed_cells,
-    transfer_cells,
+    leaderboard_table,
+    seed_table,
+    transfer_table,
     visible,
 )
 from robench.recipe import Info
@@ -70,11 +70,11 @@ class Screen:
         if not self.seeds_only:
             for board in boards(records):
                 shown += self._board(board)
-        header, rows = engine_cells(records)
+        header, rows = engine_table(records)
         if self.details and rows:
             shown.append(table("what the attacks asked", header, rows))
         for repeated in over_seeds(records):
-            header, rows = seed_cells(repeated)
+            header, rows = seed_table(repeated)
             # A model has several rows here: its name stands on the first.
             names = ["", *(row[0] for row in rows)]
             brief = [
@@ -86,16 +86,16 @@ class Screen:
         return shown
 
     def _board(self, board: Board) -> list[RenderableType]:
-        shown: list[RenderableType] = [table(board.title, *leaderboard_cells(board))]
+        shown: list[RenderableType] = [table(board.title, *leaderboard_table(board))]
         if note := joint_note(board):
             shown.append(Text(visible(note), style="dim"))
         if board.drawn:
             shown.append(Text(FRESH, style="dim"))
         if board.transfers:
             title = "transfer: accuracy on images crafted on another model"
-            shown.append(table(title, *transfer_cells(board)))
+            shown.append(table(title, *transfer_table(board)))
         if self.details and board.cells:
-            shown.append(table("gradient sources, white-box", *detail_cells(board)))
+            shown.append(table("gradient sources, white-box", *detail_table(board)))
         # Whatever was met on a row that has a rank is lifted: one line instead of a page of them.
         ranked = set() if self.details else {row.model for row in board.rows if row.rank}
         told = [d for d in board.doubts if d.model not in ranked]
@@ -127,7 +127,7 @@ def _doubt(model: str, code: str, evidence: str, remedy: str) -> Text:
     return text
 
 
-def engine_cells(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]:
+def engine_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]:
     """Return a header and, for every model and engine, how many white-box units it served.
 
     Records of earlier versions do not say it and are left out.

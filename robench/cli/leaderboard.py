@@ -76,7 +76,7 @@ def read_runs(runs: list[Path]) -> list[Record]:
     Raises:
         ConfigError: a folder is no run, or none of them has a finished unit.
     """
-    from robench.record.model_settings import model_recipes
+    from robench.record.run_comparison import model_recipes
     from robench.record.store import Store
 
     check_runs(runs)

@@ -1,4 +1,4 @@
-"""The terms a number was measured under, as records hold them: what two numbers must share, and in words."""
+"""The threat a number was measured under: what two numbers must share to be compared, and as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robench.plan.spec import KNOWLEDGE
 from robench.record.parts import RecordedThreat
 
 
-class Terms(NamedTuple):
+class ThreatSummary(NamedTuple):
     """A threat as plain data; all empty where nothing was attacked.
 
     Attributes:
@@ -29,18 +29,18 @@ class Terms(NamedTuple):
     knowledge: tuple[str, ...] | None = None
     budget: int | None = None
 
-    def words(self, eps_text: str = "") -> str:
-        """Return the terms in one line, such as `Linf 8/255, untargeted, weights and template known`.
+    def text(self, eps_text: str = "") -> str:
+        """Return the threat in one line, such as `Linf 8/255, untargeted, weights and template known`.
 
         Args:
             eps_text: the radius as the user wrote it.
         """
         if not self.norm:
             return "no attack"
-        said = [f"{self.norm} {eps_text or f'{self.eps:g}'}", self.goal, *self.beside()]
+        said = [f"{self.norm} {eps_text or f'{self.eps:g}'}", self.goal, *self.conditions()]
         return ", ".join(part for part in said if part)
 
-    def beside(self) -> list[str]:
+    def conditions(self) -> list[str]:
         """Return what is not norm, radius or goal: what is known, the budget, and an unusual box."""
         said = []
         if self.knowledge is not None:
@@ -55,11 +55,11 @@ class Terms(NamedTuple):
         return said
 
 
-def terms_of(threat: RecordedThreat) -> Terms:
-    """Return the terms in a record's threat; one without a norm gives those of no attack."""
+def threat_summary_of(threat: RecordedThreat) -> ThreatSummary:
+    """Return the summary of a record's threat; one without a norm gives that of no attack."""
     if not threat.norm:
-        return Terms()
-    return Terms(
+        return ThreatSummary()
+    return ThreatSummary(
         norm=threat.norm,
         eps=float(threat.eps),
         goal=threat.goal,
@@ -70,9 +70,9 @@ def terms_of(threat: RecordedThreat) -> Terms:
 
 
 def listed(knowledge: Sequence[str]) -> str:
-    """Return what is known in words: `weights and template`, or `only the model's answers` for nothing."""
+    """Return what is known as text: `weights and template`, or `only the model's answers` for nothing."""
     if not knowledge:
         return "only the model's answers"
-    words = [word for word in KNOWLEDGE if word in knowledge] + [w for w in knowledge if w not in KNOWLEDGE]
-    *most, last = words
+    names = [n for n in KNOWLEDGE if n in knowledge] + [n for n in knowledge if n not in KNOWLEDGE]
+    *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from robench.record.schema import Record, Status
-from robench.record.threat_summary import Terms, terms_of
+from robench.record.threat_summary import ThreatSummary, threat_summary_of
 from robench.run.progress import Standing
 
-Column = tuple[Terms, str, str, str]
+Column = tuple[ThreatSummary, str, str, str]
 """Threat, source, target and the attack's label."""
 
 
@@ -21,7 +21,7 @@ class Standings:
     def add(self, record: Record) -> Standing:
         """Add a unit and return how its column stands: image by image the worst over gradient sources."""
         names = (record.source.name, record.target.name)
-        column = self._columns.setdefault((terms_of(record.threat), *names, record.attack.label), {})
+        column = self._columns.setdefault((threat_summary_of(record.threat), *names, record.attack.label), {})
         statuses = record.columns.status
         stands = sum(1 << i for i, status in enumerate(statuses) if status == Status.ROBUST)
         digest = record.dataset.digest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from robench.errors import InputError, RobenchError, StorageError
 from robench.plan.spec import SCHEMA, content_hash
-from robench.record.feature_snapshot import VERSION, Geometry
+from robench.record.feature_snapshot import VERSION, FeatureSnapshot
 from robench.record.schema import Record, Status
 from robench.run.evaluate import Craft, Watcher, Work
 from robench.run.feature_space import Part, cloud_of, nearest_of
@@ -152,7 +152,7 @@ def most_confused(records: Sequence[Record]) -> tuple[tuple[int, ...], str]:
 
 def _surveyed(
     work: Work, attacked: Attacked, keeper: FolderKeeper, pair: tuple[int, ...], choice: str
-) -> Geometry:
+) -> FeatureSnapshot:
     """Return the geometry of one model.
 
     Raises:
@@ -164,7 +164,7 @@ def _surveyed(
         Part(shard=shard, record=record, x_adv=partial(proposed, key))
         for shard, record, key in zip(attacked.shards, attacked.records, attacked.crafted, strict=True)
     ]
-    geometry = Geometry(units=tuple(record.key for record in attacked.records))
+    geometry = FeatureSnapshot(units=tuple(record.key for record in attacked.records))
     model, threat = attacked.job.source.model, attacked.job.board.threat
     room = BYTES // len(work.boards) // 2
     if not pair:

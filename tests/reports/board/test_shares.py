@@ -10,11 +10,11 @@ import pytest
 from reports.board.leaderboard import boards
 from reports.html.page import HTML
 from reports.text.csv import CSV, leaderboard_csv, made_of, measurements_csv
-from reports.text.escape import leaderboard_cells
+from reports.text.escape import leaderboard_table
 from reports.text.json import JSON
 from reports.text.latex import LaTeX
 from reports.text.markdown import Markdown
-from robench.record.draws import stood_of
+from robench.record.draws import mean_stood
 from robench.record.run_comparison import differences
 from tests.reports.board.test_leaderboard import record
 
@@ -39,21 +39,21 @@ def test_a_row_is_the_mean_over_draws():
     # Image 2 stood under attack more often than before: it is left alone.
     assert row.attacks["cw"].value == pytest.approx((3 + 0 + 1) / 12)
     assert (row.one_draw.count, row.one_draw.n) == (0, 3)
-    (clean, found) = row.clean, stood_of(CLEAN.columns.stood)
+    (clean, found) = row.clean, mean_stood(CLEAN.columns.stood)
     assert (clean.low, clean.high) == (found.low, found.high)
 
 
 def test_beside_models_that_are_not_random_nothing_changes():
     (board,) = boards(SURE)
     assert not board.drawn
-    assert "One draw" not in " ".join(leaderboard_cells(board)[0])
+    assert "One draw" not in " ".join(leaderboard_table(board)[0])
     assert "draws" not in leaderboard_csv(made_of(SURE)).splitlines()[0]
     assert "fresh" not in Markdown().render(SURE)
 
 
 def test_the_attacked_draw_stands_beside_it_in_every_report():
     board = boards([*RECORDS, *SURE])[0]
-    header, rows = leaderboard_cells(board)
+    header, rows = leaderboard_table(board)
     at = header.index("One draw (attacked)")
     assert {row[1]: row[at] for row in rows} == {"a": "0.0", "b": "-"}
     for text in (Markdown(), HTML(), LaTeX()):

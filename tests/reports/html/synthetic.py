@@ -3,7 +3,7 @@
 import numpy as np
 from safetensors.numpy import save_file
 
-from robench.record.feature_snapshot import Cloud, Geometry, Nearest, write_geometry
+from robench.record.feature_snapshot import Cloud, FeatureSnapshot, Nearest, write_snapshot
 from robench.record.schema import Columns, Finding
 from robench.record.store import Store
 from tests.records import record_of
@@ -93,7 +93,7 @@ def space(store, seed, size):
     units = (f"unit-{seed}-0-{hash_of('attack-0')}",)
     key = f"space-{seed}"
     graph = nearest if seed % 2 else None
-    write_geometry(store.geometry(key), Geometry(units=units, cloud=cloud, nearest=graph))
+    write_snapshot(store.geometry(key), FeatureSnapshot(units=units, cloud=cloud, nearest=graph))
     return key
 
 

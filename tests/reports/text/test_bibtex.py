@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.board.plugins_used import used
+from reports.board.named_plugins import named_plugins
 from reports.text.bibtex import SOFTWARE, BibTeX
 from robench.errors import ConfigError
 from robench.recipe import Info
@@ -160,7 +160,7 @@ def test_written_file(tmp_path):
 
 
 def test_kinds_come_in_a_fixed_order():
-    found = used([record("net", "fgsm", [R], of=details("wnll"))])
+    found = named_plugins([record("net", "fgsm", [R], of=details("wnll"))])
     assert [use.kind for use in found] == ["attacks", "defenses", "heads", "models", "datasets"]
     assert all(isinstance(use.info, Info) for use in found)
 

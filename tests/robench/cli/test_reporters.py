@@ -64,8 +64,8 @@ class Clock:
 
 def test_a_column_stands_against_the_worst_of_its_gradient_sources_over_all_its_shards():
     standings = Standings()
-    assert standings.add(record("a", "", "clean", [R, R, M, R], gradient="")).words() == "clean 75.0 % (n 4)"
-    assert standings.add(record("a", "a", "pgd", [R, R, M, B])).words() == "robust 50.0 % (n 4)"
+    assert standings.add(record("a", "", "clean", [R, R, M, R], gradient="")).text() == "clean 75.0 % (n 4)"
+    assert standings.add(record("a", "a", "pgd", [R, R, M, B])).text() == "robust 50.0 % (n 4)"
     assert standings.add(record("a", "a", "pgd", [B, R, M, R], gradient="linear")).right == 1
     grown = standings.add(record("a", "a", "pgd", [R, R], start=4))
     assert (grown.right, grown.n, grown.images) == (3, 6, 2)
@@ -76,22 +76,22 @@ def test_a_column_stands_against_the_worst_of_its_gradient_sources_over_all_its_
         record("a", "a", "cw", [R] * 4),
         record("a", "a", "pgd", [R] * 4, eps=0.1),
     ):
-        assert standings.add(other).words() == "robust 100.0 % (n 4)"
+        assert standings.add(other).text() == "robust 100.0 % (n 4)"
 
 
 def test_pace_counts_only_what_was_done_now():
     clock = Clock()
     pace = Pace(10, clock)
-    assert pace.words() == ""
+    assert pace.text() == ""
     pace.note(50, done=False)
-    assert pace.words() == ""
+    assert pace.text() == ""
     clock.now += 4
     pace.note(50, done=True)
     pace.note(30, done=True)
-    assert pace.words() == "20 images/s, 14.0 s left"  # 7 units at 2 s
+    assert pace.text() == "20 images/s, 14.0 s left"  # 7 units at 2 s
     for _ in range(7):
         pace.note(0, done=False)
-    assert pace.words() == "20 images/s"
+    assert pace.text() == "20 images/s"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import nn
 
 from model_zoo.last_layer import penultimate
 from robench.plan import config
-from robench.record.feature_snapshot import read_geometry
+from robench.record.feature_snapshot import read_snapshot
 from robench.record.schema import Status
 from robench.record.store import Store
 from robench.run.execute import execute
@@ -66,7 +66,7 @@ def copy(finished, tmp_path):
 def kept(out):
     store = Store(out)
     keys = store.read_json("run.json")["geometry"]
-    return {key: read_geometry(store.geometry(key)) for key in keys}
+    return {key: read_snapshot(store.geometry(key)) for key in keys}
 
 
 def test_every_model_has_one_on_every_board(finished):
@@ -160,7 +160,7 @@ def test_what_a_killed_run_lacks_is_added_and_what_it_had_stays(copy):
 def test_without_adversarial_images_what_was_kept_stays_and_nothing_fails(copy):
     for path in (copy / "adv").iterdir():
         path.unlink()
-    gone = next(path for path in sorted((copy / "geometry").iterdir()) if read_geometry(path).cloud)
+    gone = next(path for path in sorted((copy / "geometry").iterdir()) if read_snapshot(path).cloud)
     gone.unlink()
     assert go(copy).failed == 0
     assert not gone.exists()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reports.board.feature_views import plane_of
+from reports.board.feature_spaces import plane_of
 
 
 def flat(rng, count=50, width=40):

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from reports.board.leaderboard import boards
-from reports.board.weighing import _to_come, lifted_by_weight
+from reports.board.lifted_findings import _to_come, lifted_by_weight
 from robench.api import benchmark, make_attack
 from robench.model.interface import Model
 from robench.record.schema import Finding

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.board.samples import Setting, attack_of, model_of, setting_of
 from robench.errors import StorageError
-from robench.record.feature_snapshot import Geometry, read_geometry
+from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot
 from robench.record.schema import Record
 from robench.record.store import Store
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class FeatureSpace:
     """The feature space of one model on one board.
 
     Attributes:
@@ -29,7 +29,7 @@ class View:
         record: the first shard of the attack; it names model, attack, threat and classes.
     """
 
-    geometry: Geometry
+    geometry: FeatureSnapshot
     record: Record
 
     @property
@@ -63,10 +63,10 @@ class View:
         return self.record.target.detail("protocol")
 
 
-def read_views(
+def read_feature_spaces(
     root: Path, records: Iterable[Record], listed: object
-) -> tuple[list[View], list[tuple[str, str]]]:
-    """Return the views of a run folder that belong to these records, and what could not be read.
+) -> tuple[list[FeatureSpace], list[tuple[str, str]]]:
+    """Return the spaces of a run folder that belong to these records, and what could not be read.
 
     Args:
         root: the folder; one made before features were kept has none.
@@ -83,39 +83,39 @@ def read_views(
     else:
         folder = root / "geometry"
         keys = sorted(path.stem for path in folder.glob("*.safetensors") if path.name[0] != ".")
-    views: dict[tuple[str, Setting], View] = {}
+    spaces: dict[tuple[str, Setting], FeatureSpace] = {}
     faults = []
     for key in keys:
         try:
-            geometry = read_geometry(store.geometry(key))
+            geometry = read_snapshot(store.geometry(key))
         except StorageError as error:
             faults.append((f"geometry/{key}.safetensors", f"expected {error.expected}, got {error.got}"))
             continue
         record = known.get(geometry.units[0])
         if record is not None:  # else it belongs to an earlier plan
-            view = View(geometry=geometry, record=record)
-            views.setdefault((view.model, view.setting), view)
-    return list(views.values()), faults
+            space = FeatureSpace(geometry=geometry, record=record)
+            spaces.setdefault((space.model, space.setting), space)
+    return list(spaces.values()), faults
 
 
-def sisters(views: Sequence[View]) -> list[list[View]]:
-    """Group views of one board whose clean features are the same: heads on one network.
+def same_networks(spaces: Sequence[FeatureSpace]) -> list[list[FeatureSpace]]:
+    """Group spaces of one board whose clean features are the same: heads on one network.
 
     Views without features are left out.
     """
-    groups: list[list[View]] = []
-    for view in views:
-        if view.geometry.cloud is None:
+    groups: list[list[FeatureSpace]] = []
+    for space in spaces:
+        if space.geometry.cloud is None:
             continue
-        own = next((group for group in groups if _same(group[0], view)), None)
+        own = next((group for group in groups if _same(group[0], space)), None)
         if own is None:
-            groups.append([view])
+            groups.append([space])
         else:
-            own.append(view)
+            own.append(space)
     return groups
 
 
-def _same(first: View, second: View) -> bool:
+def _same(first: FeatureSpace, second: FeatureSpace) -> bool:
     one, other = first.geometry.cloud, second.geometry.cloud
     if one is None or other is None or first.setting != second.setting or one.classes != other.classes:
         return False

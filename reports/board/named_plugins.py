@@ -15,7 +15,7 @@ from robench.record.schema import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class NamedPlugin:
     """Something a run used.
 
     Attributes:
@@ -29,16 +29,16 @@ class Used:
     info: Info | None
 
 
-def used(records: Iterable[Record], plans: Sequence[dict[str, Any]] = ()) -> list[Used]:
+def named_plugins(records: Iterable[Record], plans: Sequence[dict[str, Any]] = ()) -> list[NamedPlugin]:
     """Return what some records used, each once, in the order of first use within each kind.
 
     Args:
         records: of one or several runs.
         plans: their plans as JSON, which name the data sets that networks were trained on; may be empty.
     """
-    found: dict[tuple[Kind, str], Used] = {}
+    found: dict[tuple[Kind, str], NamedPlugin] = {}
     for kind, name in (*_of_records(records), *(item for plan in plans for item in _of_plan(plan))):
-        found.setdefault((kind, name), Used(kind, name, _info(kind, name)))
+        found.setdefault((kind, name), NamedPlugin(kind, name, _info(kind, name)))
     order: tuple[Kind, ...] = ("attacks", "defenses", "heads", "models", "datasets")
     return sorted(found.values(), key=lambda use: order.index(use.kind))
 
