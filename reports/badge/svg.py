@@ -124,8 +124,8 @@ def claim(board: Board, row: Row) -> Claim:
         f"{visible(threat)}{attacks}, n {row.n}"
     )
     if doubts:
-        shown = ", ".join(map(visible, doubts))
-        text, sentence = f"{_short(doubts[0])}: {text}", f"{sentence}. {shown}"
+        codes = ", ".join(map(visible, doubts))
+        text, sentence = f"{_short(doubts[0])}: {text}", f"{sentence}. {codes}"
     return Claim(label=label, text=text, sentence=sentence, sound=not doubts)
 
 
@@ -147,13 +147,13 @@ def _interval(share: Share | None) -> str:
 
 
 def _short(name: str) -> str:
-    shown = visible(name)
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
+    text = visible(name)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def _drawn(said: Claim) -> str:
-    split = _width(said.label)
-    text: str = _template().render(claim=said, split=split, width=split + _width(said.text))
+def _drawn(texts: Claim) -> str:
+    split = _width(texts.label)
+    text: str = _template().render(claim=texts, split=split, width=split + _width(texts.text))
     return text
 
 

@@ -67,21 +67,21 @@ def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
     mine = [r for r in samples.attacked if model_of(r.target) == target]
     white = samples.white_box(target)
     name = samples.names[target]
-    found = (
+    doubts = (
         doubt(name, BLACK_BOX, _black_box(white, mine, samples, target), MISLED),
         doubt(name, NOISE, _noise(white, samples), BROKEN),
         doubt(name, ONE_STEP, _one_step(white, samples), ASTRAY),
         doubt(name, MORE_STEPS, _more_steps(white, samples), RESTLESS),
     )
-    return tuple(d for d in found if d)
+    return tuple(d for d in doubts if d)
 
 
-def doubt(name: str, code: str, made: Iterator[Comparison], remedy: str) -> Doubt | None:
+def doubt(name: str, code: str, comparisons: Iterator[Comparison], remedy: str) -> Doubt | None:
     """Return the doubt if any of the comparisons fails beyond chance; the one of the largest gap is told."""
-    asked = list(made)
+    pairs = list(comparisons)
     failed = [
         (c.stands, gap(c.strong, c.weak), -p, c.text)
-        for c, p in zip(asked, holm([weakness(c.strong, c.weak) for c in asked]), strict=True)
+        for c, p in zip(pairs, holm([weakness(c.strong, c.weak) for c in pairs]), strict=True)
         if p < SIGNIFICANCE
     ]
     if not failed:

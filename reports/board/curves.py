@@ -113,21 +113,22 @@ def board_curves(board: Board, samples: Samples) -> BoardCurves:
     """Return the curves of a board from its records."""
     order = {row.model: at for at, row in enumerate(board.rows)}
     targets = sorted({model_of(r.target) for r in samples.attacked}, key=lambda t: order[samples.names[t]])
-    cells = {target: _white_cells(samples, target) for target in targets}
+    records_of = {target: _white_cells(samples, target) for target in targets}
     labels = samples.labels if math.isfinite(board.eps) else {}
 
     def panels(curve: Callable[[list[list[Record]]], Curve | None]) -> tuple[Panel, ...]:
-        made = []
+        every_panel = []
         for key, label in labels.items():
-            own = {target: list(found.get(key, {}).values()) for target, found in cells.items()}
-            made.append(Panel(attack=label, lines=_lines(samples, own, curve)))
-        return tuple(panel for panel in made if panel.lines)
+            own = {target: list(by_attack.get(key, {}).values()) for target, by_attack in records_of.items()}
+            every_panel.append(Panel(attack=label, lines=_lines(samples, own, curve)))
+        return tuple(panel for panel in every_panel if panel.lines)
 
     tries = panels(lambda parts: over_tries(r for part in parts for r in part))
     passes = panels(over_passes)
     if len(labels) > 1:
         every = {
-            t: [part for parts in found.values() for part in parts.values()] for t, found in cells.items()
+            t: [part for parts in by_attack.values() for part in parts.values()]
+            for t, by_attack in records_of.items()
         }
         passes = (*passes, Panel(attack=IN_TURN, lines=_lines(samples, every, over_passes)))
     joint = {samples.names[model_of(r.target)] for r in samples.attacked if r.target.joint}
@@ -142,26 +143,26 @@ def board_curves(board: Board, samples: Samples) -> BoardCurves:
 
 def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Record]]]:
     """Return the white-box records of a model: attack, then gradient source, then shards, in given order."""
-    found: dict[str, dict[str, list[Record]]] = {key: {} for key in samples.labels}
+    groups: dict[str, dict[str, list[Record]]] = {key: {} for key in samples.labels}
     for record in samples.attacked:
         # The first success on a random model may be one of its draw's: it has no curve that means anything.
         if model_of(record.target) == target == model_of(record.source) and not record.draws:
             source = record.source.gradient_source
-            found[attack_of(record)].setdefault(source, []).append(record)
-    return found
+            groups[attack_of(record)].setdefault(source, []).append(record)
+    return groups
 
 
 def _lines(
     samples: Samples,
-    cells: dict[str, list[list[Record]]],
+    groups: dict[str, list[list[Record]]],
     curve: Callable[[list[list[Record]]], Curve | None],
 ) -> tuple[Line, ...]:
-    made = []
-    for target, parts in cells.items():
-        if parts and (found := curve(parts)) is not None:
+    lines = []
+    for target, parts in groups.items():
+        if parts and (line := curve(parts)) is not None:
             name = samples.names[target]
-            made.append(Line(model=name, fingerprint=fingerprint_of(target), curve=found))
-    return tuple(made)
+            lines.append(Line(model=name, fingerprint=fingerprint_of(target), curve=line))
+    return tuple(lines)
 
 
 def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Family, ...]:
@@ -175,9 +176,9 @@ def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Famil
             setting = one.setting
             threat = setting.threat._replace(eps=math.inf)
             groups.setdefault((setting._replace(threat=threat),), []).append(at)
-    made = [_family(places, [boards[p] for p in places], [samples[p] for p in places])
+    every_family = [_family(places, [boards[p] for p in places], [samples[p] for p in places])
             for places in groups.values()]  # fmt: skip
-    return tuple(family for family in made if family.models)
+    return tuple(family for family in every_family if family.models)
 
 
 def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Samples]) -> Family:

@@ -77,7 +77,7 @@ def read_feature_spaces(
         Views, at most one for each model and board; and (file, what is wrong with it) of every bad file.
     """
     store = Store(root)
-    known = {record.key: record for record in records}
+    by_key = {record.key: record for record in records}
     if isinstance(listed, list):
         keys = [str(key) for key in listed]
     else:
@@ -91,7 +91,7 @@ def read_feature_spaces(
         except StorageError as error:
             faults.append((f"geometry/{key}.safetensors", f"expected {error.expected}, got {error.got}"))
             continue
-        record = known.get(geometry.units[0])
+        record = by_key.get(geometry.units[0])
         if record is not None:  # else it belongs to an earlier plan
             space = FeatureSpace(geometry=geometry, record=record)
             spaces.setdefault((space.model, space.setting), space)
@@ -148,9 +148,9 @@ class Plane:
         import numpy as np
 
         good = np.isfinite(features).all(axis=1)
-        placed = np.full((len(features), 2), np.nan)
-        placed[good] = (features[good].astype("float64") - self.middle) @ self.axes.T
-        return placed
+        places = np.full((len(features), 2), np.nan)
+        places[good] = (features[good].astype("float64") - self.middle) @ self.axes.T
+        return places
 
 
 def plane_of(features: Rows) -> Plane | None:

@@ -45,24 +45,24 @@ def standing_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[s
         own: the clean and white-box records of one model on one board.
         lifted: codes that other records show to change too little to matter; see `lifted_findings`.
     """
-    found = {f.code for r in own if r.attack.is_clean for f in r.findings}
+    codes_met = {f.code for r in own if r.attack.is_clean for f in r.findings}
     shards: dict[str, list[Record]] = {}
     for record in own:
         if not record.attack.is_clean:
             shards.setdefault(record.dataset.digest, []).append(record)
     for records in shards.values():
         proper = [r for r in records if is_proper(r)] or records
-        cells = [codes.difference(lifted) for codes in _cells(proper)]
-        found |= set.intersection(*cells)
-        if all(cell & WEAK for cell in cells):
-            found |= set.union(*cells) & WEAK
-    return found - MENDED - set(lifted)
+        per_attack = [codes.difference(lifted) for codes in _cells(proper)]
+        codes_met |= set.intersection(*per_attack)
+        if all(cell & WEAK for cell in per_attack):
+            codes_met |= set.union(*per_attack) & WEAK
+    return codes_met - MENDED - set(lifted)
 
 
 def _cells(records: Iterable[Record]) -> Iterable[set[str]]:
     """Return the codes met by each attack through each gradient source."""
-    cells: dict[tuple[str, str], set[str]] = {}
+    groups: dict[tuple[str, str], set[str]] = {}
     for record in records:
         place = (attack_of(record), record.source.gradient_source)
-        cells.setdefault(place, set()).update(finding.code for finding in record.findings)
-    return cells.values()
+        groups.setdefault(place, set()).update(finding.code for finding in record.findings)
+    return groups.values()

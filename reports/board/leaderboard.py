@@ -59,13 +59,13 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
         rows=_ranked(samples, rows),
         cells=_measurements(samples),
         transfers=_transfers(samples),
-        doubts=tuple(doubt for found in doubts.values() for doubt in found),
+        doubts=tuple(doubt for of_model in doubts.values() for doubt in of_model),
     )
 
 
-def _of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+def _of(table: pd.DataFrame, **values: str) -> pd.DataFrame:
     """Return the lines whose columns have these values."""
-    for column, value in wanted.items():
+    for column, value in values.items():
         if table.empty:
             return table
         table = table[table[column] == value]
@@ -141,8 +141,8 @@ def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[s
         return False
     if is_drawn(mine) and (mine["stood"] == "").any():
         return True  # judged in the attacked draw alone, by an earlier version
-    seen = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
-    if (seen < samples.n).any():
+    counts = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
+    if (counts < samples.n).any():
         return True
     offered = {
         source for r in samples.attacked if model_of(r.target) == target for source in r.target.sources
@@ -166,9 +166,9 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
 
     def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
         row = item[1]
-        shown = row.worst_case if samples.labels else row.clean
+        headline = row.worst_case if samples.labels else row.clean
         median = row.median_l2 if samples.setting.threat.norm == "L2" else row.median_linf
-        return (-_value(shown), -(median or 0.0), -_value(row.clean), row.model)
+        return (-_value(headline), -(median or 0.0), -_value(row.clean), row.model)
 
     ranked: list[Row] = []
     unranked: list[Row] = []
@@ -252,7 +252,7 @@ def _images(table: pd.DataFrame, status: Status) -> int:
 def _transfers(samples: Samples) -> tuple[Transfer, ...]:
     if all(model_of(r.source) == model_of(r.target) for r in samples.attacked):
         return ()
-    made = []
+    transfers = []
     pairs = dict.fromkeys((model_of(r.source), model_of(r.target)) for r in samples.attacked)
     for source, target in pairs:
         table = _of(samples.table, source=source, target=target)
@@ -260,8 +260,10 @@ def _transfers(samples: Samples) -> tuple[Transfer, ...]:
         for attack, part in {**tables, "": table}.items():
             if (share := robust_share(part, _of(samples.clean_table, target=target))) is not None:
                 names = samples.names
-                made.append(Transfer(source=names[source], target=names[target], attack=attack, robust=share))
-    return tuple(made)
+                transfers.append(
+                    Transfer(source=names[source], target=names[target], attack=attack, robust=share)
+                )
+    return tuple(transfers)
 
 
 def _own(samples: Samples, target: str) -> list[Record]:
@@ -276,16 +278,16 @@ def _codes(records: Iterable[Record]) -> tuple[str, ...]:
 
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:
     """Return what is to be said against one model's number, one entry a code."""
-    own, made = _own(samples, target), dict[str, Doubt]()
+    own, by_code = _own(samples, target), dict[str, Doubt]()
     stands = standing_codes(own, lifted_by_weight(own))
     for record in own:
         for finding in record.findings:
-            known = made.get(finding.code)
-            made[finding.code] = Doubt(
+            before = by_code.get(finding.code)
+            by_code[finding.code] = Doubt(
                 model=samples.names[target],
                 code=finding.code,
-                count=known.count + 1 if known else 1,
-                evidence=known.evidence if known else finding.evidence,
+                count=before.count + 1 if before else 1,
+                evidence=before.evidence if before else finding.evidence,
                 remedy=finding.remedy,
                 stands=finding.code in stands,
             )
@@ -296,4 +298,4 @@ def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Do
         unbounded_check(samples, target),
         library_check(samples, target),
     )
-    return (*made.values(), *(doubt for doubt in checks if doubt))
+    return (*by_code.values(), *(doubt for doubt in checks if doubt))

@@ -205,8 +205,8 @@ def _unsettled(record: Record) -> bool:
 def _told(record: Record) -> tuple[int, float | None]:
     """Return the open-ended survivors and the mean late share that the evidence tells."""
     for finding in record.findings:
-        if finding.code == UNSETTLED and (said := _SAID.search(finding.evidence)):
-            return int(said[1]), int(said[2]) / 100
+        if finding.code == UNSETTLED and (match := _SAID.search(finding.evidence)):
+            return int(match[1]), int(match[2]) / 100
     return sum(status == Status.ROBUST for status in record.columns.status), None
 
 

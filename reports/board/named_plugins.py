@@ -36,11 +36,11 @@ def named_plugins(records: Iterable[Record], plans: Sequence[dict[str, Any]] = (
         records: of one or several runs.
         plans: their plans as JSON, which name the data sets that networks were trained on; may be empty.
     """
-    found: dict[tuple[Kind, str], NamedPlugin] = {}
+    by_name: dict[tuple[Kind, str], NamedPlugin] = {}
     for kind, name in (*_of_records(records), *(item for plan in plans for item in _of_plan(plan))):
-        found.setdefault((kind, name), NamedPlugin(kind, name, _info(kind, name)))
+        by_name.setdefault((kind, name), NamedPlugin(kind, name, _info(kind, name)))
     order: tuple[Kind, ...] = ("attacks", "defenses", "heads", "models", "datasets")
-    return sorted(found.values(), key=lambda use: order.index(use.kind))
+    return sorted(by_name.values(), key=lambda use: order.index(use.kind))
 
 
 def _of_records(records: Iterable[Record]) -> Iterator[tuple[Kind, str]]:

@@ -68,13 +68,13 @@ def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
     failed = dict.fromkeys(title for r in records for title in r.provenance.failed_jobs)
     if failed:
-        shown = list(failed)[:3]
-        more = f" and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
+        first = list(failed)[:3]
+        more = f" and {len(failed) - len(first)} more" if len(failed) > len(first) else ""
         yield Doubt(
             model=name,
             code=FAILED_JOBS,
             count=len(failed),
-            evidence=f"{len(failed)} of its jobs failed: {'; '.join(shown)}{more}",
+            evidence=f"{len(failed)} of its jobs failed: {'; '.join(first)}{more}",
             remedy="The row lacks them: see why in the folder `errors`, mend it, and run the same again",
             stands=True,
         )
@@ -89,26 +89,28 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     if not pairs or not classes:
         return
     details = records[0].target.details
-    given = details.get("training") == "checkpoint"
-    seen = f"{right} of {n} clean images are classified right"
+    from_file = details.get("training") == "checkpoint"
+    count = f"{right} of {n} clean images are classified right"
     chance = f"chance is 1 in {classes}"
     if right * classes <= n:
-        yield _doubt(name, LOW_CLEAN, f"{seen}, and {chance}", given=given)
+        yield _doubt(name, LOW_CLEAN, f"{count}, and {chance}", given=from_file)
     elif (
-        given
+        from_file
         and 2 * right * classes < n * (1 + classes)
         and (p := above_chance(right, n, classes)) >= SIGNIFICANCE
     ):
-        yield _doubt(name, LOW_CLEAN, f"{seen}, and {chance}: no more than luck gives, p {p:.2f}", given=True)
-    elif given and (card := _card(details)):
+        yield _doubt(
+            name, LOW_CLEAN, f"{count}, and {chance}: no more than luck gives, p {p:.2f}", given=True
+        )
+    elif from_file and (card := _card(details)):
         accuracy, images, low = card
         high = wilson(right, n)[1]
-        said = f"{seen}; the card beside the weights says {100 * accuracy:.1f} % of {images}"
+        both = f"{count}; the card beside the weights says {100 * accuracy:.1f} % of {images}"
         if high < accuracy / 2:
-            yield _doubt(name, LOW_CLEAN, f"{said}, more than twice as many", given=True)
+            yield _doubt(name, LOW_CLEAN, f"{both}, more than twice as many", given=True)
         elif high < low - _FAR:
             apart = f"even the ends of both intervals are {100 * (low - high):.0f} points apart"
-            yield _doubt(name, BELOW_CARD, f"{said}: {apart}", given=True)
+            yield _doubt(name, BELOW_CARD, f"{both}: {apart}", given=True)
 
 
 def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
@@ -134,16 +136,16 @@ def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     if not sizes:
         return
     least, most = min(sizes.values()), max(sizes.values())
-    asked = {r.provenance.shard for r in records if r.provenance.shard is not None}
+    sizes_asked_for = {r.provenance.shard for r in records if r.provenance.shard is not None}
     uneven = most - least > 1
-    if not uneven and all(size - least <= 1 for size in asked):
+    if not uneven and all(size - least <= 1 for size in sizes_asked_for):
         return
     if uneven:
         evidence = f"graphs of {least} to {most} images: on each size the model is another classifier"
     else:
-        wanted = _to(min(asked), max(asked))
+        planned = _to(min(sizes_asked_for), max(sizes_asked_for))
         evidence = (
-            f"{len(sizes)} graphs of {_to(least, most)} images, where shards of {wanted} were asked for"
+            f"{len(sizes)} graphs of {_to(least, most)} images, where shards of {planned} were asked for"
         )
     yield Doubt(
         model=name,

@@ -161,20 +161,20 @@ def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> S
 
 def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
     """Return name and mark of each model: the seed where each of a name has another, else the fingerprint."""
-    found: dict[str, tuple[str, str]] = {}
+    names: dict[str, tuple[str, str]] = {}
     sources = [r.source for r in records if not r.attack.is_clean]
     models: list[RecordedTarget | RecordedSource] = [*(r.target for r in records), *sources]
     for model in models:
-        found[model_of(model)] = (model.name, model.fingerprint[:8])
+        names[model_of(model)] = (model.name, model.fingerprint[:8])
     seeds: dict[str, set[int]] = {}
     for record in records:
         seeds.setdefault(model_of(record.target), set()).add(record.seed)
-    for name in {name for name, _ in found.values()}:
-        own = [model for model, (other, _) in found.items() if other == name]
-        drawn = [seed for model in own for seed in seeds.get(model, ())]
-        if len(own) == len(drawn) == len(set(drawn)) and all(seeds.get(model) for model in own):
-            found |= {model: (name, f"seed {next(iter(seeds[model]))}") for model in own}
-    return found
+    for name in {name for name, _ in names.values()}:
+        own = [model for model, (other, _) in names.items() if other == name]
+        own_seeds = [seed for model in own for seed in seeds.get(model, ())]
+        if len(own) == len(own_seeds) == len(set(own_seeds)) and all(seeds.get(model) for model in own):
+            names |= {model: (name, f"seed {next(iter(seeds[model]))}") for model in own}
+    return names
 
 
 def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:

@@ -90,17 +90,17 @@ class DrawnShare(Share):
     @classmethod
     def of(cls, images: Sequence[str]) -> DrawnShare:
         """Return the share of images given as one 0 (fell) or 1 (stood) for each draw."""
-        found = mean_stood(images)
-        made = cls(found.mean * len(images), len(images), draws=len(images[0]))
-        made._between(found.low, found.high)
-        return made
+        average = mean_stood(images)
+        share = cls(average.mean * len(images), len(images), draws=len(images[0]))
+        share._between(average.low, average.high)
+        return share
 
     @property
     def rest(self) -> Share:
         """The share of draws in which images fell."""
-        made = DrawnShare(self.n - self.count, self.n, draws=self.draws)
-        made._between(1 - self.high, 1 - self.low)
-        return made
+        others = DrawnShare(self.n - self.count, self.n, draws=self.draws)
+        others._between(1 - self.high, 1 - self.low)
+        return others
 
     def _between(self, low: float, high: float) -> None:
         object.__setattr__(self, "low", low)
@@ -120,14 +120,14 @@ def outcomes(table: pd.DataFrame, clean: pd.DataFrame | None = None) -> Outcomes
         clean: lines of its clean images, where the table is of attacks: who attacks may leave an image alone.
     """
     points: dict[int, list[tuple[str, bool]]] = {}
-    asked = table[table["stood"] != ""]
-    for index, stood, robust in zip(asked["index"], asked["stood"], asked["robust"], strict=True):
+    lines = table[table["stood"] != ""]
+    for index, stood, robust in zip(lines["index"], lines["stood"], lines["robust"], strict=True):
         points.setdefault(int(index), []).append((stood, bool(robust)))
     if clean is not None and not clean.empty:
         for index, stood, right in zip(clean["index"], clean["stood"], clean["right"], strict=True):
             if stood and int(index) in points:
                 points[int(index)].append((stood, bool(right)))
-    return {index: worst_outcome(found) for index, found in sorted(points.items())}
+    return {index: worst_outcome(of_image) for index, of_image in sorted(points.items())}
 
 
 def robust_share(table: pd.DataFrame, clean: pd.DataFrame | None = None) -> Share | None:

@@ -65,10 +65,10 @@ class Cards:
         return _write(pages(read_run(folder)), folder)
 
 
-def _write(made: Sequence[Page], folder: Path) -> list[Path]:
-    for page in made:
+def _write(cards: Sequence[Page], folder: Path) -> list[Path]:
+    for page in cards:
         write_atomic(folder / FOLDER / page.file, page.text)
-    return [folder / FOLDER] if made else []
+    return [folder / FOLDER] if cards else []
 
 
 def pages(run: Run) -> list[Page]:
@@ -76,28 +76,28 @@ def pages(run: Run) -> list[Page]:
     results: dict[str, list[tuple[Board, Row]]] = {}
     records: dict[str, list[Record]] = {}
     for board, samples in zip(boards(run.records), split_into_boards(run.records), strict=True):
-        identities = {shown: target for target, shown in samples.names.items()}
+        identities = {label: target for target, label in samples.names.items()}
         for row in board.rows:
             target = identities[row.model]
             results.setdefault(target, []).append((board, row))
             own = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
             records.setdefault(target, []).extend(own)
-    made = []
+    cards = []
     taken: set[str] = set()
     for target, measured in results.items():
         file = _file(measured[0][1], taken)
-        made.append(Page(file=file, text=_text(run, measured, records[target])))
-    return made
+        cards.append(Page(file=file, text=_text(run, measured, records[target])))
+    return cards
 
 
 def _file(row: Row, taken: set[str]) -> str:
     """Return a name of a file that is safe everywhere and not taken; the fingerprint tells likes apart."""
     plain = _PLAIN.sub("-", row.model)[:60].strip("-.")
     try:
-        kept = plain == check_name(row.model, what="name of a model")
+        harmless = plain == check_name(row.model, what="name of a model")
     except ConfigError:
-        kept = False
-    name = plain if kept else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
+        harmless = False
+    name = plain if harmless else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
     while name.lower() in taken:
         name += "-2"
     taken.add(name.lower())
@@ -159,14 +159,14 @@ def _threat(board: Board, records: Sequence[Record]) -> str:
 
 
 def _findings(results: Sequence[tuple[Board, Row]]) -> list[str]:
-    said = [
+    lines = [
         f"- **{escape(doubt.code)}** ({escape(board.title)}): {escape(doubt.evidence)}. "
         f"{escape(doubt.remedy)}."
         for board, row in results
         for doubt in board.doubts
         if doubt.model == row.model
     ]
-    return [*dict.fromkeys(said or ["None."]), ""]
+    return [*dict.fromkeys(lines or ["None."]), ""]
 
 
 def _facts(facts: Sequence[Fact]) -> str:
@@ -180,8 +180,8 @@ def _sentence(target: RecordedTarget) -> str:
 
 def _how(target: RecordedTarget) -> str:
     training = target.detail("training")
-    words = {"": "of unknown training", "none": "not trained", "checkpoint": "trained elsewhere"}
-    return words.get(training) or f"trained by {escape(training)}"
+    ways = {"": "of unknown training", "none": "not trained", "checkpoint": "trained elsewhere"}
+    return ways.get(training) or f"trained by {escape(training)}"
 
 
 def _aim(training: dict[str, str]) -> str:

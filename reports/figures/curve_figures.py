@@ -245,8 +245,8 @@ class Sizes:
                 do="Add a threat with `eps: inf` and such an attack: cw, ddn, fmn or fab",
             )
         rows = every[:MOST_ROWS]
-        found = [curve.reached(share) or 0.0 for _, curve in rows for share in SHARES]
-        right = 1.06 * max(*found, *(c.end for _, c in rows if math.isfinite(c.end))) or 1.0
+        ends = [curve.reached(share) or 0.0 for _, curve in rows for share in SHARES]
+        right = 1.06 * max(*ends, *(c.end for _, c in rows if math.isfinite(c.end))) or 1.0
         with styled():
             figure, axes = blank(7.6, 0.26 * len(rows) + 1.2)
             for place, (_, curve) in enumerate(rows):

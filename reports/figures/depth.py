@@ -40,8 +40,8 @@ class Depth:
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
         """Draw the board with that text in its title and write it to `path`; see `selection.choose`."""
         check_suffix(path)
-        found, _ = choose(records, board)
-        save(self.draw(found, series_of(found, details_of(records))), path)
+        chosen, _ = choose(records, board)
+        save(self.draw(chosen, series_of(chosen, details_of(records))), path)
         return path
 
     def draw(self, board: Board, series: Sequence[Series]) -> Figure:
@@ -87,12 +87,12 @@ class Depth:
 def _ticks(depths: Sequence[int]) -> list[str]:
     """Return the labels of ascending depths; one too close to the label before it is left out."""
     apart = 0.05 * (depths[-1] - depths[0])
-    made, last = [], -math.inf
+    labels, last = [], -math.inf
     for depth in depths:
         clear = depth - last >= apart
-        made.append(str(depth) if clear else "")
+        labels.append(str(depth) if clear else "")
         last = depth if clear else last
-    return made
+    return labels
 
 
 def _line(

@@ -94,7 +94,7 @@ class Neighbours:
 
 def _row(axes: list[Axes], space: FeatureSpace, nearest: Nearest, at: int, when: int, name: str) -> None:
     label, after = int(nearest.label[at]), int(nearest.adversarial[at])
-    said = after if when else int(nearest.clean[at])
+    answer = after if when else int(nearest.clean[at])
     attack = shown(space.record.attack.label)
     _picture(axes[0], nearest.queries[at, when])
     index = int(nearest.index[at])
@@ -105,7 +105,7 @@ def _row(axes: list[Axes], space: FeatureSpace, nearest: Nearest, at: int, when:
         ha="right",
         va="center",
     )
-    axes[0].set_xlabel(f"says {_short(space, said)}", fontsize=7, labelpad=2, fontweight="bold")
+    axes[0].set_xlabel(f"says {_short(space, answer)}", fontsize=7, labelpad=2, fontweight="bold")
     for place, one in enumerate(axes[1:]):
         if place >= nearest.ids.shape[2]:
             one.set_visible(False)

@@ -41,17 +41,17 @@ class TransferMap:
         import numpy as np
         from matplotlib.patches import Rectangle
 
-        cells = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
-        if not cells:
+        shares = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+        if not shares:
             raise ConfigError(
                 where=board.title,
                 expected="images judged by several models",
                 got="white-box results only",
                 do="Set `transfer: true` in the configuration",
             )
-        names = [row.model for row in board.rows if any(row.model in pair for pair in cells)]
+        names = [row.model for row in board.rows if any(row.model in pair for pair in shares)]
         values = np.full((len(names), len(names)), np.nan)
-        for (source, target), share in cells.items():
+        for (source, target), share in shares.items():
             if share.value is not None:
                 values[names.index(source), names.index(target)] = 100 * share.value
         with styled():

@@ -52,7 +52,7 @@ def board_sections(
     boards: Sequence[Board], samples: Sequence[Samples], links: dict[str, str], lost: Sequence[set[int]]
 ) -> list[BoardSection]:
     """Return the boards; `links` leads from a model's shown name to its section."""
-    made = []
+    sections = []
     for number, (board, own, gone) in enumerate(zip(boards, samples, lost, strict=True)):
         name = f"board-{number}"
         evidence = tuple(
@@ -60,7 +60,7 @@ def board_sections(
             for at, doubt in enumerate(board.doubts)
         )
         threat = own.attacked[0].threat if own.attacked else RecordedThreat()
-        made.append(
+        sections.append(
             BoardSection(
                 name=name,
                 title=board.title,
@@ -81,7 +81,7 @@ def board_sections(
                 n=board.n,
             )
         )
-    return made
+    return sections
 
 
 def _tradeoff(board: Board, name: str) -> Markup | None:
@@ -92,11 +92,11 @@ def _tradeoff(board: Board, name: str) -> Markup | None:
     ]
     if len(points) < 2:  # one point shows nothing that the table does not
         return None
-    drawn = dataclasses.replace(
+    readable = dataclasses.replace(
         board, dataset=shown(board.dataset), norm=shown(board.norm), eps_text=shown(board.eps_text)
     )
     try:
-        figure = Tradeoff().draw(drawn)
+        figure = Tradeoff().draw(readable)
     except ConfigError:  # an infinite radius: nothing to draw
         return None
     description = f"Clean against robust accuracy in percent. {'; '.join(points)}."

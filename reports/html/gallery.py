@@ -99,13 +99,13 @@ class Guide:
         broken = white[(white["status"] == Status.BROKEN) & white["right"]]
         if broken.empty:
             return ()
-        made: list[Strip] = []
+        every_strip: list[Strip] = []
         for title, indices in self._kinds(white, broken, lost):
-            left = budget - sum(e.weight for strip in made for e in strip.exhibits)
-            shown = self._exhibits(broken, indices, left)
-            if shown:
-                made.append(Strip(title=title, total=len(indices), exhibits=shown))
-        return tuple(made)
+            left = budget - sum(e.weight for strip in every_strip for e in strip.exhibits)
+            exhibits = self._exhibits(broken, indices, left)
+            if exhibits:
+                every_strip.append(Strip(title=title, total=len(indices), exhibits=exhibits))
+        return tuple(every_strip)
 
     def _kinds(
         self, white: pd.DataFrame, broken: pd.DataFrame, lost: set[int]
@@ -135,14 +135,14 @@ class Guide:
             yield "Broken by at least one attack", sorted(fallen)
 
     def _exhibits(self, broken: pd.DataFrame, indices: list[int], budget: int) -> tuple[Exhibit, ...]:
-        made: list[Exhibit] = []
+        exhibits: list[Exhibit] = []
         for index in indices[: self.each]:
             exhibit = self.exhibit(broken[broken["index"] == index], index)
             if exhibit is None or exhibit.weight > budget:
                 break
             budget -= exhibit.weight
-            made.append(exhibit)
-        return tuple(made)
+            exhibits.append(exhibit)
+        return tuple(exhibits)
 
     def exhibit(self, lines: pd.DataFrame, index: int) -> Exhibit | None:
         """Return the smallest perturbation of an image in some lines of the table; None if unreadable."""

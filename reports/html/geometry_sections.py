@@ -103,8 +103,8 @@ def geometry_sections(
     figures, pictures = MOST_FIGURES, MOST_NEIGHBOURS
     made = []
     for at, (own, identities) in enumerate(zip(samples, order, strict=True)):
-        known = {space.model: space for space in run.feature_spaces if space.setting == own.setting}
-        spaces = [known[model] for model in identities if model in known]
+        of_board = {space.model: space for space in run.feature_spaces if space.setting == own.setting}
+        spaces = [of_board[model] for model in identities if model in of_board]
         sections = {space.model: _begun(space, own) for space in spaces}
         for number_, group in enumerate(same_networks(spaces)):
             first = group[0]
@@ -156,14 +156,14 @@ def _figure(group: Sequence[FeatureSpace], own: Samples, *, name: str) -> tuple[
     first = clouds[0]
     one, other = (group[0].record.dataset.class_name(label) for label in first.classes)
     count = f"{_of(first, 0)} images of class {one} and {_of(first, 1)} of class {other}"
-    shown = f", {MARKS} of each at most drawn" if max(_of(first, 0), _of(first, 1)) > MARKS else ""
+    limit = f", {MARKS} of each at most drawn" if max(_of(first, 0), _of(first, 1)) > MARKS else ""
     heads = "; ".join(
         f"{own.names[space.model]}: {_right(cloud, cloud.clean)} right before, "
         f"{_right(cloud, cloud.adversarial)} after {own.labels[space.attack]}"
         for space, cloud in zip(group, clouds, strict=True)
     )
     caption = (
-        f"The features of {count}{shown}, in the plane of the first two principal components of the clean "
+        f"The features of {count}{limit}, in the plane of the first two principal components of the clean "
         f"ones. The two classes are {first.choice}. Left the clean images; beside them what the "
         f"white-box attack that leaves fewest images robust made of them, for every head on this network, in "
         f"the same plane: hollow where that head is wrong. {heads}."
@@ -175,8 +175,8 @@ def _of(cloud: Cloud, place: int) -> int:
     return int((cloud.label == cloud.classes[place]).sum())
 
 
-def _right(cloud: Cloud, said: NDArray[Any]) -> str:
-    return f"{int((said == cloud.label).sum())} of {len(cloud.label)}"
+def _right(cloud: Cloud, answers: NDArray[Any]) -> str:
+    return f"{int((answers == cloud.label).sum())} of {len(cloud.label)}"
 
 
 def _searched(space: FeatureSpace, nearest: Nearest) -> str:
@@ -191,18 +191,18 @@ def _searched(space: FeatureSpace, nearest: Nearest) -> str:
 
 
 def _queries(space: FeatureSpace, nearest: Nearest, room: int) -> tuple[Query, ...]:
-    made: list[Query] = []
+    queries: list[Query] = []
     for at in range(len(nearest.index)):
         query = _query(space, nearest, at)
         if query.weight > room:
             break
         room -= query.weight
-        made.append(query)
-    return tuple(made)
+        queries.append(query)
+    return tuple(queries)
 
 
 def _query(space: FeatureSpace, nearest: Nearest, at: int) -> Query:
-    def side(when: int, said: int) -> Side:
+    def side(when: int, answer: int) -> Side:
         neighbours = []
         for place in range(nearest.ids.shape[2]):
             label = int(nearest.labels[at, when, place])
@@ -217,7 +217,7 @@ def _query(space: FeatureSpace, nearest: Nearest, at: int) -> Query:
         return Side(
             when="after" if when else "before",
             picture=_png(nearest.queries[at, when]),
-            said=space.record.dataset.class_name(said),
+            said=space.record.dataset.class_name(answer),
             neighbours=tuple(neighbours),
         )
 

@@ -121,18 +121,18 @@ def leaderboard(
     columns += [Column("n")]
     rows = []
     for row in board.rows:
-        cells = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
-        cells += [text_entry(row.model, href=links.get(row.model, ""))]
-        cells += [share(row.worst_case)] if attacked else []
-        cells += [share(row.one_draw, drawn=False)] if board.drawn else []
-        cells += [share(row.clean), _remarks(row, finding)]
+        entries = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
+        entries += [text_entry(row.model, href=links.get(row.model, ""))]
+        entries += [share(row.worst_case)] if attacked else []
+        entries += [share(row.one_draw, drawn=False)] if board.drawn else []
+        entries += [share(row.clean), _remarks(row, finding)]
         if attacked:
-            cells += [share(row.white_box, drawn=False)]
-            cells += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
-        cells += [number_entry(row.median_l2), number_entry(row.median_linf)] if minimal else []
-        cells += [number_entry(row.passes)] if attacked else []
-        cells += [number_entry(row.n)]
-        rows.append(tuple(cells))
+            entries += [share(row.white_box, drawn=False)]
+            entries += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
+        entries += [number_entry(row.median_l2), number_entry(row.median_linf)] if minimal else []
+        entries += [number_entry(row.passes)] if attacked else []
+        entries += [number_entry(row.n)]
+        rows.append(tuple(entries))
     return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=len(rows) > 1)
 
 
@@ -170,7 +170,7 @@ def _pair(value: Share | None, same: bool) -> Entry:
     return dataclasses.replace(share(value, drawn=False), framed=same)
 
 
-def measurement_table(cells: Sequence[Measurement], *, name: str, caption: str) -> Table:
+def measurement_table(measurements: Sequence[Measurement], *, name: str, caption: str) -> Table:
     """Return the white-box cells of one model on one board: one row per attack and gradient source."""
     titles = [
         "Broken",
@@ -184,7 +184,7 @@ def measurement_table(cells: Sequence[Measurement], *, name: str, caption: str) 
     columns = [Column("Attack", numeric=False, head=True), Column("Gradient source", numeric=False)]
     columns += [Column("Robust, %"), Column("Findings", numeric=False)]
     columns += [Column(title) for title in titles] + [Column("Library", numeric=False)]
-    batched = any(cell.robust.batches for cell in cells)
+    batched = any(cell.robust.batches for cell in measurements)
     columns += [Column("Batches"), Column("Over batches, %", numeric=False)] if batched else []
     rows = tuple(
         (
@@ -202,6 +202,6 @@ def measurement_table(cells: Sequence[Measurement], *, name: str, caption: str) 
             text_entry(cell.library),
             *(map(text_entry, over_batches(cell.robust)) if batched else ()),
         )
-        for cell in cells
+        for cell in measurements
     )
     return Table(name=name, caption=caption, columns=tuple(columns), rows=rows)

@@ -32,21 +32,21 @@ def of_model(model: OurModel, slot: Slot, batch: int) -> list[str]:
 
 def of_attack(measured: OurNumber, slot: Slot) -> list[str]:
     """Return what differs in one column: settings, gradient sources, images that are missing."""
-    said = [
+    notes = [
         f"{name} {shown(ours)} (paper: {shown(paper)})"
         for name, (ours, paper) in other_settings(measured, slot).items()
     ]
     if slot.oracle:
-        said += [f"crafted on {measured.crafted_on}"]
-        said += ["which shares this model's network (the paper's was trained by itself)"] * (
+        notes += [f"crafted on {measured.crafted_on}"]
+        notes += ["which shares this model's network (the paper's was trained by itself)"] * (
             measured.shares_features
         )
     elif slot.head == GRAPH and slot.attack != "clean" and measured.source != PAPERS_SOURCE:
-        used = ", ".join(source or UNKNOWN for source in measured.sources)
-        said += [f"attacked through {used} (paper: {PAPERS_SOURCE})"]
+        sources = ", ".join(source or UNKNOWN for source in measured.sources)
+        notes += [f"attacked through {sources} (paper: {PAPERS_SOURCE})"]
     if measured.share.n < measured.asked:
-        said += [f"partial: {measured.share.n:,} of {measured.asked:,} images finished"]
-    return [f"{slot.column}: {'; '.join(said)}"] if said else []
+        notes += [f"partial: {measured.share.n:,} of {measured.asked:,} images finished"]
+    return [f"{slot.column}: {'; '.join(notes)}"] if notes else []
 
 
 def shown(value: Any) -> str:
@@ -60,12 +60,12 @@ def shown(value: Any) -> str:
 
 
 def _data(model: OurModel) -> list[str]:
-    said = [f"{model.images[0]}: {model.copy}"] if model.copy else []
+    notes = [f"{model.images[0]}: {model.copy}"] if model.copy else []
     facts = data_sets().get(model.dataset)
     n = max(samples.n for samples in model.samples)
     if facts and n != facts.test:
-        said += [f"{n:,} test images (paper: {facts.test:,})"]
-    return said
+        notes += [f"{n:,} test images (paper: {facts.test:,})"]
+    return notes
 
 
 def _network(model: OurModel) -> list[str]:
@@ -75,23 +75,23 @@ def _network(model: OurModel) -> list[str]:
 
 def _training(model: OurModel, slot: Slot) -> list[str]:
     trained, expected = model.training, slot.training.get(slot.head, "")
-    said = []
+    notes = []
     if trained == "checkpoint":
-        said += ["trained elsewhere: how is not in the records"]
+        notes += ["trained elsewhere: how is not in the records"]
     elif trained != expected:
-        said += [f"trained by {trained} (paper: {expected})"]
+        notes += [f"trained by {trained} (paper: {expected})"]
     if slot.trials:
-        said += [f"one training (paper: {slot.trials})"]
+        notes += [f"one training (paper: {slot.trials})"]
     if trained in {"none", "checkpoint"}:
-        return said
+        return notes
     if not model.card:
-        return [*said, "settings of the training unknown: its model card is not in the run folder"]
+        return [*notes, "settings of the training unknown: its model card is not in the run folder"]
     images = model.training_images
     if slot.training_images is not None and images != slot.training_images:
         ours = UNKNOWN if images is None else f"{images:,}"
-        said += [f"training images: {ours} (paper: {slot.training_images:,})"]
+        notes += [f"training images: {ours} (paper: {slot.training_images:,})"]
     options = model.options
-    return said + [
+    return notes + [
         f"training {name} {shown(options.get(name))} (paper: {shown(paper)})"
         for name, paper in slot.training_settings.items()
         if (name in options or trained == expected) and not same(options.get(name), paper)
@@ -103,18 +103,18 @@ def _head(model: OurModel, slot: Slot, batch: int) -> list[str]:
         return []
     details = model.details
     whole = {"template": data_sets()[slot.dataset].train} if slot.graph.get("template") == WHOLE else {}
-    said = [
+    notes = [
         f"graph {name} {shown(details.get(name))} (paper: {shown(paper)})"
         for name, paper in {**slot.graph, **whole}.items()
         if not same(details.get(name), paper)
     ]
     joint = details.get("protocol") in {"joint", "published"}
     if joint and slot.graph_images is not None and batch != slot.graph_images:
-        said += [f"{batch:,} test images share a graph (paper: {slot.graph_images})"]
+        notes += [f"{batch:,} test images share a graph (paper: {slot.graph_images})"]
     unsaid = [name for name in _GRAPH if name not in slot.graph and name in details]
     if unsaid:
-        said += ["graph " + ", ".join(f"{n} {shown(details[n])}" for n in unsaid) + " (not in the paper)"]
-    return said
+        notes += ["graph " + ", ".join(f"{n} {shown(details[n])}" for n in unsaid) + " (not in the paper)"]
+    return notes
 
 
 _GRAPH = ("protocol", "m", "n", "template", "kernel")

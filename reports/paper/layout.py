@@ -118,7 +118,7 @@ def paper_tables(records: Sequence[Record], trainings: Sequence[Training] = ()) 
 
 def _table(published: Published, ours: Sequence[OurModel]) -> PaperTable:
     rows = []
-    placed: set[tuple[str, object]] = set()
+    with_row: set[tuple[str, object]] = set()
     reasons: list[tuple[str, str]] = []
     for label, slots in zip(published.rows, published.slots, strict=True):
         lines = []
@@ -126,31 +126,31 @@ def _table(published: Published, ours: Sequence[OurModel]) -> PaperTable:
             line = _line(model, slots)
             if line:
                 lines.append(line)
-                placed.add((model.target, model.images))
+                with_row.add((model.target, model.images))
         rows.append(PaperRow(label=label, slots=slots, lines=tuple(lines)))
     for model in ours:
-        if (model.target, model.images) not in placed:
+        if (model.target, model.images) not in with_row:
             reasons.append((model.name, _why(model, published)))
     return PaperTable(published=published, rows=tuple(rows), unplaced=tuple(unplaced(reasons)))
 
 
 def _line(model: OurModel, slots: Sequence[Slot]) -> Line | None:
-    entries, used = [], []
+    entries, pairs = [], []
     for slot in slots:
-        found = our_number(model, slot) if mismatch(model, slot) is None else None
-        notes = tuple(of_attack(found, slot)) if found else ()
-        entries.append(Entry(slot=slot, ours=found, notes=notes))
-        used += [(slot, found)] if found else []
-    if not used:
+        number = our_number(model, slot) if mismatch(model, slot) is None else None
+        notes = tuple(of_attack(number, slot)) if number else ()
+        entries.append(Entry(slot=slot, ours=number, notes=notes))
+        pairs += [(slot, number)] if number else []
+    if not pairs:
         return None
-    batch = max(found.batch for _, found in used)
+    batch = max(number.batch for _, number in pairs)
     return Line(
         model=model.name,
         fingerprint=model.target.partition(":")[0],
-        images=max(found.share.n for _, found in used),
+        images=max(number.share.n for _, number in pairs),
         entries=tuple(entries),
-        notes=tuple(of_model(model, used[0][0], batch)),
-        findings=tuple(sorted({code for _, found in used for code in found.findings})),
+        notes=tuple(of_model(model, pairs[0][0], batch)),
+        findings=tuple(sorted({code for _, number in pairs for code in number.findings})),
     )
 
 

@@ -96,7 +96,7 @@ def our_number(model: OurModel, slot: Slot) -> OurNumber | None:
     """
     if slot.attack == "clean":
         return _clean(model)
-    found = []
+    numbers = []
     for samples in model.samples:
         if not _same_threat(samples, slot):
             continue
@@ -105,12 +105,12 @@ def our_number(model: OurModel, slot: Slot) -> OurNumber | None:
             source = model_of(record.source)
             if model_of(record.target) == model.target and _admitted(model, source, slot):
                 groups.setdefault((attack_of(record), source), []).append(record)
-        found += [
+        numbers += [
             _attacked(model, samples, source, slot, records)
             for (_, source), records in groups.items()
             if _is(records[0].attack, slot)
         ]
-    return min(found, key=lambda m: (len(other_settings(m, slot)), m.share.value or 0.0), default=None)
+    return min(numbers, key=lambda m: (len(other_settings(m, slot)), m.share.value or 0.0), default=None)
 
 
 def other_settings(measured: OurNumber, slot: Slot) -> dict[str, tuple[Any, Any]]:
@@ -185,14 +185,14 @@ def _attacked(
     sources = tuple(dict.fromkeys(r.source.gradient_source for r in records))
     surrogate = model.heads.get(source, ("", ""))[0] == GRAPH and PAPERS_SOURCE in sources
     chosen = PAPERS_SOURCE if surrogate else ""
-    shown = table[table["gradient_source"] == chosen] if chosen else table
+    lines = table[table["gradient_source"] == chosen] if chosen else table
     clean = samples.clean_table
     clean = clean[clean["target"] == model.target] if not clean.empty else clean
-    used = [r for r in records if chosen in {"", r.source.gradient_source}]
+    chosen_records = [r for r in records if chosen in {"", r.source.gradient_source}]
     own = [r for r in samples.clean if model_of(r.target) == model.target]
     weights = model.checkpoints
     return OurNumber(
-        share=robust_share(shown, clean) or Share(0, 0),
+        share=robust_share(lines, clean) or Share(0, 0),
         worst=robust_share(table, clean) if len(sources) > 1 else None,
         source=chosen or (sources[0] if len(sources) == 1 else ""),
         sources=sources,
@@ -201,7 +201,7 @@ def _attacked(
         options=dict(records[0].attack.options),
         label=samples.labels[attack_of(records[0])],
         asked=samples.n,
-        findings=_codes([*own, *used]),
+        findings=_codes([*own, *chosen_records]),
         batch=max(len(record.columns.index) for record in records),
     )
 

@@ -64,11 +64,11 @@ class OurModel:
     @property
     def training(self) -> str:
         """Name of the defense plugin, `none`, or `checkpoint` where only the weights are known."""
-        known = str(self.details.get("training") or "")
+        training = str(self.details.get("training") or "")
         defense = self.card.get("defense")
-        if known in {"", "checkpoint"} and isinstance(defense, dict):
-            return str(defense.get("name") or known)
-        return known
+        if training in {"", "checkpoint"} and isinstance(defense, dict):
+            return str(defense.get("name") or training)
+        return training
 
     @property
     def options(self) -> dict[str, Any]:
@@ -97,17 +97,17 @@ def our_models(records: Sequence[Record], trainings: Sequence[Training]) -> list
     boards: dict[tuple[str, str, str, int], list[Samples]] = {}
     for samples in split_into_boards(records):
         boards.setdefault(samples.setting[:4], []).append(samples)
-    made = []
+    models = []
     for images, own in boards.items():
-        found: dict[str, Mapping[str, Any]] = {}
+        details_of: dict[str, Mapping[str, Any]] = {}
         names: dict[str, str] = {}
         for samples in own:
             for record in (*samples.clean, *samples.attacked):
-                found.setdefault(model_of(record.target), record.target.details)
+                details_of.setdefault(model_of(record.target), record.target.details)
             names |= samples.names
-        heads = {t: (head_of(d), str(d.get("architecture") or "")) for t, d in found.items()}
-        checkpoints = {target: str(d.get("checkpoint") or "") for target, d in found.items()}
-        made += [
+        heads = {t: (head_of(d), str(d.get("architecture") or "")) for t, d in details_of.items()}
+        checkpoints = {target: str(d.get("checkpoint") or "") for target, d in details_of.items()}
+        models += [
             OurModel(
                 target=target,
                 name=names[target],
@@ -118,6 +118,6 @@ def our_models(records: Sequence[Record], trainings: Sequence[Training]) -> list
                 heads=heads,
                 checkpoints=checkpoints,
             )
-            for target, details in found.items()
+            for target, details in details_of.items()
         ]
-    return made
+    return models

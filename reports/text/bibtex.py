@@ -71,20 +71,20 @@ def _plan(folder: Path) -> list[dict[str, Any]]:
 def _text(records: Sequence[Record], plans: Sequence[dict[str, Any]]) -> str:
     software = _software(records)
     entries = {software.key: software}
-    said, unknown = [], []
+    comments, unknown = [], []
     for use in named_plugins(records, plans):
         what = visible(f"{use.kind.removesuffix('s')} {use.name}")
         try:
-            found = read_entries(use.info.bibtex) if use.info else []
+            own = read_entries(use.info.bibtex) if use.info else []
         except ConfigError as error:
             unknown.append(f"% broken BibTeX of {what}: {visible(str(error))}")
             continue
-        found = [_kept(entries, entry) for entry in found]
-        if found:
-            said.append(f"% {what}: {', '.join(entry.key for entry in found)}")
+        own = [_kept(entries, entry) for entry in own]
+        if own:
+            comments.append(f"% {what}: {', '.join(entry.key for entry in own)}")
         else:
             unknown.append(f"% {what}: {_without(use)}")
-    head = ["% What was used, and the key of its entry. Made by robench.", *said, *unknown]
+    head = ["% What was used, and the key of its entry. Made by robench.", *comments, *unknown]
     return "\n\n".join(["\n".join(head), *map(str, entries.values())]) + "\n"
 
 
@@ -106,8 +106,8 @@ def _without(use: NamedPlugin) -> str:
 def _software(records: Sequence[Record]) -> Entry:
     """Return the entry of robench in the versions that made the records."""
     versions = {version for record in records if (version := record.provenance.versions.get("robench"))}
-    shown = {"note": f"version {', '.join(sorted(map(_plain, versions)))}"} if versions else {}
-    return Entry(kind=SOFTWARE.kind, key=SOFTWARE.key, fields={**SOFTWARE.fields, **shown})
+    note = {"note": f"version {', '.join(sorted(map(_plain, versions)))}"} if versions else {}
+    return Entry(kind=SOFTWARE.kind, key=SOFTWARE.key, fields={**SOFTWARE.fields, **note})
 
 
 def _plain(version: str) -> str:

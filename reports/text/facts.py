@@ -75,14 +75,16 @@ def provenance(run: Run) -> list[Fact]:
     """Return what the numbers were made with: versions, hardware, seeds, data, command."""
     facts = {name: value for name, value in run.facts.items() if name not in _KEYS}
     versions: Any = facts.pop("versions", None)
-    made = [
+    lines = [
         (_TITLES.get(name, name), plain(value)) for name, value in facts.items() if value not in (None, "")
     ]
-    made += [("seed", ", ".join(sorted({str(record.seed) for record in run.records})))] if run.records else []
+    lines += (
+        [("seed", ", ".join(sorted({str(record.seed) for record in run.records})))] if run.records else []
+    )
     digests = {(r.dataset.name, r.dataset.set) for r in run.records}
-    made += [(f"images of {name}", digest) for name, digest in sorted(digests) if digest]
+    lines += [(f"images of {name}", digest) for name, digest in sorted(digests) if digest]
     if not isinstance(versions, dict):
         versions = next((r.provenance.versions for r in run.records), None)
     if isinstance(versions, dict):
-        made += [(f"version of {name}", plain(value)) for name, value in versions.items()]
-    return made
+        lines += [(f"version of {name}", plain(value)) for name, value in versions.items()]
+    return lines

@@ -91,15 +91,15 @@ def _fresh(board: Board) -> str:
 
 
 def _row(row: Row, board: Board, *, minimal: bool) -> str:
-    cells = [escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else ""), _share(row.clean)]
+    texts = [escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else ""), _share(row.clean)]
     if board.norm:
-        cells += [_plain(row.attacks.get(label)) for label in board.attacks]
-        cells += [_share(row.worst_case)]
+        texts += [_plain(row.attacks.get(label)) for label in board.attacks]
+        texts += [_share(row.worst_case)]
     if board.drawn:
-        cells += [_plain(row.one_draw)]
+        texts += [_plain(row.one_draw)]
     if minimal:
-        cells += [number(row.median_l2)]
-    return " & ".join(cells) + r" \\"
+        texts += [number(row.median_l2)]
+    return " & ".join(texts) + r" \\"
 
 
 def _plain(share: Share | None) -> str:

@@ -58,10 +58,10 @@ class Markdown:
         """Return the page of some records."""
         if self.seeds_only:
             return "\n".join(["# Over seeds\n", OVER_SEEDS, *_seed_sections(records)])
-        made = boards(records)
+        every_board = boards(records)
         parts = ["# Leaderboard\n", READING]
-        parts += [f"{escape(FRESH)}\n"] if any(board.drawn for board in made) else []
-        for board in made:
+        parts += [f"{escape(FRESH)}\n"] if any(board.drawn for board in every_board) else []
+        for board in every_board:
             parts += _section(board)
         if repeated := _seed_sections(records):
             parts += ["## Over seeds\n", OVER_SEEDS, *repeated]

@@ -66,13 +66,13 @@ class Screen:
 
     def __call__(self, records: Sequence[Record]) -> list[RenderableType]:
         """Return the tables of every board, then those over seeds if there are several."""
-        shown: list[RenderableType] = []
+        renderables: list[RenderableType] = []
         if not self.seeds_only:
             for board in boards(records):
-                shown += self._board(board)
+                renderables += self._board(board)
         header, rows = engine_table(records)
         if self.details and rows:
-            shown.append(table("what the attacks asked", header, rows))
+            renderables.append(table("what the attacks asked", header, rows))
         for repeated in over_seeds(records):
             header, rows = seed_table(repeated)
             # A model has several rows here: its name stands on the first.
@@ -81,30 +81,30 @@ class Screen:
                 ["" if row[0] == before else row[0], *row[1:]]
                 for before, row in zip(names, rows, strict=False)
             ]
-            shown.append(table(f"over seeds: {repeated.title}", header, brief))
-            shown += [Text(visible(f"left out: {text}"), style="dim") for text in repeated.left_out]
-        return shown
+            renderables.append(table(f"over seeds: {repeated.title}", header, brief))
+            renderables += [Text(visible(f"left out: {text}"), style="dim") for text in repeated.left_out]
+        return renderables
 
     def _board(self, board: Board) -> list[RenderableType]:
-        shown: list[RenderableType] = [table(board.title, *leaderboard_table(board))]
+        renderables: list[RenderableType] = [table(board.title, *leaderboard_table(board))]
         if note := joint_note(board):
-            shown.append(Text(visible(note), style="dim"))
+            renderables.append(Text(visible(note), style="dim"))
         if board.drawn:
-            shown.append(Text(FRESH, style="dim"))
+            renderables.append(Text(FRESH, style="dim"))
         if board.transfers:
             title = "transfer: accuracy on images crafted on another model"
-            shown.append(table(title, *transfer_table(board)))
+            renderables.append(table(title, *transfer_table(board)))
         if self.details and board.cells:
-            shown.append(table("gradient sources, white-box", *detail_table(board)))
+            renderables.append(table("gradient sources, white-box", *detail_table(board)))
         # Whatever was met on a row that has a rank is lifted: one line instead of a page of them.
         ranked = set() if self.details else {row.model for row in board.rows if row.rank}
-        told = [d for d in board.doubts if d.model not in ranked]
-        shown += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in told]
-        if lifted := len(board.doubts) - len(told):
-            shown.append(
+        listed = [d for d in board.doubts if d.model not in ranked]
+        renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in listed]
+        if lifted := len(board.doubts) - len(listed):
+            renderables.append(
                 Text(f"({lifted} findings lifted on ranked rows; --details shows them)", style="dim")
             )
-        return shown
+        return renderables
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> FittingTable:
@@ -181,20 +181,20 @@ class FittingTable:
     def parts(self, widths: Sequence[int], most: int) -> list[list[int]]:
         """Return the columns of each part: the keys, and as many others as fit, at least one."""
         keys = list(range(min(self.keys, len(widths))))
-        made: list[list[int]] = []
+        every_part: list[list[int]] = []
         others = range(len(keys), len(widths))
         for at in sorted(others, key=lambda at: self.header[at] not in self.first):
-            last = made[-1] if made else None
+            last = every_part[-1] if every_part else None
             if last and _total([widths[i] for i in (*last, at)]) <= most:
                 last.append(at)
             else:
-                made.append([*keys, at])
-        return made or [keys]
+                every_part.append([*keys, at])
+        return every_part or [keys]
 
     def _width(self, at: int, *, wrapped: bool = False) -> int:
         """Return how many cells a column needs; `wrapped` lets its name break between words."""
-        words = self.header[at].split() if wrapped else [self.header[at]]
-        return max(map(cell_len, [*(words or [""]), *(row[at] for row in self.rows)]))
+        pieces = self.header[at].split() if wrapped else [self.header[at]]
+        return max(map(cell_len, [*(pieces or [""]), *(row[at] for row in self.rows)]))
 
     def _table(self, columns: Sequence[int], title: str) -> Table:
         # Text, not str: rich would read square brackets in a name as markup.

@@ -61,16 +61,16 @@ def _goal(goal: str) -> str:
 
 
 def _knowledge(threat: RecordedThreat) -> str:
-    known = threat.knowledge
-    if known is None:
+    knowledge = threat.knowledge
+    if knowledge is None:
         return ""
-    said = [f"The attacker knows {listed(known)}."]
-    if known and TEMPLATE not in known:
-        said.append(
+    sentences = [f"The attacker knows {listed(knowledge)}."]
+    if knowledge and TEMPLATE not in knowledge:
+        sentences.append(
             "Attacks that would need the template of a graph head are run on a stand-in: the same network "
             "with another template."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _budget(threat: RecordedThreat) -> str:

@@ -54,8 +54,8 @@ def worst_outcome(points: Sequence[tuple[str, bool]]) -> str:
     most = max(len(draws) for draws, _ in points)
     if most == 1:
         return min(draws for draws, _ in points)
-    asked = [point for point in points if len(point[0]) == most]
-    return worst_draws([draws for draws, _ in asked], [robust for _, robust in asked])
+    comparable = [point for point in points if len(point[0]) == most]
+    return worst_draws([draws for draws, _ in comparable], [robust for _, robust in comparable])
 
 
 def share_stood(draws: str) -> float:
@@ -181,8 +181,8 @@ def mean_interval(
     """
     import numpy as np
 
-    values, drawn = np.array(changes, dtype=float), np.random.default_rng(seed)
-    means = [values[drawn.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
+    values, generator = np.array(changes, dtype=float), np.random.default_rng(seed)
+    means = [values[generator.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

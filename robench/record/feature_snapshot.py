@@ -191,14 +191,14 @@ def _arrays(tensors: dict[str, Any], prefix: str, layout: dict[str, tuple[str, s
     if not any(name.startswith(f"{prefix}.") for name in tensors):
         return {}
     sizes: dict[str, int] = {}
-    found = {}
+    arrays = {}
     for name, (dtype, shape) in layout.items():
         array = tensors[f"{prefix}.{name}"]
         fits = array.dtype == dtype and array.ndim == len(shape)
         if not fits or any(sizes.setdefault(s, n) != n for s, n in zip(shape, array.shape, strict=True)):
             raise ValueError(f"{prefix}.{name} of type {array.dtype} and shape {array.shape}")
-        found[name] = array
-    return found
+        arrays[name] = array
+    return arrays
 
 
 def _broken(path: Path, got: str) -> StorageError:

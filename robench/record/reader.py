@@ -167,8 +167,8 @@ def described(value: Any) -> str:
         return "an object"
     if isinstance(value, list | tuple):
         return "a list"
-    shown = repr(value) if not isinstance(value, int) or abs(value) < _WHOLE else "a huge number"
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+    text = repr(value) if not isinstance(value, int) or abs(value) < _WHOLE else "a huge number"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _read_object(value: Any, kind: Any, path: str) -> Any:

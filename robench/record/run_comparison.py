@@ -107,8 +107,8 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
     for (setting, name, column), seen in points.items():
         untouched = clean.get(setting[:3], {}).get(name, {})
         found.setdefault(setting, {}).setdefault(name, {})[column] = {
-            index: _plain(worst_outcome([*asked, *_left_alone(untouched.get(index))]))
-            for index, asked in seen.items()
+            index: _plain(worst_outcome([*points_of, *_left_alone(untouched.get(index))]))
+            for index, points_of in seen.items()
         }
     for images, models in clean.items():
         fitting = [setting for setting in found if setting[:3] == images]
@@ -143,25 +143,25 @@ def differences(
     """
     before, after = verdicts(first), verdicts(second)
     _check(pairs, before, after)
-    made = []
+    result = []
     for setting, models in before.items():
         others = after.get(setting, {})
         for one, two in pairs or [(name, name) for name in models]:
             columns = models.get(one, {})
             for column in sorted(columns, key=lambda name: (name == WORST) - (name == CLEAN)):
-                seen = columns[column]
+                ours = columns[column]
                 if (again := others.get(two, {}).get(column)) is None:
                     continue
-                if images := sorted(seen.keys() & again.keys()):
-                    made.append(_difference(setting, one, two, column, images, seen, again))
-    if not made:
+                if images := sorted(ours.keys() & again.keys()):
+                    result.append(_difference(setting, one, two, column, images, ours, again))
+    if not result:
         raise ConfigError(
             where="compare",
             expected="two runs that share a data set, a threat model and the name of a model",
             got=f"{_names(before)} and {_names(after)}",
             do="Name two models with --pair FIRST=SECOND, or compare runs of the same images and threat",
         )
-    return made
+    return result
 
 
 def unmatched(
@@ -175,25 +175,25 @@ def unmatched(
         pairs: as in `differences`; only models of a pair are looked at where there are any.
     """
     before, after = verdicts(first), verdicts(second)
-    said = []
+    lines = []
     for setting, models in before.items():
         place = _text(setting)
         if setting not in after:
-            said.append(f"{place}: not in B, which has no such images or threat")
+            lines.append(f"{place}: not in B, which has no such images or threat")
             continue
         for one, two in pairs or [(name, name) for name in models]:
             if one not in models:
                 continue
             if two not in after[setting]:
-                said.append(f"{place}: model {two} not in B")
+                lines.append(f"{place}: model {two} not in B")
                 continue
-            for column, seen in models[one].items():
+            for column, ours in models[one].items():
                 again = after[setting][two].get(column)
                 if again is None:
-                    said.append(f"{place}: {column} on {two} not in B")
-                elif lost := len(seen.keys() - again.keys()):
-                    said.append(f"{place}: {lost} of {len(seen)} images of {column} on {two} not in B")
-    return said
+                    lines.append(f"{place}: {column} on {two} not in B")
+                elif lost := len(ours.keys() - again.keys()):
+                    lines.append(f"{place}: {lost} of {len(ours)} images of {column} on {two} not in B")
+    return lines
 
 
 def _text(setting: Setting) -> str:
@@ -231,11 +231,11 @@ def _difference(
 
 
 def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) -> None:
-    for name, side, known in (
+    for name, side, table in (
         *((one, "the first run", before) for one, _ in pairs),
         *((two, "the second run", after) for _, two in pairs),
     ):
-        names = sorted({model for models in known.values() for model in models})
+        names = sorted({model for models in table.values() for model in models})
         if name not in names:
             raise ConfigError(
                 where="--pair", expected=f"a model of {side}", got=repr(name), do=nearest(name, names)
@@ -260,13 +260,13 @@ def model_recipes(plan: Any) -> dict[str, str]:
     specs = {str(m["name"]): m for m in models if isinstance(m, Mapping) and "name" in m}
     # Images that share a batch answer together where the graph is joint, so the shard is part of a model.
     shared = {"shard": plan.get("shard")}
-    made = {}
+    recipes = {}
     for name, spec in specs.items():
         features = specs.get(str(spec.get("features_of")))
-        made[name] = content_hash(
+        recipes[name] = content_hash(
             [_without_weights(spec, "features_of"), _without_weights(features) if features else None, shared]
         )
-    return made
+    return recipes
 
 
 def _without_weights(spec: Mapping[str, Any], *beside: str) -> dict[str, Any]:

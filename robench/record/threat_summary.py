@@ -37,22 +37,22 @@ class ThreatSummary(NamedTuple):
         """
         if not self.norm:
             return "no attack"
-        said = [f"{self.norm} {eps_text or f'{self.eps:g}'}", self.goal, *self.conditions()]
-        return ", ".join(part for part in said if part)
+        parts = [f"{self.norm} {eps_text or f'{self.eps:g}'}", self.goal, *self.conditions()]
+        return ", ".join(part for part in parts if part)
 
     def conditions(self) -> list[str]:
         """Return what is not norm, radius or goal: what is known, the budget, and an unusual box."""
-        said = []
+        parts = []
         if self.knowledge is not None:
-            said.append(f"{listed(self.knowledge)} known")
+            parts.append(f"{listed(self.knowledge)} known")
         if self.budget is not None:
             # Each attack has it for itself, and again through every gradient source.
-            said.append(
+            parts.append(
                 f"each attempt at most {self.budget} pass{'' if self.budget == 1 else 'es'} per image"
             )
         if self.bounds is not None and self.bounds != (0.0, 1.0):
-            said.append(f"pixels from {self.bounds[0]:g} to {self.bounds[1]:g}")
-        return said
+            parts.append(f"pixels from {self.bounds[0]:g} to {self.bounds[1]:g}")
+        return parts
 
 
 def threat_summary_of(threat: RecordedThreat) -> ThreatSummary:
