@@ -147,7 +147,7 @@ def measurements_csv(facts: Sequence[BoardFacts]) -> str:
     for one in facts:
         for cell in one.board.cells:
             robust, attack = cell.robust, one.attacks[cell.attack]
-            facts = {
+            derived = {
                 "n": robust.n,
                 "robust": robust.count,
                 "robust_accuracy": robust.value,
@@ -158,7 +158,7 @@ def measurements_csv(facts: Sequence[BoardFacts]) -> str:
                 "findings": " ".join(cell.findings),
                 **dict(zip(("batches", "batch_low", "batch_high"), _over(robust), strict=True)),
             }
-            values = [facts[c] if c in facts else getattr(cell, c) for c in CELL_COLUMNS]
+            values = [derived[c] if c in derived else getattr(cell, c) for c in CELL_COLUMNS]
             more = _one_draw(cell) if random else []
             lines.append([*_board(one.board), *_threat(one.board), *values, *more])
     more_columns = DRAWN_COLUMNS if random else ()
