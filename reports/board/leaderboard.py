@@ -6,16 +6,17 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.boards import Board, Doubt, Measurement, Row, Transfer
+from reports.board.boards import Board, Doubt, Row
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import standing_codes
 from reports.board.lifted_findings import lifted_by_weight
+from reports.board.measurements import measurements, median_sizes, transfers
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
     Samples,
-    attack_of,
     fingerprint_of,
     is_joint,
+    lines_of,
     model_of,
     split_into_boards,
 )
@@ -29,7 +30,7 @@ from reports.board.shares import (
     robust_share,
 )
 from robench.record.draws import paired_p_value
-from robench.record.schema import Record, Status
+from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE
 
 if TYPE_CHECKING:
@@ -57,29 +58,20 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
         **setting.threat._asdict(),
         attacks=tuple(samples.labels.values()),
         rows=_ranked(samples, rows),
-        cells=_measurements(samples),
-        transfers=_transfers(samples),
+        cells=measurements(samples),
+        transfers=transfers(samples),
         doubts=tuple(doubt for of_model in doubts.values() for doubt in of_model),
     )
 
 
-def _of(table: pd.DataFrame, **values: str) -> pd.DataFrame:
-    """Return the lines whose columns have these values."""
-    for column, value in values.items():
-        if table.empty:
-            return table
-        table = table[table[column] == value]
-    return table
-
-
 def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
-    mine = _of(samples.table, target=target)
-    white = _of(mine, source=target)
-    clean, untouched = _clean(samples, target), _of(samples.clean_table, target=target)
+    mine = lines_of(samples.table, target=target)
+    white = lines_of(mine, source=target)
+    clean, untouched = _clean(samples, target), lines_of(samples.clean_table, target=target)
     attacks = {
-        label: robust_share(_of(white, attack=key), untouched) for key, label in samples.labels.items()
+        label: robust_share(lines_of(white, attack=key), untouched) for key, label in samples.labels.items()
     }
-    smallest = _smallest(mine[mine["minimises"]]) if not mine.empty else (None, None)
+    smallest = median_sizes(mine[mine["minimises"]]) if not mine.empty else (None, None)
     passes = None
     if not white.empty:
         spent = float((white["forwards"] + white["backwards"]).sum())
@@ -116,27 +108,18 @@ def _one_draw(samples: Samples, attacked: pd.DataFrame, clean: pd.DataFrame) -> 
 
 
 def _clean(samples: Samples, target: str) -> Share | None:
-    table = _of(samples.clean_table, target=target)
+    table = lines_of(samples.clean_table, target=target)
     if table.empty:
-        table = _of(samples.table, target=target)
+        table = lines_of(samples.table, target=target)
         return one_draw_share(table, "right")
     return clean_share(table)
-
-
-def _smallest(table: pd.DataFrame) -> tuple[float | None, float | None]:
-    """Return the medians over broken images of the smallest L2 and Linf perturbation that broke each."""
-    broken = table[table["status"] == Status.BROKEN]
-    if broken.empty:
-        return None, None
-    least = broken.groupby("index")[["l2", "linf"]].min()
-    return float(least["l2"].median()), float(least["linf"].median())
 
 
 def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[str, Share | None]) -> bool:
     """Tell whether images, attacks or gradient sources of this row are missing."""
     if clean is None or clean.n < samples.n or None in attacks.values():
         return True
-    mine = _of(samples.table, target=target)
+    mine = lines_of(samples.table, target=target)
     if mine.empty:
         return False
     if is_drawn(mine) and (mine["stood"] == "").any():
@@ -148,7 +131,7 @@ def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[s
         source for r in samples.attacked if model_of(r.target) == target for source in r.target.sources
     }
     for key in samples.labels:
-        tried = set(_of(mine, source=target, attack=key)["gradient_source"]) - {""}
+        tried = set(lines_of(mine, source=target, attack=key)["gradient_source"]) - {""}
         # An attack without gradients, or one that goes through all sources by itself, has none to miss.
         if tried & offered and offered - tried:
             return True
@@ -193,87 +176,18 @@ def _value(share: Share | None) -> float:
 
 def _verdicts(samples: Samples, target: str) -> list[str]:
     """Return per image, in index order, what the headline of a complete row counts, draw by draw."""
-    clean = _of(samples.clean_table, target=target)
-    table = _of(samples.table, target=target) if samples.labels else clean
+    clean = lines_of(samples.clean_table, target=target)
+    table = lines_of(samples.table, target=target) if samples.labels else clean
     if is_drawn(table):
         return list(outcomes(table, clean).values())
     grouped = table.groupby("index")["robust" if samples.labels else "right"]
     return ["01"[bool(value)] for value in grouped.all().sort_index()]
 
 
-def _measurements(samples: Samples) -> tuple[Measurement, ...]:
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
-    for record in samples.attacked:
-        gradient_source = record.source.gradient_source
-        place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
-        groups.setdefault(place, []).append(record)
-    return tuple(_measurement(samples, *place, records) for place, records in groups.items())
-
-
-def _measurement(
-    samples: Samples,
-    target: str,
-    source: str,
-    attack: str,
-    gradient_source: str,
-    records: Sequence[Record],
-) -> Measurement:
-    table = _of(samples.table, target=target, source=source, attack=attack, gradient_source=gradient_source)
-    smallest = _smallest(table)
-    first = records[0].attack
-    return Measurement(
-        target=samples.names[target],
-        target_fingerprint=fingerprint_of(target),
-        source=samples.names[source],
-        source_fingerprint=fingerprint_of(source),
-        white_box=target == source,
-        attack=samples.labels[attack],
-        plugin=first.name,
-        library=first.library,
-        gradient_source=gradient_source,
-        robust=robust_share(table, _of(samples.clean_table, target=target)) or Share(0, 0),
-        broken=_images(table, Status.BROKEN),
-        misclassified=_images(table, Status.MISCLASSIFIED),
-        failed=_images(table, Status.FAILED),
-        median_l2=smallest[0],
-        median_linf=smallest[1],
-        forwards=float(table["forwards"].mean()) if len(table) else 0.0,
-        backwards=float(table["backwards"].mean()) if len(table) else 0.0,
-        findings=_codes(records),
-        draws=draws_of(records),
-        one_draw=one_draw_share(table) if is_drawn(table) else None,
-    )
-
-
-def _images(table: pd.DataFrame, status: Status) -> int:
-    return int(table.loc[table["status"] == status, "index"].nunique())
-
-
-def _transfers(samples: Samples) -> tuple[Transfer, ...]:
-    if all(model_of(r.source) == model_of(r.target) for r in samples.attacked):
-        return ()
-    transfers = []
-    pairs = dict.fromkeys((model_of(r.source), model_of(r.target)) for r in samples.attacked)
-    for source, target in pairs:
-        table = _of(samples.table, source=source, target=target)
-        tables = {label: _of(table, attack=key) for key, label in samples.labels.items()}
-        for attack, part in {**tables, "": table}.items():
-            if (share := robust_share(part, _of(samples.clean_table, target=target))) is not None:
-                names = samples.names
-                transfers.append(
-                    Transfer(source=names[source], target=names[target], attack=attack, robust=share)
-                )
-    return tuple(transfers)
-
-
 def _own(samples: Samples, target: str) -> list[Record]:
     """Return the records that speak of a model itself: clean and white-box ones."""
     mine = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
     return [r for r in mine if r.attack.is_clean or model_of(r.source) == target]
-
-
-def _codes(records: Iterable[Record]) -> tuple[str, ...]:
-    return tuple(sorted({finding.code for record in records for finding in record.findings}))
 
 
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:

@@ -177,6 +177,15 @@ def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
     return names
 
 
+def lines_of(table: pd.DataFrame, **values: str) -> pd.DataFrame:
+    """Return the lines of a table whose columns have these values."""
+    for column, value in values.items():
+        if table.empty:
+            return table
+        table = table[table[column] == value]
+    return table
+
+
 def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
     """Return a name for every identity: its own, with its mark where two share it."""
     names = [name for name, _ in identities.values()]
