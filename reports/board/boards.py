@@ -165,6 +165,6 @@ class Board(Heading):
     doubts: tuple[Doubt, ...]
 
     @property
-    def drawn(self) -> bool:
+    def random(self) -> bool:
         """Whether any of the models is random."""
         return any(row.draws for row in self.rows)

@@ -130,7 +130,7 @@ def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
+class PrincipalPlane:
     """Two directions through the middle of some features.
 
     Attributes:
@@ -143,7 +143,7 @@ class Plane:
     axes: Rows
     shares: tuple[float, float]
 
-    def place(self, features: Rows) -> Rows:
+    def project(self, features: Rows) -> Rows:
         """Return where features (M, D) lie in the plane, (M, 2); not a number where a feature is none."""
         import numpy as np
 
@@ -153,7 +153,7 @@ class Plane:
         return places
 
 
-def plane_of(features: Rows) -> Plane | None:
+def principal_plane(features: Rows) -> PrincipalPlane | None:
     """Return the principal plane of features (M, D); None where there is none.
 
     Rows that are not finite are left out. There is no plane of fewer than two rows, or where all are equal.
@@ -172,4 +172,4 @@ def plane_of(features: Rows) -> Plane | None:
         zip(fitted.components_, fitted.explained_variance_ratio_, strict=True)
     ):
         axes[at], shares[at] = axis, float(share)
-    return Plane(fitted.mean_ * scale, axes, (shares[0], shares[1]))
+    return PrincipalPlane(fitted.mean_ * scale, axes, (shares[0], shares[1]))

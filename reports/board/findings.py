@@ -34,7 +34,7 @@ def is_proper(record: Record) -> bool:
     return not is_control(record) and not is_one_step(record)
 
 
-def standing_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[str]:
+def unlifted_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[str]:
     """Return the codes of the findings that nothing lifts.
 
     One on the clean images stands. Of those met by attacks on the very model, asked shard by shard: a finding

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from reports.board.boards import Board, Doubt, Row
 from reports.board.cross_checks import cross_checks, library_check, radius_check
-from reports.board.findings import standing_codes
-from reports.board.lifted_findings import lifted_by_weight
+from reports.board.findings import unlifted_codes
+from reports.board.lifted_findings import lifted_codes
 from reports.board.measurements import measurements, median_sizes, transfers
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
@@ -24,7 +24,7 @@ from reports.board.shares import (
     Share,
     clean_share,
     draws_of,
-    is_drawn,
+    is_random,
     one_draw_share,
     outcomes,
     robust_share,
@@ -122,7 +122,7 @@ def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[s
     mine = lines_of(samples.table, target=target)
     if mine.empty:
         return False
-    if is_drawn(mine) and (mine["stood"] == "").any():
+    if is_random(mine) and (mine["stood"] == "").any():
         return True  # judged in the attacked draw alone, by an earlier version
     counts = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
     if (counts < samples.n).any():
@@ -178,7 +178,7 @@ def _verdicts(samples: Samples, target: str) -> list[str]:
     """Return per image, in index order, what the headline of a complete row counts, draw by draw."""
     clean = lines_of(samples.clean_table, target=target)
     table = lines_of(samples.table, target=target) if samples.labels else clean
-    if is_drawn(table):
+    if is_random(table):
         return list(outcomes(table, clean).values())
     grouped = table.groupby("index")["robust" if samples.labels else "right"]
     return ["01"[bool(value)] for value in grouped.all().sort_index()]
@@ -193,7 +193,7 @@ def _own(samples: Samples, target: str) -> list[Record]:
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:
     """Return what is to be said against one model's number, one entry a code."""
     own, by_code = _own(samples, target), dict[str, Doubt]()
-    stands = standing_codes(own, lifted_by_weight(own))
+    stands = unlifted_codes(own, lifted_codes(own))
     for record in own:
         for finding in record.findings:
             before = by_code.get(finding.code)

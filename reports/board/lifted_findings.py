@@ -30,7 +30,7 @@ _SAID = re.compile(r"the loss of (\d+) of \d+ images .* the last steps brought (
 """The evidence of `not-converged`: how many survivors, and the mean share of the rise that came late."""
 
 
-def lifted_by_weight(own: Sequence[Record]) -> set[str]:
+def lifted_codes(own: Sequence[Record]) -> set[str]:
     """Return the codes whose findings cannot matter to the number of a row.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports.board.boards import Measurement, Transfer
 from reports.board.samples import Samples, attack_of, fingerprint_of, lines_of, model_of
-from reports.board.shares import Share, draws_of, is_drawn, one_draw_share, robust_share
+from reports.board.shares import Share, draws_of, is_random, one_draw_share, robust_share
 from robench.record.schema import Record, Status
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _measurement(
         backwards=float(table["backwards"].mean()) if len(table) else 0.0,
         findings=_codes(records),
         draws=draws_of(records),
-        one_draw=one_draw_share(table) if is_drawn(table) else None,
+        one_draw=one_draw_share(table) if is_random(table) else None,
     )
 
 

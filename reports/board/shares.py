@@ -71,7 +71,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnShare(Share):
+class MeanShare(Share):
     """How often images stood on average over fresh draws of a model's noise; see `robench.record.draws`.
 
     `count` is the sum over images of the share of draws in which each stood, and the interval is that of
@@ -88,7 +88,7 @@ class DrawnShare(Share):
         self._between(0.0, 1.0)
 
     @classmethod
-    def of(cls, images: Sequence[str]) -> DrawnShare:
+    def of(cls, images: Sequence[str]) -> MeanShare:
         """Return the share of images given as one 0 (fell) or 1 (stood) for each draw."""
         average = mean_stood(images)
         share = cls(average.mean * len(images), len(images), draws=len(images[0]))
@@ -98,7 +98,7 @@ class DrawnShare(Share):
     @property
     def rest(self) -> Share:
         """The share of draws in which images fell."""
-        others = DrawnShare(self.n - self.count, self.n, draws=self.draws)
+        others = MeanShare(self.n - self.count, self.n, draws=self.draws)
         others._between(1 - self.high, 1 - self.low)
         return others
 
@@ -107,7 +107,7 @@ class DrawnShare(Share):
         object.__setattr__(self, "high", high)
 
 
-def is_drawn(table: pd.DataFrame) -> bool:
+def is_random(table: pd.DataFrame) -> bool:
     """Tell whether any line is of a model that was judged under fresh draws."""
     return not table.empty and bool((table["stood"] != "").any())
 
@@ -132,14 +132,14 @@ def outcomes(table: pd.DataFrame, clean: pd.DataFrame | None = None) -> Outcomes
 
 def robust_share(table: pd.DataFrame, clean: pd.DataFrame | None = None) -> Share | None:
     """Return the share of images that are robust in every line; over fresh draws if the model is random."""
-    if is_drawn(table):
-        return DrawnShare.of(list(outcomes(table, clean).values()))
+    if is_random(table):
+        return MeanShare.of(list(outcomes(table, clean).values()))
     return one_draw_share(table)
 
 
 def clean_share(table: pd.DataFrame) -> Share | None:
     """Return the share of clean images that are right; over draws if the model is random."""
-    return robust_share(table) if is_drawn(table) else one_draw_share(table, "right")
+    return robust_share(table) if is_random(table) else one_draw_share(table, "right")
 
 
 def one_draw_share(table: pd.DataFrame, column: str = "robust") -> Share | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.board.feature_spaces import FeatureSpace, Plane, plane_of, same_networks
+from reports.board.feature_spaces import FeatureSpace, PrincipalPlane, principal_plane, same_networks
 from reports.figures.selection import spaces_of_board
 from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
 from reports.text.escape import visible
@@ -92,7 +92,7 @@ class Features:
 def _row(axes: list[Axes], group: Sequence[FeatureSpace], names: Mapping[str, str], most: int | None) -> None:
     clouds = [space.geometry.cloud for space in group if space.geometry.cloud]
     first = clouds[0]
-    plane = plane_of(first.clean_features)
+    plane = principal_plane(first.clean_features)
     if plane is None:
         title = names.get(group[0].model, "")
         raise ConfigError(where=visible(title), expected="features that vary", got="equal ones")
@@ -127,7 +127,7 @@ def _chosen(cloud: Cloud, most: int | None) -> NDArray[Any]:
 
 def _scatter(
     axes: Axes,
-    plane: Plane,
+    plane: PrincipalPlane,
     features: NDArray[Any],
     cloud: Cloud,
     rows: NDArray[Any],
@@ -137,7 +137,7 @@ def _scatter(
     """Draw one panel; without `right` every mark is filled."""
     import numpy as np
 
-    places = plane.place(features)[rows]
+    places = plane.project(features)[rows]
     labels = cloud.label[rows]
     filled = np.ones(len(labels), dtype=bool) if right is None else right[rows]
     for number, one in enumerate(cloud.classes):

@@ -75,7 +75,7 @@ def page_of(run: Run) -> str:
         curves=curves(run),
         provenance=provenance(run),
         config=run.config.splitlines(),
-        fresh=FRESH if any(board.drawn for board in every_board) else "",
+        fresh=FRESH if any(board.random for board in every_board) else "",
         failures=_first(run.failures),
         unreadable=_first(run.unreadable),
     )

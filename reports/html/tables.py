@@ -113,7 +113,7 @@ def leaderboard(
     minimal = any(row.median_l2 is not None for row in board.rows)
     columns = [Column("Rank"), Column("Model", numeric=False, head=True)]
     columns += [Column("Worst case, %")] if attacked else []
-    columns += [Column(f"{ONE_DRAW}, %")] if board.drawn else []
+    columns += [Column(f"{ONE_DRAW}, %")] if board.random else []
     columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
     columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if attacked else []
     columns += [Column("Median L2"), Column("Median Linf")] if minimal else []
@@ -124,7 +124,7 @@ def leaderboard(
         entries = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
         entries += [text_entry(row.model, href=links.get(row.model, ""))]
         entries += [share(row.worst_case)] if attacked else []
-        entries += [share(row.one_draw, drawn=False)] if board.drawn else []
+        entries += [share(row.one_draw, drawn=False)] if board.random else []
         entries += [share(row.clean), _remarks(row, finding)]
         if attacked:
             entries += [share(row.white_box, drawn=False)]

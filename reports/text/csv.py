@@ -41,7 +41,7 @@ CELL_COLUMNS = (
     "median_l2", "median_linf", "forwards", "backwards", "findings",
     "batches", "batch_low", "batch_high",
 )  # fmt: skip
-DRAWN_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
+RANDOM_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
 """Of random models only; where there is none the files are without them."""
 SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
 
@@ -111,7 +111,7 @@ def leaderboard_csv(facts: Sequence[BoardFacts]) -> str:
     """Return one line per model and board; shares are fractions, and each attack has columns of its own."""
     labels = list(dict.fromkeys(label for one in facts for label in one.board.attacks))
     names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
-    random = any(one.board.drawn for one in facts)
+    random = any(one.board.random for one in facts)
     lines = [
         [
             *_board(one.board),
@@ -123,7 +123,7 @@ def leaderboard_csv(facts: Sequence[BoardFacts]) -> str:
         for one in facts
         for row in one.board.rows
     ]
-    more = DRAWN_COLUMNS if random else ()
+    more = RANDOM_COLUMNS if random else ()
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines)
 
 
@@ -143,7 +143,7 @@ def curves_csv(facts: Sequence[BoardFacts], samples: Sequence[Samples]) -> str:
 def measurements_csv(facts: Sequence[BoardFacts]) -> str:
     """Return one line per target, source, gradient source, attack and threat."""
     lines = []
-    random = any(one.board.drawn for one in facts)
+    random = any(one.board.random for one in facts)
     for one in facts:
         for cell in one.board.cells:
             robust, attack = cell.robust, one.attacks[cell.attack]
@@ -161,7 +161,7 @@ def measurements_csv(facts: Sequence[BoardFacts]) -> str:
             values = [derived[c] if c in derived else getattr(cell, c) for c in CELL_COLUMNS]
             more = _one_draw(cell) if random else []
             lines.append([*_board(one.board), *_threat(one.board), *values, *more])
-    more_columns = DRAWN_COLUMNS if random else ()
+    more_columns = RANDOM_COLUMNS if random else ()
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS, *more_columns], lines)
 
 

@@ -71,7 +71,7 @@ def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
     header = ["Rank", "Model", "Clean [95% CI]"]
     if board.norm:
         header += [*board.attacks, "White-box", "Worst case [95% CI]"]
-    if board.drawn:
+    if board.random:
         header += [ONE_DRAW]
     header += ["n"]
     if minimal:
@@ -85,7 +85,7 @@ def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
         if board.norm:
             texts += [percent(row.attacks.get(label)) for label in board.attacks]
             texts += [percent(row.white_box), with_interval(row.worst_case)]
-        if board.drawn:
+        if board.random:
             texts += [percent(row.one_draw)]
         texts += [str(row.n)]
         if minimal:

@@ -65,7 +65,7 @@ def _table(board: Board) -> str:
     minimal = any(row.median_l2 is not None for row in board.rows)
     header = ["Model", "Clean", *map(escape, attacks)]
     header += ["Worst case"] if board.norm else []
-    header += [ONE_DRAW] if board.drawn else []
+    header += [ONE_DRAW] if board.random else []
     header += ["Median $L_2$"] if minimal else []
     lines = [
         r"\begin{table}",
@@ -87,7 +87,7 @@ def _table(board: Board) -> str:
 
 def _fresh(board: Board) -> str:
     """Return what the caption says of random models."""
-    return f" {escape(FRESH)}" if board.drawn else ""
+    return f" {escape(FRESH)}" if board.random else ""
 
 
 def _row(row: Row, board: Board, *, minimal: bool) -> str:
@@ -95,7 +95,7 @@ def _row(row: Row, board: Board, *, minimal: bool) -> str:
     if board.norm:
         texts += [_plain(row.attacks.get(label)) for label in board.attacks]
         texts += [_share(row.worst_case)]
-    if board.drawn:
+    if board.random:
         texts += [_plain(row.one_draw)]
     if minimal:
         texts += [number(row.median_l2)]

@@ -60,7 +60,7 @@ class Markdown:
             return "\n".join(["# Over seeds\n", OVER_SEEDS, *_seed_sections(records)])
         every_board = boards(records)
         parts = ["# Leaderboard\n", READING]
-        parts += [f"{escape(FRESH)}\n"] if any(board.drawn for board in every_board) else []
+        parts += [f"{escape(FRESH)}\n"] if any(board.random for board in every_board) else []
         for board in every_board:
             parts += _section(board)
         if repeated := _seed_sections(records):

@@ -89,7 +89,7 @@ class Screen:
         renderables: list[RenderableType] = [table(board.title, *leaderboard_table(board))]
         if note := joint_note(board):
             renderables.append(Text(visible(note), style="dim"))
-        if board.drawn:
+        if board.random:
             renderables.append(Text(FRESH, style="dim"))
         if board.transfers:
             title = "transfer: accuracy on images crafted on another model"

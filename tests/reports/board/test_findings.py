@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.board.findings import standing_codes
+from reports.board.findings import unlifted_codes
 from tests.records import changed
 from tests.reports.board.test_leaderboard import R, record
 
@@ -41,4 +41,4 @@ def clean(*findings):
     ],
 )  # fmt: skip
 def test_what_stands(records, expected):
-    assert standing_codes(records) == expected
+    assert unlifted_codes(records) == expected

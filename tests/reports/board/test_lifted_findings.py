@@ -6,7 +6,7 @@ import math
 import pytest
 
 from reports.board.leaderboard import boards
-from reports.board.lifted_findings import _to_come, lifted_by_weight
+from reports.board.lifted_findings import _to_come, lifted_codes
 from robench.api import benchmark, make_attack
 from robench.model.interface import Model
 from robench.record.schema import Finding
@@ -131,7 +131,7 @@ def test_records_of_earlier_versions_are_not_extrapolated():
 
 def test_an_attack_that_met_half_of_the_images_weighs_nothing():
     half = [record("a", "a", "apgd", [B] * 30 + [R] * 70, start=0)]
-    assert lifted_by_weight([SHORT, *half]) == set()
+    assert lifted_codes([SHORT, *half]) == set()
 
 
 UNREACHABLE = record("a", "", "clean", [R] * N, gradient="", findings=("unreachable",))
@@ -155,7 +155,7 @@ def blind(broken, needs="score", **more):
     ],
 )
 def test_attacks_without_gradients_that_reach_as_much_lift_unreachable(records, lifted):
-    assert lifted_by_weight([UNREACHABLE, *records]) & {"unreachable"} == lifted
+    assert lifted_codes([UNREACHABLE, *records]) & {"unreachable"} == lifted
     (row,) = boards([UNREACHABLE, *records])[0].rows
     assert ("unreachable" in row.standing) == (not lifted)
 

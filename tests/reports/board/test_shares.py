@@ -45,7 +45,7 @@ def test_a_row_is_the_mean_over_draws():
 
 def test_beside_models_that_are_not_random_nothing_changes():
     (board,) = boards(SURE)
-    assert not board.drawn
+    assert not board.random
     assert "One draw" not in " ".join(leaderboard_table(board)[0])
     assert "draws" not in leaderboard_csv(board_facts(SURE)).splitlines()[0]
     assert "fresh" not in Markdown().render(SURE)
