@@ -67,7 +67,7 @@ class Part:
         values |= self.extra
         changed = (one.name for one in fields if not _is_default(one, values[one.name]))
         names = dict.fromkeys((*(self.stated or ()), *changed, *self.extra))
-        return {name: _plain(values[name]) for name in names}
+        return {name: _plain(values[name]) for name in names if name in values}
 
 
 def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dict[str, Any]:

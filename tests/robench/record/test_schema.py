@@ -158,16 +158,16 @@ WRONG = [None, True, 3, 10**400, -0.5, math.nan, math.inf, "text", [], [[]], [No
 
 
 @pytest.mark.parametrize("path", [p for p in paths(FULL) if p], ids=".".join)
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda value: repr(value)[:12])
-def test_a_wrong_value_in_any_field_is_read_or_refused_by_name(path, wrong):
-    try:
-        good = read(put(path, wrong))
-    except StorageError as error:
-        assert str(error).startswith("units/k.json: expected")  # noqa: PT017
-        assert path[-1] in str(error) or path == ("schema",)  # noqa: PT017
-        assert len(str(error)) < 1000  # noqa: PT017
-    else:
-        assert read(good.to_json()) == good
+def test_a_wrong_value_in_any_field_is_read_or_refused_by_name(path):
+    for wrong in WRONG:
+        try:
+            good = read(put(path, wrong))
+        except StorageError as error:
+            assert str(error).startswith("units/k.json: expected")  # noqa: PT017
+            assert path[-1] in str(error) or path == ("schema",)  # noqa: PT017
+            assert len(str(error)) < 1000  # noqa: PT017
+        else:
+            assert read(good.to_json()) == good
 
 
 @pytest.mark.parametrize(
