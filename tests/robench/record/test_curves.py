@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robench.api import benchmark, make_attack
@@ -62,6 +62,7 @@ def test_a_curve_by_hand():
     assert curve.up_to(2.0).end == 2.0
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400))
 def test_the_band_is_the_wilson_interval_of_every_count(n):
     counts = sorted({0, 1, n // 3, n // 2, n - 1, n})
@@ -70,6 +71,7 @@ def test_the_band_is_the_wilson_interval_of_every_count(n):
     assert wilson_band([0], 0) == ((0.0, 1.0),)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.just(math.inf), st.floats(0, 100)), min_size=1), st.integers(2, 9))
 def test_a_curve_never_rises_and_thinning_stays_on_it(values, most):
     curve = curve_of(dict(enumerate(values)), end=0)
