@@ -75,14 +75,14 @@ def report(records: Iterable[Record]) -> list[str]:
 
 def _note(models: dict[str, dict[Column, Verdicts]], record: Record) -> None:
     """Enter a record under its model: into its own column, and into the worst case over everything."""
-    columns = models.setdefault(str(record.target["name"]), {})
-    label = str(record.attack["label"])
+    columns = models.setdefault(record.target.name, {})
+    label = record.attack.label
     if label == CLEAN[0]:
         places = [CLEAN]
     elif record.white_box:
-        places = [(label, str(record.source["gradient_source"])), WORST]
+        places = [(label, record.source.gradient_source), WORST]
     else:
-        places = [(TRANSFER, f"from {record.source['name']}"), WORST]
+        places = [(TRANSFER, f"from {record.source.name}"), WORST]
     for place in places:
         verdicts = columns.setdefault(place, {})
         for index, status in zip(record.columns.index, record.columns.status, strict=True):

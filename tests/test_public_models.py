@@ -48,10 +48,10 @@ def measured(out, suite, *labels):
     broken: dict[str, set[int]] = {}
     findings: dict[str, set[str]] = {}
     for record in Store(out).read_records():
-        name, columns = record.target["name"], record.columns
+        name, columns = record.target.name, record.columns
         kept = {i for i, status in zip(columns.index, columns.status, strict=True) if status == "robust"}
         findings.setdefault(name, set()).update(finding.code for finding in record.findings)
-        if record.attack["label"] == "clean":
+        if record.attack.label == "clean":
             clean.setdefault(name, set()).update(kept)
         else:
             broken.setdefault(name, set()).update(set(columns.index) - kept)

@@ -1,7 +1,8 @@
-"""The plugin: records to a badge."""
+"""The plugin: records to a badge, which never says more than its row."""
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.badge.claim import Claim, claim
-from reports.board.choosing import one_row
+from reports.board.boards import Board, Row
 from reports.board.leaderboard import boards
+from reports.board.shares import Share
+from reports.text.escape import NOTHING, number, percent, visible
+from robench.errors import ConfigError, nearest
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.schema import Record
@@ -19,6 +22,26 @@ from robench.record.schema import Record
 PADDING = 12
 NARROW, WIDE = 6.1, 11.0
 """Widths of letters of Verdana at 11 px, near enough: the text is fitted to the box."""
+
+LONGEST = 40
+"""Letters of a name that a badge shows; a longer one is cut, and whole in the title."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The texts of a badge.
+
+    Attributes:
+        label: what the number is.
+        text: the number with its interval, threat, data set and n; doubts first.
+        sentence: the same for a screen reader, with names in full.
+        sound: whether nothing puts the number in doubt.
+    """
+
+    label: str
+    text: str
+    sentence: str
+    sound: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +77,83 @@ class Badge:
         return [path]
 
 
-def _drawn(said: Claim) -> str:
-    split = _width(said.label)
-    text: str = _template().render(claim=said, split=split, width=split + _width(said.text))
+def one_row(boards: Sequence[Board], *, model: str, board: str) -> tuple[Board, Row]:
+    """Return the only row that fits.
+
+    Args:
+        boards: where to look.
+        model: name of the row; empty if there is only one.
+        board: text in the title of its board; empty if only one board fits.
+
+    Raises:
+        ConfigError: no board or several, no row or several; lists what there is.
+    """
+    fitting = [one for one in boards if board in one.title]
+    if len(fitting) > 1 and not board:  # a board of clean accuracy says less than the one attacked board
+        fitting = [one for one in fitting if one.norm and one.eps != float("inf")] or fitting
+    if len(fitting) != 1:
+        titles = "; ".join(repr(one.title) for one in boards) or "no board"
+        do = "Name one by text of its title: --board TEXT"
+        raise ConfigError(
+            where="board", expected="text of one board", got=f"{len(fitting)} of {titles}", do=do
+        )
+    rows = [row for row in fitting[0].rows if model in {"", row.model}]
+    if len(rows) != 1:
+        names = [row.model for row in fitting[0].rows]
+        do = nearest(model, names) if model else "Name one: --model NAME"
+        got = repr(model) if model else f"{len(rows)}: {', '.join(map(repr, names))}"
+        raise ConfigError(where="model", expected=f"a model of {fitting[0].title}", got=got, do=do)
+    return fitting[0], rows[0]
+
+
+def claim(board: Board, row: Row) -> Claim:
+    """Return what a badge may say of a row.
+
+    Under a finite radius that is the worst case; under an infinite one the median distance, for every image
+    falls sooner or later; without attack the clean accuracy.
+    """
+    doubts = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.standing]
+    label, value = _measured(board, row)
+    threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
+    goal = "" if board.goal in {"", "untargeted"} else f" {_short(board.goal)}"
+    short = f"{board.norm} {_short(board.eps_text)}{goal}" if board.norm else "no attack"
+    attacks = f", {len(board.attacks)} attacks" if len(board.attacks) > 1 else ""
+    text = f"{value}, {short}, {_short(board.dataset)}, n {row.n}"
+    sentence = (
+        f"{label}, {visible(row.model)} on {visible(board.dataset)} {visible(board.split)}: {value}, "
+        f"{visible(threat)}{attacks}, n {row.n}"
+    )
+    if doubts:
+        codes = ", ".join(map(visible, doubts))
+        text, sentence = f"{_short(doubts[0])}: {text}", f"{sentence}. {codes}"
+    return Claim(label=label, text=text, sentence=sentence, sound=not doubts)
+
+
+def _measured(board: Board, row: Row) -> tuple[str, str]:
+    if not board.norm:
+        return "clean accuracy", _interval(row.clean)
+    if math.isinf(board.eps):
+        # Sizes are kept in L2 and Linf; a median under another norm is that in Linf, and is called so.
+        norm, median = ("L2", row.median_l2) if board.norm == "L2" else ("Linf", row.median_linf)
+        left = percent(row.worst_case)
+        return f"median {norm}", f"{number(median)} of those broken, {left} % unbroken"
+    return "robust accuracy", _interval(row.worst_case)
+
+
+def _interval(share: Share | None) -> str:
+    if share is None or share.value is None:
+        return NOTHING
+    return f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+
+
+def _short(name: str) -> str:
+    text = visible(name)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def _drawn(texts: Claim) -> str:
+    split = _width(texts.label)
+    text: str = _template().render(claim=texts, split=split, width=split + _width(texts.text))
     return text
 
 

@@ -2,102 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from robench.record.draws import stood_of
-from robench.record.statistics import wilson
-from robench.record.threat_summary import Terms
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """How the accuracy of a joint model varies over its batches, each of them a graph of its own.
-
-    Attributes:
-        n: how many batches.
-        low: lower end of Student's 95 % t interval over their accuracies.
-        high: upper end of it.
-    """
-
-    n: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A proportion of images with its 95 % interval: Wilson's, widened where images are not independent.
-
-    Attributes:
-        count: how many of the n.
-        n: how many images; always all of them, misclassified and failed ones included.
-        batches: of a joint model with enough batches, the interval over them; the interval holds it too, for
-            Wilson's takes the images of one graph as independent, and few batches may agree by luck.
-        low: lower end of the interval.
-        high: upper end of the interval.
-    """
-
-    count: float
-    n: int
-    batches: Batches | None = None
-    low: float = field(init=False)
-    high: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Compute the interval once."""
-        low, high = wilson(int(self.count), self.n)
-        if self.batches:
-            low, high = min(low, self.batches.low), max(high, self.batches.high)
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
-
-    @property
-    def value(self) -> float | None:
-        """The proportion, None for no images."""
-        return self.count / self.n if self.n else None
-
-    @property
-    def rest(self) -> Share:
-        """The share of the other images."""
-        return Share(self.n - self.count, self.n)
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnShare(Share):
-    """How often images stood on average over fresh draws of a model's noise; see `robench.record.draws`.
-
-    `count` is the sum over images of the share of draws in which each stood, and the interval is that of
-    `robench.record.stood_of`.
-
-    Attributes:
-        draws: how often each image was asked about.
-    """
-
-    draws: int = 0
-
-    def __post_init__(self) -> None:
-        """Know nothing; `of` knows the interval."""
-        self._between(0.0, 1.0)
-
-    @classmethod
-    def of(cls, images: Sequence[str]) -> DrawnShare:
-        """Return the share of images given as one 0 (fell) or 1 (stood) for each draw."""
-        found = stood_of(images)
-        made = cls(found.mean * len(images), len(images), draws=len(images[0]))
-        made._between(found.low, found.high)
-        return made
-
-    @property
-    def rest(self) -> Share:
-        """The share of draws in which images fell."""
-        made = DrawnShare(self.n - self.count, self.n, draws=self.draws)
-        made._between(1 - self.high, 1 - self.low)
-        return made
-
-    def _between(self, low: float, high: float) -> None:
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
+from reports.board.shares import Share
+from robench.record.threat_summary import ThreatSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +70,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Measurement:
     """One (target, source, attack, gradient source) of a board, all its shards together.
 
     Of a random model `broken`, `misclassified`, `failed` and the medians are of the draw that was attacked,
@@ -233,9 +141,9 @@ class Heading:
     budget: int | None = None
 
     @property
-    def terms(self) -> Terms:
+    def threat(self) -> ThreatSummary:
         """The threat."""
-        return Terms(self.norm, self.eps, self.goal, self.bounds, self.knowledge, self.budget)
+        return ThreatSummary(self.norm, self.eps, self.goal, self.bounds, self.knowledge, self.budget)
 
     @property
     def title(self) -> str:
@@ -243,7 +151,7 @@ class Heading:
 
         Such as `digits test, 300 images, Linf 8/255, untargeted, weights and template known`.
         """
-        return f"{self.dataset} {self.split}, {self.n} images, {self.terms.words(self.eps_text)}"
+        return f"{self.dataset} {self.split}, {self.n} images, {self.threat.text(self.eps_text)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,11 +160,11 @@ class Board(Heading):
 
     attacks: tuple[str, ...]
     rows: tuple[Row, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[Measurement, ...]
     transfers: tuple[Transfer, ...]
     doubts: tuple[Doubt, ...]
 
     @property
-    def drawn(self) -> bool:
+    def random(self) -> bool:
         """Whether any of the models is random."""
         return any(row.draws for row in self.rows)

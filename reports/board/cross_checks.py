@@ -16,6 +16,7 @@ from reports.board.boards import Doubt
 from reports.board.findings import is_control, is_one_step, is_proper, uses_gradients
 from reports.board.paired_images import Standing, gap, standing, weakness
 from reports.board.samples import Samples, attack_of, model_of
+from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 from robench.record.statistics import SIGNIFICANCE, holm
 
@@ -23,11 +24,18 @@ BLACK_BOX = "black-box-stronger"
 NOISE = "noise-stronger"
 ONE_STEP = "one-step-stronger"
 MORE_STEPS = "more-steps-weaker"
+LARGER = "larger-radius-weaker"
+LIBRARY = "library-weaker"
 
 MISLED = "Its gradients mislead: attack through other gradient sources, or without gradients"
 BROKEN = "The attack is broken: look at its loss, step size and gradients"
 ASTRAY = "Another step size or more steps; or the gradients mislead after the first step"
 RESTLESS = "The attack does not converge: choose a smaller or a falling step size"
+TOO_SHORT = "Balls hold one another: the attack fails at the larger radius; more steps, other step sizes"
+STRONGER = "Trust the stronger of the two, and see `robench parity` for who broke which images"
+
+THEIRS = {"loss": "cross_entropy"}
+"""What the libraries' versions have no option for, and what they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +65,23 @@ def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
     if samples.unbounded:
         return ()
     mine = [r for r in samples.attacked if model_of(r.target) == target]
-    white = [r for r in mine if model_of(r.source) == target]
+    white = samples.white_box(target)
     name = samples.names[target]
-    found = (
+    doubts = (
         doubt(name, BLACK_BOX, _black_box(white, mine, samples, target), MISLED),
         doubt(name, NOISE, _noise(white, samples), BROKEN),
         doubt(name, ONE_STEP, _one_step(white, samples), ASTRAY),
         doubt(name, MORE_STEPS, _more_steps(white, samples), RESTLESS),
     )
-    return tuple(d for d in found if d)
+    return tuple(d for d in doubts if d)
 
 
-def doubt(name: str, code: str, made: Iterator[Comparison], remedy: str) -> Doubt | None:
+def doubt(name: str, code: str, comparisons: Iterator[Comparison], remedy: str) -> Doubt | None:
     """Return the doubt if any of the comparisons fails beyond chance; the one of the largest gap is told."""
-    asked = list(made)
+    pairs = list(comparisons)
     failed = [
         (c.stands, gap(c.strong, c.weak), -p, c.text)
-        for c, p in zip(asked, holm([weakness(c.strong, c.weak) for c in asked]), strict=True)
+        for c, p in zip(pairs, holm([weakness(c.strong, c.weak) for c in pairs]), strict=True)
         if p < SIGNIFICANCE
     ]
     if not failed:
@@ -132,7 +140,7 @@ def _noise(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
 
 def _one_step(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
     """Compare each iterative gradient attack, and all together, with each one-step attack."""
-    bounded = [r for r in white if uses_gradients(r) and not r.attack.get("minimises", False)]
+    bounded = [r for r in white if uses_gradients(r) and not r.attack.minimises]
     iterative = by_attack([r for r in bounded if is_proper(r)])
     for single, records in by_attack([r for r in bounded if is_one_step(r)]).items():
         one, label = standing(records), samples.labels[single]
@@ -146,21 +154,88 @@ def _one_step(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]
 
 
 def _sources(records: Sequence[Record]) -> set[str]:
-    return {str(r.source.get("gradient_source")) for r in records}
+    return {r.source.gradient_source for r in records}
 
 
 def _more_steps(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
     """Compare each attack with itself at fewer steps, all else equal."""
     groups: dict[tuple[str, str, str], dict[int, list[Record]]] = {}
     for record in white:
-        options = dict(record.attack.get("options") or {})
+        options = dict(record.attack.options)
         steps = options.pop("steps", None)
         if isinstance(steps, int):
             rest = repr(sorted(options.items()))
-            place = (str(record.attack.get("name")), rest, str(record.source.get("gradient_source")))
+            place = (record.attack.name, rest, record.source.gradient_source)
             groups.setdefault(place, {}).setdefault(steps, []).append(record)
     for runs in groups.values():
         for fewer, more in pairwise(sorted(runs)):
             label = samples.labels[attack_of(runs[more][0])]
             text = f"{label}: {more} steps break {{gap}} fewer images than {fewer}"
             yield Comparison(text, standing(runs[more]), standing(runs[fewer]))
+
+
+def radius_check(samples: Samples, others: Sequence[Samples], target: str) -> Doubt | None:
+    """Return the doubt if fewer images fall at this radius than at a smaller one of the run's other boards.
+
+    Args:
+        samples: the board.
+        others: all boards of the records, this one among them or not.
+        target: identity of the model.
+    """
+    smaller = [s for s in others if _same_but_smaller(s, samples) and target in s.names]
+    return doubt(samples.names[target], LARGER, _larger(samples, smaller, target), TOO_SHORT)
+
+
+def _same_but_smaller(other: Samples, samples: Samples) -> bool:
+    mine, theirs = samples.setting, other.setting
+    alike = theirs._replace(threat=theirs.threat._replace(eps=mine.threat.eps))
+    return alike == mine and not samples.unbounded and theirs.threat.eps < mine.threat.eps
+
+
+def _larger(samples: Samples, smaller: Sequence[Samples], target: str) -> Iterator[Comparison]:
+    """Compare each attack, and all together, with the same at a smaller radius."""
+    here = by_attack(samples.white_box(target))
+    for other in smaller:
+        there = by_attack(other.white_box(target))
+        for attack in here.keys() & there.keys():
+            text = (
+                f"{samples.labels[attack]} breaks {{gap}} fewer images at {samples.eps_text} than at "
+                f"{other.eps_text}"
+            )
+            yield Comparison(text, standing(here[attack]), standing(there[attack]))
+        if here and there:
+            text = f"all attacks together break {{gap}} fewer at {samples.eps_text} than at {other.eps_text}"
+            now = standing(r for records in here.values() for r in records)
+            before = standing(r for records in there.values() for r in records)
+            yield Comparison(text, now, before, stands=True)
+
+
+def library_check(samples: Samples, target: str) -> Doubt | None:
+    """Return the doubt if a library's version of one of our attacks broke fewer of a model's images."""
+    return doubt(samples.names[target], LIBRARY, _pairs(samples.white_box(target), samples), STRONGER)
+
+
+def _pairs(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
+    groups = list(by_attack(white).values())
+    for ours in groups:
+        for theirs in groups:
+            if _versions(ours[0].attack, theirs[0].attack):
+                label = samples.labels
+                first, second = (label[next(iter(by_attack(g)))] for g in (theirs, ours))
+                text = f"{first} breaks {{gap}} fewer images than {second}, with the same options"
+                yield Comparison(text, standing(theirs), standing(ours))
+
+
+def _versions(ours: RecordedAttack, theirs: RecordedAttack) -> bool:
+    """Tell whether these are our and a library's version of one attack with equal options.
+
+    A library's version bears our title, with the library behind it in brackets. Options that only one of them
+    has must be what the other does.
+    """
+    if ours.library != "robench" or theirs.library == "robench":
+        return False
+    if not ours.title or theirs.title.rpartition(" (")[0] != ours.title:
+        return False
+    mine, other = ours.options, theirs.options
+    shared = mine.keys() & other.keys()
+    return all(mine[k] == other[k] for k in shared) and all(mine.get(k, v) == v for k, v in THEIRS.items())

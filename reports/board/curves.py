@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Share
+from reports.board.boards import Board
 from reports.board.samples import Samples, attack_of, fingerprint_of, model_of, shown_names
+from reports.board.shares import Share
 from robench.record.curves import (
     Curve,
     over_eps,
@@ -112,26 +113,25 @@ def board_curves(board: Board, samples: Samples) -> BoardCurves:
     """Return the curves of a board from its records."""
     order = {row.model: at for at, row in enumerate(board.rows)}
     targets = sorted({model_of(r.target) for r in samples.attacked}, key=lambda t: order[samples.names[t]])
-    cells = {target: _white_cells(samples, target) for target in targets}
+    records_of = {target: _white_cells(samples, target) for target in targets}
     labels = samples.labels if math.isfinite(board.eps) else {}
 
     def panels(curve: Callable[[list[list[Record]]], Curve | None]) -> tuple[Panel, ...]:
-        made = []
+        every_panel = []
         for key, label in labels.items():
-            own = {target: list(found.get(key, {}).values()) for target, found in cells.items()}
-            made.append(Panel(attack=label, lines=_lines(samples, own, curve)))
-        return tuple(panel for panel in made if panel.lines)
+            own = {target: list(by_attack.get(key, {}).values()) for target, by_attack in records_of.items()}
+            every_panel.append(Panel(attack=label, lines=_lines(samples, own, curve)))
+        return tuple(panel for panel in every_panel if panel.lines)
 
     tries = panels(lambda parts: over_tries(r for part in parts for r in part))
     passes = panels(over_passes)
     if len(labels) > 1:
         every = {
-            t: [part for parts in found.values() for part in parts.values()] for t, found in cells.items()
+            t: [part for parts in by_attack.values() for part in parts.values()]
+            for t, by_attack in records_of.items()
         }
         passes = (*passes, Panel(attack=IN_TURN, lines=_lines(samples, every, over_passes)))
-    joint = {
-        samples.names[model_of(r.target)] for r in samples.attacked if r.target.get("coupling") == "joint"
-    }
+    joint = {samples.names[model_of(r.target)] for r in samples.attacked if r.target.joint}
     return BoardCurves(
         board=board,
         joint=tuple(sorted(joint)),
@@ -143,26 +143,26 @@ def board_curves(board: Board, samples: Samples) -> BoardCurves:
 
 def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Record]]]:
     """Return the white-box records of a model: attack, then gradient source, then shards, in given order."""
-    found: dict[str, dict[str, list[Record]]] = {key: {} for key in samples.labels}
+    groups: dict[str, dict[str, list[Record]]] = {key: {} for key in samples.labels}
     for record in samples.attacked:
         # The first success on a random model may be one of its draw's: it has no curve that means anything.
         if model_of(record.target) == target == model_of(record.source) and not record.draws:
-            source = str(record.source.get("gradient_source") or "")
-            found[attack_of(record)].setdefault(source, []).append(record)
-    return found
+            source = record.source.gradient_source
+            groups[attack_of(record)].setdefault(source, []).append(record)
+    return groups
 
 
 def _lines(
     samples: Samples,
-    cells: dict[str, list[list[Record]]],
+    groups: dict[str, list[list[Record]]],
     curve: Callable[[list[list[Record]]], Curve | None],
 ) -> tuple[Line, ...]:
-    made = []
-    for target, parts in cells.items():
-        if parts and (found := curve(parts)) is not None:
+    lines = []
+    for target, parts in groups.items():
+        if parts and (line := curve(parts)) is not None:
             name = samples.names[target]
-            made.append(Line(model=name, fingerprint=fingerprint_of(target), curve=found))
-    return tuple(made)
+            lines.append(Line(model=name, fingerprint=fingerprint_of(target), curve=line))
+    return tuple(lines)
 
 
 def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Family, ...]:
@@ -174,11 +174,11 @@ def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Famil
     for at, one in enumerate(samples):
         if one.attacked:
             setting = one.setting
-            terms = setting.terms._replace(eps=math.inf)
-            groups.setdefault((setting._replace(terms=terms),), []).append(at)
-    made = [_family(places, [boards[p] for p in places], [samples[p] for p in places])
+            threat = setting.threat._replace(eps=math.inf)
+            groups.setdefault((setting._replace(threat=threat),), []).append(at)
+    every_family = [_family(places, [boards[p] for p in places], [samples[p] for p in places])
             for places in groups.values()]  # fmt: skip
-    return tuple(family for family in made if family.models)
+    return tuple(family for family in every_family if family.models)
 
 
 def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Samples]) -> Family:
@@ -196,7 +196,7 @@ def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Sa
         title=", ".join(
             [
                 f"{first.dataset} {first.split}, {first.n} images, {first.norm}, {first.goal}",
-                *first.terms.beside(),
+                *first.threat.conditions(),
             ]
         ),
         norm=first.norm,
@@ -214,7 +214,7 @@ def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
         return None
     marks = []
     for one, records in own:
-        eps = one.setting.terms.eps
+        eps = one.setting.threat.eps
         judged = {index for record in records for index in record.columns.index}
         if judged and math.isfinite(eps):
             robust = sum(smallest[index] > eps for index in judged)

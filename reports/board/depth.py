@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class Series:
     points: tuple[Point, ...]
 
 
-def depth_of(details: dict[str, Any]) -> tuple[str, int] | None:
+def depth_of(details: Mapping[str, Any]) -> tuple[str, int] | None:
     """Return (family, depth) of an architecture, None where its name and options do not tell.
 
     An option `depth` tells; else the number after the name of a known family does, such as that of `vgg16` or
@@ -55,42 +55,37 @@ def depth_of(details: dict[str, Any]) -> tuple[str, int] | None:
     depth = options.get("depth")
     if isinstance(depth, int) and not isinstance(depth, bool):
         return name + suffix, depth
-    found = _NUMBERED.fullmatch(name)
-    if not found:
+    match = _NUMBERED.fullmatch(name)
+    if not match:
         return None
-    family, depth = found["family"], int(found["depth"])
+    family, depth = match["family"], int(match["depth"])
     if family.rpartition(":")[2] == "resnet" and depth not in _STAGED:
         family += " (three stages)"
-    return family + found["rest"] + suffix, depth
+    return family + match["rest"] + suffix, depth
 
 
-def details_of(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+def details_of(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
     """Return what records say a model is made of, by its fingerprint."""
-    found = {}
-    for record in records:
-        details = record.target.get("details")
-        if isinstance(details, dict):
-            found[str(record.target.get("fingerprint", ""))] = details
-    return found
+    return {record.target.fingerprint: record.target.details for record in records}
 
 
-def series_of(board: Board, details: dict[str, dict[str, Any]]) -> list[Series]:
+def series_of(board: Board, details: Mapping[str, Mapping[str, Any]]) -> list[Series]:
     """Return the rows of a board that hold at least two depths of a family, head and training.
 
     Args:
         board: the board.
         details: what its records say of every model, by fingerprint; see `details_of`.
     """
-    found: dict[tuple[str, str, str, str], list[Point]] = {}
+    groups: dict[tuple[str, str, str, str], list[Point]] = {}
     for row in board.rows:
         own = details.get(row.fingerprint, {})
-        told = depth_of(own)
-        if told and row.clean and row.worst_case and row.clean.n and row.worst_case.n:
+        depth = depth_of(own)
+        if depth and row.clean and row.worst_case and row.clean.n and row.worst_case.n:
             training, before = str(own.get("training") or ""), own.get("inference") or []
             if names := [str(one.get("defense")) for one in before if isinstance(one, dict)]:
                 training += f" behind {', '.join(names)}"
-            place = (told[0], row.head, training, canonical(before))
-            found.setdefault(place, []).append(Point(told[1], row))
+            place = (depth[0], row.head, training, canonical(before))
+            groups.setdefault(place, []).append(Point(depth[1], row))
     return [
         Series(
             family=family,
@@ -98,6 +93,6 @@ def series_of(board: Board, details: dict[str, dict[str, Any]]) -> list[Series]:
             training=training,
             points=tuple(sorted(points, key=lambda point: (point.depth, point.row.model))),
         )
-        for (family, head, training, _), points in sorted(found.items())
+        for (family, head, training, _), points in sorted(groups.items())
         if len({point.depth for point in points}) > 1
     ]

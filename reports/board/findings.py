@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from reports.board.samples import CLEAN, attack_of
+from reports.board.samples import attack_of
 from robench.record.schema import Record
 
 WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure"})
@@ -16,17 +16,17 @@ MENDED = frozenset({"silent-success", "tied-output", "changes-input"})
 
 def is_control(record: Record) -> bool:
     """Tell whether the record is of a control, such as random noise, and not of an attack."""
-    return bool(record.attack.get("control", False))
+    return record.attack.control
 
 
 def uses_gradients(record: Record) -> bool:
     """Tell whether the attack may ask for gradients; unknown ones are taken for such."""
-    return str(record.attack.get("needs", "gradient")) == "gradient"
+    return record.attack.needs == "gradient"
 
 
 def is_one_step(record: Record) -> bool:
     """Tell whether the attack asked for one gradient of each image only."""
-    return uses_gradients(record) and record.source.get("gradients") == 1
+    return uses_gradients(record) and record.source.gradients == 1
 
 
 def is_proper(record: Record) -> bool:
@@ -34,7 +34,7 @@ def is_proper(record: Record) -> bool:
     return not is_control(record) and not is_one_step(record)
 
 
-def standing_codes(own: Sequence[Record], weighed: Collection[str] = ()) -> set[str]:
+def unlifted_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[str]:
     """Return the codes of the findings that nothing lifts.
 
     One on the clean images stands. Of those met by attacks on the very model, asked shard by shard: a finding
@@ -43,26 +43,26 @@ def standing_codes(own: Sequence[Record], weighed: Collection[str] = ()) -> set[
 
     Args:
         own: the clean and white-box records of one model on one board.
-        weighed: codes that other records show to change too little to matter; see `reports.board.weighing`.
+        lifted: codes that other records show to change too little to matter; see `lifted_findings`.
     """
-    found = {f.code for r in own if r.attack["label"] == CLEAN for f in r.findings}
+    codes_met = {f.code for r in own if r.attack.is_clean for f in r.findings}
     shards: dict[str, list[Record]] = {}
     for record in own:
-        if record.attack["label"] != CLEAN:
-            shards.setdefault(str(record.dataset.get("digest")), []).append(record)
+        if not record.attack.is_clean:
+            shards.setdefault(record.dataset.digest, []).append(record)
     for records in shards.values():
         proper = [r for r in records if is_proper(r)] or records
-        cells = [codes.difference(weighed) for codes in _cells(proper)]
-        found |= set.intersection(*cells)
-        if all(cell & WEAK for cell in cells):
-            found |= set.union(*cells) & WEAK
-    return found - MENDED - set(weighed)
+        per_attack = [codes.difference(lifted) for codes in _cells(proper)]
+        codes_met |= set.intersection(*per_attack)
+        if all(cell & WEAK for cell in per_attack):
+            codes_met |= set.union(*per_attack) & WEAK
+    return codes_met - MENDED - set(lifted)
 
 
 def _cells(records: Iterable[Record]) -> Iterable[set[str]]:
     """Return the codes met by each attack through each gradient source."""
-    cells: dict[tuple[str, str], set[str]] = {}
+    groups: dict[tuple[str, str], set[str]] = {}
     for record in records:
-        place = (attack_of(record), str(record.source.get("gradient_source")))
-        cells.setdefault(place, set()).update(finding.code for finding in record.findings)
-    return cells.values()
+        place = (attack_of(record), record.source.gradient_source)
+        groups.setdefault(place, set()).update(finding.code for finding in record.findings)
+    return groups.values()

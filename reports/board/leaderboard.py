@@ -6,25 +6,31 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.boards import Board, Cell, Doubt, Row, Share, Transfer
-from reports.board.cross_checks import cross_checks
-from reports.board.drawn import clean_share, draws_of, is_drawn, one_draw_share, outcomes, robust_share
-from reports.board.findings import standing_codes
-from reports.board.library_checks import library_checks
-from reports.board.radius_checks import radius_checks
-from reports.board.row_checks import board_checks
+from reports.board.boards import Board, Doubt, Row
+from reports.board.cross_checks import cross_checks, library_check, radius_check
+from reports.board.findings import unlifted_codes
+from reports.board.lifted_findings import lifted_codes
+from reports.board.measurements import measurements, median_sizes, transfers
+from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
-    CLEAN,
     Samples,
-    attack_of,
     fingerprint_of,
     is_joint,
+    lines_of,
     model_of,
     split_into_boards,
 )
-from reports.board.weighing import lifted_by_weight
-from robench.record.draws import difference
-from robench.record.schema import Record, Status
+from reports.board.shares import (
+    Share,
+    clean_share,
+    draws_of,
+    is_random,
+    one_draw_share,
+    outcomes,
+    robust_share,
+)
+from robench.record.draws import paired_p_value
+from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE
 
 if TYPE_CHECKING:
@@ -49,32 +55,23 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
         digest=setting.digest,
         n=samples.n,
         eps_text=samples.eps_text,
-        **setting.terms._asdict(),
+        **setting.threat._asdict(),
         attacks=tuple(samples.labels.values()),
         rows=_ranked(samples, rows),
-        cells=_cells(samples),
-        transfers=_transfers(samples),
-        doubts=tuple(doubt for found in doubts.values() for doubt in found),
+        cells=measurements(samples),
+        transfers=transfers(samples),
+        doubts=tuple(doubt for of_model in doubts.values() for doubt in of_model),
     )
 
 
-def _of(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
-    """Return the lines whose columns have these values."""
-    for column, value in wanted.items():
-        if table.empty:
-            return table
-        table = table[table[column] == value]
-    return table
-
-
 def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
-    mine = _of(samples.table, target=target)
-    white = _of(mine, source=target)
-    clean, untouched = _clean(samples, target), _of(samples.clean_table, target=target)
+    mine = lines_of(samples.table, target=target)
+    white = lines_of(mine, source=target)
+    clean, untouched = _clean(samples, target), lines_of(samples.clean_table, target=target)
     attacks = {
-        label: robust_share(_of(white, attack=key), untouched) for key, label in samples.labels.items()
+        label: robust_share(lines_of(white, attack=key), untouched) for key, label in samples.labels.items()
     }
-    smallest = _smallest(mine[mine["minimises"]]) if not mine.empty else (None, None)
+    smallest = median_sizes(mine[mine["minimises"]]) if not mine.empty else (None, None)
     passes = None
     if not white.empty:
         spent = float((white["forwards"] + white["backwards"]).sum())
@@ -86,7 +83,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     return Row(
         model=samples.names[target],
         fingerprint=fingerprint_of(target),
-        head=_head(details),
+        head=details.detail("head"),
         clean=clean,
         attacks={label: share for label, share in attacks.items() if share is not None},
         worst_case=worst,
@@ -110,47 +107,31 @@ def _one_draw(samples: Samples, attacked: pd.DataFrame, clean: pd.DataFrame) -> 
     return one_draw_share(attacked) if samples.labels else one_draw_share(clean, "right")
 
 
-def _head(target: dict[str, object]) -> str:
-    details = target.get("details")
-    head = target.get("head") or (details.get("head") if isinstance(details, dict) else None)
-    named = head.get("name") if isinstance(head, dict) else head
-    return str(named or "")
-
-
 def _clean(samples: Samples, target: str) -> Share | None:
-    table = _of(samples.clean_table, target=target)
+    table = lines_of(samples.clean_table, target=target)
     if table.empty:
-        table = _of(samples.table, target=target)
+        table = lines_of(samples.table, target=target)
         return one_draw_share(table, "right")
     return clean_share(table)
-
-
-def _smallest(table: pd.DataFrame) -> tuple[float | None, float | None]:
-    """Return the medians over broken images of the smallest L2 and Linf perturbation that broke each."""
-    broken = table[table["status"] == Status.BROKEN]
-    if broken.empty:
-        return None, None
-    least = broken.groupby("index")[["l2", "linf"]].min()
-    return float(least["l2"].median()), float(least["linf"].median())
 
 
 def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[str, Share | None]) -> bool:
     """Tell whether images, attacks or gradient sources of this row are missing."""
     if clean is None or clean.n < samples.n or None in attacks.values():
         return True
-    mine = _of(samples.table, target=target)
+    mine = lines_of(samples.table, target=target)
     if mine.empty:
         return False
-    if is_drawn(mine) and (mine["stood"] == "").any():
+    if is_random(mine) and (mine["stood"] == "").any():
         return True  # judged in the attacked draw alone, by an earlier version
-    seen = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
-    if (seen < samples.n).any():
+    counts = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
+    if (counts < samples.n).any():
         return True
     offered = {
-        str(s) for r in samples.attacked if model_of(r.target) == target for s in r.target.get("sources", ())
+        source for r in samples.attacked if model_of(r.target) == target for source in r.target.sources
     }
     for key in samples.labels:
-        tried = set(_of(mine, source=target, attack=key)["gradient_source"]) - {""}
+        tried = set(lines_of(mine, source=target, attack=key)["gradient_source"]) - {""}
         # An attack without gradients, or one that goes through all sources by itself, has none to miss.
         if tried & offered and offered - tried:
             return True
@@ -168,9 +149,9 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
 
     def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
         row = item[1]
-        shown = row.worst_case if samples.labels else row.clean
-        median = row.median_l2 if samples.setting.terms.norm == "L2" else row.median_linf
-        return (-_value(shown), -(median or 0.0), -_value(row.clean), row.model)
+        headline = row.worst_case if samples.labels else row.clean
+        median = row.median_l2 if samples.setting.threat.norm == "L2" else row.median_linf
+        return (-_value(headline), -(median or 0.0), -_value(row.clean), row.model)
 
     ranked: list[Row] = []
     unranked: list[Row] = []
@@ -181,7 +162,7 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
             continue
         now = _verdicts(samples, target)
         rank = len(ranked) + 1
-        if first is not None and difference(first, now) >= SIGNIFICANCE:
+        if first is not None and paired_p_value(first, now) >= SIGNIFICANCE:
             rank = ranked[-1].rank or rank
         else:
             first = now
@@ -195,106 +176,40 @@ def _value(share: Share | None) -> float:
 
 def _verdicts(samples: Samples, target: str) -> list[str]:
     """Return per image, in index order, what the headline of a complete row counts, draw by draw."""
-    clean = _of(samples.clean_table, target=target)
-    table = _of(samples.table, target=target) if samples.labels else clean
-    if is_drawn(table):
+    clean = lines_of(samples.clean_table, target=target)
+    table = lines_of(samples.table, target=target) if samples.labels else clean
+    if is_random(table):
         return list(outcomes(table, clean).values())
     grouped = table.groupby("index")["robust" if samples.labels else "right"]
     return ["01"[bool(value)] for value in grouped.all().sort_index()]
 
 
-def _cells(samples: Samples) -> tuple[Cell, ...]:
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
-    for record in samples.attacked:
-        gradient_source = str(record.source.get("gradient_source") or "")
-        place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
-        groups.setdefault(place, []).append(record)
-    return tuple(_cell(samples, *place, records) for place, records in groups.items())
-
-
-def _cell(
-    samples: Samples,
-    target: str,
-    source: str,
-    attack: str,
-    gradient_source: str,
-    records: Sequence[Record],
-) -> Cell:
-    table = _of(samples.table, target=target, source=source, attack=attack, gradient_source=gradient_source)
-    smallest = _smallest(table)
-    first = records[0].attack
-    return Cell(
-        target=samples.names[target],
-        target_fingerprint=fingerprint_of(target),
-        source=samples.names[source],
-        source_fingerprint=fingerprint_of(source),
-        white_box=target == source,
-        attack=samples.labels[attack],
-        plugin=str(first.get("name", "")),
-        library=str(first.get("library", "")),
-        gradient_source=gradient_source,
-        robust=robust_share(table, _of(samples.clean_table, target=target)) or Share(0, 0),
-        broken=_images(table, Status.BROKEN),
-        misclassified=_images(table, Status.MISCLASSIFIED),
-        failed=_images(table, Status.FAILED),
-        median_l2=smallest[0],
-        median_linf=smallest[1],
-        forwards=float(table["forwards"].mean()) if len(table) else 0.0,
-        backwards=float(table["backwards"].mean()) if len(table) else 0.0,
-        findings=_codes(records),
-        draws=draws_of(records),
-        one_draw=one_draw_share(table) if is_drawn(table) else None,
-    )
-
-
-def _images(table: pd.DataFrame, status: Status) -> int:
-    return int(table.loc[table["status"] == status, "index"].nunique())
-
-
-def _transfers(samples: Samples) -> tuple[Transfer, ...]:
-    if all(model_of(r.source) == model_of(r.target) for r in samples.attacked):
-        return ()
-    made = []
-    pairs = dict.fromkeys((model_of(r.source), model_of(r.target)) for r in samples.attacked)
-    for source, target in pairs:
-        table = _of(samples.table, source=source, target=target)
-        tables = {label: _of(table, attack=key) for key, label in samples.labels.items()}
-        for attack, part in {**tables, "": table}.items():
-            if (share := robust_share(part, _of(samples.clean_table, target=target))) is not None:
-                names = samples.names
-                made.append(Transfer(source=names[source], target=names[target], attack=attack, robust=share))
-    return tuple(made)
-
-
 def _own(samples: Samples, target: str) -> list[Record]:
     """Return the records that speak of a model itself: clean and white-box ones."""
     mine = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
-    return [r for r in mine if r.attack["label"] == CLEAN or model_of(r.source) == target]
-
-
-def _codes(records: Iterable[Record]) -> tuple[str, ...]:
-    return tuple(sorted({finding.code for record in records for finding in record.findings}))
+    return [r for r in mine if r.attack.is_clean or model_of(r.source) == target]
 
 
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:
     """Return what is to be said against one model's number, one entry a code."""
-    own, made = _own(samples, target), dict[str, Doubt]()
-    stands = standing_codes(own, lifted_by_weight(own))
+    own, by_code = _own(samples, target), dict[str, Doubt]()
+    stands = unlifted_codes(own, lifted_codes(own))
     for record in own:
         for finding in record.findings:
-            known = made.get(finding.code)
-            made[finding.code] = Doubt(
+            before = by_code.get(finding.code)
+            by_code[finding.code] = Doubt(
                 model=samples.names[target],
                 code=finding.code,
-                count=known.count + 1 if known else 1,
-                evidence=known.evidence if known else finding.evidence,
+                count=before.count + 1 if before else 1,
+                evidence=before.evidence if before else finding.evidence,
                 remedy=finding.remedy,
                 stands=finding.code in stands,
             )
-    return (
-        *made.values(),
-        *board_checks(samples, target),
+    checks = (
+        *row_checks(samples, target),
         *cross_checks(samples, target),
-        *radius_checks(samples, every, target),
-        *library_checks(samples, target),
+        radius_check(samples, every, target),
+        unbounded_check(samples, target),
+        library_check(samples, target),
     )
+    return (*by_code.values(), *(doubt for doubt in checks if doubt))

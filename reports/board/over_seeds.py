@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board.boards import Board, Heading, Row, Share
+from reports.board.boards import Board, Heading, Row
 from reports.board.leaderboard import board_of
 from reports.board.samples import Samples, Setting, attack_of, model_of, split_into_boards
+from reports.board.shares import Share
 from robench.plan.spec import content_hash
+from robench.record.parts import RecordedTarget
 from robench.record.schema import Record
 from robench.record.statistics import Spread, spread
 
@@ -68,12 +70,12 @@ def over_seeds(records: Iterable[Record]) -> list[SeedBoard]:
         by_seed.setdefault(record.seed, []).append(record)
     if len(by_seed) < 2:
         return []
-    found: dict[Setting, list[tuple[int, Samples, Board]]] = {}
+    by_setting: dict[Setting, list[tuple[int, Samples, Board]]] = {}
     for seed, own in sorted(by_seed.items()):
         every = split_into_boards(own)
         for samples in every:
-            found.setdefault(samples.setting, []).append((seed, samples, board_of(samples, every)))
-    return [_seed_board(boards) for boards in found.values() if len(boards) > 1]
+            by_setting.setdefault(samples.setting, []).append((seed, samples, board_of(samples, every)))
+    return [_seed_board(boards) for boards in by_setting.values() if len(boards) > 1]
 
 
 def _seed_board(boards: list[tuple[int, Samples, Board]]) -> SeedBoard:
@@ -83,7 +85,7 @@ def _seed_board(boards: list[tuple[int, Samples, Board]]) -> SeedBoard:
     for seed, samples, board in boards:
         rows = {row.model: row for row in board.rows}
         recipes = {model_of(r.target): _recipe(r.target) for r in (*samples.clean, *samples.attacked)}
-        targets = [target for target, shown in samples.names.items() if shown in rows]
+        targets = [target for target, label in samples.names.items() if label in rows]
         plain = [_name(target) for target in targets]
         for target, name in zip(targets, plain, strict=True):
             row = rows[samples.names[target]]
@@ -95,41 +97,43 @@ def _seed_board(boards: list[tuple[int, Samples, Board]]) -> SeedBoard:
                 names.setdefault(name, set()).add(seed)
                 place = (name, content_hash([recipes[target], _faced(samples, target, recipes)]))
                 groups.setdefault(place, []).append(_One(seed, row, _columns(samples, row)))
-    made = []
+    groups_of_rows = []
     for (name, _), ones in groups.items():
         if len(ones) > 1:
-            made.append(_rows(name, ones))
+            groups_of_rows.append(_rows(name, ones))
             continue
         seed = ones[0].seed
         alone = names[name] == {seed}
         why = "no other seed" if alone else "made or attacked otherwise than with the other seeds"
         left_out.append(f"{name}, seed {seed}: {why}")
-    made.sort(key=lambda rows: (-rows[-1].spread.mean, rows[-1].model))
+    groups_of_rows.sort(key=lambda rows: (-rows[-1].spread.mean, rows[-1].model))
     fields = {field: getattr(boards[0][2], field) for field in Heading.__dataclass_fields__}
-    everything = tuple(row for rows in made for row in rows)
+    everything = tuple(row for rows in groups_of_rows for row in rows)
     return SeedBoard(**fields, rows=everything, left_out=tuple(dict.fromkeys(left_out)))
 
 
 def _rows(name: str, ones: list[_One]) -> list[Repeated]:
     """Return the rows of one model: clean first, its headline last."""
-    made = []
+    repeated = []
     for column, (label, _) in ones[0].columns.items():
         shares = [(one, one.columns[column][1]) for one in ones]
-        known = [(one, share.value) for one, share in shares if share is not None and share.value is not None]
-        if not known:
+        numbers = [
+            (one, share.value) for one, share in shares if share is not None and share.value is not None
+        ]
+        if not numbers:
             continue
-        values = tuple(value for _, value in known)
-        made.append(
+        values = tuple(value for _, value in numbers)
+        repeated.append(
             Repeated(
                 model=name,
                 column=label,
-                seeds=tuple(one.seed for one, _ in known),
+                seeds=tuple(one.seed for one, _ in numbers),
                 values=values,
                 spread=spread(values),
-                doubted=tuple(one.seed for one, _ in known if one.row.doubted),
+                doubted=tuple(one.seed for one, _ in numbers if one.row.doubted),
             )
         )
-    return made
+    return repeated
 
 
 def _columns(samples: Samples, row: Row) -> dict[str, tuple[str, Share | None]]:
@@ -148,7 +152,7 @@ def _faced(samples: Samples, target: str, recipes: Mapping[str, str]) -> list[li
             attack_of(record),
             _name(model_of(record.source)),
             recipes.get(model_of(record.source), ""),
-            str(record.source.get("gradient_source") or ""),
+            record.source.gradient_source,
         )
         for record in samples.attacked
         if model_of(record.target) == target
@@ -160,18 +164,16 @@ def _name(model: str) -> str:
     return model.partition(":")[2]
 
 
-def _recipe(target: Mapping[str, Any]) -> str:
+def _recipe(target: RecordedTarget) -> str:
     """Return a hash of how a model is made: what its run's plan says, or else its details without chance."""
-    if recipe := target.get("recipe"):
-        return str(recipe)
-    return content_hash([target.get("output"), target.get("coupling"), _lasting(target.get("details"))])
+    return target.recipe or content_hash([target.output, target.coupling, _lasting(target.details)])
 
 
 def _lasting(value: Any) -> Any:
     """Return details without what another seed changes."""
     if isinstance(value, Mapping):
-        kept = {k: v for k, v in value.items() if k not in _CHANCE and not str(k).endswith("sha256")}
-        return {str(key): _lasting(item) for key, item in kept.items()}
+        lasting = {k: v for k, v in value.items() if k not in _CHANCE and not str(k).endswith("sha256")}
+        return {str(key): _lasting(item) for key, item in lasting.items()}
     if isinstance(value, list | tuple):
         return [_lasting(item) for item in value]
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from robench.record.draws import difference, mean_of, worst_of
+from robench.record.draws import paired_p_value, share_stood, worst_outcome
 from robench.record.schema import Record, Status
 
 Standing = dict[int, str]
@@ -25,18 +25,18 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
         stood = (columns.stood if fresh else []) or one
         for index, draws, status in zip(columns.index, stood, columns.status, strict=True):
             found.setdefault(index, []).append((draws, status == Status.ROBUST))
-    return {index: worst_of(points) for index, points in found.items()}
+    return {index: worst_outcome(points) for index, points in found.items()}
 
 
 def count(some: Standing) -> float:
     """Return how many images stand, on average over draws."""
-    return sum(map(mean_of, some.values()))
+    return sum(map(share_stood, some.values()))
 
 
 def gap(first: Standing, second: Standing) -> int:
     """Return how many more images stand against the first attacker, of those that met both; rounded."""
     shared = first.keys() & second.keys()
-    return round(sum(mean_of(first[i]) - mean_of(second[i]) for i in shared))
+    return round(sum(share_stood(first[i]) - share_stood(second[i]) for i in shared))
 
 
 def weakness(first: Standing, second: Standing) -> float:
@@ -46,6 +46,6 @@ def weakness(first: Standing, second: Standing) -> float:
     """
     images = sorted(first.keys() & second.keys())
     ours, theirs = [first[i] for i in images], [second[i] for i in images]
-    if sum(map(mean_of, ours)) <= sum(map(mean_of, theirs)):
+    if sum(map(share_stood, ours)) <= sum(map(share_stood, theirs)):
         return 1.0
-    return difference(ours, theirs)
+    return paired_p_value(ours, theirs)

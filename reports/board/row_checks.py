@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from reports.board.boards import Doubt
-from reports.board.findings import is_proper
+from reports.board.cross_checks import by_attack
+from reports.board.findings import is_control, is_proper
+from reports.board.paired_images import count, standing
 from reports.board.samples import Samples, is_joint, model_of
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 
@@ -15,6 +18,10 @@ BELOW_CARD = "below-card"
 WEAK_ONLY = "weak-attacks-only"
 FAILED_JOBS = "failed-jobs"
 SHARD_SIZE = "shard-size"
+UNBOUNDED = "unbounded-survives"
+
+FEW = 0.01
+"""Share of the images that an unbounded attack may leave."""
 
 _FAR = 0.1
 """How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
@@ -24,7 +31,7 @@ _NORMALIZE = (
 )
 
 
-def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
+def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
     """Yield what makes a row worth little, whatever its numbers are.
 
     Args:
@@ -43,9 +50,9 @@ def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
     yield from _failed_jobs(samples, target, name)
     yield from _low_clean(samples, target, name)
     yield from _shard_size(samples, target, name)
-    white = [r for r in samples.attacked if model_of(r.target) == target and model_of(r.source) == target]
+    white = samples.white_box(target)
     if white and not any(is_proper(r) for r in white):
-        labels = sorted({str(r.attack["label"]) for r in white})
+        labels = sorted({r.attack.label for r in white})
         yield Doubt(
             model=name,
             code=WEAK_ONLY,
@@ -59,15 +66,15 @@ def board_checks(samples: Samples, target: str) -> Iterator[Doubt]:
 def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Find jobs of a row that failed: what is left of it looks complete, and is not."""
     records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
-    failed = dict.fromkeys(str(title) for r in records for title in r.provenance.get("failed_jobs", ()))
+    failed = dict.fromkeys(title for r in records for title in r.provenance.failed_jobs)
     if failed:
-        shown = list(failed)[:3]
-        more = f" and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
+        first = list(failed)[:3]
+        more = f" and {len(failed) - len(first)} more" if len(failed) > len(first) else ""
         yield Doubt(
             model=name,
             code=FAILED_JOBS,
             count=len(failed),
-            evidence=f"{len(failed)} of its jobs failed: {'; '.join(shown)}{more}",
+            evidence=f"{len(failed)} of its jobs failed: {'; '.join(first)}{more}",
             remedy="The row lacks them: see why in the folder `errors`, mend it, and run the same again",
             stands=True,
         )
@@ -77,35 +84,36 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Compare the clean accuracy with chance, and that of weights from a file with what their card says."""
     records = [r for r in samples.clean if model_of(r.target) == target]
     pairs = [p for r in records for p in zip(r.columns.clean, r.columns.label, strict=True)]
-    classes = max((len(r.dataset.get("classes") or ()) for r in records), default=0)
+    classes = max((len(r.dataset.classes) for r in records), default=0)
     right, n = sum(clean == label for clean, label in pairs), len(pairs)
     if not pairs or not classes:
         return
-    details = records[0].target.get("details")
-    details = details if isinstance(details, dict) else {}
-    given = details.get("training") == "checkpoint"
-    seen = f"{right} of {n} clean images are classified right"
+    details = records[0].target.details
+    from_file = details.get("training") == "checkpoint"
+    count = f"{right} of {n} clean images are classified right"
     chance = f"chance is 1 in {classes}"
     if right * classes <= n:
-        yield _doubt(name, LOW_CLEAN, f"{seen}, and {chance}", given=given)
+        yield _doubt(name, LOW_CLEAN, f"{count}, and {chance}", given=from_file)
     elif (
-        given
+        from_file
         and 2 * right * classes < n * (1 + classes)
         and (p := above_chance(right, n, classes)) >= SIGNIFICANCE
     ):
-        yield _doubt(name, LOW_CLEAN, f"{seen}, and {chance}: no more than luck gives, p {p:.2f}", given=True)
-    elif given and (card := _card(details)):
+        yield _doubt(
+            name, LOW_CLEAN, f"{count}, and {chance}: no more than luck gives, p {p:.2f}", given=True
+        )
+    elif from_file and (card := _card(details)):
         accuracy, images, low = card
         high = wilson(right, n)[1]
-        said = f"{seen}; the card beside the weights says {100 * accuracy:.1f} % of {images}"
+        both = f"{count}; the card beside the weights says {100 * accuracy:.1f} % of {images}"
         if high < accuracy / 2:
-            yield _doubt(name, LOW_CLEAN, f"{said}, more than twice as many", given=True)
+            yield _doubt(name, LOW_CLEAN, f"{both}, more than twice as many", given=True)
         elif high < low - _FAR:
             apart = f"even the ends of both intervals are {100 * (low - high):.0f} points apart"
-            yield _doubt(name, BELOW_CARD, f"{said}: {apart}", given=True)
+            yield _doubt(name, BELOW_CARD, f"{both}: {apart}", given=True)
 
 
-def _card(details: dict[str, object]) -> tuple[float, int, float] | None:
+def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
     """Return accuracy, images and the interval's lower end of a card that speaks of this very classifier."""
     card = details.get("checkpoint_card")
     if not isinstance(card, dict) or details.get("inference") or details.get("head", "linear") != "linear":
@@ -124,20 +132,20 @@ def _doubt(name: str, code: str, evidence: str, *, given: bool) -> Doubt:
 def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Compare the batches of a joint model with each other, and with the size that was asked for."""
     records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target and is_joint(r)]
-    sizes = {str(r.dataset.get("digest")): len(r.columns.index) for r in records}
+    sizes = {r.dataset.digest: len(r.columns.index) for r in records}
     if not sizes:
         return
     least, most = min(sizes.values()), max(sizes.values())
-    asked = {r.provenance["shard"] for r in records if isinstance(r.provenance.get("shard"), int)}
+    sizes_asked_for = {r.provenance.shard for r in records if r.provenance.shard is not None}
     uneven = most - least > 1
-    if not uneven and all(size - least <= 1 for size in asked):
+    if not uneven and all(size - least <= 1 for size in sizes_asked_for):
         return
     if uneven:
         evidence = f"graphs of {least} to {most} images: on each size the model is another classifier"
     else:
-        wanted = _to(min(asked), max(asked))
+        planned = _to(min(sizes_asked_for), max(sizes_asked_for))
         evidence = (
-            f"{len(sizes)} graphs of {_to(least, most)} images, where shards of {wanted} were asked for"
+            f"{len(sizes)} graphs of {_to(least, most)} images, where shards of {planned} were asked for"
         )
     yield Doubt(
         model=name,
@@ -151,3 +159,31 @@ def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 def _to(least: int, most: int) -> str:
     return str(most) if least == most else f"{least} to {most}"
+
+
+def unbounded_check(samples: Samples, target: str) -> Doubt | None:
+    """Return the doubt if attacks leave images standing although they may change them into any other.
+
+    Athalye et al. 2018 (arXiv:1802.00420, section 3.1: unbounded attacks), Carlini et al. 2019
+    (arXiv:1902.06705, section 4.3).
+    """
+    if not samples.whole_box:
+        return None
+    real = by_attack([r for r in samples.white_box(target) if not is_control(r)])
+    # In the draw that was attacked: a smallest perturbation is at the edge, where another draw may stand.
+    left = {attack: standing(records, fresh=False) for attack, records in real.items()}
+    failed = {a: int(count(s)) for a, s in left.items() if count(s) > FEW * len(s)}
+    if not failed:
+        return None
+    together = standing((r for records in real.values() for r in records), fresh=False)
+    worst = max(failed, key=lambda attack: failed[attack])
+    return Doubt(
+        model=samples.names[target],
+        code=UNBOUNDED,
+        count=len(failed),
+        evidence=f"{samples.labels[worst]} leaves {failed[worst]} of {len(left[worst])} images standing "
+        "although it may change them into any other",
+        remedy="The attack fails, not the radius: more steps, a longer step, a larger c; its smallest "
+        "perturbations are too large as well",
+        stands=count(together) > FEW * len(together),
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reports.board.feature_views import View, read_views
+from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from robench.errors import ConfigError, StorageError
 from robench.plan.yaml_reader import read_file, read_value
 from robench.record.schema import Record
@@ -54,7 +54,7 @@ class Run:
         failures: units and models that failed.
         unreadable: files that cannot be read.
         trainings: the networks trained in the run.
-        views: what was kept of feature space.
+        feature_spaces: what was kept of feature space.
     """
 
     records: tuple[Record, ...]
@@ -64,7 +64,7 @@ class Run:
     failures: tuple[Fault, ...] = ()
     unreadable: tuple[Fault, ...] = ()
     trainings: tuple[Training, ...] = ()
-    views: tuple[View, ...] = ()
+    feature_spaces: tuple[FeatureSpace, ...] = ()
 
 
 def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
@@ -83,19 +83,19 @@ def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
     store = Store(root)
     unreadable: list[Fault] = []
     facts = _facts(store, unreadable)
-    found = list(records) if records is not None else _records(store, facts, unreadable)
+    readable = list(records) if records is not None else _records(store, facts, unreadable)
     trainings = _trainings(root, unreadable)
-    views, faults = read_views(root, found, facts.get("geometry"))
+    spaces, faults = read_feature_spaces(root, readable, facts.get("geometry"))
     unreadable += [Fault(*fault) for fault in faults]
     return Run(
-        records=tuple(found),
+        records=tuple(readable),
         root=root,
         facts=facts,
         config=_config(root),
         failures=_failures(store, facts),
         unreadable=tuple(unreadable),
         trainings=trainings,
-        views=tuple(views),
+        feature_spaces=tuple(spaces),
     )
 
 
@@ -116,13 +116,13 @@ def _facts(store: Store, unreadable: list[Fault]) -> dict[str, Any]:
 def _records(store: Store, facts: dict[str, Any], unreadable: list[Fault]) -> list[Record]:
     listed = facts.get("units")
     keys = [str(key) for key in listed] if isinstance(listed, list) else store.keys()
-    found = []
+    records = []
     for key in keys:
         try:
-            found.append(store.read(key))
+            records.append(store.read(key))
         except StorageError as error:
             unreadable.append(Fault(f"units/{key}.json", f"expected {error.expected}, got {error.got}"))
-    return found
+    return records
 
 
 def _failures(store: Store, facts: dict[str, Any]) -> tuple[Fault, ...]:
@@ -147,14 +147,14 @@ def _config(root: Path) -> str:
 
 
 def _trainings(root: Path, unreadable: list[Fault]) -> tuple[Training, ...]:
-    made = []
+    trainings = []
     for path in sorted((root / "models").glob("*/history.csv")):
         card = _card(path.parent / "weights.card.yaml", unreadable)
         history = _history(path, unreadable)
         if history:
             name = str(card.get("name") or path.parent.name)
-            made.append(Training(name=name, card=card, history=history))
-    return tuple(made)
+            trainings.append(Training(name=name, card=card, history=history))
+    return tuple(trainings)
 
 
 def _card(path: Path, unreadable: list[Fault]) -> dict[str, Any]:
@@ -180,12 +180,12 @@ def _history(path: Path, unreadable: list[Fault]) -> tuple[dict[str, float], ...
 
 def _numbers(row: dict[str | Any, Any]) -> dict[str, float]:
     """Return the cells of a row that are finite numbers; a half-written row keeps what is whole."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, cell in row.items():
         try:
             value = float(cell)
         except (TypeError, ValueError):
             continue
         if isinstance(name, str) and math.isfinite(value):
-            found[name] = value
-    return found
+            numbers[name] = value
+    return numbers

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from robench.plan.spec import content_hash
+from robench.record.parts import RecordedSource, RecordedTarget
 from robench.record.schema import Record, Status
-from robench.record.threat_summary import Terms, terms_of
+from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,19 +27,19 @@ class Setting(NamedTuple):
         split: which part of it.
         digest: hash of all images asked for, empty where a record does not say.
         size: how many were asked for, 0 where a record does not say.
-        terms: norm, radius, goal, box, knowledge and budget.
+        threat: norm, radius, goal, box, knowledge and budget.
     """
 
     dataset: str
     split: str
     digest: str
     size: int
-    terms: Terms
+    threat: ThreatSummary
 
     @property
     def unattacked(self) -> Setting:
         """The setting of the same images without an attack."""
-        return self._replace(terms=Terms())
+        return self._replace(threat=ThreatSummary())
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,23 @@ class Samples:
     @property
     def unbounded(self) -> bool:
         """Whether there is no radius."""
-        return math.isinf(self.setting.terms.eps)
+        return math.isinf(self.setting.threat.eps)
 
     @property
     def whole_box(self) -> bool:
         """Whether every image of the box is within reach: no radius, or under Linf one as wide as the box."""
         if self.unbounded or not self.attacked:
             return self.unbounded
-        low, high = self.attacked[0].threat.get("bounds") or (0.0, 1.0)
-        return self.setting.terms.norm == "Linf" and self.setting.terms.eps >= float(high) - float(low)
+        low, high = self.attacked[0].threat.bounds or (0.0, 1.0)
+        return self.setting.threat.norm == "Linf" and self.setting.threat.eps >= high - low
+
+    def white_box(self, target: str) -> list[Record]:
+        """Return the records of attacks on a model that were crafted on it.
+
+        Args:
+            target: identity of the model.
+        """
+        return [r for r in self.attacked if model_of(r.target) == target and model_of(r.source) == target]
 
 
 def split_into_boards(records: Iterable[Record]) -> list[Samples]:
@@ -88,7 +97,7 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     clean: dict[Setting, list[Record]] = {}
     for record in unique:
         setting = setting_of(record)
-        if record.attack["label"] == CLEAN:
+        if record.attack.is_clean:
             clean.setdefault(setting.unattacked, []).append(record)
         else:
             boards.setdefault(setting, []).append(record)
@@ -98,9 +107,9 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     return [_samples(s, clean.get(s.unattacked, []), attacked) for s, attacked in boards.items()]
 
 
-def model_of(side: dict[str, Any]) -> str:
+def model_of(model: RecordedTarget | RecordedSource) -> str:
     """Return the identity of a record's target or source: its fingerprint and name."""
-    return f"{side.get('fingerprint', '')}:{side.get('name', '')}"
+    return f"{model.fingerprint}:{model.name}"
 
 
 def fingerprint_of(model: str) -> str:
@@ -111,12 +120,12 @@ def fingerprint_of(model: str) -> str:
 def attack_of(record: Record) -> str:
     """Return the identity of a record's attack: equal labels with other options are other attacks."""
     attack = record.attack
-    return content_hash([attack["label"], attack.get("name"), attack.get("options")])
+    return content_hash([attack.label, attack.name, attack.options])
 
 
 def is_joint(record: Record) -> bool:
     """Tell whether the images of the record shared a graph when they were judged."""
-    return record.target.get("coupling") == "joint"
+    return record.target.joint
 
 
 def setting_of(record: Record) -> Setting:
@@ -124,11 +133,11 @@ def setting_of(record: Record) -> Setting:
     data = record.dataset
     # `digest` is the shard's own; `set` and `n` are those of all images that were asked for.
     return Setting(
-        dataset=str(data["name"]),
-        split=str(data["split"]),
-        digest=str(data.get("set", "")),
-        size=int(data.get("n") or 0),
-        terms=terms_of(record.threat),
+        dataset=data.name,
+        split=data.split,
+        digest=data.set,
+        size=data.n,
+        threat=threat_summary_of(record.threat),
     )
 
 
@@ -139,12 +148,12 @@ def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> S
     first = attacked[0] if attacked else None
     return Samples(
         setting=setting,
-        eps_text=str(first.threat.get("eps_text") or first.threat.get("eps", "")) if first else "",
+        eps_text=(first.threat.eps_text or str(first.threat.eps)) if first else "",
         n=max(setting.size, len(indices)),
         clean=tuple(clean),
         attacked=tuple(attacked),
         names=shown_names(_models(everything)),
-        labels=shown_names({attack_of(r): (str(r.attack["label"]), attack_of(r)[:8]) for r in attacked}),
+        labels=shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in attacked}),
         table=table,
         clean_table=clean_table,
     )
@@ -152,18 +161,29 @@ def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> S
 
 def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
     """Return name and mark of each model: the seed where each of a name has another, else the fingerprint."""
-    found: dict[str, tuple[str, str]] = {}
-    for side in (*(r.target for r in records), *(r.source for r in records if r.attack["label"] != CLEAN)):
-        found[model_of(side)] = (str(side.get("name", "")), str(side.get("fingerprint", ""))[:8])
+    names: dict[str, tuple[str, str]] = {}
+    sources = [r.source for r in records if not r.attack.is_clean]
+    models: list[RecordedTarget | RecordedSource] = [*(r.target for r in records), *sources]
+    for model in models:
+        names[model_of(model)] = (model.name, model.fingerprint[:8])
     seeds: dict[str, set[int]] = {}
     for record in records:
         seeds.setdefault(model_of(record.target), set()).add(record.seed)
-    for name in {name for name, _ in found.values()}:
-        own = [model for model, (other, _) in found.items() if other == name]
-        drawn = [seed for model in own for seed in seeds.get(model, ())]
-        if len(own) == len(drawn) == len(set(drawn)) and all(seeds.get(model) for model in own):
-            found |= {model: (name, f"seed {next(iter(seeds[model]))}") for model in own}
-    return found
+    for name in {name for name, _ in names.values()}:
+        own = [model for model, (other, _) in names.items() if other == name]
+        own_seeds = [seed for model in own for seed in seeds.get(model, ())]
+        if len(own) == len(own_seeds) == len(set(own_seeds)) and all(seeds.get(model) for model in own):
+            names |= {model: (name, f"seed {next(iter(seeds[model]))}") for model in own}
+    return names
+
+
+def lines_of(table: pd.DataFrame, **values: str) -> pd.DataFrame:
+    """Return the lines of a table whose columns have these values."""
+    for column, value in values.items():
+        if table.empty:
+            return table
+        table = table[table[column] == value]
+    return table
 
 
 def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
@@ -206,8 +226,8 @@ def _lines(record: Record) -> pd.DataFrame:
     lines["robust"] = (lines["status"] == Status.ROBUST) & lines["right"]
     lines["target"], lines["source"] = model_of(record.target), model_of(record.source)
     lines["attack"] = attack_of(record)
-    lines["gradient_source"] = str(record.source.get("gradient_source") or "")
-    lines["minimises"] = bool(record.attack.get("minimises", False))
-    lines["shard"] = str(record.dataset.get("digest", ""))
+    lines["gradient_source"] = record.source.gradient_source
+    lines["minimises"] = record.attack.minimises
+    lines["shard"] = record.dataset.digest
     lines["joint"] = is_joint(record)
     return lines

@@ -21,8 +21,9 @@ from robench.errors import ConfigError
 from robench.plan.file_names import check_name
 from robench.recipe import Info
 from robench.record.files import write_atomic
+from robench.record.parts import RecordedTarget, RecordedThreat
 from robench.record.schema import Record
-from robench.record.threat_summary import terms_of
+from robench.record.threat_summary import threat_summary_of
 
 FOLDER = "cards"
 _PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
@@ -64,10 +65,10 @@ class Cards:
         return _write(pages(read_run(folder)), folder)
 
 
-def _write(made: Sequence[Page], folder: Path) -> list[Path]:
-    for page in made:
+def _write(cards: Sequence[Page], folder: Path) -> list[Path]:
+    for page in cards:
         write_atomic(folder / FOLDER / page.file, page.text)
-    return [folder / FOLDER] if made else []
+    return [folder / FOLDER] if cards else []
 
 
 def pages(run: Run) -> list[Page]:
@@ -75,28 +76,28 @@ def pages(run: Run) -> list[Page]:
     results: dict[str, list[tuple[Board, Row]]] = {}
     records: dict[str, list[Record]] = {}
     for board, samples in zip(boards(run.records), split_into_boards(run.records), strict=True):
-        identities = {shown: target for target, shown in samples.names.items()}
+        identities = {label: target for target, label in samples.names.items()}
         for row in board.rows:
             target = identities[row.model]
             results.setdefault(target, []).append((board, row))
             own = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
             records.setdefault(target, []).extend(own)
-    made = []
+    cards = []
     taken: set[str] = set()
     for target, measured in results.items():
         file = _file(measured[0][1], taken)
-        made.append(Page(file=file, text=_text(run, measured, records[target])))
-    return made
+        cards.append(Page(file=file, text=_text(run, measured, records[target])))
+    return cards
 
 
 def _file(row: Row, taken: set[str]) -> str:
     """Return a name of a file that is safe everywhere and not taken; the fingerprint tells likes apart."""
     plain = _PLAIN.sub("-", row.model)[:60].strip("-.")
     try:
-        kept = plain == check_name(row.model, what="name of a model")
+        harmless = plain == check_name(row.model, what="name of a model")
     except ConfigError:
-        kept = False
-    name = plain if kept else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
+        harmless = False
+    name = plain if harmless else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
     while name.lower() in taken:
         name += "-2"
     taken.add(name.lower())
@@ -153,36 +154,34 @@ def _attacks(results: Sequence[tuple[Board, Row]]) -> str:
 
 
 def _threat(board: Board, records: Sequence[Record]) -> str:
-    spec = next((r.threat for r in records if terms_of(r.threat) == board.terms), {})
+    spec = next((r.threat for r in records if threat_summary_of(r.threat) == board.threat), RecordedThreat())
     return f"{escape(f'{board.title}: {threat_in_words(board, spec)}')}\n"
 
 
 def _findings(results: Sequence[tuple[Board, Row]]) -> list[str]:
-    said = [
+    lines = [
         f"- **{escape(doubt.code)}** ({escape(board.title)}): {escape(doubt.evidence)}. "
         f"{escape(doubt.remedy)}."
         for board, row in results
         for doubt in board.doubts
         if doubt.model == row.model
     ]
-    return [*dict.fromkeys(said or ["None."]), ""]
+    return [*dict.fromkeys(lines or ["None."]), ""]
 
 
 def _facts(facts: Sequence[Fact]) -> str:
     return table(("Fact", "Value"), facts)
 
 
-def _sentence(target: dict[str, object]) -> str:
-    details = target.get("details")
-    known = details if isinstance(details, dict) else {}
-    network, head = str(known.get("architecture") or "A network"), str(known.get("head") or "unknown")
-    return f"{escape(network)} with the head {escape(head)}, {_how(known)}."
+def _sentence(target: RecordedTarget) -> str:
+    network, head = target.detail("architecture") or "A network", target.detail("head") or "unknown"
+    return f"{escape(network)} with the head {escape(head)}, {_how(target)}."
 
 
-def _how(details: dict[str, object]) -> str:
-    training = str(details.get("training") or "")
-    words = {"": "of unknown training", "none": "not trained", "checkpoint": "trained elsewhere"}
-    return words.get(training) or f"trained by {escape(training)}"
+def _how(target: RecordedTarget) -> str:
+    training = target.detail("training")
+    ways = {"": "of unknown training", "none": "not trained", "checkpoint": "trained elsewhere"}
+    return ways.get(training) or f"trained by {escape(training)}"
 
 
 def _aim(training: dict[str, str]) -> str:
@@ -193,7 +192,5 @@ def _aim(training: dict[str, str]) -> str:
     return f"Trained against: {escape(training.get('norm', 'Linf'))} {escape(training['eps'])}{steps}.\n"
 
 
-def _untrained(target: dict[str, object]) -> str:
-    details = target.get("details")
-    how = _how(details if isinstance(details, dict) else {})
-    return f"It was {how}; no more is known here."
+def _untrained(target: RecordedTarget) -> str:
+    return f"It was {_how(target)}; no more is known here."

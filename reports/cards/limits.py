@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from reports.board.boards import Board, Row
+from robench.record.parts import RecordedTarget
 from robench.record.statistics import ENOUGH_TO_RANK
 
 Result = tuple[Board, Row]
 _JOINT = {"joint", "batch"}
 
 
-def limits(target: dict[str, Any], results: Sequence[Result], seeds: Sequence[int]) -> list[str]:
+def limits(target: RecordedTarget, results: Sequence[Result], seeds: Sequence[int]) -> list[str]:
     """Return the limits of a model's numbers, the gravest first.
 
     Args:
@@ -21,31 +21,30 @@ def limits(target: dict[str, Any], results: Sequence[Result], seeds: Sequence[in
         results: every board it is on, with its row.
         seeds: of the runs.
     """
-    said = [*_doubts(results), *_measured(results)]
+    sentences = [*_doubts(results), *_measured(results)]
     if results and max(row.n for _, row in results) < ENOUGH_TO_RANK:
-        said.append(f"Fewer than {ENOUGH_TO_RANK} images were judged: too few to rank it.")
-    said.append(
+        sentences.append(f"Fewer than {ENOUGH_TO_RANK} images were judged: too few to rank it.")
+    sentences.append(
         f"One set of weights, seed {', '.join(map(str, seeds))}: another training of the same kind may "
         "differ by more than the intervals, which are over images only."
     )
-    details = target.get("details")
-    said += _graph(target, details if isinstance(details, dict) else {})
-    said.append(
+    sentences += _graph(target)
+    sentences.append(
         "Not for use where an error does harm, on images from elsewhere than the data set named, or scaled "
         "otherwise than to [0, 1]: nothing of that was measured."
     )
-    return said
+    return sentences
 
 
 def _doubts(results: Sequence[Result]) -> list[str]:
-    said = []
+    sentences = []
     for board, row in results:
         if row.doubted:
             codes = ", ".join(row.standing)
-            said.append(f"Do not quote the number of {board.title}: it is in doubt ({codes}).")
+            sentences.append(f"Do not quote the number of {board.title}: it is in doubt ({codes}).")
         if row.partial:
-            said.append(f"The row of {board.title} is partial: units are missing.")
-    return said
+            sentences.append(f"The row of {board.title} is partial: units are missing.")
+    return sentences
 
 
 def _measured(results: Sequence[Result]) -> list[str]:
@@ -55,25 +54,25 @@ def _measured(results: Sequence[Result]) -> list[str]:
     threats = "; ".join(
         f"{board.norm} {board.eps_text}, {board.goal}: {', '.join(board.attacks)}" for board in attacked
     )
-    said = [
+    sentences = [
         f"Robust means: right against these attacks and no others ({threats}). It is an upper bound, no "
         "proof; a stronger attack can only lower it, and other norms or larger radii were not measured."
     ]
     if any(math.isinf(board.eps) for board in attacked):
-        said.append(
+        sentences.append(
             "Under an infinite radius every image falls sooner or later: there the median distance counts, "
             "not the share that is left."
         )
-    return said
+    return sentences
 
 
-def _graph(target: dict[str, Any], details: dict[str, Any]) -> list[str]:
-    said = []
-    if str(target.get("coupling")) in _JOINT:
-        said.append("Its answer to an image depends on the images that are judged in the same batch.")
-    if "template" in details:
-        said.append(
+def _graph(target: RecordedTarget) -> list[str]:
+    sentences = []
+    if target.coupling in _JOINT:
+        sentences.append("Its answer to an image depends on the images that are judged in the same batch.")
+    if "template" in target.details:
+        sentences.append(
             "It needs its template, images of the training set with their labels, wherever it runs: whoever "
             "has the model has those images."
         )
-    return said
+    return sentences

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.board.boards import Board, Share
+from reports.board.boards import Board
 from reports.board.depth import Series, details_of, series_of
+from reports.board.shares import Share
 from reports.figures.selection import choose
 from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
 from robench.errors import ConfigError
@@ -37,14 +38,14 @@ class Depth:
     )
 
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `choosing.choose`."""
+        """Draw the board with that text in its title and write it to `path`; see `selection.choose`."""
         check_suffix(path)
-        found, _ = choose(records, board)
-        save(self.draw(found, series_of(found, details_of(records))), path)
+        chosen, _ = choose(records, board)
+        save(self.draw(chosen, series_of(chosen, details_of(records))), path)
         return path
 
     def draw(self, board: Board, series: Sequence[Series]) -> Figure:
-        """Return the figure of one board; see `depths.series_of`.
+        """Return the figure of one board; see `depth.series_of`.
 
         Raises:
             ConfigError: there is no series, or the board's radius is infinite.
@@ -86,12 +87,12 @@ class Depth:
 def _ticks(depths: Sequence[int]) -> list[str]:
     """Return the labels of ascending depths; one too close to the label before it is left out."""
     apart = 0.05 * (depths[-1] - depths[0])
-    made, last = [], -math.inf
+    labels, last = [], -math.inf
     for depth in depths:
         clear = depth - last >= apart
-        made.append(str(depth) if clear else "")
+        labels.append(str(depth) if clear else "")
         last = depth if clear else last
-    return made
+    return labels
 
 
 def _line(

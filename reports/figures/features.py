@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.board.classes import class_name
-from reports.board.feature_views import View, sisters
-from reports.board.plane import Plane, plane_of
-from reports.figures.folders import chosen_views
+from reports.board.feature_spaces import FeatureSpace, PrincipalPlane, principal_plane, same_networks
+from reports.figures.selection import spaces_of_board
 from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
 from reports.text.escape import visible
 from robench.errors import ConfigError
@@ -46,16 +44,16 @@ class Features:
         raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
 
     def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `folders.chosen_views`.
+        """Draw the board with that text in its title and write it to `path`; see `selection.spaces_of_board`.
 
         Raises:
             ConfigError: the folders keep no features, no board or several have that text, or another suffix.
         """
         check_suffix(path)
-        views, names, title = chosen_views(folders, board)
-        groups = sisters(views)
+        spaces, names, title = spaces_of_board(folders, board)
+        groups = same_networks(spaces)
         if not groups:
-            reasons = {view.geometry.reason for view in views} - {""}
+            reasons = {space.geometry.reason for space in spaces} - {""}
             raise ConfigError(
                 where=title,
                 expected="run folders that keep features",
@@ -66,12 +64,12 @@ class Features:
         return path
 
     def draw(
-        self, groups: Sequence[Sequence[View]], names: Mapping[str, str], *, most: int | None = None
+        self, groups: Sequence[Sequence[FeatureSpace]], names: Mapping[str, str], *, most: int | None = None
     ) -> Figure:
         """Return the figure of some networks.
 
         Args:
-            groups: views that share their clean features; see `views.sisters`.
+            groups: spaces that share their clean features; see `spaces.same_networks`.
             names: shown name of every model, by identity.
             most: most images of a class; None for all.
 
@@ -91,10 +89,10 @@ class Features:
         return figure
 
 
-def _row(axes: list[Axes], group: Sequence[View], names: Mapping[str, str], most: int | None) -> None:
-    clouds = [view.geometry.cloud for view in group if view.geometry.cloud]
+def _row(axes: list[Axes], group: Sequence[FeatureSpace], names: Mapping[str, str], most: int | None) -> None:
+    clouds = [space.geometry.cloud for space in group if space.geometry.cloud]
     first = clouds[0]
-    plane = plane_of(first.clean_features)
+    plane = principal_plane(first.clean_features)
     if plane is None:
         title = names.get(group[0].model, "")
         raise ConfigError(where=visible(title), expected="features that vary", got="equal ones")
@@ -102,11 +100,11 @@ def _row(axes: list[Axes], group: Sequence[View], names: Mapping[str, str], most
     _scatter(axes[0], plane, first.clean_features, first, rows, right=None)
     axes[0].set_title("clean images", fontweight="normal", fontsize=8)
     axes[0].set_ylabel(f"PC 2 ({100 * plane.shares[1]:.0f} % of variance)", fontsize=7)
-    for one, view, cloud in zip(axes[1:], group, clouds, strict=False):
+    for one, space, cloud in zip(axes[1:], group, clouds, strict=False):
         right = cloud.adversarial == cloud.label
         _scatter(one, plane, cloud.adversarial_features, cloud, rows, right=right)
-        label = shown(str(view.record.attack.get("label", "")))
-        one.set_title(f"{shown(names[view.model])}\nafter {label}", fontweight="normal", fontsize=8)
+        label = shown(space.record.attack.label)
+        one.set_title(f"{shown(names[space.model])}\nafter {label}", fontweight="normal", fontsize=8)
         one.sharex(axes[0])
         one.sharey(axes[0])
         one.tick_params(labelleft=False)
@@ -129,7 +127,7 @@ def _chosen(cloud: Cloud, most: int | None) -> NDArray[Any]:
 
 def _scatter(
     axes: Axes,
-    plane: Plane,
+    plane: PrincipalPlane,
     features: NDArray[Any],
     cloud: Cloud,
     rows: NDArray[Any],
@@ -139,7 +137,7 @@ def _scatter(
     """Draw one panel; without `right` every mark is filled."""
     import numpy as np
 
-    places = plane.place(features)[rows]
+    places = plane.project(features)[rows]
     labels = cloud.label[rows]
     filled = np.ones(len(labels), dtype=bool) if right is None else right[rows]
     for number, one in enumerate(cloud.classes):
@@ -157,25 +155,25 @@ def _scatter(
             )
 
 
-def _legend(grid: Sequence[Sequence[Axes]], groups: Sequence[Sequence[View]]) -> list[object]:
+def _legend(grid: Sequence[Sequence[Axes]], groups: Sequence[Sequence[FeatureSpace]]) -> list[object]:
     """Return what the figure's legend says; rows of unlike classes, of several runs, get one each."""
     from matplotlib.lines import Line2D
 
     wrong = "hollow: the model is wrong"
     blank = Line2D([], [], linestyle="", marker="o", color="#777777", markerfacecolor="none", label=wrong)
     firsts = [group[0] for group in groups]
-    if len({_classes(view) for view in firsts}) == 1:
+    if len({_classes(space) for space in firsts}) == 1:
         return [*_handles(firsts[0]), blank]
-    for row, view in zip(grid, firsts, strict=True):
-        row[0].legend(handles=_handles(view), fontsize=6)
+    for row, space in zip(grid, firsts, strict=True):
+        row[0].legend(handles=_handles(space), fontsize=6)
     return [blank]
 
 
-def _classes(view: View) -> tuple[int, ...]:
-    return view.geometry.cloud.classes if view.geometry.cloud else ()
+def _classes(space: FeatureSpace) -> tuple[int, ...]:
+    return space.geometry.cloud.classes if space.geometry.cloud else ()
 
 
-def _handles(view: View) -> list[object]:
+def _handles(space: FeatureSpace) -> list[object]:
     from matplotlib.lines import Line2D
 
     return [
@@ -185,7 +183,7 @@ def _handles(view: View) -> list[object]:
             linestyle="",
             marker=MARKERS[2 * number],
             color=COLOURS[number],
-            label=f"class {shown(class_name(view.record, one))}",
+            label=f"class {shown(space.record.dataset.class_name(one))}",
         )
-        for number, one in enumerate(_classes(view))
+        for number, one in enumerate(_classes(space))
     ]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.board.classes import class_name
-from reports.board.feature_views import View
-from reports.figures.folders import chosen_views
+from reports.board.feature_spaces import FeatureSpace
+from reports.figures.selection import spaces_of_board
 from reports.figures.style import COLOURS, check_suffix, save, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
@@ -51,14 +50,14 @@ class Neighbours:
         raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
 
     def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `folders.chosen_views`.
+        """Draw the board with that text in its title and write it to `path`; see `selection.spaces_of_board`.
 
         Raises:
             ConfigError: the folders keep no neighbours, no board or several have that text, or a bad suffix.
         """
         check_suffix(path)
-        views, names, title = chosen_views(folders, board)
-        graphs = [view for view in views if view.geometry.nearest]
+        spaces, names, title = spaces_of_board(folders, board)
+        graphs = [space for space in spaces if space.geometry.nearest]
         if not graphs:
             raise ConfigError(
                 where=title,
@@ -69,16 +68,16 @@ class Neighbours:
         save(self.draw(graphs, names), path)
         return path
 
-    def draw(self, views: Sequence[View], names: Mapping[str, str]) -> Figure:
+    def draw(self, spaces: Sequence[FeatureSpace], names: Mapping[str, str]) -> Figure:
         """Return the figure of some models that remember images; `names` by identity."""
         from matplotlib.figure import Figure
 
-        each = max(1, IMAGES // len(views))
+        each = max(1, IMAGES // len(spaces))
         rows = [
-            (view, view.geometry.nearest, at)
-            for view in views
-            if view.geometry.nearest
-            for at in range(min(each, len(view.geometry.nearest.index)))
+            (space, space.geometry.nearest, at)
+            for space in spaces
+            if space.geometry.nearest
+            for at in range(min(each, len(space.geometry.nearest.index)))
         ]
         columns = 1 + max(nearest.ids.shape[2] for _, nearest, _ in rows)
         with styled():
@@ -87,26 +86,26 @@ class Neighbours:
             grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
             for axes in grid[2::3].flat:
                 axes.set_visible(False)
-            for number, (view, nearest, at) in enumerate(rows):
+            for number, (space, nearest, at) in enumerate(rows):
                 for when in (0, 1):
-                    _row(list(grid[3 * number + when]), view, nearest, at, when, names[view.model])
+                    _row(list(grid[3 * number + when]), space, nearest, at, when, names[space.model])
         return figure
 
 
-def _row(axes: list[Axes], view: View, nearest: Nearest, at: int, when: int, name: str) -> None:
+def _row(axes: list[Axes], space: FeatureSpace, nearest: Nearest, at: int, when: int, name: str) -> None:
     label, after = int(nearest.label[at]), int(nearest.adversarial[at])
-    said = after if when else int(nearest.clean[at])
-    attack = shown(str(view.record.attack.get("label", "")))
+    answer = after if when else int(nearest.clean[at])
+    attack = shown(space.record.attack.label)
     _picture(axes[0], nearest.queries[at, when])
     index = int(nearest.index[at])
     axes[0].set_ylabel(
-        f"after {attack}" if when else f"{shown(name)}\nimage {index}, class {_short(view, label)}",
+        f"after {attack}" if when else f"{shown(name)}\nimage {index}, class {_short(space, label)}",
         fontsize=7,
         rotation=0,
         ha="right",
         va="center",
     )
-    axes[0].set_xlabel(f"says {_short(view, said)}", fontsize=7, labelpad=2, fontweight="bold")
+    axes[0].set_xlabel(f"says {_short(space, answer)}", fontsize=7, labelpad=2, fontweight="bold")
     for place, one in enumerate(axes[1:]):
         if place >= nearest.ids.shape[2]:
             one.set_visible(False)
@@ -119,7 +118,7 @@ def _row(axes: list[Axes], view: View, nearest: Nearest, at: int, when: int, nam
         for spine in one.spines.values():
             spine.set(visible=True, color=colour, linestyle=line, linewidth=2.0)
         distance = float(nearest.distances[at, when, place])
-        one.set_xlabel(f"{_short(view, own)}   d {distance:.3g}", fontsize=7, labelpad=2)
+        one.set_xlabel(f"{_short(space, own)}   d {distance:.3g}", fontsize=7, labelpad=2)
 
 
 def _picture(axes: Axes, picture: NDArray[Any]) -> None:
@@ -132,6 +131,6 @@ def _picture(axes: Axes, picture: NDArray[Any]) -> None:
     axes.grid(visible=False)
 
 
-def _short(view: View, label: int) -> str:
-    name = shown(class_name(view.record, label))
+def _short(space: FeatureSpace, label: int) -> str:
+    name = shown(space.record.dataset.class_name(label))
     return name if len(name) <= 12 else f"{name[:10]}..."

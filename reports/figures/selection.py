@@ -1,4 +1,4 @@
-"""Which board a picture shows, and where it is written."""
+"""Which board a picture shows, the feature spaces that belong to it, and where it is written."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from reports.board.boards import Board
 from reports.board.curves import BoardCurves, Family, board_curves, families
+from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from reports.board.leaderboard import boards
 from reports.board.samples import Samples, split_into_boards
 from reports.figures.style import check_suffix, save
 from robench.errors import ConfigError
 from robench.record.schema import Record
+from robench.record.store import Store, is_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,9 +46,9 @@ def choose(records: Sequence[Record], board: str | None) -> tuple[Board, Samples
     Raises:
         ConfigError: no board or several have that text.
     """
-    known = boards(records)
-    at = _chosen([one.title for one in known], board, _bounded(known))
-    return known[at], split_into_boards(records)[at]
+    every = boards(records)
+    at = _chosen([one.title for one in every], board, _bounded(every))
+    return every[at], split_into_boards(records)[at]
 
 
 def draw_curves_to(
@@ -68,30 +70,68 @@ def draw_family_to(
         StorageError: the disk refused; an older file is intact.
     """
     check_suffix(path)
-    known = boards(records)
-    found = families(known, split_into_boards(records))
-    if not found:
+    every = boards(records)
+    groups = families(every, split_into_boards(records))
+    if not groups:
         raise ConfigError(
-            where="; ".join(one.title for one in known),
+            where="; ".join(one.title for one in every),
             expected="an attack that looks for small L2 or Linf perturbations, or several finite eps",
             got="neither",
             do="Add a threat with `eps: inf` and cw, ddn, fmn or fab, or write `eps: [2/255, 4/255, 8/255]`",
         )
-    save(draw(found[_chosen([one.title for one in found], board, range(len(found)))]), path)
+    save(draw(groups[_chosen([one.title for one in groups], board, range(len(groups)))]), path)
     return path
 
 
-def _bounded(known: Sequence[Board]) -> list[int]:
-    return [at for at, one in enumerate(known) if one.norm and one.eps != float("inf")]
+def spaces_of_board(
+    folders: Sequence[Path], board: str | None
+) -> tuple[list[FeatureSpace], dict[str, str], str]:
+    """Return the spaces of one board in the order of its rows, the shown names of models, and its title.
+
+    Args:
+        folders: of one or several runs.
+        board: text in the title of the board wanted; see `selection.choose`.
+
+    Raises:
+        ConfigError: a folder is no run, no board or several have that text.
+        StorageError: a record or a kept geometry cannot be read; names the file.
+    """
+    records: list[Record] = []
+    spaces: list[FeatureSpace] = []
+    for folder in folders:
+        if not is_run(folder):
+            do = "Name the folder that `robench run` printed last"
+            raise ConfigError(where=str(folder), expected="a run folder", got="no `units` in it", do=do)
+        store = Store(folder)
+        own = store.read_records()
+        facts = store.read_json("run.json")
+        of_folder, faults = read_feature_spaces(
+            folder, own, facts.get("geometry") if isinstance(facts, dict) else None
+        )
+        if faults:
+            name, wrong = faults[0]
+            do = "Delete the file and run the same `robench run` command again"
+            raise ConfigError(where=str(folder / name), expected="features that were kept", got=wrong, do=do)
+        records += own
+        spaces += of_folder
+    chosen, samples = choose(records, board)
+    order = {row.model: at for at, row in enumerate(chosen.rows)}
+    fitting = {space.model: space for space in spaces if space.setting == samples.setting}
+    ordered = sorted(fitting.values(), key=lambda space: order[samples.names[space.model]])
+    return ordered, samples.names, chosen.title
 
 
-def _chosen(titles: Sequence[str], wanted: str | None, preferred: Sequence[int]) -> int:
+def _bounded(every: Sequence[Board]) -> list[int]:
+    return [at for at, one in enumerate(every) if one.norm and one.eps != float("inf")]
+
+
+def _chosen(titles: Sequence[str], text: str | None, preferred: Sequence[int]) -> int:
     """Return the position of the title with that text; of several without a text, the one preferred."""
-    fitting = [at for at, title in enumerate(titles) if wanted is None or wanted in title]
+    fitting = [at for at, title in enumerate(titles) if text is None or text in title]
     listed = "; ".join(map(repr, titles))
     if not fitting:
-        raise ConfigError(where="board", expected=f"text of one of: {listed or 'no board'}", got=repr(wanted))
-    if wanted is None and len(fitting) > 1:
+        raise ConfigError(where="board", expected=f"text of one of: {listed or 'no board'}", got=repr(text))
+    if text is None and len(fitting) > 1:
         fitting = [at for at in fitting if at in preferred]
     if len(fitting) != 1:
         do = "Name one by text of its title: --board TEXT"

@@ -35,7 +35,7 @@ class Tradeoff:
     )
 
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `choosing.draw_to`."""
+        """Draw the board with that text in its title and write it to `path`; see `selection.draw_to`."""
         return draw_to(self.draw, records, path, board=board)
 
     def draw(self, board: Board) -> Figure:
@@ -75,7 +75,9 @@ class Tradeoff:
             axes.set_xlabel("clean accuracy, %")
             axes.set_ylabel(f"robust accuracy, {board.norm} {board.eps_text}, worst case, %")
             axes.set_title(
-                "\n".join([f"{board.dataset}, {board.n} images", ", ".join(board.terms.beside())]).strip()
+                "\n".join(
+                    [f"{board.dataset}, {board.n} images", ", ".join(board.threat.conditions())]
+                ).strip()
             )
             if len(heads) > 1:
                 handles = _legend(heads)

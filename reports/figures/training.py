@@ -113,11 +113,11 @@ def _fill(figure: Figure | SubFigure, rows: Sequence[Row]) -> None:
     for column, (name, colour, line) in ACCURACIES.items():
         _curve(left, rows, column, label=name, colour=COLOURS[colour], line=line, factor=100.0)
     _curve(right, rows, "loss", label="", colour=COLOURS[0], line="-", factor=1.0)
-    kept = chosen_row(rows)
+    row = chosen_row(rows)
     for axes, title in ((left, "Accuracy, %"), (right, "Training loss")):
         _stages(axes, rows)
-        if kept is not None:
-            axes.axvline(_place(rows, kept), color="#777777", linewidth=0.8, linestyle=":")
+        if row is not None:
+            axes.axvline(_place(rows, row), color="#777777", linewidth=0.8, linestyle=":")
         axes.set_title(title)
         axes.set_xlabel("epoch (dotted: the one that was kept)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

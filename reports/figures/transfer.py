@@ -29,7 +29,7 @@ class TransferMap:
     info: ClassVar[Info] = Info(title="Transfer", paper="Papernot et al. 2017, arXiv:1602.02697")
 
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Draw the board with that text in its title and write it to `path`; see `choosing.draw_to`."""
+        """Draw the board with that text in its title and write it to `path`; see `selection.draw_to`."""
         return draw_to(self.draw, records, path, board=board)
 
     def draw(self, board: Board) -> Figure:
@@ -41,17 +41,17 @@ class TransferMap:
         import numpy as np
         from matplotlib.patches import Rectangle
 
-        cells = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
-        if not cells:
+        shares = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+        if not shares:
             raise ConfigError(
                 where=board.title,
                 expected="images judged by several models",
                 got="white-box results only",
                 do="Set `transfer: true` in the configuration",
             )
-        names = [row.model for row in board.rows if any(row.model in pair for pair in cells)]
+        names = [row.model for row in board.rows if any(row.model in pair for pair in shares)]
         values = np.full((len(names), len(names)), np.nan)
-        for (source, target), share in cells.items():
+        for (source, target), share in shares.items():
             if share.value is not None:
                 values[names.index(source), names.index(target)] = 100 * share.value
         with styled():
@@ -81,7 +81,7 @@ class TransferMap:
             axes.set_xlabel("judged on")
             axes.set_ylabel("crafted on")
             title = f"Robust accuracy, %\n{board.norm} {board.eps_text}, {board.n} images"
-            title = "\n".join([title, *board.terms.beside()])
+            title = "\n".join([title, *board.threat.conditions()])
             figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
             figure.colorbar(image, ax=axes, shrink=0.8)
         return figure

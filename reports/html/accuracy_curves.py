@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from reports.board.boards import Board, Share
+from reports.board.boards import Board
 from reports.board.curves import IN_TURN, BoardCurves, Family, Panel, board_curves, families
 from reports.board.samples import Samples
-from reports.figures import compute, eps, restarts, sizes, steps
+from reports.board.shares import Share
+from reports.figures.curve_figures import SHARES, Compute, Eps, Restarts, Sizes, Steps
 from reports.html.inline_svg import inline_svg
-from reports.html.tables import Column, Entry, Table, count, words
+from reports.html.tables import Column, Entry, Table, number_entry, text_entry
 from reports.text.escape import number, percent, visible
 
 if TYPE_CHECKING:
@@ -66,27 +67,27 @@ def curve_sections(boards: Sequence[Board], samples: Sequence[Samples]) -> list[
     """Return the curves of every board, in the same order, as long as there is room on the page."""
     room = MOST_BYTES
     own = {at: family for family in families(boards, samples) for at in family.boards}
-    made = []
+    sections = []
     for at, (board, sample) in enumerate(zip(boards, samples, strict=True)):
         family = own.get(at)
         first = family.boards[0] if family else at
         elsewhere = (f"#board-{first}-curves", boards[first].title) if first != at else None
         if room <= 0:
-            made.append(CurveSection(elsewhere=elsewhere, left_out=True))
+            sections.append(CurveSection(elsewhere=elsewhere, left_out=True))
             continue
         over_eps = _of_family(family, at) if family and first == at else ()
         drawings = (*over_eps, *_of_board(board_curves(board, sample), at))
         room -= sum(len(one.figure) for one in drawings)
-        made.append(CurveSection(drawings=drawings, elsewhere=elsewhere))
-    return made
+        sections.append(CurveSection(drawings=drawings, elsewhere=elsewhere))
+    return sections
 
 
 def _of_family(family: Family, at: int) -> Iterator[Drawing]:
-    figure = eps.Eps().draw(family, note="")
-    yield _drawing(at, "eps", "Accuracy by eps", eps.NOTE, figure, _eps_table(family, at))
+    figure = Eps().draw(family, note="")
+    yield _drawing(at, "eps", "Accuracy by eps", Eps.note, figure, _eps_table(family, at))
     if any(one.exact for one in family.models):
-        figure = sizes.Sizes().draw(family, note="")
-        yield _drawing(at, "sizes", "Smallest perturbations", sizes.NOTE, figure, _sizes_table(family, at))
+        figure = Sizes().draw(family, note="")
+        yield _drawing(at, "sizes", "Smallest perturbations", Sizes.note, figure, _sizes_table(family, at))
 
 
 def _of_board(curves: BoardCurves, at: int) -> Iterator[Drawing]:
@@ -98,23 +99,23 @@ def _of_board(curves: BoardCurves, at: int) -> Iterator[Drawing]:
     if curves.points:
         table = _table(curves.points, at, "steps", "points")
         yield _drawing(
-            at, "steps", "Accuracy by steps", steps.NOTE + joint, steps.Steps().draw(curves, note=""), table
+            at, "steps", "Accuracy by steps", Steps.note + joint, Steps().draw(curves, note=""), table
         )
     if curves.passes:
         table = _table(curves.passes, at, "compute", "passes")
-        drawn = compute.Compute().draw(curves, note="")
-        yield _drawing(at, "compute", "Accuracy by compute", compute.NOTE + joint, drawn, table)
+        figure = Compute().draw(curves, note="")
+        yield _drawing(at, "compute", "Accuracy by compute", Compute.note + joint, figure, table)
     if curves.tries:
         table = _table(curves.tries, at, "restarts", "fresh starts")
-        drawn = restarts.Restarts().draw(curves, note="")
-        yield _drawing(at, "restarts", "Accuracy by restarts", restarts.NOTE + joint, drawn, table)
+        figure = Restarts().draw(curves, note="")
+        yield _drawing(at, "restarts", "Accuracy by restarts", Restarts.note + joint, figure, table)
 
 
 def _drawing(at: int, name: str, title: str, caption: str, figure: Figure, table: Table) -> Drawing:
-    told = "; ".join(" ".join(cell.text for cell in row) for row in table.rows[:3])
-    description = f"{title}. The table below has the same in numbers. It begins: {visible(told)}."
-    drawn = inline_svg(figure, name=f"board-{at}-{name}", description=description)
-    return Drawing(title=title, caption=caption, figure=drawn, table=table)
+    start = "; ".join(" ".join(cell.text for cell in row) for row in table.rows[:3])
+    description = f"{title}. The table below has the same in numbers. It begins: {visible(start)}."
+    picture = inline_svg(figure, name=f"board-{at}-{name}", description=description)
+    return Drawing(title=title, caption=caption, figure=picture, table=table)
 
 
 def _table(panels: Sequence[Panel], at: int, name: str, unit: str) -> Table:
@@ -133,10 +134,10 @@ def _table(panels: Sequence[Panel], at: int, name: str, unit: str) -> Table:
         ]
         rows.append(
             (
-                words(line.model),
-                words("all, in turn" if attack == IN_TURN else attack),
+                text_entry(line.model),
+                text_entry("all, in turn" if attack == IN_TURN else attack),
                 *map(_cell, (*robust, Share(curve.robust[-1], curve.n))),
-                count(curve.end),
+                number_entry(curve.end),
             )
         )
     caption = f"Robust accuracy in percent after so many {unit}, white-box{_first(len(lines))}."
@@ -152,28 +153,28 @@ def _eps_table(family: Family, at: int) -> Table:
     for one in family.models[:MOST_ROWS]:
         own = {mark.eps: mark.robust for mark in one.marks}
         reached = [one.exact.reached(share) if one.exact else None for share in QUARTERS]
-        cells = [_cell(own.get(radius)) for radius in sorted(marks)]
+        entries = [_cell(own.get(radius)) for radius in sorted(marks)]
         clean = Entry(text=f"{100 * one.clean:.1f}", order=one.clean)
-        rows.append((words(one.model), clean, *cells, *map(count, reached)))
+        rows.append((text_entry(one.model), clean, *entries, *map(number_entry, reached)))
     caption = f"Robust accuracy in percent by eps ({family.norm}), worst case{_first(len(family.models))}."
     return Table(name=f"board-{at}-eps-table", caption=caption, columns=tuple(columns), rows=tuple(rows))
 
 
 def _sizes_table(family: Family, at: int) -> Table:
-    titles = [f"{share:.0%}" for share in sizes.SHARES]
+    titles = [f"{share:.0%}" for share in SHARES]
     columns = [Column("Model", numeric=False, head=True), *map(Column, titles), Column("never broken, %")]
-    known = [(one.model, one.exact) for one in family.models if one.exact]
+    curves = [(one.model, one.exact) for one in family.models if one.exact]
     rows = tuple(
         (
-            words(name),
-            *(count(curve.reached(share)) for share in sizes.SHARES),
+            text_entry(name),
+            *(number_entry(curve.reached(share)) for share in SHARES),
             _cell(Share(curve.robust[-1], curve.n)),
         )
-        for name, curve in known[:MOST_ROWS]
+        for name, curve in curves[:MOST_ROWS]
     )
     caption = (
         f"Size ({family.norm}) within which so large a share of all images is broken; a dash where it is "
-        f"not, up to {number(max(c.end for _, c in known))}{_first(len(known))}."
+        f"not, up to {number(max(c.end for _, c in curves))}{_first(len(curves))}."
     )
     return Table(name=f"board-{at}-sizes-table", caption=caption, columns=tuple(columns), rows=rows)
 

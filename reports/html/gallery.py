@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reports.board.classes import class_name
 from reports.board.samples import Samples, attack_of, model_of
 from reports.html.pixels import Pixels, magnified, png
 from reports.text.escape import number
@@ -78,7 +77,7 @@ class Guide:
     def lost(self) -> set[int]:
         """Return the images no model of the board survives; none under an infinite radius, where all fall."""
         table = self.samples.table
-        if table.empty or math.isinf(self.samples.setting.terms.eps):
+        if table.empty or self.samples.unbounded:
             return set()
         # Robust for a target: robust in every line that is about it. Lost: so for no target.
         stands = table.groupby(["index", "target"], observed=True)["robust"].all()
@@ -100,18 +99,20 @@ class Guide:
         broken = white[(white["status"] == Status.BROKEN) & white["right"]]
         if broken.empty:
             return ()
-        made: list[Strip] = []
+        every_strip: list[Strip] = []
         for title, indices in self._kinds(white, broken, lost):
-            left = budget - sum(e.weight for strip in made for e in strip.exhibits)
-            shown = self._exhibits(broken, indices, left)
-            if shown:
-                made.append(Strip(title=title, total=len(indices), exhibits=shown))
-        return tuple(made)
+            left = budget - sum(e.weight for strip in every_strip for e in strip.exhibits)
+            exhibits = self._exhibits(broken, indices, left)
+            if exhibits:
+                every_strip.append(Strip(title=title, total=len(indices), exhibits=exhibits))
+        return tuple(every_strip)
 
     def _kinds(
         self, white: pd.DataFrame, broken: pd.DataFrame, lost: set[int]
     ) -> Iterable[tuple[str, list[int]]]:
-        if math.isinf(self.samples.setting.terms.eps):  # everything falls: what matters is how little it took
+        if math.isinf(
+            self.samples.setting.threat.eps
+        ):  # everything falls: what matters is how little it took
             smallest = broken.groupby("index")["l2"].min().sort_values(kind="stable")
             yield "The smallest changes that break it", [int(i) for i in smallest.index]
             return
@@ -134,14 +135,14 @@ class Guide:
             yield "Broken by at least one attack", sorted(fallen)
 
     def _exhibits(self, broken: pd.DataFrame, indices: list[int], budget: int) -> tuple[Exhibit, ...]:
-        made: list[Exhibit] = []
+        exhibits: list[Exhibit] = []
         for index in indices[: self.each]:
             exhibit = self.exhibit(broken[broken["index"] == index], index)
             if exhibit is None or exhibit.weight > budget:
                 break
             budget -= exhibit.weight
-            made.append(exhibit)
-        return tuple(made)
+            exhibits.append(exhibit)
+        return tuple(exhibits)
 
     def exhibit(self, lines: pd.DataFrame, index: int) -> Exhibit | None:
         """Return the smallest perturbation of an image in some lines of the table; None if unreadable."""
@@ -159,9 +160,9 @@ class Guide:
         return Exhibit(
             index=index,
             attack=self.samples.labels[attack_of(record)],
-            truth=class_name(record, columns.label[at]),
-            before=class_name(record, columns.clean[at]),
-            after=class_name(record, columns.adversarial[at]),
+            truth=record.dataset.class_name(columns.label[at]),
+            before=record.dataset.class_name(columns.clean[at]),
+            after=record.dataset.class_name(columns.adversarial[at]),
             size=f"Linf {number(columns.linf[at])}, L2 {number(columns.l2[at])}",
             scale=number(scale),
             clean=png(clean),
@@ -174,7 +175,7 @@ class Guide:
         """The shards of every (target, source, attack, gradient source)."""
         places: dict[tuple[str, ...], list[Record]] = {}
         for record in self.samples.attacked:
-            gradient_source = str(record.source.get("gradient_source") or "")
+            gradient_source = record.source.gradient_source
             place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
             places.setdefault(place, []).append(record)
         return places

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from reports.board.classes import class_name
-from reports.board.feature_views import View, sisters
+from reports.board.feature_spaces import FeatureSpace, same_networks
 from reports.board.run_folder import Run
 from reports.board.samples import Samples
 from reports.figures.features import Features
@@ -104,10 +103,10 @@ def geometry_sections(
     figures, pictures = MOST_FIGURES, MOST_NEIGHBOURS
     made = []
     for at, (own, identities) in enumerate(zip(samples, order, strict=True)):
-        known = {view.model: view for view in run.views if view.setting == own.setting}
-        views = [known[model] for model in identities if model in known]
-        sections = {view.model: _begun(view, own) for view in views}
-        for number_, group in enumerate(sisters(views)):
+        of_board = {space.model: space for space in run.feature_spaces if space.setting == own.setting}
+        spaces = [of_board[model] for model in identities if model in of_board]
+        sections = {space.model: _begun(space, own) for space in spaces}
+        for number_, group in enumerate(same_networks(spaces)):
             first = group[0]
             drawn = _figure(group, own, name=f"board-{at}-features-{number_}")
             if drawn is None:
@@ -124,47 +123,47 @@ def geometry_sections(
                 left_out=not fits,
             )
             there = (own.names[first.model], links[own.names[first.model]])
-            for view in group[1:]:
+            for space in group[1:]:
                 shared = {"shared": there} if fits else {"left_out": True}
-                sections[view.model] = replace(sections[view.model], **shared)
-        for view in views:
-            if nearest := view.geometry.nearest:
-                queries = _queries(view, nearest, pictures)
+                sections[space.model] = replace(sections[space.model], **shared)
+        for space in spaces:
+            if nearest := space.geometry.nearest:
+                queries = _queries(space, nearest, pictures)
                 pictures -= sum(query.weight for query in queries)
-                sections[view.model] = replace(
-                    sections[view.model],
-                    nearest=_searched(view, nearest),
+                sections[space.model] = replace(
+                    sections[space.model],
+                    nearest=_searched(space, nearest),
                     queries=queries,
-                    left_out=sections[view.model].left_out or len(queries) < len(nearest.index),
+                    left_out=sections[space.model].left_out or len(queries) < len(nearest.index),
                 )
         made.append(sections)
     return made
 
 
-def _begun(view: View, own: Samples) -> GeometrySection:
-    source = f" through {view.gradient_source}" if view.gradient_source else ""
-    attack = f"{own.labels[view.attack]}{source}"
-    return GeometrySection(attack=attack, reason=view.geometry.reason)
+def _begun(space: FeatureSpace, own: Samples) -> GeometrySection:
+    source = f" through {space.gradient_source}" if space.gradient_source else ""
+    attack = f"{own.labels[space.attack]}{source}"
+    return GeometrySection(attack=attack, reason=space.geometry.reason)
 
 
-def _figure(group: Sequence[View], own: Samples, *, name: str) -> tuple[Markup, str] | None:
+def _figure(group: Sequence[FeatureSpace], own: Samples, *, name: str) -> tuple[Markup, str] | None:
     """Return the figure of heads on one network, and what it shows; None where features do not vary."""
     try:
         figure = Features().draw([group], own.names, most=MARKS)
     except ConfigError:
         return None
-    clouds = [view.geometry.cloud for view in group if view.geometry.cloud]
+    clouds = [space.geometry.cloud for space in group if space.geometry.cloud]
     first = clouds[0]
-    one, other = (class_name(group[0].record, label) for label in first.classes)
+    one, other = (group[0].record.dataset.class_name(label) for label in first.classes)
     count = f"{_of(first, 0)} images of class {one} and {_of(first, 1)} of class {other}"
-    shown = f", {MARKS} of each at most drawn" if max(_of(first, 0), _of(first, 1)) > MARKS else ""
+    limit = f", {MARKS} of each at most drawn" if max(_of(first, 0), _of(first, 1)) > MARKS else ""
     heads = "; ".join(
-        f"{own.names[view.model]}: {_right(cloud, cloud.clean)} right before, "
-        f"{_right(cloud, cloud.adversarial)} after {own.labels[view.attack]}"
-        for view, cloud in zip(group, clouds, strict=True)
+        f"{own.names[space.model]}: {_right(cloud, cloud.clean)} right before, "
+        f"{_right(cloud, cloud.adversarial)} after {own.labels[space.attack]}"
+        for space, cloud in zip(group, clouds, strict=True)
     )
     caption = (
-        f"The features of {count}{shown}, in the plane of the first two principal components of the clean "
+        f"The features of {count}{limit}, in the plane of the first two principal components of the clean "
         f"ones. The two classes are {first.choice}. Left the clean images; beside them what the "
         f"white-box attack that leaves fewest images robust made of them, for every head on this network, in "
         f"the same plane: hollow where that head is wrong. {heads}."
@@ -176,11 +175,11 @@ def _of(cloud: Cloud, place: int) -> int:
     return int((cloud.label == cloud.classes[place]).sum())
 
 
-def _right(cloud: Cloud, said: NDArray[Any]) -> str:
-    return f"{int((said == cloud.label).sum())} of {len(cloud.label)}"
+def _right(cloud: Cloud, answers: NDArray[Any]) -> str:
+    return f"{int((answers == cloud.label).sum())} of {len(cloud.label)}"
 
 
-def _searched(view: View, nearest: Nearest) -> str:
+def _searched(space: FeatureSpace, nearest: Nearest) -> str:
     """Return what was searched for neighbours."""
     among = f"Nearest among the {nearest.template} template images, by distance between features"
     notes = {
@@ -188,29 +187,29 @@ def _searched(view: View, nearest: Nearest) -> str:
         "published": ", drawn anew for every batch",
         "voting": ", those of all votes together",
     }
-    return among + notes.get(view.protocol, "")
+    return among + notes.get(space.protocol, "")
 
 
-def _queries(view: View, nearest: Nearest, room: int) -> tuple[Query, ...]:
-    made: list[Query] = []
+def _queries(space: FeatureSpace, nearest: Nearest, room: int) -> tuple[Query, ...]:
+    queries: list[Query] = []
     for at in range(len(nearest.index)):
-        query = _query(view, nearest, at)
+        query = _query(space, nearest, at)
         if query.weight > room:
             break
         room -= query.weight
-        made.append(query)
-    return tuple(made)
+        queries.append(query)
+    return tuple(queries)
 
 
-def _query(view: View, nearest: Nearest, at: int) -> Query:
-    def side(when: int, said: int) -> Side:
+def _query(space: FeatureSpace, nearest: Nearest, at: int) -> Query:
+    def side(when: int, answer: int) -> Side:
         neighbours = []
         for place in range(nearest.ids.shape[2]):
             label = int(nearest.labels[at, when, place])
             neighbours.append(
                 Neighbour(
                     picture=_png(nearest.pictures[nearest.picture[at, when, place]]),
-                    label=class_name(view.record, label),
+                    label=space.record.dataset.class_name(label),
                     distance=number(float(nearest.distances[at, when, place])),
                     kind="own" if label == truth else "taken" if label == after else "other",
                 )
@@ -218,14 +217,14 @@ def _query(view: View, nearest: Nearest, at: int) -> Query:
         return Side(
             when="after" if when else "before",
             picture=_png(nearest.queries[at, when]),
-            said=class_name(view.record, said),
+            said=space.record.dataset.class_name(answer),
             neighbours=tuple(neighbours),
         )
 
     truth, after = int(nearest.label[at]), int(nearest.adversarial[at])
     return Query(
         index=int(nearest.index[at]),
-        truth=class_name(view.record, truth),
+        truth=space.record.dataset.class_name(truth),
         sides=(side(0, int(nearest.clean[at])), side(1, after)),
     )
 

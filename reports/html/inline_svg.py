@@ -42,8 +42,8 @@ def inline_svg(figure: Figure, *, name: str, description: str) -> Markup:
         warnings.simplefilter("ignore", UserWarning)  # a sign of a name that the font lacks
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     root = ElementTree.fromstring(content.getvalue())
-    made = _clean(root, name)
-    made.attrib = {
+    copy = _clean(root, name)
+    copy.attrib = {
         "viewBox": root.get("viewBox", ""),
         "role": "img",
         "aria-label": description,
@@ -52,33 +52,33 @@ def inline_svg(figure: Figure, *, name: str, description: str) -> Markup:
         "stroke-linejoin": "round",
         "stroke-linecap": "butt",
     }
-    return Markup(ElementTree.tostring(made, encoding="unicode"))
+    return Markup(ElementTree.tostring(copy, encoding="unicode"))
 
 
 def _clean(element: ElementTree.Element, name: str) -> ElementTree.Element:
-    made = ElementTree.Element(_local(element.tag))
-    made.text = element.text if element.text and element.text.strip() else None
+    copy = ElementTree.Element(_local(element.tag))
+    copy.text = element.text if element.text and element.text.strip() else None
     for key, value in element.attrib.items():
         if key == "style":
             for attribute, plain in _declarations(value):
-                made.set(attribute, _renamed(plain, name))
+                copy.set(attribute, _renamed(plain, name))
         elif key == "id":
-            made.set("id", f"{name}-{value}")
+            copy.set("id", f"{name}-{value}")
         elif key == f"{{{_LINK}}}href":
-            made.set("href", value.replace("#", f"#{name}-", 1))
+            copy.set("href", value.replace("#", f"#{name}-", 1))
         elif key == "d":
-            made.set("d", _PRECISE.sub(_hundredths, value))
+            copy.set("d", _PRECISE.sub(_hundredths, value))
         elif not key.startswith("{"):
-            made.set(key, _renamed(value, name))
+            copy.set(key, _renamed(value, name))
     for child in element:
         if isinstance(child.tag, str) and _local(child.tag) in _KEPT:
-            made.append(_clean(child, name))
-    return made
+            copy.append(_clean(child, name))
+    return copy
 
 
-def _hundredths(found: re.Match[str]) -> str:
+def _hundredths(match: re.Match[str]) -> str:
     """Return a coordinate with the digits that can be seen: a hundredth of a point is less than a pixel."""
-    return f"{float(found[0]):.2f}".rstrip("0").rstrip(".")
+    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def _local(tag: str) -> str:
@@ -90,24 +90,24 @@ def _renamed(value: str, name: str) -> str:
 
 
 def _declarations(style: str) -> list[tuple[str, str]]:
-    made: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for declaration in style.split(";"):
         key, _, value = (part.strip() for part in declaration.partition(":"))
         if key == "font":
-            made += _font(value)
+            pairs += _font(value)
         elif key in {"fill", "stroke"}:
-            made += _colour(key, value)
+            pairs += _colour(key, value)
         elif key:
-            made.append((key, value))
-    return made
+            pairs.append((key, value))
+    return pairs
 
 
 def _font(value: str) -> list[tuple[str, str]]:
-    found = _FONT.search(value)
-    if not found:
+    match = _FONT.search(value)
+    if not match:
         return []
-    weight = [("font-weight", found["weight"])] if found["weight"] else []
-    return [("font-size", found["size"]), *weight]
+    weight = [("font-weight", match["weight"])] if match["weight"] else []
+    return [("font-size", match["size"]), *weight]
 
 
 def _colour(key: str, value: str) -> list[tuple[str, str]]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Row, Share
+from reports.board.boards import Board, Row
 from reports.board.run_folder import Run
 from reports.board.samples import Samples, model_of
+from reports.board.shares import Share
 from reports.html.board_sections import BoardSection, Evidence
 from reports.html.gallery import Guide, Strip
 from reports.html.geometry_sections import GeometrySection, geometry_sections
 from reports.html.pixels import Pixels
-from reports.html.tables import Table, cells_of
+from reports.html.tables import Table, measurement_table
 from reports.text.facts import Fact, card, trained
 from robench.record.schema import Record
 
@@ -59,25 +60,29 @@ def model_sections(
     parts: dict[str, list[Part]] = {name: [] for name in links}
     targets: dict[str, Record] = {}
     share = MOST_PICTURES // max(1, sum(len(board.rows) for board in boards if board.norm))
-    shown = [{name: target for target, name in own.names.items()} for own in samples]
-    order = [[names[row.model] for row in board.rows] for board, names in zip(boards, shown, strict=True)]
+    identities_of = [{name: target for target, name in own.names.items()} for own in samples]
+    order = [
+        [names[row.model] for row in board.rows] for board, names in zip(boards, identities_of, strict=True)
+    ]
     spaces = geometry_sections(run, samples, order, links)
     for board, own, section, guide, gone, identities, space in zip(
-        boards, samples, sections, guides, lost, shown, spaces, strict=True
+        boards, samples, sections, guides, lost, identities_of, spaces, strict=True
     ):
         judged = {model_of(record.target): record for record in (*own.clean, *own.attacked)}
         for number, row in enumerate(board.rows):
             target = identities[row.model]
             targets.setdefault(row.model, judged[target])
-            cells = [cell for cell in board.cells if cell.white_box and cell.target == row.model]
+            measurements = [cell for cell in board.cells if cell.white_box and cell.target == row.model]
             caption = f"Every white-box attack on {row.model}, {board.title}"
             parts[row.model].append(
                 Part(
                     title=section.title,
                     board_link=f"#{section.name}",
                     row=row,
-                    cells=cells_of(cells, name=f"{section.name}-cells-{number}", caption=caption)
-                    if cells
+                    cells=measurement_table(
+                        measurements, name=f"{section.name}-cells-{number}", caption=caption
+                    )
+                    if measurements
                     else None,
                     evidence=tuple(e for e in section.evidence if e.doubt.model == row.model),
                     strips=guide.strips(target, lost=gone, budget=share),

@@ -59,23 +59,23 @@ class HTML:
 
 def page_of(run: Run) -> str:
     """Return the page of a run as HTML; the same run gives the same text."""
-    made = boards(run.records)
+    every_board = boards(run.records)
     samples = split_into_boards(run.records)
     guides = [Guide(own, Pixels(run.root)) for own in samples]
     lost = [guide.lost() for guide in guides]
-    links = model_links(made)
-    shown = board_sections(made, samples, links, lost)
+    links = model_links(every_board)
+    sections = board_sections(every_board, samples, links, lost)
     return page(
         title=str(run.facts.get("name") or (run.root.name if run.root else "") or "robench"),
-        summary=summary(run, made),
-        boards=shown,
-        side_by_side=comparisons(made, guides, links),
-        accuracy_curves=curve_sections(made, samples),
-        models=model_sections(run, made, samples, shown, lost, links),
+        summary=summary(run, every_board),
+        boards=sections,
+        side_by_side=comparisons(every_board, guides, links),
+        accuracy_curves=curve_sections(every_board, samples),
+        models=model_sections(run, every_board, samples, sections, lost, links),
         curves=curves(run),
         provenance=provenance(run),
         config=run.config.splitlines(),
-        fresh=FRESH if any(board.drawn for board in made) else "",
+        fresh=FRESH if any(board.random for board in every_board) else "",
         failures=_first(run.failures),
         unreadable=_first(run.unreadable),
     )

@@ -37,22 +37,22 @@ class Pixels:
         if self._store is None:
             return None
         try:
-            path = self._store.images(str(record.dataset.get("digest", "")))
+            path = self._store.images(record.dataset.digest)
         except StorageError:  # no shard can have that name
             return None
-        found = _row(path, "images", position, len(record.columns.index))
-        return None if found is None else found.astype("float32") / 255
+        row = _row(path, "images", position, len(record.columns.index))
+        return None if row is None else row.astype("float32") / 255
 
     def adversarial(self, record: Record, position: int) -> Picture | None:
         """Return the image that was judged at a position, None if the folder does not hold it."""
         if self._store is None:
             return None
         try:
-            path = self._store.adv(str(record.provenance.get("crafted", "")))
+            path = self._store.adv(record.provenance.crafted)
         except StorageError:
             return None
-        found = _row(path, "x_adv", position, len(record.columns.index))
-        return None if found is None else found.astype("float32")
+        row = _row(path, "x_adv", position, len(record.columns.index))
+        return None if row is None else row.astype("float32")
 
 
 def _row(path: Path, name: str, position: int, count: int) -> Any:
@@ -81,8 +81,8 @@ def png(picture: Picture) -> str:
     from PIL import Image
 
     levels = (np.nan_to_num(picture).clip(0, 1) * 255).round().astype(np.uint8)
-    shown = levels.transpose(1, 2, 0) if len(levels) == 3 else levels[0]
-    image = Image.fromarray(np.ascontiguousarray(shown))
+    channels = levels.transpose(1, 2, 0) if len(levels) == 3 else levels[0]
+    image = Image.fromarray(np.ascontiguousarray(channels))
     if max(image.size) > LARGEST:
         image.thumbnail((LARGEST, LARGEST))
     stream = io.BytesIO()

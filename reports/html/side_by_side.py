@@ -53,8 +53,8 @@ class Comparison:
     @property
     def weight(self) -> int:
         """Bytes of its pictures."""
-        shown = (cell for lane in self.lanes for cell in lane.cells if cell)
-        return len(self.clean) + sum(len(one.adversarial) + len(one.noise) for one in shown)
+        exhibits = (cell for lane in self.lanes for cell in lane.cells if cell)
+        return len(self.clean) + sum(len(one.adversarial) + len(one.noise) for one in exhibits)
 
 
 def comparisons(
@@ -68,16 +68,16 @@ def comparisons(
         links: address of a model's section, by shown name.
     """
     room = MOST_BYTES
-    made = []
+    per_board = []
     for board, guide in zip(boards, guides, strict=True):
-        shown = []
+        fitting = []
         for one in _of_board(board, guide, links) if board.norm and room > 0 else ():
             if one.weight > room:
                 break
             room -= one.weight
-            shown.append(one)
-        made.append(tuple(shown))
-    return made
+            fitting.append(one)
+        per_board.append(tuple(fitting))
+    return per_board
 
 
 def heads(board: Board, samples: Samples) -> list[str]:
@@ -94,9 +94,7 @@ def heads(board: Board, samples: Samples) -> list[str]:
 
 def _network(record: Record) -> str:
     """Return the name of the model whose features a model has: another's, or its own."""
-    details = record.target.get("details")
-    features = details.get("features_of") if isinstance(details, dict) else None
-    return str(features or record.target.get("name", ""))
+    return record.target.detail("features_of") or record.target.name
 
 
 def _of_board(board: Board, guide: Guide, links: dict[str, str]) -> list[Comparison]:
@@ -108,25 +106,27 @@ def _of_board(board: Board, guide: Guide, links: dict[str, str]) -> list[Compari
     white = table[reduce(or_, own) & table["attack"].isin(attacks)] if own else table[:0]
     if white.empty:
         return []
-    made: list[Comparison] = []
+    every_image: list[Comparison] = []
     for index in _telling(white, len(targets)):
         of_image = white[white["index"] == index]
         lanes = tuple(_lane(guide, of_image, target, attacks, index, links) for target in targets)
-        seen = next((cell for lane in lanes for cell in lane.cells if cell), None)
-        if seen is None:
+        exhibit = next((cell for lane in lanes for cell in lane.cells if cell), None)
+        if exhibit is None:
             break  # the run folder does not hold its images
         labels = tuple(samples.labels[attack] for attack in attacks)
-        made.append(Comparison(index=index, truth=seen.truth, clean=seen.clean, attacks=labels, lanes=lanes))
-        if len(made) == MOST_IMAGES:
+        every_image.append(
+            Comparison(index=index, truth=exhibit.truth, clean=exhibit.clean, attacks=labels, lanes=lanes)
+        )
+        if len(every_image) == MOST_IMAGES:
             break
-    return made
+    return every_image
 
 
 def _telling(white: pd.DataFrame, count: int) -> list[int]:
     """Return images that every model had right, those first that most attacks break on most models."""
     right = white[white["right"]]
-    known = right.groupby("index")["target"].nunique()
-    fit = right[right["index"].isin(known.index[known == count])]
+    models = right.groupby("index")["target"].nunique()
+    fit = right[right["index"].isin(models.index[models == count])]
     fell = fit.assign(fell=fit["status"] == Status.BROKEN)
     pairs = fell.groupby(["index", "target", "attack"], observed=True)["fell"].any()
     falls = pairs.groupby("index").sum().sort_values(ascending=False, kind="stable")
@@ -141,13 +141,13 @@ def _lane(
     index: int,
     links: dict[str, str],
 ) -> Lane:
-    cells = []
+    exhibits = []
     for attack in attacks:
         lines = of_image[(of_image["target"] == target) & (of_image["attack"] == attack)]
         broken = lines[lines["status"] == Status.BROKEN]
         # An image that stands is shown as the attack left it.
         chosen = lines if broken.empty else broken
-        cells.append(None if chosen.empty else guide.exhibit(chosen, index))
+        exhibits.append(None if chosen.empty else guide.exhibit(chosen, index))
     model = guide.samples.names[target]
-    before = next((cell.before for cell in cells if cell), "")
-    return Lane(model=model, link=links.get(model, ""), before=before, cells=tuple(cells))
+    before = next((cell.before for cell in exhibits if cell), "")
+    return Lane(model=model, link=links.get(model, ""), before=before, cells=tuple(exhibits))

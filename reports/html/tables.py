@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Cell, Row, Share
+from reports.board.boards import Board, Measurement, Row
+from reports.board.shares import Share
 from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
 
 
@@ -77,12 +78,12 @@ class Table:
     filtered: bool = False
 
 
-def words(text: str, *, href: str = "") -> Entry:
+def text_entry(text: str, *, href: str = "") -> Entry:
     """Return a cell of text."""
     return Entry(text=text or NOTHING, order=text.casefold() or None, href=href)
 
 
-def count(value: float | None) -> Entry:
+def number_entry(value: float | None) -> Entry:
     """Return a cell with a number."""
     return Entry(text=number(value), order=value)
 
@@ -112,7 +113,7 @@ def leaderboard(
     minimal = any(row.median_l2 is not None for row in board.rows)
     columns = [Column("Rank"), Column("Model", numeric=False, head=True)]
     columns += [Column("Worst case, %")] if attacked else []
-    columns += [Column(f"{ONE_DRAW}, %")] if board.drawn else []
+    columns += [Column(f"{ONE_DRAW}, %")] if board.random else []
     columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
     columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if attacked else []
     columns += [Column("Median L2"), Column("Median Linf")] if minimal else []
@@ -120,18 +121,18 @@ def leaderboard(
     columns += [Column("n")]
     rows = []
     for row in board.rows:
-        cells = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
-        cells += [words(row.model, href=links.get(row.model, ""))]
-        cells += [share(row.worst_case)] if attacked else []
-        cells += [share(row.one_draw, drawn=False)] if board.drawn else []
-        cells += [share(row.clean), _remarks(row, finding)]
+        entries = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
+        entries += [text_entry(row.model, href=links.get(row.model, ""))]
+        entries += [share(row.worst_case)] if attacked else []
+        entries += [share(row.one_draw, drawn=False)] if board.random else []
+        entries += [share(row.clean), _remarks(row, finding)]
         if attacked:
-            cells += [share(row.white_box, drawn=False)]
-            cells += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
-        cells += [count(row.median_l2), count(row.median_linf)] if minimal else []
-        cells += [count(row.passes)] if attacked else []
-        cells += [count(row.n)]
-        rows.append(tuple(cells))
+            entries += [share(row.white_box, drawn=False)]
+            entries += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
+        entries += [number_entry(row.median_l2), number_entry(row.median_linf)] if minimal else []
+        entries += [number_entry(row.passes)] if attacked else []
+        entries += [number_entry(row.n)]
+        rows.append(tuple(entries))
     return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=len(rows) > 1)
 
 
@@ -154,7 +155,7 @@ def heat_map(board: Board, *, name: str) -> Table:
     models = [row.model for row in board.rows if any(row.model in pair for pair in combined)]
     columns = (Column("Crafted on", numeric=False, head=True), *(Column(model) for model in models))
     rows = tuple(
-        (words(source), *(_pair(combined.get((source, target)), source == target) for target in models))
+        (text_entry(source), *(_pair(combined.get((source, target)), source == target) for target in models))
         for source in models
         if any(source == s for s, _ in combined)
     )
@@ -169,7 +170,7 @@ def _pair(value: Share | None, same: bool) -> Entry:
     return dataclasses.replace(share(value, drawn=False), framed=same)
 
 
-def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
+def measurement_table(measurements: Sequence[Measurement], *, name: str, caption: str) -> Table:
     """Return the white-box cells of one model on one board: one row per attack and gradient source."""
     titles = [
         "Broken",
@@ -183,24 +184,24 @@ def cells_of(cells: Sequence[Cell], *, name: str, caption: str) -> Table:
     columns = [Column("Attack", numeric=False, head=True), Column("Gradient source", numeric=False)]
     columns += [Column("Robust, %"), Column("Findings", numeric=False)]
     columns += [Column(title) for title in titles] + [Column("Library", numeric=False)]
-    batched = any(cell.robust.batches for cell in cells)
+    batched = any(cell.robust.batches for cell in measurements)
     columns += [Column("Batches"), Column("Over batches, %", numeric=False)] if batched else []
     rows = tuple(
         (
-            words(cell.attack),
-            words(cell.gradient_source),
+            text_entry(cell.attack),
+            text_entry(cell.gradient_source),
             share(cell.robust),
-            words(", ".join(cell.findings)),
-            count(cell.broken),
-            count(cell.misclassified),
-            count(cell.failed),
-            count(cell.median_l2),
-            count(cell.median_linf),
-            count(cell.forwards),
-            count(cell.backwards),
-            words(cell.library),
-            *(map(words, over_batches(cell.robust)) if batched else ()),
+            text_entry(", ".join(cell.findings)),
+            number_entry(cell.broken),
+            number_entry(cell.misclassified),
+            number_entry(cell.failed),
+            number_entry(cell.median_l2),
+            number_entry(cell.median_linf),
+            number_entry(cell.forwards),
+            number_entry(cell.backwards),
+            text_entry(cell.library),
+            *(map(text_entry, over_batches(cell.robust)) if batched else ()),
         )
-        for cell in cells
+        for cell in measurements
     )
     return Table(name=name, caption=caption, columns=tuple(columns), rows=rows)

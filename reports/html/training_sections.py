@@ -27,7 +27,7 @@ class Curve:
 
 def curves(run: Run) -> list[Curve]:
     """Return the trainings of the run, the first ones with their curves."""
-    made = []
+    figures = []
     for number, done in enumerate(run.trainings):
         last = done.history[-1]
         measured = [
@@ -45,5 +45,5 @@ def curves(run: Run) -> list[Curve]:
             drawn = training.draw(done.history)
             figure = inline_svg(drawn, name=f"curve-{number}", description=f"Training curves. {description}")
         facts = training_facts(done)
-        made.append(Curve(title=done.name, figure=figure, facts=facts, description=description))
-    return made
+        figures.append(Curve(title=done.name, figure=figure, facts=facts, description=description))
+    return figures

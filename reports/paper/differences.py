@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reports.paper.matching import PAPERS_SOURCE, Measured, other_settings, same
-from reports.paper.models import GRAPH, Candidate
+from reports.paper.matching import PAPERS_SOURCE, OurNumber, other_settings, same
+from reports.paper.models import GRAPH, OurModel
 from reports.paper.published import Slot, data_sets
 
 UNKNOWN = "unknown"
@@ -14,39 +14,39 @@ WHOLE = "whole training set"
 """The template of Table 2, whose size is the data set's."""
 
 
-def of_model(candidate: Candidate, slot: Slot, batch: int) -> list[str]:
+def of_model(model: OurModel, slot: Slot, batch: int) -> list[str]:
     """Return what differs for a model as a whole: data, network, training, head.
 
     Args:
-        candidate: the model.
+        model: the model.
         slot: a cell of its row.
         batch: most images that were judged together.
     """
     return [
-        *_data(candidate),
-        *_network(candidate),
-        *_training(candidate, slot),
-        *_head(candidate, slot, batch),
+        *_data(model),
+        *_network(model),
+        *_training(model, slot),
+        *_head(model, slot, batch),
     ]
 
 
-def of_attack(measured: Measured, slot: Slot) -> list[str]:
+def of_attack(measured: OurNumber, slot: Slot) -> list[str]:
     """Return what differs in one column: settings, gradient sources, images that are missing."""
-    said = [
+    notes = [
         f"{name} {shown(ours)} (paper: {shown(paper)})"
         for name, (ours, paper) in other_settings(measured, slot).items()
     ]
     if slot.oracle:
-        said += [f"crafted on {measured.crafted_on}"]
-        said += ["which shares this model's network (the paper's was trained by itself)"] * (
+        notes += [f"crafted on {measured.crafted_on}"]
+        notes += ["which shares this model's network (the paper's was trained by itself)"] * (
             measured.shares_features
         )
     elif slot.head == GRAPH and slot.attack != "clean" and measured.source != PAPERS_SOURCE:
-        used = ", ".join(source or UNKNOWN for source in measured.sources)
-        said += [f"attacked through {used} (paper: {PAPERS_SOURCE})"]
+        sources = ", ".join(source or UNKNOWN for source in measured.sources)
+        notes += [f"attacked through {sources} (paper: {PAPERS_SOURCE})"]
     if measured.share.n < measured.asked:
-        said += [f"partial: {measured.share.n:,} of {measured.asked:,} images finished"]
-    return [f"{slot.column}: {'; '.join(said)}"] if said else []
+        notes += [f"partial: {measured.share.n:,} of {measured.asked:,} images finished"]
+    return [f"{slot.column}: {'; '.join(notes)}"] if notes else []
 
 
 def shown(value: Any) -> str:
@@ -59,62 +59,62 @@ def shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _data(candidate: Candidate) -> list[str]:
-    said = [f"{candidate.images[0]}: {candidate.copy}"] if candidate.copy else []
-    facts = data_sets().get(candidate.dataset)
-    n = max(samples.n for samples in candidate.samples)
+def _data(model: OurModel) -> list[str]:
+    notes = [f"{model.images[0]}: {model.copy}"] if model.copy else []
+    facts = data_sets().get(model.dataset)
+    n = max(samples.n for samples in model.samples)
     if facts and n != facts.test:
-        said += [f"{n:,} test images (paper: {facts.test:,})"]
-    return said
+        notes += [f"{n:,} test images (paper: {facts.test:,})"]
+    return notes
 
 
-def _network(candidate: Candidate) -> list[str]:
-    options = candidate.details.get("architecture_options") or {}
+def _network(model: OurModel) -> list[str]:
+    options = model.details.get("architecture_options") or {}
     return [f"network options {shown(options)}"] if options else []
 
 
-def _training(candidate: Candidate, slot: Slot) -> list[str]:
-    trained, expected = candidate.training, slot.training.get(slot.head, "")
-    said = []
+def _training(model: OurModel, slot: Slot) -> list[str]:
+    trained, expected = model.training, slot.training.get(slot.head, "")
+    notes = []
     if trained == "checkpoint":
-        said += ["trained elsewhere: how is not in the records"]
+        notes += ["trained elsewhere: how is not in the records"]
     elif trained != expected:
-        said += [f"trained by {trained} (paper: {expected})"]
+        notes += [f"trained by {trained} (paper: {expected})"]
     if slot.trials:
-        said += [f"one training (paper: {slot.trials})"]
+        notes += [f"one training (paper: {slot.trials})"]
     if trained in {"none", "checkpoint"}:
-        return said
-    if not candidate.card:
-        return [*said, "settings of the training unknown: its model card is not in the run folder"]
-    images = candidate.training_images
+        return notes
+    if not model.card:
+        return [*notes, "settings of the training unknown: its model card is not in the run folder"]
+    images = model.training_images
     if slot.training_images is not None and images != slot.training_images:
         ours = UNKNOWN if images is None else f"{images:,}"
-        said += [f"training images: {ours} (paper: {slot.training_images:,})"]
-    options = candidate.options
-    return said + [
+        notes += [f"training images: {ours} (paper: {slot.training_images:,})"]
+    options = model.options
+    return notes + [
         f"training {name} {shown(options.get(name))} (paper: {shown(paper)})"
         for name, paper in slot.training_settings.items()
         if (name in options or trained == expected) and not same(options.get(name), paper)
     ]
 
 
-def _head(candidate: Candidate, slot: Slot, batch: int) -> list[str]:
+def _head(model: OurModel, slot: Slot, batch: int) -> list[str]:
     if slot.head != GRAPH:
         return []
-    details = candidate.details
+    details = model.details
     whole = {"template": data_sets()[slot.dataset].train} if slot.graph.get("template") == WHOLE else {}
-    said = [
+    notes = [
         f"graph {name} {shown(details.get(name))} (paper: {shown(paper)})"
         for name, paper in {**slot.graph, **whole}.items()
         if not same(details.get(name), paper)
     ]
     joint = details.get("protocol") in {"joint", "published"}
     if joint and slot.graph_images is not None and batch != slot.graph_images:
-        said += [f"{batch:,} test images share a graph (paper: {slot.graph_images})"]
+        notes += [f"{batch:,} test images share a graph (paper: {slot.graph_images})"]
     unsaid = [name for name in _GRAPH if name not in slot.graph and name in details]
     if unsaid:
-        said += ["graph " + ", ".join(f"{n} {shown(details[n])}" for n in unsaid) + " (not in the paper)"]
-    return said
+        notes += ["graph " + ", ".join(f"{n} {shown(details[n])}" for n in unsaid) + " (not in the paper)"]
+    return notes
 
 
 _GRAPH = ("protocol", "m", "n", "template", "kernel")

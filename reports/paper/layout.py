@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Share
 from reports.board.run_folder import Training
+from reports.board.shares import Share
 from reports.paper.differences import of_attack, of_model, unplaced
-from reports.paper.matching import Measured, measured, refused
-from reports.paper.models import Candidate, candidates
+from reports.paper.matching import OurNumber, mismatch, our_number
+from reports.paper.models import OurModel, our_models
 from reports.paper.published import Published, Slot, tables
 from robench.record.schema import Record
 
@@ -25,7 +25,7 @@ class Entry:
     """
 
     slot: Slot
-    ours: Measured | None
+    ours: OurNumber | None
     notes: tuple[str, ...]
 
     @property
@@ -71,7 +71,7 @@ class Line:
     findings: tuple[str, ...]
 
     @property
-    def deviations(self) -> tuple[str, ...]:
+    def differences(self) -> tuple[str, ...]:
         """Everything that was measured otherwise, in one column or in all."""
         return (*self.notes, *(note for entry in self.entries for note in entry.notes))
 
@@ -112,51 +112,51 @@ def paper_tables(records: Sequence[Record], trainings: Sequence[Training] = ()) 
         records: of one or several runs.
         trainings: networks trained in them, whose model cards tell how.
     """
-    ours = candidates(records, trainings)
+    ours = our_models(records, trainings)
     return [_table(published, ours) for published in tables().values()]
 
 
-def _table(published: Published, ours: Sequence[Candidate]) -> PaperTable:
+def _table(published: Published, ours: Sequence[OurModel]) -> PaperTable:
     rows = []
-    placed: set[tuple[str, object]] = set()
+    with_row: set[tuple[str, object]] = set()
     reasons: list[tuple[str, str]] = []
     for label, slots in zip(published.rows, published.slots, strict=True):
         lines = []
-        for candidate in ours:
-            line = _line(candidate, slots)
+        for model in ours:
+            line = _line(model, slots)
             if line:
                 lines.append(line)
-                placed.add((candidate.target, candidate.images))
+                with_row.add((model.target, model.images))
         rows.append(PaperRow(label=label, slots=slots, lines=tuple(lines)))
-    for candidate in ours:
-        if (candidate.target, candidate.images) not in placed:
-            reasons.append((candidate.name, _why(candidate, published)))
+    for model in ours:
+        if (model.target, model.images) not in with_row:
+            reasons.append((model.name, _why(model, published)))
     return PaperTable(published=published, rows=tuple(rows), unplaced=tuple(unplaced(reasons)))
 
 
-def _line(candidate: Candidate, slots: Sequence[Slot]) -> Line | None:
-    entries, used = [], []
+def _line(model: OurModel, slots: Sequence[Slot]) -> Line | None:
+    entries, pairs = [], []
     for slot in slots:
-        found = measured(candidate, slot) if refused(candidate, slot) is None else None
-        notes = tuple(of_attack(found, slot)) if found else ()
-        entries.append(Entry(slot=slot, ours=found, notes=notes))
-        used += [(slot, found)] if found else []
-    if not used:
+        number = our_number(model, slot) if mismatch(model, slot) is None else None
+        notes = tuple(of_attack(number, slot)) if number else ()
+        entries.append(Entry(slot=slot, ours=number, notes=notes))
+        pairs += [(slot, number)] if number else []
+    if not pairs:
         return None
-    batch = max(found.batch for _, found in used)
+    batch = max(number.batch for _, number in pairs)
     return Line(
-        model=candidate.name,
-        fingerprint=candidate.target.partition(":")[0],
-        images=max(found.share.n for _, found in used),
+        model=model.name,
+        fingerprint=model.target.partition(":")[0],
+        images=max(number.share.n for _, number in pairs),
         entries=tuple(entries),
-        notes=tuple(of_model(candidate, used[0][0], batch)),
-        findings=tuple(sorted({code for _, found in used for code in found.findings})),
+        notes=tuple(of_model(model, pairs[0][0], batch)),
+        findings=tuple(sorted({code for _, number in pairs for code in number.findings})),
     )
 
 
-def _why(candidate: Candidate, published: Published) -> str:
+def _why(model: OurModel, published: Published) -> str:
     """Return why a model has no row: what refuses it in the cell that it comes closest to."""
-    refusals = [refused(candidate, slot) for slots in published.slots for slot in slots]
+    refusals = [mismatch(model, slot) for slots in published.slots for slot in slots]
     if None in refusals:
         return "no attack of the table was run under the paper's threat model"
     return max(refusal for refusal in refusals if refusal)[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports.board.boards import Share
+from reports.board.shares import Share
 from reports.paper.layout import Entry, Line, PaperTable
 from reports.paper.published import Slot, reference
 
@@ -27,10 +27,10 @@ def long_rows(tables: Sequence[PaperTable]) -> list[dict[str, Any]]:
 
 def _rows(slots: Sequence[Slot], lines: Sequence[Line]) -> Iterator[dict[str, Any]]:
     for at, slot in enumerate(slots):
-        found = [(line, line.entries[at]) for line in lines if line.entries[at].ours]
-        if not found:
+        entries = [(line, line.entries[at]) for line in lines if line.entries[at].ours]
+        if not entries:
             yield _published(slot)
-        for line, entry in found:
+        for line, entry in entries:
             yield _published(slot) | _ours(line, entry)
 
 

@@ -2,7 +2,7 @@
 
 What names a cell must be equal: data set (or a known copy of it), test split, network, head, kind of
 training, attack with the options the column names, norm, radius, goal; in Tables 3 and 11 also the number of
-training images, in Table 10 also m and n. Everything else may differ and is stated (`deviations`).
+training images, in Table 10 also m and n. Everything else may differ and is stated (`differences`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board.boards import Share
-from reports.board.drawn import clean_share, robust_share
 from reports.board.samples import Samples, attack_of, model_of
-from reports.paper.models import GRAPH, Candidate
+from reports.board.shares import Share, clean_share, robust_share
+from reports.paper.models import GRAPH, OurModel
 from reports.paper.published import Slot
 from robench import plugins
 from robench.plan.spec import KNOWN
+from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
 PAPERS_SOURCE = "straight_through"
@@ -26,7 +26,7 @@ PAPERS_SOURCE = "straight_through"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class OurNumber:
     """Our number for a cell.
 
     Attributes:
@@ -57,26 +57,26 @@ class Measured:
     batch: int
 
 
-def refused(candidate: Candidate, slot: Slot) -> tuple[int, str] | None:
+def mismatch(model: OurModel, slot: Slot) -> tuple[int, str] | None:
     """Return why a model does not belong to a cell, None if it does.
 
     Returns:
         How many questions it answered rightly before, in the order of the questions, and the reason.
     """
-    unlabelled = int(candidate.details.get("unlabelled") or 0)
-    graph = {name: candidate.details.get(name) for name in slot.graph_exact}
-    trained = candidate.training
+    unlabelled = int(model.details.get("unlabelled") or 0)
+    graph = {name: model.details.get(name) for name in slot.graph_exact}
+    trained = model.training
     kinds = {*slot.training.values(), "checkpoint"}
-    images = candidate.training_images
+    images = model.training_images
     reasons = (
-        (candidate.dataset != slot.dataset, f"{candidate.images[0]} is not {slot.dataset}"),
-        (candidate.images[1] != "test", f"judged on the split {candidate.images[1]}"),
-        (bool(candidate.details.get("inference")), "an inference-time defense is in front of it"),
+        (model.dataset != slot.dataset, f"{model.images[0]} is not {slot.dataset}"),
+        (model.images[1] != "test", f"judged on the split {model.images[1]}"),
+        (bool(model.details.get("inference")), "an inference-time defense is in front of it"),
         (
-            candidate.architecture != slot.architecture,
-            f"its network is {candidate.architecture or 'unknown'}",
+            model.architecture != slot.architecture,
+            f"its network is {model.architecture or 'unknown'}",
         ),
-        (candidate.head != slot.head, f"its head is {candidate.details.get('head') or 'unknown'}"),
+        (model.head != slot.head, f"its head is {model.details.get('head') or 'unknown'}"),
         (trained not in kinds, f"its training is {trained or 'unknown'}"),
         (
             slot.images_exact and images != slot.training_images,
@@ -88,32 +88,32 @@ def refused(candidate: Candidate, slot: Slot) -> tuple[int, str] | None:
     return next(((at, reason) for at, (wrong, reason) in enumerate(reasons) if wrong), None)
 
 
-def measured(candidate: Candidate, slot: Slot) -> Measured | None:
+def our_number(model: OurModel, slot: Slot) -> OurNumber | None:
     """Return what a model that belongs to a cell's row measured for it, None if nothing.
 
     Where several attacks or crafting models fit, the one whose settings differ least from the paper's counts;
     of equals, the one that leaves the fewest images standing.
     """
     if slot.attack == "clean":
-        return _clean(candidate)
-    found = []
-    for samples in candidate.samples:
+        return _clean(model)
+    numbers = []
+    for samples in model.samples:
         if not _same_threat(samples, slot):
             continue
         groups: dict[tuple[str, str], list[Record]] = {}
         for record in samples.attacked:
             source = model_of(record.source)
-            if model_of(record.target) == candidate.target and _admitted(candidate, source, slot):
+            if model_of(record.target) == model.target and _admitted(model, source, slot):
                 groups.setdefault((attack_of(record), source), []).append(record)
-        found += [
-            _attacked(candidate, samples, source, slot, records)
+        numbers += [
+            _attacked(model, samples, source, slot, records)
             for (_, source), records in groups.items()
             if _is(records[0].attack, slot)
         ]
-    return min(found, key=lambda m: (len(other_settings(m, slot)), m.share.value or 0.0), default=None)
+    return min(numbers, key=lambda m: (len(other_settings(m, slot)), m.share.value or 0.0), default=None)
 
 
-def other_settings(measured: Measured, slot: Slot) -> dict[str, tuple[Any, Any]]:
+def other_settings(measured: OurNumber, slot: Slot) -> dict[str, tuple[Any, Any]]:
     """Return the attack's settings that are not the paper's: name to (ours, the paper's)."""
     ours = {name: measured.options.get(name) for name in slot.settings}
     return {n: (ours[n], paper) for n, paper in slot.settings.items() if not same(ours[n], paper)}
@@ -127,37 +127,38 @@ def same(ours: Any, paper: Any) -> bool:
 
 
 def _same_threat(samples: Samples, slot: Slot) -> bool:
-    terms = samples.setting.terms
+    threat = samples.setting.threat
     # The authors' attacker knows the model, and stops at no budget.
-    usual = terms.knowledge in {None, KNOWN} and terms.budget is None and terms.bounds in {None, (0.0, 1.0)}
+    usual = (
+        threat.knowledge in {None, KNOWN} and threat.budget is None and threat.bounds in {None, (0.0, 1.0)}
+    )
     return (
         usual
-        and terms.norm == slot.norm
-        and terms.goal == "untargeted"
-        and (terms.eps == slot.eps or same(terms.eps, slot.eps))
+        and threat.norm == slot.norm
+        and threat.goal == "untargeted"
+        and (threat.eps == slot.eps or same(threat.eps, slot.eps))
     )
 
 
-def _admitted(candidate: Candidate, source: str, slot: Slot) -> bool:
+def _admitted(model: OurModel, source: str, slot: Slot) -> bool:
     if not slot.oracle:
-        return source == candidate.target
-    return candidate.heads.get(source) == (slot.oracle, slot.architecture)
+        return source == model.target
+    return model.heads.get(source) == (slot.oracle, slot.architecture)
 
 
-def _is(attack: dict[str, Any], slot: Slot) -> bool:
-    if plugins.called("attacks", str(attack.get("name") or "")) != slot.attack:
+def _is(attack: RecordedAttack, slot: Slot) -> bool:
+    if plugins.called("attacks", attack.name) != slot.attack:
         return False
-    options = attack.get("options") or {}
-    return all(same(options.get(name), value) for name, value in slot.options.items())
+    return all(same(attack.options.get(name), value) for name, value in slot.options.items())
 
 
-def _clean(candidate: Candidate) -> Measured | None:
-    samples = candidate.samples[0]
-    records = [r for r in samples.clean if model_of(r.target) == candidate.target]
+def _clean(model: OurModel) -> OurNumber | None:
+    samples = model.samples[0]
+    records = [r for r in samples.clean if model_of(r.target) == model.target]
     if not records:
         return None
-    table = samples.clean_table[samples.clean_table["target"] == candidate.target]
-    return Measured(
+    table = samples.clean_table[samples.clean_table["target"] == model.target]
+    return OurNumber(
         share=clean_share(table) or Share(0, 0),
         worst=None,
         source="",
@@ -173,34 +174,34 @@ def _clean(candidate: Candidate) -> Measured | None:
 
 
 def _attacked(
-    candidate: Candidate, samples: Samples, source: str, slot: Slot, records: Sequence[Record]
-) -> Measured:
+    model: OurModel, samples: Samples, source: str, slot: Slot, records: Sequence[Record]
+) -> OurNumber:
     table = samples.table
     table = table[
-        (table["target"] == candidate.target)
+        (table["target"] == model.target)
         & (table["source"] == source)
         & (table["attack"] == attack_of(records[0]))
     ]
-    sources = tuple(dict.fromkeys(str(r.source.get("gradient_source") or "") for r in records))
-    surrogate = candidate.heads.get(source, ("", ""))[0] == GRAPH and PAPERS_SOURCE in sources
+    sources = tuple(dict.fromkeys(r.source.gradient_source for r in records))
+    surrogate = model.heads.get(source, ("", ""))[0] == GRAPH and PAPERS_SOURCE in sources
     chosen = PAPERS_SOURCE if surrogate else ""
-    shown = table[table["gradient_source"] == chosen] if chosen else table
+    lines = table[table["gradient_source"] == chosen] if chosen else table
     clean = samples.clean_table
-    clean = clean[clean["target"] == candidate.target] if not clean.empty else clean
-    used = [r for r in records if chosen in {"", str(r.source.get("gradient_source") or "")}]
-    own = [r for r in samples.clean if model_of(r.target) == candidate.target]
-    weights = candidate.checkpoints
-    return Measured(
-        share=robust_share(shown, clean) or Share(0, 0),
+    clean = clean[clean["target"] == model.target] if not clean.empty else clean
+    chosen_records = [r for r in records if chosen in {"", r.source.gradient_source}]
+    own = [r for r in samples.clean if model_of(r.target) == model.target]
+    weights = model.checkpoints
+    return OurNumber(
+        share=robust_share(lines, clean) or Share(0, 0),
         worst=robust_share(table, clean) if len(sources) > 1 else None,
         source=chosen or (sources[0] if len(sources) == 1 else ""),
         sources=sources,
         crafted_on=samples.names[source] if slot.oracle else "",
-        shares_features=bool(weights.get(source)) and weights.get(source) == weights.get(candidate.target),
-        options=dict(records[0].attack.get("options") or {}),
+        shares_features=bool(weights.get(source)) and weights.get(source) == weights.get(model.target),
+        options=dict(records[0].attack.options),
         label=samples.labels[attack_of(records[0])],
         asked=samples.n,
-        findings=_codes([*own, *used]),
+        findings=_codes([*own, *chosen_records]),
         batch=max(len(record.columns.index) for record in records),
     )
 

@@ -1,8 +1,8 @@
-"""Our models as candidates for a row of the paper: what records and model cards say of them."""
+"""Our models as our_models for a row of the paper: what records and model cards say of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ _HEADS = {"linear": SOFTMAX, "wnll": GRAPH, "wnll_published": GRAPH}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class OurModel:
     """One of our models, judged on one set of images.
 
     Attributes:
@@ -34,7 +34,7 @@ class Candidate:
     name: str
     images: tuple[str, str, str, int]
     samples: tuple[Samples, ...]
-    details: dict[str, Any]
+    details: Mapping[str, Any]
     card: dict[str, Any]
     heads: dict[str, tuple[str, str]]
     checkpoints: dict[str, str]
@@ -64,11 +64,11 @@ class Candidate:
     @property
     def training(self) -> str:
         """Name of the defense plugin, `none`, or `checkpoint` where only the weights are known."""
-        known = str(self.details.get("training") or "")
+        training = str(self.details.get("training") or "")
         defense = self.card.get("defense")
-        if known in {"", "checkpoint"} and isinstance(defense, dict):
-            return str(defense.get("name") or known)
-        return known
+        if training in {"", "checkpoint"} and isinstance(defense, dict):
+            return str(defense.get("name") or training)
+        return training
 
     @property
     def options(self) -> dict[str, Any]:
@@ -85,31 +85,30 @@ class Candidate:
         return images if isinstance(images, int) else None
 
 
-def head_of(details: dict[str, Any]) -> str:
+def head_of(details: Mapping[str, Any]) -> str:
     """Return the paper's word for a model's head, empty for one the paper does not have."""
     head = _HEADS.get(str(details.get("head") or ""), "")
     return SVM if head == SOFTMAX and details.get("training") == "svm" else head
 
 
-def candidates(records: Sequence[Record], trainings: Sequence[Training]) -> list[Candidate]:
+def our_models(records: Sequence[Record], trainings: Sequence[Training]) -> list[OurModel]:
     """Return every model on every set of images it was judged on, in the order of the records."""
     cards = {str(t.card["sha256"]): t.card for t in trainings if t.card.get("sha256")}
     boards: dict[tuple[str, str, str, int], list[Samples]] = {}
     for samples in split_into_boards(records):
         boards.setdefault(samples.setting[:4], []).append(samples)
-    made = []
+    models = []
     for images, own in boards.items():
-        found: dict[str, dict[str, Any]] = {}
+        details_of: dict[str, Mapping[str, Any]] = {}
         names: dict[str, str] = {}
         for samples in own:
             for record in (*samples.clean, *samples.attacked):
-                details = record.target.get("details")
-                found.setdefault(model_of(record.target), details if isinstance(details, dict) else {})
+                details_of.setdefault(model_of(record.target), record.target.details)
             names |= samples.names
-        heads = {t: (head_of(d), str(d.get("architecture") or "")) for t, d in found.items()}
-        checkpoints = {target: str(d.get("checkpoint") or "") for target, d in found.items()}
-        made += [
-            Candidate(
+        heads = {t: (head_of(d), str(d.get("architecture") or "")) for t, d in details_of.items()}
+        checkpoints = {target: str(d.get("checkpoint") or "") for target, d in details_of.items()}
+        models += [
+            OurModel(
                 target=target,
                 name=names[target],
                 images=images,
@@ -119,6 +118,6 @@ def candidates(records: Sequence[Record], trainings: Sequence[Training]) -> list
                 heads=heads,
                 checkpoints=checkpoints,
             )
-            for target, details in found.items()
+            for target, details in details_of.items()
         ]
-    return made
+    return models

@@ -138,8 +138,8 @@ def _table(number: str, entry: dict[str, Any]) -> Published:
 def _slot(
     number: str, entry: dict[str, Any], row: dict[str, Any], column: dict[str, Any], value: float
 ) -> Slot:
-    said = {**entry, **row, **column}
-    head = said["head"]
+    facts = {**entry, **row, **column}
+    head = facts["head"]
     exact = row.get("graph", {})
     return Slot(
         table=number,
@@ -147,20 +147,20 @@ def _slot(
         column=column["label"],
         published=float(value),
         error=entry["quantity"] == "error",
-        dataset=said["dataset"],
-        architecture=said["architecture"],
+        dataset=facts["dataset"],
+        architecture=facts["architecture"],
         head=head,
-        oracle=said.get("oracle", ""),
-        attack=said["attack"],
-        norm=said.get("norm", ""),
-        eps=float(said.get("eps", math.inf)),
-        options=said.get("options", {}),
-        settings=said.get("settings", {}),
+        oracle=facts.get("oracle", ""),
+        attack=facts["attack"],
+        norm=facts.get("norm", ""),
+        eps=float(facts.get("eps", math.inf)),
+        options=facts.get("options", {}),
+        settings=facts.get("settings", {}),
         training=entry["training"],
         training_settings=entry["training_settings"].get(head, {}),
-        training_images=said.get("training_images"),
+        training_images=facts.get("training_images"),
         images_exact="training_images" in column,
-        unlabelled=said.get("unlabelled", 0),
+        unlabelled=facts.get("unlabelled", 0),
         graph={**entry["graph"], **exact},
         graph_exact=exact,
         graph_images=entry.get("graph_images"),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from reports.paper.layout import PaperTable
 from reports.paper.long_format import COLUMNS, long_rows
-from reports.paper.table_text import DAGGER, Cells, cells_of
+from reports.paper.table_text import DAGGER, TableText, table_text
 from reports.text import latex, markdown, screen
 from reports.text.csv import csv_text
 from reports.text.escape import visible
@@ -22,9 +22,9 @@ from reports.text.escape import visible
 def as_markdown(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
     """Return one section per table; `remarks` end the page."""
     parts = []
-    for cells in map(cells_of, tables):
-        parts += [f"## {markdown.escape(cells.title)}\n", markdown.table(cells.header, cells.rows)]
-        parts += [f"- {markdown.escape(line)}" for line in (*cells.reading, *_remarks(cells))]
+    for text in map(table_text, tables):
+        parts += [f"## {markdown.escape(text.title)}\n", markdown.table(text.header, text.rows)]
+        parts += [f"- {markdown.escape(line)}" for line in (*text.reading, *_remarks(text))]
         parts += [""]
     return "\n".join([*parts, *(f"{markdown.escape(remark)}\n" for remark in remarks)])
 
@@ -32,8 +32,8 @@ def as_markdown(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
 def as_latex(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
     """Return one booktabs table per table, its notes below it; `remarks` end it as comments."""
     head = "% Needs \\usepackage{booktabs} and a T1 font encoding. Made by robench.\n"
-    made = [head, *(_latex(cells_of(table)) for table in tables)]
-    return "\n".join([*made, *(f"% {visible(remark)}" for remark in remarks)]).rstrip("\n") + "\n"
+    parts = [head, *(_latex(table_text(table)) for table in tables)]
+    return "\n".join([*parts, *(f"% {visible(remark)}" for remark in remarks)]).rstrip("\n") + "\n"
 
 
 def as_csv(tables: Sequence[PaperTable]) -> str:
@@ -49,38 +49,38 @@ def as_json(tables: Sequence[PaperTable]) -> str:
 
 def as_renderables(tables: Sequence[PaperTable], remarks: Sequence[str]) -> list[RenderableType]:
     """Return what a terminal shows."""
-    shown: list[RenderableType] = []
-    for cells in map(cells_of, tables):
-        shown += [screen.table(cells.title, cells.header, cells.rows)]
-        shown += [_indented(line) for line in (*cells.reading, *_remarks(cells))]
-        shown += [Text("")]
-    return [*shown, *(Text(visible(remark)) for remark in remarks)]
+    renderables: list[RenderableType] = []
+    for text in map(table_text, tables):
+        renderables += [screen.table(text.title, text.header, text.rows)]
+        renderables += [_indented(line) for line in (*text.reading, *_remarks(text))]
+        renderables += [Text("")]
+    return [*renderables, *(Text(visible(remark)) for remark in remarks)]
 
 
-def _remarks(cells: Cells) -> list[str]:
-    said = [f"[{mark}] {model}: {'; '.join(notes)}" for mark, model, notes in cells.notes]
-    said += [f"{DAGGER} {model}: {', '.join(codes)}" for model, codes in cells.doubts]
-    return [*said, *(f"without a row: {line}" for line in cells.unplaced)]
+def _remarks(text: TableText) -> list[str]:
+    remarks = [f"[{mark}] {model}: {'; '.join(notes)}" for mark, model, notes in text.notes]
+    remarks += [f"{DAGGER} {model}: {', '.join(codes)}" for model, codes in text.doubts]
+    return [*remarks, *(f"without a row: {line}" for line in text.unplaced)]
 
 
 def _indented(line: str) -> RenderableType:
     return Padding(Text(visible(line)), (0, 0, 0, 1))
 
 
-def _latex(cells: Cells) -> str:
-    notes = " ".join(f"{_tex(line)}." for line in (*cells.reading, *_remarks(cells)))
+def _latex(text: TableText) -> str:
+    notes = " ".join(f"{_tex(line)}." for line in (*text.reading, *_remarks(text)))
     rows = []
-    for at, row in enumerate(cells.rows):
-        rows += [r"\midrule"] if at in cells.starts else []
+    for at, row in enumerate(text.rows):
+        rows += [r"\midrule"] if at in text.starts else []
         # `_tex` braces a cell that begins with a bracket: the line break before would take it for an option.
         rows += [" & ".join(_tex(cell) for cell in row) + r" \\"]
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(cells.title)}.}}",
-        rf"\begin{{tabular}}{{ll{'r' * (len(cells.header) - 2)}}}",
+        rf"\caption{{{_tex(text.title)}.}}",
+        rf"\begin{{tabular}}{{ll{'r' * (len(text.header) - 2)}}}",
         r"\toprule",
-        " & ".join(map(_tex, cells.header)) + r" \\",
+        " & ".join(map(_tex, text.header)) + r" \\",
         *rows,
         r"\bottomrule",
         r"\end{tabular}",
@@ -91,8 +91,8 @@ def _latex(cells: Cells) -> str:
 
 
 def _tex(text: str) -> str:
-    made = latex.escape(text).replace(DAGGER, r"$^\dagger$")
-    return f"{{{made}}}" if made.startswith("[") else made
+    escaped = latex.escape(text).replace(DAGGER, r"$^\dagger$")
+    return f"{{{escaped}}}" if escaped.startswith("[") else escaped
 
 
 def _finite(value: Any) -> Any:

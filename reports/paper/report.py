@@ -74,7 +74,7 @@ class Paper:
 
         Raises:
             ConfigError: as `render`.
-            StorageError: the disk refused; an older file is intact.
+            StorageError: the disk mismatch; an older file is intact.
         """
         path = folder / f"paper-tables.{self.format}"
         write_atomic(path, self._render([read_run(folder, records)]))
@@ -86,15 +86,15 @@ class Paper:
             return renderers.as_csv(chosen)
         if self.format == "json":
             return renderers.as_json(chosen)
-        made = renderers.as_latex if self.format == "tex" else renderers.as_markdown
-        return made(chosen, _left_out(runs))
+        render = renderers.as_latex if self.format == "tex" else renderers.as_markdown
+        return render(chosen, _left_out(runs))
 
     def _chosen(self, runs: Sequence[Run]) -> list[PaperTable]:
         records = [record for run in runs for record in run.records]
-        made = paper_tables(records, [training for run in runs for training in run.trainings])
+        every_table = paper_tables(records, [training for run in runs for training in run.trainings])
         if self.table:
-            return [table for table in made if table.published.number == self.table]
-        filled = [table for table in made if table.filled]
+            return [table for table in every_table if table.published.number == self.table]
+        filled = [table for table in every_table if table.filled]
         if not filled:
             raise ConfigError(
                 expected=f"a run that measured a cell of Tables {', '.join(tables())} of {reference()}",

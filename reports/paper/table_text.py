@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from reports.board.boards import Share
+from reports.board.shares import Share
 from reports.paper.layout import Entry, Line, PaperTable
 from reports.paper.published import reference
 from reports.text.escape import NOTHING
@@ -16,7 +16,7 @@ DAGGER = "\u2020"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
+class TableText:
     """A table to show.
 
     Attributes:
@@ -54,7 +54,7 @@ UNBOUNDED = (
 )
 
 
-def cells_of(table: PaperTable) -> Cells:
+def table_text(table: PaperTable) -> TableText:
     """Return a table as texts: published, ours, difference and, where it says more, the worst gradient."""
     published = table.published
     kind = "error" if published.error else "accuracy"
@@ -67,11 +67,11 @@ def cells_of(table: PaperTable) -> Cells:
         starts.append(len(rows))
         rows.append((row.label, "published", "", *(f"{slot.published:.2f}" for slot in row.slots)))
         for line in row.lines:
-            mark = next(marks) if line.deviations else ""
-            notes += [(mark, line.model, line.deviations)] if mark else []
+            mark = next(marks) if line.differences else ""
+            notes += [(mark, line.model, line.differences)] if mark else []
             doubts += [(line.model, line.findings)] if line.findings else []
             rows += _lines(line, mark)
-    return Cells(
+    return TableText(
         title=f"Table {published.number} of {reference()}: {published.title} ({kind} in percent)",
         header=("Model", "Number", "n", *published.columns),
         reading=(*READING, UNBOUNDED) if "C&W" in published.columns else READING,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.plugins_used import Used, used
+from reports.board.named_plugins import NamedPlugin, named_plugins
 from reports.text.bibliography import Entry, read_entries
 from reports.text.escape import visible
 from robench.errors import ConfigError, StorageError
@@ -71,20 +71,20 @@ def _plan(folder: Path) -> list[dict[str, Any]]:
 def _text(records: Sequence[Record], plans: Sequence[dict[str, Any]]) -> str:
     software = _software(records)
     entries = {software.key: software}
-    said, unknown = [], []
-    for use in used(records, plans):
+    comments, unknown = [], []
+    for use in named_plugins(records, plans):
         what = visible(f"{use.kind.removesuffix('s')} {use.name}")
         try:
-            found = read_entries(use.info.bibtex) if use.info else []
+            own = read_entries(use.info.bibtex) if use.info else []
         except ConfigError as error:
             unknown.append(f"% broken BibTeX of {what}: {visible(str(error))}")
             continue
-        found = [_kept(entries, entry) for entry in found]
-        if found:
-            said.append(f"% {what}: {', '.join(entry.key for entry in found)}")
+        own = [_kept(entries, entry) for entry in own]
+        if own:
+            comments.append(f"% {what}: {', '.join(entry.key for entry in own)}")
         else:
             unknown.append(f"% {what}: {_without(use)}")
-    head = ["% What was used, and the key of its entry. Made by robench.", *said, *unknown]
+    head = ["% What was used, and the key of its entry. Made by robench.", *comments, *unknown]
     return "\n\n".join(["\n".join(head), *map(str, entries.values())]) + "\n"
 
 
@@ -97,7 +97,7 @@ def _kept(entries: dict[str, Entry], entry: Entry) -> Entry:
     return entries.setdefault(key, replace(entry, key=key))
 
 
-def _without(use: Used) -> str:
+def _without(use: NamedPlugin) -> str:
     if use.info is None:
         return "not found, no such plugin is installed here"
     return f"no entry, {visible(use.info.paper)}"
@@ -105,13 +105,9 @@ def _without(use: Used) -> str:
 
 def _software(records: Sequence[Record]) -> Entry:
     """Return the entry of robench in the versions that made the records."""
-    versions = {
-        str(known.get("robench"))
-        for record in records
-        if isinstance(known := record.provenance.get("versions"), dict) and known.get("robench")
-    }
-    shown = {"note": f"version {', '.join(sorted(map(_plain, versions)))}"} if versions else {}
-    return Entry(kind=SOFTWARE.kind, key=SOFTWARE.key, fields={**SOFTWARE.fields, **shown})
+    versions = {version for record in records if (version := record.provenance.versions.get("robench"))}
+    note = {"note": f"version {', '.join(sorted(map(_plain, versions)))}"} if versions else {}
+    return Entry(kind=SOFTWARE.kind, key=SOFTWARE.key, fields={**SOFTWARE.fields, **note})
 
 
 def _plain(version: str) -> str:

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.boards import Board, Cell, Heading, Row, Share
+from reports.board.boards import Board, Heading, Measurement, Row
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import SeedBoard, over_seeds
 from reports.board.samples import Samples, attack_of, model_of, split_into_boards
+from reports.board.shares import Share
 from reports.text.curves_csv import COLUMNS as CURVE_COLUMNS
 from reports.text.curves_csv import curve_lines
 from reports.text.escape import visible
 from robench.recipe import Info
 from robench.record.files import write_atomic
+from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
 BOARD_COLUMNS = ("dataset", "split", "digest", "images", "norm", "eps", "eps_text", "goal")
@@ -39,7 +41,7 @@ CELL_COLUMNS = (
     "median_l2", "median_linf", "forwards", "backwards", "findings",
     "batches", "batch_low", "batch_high",
 )  # fmt: skip
-DRAWN_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
+RANDOM_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
 """Of random models only; where there is none the files are without them."""
 SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
 
@@ -59,7 +61,7 @@ class CSV:
         """Return the leaderboards of some records as CSV text, or their spread over seeds."""
         if self.seeds_only:
             return seeds_csv(over_seeds(records))
-        return leaderboard_csv(made_of(records))
+        return leaderboard_csv(board_facts(records))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
         """Write all three files and return their paths.
@@ -67,11 +69,11 @@ class CSV:
         Raises:
             StorageError: the disk refused; older files are intact.
         """
-        made = made_of(records)
+        facts = board_facts(records)
         files = {
-            folder / "leaderboard.csv": leaderboard_csv(made),
-            folder / "measurements.csv": measurements_csv(made),
-            folder / "curves.csv": curves_csv(made, split_into_boards(records)),
+            folder / "leaderboard.csv": leaderboard_csv(facts),
+            folder / "measurements.csv": measurements_csv(facts),
+            folder / "curves.csv": curves_csv(facts, split_into_boards(records)),
         }
         for path, text in files.items():
             write_atomic(path, text)
@@ -79,7 +81,7 @@ class CSV:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class BoardFacts:
     """A board, and what its records say beyond it.
 
     Attributes:
@@ -90,48 +92,46 @@ class Made:
 
     board: Board
     trainings: dict[str, str]
-    attacks: dict[str, dict[str, Any]]
+    attacks: dict[str, RecordedAttack]
 
 
-def made_of(records: Sequence[Record]) -> list[Made]:
+def board_facts(records: Sequence[Record]) -> list[BoardFacts]:
     """Return the boards of some records with the facts that a line of CSV adds."""
-    made = []
+    facts = []
     for board, samples in zip(boards(records), split_into_boards(records), strict=True):
         trainings: dict[str, str] = {}
         for record in (*samples.clean, *samples.attacked):
-            details = record.target.get("details")
-            known = details.get("training") if isinstance(details, dict) else None
-            trainings.setdefault(samples.names[model_of(record.target)], str(known or ""))
+            trainings.setdefault(samples.names[model_of(record.target)], record.target.detail("training"))
         attacks = {samples.labels[attack_of(record)]: record.attack for record in samples.attacked}
-        made.append(Made(board, trainings, attacks))
-    return made
+        facts.append(BoardFacts(board, trainings, attacks))
+    return facts
 
 
-def leaderboard_csv(made: Sequence[Made]) -> str:
+def leaderboard_csv(facts: Sequence[BoardFacts]) -> str:
     """Return one line per model and board; shares are fractions, and each attack has columns of its own."""
-    labels = list(dict.fromkeys(label for one in made for label in one.board.attacks))
+    labels = list(dict.fromkeys(label for one in facts for label in one.board.attacks))
     names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
-    drawn = any(one.board.drawn for one in made)
+    random = any(one.board.random for one in facts)
     lines = [
         [
             *_board(one.board),
             *_threat(one.board),
             *_row(row, one.trainings),
             *(end for label in labels for end in _ends(row.attacks.get(label))),
-            *(_one_draw(row) if drawn else ()),
+            *(_one_draw(row) if random else ()),
         ]
-        for one in made
+        for one in facts
         for row in one.board.rows
     ]
-    more = DRAWN_COLUMNS if drawn else ()
+    more = RANDOM_COLUMNS if random else ()
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines)
 
 
-def curves_csv(made: Sequence[Made], samples: Sequence[Samples]) -> str:
+def curves_csv(facts: Sequence[BoardFacts], samples: Sequence[Samples]) -> str:
     """Return one line per place where an accuracy curve changes; one over eps has no radius of its own."""
     lines = []
-    for one in curve_lines([board.board for board in made], samples):
-        own = made[one.board]
+    for one in curve_lines([board.board for board in facts], samples):
+        own = facts[one.board]
         start = [*_board(own.board), *_threat(own.board)]
         if one.eps_text is not None:
             start[BOARD_COLUMNS.index("eps")] = None
@@ -140,39 +140,39 @@ def curves_csv(made: Sequence[Made], samples: Sequence[Samples]) -> str:
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CURVE_COLUMNS], lines)
 
 
-def measurements_csv(made: Sequence[Made]) -> str:
+def measurements_csv(facts: Sequence[BoardFacts]) -> str:
     """Return one line per target, source, gradient source, attack and threat."""
     lines = []
-    drawn = any(one.board.drawn for one in made)
-    for one in made:
+    random = any(one.board.random for one in facts)
+    for one in facts:
         for cell in one.board.cells:
             robust, attack = cell.robust, one.attacks[cell.attack]
-            facts = {
+            derived = {
                 "n": robust.n,
                 "robust": robust.count,
                 "robust_accuracy": robust.value,
                 "low": robust.low,
                 "high": robust.high,
-                "options": json.dumps(attack.get("options") or {}, sort_keys=True),
-                "minimises": bool(attack.get("minimises")),
+                "options": json.dumps(attack.options, sort_keys=True),
+                "minimises": attack.minimises,
                 "findings": " ".join(cell.findings),
                 **dict(zip(("batches", "batch_low", "batch_high"), _over(robust), strict=True)),
             }
-            values = [facts[c] if c in facts else getattr(cell, c) for c in CELL_COLUMNS]
-            more = _one_draw(cell) if drawn else []
+            values = [derived[c] if c in derived else getattr(cell, c) for c in CELL_COLUMNS]
+            more = _one_draw(cell) if random else []
             lines.append([*_board(one.board), *_threat(one.board), *values, *more])
-    more_columns = DRAWN_COLUMNS if drawn else ()
+    more_columns = RANDOM_COLUMNS if random else ()
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS, *more_columns], lines)
 
 
-def seeds_csv(made: Sequence[SeedBoard]) -> str:
+def seeds_csv(boards: Sequence[SeedBoard]) -> str:
     """Return one line per board, model, column and seed; what is about all seeds is repeated on each."""
     lines = [
         [
             *_board(board), *_threat(board), row.model, row.column, seed, value, seed in row.doubted,
             row.spread.n, row.spread.mean, row.spread.deviation, row.spread.low, row.spread.high,
         ]
-        for board in made
+        for board in boards
         for row in board.rows
         for seed, value in zip(row.seeds, row.values, strict=True)
     ]  # fmt: skip
@@ -186,8 +186,8 @@ def _board(board: Heading) -> list[Any]:
 
 def _threat(board: Heading) -> list[Any]:
     low, high = board.bounds or (None, None)
-    known = None if board.knowledge is None else "; ".join(board.knowledge) or "none"
-    return [low, high, known, board.budget]
+    knowledge = None if board.knowledge is None else "; ".join(board.knowledge) or "none"
+    return [low, high, knowledge, board.budget]
 
 
 def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
@@ -200,7 +200,7 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
     ]  # fmt: skip
 
 
-def _one_draw(measured: Row | Cell) -> list[Any]:
+def _one_draw(measured: Row | Measurement) -> list[Any]:
     return [measured.draws or None, *_ends(measured.one_draw)]
 
 
@@ -209,8 +209,8 @@ def _ends(share: Share | None) -> tuple[float | None, float | None, float | None
 
 
 def _over(share: Share | None) -> tuple[int | None, float | None, float | None]:
-    found = share.batches if share else None
-    return (found.n, found.low, found.high) if found else (None, None, None)
+    batches = share.batches if share else None
+    return (batches.n, batches.low, batches.high) if batches else (None, None, None)
 
 
 def csv_text(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

@@ -38,12 +38,12 @@ class CurveLine:
 
 def curve_lines(boards: Sequence[Board], samples: Sequence[Samples]) -> list[CurveLine]:
     """Return a line for every place of every curve of some boards."""
-    made: list[CurveLine] = []
+    lines: list[CurveLine] = []
     for at, (board, own) in enumerate(zip(boards, samples, strict=True)):
-        made += _board(board_curves(board, own), at)
+        lines += _board(board_curves(board, own), at)
     for family in families(boards, samples):
-        made += _family(family)
-    return made
+        lines += _family(family)
+    return lines
 
 
 def _board(curves: BoardCurves, at: int) -> Iterator[CurveLine]:

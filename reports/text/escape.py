@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
-from reports.board.boards import Board, Share
+from reports.board.boards import Board
 from reports.board.over_seeds import SeedBoard
+from reports.board.shares import Share
 
 NOTHING = "-"
 
@@ -52,9 +53,9 @@ def with_interval(share: Share | None) -> str:
 
 def over_batches(share: Share) -> tuple[str, str]:
     """Return how many batches a joint model had, and the interval over them."""
-    if (found := share.batches) is None:
+    if (batches := share.batches) is None:
         return NOTHING, NOTHING
-    return str(found.n), f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    return str(batches.n), f"[{100 * batches.low:.1f}, {100 * batches.high:.1f}]"
 
 
 def number(value: float | None) -> str:
@@ -64,13 +65,13 @@ def number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a board, as the screen and Markdown show them; names still raw."""
     minimal = any(row.median_l2 is not None for row in board.rows)
     header = ["Rank", "Model", "Clean [95% CI]"]
     if board.norm:
         header += [*board.attacks, "White-box", "Worst case [95% CI]"]
-    if board.drawn:
+    if board.random:
         header += [ONE_DRAW]
     header += ["n"]
     if minimal:
@@ -80,18 +81,18 @@ def leaderboard_cells(board: Board) -> tuple[list[str], list[list[str]]]:
     header += ["Findings"]
     rows = []
     for row in board.rows:
-        cells = [str(row.rank) if row.rank else NOTHING, row.model, with_interval(row.clean)]
+        texts = [str(row.rank) if row.rank else NOTHING, row.model, with_interval(row.clean)]
         if board.norm:
-            cells += [percent(row.attacks.get(label)) for label in board.attacks]
-            cells += [percent(row.white_box), with_interval(row.worst_case)]
-        if board.drawn:
-            cells += [percent(row.one_draw)]
-        cells += [str(row.n)]
+            texts += [percent(row.attacks.get(label)) for label in board.attacks]
+            texts += [percent(row.white_box), with_interval(row.worst_case)]
+        if board.random:
+            texts += [percent(row.one_draw)]
+        texts += [str(row.n)]
         if minimal:
-            cells += [number(row.median_l2), number(row.median_linf)]
+            texts += [number(row.median_l2), number(row.median_linf)]
         if board.norm:
-            cells += [number(row.passes)]
-        rows.append([*cells, ", ".join(row.remarks) or NOTHING])
+            texts += [number(row.passes)]
+        rows.append([*texts, ", ".join(row.remarks) or NOTHING])
     return header, rows
 
 
@@ -104,14 +105,14 @@ def joint_note(board: Board) -> str:
         f"Joint graph: {', '.join(row.model for row in joint)}. Images of one graph are not independent, so "
         "intervals and ranks, which take them for such, may be too sure."
     )
-    widened = [row for row in joint if (shown := row.worst_case or row.clean) and shown.batches]
+    widened = [row for row in joint if (headline := row.worst_case or row.clean) and headline.batches]
     if widened:
         names = "" if len(widened) == len(joint) else f" of {', '.join(row.model for row in widened)}"
         note += f" The intervals{names} also hold Student's t interval over batches."
     return note
 
 
-def transfer_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+def transfer_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
     combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
     sources = list(dict.fromkeys(source for source, _ in combined))
@@ -120,12 +121,12 @@ def transfer_cells(board: Board) -> tuple[list[str], list[list[str]]]:
     return header, [[source, *(percent(combined.get((source, t))) for t in targets)] for source in sources]
 
 
-def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
+def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the white-box cells of a board: one row per model, attack and gradient source."""
     header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
     header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
-    shown = [cell for cell in board.cells if cell.white_box]
-    batched = any(cell.robust.batches for cell in shown)
+    white_box = [cell for cell in board.cells if cell.white_box]
+    batched = any(cell.robust.batches for cell in white_box)
     header += ["Batches", "Over batches [95% CI]"] if batched else []
     rows = [
         [
@@ -142,24 +143,29 @@ def detail_cells(board: Board) -> tuple[list[str], list[list[str]]]:
             ", ".join(cell.findings) or NOTHING,
             *(over_batches(cell.robust) if batched else ()),
         ]
-        for cell in shown
+        for cell in white_box
     ]
     return header, rows
 
 
-def seed_cells(board: SeedBoard) -> tuple[list[str], list[list[str]]]:
+def seed_table(board: SeedBoard) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a board over seeds."""
     header = ["Model", "Accuracy", "Mean", "SD", "Min", "Max", "Seeds", "Seed: value"]
     doubts = any(row.doubted for row in board.rows)
     header += ["In doubt"] if doubts else []
     rows = []
     for row in board.rows:
-        found = row.spread
-        deviation = NOTHING if found.deviation is None else f"{100 * found.deviation:.2f}"
-        cells = [row.model, row.column]
-        cells += [f"{100 * found.mean:.2f}", deviation, f"{100 * found.low:.1f}", f"{100 * found.high:.1f}"]
+        spread = row.spread
+        deviation = NOTHING if spread.deviation is None else f"{100 * spread.deviation:.2f}"
+        texts = [row.model, row.column]
+        texts += [
+            f"{100 * spread.mean:.2f}",
+            deviation,
+            f"{100 * spread.low:.1f}",
+            f"{100 * spread.high:.1f}",
+        ]
         values = zip(row.seeds, row.values, strict=True)
-        cells += [str(found.n), ", ".join(f"{seed}: {100 * value:.1f}" for seed, value in values)]
-        cells += [", ".join(map(str, row.doubted)) or NOTHING] if doubts else []
-        rows.append(cells)
+        texts += [str(spread.n), ", ".join(f"{seed}: {100 * value:.1f}" for seed, value in values)]
+        texts += [", ".join(map(str, row.doubted)) or NOTHING] if doubts else []
+        rows.append(texts)
     return header, rows

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.board.run_folder import Run, Training
+from robench.record.parts import RecordedTarget
 
 Fact = tuple[str, str]
 
@@ -22,25 +23,23 @@ def plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def card(target: dict[str, object]) -> tuple[Fact, ...]:
+def card(target: RecordedTarget) -> tuple[Fact, ...]:
     """Return what a record says of a model: how it answers, what it is made of, its fingerprint."""
-    details = target.get("details")
     facts = {
-        "output": target.get("output"),
-        "images in a batch": target.get("coupling"),
-        "attacked through": target.get("sources"),
-        **(details if isinstance(details, dict) else {}),
-        "fingerprint": target.get("fingerprint"),
+        "output": target.output,
+        "images in a batch": target.coupling,
+        "attacked through": list(target.sources),
+        **target.details,
+        "fingerprint": target.fingerprint,
     }
     return tuple(
         (str(name), plain(value)) for name, value in facts.items() if value not in (None, "", [], {})
     )
 
 
-def trained(target: dict[str, object], trainings: Sequence[Training]) -> tuple[Fact, ...]:
+def trained(target: RecordedTarget, trainings: Sequence[Training]) -> tuple[Fact, ...]:
     """Return the facts of the training whose weights a model uses."""
-    details = target.get("details")
-    checkpoint = details.get("checkpoint") if isinstance(details, dict) else None
+    checkpoint = target.details.get("checkpoint")
     if not checkpoint:
         return ()
     return next((training_facts(t) for t in trainings if t.card.get("sha256") == checkpoint), ())
@@ -75,15 +74,17 @@ _TITLES = {
 def provenance(run: Run) -> list[Fact]:
     """Return what the numbers were made with: versions, hardware, seeds, data, command."""
     facts = {name: value for name, value in run.facts.items() if name not in _KEYS}
-    versions = facts.pop("versions", None)
-    made = [
+    versions: Any = facts.pop("versions", None)
+    lines = [
         (_TITLES.get(name, name), plain(value)) for name, value in facts.items() if value not in (None, "")
     ]
-    made += [("seed", ", ".join(sorted({str(record.seed) for record in run.records})))] if run.records else []
-    digests = {(str(r.dataset.get("name")), str(r.dataset.get("set") or "")) for r in run.records}
-    made += [(f"images of {name}", digest) for name, digest in sorted(digests) if digest]
+    lines += (
+        [("seed", ", ".join(sorted({str(record.seed) for record in run.records})))] if run.records else []
+    )
+    digests = {(r.dataset.name, r.dataset.set) for r in run.records}
+    lines += [(f"images of {name}", digest) for name, digest in sorted(digests) if digest]
     if not isinstance(versions, dict):
-        versions = next((r.provenance.get("versions") for r in run.records), None)
+        versions = next((r.provenance.versions for r in run.records), None)
     if isinstance(versions, dict):
-        made += [(f"version of {name}", plain(value)) for name, value in versions.items()]
-    return made
+        lines += [(f"version of {name}", plain(value)) for name, value in versions.items()]
+    return lines

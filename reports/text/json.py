@@ -35,7 +35,7 @@ class JSON:
             "over_seeds": over_seeds(records),
         }
         plain = {
-            name: [_finite(dataclasses.asdict(table)) for table in made] for name, made in tables.items()
+            name: [_finite(dataclasses.asdict(table)) for table in values] for name, values in tables.items()
         }
         return json.dumps({"schema": 1, **plain}, indent=1, allow_nan=False) + "\n"
 

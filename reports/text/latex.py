@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reports.board.boards import Board, Row, Share
+from reports.board.boards import Board, Row
 from reports.board.leaderboard import boards
+from reports.board.shares import Share
 from reports.text.escape import FRESH, NOTHING, ONE_DRAW, number, visible
 from robench.recipe import Info
 from robench.record.files import write_atomic
@@ -64,7 +65,7 @@ def _table(board: Board) -> str:
     minimal = any(row.median_l2 is not None for row in board.rows)
     header = ["Model", "Clean", *map(escape, attacks)]
     header += ["Worst case"] if board.norm else []
-    header += [ONE_DRAW] if board.drawn else []
+    header += [ONE_DRAW] if board.random else []
     header += ["Median $L_2$"] if minimal else []
     lines = [
         r"\begin{table}",
@@ -86,19 +87,19 @@ def _table(board: Board) -> str:
 
 def _fresh(board: Board) -> str:
     """Return what the caption says of random models."""
-    return f" {escape(FRESH)}" if board.drawn else ""
+    return f" {escape(FRESH)}" if board.random else ""
 
 
 def _row(row: Row, board: Board, *, minimal: bool) -> str:
-    cells = [escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else ""), _share(row.clean)]
+    texts = [escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else ""), _share(row.clean)]
     if board.norm:
-        cells += [_plain(row.attacks.get(label)) for label in board.attacks]
-        cells += [_share(row.worst_case)]
-    if board.drawn:
-        cells += [_plain(row.one_draw)]
+        texts += [_plain(row.attacks.get(label)) for label in board.attacks]
+        texts += [_share(row.worst_case)]
+    if board.random:
+        texts += [_plain(row.one_draw)]
     if minimal:
-        cells += [number(row.median_l2)]
-    return " & ".join(cells) + r" \\"
+        texts += [number(row.median_l2)]
+    return " & ".join(texts) + r" \\"
 
 
 def _plain(share: Share | None) -> str:

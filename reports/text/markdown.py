@@ -13,11 +13,11 @@ from reports.board.leaderboard import boards
 from reports.board.over_seeds import over_seeds
 from reports.text.escape import (
     FRESH,
-    detail_cells,
+    detail_table,
     joint_note,
-    leaderboard_cells,
-    seed_cells,
-    transfer_cells,
+    leaderboard_table,
+    seed_table,
+    transfer_table,
     visible,
 )
 from robench.recipe import Info
@@ -58,10 +58,10 @@ class Markdown:
         """Return the page of some records."""
         if self.seeds_only:
             return "\n".join(["# Over seeds\n", OVER_SEEDS, *_seed_sections(records)])
-        made = boards(records)
+        every_board = boards(records)
         parts = ["# Leaderboard\n", READING]
-        parts += [f"{escape(FRESH)}\n"] if any(board.drawn for board in made) else []
-        for board in made:
+        parts += [f"{escape(FRESH)}\n"] if any(board.random for board in every_board) else []
+        for board in every_board:
             parts += _section(board)
         if repeated := _seed_sections(records):
             parts += ["## Over seeds\n", OVER_SEEDS, *repeated]
@@ -86,7 +86,7 @@ def escape(text: str) -> str:
 
 
 def _section(board: Board) -> list[str]:
-    parts = [f"## {escape(board.title)}\n", table(*leaderboard_cells(board))]
+    parts = [f"## {escape(board.title)}\n", table(*leaderboard_table(board))]
     if note := joint_note(board):
         parts += [f"{escape(note)}\n"]
     if board.transfers:
@@ -94,9 +94,9 @@ def _section(board: Board) -> list[str]:
             "### Transfer\n",
             "Robust accuracy on images crafted on another model, worst over all attacks.\n",
         ]
-        parts += [table(*transfer_cells(board))]
+        parts += [table(*transfer_table(board))]
     if board.cells:
-        parts += ["### Gradient sources\n", table(*detail_cells(board))]
+        parts += ["### Gradient sources\n", table(*detail_table(board))]
     if board.doubts:
         parts += ["### Findings\n"]
         for doubt in board.doubts:
@@ -109,7 +109,7 @@ def _section(board: Board) -> list[str]:
 def _seed_sections(records: Sequence[Record]) -> list[str]:
     parts = []
     for board in over_seeds(records):
-        parts += [f"### {escape(board.title)}\n", table(*seed_cells(board))]
+        parts += [f"### {escape(board.title)}\n", table(*seed_table(board))]
         parts += [
             *(f"- left out: {escape(text)}" for text in board.left_out),
             *([""] if board.left_out else []),

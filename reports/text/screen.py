@@ -1,31 +1,39 @@
-"""Leaderboards for the terminal."""
+"""Leaderboards for the terminal: a table too wide for it is laid out as several, the rows' names in each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.console import RenderableType
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 from reports.board.boards import Board
-from reports.board.engines import engine_cells
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import over_seeds
 from reports.text.escape import (
     FRESH,
     ONE_DRAW,
-    detail_cells,
+    detail_table,
     joint_note,
-    leaderboard_cells,
-    seed_cells,
-    transfer_cells,
+    leaderboard_table,
+    seed_table,
+    transfer_table,
     visible,
 )
-from reports.text.fitting import Fitting
 from robench.recipe import Info
 from robench.record.schema import Record
+
+GAP = 3
+"""Cells between two columns."""
+
+WIDEST = 30
+"""Cells that a column may claim before its text is folded, where the table has to be split."""
 
 _KEYS = frozenset({"Rank", "Model", "Attack", "Gradient source", "Crafted on \\ judged on", "Accuracy"})
 _HEADLINE = frozenset({"Clean [95% CI]", "Worst case [95% CI]", ONE_DRAW, "n", "Findings"})
@@ -58,51 +66,51 @@ class Screen:
 
     def __call__(self, records: Sequence[Record]) -> list[RenderableType]:
         """Return the tables of every board, then those over seeds if there are several."""
-        shown: list[RenderableType] = []
+        renderables: list[RenderableType] = []
         if not self.seeds_only:
             for board in boards(records):
-                shown += self._board(board)
-        header, rows = engine_cells(records)
+                renderables += self._board(board)
+        header, rows = engine_table(records)
         if self.details and rows:
-            shown.append(table("what the attacks asked", header, rows))
+            renderables.append(table("what the attacks asked", header, rows))
         for repeated in over_seeds(records):
-            header, rows = seed_cells(repeated)
+            header, rows = seed_table(repeated)
             # A model has several rows here: its name stands on the first.
             names = ["", *(row[0] for row in rows)]
             brief = [
                 ["" if row[0] == before else row[0], *row[1:]]
                 for before, row in zip(names, rows, strict=False)
             ]
-            shown.append(table(f"over seeds: {repeated.title}", header, brief))
-            shown += [Text(visible(f"left out: {text}"), style="dim") for text in repeated.left_out]
-        return shown
+            renderables.append(table(f"over seeds: {repeated.title}", header, brief))
+            renderables += [Text(visible(f"left out: {text}"), style="dim") for text in repeated.left_out]
+        return renderables
 
     def _board(self, board: Board) -> list[RenderableType]:
-        shown: list[RenderableType] = [table(board.title, *leaderboard_cells(board))]
+        renderables: list[RenderableType] = [table(board.title, *leaderboard_table(board))]
         if note := joint_note(board):
-            shown.append(Text(visible(note), style="dim"))
-        if board.drawn:
-            shown.append(Text(FRESH, style="dim"))
+            renderables.append(Text(visible(note), style="dim"))
+        if board.random:
+            renderables.append(Text(FRESH, style="dim"))
         if board.transfers:
             title = "transfer: accuracy on images crafted on another model"
-            shown.append(table(title, *transfer_cells(board)))
+            renderables.append(table(title, *transfer_table(board)))
         if self.details and board.cells:
-            shown.append(table("gradient sources, white-box", *detail_cells(board)))
+            renderables.append(table("gradient sources, white-box", *detail_table(board)))
         # Whatever was met on a row that has a rank is lifted: one line instead of a page of them.
         ranked = set() if self.details else {row.model for row in board.rows if row.rank}
-        told = [d for d in board.doubts if d.model not in ranked]
-        shown += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in told]
-        if lifted := len(board.doubts) - len(told):
-            shown.append(
+        listed = [d for d in board.doubts if d.model not in ranked]
+        renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in listed]
+        if lifted := len(board.doubts) - len(listed):
+            renderables.append(
                 Text(f"({lifted} findings lifted on ranked rows; --details shows them)", style="dim")
             )
-        return shown
+        return renderables
 
 
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Fitting:
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> FittingTable:
     """Return a table for the terminal, in parts where it is too wide; nothing in it is markup."""
     keys = next((at for at, name in enumerate(header) if name not in _KEYS), len(header))
-    return Fitting(
+    return FittingTable(
         title=visible(title),
         header=[visible(name) for name in header],
         rows=[[visible(cell) for cell in row] for row in rows],
@@ -117,3 +125,92 @@ def _doubt(model: str, code: str, evidence: str, remedy: str) -> Text:
     text.append(visible(f"{model}: {code}"), style="bold")
     text.append(visible(f": {evidence}. {remedy}."))
     return text
+
+
+def engine_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]:
+    """Return a header and, for every model and engine, how many white-box units it served.
+
+    Records of earlier versions do not say it and are left out.
+    """
+    units: Counter[tuple[str, str]] = Counter()
+    reasons: dict[tuple[str, str], dict[str, str]] = {}
+    for record in records:
+        engine = record.provenance.engine
+        if not record.white_box or engine is None:
+            continue
+        place = (record.target.name, engine.used)
+        units[place] += 1
+        reasons.setdefault(place, {}).update(engine.not_used)
+    rows = [
+        [model, used, str(count), "; ".join(f"{k}: {v}" for k, v in reasons[model, used].items()) or "-"]
+        for (model, used), count in units.items()
+    ]
+    return ["Model", "Asked", "Units", "Not used, and why"], rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittingTable:
+    """A table, or several one below the other where the terminal is too narrow for one.
+
+    Attributes:
+        title: text above the first.
+        header: names of the columns.
+        rows: cells of every row, as many as columns.
+        left: names of the columns that hold words.
+        keys: how many of the first columns are repeated in every part.
+        first: names of the columns that come first where there are parts.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: frozenset[str]
+    keys: int = 1
+    first: frozenset[str] = frozenset()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table, or its parts."""
+        whole = [self._width(at) for at in range(len(self.header))]
+        if _total(whole) <= options.max_width:
+            yield self._table(range(len(self.header)), self.title)
+            return
+        narrow = [min(self._width(at, wrapped=True), WIDEST) for at in range(len(self.header))]
+        for number, part in enumerate(self.parts(narrow, options.max_width)):
+            yield self._table(part, "" if number else self.title)
+
+    def parts(self, widths: Sequence[int], most: int) -> list[list[int]]:
+        """Return the columns of each part: the keys, and as many others as fit, at least one."""
+        keys = list(range(min(self.keys, len(widths))))
+        every_part: list[list[int]] = []
+        others = range(len(keys), len(widths))
+        for at in sorted(others, key=lambda at: self.header[at] not in self.first):
+            last = every_part[-1] if every_part else None
+            if last and _total([widths[i] for i in (*last, at)]) <= most:
+                last.append(at)
+            else:
+                every_part.append([*keys, at])
+        return every_part or [keys]
+
+    def _width(self, at: int, *, wrapped: bool = False) -> int:
+        """Return how many cells a column needs; `wrapped` lets its name break between words."""
+        pieces = self.header[at].split() if wrapped else [self.header[at]]
+        return max(map(cell_len, [*(pieces or [""]), *(row[at] for row in self.rows)]))
+
+    def _table(self, columns: Sequence[int], title: str) -> Table:
+        # Text, not str: rich would read square brackets in a name as markup.
+        table = Table(
+            title=Text(title, style="bold") if title else None,
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        for at in columns:
+            justify = "left" if self.header[at] in self.left else "right"
+            table.add_column(Text(self.header[at]), justify=justify, overflow="fold")  # type: ignore[arg-type]
+        for row in self.rows:
+            table.add_row(*(Text(row[at]) for at in columns))
+        return table
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1) + 2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from reports.board.boards import Board
 from reports.board.run_folder import Run
 from robench.plan.spec import TEMPLATE
-from robench.record.threat_summary import listed, terms_of
+from robench.record.parts import RecordedThreat
+from robench.record.threat_summary import listed
 
 _DISTANCES = {
     "Linf": "change every pixel value by at most {eps}",
@@ -19,7 +19,7 @@ _DISTANCES = {
 }
 
 
-def threat_in_words(board: Board, threat: dict[str, Any]) -> str:
+def threat_in_words(board: Board, threat: RecordedThreat) -> str:
     """Return what the attacker of a board may do, wants and knows.
 
     Args:
@@ -35,7 +35,7 @@ def threat_in_words(board: Board, threat: dict[str, Any]) -> str:
     )
 
 
-def _power(board: Board, threat: dict[str, Any]) -> str:
+def _power(board: Board, threat: RecordedThreat) -> str:
     low, high = _bounds(threat)
     scale = f"Pixel values run from {low:g} to {high:g} and stay there."
     if math.isinf(board.eps):
@@ -48,11 +48,8 @@ def _power(board: Board, threat: dict[str, Any]) -> str:
     return f"The attacker may {text.format(eps=board.eps_text)}. {scale}"
 
 
-def _bounds(threat: dict[str, Any]) -> tuple[float, float]:
-    bounds = threat.get("bounds")
-    if isinstance(bounds, list | tuple) and len(bounds) == 2:
-        return float(bounds[0]), float(bounds[1])
-    return 0.0, 1.0
+def _bounds(threat: RecordedThreat) -> tuple[float, float]:
+    return threat.bounds or (0.0, 1.0)
 
 
 def _goal(goal: str) -> str:
@@ -63,21 +60,21 @@ def _goal(goal: str) -> str:
     return f"The goal is: {goal}." if goal else ""
 
 
-def _knowledge(threat: dict[str, Any]) -> str:
-    known = terms_of(threat).knowledge
-    if known is None:
+def _knowledge(threat: RecordedThreat) -> str:
+    knowledge = threat.knowledge
+    if knowledge is None:
         return ""
-    said = [f"The attacker knows {listed(known)}."]
-    if known and TEMPLATE not in known:
-        said.append(
+    sentences = [f"The attacker knows {listed(knowledge)}."]
+    if knowledge and TEMPLATE not in knowledge:
+        sentences.append(
             "Attacks that would need the template of a graph head are run on a stand-in: the same network "
             "with another template."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
-def _budget(threat: dict[str, Any]) -> str:
-    budget = threat.get("budget")
+def _budget(threat: RecordedThreat) -> str:
+    budget = threat.budget
     return (
         ""
         if budget is None

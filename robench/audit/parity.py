@@ -159,7 +159,7 @@ def parity(
         raise JobError(
             where="parity", expected="every version to run", got=next(iter(memory.failures.values()))
         )
-    columns = {str(r.attack["label"]): r for r in records if r.attack["label"] in attacks}
+    columns = {r.attack.label: r for r in records if r.attack.label in attacks}
     stands = {name: [s == Status.ROBUST for s in r.columns.status] for name, r in columns.items()}
     order = sorted(stands, key=lambda name: (sum(stands[name]), list(attacks).index(name)))
     return [_version(name, columns[name], stands, order[0], norm, memory) for name in order]
@@ -197,15 +197,13 @@ def _version(
         p_value=1.0 if name == strongest else mcnemar(*discordant(mine, stands[strongest])),
         passes=sum(passes) / len(mine),
         most=max(passes),
-        seconds=float(record.provenance["seconds"]),
+        seconds=record.provenance.seconds,
         median=sizes[len(sizes) // 2] if sizes else None,
         index=tuple(columns.index),
         stands=tuple(mine),
         silent=tuple(
             missed and status == Status.BROKEN
-            for missed, status in zip(
-                memory.silent[str(record.provenance["crafted"])], columns.status, strict=True
-            )
+            for missed, status in zip(memory.silent[record.provenance.crafted], columns.status, strict=True)
         ),
     )
 

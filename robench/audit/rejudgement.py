@@ -21,6 +21,7 @@ from robench.errors import StorageError
 from robench.judge.verdict import classify, judge, reached
 from robench.model.batch_identity import batch_of
 from robench.randomness import seed_from
+from robench.record.reader import Part
 from robench.record.schema import LATER_COLUMNS, Record, Status
 from robench.record.store import Store
 from robench.run.jobs import Job, Unit
@@ -87,8 +88,8 @@ class Tally:
         ]
         codes = [sorted(finding.code for finding in record.findings) for record in (kept, again)]
         wrong += ["findings"] if codes[0] != codes[1] else []
-        digest = kept.provenance.get("images_sha256")
-        wrong += ["images"] if digest not in {None, again.provenance.get("images_sha256")} else []
+        digest = kept.provenance.images_sha256
+        wrong += ["images"] if digest not in {"", again.provenance.images_sha256} else []
         if wrong:
             self.otherwise += 1
             self.first = self.first or f"{', '.join(wrong)} of {title} ({kept.key})"
@@ -154,15 +155,14 @@ def _readable(store: Store, job: Job) -> Iterator[tuple[Unit, Record]]:
 
 def _passes_of(record: Record) -> int:
     """Return the batch size a record says it was judged by, 0 where it says none."""
-    size = record.provenance.get("batch_size")
-    return size if isinstance(size, int) and size > 0 else 0
+    return max(record.provenance.batch_size, 0)
 
 
 def _plain(value: Any) -> Any:
     """Return a part of a record as it looks after its way through JSON."""
     import json
 
-    return json.loads(json.dumps(value))
+    return json.loads(json.dumps(value.plain() if isinstance(value, Part) else value))
 
 
 def _near(kept: list[float], again: list[float]) -> bool:
@@ -175,12 +175,12 @@ def _same_place(kept: Record, again: Record) -> bool:
     """Tell whether a record was made on a processor where the same sums come out bit for bit."""
     places = [
         (
-            r.provenance.get("versions", {}).get("torch"),
-            *(r.provenance.get(k) for k in ("device", "machine", "threads")),
+            r.provenance.versions.get("torch"),
+            *(r.provenance.device, r.provenance.machine, r.provenance.threads),
         )
         for r in (kept, again)
     ]
-    return places[0] == places[1] and again.provenance.get("device") == "cpu"
+    return places[0] == places[1] and again.provenance.device == "cpu"
 
 
 def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Check]:

@@ -87,7 +87,7 @@ def read_runs(runs: list[Path]) -> list[Record]:
     Raises:
         ConfigError: a folder is no run, or none of them has a finished unit.
     """
-    from robench.record.model_settings import model_recipes
+    from robench.record.run_comparison import model_recipes
     from robench.record.store import Store
 
     check_runs(runs)
@@ -96,8 +96,7 @@ def read_runs(runs: list[Path]) -> list[Record]:
         store = Store(run)
         recipes = model_recipes(store.read_json("plan.json"))
         for record in store.read_records():
-            recipe = recipes.get(str(record.target["name"]))
-            target = {**record.target, "recipe": recipe} if recipe else record.target
+            target = dataclasses.replace(record.target, recipe=recipes.get(record.target.name, ""))
             records.append(dataclasses.replace(record, target=target))
     if not records:
         raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")

@@ -118,14 +118,14 @@ def _doubts(folder: Path) -> dict[str, set[str]]:
 
 def _describe(plan: Plan, folder: Path) -> None:
     from robench.record.store import Store
-    from robench.record.threat_summary import Terms
+    from robench.record.threat_summary import ThreatSummary
 
     lines = [
         f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {_count(plan.data)} images, "
         f"shards of {plan.shard}, seed {plan.seed}",
         *(f"model {m.name}: {_origin(m)}, head {m.head.name}" for m in plan.models),
         *(
-            f"threat {Terms(t.norm, t.eps, t.goal, None, t.knowledge, t.budget).words(t.eps_text)}: "
+            f"threat {ThreatSummary(t.norm, t.eps, t.goal, None, t.knowledge, t.budget).text(t.eps_text)}: "
             f"{', '.join(a.label for a in t.attacks)}"
             for t in plan.threats
         ),

@@ -93,8 +93,8 @@ def _run(folder: Path) -> list[str]:
         except StorageError as error:
             lines += [f"unreadable: {error}"]
             continue
-        threat = f"{record.threat.get('norm', '')} {record.threat.get('eps_text', '')}".strip()
-        place = (record.target["name"], str(record.attack["label"]), threat)
+        threat = f"{record.threat.norm} {record.threat.eps_text}".strip()
+        place = (record.target.name, record.attack.label, threat)
         images[place] = images.get(place, 0) + len(record.columns.index)
     lines += [f"  {target}: {attack} {threat} ({n} images)" for (target, attack, threat), n in images.items()]
     lines += [f"failed: {a.get('job', k)}: {a.get('error', '')}" for k, a in store.read_errors().items()]

@@ -13,21 +13,28 @@ if TYPE_CHECKING:
     from robench.record.curves import over_points as over_points
     from robench.record.curves import over_tries as over_tries
     from robench.record.curves import smallest_perturbations as smallest_perturbations
-    from robench.record.draws import difference as difference
-    from robench.record.draws import mean_of as mean_of
-    from robench.record.draws import stood_of as stood_of
-    from robench.record.draws import worst_of as worst_of
+    from robench.record.draws import mean_stood as mean_stood
+    from robench.record.draws import paired_p_value as paired_p_value
+    from robench.record.draws import share_stood as share_stood
+    from robench.record.draws import worst_outcome as worst_outcome
     from robench.record.feature_snapshot import VERSION as VERSION
     from robench.record.feature_snapshot import Cloud as Cloud
-    from robench.record.feature_snapshot import Geometry as Geometry
+    from robench.record.feature_snapshot import FeatureSnapshot as FeatureSnapshot
     from robench.record.feature_snapshot import Nearest as Nearest
-    from robench.record.feature_snapshot import read_geometry as read_geometry
-    from robench.record.feature_snapshot import write_geometry as write_geometry
+    from robench.record.feature_snapshot import read_snapshot as read_snapshot
+    from robench.record.feature_snapshot import write_snapshot as write_snapshot
     from robench.record.files import sweep as sweep
     from robench.record.files import write_atomic as write_atomic
-    from robench.record.model_settings import model_recipes as model_recipes
+    from robench.record.parts import Engine as Engine
+    from robench.record.parts import Provenance as Provenance
+    from robench.record.parts import RecordedAttack as RecordedAttack
+    from robench.record.parts import RecordedDataset as RecordedDataset
+    from robench.record.parts import RecordedSource as RecordedSource
+    from robench.record.parts import RecordedTarget as RecordedTarget
+    from robench.record.parts import RecordedThreat as RecordedThreat
     from robench.record.run_comparison import Difference as Difference
     from robench.record.run_comparison import differences as differences
+    from robench.record.run_comparison import model_recipes as model_recipes
     from robench.record.run_comparison import unmatched as unmatched
     from robench.record.schema import LATER_COLUMNS as LATER_COLUMNS
     from robench.record.schema import Columns as Columns
@@ -49,9 +56,9 @@ if TYPE_CHECKING:
     from robench.record.statistics import wilson as wilson
     from robench.record.store import Store as Store
     from robench.record.store import is_run as is_run
-    from robench.record.threat_summary import Terms as Terms
+    from robench.record.threat_summary import ThreatSummary as ThreatSummary
     from robench.record.threat_summary import listed as listed
-    from robench.record.threat_summary import terms_of as terms_of
+    from robench.record.threat_summary import threat_summary_of as threat_summary_of
     from robench.record.training_history import Row as Row
     from robench.record.training_history import chosen_row as chosen_row
     from robench.record.training_history import robust_overfitting as robust_overfitting

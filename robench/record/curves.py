@@ -69,8 +69,8 @@ class Curve:
         count = len(self.x)
         if count <= most:
             return self
-        kept = sorted({round(j * (count - 1) / (most - 1)) for j in range(most)})
-        x, robust = tuple(self.x[j] for j in kept), tuple(self.robust[j] for j in kept)
+        places = sorted({round(j * (count - 1) / (most - 1)) for j in range(most)})
+        x, robust = tuple(self.x[j] for j in places), tuple(self.robust[j] for j in places)
         return Curve(x=x, robust=robust, n=self.n, end=self.end)
 
 
@@ -115,7 +115,7 @@ def over_tries(records: Iterable[Record]) -> Curve | None:
     return _side_by_side(_rows(records, "first_try", "tries"), last=0)
 
 
-def over_passes(cells: Iterable[Sequence[Record]]) -> Curve | None:
+def over_passes(groups: Iterable[Sequence[Record]]) -> Curve | None:
     """Return robust accuracy by forwards plus backwards spent on each image, one cell after another.
 
     As if each image had been attacked by the cells in turn and left alone once broken; that needs no such
@@ -123,19 +123,21 @@ def over_passes(cells: Iterable[Sequence[Record]]) -> Curve | None:
     at the last point, is placed at the cell's end.
 
     Args:
-        cells: white-box records of one model under one threat; those of one (attack, gradient source) each.
+        groups: white-box records of one model under one threat; those of one (attack, gradient source) each.
 
     Returns:
         None if a record is of an earlier version, which did not note what a success had cost.
     """
     breaks: dict[int, float] = {}
     spent: dict[int, float] = {}
-    for cell in cells:
+    for cell in groups:
         for record in cell:
             columns = record.columns
             costs = map(float.__add__, map(float, columns.forwards), map(float, columns.backwards))
-            seen = zip(columns.first_success, columns.first_passes, costs, strict=True)
-            for (index, right, stands), (first, passes, cost) in zip(_verdicts(record), seen, strict=True):
+            successes = zip(columns.first_success, columns.first_passes, costs, strict=True)
+            for (index, right, stands), (first, passes, cost) in zip(
+                _verdicts(record), successes, strict=True
+            ):
                 if breaks.get(index, math.inf) < math.inf:
                     continue
                 if not right:
@@ -164,7 +166,7 @@ def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
     """
     breaks: dict[int, float] = {}
     for record in records:
-        sizes = {"L2": record.columns.l2, "Linf": record.columns.linf}.get(str(record.threat.get("norm")))
+        sizes = {"L2": record.columns.l2, "Linf": record.columns.linf}.get(record.threat.norm)
         if sizes is None:
             return None
         eps = radius_of(record)
@@ -187,20 +189,19 @@ def over_eps(records: Sequence[Record]) -> Curve | None:
     Returns:
         None if no attack of them looked for small perturbations, or the norm's sizes are not kept.
     """
-    looked = [record for record in records if record.attack.get("minimises")]
+    looked = [record for record in records if record.attack.minimises]
     breaks = smallest_perturbations(records)
     if not looked or breaks is None:
         return None
     furthest = max(radius_of(record) for record in looked)
     images = {i for record in looked if radius_of(record) == furthest for i in record.columns.index}
-    known = {i: breaks[i] if breaks[i] <= furthest else math.inf for i in images}
-    return curve_of(known, end=furthest)
+    reachable = {i: breaks[i] if breaks[i] <= furthest else math.inf for i in images}
+    return curve_of(reachable, end=furthest)
 
 
 def radius_of(record: Record) -> float:
     """Return the radius of a record's threat, inf for none."""
-    eps = record.threat.get("eps")
-    return math.inf if eps in {None, "inf"} else float(eps)
+    return float(record.threat.eps)
 
 
 def _verdicts(record: Record) -> Iterator[tuple[int, bool, bool]]:

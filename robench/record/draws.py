@@ -15,7 +15,7 @@ from statistics import NormalDist
 from robench.record.statistics import CONFIDENCE, discordant, mcnemar
 
 
-def withstood(points: Sequence[str], robust: Sequence[bool] = ()) -> str:
+def worst_draws(points: Sequence[str], robust: Sequence[bool] = ()) -> str:
     """Return how an image fares, draw by draw, at the worst of its points.
 
     In each draw it is asked at the point at which it stood least often in all *other* draws. So the outcome
@@ -28,7 +28,7 @@ def withstood(points: Sequence[str], robust: Sequence[bool] = ()) -> str:
             is taken, and among those the first.
 
     Example:
-        >>> withstood(["1111", "0110"])
+        >>> worst_draws(["1111", "0110"])
         '0110'
     """
     if len(points) == 1:
@@ -42,8 +42,8 @@ def withstood(points: Sequence[str], robust: Sequence[bool] = ()) -> str:
     return "".join(chosen)
 
 
-def worst_of(points: Sequence[tuple[str, bool]]) -> str:
-    """Return how an image fares at the worst of its points; see `withstood`.
+def worst_outcome(points: Sequence[tuple[str, bool]]) -> str:
+    """Return how an image fares at the worst of its points; see `worst_draws`.
 
     Points asked about in one draw only, as all are of a model that is not random, are compared by it; where
     others were asked about more often, they are left out.
@@ -54,17 +54,17 @@ def worst_of(points: Sequence[tuple[str, bool]]) -> str:
     most = max(len(draws) for draws, _ in points)
     if most == 1:
         return min(draws for draws, _ in points)
-    asked = [point for point in points if len(point[0]) == most]
-    return withstood([draws for draws, _ in asked], [robust for _, robust in asked])
+    comparable = [point for point in points if len(point[0]) == most]
+    return worst_draws([draws for draws, _ in comparable], [robust for _, robust in comparable])
 
 
-def mean_of(draws: str) -> float:
+def share_stood(draws: str) -> float:
     """Return the share of draws in which an image stood, in [0, 1]."""
     return draws.count("1") / len(draws)
 
 
 @dataclass(frozen=True, slots=True)
-class Stood:
+class MeanStood:
     """How often images stood on average, with its interval.
 
     Attributes:
@@ -78,7 +78,7 @@ class Stood:
     high: float
 
 
-def stood_of(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Stood:
+def mean_stood(images: Sequence[str], *, confidence: float = CONFIDENCE) -> MeanStood:
     """Return the mean over images and draws, and an interval for new images under new noise.
 
     Images are a sample and draws are made for each of them, so the means m_i of the images are independent,
@@ -95,7 +95,7 @@ def stood_of(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Stood:
         confidence: probability that the interval covers the truth.
     """
     n = len(images)
-    means = [mean_of(draws) for draws in images]
+    means = [share_stood(draws) for draws in images]
     mean = sum(means) / n
     spread = sum((m - mean) ** 2 for m in means) + n**2 * _common(images)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -104,7 +104,7 @@ def stood_of(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Stood:
     half = z * sqrt(worth * mean * (1 - mean) + z**2 / 4)
     # Rounding leaves ends such as -1e-17 and 1 + 1e-16.
     low = 0.0 if mean == 0 else max(0.0, (centre - half) / scale)
-    return Stood(mean, low, 1.0 if mean == 1 else min(1.0, (centre + half) / scale))
+    return MeanStood(mean, low, 1.0 if mean == 1 else min(1.0, (centre + half) / scale))
 
 
 def _common(images: Sequence[str]) -> float:
@@ -156,7 +156,7 @@ def sign_flip(first: Sequence[float], second: Sequence[float], *, scale: int) ->
     return float(min(1.0, max(0.0, law[far].sum())))
 
 
-def difference(first: Sequence[str], second: Sequence[str]) -> float:
+def paired_p_value(first: Sequence[str], second: Sequence[str]) -> float:
     """Return the p-value of two paired models being alike, each image of each given draw by draw.
 
     The exact McNemar test where every image has one draw; else the sign-flip test of the images' means.
@@ -165,7 +165,7 @@ def difference(first: Sequence[str], second: Sequence[str]) -> float:
     if all(lengths <= {1} for lengths in draws):
         return mcnemar(*discordant([image == "1" for image in first], [image == "1" for image in second]))
     scale = lcm(*draws[0], *draws[1])
-    return sign_flip([mean_of(i) for i in first], [mean_of(i) for i in second], scale=scale)
+    return sign_flip([share_stood(i) for i in first], [share_stood(i) for i in second], scale=scale)
 
 
 def mean_interval(
@@ -181,8 +181,8 @@ def mean_interval(
     """
     import numpy as np
 
-    values, drawn = np.array(changes, dtype=float), np.random.default_rng(seed)
-    means = [values[drawn.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
+    values, generator = np.array(changes, dtype=float), np.random.default_rng(seed)
+    means = [values[generator.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

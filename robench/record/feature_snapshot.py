@@ -83,7 +83,7 @@ class Nearest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Geometry:
+class FeatureSnapshot:
     """What was kept of one model on one board, under the white-box attack that leaves least of it.
 
     Attributes:
@@ -122,7 +122,7 @@ _NEAREST: dict[str, tuple[str, str]] = {
 }
 
 
-def write_geometry(path: Path, geometry: Geometry) -> None:
+def write_snapshot(path: Path, geometry: FeatureSnapshot) -> None:
     """Write a geometry as safetensors, atomically.
 
     Raises:
@@ -144,7 +144,7 @@ def write_geometry(path: Path, geometry: Geometry) -> None:
     write_atomic(path, save(tensors, {"geometry": json.dumps(about)}))
 
 
-def read_geometry(path: Path) -> Geometry:
+def read_snapshot(path: Path) -> FeatureSnapshot:
     """Return the geometry in a file.
 
     Raises:
@@ -167,7 +167,7 @@ def read_geometry(path: Path) -> Geometry:
         raise _broken(path, str(error)) from None
 
 
-def _checked(about: dict[str, Any], tensors: dict[str, Any]) -> Geometry:
+def _checked(about: dict[str, Any], tensors: dict[str, Any]) -> FeatureSnapshot:
     """Return the geometry of a file's parts; whatever does not fit together raises."""
     cloud = nearest = None
     if arrays := _arrays(tensors, "cloud", _CLOUD):
@@ -181,7 +181,7 @@ def _checked(about: dict[str, Any], tensors: dict[str, Any]) -> Geometry:
     units = about["units"]
     if not isinstance(units, list) or not units:
         raise ValueError("no units")
-    return Geometry(
+    return FeatureSnapshot(
         units=tuple(map(str, units)), cloud=cloud, nearest=nearest, reason=str(about.get("reason", ""))
     )
 
@@ -191,14 +191,14 @@ def _arrays(tensors: dict[str, Any], prefix: str, layout: dict[str, tuple[str, s
     if not any(name.startswith(f"{prefix}.") for name in tensors):
         return {}
     sizes: dict[str, int] = {}
-    found = {}
+    arrays = {}
     for name, (dtype, shape) in layout.items():
         array = tensors[f"{prefix}.{name}"]
         fits = array.dtype == dtype and array.ndim == len(shape)
         if not fits or any(sizes.setdefault(s, n) != n for s, n in zip(shape, array.shape, strict=True)):
             raise ValueError(f"{prefix}.{name} of type {array.dtype} and shape {array.shape}")
-        found[name] = array
-    return found
+        arrays[name] = array
+    return arrays
 
 
 def _broken(path: Path, got: str) -> StorageError:

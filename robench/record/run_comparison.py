@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from robench.errors import ConfigError, nearest
-from robench.record.draws import difference, mean_interval, mean_of, worst_of
+from robench.plan.spec import content_hash
+from robench.record.draws import mean_interval, paired_p_value, share_stood, worst_outcome
+from robench.record.parts import CLEAN
 from robench.record.schema import Record, Status
 from robench.record.statistics import gap_interval, mcnemar
-from robench.record.threat_summary import Terms, terms_of
+from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
-CLEAN = "clean"
 WORST = "worst case"
+_WEIGHTS = ("name", "checkpoint", "sha256")
+"""What names a model or its weights: another seed may load other weights of the same making."""
 
-Setting = tuple[str, str, str, Terms]
+Setting = tuple[str, str, str, ThreatSummary]
 """What two numbers must share to be compared: data set, split, set of images, threat."""
 
 Verdict = bool | str
@@ -83,8 +87,8 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
     points: dict[tuple[Setting, str, str], dict[int, list[tuple[str, bool]]]] = {}
     for record in unique:
         data = record.dataset
-        images = (str(data["name"]), str(data["split"]), str(data.get("set", data.get("digest"))))
-        name, label = str(record.target["name"]), str(record.attack["label"])
+        images = (data.name, data.split, data.set or data.digest)
+        name, label = record.target.name, record.attack.label
         columns = record.columns
         robust = [status == Status.ROBUST for status in columns.status]
         rows = list(zip(columns.index, columns.stood or ["01"[r] for r in robust], robust, strict=True))
@@ -94,7 +98,7 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
                 (i, _plain(draws)) for i, draws, _ in rows
             )
             continue
-        setting = (*images, terms_of(record.threat))
+        setting = (*images, threat_summary_of(record.threat))
         for column in (*([label] if record.white_box else []), WORST):
             seen = points.setdefault((setting, name, column), {})
             for index, draws, stands in rows:
@@ -103,12 +107,12 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
     for (setting, name, column), seen in points.items():
         untouched = clean.get(setting[:3], {}).get(name, {})
         found.setdefault(setting, {}).setdefault(name, {})[column] = {
-            index: _plain(worst_of([*asked, *_left_alone(untouched.get(index))]))
-            for index, asked in seen.items()
+            index: _plain(worst_outcome([*points_of, *_left_alone(untouched.get(index))]))
+            for index, points_of in seen.items()
         }
     for images, models in clean.items():
         fitting = [setting for setting in found if setting[:3] == images]
-        for setting in fitting or [(*images, Terms())]:
+        for setting in fitting or [(*images, ThreatSummary())]:
             for name, table in models.items():
                 columns_of = found.setdefault(setting, {}).setdefault(name, {})
                 columns_of[CLEAN] = table
@@ -139,25 +143,25 @@ def differences(
     """
     before, after = verdicts(first), verdicts(second)
     _check(pairs, before, after)
-    made = []
+    result = []
     for setting, models in before.items():
         others = after.get(setting, {})
         for one, two in pairs or [(name, name) for name in models]:
             columns = models.get(one, {})
             for column in sorted(columns, key=lambda name: (name == WORST) - (name == CLEAN)):
-                seen = columns[column]
+                ours = columns[column]
                 if (again := others.get(two, {}).get(column)) is None:
                     continue
-                if images := sorted(seen.keys() & again.keys()):
-                    made.append(_difference(setting, one, two, column, images, seen, again))
-    if not made:
+                if images := sorted(ours.keys() & again.keys()):
+                    result.append(_difference(setting, one, two, column, images, ours, again))
+    if not result:
         raise ConfigError(
             where="compare",
             expected="two runs that share a data set, a threat model and the name of a model",
             got=f"{_names(before)} and {_names(after)}",
             do="Name two models with --pair FIRST=SECOND, or compare runs of the same images and threat",
         )
-    return made
+    return result
 
 
 def unmatched(
@@ -171,30 +175,30 @@ def unmatched(
         pairs: as in `differences`; only models of a pair are looked at where there are any.
     """
     before, after = verdicts(first), verdicts(second)
-    said = []
+    lines = []
     for setting, models in before.items():
-        words = _words(setting)
+        place = _text(setting)
         if setting not in after:
-            said.append(f"{words}: not in B, which has no such images or threat")
+            lines.append(f"{place}: not in B, which has no such images or threat")
             continue
         for one, two in pairs or [(name, name) for name in models]:
             if one not in models:
                 continue
             if two not in after[setting]:
-                said.append(f"{words}: model {two} not in B")
+                lines.append(f"{place}: model {two} not in B")
                 continue
-            for column, seen in models[one].items():
+            for column, ours in models[one].items():
                 again = after[setting][two].get(column)
                 if again is None:
-                    said.append(f"{words}: {column} on {two} not in B")
-                elif lost := len(seen.keys() - again.keys()):
-                    said.append(f"{words}: {lost} of {len(seen)} images of {column} on {two} not in B")
-    return said
+                    lines.append(f"{place}: {column} on {two} not in B")
+                elif lost := len(ours.keys() - again.keys()):
+                    lines.append(f"{place}: {lost} of {len(ours)} images of {column} on {two} not in B")
+    return lines
 
 
-def _words(setting: Setting) -> str:
-    data, split, _, terms = setting
-    return f"{data} {split}, {terms.words()}"
+def _text(setting: Setting) -> str:
+    data, split, _, threat = setting
+    return f"{data} {split}, {threat.text()}"
 
 
 def _difference(
@@ -210,28 +214,28 @@ def _difference(
         [one if isinstance(one, str) else "01"[one] for one in (table[i] for i in images)]
         for table in (seen, again)
     )
-    changes = [mean_of(b) - mean_of(a) for a, b in zip(left, right, strict=True)]
+    changes = [share_stood(b) - share_stood(a) for a, b in zip(left, right, strict=True)]
     random = any(len(draws) > 1 for draws in (*left, *right))
     return Difference(
-        setting=_words(setting),
+        setting=_text(setting),
         model=one if one == two else f"{one} -> {two}",
         column=column,
         n=len(images),
-        first=sum(map(mean_of, left)) / len(images),
-        second=sum(map(mean_of, right)) / len(images),
+        first=sum(map(share_stood, left)) / len(images),
+        second=sum(map(share_stood, right)) / len(images),
         only_first=sum(change < 0 for change in changes),
         only_second=sum(change > 0 for change in changes),
         changes=tuple(changes) if random else (),
-        probability=difference(left, right) if random else None,
+        probability=paired_p_value(left, right) if random else None,
     )
 
 
 def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) -> None:
-    for name, side, known in (
+    for name, side, table in (
         *((one, "the first run", before) for one, _ in pairs),
         *((two, "the second run", after) for _, two in pairs),
     ):
-        names = sorted({model for models in known.values() for model in models})
+        names = sorted({model for models in table.values() for model in models})
         if name not in names:
             raise ConfigError(
                 where="--pair", expected=f"a model of {side}", got=repr(name), do=nearest(name, names)
@@ -240,5 +244,30 @@ def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) 
 
 def _names(table: Verdicts) -> str:
     models = sorted({model for models in table.values() for model in models})
-    settings = sorted({f"{s[0]} {s[1]} (images {s[2][:8]}), {s[3].words()}" for s in table})
+    settings = sorted({f"{s[0]} {s[1]} (images {s[2][:8]}), {s[3].text()}" for s in table})
     return f"{', '.join(models) or 'no model'} on {', '.join(settings) or 'nothing'}"
+
+
+def model_recipes(plan: Any) -> dict[str, str]:
+    """Return a hash of how each model of a plan is made, by its name; the seed and the weights are no part.
+
+    Args:
+        plan: what `plan.json` holds; anything else gives an empty dictionary.
+    """
+    models = plan.get("models") if isinstance(plan, Mapping) else None
+    if not isinstance(models, list):
+        return {}
+    specs = {str(m["name"]): m for m in models if isinstance(m, Mapping) and "name" in m}
+    # Images that share a batch answer together where the graph is joint, so the shard is part of a model.
+    shared = {"shard": plan.get("shard")}
+    recipes = {}
+    for name, spec in specs.items():
+        features = specs.get(str(spec.get("features_of")))
+        recipes[name] = content_hash(
+            [_without_weights(spec, "features_of"), _without_weights(features) if features else None, shared]
+        )
+    return recipes
+
+
+def _without_weights(spec: Mapping[str, Any], *beside: str) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key not in (*_WEIGHTS, *beside)}

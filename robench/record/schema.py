@@ -11,6 +11,15 @@ from typing import Any
 
 from robench.errors import StorageError
 from robench.plan.spec import SCHEMA
+from robench.record.parts import (
+    Provenance,
+    RecordedAttack,
+    RecordedDataset,
+    RecordedSource,
+    RecordedTarget,
+    RecordedThreat,
+)
+from robench.record.reader import FieldError, check_depth, described, read_fields
 
 LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
 """Columns that records of earlier versions do not have."""
@@ -71,7 +80,8 @@ class Columns:
 
     Raises:
         TypeError: one of the others is missing.
-        ValueError: `stood` has another length, or is not made of equally many 0 and 1.
+        ValueError: the columns are not of one length, a status is unknown, or `stood` is not made of equally
+            many 0 and 1.
     """
 
     index: list[int]
@@ -91,15 +101,22 @@ class Columns:
     stood: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Fill columns that came later with zeros, and refuse draws that do not fit."""
-        alike = len({len(draws) for draws in self.stood}) <= 1 and not set("".join(self.stood)) - {"0", "1"}
-        if self.stood and (len(self.stood) != len(self.index) or not alike):
-            raise ValueError(
-                f"{len(self.stood)} texts of fresh draws for {len(self.index)} images, or not alike"
-            )
+        """Fill columns that came later with zeros, and refuse what does not fit together."""
         for name in LATER_COLUMNS:
             if not getattr(self, name):
                 object.__setattr__(self, name, [0] * len(self.index))
+        lengths = {name: len(column) for name, column in self.plain().items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of lengths {lengths}")
+        if len(set(map(len, self.stood))) > 1 or set("".join(self.stood)) - {"0", "1"}:
+            raise ValueError("texts in `stood` that are not made of equally many 0 and 1")
+        if unknown := set(self.status) - set(Status):
+            raise ValueError(f"the unknown status {described(min(unknown))} in `status`")
+
+    def plain(self) -> dict[str, list[Any]]:
+        """Return plain JSON data; `stood` is in it only for a random model."""
+        columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return columns if self.stood else {k: v for k, v in columns.items() if k != "stood"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,35 +125,34 @@ class Record:
 
     Attributes:
         key: hash of everything that can change the answer.
-        target: name, fingerprint and details of the model that was judged.
-        source: name and fingerprint of the model attacked, and `gradient_source`; equal to the target's for
-            white-box. For the clean evaluation its name is empty.
-        attack: label, name, options, library, minimises; the label is `clean` for no attack.
-        threat: the threat model's spec, with `eps_text` as the user wrote it.
-        dataset: name, split, digest, subset, classes.
+        target: the model that was judged.
+        source: the model attacked; equal to the target for white-box, without a name for clean images.
+        attack: what attacked it.
+        threat: what it was allowed; all by default for clean images.
+        dataset: the images.
         seed: the plan's seed.
         columns: per-image results.
         findings: reasons to doubt them.
-        provenance: versions, device, batch size, seconds.
+        provenance: how the record was made.
         schema: version of this layout.
     """
 
     key: str
-    target: dict[str, Any]
-    source: dict[str, Any]
-    attack: dict[str, Any]
-    threat: dict[str, Any]
-    dataset: dict[str, Any]
+    target: RecordedTarget
+    source: RecordedSource
+    attack: RecordedAttack
+    threat: RecordedThreat
+    dataset: RecordedDataset
     seed: int
     columns: Columns
     findings: tuple[Finding, ...] = ()
-    provenance: dict[str, Any]
+    provenance: Provenance
     schema: int = SCHEMA
 
     @property
     def white_box(self) -> bool:
         """Whether the images were crafted on the very model they were judged on."""
-        return bool(self.source["name"] == self.target["name"])
+        return self.source.name == self.target.name
 
     @property
     def draws(self) -> int:
@@ -144,49 +160,57 @@ class Record:
         return len(self.columns.stood[0]) if self.columns.stood else 0
 
     def to_json(self) -> str:
-        """Return JSON text; it never contains NaN or Infinity."""
-        data = dataclasses.asdict(self)
-        if (
-            not self.columns.stood
-        ):  # said only where it is so: records of all other models stay what they were
-            del data["columns"]["stood"]
+        """Return JSON text.
+
+        Raises:
+            ValueError: a number in it is NaN or infinite.
+        """
+        data = {
+            "key": self.key,
+            "target": self.target.plain(),
+            "source": self.source.plain(),
+            "attack": self.attack.plain(),
+            "threat": self.threat.plain(),
+            "dataset": self.dataset.plain(),
+            "seed": self.seed,
+            "columns": self.columns.plain(),
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+            "provenance": self.provenance.plain(),
+            "schema": self.schema,
+        }
         return json.dumps(data, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "") -> Record:
         """Read what `to_json` wrote.
 
+        Args:
+            text: JSON.
+            where: the file, for messages.
+
         Raises:
-            StorageError: not JSON, incomplete, or written by another schema version.
+            StorageError: not JSON, incomplete, of a wrong type somewhere, or of another schema version; names
+                file and field.
         """
         try:
             data = json.loads(text)
-            schema = data["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(
-                where=where,
-                expected="a record of robench",
-                got=f"{type(error).__name__}: {error}",
-                do="Delete the file and run the same command again",
-            ) from None
-        if schema != SCHEMA:
-            raise StorageError(
-                where=where,
-                expected=f"a record of schema {SCHEMA}",
-                got=f"schema {schema}",
-                do="Read it with the version of robench that wrote it, or run again",
-            )
-        try:
-            columns = Columns(**data.pop("columns"))
-            findings = tuple(Finding(**f) for f in data.pop("findings"))
-            return cls(columns=columns, findings=findings, **data)
-        except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(
-                where=where,
-                expected="a complete record",
-                got=str(error),
-                do="Delete the file and run the same command again",
-            ) from None
+            if not isinstance(data, dict) or "schema" not in data:
+                raise FieldError(expected="a record of robench", got="JSON without a field `schema`")
+            if type(data["schema"]) is int and data["schema"] != SCHEMA:
+                raise StorageError(
+                    where=where,
+                    expected=f"a record of schema {SCHEMA}",
+                    got=f"schema {described(data['schema'])}",
+                    do="Read it with the version of robench that wrote it, or run again",
+                )
+            check_depth({name: value for name, value in data.items() if name != "columns"})
+            return cls(**read_fields(cls, data, path=""))
+        except FieldError as error:
+            expected, got = error.expected, error.got
+        except (ValueError, RecursionError) as error:
+            expected, got = "a record of robench", f"{type(error).__name__}: {error}"
+        do = "Delete the file and run the same command again"
+        raise StorageError(where=where, expected=expected, got=got, do=do)
 
 
 def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[str]]) -> list[Record]:
@@ -198,9 +222,10 @@ def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[
         records: what there is.
         failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
     """
-    return [
-        dataclasses.replace(record, provenance={**record.provenance, "failed_jobs": list(failed)})
-        if (failed := failed_jobs.get(str(record.target["name"])))
-        else record
-        for record in records
-    ]
+
+    def noted(record: Record) -> Record:
+        failed = tuple(failed_jobs.get(record.target.name, ()))
+        provenance = dataclasses.replace(record.provenance, failed_jobs=failed)
+        return dataclasses.replace(record, provenance=provenance) if failed else record
+
+    return [noted(record) for record in records]

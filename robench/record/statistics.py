@@ -50,13 +50,13 @@ def wilson_band(
         return ((0.0, 1.0),) * len(successes)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     scale = 1 + z**2 / n
-    made = []
+    band = []
     for count in successes:
         p = count / n
         centre, half = p + z**2 / (2 * n), z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         low, high = (centre - half) / scale, (centre + half) / scale
-        made.append((0.0 if count == 0 else low, 1.0 if count == n else high))
-    return tuple(made)
+        band.append((0.0 if count == 0 else low, 1.0 if count == n else high))
+    return tuple(band)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -1,15 +1,16 @@
-"""The terms a number was measured under, as records hold them: what two numbers must share, and in words."""
+"""The threat a number was measured under: what two numbers must share to be compared, and as text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from robench.plan.spec import KNOWLEDGE
+from robench.record.parts import RecordedThreat
 
 
-class Terms(NamedTuple):
+class ThreatSummary(NamedTuple):
     """A threat as plain data; all empty where nothing was attacked.
 
     Attributes:
@@ -28,51 +29,50 @@ class Terms(NamedTuple):
     knowledge: tuple[str, ...] | None = None
     budget: int | None = None
 
-    def words(self, eps_text: str = "") -> str:
-        """Return the terms in one line, such as `Linf 8/255, untargeted, weights and template known`.
+    def text(self, eps_text: str = "") -> str:
+        """Return the threat in one line, such as `Linf 8/255, untargeted, weights and template known`.
 
         Args:
             eps_text: the radius as the user wrote it.
         """
         if not self.norm:
             return "no attack"
-        said = [f"{self.norm} {eps_text or f'{self.eps:g}'}", self.goal, *self.beside()]
-        return ", ".join(part for part in said if part)
+        parts = [f"{self.norm} {eps_text or f'{self.eps:g}'}", self.goal, *self.conditions()]
+        return ", ".join(part for part in parts if part)
 
-    def beside(self) -> list[str]:
+    def conditions(self) -> list[str]:
         """Return what is not norm, radius or goal: what is known, the budget, and an unusual box."""
-        said = []
+        parts = []
         if self.knowledge is not None:
-            said.append(f"{listed(self.knowledge)} known")
+            parts.append(f"{listed(self.knowledge)} known")
         if self.budget is not None:
             # Each attack has it for itself, and again through every gradient source.
-            said.append(
+            parts.append(
                 f"each attempt at most {self.budget} pass{'' if self.budget == 1 else 'es'} per image"
             )
         if self.bounds is not None and self.bounds != (0.0, 1.0):
-            said.append(f"pixels from {self.bounds[0]:g} to {self.bounds[1]:g}")
-        return said
+            parts.append(f"pixels from {self.bounds[0]:g} to {self.bounds[1]:g}")
+        return parts
 
 
-def terms_of(threat: Mapping[str, Any]) -> Terms:
-    """Return the terms in a record's `threat`; an empty one gives those of no attack."""
-    if not threat.get("norm"):
-        return Terms()
-    bounds, known, budget = threat.get("bounds"), threat.get("knowledge"), threat.get("budget")
-    return Terms(
-        norm=str(threat["norm"]),
-        eps=math.inf if threat.get("eps") in {None, "inf"} else float(threat["eps"]),
-        goal=str(threat.get("goal", "")),
-        bounds=(float(bounds[0]), float(bounds[1])) if bounds else None,
-        knowledge=None if known is None else tuple(map(str, known)),
-        budget=None if budget is None else int(budget),
+def threat_summary_of(threat: RecordedThreat) -> ThreatSummary:
+    """Return the summary of a record's threat; one without a norm gives that of no attack."""
+    if not threat.norm:
+        return ThreatSummary()
+    return ThreatSummary(
+        norm=threat.norm,
+        eps=float(threat.eps),
+        goal=threat.goal,
+        bounds=threat.bounds,
+        knowledge=threat.knowledge,
+        budget=threat.budget,
     )
 
 
 def listed(knowledge: Sequence[str]) -> str:
-    """Return what is known in words: `weights and template`, or `only the model's answers` for nothing."""
+    """Return what is known as text: `weights and template`, or `only the model's answers` for nothing."""
     if not knowledge:
         return "only the model's answers"
-    words = [word for word in KNOWLEDGE if word in knowledge] + [w for w in knowledge if w not in KNOWLEDGE]
-    *most, last = words
+    names = [n for n in KNOWLEDGE if n in knowledge] + [n for n in knowledge if n not in KNOWLEDGE]
+    *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

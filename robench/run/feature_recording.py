@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 from robench.errors import InputError, StorageError
 from robench.plan.spec import SCHEMA, content_hash
-from robench.record.feature_snapshot import VERSION, Geometry
+from robench.record.feature_snapshot import VERSION, FeatureSnapshot
 from robench.record.schema import Record, Status
 from robench.run.feature_space import Part, cloud_of, nearest_of
 from robench.run.jobs import Board, Crafting, Job, crafting_job
@@ -145,7 +145,7 @@ def most_confused(records: Sequence[Record]) -> tuple[tuple[int, ...], str]:
 
 def _geometry(
     work: Work, attacked: Attacked, keeper: FolderKeeper, pair: tuple[int, ...], choice: str
-) -> Geometry:
+) -> FeatureSnapshot:
     """Return the geometry of one model.
 
     Raises:
@@ -157,7 +157,7 @@ def _geometry(
         Part(shard=job.shard, record=record, x_adv=partial(proposed, job.key))
         for job, record in zip(attacked.jobs, attacked.records, strict=True)
     ]
-    geometry = Geometry(units=tuple(record.key for record in attacked.records))
+    geometry = FeatureSnapshot(units=tuple(record.key for record in attacked.records))
     model, threat = attacked.crafting.source.model, attacked.crafting.threat
     room = BYTES // len(work.boards) // 2
     if not pair:

@@ -14,7 +14,7 @@ from robench.attack.craft import Crafted
 from robench.attack.ledger import Ledger
 from robench.data.images import ImageSet
 from robench.errors import RobenchError, StorageError
-from robench.record.feature_snapshot import Geometry, read_geometry, write_geometry
+from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot, write_snapshot
 from robench.record.files import write_atomic
 from robench.record.schema import Record
 from robench.record.store import Store
@@ -184,18 +184,18 @@ class FolderKeeper:
         if self.force:
             return False
         try:
-            read_geometry(self.store.geometry(key))
+            read_snapshot(self.store.geometry(key))
         except StorageError:
             return False
         return True
 
-    def keep_geometry(self, key: str, geometry: Geometry) -> None:
+    def keep_geometry(self, key: str, geometry: FeatureSnapshot) -> None:
         """Write what was kept of a model's feature space, and forget an earlier failure.
 
         Raises:
             StorageError: the disk refused.
         """
-        write_geometry(self.store.geometry(key), geometry)
+        write_snapshot(self.store.geometry(key), geometry)
         with contextlib.suppress(OSError):
             self.store.error(key).unlink()
 

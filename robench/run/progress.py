@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from robench.record.schema import Record, Status
-from robench.record.threat_summary import Terms, terms_of
+from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
-Column = tuple[Terms, str, str, str]
+Column = tuple[ThreatSummary, str, str, str]
 """Threat, source, target and the attack's label."""
 
 
@@ -42,11 +42,11 @@ class AccuracySoFar:
 
     def add(self, record: Record) -> ColumnAccuracy:
         """Add a unit and return its column's accuracy: image by image the worst over gradient sources."""
-        names = (str(record.source["name"]), str(record.target["name"]))
-        column = self._columns.setdefault((terms_of(record.threat), *names, str(record.attack["label"])), {})
+        names = (record.source.name, record.target.name)
+        column = self._columns.setdefault((threat_summary_of(record.threat), *names, record.attack.label), {})
         statuses = record.columns.status
         robust = sum(1 << i for i, status in enumerate(statuses) if status == Status.ROBUST)
-        digest = str(record.dataset["digest"])
+        digest = record.dataset.digest
         _, before = column.get(digest, (0, robust))
         column[digest] = (len(statuses), robust & before)
         return ColumnAccuracy(

@@ -10,6 +10,14 @@ from robench.attack.ledger import Ledger
 from robench.judge.verdict import Verdict
 from robench.machine import hardware, versions
 from robench.model.interface import Coupling
+from robench.record.parts import (
+    Provenance,
+    RecordedAttack,
+    RecordedDataset,
+    RecordedSource,
+    RecordedTarget,
+    RecordedThreat,
+)
 from robench.record.schema import Columns, Finding, Record
 from robench.run.jobs import CLEAN, Unit, attack_spec
 from robench.run.settings import Settings
@@ -38,15 +46,17 @@ def record_of(
     crafting = unit.crafting
     return Record(
         key=unit.key,
-        target=unit.target.spec(),
-        source=_source(unit, crafted),
-        attack=attack_spec(crafting.label, crafting.attack) if crafting else attack_spec(CLEAN, None),
-        threat=crafting.board.spec() if crafting else {},
-        dataset=_dataset(unit),
+        target=RecordedTarget.read(unit.target.spec()),
+        source=RecordedSource.read(_source(unit, crafted)),
+        attack=RecordedAttack.read(
+            attack_spec(crafting.label, crafting.attack) if crafting else attack_spec(CLEAN, None)
+        ),
+        threat=RecordedThreat.read(crafting.board.spec() if crafting else {}),
+        dataset=RecordedDataset.read(_dataset(unit)),
         seed=settings.seed,
         columns=_columns(unit, crafted, verdict, stood),
         findings=findings,
-        provenance=_provenance(unit, crafted, settings),
+        provenance=Provenance.read(_provenance(unit, crafted, settings)),
     )
 
 

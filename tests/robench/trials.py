@@ -74,7 +74,7 @@ def verdicts(net, data, attacks, *, norm, eps):
     ended = benchmark([model], data, attacks=attacks, norm=norm, eps=eps, seed=SEED)
     if ended.failures:
         raise RuntimeError(ended.failures[0][-300:])
-    return {record.attack["label"]: [str(s) for s in record.columns.status] for record in ended.records}
+    return {record.attack.label: [str(s) for s in record.columns.status] for record in ended.records}
 
 
 def proposed(net, x, y, attack, threat, classes):

@@ -8,6 +8,7 @@ from reports.badge.svg import Badge
 from reports.board.leaderboard import boards
 from reports.text.escape import visible
 from robench.errors import ConfigError
+from tests.records import changed
 from tests.reports.html.synthetic import made
 from tests.reports.paper.made import B, M, R, record
 from tests.reports.text.test_renderers import HOSTILE
@@ -96,8 +97,7 @@ def test_hostile_names(name):
 
 def test_a_median_is_named_after_the_norm_it_was_measured_in():
     """Sizes are kept in L2 and Linf: under L1 the badge must not pass one of them off as another."""
-    attacked = record("a", "cw", [B, B])
-    attacked.threat["norm"] = "L1"
+    attacked = changed(record("a", "cw", [B, B]), threat={"norm": "L1"})
     _, label, text = texts(Badge().render([record("a", "clean", [R, R]), attacked]))
     assert label == "median Linf"
     assert "0.1 of those broken, 0.0 % unbroken, L1 inf" in text

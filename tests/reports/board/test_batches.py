@@ -1,6 +1,5 @@
 """Joint rows: an interval over batches where there are enough, a note, and a finding on uneven graphs."""
 
-import dataclasses
 import json
 
 import pytest
@@ -9,13 +8,14 @@ from scipy.stats import t
 from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
 from reports.html.board_sections import board_sections
-from reports.html.tables import cells_of
+from reports.html.tables import measurement_table
 from reports.text.csv import CSV
-from reports.text.escape import detail_cells
+from reports.text.escape import detail_table
 from reports.text.json import JSON
 from reports.text.markdown import Markdown
 from reports.text.screen import Screen
 from robench.record.statistics import wilson
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 
 
@@ -25,7 +25,7 @@ def shard(attack, number, statuses, *, size=20, coupling="joint", asked=20, name
         name, "" if clean else name, attack, statuses, gradient="" if clean else "exact", start=number * size
     )
     provenance = {} if asked is None else {"shard": asked}
-    return dataclasses.replace(one, target={**one.target, "coupling": coupling}, provenance=provenance)
+    return changed(one, target={"coupling": coupling}, provenance=provenance)
 
 
 def run(broken, *, size=20, **more):
@@ -112,9 +112,9 @@ def test_every_board_says_that_images_of_a_graph_are_not_independent():
 
 def test_details_csv_and_json_hold_the_interval_over_batches():
     records = run([0, 4, 8, 12, 16])
-    header, (line,) = detail_cells(boards(records)[0])
+    header, (line,) = detail_table(boards(records)[0])
     assert dict(zip(header, line, strict=True))["Batches"] == "5"
-    assert "Batches" not in detail_cells(boards(run([0, 4]))[0])[0]
+    assert "Batches" not in detail_table(boards(run([0, 4]))[0])[0]
     names, values = CSV().render(records).splitlines()[:2]
     found = dict(zip(names.split(","), values.split(","), strict=True))
     assert (found["joint"], found["batches"]) == ("true", "5")
@@ -127,9 +127,9 @@ def test_the_page_says_it_too():
     records = run([0, 4, 8, 12, 16])
     (section,) = board_sections(boards(records), split_into_boards(records), {}, [set()])
     assert "Images of one graph are not independent" in section.note
-    cells = cells_of(boards(records)[0].cells, name="cells", caption="")
+    cells = measurement_table(boards(records)[0].cells, name="cells", caption="")
     shown = dict(zip((c.title for c in cells.columns), (e.text for e in cells.rows[0]), strict=True))
     assert shown["Batches"] == "5"
     assert shown["Over batches, %"].startswith("[")
-    few = cells_of(boards(run([0, 4]))[0].cells, name="cells", caption="")
+    few = measurement_table(boards(run([0, 4]))[0].cells, name="cells", caption="")
     assert len(few.columns) == len(few.rows[0]) == len(cells.columns) - 2

@@ -1,10 +1,9 @@
 """Doubts from results side by side, counted by hand."""
 
-import dataclasses
-
 import pytest
 
 from reports.board.leaderboard import boards
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 
 
@@ -93,8 +92,8 @@ def test_without_a_radius_nothing_is_compared():
 
 def kind(one, **attack):
     """Return the record of another kind of attack; `gradients` belongs to the source."""
-    source = {**one.source, "gradients": attack.pop("gradients", 40)}
-    return dataclasses.replace(one, source=source, attack={**one.attack, **attack})
+    source = {"gradients": attack.pop("gradients", 40)}
+    return changed(one, source=source, attack=attack)
 
 
 def other(label, broken, n=120, gradient="exact", eps=0.3, options=None, **attack):

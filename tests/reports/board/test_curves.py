@@ -11,6 +11,7 @@ from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
 from reports.text.csv import CSV
 from reports.text.curves_csv import COLUMNS, MOST_PLACES, curve_lines
+from tests.records import changed
 from tests.reports.board.test_leaderboard import TEN, B, M, R, record
 
 
@@ -111,7 +112,7 @@ def test_boards_of_all_radii_make_one_curve_that_never_rises():
 
 def test_one_radius_without_small_perturbations_says_nothing_over_eps():
     assert families(boards(TEN[:4]), split_into_boards(TEN[:4])) == ()
-    far = [r for r in RADII if r.threat["eps"] == "inf"]
+    far = [r for r in RADII if math.isinf(r.threat.eps)]
     (board, _), (samples, _) = boards(far), split_into_boards(far)
     under_infinity = board_curves(board, samples)
     assert (under_infinity.points, under_infinity.passes, under_infinity.tries) == ((), (), ())
@@ -121,13 +122,13 @@ def test_models_of_the_same_name_on_other_boards_are_told_apart():
     other = [
         sized("a", "pgd", [R] * 5, [0.1] * 5, eps=eps, minimises=False, fingerprint="g") for eps in (0.1, 0.3)
     ]
-    alone = [r for r in RADII if r.target["name"] == "a"]
+    alone = [r for r in RADII if r.target.name == "a"]
     (family,) = families(boards([*alone, *other]), split_into_boards([*alone, *other]))
     assert [one.model for one in family.models] == ["a [f]", "a [g]"]
 
 
 def test_the_file_has_every_curve_in_tidy_lines(tmp_path):
-    others = [dataclasses.replace(r, dataset={**r.dataset, "name": "other"}) for r in RADII]
+    others = [changed(r, dataset={"name": "other"}) for r in RADII]
     records = [*RECORDS, *others]
     paths = CSV()(records, tmp_path)
     assert [p.name for p in paths] == ["leaderboard.csv", "measurements.csv", "curves.csv"]

@@ -6,6 +6,7 @@ from reports.board.depth import depth_of, details_of, series_of
 from reports.board.leaderboard import boards
 from reports.figures.depth import Depth
 from robench.errors import ConfigError
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 
 
@@ -43,13 +44,11 @@ def model(name, architecture, head="linear", training="natural", broken=1, wrong
         record(name, "", "clean", [R] * 10, gradient="", fingerprint=name),
         record(name, name, "pgd", status, fingerprint=name),
     ]
-    for one in made:
-        one.target["details"] = {
-            "architecture": architecture, "architecture_options": {}, "head": head, "training": training,
-            **details,
-        }  # fmt: skip
-        object.__setattr__(one, "key", f"{name}-{one.attack['label']}")
-    return made
+    details = {
+        "architecture": architecture, "architecture_options": {}, "head": head, "training": training,
+        **details,
+    }  # fmt: skip
+    return [changed(r, target={"details": details}, key=f"{name}-{r.attack.label}") for r in made]
 
 
 def board(*models):

@@ -1,17 +1,16 @@
 """Which findings stand: hand-made cells, shard by shard."""
 
-import dataclasses
-
 import pytest
 
-from reports.board.findings import standing_codes
+from reports.board.findings import unlifted_codes
+from tests.records import changed
 from tests.reports.board.test_leaderboard import R, record
 
 
 def cell(*findings, label="pgd", gradient="exact", gradients=40, start=0, **attack):
     one = record("a", "a", label, [R] * 5, findings=findings, gradient=gradient, start=start)
-    source = {**one.source, "gradients": gradients}
-    return dataclasses.replace(one, source=source, attack={**one.attack, **attack})
+    source = {"gradients": gradients}
+    return changed(one, source=source, attack=attack)
 
 
 def clean(*findings):
@@ -42,4 +41,4 @@ def clean(*findings):
     ],
 )  # fmt: skip
 def test_what_stands(records, expected):
-    assert standing_codes(records) == expected
+    assert unlifted_codes(records) == expected

@@ -1,12 +1,12 @@
 """Aggregation checked by hand: ten images, two models, two attacks, two gradient sources."""
 
-import dataclasses
 import itertools
 
 import pytest
 
 from reports.board.leaderboard import boards
-from robench.record.schema import Columns, Finding, Record
+from robench.record.schema import Columns, Finding
+from tests.records import changed, record_of
 
 R, B, M, F = "robust", "broken", "misclassified", "failed"
 _keys = itertools.count()
@@ -28,7 +28,7 @@ def record(target, source, attack, statuses, *, gradient="exact", eps=0.3, norm=
         first_success=[0] * n,
     )
     clean = attack == "clean"
-    return Record(
+    return record_of(
         key=f"k{next(_keys)}",
         target={"name": target, "fingerprint": fingerprint},
         source={"name": source, "fingerprint": fingerprint if source else "", "gradient_source": gradient},
@@ -115,7 +115,7 @@ def test_transfer_is_worst_over_the_gradient_sources_of_the_source():
     assert found["a", "b", ""] == 8
     assert found["b", "a", ""] == 8
     assert found["a", "a", ""] == 5
-    white_only = [r for r in TEN if r.source["name"] in {"", r.target["name"]}]
+    white_only = [r for r in TEN if r.source.name in {"", r.target.name}]
     assert boards(white_only)[0].transfers == ()
 
 
@@ -143,7 +143,7 @@ def test_shards_join_and_a_missing_one_makes_a_row_partial():
 
 
 def test_an_attack_that_only_others_have_makes_a_row_partial():
-    rest = [r for r in TEN if not (r.target["name"] == r.source["name"] == "b" and r.attack["label"] == "cw")]
+    rest = [r for r in TEN if not (r.target.name == r.source.name == "b" and r.attack.label == "cw")]
     (board,) = boards(rest)
     assert row(board, "b").partial
     assert not row(board, "a").partial
@@ -192,8 +192,8 @@ def test_unlike_settings_never_share_a_board():
         *hundred("a", 10),
         *hundred("a", 20, eps=0.1),
         *hundred("a", 30, norm="L2"),
-        *[dataclasses.replace(r, dataset={**r.dataset, "split": "train"}) for r in hundred("a", 40)],
-        *[dataclasses.replace(r, dataset={**r.dataset, "n": 200, "set": "x"}) for r in hundred("a", 50)],
+        *[changed(r, dataset={"split": "train"}) for r in hundred("a", 40)],
+        *[changed(r, dataset={"n": 200, "set": "x"}) for r in hundred("a", 50)],
     ]
     assert len(boards(records)) == 5
 
@@ -206,7 +206,7 @@ def test_unlike_knowledge_budget_or_box_never_share_a_board(other):
 
     def under(terms, robust):
         made = hundred("a", robust)
-        return [dataclasses.replace(r, threat={**r.threat, **terms}) if r.threat else r for r in made]
+        return [changed(r, threat={**terms}) if r.threat.norm else r for r in made]
 
     first, second = boards([*under(usual, 10), *under({**usual, **other}, 20)])
     assert (row(first, "a").worst_case.count, row(second, "a").worst_case.count) == (10, 20)
@@ -216,8 +216,8 @@ def test_unlike_knowledge_budget_or_box_never_share_a_board(other):
 
 def test_same_name_other_weights_and_same_label_other_options_stay_apart():
     records = [*hundred("a", 10, fingerprint="11111111zz"), *hundred("a", 20, fingerprint="22222222zz")]
-    records = [dataclasses.replace(r, target={**r.target, "fingerprint": r.source["fingerprint"]}) if
-               r.source["name"] else r for r in records]  # fmt: skip
+    records = [changed(r, target={"fingerprint": r.source.fingerprint}) if
+               r.source.name else r for r in records]  # fmt: skip
     (board,) = boards(records)
     assert {"a [11111111]", "a [22222222]"} <= {r.model for r in board.rows}
     (board,) = boards([*hundred("a", 10), *hundred("b", 10, options={"steps": 2})])

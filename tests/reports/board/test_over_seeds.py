@@ -16,6 +16,7 @@ from reports.text.json import JSON
 from reports.text.markdown import Markdown
 from robench.cli.app import app
 from robench.record.store import Store
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 
 
@@ -27,8 +28,7 @@ def seeded(seed, robust, *, name="a", clean=10, label="pgd", recipe="", **more):
         ),
         record(name, name, label, [R] * robust + [B] * (10 - robust), fingerprint=f"f{name}{seed}", **more),
     ]
-    target = {**made[0].target, **({"recipe": recipe} if recipe else {})}
-    return [dataclasses.replace(each, seed=seed, target=target) for each in made]
+    return [changed(each, seed=seed, target={"recipe": recipe} if recipe else {}) for each in made]
 
 
 THREE = [*seeded(0, 5, clean=9), *seeded(1, 6, clean=9), *seeded(7, 4, clean=10)]
@@ -66,7 +66,7 @@ def test_models_come_best_mean_first_and_a_lonely_one_is_named():
 
 
 def test_a_row_with_missing_units_is_left_out():
-    short = [r for r in seeded(1, 6) if r.attack["label"] == "clean"]
+    short = [r for r in seeded(1, 6) if r.attack.label == "clean"]
     (board,) = over_seeds(
         [*seeded(0, 5), *short, *seeded(1, 6, name="b"), *seeded(0, 6, name="b"), *seeded(2, 4)]
     )
@@ -95,9 +95,7 @@ def test_what_differs_in_more_than_chance_is_not_put_together(other):
 
 def test_details_count_where_no_plan_is_known_and_chance_in_them_does_not():
     def detailed(seed, details):
-        return [
-            dataclasses.replace(r, target={**r.target, "details": details}) for r in seeded(seed, 5 + seed)
-        ]
+        return [changed(r, target={"details": details}) for r in seeded(seed, 5 + seed)]
 
     facts = {
         "architecture": "net",
@@ -119,12 +117,12 @@ def test_details_count_where_no_plan_is_known_and_chance_in_them_does_not():
 
 def test_unlike_images_and_threats_are_not_put_together():
     assert over_seeds([*seeded(0, 5), *seeded(1, 6, eps=0.1)]) == []
-    other = [dataclasses.replace(r, dataset={**r.dataset, "set": "x", "n": 10}) for r in seeded(1, 6)]
+    other = [changed(r, dataset={"set": "x", "n": 10}) for r in seeded(1, 6)]
     assert over_seeds([*seeded(0, 5), *other]) == []
 
 
 def test_two_of_a_name_and_seed_are_left_out():
-    twin = [dataclasses.replace(r, target={**r.target, "fingerprint": "twin"}) for r in seeded(0, 3)]
+    twin = [changed(r, target={"fingerprint": "twin"}) for r in seeded(0, 3)]
     (board,) = over_seeds([*THREE, *twin])
     assert by_column(board)["worst case"].seeds == (1, 7)
     assert board.left_out == ("a, seed 0: two models of this name with different weights",)
@@ -136,12 +134,7 @@ def test_doubted_seeds_are_named():
 
 
 def test_the_same_weights_attacked_with_several_seeds():
-    same = [
-        dataclasses.replace(
-            r, target={**r.target, "fingerprint": "f"}, source={**r.source, "fingerprint": "f"}
-        )
-        for r in THREE
-    ]
+    same = [changed(r, target={"fingerprint": "f"}, source={"fingerprint": "f"}) for r in THREE]
     (board,) = over_seeds(same)
     assert by_column(board)["worst case"].values == (0.5, 0.6, 0.4)
 

@@ -1,10 +1,10 @@
 """Doubts about whole rows, counted by hand."""
 
-import dataclasses
 import math
 from fractions import Fraction
 
 from reports.board.leaderboard import boards
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, M, R, record
 
 TEN = {"classes": [str(c) for c in range(10)]}
@@ -22,8 +22,8 @@ def clean(right, n=120):
 
 def attack(n=120, gradients=40, label="pgd", **attack):
     one = record("a", "a", label, [B] * 5 + [R] * (n - 5), data=TEN)
-    source = {**one.source, "gradients": gradients}
-    return dataclasses.replace(one, source=source, attack={**one.attack, **attack})
+    source = {"gradients": gradients}
+    return changed(one, source=source, attack=attack)
 
 
 def test_a_sound_row_has_none():
@@ -61,13 +61,13 @@ def of_file(right, n=120, classes=10, card=None, **details):
     facts = {"training": "checkpoint", "head": "linear", **details}
     if card:
         facts["checkpoint_card"] = {"accuracy": card[0], "images": card[1]}
-    target = {"name": "a", "fingerprint": "f", "details": facts}
+    target = {"details": facts}
     data = {"classes": [str(c) for c in range(classes)]}
     made = (
         record("a", "", "clean", [R] * right + [M] * (n - right), gradient="", data=data),
         record("a", "a", "pgd", [B] * 5 + [R] * (n - 5), data=data),
     )
-    return [dataclasses.replace(one, target=target) for one in made]
+    return [changed(one, target=target) for one in made]
 
 
 def given(*args, **options):

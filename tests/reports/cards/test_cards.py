@@ -7,6 +7,7 @@ import pytest
 from reports.board.leaderboard import boards
 from reports.cards.card import Cards
 from robench.record.store import Store
+from tests.records import changed
 from tests.reports.html.synthetic import made, run_folder
 from tests.reports.paper.made import B, M, R, details, record
 from tests.reports.text.test_renderers import HOSTILE
@@ -33,9 +34,10 @@ def test_the_training_of_the_weights_is_shown(tmp_path):
     folder = run_folder(tmp_path, models=1, images=20)
     text = "sha256: abc\ndefense: {name: pgd_training, options: {eps: 0.3, steps: 7, norm: Linf}}\n"
     (folder / "models" / "model-00-0123" / "weights.card.yaml").write_text(text)
-    records = Store(folder).read_records()
-    for r in records:
-        r.target["details"] |= {"checkpoint": "abc", "training": "pgd_training"}
+    more = {"checkpoint": "abc", "training": "pgd_training"}
+    records = [
+        changed(r, target={"details": {**r.target.details, **more}}) for r in Store(folder).read_records()
+    ]
     (cards,) = Cards()(records, folder)
     page = (cards / "model-00.md").read_text("utf-8")
     assert "Trained against: Linf 0.3, 7 steps." in page
@@ -57,9 +59,7 @@ def test_a_graph_head_warns_of_its_template_and_its_batch():
         record("g", "clean", [R, M], of=details("wnll")),
         record("g", "cw", [R, B], of=details("wnll")),
     ]
-    for r in records:
-        r.target["coupling"] = "joint"
-    text = Cards().render(records)
+    text = Cards().render([changed(r, target={"coupling": "joint"}) for r in records])
     assert "images that are judged in the same batch" in text
     assert "whoever has the model has those images" in text
     assert "there the median distance counts" in text
@@ -98,9 +98,8 @@ def test_hostile_names(name):
 
 def test_each_board_of_a_card_has_its_own_threat_in_words():
     """Boards of one radius differ in what is known and spent: no board borrows the terms of another."""
-    blind, knowing = record("a", "fgsm", [R, B]), record("a", "ifgsm", [R, B])
-    blind.threat.update(knowledge=[], budget=7)
-    knowing.threat.update(knowledge=["weights", "template"])
+    blind = changed(record("a", "fgsm", [R, B]), threat={"knowledge": [], "budget": 7})
+    knowing = changed(record("a", "ifgsm", [R, B]), threat={"knowledge": ["weights", "template"]})
     text = Cards().render([record("a", "clean", [R, R]), knowing, blind])
     said = [line for line in text.splitlines() if "The attacker may" in line]
     assert len(said) == 2

@@ -7,16 +7,13 @@ import pytest
 from reports.board.curves import IN_TURN, Line, Panel, board_curves, families
 from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
-from reports.figures.compute import Compute
-from reports.figures.eps import Eps
+from reports.figures.curve_figures import Compute, Eps, Restarts, Sizes, Steps
 from reports.figures.lines import LIT, MOST_PANELS, arranged, draw_panels
-from reports.figures.restarts import Restarts
-from reports.figures.sizes import Sizes
-from reports.figures.steps import Steps
 from reports.figures.training import Training
 from robench.cli.app import app
 from robench.errors import ConfigError
 from robench.record.curves import curve_of
+from tests.records import changed
 from tests.reports.board.test_curves import RADII, RECORDS
 from tests.reports.board.test_leaderboard import TEN, R, record
 from tests.reports.figures.test_figures import HOSTILE, texts
@@ -97,10 +94,7 @@ def test_sizes_shows_the_quartiles():
 
 def renamed(one):
     """The same record with a hostile name in place of `a`."""
-    sides = {s: {**getattr(one, s)} for s in ("target", "source")}
-    for side in sides.values():
-        side["name"] = HOSTILE if side["name"] == "a" else side["name"]
-    return dataclasses.replace(one, **sides)
+    return changed(one, **{s: {"name": HOSTILE} for s in ("target", "source") if getattr(one, s).name == "a"})
 
 
 @pytest.mark.parametrize("name", [*PLUGINS, "eps", "sizes"])

@@ -38,7 +38,7 @@ def test_transfer_map_shows_every_pair_and_leaves_unknown_ones_empty():
     written = texts(TransferMap().draw(board))
     for share in shares.values():
         assert f"{100 * share.value:.1f}" in written
-    some = [r for r in TEN if not (r.source["name"] == "b" and r.target["name"] == "a")]
+    some = [r for r in TEN if not (r.source.name == "b" and r.target.name == "a")]
     (partial,) = boards(some)
     numbers = [t for t in texts(TransferMap().draw(partial)) if t.count(".") == 1 and t[0].isdigit()]
     assert len(numbers) == 3

@@ -3,9 +3,10 @@
 import numpy as np
 from safetensors.numpy import save_file
 
-from robench.record.feature_snapshot import Cloud, Geometry, Nearest, write_geometry
-from robench.record.schema import Columns, Finding, Record
+from robench.record.feature_snapshot import Cloud, FeatureSnapshot, Nearest, write_snapshot
+from robench.record.schema import Columns, Finding
 from robench.record.store import Store
+from tests.records import record_of
 
 SHARD = 500
 THREAT = {
@@ -45,7 +46,7 @@ def made(name, attack, start, count, total, *, seed, findings=()):
     rng = np.random.default_rng([seed, start])
     fingerprint = f"{seed:064x}"
     clean = attack == "clean"
-    return Record(
+    return record_of(
         key=f"unit-{seed}-{start}-{hash_of(attack)}",
         target={"name": name, "fingerprint": fingerprint, "output": "logits", "coupling": "independent",
                 "sources": ["exact"], "details": {"architecture": "toy", "head": "linear"}},
@@ -92,7 +93,7 @@ def space(store, seed, size):
     units = (f"unit-{seed}-0-{hash_of('attack-0')}",)
     key = f"space-{seed}"
     graph = nearest if seed % 2 else None
-    write_geometry(store.geometry(key), Geometry(units=units, cloud=cloud, nearest=graph))
+    write_snapshot(store.geometry(key), FeatureSnapshot(units=units, cloud=cloud, nearest=graph))
     return key
 
 

@@ -64,8 +64,8 @@ def test_clean_images_are_kept_once_in_8_bits(folder, tmp_path):
 def test_a_record_names_the_file_of_its_images(folder):
     store = Store(folder)
     for record in store.read_records():
-        if record.attack["label"] != "clean":
-            assert store.adv(record.provenance["crafted"]).is_file()
+        if record.attack.label != "clean":
+            assert store.adv(record.provenance.crafted).is_file()
 
 
 def test_the_page_shows_images_that_fell(folder):

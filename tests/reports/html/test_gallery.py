@@ -12,6 +12,7 @@ from reports.board.samples import split_into_boards
 from reports.html.gallery import Guide
 from reports.html.pixels import Pixels, magnified, png
 from robench.record.store import Store
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, M, R, record
 
 
@@ -39,9 +40,8 @@ def made(root, **options):
     save_file({"images": levels, "index": np.arange(6)}, store.images("d0"))
     for name, change in (("weak", 0.25), ("strong", 0.125)):
         save_file({"x_adv": (levels / 255 + change).astype(np.float32)}, store.adv(name))
-    for one in records:
-        one.provenance["crafted"] = "" if one.attack["label"] == "clean" else one.attack["label"]
-    return records, levels
+    crafted = [changed(one, provenance={"crafted": one.attack.label}) for one in records[2:]]
+    return [*records[:2], *crafted], levels
 
 
 def strips(root, records, target="f:a", *, each=3, budget=10**6):
@@ -101,9 +101,8 @@ def test_no_images_no_gallery(tmp_path):
 
 def test_a_record_cannot_name_a_file_elsewhere(tmp_path):
     records, _ = made(tmp_path)
-    for one in records:
-        one.provenance["crafted"] = "../adv/strong"
-        one.dataset["digest"] = "../data/d0"
+    paths = {"provenance": {"crafted": "../adv/strong"}, "dataset": {"digest": "../data/d0"}}
+    records = [changed(one, **paths) for one in records]
     assert strips(tmp_path, records)[1] == ()
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports.board.feature_views import read_views, sisters
+from reports.board.feature_spaces import read_feature_spaces, same_networks
 from reports.figures.features import Features
 from reports.figures.neighbours import Neighbours
 from reports.html.page import HTML
 from robench.errors import ConfigError
-from robench.record.feature_snapshot import read_geometry, write_geometry
+from robench.record.feature_snapshot import read_snapshot, write_snapshot
 from robench.record.store import Store
 from tests.reports.html.page_parser import parse
 from tests.reports.html.synthetic import run_folder
@@ -36,14 +36,14 @@ def spaces(page):
 
 def views_of(root):
     store = Store(root)
-    return read_views(root, store.read_records(), store.read_json("run.json").get("geometry"))
+    return read_feature_spaces(root, store.read_records(), store.read_json("run.json").get("geometry"))
 
 
 def test_heads_on_one_network_share_a_figure(whole):
-    views, faults = views_of(whole)
+    spaces, faults = views_of(whole)
     assert faults == []
-    groups = sisters(views)
-    assert [[v.record.target["name"] for v in group] for group in groups] == [
+    groups = same_networks(spaces)
+    assert [[v.record.target.name for v in group] for group in groups] == [
         ["model-00"], ["model-01", "model-02"],
     ]  # fmt: skip
     page = parse(HTML().render_run(whole))
@@ -61,15 +61,15 @@ def test_heads_on_one_network_share_a_figure(whole):
 def test_other_features_are_another_network(folder):
     store = Store(folder)
     path = store.geometry("space-3")
-    geometry = read_geometry(path)
+    geometry = read_snapshot(path)
     moved = geometry.cloud.clean_features + 0.1
-    write_geometry(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=moved)))
-    assert [len(group) for group in sisters(views_of(folder)[0])] == [1, 1, 1]
+    write_snapshot(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=moved)))
+    assert [len(group) for group in same_networks(views_of(folder)[0])] == [1, 1, 1]
 
 
 def test_neighbours_are_the_kept_pictures_in_order(whole):
     page = parse(HTML().render_run(whole))
-    nearest = read_geometry(Store(whole).geometry("space-1")).nearest
+    nearest = read_snapshot(Store(whole).geometry("space-1")).nearest
     (section,) = [
         e
         for e in page.all("details")
@@ -132,16 +132,16 @@ def test_older_folders_lack_the_section_and_say_nothing(tmp_path):
 
 def test_what_belongs_to_another_plan_is_passed_over(folder):
     (folder / "run.json").unlink()
-    geometry = read_geometry(Store(folder).geometry("space-1"))
-    write_geometry(Store(folder).geometry("other"), replace(geometry, units=("gone",)))
-    write_geometry(Store(folder).geometry("zz-twice"), geometry)
-    views, faults = read_views(folder, Store(folder).read_records(), None)
-    assert (len(views), faults) == (3, [])
+    geometry = read_snapshot(Store(folder).geometry("space-1"))
+    write_snapshot(Store(folder).geometry("other"), replace(geometry, units=("gone",)))
+    write_snapshot(Store(folder).geometry("zz-twice"), geometry)
+    spaces, faults = read_feature_spaces(folder, Store(folder).read_records(), None)
+    assert (len(spaces), faults) == (3, [])
 
 
 def test_a_reason_is_shown_and_escaped(folder):
     path = Store(folder).geometry("space-1")
-    write_geometry(path, replace(read_geometry(path), cloud=None, reason="a <b>net</b> without nn.Linear"))
+    write_snapshot(path, replace(read_snapshot(path), cloud=None, reason="a <b>net</b> without nn.Linear"))
     page = parse(HTML().render_run(folder))
     assert "No picture of its features: a <b>net</b> without nn.Linear." in page.text
 
@@ -149,9 +149,9 @@ def test_a_reason_is_shown_and_escaped(folder):
 def test_features_that_do_not_vary_say_so(folder):
     for key in ("space-2", "space-3"):
         path = Store(folder).geometry(key)
-        geometry = read_geometry(path)
+        geometry = read_snapshot(path)
         equal = np.ones_like(geometry.cloud.clean_features)
-        write_geometry(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=equal)))
+        write_snapshot(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=equal)))
     page = parse(HTML().render_run(folder))
     assert page.text.count("those of all these images are equal") == 2
 
@@ -169,14 +169,14 @@ def test_figures_of_hostile_names_are_the_same_each_time(tmp_path, suffix):
 
 
 def test_the_figure_is_the_plane_of_the_clean_features(whole):
-    views, _ = views_of(whole)
-    group = sisters(views)[1]
-    names = {view.model: view.record.target["name"] for view in views}
+    spaces, _ = views_of(whole)
+    group = same_networks(spaces)[1]
+    names = {space.model: space.record.target.name for space in spaces}
     clean, first, second = Features().draw([group], names).axes
     marks = [len(line.get_xdata()) for line in clean.lines]
     assert marks == [100, 0, 100, 0]  # on clean images no head is asked
-    for axes, view in ((first, group[0]), (second, group[1])):
-        cloud = view.geometry.cloud
+    for axes, space in ((first, group[0]), (second, group[1])):
+        cloud = space.geometry.cloud
         right = cloud.adversarial == cloud.label
         counted = [int((right & (cloud.label == 0)).sum()), int((~right & (cloud.label == 0)).sum())]
         assert [len(line.get_xdata()) for line in axes.lines][:2] == counted
@@ -193,11 +193,11 @@ def test_records_alone_hold_no_features(whole, tmp_path):
 
 def test_networks_whose_pictures_show_other_classes_are_labelled_each_for_itself(whole):
     """Run folders choose their two classes apart: one legend for all would name the wrong ones."""
-    groups = sisters(views_of(whole)[0])
+    groups = same_networks(views_of(whole)[0])
     cloud = groups[1][0].geometry.cloud
     other = replace(cloud, classes=(4, 7), label=np.where(cloud.label == 0, 4, 7))
     second = [replace(v, geometry=replace(v.geometry, cloud=other)) for v in groups[1]]
-    names = {view.model: "net" for group in groups for view in group}
+    names = {space.model: "net" for group in groups for space in group}
     figure = Features().draw([groups[0], second], names)
     (shared,) = figure.legends
     assert [text.get_text() for text in shared.get_texts()] == ["hollow: the model is wrong"]

@@ -11,6 +11,7 @@ from reports.board.leaderboard import boards
 from reports.html.page import HTML
 from reports.text.escape import visible
 from robench.record.store import Store
+from tests.records import changed
 from tests.reports.html.page_parser import parse, rows
 from tests.reports.html.synthetic import run_folder
 from tests.reports.text.test_renderers import HOSTILE
@@ -150,11 +151,8 @@ def named(first, second):
             record(first, first, second, [B, R, R, R], findings=(second,)),
             record(second, "", "clean", [R] * 4, gradient=""),
             record(second, first, second, [B, R, R, R])]  # fmt: skip
-    for at, one in enumerate(made):
-        one.dataset["name"], one.dataset["classes"] = first, [second] * 3
-        one.target["details"] = {second: first}
-        object.__setattr__(one, "key", f"k{at}")
-    return made
+    dataset, target = {"name": first, "classes": [second] * 3}, {"details": {second: first}}
+    return [changed(one, dataset=dataset, target=target, key=f"k{at}") for at, one in enumerate(made)]
 
 
 @pytest.mark.parametrize("name", [n for n in HOSTILE.values() if n], ids=[k for k in HOSTILE if k != "empty"])

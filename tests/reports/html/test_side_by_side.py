@@ -11,6 +11,7 @@ from reports.html.gallery import Guide
 from reports.html.page import HTML
 from reports.html.pixels import Pixels
 from robench.record.store import Store
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, M, R, record
 from tests.reports.html.synthetic import run_folder
 from tests.reports.html.test_gallery import decoded
@@ -30,10 +31,14 @@ def stored(root):
             record(name, name, "weak", weak, l2=[1.0] * 4),
             record(name, name, "strong", strong, l2=[1.0] * 4),
         ]
-    for one in records:
-        one.provenance["crafted"] = "" if one.attack["label"] == "clean" else one.attack["label"]
-        if one.target["name"] == "c":
-            one.target["details"] = {"features_of": "a"}
+    records = [
+        changed(
+            one,
+            provenance={"crafted": "" if one.attack.label == "clean" else one.attack.label},
+            target={"details": {"features_of": "a"} if one.target.name == "c" else {}},
+        )
+        for one in records
+    ]
     store = Store(root)
     store.prepare()
     levels = np.arange(4 * 3 * 2 * 2, dtype=np.uint8).reshape(4, 3, 2, 2)
@@ -69,7 +74,7 @@ def test_by_hand(tmp_path):
 def test_models_of_one_network_are_preferred_and_without_them_the_best_two_are_shown(tmp_path):
     records, _ = stored(tmp_path)
     for one in records:
-        one.target.get("details", {}).pop("features_of", None)
+        one.target.details.pop("features_of", None)
     (board,), (own,) = boards(records), split_into_boards(records)
     names = [own.names[target] for target in side_by_side.heads(board, own)]
     assert names == [row.model for row in board.rows][:2]

@@ -3,7 +3,8 @@
 import itertools
 
 from reports.board.run_folder import Training
-from robench.record.schema import Columns, Finding, Record
+from robench.record.schema import Columns, Finding
+from tests.records import record_of
 
 R, B, M = "robust", "broken", "misclassified"
 _keys = itertools.count()
@@ -38,7 +39,7 @@ def record(target, attack, statuses, *, source=None, gradient="exact", of=None, 
     clean = attack == "clean"
     norm, eps = ("L2", "inf") if attack == "cw" else ("Linf", eps)
     source = target if source is None and not clean else source or ""
-    return Record(
+    return record_of(
         key=f"k{next(_keys)}",
         target={"name": target, "fingerprint": f"f-{target}", "details": of or details()},
         source={"name": source, "fingerprint": "" if clean else f"f-{source}",

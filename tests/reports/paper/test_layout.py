@@ -54,7 +54,7 @@ def test_a_graph_head_is_compared_through_the_paper_s_gradient_and_the_worst_is_
 
 
 def test_without_the_paper_s_gradient_the_worst_counts_and_that_is_said():
-    records = [r for r in white_box() if r.source["gradient_source"] != "straight_through"]
+    records = [r for r in white_box() if r.source.gradient_source != "straight_through"]
     (line,) = lines(table(records, "6"), "Small-CNN-WNLL")
     cell = entry(line, "IFGSM40")
     assert cell.rate.count == 3
@@ -63,7 +63,7 @@ def test_without_the_paper_s_gradient_the_worst_counts_and_that_is_said():
 
 def test_all_settings_equal_leave_only_images_and_trials_to_say():
     (line,) = lines(table(white_box(), "6"), "Small-CNN")
-    assert line.deviations == ("4 test images (paper: 10,000)", "one training (paper: median of 5)")
+    assert line.differences == ("4 test images (paper: 10,000)", "one training (paper: median of 5)")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_all_settings_equal_leave_only_images_and_trials_to_say():
 def test_what_differs_is_said(change, said):
     trainings = change.pop("trainings", [card()])
     (line,) = lines(table([record("cnn", "ifgsm", [R] * 4, **change)], "6", trainings), "Small-CNN")
-    assert said in line.deviations
+    assert said in line.differences
 
 
 def test_a_graph_of_other_settings_is_said():

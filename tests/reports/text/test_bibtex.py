@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from reports.board.plugins_used import used
+from reports.board.named_plugins import named_plugins
 from reports.text.bibtex import SOFTWARE, BibTeX
 from robench.errors import ConfigError
 from robench.recipe import Info
 from robench.record.store import Store
+from tests.records import changed
 from tests.reports.bibtex_parser import parse
 from tests.reports.paper.made import R, details, record
 from tests.reports.text.test_renderers import HOSTILE
@@ -23,12 +24,11 @@ def keys(text):
     return set(parse(text))
 
 
-def changed(made, *, attack=None, versions=None, **details):
-    of = {**made.target["details"], **details}
-    return dataclasses.replace(
+def other(made, *, attack=None, versions=None, **details):
+    return changed(
         made,
-        target={**made.target, "details": of},
-        attack={**made.attack, "name": attack or made.attack["name"]},
+        target={"details": {**made.target.details, **details}},
+        attack={"name": attack or made.attack.name},
         provenance={"versions": versions or {}},
     )
 
@@ -54,7 +54,7 @@ def test_untrained_networks_and_linear_heads_have_nothing_to_cite():
 
 
 def test_what_is_not_installed_is_named():
-    made = changed(record("net", "fgsm", [R]), attack="gone.attack:Gone", architecture="nets.py:make")
+    made = other(record("net", "fgsm", [R]), attack="gone.attack:Gone", architecture="nets.py:make")
     text = BibTeX().render([made])
     assert "% attack gone.attack:Gone: not found, no such plugin is installed here" in text
     assert "% model nets.py:make: not found, no such plugin is installed here" in text
@@ -62,12 +62,12 @@ def test_what_is_not_installed_is_named():
 
 
 def test_a_library_attack_cites_its_library_too():
-    made = changed(record("net", "fgsm", [R]), attack="attacks.libraries.art:ArtPGD")
+    made = other(record("net", "fgsm", [R]), attack="attacks.libraries.art:ArtPGD")
     assert {"madry2018towards", "nicolae2018adversarial"} <= keys(BibTeX().render([made]))
 
 
 def test_the_cascade_cites_its_parts():
-    made = changed(record("net", "fgsm", [R]), attack="attacks.ensemble.autoattack:AutoAttack")
+    made = other(record("net", "fgsm", [R]), attack="attacks.ensemble.autoattack:AutoAttack")
     found = keys(BibTeX().render([made]))
     assert {"croce2020reliable", "croce2020minimally", "andriushchenko2020square"} <= found
 
@@ -124,7 +124,7 @@ def test_a_class_behind_another_module_is_found(monkeypatch):
 
 
 def test_the_software_is_cited_in_the_version_that_measured():
-    made = changed(record("net", "clean", [R]), versions={"robench": "0.7.1}\\input{x"})
+    made = other(record("net", "clean", [R]), versions={"robench": "0.7.1}\\input{x"})
     fields = parse(BibTeX().render([made]))["robench"][1]
     assert fields["note"] == "version 0.7.1inputx"
     assert "note" not in parse(BibTeX().render([record("net", "clean", [R])]))["robench"][1]
@@ -144,9 +144,10 @@ def test_the_citation_file_says_the_same():
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_names_stay_in_their_comment(name):
-    made = [changed(r, architecture=name, head=name, training=name, inference=[{"defense": name}, name, None])
-            for r in (dataclasses.replace(r, target={**r.target, "details": {}})
-                      for r in hostile_records(name))]  # fmt: skip
+    made = [
+        other(r, architecture=name, head=name, training=name, inference=[{"defense": name}, name, None])
+        for r in hostile_records(name)
+    ]
     text = BibTeX().render(made)
     assert keys(text) == {"robench"}
     assert all(sign == "\n" or sign.isprintable() for sign in text)
@@ -159,7 +160,7 @@ def test_written_file(tmp_path):
 
 
 def test_kinds_come_in_a_fixed_order():
-    found = used([record("net", "fgsm", [R], of=details("wnll"))])
+    found = named_plugins([record("net", "fgsm", [R], of=details("wnll"))])
     assert [use.kind for use in found] == ["attacks", "defenses", "heads", "models", "datasets"]
     assert all(isinstance(use.info, Info) for use in found)
 

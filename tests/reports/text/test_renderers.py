@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from reports.board.boards import Share
+from reports.board.shares import Share
 from reports.text.csv import BOARD_COLUMNS, CELL_COLUMNS, CSV, ROW_COLUMNS, THREAT_COLUMNS
 from reports.text.escape import number, percent, visible, with_interval
 from reports.text.json import JSON
 from reports.text.markdown import Markdown, escape
 from reports.text.screen import Screen
-from robench.record.schema import Columns, Finding, Record
+from robench.record.schema import Columns, Finding
+from tests.records import record_of
 
 HOSTILE = {
     "pipe": "a|b",
@@ -53,7 +54,7 @@ def records(name, label="pgd"):
         )  # fmt: skip
         finding = Finding(code=name, evidence=name, remedy=name)
         made.append(
-            Record(
+            record_of(
                 key=f"k{next(_keys)}",
                 target={"name": name, "fingerprint": "f"},
                 source={

@@ -97,12 +97,12 @@ def test_the_stand_in_is_attacked_and_the_model_itself_is_judged():
     list(evaluate(Work(models=[own], data=points(), boards=[board]), memory))
     by_source = {r.source["gradient_source"]: r for r in memory.records.values() if r.source["name"]}
     assert by_source["exact"].columns.status.count("broken") == 0
-    assert by_source["exact"].source["stand_in"] == other.fingerprint
+    assert by_source["exact"].source.stand_in == other.fingerprint
     assert by_source["exact"].white_box
     # `linear` needs no template: it is taken of the model itself, and breaks the six images near the line.
     assert by_source["linear"].columns.status.count("broken") == 6
-    assert "stand_in" not in by_source["linear"].source
-    assert all(r.threat["knowledge"] == ["weights"] for r in by_source.values())
+    assert not by_source["linear"].source.stand_in
+    assert all(r.threat.knowledge == ["weights"] for r in by_source.values())
 
 
 def test_without_a_stand_in_nothing_is_run():
@@ -245,15 +245,15 @@ def go(text, folder):
 
 
 def test_from_the_configuration_to_records(tmp_path):
-    found = [r for r in go(PLAN, tmp_path) if r.target["name"] == "graph" and r.white_box]
+    found = [r for r in go(PLAN, tmp_path) if r.target.name == "graph" and r.white_box]
     attacked = [r for r in found if r.threat]
     stood_in = {
-        (tuple(r.threat["knowledge"]), r.source["gradient_source"]): "stand_in" in r.source for r in attacked
+        (tuple(r.threat.knowledge), r.source.gradient_source): bool(r.source.stand_in) for r in attacked
     }
     withheld = {source for (known, source), there in stood_in.items() if there}
     assert withheld == {"straight_through", "exact", "kernel"}
     assert not any(there for (known, _), there in stood_in.items() if "template" in known)
-    assert len({r.source["stand_in"] for r in attacked if "stand_in" in r.source}) == 1
+    assert len({r.source.stand_in for r in attacked if r.source.stand_in}) == 1
 
 
 def test_a_template_of_all_training_images_cannot_be_withheld(tmp_path):

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from robench.cli import app
 from robench.errors import InputError
-from robench.record.schema import Columns, Record
+from robench.record.schema import Columns
 from robench.record.store import Store
+from tests.records import record_of
 
 HOSTILE = "a[/red]\x1b[31m|b"
 
@@ -24,7 +25,7 @@ def record(key, name="a", attack="pgd", status="robust"):
         linf=[0.1] * n, l2=[0.2] * n, forwards=[1.0] * n, backwards=[1.0] * n, first_success=[0] * n,
     )  # fmt: skip
     clean = attack == "clean"
-    return Record(
+    return record_of(
         key=key,
         target={"name": name, "fingerprint": name},
         source={

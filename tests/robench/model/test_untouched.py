@@ -66,9 +66,9 @@ ATTACKS = {"fgsm": FGSM(), "pgd": PGD(steps=5), "deepfool": DeepFool(steps=5)}
 
 def verdicts(found, name):
     return {
-        (r.source["name"], r.attack["label"]): (r.columns.status, r.columns.clean, r.columns.linf)
+        (r.source.name, r.attack.label): (r.columns.status, r.columns.clean, r.columns.linf)
         for r in found.records
-        if r.target["name"] == name and r.source["name"] in ("", name)
+        if r.target.name == name and r.source.name in ("", name)
     }
 
 
@@ -82,7 +82,7 @@ def test_a_row_is_the_same_whoever_stands_before_it(way):
     alone = benchmark([wrap(sound, name="b", classes=4)], DATA, **options)
     assert verdicts(both, "b") == verdicts(alone, "b")
     assert len(verdicts(both, "b")) == 4
-    codes = {f.code for r in both.records if r.target["name"] == "a" for f in r.findings}
+    codes = {f.code for r in both.records if r.target.name == "a" for f in r.findings}
     assert ("changes-input" in codes) == (way != "state")
     assert "random-output" not in codes
     assert states[:2] == (torch.is_grad_enabled(), torch.get_default_dtype())
@@ -201,8 +201,8 @@ def test_the_record_says_what_was_asked():
         found = benchmark(
             [wrap(learnt(), name="m", classes=4)], DATA, attacks={"f": FGSM()}, eps=0.1, eager=eager
         )
-        (record,) = [r for r in found.records if r.attack["label"] == "f"]
-        engine = record.provenance["engine"]
+        (record,) = [r for r in found.records if r.attack.label == "f"]
+        engine = record.provenance.engine
         assert (engine["used"] == AS_IT_IS) is eager
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robench.api import benchmark, make_attack
@@ -17,9 +17,10 @@ from robench.record.curves import (
     over_tries,
     smallest_perturbations,
 )
-from robench.record.schema import Columns, Record
+from robench.record.schema import Columns
 from robench.record.statistics import wilson, wilson_band
 from tests.attacks.toys import distances
+from tests.records import record_of
 from tests.truths import classify, images, joint, random_linear, small_net
 
 R, B, M, F = "robust", "broken", "misclassified", "failed"
@@ -37,7 +38,7 @@ def record(status, *, points=UNKNOWN, first=UNKNOWN, tries=UNKNOWN, first_try=UN
         first_success=list(first), points=list(points), tries=list(tries), first_passes=list(passes),
         first_try=list(first_try),
     )  # fmt: skip
-    return Record(
+    return record_of(
         key="k", target={"name": "a"}, source={"name": "a", "gradient_source": "exact"},
         attack={"label": "x", "minimises": minimises}, threat={"norm": norm, "eps": eps},
         dataset={"name": "toy", "split": "test"}, seed=0, columns=columns, provenance={},
@@ -61,6 +62,7 @@ def test_a_curve_by_hand():
     assert curve.up_to(2.0).end == 2.0
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400))
 def test_the_band_is_the_wilson_interval_of_every_count(n):
     counts = sorted({0, 1, n // 3, n // 2, n - 1, n})
@@ -69,6 +71,7 @@ def test_the_band_is_the_wilson_interval_of_every_count(n):
     assert wilson_band([0], 0) == ((0.0, 1.0),)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.just(math.inf), st.floats(0, 100)), min_size=1), st.integers(2, 9))
 def test_a_curve_never_rises_and_thinning_stays_on_it(values, most):
     curve = curve_of(dict(enumerate(values)), end=0)
@@ -152,7 +155,7 @@ def white_box(model, x, y, attack, *, eps, **options):
     attacks = attack if isinstance(attack, dict) else {"attack": attack}
     found = benchmark([model], data_of(model, x, y), attacks=attacks, eps=eps, **options)
     assert not found.failures
-    return [r for r in found.records if r.attack["label"] != "clean"]
+    return [r for r in found.records if r.attack.label != "clean"]
 
 
 def standing(records):
@@ -178,8 +181,8 @@ def test_with_a_fixed_step_size_one_pass_tells_every_shorter_run(toy, transfer):
     def run(steps):
         attack = {"attack": make_attack("ifgsm", steps=steps, step_size=0.005)}
         found = benchmark([model, twin], data_of(model, x, y), attacks=attack, eps=0.08, transfer=transfer)
-        own = (r for r in found.records if r.target["name"] == r.source["name"] == model.name)
-        return [r for r in own if r.attack["label"] != "clean"]
+        own = (r for r in found.records if r.target.name == r.source.name == model.name)
+        return [r for r in own if r.attack.label != "clean"]
 
     curve = over_points(run(30))
     assert curve.standing(0) == 55
@@ -225,7 +228,7 @@ def test_every_curve_ends_at_the_number_of_the_table(toy, wrap, transfer):
         "square": make_attack("square", queries=30), "noise": make_attack("noise"),
     }  # fmt: skip
     records = white_box(wrap(model), x, y, attacks, eps=0.05, transfer=transfer, shard=25)
-    cells = [[r for r in records if r.attack["label"] == label] for label in attacks]
+    cells = [[r for r in records if r.attack.label == label] for label in attacks]
     assert over_passes(cells).robust[-1] == len(standing(records))
     for cell in cells:
         for curve in (over_points(cell), over_tries(cell), over_passes([cell])):

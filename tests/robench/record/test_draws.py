@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from robench.record.draws import difference, mean_interval, mean_of, sign_flip, stood_of, withstood, worst_of
+from robench.record.draws import (
+    mean_interval,
+    mean_stood,
+    paired_p_value,
+    share_stood,
+    sign_flip,
+    worst_draws,
+    worst_outcome,
+)
 from robench.record.statistics import mcnemar, wilson
 
 
@@ -21,7 +29,7 @@ def drawn(rng, chances, draws):
 @given(n=st.integers(1, 60), share=st.floats(0, 1), draws=st.integers(1, 12))
 def test_where_no_draw_changes_anything_the_interval_is_wilsons(n, share, draws):
     right = round(share * n)
-    found = stood_of(["1" * draws] * right + ["0" * draws] * (n - right))
+    found = mean_stood(["1" * draws] * right + ["0" * draws] * (n - right))
     assert (found.mean, found.low, found.high) == pytest.approx((right / n, *wilson(right, n)), abs=1e-9)
 
 
@@ -34,7 +42,7 @@ def test_the_interval_covers_the_mean_of_a_linear_model_behind_gaussian_noise(n,
         truth = norm.cdf(a / np.sqrt(1 + b**2))
         covered, width, wilsons = 0, 0.0, 0.0
         for _ in range(200):
-            found = stood_of(drawn(rng, norm.cdf(rng.normal(a, b, n)), draws))
+            found = mean_stood(drawn(rng, norm.cdf(rng.normal(a, b, n)), draws))
             covered += found.low <= truth <= found.high
             width += found.high - found.low
             low, high = wilson(round(found.mean * n), n)
@@ -47,7 +55,7 @@ def test_images_that_are_always_wrong_are_not_hidden_by_draws():
     rng = np.random.default_rng(5)
     truth, covered = 0.99 * 0.999, 0
     for _ in range(200):
-        found = stood_of(drawn(rng, np.where(rng.random(200) < 0.01, 0.0, 0.999), 10))
+        found = mean_stood(drawn(rng, np.where(rng.random(200) < 0.01, 0.0, 0.999), 10))
         covered += found.low <= truth <= found.high
     assert covered >= 0.92 * 200
 
@@ -58,7 +66,7 @@ def test_a_coin_that_a_whole_batch_shares_widens_the_interval():
     for _ in range(200):
         shift = rng.normal(0, 1, draws)  # with two more normal numbers: P(right) = Phi(0.5 / sqrt(3))
         table = rng.normal(0.5, 1, (n, 1)) + shift + rng.normal(0, 1, (n, draws)) > 0
-        found = stood_of(["".join("01"[hit] for hit in row) for row in table.tolist()])
+        found = mean_stood(["".join("01"[hit] for hit in row) for row in table.tolist()])
         covered += found.low <= norm.cdf(0.5 / np.sqrt(3)) <= found.high
     assert covered >= 0.85 * 200  # ten draws of one coin; without its component it would be below a half
 
@@ -66,16 +74,16 @@ def test_a_coin_that_a_whole_batch_shares_widens_the_interval():
 def test_choosing_among_equal_points_is_not_taken_for_an_attack():
     rng = np.random.default_rng(2)
     points = [drawn(rng, [0.9] * 4000, 10) for _ in range(8)]
-    worst = [withstood(image) for image in zip(*points, strict=True)]
-    assert np.mean([mean_of(w) for w in worst]) == pytest.approx(0.9, abs=0.01)
-    lowest = [min(map(mean_of, image)) for image in zip(*points, strict=True)]
+    worst = [worst_draws(image) for image in zip(*points, strict=True)]
+    assert np.mean([share_stood(w) for w in worst]) == pytest.approx(0.9, abs=0.01)
+    lowest = [min(map(share_stood, image)) for image in zip(*points, strict=True)]
     assert np.mean(lowest) < 0.8  # what the minimum would have said
 
 
 def test_the_worse_point_is_found():
     rng = np.random.default_rng(3)
     pairs = zip(drawn(rng, [0.95] * 4000, 10), drawn(rng, [0.3] * 4000, 10), strict=True)
-    assert np.mean([mean_of(withstood(pair)) for pair in pairs]) == pytest.approx(0.3, abs=0.02)
+    assert np.mean([share_stood(worst_draws(pair)) for pair in pairs]) == pytest.approx(0.3, abs=0.02)
 
 
 @settings(deadline=None)
@@ -84,20 +92,20 @@ def test_each_draw_is_asked_at_the_point_that_stood_least_in_the_others(data):
     k = data.draw(st.integers(2, 6))
     bits = st.text("01", min_size=k, max_size=k)
     points = data.draw(st.lists(bits, min_size=1, max_size=4))
-    found = withstood(points)
+    found = worst_draws(points)
     for j in range(k):
         rest = [sum(int(d) for i, d in enumerate(p) if i != j) for p in points]
         assert found[j] == points[rest.index(min(rest))][j]
 
 
 def test_among_equals_the_one_that_fell_to_the_attack_is_asked():
-    assert withstood(["1110", "0111"], [True, True])[1:3] == "11"
-    assert withstood(["10", "01"], [True, False]) == withstood(["01", "10"], [False, True])
+    assert worst_draws(["1110", "0111"], [True, True])[1:3] == "11"
+    assert worst_draws(["10", "01"], [True, False]) == worst_draws(["01", "10"], [False, True])
 
 
 def test_single_draws_are_compared_as_verdicts():
-    assert worst_of([("1", True), ("0", False)]) == "0"
-    assert worst_of([("1101", True), ("0", False)]) == "1101"  # an earlier version's has no draws
+    assert worst_outcome([("1", True), ("0", False)]) == "0"
+    assert worst_outcome([("1101", True), ("0", False)]) == "1101"  # an earlier version's has no draws
 
 
 @settings(deadline=None)
@@ -108,9 +116,9 @@ def test_the_sign_flip_test_of_verdicts_is_mcnemars(only_first, only_second, bot
     exact = mcnemar(only_first, only_second)
     flipped = sign_flip(list(map(int, first)), list(map(int, second)), scale=1)
     assert flipped == pytest.approx(exact, abs=1e-12)
-    assert difference(first, second) == exact
+    assert paired_p_value(first, second) == exact
     doubled = [d * 2 for d in first], [d * 2 for d in second]
-    assert difference(*doubled) == pytest.approx(exact, abs=1e-12)
+    assert paired_p_value(*doubled) == pytest.approx(exact, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=50)

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from robench.errors import StorageError
-from robench.record.feature_snapshot import Cloud, Geometry, Nearest, read_geometry, write_geometry
+from robench.record.feature_snapshot import Cloud, FeatureSnapshot, Nearest, read_snapshot, write_snapshot
 
 
 def made(rng=None, *, images=6, width=5, side=4):
@@ -36,13 +36,13 @@ def made(rng=None, *, images=6, width=5, side=4):
         picture=rng.integers(0, 4, (2, 2, 3)),
         pictures=rng.integers(0, 256, (4, 1, side, side), dtype=np.uint8),
     )
-    return Geometry(units=("first", "second"), cloud=cloud, nearest=nearest)
+    return FeatureSnapshot(units=("first", "second"), cloud=cloud, nearest=nearest)
 
 
 def same(one, other):
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and np.array_equal(one, other)
-    if isinstance(one, Cloud | Nearest | Geometry):
+    if isinstance(one, Cloud | Nearest | FeatureSnapshot):
         return all(same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
     return one == other
 
@@ -53,19 +53,19 @@ def test_round_trip(tmp_path, part):
     if part == "cloud":
         whole = replace(whole, nearest=None)
     if part == "reason":
-        whole = Geometry(units=("<u>",), reason="a network without any nn.Linear \x1b")
-    write_geometry(tmp_path / "g.safetensors", whole)
-    assert same(read_geometry(tmp_path / "g.safetensors"), whole)
+        whole = FeatureSnapshot(units=("<u>",), reason="a network without any nn.Linear \x1b")
+    write_snapshot(tmp_path / "g.safetensors", whole)
+    assert same(read_snapshot(tmp_path / "g.safetensors"), whole)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 7, 100, 0.5, 0.99])
 def test_a_half_written_file_is_refused_by_name(tmp_path, keep):
     path = tmp_path / "g.safetensors"
-    write_geometry(path, made())
+    write_snapshot(path, made())
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
     with pytest.raises(StorageError, match=r"g\.safetensors: expected features that `robench run` kept"):
-        read_geometry(path)
+        read_snapshot(path)
 
 
 def broken(change):
@@ -82,9 +82,9 @@ def broken(change):
 
 @pytest.mark.parametrize("change", ["length", "type", "width", "picture", "negative", "units"])
 def test_parts_that_do_not_fit_together_are_refused(tmp_path, change):
-    write_geometry(tmp_path / "g.safetensors", broken(change))
+    write_snapshot(tmp_path / "g.safetensors", broken(change))
     with pytest.raises(StorageError, match="expected features"):
-        read_geometry(tmp_path / "g.safetensors")
+        read_snapshot(tmp_path / "g.safetensors")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"version": 99}', None])
@@ -92,6 +92,6 @@ def test_a_foreign_file_is_refused(tmp_path, text):
     path = tmp_path / "g.safetensors"
     save_file({"x": np.zeros(2)}, path, metadata=None if text is None else {"geometry": text})
     with pytest.raises(StorageError, match="expected features"):
-        read_geometry(path)
+        read_snapshot(path)
     with pytest.raises(StorageError, match="expected features"):
-        read_geometry(tmp_path / "absent.safetensors")
+        read_snapshot(tmp_path / "absent.safetensors")

@@ -10,6 +10,7 @@ from robench.cli.app import app
 from robench.errors import ConfigError
 from robench.record.run_comparison import WORST, differences, unmatched, verdicts
 from robench.record.store import Store
+from tests.records import changed
 from tests.reports.board.test_leaderboard import TEN, B, M, R, record
 
 # The worst case of "a" in TEN: images 0, 1, 2, 3, 4 fall and 9 was wrong from the start: 4 of 10 stand.
@@ -58,8 +59,7 @@ def test_two_models_of_one_run_and_wrong_names():
 
 def test_same_radius_written_otherwise_is_the_same_threat():
     one = record("a", "a", "pgd", [R] * 10, eps=0.5)
-    other = record("a", "a", "pgd", [B] * 10, eps=0.5)
-    other.threat["eps_text"] = "1/2"
+    other = changed(record("a", "a", "pgd", [B] * 10, eps=0.5), threat={"eps_text": "1/2"})
     assert by_column(differences([one], [other]))["a", "pgd"].gap == -1
 
 

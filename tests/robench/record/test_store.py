@@ -11,8 +11,9 @@ import pytest
 from robench.errors import ConfigError, StorageError
 from robench.record import files
 from robench.record.files import sweep, write_atomic
-from robench.record.schema import Columns, Record
+from robench.record.schema import Columns
 from robench.record.store import Store, is_run
+from tests.records import record_of
 
 
 def record(key="k1", name="a"):
@@ -20,8 +21,9 @@ def record(key="k1", name="a"):
         index=[0], label=[1], clean=[1], adversarial=[2], status=["broken"], linf=[0.1], l2=[0.2],
         forwards=[3.0], backwards=[2.0], first_success=[1],
     )  # fmt: skip
-    return Record(
-        key=key, target={"name": name}, source={"name": name}, attack={"label": "pgd"}, threat={}, dataset={},
+    return record_of(
+        key=key, target={"name": name}, source={"name": name}, attack={"label": "pgd"}, threat={},
+        dataset={"name": "toy", "split": "test"},
         seed=0, columns=columns, provenance={},
     )  # fmt: skip
 

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from robench.attack.threat import ThreatModel
-from robench.record.threat_summary import Terms, listed, terms_of
+from robench.record.parts import RecordedThreat
+from robench.record.threat_summary import ThreatSummary, listed, threat_summary_of
 
 
 def test_terms_of_a_threat_model_survive_its_record():
@@ -11,33 +12,38 @@ def test_terms_of_a_threat_model_survive_its_record():
         ThreatModel(eps=0.25),
         ThreatModel(eps=math.inf, knowledge=("weights",), budget=7, bounds=(-1.0, 1.0)),
     ):
-        found = terms_of(made.spec())
-        assert found == Terms("Linf", made.eps, "untargeted", made.bounds, made.knowledge, made.budget)
+        found = threat_summary_of(RecordedThreat.read(made.spec()))
+        assert found == ThreatSummary(
+            "Linf", made.eps, "untargeted", made.bounds, made.knowledge, made.budget
+        )
 
 
 @pytest.mark.parametrize(
-    ("terms", "words"),
+    ("threat", "text"),
     [
-        (Terms(), "no attack"),
-        (Terms("L2", 0.5, "targeted"), "L2 0.5, targeted"),
-        (Terms("Linf", 0.1, "untargeted", (0.0, 1.0), ("weights",)), "Linf 0.1, untargeted, weights known"),
+        (ThreatSummary(), "no attack"),
+        (ThreatSummary("L2", 0.5, "targeted"), "L2 0.5, targeted"),
         (
-            Terms("Linf", 0.1, "untargeted", (0.0, 1.0), (), 1),
+            ThreatSummary("Linf", 0.1, "untargeted", (0.0, 1.0), ("weights",)),
+            "Linf 0.1, untargeted, weights known",
+        ),
+        (
+            ThreatSummary("Linf", 0.1, "untargeted", (0.0, 1.0), (), 1),
             "Linf 0.1, untargeted, only the model's answers known, each attempt at most 1 pass per image",
         ),
         (
-            Terms("Linf", 0.1, "untargeted", (-1.0, 1.0), ("weights", "template"), 50),
+            ThreatSummary("Linf", 0.1, "untargeted", (-1.0, 1.0), ("weights", "template"), 50),
             "Linf 0.1, untargeted, weights and template known, each attempt at most 50 passes per image, "
             "pixels from -1 to 1",
         ),
     ],
 )
-def test_terms_in_words(terms, words):
-    assert terms.words() == words
+def test_terms_in_words(threat, text):
+    assert threat.text() == text
 
 
 def test_the_radius_is_shown_as_it_was_written():
-    assert Terms("Linf", 8 / 255, "untargeted").words("8/255") == "Linf 8/255, untargeted"
+    assert ThreatSummary("Linf", 8 / 255, "untargeted").text("8/255") == "Linf 8/255, untargeted"
 
 
 def test_three_things_known():
@@ -45,5 +51,5 @@ def test_three_things_known():
 
 
 def test_an_old_record_that_does_not_say_is_not_given_words():
-    assert terms_of({"norm": "Linf", "eps": 0.1, "goal": "untargeted"}).knowledge is None
-    assert terms_of({}) == Terms()
+    assert threat_summary_of(RecordedThreat(norm="Linf", eps=0.1, goal="untargeted")).knowledge is None
+    assert threat_summary_of(RecordedThreat()) == ThreatSummary()

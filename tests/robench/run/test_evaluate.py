@@ -85,7 +85,7 @@ def test_craft_once_judge_everywhere():
     records, keeper = collect(plan)
     assert OneStep.calls == ["a", "b"]  # two craftings for four judgements
     assert len(records) == plan.units() == 6
-    assert {(r.source["name"], r.target["name"]) for r in records} == {
+    assert {(r.source.name, r.target.name) for r in records} == {
         ("", "a"), ("", "b"), ("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"),
     }  # fmt: skip
     assert not keeper.failures
@@ -93,7 +93,7 @@ def test_craft_once_judge_everywhere():
 
 def test_verdicts_by_hand():
     records, _ = collect(work({"step": OneStep()}))
-    white = next(r for r in records if r.source["name"] == "a" and r.target["name"] == "a")
+    white = next(r for r in records if r.source.name == "a" and r.target.name == "a")
     # Model a looks at the first pixel only: 0.42 and 0.58 lie within 0.1 of the border, 0.3 and 0.7 do not.
     expected = [Status.ROBUST] * 3 + [Status.BROKEN] * 6 + [Status.ROBUST] * 3
     assert white.columns.status == expected
@@ -103,11 +103,11 @@ def test_verdicts_by_hand():
 
 def test_the_denominator_is_every_image_and_misclassified_ones_count_against():
     records, _ = collect(work({"step": OneStep()}))
-    clean_b = next(r for r in records if not r.source["name"] and r.target["name"] == "b")
+    clean_b = next(r for r in records if not r.source.name and r.target.name == "b")
     wrong = [i for i, s in enumerate(clean_b.columns.status) if s == Status.MISCLASSIFIED]
     # b adds both pixels: (0.42, 0.7) and (0.58, 0.3) lie beyond its border, (0.3, 0.7) and (0.7, 0.3) on it.
     assert set(wrong) - {2, 9} == {5, 6}
-    white_b = next(r for r in records if r.source["name"] == "b" and r.target["name"] == "b")
+    white_b = next(r for r in records if r.source.name == "b" and r.target.name == "b")
     assert all(white_b.columns.status[i] == Status.MISCLASSIFIED for i in wrong)
 
 
@@ -143,7 +143,7 @@ def test_shards_change_no_verdict():
         rows = {}
         for r in records:
             for i, s in zip(r.columns.index, r.columns.status, strict=True):
-                rows[r.source["name"], r.target["name"], r.attack["label"], i] = s
+                rows[r.source.name, r.target.name, r.attack.label, i] = s
         return rows
 
     assert table(whole) == table(parts)

@@ -59,18 +59,18 @@ def collect(*models, count=50, shard=20):
 
 def test_a_joint_model_sees_equal_graphs_and_its_records_say_what_was_asked():
     records = collect(model("joint", Coupling.JOINT), model("alone"))
-    joint = [r for r in records if r.target["name"] == "joint" and r.attack["label"] == "clean"]
+    joint = [r for r in records if r.target.name == "joint" and r.attack.label == "clean"]
     assert [len(r.columns.index) for r in joint] == [17, 17, 16]
-    assert {r.provenance["shard"] for r in joint} == {20}
-    assert all("shard" not in r.provenance for r in records if r.target["name"] == "alone")
+    assert {r.provenance.shard for r in joint} == {20}
+    assert all(r.provenance.shard is None for r in records if r.target.name == "alone")
 
 
 def test_an_independent_model_is_judged_alike_beside_a_joint_one():
     def verdicts(records):
         return {
-            (r.attack["label"], index): (status, clean, linf)
+            (r.attack.label, index): (status, clean, linf)
             for r in records
-            if r.target["name"] == "alone"
+            if r.target.name == "alone"
             for index, status, clean, linf in zip(
                 r.columns.index, r.columns.status, r.columns.clean, r.columns.linf, strict=True
             )
@@ -97,6 +97,6 @@ def test_no_image_is_lost_in_one_shard_of_all():
 def test_keys_without_a_joint_model_do_not_depend_on_the_rule():
     """The pieces are those of full shards, so the digests in the keys are what they were."""
     data = gallery.data(50)
-    found = {r.dataset["digest"] for r in collect(model("alone"))}
+    found = {r.dataset.digest for r in collect(model("alone"))}
     assert found == {shard.digest for shard in Shard.split(data, 20)}
     assert len(found) == 3

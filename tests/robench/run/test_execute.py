@@ -49,7 +49,7 @@ def finished(tmp_path_factory):
 
 def verdicts(out):
     return {
-        (r.source["name"], r.source["gradient_source"], r.target["name"], r.attack["label"], i): (s, p)
+        (r.source.name, r.source.gradient_source, r.target.name, r.attack.label, i): (s, p)
         for r in Store(out).read_records()
         for i, s, p in zip(r.columns.index, r.columns.status, r.columns.adversarial, strict=True)
     }
@@ -122,7 +122,7 @@ def test_a_model_that_raises_fails_alone(tmp_path):
     outcome = go(plan, tmp_path / "out", trust_code=True)
     records = Store(tmp_path / "out").read_records()
     assert outcome.failed > 0
-    assert {r.target["name"] for r in records} == {"net", "net-wnll"}
+    assert {r.target.name for r in records} == {"net", "net-wnll"}
     accounts = Store(tmp_path / "out").read_errors()
     assert any("out of order" in a["error"] for a in accounts.values())
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed jobs"

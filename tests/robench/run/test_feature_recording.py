@@ -10,7 +10,7 @@ from torch import nn
 
 from model_zoo.last_layer import penultimate
 from robench.plan import config
-from robench.record.feature_snapshot import read_geometry
+from robench.record.feature_snapshot import read_snapshot
 from robench.record.schema import Status
 from robench.record.store import Store
 from robench.run.execute import execute
@@ -64,7 +64,7 @@ def copy(finished, tmp_path):
 def kept(out):
     store = Store(out)
     keys = store.read_json("run.json")["geometry"]
-    return {key: read_geometry(store.geometry(key)) for key in keys}
+    return {key: read_snapshot(store.geometry(key)) for key in keys}
 
 
 def test_every_model_has_one_on_every_board(finished):
@@ -72,23 +72,23 @@ def test_every_model_has_one_on_every_board(finished):
     places = set()
     for geometry in found.values():
         records = Store(finished).read_records(geometry.units)
-        places.add((records[0].target["name"], records[0].threat["norm"]))
-        assert all(r.source["fingerprint"] == r.target["fingerprint"] for r in records)
+        places.add((records[0].target.name, records[0].threat.norm))
+        assert all(r.source.fingerprint == r.target.fingerprint for r in records)
         assert len(records) == 2  # shards
     assert len(found) == len(places) == 8
 
 
 def test_chosen_is_the_attack_that_leaves_fewest_images(finished):
-    records = [r for r in Store(finished).read_records() if r.attack["label"] != "clean"]
+    records = [r for r in Store(finished).read_records() if r.attack.label != "clean"]
     for geometry in kept(finished).values():
         own = Store(finished).read_records(geometry.units)
-        target, threat = own[0].target["name"], own[0].threat["norm"]
+        target, threat = own[0].target.name, own[0].threat.norm
         robust = {}
         for one in records:
-            if one.source["name"] == one.target["name"] == target and one.threat["norm"] == threat:
-                place = (one.attack["label"], one.source["gradient_source"])
+            if one.source.name == one.target.name == target and one.threat.norm == threat:
+                place = (one.attack.label, one.source.gradient_source)
                 robust[place] = robust.get(place, 0) + one.columns.status.count(Status.ROBUST)
-        assert robust[own[0].attack["label"], own[0].source["gradient_source"]] == min(robust.values())
+        assert robust[own[0].attack.label, own[0].source.gradient_source] == min(robust.values())
 
 
 def test_predictions_are_those_of_the_records(finished):
@@ -109,7 +109,7 @@ def test_heads_on_one_network_have_the_same_clean_features_and_classes(finished)
     clouds = {}
     for geometry in kept(finished).values():
         own = Store(finished).read_records(geometry.units[:1])[0]
-        clouds[own.target["name"], own.threat["norm"]] = geometry.cloud
+        clouds[own.target.name, own.threat.norm] = geometry.cloud
     for norm in ("Linf", "L2"):
         first = clouds["net", norm]
         for other in ("net-wnll", "net-joint"):
@@ -130,7 +130,7 @@ def test_what_no_features_stand_for_says_so(finished):
 def test_the_room_is_kept(finished):
     sizes = {}
     for key, geometry in kept(finished).items():
-        target = Store(finished).read_records(geometry.units[:1])[0].target["name"]
+        target = Store(finished).read_records(geometry.units[:1])[0].target.name
         size = Store(finished).geometry(key).stat().st_size
         sizes[target] = sizes.get(target, 0) + size
     assert max(sizes.values()) <= BYTES
@@ -158,7 +158,7 @@ def test_what_a_killed_run_lacks_is_added_and_what_it_had_stays(copy):
 def test_without_adversarial_images_what_was_kept_stays_and_nothing_fails(copy):
     for path in (copy / "adv").iterdir():
         path.unlink()
-    gone = next(path for path in sorted((copy / "geometry").iterdir()) if read_geometry(path).cloud)
+    gone = next(path for path in sorted((copy / "geometry").iterdir()) if read_snapshot(path).cloud)
     gone.unlink()
     assert go(copy).failed == 0
     assert not gone.exists()

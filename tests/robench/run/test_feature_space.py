@@ -12,9 +12,10 @@ from robench.data.images import image_set
 from robench.errors import InputError
 from robench.model.batch_identity import current_batch
 from robench.model.interface import Coupling, Memory, Model, Neighbourhood, OutputKind
-from robench.record.schema import Columns, Record
+from robench.record.schema import Columns
 from robench.run.feature_space import EACH, Part, cloud_of, nearest_of, nearest_rows
 from robench.run.shards import Shard
+from tests.records import record_of
 
 THREAT = ThreatModel(norm=norm_named("Linf"), eps=0.1)
 
@@ -26,8 +27,9 @@ def record(labels, clean, adversarial, status):
         linf=[0.1] * n, l2=[0.1] * n, forwards=[0] * n, backwards=[0] * n, first_success=[0] * n,
     )  # fmt: skip
     side = {"name": "m", "fingerprint": "f"}
-    return Record(key="k", target=side, source=side, attack={}, threat={}, dataset={}, seed=0,
-                  columns=columns, findings=(), provenance={})  # fmt: skip
+    return record_of(key="k", target=side, source=side, attack={"label": "x"}, threat={},
+                     dataset={"name": "d", "split": "test"}, seed=0, columns=columns, findings=(),
+                     provenance={})  # fmt: skip
 
 
 def part(x, x_adv, labels, adversarial=None, status=None):

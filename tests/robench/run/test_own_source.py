@@ -69,11 +69,11 @@ def test_it_is_crafted_once_per_model_whatever_sources_are_named():
         assert not keeper.failures
         assert len(records) == plan.units()
         assert len(Both.batches) == len(set(Both.batches)) == 2  # two shards, each a batch of its own
-        found = {(r.attack["label"], r.source["gradient_source"]) for r in records}
+        found = {(r.attack.label, r.source.gradient_source) for r in records}
         assert found - {("clean", "")} == {("both", "everything")} | {
             ("each", name) for name in (sources or ("exact", "turned"))
         }
-        both = next(r for r in records if r.attack["label"] == "both")
+        both = next(r for r in records if r.attack.label == "both")
         assert both.columns.backwards == [2.0] * 3
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reports.board.plane import plane_of
+from reports.board.feature_spaces import principal_plane
 
 
 def flat(rng, count=50, width=40):
@@ -18,46 +18,46 @@ def flat(rng, count=50, width=40):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_plane_in_forty_dimensions_is_found(seed):
     places, directions, middle = flat(np.random.default_rng(seed))
-    plane = plane_of(places @ directions + middle)
+    plane = principal_plane(places @ directions + middle)
     assert plane.middle == pytest.approx(middle)
     assert plane.axes @ plane.axes.T == pytest.approx(np.eye(2))
     # The axes are the plane's own, up to their signs.
     assert np.abs(plane.axes @ directions.T) == pytest.approx(np.eye(2), abs=1e-9)
-    assert np.abs(plane.place(places @ directions + middle)) == pytest.approx(np.abs(places))
+    assert np.abs(plane.project(places @ directions + middle)) == pytest.approx(np.abs(places))
     assert plane.shares == pytest.approx(places.var(0) / places.var(0).sum())
     assert sum(plane.shares) == pytest.approx(1)
 
 
 def test_what_lies_beside_the_plane_falls_on_it():
     places, directions, middle = flat(np.random.default_rng(0))
-    plane = plane_of(places @ directions + middle)
+    plane = principal_plane(places @ directions + middle)
     away = np.linalg.svd(directions)[2][5]  # orthogonal to the plane
-    assert plane.place((middle + 3 * away)[None]) == pytest.approx(np.zeros((1, 2)), abs=1e-9)
+    assert plane.project((middle + 3 * away)[None]) == pytest.approx(np.zeros((1, 2)), abs=1e-9)
 
 
 def test_the_same_features_give_the_same_signs():
     features = np.random.default_rng(0).normal(size=(30, 7)).astype(np.float32)
-    first, second = plane_of(features), plane_of(features.copy())
+    first, second = principal_plane(features), principal_plane(features.copy())
     assert (first.axes == second.axes).all()
     assert first.shares == second.shares
 
 
 def test_degenerate_features():
-    assert plane_of(np.zeros((0, 3))) is None
-    assert plane_of(np.ones((1, 3))) is None
-    assert plane_of(np.full((5, 3), 7.0)) is None
-    assert plane_of(np.full((5, 3), np.nan)) is None
-    line = plane_of(np.arange(4.0)[:, None])
+    assert principal_plane(np.zeros((0, 3))) is None
+    assert principal_plane(np.ones((1, 3))) is None
+    assert principal_plane(np.full((5, 3), 7.0)) is None
+    assert principal_plane(np.full((5, 3), np.nan)) is None
+    line = principal_plane(np.arange(4.0)[:, None])
     assert line.shares == pytest.approx((1, 0))
-    assert line.place(np.array([[1.5]])).tolist() == [[0, 0]]
-    huge = plane_of(np.array([[1e38, 0], [-1e38, 1], [0, 5]], dtype=np.float32))
-    assert np.isfinite(huge.place(np.array([[1e38, 0]]))).all()
+    assert line.project(np.array([[1.5]])).tolist() == [[0, 0]]
+    huge = principal_plane(np.array([[1e38, 0], [-1e38, 1], [0, 5]], dtype=np.float32))
+    assert np.isfinite(huge.project(np.array([[1e38, 0]]))).all()
 
 
 def test_rows_that_are_no_numbers_are_left_out():
     features = np.random.default_rng(0).normal(size=(20, 4))
     dirty = np.vstack([features, [[np.nan] * 4, [np.inf] * 4]])
-    assert plane_of(dirty).axes == pytest.approx(plane_of(features).axes)
-    placed = plane_of(features).place(dirty)
+    assert principal_plane(dirty).axes == pytest.approx(principal_plane(features).axes)
+    placed = principal_plane(features).project(dirty)
     assert np.isfinite(placed[:20]).all()
     assert not np.isfinite(placed[20:]).any()

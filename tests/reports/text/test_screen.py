@@ -5,8 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from reports.text.fitting import Fitting
-from reports.text.screen import Screen
+from reports.text.screen import FittingTable, Screen
 from tests.reports.board.test_leaderboard import B, R, record
 
 
@@ -19,7 +18,7 @@ def shown(what, width):
 def table(columns, **options):
     header = ["Model", *(f"column {i}" for i in range(columns))]
     rows = [[name, *(f"{name}{i}" for i in range(columns))] for name in ("a", "b")]
-    return Fitting(title="title", header=header, rows=rows, left=frozenset({"Model"}), **options)
+    return FittingTable(title="title", header=header, rows=rows, left=frozenset({"Model"}), **options)
 
 
 def test_what_fits_is_one_table():

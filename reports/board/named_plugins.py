@@ -10,11 +10,12 @@ from robench import plugins
 from robench.errors import PluginError
 from robench.plugins import Kind
 from robench.recipe import Info
+from robench.record.parts import RecordedTarget
 from robench.record.schema import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class NamedPlugin:
     """Something a run used.
 
     Attributes:
@@ -28,43 +29,41 @@ class Used:
     info: Info | None
 
 
-def used(records: Iterable[Record], plans: Sequence[dict[str, Any]] = ()) -> list[Used]:
+def named_plugins(records: Iterable[Record], plans: Sequence[dict[str, Any]] = ()) -> list[NamedPlugin]:
     """Return what some records used, each once, in the order of first use within each kind.
 
     Args:
         records: of one or several runs.
         plans: their plans as JSON, which name the data sets that networks were trained on; may be empty.
     """
-    found: dict[tuple[Kind, str], Used] = {}
+    by_name: dict[tuple[Kind, str], NamedPlugin] = {}
     for kind, name in (*_of_records(records), *(item for plan in plans for item in _of_plan(plan))):
-        found.setdefault((kind, name), Used(kind, name, _info(kind, name)))
+        by_name.setdefault((kind, name), NamedPlugin(kind, name, _info(kind, name)))
     order: tuple[Kind, ...] = ("attacks", "defenses", "heads", "models", "datasets")
-    return sorted(found.values(), key=lambda use: order.index(use.kind))
+    return sorted(by_name.values(), key=lambda use: order.index(use.kind))
 
 
 def _of_records(records: Iterable[Record]) -> Iterator[tuple[Kind, str]]:
     for record in records:
-        attack = str(record.attack.get("name") or "")
+        attack = record.attack.name
         if attack not in {"", "clean"}:
             yield "attacks", plugins.called("attacks", attack) or attack
-        details = record.target.get("details")
-        yield from _of_details(details if isinstance(details, dict) else {})
-        title = str(record.dataset.get("name") or "")
-        if title:
+        yield from _of_details(record.target)
+        if title := record.dataset.name:
             yield "datasets", _titled("datasets", title)
 
 
-def _of_details(details: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
+def _of_details(target: RecordedTarget) -> Iterator[tuple[Kind, str]]:
     named: tuple[tuple[Kind, str], ...] = (
         ("models", "architecture"),
         ("heads", "head"),
         ("defenses", "training"),
     )
     for kind, key in named:
-        name = str(details.get(key) or "")
+        name = target.detail(key)
         if name and (kind, name) not in {("defenses", "none"), ("defenses", "checkpoint")}:
             yield kind, name
-    stack = details.get("inference")
+    stack = target.details.get("inference")
     for entry in stack if isinstance(stack, list | tuple) else ():
         name = str(entry.get("defense") or "") if isinstance(entry, dict) else ""
         if name:

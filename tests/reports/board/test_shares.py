@@ -7,15 +7,14 @@ import json
 
 import pytest
 
-from reports.board.classes import class_name
 from reports.board.leaderboard import boards
 from reports.html.page import HTML
-from reports.text.csv import CSV, leaderboard_csv, made_of, measurements_csv
-from reports.text.escape import leaderboard_cells
+from reports.text.csv import CSV, board_facts, leaderboard_csv, measurements_csv
+from reports.text.escape import leaderboard_table
 from reports.text.json import JSON
 from reports.text.latex import LaTeX
 from reports.text.markdown import Markdown
-from robench.record.draws import stood_of
+from robench.record.draws import mean_stood
 from robench.record.run_comparison import differences
 from tests.reports.board.test_leaderboard import record
 
@@ -40,21 +39,21 @@ def test_a_row_is_the_mean_over_draws():
     # Image 2 stood under attack more often than before: it is left alone.
     assert row.attacks["cw"].value == pytest.approx((3 + 0 + 1) / 12)
     assert (row.one_draw.count, row.one_draw.n) == (0, 3)
-    (clean, found) = row.clean, stood_of(CLEAN.columns.stood)
+    (clean, found) = row.clean, mean_stood(CLEAN.columns.stood)
     assert (clean.low, clean.high) == (found.low, found.high)
 
 
 def test_beside_models_that_are_not_random_nothing_changes():
     (board,) = boards(SURE)
-    assert not board.drawn
-    assert "One draw" not in " ".join(leaderboard_cells(board)[0])
-    assert "draws" not in leaderboard_csv(made_of(SURE)).splitlines()[0]
+    assert not board.random
+    assert "One draw" not in " ".join(leaderboard_table(board)[0])
+    assert "draws" not in leaderboard_csv(board_facts(SURE)).splitlines()[0]
     assert "fresh" not in Markdown().render(SURE)
 
 
 def test_the_attacked_draw_stands_beside_it_in_every_report():
     board = boards([*RECORDS, *SURE])[0]
-    header, rows = leaderboard_cells(board)
+    header, rows = leaderboard_table(board)
     at = header.index("One draw (attacked)")
     assert {row[1]: row[at] for row in rows} == {"a": "0.0", "b": "-"}
     for text in (Markdown(), HTML(), LaTeX()):
@@ -62,7 +61,7 @@ def test_the_attacked_draw_stands_beside_it_in_every_report():
     lines = {line["model"]: line for line in csv.DictReader(io.StringIO(CSV().render([*RECORDS, *SURE])))}
     assert (lines["a"]["draws"], lines["a"]["one_draw"]) == ("4", "0.0")
     assert (lines["b"]["draws"], lines["b"]["one_draw"]) == ("", "")
-    cells = list(csv.DictReader(io.StringIO(measurements_csv(made_of(RECORDS)))))
+    cells = list(csv.DictReader(io.StringIO(measurements_csv(board_facts(RECORDS)))))
     assert {cell["attack"]: float(cell["one_draw"]) for cell in cells} == {"pgd": 1 / 3, "cw": 0.0}
     (plain,) = json.loads(JSON().render(RECORDS))["boards"]
     assert plain["rows"][0]["worst_case"]["draws"] == 4
@@ -102,4 +101,4 @@ def test_two_runs_are_compared_by_means_over_draws():
 
 
 def test_a_tie_has_a_name():
-    assert class_name(CLEAN, -2) == "no answer"
+    assert CLEAN.dataset.class_name(-2) == "no answer"

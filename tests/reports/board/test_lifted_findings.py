@@ -6,10 +6,11 @@ import math
 import pytest
 
 from reports.board.leaderboard import boards
-from reports.board.weighing import _to_come, lifted_by_weight
+from reports.board.lifted_findings import _to_come, lifted_codes
 from robench.api import benchmark, make_attack
 from robench.model.interface import Model
 from robench.record.schema import Finding
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 from tests.robench.judge import gallery
 
@@ -34,12 +35,12 @@ def ran(label, broken, *, steps, finding=None, late=0, tries=1, codes=(), **more
         tries=[tries] * N,
         first_success=[steps if i < late else 2 if i < broken else 0 for i in range(N)],
     )
-    return dataclasses.replace(
+    return changed(
         one,
         columns=columns,
         findings=(*one.findings, *([finding] if finding else [])),
-        attack={**one.attack, "name": "pgd", **more},
-        source={**one.source, "gradients": steps * tries},
+        attack={"name": "pgd", **more},
+        source={"gradients": steps * tries},
     )
 
 
@@ -130,7 +131,7 @@ def test_records_of_earlier_versions_are_not_extrapolated():
 
 def test_an_attack_that_met_half_of_the_images_weighs_nothing():
     half = [record("a", "a", "apgd", [B] * 30 + [R] * 70, start=0)]
-    assert lifted_by_weight([SHORT, *half]) == set()
+    assert lifted_codes([SHORT, *half]) == set()
 
 
 UNREACHABLE = record("a", "", "clean", [R] * N, gradient="", findings=("unreachable",))
@@ -138,7 +139,7 @@ UNREACHABLE = record("a", "", "clean", [R] * N, gradient="", findings=("unreacha
 
 def blind(broken, needs="score", **more):
     one = record("a", "a", f"square{broken}", [B] * broken + [R] * (N - broken), gradient="")
-    return dataclasses.replace(one, attack={**one.attack, "needs": needs, **more})
+    return changed(one, attack={"needs": needs, **more})
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def blind(broken, needs="score", **more):
     ],
 )
 def test_attacks_without_gradients_that_reach_as_much_lift_unreachable(records, lifted):
-    assert lifted_by_weight([UNREACHABLE, *records]) & {"unreachable"} == lifted
+    assert lifted_codes([UNREACHABLE, *records]) & {"unreachable"} == lifted
     (row,) = boards([UNREACHABLE, *records])[0].rows
     assert ("unreachable" in row.standing) == (not lifted)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from reports.board.findings import WEAK, is_control, is_one_step, is_proper, uses_gradients
 from reports.board.paired_images import count, standing, weakness
-from reports.board.samples import CLEAN, attack_of
+from reports.board.samples import attack_of
 from robench.record.schema import Record, Status
 from robench.record.statistics import SIGNIFICANCE, wilson
 
@@ -30,13 +30,13 @@ _SAID = re.compile(r"the loss of (\d+) of \d+ images .* the last steps brought (
 """The evidence of `not-converged`: how many survivors, and the mean share of the rise that came late."""
 
 
-def lifted_by_weight(own: Sequence[Record]) -> set[str]:
+def lifted_codes(own: Sequence[Record]) -> set[str]:
     """Return the codes whose findings cannot matter to the number of a row.
 
     Args:
         own: the clean and white-box records of one model on one board.
     """
-    attacked = [r for r in own if r.attack["label"] != CLEAN]
+    attacked = [r for r in own if not r.attack.is_clean]
     proper = [r for r in attacked if is_proper(r)]
     lifted = {UNSETTLED} if proper and _hardly_moves(proper) else set()
     return lifted | ({UNREACHABLE} if _reached(attacked) else set())
@@ -76,11 +76,11 @@ def _hardly_moves(proper: Sequence[Record]) -> bool:
 def _only_unsettled(records: Sequence[Record]) -> list[Record]:
     """Return the records of the attacks and sources that met none of the other ways to get nowhere."""
     lost = {
-        (attack_of(r), str(r.source.get("gradient_source")))
+        (attack_of(r), r.source.gradient_source)
         for r in records
         if {f.code for f in r.findings} & (WEAK - {UNSETTLED})
     }
-    return [r for r in records if (attack_of(r), str(r.source.get("gradient_source"))) not in lost]
+    return [r for r in records if (attack_of(r), r.source.gradient_source) not in lost]
 
 
 def _may_fall(records: Sequence[Record], images: int) -> float:
@@ -93,7 +93,7 @@ def _may_fall(records: Sequence[Record], images: int) -> float:
         return float("inf")
     by_source: dict[str, list[Record]] = {}
     for record in records:
-        by_source.setdefault(str(record.source.get("gradient_source")), []).append(record)
+        by_source.setdefault(record.source.gradient_source, []).append(record)
     return sum(min(_open_ended(part), _at_the_late_rate(part)) for part in by_source.values())
 
 
@@ -149,9 +149,7 @@ def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], left: set[in
         return False
     if _spent(strong, left) >= TWICE * _spent(weak, left) > 0:
         return True
-    return strong[0].attack.get("name") == weak[0].attack.get("name") and (
-        _planned(strong) >= TWICE * _planned(weak) > 0
-    )
+    return strong[0].attack.name == weak[0].attack.name and (_planned(strong) >= TWICE * _planned(weak) > 0)
 
 
 def _spent(records: Sequence[Record], left: set[int]) -> float:
@@ -167,14 +165,14 @@ def _spent(records: Sequence[Record], left: set[int]) -> float:
 
 
 def _planned(records: Sequence[Record]) -> int:
-    options = records[0].attack.get("options") or {}
+    options = records[0].attack.options
     steps, restarts = options.get("steps", 0), options.get("restarts", 1)
     return steps * restarts if isinstance(steps, int) and isinstance(restarts, int) else 0
 
 
 def _steps(records: Sequence[Record]) -> float:
     """Return how many gradients an attack asked for at most; without limit where no record tells."""
-    return max((r.source.get("gradients") or 0 for r in records), default=0) or float("inf")
+    return max((r.source.gradients for r in records), default=0) or float("inf")
 
 
 def _length(record: Record) -> int:
@@ -185,7 +183,7 @@ def _length(record: Record) -> int:
         for status, points, tries in zip(columns.status, columns.points, columns.tries, strict=True)
         if status == Status.ROBUST
     ]
-    return max(tried, default=0) or int(record.source.get("gradients") or 0)
+    return max(tried, default=0) or record.source.gradients
 
 
 def _levels_off(record: Record, steps: int) -> bool:
@@ -207,8 +205,8 @@ def _unsettled(record: Record) -> bool:
 def _told(record: Record) -> tuple[int, float | None]:
     """Return the open-ended survivors and the mean late share that the evidence tells."""
     for finding in record.findings:
-        if finding.code == UNSETTLED and (said := _SAID.search(finding.evidence)):
-            return int(said[1]), int(said[2]) / 100
+        if finding.code == UNSETTLED and (match := _SAID.search(finding.evidence)):
+            return int(match[1]), int(match[2]) / 100
     return sum(status == Status.ROBUST for status in record.columns.status), None
 
 

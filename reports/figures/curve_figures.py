@@ -1,0 +1,278 @@
+"""Accuracy curves as figures: over steps, compute and restarts by attack, over radii by model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from reports.board.curves import IN_TURN, BoardCurves, Family, Radii
+from reports.figures.lines import GREY, LIT, draw_lines, draw_panels, frame, grid, legend, remark, shown_line
+from reports.figures.selection import draw_curves_to, draw_family_to
+from reports.figures.style import COLOURS, MARKERS, blank, shown, styled
+from robench.errors import ConfigError
+from robench.recipe import Info
+from robench.record.curves import Curve
+from robench.record.schema import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NEARLY_ALL = 0.99
+"""The axis ends where this share of what breaks is broken: a few far images would squeeze the rest."""
+
+SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MOST_ROWS = 50
+_CARLINI = "Carlini et al. 2019, arXiv:1902.06705"
+
+
+@dataclass(frozen=True, slots=True)
+class _Panels:
+    """What a figure with a panel per attack shows.
+
+    Attributes:
+        field: of `BoardCurves`.
+        xlabel: what x is.
+        expected: what a board must have.
+        got: what it has instead where there is no panel.
+        do: the remedy, empty for none.
+    """
+
+    field: str
+    xlabel: str
+    expected: str
+    got: str
+    do: str = ""
+
+
+_PANELS = {
+    "steps": _Panels(
+        "points",
+        "points tried",
+        "white-box attacks under a finite eps that tell when they broke an image",
+        "none: attacks of libraries, or records of an earlier version",
+    ),
+    "compute": _Panels(
+        "passes",
+        "forwards + backwards on each image",
+        "white-box attacks under a finite eps",
+        "none, or records of an earlier version, which did not note what a success had cost",
+        "Run again with --force",
+    ),
+    "restarts": _Panels(
+        "tries",
+        "fresh starts",
+        "an attack that starts afresh, under a finite eps",
+        "none",
+        "Give an attack `restarts`, such as {pgd: {restarts: 5}}",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PanelFigure:
+    """A panel per attack of one board, a line per model."""
+
+    name: ClassVar[str]
+    note: ClassVar[str]
+
+    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
+        """Draw the board with that text in its title; see `selection.draw_curves_to`."""
+        return draw_curves_to(self.draw, records, path, board=board)
+
+    def draw(self, curves: BoardCurves, *, note: str | None = None) -> Figure:
+        """Return the figure of one board.
+
+        Args:
+            curves: of the board.
+            note: a remark below the figure; by default what its curves mean.
+
+        Raises:
+            ConfigError: the board has no such curve.
+        """
+        shows = _PANELS[self.name]
+        panels = getattr(curves, shows.field)
+        if not panels:
+            where = curves.board.title
+            raise ConfigError(where=where, expected=shows.expected, got=shows.got, do=shows.do)
+        panels = sorted(panels, key=lambda panel: panel.attack != IN_TURN)
+        text = self.note if note is None else note
+        return draw_panels(panels, title=curves.board.title, xlabel=shows.xlabel, note=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps(_PanelFigure):
+    """A panel per attack, a line per model: accuracy by points tried, from one pass, with 95 % bands.
+
+    Worst over gradient sources, each of which may try so many. k steps from the clean image ask about
+    k + 1 points; the last one is asked about by the judge.
+    """
+
+    info: ClassVar[Info] = Info(title="Accuracy by steps", paper=_CARLINI)
+    name: ClassVar[str] = "steps"
+    note: ClassVar[str] = (
+        "From one pass: the share of images this attack had not broken after so many points, white-box. It "
+        "is not the accuracy under an attack planned for fewer steps, whose step size would be another."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute(_PanelFigure):
+    """A panel per attack, a line per model: accuracy by forwards plus backwards per image, with 95 % bands.
+
+    Gradient sources, and in the first panel all attacks, come one after another, each on what still stands.
+    """
+
+    info: ClassVar[Info] = Info(title="Accuracy by compute", paper=_CARLINI)
+    name: ClassVar[str] = "compute"
+    note: ClassVar[str] = (
+        "From one pass: as if each image were attacked by all attacks and gradient sources in turn and left "
+        "alone once broken, white-box. Where a library does not tell when it succeeded, its end counts."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarts(_PanelFigure):
+    """A panel per attack with several tries, a line per model: accuracy by fresh starts, with 95 % bands."""
+
+    info: ClassVar[Info] = Info(title="Accuracy by restarts", paper=_CARLINI)
+    name: ClassVar[str] = "restarts"
+    note: ClassVar[str] = (
+        "From one pass, white-box. A targeted attack starts afresh for every class it aims at, a cascade for "
+        "every attack in it. A curve that still falls at its end asks for more."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eps:
+    """A line per model: robust accuracy over eps, with 95 % bands; points at the radii of the boards.
+
+    The line is the exact step function of the smallest perturbations found, where an attack looked for such;
+    without one the points are joined by straight lines, for the eye only. It never rises.
+    """
+
+    info: ClassVar[Info] = Info(title="Accuracy by eps", paper=_CARLINI)
+    note: ClassVar[str] = (
+        "Worst case over all attacks, sources and radii, image by image: what breaks an image at one eps "
+        "breaks it at every larger one. Lines are exact for the perturbations found; a stronger attack "
+        "lowers them."
+    )
+
+    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
+        """Draw the boards with that text in their title; see `selection.draw_family_to`."""
+        return draw_family_to(self.draw, records, path, board=board)
+
+    def draw(self, family: Family, *, note: str | None = None) -> Figure:
+        """Return the figure of boards that differ in the radius only."""
+        names = [one.model for one in family.models]
+        right = max(map(_right, family.models)) or 1.0
+        with styled():
+            figure, (axes,) = grid(1, family.title)
+            for one in family.models:
+                if one.exact:
+                    draw_lines(axes, [(one.model, one.exact.up_to(right))], names)
+            for place, one in reversed(list(enumerate(family.models))):
+                _marks(axes, one, place)
+            if not any(one.exact for one in family.models):
+                texts = {0.0: "0", **{m.eps: m.eps_text for one in family.models for m in one.marks}}
+                axes.set_xticks(sorted(texts), [texts[eps] for eps in sorted(texts)])
+            axes.set_xlim(0, 1.03 * right)
+            frame(figure, [axes], f"eps, {family.norm}")
+            legend(figure, names, markers=MARKERS if any(one.marks for one in family.models) else ())
+            remark(figure, self.note if note is None else note)
+        return figure
+
+
+def _right(one: Radii) -> float:
+    """Return how far to the right a model's line is of interest."""
+    far = max((mark.eps for mark in one.marks), default=0.0)
+    if one.exact:
+        broken = (one.exact.n - one.exact.robust[-1]) / one.exact.n
+        far = max(far, one.exact.reached(NEARLY_ALL * broken) or 0.0)
+    return far
+
+
+def _marks(axes: Axes, one: Radii, place: int) -> None:
+    """Draw the points of one model, joined if there is no exact line, from its clean accuracy on."""
+    lit = place < LIT
+    colour = COLOURS[place] if lit else GREY
+    x = [mark.eps for mark in one.marks]
+    y = [100 * (mark.robust.value or 0.0) for mark in one.marks]
+    if one.exact is None:
+        axes.plot([0.0, *x], [100 * one.clean, *y], color=colour, linewidth=1.2 if lit else 0.6,
+                  alpha=1.0 if lit else 0.7)  # fmt: skip
+    if lit and x:
+        low = [at - 100 * mark.robust.low for at, mark in zip(y, one.marks, strict=True)]
+        high = [100 * mark.robust.high - at for at, mark in zip(y, one.marks, strict=True)]
+        axes.errorbar(x, y, yerr=[low, high], fmt=MARKERS[place % len(MARKERS)], color=colour, markersize=4.5,
+                      elinewidth=0.9, capsize=2, clip_on=False, zorder=3)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """A row per model: median, quartiles and 5 to 95 % of the smallest perturbations that break its images.
+
+    The quartiles are the radii at which its robust accuracy falls to 75, 50 and 25 %.
+    """
+
+    info: ClassVar[Info] = Info(
+        title="Smallest perturbations", paper="Moosavi-Dezfooli et al. 2016, arXiv:1511.04599"
+    )
+    note: ClassVar[str] = (
+        "Of all images, the smallest perturbation found by any attack or source: median (point), quartiles "
+        "(bar), 5 to 95 % (line). An image wrong from the start has size 0; an arrow: nothing broke the rest."
+    )
+
+    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
+        """Draw the boards with that text in their title; see `selection.draw_family_to`."""
+        return draw_family_to(self.draw, records, path, board=board)
+
+    def draw(self, family: Family, *, note: str | None = None) -> Figure:
+        """Return the figure of boards that differ in the radius only.
+
+        Raises:
+            ConfigError: no attack looked for small perturbations.
+        """
+        every = [(one.model, one.exact) for one in family.models if one.exact]
+        if not every:
+            raise ConfigError(
+                where=family.title,
+                expected="an attack that looks for the smallest perturbation",
+                got="none",
+                do="Add a threat with `eps: inf` and such an attack: cw, ddn, fmn or fab",
+            )
+        rows = every[:MOST_ROWS]
+        ends = [curve.reached(share) or 0.0 for _, curve in rows for share in SHARES]
+        right = 1.06 * max(*ends, *(c.end for _, c in rows if math.isfinite(c.end))) or 1.0
+        with styled():
+            figure, axes = blank(7.6, 0.26 * len(rows) + 1.2)
+            for place, (_, curve) in enumerate(rows):
+                _row(axes, curve, place, right)
+            axes.set_yticks(range(len(rows)), [shown(name) for name, _ in rows])
+            axes.set_ylim(len(rows) - 0.4, -0.6)
+            axes.set_xlim(0, right)
+            axes.grid(visible=False, axis="y")
+            axes.set_xlabel(f"smallest perturbation found, {family.norm}")
+            figure.suptitle(shown_line(family.title), x=0.01, ha="left", fontsize=10, fontweight="bold")
+            rest = (
+                f"{len(every) - len(rows)} more models are in curves.csv. " if len(every) > len(rows) else ""
+            )
+            remark(figure, rest + (self.note if note is None else note))
+        return figure
+
+
+def _row(axes: Axes, curve: Curve, place: int, right: float) -> None:
+    low, first, middle, third, high = (curve.reached(share) for share in SHARES)
+    colour = COLOURS[0]
+    for start, end, width in ((low, high, 1.0), (first, third, 5.0)):
+        if start is not None:
+            stop = right if end is None else end
+            (line,) = axes.plot([start, stop], [place, place], color=colour, linewidth=width)
+            line.set(alpha=0.45 if width > 1 else 1.0, solid_capstyle="butt")
+    if high is None and low is not None:
+        axes.plot([right], [place], marker=">", color=colour, markersize=5, clip_on=False)
+    if middle is not None:
+        axes.plot([middle], [place], marker="o", color=COLOURS[1], markersize=5, zorder=3)

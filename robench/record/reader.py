@@ -1,0 +1,232 @@
+"""Plain JSON data to frozen dataclasses, strictly: a wrong value is told with the path of its field."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
+
+Radius = Annotated[float, "inf"]
+"""A number of which infinity is written as the text `inf`."""
+
+DEEPEST = 64
+"""Most lists and objects inside one another: more would exhaust the stack of whoever walks through them."""
+
+_WHOLE = 2**63
+_KINDS = {str: "text", int: "a whole number of 64 bits", float: "a finite number", bool: "true or false"}
+
+
+class FieldError(ValueError):
+    """A field holds something that it must not.
+
+    Args:
+        expected: what it may hold, and its path.
+        got: what it holds, in words.
+    """
+
+    def __init__(self, *, expected: str, got: str) -> None:
+        self.expected, self.got = expected, got
+        super().__init__(f"expected {expected}, got {got}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A JSON object with known fields; unknown ones, as of a later version, are kept.
+
+    Attributes:
+        extra: what the fields of the class have no place for, by name.
+        stated: the names in the order in which they were read; None for an object that was not read.
+    """
+
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    stated: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def read(cls, data: Any, *, path: str = "") -> Self:
+        """Return the object that plain JSON data describes.
+
+        Args:
+            data: a mapping; lists in it become tuples.
+            path: of the object, for messages.
+
+        Raises:
+            FieldError: a field is missing or of another type; names it.
+        """
+        values = read_fields(cls, data, path=path, surplus=True)
+        return cls(**values, stated=tuple(data))
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON data: what was read, in that order, and what is not as by default."""
+        cls: Any = type(self)
+        fields = _own_fields(cls)
+        values = {one.name: getattr(self, one.name) for one in fields}
+        values |= self.extra
+        changed = (one.name for one in fields if not _is_default(one, values[one.name]))
+        names = dict.fromkeys((*(self.stated or ()), *changed, *self.extra))
+        return {name: _plain(values[name]) for name in names if name in values}
+
+
+def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dict[str, Any]:
+    """Return the arguments of a dataclass in plain JSON data.
+
+    Args:
+        cls: the class; its annotations tell what every field may hold.
+        data: a mapping.
+        path: of the object, for messages.
+        surplus: put unknown fields into `extra` instead of refusing them.
+
+    Raises:
+        FieldError: a field is missing, unknown, or of another type; names it.
+    """
+    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        raise FieldError(expected=f"an object in the field `{path}`", got=described(data))
+    kinds = _kinds(cls)
+    fields = _own_fields(cls)
+    values: dict[str, Any] = {}
+    for one in fields:
+        place = f"{path}.{one.name}" if path else one.name
+        if one.name in data:
+            values[one.name] = read_value(data[one.name], kinds[one.name], path=place)
+        elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+            raise FieldError(expected=f"a field `{place}`", got="none")
+    unknown = {name: value for name, value in data.items() if name not in {one.name for one in fields}}
+    if surplus:
+        return {**values, "extra": unknown}
+    if unknown:
+        raise FieldError(
+            expected=f"known fields in `{path or 'the record'}`", got=repr(next(iter(unknown))[:80])
+        )
+    return values
+
+
+def read_value(value: Any, kind: Any, *, path: str) -> Any:
+    """Return a value as a type asks for it: lists as tuples where it is a tuple, else as they are.
+
+    Raises:
+        FieldError: it is of another type, or not finite.
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if kind is Any or (value is None and NoneType in args):
+        return value
+    if kind is Radius:
+        return math.inf if value == "inf" else read_value(value, float, path=path)
+    if origin is UnionType:
+        return read_value(value, next(one for one in args if one is not NoneType), path=path)
+    if origin is list or origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise FieldError(expected=f"a list in the field `{path}`", got=described(value))
+        fixed = origin is tuple and args[-1] is not Ellipsis
+        if fixed and len(value) != len(args):
+            raise FieldError(expected=f"{len(args)} entries in the field `{path}`", got=str(len(value)))
+        if dataclasses.is_dataclass(args[0]):
+            return tuple(_read_object(item, args[0], f"{path}[{at}]") for at, item in enumerate(value))
+        _check_all(value, args[0], path)
+        return tuple(value) if origin is tuple else value
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise FieldError(expected=f"an object in the field `{path}`", got=described(value))
+        if args[1] is not Any:
+            for name, item in value.items():
+                _check_all([item], args[1], f"{path}.{name[:80]}")
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _read_object(value, kind, path)
+    _check_all([value], kind, path)
+    return value
+
+
+def check_depth(value: Any, *, path: str = "", depth: int = 0) -> None:
+    """Refuse data with numbers that JSON has no word for, or nested so deep that nobody could walk it.
+
+    Raises:
+        FieldError: names the field.
+    """
+    if depth > DEEPEST:
+        raise FieldError(
+            expected=f"at most {DEEPEST} objects inside one another", got=f"more in `{path[:80]}`"
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FieldError(expected=f"a finite number in the field `{path}`", got=str(value))
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            check_depth(item, path=f"{path}.{name}" if path else str(name), depth=depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_depth(item, path=path, depth=depth + 1)
+
+
+def described(value: Any) -> str:
+    """Return what a JSON value is, in a few words."""
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value) if not isinstance(value, int) or abs(value) < _WHOLE else "a huge number"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _read_object(value: Any, kind: Any, path: str) -> Any:
+    if issubclass(kind, Part):
+        return kind.read(value, path=path)
+    values = read_fields(kind, value, path=path)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise FieldError(expected=f"what fits together in the field `{path}`", got=str(error)) from None
+
+
+def _check_all(values: Sequence[Any], kind: Any, path: str) -> None:
+    """Refuse values of which one is not exactly of a plain type; whole numbers are numbers too."""
+    types = set(map(type, values))
+    good = types <= ({int, float} if kind is float else {kind})
+    if good and kind is int:
+        good = not values or (min(values) >= -_WHOLE and max(values) < _WHOLE)
+    if good and kind is float:
+        good = _finite(*values)
+    if good:
+        return
+    wrong = next(v for v in values if not _fits(v, kind))
+    raise FieldError(expected=f"{_KINDS[kind]} in the field `{path}`", got=described(wrong))
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return type(value) in {int, float} and _finite(value)
+    return type(value) is kind and (kind is not int or -_WHOLE <= value < _WHOLE)
+
+
+def _finite(*values: float) -> bool:
+    try:
+        return all(map(math.isfinite, values))
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
+@cache
+def _kinds(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
+
+
+@cache
+def _own_fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return tuple(one for one in dataclasses.fields(cls) if one.name not in {"extra", "stated"})
+
+
+def _is_default(one: dataclasses.Field[Any], value: Any) -> bool:
+    if one.default_factory is not dataclasses.MISSING:
+        return bool(value == one.default_factory())
+    return one.default is not dataclasses.MISSING and bool(value == one.default)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.plain()
+    if isinstance(value, float) and math.isinf(value):
+        return "inf"
+    return list(value) if isinstance(value, tuple) else value

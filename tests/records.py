@@ -1,0 +1,32 @@
+"""Records for tests, their parts as plain dictionaries."""
+
+import dataclasses
+
+from robench.record.parts import (
+    Provenance,
+    RecordedAttack,
+    RecordedDataset,
+    RecordedSource,
+    RecordedTarget,
+    RecordedThreat,
+)
+from robench.record.schema import Record
+
+PARTS = {
+    "target": RecordedTarget, "source": RecordedSource, "attack": RecordedAttack, "threat": RecordedThreat,
+    "dataset": RecordedDataset, "provenance": Provenance,
+}  # fmt: skip
+
+
+def record_of(**fields):
+    """Return a record whose parts are read from dictionaries."""
+    return Record(**{name: PARTS[name].read(v) if name in PARTS else v for name, v in fields.items()})
+
+
+def changed(record, **parts):
+    """Return a record with some fields of its parts changed, as in `changed(r, target={"name": "b"})`."""
+    made = {
+        name: PARTS[name].read({**getattr(record, name).plain(), **value}) if name in PARTS else value
+        for name, value in parts.items()
+    }
+    return dataclasses.replace(record, **made)
