@@ -8,7 +8,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+from tests.shapes import check_shapes
+
 torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    """Check shapes and types of tensors in every call, unless only names of tests are wanted."""
+    if not config.option.collectonly and os.environ.get("ROBENCH_SHAPES"):
+        check_shapes()
 
 
 @pytest.fixture(autouse=True)

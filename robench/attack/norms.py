@@ -12,7 +12,7 @@ import torch
 
 from robench.errors import ConfigError, nearest
 from robench.randomness import Randomness
-from robench.types import Images, PerSample
+from robench.types import Images, Mask, PerSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Norm:
     )
 
 
-def per_image(values: PerSample, like: Images) -> Images:
+def per_image(values: PerSample | Mask, like: Images) -> Images:
     """Reshape (B,) to (B, 1, ..., 1) so that it broadcasts against images."""
     return values.view(-1, *[1] * (like.ndim - 1))
 

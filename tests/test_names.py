@@ -1,0 +1,73 @@
+"""Names explain themselves: the words that do not are not used, and those of the project are explained."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+PACKAGES = ("robench", "attacks", "defenses", "model_zoo", "reports")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+UNEXPLAINED = {
+    "access", "attacker", "campaign", "candidates", "cells", "chance", "deviations", "fronts", "geometry",
+    "making", "origins", "overheard", "paired", "placing", "prospects", "refusals", "sections", "splitting",
+    "subject", "survey", "terms", "trail", "unfinished", "used", "views", "words", "world", "assembly",
+    "utils", "helpers", "misc", "manager",
+}  # fmt: skip
+"""Words that say nothing to someone who does not know them already."""
+
+
+def public_names(path):
+    """Yield the public classes and functions of a file, those of private classes left out."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+            yield node.name
+
+
+def glossary():
+    table = PAGE.partition("## Glossary")[2]
+    rows = re.findall(r"^\| ([^|]+) \|", table, flags=re.MULTILINE)
+    return [word.strip() for row in rows for word in row.split(",") if word.strip() not in {"word", "---"}]
+
+
+def test_files_have_names_that_say_what_is_in_them():
+    whole = {path.stem for path in FILES} | {path.parent.name for path in FILES}
+    assert not whole & UNEXPLAINED
+
+
+def test_public_names_are_made_of_words_that_say_something():
+    """Words that mean something beside others, such as `paired_bootstrap`, are judged as whole names only."""
+    laws = {"chance"}  # names of laws are what `robench check` prints
+    names = {(path.name, name) for path in FILES for name in public_names(path)}
+    assert not {(file, name) for file, name in names if name.lower() in UNEXPLAINED - laws}
+
+
+def test_no_file_is_called_after_what_it_has_gone_through():
+    """A participle alone says what happened to a thing, not what it is."""
+    assert not [path for path in FILES if re.fullmatch(r"(made|found|kept|said|told|seen|given)", path.stem)]
+
+
+def test_every_word_of_the_glossary_is_used_in_the_source():
+    text = "\n".join(path.read_text("utf-8") for path in FILES).lower().replace("_", " ")
+    missing = [word for word in glossary() if word.lower().replace("-", " ") not in text.replace("-", " ")]
+    assert len(glossary()) > 15
+    assert not missing
+
+
+def test_every_room_is_on_the_page():
+    rooms = {path.parent.name for path in (ROOT / "robench").glob("*/__init__.py")}
+    assert not [room for room in rooms if f"`{room}`" not in PAGE]
+
+
+def test_every_package_says_in_one_sentence_what_is_inside():
+    for path in FILES:
+        if path.name == "__init__.py":
+            text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            assert text.split("\n")[0].endswith("."), path
+
+
+def test_the_page_names_files_that_exist():
+    paths = re.findall(r"`((?:robench|attacks|defenses|model_zoo|reports)/[\w/]+\.py)`", PAGE)
+    assert len(paths) > 15
+    assert not [path for path in paths if not (ROOT / path).exists()]
