@@ -1,0 +1,1 @@
+"""Certified lower bounds of robustness: what no attack can break, image by image."""
