@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robench.bounds.graph import Graph
 from robench.bounds.operations import Dense
-from robench.bounds.rectifier import Lines, Rectifier
+from robench.bounds.rectifier import Lines, PackedLines, Rectifier
 from robench.bounds.region import Region
 from robench.bounds.rounding import gamma
 from robench.bounds.rows import Rows
@@ -37,7 +37,7 @@ class Backward:
     """
 
     graph: Graph
-    lines: Mapping[int, Lines]
+    lines: Mapping[int, Lines | PackedLines]
     region: Region
     magnitudes: Mapping[int, Tensor] | None = None
 
@@ -48,7 +48,6 @@ class Backward:
         *,
         slopes: Slopes | None = None,
         fill: bool = False,
-        pressure: Mapping[int, Tensor] | None = None,
         seen: dict[int, Tensor] | None = None,
     ) -> tuple[Tensor, Rows]:
         """Return lower bounds (N,) of functions of a node, and the functions of the images they came to.
@@ -58,7 +57,6 @@ class Backward:
             rows: N functions of its values.
             slopes: of the lower lines; the usual ones where there are none.
             fill: put the usual slopes into `slopes` where there are none.
-            pressure: for the number of a node what is added to the coefficients there, (N, ...).
             seen: is given the coefficients of every rectifier's outputs, by its number.
         """
         total = rows.a.new_zeros(len(rows))
@@ -69,16 +67,15 @@ class Backward:
             if here is None:
                 continue
             node = self.graph.nodes[number]
-            if pressure is not None and number in pressure:
-                here = here.having(here.a + pressure[number])
             shapes = [self.graph.nodes[i].shape for i in node.inputs]
             offset: Tensor | None
             if isinstance(node.step, Rectifier):
-                if fill and slopes is not None and number not in slopes:
-                    slopes[number] = here.take(self.lines[number].usual).clone()
+                lines = self.lines[number]
+                if fill and slopes is not None and number not in slopes and isinstance(lines, Lines):
+                    slopes[number] = here.take(lines.usual).clone()
                 if seen is not None:
                     seen[number] = here.a
-                back, offset = self.lines[number].through(here, None if slopes is None else slopes.get(number))
+                back, offset = lines.through(here, None if slopes is None else slopes.get(number))
                 parts, terms = [back], here.a[0].numel() if len(here) else 0
             else:
                 step = node.affine

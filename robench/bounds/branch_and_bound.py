@@ -1,164 +1,153 @@
 """Branch and bound over the signs of rectifiers: a certificate, an adversarial image, or a smaller gap.
 
-Bunel et al. 2020 (JMLR 21) as a scheme; beta-CROWN (Wang et al. 2021, arXiv:2103.06624) as the bound; starts for
-gradients inside of promising subdomains after Zhang et al. 2022 (arXiv:2206.06589).
+Plain bounds come first, then gradients, then subdomains (beta-CROWN: Wang et al. 2021, arXiv:2103.06624), whose
+minimisers are starts for more gradients (Zhang et al. 2022, arXiv:2206.06589).
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from robench.bounds.branching import Domains, Splitter
-from robench.bounds.network import Bounded
-
-
-class Verdict(StrEnum):
-    """What is known about an image."""
-
-    CERTIFIED = "certified"
-    BROKEN = "broken"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """When branch and bound gives up, and how it works.
-
-    Attributes:
-        seconds: for an image; None for no limit.
-        domains: most subdomains bounded for an image; None for no limit.
-        batch: subdomains split at a time.
-        steps: of Adam for each new subdomain.
-        root_steps: of Adam for the whole region.
-        candidates: rectifiers tried by each of two scores before one is split.
-        attacked: of each batch, how many minimisers are starts for gradients.
-    """
-
-    seconds: float | None = 60.0
-    domains: int | None = None
-    batch: int = 32
-    steps: int = 12
-    root_steps: int = 40
-    candidates: int = 4
-    attacked: int = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What branch and bound found out about one image.
-
-    Attributes:
-        verdict: certified, broken or undecided.
-        bound: a lower bound of the smallest margin over the region, valid for real numbers.
-        x_adv: (C, H, W) an adversarial image, where one was found.
-        domains: subdomains bounded.
-        seconds: spent.
-    """
-
-    verdict: Verdict
-    bound: float
-    x_adv: Tensor | None
-    domains: int
-    seconds: float
-
-
-Attack = Callable[[Tensor], Tensor | None]
-"""Points (N, C, H, W), about in the region, to one adversarial image (C, H, W), or None."""
+from robench.bounds.branching import Splitter
+from robench.bounds.certifier import Certifier
+from robench.bounds.network import Effort, margin_bounds, margin_rows
+from robench.bounds.search import Attack, Budget, Outcome, Search, Verdict
+from robench.model import Model
+from robench.norms import per_image
+from robench.randomness import Randomness
+from robench.threat import ThreatModel
+from robench.types import Images, Labels
 
 
 def branch_and_bound(
-    found: Bounded, functions: Tensor, attack: Attack, budget: Budget, *, above: float = 0.0
-) -> Outcome:
-    """Decide whether functions of the outputs stay above a number in the region around one image.
+    model: Model | nn.Module,
+    x: Images,
+    y: Labels,
+    threat: ThreatModel,
+    *,
+    budget: Budget | None = None,
+    seed: int = 0,
+    progress: Callable[[int, Outcome], None] = lambda number, outcome: None,
+) -> list[Outcome]:
+    """Decide image by image whether the model can be changed: certified, broken or undecided.
 
     Args:
-        found: bounds over the whole region, of one image.
-        functions: (F, K) functions of the outputs, such as true class minus rival.
-        attack: looks for an adversarial image near the points that bounds are reached at.
-        budget: when to give up.
-        above: what the functions must stay above.
+        model: a model, or a plain network of logits.
+        x: images (B, C, H, W) in the box.
+        y: their classes (B,).
+        threat: norm, radius and box.
+        budget: for each image; 60 seconds by default.
+        seed: of the random starts of gradients.
+        progress: is told each image's number and outcome.
+
+    Raises:
+        ConfigError: the model or the threat has no bounds; the layer is named.
+        InputError: images or labels cannot be used.
     """
-    search = _Search(Splitter.of(found), attack, budget, above)
-    return search.run(functions)
+    certifier = Certifier.of(model, threat, x)
+    x, y = certifier.checked(x, y)
+    slack, budget = certifier.slack(x), budget or Budget()
+    outcomes = []
+    for number, right in enumerate(certifier.right(x, y).tolist()):
+        one, label = x[number : number + 1], y[number : number + 1]
+        if right:
+            rng = Randomness(seed, torch.arange(4 * budget.attacked), ("branch and bound", number))
+            outcome = decide(certifier, one, label, budget, slack=slack, rng=rng)
+        else:
+            margin = _margin(certifier.exact(one.double()), label)
+            outcome = Outcome(
+                verdict=Verdict.BROKEN, bound=float(margin), x_adv=one[0], domains=0, seconds=0.0
+            )
+        outcomes.append(outcome)
+        progress(number, outcome)
+    return outcomes
 
 
-@dataclass(slots=True, eq=False)
-class _Search:
-    splitter: Splitter
-    attack: Attack
-    budget: Budget
-    above: float
-    started: float = 0.0
-    domains: int = 0
-    closed: float = float("inf")  # the least bound among subdomains that are done
+def decide(
+    certifier: Certifier, x: Images, y: Labels, budget: Budget, *, slack: float, rng: Randomness
+) -> Outcome:
+    """Return what is found out about one image (1, C, H, W) that the model gets right."""
+    started = time.perf_counter()
+    found = certifier.bounded(x, Effort())
+    margins = margin_bounds(found, y, Effort()).scatter(1, y[:, None], torch.inf)[0]
+    bound = float(margins.min())
+    if bound > slack:
+        seconds = time.perf_counter() - started
+        return Outcome(verdict=Verdict.CERTIFIED, bound=bound, x_adv=None, domains=1, seconds=seconds)
+    attack = Descent(certifier, x, y)
+    if budget.attacked:
+        x_adv = attack(certifier.threat.sample(x.expand(4 * budget.attacked, *x.shape[1:]), rng), steps=40)
+        if x_adv is not None:
+            seconds = time.perf_counter() - started
+            return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x_adv, domains=1, seconds=seconds)
+    rivals = (margins <= slack).nonzero().squeeze(1)
+    owner = torch.zeros(len(rivals), dtype=torch.long)
+    functions = margin_rows(certifier.model.classes, y, owner, rivals, torch.float64).a
+    near: Attack = attack
+    outcome = Search(Splitter.of(found), near, budget, above=slack, started=started).run(functions)
+    decided = margins[margins > slack]
+    least = min([outcome.bound, *decided.tolist()])
+    return Outcome(
+        verdict=outcome.verdict,
+        bound=max(bound, least) if outcome.verdict is not Verdict.BROKEN else bound,
+        x_adv=outcome.x_adv,
+        domains=outcome.domains,
+        seconds=outcome.seconds,
+    )
 
-    def run(self, functions: Tensor) -> Outcome:
-        self.started = time.perf_counter()
-        layout = self.splitter.layout
-        count = len(functions)
-        usual = layout.pack({n: self.splitter.rough.lines[n].usual for n in layout.number}) if layout.number else torch.zeros(1, 0)
-        roots = Domains(
-            functions,
-            torch.zeros(count, layout.width, dtype=torch.int8),
-            usual.expand(count, -1).clone(),
-            torch.zeros(count, layout.width),
-            torch.full((count,), -torch.inf, dtype=torch.float64),
-        )
-        order = itertools.count()
-        waiting: list[tuple[float, int, Domains]] = []
-        fresh, steps = roots, self.budget.root_steps
-        while True:
-            bounded, points = self._bounded(fresh, steps)
-            steps = self.budget.steps
-            x_adv = self._attacked(bounded, points)
-            if x_adv is not None:
-                lowest = min(self.closed, float(bounded.bound.min()), waiting[0][0] if waiting else torch.inf)
-                return self._outcome(Verdict.BROKEN, lowest, x_adv)
-            for i, bound in enumerate(bounded.bound.tolist()):
-                if bound > self.above:
-                    self.closed = min(self.closed, bound)
-                else:
-                    heapq.heappush(waiting, (bound, next(order), bounded.of([i])))
-            if not waiting:
-                return self._outcome(Verdict.CERTIFIED, self.closed, None)
-            if self._spent():
-                return self._outcome(Verdict.UNDECIDED, min(waiting[0][0], self.closed), None)
-            taken = [heapq.heappop(waiting)[2] for _ in range(min(self.budget.batch, len(waiting)))]
-            parents = Domains.joined(taken)
-            neuron = self.splitter.chosen(parents, self.budget.candidates) if layout.width else torch.full((len(parents),), -1)
-            if bool((neuron < 0).any()):
-                # Every sign is decided and the bound is still not above: within rounding of the threshold.
-                lowest = min(float(parents.bound.min()), self.closed)
-                return self._outcome(Verdict.UNDECIDED, lowest, None)
-            fresh = self.splitter.halves(parents, neuron)
 
-    def _bounded(self, domains: Domains, steps: int) -> tuple[Domains, Tensor]:
-        """Return subdomains with their bounds, and the points where these are reached."""
-        self.domains += len(domains)
-        better = self.splitter.improved(domains, steps=steps, slope_step=0.1, pressure_step=0.1) if self.splitter.layout.width else domains
-        bound, points = self.splitter.exact_bounds(better)
-        return replace(better, bound=torch.maximum(bound, domains.bound)), points
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """Projected steps down the margin, from points a bound was reached at.
 
-    def _attacked(self, domains: Domains, points: Tensor) -> Tensor | None:
-        open_ = (domains.bound <= self.above).nonzero().squeeze(1)
-        if not len(open_) or not self.budget.attacked:
+    Attributes:
+        certifier: the model and the threat.
+        x: (1, C, H, W) the image.
+        y: (1,) its class.
+    """
+
+    certifier: Certifier
+    x: Images
+    y: Labels
+
+    def __call__(self, points: Tensor, steps: int = 20) -> Tensor | None:
+        """Return an admissible image that the model itself gets wrong, (C, H, W), or None.
+
+        Args:
+            points: (N, C, H, W) where to start; they are projected first.
+            steps: of falling length.
+        """
+        threat, graph = self.certifier.threat, self.certifier.rough
+        x = self.x.float().expand(len(points), *self.x.shape[1:])
+        labels = self.y.expand(len(points))
+        at = threat.project(x, points.float())
+        best, least = at, torch.full((len(points),), torch.inf)
+        for turn in range(steps + 1):
+            with torch.enable_grad():
+                leaf = at.detach().requires_grad_(True)
+                margin = _margin(graph(leaf), labels)
+                (gradient,) = torch.autograd.grad(margin.sum(), leaf)
+            better = margin.detach() < least
+            least = torch.where(better, margin.detach(), least)
+            best = torch.where(per_image(better, at), at, best)
+            if bool((least < 0).any()):
+                break
+            length = threat.eps * 0.5 * (1 - turn / (steps + 1))
+            at = threat.project(x, at - length * threat.norm.ascent(gradient))
+        wrong = (least <= 0).nonzero().squeeze(1)
+        if not len(wrong):
             return None
-        chosen = open_[domains.bound[open_].argsort()[: self.budget.attacked]]
-        return self.attack(points[chosen])
+        chosen = best[wrong].detach()
+        broken = ~self.certifier.right(chosen, labels[wrong]) & threat.admits(x[wrong], chosen)
+        return chosen[int(broken.nonzero()[0])] if bool(broken.any()) else None
 
-    def _spent(self) -> bool:
-        seconds, domains = self.budget.seconds, self.budget.domains
-        late = seconds is not None and time.perf_counter() - self.started >= seconds
-        return late or (domains is not None and self.domains >= domains)
 
-    def _outcome(self, verdict: Verdict, bound: float, x_adv: Tensor | None) -> Outcome:
-        seconds = time.perf_counter() - self.started
-        return Outcome(verdict=verdict, bound=bound, x_adv=x_adv, domains=self.domains, seconds=seconds)
+def _margin(outputs: Tensor, y: Labels) -> Tensor:
+    """Return the true class's output minus the largest other, (B,)."""
+    others = outputs.scatter(1, y[:, None], -torch.inf).amax(dim=1)
+    return outputs.gather(1, y[:, None]).squeeze(1) - others

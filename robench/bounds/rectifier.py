@@ -114,3 +114,70 @@ class Chosen(torch.autograd.Function):
         back = given * slope
         back += torch.where(a > 0, 0.0, raised) * constant.view(-1, *[1] * (a.ndim - 1))
         return back, given * a.clamp(min=0), None, None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedLines:
+    """Lines of one layer in N subdomains of one image's region: in full only where its sign was not sure there.
+
+    Attributes:
+        base: (1, ...) slope of every rectifier that is sure of its sign, 0 elsewhere.
+        place: (U,) the others, counted over the flattened layer.
+        lower: (N, U) slopes of their lower lines.
+        upper: (N, U) slopes of their upper lines.
+        raised: (N, U) values of these at 0.
+        pressure: (N, U) what is added to the coefficients of the inputs.
+    """
+
+    base: Tensor
+    place: Tensor
+    lower: Tensor
+    upper: Tensor
+    raised: Tensor
+    pressure: Tensor
+
+    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+        """See `Lines.through`; the functions are one for each subdomain, and the slopes those kept here."""
+        assert rows.corner is None
+        assert rows.owner is None
+        assert slopes is None
+        a, offset = _Packed.apply(
+            rows.a, self.lower, self.pressure, self.base, self.place, self.upper, self.raised
+        )
+        return rows.having(a), offset
+
+
+class _Packed(torch.autograd.Function):
+    """Coefficients through packed lines, with the derivative."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        a: Tensor,
+        lower: Tensor,
+        pressure: Tensor,
+        base: Tensor,
+        place: Tensor,
+        upper: Tensor,
+        raised: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the coefficients (N, ...) of the inputs and the constants (N,)."""
+        here = a.flatten(1).index_select(1, place)
+        positive = here > 0
+        slope = torch.where(positive, lower, upper)
+        out = (a * base).contiguous()
+        out.view(len(out), -1).index_copy_(1, place, torch.addcmul(pressure, here, slope))
+        ctx.save_for_backward(here, slope, raised, base, place)
+        return out, (here.clamp(max=0) * raised).sum(dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Return the derivative with respect to the coefficients, the lower slopes and the pressure."""
+        here, slope, raised, base, place = ctx.saved_tensors
+        there = given.flatten(1).index_select(1, place)
+        back = None
+        if ctx.needs_input_grad[0]:
+            inner = torch.where(here > 0, 0.0, raised).mul_(constant[:, None]).addcmul_(there, slope)
+            back = (given * base).contiguous()
+            back.view(len(back), -1).index_copy_(1, place, inner)
+        return back, there * here.clamp(min=0), there, None, None, None, None

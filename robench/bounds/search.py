@@ -1,0 +1,167 @@
+"""The search over subdomains: worst first, in batches, until all are done, one is broken, or the budget is spent.
+
+Bunel et al. 2020 (JMLR 21) as a scheme; beta-CROWN (Wang et al. 2021, arXiv:2103.06624) as the bound.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from robench.bounds.branching import Domains, Splitter
+from robench.errors import ConfigError
+
+
+Attack = Callable[[Tensor], Tensor | None]
+"""Points (N, C, H, W), about in the region, to one adversarial image (C, H, W), or None."""
+
+
+class Verdict(StrEnum):
+    """What is known about an image."""
+
+    CERTIFIED = "certified"
+    BROKEN = "broken"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """When branch and bound gives up, and how it works.
+
+    Attributes:
+        seconds: for an image; None for no limit.
+        domains: most subdomains bounded for an image; None for no limit.
+        batch: subdomains split at a time.
+        steps: of Adam for each new subdomain.
+        root_steps: of Adam for the whole region.
+        candidates: rectifiers tried by each of two scores before one is split.
+        step_sizes: the first of Adam for slopes and for multipliers.
+        attacked: of each batch, how many points where bounds are reached are starts for gradients.
+
+    Raises:
+        ConfigError: a limit or a count means nothing.
+    """
+
+    seconds: float | None = 60.0
+    domains: int | None = None
+    batch: int = 32
+    steps: int = 6
+    root_steps: int = 40
+    candidates: int = 3
+    step_sizes: tuple[float, float] = (0.1, 0.1)
+    attacked: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        least = {"batch": 1, "steps": 0, "root_steps": 0, "candidates": 1, "attacked": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                got = repr(getattr(self, name))
+                raise ConfigError(where=name, expected=f"a whole number of at least {low}", got=got)
+        if self.seconds is not None and not self.seconds >= 0:
+            raise ConfigError(where="seconds", expected="a time of at least 0, or None", got=repr(self.seconds))
+        if self.domains is not None and self.domains < 1:
+            raise ConfigError(where="domains", expected="at least 1, or None", got=repr(self.domains))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What branch and bound found out about one image.
+
+    Attributes:
+        verdict: certified, broken or undecided.
+        bound: a lower bound of the smallest margin over the region, valid for real numbers.
+        x_adv: (C, H, W) an adversarial image, where one was found.
+        domains: subdomains bounded.
+        seconds: spent.
+    """
+
+    verdict: Verdict
+    bound: float
+    x_adv: Tensor | None
+    domains: int
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Search:
+    """Decides whether functions of the outputs stay above a number in the region around one image.
+
+    Args:
+        splitter: bounds subdomains of the region.
+        attack: looks for an adversarial image near the points that bounds are reached at.
+        budget: when to give up.
+        above: what the functions must stay above.
+
+    Attributes:
+        domains: subdomains bounded so far.
+        closed: the least bound among those that are done.
+    """
+
+    splitter: Splitter
+    attack: Attack
+    budget: Budget
+    above: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+    domains: int = 0
+    closed: float = float("inf")
+
+    def run(self, functions: Tensor) -> Outcome:
+        """Return what is found out about functions (F, K) of the outputs, such as true class minus rival."""
+        order = itertools.count()
+        waiting: list[tuple[float, int, Domains]] = []
+        fresh, steps = self.splitter.root(functions), self.budget.root_steps
+        while True:
+            bounded, points = self._bounded(fresh, steps)
+            steps = self.budget.steps
+            x_adv = self._attacked(bounded, points)
+            if x_adv is not None:
+                lowest = min(self.closed, float(bounded.bound.min()), waiting[0][0] if waiting else torch.inf)
+                return self._outcome(Verdict.BROKEN, lowest, x_adv)
+            for i, bound in enumerate(bounded.bound.tolist()):
+                if bound > self.above:
+                    self.closed = min(self.closed, bound)
+                else:
+                    heapq.heappush(waiting, (bound, next(order), bounded.of([i])))
+            if not waiting:
+                return self._outcome(Verdict.CERTIFIED, self.closed, None)
+            if self._spent():
+                return self._outcome(Verdict.UNDECIDED, min(waiting[0][0], self.closed), None)
+            taken = [heapq.heappop(waiting)[2] for _ in range(min(self.budget.batch, len(waiting)))]
+            parents = Domains.joined(taken)
+            neuron = self.splitter.chosen(parents, self.budget.candidates)
+            if bool((neuron < 0).any()):
+                # Every sign is decided and the bound is still not above: within rounding of the threshold.
+                lowest = min(float(parents.bound.min()), self.closed)
+                return self._outcome(Verdict.UNDECIDED, lowest, None)
+            fresh = self.splitter.halves(parents, neuron)
+
+    def _bounded(self, domains: Domains, steps: int) -> tuple[Domains, Tensor]:
+        """Return subdomains with their bounds, and the points where these are reached."""
+        self.domains += len(domains)
+        better = self.splitter.improved(domains, steps=steps, step_sizes=self.budget.step_sizes)
+        bound, points = self.splitter.exact_bounds(better)
+        return replace(better, bound=torch.maximum(bound, domains.bound)), points
+
+    def _attacked(self, domains: Domains, points: Tensor) -> Tensor | None:
+        open_ = (domains.bound <= self.above).nonzero().squeeze(1)
+        if not len(open_) or not self.budget.attacked:
+            return None
+        chosen = open_[domains.bound[open_].argsort()[: self.budget.attacked]]
+        return self.attack(points[chosen])
+
+    def _spent(self) -> bool:
+        seconds, domains = self.budget.seconds, self.budget.domains
+        late = seconds is not None and time.perf_counter() - self.started >= seconds
+        return late or (domains is not None and self.domains >= domains)
+
+    def _outcome(self, verdict: Verdict, bound: float, x_adv: Tensor | None) -> Outcome:
+        seconds = time.perf_counter() - self.started
+        return Outcome(verdict=verdict, bound=bound, x_adv=x_adv, domains=self.domains, seconds=seconds)
