@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,9 @@ from torch import Tensor
 from robench.bounds.branching import Domains, Splitter
 from robench.errors import ConfigError
 
+
+_LEAF_STEPS = 100
+"""Of Adam, twice, for the multipliers of a subdomain with nothing left to split."""
 
 Attack = Callable[[Tensor], Tensor | None]
 """Points (N, C, H, W), about in the region, to one adversarial image (C, H, W), or None."""
@@ -103,6 +107,7 @@ class Search:
     Attributes:
         domains: subdomains bounded so far.
         closed: the least bound among those that are done.
+        stuck: the least bound among those with nothing left to split that are not above.
     """
 
     splitter: Splitter
@@ -111,7 +116,8 @@ class Search:
     above: float = 0.0
     started: float = field(default_factory=time.perf_counter)
     domains: int = 0
-    closed: float = float("inf")
+    closed: float = math.inf
+    stuck: float = math.inf
 
     def run(self, functions: Tensor) -> Outcome:
         """Return what is found out about functions (F, K) of the outputs, such as true class minus rival."""
@@ -120,32 +126,42 @@ class Search:
         fresh, steps = self.splitter.root(functions), self.budget.root_steps
         while True:
             bounded, points = self._bounded(fresh, steps)
-            steps = self.budget.steps
             x_adv = self._attacked(bounded, points)
+            done = bounded.bound > self.above
+            self.closed = min([self.closed, *bounded.bound[done].tolist()])
+            for i in (~done).nonzero().squeeze(1).tolist():
+                heapq.heappush(waiting, (float(bounded.bound[i]), next(order), bounded.of([i])))
+            least = min(self.closed, self.stuck, waiting[0][0] if waiting else math.inf)
             if x_adv is not None:
-                lowest = min(self.closed, float(bounded.bound.min()), waiting[0][0] if waiting else torch.inf)
-                return self._outcome(Verdict.BROKEN, lowest, x_adv)
-            for i, bound in enumerate(bounded.bound.tolist()):
-                if bound > self.above:
-                    self.closed = min(self.closed, bound)
-                else:
-                    heapq.heappush(waiting, (bound, next(order), bounded.of([i])))
+                return self._outcome(Verdict.BROKEN, least, x_adv)
             if not waiting:
-                return self._outcome(Verdict.CERTIFIED, self.closed, None)
+                verdict = Verdict.CERTIFIED if self.stuck == math.inf else Verdict.UNDECIDED
+                return self._outcome(verdict, least, None)
             if self._spent():
-                return self._outcome(Verdict.UNDECIDED, min(waiting[0][0], self.closed), None)
+                return self._outcome(Verdict.UNDECIDED, least, None)
             taken = [heapq.heappop(waiting)[2] for _ in range(min(self.budget.batch, len(waiting)))]
             parents = Domains.joined(taken)
             neuron = self.splitter.chosen(parents, self.budget.candidates)
-            if bool((neuron < 0).any()):
-                # Every sign is decided and the bound is still not above: within rounding of the threshold.
-                lowest = min(float(parents.bound.min()), self.closed)
-                return self._outcome(Verdict.UNDECIDED, lowest, None)
-            fresh = self.splitter.halves(parents, neuron)
+            self._settle(parents.of(neuron < 0))
+            fresh, steps = self.splitter.halves(parents.of(neuron >= 0), neuron[neuron >= 0]), self.budget.steps
+
+    def _settle(self, leaves: Domains) -> None:
+        """Bound subdomains with nothing left to split as well as can be; those that stay below remain so."""
+        if not len(leaves):
+            return
+        for size in (0.3, 0.03):
+            better = self.splitter.improved(leaves, steps=_LEAF_STEPS, step_sizes=(0.0, size))
+            bound = torch.maximum(self.splitter.exact_bounds(better)[0], leaves.bound)
+            leaves = replace(better, bound=bound)
+        done = leaves.bound > self.above
+        self.closed = min([self.closed, *leaves.bound[done].tolist()])
+        self.stuck = min([self.stuck, *leaves.bound[~done].tolist()])
 
     def _bounded(self, domains: Domains, steps: int) -> tuple[Domains, Tensor]:
         """Return subdomains with their bounds, and the points where these are reached."""
         self.domains += len(domains)
+        if not len(domains):
+            return domains, torch.zeros(0)
         better = self.splitter.improved(domains, steps=steps, step_sizes=self.budget.step_sizes)
         bound, points = self.splitter.exact_bounds(better)
         return replace(better, bound=torch.maximum(bound, domains.bound)), points
