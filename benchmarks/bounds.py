@@ -1,4 +1,4 @@
-"""`python -m benchmarks.bounds NAME --data-root DIR`: certified lower bounds on public networks, docs/bounds.md.
+"""`python -m benchmarks.bounds NAME --data-root DIR`: lower bounds on public networks, docs/bounds.md.
 
 How many images a way to bound certifies, how many an attack or branch and bound breaks, and how long it took.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import subjects
 from model_zoo.network import Statistics
 from robench import plugins
 from robench.allocation import keep_freed_memory
@@ -64,7 +63,9 @@ def loaded(subject: Subject, root: Path) -> tuple[Model, ImageSet]:
     choice = Choice(name="mnist")
     if subject.images:
         choice = Choice(name="npz", options={"path": str(root / "models" / subject.images)})
-    data = load_data(DataSpec(dataset=choice, split="test", indices=subject.indices), root=root, download=False, seed=0)
+    data = load_data(
+        DataSpec(dataset=choice, split="test", indices=subject.indices), root=root, download=False, seed=0
+    )
     builder = plugins.find("builders", "zoo")()
     spec = ModelSpec(name=subject.weights, architecture=Choice(name=subject.architecture))
     spec = replace(spec, normalize=subject.normalize)
@@ -98,12 +99,16 @@ def main() -> None:
         right, slack = certifier.right(x, y), certifier.slack(x)
         margins = certifier.margins(x[right], y[right], EFFORTS[chosen.method]).amin(dim=1)
         certified = int((margins > slack).sum())
-        lines = [f"{certified} of {len(x)} certified ({100 * certified / len(x):.2f} %), {int(right.sum())} right"]
+        lines = [
+            f"{certified} of {len(x)} certified ({100 * certified / len(x):.2f} %), {int(right.sum())} right"
+        ]
     lines.append(f"{time.perf_counter() - started:.1f} s, {time.process_time():.1f} s of processor in all")
     print(f"{chosen.name}, {chosen.method}, eps {subject.eps:.6g}: " + "; ".join(lines))
 
 
-def searched(model: Model, x: torch.Tensor, y: torch.Tensor, threat: ThreatModel, seconds: float) -> list[str]:
+def searched(
+    model: Model, x: torch.Tensor, y: torch.Tensor, threat: ThreatModel, seconds: float
+) -> list[str]:
     """Run branch and bound, saying what becomes of each image, and return the counts."""
     counts: Counter[str] = Counter()
     slowest = 0.0
@@ -117,7 +122,11 @@ def searched(model: Model, x: torch.Tensor, y: torch.Tensor, threat: ThreatModel
 
     branch_and_bound(model, x, y, threat, budget=Budget(seconds=seconds), progress=told)
     listed = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    return [f"of {len(x)}: {listed}", f"{100 * counts['certified'] / len(x):.1f} % certified", f"at most {slowest:.1f} s"]
+    return [
+        f"of {len(x)}: {listed}",
+        f"{100 * counts['certified'] / len(x):.1f} % certified",
+        f"at most {slowest:.1f} s",
+    ]
 
 
 if __name__ == "__main__":

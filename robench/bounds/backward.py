@@ -1,4 +1,4 @@
-"""CROWN: a linear function of a node's values carried back to the images (Zhang et al. 2018, arXiv:1811.00866).
+"""CROWN: a linear function of a node's values carried back to the images (Zhang et al., arXiv:1811.00866).
 
 Where a coefficient of a rectifier is positive its lower line takes its place, where negative its upper line;
 at the images the least over the region is known. Split constraints enter as multipliers (beta-CROWN: Wang et

@@ -1,7 +1,7 @@
 """Branch and bound over the signs of rectifiers: a certificate, an adversarial image, or a smaller gap.
 
-Plain bounds come first, then gradients, then subdomains (beta-CROWN: Wang et al. 2021, arXiv:2103.06624), whose
-minimisers are starts for more gradients (Zhang et al. 2022, arXiv:2206.06589).
+Plain bounds come first, then gradients, then subdomains (beta-CROWN: Wang et al. 2021, arXiv:2103.06624),
+whose minimisers are starts for more gradients (Zhang et al. 2022, arXiv:2206.06589).
 """
 
 from __future__ import annotations

@@ -1,20 +1,19 @@
 """Subdomains of a region, by the signs of rectifiers' inputs, and where to split them further.
 
-Candidates are the rectifiers whose relaxation costs the bound most at its own minimiser, and those that cost it
-most in the worst case (Bunel et al. 2020); each is tried by one cheap bound of both halves, and the best is split
-(filtered smart branching: De Palma et al. 2021, arXiv:2104.06718, section 3).
+Candidates are the rectifiers whose relaxation costs the bound most at its own minimiser, and those that cost
+it most in the worst case (Bunel et al. 2020); each is tried by one cheap bound of both halves, and the best
+is split (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718, section 3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from robench.bounds.backward import Backward
-from robench.bounds.graph import Graph
 from robench.bounds.network import Bounded
 from robench.bounds.rectifier import Lines, PackedLines, Rectifier
 from robench.bounds.rows import Rows
@@ -170,7 +169,7 @@ class Splitter:
 
     @torch.no_grad()
     def exact_bounds(self, domains: Domains) -> tuple[Tensor, Tensor]:
-        """Return lower bounds (N,) that hold for real numbers, and about where in the region each is reached."""
+        """Return lower bounds (N,) that hold for real numbers, and about where each is reached."""
         backward = self.within(domains, exact=True)
         bound, at = backward.lower(backward.graph.output, Rows(domains.functions, None))
         return bound, backward.region.least_at(at)
@@ -221,7 +220,7 @@ class Splitter:
         seen: dict[int, Tensor] = {}
         with torch.enable_grad():
             signs = domains.split
-            # A multiplier's derivative is minus the sign times the input at the minimiser: one of -1 everywhere.
+            # A multiplier's derivative is an input at the minimiser: here it is asked everywhere.
             probe = torch.zeros_like(pressure).requires_grad_(True)
             backward = self.within(domains, exact=False)
             lines = dict(backward.lines)
@@ -247,7 +246,7 @@ class Splitter:
         return here * is_open, worst * is_open
 
     def halves(self, domains: Domains, neuron: Tensor) -> Domains:
-        """Return both halves of each subdomain by the sign of one rectifier each, (N,): first all of one sign."""
+        """Return both halves of each subdomain by the sign of one rectifier (N,): first all of one sign."""
         number = torch.arange(len(domains))
         parts = []
         for sign in (1, -1):

@@ -73,7 +73,8 @@ class Graph:
     def to(self, dtype: torch.dtype) -> Graph:
         """Return the same network in another type."""
         nodes = [
-            node if node.step is None or isinstance(node.step, Rectifier)
+            node
+            if node.step is None or isinstance(node.step, Rectifier)
             else replace(node, step=node.step.to(dtype))
             for node in self.nodes
         ]

@@ -30,8 +30,8 @@ def interval_of(node: Node, inputs: Sequence[Interval], shapes: Sequence[tuple[i
         for (low, high), middle in zip(inputs, middles, strict=True)
     ]
     middle, radius = step.value(*middles), step.spread(*radii)
-    slack = per_image(magnitude(node, inputs) * gamma(step.terms(shapes, node.shape)), middle)
-    return middle - radius - slack, middle + radius + slack
+    margin = per_image(magnitude(node, inputs) * gamma(step.terms(shapes, node.shape)), middle)
+    return middle - radius - margin, middle + radius + margin
 
 
 def magnitude(node: Node, inputs: Sequence[Interval]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Layers and functions of torch as affine operations and rectifiers; what is neither is refused by its name."""
+"""Layers and functions of torch as affine operations and rectifiers; what is neither is refused by name."""
 
 from __future__ import annotations
 
@@ -116,11 +116,9 @@ class Reader:
         constant = exact(torch.as_tensor(value))
         if constant.ndim == len(shape) + 1 and constant.shape[0] == 1:
             constant = constant[0]
-        try:
-            same = tuple(torch.broadcast_shapes(constant.shape, shape)) == shape
-        except RuntimeError:
-            same = False
-        if not same:
+        reach = shape[len(shape) - constant.ndim :]
+        fits = constant.ndim <= len(shape)
+        if not fits or any(n not in (1, m) for n, m in zip(constant.shape, reach, strict=True)):
             raise Unbounded(f"a constant of shape {tuple(constant.shape)} against values {shape}")
         return constant.view(*[1] * (len(shape) - constant.ndim), *constant.shape)
 
@@ -364,7 +362,7 @@ MODULES: dict[type, Callable[[Reader, Any, Ref], Ref]] = {
 def _unflattened(reader: Reader, x: Ref, axis: int, sizes: Any) -> Ref:
     if axis % (len(reader.shape_of(x)) + 1) == 0:
         raise Unbounded("an unflatten of the batch")
-    return reader.gathered(x, lambda t: t.unflatten(axis, tuple(sizes)))
+    return reader.gathered(x, lambda t: torch.unflatten(t, axis, tuple(sizes)))
 
 
 # --- functions
@@ -604,7 +602,17 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 """What each method of a tensor becomes."""
 
-IN_PLACE = {"relu_", "add_", "sub_", "mul_", "div_", operator.iadd, operator.isub, operator.imul, operator.itruediv}
+IN_PLACE = {
+    "relu_",
+    "add_",
+    "sub_",
+    "mul_",
+    "div_",
+    operator.iadd,
+    operator.isub,
+    operator.imul,
+    operator.itruediv,
+}
 """What also changes the tensor it is given."""
 
 

@@ -101,7 +101,7 @@ def bounded(exact: Graph, rough: Graph, region: Region, effort: Effort) -> Bound
 
 
 def _refine(found: Bounded, node: int, effort: Effort) -> None:
-    """Replace the interval of every value of a node whose sign is not sure by the better of it and CROWN's."""
+    """Replace the interval of each value of a node whose sign is not sure by the better of it and CROWN."""
     low, high = (side.flatten(1).contiguous() for side in found.intervals[node])
     owner, place = ((low < 0) & (high > 0)).nonzero(as_tuple=True)
     shape = found.exact.nodes[node].shape
@@ -161,7 +161,7 @@ def rivals(classes: int, y: Labels) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def margin_bounds(found: Bounded, y: Labels, effort: Effort) -> Tensor:
-    """Return lower bounds (B, K) of the true class's output minus each other's; 0 for the true class itself."""
+    """Return lower bounds (B, K) of the true class's output minus each other's; 0 for itself."""
     output = found.exact.output
     (classes,) = found.exact.nodes[output].shape
     owner, rival = rivals(classes, y)
@@ -176,16 +176,11 @@ def margin_bounds(found: Bounded, y: Labels, effort: Effort) -> Tensor:
             part = slice(i, i + length)
             rows = margin_rows(classes, y, owner[part], rival[part], torch.float64)
             values[part] = torch.maximum(values[part], exact.lower(output, rows)[0])
-            open_ = (values[part] <= 0).nonzero().squeeze(1) + i
-            if effort.outer_steps and len(open_):
-                rows = margin_rows(classes, y, owner[open_], rival[open_], torch.float32)
-                slopes = optimised(
-                    rough, output, rows, steps=effort.outer_steps, step_size=effort.step_size
-                )
-                rows = margin_rows(classes, y, owner[open_], rival[open_], torch.float64)
+            if effort.outer_steps:
+                start = margin_rows(classes, y, owner[part], rival[part], torch.float32)
+                slopes = optimised(rough, output, start, steps=effort.outer_steps, step_size=effort.step_size)
                 slopes = {number: s.double() for number, s in slopes.items()}
-                again = exact.lower(output, rows, slopes=slopes)[0]
-                values[open_] = torch.maximum(values[open_], again)
+                values[part] = torch.maximum(values[part], exact.lower(output, rows, slopes=slopes)[0])
     margins = values.new_zeros(len(y), classes)
     margins[owner, rival] = values
     return margins

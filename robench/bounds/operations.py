@@ -1,4 +1,4 @@
-"""The affine operations of a network: their values, their spread, and linear functions carried back through them.
+"""The affine operations of a network: their values, their spread, and functions carried back through them.
 
 Each is y = W x + b. `value` is W x + b, `spread` is |W| r for a radius r >= 0, `back` takes a function a.y to
 (a W).x and its constant a.b.
@@ -148,7 +148,7 @@ class Convolution:
         ).contiguous()
 
     def phases(self) -> Tensor:
-        """Return the kernel of a convolution of stride 1 whose channels are the phases of the transposed one."""
+        """Return the kernel of a convolution of stride 1 whose channels are the transposed one's phases."""
         s, (out, inner, *kernel) = self.stride, self.weight.shape
         taps = [-(-k // n) for k, n in zip(kernel, s, strict=True)]
         whole = F.pad(self.weight, (0, taps[1] * s[1] - kernel[1], 0, taps[0] * s[0] - kernel[0]))
@@ -315,7 +315,7 @@ class Joined:
     def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
         """See `Affine`."""
         rows = rows.dense(out)
-        parts = rows.a.split([shape[self.axis - 1] for shape in shapes], dim=self.axis)
+        parts = torch.split(rows.a, [shape[self.axis - 1] for shape in shapes], dim=self.axis)
         return [rows.having(part) for part in parts], None
 
     def terms(self, shapes: Sequence[Shape], out: Shape) -> int:
@@ -346,7 +346,7 @@ class Transposed(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, a: Tensor, layer: Convolution, padding: tuple[int, int], extra: tuple[int, int]
     ) -> Tensor:
         """Return what `conv_transpose2d` does."""
@@ -365,7 +365,7 @@ class Transposed(torch.autograd.Function):
         return whole[:, :, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]].contiguous()
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None, None, None]:
         """Return the derivative: the convolution."""
         layer = ctx.layer
         back = F.conv2d(given, layer.weight, None, layer.stride, ctx.padding)

@@ -1,7 +1,7 @@
-"""ReLU and leaky ReLU between two lines, once bounds of what goes in are known (Zhang et al. 2018, section 3.3).
+"""ReLU and leaky ReLU between two lines, once bounds of what goes in are known (Zhang et al. 2018).
 
-On l < 0 < u the upper line is the chord; the lower one goes through the origin with any slope between those of
-both branches, which is what alpha-CROWN optimises (Xu et al. 2021, arXiv:2011.13824, section 3.1).
+On l < 0 < u the upper line is the chord; the lower one goes through the origin with any slope between those
+of both branches, which is what alpha-CROWN optimises (Xu et al. 2021, arXiv:2011.13824, section 3.1).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Lines:
 
     @classmethod
     def between(cls, low: Tensor, high: Tensor, slope: float) -> Lines:
-        """Return the lines for inputs between low and high (B, ...); the upper one is never below in float64."""
+        """Return the lines for inputs between low and high (B, ...); the upper one never below."""
         on, off = low >= 0, high <= 0
         least = torch.where(on, 1.0, slope).to(low.dtype)
         most = torch.where(off, slope, 1.0).to(low.dtype)
@@ -81,7 +81,7 @@ class Lines:
         return replace(self, **{name: getattr(self, name).to(dtype) for name in kept})
 
     def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
-        """Return functions of the inputs that are nowhere above these of the outputs, and their constants (N,).
+        """Return functions of the inputs that are nowhere above these, and their constants (N,).
 
         Args:
             rows: functions of the outputs.
@@ -98,9 +98,7 @@ class Chosen(torch.autograd.Function):
     """Coefficients times the slope of the line their sign asks for; with its derivative, in few passes."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, a: Tensor, lower: Tensor, upper: Tensor, raised: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, a: Tensor, lower: Tensor, upper: Tensor, raised: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coefficients (N, ...) of the inputs and the constants (N,)."""
         slope = torch.where(a > 0, lower, upper)
         negative = a.clamp(max=0)
@@ -108,7 +106,7 @@ class Chosen(torch.autograd.Function):
         return a * slope, (negative * raised).flatten(1).sum(dim=1)
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Return the derivative with respect to the coefficients and the lower slopes."""
         a, slope, raised = ctx.saved_tensors
         back = given * slope
@@ -118,7 +116,7 @@ class Chosen(torch.autograd.Function):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedLines:
-    """Lines of one layer in N subdomains of one image's region: in full only where its sign was not sure there.
+    """Lines of one layer in N subdomains of one image's region: kept only where its sign was not sure.
 
     Attributes:
         base: (1, ...) slope of every rectifier that is sure of its sign, 0 elsewhere.
@@ -151,7 +149,7 @@ class _Packed(torch.autograd.Function):
     """Coefficients through packed lines, with the derivative."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         a: Tensor,
         lower: Tensor,
@@ -171,7 +169,7 @@ class _Packed(torch.autograd.Function):
         return out, (here.clamp(max=0) * raised).sum(dim=1)
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor | None, ...]:
         """Return the derivative with respect to the coefficients, the lower slopes and the pressure."""
         here, slope, raised, base, place = ctx.saved_tensors
         there = given.flatten(1).index_select(1, place)

@@ -1,4 +1,4 @@
-"""Where the attacker may go: the ball around each image inside the box, and the least of a linear function there.
+"""Where the attacker may go: the ball around each image inside the box, and the least of a linear function.
 
 The ball is the judge's (`ThreatModel.admits`): its tolerance included, so that no image the judge admits lies
 outside. Under L2 and L1 the least over ball and box together is bounded by Lagrangian duality: any multiplier
@@ -68,7 +68,7 @@ class Region:
         return replace(self, x=self.x[index], low=self.low[index], high=self.high[index])
 
     def least(self, rows: Rows) -> Tensor:
-        """Return a lower bound of each linear function of the pixels, (N,); the exact least but for rounding."""
+        """Return a lower bound of each function of the pixels, (N,); the exact least up to rounding."""
         low, high = rows.take(self.low), rows.take(self.high)
         a = rows.a
         if self.norm == "Linf":
@@ -99,7 +99,7 @@ class Region:
         return gamma(count + 16) * rows.mass() * rows.share(size)
 
     def _lagrangian(self, a: Tensor, multiplier: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Return min over the box of a.d + multiplier (size(d) - radius), which is below the least over both."""
+        """Return min over the box of a.d + multiplier (size(d) - radius), below the least over both."""
         step = self._step(a.detach(), multiplier, low, high)
         linear = (a * step).flatten(1).sum(dim=1)
         if self.norm == "L2":

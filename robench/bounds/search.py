@@ -1,4 +1,4 @@
-"""The search over subdomains: worst first, in batches, until all are done, one is broken, or the budget is spent.
+"""The search over subdomains: worst first, in batches, until all are done, one is broken, or time is up.
 
 Bunel et al. 2020 (JMLR 21) as a scheme; beta-CROWN (Wang et al. 2021, arXiv:2103.06624) as the bound.
 """
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from robench.bounds.branching import Domains, Splitter
 from robench.errors import ConfigError
-
 
 _LEAF_STEPS = 100
 """Of Adam, twice, for the multipliers of a subdomain with nothing left to split."""
@@ -70,7 +69,9 @@ class Budget:
                 got = repr(getattr(self, name))
                 raise ConfigError(where=name, expected=f"a whole number of at least {low}", got=got)
         if self.seconds is not None and not self.seconds >= 0:
-            raise ConfigError(where="seconds", expected="a time of at least 0, or None", got=repr(self.seconds))
+            raise ConfigError(
+                where="seconds", expected="a time of at least 0, or None", got=repr(self.seconds)
+            )
         if self.domains is not None and self.domains < 1:
             raise ConfigError(where="domains", expected="at least 1, or None", got=repr(self.domains))
 
@@ -143,7 +144,10 @@ class Search:
             parents = Domains.joined(taken)
             neuron = self.splitter.chosen(parents, self.budget.candidates)
             self._settle(parents.of(neuron < 0))
-            fresh, steps = self.splitter.halves(parents.of(neuron >= 0), neuron[neuron >= 0]), self.budget.steps
+            fresh, steps = (
+                self.splitter.halves(parents.of(neuron >= 0), neuron[neuron >= 0]),
+                self.budget.steps,
+            )
 
     def _settle(self, leaves: Domains) -> None:
         """Bound subdomains with nothing left to split as well as can be; those that stay below remain so."""

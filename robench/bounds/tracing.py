@@ -28,7 +28,7 @@ from robench.tested_network import TestedNetwork
 from robench.types import Images
 
 AGREEMENT = 1e-3
-"""Largest difference between graph and network, relative to the largest output: float32 is coarser than float64."""
+"""Largest difference between graph and network, relative to the largest output."""
 
 _ENDS = (nn.LogSoftmax, nn.Softmax)
 
@@ -74,7 +74,7 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
         try:
             symbols = tracer.trace(network)
         except Exception as error:
-            # A user's forward meets symbols here and may raise whatever it likes: it is refused with its words.
+            # A user's forward meets symbols here and may raise whatever it likes: it is quoted.
             layer = tracer.stopped or f"'' ({type(network).__name__})"
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise refusal(layer, f"a forward pass that cannot be followed: {lines[0][:160]}") from error
@@ -139,18 +139,7 @@ def _step(
 ) -> tuple[Any, str]:
     """Take one step; return what came out, and the name of a softmax, after which only the end may come."""
     if node.op == "call_module":
-        layer = network.get_submodule(str(node.target))
-        if isinstance(layer, _ENDS):
-            if layer.dim not in (1, -1, None):
-                raise Unbounded("a softmax over another axis than the classes")
-            return args[0], "softmax" if isinstance(layer, nn.Softmax) else "log_softmax"
-        convert = next((MODULES[kind] for kind in type(layer).__mro__ if kind in MODULES), None)
-        if convert is None or _overridden(layer):
-            raise Unbounded(f"a layer of type {type(layer).__name__}")
-        if "forward" in layer.__dict__:
-            raise Unbounded("a layer whose forward was replaced")
-        (x,) = [*args, *kwargs.values()]
-        return convert(reader, layer, x), ""
+        return _layer(network.get_submodule(str(node.target)), reader, args, kwargs)
     name = str(getattr(node.target, "__name__", node.target))
     if name in {"log_softmax", "softmax"}:
         axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
@@ -163,7 +152,7 @@ def _step(
             if node.target is getattr or name == "getitem":
                 return args[0][args[1]], ""
             raise Unbounded("arithmetic with the length of the batch")
-        return node.target(*args, **kwargs), None  # type: ignore[operator]
+        return node.target(*args, **kwargs), ""  # type: ignore[operator]
     convert = functions.get(node.target)
     if convert is None:
         raise Unbounded(f"the function `{name}`")
@@ -174,6 +163,23 @@ def _step(
     except TypeError as error:
         raise Unbounded(f"the function `{name}` with arguments bounds do not know: {error}") from error
     return convert(reader, *args, **kwargs), ""
+
+
+def _layer(
+    layer: nn.Module, reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, str]:
+    """Take the step of a layer of torch."""
+    if isinstance(layer, _ENDS):
+        if layer.dim not in (1, -1, None):
+            raise Unbounded("a softmax over another axis than the classes")
+        return args[0], "softmax" if isinstance(layer, nn.Softmax) else "log_softmax"
+    convert = next((MODULES[kind] for kind in type(layer).__mro__ if kind in MODULES), None)
+    if convert is None or _overridden(layer):
+        raise Unbounded(f"a layer of type {type(layer).__name__}")
+    if "forward" in layer.__dict__:
+        raise Unbounded("a layer whose forward was replaced")
+    (x,) = [*args, *kwargs.values()]
+    return convert(reader, layer, x), ""
 
 
 def _mentions(value: Any, kind: type) -> bool:
@@ -187,9 +193,11 @@ def _mentions(value: Any, kind: type) -> bool:
 def _in_place(node: fx.Node, network: nn.Module, kwargs: dict[str, Any]) -> bool:
     if node.op == "call_module":
         return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
-    positional = len(node.args) > 1 and node.args[-1] is True and str(
-        getattr(node.target, "__name__", "")
-    ) in {"relu", "leaky_relu", "relu6", "hardtanh"}
+    positional = (
+        len(node.args) > 1
+        and node.args[-1] is True
+        and str(getattr(node.target, "__name__", "")) in {"relu", "leaky_relu", "relu6", "hardtanh"}
+    )
     return node.target in IN_PLACE or bool(kwargs.get("inplace")) or positional
 
 

@@ -1,5 +1,7 @@
 """Random networks of every kind that bounds know."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -23,7 +25,7 @@ def drawn(net, seed, spread=1.0):
 def dense(widths, seed):
     """Linear layers with ReLU between, after a flatten."""
     layers = [nn.Flatten()]
-    for i, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (inner, outer) in enumerate(pairwise(widths)):
         layers += [nn.ReLU()] if i else []
         layers.append(nn.Linear(inner, outer))
     return drawn(nn.Sequential(*layers), seed)
@@ -49,7 +51,7 @@ class Residual(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """A shortcut without weights: every second pixel, padded with zero channels, as in the ResNets for CIFAR."""
+    """A shortcut without weights: every second pixel, padded with zero channels, as in CIFAR ResNets."""
 
     def __init__(self):
         super().__init__()
@@ -80,6 +82,7 @@ class Standardised(nn.Module):
 
 def gallery():
     """Return every network by its name, for images (2, 6, 6) and three classes."""
+
     def sequence(*layers):
         width = nn.Sequential(*layers, nn.Flatten()).eval()(torch.zeros(1, 2, 6, 6)).shape[1]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width, 5), nn.ReLU(), nn.Linear(5, 3))
@@ -87,14 +90,40 @@ def gallery():
     conv = nn.Conv2d
     return {
         "linear": nn.Sequential(nn.Flatten(), nn.Linear(72, 3)),
-        "dense": nn.Sequential(nn.Flatten(), nn.Linear(72, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)),
+        "dense": nn.Sequential(
+            nn.Flatten(), nn.Linear(72, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)
+        ),
         "strided": sequence(conv(2, 4, 4, stride=2, padding=1), nn.ReLU(), conv(4, 5, 2), nn.ReLU()),
-        "grouped": sequence(conv(2, 4, 3, groups=2, padding=1), nn.ReLU(), conv(4, 4, 3, groups=4), nn.ReLU()),
-        "dilated": sequence(conv(2, 3, 3, dilation=2, padding=2), nn.ReLU(), conv(3, 3, 3, dilation=2, stride=(1, 2)), nn.ReLU()),
-        "same": sequence(conv(2, 3, (3, 5), padding="same"), nn.LeakyReLU(0.2), conv(3, 2, 2, stride=(2, 1)), nn.ReLU()),
-        "batch norm": sequence(conv(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU(), conv(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU()),
-        "leaky": sequence(conv(2, 3, 3), nn.LeakyReLU(0.1), nn.Dropout(0.3), conv(3, 3, 3), nn.LeakyReLU(0.3)),
-        "average": sequence(conv(2, 3, 3, padding=1), nn.ReLU(), nn.AvgPool2d(3, stride=2, padding=1), conv(3, 3, 2), nn.ReLU()),
+        "grouped": sequence(
+            conv(2, 4, 3, groups=2, padding=1), nn.ReLU(), conv(4, 4, 3, groups=4), nn.ReLU()
+        ),
+        "dilated": sequence(
+            conv(2, 3, 3, dilation=2, padding=2),
+            nn.ReLU(),
+            conv(3, 3, 3, dilation=2, stride=(1, 2)),
+            nn.ReLU(),
+        ),
+        "same": sequence(
+            conv(2, 3, (3, 5), padding="same"), nn.LeakyReLU(0.2), conv(3, 2, 2, stride=(2, 1)), nn.ReLU()
+        ),
+        "batch norm": sequence(
+            conv(2, 3, 3, bias=False),
+            nn.BatchNorm2d(3),
+            nn.ReLU(),
+            conv(3, 3, 3),
+            nn.BatchNorm2d(3),
+            nn.ReLU(),
+        ),
+        "leaky": sequence(
+            conv(2, 3, 3), nn.LeakyReLU(0.1), nn.Dropout(0.3), conv(3, 3, 3), nn.LeakyReLU(0.3)
+        ),
+        "average": sequence(
+            conv(2, 3, 3, padding=1),
+            nn.ReLU(),
+            nn.AvgPool2d(3, stride=2, padding=1),
+            conv(3, 3, 2),
+            nn.ReLU(),
+        ),
         "adaptive": sequence(conv(2, 3, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d((4, 3))),
         "maximum": sequence(conv(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), conv(3, 3, 2), nn.ReLU()),
         "overlapping": sequence(conv(2, 2, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1), nn.ReLU()),
@@ -103,5 +132,7 @@ def gallery():
         "residual": Residual(),
         "shortcut": Shortcut(),
         "standardised": Standardised(),
-        "log-probabilities": nn.Sequential(nn.Flatten(), nn.Linear(72, 4), nn.ReLU(), nn.Linear(4, 3), nn.LogSoftmax(dim=1)),
+        "log-probabilities": nn.Sequential(
+            nn.Flatten(), nn.Linear(72, 4), nn.ReLU(), nn.Linear(4, 3), nn.LogSoftmax(dim=1)
+        ),
     }

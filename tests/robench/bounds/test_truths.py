@@ -6,8 +6,8 @@ import torch
 from scipy.optimize import linprog, minimize
 
 from robench.bounds import Budget, Verdict, branch_and_bound, lower_bounds
-from robench.bounds.certifier import Certifier
 from robench.bounds.branching import Splitter
+from robench.bounds.certifier import Certifier
 from robench.bounds.network import Effort, margin_rows
 from robench.bounds.search import Search
 from robench.norms import L1, L2, LINF, NORMS
@@ -55,9 +55,15 @@ def least_in_ball_and_box(a, centre, eps, norm):
         eye = np.eye(n)
         table = np.block([[eye, -eye], [-eye, -eye], [np.zeros((1, n)), np.ones((1, n))]])
         limit = np.concatenate([centre, -centre, [eps]])
-        done = linprog(np.concatenate([a, np.zeros(n)]), A_ub=table, b_ub=limit, bounds=[(0, 1)] * n + [(0, None)] * n)
+        done = linprog(
+            np.concatenate([a, np.zeros(n)]), A_ub=table, b_ub=limit, bounds=[(0, 1)] * n + [(0, None)] * n
+        )
         return float(done.fun)
-    ball = {"type": "ineq", "fun": lambda v: eps**2 - ((v - centre) ** 2).sum(), "jac": lambda v: -2 * (v - centre)}
+    ball = {
+        "type": "ineq",
+        "fun": lambda v: eps**2 - ((v - centre) ** 2).sum(),
+        "jac": lambda v: -2 * (v - centre),
+    }
     done = minimize(lambda v: v @ a, centre, jac=lambda v: a, bounds=[(0, 1)] * n, constraints=[ball],
                     method="SLSQP", options={"ftol": 1e-12, "maxiter": 300})  # fmt: skip
     return float(done.fun)
@@ -121,7 +127,9 @@ def below_the_minimum(seed):
     bounds = [float(lower_bounds(net, x, y, exactly(LINF, eps), method=method)) for method in METHODS]
     assert bounds == sorted(bounds), "each is at least as tight as the one before"
     assert bounds[-1] <= truth + ROUNDING
-    (outcome,) = branch_and_bound(net, x, y, exactly(LINF, eps), budget=Budget(seconds=None, domains=400, attacked=2))
+    (outcome,) = branch_and_bound(
+        net, x, y, exactly(LINF, eps), budget=Budget(seconds=None, domains=400, attacked=2)
+    )
     assert outcome.bound <= truth + ROUNDING
     if abs(truth) > 1e-3:
         assert outcome.verdict is not (Verdict.BROKEN if truth > 0 else Verdict.CERTIFIED)

@@ -27,7 +27,7 @@ def segments(net, shape):
 
 
 def milp_minimum(net, x, low, high, weights):
-    """Least weights . net(x) over a box, by mixed-integer programming (Tjeng et al. 2019, arXiv:1711.07356)."""
+    """Least weights . net(x) over a box, by integer programming (Tjeng et al. 2019, arXiv:1711.07356)."""
     parts = segments(net, x.shape)
     lower, upper = low.flatten().double().numpy(), high.flatten().double().numpy()
     sizes = [len(lower)]
@@ -60,7 +60,11 @@ def milp_minimum(net, x, low, high, weights):
                 box_high[d] = 0
             # v >= z, v <= z - l (1 - d), v <= u d
             constraint({v: 1.0, **{k: -w for k, w in inner.items()}}, offset[i], np.inf)
-            constraint({v: 1.0, d: -min(z_low[i], 0), **{k: -w for k, w in inner.items()}}, -np.inf, offset[i] - min(z_low[i], 0))
+            constraint(
+                {v: 1.0, d: -min(z_low[i], 0), **{k: -w for k, w in inner.items()}},
+                -np.inf,
+                offset[i] - min(z_low[i], 0),
+            )
             constraint({v: 1.0, d: -max(z_high[i], 0)}, -np.inf, 0.0)
         before, lo, hi = value, np.maximum(z_low, 0), np.maximum(z_high, 0)
     matrix, offset = parts[-1]
