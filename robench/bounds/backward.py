@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robench.bounds.graph import Graph
 from robench.bounds.operations import Dense
-from robench.bounds.rectifier import Lines, PackedLines, Rectifier
+from robench.bounds.rectifier import Lines, Passing, Rectifier
 from robench.bounds.region import Region
 from robench.bounds.rounding import gamma
 from robench.bounds.rows import Rows
@@ -37,7 +37,7 @@ class Backward:
     """
 
     graph: Graph
-    lines: Mapping[int, Lines | PackedLines]
+    lines: Mapping[int, Passing]
     region: Region
     magnitudes: Mapping[int, Tensor] | None = None
 

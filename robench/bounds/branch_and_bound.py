@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
 
 from robench.bounds.branching import Splitter
 from robench.bounds.certifier import Certifier
+from robench.bounds.local_search import descended
 from robench.bounds.network import Effort, margin_bounds, margin_rows
-from robench.bounds.search import Attack, Budget, Outcome, Search, Verdict
+from robench.bounds.region import Region
+from robench.bounds.search import Budget, Outcome, Search, Verdict
 from robench.model import Model
 from robench.norms import per_image
 from robench.randomness import Randomness
@@ -56,7 +59,7 @@ def branch_and_bound(
     for number, right in enumerate(certifier.right(x, y).tolist()):
         one, label = x[number : number + 1], y[number : number + 1]
         if right:
-            rng = Randomness(seed, torch.arange(4 * budget.attacked), ("branch and bound", number))
+            rng = Randomness(seed, torch.arange(0), ("branch and bound", number))
             outcome = decide(certifier, one, label, budget, slack=slack, rng=rng)
         else:
             margin = _margin(certifier.exact(one.double()), label)
@@ -79,17 +82,16 @@ def decide(
     if bound > slack:
         seconds = time.perf_counter() - started
         return Outcome(verdict=Verdict.CERTIFIED, bound=bound, x_adv=None, domains=1, seconds=seconds)
-    attack = Descent(certifier, x, y)
-    if budget.attacked:
-        x_adv = attack(certifier.threat.sample(x.expand(4 * budget.attacked, *x.shape[1:]), rng), steps=40)
+    attack = Descent(certifier, x, y, budget, rng)
+    if budget.attacked + budget.restarts:
+        x_adv = attack.anywhere(8 * budget.restarts, 40)
         if x_adv is not None:
             seconds = time.perf_counter() - started
             return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x_adv, domains=1, seconds=seconds)
     rivals = (margins <= slack).nonzero().squeeze(1)
     owner = torch.zeros(len(rivals), dtype=torch.long)
     functions = margin_rows(certifier.model.classes, y, owner, rivals, torch.float64).a
-    near: Attack = attack
-    outcome = Search(Splitter.of(found), near, budget, above=slack, started=started).run(functions)
+    outcome = Search(Splitter.of(found), attack, budget, above=slack, started=started).run(functions)
     decided = margins[margins > slack]
     least = min([outcome.bound, *decided.tolist()])
     return Outcome(
@@ -101,31 +103,55 @@ def decide(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Descent:
-    """Projected steps down the margin, from points a bound was reached at.
+    """Looks for an adversarial image: projected steps down the margin, and integer programming near the best.
 
     Attributes:
         certifier: the model and the threat.
         x: (1, C, H, W) the image.
         y: (1,) its class.
+        budget: how many starts, and when to polish.
+        rng: for random starts.
+        turns: batches so far.
+        pool: margins and points that were not polished yet, the best first.
     """
 
     certifier: Certifier
     x: Images
     y: Labels
+    budget: Budget
+    rng: Randomness
+    turns: int = 0
+    pool: list[tuple[float, Tensor]] = field(default_factory=list)
 
-    def __call__(self, points: Tensor, steps: int = 20) -> Tensor | None:
+    def __call__(self, points: Tensor, until: float) -> Tensor | None:
         """Return an admissible image that the model itself gets wrong, (C, H, W), or None.
 
         Args:
-            points: (N, C, H, W) where to start; they are projected first.
-            steps: of falling length.
+            points: (N, C, H, W) where bounds are reached: starts beside random ones.
+            until: when to stop polishing, on the clock of `time.perf_counter`.
         """
+        self.turns += 1
+        found = self._descended(torch.cat([points.float(), self._drawn(self.budget.restarts)]), 20)
+        if found is None and self.budget.polish is not None and self.turns % self.budget.polish == 0:
+            found = self._polished(until)
+        return found
+
+    def anywhere(self, count: int, steps: int) -> Tensor | None:
+        """Return an adversarial image from random starts, or None."""
+        return self._descended(self._drawn(count), steps) if count else None
+
+    def _drawn(self, count: int) -> Tensor:
+        rng = replace(self.rng, images=torch.arange(count), stream=(*self.rng.stream, self.turns))
+        return self.certifier.threat.sample(self.x.float().expand(count, *self.x.shape[1:]), rng)
+
+    def _descended(self, points: Tensor, steps: int) -> Tensor | None:
+        """Take steps of falling length, under Linf by the sign; remember the best points."""
         threat, graph = self.certifier.threat, self.certifier.rough
         x = self.x.float().expand(len(points), *self.x.shape[1:])
         labels = self.y.expand(len(points))
-        at = threat.project(x, points.float())
+        at = threat.project(x, points)
         best, least = at, torch.full((len(points),), torch.inf)
         for turn in range(steps + 1):
             with torch.enable_grad():
@@ -137,14 +163,37 @@ class Descent:
             best = torch.where(per_image(better, at), at, best)
             if bool((least < 0).any()):
                 break
-            length = threat.eps * 0.5 * (1 - turn / (steps + 1))
+            length = threat.eps * (1 - turn / (steps + 1)) ** 1.5
             at = threat.project(x, at - length * threat.norm.ascent(gradient))
         wrong = (least <= 0).nonzero().squeeze(1)
-        if not len(wrong):
+        found = self._confirmed(best[wrong].detach())
+        if found is None and self.budget.polish is not None:
+            kept = least.argsort()[:3].tolist()
+            self.pool += [(float(least[i]), best[i : i + 1].detach()) for i in kept]
+            self.pool = sorted(self.pool, key=itemgetter(0))[:32]
+        return found
+
+    def _polished(self, until: float) -> Tensor | None:
+        """Improve the best point not improved yet by integer programming."""
+        if not self.pool or self.certifier.threat.norm.name != "Linf":
             return None
-        chosen = best[wrong].detach()
-        broken = ~self.certifier.right(chosen, labels[wrong]) & threat.admits(x[wrong], chosen)
-        return chosen[int(broken.nonzero()[0])] if bool(broken.any()) else None
+        _, point = self.pool.pop(0)
+        outputs = self.certifier.rough(point)[0]
+        function = torch.zeros(len(outputs), dtype=torch.float64)
+        function[self.y[0]] = 1.0
+        outputs = outputs.index_fill(0, self.y, -torch.inf)
+        function[int(outputs.argmax())] = -1.0
+        region = Region.around(self.x, self.certifier.threat)
+        point = descended(self.certifier.exact, self.certifier.rough, region, point, function, until)
+        return self._confirmed(self.certifier.threat.project(self.x.float(), point.float()))
+
+    def _confirmed(self, points: Tensor) -> Tensor | None:
+        """Return the first of the points (N, ...) that is admissible and that the model itself gets wrong."""
+        if not len(points):
+            return None
+        x, labels = self.x.float().expand(len(points), *self.x.shape[1:]), self.y.expand(len(points))
+        broken = ~self.certifier.right(points, labels) & self.certifier.threat.admits(x, points)
+        return points[int(broken.nonzero()[0])] if bool(broken.any()) else None
 
 
 def _margin(outputs: Tensor, y: Labels) -> Tensor:

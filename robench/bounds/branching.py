@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robench.bounds.backward import Backward
 from robench.bounds.network import Bounded
-from robench.bounds.rectifier import Lines, PackedLines, Rectifier
+from robench.bounds.rectifier import PackedLines, Passing, Rectifier
 from robench.bounds.rows import Rows
 
 
@@ -158,7 +158,7 @@ class Splitter:
     def within(self, domains: Domains, *, exact: bool) -> Backward:
         """Return what carries functions back in each of N subdomains."""
         backward, layers = (self.exact, self.layers) if exact else (self.rough, self.rough_layers)
-        lines: dict[int, Lines | PackedLines] = dict(backward.lines)
+        lines: dict[int, Passing] = dict(backward.lines)
         dtype = backward.region.x.dtype
         for layer in layers:
             # What is given for certain is cut to what is valid; a search keeps to it by itself, and cutting

@@ -7,7 +7,7 @@ of both branches, which is what alpha-CROWN optimises (Xu et al. 2021, arXiv:201
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,14 @@ class Rectifier:
     def value(self, x: Tensor) -> Tensor:
         """Return the values, element by element."""
         return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
+
+
+class Passing(Protocol):
+    """What functions of a layer's rectified values become before them."""
+
+    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+        """Return functions of the inputs that are nowhere above these, and their constants (N,)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,8 +22,9 @@ from robench.errors import ConfigError
 _LEAF_STEPS = 100
 """Of Adam, twice, for the multipliers of a subdomain with nothing left to split."""
 
-Attack = Callable[[Tensor], Tensor | None]
-"""Points (N, C, H, W), about in the region, to one adversarial image (C, H, W), or None."""
+Attack = Callable[[Tensor, float], Tensor | None]
+"""Points (N, C, H, W), about in the region, and when to stop (`time.perf_counter`) to one adversarial image
+(C, H, W), or None."""
 
 
 class Verdict(StrEnum):
@@ -47,6 +48,9 @@ class Budget:
         candidates: rectifiers tried by each of two scores before one is split.
         step_sizes: the first of Adam for slopes and for multipliers.
         attacked: of each batch, how many points where bounds are reached are starts for gradients.
+        restarts: how many random starts beside them.
+        polish: after how many batches the best point is improved by integer programming
+            (`robench.bounds.local_search`, under Linf); None for never.
 
     Raises:
         ConfigError: a limit or a count means nothing.
@@ -59,11 +63,18 @@ class Budget:
     root_steps: int = 40
     candidates: int = 3
     step_sizes: tuple[float, float] = (0.1, 0.1)
-    attacked: int = 8
+    attacked: int = 4
+    restarts: int = 4
+    polish: int | None = None
+
+    @classmethod
+    def attacking(cls, seconds: float | None = 120.0) -> Budget:
+        """Return a budget mostly spent on adversarial images, for networks believed to have some."""
+        return cls(seconds=seconds, attacked=16, restarts=32, polish=16)
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        least = {"batch": 1, "steps": 0, "root_steps": 0, "candidates": 1, "attacked": 0}
+        least = {"batch": 1, "steps": 0, "root_steps": 0, "candidates": 1, "attacked": 0, "restarts": 0}
         for name, low in least.items():
             if getattr(self, name) < low:
                 got = repr(getattr(self, name))
@@ -72,6 +83,8 @@ class Budget:
             raise ConfigError(
                 where="seconds", expected="a time of at least 0, or None", got=repr(self.seconds)
             )
+        if self.polish is not None and self.polish < 1:
+            raise ConfigError(where="polish", expected="at least 1, or None", got=repr(self.polish))
         if self.domains is not None and self.domains < 1:
             raise ConfigError(where="domains", expected="at least 1, or None", got=repr(self.domains))
 
@@ -172,10 +185,11 @@ class Search:
 
     def _attacked(self, domains: Domains, points: Tensor) -> Tensor | None:
         open_ = (domains.bound <= self.above).nonzero().squeeze(1)
-        if not len(open_) or not self.budget.attacked:
+        if not len(open_) or not self.budget.attacked + self.budget.restarts:
             return None
         chosen = open_[domains.bound[open_].argsort()[: self.budget.attacked]]
-        return self.attack(points[chosen])
+        end = math.inf if self.budget.seconds is None else self.started + self.budget.seconds
+        return self.attack(points[chosen], end)
 
     def _spent(self) -> bool:
         seconds, domains = self.budget.seconds, self.budget.domains

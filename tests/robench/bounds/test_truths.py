@@ -107,8 +107,8 @@ def test_split_to_the_end_the_bound_is_the_exact_minimum(seed):
     found = certifier.bounded(x, Effort())
     rivals = torch.tensor([k for k in range(3) if k != int(y)])
     functions = margin_rows(3, y, torch.zeros(2, dtype=torch.long), rivals, torch.float64).a
-    budget = Budget(seconds=None, attacked=0, batch=8)
-    outcome = Search(Splitter.of(found), lambda points: None, budget, above=truth + 100).run(functions)
+    budget = Budget(seconds=None, attacked=0, restarts=0, batch=8)
+    outcome = Search(Splitter.of(found), lambda points, until: None, budget, above=truth + 100).run(functions)
     assert outcome.bound <= truth + ROUNDING
     assert outcome.bound == pytest.approx(truth, abs=0.02 * max(1.0, abs(truth)))
 
@@ -173,7 +173,7 @@ def test_l2_is_never_above_what_a_solver_finds():
         (outcome,) = branch_and_bound(net, x, y, exactly(L2, 0.4), budget=Budget(seconds=None, domains=500))
         noise = torch.randn(4000, 1, 1, 5, generator=torch.Generator().manual_seed(seed))
         points = exactly(L2, 0.4).project(x.expand(4000, *x.shape[1:]), x + 0.4 * noise)
-        logits = net(points).double()
+        logits = net(points).detach().double()
         others = logits.scatter(1, y.expand(4000, 1), -torch.inf).amax(1)
         seen = float((logits[:, y.item()] - others).min())
         assert bound <= seen
