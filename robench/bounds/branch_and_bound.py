@@ -133,21 +133,24 @@ class Descent:
             until: when to stop polishing, on the clock of `time.perf_counter`.
         """
         self.turns += 1
-        found = self._descended(torch.cat([points.float(), self._drawn(self.budget.restarts)]), 20)
+        starts = torch.cat([points.float(), self._drawn(self.budget.restarts)])
+        # Where a bound is reached is already a good place: shorter steps stay near it.
+        reach = torch.where(torch.arange(len(starts)) < len(points), 0.5, 1.0)
+        found = self._descended(starts, reach, 20)
         if found is None and self.budget.polish is not None and self.turns % self.budget.polish == 0:
             found = self._polished(until)
         return found
 
     def anywhere(self, count: int, steps: int) -> Tensor | None:
         """Return an adversarial image from random starts, or None."""
-        return self._descended(self._drawn(count), steps) if count else None
+        return self._descended(self._drawn(count), torch.ones(count), steps) if count else None
 
     def _drawn(self, count: int) -> Tensor:
         rng = replace(self.rng, images=torch.arange(count), stream=(*self.rng.stream, self.turns))
         return self.certifier.threat.sample(self.x.float().expand(count, *self.x.shape[1:]), rng)
 
-    def _descended(self, points: Tensor, steps: int) -> Tensor | None:
-        """Take steps of falling length, under Linf by the sign; remember the best points."""
+    def _descended(self, points: Tensor, reach: Tensor, steps: int) -> Tensor | None:
+        """Take steps of falling length, at first `reach` (N,) radii; remember the best points."""
         threat, graph = self.certifier.threat, self.certifier.rough
         x = self.x.float().expand(len(points), *self.x.shape[1:])
         labels = self.y.expand(len(points))
@@ -163,8 +166,8 @@ class Descent:
             best = torch.where(per_image(better, at), at, best)
             if bool((least < 0).any()):
                 break
-            length = threat.eps * (1 - turn / (steps + 1)) ** 1.5
-            at = threat.project(x, at - length * threat.norm.ascent(gradient))
+            length = threat.eps * reach * (1 - turn / (steps + 1)) ** 1.5
+            at = threat.project(x, at - per_image(length, at) * threat.norm.ascent(gradient))
         wrong = (least <= 0).nonzero().squeeze(1)
         found = self._confirmed(best[wrong].detach())
         if found is None and self.budget.polish is not None:

@@ -125,19 +125,22 @@ def solved(found: Bounded, function: Tensor, seconds: float) -> Tensor | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what HiGHS writes to standard output by itself, whatever it is told, from the process's."""
+    """Keep what HiGHS writes by itself, whatever it is told, out of the process's standard streams."""
     flush = ctypes.CDLL(None).fflush  # what C wrote waits in a buffer of its own
     sys.stdout.flush()
+    sys.stderr.flush()
     flush(None)
-    kept = os.dup(1)
+    kept = {stream: os.dup(stream) for stream in (1, 2)}
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 1)
+        for stream in kept:
+            os.dup2(nowhere, stream)
         yield
     finally:
         flush(None)
-        os.dup2(kept, 1)
-        os.close(kept)
+        for stream, copy in kept.items():
+            os.dup2(copy, stream)
+            os.close(copy)
         os.close(nowhere)
 
 

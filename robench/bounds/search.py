@@ -70,7 +70,7 @@ class Budget:
     @classmethod
     def attacking(cls, seconds: float | None = 120.0) -> Budget:
         """Return a budget mostly spent on adversarial images, for networks believed to have some."""
-        return cls(seconds=seconds, attacked=16, restarts=32, polish=16)
+        return cls(seconds=seconds, attacked=16, restarts=48, polish=16)
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
