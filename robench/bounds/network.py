@@ -136,8 +136,8 @@ def neuron_bounds(
 def _chunks(found: Bounded, node: int, owner: Tensor) -> list[slice]:
     """Return slices of neurons whose coefficients fit into memory at once."""
     largest = max(low[0].numel() for low, _ in found.intervals[: node + 1])
-    if len(found.exact.nodes[node].shape) == 3 and found.exact.mixes(node) < 99:
-        largest //= 8
+    if len(found.exact.nodes[node].shape) == 3:
+        largest //= 8  # windows, at least on most of the way
     length = max(16, _ELEMENTS // max(1, largest))
     return [slice(i, i + length) for i in range(0, len(owner), length)]
 
