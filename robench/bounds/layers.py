@@ -597,7 +597,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "unsqueeze": _unsqueezed,
     "size": _size,
     "contiguous": _same,
-    "clone": _same,
+    "clone": lambda r, x, **kwargs: r.gathered(x, lambda t: t),
     "float": _same,
 }
 """What each method of a tensor becomes."""

@@ -12,6 +12,7 @@ from robench.bounds.graph import Graph
 from robench.bounds.intervals import Interval, interval_of, magnitude
 from robench.bounds.rectifier import Lines, Rectifier
 from robench.bounds.region import Region
+from robench.bounds.rounding import UNIT
 from robench.bounds.rows import Rows
 from robench.bounds.slopes import optimised
 from robench.types import Labels
@@ -129,7 +130,7 @@ def neuron_bounds(
             slopes = optimised(rough, start, rows32, steps=steps, step_size=step_size)
             slopes = {number: s.double() for number, s in slopes.items()}
             value = torch.maximum(value, exact.lower(start, rows, slopes=slopes)[0] + offset)
-        values.append(value)
+        values.append(value - 4 * UNIT * (value.abs() + offset.abs()))  # of adding the constant
     return torch.cat(values)
 
 
@@ -167,7 +168,7 @@ def margin_bounds(found: Bounded, y: Labels, effort: Effort) -> Tensor:
     owner, rival = rivals(classes, y)
     low, high = found.intervals[output]
     values = low[owner, y[owner]] - high[owner, rival]
-    values = values - 4 * 2.0**-53 * values.abs()
+    values = values - 4 * UNIT * values.abs()
     if effort.crown:
         exact, rough = found.backward, found.rough_backward()
         largest = max(side[0].numel() for side, _ in found.intervals)

@@ -31,6 +31,9 @@ AGREEMENT = 1e-3
 """Largest difference between graph and network, relative to the largest output."""
 
 _ENDS = (nn.LogSoftmax, nn.Softmax)
+_SHARING = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)
+_SHAPES = {"flatten", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze"}
+_VIEWS = _SHAPES | {"getitem", "contiguous", "float", "dropout", "dropout2d"}
 
 
 class _Tracer(fx.Tracer):
@@ -69,7 +72,7 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
     with evaluation_mode(network):
         if _hooked(network):
             raise refusal(f"'' ({type(network).__name__})", "hooks, which may change what it returns")
-        if type(network) in MODULES or isinstance(network, _ENDS):
+        if type(network) in MODULES or type(network) in _ENDS:
             network = nn.Sequential(network)
         try:
             symbols = tracer.trace(network)
@@ -123,14 +126,20 @@ def _read(symbols: fx.Graph, network: nn.Module, reader: Reader) -> tuple[Ref, s
         reader.name = _named(node, network)
         if ending:
             raise Unbounded("something after a softmax")
-        result, ending = _step(node, network, reader, args, kwargs)
+        written = _in_place(node, network, kwargs)
+        if written:
+            _check_alone(node, network, symbols)
+        try:
+            result, ending = _step(node, network, reader, args, kwargs)
+        except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            # Arguments of kinds that no bound was written for, such as values where numbers are usual.
+            raise Unbounded(f"arguments bounds do not know ({type(error).__name__}: {error})") from error
         known[node] = result
-        if _in_place(node, network, kwargs):
+        if written:
             # What is written into is from here on what was written.
             changed = node.args[0]
-            for other, ref in list(known.items()):
-                if other is changed or (ref == known.get(changed) and other is not node):
-                    known[other] = result
+            assert isinstance(changed, fx.Node)
+            known[changed] = result
     raise Unbounded("a forward pass without an output")
 
 
@@ -169,13 +178,15 @@ def _layer(
     layer: nn.Module, reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, str]:
     """Take the step of a layer of torch."""
-    if isinstance(layer, _ENDS):
+    if type(layer) in _ENDS:
         if layer.dim not in (1, -1, None):
             raise Unbounded("a softmax over another axis than the classes")
         return args[0], "softmax" if isinstance(layer, nn.Softmax) else "log_softmax"
     convert = next((MODULES[kind] for kind in type(layer).__mro__ if kind in MODULES), None)
     if convert is None or _overridden(layer):
         raise Unbounded(f"a layer of type {type(layer).__name__}")
+    if layer.training:
+        raise Unbounded("a layer that stays in training mode")
     if "forward" in layer.__dict__:
         raise Unbounded("a layer whose forward was replaced")
     (x,) = [*args, *kwargs.values()]
@@ -199,6 +210,35 @@ def _in_place(node: fx.Node, network: nn.Module, kwargs: dict[str, Any]) -> bool
         and str(getattr(node.target, "__name__", "")) in {"relu", "leaky_relu", "relu6", "hardtanh"}
     )
     return node.target in IN_PLACE or bool(kwargs.get("inplace")) or positional
+
+
+def _check_alone(node: fx.Node, network: nn.Module, symbols: fx.Graph) -> None:
+    """Refuse a change in place of what is also known under another name that is read later.
+
+    A view shares its memory with what it is a view of, and so may the output of a layer that does nothing.
+    """
+    changed = node.args[0] if node.args else None
+    if not isinstance(changed, fx.Node) or changed.op == "get_attr":
+        raise Unbounded("a change in place of a constant")
+    base = changed
+    while _views(base, network) and base.args and isinstance(base.args[0], fx.Node):
+        base = base.args[0]
+    family, order = {base}, {other: place for place, other in enumerate(symbols.nodes)}
+    for other in symbols.nodes:
+        if other.args and other.args[0] in family and _views(other, network) and other is not node:
+            family.add(other)
+    for other in family - {changed}:
+        if any(order[user] > order[node] for user in other.users):
+            raise Unbounded("a change in place of values that are read later under another name")
+
+
+def _views(node: fx.Node, network: nn.Module) -> bool:
+    """Tell whether what comes out may share the memory of what goes in."""
+    if node.op == "call_module":
+        return isinstance(network.get_submodule(str(node.target)), _SHARING)
+    return node.op in {"call_method", "call_function"} and (
+        str(getattr(node.target, "__name__", node.target)) in _VIEWS
+    )
 
 
 def _overridden(layer: nn.Module) -> bool:

@@ -255,12 +255,16 @@ def test_a_change_in_place_is_followed():
     assert torch.allclose(certifier.exact(images(3).double()), net(images(3)).double(), atol=1e-5)
 
 
-class Aliased(nn.Module):
-    """Changes a view in place, and so what it is a view of: this cannot be read from its calls."""
+class Cloned(Late):
+    """Changes a copy in place, and goes on with both."""
 
-    def __init__(self):
-        super().__init__()
-        self.conv, self.fc = nn.Conv2d(2, 2, 3, padding=1), nn.Linear(72, 3)
+    def forward(self, x):
+        z = self.conv(x)
+        return self.fc((z.clone().relu_() + z).flatten(1))
+
+
+class Aliased(Late):
+    """Changes a view in place, and so what it is a view of."""
 
     def forward(self, x):
         z = self.conv(x)
@@ -268,10 +272,63 @@ class Aliased(nn.Module):
         return self.fc(z.flatten(1))
 
 
-def test_a_network_that_computes_something_else_is_refused():
-    net = networks.drawn(Aliased(), seed=8)
+class Idle(Late):
+    """Changes in place what a layer that does nothing gave back."""
+
+    def __init__(self):
+        super().__init__()
+        self.idle = nn.Identity()
+
+    def forward(self, x):
+        z = self.conv(x)
+        return self.fc((self.idle(z).relu_() + z).flatten(1))
+
+
+class Clamped(Late):
+    """Cuts values at others."""
+
+    def forward(self, x):
+        z = self.conv(x)
+        return self.fc(torch.clamp(z, min=x).flatten(1))
+
+
+def stubborn():
+    """Return dropout that never stops."""
+    layer = nn.Dropout(0.5)
+    layer.train = lambda mode=True: layer
+    return layer
+
+
+def test_a_copy_is_not_what_it_is_a_copy_of():
+    net = networks.drawn(Cloned(), seed=8)
+    certifier = Certifier.of(net, ThreatModel(eps=0.1), images(1))
+    assert torch.allclose(certifier.exact(images(3).double()), net(images(3)).double(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Aliased, "under another name"),
+        (Idle, "under another name"),
+        (Clamped, "arguments bounds do not know"),
+        (lambda: nn.Sequential(stubborn(), nn.Flatten(), nn.Linear(72, 3)), "stays in training mode"),
+    ],
+)
+def test_what_cannot_be_read_for_certain_is_refused(make, words):
+    with pytest.raises(ConfigError, match=words):
+        lower_bounds(
+            networks.drawn(make(), seed=8), images(4), torch.tensor([0, 0, 0, 0]), ThreatModel(eps=0.1)
+        )
+
+
+def test_a_network_that_computes_something_else_is_refused(monkeypatch):
+    net = networks.drawn(GALLERY["dense"], seed=8)
+    certifier = Certifier.of(net, ThreatModel(eps=0.1), images(1))
+    assert certifier.exact.output
+    with torch.no_grad():
+        net[1].bias.add_(1.0)
     with pytest.raises(ConfigError, match="computes what its layers say"):
-        lower_bounds(net, images(4), torch.tensor([0, 0, 0, 0]), ThreatModel(eps=0.1))
+        certifier.checked(images(4), torch.tensor([0, 0, 0, 0]))
 
 
 def test_what_means_nothing_is_refused():
