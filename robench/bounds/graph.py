@@ -85,12 +85,14 @@ class Graph:
 
         Behind at most one the interval bound of a box is exact.
         """
-        from robench.bounds.operations import Convolution, Dense, Gathering, Scale
+        from robench.bounds.operations import Convolution, Dense, Gathering, Scale, Selection
 
         found = [0]
         for step in self.nodes[1 : node + 1]:
             before = max(found[i] for i in step.inputs)
-            plain = isinstance(step.step, Scale) or (isinstance(step.step, Gathering) and step.step.fan == 1)
+            plain = isinstance(step.step, Scale | Selection) or (
+                isinstance(step.step, Gathering) and step.step.fan == 1
+            )
             alone = isinstance(step.step, Convolution | Dense | Gathering)
             found.append(before if plain else before + 1 if alone else 99)
         return found[node]

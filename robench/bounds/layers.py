@@ -13,7 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robench.bounds.graph import Graph, Node
-from robench.bounds.operations import Affine, Convolution, Dense, Gathering, Joined, Scale, Shape, Sum
+from robench.bounds.operations import (
+    Affine,
+    Convolution,
+    Dense,
+    Gathering,
+    Joined,
+    Scale,
+    Selection,
+    Shape,
+    Sum,
+)
 from robench.bounds.rectifier import Rectifier
 from robench.errors import ConfigError
 
@@ -235,15 +245,11 @@ class Reader:
         for turn in range(longest):
             # A window that is shorter than others says its last value again, which changes no maximum.
             index = torch.tensor([window[min(turn, len(window) - 1)] for window in windows])
-            parts.append(self.gathered(x, _selecting(axis, index)))
+            parts.append(self.add(Selection(axis, index), x))
         while len(parts) > 1:
             paired = [self.larger(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
             parts = paired + parts[2 * len(paired) :]
         return parts[0]
-
-
-def _selecting(axis: int, index: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda t: t.index_select(axis, index.to(t.device))
 
 
 def pooling_windows(

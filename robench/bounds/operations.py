@@ -256,6 +256,51 @@ class Gathering:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """Some of the values along one axis of (B, C, H, W), in any order and as often as wanted.
+
+    Attributes:
+        axis: of the batch: 2 for rows, 3 for columns.
+        index: (n,) which.
+    """
+
+    axis: int
+    index: Tensor
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        """See `Affine`."""
+        return inputs[0].index_select(self.axis, self.index)
+
+    def spread(self, *radii: Tensor) -> Tensor:
+        """See `Affine`."""
+        return self.value(*radii)
+
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+        """See `Affine`; a window one value wide along the axis moves to where that value was."""
+        if rows.corner is not None and rows.a.shape[self.axis] == 1:
+            place = rows.corner[:, self.axis - 2].clamp(0, len(self.index) - 1)  # outside of it all is zero
+            corner = rows.corner.clone()
+            corner[:, self.axis - 2] = self.index[place]
+            return [rows.at(corner)], None
+        rows = rows.dense(out)
+        whole = rows.a.new_zeros(len(rows), *shapes[0])
+        return [rows.having(whole.index_add(self.axis, self.index, rows.a))], None
+
+    def terms(self, shapes: Sequence[Shape], out: Shape) -> int:
+        """See `Affine`."""
+        return _numel(out)
+
+    def constant(self) -> float:
+        """See `Affine`."""
+        return 0.0
+
+    def to(self, dtype: torch.dtype) -> Selection:
+        """See `Affine`."""
+        del dtype
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Sum:
     """A sum of inputs of one shape, each with its sign: residual connections.
 

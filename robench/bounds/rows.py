@@ -87,20 +87,27 @@ class Rows:
         """Return the sum of two sets of functions of the same node and the same images."""
         if self.corner is None or other.corner is None:
             return self.having(self.dense(shape).a + other.dense(shape).a).at(None)
-        large, small = (self, other) if self.a.shape[2] >= other.a.shape[2] else (other, self)
-        assert large.corner is not None
-        assert small.corner is not None
-        shift = small.corner - large.corner
-        spare = torch.tensor([large.a.shape[2] - small.a.shape[2], large.a.shape[3] - small.a.shape[3]])
-        first = shift[:1].cpu()
-        if len(shift) and bool((shift == shift[:1]).all()) and bool(((first >= 0) & (first <= spare)).all()):
-            (top, left), (down, across) = first[0].tolist(), spare.tolist()
-            return large.having(large.a + F.pad(small.a, (left, across - left, top, down - top)))
-        return self.dense(shape).plus(other.dense(shape), shape)
+        shift = other.corner - self.corner
+        if not len(shift) or not bool((shift == shift[:1]).all()):
+            return self.dense(shape).plus(other.dense(shape), shape)
+        # The same distance everywhere: both fit into one window.
+        move = shift[0].tolist()
+        first = [min(0, n) for n in move]
+        size = [max(self.a.shape[2 + i], move[i] + other.a.shape[2 + i]) - first[i] for i in (0, 1)]
+        if size[0] * size[1] > 0.6 * shape[1] * shape[2]:
+            return self.dense(shape).plus(other.dense(shape), shape)
+        one = _placed(self.a, -first[0], -first[1], size)
+        two = _placed(other.a, move[0] - first[0], move[1] - first[1], size)
+        return Rows(one + two, self.owner, self.corner + self.corner.new_tensor(first))
 
     def at(self, corner: Tensor | None) -> Rows:
         """Return the same coefficients in another place."""
         return replace(self, corner=corner)
+
+
+def _placed(a: Tensor, top: int, left: int, size: list[int]) -> Tensor:
+    """Return windows (N, C, h, w) inside larger ones of zeros."""
+    return F.pad(a, (left, size[1] - left - a.shape[3], top, size[0] - top - a.shape[2]))
 
 
 def _overhang(corner: Tensor, height: int, width: int, shape: Sequence[int]) -> tuple[int, int, int, int]:
