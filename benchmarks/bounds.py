@@ -15,14 +15,14 @@ import torch
 
 from model_zoo.network import Statistics
 from robench import plugins
-from robench.allocation import keep_freed_memory
+from robench.machine import keep_freed_memory
 from robench.bounds import Budget, Certifier, Outcome, branch_and_bound
 from robench.bounds.certifier import EFFORTS
-from robench.data import ImageSet
-from robench.model import Model
-from robench.plan import Choice, DataSpec, ModelSpec
-from robench.selection import load_data
-from robench.threat import ThreatModel
+from robench.data.images import ImageSet
+from robench.model.interface import Model
+from robench.plan.spec import Choice, DataSpec, ModelSpec
+from robench.data.loading import load_data
+from robench.attack.threat import ThreatModel
 
 CIFAR = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))
 TINY = (1406, 2244, 6605, 4974, 7027, 9754, 4633, 1105, 4479, 9751,

@@ -20,10 +20,10 @@ from robench.bounds.local_search import descended
 from robench.bounds.network import Effort, margin_bounds, margin_rows
 from robench.bounds.region import Region
 from robench.bounds.search import Budget, Outcome, Search, Verdict
-from robench.model import Model
-from robench.norms import per_image
+from robench.model.interface import Model
+from robench.attack.norms import per_image
 from robench.randomness import Randomness
-from robench.threat import ThreatModel
+from robench.attack.threat import ThreatModel
 from robench.types import Images, Labels
 
 

@@ -13,10 +13,10 @@ from robench.bounds.network import Bounded, Effort, bounded, margin_bounds
 from robench.bounds.region import Region
 from robench.bounds.tracing import check_agreement, traced
 from robench.errors import ConfigError, InputError
-from robench.model import Coupling, Model, predictions
-from robench.prepared import evaluation_mode
-from robench.tested_network import TestedNetwork
-from robench.threat import Goal, ThreatModel
+from robench.model.interface import Coupling, Model, predictions
+from robench.model.evaluation import evaluation_mode
+from robench.model.tested_network import TestedNetwork
+from robench.attack.threat import Goal, ThreatModel
 from robench.types import Images, Labels, Mask
 
 EFFORTS = {

@@ -16,7 +16,7 @@ from torch import Tensor
 from robench.bounds.rounding import UNIT, gamma
 from robench.bounds.rows import Rows
 from robench.errors import ConfigError
-from robench.threat import ThreatModel
+from robench.attack.threat import ThreatModel
 from robench.types import Images
 
 _BISECTIONS = 24

@@ -23,8 +23,8 @@ from robench.bounds.layers import (
     refusal,
 )
 from robench.errors import ConfigError
-from robench.prepared import evaluation_mode
-from robench.tested_network import TestedNetwork
+from robench.model.evaluation import evaluation_mode
+from robench.model.tested_network import TestedNetwork
 from robench.types import Images
 
 AGREEMENT = 1e-3

@@ -13,11 +13,11 @@ from robench.bounds import Budget, Certifier, Verdict, branch_and_bound, lower_b
 from robench.bounds.certifier import EFFORTS
 from robench.bounds.network import Effort
 from robench.errors import ConfigError, InputError
-from robench.fingerprint import network_digest
-from robench.model import Coupling, Model
-from robench.norms import L1, L2, LINF, NORMS
+from robench.model.fingerprint import network_digest
+from robench.model.interface import Coupling, Model
+from robench.attack.norms import L1, L2, LINF, NORMS
 from robench.randomness import Randomness
-from robench.threat import Goal, ThreatModel
+from robench.attack.threat import Goal, ThreatModel
 from tests.robench.bounds import networks
 
 GALLERY = networks.gallery()

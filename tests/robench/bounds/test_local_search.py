@@ -10,7 +10,7 @@ from robench.bounds.branching import layers_of
 from robench.bounds.local_search import descended, pieces, solved
 from robench.bounds.network import Effort
 from robench.bounds.rows import Rows
-from robench.threat import ThreatModel
+from robench.attack.threat import ThreatModel
 from tests.robench.bounds import networks, truths
 
 

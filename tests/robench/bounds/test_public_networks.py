@@ -9,7 +9,7 @@ import torch
 from benchmarks.bounds import SUBJECTS, loaded
 from robench.bounds import Budget, Certifier, Verdict, branch_and_bound
 from robench.bounds.certifier import EFFORTS
-from robench.threat import ThreatModel
+from robench.attack.threat import ThreatModel
 
 DATA = Path(os.environ.get("ROBENCH_TEST_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 pytestmark = [

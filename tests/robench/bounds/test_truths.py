@@ -12,8 +12,8 @@ from robench.bounds.branching import Splitter
 from robench.bounds.certifier import Certifier
 from robench.bounds.network import Effort, margin_rows
 from robench.bounds.search import Search
-from robench.norms import L1, L2, LINF, NORMS
-from robench.threat import ThreatModel
+from robench.attack.norms import L1, L2, LINF, NORMS
+from robench.attack.threat import ThreatModel
 from tests.robench.bounds import networks, truths
 
 METHODS = ("ibp", "crown", "alpha_crown")
