@@ -1,0 +1,135 @@
+"""`python -m benchmarks.bounds NAME --data-root DIR`: lower bounds on public networks, docs/bounds.md.
+
+How many images a way to bound certifies, how many an attack or branch and bound breaks, and how long it took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from model_zoo.network import Statistics
+from robench import plugins
+from robench.attack.threat import ThreatModel
+from robench.bounds import Budget, Certifier, Outcome, branch_and_bound
+from robench.bounds.certifier import EFFORTS
+from robench.data.images import ImageSet
+from robench.data.loading import load_data
+from robench.machine import keep_freed_memory
+from robench.model.interface import Model
+from robench.plan.spec import Choice, DataSpec, ModelSpec
+
+CIFAR = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))
+TINY = (1406, 2244, 6605, 4974, 7027, 9754, 4633, 1105, 4479, 9751,
+        7903, 3542, 9680, 3343, 333, 4963, 758, 4432, 1028, 8847)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A public network and its images; the suites `public-*` have the same."""
+
+    architecture: str
+    weights: str
+    eps: float
+    images: str = ""
+    indices: tuple[int, ...] | None = None
+    normalize: Statistics | None = None
+
+
+SUBJECTS = {
+    "kw": Subject(architecture="cnn_a", weights="kw_mnist.pth", eps=0.1),
+    "cifar-adv": Subject(
+        architecture="cnn_a", weights="cifar_cnn_a_adv.model", eps=2 / 255,
+        images="cifar_sdp_200.npz", normalize=CIFAR,
+    ),
+    "cifar-mix": Subject(
+        architecture="cnn_a", weights="cifar_cnn_a_mix.model", eps=2 / 255,
+        images="cifar_sdp_200.npz", normalize=CIFAR,
+    ),
+    "mnist-adv": Subject(
+        architecture="cnn_a", weights="mnist_cnn_a_adv.model", eps=0.3, images="mnist_sdp_200.npz"
+    ),
+    "tiny": Subject(architecture="cnn_tiny", weights="mnist_madry_cnn_tiny.pt", eps=0.3, indices=TINY),
+}  # fmt: skip
+
+
+def loaded(subject: Subject, root: Path) -> tuple[Model, ImageSet]:
+    """Return a public network and its images."""
+    choice = Choice(name="mnist")
+    if subject.images:
+        choice = Choice(name="npz", options={"path": str(root / "models" / subject.images)})
+    data = load_data(
+        DataSpec(dataset=choice, split="test", indices=subject.indices), root=root, download=False, seed=0
+    )
+    builder = plugins.find("builders", "zoo")()
+    spec = ModelSpec(name=subject.weights, architecture=Choice(name=subject.architecture))
+    spec = replace(spec, normalize=subject.normalize)
+    net = builder.network(spec, shape=data.shape, classes=10, seed=0, trust_code=False)
+    builder.load(net, root / "models" / subject.weights, sha256=None)
+    return Model(name=subject.weights, net=net.eval(), classes=10), data
+
+
+def main() -> None:
+    """Measure what the command line names and print it as Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bounds", description=__doc__)
+    parser.add_argument("name", choices=SUBJECTS)
+    parser.add_argument("--data-root", type=Path, required=True, help="folder with MNIST/ and models/")
+    parser.add_argument("--method", default="crown", choices=[*EFFORTS, "branch_and_bound", "attack"])
+    parser.add_argument("--first", type=int, default=0, help="number of the first image (default 0)")
+    parser.add_argument("--images", type=int, help="how many (default all)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of branch and bound, for an image")
+    chosen = parser.parse_args()
+    keep_freed_memory()
+    subject = SUBJECTS[chosen.name]
+    model, data = loaded(subject, chosen.data_root)
+    end = None if chosen.images is None else chosen.first + chosen.images
+    x, y = data.batch(slice(chosen.first, end))
+    threat = ThreatModel(eps=subject.eps)
+    started = time.perf_counter()
+    if chosen.method in {"branch_and_bound", "attack"}:
+        attacking = chosen.method == "attack"  # the same search, most of its time for adversarial images
+        budget = Budget.attacking(chosen.seconds) if attacking else Budget(seconds=chosen.seconds)
+        lines = searched(model, x, y, threat, budget)
+    else:
+        certifier = Certifier.of(model, threat, x)
+        x, y = certifier.checked(x, y)
+        right, slack = certifier.right(x, y), certifier.slack(x)
+        margins = certifier.margins(x[right], y[right], EFFORTS[chosen.method]).amin(dim=1)
+        certified = int((margins > slack).sum())
+        lines = [
+            f"{certified} of {len(x)} certified ({100 * certified / len(x):.2f} %), {int(right.sum())} right"
+        ]
+    lines.append(f"{time.perf_counter() - started:.1f} s, {time.process_time():.1f} s of processor in all")
+    print(f"{chosen.name}, {chosen.method}, eps {subject.eps:.6g}: " + "; ".join(lines))
+
+
+def searched(
+    model: Model, x: torch.Tensor, y: torch.Tensor, threat: ThreatModel, budget: Budget
+) -> list[str]:
+    """Run branch and bound, saying what becomes of each image, and return the counts."""
+    counts: Counter[str] = Counter()
+    slowest = 0.0
+
+    def told(number: int, outcome: Outcome) -> None:
+        nonlocal slowest
+        counts[outcome.verdict] += 1
+        slowest = max(slowest, outcome.seconds)
+        print(f"{number}: {outcome.verdict}, bound {outcome.bound:.4f}, {outcome.domains} domains, "
+              f"{outcome.seconds:.1f} s", flush=True)  # fmt: skip
+
+    branch_and_bound(model, x, y, threat, budget=budget, progress=told)
+    listed = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    return [
+        f"of {len(x)}: {listed}",
+        f"{100 * counts['certified'] / len(x):.1f} % certified",
+        f"at most {slowest:.1f} s",
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""Certified lower bounds of robustness: what no attack can break, image by image."""
+
+from robench.bounds.branch_and_bound import branch_and_bound
+from robench.bounds.certifier import Certifier, lower_bounds
+from robench.bounds.search import Budget, Outcome, Verdict
+
+__all__ = ["Budget", "Certifier", "Outcome", "Verdict", "branch_and_bound", "lower_bounds"]

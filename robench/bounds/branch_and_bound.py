@@ -1,0 +1,205 @@
+"""Branch and bound over the signs of rectifiers: a certificate, an adversarial image, or a smaller gap.
+
+Plain bounds come first, then gradients, then subdomains (beta-CROWN: Wang et al. 2021, arXiv:2103.06624),
+whose minimisers are starts for more gradients (Zhang et al. 2022, arXiv:2206.06589).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
+
+import torch
+from torch import Tensor, nn
+
+from robench.attack.norms import per_image
+from robench.attack.threat import ThreatModel
+from robench.bounds.branching import Splitter
+from robench.bounds.certifier import Certifier
+from robench.bounds.local_search import descended
+from robench.bounds.network import Effort, margin_bounds, margin_rows
+from robench.bounds.region import Region
+from robench.bounds.search import Budget, Outcome, Search, Verdict
+from robench.model.interface import Model
+from robench.randomness import Randomness
+from robench.types import Images, Labels
+
+
+def branch_and_bound(
+    model: Model | nn.Module,
+    x: Images,
+    y: Labels,
+    threat: ThreatModel,
+    *,
+    budget: Budget | None = None,
+    seed: int = 0,
+    progress: Callable[[int, Outcome], None] = lambda number, outcome: None,
+) -> list[Outcome]:
+    """Decide image by image whether the model can be changed: certified, broken or undecided.
+
+    Args:
+        model: a model, or a plain network of logits.
+        x: images (B, C, H, W) in the box.
+        y: their classes (B,).
+        threat: norm, radius and box.
+        budget: for each image; 60 seconds by default.
+        seed: of the random starts of gradients.
+        progress: is told each image's number and outcome.
+
+    Raises:
+        ConfigError: the model or the threat has no bounds; the layer is named.
+        InputError: images or labels cannot be used.
+    """
+    certifier = Certifier.of(model, threat, x)
+    x, y = certifier.checked(x, y)
+    slack, budget = certifier.slack(x), budget or Budget()
+    outcomes = []
+    for number, right in enumerate(certifier.right(x, y).tolist()):
+        one, label = x[number : number + 1], y[number : number + 1]
+        if right:
+            rng = Randomness(seed, torch.arange(0), ("branch and bound", number))
+            outcome = decide(certifier, one, label, budget, slack=slack, rng=rng)
+        else:
+            margin = _margin(certifier.exact(one.double()), label)
+            outcome = Outcome(
+                verdict=Verdict.BROKEN, bound=float(margin), x_adv=one[0], domains=0, seconds=0.0
+            )
+        outcomes.append(outcome)
+        progress(number, outcome)
+    return outcomes
+
+
+def decide(
+    certifier: Certifier, x: Images, y: Labels, budget: Budget, *, slack: float, rng: Randomness
+) -> Outcome:
+    """Return what is found out about one image (1, C, H, W) that the model gets right."""
+    started = time.perf_counter()
+    found = certifier.bounded(x, Effort())
+    margins = margin_bounds(found, y, Effort()).scatter(1, y[:, None], torch.inf)[0]
+    bound = float(margins.min())
+    if bound > slack:
+        seconds = time.perf_counter() - started
+        return Outcome(verdict=Verdict.CERTIFIED, bound=bound, x_adv=None, domains=1, seconds=seconds)
+    attack = Descent(certifier, x, y, budget, rng)
+    if budget.attacked + budget.restarts:
+        x_adv = attack.anywhere(8 * budget.restarts, 40)
+        if x_adv is not None:
+            seconds = time.perf_counter() - started
+            return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x_adv, domains=1, seconds=seconds)
+    rivals = (margins <= slack).nonzero().squeeze(1)
+    owner = torch.zeros(len(rivals), dtype=torch.long)
+    functions = margin_rows(certifier.model.classes, y, owner, rivals, torch.float64).a
+    outcome = Search(Splitter.of(found), attack, budget, above=slack, started=started).run(functions)
+    decided = margins[margins > slack]
+    least = min([outcome.bound, *decided.tolist()])
+    return Outcome(
+        verdict=outcome.verdict,
+        bound=max(bound, least) if outcome.verdict is not Verdict.BROKEN else bound,
+        x_adv=outcome.x_adv,
+        domains=outcome.domains,
+        seconds=outcome.seconds,
+    )
+
+
+@dataclass(slots=True)
+class Descent:
+    """Looks for an adversarial image: projected steps down the margin, and integer programming near the best.
+
+    Attributes:
+        certifier: the model and the threat.
+        x: (1, C, H, W) the image.
+        y: (1,) its class.
+        budget: how many starts, and when to polish.
+        rng: for random starts.
+        turns: batches so far.
+        pool: margins and points that were not polished yet, the best first.
+    """
+
+    certifier: Certifier
+    x: Images
+    y: Labels
+    budget: Budget
+    rng: Randomness
+    turns: int = 0
+    pool: list[tuple[float, Tensor]] = field(default_factory=list)
+
+    def __call__(self, points: Tensor, until: float) -> Tensor | None:
+        """Return an admissible image that the model itself gets wrong, (C, H, W), or None.
+
+        Args:
+            points: (N, C, H, W) where bounds are reached: starts beside random ones.
+            until: when to stop polishing, on the clock of `time.perf_counter`.
+        """
+        self.turns += 1
+        starts = torch.cat([points.float(), self._drawn(self.budget.restarts)])
+        # Where a bound is reached is already a good place: shorter steps stay near it.
+        reach = torch.where(torch.arange(len(starts)) < len(points), 0.5, 1.0)
+        found = self._descended(starts, reach, 20)
+        if found is None and self.budget.polish is not None and self.turns % self.budget.polish == 0:
+            found = self._polished(until)
+        return found
+
+    def anywhere(self, count: int, steps: int) -> Tensor | None:
+        """Return an adversarial image from random starts, or None."""
+        return self._descended(self._drawn(count), torch.ones(count), steps) if count else None
+
+    def _drawn(self, count: int) -> Tensor:
+        rng = replace(self.rng, images=torch.arange(count), stream=(*self.rng.stream, self.turns))
+        return self.certifier.threat.sample(self.x.float().expand(count, *self.x.shape[1:]), rng)
+
+    def _descended(self, points: Tensor, reach: Tensor, steps: int) -> Tensor | None:
+        """Take steps of falling length, at first `reach` (N,) radii; remember the best points."""
+        threat, graph = self.certifier.threat, self.certifier.rough
+        x = self.x.float().expand(len(points), *self.x.shape[1:])
+        labels = self.y.expand(len(points))
+        at = threat.project(x, points)
+        best, least = at, torch.full((len(points),), torch.inf)
+        for turn in range(steps + 1):
+            with torch.enable_grad():
+                leaf = at.detach().requires_grad_(True)
+                margin = _margin(graph(leaf), labels)
+                (gradient,) = torch.autograd.grad(margin.sum(), leaf)
+            better = margin.detach() < least
+            least = torch.where(better, margin.detach(), least)
+            best = torch.where(per_image(better, at), at, best)
+            if bool((least < 0).any()):
+                break
+            length = threat.eps * reach * (1 - turn / (steps + 1)) ** 1.5
+            at = threat.project(x, at - per_image(length, at) * threat.norm.ascent(gradient))
+        wrong = (least <= 0).nonzero().squeeze(1)
+        found = self._confirmed(best[wrong].detach())
+        if found is None and self.budget.polish is not None:
+            kept = least.argsort()[:3].tolist()
+            self.pool += [(float(least[i]), best[i : i + 1].detach()) for i in kept]
+            self.pool = sorted(self.pool, key=itemgetter(0))[:32]
+        return found
+
+    def _polished(self, until: float) -> Tensor | None:
+        """Improve the best point not improved yet by integer programming."""
+        if not self.pool or self.certifier.threat.norm.name != "Linf":
+            return None
+        _, point = self.pool.pop(0)
+        outputs = self.certifier.rough(point)[0]
+        function = torch.zeros(len(outputs), dtype=torch.float64)
+        function[self.y[0]] = 1.0
+        outputs = outputs.index_fill(0, self.y, -torch.inf)
+        function[int(outputs.argmax())] = -1.0
+        region = Region.around(self.x, self.certifier.threat)
+        point = descended(self.certifier.exact, self.certifier.rough, region, point, function, until)
+        return self._confirmed(self.certifier.threat.project(self.x.float(), point.float()))
+
+    def _confirmed(self, points: Tensor) -> Tensor | None:
+        """Return the first of the points (N, ...) that is admissible and that the model itself gets wrong."""
+        if not len(points):
+            return None
+        x, labels = self.x.float().expand(len(points), *self.x.shape[1:]), self.y.expand(len(points))
+        broken = ~self.certifier.right(points, labels) & self.certifier.threat.admits(x, points)
+        return points[int(broken.nonzero()[0])] if bool(broken.any()) else None
+
+
+def _margin(outputs: Tensor, y: Labels) -> Tensor:
+    """Return the true class's output minus the largest other, (B,)."""
+    others = outputs.scatter(1, y[:, None], -torch.inf).amax(dim=1)
+    return outputs.gather(1, y[:, None]).squeeze(1) - others

@@ -1,0 +1,180 @@
+"""A model and a threat, ready for bounds: the network is read once and compared with the model first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from robench.attack.threat import Goal, ThreatModel
+from robench.bounds.graph import Graph
+from robench.bounds.network import Bounded, Effort, bounded, margin_bounds
+from robench.bounds.region import Region
+from robench.bounds.tracing import check_agreement, traced
+from robench.errors import ConfigError, InputError
+from robench.model.evaluation import evaluation_mode
+from robench.model.interface import Coupling, Model, predictions
+from robench.model.tested_network import TestedNetwork
+from robench.types import Images, Labels, Mask
+
+EFFORTS = {
+    "ibp": Effort(crown=False),
+    "crown": Effort(),
+    "alpha_crown": Effort(inner_steps=10, outer_steps=20),
+}
+"""Ways to bound, cheapest first; each is at least as tight as the one before."""
+
+
+@dataclass(frozen=True)
+class Certifier:
+    """Bounds the margins of one model under one threat.
+
+    Attributes:
+        model: what is certified; a plain network counts as one of logits.
+        threat: untargeted, with a finite radius.
+        shape: (C, H, W) of its images.
+
+    Raises:
+        ConfigError: the model's answers depend on a batch or on chance, it may reject, the threat is targeted
+            or unbounded, or a layer has no bound; it is named.
+    """
+
+    model: Model
+    threat: ThreatModel
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Read the network, so that what cannot be bounded is refused before any work."""
+        where, model = f"model {self.model.name!r}", self.model
+        if model.coupling is Coupling.JOINT or model.random or model.rejects or model.template:
+            expected = "a network that gives each image alone one fixed answer"
+            got = "answers that depend on other images, on chance or on a template, or rejections"
+            raise ConfigError(where=where, expected=expected, got=got, do="Attack it instead")
+        if self.threat.goal is not Goal.UNTARGETED:
+            raise ConfigError(where="goal", expected="untargeted", got=str(self.threat.goal))
+        Region.around(torch.zeros(0, *self.shape), self.threat)
+        if self.exact.nodes[self.exact.output].shape != (model.classes,):
+            got = f"{self.exact.nodes[self.exact.output].shape[0]}"
+            raise ConfigError(where=where, expected=f"{model.classes} outputs, one for each class", got=got)
+
+    @classmethod
+    def of(cls, model: Model | nn.Module, threat: ThreatModel, x: Images) -> Certifier:
+        """Return what certifies a model, or a plain network of logits, on images like x (B, C, H, W)."""
+        shape = tuple(x.shape[1:])
+        if isinstance(model, Model):
+            return cls(model, threat, shape)
+        classes = traced(model, shape).nodes[-1].shape[0]
+        return cls(Model(name=type(model).__name__, net=model, classes=classes), threat, shape)
+
+    @cached_property
+    def exact(self) -> Graph:
+        """The network in float64."""
+        return traced(self.model.net, self.shape)
+
+    @cached_property
+    def rough(self) -> Graph:
+        """The network in float32."""
+        return self.exact.to(torch.float32)
+
+    @cached_property
+    def network(self) -> TestedNetwork:
+        """The door to the network."""
+        net = self.model.net
+        return net if isinstance(net, TestedNetwork) else TestedNetwork(net)
+
+    def checked(self, x: Images, y: Labels) -> tuple[Images, Labels]:
+        """Return images and labels on the CPU, after comparing graph and network on them.
+
+        Raises:
+            InputError: images outside of the box or of another shape, or labels that are no classes.
+            ConfigError: the network computes something else than was read from it.
+        """
+        x, y = x.detach().cpu(), y.detach().cpu()
+        if tuple(x.shape[1:]) != self.shape or len(x) != len(y):
+            got = f"{tuple(x.shape)} and {tuple(y.shape)}"
+            raise InputError(where="x", expected=f"images (B, {self.shape}) and labels (B,)", got=got)
+        low, high = self.threat.bounds
+        if not bool(((x >= low) & (x <= high)).all()):
+            raise InputError(where="x", expected=f"values from {low} to {high}", got="others")
+        if len(y) and not bool(((y >= 0) & (y < self.model.classes)).all()):
+            raise InputError(where="y", expected=f"classes from 0 to {self.model.classes - 1}", got="others")
+        if len(x):
+            check_agreement(self.exact, self.network, x[:64].to(self.model.device))
+        return x, y
+
+    @torch.no_grad()
+    def answers(self, x: Images) -> Labels:
+        """Return the model's own predictions for images, (B,)."""
+        with evaluation_mode(self.model.net):
+            outputs = self.network(x.float().to(self.model.device))
+        return predictions(outputs, self.model.output).cpu()
+
+    def right(self, x: Images, y: Labels) -> Mask:
+        """Tell which images the model itself gets right, (B,)."""
+        return self.answers(x) == y
+
+    @torch.no_grad()
+    def slack(self, x: Images) -> float:
+        """Return what a margin must exceed so that the model, which computes in float32, agrees.
+
+        Eight times the largest difference between its outputs and the real ones on the images: measured, not
+        proven. Bounds themselves are valid for real numbers.
+        """
+        if not len(x):
+            return 0.0
+        part = x[:64]
+        with evaluation_mode(self.model.net):
+            theirs = self.network(part.float().to(self.model.device)).double().cpu()
+        ours = self.exact(part.double())
+        if self.exact.ending:
+            apart = (getattr(ours, self.exact.ending)(dim=1) - theirs).abs().max()
+            return 8 * float(apart) + 8e-7 * float(ours.abs().max())
+        return 8 * float((ours - theirs).abs().max())
+
+    def bounded(self, x: Images, effort: Effort) -> Bounded:
+        """Return bounds of every node around images (B, C, H, W)."""
+        return bounded(self.exact, self.rough, Region.around(x, self.threat), effort)
+
+    def margins(self, x: Images, y: Labels, effort: Effort, *, batch: int = 20) -> Tensor:
+        """Return lower bounds (B, K) of the true class's output minus each other's; inf for itself.
+
+        Slopes that are best for tighter bounds inside of the network are not always the usual ones, so where
+        slopes are optimised the better of both is taken.
+        """
+        found = []
+        for i in range(0, len(x), batch):
+            part, labels = x[i : i + batch], y[i : i + batch]
+            margins = margin_bounds(self.bounded(part, effort), labels, effort)
+            if effort.inner_steps or effort.outer_steps:
+                plain = Effort()
+                margins = torch.maximum(margins, margin_bounds(self.bounded(part, plain), labels, plain))
+            found.append(margins.scatter(1, labels[:, None], torch.inf))
+        return torch.cat(found) if found else torch.zeros(0, self.model.classes, dtype=torch.float64)
+
+
+def lower_bounds(
+    model: Model | nn.Module, x: Images, y: Labels, threat: ThreatModel, *, method: str = "crown"
+) -> Tensor:
+    """Return a lower bound (B,) of the smallest margin of the true class over each image's region.
+
+    Where it is positive, no image the judge admits changes the prediction. The margin is of the outputs
+    before a last softmax.
+
+    Args:
+        model: a model, or a plain network of logits.
+        x: images (B, C, H, W) in the box.
+        y: their classes (B,).
+        threat: norm, radius and box.
+        method: `ibp`, `crown` or `alpha_crown`, each at least as tight as the one before.
+
+    Raises:
+        ConfigError: the method does not exist, or the model or the threat has no bounds; the layer is named.
+        InputError: images or labels cannot be used.
+    """
+    if method not in EFFORTS:
+        raise ConfigError(where="method", expected=f"one of {', '.join(EFFORTS)}", got=repr(method))
+    certifier = Certifier.of(model, threat, x)
+    x, y = certifier.checked(x, y)
+    return certifier.margins(x, y, EFFORTS[method]).amin(dim=1)

@@ -1,0 +1,189 @@
+"""ReLU and leaky ReLU between two lines, once bounds of what goes in are known (Zhang et al. 2018).
+
+On l < 0 < u the upper line is the chord; the lower one goes through the origin with any slope between those
+of both branches, which is what alpha-CROWN optimises (Xu et al. 2021, arXiv:2011.13824, section 3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robench.bounds.rounding import UNIT
+from robench.bounds.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rectifier:
+    """The operation max(x, slope * x).
+
+    Attributes:
+        slope: of the negative branch, between 0 and 1; 0 for ReLU.
+    """
+
+    slope: float = 0.0
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return the values, element by element."""
+        return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
+
+
+class Passing(Protocol):
+    """What functions of a layer's rectified values become before them."""
+
+    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+        """Return functions of the inputs that are nowhere above these, and their constants (N,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """Lines below and above the rectifiers of a layer, for each of B images; all (B, ...).
+
+    Attributes:
+        least: smallest slope of the lower line; equal to `most` where the sign is sure.
+        most: its largest slope.
+        usual: the slope of the branch that covers more of the interval, CROWN's choice.
+        upper: slope of the upper line.
+        raised: its value at 0.
+    """
+
+    least: Tensor
+    most: Tensor
+    usual: Tensor
+    upper: Tensor
+    raised: Tensor
+
+    @classmethod
+    def between(cls, low: Tensor, high: Tensor, slope: float) -> Lines:
+        """Return the lines for inputs between low and high (B, ...); the upper one never below."""
+        on, off = low >= 0, high <= 0
+        least = torch.where(on, 1.0, slope).to(low.dtype)
+        most = torch.where(off, slope, 1.0).to(low.dtype)
+        usual = torch.where(off | (~on & (high <= -low)), slope, 1.0).to(low.dtype)
+        width = torch.where(on | off, 1.0, high - low)
+        chord = (high - slope * low) / width
+        # Any slope will do if the line is above both ends: it is raised until it is, rounding included.
+        lift = torch.maximum(high - chord * high, slope * low - chord * low)
+        lift = lift + 8 * UNIT * (high.abs() + low.abs()) if low.dtype == torch.float64 else lift
+        upper = torch.where(on, 1.0, torch.where(off, slope, chord))
+        raised = torch.where(on | off, 0.0, lift)
+        return cls(least, most, usual, upper.to(low.dtype), raised.to(low.dtype))
+
+    @property
+    def loose(self) -> Tensor:
+        """Where the sign is not sure, (B, ...)."""
+        return self.most > self.least
+
+    def of(self, index: Tensor | slice) -> Lines:
+        """Return the lines of some of the images."""
+        return Lines(*(getattr(self, name)[index] for name in ("least", "most", "usual", "upper", "raised")))
+
+    def to(self, dtype: torch.dtype) -> Lines:
+        """Return the same lines in another type: for float32, only as good as its rounding."""
+        kept = ("least", "most", "usual", "upper", "raised")
+        return replace(self, **{name: getattr(self, name).to(dtype) for name in kept})
+
+    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+        """Return functions of the inputs that are nowhere above these, and their constants (N,).
+
+        Args:
+            rows: functions of the outputs.
+            slopes: of the lower lines, shaped as the coefficients, cut to what is valid; None for the usual.
+        """
+        lower = rows.take(self.usual) if slopes is None else slopes
+        if slopes is not None and not slopes.requires_grad:
+            lower = torch.minimum(torch.maximum(slopes, rows.take(self.least)), rows.take(self.most))
+        a, offset = Chosen.apply(rows.a, lower, rows.take(self.upper), rows.take(self.raised))
+        return rows.having(a), offset
+
+
+class Chosen(torch.autograd.Function):
+    """Coefficients times the slope of the line their sign asks for; with its derivative, in few passes."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, lower: Tensor, upper: Tensor, raised: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coefficients (N, ...) of the inputs and the constants (N,)."""
+        slope = torch.where(a > 0, lower, upper)
+        negative = a.clamp(max=0)
+        ctx.save_for_backward(a, slope, raised)
+        return a * slope, (negative * raised).flatten(1).sum(dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Return the derivative with respect to the coefficients and the lower slopes."""
+        a, slope, raised = ctx.saved_tensors
+        back = given * slope
+        back += torch.where(a > 0, 0.0, raised) * constant.view(-1, *[1] * (a.ndim - 1))
+        return back, given * a.clamp(min=0), None, None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedLines:
+    """Lines of one layer in N subdomains of one image's region: kept only where its sign was not sure.
+
+    Attributes:
+        base: (1, ...) slope of every rectifier that is sure of its sign, 0 elsewhere.
+        place: (U,) the others, counted over the flattened layer.
+        lower: (N, U) slopes of their lower lines.
+        upper: (N, U) slopes of their upper lines.
+        raised: (N, U) values of these at 0.
+        pressure: (N, U) what is added to the coefficients of the inputs.
+    """
+
+    base: Tensor
+    place: Tensor
+    lower: Tensor
+    upper: Tensor
+    raised: Tensor
+    pressure: Tensor
+
+    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+        """See `Lines.through`; the functions are one for each subdomain, and the slopes those kept here."""
+        assert rows.corner is None
+        assert rows.owner is None
+        assert slopes is None
+        a, offset = _Packed.apply(
+            rows.a, self.lower, self.pressure, self.base, self.place, self.upper, self.raised
+        )
+        return rows.having(a), offset
+
+
+class _Packed(torch.autograd.Function):
+    """Coefficients through packed lines, with the derivative."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        a: Tensor,
+        lower: Tensor,
+        pressure: Tensor,
+        base: Tensor,
+        place: Tensor,
+        upper: Tensor,
+        raised: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the coefficients (N, ...) of the inputs and the constants (N,)."""
+        here = a.flatten(1).index_select(1, place)
+        positive = here > 0
+        slope = torch.where(positive, lower, upper)
+        out = (a * base).contiguous()
+        out.view(len(out), -1).index_copy_(1, place, torch.addcmul(pressure, here, slope))
+        ctx.save_for_backward(here, slope, raised, base, place)
+        return out, (here.clamp(max=0) * raised).sum(dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the derivative with respect to the coefficients, the lower slopes and the pressure."""
+        here, slope, raised, base, place = ctx.saved_tensors
+        there = given.flatten(1).index_select(1, place)
+        back = None
+        if ctx.needs_input_grad[0]:
+            inner = torch.where(here > 0, 0.0, raised).mul_(constant[:, None]).addcmul_(there, slope)
+            back = (given * base).contiguous()
+            back.view(len(back), -1).index_copy_(1, place, inner)
+        return back, there * here.clamp(min=0), there, None, None, None, None

@@ -1,0 +1,201 @@
+"""The search over subdomains: worst first, in batches, until all are done, one is broken, or time is up.
+
+Bunel et al. 2020 (JMLR 21) as a scheme; beta-CROWN (Wang et al. 2021, arXiv:2103.06624) as the bound.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from robench.bounds.branching import Domains, Splitter
+from robench.errors import ConfigError
+
+_LEAF_STEPS = 100
+"""Of Adam, twice, for the multipliers of a subdomain with nothing left to split."""
+
+Attack = Callable[[Tensor, float], Tensor | None]
+"""Points (N, C, H, W), about in the region, and when to stop (`time.perf_counter`) to one adversarial image
+(C, H, W), or None."""
+
+
+class Verdict(StrEnum):
+    """What is known about an image."""
+
+    CERTIFIED = "certified"
+    BROKEN = "broken"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """When branch and bound gives up, and how it works.
+
+    Attributes:
+        seconds: for an image; None for no limit.
+        domains: most subdomains bounded for an image; None for no limit.
+        batch: subdomains split at a time.
+        steps: of Adam for each new subdomain.
+        root_steps: of Adam for the whole region.
+        candidates: rectifiers tried by each of two scores before one is split.
+        step_sizes: the first of Adam for slopes and for multipliers.
+        attacked: of each batch, how many points where bounds are reached are starts for gradients.
+        restarts: how many random starts beside them.
+        polish: after how many batches the best point is improved by integer programming
+            (`robench.bounds.local_search`, under Linf); None for never.
+
+    Raises:
+        ConfigError: a limit or a count means nothing.
+    """
+
+    seconds: float | None = 60.0
+    domains: int | None = None
+    batch: int = 32
+    steps: int = 6
+    root_steps: int = 40
+    candidates: int = 3
+    step_sizes: tuple[float, float] = (0.1, 0.1)
+    attacked: int = 4
+    restarts: int = 4
+    polish: int | None = None
+
+    @classmethod
+    def attacking(cls, seconds: float | None = 120.0) -> Budget:
+        """Return a budget mostly spent on adversarial images, for networks believed to have some."""
+        return cls(seconds=seconds, attacked=16, restarts=48, polish=16)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        least = {"batch": 1, "steps": 0, "root_steps": 0, "candidates": 1, "attacked": 0, "restarts": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                got = repr(getattr(self, name))
+                raise ConfigError(where=name, expected=f"a whole number of at least {low}", got=got)
+        if self.seconds is not None and not self.seconds >= 0:
+            raise ConfigError(
+                where="seconds", expected="a time of at least 0, or None", got=repr(self.seconds)
+            )
+        if self.polish is not None and self.polish < 1:
+            raise ConfigError(where="polish", expected="at least 1, or None", got=repr(self.polish))
+        if self.domains is not None and self.domains < 1:
+            raise ConfigError(where="domains", expected="at least 1, or None", got=repr(self.domains))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What branch and bound found out about one image.
+
+    Attributes:
+        verdict: certified, broken or undecided.
+        bound: a lower bound of the smallest margin over the region, valid for real numbers.
+        x_adv: (C, H, W) an adversarial image, where one was found.
+        domains: subdomains bounded.
+        seconds: spent.
+    """
+
+    verdict: Verdict
+    bound: float
+    x_adv: Tensor | None
+    domains: int
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Search:
+    """Decides whether functions of the outputs stay above a number in the region around one image.
+
+    Args:
+        splitter: bounds subdomains of the region.
+        attack: looks for an adversarial image near the points that bounds are reached at.
+        budget: when to give up.
+        above: what the functions must stay above.
+
+    Attributes:
+        domains: subdomains bounded so far.
+        closed: the least bound among those that are done.
+        stuck: the least bound among those with nothing left to split that are not above.
+    """
+
+    splitter: Splitter
+    attack: Attack
+    budget: Budget
+    above: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+    domains: int = 0
+    closed: float = math.inf
+    stuck: float = math.inf
+
+    def run(self, functions: Tensor) -> Outcome:
+        """Return what is found out about functions (F, K) of the outputs, such as true class minus rival."""
+        order = itertools.count()
+        waiting: list[tuple[float, int, Domains]] = []
+        fresh, steps = self.splitter.root(functions), self.budget.root_steps
+        while True:
+            bounded, points = self._bounded(fresh, steps)
+            x_adv = self._attacked(bounded, points)
+            done = bounded.bound > self.above
+            self.closed = min([self.closed, *bounded.bound[done].tolist()])
+            for i in (~done).nonzero().squeeze(1).tolist():
+                heapq.heappush(waiting, (float(bounded.bound[i]), next(order), bounded.of([i])))
+            least = min(self.closed, self.stuck, waiting[0][0] if waiting else math.inf)
+            if x_adv is not None:
+                return self._outcome(Verdict.BROKEN, least, x_adv)
+            if not waiting:
+                verdict = Verdict.CERTIFIED if self.stuck == math.inf else Verdict.UNDECIDED
+                return self._outcome(verdict, least, None)
+            if self._spent():
+                return self._outcome(Verdict.UNDECIDED, least, None)
+            taken = [heapq.heappop(waiting)[2] for _ in range(min(self.budget.batch, len(waiting)))]
+            parents = Domains.joined(taken)
+            neuron = self.splitter.chosen(parents, self.budget.candidates)
+            self._settle(parents.of(neuron < 0))
+            fresh, steps = (
+                self.splitter.halves(parents.of(neuron >= 0), neuron[neuron >= 0]),
+                self.budget.steps,
+            )
+
+    def _settle(self, leaves: Domains) -> None:
+        """Bound subdomains with nothing left to split as well as can be; those that stay below remain so."""
+        if not len(leaves):
+            return
+        for size in (0.3, 0.03):
+            better = self.splitter.improved(leaves, steps=_LEAF_STEPS, step_sizes=(0.0, size))
+            bound = torch.maximum(self.splitter.exact_bounds(better)[0], leaves.bound)
+            leaves = replace(better, bound=bound)
+        done = leaves.bound > self.above
+        self.closed = min([self.closed, *leaves.bound[done].tolist()])
+        self.stuck = min([self.stuck, *leaves.bound[~done].tolist()])
+
+    def _bounded(self, domains: Domains, steps: int) -> tuple[Domains, Tensor]:
+        """Return subdomains with their bounds, and the points where these are reached."""
+        self.domains += len(domains)
+        if not len(domains):
+            return domains, torch.zeros(0)
+        better = self.splitter.improved(domains, steps=steps, step_sizes=self.budget.step_sizes)
+        bound, points = self.splitter.exact_bounds(better)
+        return replace(better, bound=torch.maximum(bound, domains.bound)), points
+
+    def _attacked(self, domains: Domains, points: Tensor) -> Tensor | None:
+        open_ = (domains.bound <= self.above).nonzero().squeeze(1)
+        if not len(open_) or not self.budget.attacked + self.budget.restarts:
+            return None
+        chosen = open_[domains.bound[open_].argsort()[: self.budget.attacked]]
+        end = math.inf if self.budget.seconds is None else self.started + self.budget.seconds
+        return self.attack(points[chosen], end)
+
+    def _spent(self) -> bool:
+        seconds, domains = self.budget.seconds, self.budget.domains
+        late = seconds is not None and time.perf_counter() - self.started >= seconds
+        return late or (domains is not None and self.domains >= domains)
+
+    def _outcome(self, verdict: Verdict, bound: float, x_adv: Tensor | None) -> Outcome:
+        seconds = time.perf_counter() - self.started
+        return Outcome(verdict=verdict, bound=bound, x_adv=x_adv, domains=self.domains, seconds=seconds)
