@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask
 
+SHARE = 0.05
+"""Share of an image that the first windows of `refine` cover: its points are good, so changes are small."""
+
 
 class CascadeStages:
     """What is known about one batch while it is attacked, and the stages that add to it.
@@ -73,10 +76,10 @@ class CascadeStages:
         for _, labels in self._within(far):
             self.worst.replace(self._climbed(labels, steps))
 
-    def project(self, steps: int, classes: int, far: float) -> None:
-        """Walk with FAB from the clean images to the boundaries that are no farther than `far` radii."""
+    def project(self, steps: int, classes: int, near: float) -> None:
+        """Walk with FAB from the clean images to the boundaries that are no farther than `near` radii."""
         self._measure(classes)  # the ascents have moved the worst points
-        for _, labels in self._within(far):
+        for _, labels in self._within(near):
             rule = shrinking(self._oracle, self._threat.eps, steps)
             walk(self._oracle, self._x, self._boundary(labels), Walk(steps=steps), watch=rule)
 
@@ -95,12 +98,28 @@ class CascadeStages:
             stream = rng.split("class", rank)
             self.worst.replace(random_climb(self._oracle, stream, self._loss, how, labels))
 
-    def search(self, least: int, queries: int, rng: Randomness) -> None:
-        """Ask without gradients, `least` times about every image."""
-        rule = searching(self._oracle, least=least, queries=queries, rival=self.worst.value)
+    def search(self, least: int, queries: int, far: float, rng: Randomness) -> None:
+        """Search without gradients: `least` queries an image, more where a boundary is within `far` radii."""
+        reachable = (self._distances <= far * self._threat.eps).any(dim=0)
+        rule = searching(
+            self._oracle, least=least, queries=queries, rival=self.worst.value, reachable=reachable
+        )
         square = Square(queries=queries, rescale=False)
         found = square.search(self._oracle, score_margin, rng, rule)
         self.worst.replace(found)
+
+    def refine(self, queries: int, near: float, rng: Randomness) -> None:
+        """Repaint small windows of the worst points at random where a boundary is within `near` radii.
+
+        Under Linf only, where Square repaints windows: in other norms it moves mass, of which the end of an
+        ascent has none to spare.
+        """
+        close = any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
+        if self._threat.norm.name != "Linf" or not bool((close & self._oracle.active).any()):
+            return
+        square = Square(queries=queries, first_share=SHARE)
+        with self._oracle.only(close):
+            self.worst.replace(square.search(self._oracle, score_margin, rng, start=self.worst.points))
 
     @property
     def _loss(self) -> Loss:

@@ -34,13 +34,16 @@ class EconomicalAutoAttack:
     2. Wrong classes in the order of their linearised distance, seen from the worst point so far. Targeted
        APGD of `steps` steps from that point, for each class no farther than `far` radii; it stops at the
        checkpoint where its last progress does not lead to the boundary any more.
-    3. FAB of `fab_steps` steps from the clean image to the nearest `fab_classes` classes, by the same two
-       rules.
-    4. Close calls, whose nearest boundary is within `near` radii: APGD on cross-entropy and targeted APGD as
-       published, `near_steps` steps from random points, for those of the same classes that are as near.
+    3. Close calls, whose nearest boundary is within `near` radii: FAB of `fab_steps` steps from the clean
+       image, as long as it shrinks fast enough, to the nearest `fab_classes` classes that are as near.
+    4. Close calls: APGD on cross-entropy and targeted APGD as published, `near_steps` steps from random
+       points, towards the same classes.
     5. Square: `least_queries` for every image, however hopeless, because nothing else sees through masked
-       gradients; from then on as long as doubling the queries may lead to success, and to the end of
+       gradients; from then on, where a boundary is within `far` radii, as long as doubling the queries may
+       lead to success, and to the end of
        `queries` where Square has come as far as the gradients.
+    6. Close calls once more, under Linf: `refine_queries` of random search that starts at the worst point so
+       far and repaints small windows of it.
 
     It can miss what AutoAttack finds: a far class whose boundary bends towards the image, an ascent that
     gains too little from one checkpoint to the next and then breaks through, and a search without gradients
@@ -53,11 +56,12 @@ class EconomicalAutoAttack:
         classes: most wrong classes to aim at, the likeliest at the worst point of the first APGD.
         far: most linearised distance, in radii, at which a class is aimed at.
         fab_steps: most steps of FAB towards each class.
-        fab_classes: most classes for FAB, and for targeted APGD on close calls.
+        fab_classes: most classes for FAB and for targeted APGD on close calls.
         near: most linearised distance, in radii, of a close call.
         near_steps: steps of APGD on a close call.
         least_queries: queries of Square for every image.
         queries: most queries of Square.
+        refine_queries: queries of the random search from the worst point of a close call.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -70,6 +74,7 @@ class EconomicalAutoAttack:
         bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex, LIU_ADAPTIVE),
         norms=("Linf", "L2", "L1"),
         randomised=True,
+        revision=2,
     )
     first_steps: int = 25
     steps: int = 20
@@ -81,12 +86,15 @@ class EconomicalAutoAttack:
     near_steps: int = 100
     least_queries: int = 200
     queries: int = 5000
+    refine_queries: int = 2000
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
         at_least(1, first_steps=self.first_steps, steps=self.steps, classes=self.classes)
         at_least(1, fab_steps=self.fab_steps, fab_classes=self.fab_classes, near_steps=self.near_steps)
-        at_least(2, least_queries=self.least_queries, queries=self.queries)
+        at_least(
+            2, least_queries=self.least_queries, queries=self.queries, refine_queries=self.refine_queries
+        )
         positive(far=self.far, near=self.near)
         if self.near > self.far:
             raise ConfigError(where="near", expected=f"at most far, {self.far:g}", got=f"{self.near:g}")
@@ -108,9 +116,10 @@ class EconomicalAutoAttack:
             lambda: cascade.open(self.first_steps, rng.split("apgd-ce")),
             lambda: cascade.aim(self.classes),
             lambda: cascade.ascend(self.steps, self.far),
-            lambda: cascade.project(self.fab_steps, self.fab_classes, self.far),
+            lambda: cascade.project(self.fab_steps, self.fab_classes, self.near),
             lambda: cascade.insist(self.near_steps, self.near, rng.split("apgd-t")),
-            lambda: cascade.search(self.least_queries, self.queries, rng.split("square")),
+            lambda: cascade.search(self.least_queries, self.queries, self.far, rng.split("square")),
+            lambda: cascade.refine(self.refine_queries, self.near, rng.split("refine")),
         )
         for stage in stages:
             standing = cascade.standing

@@ -109,7 +109,9 @@ def shrinking(oracle: Oracle, eps: float, steps: int) -> Watch:
     return watch
 
 
-def searching(oracle: Oracle, *, least: int, queries: int, rival: PerSample) -> Watch:
+def searching(
+    oracle: Oracle, *, least: int, queries: int, rival: PerSample, reachable: Mask | None = None
+) -> Watch:
     """Return the rule for Square's `search`: `least` queries for all, then on while they may lead to success.
 
     Asked when `least` queries are spent (one more if odd), twice as many, four times as many. Random search
@@ -123,6 +125,8 @@ def searching(oracle: Oracle, *, least: int, queries: int, rival: PerSample) -> 
         least: queries that every image gets, at least 2.
         queries: most queries.
         rival: loss (B,) of the best point met by other means.
+        reachable: images (B,) whose boundary looked near enough by gradients; all by default. The others go
+            on only where gradients came no farther than the search.
     """
     before: list[PerSample] = []
     going = torch.ones_like(oracle.broken)
@@ -134,6 +138,8 @@ def searching(oracle: Oracle, *, least: int, queries: int, rival: PerSample) -> 
         if before:
             gained = value - before[-1]
             hopeful = value + OPTIMISM * gained * math.log2(queries / spent) > 0
+            if reachable is not None:
+                hopeful = hopeful & reachable
             going = any_of(oracle, value.isfinite() & (hopeful | (value >= rival)))
         before.append(value)
         return going

@@ -81,7 +81,14 @@ class Square:
 
         return strongest(oracle, self.restarts, attempt, loss)
 
-    def search(self, oracle: Oracle, loss: Loss, rng: Randomness, watch: Watch | None = None) -> Images:
+    def search(
+        self,
+        oracle: Oracle,
+        loss: Loss,
+        rng: Randomness,
+        watch: Watch | None = None,
+        start: Images | None = None,
+    ) -> Images:
         """Return the point of highest loss met in one try, (B, C, H, W).
 
         Args:
@@ -90,6 +97,8 @@ class Square:
             rng: the try's randomness.
             watch: asked after every query which images go on, with the highest loss (B,) met so far and the
                 number of queries spent; all do by default.
+            start: first point of each image, inside ball and box, (B, C, H, W), under Linf; by default
+                Square's own, at random.
         """
         import torch
 
@@ -98,7 +107,10 @@ class Square:
 
         x, threat = oracle.x, oracle.threat
         flat = threat.norm.name == "Linf"
-        best = stripes(x, threat, rng) if flat else bumps_everywhere(x, threat, rng)
+        if start is not None:
+            best = start
+        else:
+            best = stripes(x, threat, rng) if flat else bumps_everywhere(x, threat, rng)
         move = paint if flat else move_mass
         value = oracle.value(loss, best)
         many = x.new_empty(len(x), BLOCK, numbers(x))
