@@ -12,7 +12,9 @@ def raised():
     kernel = "\n".join(path.read_text() for path in (ROOT / "robench").rglob("*.py"))
     checks = "\n".join(path.read_text() for path in (ROOT / "reports" / "board").glob("*_checks.py"))
     named = re.findall(r'^[A-Z_]+ = "([a-z]+(?:-[a-z]+)+)"', checks, flags=re.MULTILINE)
-    return {*re.findall(r'code="([a-z-]+)"', kernel), *named}
+    constants = dict(re.findall(r'^([A-Z_]+) = "([a-z-]+)"', kernel, flags=re.MULTILINE))
+    by_name = {constants[name] for name in re.findall(r"code=([A-Z_]+)\b", kernel)}
+    return {*re.findall(r'code="([a-z-]+)"', kernel), *by_name, *named}
 
 
 def test_the_page_and_the_code_agree():

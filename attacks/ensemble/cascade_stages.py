@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Mask
 
-SHARE = 0.05
-"""Share of an image that the first windows of `refine` cover: its points are good, so changes are small."""
-
 
 class CascadeStages:
     """What is known about one batch while it is attacked, and the stages that add to it.
@@ -83,17 +80,20 @@ class CascadeStages:
             rule = shrinking(self._oracle, self._threat.eps, steps)
             walk(self._oracle, self._x, self._boundary(labels), Walk(steps=steps), watch=rule)
 
-    def insist(self, steps: int, near: float, rng: Randomness) -> None:
+    def insist(self, steps: int, tries: int, near: float, rng: Randomness) -> None:
         """Climb to the end from random points where the nearest boundary is within `near` radii.
 
-        First the cross-entropy, which may find a class that is none of those aimed at, then the loss of each
-        of these that is that near.
+        First the cross-entropy, `tries` times, which may find a class that is none of those aimed at, then
+        the loss of each of these that is that near.
         """
         how = Climb(steps=steps)
         close = any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
         with self._oracle.only(close):
-            if bool((close & self._oracle.active).any()):
-                self.worst.replace(random_climb(self._oracle, rng.split("any"), cross_entropy, how))
+            for number in range(tries):
+                if self._oracle.finished or not bool((close & self._oracle.active).any()):
+                    break
+                stream = rng.split("any", number)
+                self.worst.replace(random_climb(self._oracle, stream, cross_entropy, how))
         for rank, labels in self._within(near):
             stream = rng.split("class", rank)
             self.worst.replace(random_climb(self._oracle, stream, self._loss, how, labels))
@@ -108,16 +108,17 @@ class CascadeStages:
         found = square.search(self._oracle, score_margin, rng, rule)
         self.worst.replace(found)
 
-    def refine(self, queries: int, near: float, rng: Randomness) -> None:
+    def refine(self, queries: int, share: float, near: float, rng: Randomness) -> None:
         """Repaint small windows of the worst points at random where a boundary is within `near` radii.
 
-        Under Linf only, where Square repaints windows: in other norms it moves mass, of which the end of an
-        ascent has none to spare.
+        The first windows cover `share` of an image: its point is good already, so changes are small. Under
+        Linf only, where Square repaints windows: in other norms it moves mass, of which the end of an ascent
+        has none to spare.
         """
         close = any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
         if self._threat.norm.name != "Linf" or not bool((close & self._oracle.active).any()):
             return
-        square = Square(queries=queries, first_share=SHARE)
+        square = Square(queries=queries, first_share=share)
         with self._oracle.only(close):
             self.worst.replace(square.search(self._oracle, score_margin, rng, start=self.worst.points))
 

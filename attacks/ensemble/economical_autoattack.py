@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from robench.types import Images
 
 
+SHARES = (0.05, 0.01)
+"""Share of an image that the first windows of the two random searches from worst points cover."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EconomicalAutoAttack:
     """APGD, targeted APGD, FAB and Square, each only as long as an image has prospects of being broken.
@@ -34,16 +38,17 @@ class EconomicalAutoAttack:
     2. Wrong classes in the order of their linearised distance, seen from the worst point so far. Targeted
        APGD of `steps` steps from that point, for each class no farther than `far` radii; it stops at the
        checkpoint where its last progress does not lead to the boundary any more.
-    3. Close calls, whose nearest boundary is within `near` radii: FAB of `fab_steps` steps from the clean
-       image, as long as it shrinks fast enough, to the nearest `fab_classes` classes that are as near.
-    4. Close calls: APGD on cross-entropy and targeted APGD as published, `near_steps` steps from random
-       points, towards the same classes.
-    5. Square: `least_queries` for every image, however hopeless, because nothing else sees through masked
+    3. Close calls, whose nearest boundary is within `near` radii, under Linf: `refine_queries` of random
+       search that starts at the worst point so far and repaints small windows of it, as Square does
+       (Andriushchenko et al. 2020): of all that was tried it breaks most such images for its passes.
+    4. Close calls: FAB of `fab_steps` steps from the clean image, as long as it shrinks fast enough, to those
+       of the nearest `fab_classes` classes that are as near.
+    5. Close calls: APGD on cross-entropy, `near_tries` times, and targeted APGD towards the same classes,
+       both as published, `near_steps` steps from random points.
+    6. Square: `least_queries` for every image, however hopeless, because nothing else sees through masked
        gradients; from then on, where a boundary is within `far` radii, as long as doubling the queries may
-       lead to success, and to the end of
-       `queries` where Square has come as far as the gradients.
-    6. Close calls once more, under Linf: `refine_queries` of random search that starts at the worst point so
-       far and repaints small windows of it.
+       lead to success; and to the end of `queries` where Square has come as far as the gradients.
+    7. Close calls once more as in 3, with smaller windows.
 
     It can miss what AutoAttack finds: a far class whose boundary bends towards the image, an ascent that
     gains too little from one checkpoint to the next and then breaks through, and a search without gradients
@@ -59,9 +64,10 @@ class EconomicalAutoAttack:
         fab_classes: most classes for FAB and for targeted APGD on close calls.
         near: most linearised distance, in radii, of a close call.
         near_steps: steps of APGD on a close call.
+        near_tries: random points from which APGD climbs the cross-entropy on a close call.
         least_queries: queries of Square for every image.
         queries: most queries of Square.
-        refine_queries: queries of the random search from the worst point of a close call.
+        refine_queries: queries of each random search from the worst point of a close call.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -79,19 +85,21 @@ class EconomicalAutoAttack:
     first_steps: int = 25
     steps: int = 20
     classes: int = 9
-    far: float = 2.0
+    far: float = 1.5
     fab_steps: int = 30
     fab_classes: int = 3
-    near: float = 1.2
-    near_steps: int = 100
+    near: float = 1.1
+    near_steps: int = 50
+    near_tries: int = 4
     least_queries: int = 200
     queries: int = 5000
-    refine_queries: int = 2000
+    refine_queries: int = 1000
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
         at_least(1, first_steps=self.first_steps, steps=self.steps, classes=self.classes)
         at_least(1, fab_steps=self.fab_steps, fab_classes=self.fab_classes, near_steps=self.near_steps)
+        at_least(1, near_tries=self.near_tries)
         at_least(
             2, least_queries=self.least_queries, queries=self.queries, refine_queries=self.refine_queries
         )
@@ -116,10 +124,11 @@ class EconomicalAutoAttack:
             lambda: cascade.open(self.first_steps, rng.split("apgd-ce")),
             lambda: cascade.aim(self.classes),
             lambda: cascade.ascend(self.steps, self.far),
+            lambda: cascade.refine(self.refine_queries, SHARES[0], self.near, rng.split("refine", 0)),
             lambda: cascade.project(self.fab_steps, self.fab_classes, self.near),
-            lambda: cascade.insist(self.near_steps, self.near, rng.split("apgd-t")),
+            lambda: cascade.insist(self.near_steps, self.near_tries, self.near, rng.split("apgd-t")),
             lambda: cascade.search(self.least_queries, self.queries, self.far, rng.split("square")),
-            lambda: cascade.refine(self.refine_queries, self.near, rng.split("refine")),
+            lambda: cascade.refine(self.refine_queries, SHARES[1], self.near, rng.split("refine", 1)),
         )
         for stage in stages:
             standing = cascade.standing

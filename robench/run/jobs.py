@@ -19,6 +19,9 @@ from robench.run.evaluated_model import EvaluatedModel, attacked_model
 from robench.run.settings import Settings
 from robench.run.shards import Shard
 
+OWN_ATTACKS = "0.1.0"
+"""Stands for every version of our own attacks, so that a new version of robench keeps what was measured."""
+
 CLEAN = "clean"
 """Label of the evaluation without any attack."""
 
@@ -124,7 +127,7 @@ class Crafting:
                 "source": self.attacked.fingerprint,
                 "gradient_source": self.gradient_source,
                 "attack": spec,
-                "library_version": versions().get(str(spec["library"]), "robench"),
+                "library_version": _library_version(str(spec["library"])),
                 "threat": self.threat.spec(),
                 "shard": shard.digest,
                 "seed": seed,
@@ -210,6 +213,11 @@ def jobs_on(
         yield clean_job(target, shard, settings)
     for crafting in craftings:
         yield crafting_job(crafting, shard, settings)
+
+
+def _library_version(library: str) -> str:
+    """Return what a key says of a library: our own attacks say by `revision` when their images change."""
+    return OWN_ATTACKS if library == "robench" else versions().get(library, "robench")
 
 
 def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:

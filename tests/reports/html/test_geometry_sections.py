@@ -40,9 +40,9 @@ def views_of(root):
 
 
 def test_heads_on_one_network_share_a_figure(whole):
-    spaces, faults = views_of(whole)
+    feature_spaces, faults = views_of(whole)
     assert faults == []
-    groups = same_networks(spaces)
+    groups = same_networks(feature_spaces)
     assert [[v.record.target.name for v in group] for group in groups] == [
         ["model-00"], ["model-01", "model-02"],
     ]  # fmt: skip

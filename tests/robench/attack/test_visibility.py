@@ -95,7 +95,7 @@ def test_the_stand_in_is_attacked_and_the_model_itself_is_judged():
     board = Board(threat=threat(knowledge=("weights",)), eps_text="0.1", attacks={"step": OneStep()})
     memory = Memory()
     list(evaluate(Work(models=[own], data=points(), boards=[board]), memory))
-    by_source = {r.source["gradient_source"]: r for r in memory.records.values() if r.source["name"]}
+    by_source = {r.source.gradient_source: r for r in memory.records.values() if r.source.name}
     assert by_source["exact"].columns.status.count("broken") == 0
     assert by_source["exact"].source.stand_in == other.fingerprint
     assert by_source["exact"].white_box

@@ -203,7 +203,7 @@ def test_the_record_says_what_was_asked():
         )
         (record,) = [r for r in found.records if r.attack.label == "f"]
         engine = record.provenance.engine
-        assert (engine["used"] == AS_IT_IS) is eager
+        assert (engine.used == AS_IT_IS) is eager
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
