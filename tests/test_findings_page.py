@@ -13,7 +13,7 @@ def raised():
     checks = "\n".join(path.read_text() for path in (ROOT / "reports" / "board").glob("*_checks.py"))
     named = re.findall(r'^[A-Z_]+ = "([a-z]+(?:-[a-z]+)+)"', checks, flags=re.MULTILINE)
     constants = dict(re.findall(r'^([A-Z_]+) = "([a-z-]+)"', kernel, flags=re.MULTILINE))
-    by_name = {constants[name] for name in re.findall(r"code=([A-Z_]+)\b", kernel)}
+    by_name = {constants[name] for name in re.findall(r"code=([A-Z_]+)\b", kernel) if name in constants}
     return {*re.findall(r'code="([a-z-]+)"', kernel), *by_name, *named}
 
 

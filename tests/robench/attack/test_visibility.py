@@ -102,7 +102,7 @@ def test_the_stand_in_is_attacked_and_the_model_itself_is_judged():
     # `linear` needs no template: it is taken of the model itself, and breaks the six images near the line.
     assert by_source["linear"].columns.status.count("broken") == 6
     assert not by_source["linear"].source.stand_in
-    assert all(r.threat.knowledge == ["weights"] for r in by_source.values())
+    assert all(r.threat.knowledge == ("weights",) for r in by_source.values())
 
 
 def test_without_a_stand_in_nothing_is_run():
