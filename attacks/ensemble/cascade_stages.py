@@ -73,10 +73,10 @@ class CascadeStages:
         for _, labels in self._within(far):
             self.worst.replace(self._climbed(labels, steps))
 
-    def project(self, steps: int, classes: int, near: float) -> None:
-        """Walk with FAB from the clean images to the boundaries that are no farther than `near` radii."""
+    def project(self, steps: int, classes: int, far: float) -> None:
+        """Walk with FAB from the clean images to the boundaries that are no farther than `far` radii."""
         self._measure(classes)  # the ascents have moved the worst points
-        for _, labels in self._within(near):
+        for _, labels in self._within(far):
             rule = shrinking(self._oracle, self._threat.eps, steps)
             walk(self._oracle, self._x, self._boundary(labels), Walk(steps=steps), watch=rule)
 

@@ -41,8 +41,8 @@ class EconomicalAutoAttack:
     3. Close calls, whose nearest boundary is within `near` radii, under Linf: `refine_queries` of random
        search that starts at the worst point so far and repaints small windows of it, as Square does
        (Andriushchenko et al. 2020): of all that was tried it breaks most such images for its passes.
-    4. Close calls: FAB of `fab_steps` steps from the clean image, as long as it shrinks fast enough, to those
-       of the nearest `fab_classes` classes that are as near.
+    4. FAB of `fab_steps` steps from the clean image, as long as it shrinks fast enough, to those of the
+       nearest `fab_classes` classes that are no farther than `far` radii.
     5. Close calls: APGD on cross-entropy, `near_tries` times, and targeted APGD towards the same classes,
        both as published, `near_steps` steps from random points.
     6. Square: `least_queries` for every image, however hopeless, because nothing else sees through masked
@@ -85,11 +85,11 @@ class EconomicalAutoAttack:
     first_steps: int = 25
     steps: int = 20
     classes: int = 9
-    far: float = 1.5
+    far: float = 2.0
     fab_steps: int = 30
     fab_classes: int = 3
-    near: float = 1.1
-    near_steps: int = 50
+    near: float = 1.2
+    near_steps: int = 100
     near_tries: int = 4
     least_queries: int = 200
     queries: int = 5000
@@ -125,7 +125,7 @@ class EconomicalAutoAttack:
             lambda: cascade.aim(self.classes),
             lambda: cascade.ascend(self.steps, self.far),
             lambda: cascade.refine(self.refine_queries, SHARES[0], self.near, rng.split("refine", 0)),
-            lambda: cascade.project(self.fab_steps, self.fab_classes, self.near),
+            lambda: cascade.project(self.fab_steps, self.fab_classes, self.far),
             lambda: cascade.insist(self.near_steps, self.near_tries, self.near, rng.split("apgd-t")),
             lambda: cascade.search(self.least_queries, self.queries, self.far, rng.split("square")),
             lambda: cascade.refine(self.refine_queries, SHARES[1], self.near, rng.split("refine", 1)),
