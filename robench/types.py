@@ -21,3 +21,9 @@ PerSample: TypeAlias = Float[Tensor, " B"]
 """One number per image."""
 Mask: TypeAlias = Bool[Tensor, " B"]
 """One truth value per image."""
+Features: TypeAlias = Float[Tensor, "B D"]
+"""A row of D numbers per image: its features."""
+Rows: TypeAlias = Float[Tensor, "B N"]
+"""A row per image: all its N numbers."""
+Column: TypeAlias = Float[Tensor, "B 1"]
+"""One number per image, as a column beside rows."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from robench.model.interface import GradientSource, Model, Neighbourhood
-    from robench.types import Images, Labels, Outputs
+    from robench.types import Features, Images, Labels, Outputs
 
 LAST = "exact"
 """The source that costs most, an adjoint solve a step, and that sees nothing where u is saturated: it comes
@@ -57,7 +57,7 @@ def neighbours(around: Neighbourhood, classes: int) -> GradientSource:
     return _source(around, "neighbours", score)
 
 
-def neighbour_scores(around: Neighbourhood, z: Outputs, classes: int) -> Outputs:
+def neighbour_scores(around: Neighbourhood, z: Features, classes: int) -> Outputs:
     """Return the class scores (B, K) of features (B, D), in units of the nearest class's distance.
 
     A class that remembers no image has minus infinity.

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from defenses.inference.bpda import TransformedNetwork, bpda_source, details_of, straight_through
 from defenses.inference.source_names import UNDEFENDED, defended_names
@@ -30,7 +30,7 @@ def log_mean(distributions: Sequence[Outputs]) -> Outputs:
     return torch.stack(list(distributions)).logsumexp(dim=0) - math.log(len(distributions))
 
 
-def own_outputs(answer: Callable[[Images], Outputs], x: Images, surrogate: Outputs) -> Outputs:
+def own_outputs(answer: Callable[[Images], Outputs], x: Images, surrogate: Outputs) -> Tensor:
     """Return what the model itself answers, by a pass without gradient.
 
     Inside another expectation nobody reads it: the surrogate's outputs stand in, and the pass is spared.

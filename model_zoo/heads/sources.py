@@ -19,7 +19,7 @@ from model_zoo.graph.kernel_density import class_log_density
 from model_zoo.heads.wnll_network import WNLLNetwork, guarded
 from robench.data.images import ImageSet
 from robench.model.interface import GradientSource, Memory, Neighbourhood, OutputKind
-from robench.types import Images, Outputs
+from robench.types import Features, Images, Outputs
 
 
 class StraightThrough(torch.autograd.Function):
@@ -77,15 +77,15 @@ def gradient_sources(net: WNLLNetwork, *, tau: float) -> dict[str, GradientSourc
     return {source.name: source for source in sources}
 
 
-def _logits(linear: nn.Module | None, z: Outputs) -> Outputs:
+def _logits(linear: nn.Module | None, z: Features) -> Outputs:
     assert linear is not None  # the two sources that call this exist only then
     return cast("Outputs", linear(z))
 
 
-def log_density(net: WNLLNetwork, z: Outputs, tau: float) -> Outputs:
+def log_density(net: WNLLNetwork, z: Features, tau: float) -> Outputs:
     """Return class log-densities (B, K) over all templates together; NaN where features are not finite."""
 
-    def of(finite: Outputs) -> Outputs:
+    def of(finite: Features) -> Outputs:
         return class_log_density(finite, *net.points, classes=net.classes, n=net.graph.n, tau=tau)
 
     return guarded(z, of)

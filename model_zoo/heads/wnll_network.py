@@ -15,7 +15,7 @@ from model_zoo.graph.voting import vote_independent
 from model_zoo.last_layer import Branched, evaluating
 from robench.data.images import ImageSet
 from robench.model.tested_network import TestedNetwork
-from robench.types import Images, Outputs
+from robench.types import Features, Images, Outputs
 
 _BATCH = 250
 
@@ -147,7 +147,7 @@ class WNLLNetwork(nn.Module):
         whole = interpolate(queries, points, labels, classes=self.classes, graph=self.graph)
         return Interpolation(whole.u[: len(z)], whole.singular[: len(z)])
 
-    def classify(self, z: Outputs, moved: Tensor | None = None) -> Outputs:
+    def classify(self, z: Features, moved: Tensor | None = None) -> Outputs:
         """Map features (B, D) to u (B, K) on the simplex; a row of features with NaN or infinity to NaN.
 
         Features `moved` (T, D), if given, stand in for those of all templates together.
@@ -159,7 +159,7 @@ class WNLLNetwork(nn.Module):
         return self.classify(self.branches.features(x))
 
 
-def guarded(z: Outputs, apply: Callable[[Outputs], Outputs]) -> Outputs:
+def guarded(z: Features, apply: Callable[[Features], Outputs]) -> Outputs:
     """Apply a function to features with bad rows set to zero, and give those rows NaN results.
 
     A network that overflows on one image must cost that image its verdict, not the batch its run.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from robench.model.interface import OutputKind
 from robench.types import Labels, Outputs, PerSample
@@ -153,7 +154,7 @@ def ranked_margin(rank: int = 0) -> Loss:
     return loss
 
 
-def without_rejection(outputs: Outputs, y: Labels, *, targeted: bool = False) -> Outputs:
+def without_rejection(outputs: Outputs, y: Labels, *, targeted: bool = False) -> Tensor:
     """Return scores (B, K) of a model that may reject, from its outputs (B, K + 1), as an attacker sees them.
 
     A rejection stops an attack as well as the right answer does. Untargeted, the label gets the larger of its
@@ -174,7 +175,7 @@ def without_rejection(outputs: Outputs, y: Labels, *, targeted: bool = False) ->
     return chances.scatter(1, y[:, None], torch.maximum(own, rejection))
 
 
-def _offered(outputs: Outputs, kind: OutputKind) -> PerSample:
+def _offered(outputs: Outputs, kind: OutputKind) -> PerSample | Labels:
     """Return how many classes of each row are not masked, (B,); no probability is."""
     if kind is OutputKind.SIMPLEX:
         return outputs.new_full((len(outputs),), outputs.shape[1])

@@ -12,7 +12,7 @@ import torch
 
 from robench.errors import ConfigError, nearest
 from robench.randomness import Randomness
-from robench.types import Images, Mask, PerSample
+from robench.types import Column, Images, Mask, PerSample, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _l1_project_boxed(delta: Images, eps: PerSample, lowest: Images, highest: Im
     return torch.copysign(size, flat).to(delta.dtype).view(delta.shape)
 
 
-def _threshold(size: Images, caps: Images, radius: PerSample) -> PerSample:
+def _threshold(size: Rows, caps: Rows, radius: Column) -> Column:
     """Return the smallest t >= 0 with sum_i min(max(size_i - t, 0), caps_i) <= radius, (B, 1), float64.
 
     The sum grows linearly as t falls between two knots: entry i starts to count at size_i, stops growing at

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from robench.attack.ledger import Rows
 from robench.attack.losses import Loss, margin, scores, without_rejection
@@ -31,8 +32,8 @@ class GradientAnswer:
 
     own: Outputs
     predicted: Labels | None
-    value: PerSample
-    gradient: Images
+    value: Tensor
+    gradient: Tensor
     finite: Mask
 
 
@@ -125,7 +126,7 @@ def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
     return batch
 
 
-def _answer(own: Outputs, predicted: Labels | None, value: PerSample, gradient: Images) -> GradientAnswer:
+def _answer(own: Outputs, predicted: Labels | None, value: Tensor, gradient: Tensor) -> GradientAnswer:
     finite = torch.isfinite(gradient.flatten(1)).all(dim=1)
     if not finite.all():
         gradient = gradient.where(per_image(finite, gradient), torch.zeros_like(gradient))

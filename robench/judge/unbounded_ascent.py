@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from robench.attack.losses import cross_entropy
 from robench.model.interface import Model, predictions
@@ -182,5 +183,5 @@ def _changed(first: Outputs, second: Outputs) -> Mask:
     return (first - second).abs().amax(dim=1) > SAME * size
 
 
-def _wide(rows: Mask, x: Images) -> Mask:
+def _wide(rows: Mask, x: Images) -> Tensor:
     return rows.view(-1, *(1,) * (x.ndim - 1))

@@ -33,11 +33,11 @@ def quadratic(pixels, seed=0):
     return value, lambda x: (x.flatten(1) @ a + b).view_as(x)
 
 
-class Signs:
+class Signs(Randomness):
     """Randomness that deals out all sign patterns of a few pixels in turn."""
 
     def __init__(self, pixels):
-        self.patterns = itertools.product((0.25, 0.75), repeat=pixels)
+        object.__setattr__(self, "patterns", itertools.product((0.25, 0.75), repeat=pixels))
 
     def uniform(self, like):
         return torch.tensor(next(self.patterns), dtype=like.dtype).view(1, *like.shape[1:]).expand_as(like)
