@@ -84,7 +84,7 @@ class Questions:
         return _answer(own, None, torch.stack(columns, dim=1), gradient)
 
     def reached(self, predicted: Labels, y: Labels) -> Mask:
-        """Tell whether predictions (b,) are what the attacker wants; no number and a rejection never are.
+        """Tell whether predictions (b,) are what the attacker wants; NaN and a rejection never are.
 
         A tie is not the right answer, which is all that an attacker without a target wants.
         """

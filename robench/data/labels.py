@@ -36,7 +36,7 @@ def read_labels(
             a 0 are then spoken of.
 
     Raises:
-        InputError: no numbers, one-hot, not integers, of another length than the images, or out of range.
+        InputError: not numbers, one-hot, not integers, of another length than the images, or out of range.
     """
     values = _one_each(own_array(labels, where=where, what="labels"), count, where)
     _check_integers(values, where)

@@ -32,7 +32,7 @@ def read_images(images: object, *, where: str, labels: int = -1) -> Images:
         labels: how many labels come with them, which tells layouts apart; -1 where that is not known.
 
     Raises:
-        InputError: no numbers, another layout or type, empty, not finite, or outside [0, 1].
+        InputError: not numbers, another layout or type, empty, not finite, or outside [0, 1].
     """
     values = own_array(images, where=where, what="images")
     _check_layout(values.shape, labels, where)

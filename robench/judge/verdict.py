@@ -24,7 +24,7 @@ class Landing:
 
     Attributes:
         point: (B, C, H, W) admissible images.
-        raw: (B, C, H, W) the proposals, with the clean image in place of one that is no number.
+        raw: (B, C, H, W) the proposals, with the clean image in place of one that holds NaN.
         outside: (B,) which proposals left the threat model and were projected.
         finite: (B,) which proposals were numbers.
     """
@@ -71,7 +71,7 @@ class Verdict:
 
     @property
     def repaired(self) -> Mask:
-        """Which proposals were outside the threat model or no number, and were judged elsewhere, (B,)."""
+        """Which proposals were outside the threat model or held NaN, and were judged at another point, (B,)."""
         return self.landing.outside | ~self.landing.finite
 
 

@@ -190,7 +190,7 @@ class Model:
 
 
 NOT_FINITE, TIED = -1, -2
-"""What stands for a class where a row is no number, and where its largest value is not one entry's alone."""
+"""What stands for a class where a row holds NaN or infinity, and where several entries share its maximum."""
 
 UNIFORM = 1e-6
 """Largest spread of a simplex row that counts as uniform: a solver's rounding decides nothing."""

@@ -86,7 +86,7 @@ def mean_stood(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Mean
     which one draw for each image would make m (1 - m) / n. The interval is Wilson's (1927) for as many images
     asked once as are worth the same, n (n m (1 - m) + c) / (S + c) with c = z^2 / 4, Wilson's own term: few
     errors say little about S. It is the plain interval where no draw changes anything or nothing ever fell,
-    for no number of draws shows an image that was not in the sample. What draws have in common over all
+    for however many draws there are, none shows an image that was not in the sample. What draws have in common over all
     images, as one coin for a whole batch, is not in S: its variance component (two-way analysis of variance)
     is added.
 

@@ -1,4 +1,4 @@
-"""Keep of feature space what pictures need, while the models are at hand (Wang & Osher 2019, section 5)."""
+"""Store the features that figures show, while the models are loaded (Wang & Osher 2019, section 5)."""
 
 from __future__ import annotations
 
