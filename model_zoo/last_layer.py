@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from model_zoo.network import Network
 from robench.errors import InputError
 from robench.model.tested_network import TestedNetwork
-from robench.types import Images, Outputs
+from robench.types import Features, Images, Outputs
 
 
 @contextmanager
@@ -76,7 +76,7 @@ class _InItsOwnType(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, z: Outputs) -> Outputs:
+    def forward(self, z: Features) -> Outputs:
         return cast("Outputs", self.layer(z.to(self.layer.weight.dtype)).to(z.dtype))
 
 

@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 
 def pytest_configure(config):
     """Check shapes and types of tensors in every call, unless only names of tests are wanted."""
-    if not config.option.collectonly and os.environ.get("ROBENCH_SHAPES"):
+    if not config.option.collectonly:
         check_shapes()
 
 

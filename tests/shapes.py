@@ -1,16 +1,30 @@
 """Shapes and types of tensors, checked in every call of our public functions while the tests run."""
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
 import sys
+import types
 from pathlib import Path
 
-from beartype import BeartypeConf, beartype
+from beartype import beartype
 from jaxtyping import jaxtyped
 
-WORDS = ("Images", "Labels", "Outputs", "PerSample", "Mask", "Float[", "Int[", "Bool[")
+WORDS = (
+    "Images",
+    "Labels",
+    "Outputs",
+    "PerSample",
+    "Mask",
+    "Features",
+    "Rows",
+    "Column",
+    "Float[",
+    "Int[",
+    "Bool[",
+)
 PACKAGES = ("attacks", "defenses", "model_zoo", "robench.attack", "robench.judge", "robench.model")
 
 
@@ -57,11 +71,29 @@ def _holders():
 
 
 def _speaks(function):
-    return any(word in str(hint) for hint in function.__annotations__.values() for word in WORDS)
+    return any(_names_a_tensor(hint) for hint in function.__annotations__.values())
+
+
+def _names_a_tensor(hint):
+    return any(word in str(hint) for word in WORDS)
 
 
 def _checked(function):
-    return jaxtyped(beartype(function, conf=BeartypeConf(is_pep484_tower=True)), typechecker=None)
+    """Return the function with a check of its tensors; its other arguments may be stand-ins of a test."""
+    copy = types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    functools.update_wrapper(copy, function)
+    del copy.__wrapped__
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__annotations__ = {
+        name: hint for name, hint in function.__annotations__.items() if _names_a_tensor(hint)
+    }
+    return functools.wraps(function)(jaxtyped(beartype(copy), typechecker=None))
 
 
 def _import_types(modules):

@@ -31,7 +31,7 @@ class Tail(nn.Module):
         self.buffer, self.linear = network.buffer, network.linear
         self.training = network.training  # only the flag
 
-    def forward(self, h: Outputs) -> Outputs:
+    def forward(self, h: Tensor) -> Outputs:
         """Map backbone outputs (B, ...) to logits (B, K)."""
         return cast("Outputs", self.linear(self.buffer(h)))
 
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
         self.network = network
         self.training = network.training  # only the flag
 
-    def forward(self, x: Images) -> Outputs:
+    def forward(self, x: Images) -> Tensor:
         """Map images (B, C, H, W) to backbone outputs (B, ...), with their gradient.
 
         A large batch goes through in pieces: what a piece needs for a moment only is freed before the next.

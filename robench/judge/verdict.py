@@ -71,7 +71,7 @@ class Verdict:
 
     @property
     def repaired(self) -> Mask:
-        """Which proposals were outside the threat model or held NaN, and were judged at another point, (B,)."""
+        """Which proposals were outside the threat model or held NaN, and were judged elsewhere, (B,)."""
         return self.landing.outside | ~self.landing.finite
 
 

@@ -85,10 +85,10 @@ def mean_stood(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Mean
     and their spread S = sum (m_i - m)^2 holds both sources of chance: the variance of m is about S / n^2, of
     which one draw for each image would make m (1 - m) / n. The interval is Wilson's (1927) for as many images
     asked once as are worth the same, n (n m (1 - m) + c) / (S + c) with c = z^2 / 4, Wilson's own term: few
-    errors say little about S. It is the plain interval where no draw changes anything or nothing ever fell,
-    for however many draws there are, none shows an image that was not in the sample. What draws have in common over all
-    images, as one coin for a whole batch, is not in S: its variance component (two-way analysis of variance)
-    is added.
+    errors say little about S. It is the plain interval where no draw changes anything or nothing ever fell:
+    however many draws there are, none shows an image that was not in the sample. What draws have in common
+    over all images, as one coin for a whole batch, is not in S: its variance component (two-way analysis of
+    variance) is added.
 
     Args:
         images: per image one 0 or 1 for each draw; at least one image and one draw.
