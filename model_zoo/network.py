@@ -107,12 +107,12 @@ class Network(nn.Module):
         self.feature_dim = buffer or width
         self.linear = nn.Linear(self.feature_dim, classes) if linear else None
 
-    def features(self, x: Images) -> Outputs:
+    def features(self, x: Images) -> Any:
         """Map images (B, C, H, W) in [0, 1] to features (B, D), after the buffer layer if there is one."""
-        return cast("Outputs", self.buffer(self.backbone(self.normalize(x))))
+        return self.buffer(self.backbone(self.normalize(x)))
 
-    def forward(self, x: Images) -> Outputs:
-        """Map images (B, C, H, W) in [0, 1] to logits (B, K).
+    def forward(self, x: Images) -> Any:
+        """Map images (B, C, H, W) in [0, 1] to logits (B, K), or to what a user's module gives instead.
 
         Raises:
             ConfigError: the network was made without a linear branch.

@@ -92,7 +92,7 @@ class Questions:
             return predicted == y
         return (predicted != y) & (predicted != NOT_FINITE) & (predicted < self.model.classes)
 
-    def scores(self, own: Outputs, y: Labels) -> Outputs:
+    def scores(self, own: Outputs, y: Labels) -> Tensor:
         """Return the model's outputs (b, K) as the attacker sees them, a rejection worked in."""
         if not self.model.rejects:
             return own

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from robench.attack.norms import L2, LINF, per_image
 from robench.attack.threat import Goal, ThreatModel
@@ -99,7 +100,7 @@ def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
     return torch.cat(parts)
 
 
-def reached(model: Model, answers: Labels, y: Labels, target: Labels | None) -> Mask:
+def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> Tensor:
     """Tell which answers (..., B) are what the attacker wants: the target (B,), or, without one, no label.
 
     No number and a rejection are neither. A tie is not the right answer, and not the target.

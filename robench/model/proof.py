@@ -35,7 +35,7 @@ class Answer:
     """
 
     own: Outputs
-    surrogate: Outputs
+    surrogate: Tensor
     gradient: Images
 
 
