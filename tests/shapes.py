@@ -71,6 +71,8 @@ def _holders():
 
 
 def _speaks(function):
+    if hasattr(function, "__wrapped__"):  # a context manager, say: the function inside has the annotations
+        return False
     return any(_names_a_tensor(hint) for hint in function.__annotations__.values())
 
 
@@ -88,7 +90,7 @@ def _checked(function):
         function.__closure__,
     )
     functools.update_wrapper(copy, function)
-    del copy.__wrapped__
+    del copy.__wrapped__  # it is no wrapper
     copy.__kwdefaults__ = function.__kwdefaults__
     copy.__annotations__ = {
         name: hint for name, hint in function.__annotations__.items() if _names_a_tensor(hint)
