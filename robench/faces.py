@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 
-def face(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the `__getattr__` and `__dir__` of a package (PEP 562) whose `__init__` lists its public names.
+def face(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return `__getattr__`, `__dir__` (PEP 562) and `__all__` of a package whose `__init__` lists its names.
 
     The list is what the file imports under `if TYPE_CHECKING:`, where type checkers read it too; so a name is
     written once.
@@ -38,4 +39,4 @@ def face(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], li
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(homes[name]), name)
 
-    return load, lambda: sorted(homes)
+    return load, lambda: sorted({*homes, *vars(sys.modules[package])}), sorted(homes)

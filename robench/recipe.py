@@ -15,6 +15,9 @@ from robench.errors import ConfigError, nearest
 
 R = TypeVar("R")
 
+LARGEST = 2**63 - 1
+"""Largest whole number an option may be: what a tensor can hold."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
@@ -77,7 +80,7 @@ def build(recipe: type[R], options: dict[str, Any], *, where: str) -> R:
         ConfigError: an option is unknown, has the wrong type, or its value is refused by the recipe.
     """
     known = describe(recipe)
-    for name in options:
+    for name, value in options.items():
         if name not in known:
             raise ConfigError(
                 where=where,
@@ -85,6 +88,9 @@ def build(recipe: type[R], options: dict[str, Any], *, where: str) -> R:
                 got=repr(name),
                 do=nearest(str(name), known) if known else "It has no options",
             )
+        entries = value if isinstance(value, list | tuple) else [value]
+        if any(type(entry) is int and abs(entry) > LARGEST for entry in entries):
+            raise ConfigError(where=where, expected=f"{name}: at most {LARGEST:,}", got="a huge number")
     from pydantic import ValidationError
 
     try:

@@ -15,6 +15,10 @@ Images: TypeAlias = Float[Tensor, "B C H W"]
 """Values inside the model's bounds."""
 Labels: TypeAlias = Int[Tensor, " B"]
 """Class indices, int64."""
+Pairs: TypeAlias = Int[Tensor, "B 2"]
+"""The label of each image, and the class it is to be taken for."""
+LabelsOrPairs: TypeAlias = Labels | Pairs
+"""What a loss compares scores by."""
 Outputs: TypeAlias = Float[Tensor, "B K"]
 """Model outputs of a declared OutputKind."""
 PerSample: TypeAlias = Float[Tensor, " B"]
@@ -23,7 +27,7 @@ Mask: TypeAlias = Bool[Tensor, " B"]
 """One truth value per image."""
 Features: TypeAlias = Float[Tensor, "B D"]
 """A row of D numbers per image: its features."""
-Rows: TypeAlias = Float[Tensor, "B N"]
-"""A row per image: all its N numbers."""
+FlatImages: TypeAlias = Float[Tensor, "B N"]
+"""Images whose N numbers stand in one row."""
 Column: TypeAlias = Float[Tensor, "B 1"]
 """One number per image, as a column beside rows."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask
+    from robench.types import Images, LabelsOrPairs, Mask
 
 
 class CascadeStages:
@@ -39,7 +39,7 @@ class CascadeStages:
     def __init__(self, oracle: Oracle) -> None:
         self._oracle, self._x, self._threat = oracle, oracle.x, oracle.threat
         self._targeted = oracle.threat.goal is Goal.TARGETED
-        self._aims: list[Labels | None] = [None]
+        self._aims: list[LabelsOrPairs | None] = [None]
         self._distances = oracle.x.new_zeros(1, len(oracle.x))
         self.worst = StrongestPoints(oracle, score_margin)
 
@@ -127,7 +127,7 @@ class CascadeStages:
         """What an ascent towards one class raises: positive exactly where the attacker is there."""
         return score_margin if self._targeted else targeted_dlr
 
-    def _climbed(self, labels: Labels | None, steps: int) -> Images:
+    def _climbed(self, labels: LabelsOrPairs | None, steps: int) -> Images:
         """Return where an ascent from the worst points ends; under L1, where balls shrink, unwatched."""
         if self._threat.norm.name == "L1":
             return climb_sparsely(self._oracle, self.worst.points, self._loss, steps=steps, labels=labels)
@@ -136,7 +136,7 @@ class CascadeStages:
             self._oracle, self.worst.points, self._loss, Climb(steps=steps), labels=labels, watch=rule
         )
 
-    def _boundary(self, labels: Labels | None) -> Linearise:
+    def _boundary(self, labels: LabelsOrPairs | None) -> Linearise:
         return towards(self._oracle, score_margin if self._targeted else targeted_margin, labels)
 
     def _measure(self, classes: int) -> None:
@@ -148,7 +148,7 @@ class CascadeStages:
             ]
         )
 
-    def _within(self, radii: float) -> Iterator[tuple[int, Labels | None]]:
+    def _within(self, radii: float) -> Iterator[tuple[int, LabelsOrPairs | None]]:
         """Yield the classes measured in turn, with only those images asked about that may reach them.
 
         The number that comes with a class is its rank, whichever ranks are left out: what is drawn at random

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
-    from robench.types import Images, Labels
+    from robench.types import Images, LabelsOrPairs
 
 
 def random_climb(
-    oracle: Oracle, rng: Randomness, loss: Loss, how: Climb, labels: Labels | None = None
+    oracle: Oracle, rng: Randomness, loss: Loss, how: Climb, labels: LabelsOrPairs | None = None
 ) -> Images:
     """Return the point of highest loss of one try of Auto-PGD from a random point, (B, C, H, W).
 

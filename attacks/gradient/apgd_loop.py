@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.attack.threat import ThreatModel
     from robench.model.interface import GradientSource
-    from robench.types import Images, Labels, Mask, PerSample
+    from robench.types import Images, LabelsOrPairs, Mask, PerSample
 
     Watch = Callable[[PerSample, int], Mask]
 
@@ -69,7 +69,7 @@ def _answers(
     oracle: Oracle,
     loss: Loss,
     point: Images,
-    labels: Labels | None,
+    labels: LabelsOrPairs | None,
     *,
     source: GradientSource | None = None,
     apart: bool = False,
@@ -94,7 +94,7 @@ def climb(
     loss: Loss,
     how: Climb,
     *,
-    labels: Labels | None = None,
+    labels: LabelsOrPairs | None = None,
     source: GradientSource | None = None,
     watch: Watch | None = None,
 ) -> Images:
@@ -123,7 +123,7 @@ def _climb(
     start: Images,
     loss: Loss,
     how: Climb,
-    labels: Labels | None,
+    labels: LabelsOrPairs | None,
     source: GradientSource | None,
     watch: Watch | None,
 ) -> Images:
@@ -169,7 +169,7 @@ def _climb(
 
 
 def climb_sparsely(
-    oracle: Oracle, start: Images, loss: Loss, *, steps: int, labels: Labels | None = None
+    oracle: Oracle, start: Images, loss: Loss, *, steps: int, labels: LabelsOrPairs | None = None
 ) -> Images:
     """Return the point of highest loss met in the ball of L1, (B, C, H, W).
 
@@ -194,7 +194,7 @@ def climb_sparsely(
 
 
 def _climb_in_one_ball(
-    oracle: Oracle, start: Images, threat: ThreatModel, loss: Loss, steps: int, labels: Labels | None
+    oracle: Oracle, start: Images, threat: ThreatModel, loss: Loss, steps: int, labels: LabelsOrPairs | None
 ) -> Images:
     """Climb in the ball of `threat`; the start says how many pixels the first step has.
 

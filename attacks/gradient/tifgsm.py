@@ -25,7 +25,7 @@ Kernel = Literal["gaussian", "linear", "uniform"]
 REACH = 3.0
 
 
-def profile(kernel: Kernel, size: int, like: Images) -> torch.Tensor:
+def profile(kernel: Kernel, size: int, like: torch.Tensor) -> torch.Tensor:
     """Return the weights (size,) of a separable smoothing kernel, summing to 1.
 
     Dong et al. 2019, section 3.3: `uniform`; `linear`, falling to 1 / (k + 1) of its height at its ends, for

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, PerSample
+    from robench.types import Images, LabelsOrPairs, Mask, PerSample
 
     Watch = Callable[[PerSample, int], Mask]
     Linearise = Callable[[Images], tuple[PerSample, Images]]
@@ -116,7 +116,7 @@ def random_start(oracle: Oracle, rng: Randomness) -> Images:
     return threat.clip(x + threat.norm.sample(x, radius, rng))
 
 
-def towards(oracle: Oracle, loss: Loss, labels: Labels | None) -> Linearise:
+def towards(oracle: Oracle, loss: Loss, labels: LabelsOrPairs | None) -> Linearise:
     """Return what linearises the boundary where a loss of the oracle's labels, or of others, is zero."""
     return lambda point: oracle.value_and_gradient(loss, point, labels)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from robench.attack.norms import L1, L2, Norm
-from robench.types import Column, Images, PerSample, Rows
+from robench.types import Column, FlatImages, Images, PerSample
 
 # Below this share of its largest entry a slope cannot move anything; dividing by it would overflow.
 FLAT = 1e-12
@@ -41,7 +41,7 @@ def step_to_hyperplane(
     return (flat.sign() * size).to(x.dtype).view(x.shape)
 
 
-def _together(steep: Rows, room: Rows, need: Column, norm: Norm) -> Rows:
+def _together(steep: FlatImages, room: FlatImages, need: Column, norm: Norm) -> FlatImages:
     """Move all pixels at once at their speeds, until the rise is reached; (B, D) float64.
 
     The rise is concave and piecewise linear in the time t, with a knot where a pixel runs out of room.
@@ -61,7 +61,7 @@ def _together(steep: Rows, room: Rows, need: Column, norm: Norm) -> Rows:
     return torch.minimum(speed * time, room)
 
 
-def _steepest_first(steep: Rows, room: Rows, need: Column) -> Rows:
+def _steepest_first(steep: FlatImages, room: FlatImages, need: Column) -> FlatImages:
     """Move the steepest pixel to its end, then the next, until the rise is reached; (B, D) float64."""
     order = steep.argsort(dim=1, descending=True, stable=True)
     slope, space = steep.gather(1, order), room.gather(1, order)

@@ -12,6 +12,8 @@ from attacks.shared.papers import CHEN_HOPSKIPJUMP
 from robench.attack.protocol import AttackInfo, Knowledge
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images, Mask, PerSample
@@ -88,7 +90,7 @@ def boundary_normal(
     return signed - _each(baseline, point) * plain
 
 
-def _each(values: Mask | PerSample, like: Images) -> Images:
+def _each(values: Mask | PerSample, like: Images) -> Tensor:
     from robench.attack.norms import per_image
 
     return per_image(values, like)

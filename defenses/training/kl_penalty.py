@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KLPenaltyOptions(AttackOptions):
+class KLPenaltyOptions(AttackOptions, ABC):
     """A defense whose loss is a `KLPenaltyLoss`; its radius does not grow."""
 
     warmup_epochs: float = 0.0
     nesterov: bool = False
     schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"
 
+    @abstractmethod
     def objective(self, inner: InnerAttack) -> KLPenaltyLoss:
         """Return what is minimised; `inner` crafts by PGD and judges the held-out part."""
-        raise NotImplementedError
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext

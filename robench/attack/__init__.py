@@ -41,4 +41,4 @@ if TYPE_CHECKING:
     from robench.attack.visibility import hides_noise as hides_noise
     from robench.attack.visibility import needs_stand_in as needs_stand_in
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from robench.types import Images, Mask
+from robench.types import Mask
 
 Rows = torch.Tensor | slice
 """Which images of a batch: their numbers (b,), or `slice(None)` for all, with which nothing is copied."""
@@ -70,7 +70,7 @@ class Ledger:
         self.forwards[rows] += forwards
         self.backwards[rows] += backwards
 
-    def note_gradient(self, rows: Rows, gradient: Images, finite: Mask) -> None:
+    def note_gradient(self, rows: Rows, gradient: torch.Tensor, finite: Mask) -> None:
         """Note one gradient (b, ...) on each image of these rows, and where (b,) it was finite."""
         self.gradients[rows] += 1
         self.nonfinite[rows] |= ~finite

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robench.model.interface import OutputKind
-from robench.types import Labels, Outputs, PerSample
+from robench.types import Labels, Outputs, Pairs, PerSample
 
 Loss = Callable[[Outputs, Labels, OutputKind], PerSample]
 """Outputs (B, K), labels (B,) or (label, target) pairs (B, 2), and what the outputs are, to (B,)."""
@@ -107,7 +107,7 @@ def dlr(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
     return lead / (top[:, 0] - top[:, 2] + TIE).where(several, 1.0)
 
 
-def targeted_dlr(outputs: Outputs, pairs: Labels, kind: OutputKind) -> PerSample:
+def targeted_dlr(outputs: Outputs, pairs: Pairs, kind: OutputKind) -> PerSample:
     """Return (s_t - s_y) / (s_(1) - (s_(3) + s_(4)) / 2), (B,), for the pair (y, t) of each image.
 
     Croce & Hein 2020 (arXiv:2003.01690), Eq. 7. With three classes the denominator is s_(1) - s_(3), with
@@ -127,7 +127,7 @@ def targeted_dlr(outputs: Outputs, pairs: Labels, kind: OutputKind) -> PerSample
     return lead / (top[:, 0] - low + TIE).where(offered >= 3, 1.0)
 
 
-def targeted_margin(outputs: Outputs, pairs: Labels, kind: OutputKind) -> PerSample:
+def targeted_margin(outputs: Outputs, pairs: Pairs, kind: OutputKind) -> PerSample:
     """Return s_t - s_y, (B,), for the pair (y, t) of each image: positive where t is ahead of y.
 
     Args:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from robench.errors import ConfigError, nearest
 from robench.randomness import Randomness
-from robench.types import Column, Images, Mask, PerSample, Rows
+from robench.types import Column, FlatImages, Images, Mask, PerSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Norm:
     )
 
 
-def per_image(values: PerSample | Mask, like: Images) -> Images:
+def per_image(values: PerSample | Mask, like: Tensor) -> Tensor:
     """Reshape (B,) to (B, 1, ..., 1) so that it broadcasts against images."""
     return values.view(-1, *[1] * (like.ndim - 1))
 
@@ -110,7 +111,7 @@ def _l1_project_boxed(delta: Images, eps: PerSample, lowest: Images, highest: Im
     return torch.copysign(size, flat).to(delta.dtype).view(delta.shape)
 
 
-def _threshold(size: Rows, caps: Rows, radius: Column) -> Column:
+def _threshold(size: FlatImages, caps: FlatImages, radius: Column) -> Column:
     """Return the smallest t >= 0 with sum_i min(max(size_i - t, 0), caps_i) <= radius, (B, 1), float64.
 
     The sum grows linearly as t falls between two knots: entry i starts to count at size_i, stops growing at

@@ -15,7 +15,7 @@ from robench.attack.losses import Loss
 from robench.attack.questions import ALL, GradientAnswer, Questions, chunks, placed
 from robench.attack.threat import ThreatModel
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, predictions
-from robench.types import Images, Labels, Mask, Outputs, PerSample
+from robench.types import Images, Labels, LabelsOrPairs, Mask, Outputs, PerSample
 
 
 @dataclass(slots=True)
@@ -153,13 +153,23 @@ class Oracle:
             self.ledger.rise, self.ledger.late_rise = self.progress.rise, self.progress.late_rise
 
     def gradient(
-        self, loss: Loss, x_adv: Images, y: Labels | None = None, *, source: GradientSource | None = None
+        self,
+        loss: Loss,
+        x_adv: Images,
+        y: LabelsOrPairs | None = None,
+        *,
+        source: GradientSource | None = None,
     ) -> Images:
         """Return the gradient of the per-sample loss at `x_adv`, (B, C, H, W); see `value_and_gradient`."""
         return self.value_and_gradient(loss, x_adv, y, source=source)[1]
 
     def value_and_gradient(
-        self, loss: Loss, x_adv: Images, y: Labels | None = None, *, source: GradientSource | None = None
+        self,
+        loss: Loss,
+        x_adv: Images,
+        y: LabelsOrPairs | None = None,
+        *,
+        source: GradientSource | None = None,
     ) -> tuple[PerSample, Images]:
         """Return the per-sample loss (B,) and its gradient (B, C, H, W) at `x_adv`.
 

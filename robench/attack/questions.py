@@ -13,7 +13,7 @@ from robench.attack.losses import Loss, margin, scores, without_rejection
 from robench.attack.norms import per_image
 from robench.attack.threat import Goal
 from robench.model.interface import NOT_FINITE, GradientSource, Model, predictions
-from robench.types import Images, Labels, Mask, Outputs, PerSample
+from robench.types import Images, Labels, LabelsOrPairs, Mask, Outputs, PerSample
 
 ALL = slice(None)
 
@@ -62,7 +62,9 @@ class Questions:
             outputs: Outputs = self.model.net(points)
         return outputs
 
-    def gradient(self, source: GradientSource, loss: Loss, points: Images, y: Labels) -> GradientAnswer:
+    def gradient(
+        self, source: GradientSource, loss: Loss, points: Images, y: LabelsOrPairs
+    ) -> GradientAnswer:
         """Ask for the gradient of a loss of the source's outputs and the labels y (b,), or pairs (b, 2)."""
         leaf = points.detach().requires_grad_(True)
         with torch.enable_grad():

@@ -15,4 +15,4 @@ if TYPE_CHECKING:
     from robench.audit.parity import family as family
     from robench.audit.rejudgement import Check as Check
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

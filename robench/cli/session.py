@@ -81,11 +81,14 @@ def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doub
         outcome: what was done.
         noun: what was counted.
         paths: what was written, the most important first.
-        folder: the run folder; why jobs failed lies in its `errors`.
+        folder: the run folder; why jobs failed lies in its `errors`, or in `run.json` for trainings.
         doubt: whether the numbers can be believed; empty where there are none.
     """
     if outcome.failed:  # before the last lines, so that these stay the last
-        typer.echo(f"Why jobs failed: {printable(str(folder / 'errors'))}", err=True)
+        reasons = folder / "errors"
+        if not any(reasons.glob("*")):  # a training that failed is told in the summary
+            reasons = folder / "run.json"
+        typer.echo(f"Why jobs failed: {printable(str(reasons))}", err=True)
     counts = f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed"
     typer.echo(counts + (f"; {doubt}." if doubt else "."))
     pace = ""

@@ -25,4 +25,4 @@ if TYPE_CHECKING:
     from robench.conformance.result import Verdict as Verdict
     from robench.conformance.result import failures as failures
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -16,4 +16,4 @@ if TYPE_CHECKING:
     from robench.data.images import image_set as image_set
     from robench.data.loading import load_data as load_data
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -19,4 +19,4 @@ if TYPE_CHECKING:
     from robench.judge.verdict import landing as landing
     from robench.judge.verdict import reached as reached
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

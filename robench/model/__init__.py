@@ -40,4 +40,4 @@ if TYPE_CHECKING:
     from robench.model.tested_network import TestedNetwork as TestedNetwork
     from robench.model.tested_network import networks_under_test as networks_under_test
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -41,4 +41,4 @@ if TYPE_CHECKING:
     from robench.plan.yaml_reader import read_file as read_file
     from robench.plan.yaml_reader import read_value as read_value
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

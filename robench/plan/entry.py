@@ -32,7 +32,7 @@ _KINDS = {
 }
 
 
-def located(error: ErrorDetails, document: Document) -> ConfigError:
+def with_place(error: ErrorDetails, document: Document) -> ConfigError:
     """Return one of pydantic's errors, or one of our own refusals, with its line and in our words."""
     details, place, value = error.get("ctx", {}), error["loc"], error["input"]
     name = next((part for part in reversed(place) if isinstance(part, str)), "")
@@ -53,8 +53,13 @@ def located(error: ErrorDetails, document: Document) -> ConfigError:
     return ConfigError(where=document.where(place), expected=expected, got=got, do=do)
 
 
+LONGEST = 200
+"""Most characters of a value that a message repeats."""
+
+
 def refusal(*at: str | int, expected: str, got: str, do: str = "") -> PydanticCustomError:
     """Return the error to raise in a validator, about the value `at` below what is validated."""
+    got = got if len(got) <= LONGEST else f"{got[: LONGEST - 3]}..."
     details = {"at": at, "expected": expected, "got": got, "do": do}
     return PydanticCustomError("refusal", "{expected}", details)
 
@@ -127,7 +132,7 @@ def choice_of(what: str) -> PlainValidator:
     return PlainValidator(partial(plugin_choice, what=what))
 
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Items = Field(min_length=1)
 
 

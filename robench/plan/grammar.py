@@ -20,7 +20,17 @@ from pydantic import (
 )
 
 from robench.errors import ConfigError, nearest
-from robench.plan.entry import Entry, Items, Positive, checked, choice_of, different, located, one_of, refusal
+from robench.plan.entry import (
+    Entry,
+    Items,
+    Positive,
+    checked,
+    choice_of,
+    different,
+    one_of,
+    refusal,
+    with_place,
+)
 from robench.plan.file_names import check_name
 from robench.plan.key_path import key_text, parse_key
 from robench.plan.spec import DRAWS, PRECISIONS, SCHEMA, Choice
@@ -255,4 +265,4 @@ def read(document: Document) -> Configuration:
     try:
         return Configuration.model_validate(document.data)
     except ValidationError as error:
-        raise located(error.errors(include_url=False)[0], document) from None
+        raise with_place(error.errors(include_url=False)[0], document) from None

@@ -64,4 +64,4 @@ if TYPE_CHECKING:
     from robench.record.training_history import robust_overfitting as robust_overfitting
     from robench.record.training_history import write_history as write_history
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -13,6 +13,9 @@ from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 Radius = Annotated[float, "inf"]
 """A number of which infinity is written as the text `inf`."""
 
+Whole = Annotated[int, "of any size"]
+"""A whole number that may have more than 64 bits, such as a seed."""
+
 DEEPEST = 64
 """Most lists and objects inside one another: more would exhaust the stack of whoever walks through them."""
 
@@ -112,8 +115,8 @@ def read_value(value: Any, kind: Any, *, path: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if kind is Any or (value is None and NoneType in args):
         return value
-    if kind is Radius:
-        return math.inf if value == "inf" else read_value(value, float, path=path)
+    if kind is Radius or kind is Whole:
+        return _read_unbounded(value, kind, path)
     if origin is UnionType:
         return read_value(value, next(one for one in args if one is not NoneType), path=path)
     if origin is list or origin is tuple:
@@ -169,6 +172,14 @@ def described(value: Any) -> str:
         return "a list"
     text = repr(value) if not isinstance(value, int) or abs(value) < _WHOLE else "a huge number"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _read_unbounded(value: Any, kind: Any, path: str) -> Any:
+    if kind is Radius:
+        return math.inf if value == "inf" else read_value(value, float, path=path)
+    if type(value) is not int:
+        raise FieldError(expected=f"a whole number in the field `{path}`", got=described(value))
+    return value
 
 
 def _read_object(value: Any, kind: Any, path: str) -> Any:

@@ -19,7 +19,7 @@ from robench.record.parts import (
     RecordedTarget,
     RecordedThreat,
 )
-from robench.record.reader import FieldError, check_depth, described, read_fields
+from robench.record.reader import FieldError, Whole, check_depth, described, read_fields
 
 LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
 """Columns that records of earlier versions do not have."""
@@ -143,7 +143,7 @@ class Record:
     attack: RecordedAttack
     threat: RecordedThreat
     dataset: RecordedDataset
-    seed: int
+    seed: Whole
     columns: Columns
     findings: tuple[Finding, ...] = ()
     provenance: Provenance

@@ -39,4 +39,4 @@ if TYPE_CHECKING:
     from robench.run.units import judge_unit as judge_unit
     from robench.run.work import Work as Work
 
-__getattr__, __dir__ = face(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -225,7 +225,7 @@ class Networks:
             raise
         except Exception as error:
             # A defense is a plugin: whatever it raises fails this model only.
-            text = "".join(traceback.format_exception(error))
+            text = "".join(traceback.format_exception(error)).strip()
             raise JobError(where=f"training {spec.name}", expected="weights", got=text) from error
         card = partial(
             model_card,

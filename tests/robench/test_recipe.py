@@ -40,6 +40,8 @@ def test_fractions_are_numbers():
         ({"kind": "c"}, "kind"),
         ({"eps": [1]}, "eps"),
         ({"eps": "1/0"}, "eps"),
+        ({"steps": 2**63}, "steps: at most"),
+        ({"steps": 10**400}, "steps: at most"),
     ],
 )
 def test_wrong_options_are_refused_with_place_and_nearest_name(options, words):

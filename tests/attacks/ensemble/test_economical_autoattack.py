@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from attacks.ensemble.autoattack import AutoAttack
+from attacks.ensemble.cascade_stages import CascadeStages
 from attacks.ensemble.economical_autoattack import EconomicalAutoAttack
 from attacks.gradient.apgd import APGD
 from attacks.minimal.fab import FAB
 from attacks.query.square import Square
 from reports.text.bibliography import read_entries
+from robench.attack.losses import score_margin
 from robench.attack.norms import NORMS
 from robench.attack.oracle import Oracle
 from robench.attack.threat import Goal, ThreatModel
@@ -122,6 +124,57 @@ def test_square_goes_on_where_it_finds_more_than_the_gradients():
     _, full, _ = attacked(replace(FULL, least_queries=20, queries=400), masked, x, y, eps=0.06, drop=True)
     assert int(full.broken.sum()) > int(short.broken.sum()) + 5
     assert not int(full.ledger.forwards.max()) < 200
+
+
+def cascade_at(model, x, eps, norm="Linf"):
+    """Return a cascade after one step of ascent and a look at the boundaries, and its oracle."""
+    oracle = Oracle(model, x, classify(model, x), ThreatModel(norm=NORMS[norm], eps=eps), drop=True)
+    cascade = CascadeStages(oracle)
+    cascade.open(1, Randomness(0, torch.arange(len(x)), ("open",)))
+    cascade.aim(3)
+    return cascade, oracle
+
+
+def test_a_search_from_the_worst_points_only_gains_and_breaks_more():
+    """The plain way beside it is not to search: every loss is at least what it was, and more images fall."""
+    model, x = small_net(seed=1), images(60)
+    cascade, oracle = cascade_at(model, x, 0.05)
+    before, fallen = cascade.worst.value.clone(), oracle.broken.clone()
+    cascade.refine(300, 0.05, math.inf, Randomness(0, torch.arange(len(x)), ("refine",)))
+    assert (cascade.worst.value >= before).all()
+    assert (cascade.worst.value > before)[~fallen].any()
+    fresh = oracle.broken & ~fallen
+    assert fresh.any()
+    points = cascade.worst.points
+    assert float((points - x).abs().max()) <= 0.05 + 1e-6
+    assert float(points.min()) >= 0
+    assert float(points.max()) <= 1
+    assert (classify(model, oracle.best) != classify(model, x))[fresh].all()
+
+
+def test_only_close_calls_are_searched_and_only_where_windows_are_repainted():
+    model, x = small_net(seed=1), images(60)
+    cascade, oracle = cascade_at(model, x, 0.02)
+    nearest = cascade._distances.amin(dim=0) / 0.02
+    near = float(nearest[~oracle.broken].median())
+    spent = oracle.ledger.forwards.clone()
+    cascade.refine(20, 0.05, near, Randomness(0, torch.arange(len(x)), ("refine",)))
+    asked = oracle.ledger.forwards > spent
+    assert torch.equal(asked, (nearest <= near) & ~(oracle.broken & ~asked))
+    assert asked.any()
+    assert not asked.all()
+    other, quiet = cascade_at(model, x, 0.5, "L2")
+    spent = quiet.ledger.forwards.clone()
+    other.refine(20, 0.05, math.inf, Randomness(0, torch.arange(len(x)), ("refine",)))
+    assert torch.equal(quiet.ledger.forwards, spent)
+
+
+def test_a_search_that_starts_somewhere_starts_there():
+    model, x = small_net(seed=1), images(20)
+    oracle = Oracle(model, x, classify(model, x), ThreatModel(eps=0.05))
+    start = (x + 0.05 * images(20, seed=3).sub(0.5).sign()).clamp(0, 1)
+    rng = Randomness(0, torch.arange(20), ("square",))
+    assert torch.equal(Square(queries=1).search(oracle, score_margin, rng, start=start), start)
 
 
 def test_an_image_is_treated_alike_in_whatever_company():

@@ -103,6 +103,15 @@ def test_a_search_goes_on_while_doublings_lead_on_or_where_it_matches_the_gradie
     assert watch(torch.full((4,), -9.0), 101).tolist() == [False, True, False, True]
 
 
+def test_a_long_search_is_kept_for_images_near_a_boundary_or_as_far_as_the_gradients():
+    rival = torch.tensor([-1.0, -1.0, -1.0, -8.0])
+    reachable = torch.tensor([True, False, True, False])
+    watch = searching(rule(), least=100, queries=800, rival=rival, reachable=reachable)
+    assert watch(torch.full((4,), -9.0), 50).all()  # the least queries are for all
+    # All but the last would go on for what they gained; the last for what gradients did not.
+    assert watch(torch.tensor([-5.0, -5.0, -5.0, -8.0]), 100).tolist() == [True, False, True, True]
+
+
 def test_a_joint_batch_goes_on_as_one():
     hopeful = torch.tensor([False, True, False, False])
     assert any_of(rule(), hopeful).tolist() == hopeful.tolist()

@@ -217,3 +217,15 @@ def test_endless_nesting_is_no_record(depth):
     ):
         with pytest.raises(StorageError, match=r"units/k\.json"):
             read(text)
+
+
+@pytest.mark.parametrize("seed", [0, 2**63, 2**64, 10**400])
+def test_a_seed_may_be_as_large_as_a_plan_allows(seed):
+    assert Record.from_json(record(seed=seed).to_json()).seed == seed
+
+
+@pytest.mark.parametrize("seed", [True, 1.0, "1", None])
+def test_a_seed_is_a_whole_number(seed):
+    plain = json.loads(record().to_json()) | {"seed": seed}
+    with pytest.raises(StorageError, match="seed"):
+        Record.from_json(json.dumps(plain))

@@ -12,6 +12,7 @@ from robench.errors import CheckpointError, ConfigError, DeviceError, InputError
 from robench.plan import config
 from robench.record.store import Store
 from robench.run.execute import execute, train_only
+from robench.run.progress import Quiet
 from robench.run.settings import Environment
 
 PLAN = """
@@ -113,6 +114,31 @@ class Raises(nn.Module):
 def make():
     return Raises()
 """
+
+
+class Failures(Quiet):
+    """Keeps what is told of failures."""
+
+    def __init__(self):
+        self.told = []
+
+    def failed(self, text):
+        self.told.append(text)
+
+
+def test_a_training_that_raises_is_told_with_its_reason(tmp_path):
+    (tmp_path / "nets.py").write_text(RAISES)
+    text = PLAN.replace(
+        "threats:",
+        '  - {name: bad, architecture: "nets.py:make", train: {defense: {natural: {epochs: 1}}}}\nthreats:',
+    )
+    failures = Failures()
+    outcome = execute(
+        parsed(text, tmp_path), tmp_path / "out", config_text=text, reporter=failures,
+        environment=Environment(device="cpu", trust_code=True),
+    )  # fmt: skip
+    assert outcome.failed == 1
+    assert failures.told == ["bad: RuntimeError: out of order."]
 
 
 def test_a_model_that_raises_fails_alone(tmp_path):
