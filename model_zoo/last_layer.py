@@ -54,7 +54,7 @@ class SplitNetwork(nn.Module):
         last = self._last[0]
         return last if last.weight.dtype is torch.float32 else _InItsOwnType(last)
 
-    def features(self, x: Images) -> Outputs:
+    def features(self, x: Tensor) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to the features (B, D) under the last linear layer."""
         received: list[Tensor] = []
         handle = self._last[0].register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
@@ -64,7 +64,7 @@ class SplitNetwork(nn.Module):
             handle.remove()
         return received[-1].to(x.dtype)
 
-    def forward(self, x: Images) -> Outputs:
+    def forward(self, x: Tensor) -> Outputs:
         """Map images (B, C, H, W) to the network's own logits (B, K)."""
         return cast("Outputs", self._door[0](x))
 
@@ -80,7 +80,7 @@ class _InItsOwnType(nn.Module):
         return cast("Outputs", self.layer(z.to(self.layer.weight.dtype)).to(z.dtype))
 
 
-def split_last_linear(module: nn.Module, probe: Images) -> SplitNetwork:
+def split_last_linear(module: nn.Module, probe: Tensor) -> SplitNetwork:
     """See a network as features and the linear layer that makes its logits.
 
     The layer is the last `nn.Linear` to run on the probe; that its output is the network's is checked on
@@ -127,7 +127,7 @@ Branched: TypeAlias = Network | SplitNetwork
 """A network with `features` and a `linear` branch (None where there is no trained one)."""
 
 
-def branched(network: nn.Module, probe: Images) -> Branched:
+def branched(network: nn.Module, probe: Tensor) -> Branched:
     """Return a network with features and a linear branch: itself if it is one, else its split.
 
     Raises:

@@ -1,43 +1,110 @@
-"""Shapes and types of tensors, checked in every call of our public functions while the tests run."""
+"""Shapes and types of tensors, checked in every call of the functions that name them while the tests run."""
 
 import ast
+import dataclasses
 import functools
 import importlib
 import inspect
 import pkgutil
 import sys
-import types
+import typing
 from pathlib import Path
 
-from beartype import beartype
+from beartype.door import is_bearable
 from jaxtyping import jaxtyped
+from torch.fx import Proxy
 
 WORDS = (
     "Images", "Labels", "Pairs", "Outputs", "PerSample", "Mask", "Features", "Column", "Float[", "Int[",
     "Bool[",
 )  # fmt: skip
-DRAWN = ("Sequence[", "list[", "tuple[", "Mapping[", "dict[", "Iterator[", "Iterable[")
-PACKAGES = ("attacks", "defenses", "model_zoo", "robench.attack", "robench.judge", "robench.model")
+CONTAINERS = ("Callable[", "Sequence[", "list[", "Mapping[", "dict[", "Iterator[", "Iterable[")
+"""Of these beartype looks at nothing, or at one entry that it draws from Python's generator."""
+PACKAGES = (
+    "attacks",
+    "defenses",
+    "model_zoo",
+    "robench.attack",
+    "robench.data",
+    "robench.judge",
+    "robench.model",
+)
+
+
+class ShapeError(AssertionError):
+    """A function got or gave a tensor of another shape or type than it says."""
 
 
 def check_shapes() -> int:
-    """Put a check of shapes into every function that names a tensor word; return how many there are.
+    """Put a check into every function that names a tensor word; return how many there are.
 
     A function is replaced wherever a module of ours holds it, so that those who imported it are checked too.
     """
     modules = [module for package in PACKAGES for module in _modules(package)]
-    checked: dict[int, tuple[object, object]] = {}
     _import_types(modules)
+    checked: dict[int, tuple[object, object]] = {}
     for module in modules:
         for holder in (module, *_classes(module)):
             for member in list(vars(holder).values()):
-                if inspect.isfunction(member) and member.__module__ == module.__name__ and _speaks(member):
-                    checked[id(member)] = (member, _checked(member))
+                if inspect.isfunction(member) and member.__module__ == module.__name__ and tensors_of(member):
+                    checked[id(member)] = (member, checking(member))
     for holder in _holders():
-        for name, member in list(vars(holder).items()):
+        names = [f.name for f in dataclasses.fields(holder)] if _is_value(holder) else list(vars(holder))
+        for name in names:
+            member = getattr(holder, name) if _is_value(holder) else vars(holder)[name]
             if id(member) in checked and checked[id(member)][0] is member:
-                setattr(holder, name, checked[id(member)][1])
+                put = object.__setattr__ if _is_value(holder) else setattr
+                put(holder, name, checked[id(member)][1])
     return len(checked)
+
+
+def tensors_of(function):
+    """Return the names of a function's arguments, and `return`, whose annotations name tensors."""
+    if hasattr(function, "__wrapped__"):  # such as a context manager: the function inside has the annotations
+        return []
+    return [
+        name
+        for name, hint in function.__annotations__.items()
+        if any(word in str(hint) for word in WORDS) and not any(kind in str(hint) for kind in CONTAINERS)
+    ]
+
+
+def checking(function):
+    """Return a function that raises a `ShapeError` where a tensor is not as its annotation says.
+
+    The same letter stands for the same number in all arguments and in the result of one call. While a network
+    is traced there are no tensors, and nothing is checked.
+    """
+    names = tensors_of(function)
+    signature = inspect.signature(function)
+    hints: dict[str, object] = {}
+
+    def check(values):
+        if not hints:
+            known = typing.get_type_hints(function, include_extras=True)
+            hints.update({name: known[name] for name in names})
+        with jaxtyped("context"):
+            for name, hint in hints.items():
+                value = values.get(name)
+                if name in values and not isinstance(value, Proxy) and not is_bearable(value, hint):
+                    shape = f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+                    say = function.__annotations__[name]
+                    raise ShapeError(
+                        f"{function.__module__}.{function.__qualname__}: {name} is {shape}, not {say}"
+                    )
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            values = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return function(*args, **kwargs)  # which says what is wrong
+        check(values)
+        result = function(*args, **kwargs)
+        check({**values, "return": result})
+        return result
+
+    return call
 
 
 def _modules(package):
@@ -60,36 +127,12 @@ def _holders():
         if name.partition(".")[0] in ours and module is not None:
             yield module
             yield from _classes(module)
+            yield from [value for value in vars(module).values() if _is_value(value)]
 
 
-def _speaks(function):
-    if hasattr(function, "__wrapped__") or inspect.isgeneratorfunction(function):
-        return False  # a context manager, say; and checking a generator would switch off all other checks
-    return any(_names_a_tensor(hint) for hint in function.__annotations__.values())
-
-
-def _names_a_tensor(hint):
-    """Tell whether to check an annotation: of a list beartype checks one entry that it draws at random."""
-    text = str(hint)
-    return any(word in text for word in WORDS) and not any(kind in text for kind in DRAWN)
-
-
-def _checked(function):
-    """Return the function with a check of its tensors; its other arguments may be stand-ins of a test."""
-    copy = types.FunctionType(
-        function.__code__,
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    functools.update_wrapper(copy, function)
-    del copy.__wrapped__  # it is no wrapper
-    copy.__kwdefaults__ = function.__kwdefaults__
-    copy.__annotations__ = {
-        name: hint for name, hint in function.__annotations__.items() if _names_a_tensor(hint)
-    }
-    return functools.wraps(function)(jaxtyped(beartype(copy), typechecker=None))
+def _is_value(holder):
+    """Tell whether something is a value of a dataclass, which may hold functions as a norm does."""
+    return dataclasses.is_dataclass(holder) and not inspect.isclass(holder)
 
 
 def _import_types(modules):

@@ -119,14 +119,14 @@ def inside(x: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
     return (rows[:, None, :, None]) & (columns[:, None, None, :])
 
 
-def place(window: Images, like: Images, corner: torch.Tensor) -> Images:
+def place(window: torch.Tensor, like: Images, corner: torch.Tensor) -> Images:
     """Return images that hold the windows (B, C, s, s) at the corners, and zero elsewhere."""
     canvas = torch.zeros_like(like).flatten(2)
     places = _places(like, corner, window.shape[3]).expand(-1, like.shape[1], -1)
     return canvas.scatter(2, places, window.flatten(2)).view(like.shape)
 
 
-def cut(image: Images, corner: torch.Tensor, side: int) -> Images:
+def cut(image: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
     """Return the windows of that side at the corners, (B, C, s, s)."""
     places = _places(image, corner, side).expand(-1, image.shape[1], -1)
     return image.flatten(2).gather(2, places).view(len(image), image.shape[1], side, side)
@@ -166,7 +166,7 @@ def _places(image: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
     return (row * image.shape[3] + column).view(len(image), 1, side * side)
 
 
-def _turned(side: int, uniform: torch.Tensor, threat: ThreatModel) -> Images:
+def _turned(side: int, uniform: torch.Tensor, threat: ThreatModel) -> torch.Tensor:
     """Return bumps of norm 1, lying or upright: the shape of the uniform numbers plus (s, s)."""
     window = bump(side, 4 if threat.norm is L1 else 2).to(uniform)
     window = window / threat.norm.size(window[None])
@@ -181,7 +181,7 @@ def _on_the_sphere(x: Images, delta: Images, threat: ThreatModel) -> Images:
     return threat.project(x, x + delta * (threat.eps / size.where(size > 0, 1.0)))
 
 
-def _size(window: Images, threat: ThreatModel) -> Images:
+def _size(window: torch.Tensor, threat: ThreatModel) -> torch.Tensor:
     """Return the norm of each channel, (B, C, 1, 1)."""
     return threat.norm.size(window.flatten(0, 1)).view(*window.shape[:2], 1, 1)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from robench.model.interface import GradientSource, Model, Neighbourhood
     from robench.types import Features, Images, Labels, Outputs
 
@@ -82,7 +84,7 @@ def neighbour_scores(around: Neighbourhood, z: Features, classes: int) -> Output
     return -mean / scale
 
 
-def nearest_classes(around: Neighbourhood, x: Images, y: Labels, classes: int) -> Labels:
+def nearest_classes(around: Neighbourhood, x: Images, y: Labels, classes: int) -> Tensor:
     """Return the classes other than y (B, K - 1), nearest first in feature space."""
     import torch
 

@@ -66,7 +66,7 @@ class WNLLStage:
         model = self._joint(rng, Tail(self.network), outputs.template)
         return self.loss(model, h.to(x.device), y)
 
-    def loss(self, model: Model, x: Images, y: Labels) -> tuple[Tensor, Outputs]:
+    def loss(self, model: Model, x: Tensor, y: Labels) -> tuple[Tensor, Outputs]:
         """Return the loss at the WNLL output, whose gradient goes through the linear branch, and u (B, K)."""
         surrogate, u = model.source("straight_through").surrogate(x)
         return surrogate_loss(surrogate, u, y, self.options.surrogate), u

@@ -15,7 +15,7 @@ from model_zoo.graph.voting import vote_independent
 from model_zoo.last_layer import Branched, evaluating
 from robench.data.images import ImageSet
 from robench.model.tested_network import TestedNetwork
-from robench.types import Features, Images, Outputs
+from robench.types import Features, Outputs
 
 _BATCH = 250
 
@@ -154,7 +154,7 @@ class WNLLNetwork(nn.Module):
         """
         return guarded(z, lambda finite: self.interpolation(finite, moved).u)
 
-    def forward(self, x: Images) -> Outputs:
+    def forward(self, x: Tensor) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to u (B, K), every row a point of the simplex."""
         return self.classify(self.branches.features(x))
 

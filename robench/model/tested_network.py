@@ -94,7 +94,7 @@ class TestedNetwork(nn.Module):
         finally:
             self._modules["module"] = before
 
-    def forward(self, x: Images) -> Outputs:
+    def forward(self, x: Tensor) -> Outputs:
         """Map images (B, C, H, W) to outputs (B, columns) of the same floating type.
 
         Raises:
@@ -103,7 +103,7 @@ class TestedNetwork(nn.Module):
         outputs: Outputs = self._mapped(self._rows(self._answer(self.module, x), len(x)).to(x.dtype))
         return outputs
 
-    def features(self, x: Images) -> Outputs:
+    def features(self, x: Tensor) -> Outputs:
         """Map images (B, C, H, W) to the features (B, D) of a network that offers them."""
         return cast("Outputs", self._answer(cast("Callable[[Images], Any]", self.module.features), x))
 
@@ -143,11 +143,11 @@ class TestedNetwork(nn.Module):
         """Return a part of a network that is a sequence of parts."""
         return cast("Any", self.module)[place]
 
-    def _answer(self, question: Callable[[Images], Any], x: Images) -> Any:
+    def _answer(self, question: Callable[[Tensor], Any], x: Tensor) -> Any:
         with kept_torch_state():
             return self._answer_in_own_type(question, x)
 
-    def _answer_in_own_type(self, question: Callable[[Images], Any], x: Images) -> Any:
+    def _answer_in_own_type(self, question: Callable[[Tensor], Any], x: Tensor) -> Any:
         dtype = self._learnt.dtype
         if dtype is not None:
             return question(x.clone() if x.dtype is dtype else x.to(dtype))

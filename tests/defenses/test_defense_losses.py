@@ -85,8 +85,9 @@ def test_hinges(squared):
 
 
 def test_distillation_at_a_temperature():
-    student, teacher = nn.Linear(2, 3), nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.9))
-    x, y, t = torch.rand(4, 2), torch.tensor([0, 1, 2, 0]), 20.0
+    student = nn.Sequential(nn.Flatten(), nn.Linear(2, 3))
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(2, 3), nn.Dropout(0.9))
+    x, y, t = torch.rand(4, 1, 1, 2), torch.tensor([0, 1, 2, 0]), 20.0
     with torch.no_grad():
         p = [softmax(row) for row in (teacher.eval()(x) / t).tolist()]
         logs = (student(x) / t).tolist()
@@ -107,11 +108,11 @@ def test_distillation_begins_with_gradients_as_long_as_those_of_natural_training
     y = torch.tensor([0, 1, 2, 0])
     slopes = {}
     for scale in ("none", "temperature", "squared"):
-        scores = torch.zeros(4, 3, requires_grad=True)
+        scores = torch.zeros(4, 1, 1, 3, requires_grad=True)
         options = Distillation(scale=scale)
-        loss = SoftenedLoss(nn.Identity(), None, options.temperature, options.factor)
+        loss = SoftenedLoss(nn.Flatten(), None, options.temperature, options.factor)
         loss.loss(scores, y, None)[0].backward()
-        slopes[scale] = scores.grad
+        slopes[scale] = scores.grad.flatten(1)
     scores = torch.zeros(4, 3, requires_grad=True)
     nn.functional.cross_entropy(scores, y).backward()
     torch.testing.assert_close(slopes["temperature"], scores.grad)

@@ -1,5 +1,7 @@
 """The judge trusts nothing: distance, box, finiteness and prediction are its own."""
 
+import inspect
+
 import pytest
 import torch
 from torch import nn
@@ -163,7 +165,7 @@ def test_targeted_success_needs_the_target():
 
 def test_wrong_shapes_fail_the_job():
     with pytest.raises(JobError, match="shape"):
-        judge(model(), grey(0.3), torch.tensor([0]), torch.zeros(1, 1, 3, 3), threat=EPS)
+        inspect.unwrap(judge)(model(), grey(0.3), torch.tensor([0]), torch.zeros(1, 1, 3, 3), threat=EPS)
     wrong = Model(name="two", net=TwoClass(), classes=3)
     with pytest.raises(JobError, match=r"\(1, 3\)"):
         judge(wrong, grey(0.3), torch.tensor([0]), grey(0.3), threat=EPS)

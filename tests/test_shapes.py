@@ -1,0 +1,60 @@
+"""The check of shapes that runs in every test: it must be there, and it must be able to fail."""
+
+import pytest
+import torch
+
+from robench.attack import norms, threat
+from robench.types import Features, Images, Labels, PerSample
+from tests.shapes import ShapeError, checking, tensors_of
+
+
+def test_it_is_at_work_in_this_run():
+    with pytest.raises(ShapeError, match=r"_linf_size: delta is torch.float32 \(2, 3\), not Images"):
+        norms.LINF.size(torch.zeros(2, 3))
+    assert norms.LINF.size(torch.zeros(2, 1, 1, 3)).tolist() == [0, 0]
+    model = threat.ThreatModel(eps=0.1)
+    with pytest.raises(ShapeError, match=r"ThreatModel\.project"):
+        model.project(torch.zeros(2, 1, 2, 2), torch.zeros(3, 1, 2, 2))
+
+
+def toy(x: Images, y: Labels, *, scale: PerSample | None = None) -> Features:
+    return x.flatten(1)[:, : int(y.max()) + 1] if scale is None else scale
+
+
+checked = checking(toy)
+X, Y = torch.zeros(2, 1, 2, 2), torch.tensor([0, 1])
+
+
+def test_what_is_right_passes():
+    assert checked(X, Y).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "name"),
+    [
+        ((X[0], Y), {}, "x"),
+        ((X, Y.float()), {}, "y"),
+        ((X, torch.tensor([0])), {}, "y"),  # one label for two images
+        ((X, Y), {"scale": torch.zeros(2, 1)}, "scale"),
+        ((X, Y), {"scale": torch.zeros(2)}, "return"),
+        ((X, None), {}, "y"),
+    ],
+)
+def test_what_is_wrong_is_named(arguments, options, name):
+    with pytest.raises(ShapeError, match=f"toy: {name} is "):
+        checked(*arguments, **options)
+
+
+def test_the_functions_own_errors_stay_what_they_are():
+    with pytest.raises(TypeError, match="missing 1 required"):
+        checked(X)
+    with pytest.raises(RuntimeError, match="max") as caught:
+        checked(torch.zeros(0, 1, 2, 2), torch.zeros(0, dtype=torch.int64))
+    assert not getattr(caught.value, "__notes__", [])
+
+
+def test_lists_and_functions_are_left_out():
+    def several(xs: list[Images], x: Images) -> None:
+        return None
+
+    assert tensors_of(several) == ["x"]
