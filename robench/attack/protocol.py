@@ -104,23 +104,31 @@ def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool 
     return attack(oracle, rng)
 
 
+OLDER = {"x", "y", "threat"}
+"""Names of parameters that only an attack of the older form has."""
+
+
 def has_older_form(attack: Attack) -> bool:
     """Tell whether an attack is to be called with `(oracle, x, y, *, threat, rng)`.
 
-    This is the one place that knows the older form.
+    This is the one place that knows the older form. An attack that takes anything, `(*args, **options)`, is
+    called in the form of today.
 
     Raises:
         ConfigError: the attack can be called in neither form.
     """
-    signature = inspect.signature(attack)
-    if _binds(signature, 0, 0) and "threat" not in signature.parameters:
-        return False
-    if _binds(signature, 0, 0, 0, threat=0, rng=0):
-        return True
+    got = "something that cannot be called"
+    if callable(attack):
+        signature = inspect.signature(attack)
+        if _binds(signature, 0, 0) and not OLDER & set(signature.parameters):
+            return False
+        if _binds(signature, 0, 0, 0, threat=0, rng=0):
+            return True
+        got = str(signature)
     raise ConfigError(
         where=f"attack {type(attack).__name__}",
         expected="a call of the form (oracle, rng)",
-        got=str(signature),
+        got=got,
         do="Write its __call__ as `robench.attack.Attack` has it",
     )
 

@@ -97,7 +97,12 @@ def test_each_form_is_told_by_its_signature():
         def __call__(self, *values, **names):
             return values[0].x
 
+    class Hidden:
+        def __call__(self, oracle, x, y=None, **names):
+            return x
+
     assert has_older_form(Defaults())
+    assert has_older_form(Hidden())
     assert not has_older_form(Anything())
 
 
@@ -111,6 +116,8 @@ def test_what_can_be_called_in_neither_form_is_refused_before_anything_is_asked(
         )
     with pytest.raises(ConfigError, match=r"\(oracle, rng\)"):
         crafted(Wrong())
+    with pytest.raises(ConfigError, match="cannot be called"):
+        has_older_form(object())
 
 
 def test_an_attack_that_writes_to_the_oracles_images_is_stopped():
