@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 Images: TypeAlias = Float[Tensor, "B C H W"]
 """Values inside the model's bounds."""
+StoredImages: TypeAlias = Float[Tensor, "B C H W"] | UInt8[Tensor, "B C H W"]
+"""Images as a data set keeps them: values in [0, 1], or bytes."""
 Labels: TypeAlias = Int[Tensor, " B"]
 """Class indices, int64."""
 Pairs: TypeAlias = Int[Tensor, "B 2"]

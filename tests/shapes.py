@@ -7,10 +7,10 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import types
 import typing
 from pathlib import Path
 
-from beartype.door import is_bearable
 from jaxtyping import jaxtyped
 from torch.fx import Proxy
 
@@ -19,7 +19,7 @@ WORDS = (
     "Bool[",
 )  # fmt: skip
 CONTAINERS = ("Callable[", "Sequence[", "list[", "Mapping[", "dict[", "Iterator[", "Iterable[")
-"""Of these beartype looks at nothing, or at one entry that it draws from Python's generator."""
+"""Annotations with these are left out: their entries are not looked at."""
 PACKAGES = (
     "attacks",
     "defenses",
@@ -86,7 +86,7 @@ def checking(function):
         with jaxtyped("context"):
             for name, hint in hints.items():
                 value = values.get(name)
-                if name in values and not isinstance(value, Proxy) and not is_bearable(value, hint):
+                if name in values and not isinstance(value, Proxy) and not fits(value, hint):
                     shape = f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
                     say = function.__annotations__[name]
                     raise ShapeError(
@@ -105,6 +105,18 @@ def checking(function):
         return result
 
     return call
+
+
+def fits(value, hint):
+    """Tell whether a value is as a type says: a tensor type, a class, a tuple or a choice of them."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin is tuple and parts[-1] is Ellipsis:
+        return isinstance(value, tuple) and all(fits(item, parts[0]) for item in value)
+    if origin is tuple:
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(fits, value, parts))
+    return isinstance(value, hint) if inspect.isclass(hint) else True
 
 
 def _modules(package):

@@ -1,17 +1,19 @@
 """The check of shapes that runs in every test: it must be there, and it must be able to fail."""
 
+import random
+
 import pytest
 import torch
 
 from robench.attack import norms, threat
 from robench.types import Features, Images, Labels, PerSample
-from tests.shapes import ShapeError, checking, tensors_of
+from tests.shapes import ShapeError, checking, fits, tensors_of
 
 
 def test_it_is_at_work_in_this_run():
-    with pytest.raises(ShapeError, match=r"_linf_size: delta is torch.float32 \(2, 3\), not Images"):
-        norms.LINF.size(torch.zeros(2, 3))
-    assert norms.LINF.size(torch.zeros(2, 1, 1, 3)).tolist() == [0, 0]
+    with pytest.raises(ShapeError, match=r"_linf_project: delta is torch.float32 \(2, 3\), not Images"):
+        norms.LINF.project(torch.zeros(2, 3), torch.ones(2))
+    assert norms.LINF.project(torch.zeros(2, 1, 1, 3), torch.ones(2)).shape == (2, 1, 1, 3)
     model = threat.ThreatModel(eps=0.1)
     with pytest.raises(ShapeError, match=r"ThreatModel\.project"):
         model.project(torch.zeros(2, 1, 2, 2), torch.zeros(3, 1, 2, 2))
@@ -51,6 +53,30 @@ def test_the_functions_own_errors_stay_what_they_are():
     with pytest.raises(RuntimeError, match="max") as caught:
         checked(torch.zeros(0, 1, 2, 2), torch.zeros(0, dtype=torch.int64))
     assert not getattr(caught.value, "__notes__", [])
+
+
+def test_python_s_generator_stays_where_it_was():
+    state = random.getstate()
+    checked(X, Y)
+    assert random.getstate() == state
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "right"),
+    [
+        ((X, Y), tuple[Images, Labels], True),
+        ((X, X), tuple[Images, Labels], False),
+        ((X,), tuple[Images, Labels], False),
+        ((X, X), tuple[Images, ...], True),
+        ((X, Y), tuple[Images, ...], False),
+        (None, Images | None, True),
+        (Y, Images | None, False),
+        (1, int, True),
+        ("1", int, False),
+    ],
+)
+def test_choices_and_tuples_are_looked_into(value, hint, right):
+    assert fits(value, hint) is right
 
 
 def test_lists_and_functions_are_left_out():

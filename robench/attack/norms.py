@@ -48,7 +48,7 @@ def per_image(values: PerSample | Mask, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
-def _linf_size(delta: Images) -> PerSample:
+def _linf_size(delta: Tensor) -> PerSample:
     return delta.abs().flatten(1).amax(dim=1)
 
 
@@ -61,7 +61,7 @@ def _linf_sample(like: Images, eps: PerSample, rng: Randomness) -> Images:
     return (2 * rng.uniform(like) - 1) * per_image(eps, like)
 
 
-def _l2_size(delta: Images) -> PerSample:
+def _l2_size(delta: Tensor) -> PerSample:
     return delta.flatten(1).square().sum(dim=1).sqrt()
 
 
@@ -87,7 +87,7 @@ def _l2_sample(like: Images, eps: PerSample, rng: Randomness) -> Images:
     return direction * per_image(radius * eps, like)
 
 
-def _l1_size(delta: Images) -> PerSample:
+def _l1_size(delta: Tensor) -> PerSample:
     return delta.abs().flatten(1).sum(dim=1)
 
 

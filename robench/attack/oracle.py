@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from robench.attack.best_points import BestPoints
 from robench.attack.ledger import Ledger, Rows
@@ -198,7 +199,7 @@ class Oracle:
         self.progress.follow(value)
         return value, gradient
 
-    def score_gradients(self, x_adv: Images) -> tuple[Outputs, Images]:
+    def score_gradients(self, x_adv: Images) -> tuple[Outputs, Tensor]:
         """Return the scores (B, K) of the source and the gradient (B, K, C, H, W) of each, by 1 + K passes.
 
         Scores are logits or log-probabilities; of a simplex point the logarithm is taken. Images that are not

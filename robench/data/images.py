@@ -64,7 +64,7 @@ class ImageSet:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
-    def batch(self, rows: slice | Tensor) -> tuple[Images, Labels]:
+    def batch(self, rows: slice | Tensor) -> tuple[Tensor, Labels]:
         """Return float32 images in [0, 1] and labels of the given rows, copied: the set stays as it is."""
         # A slice is a view, and a network that writes into its input would write into the set.
         images, labels = self.images[rows].to(torch.float32, copy=True), self.labels[rows].clone()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robench.data.arrays import own_array
 from robench.errors import InputError
-from robench.types import Images
+from robench.types import StoredImages
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ ROUNDING_HALF = 1e-3
 """The same for float16, whose next number after 1 is 1.00098: a quarter of an 8-bit step."""
 
 
-def read_images(images: object, *, where: str, labels: int = -1) -> Images:
+def read_images(images: object, *, where: str, labels: int = -1) -> StoredImages:
     """Return checked images (N, C, H, W), in memory of their own.
 
     Args:

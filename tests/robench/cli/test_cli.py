@@ -69,6 +69,8 @@ def runner(monkeypatch):
             reporter.training({"epoch": 1.0, "loss": 0.5})
             if work:
                 work()
+            if failed:
+                store.write_error("k3", {"job": "pgd", "error": "boom"})
             store.write(record("k1", HOSTILE, "clean"))
             store.write(record("k2", HOSTILE))
             reporter.advance(f"pgd on {HOSTILE}")
