@@ -12,6 +12,7 @@ from robench.errors import ConfigError, JobError, nearest
 from robench.judge.certification import Certificate, certify, smoothed_network
 from robench.plan.spec import Plan
 from robench.record.store import Store
+from robench.run.leases import Leases
 from robench.run.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment
@@ -95,7 +96,7 @@ def certify_plan(
     store = Store(out)
     plan = narrowed(plan, name)
     store.prepare()
-    with store.lock():
+    with Leases(store.root / "leases").joined("", alone=True):
         workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
         models = {m.model.name: m.model for m in workshop.models(data.shape, len(data.classes))}

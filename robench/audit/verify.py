@@ -20,8 +20,8 @@ from robench.plan.spec import Plan
 from robench.randomness import Randomness
 from robench.record.schema import Record
 from robench.record.store import Store
-from robench.run.execute import boards_of
 from robench.run.keeper import FolderKeeper
+from robench.run.layout import boards_of
 from robench.run.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment, Settings

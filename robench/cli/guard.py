@@ -18,9 +18,15 @@ INTERNAL = 4
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: leave as on Ctrl-C, with another exit code."""
+    """A signal came: leave as on Ctrl-C, with another exit code.
 
-    exit_code = 143
+    Args:
+        exit_code: 128 plus the number of the signal.
+    """
+
+    def __init__(self, exit_code: int = 143) -> None:
+        self.exit_code = exit_code
+        super().__init__()
 
 
 class Guard(TyperGroup):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import typer
 from robench.errors import ConfigError
 from robench.plan.data_root import check_checkpoints
 from robench.run.settings import Environment
+from robench.run.supervisor import Processes
 
 if TYPE_CHECKING:
     from robench.plan.spec import Plan
@@ -50,6 +52,30 @@ Engine = Annotated[
     Literal["auto", "eager"],
     typer.Option("--engine", help="auto: attack a faster copy, proven equal; eager: the network as it is."),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers", min=0, max=1024, help="Worker processes; 0 does everything in this process, unguarded."
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout-per-job",
+        min=0.001,
+        metavar="SECONDS",
+        help="End a job that takes longer; by default by the passes it has to make, and generously.",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-per-job", metavar="SIZE", help="End a job whose process takes more, such as 8GB or 500MB."
+    ),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try jobs again that have ended their worker twice.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a finding puts a row in doubt.")]
 QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Print the last lines only.")]
 
@@ -73,6 +99,31 @@ class Options:
     strict: Strict = False
     quiet: QuietFlag = False
     engine: Engine = "auto"
+    workers: Workers = 1
+    timeout_per_job: Timeout = None
+    memory_per_job: Memory = None
+    retry_failed: RetryFailed = False
+
+    @property
+    def processes(self) -> Processes | None:
+        """How the work is divided among worker processes; None to do it in this one.
+
+        Raises:
+            ConfigError: a size is none.
+        """
+        memory = size_in_bytes(self.memory_per_job) if self.memory_per_job is not None else None
+        if not self.workers:
+            return None
+        threads = self.threads
+        if threads is None and self.workers > 1:
+            threads = max(1, (os.cpu_count() or 1) // self.workers)
+        return Processes(
+            count=self.workers,
+            threads=threads,
+            timeout=self.timeout_per_job,
+            memory=memory,
+            retry_failed=self.retry_failed,
+        )
 
     @property
     def environment(self) -> Environment:
@@ -116,6 +167,19 @@ class Options:
     def folder(self, plan: Plan) -> Path:
         """Return the run folder: the one that was named, or the plan's own."""
         return self.out or Path("runs") / plan.name
+
+
+def size_in_bytes(text: str) -> int:
+    """Return the bytes that a size such as `8GB` or `512 MiB` means; units are powers of 1024.
+
+    Raises:
+        ConfigError: it is no size, or zero.
+    """
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(|[kmgt])(?:i?b)?\s*", text.lower())
+    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) if match else 0
+    if size <= 0:
+        raise ConfigError(where="--memory-per-job", expected="a size such as 8GB or 500MB", got=repr(text))
+    return size
 
 
 def check_device(device: str) -> None:

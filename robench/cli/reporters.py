@@ -103,7 +103,7 @@ class Bars(Progress):
         yield from super().get_renderables()
 
 
-class RichReporter:
+class RichReporter(Quiet):
     """What is being done, and two bars, on stderr: units, and the steps of a training."""
 
     def __init__(self) -> None:

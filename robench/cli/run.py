@@ -17,7 +17,7 @@ from robench.run.torchrun import refuse_several
 
 if TYPE_CHECKING:
     from robench.plan.spec import DataSpec, Plan
-    from robench.run.execute import Outcome
+    from robench.run.outcome import Outcome
     from robench.run.progress import Reporter
 
 GATE_FAILED = 1
@@ -25,13 +25,14 @@ GATE_FAILED = 1
 
 @taking(
     "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",
-    "trust_code", "dry_run", "force", "strict", "quiet", "engine",
+    "trust_code", "dry_run", "force", "strict", "quiet", "engine", "workers", "timeout_per_job",
+    "memory_per_job", "retry_failed",
 )  # fmt: skip
 def run(config: Config = "robench.yaml", *, options: Options) -> None:
     """Evaluate a configuration and print its leaderboard; the same command again resumes."""
     refuse_several("robench run", "Train by `torchrun -m robench train`, then evaluate without torchrun")
     plan, text = options.plan(config)
-    folder = options.folder(plan)
+    folder, processes = options.folder(plan), options.processes
     if options.dry_run:
         _describe(plan, folder)
         return
@@ -47,9 +48,11 @@ def run(config: Config = "robench.yaml", *, options: Options) -> None:
             reporter=reporter,
             command=_command(),
             eager=options.engine == "eager",
+            processes=processes,
         )
 
-    outcome = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
+    stop = processes.stop if processes else None
+    outcome = interruptible(work, folder, quiet=options.quiet, threads=options.threads, stop=stop)
     paths = _report(folder, quiet=options.quiet)
     doubts = _doubts(folder)
     finish(outcome, "units", _page_first(paths), doubt=_doubt(doubts), folder=folder)

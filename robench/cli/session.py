@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from robench.cli.console import printable
-from robench.cli.guard import Terminated
 from robench.cli.pace import rate, span
+from robench.cli.signals import noted, raised
 
 if TYPE_CHECKING:
-    from robench.run.execute import Outcome
+    from robench.run.outcome import Outcome
     from robench.run.progress import Reporter
+    from robench.run.stop import Stop
 
 SOME_FAILED = 3
 Result = TypeVar("Result")
@@ -36,15 +35,29 @@ def use_machine(threads: int | None) -> None:
 
 
 def interruptible(
-    work: Callable[[Reporter], Result], folder: Path, *, quiet: bool, threads: int | None
+    work: Callable[[Reporter], Result],
+    folder: Path,
+    *,
+    quiet: bool,
+    threads: int | None,
+    stop: Stop | None = None,
 ) -> Result:
-    """Do the work with a reporter; on Ctrl-C or SIGTERM say what is saved and how to go on."""
+    """Do the work with a reporter; where it is interrupted, say what is saved and how to go on.
+
+    Args:
+        work: what to do.
+        folder: where finished work is kept.
+        quiet: print the last lines only.
+        threads: CPU threads of this process; None leaves that to torch.
+        stop: how work in other processes is asked to stop; None where it is done in this one.
+    """
     from robench.cli.reporters import reporter_for
 
-    use_machine(threads)
+    if stop is None:
+        use_machine(threads)
     reporter = reporter_for(quiet=quiet)
     try:
-        with _terminable():
+        with noted(stop) if stop else raised():
             return work(reporter)
     except KeyboardInterrupt as error:
         reporter.close()
@@ -54,24 +67,6 @@ def interruptible(
         raise typer.Exit(getattr(error, "exit_code", 130)) from None
     finally:
         reporter.close()
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Make SIGTERM raise like Ctrl-C, so that locks are released and the running unit is dropped cleanly."""
-
-    def stop(number: int, frame: object) -> None:
-        raise Terminated
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: somebody else minds the signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doubt: str = "") -> None:

@@ -17,7 +17,7 @@ from robench.errors import ConfigError
 from robench.run.torchrun import launched_rank, workplace
 
 if TYPE_CHECKING:
-    from robench.run.execute import Outcome
+    from robench.run.outcome import Outcome
     from robench.run.progress import Reporter
 
 

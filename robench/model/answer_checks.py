@@ -19,7 +19,9 @@ _OTHERS = (
 )
 
 
-def check_networks(models: Sequence[Model], data: ImageSet) -> None:
+def check_networks(
+    models: Sequence[Model], data: ImageSet, *, begin: Callable[[str], None] | None = None
+) -> None:
     """Refuse networks whose answers are no rows of class scores, or that cannot take a single image.
 
     Broken images leave the batch, so any batch may come down to one image. A network that raises on two
@@ -28,12 +30,15 @@ def check_networks(models: Sequence[Model], data: ImageSet) -> None:
     Args:
         models: all models of an evaluation.
         data: the images they will be asked about.
+        begin: called with the name of every model before it is asked: what kills the process can be named.
 
     Raises:
         InputError: says which model, and what to do.
     """
     x, _ = data.batch(slice(0, 2))
     for model in models:
+        if begin:
+            begin(model.name)
         where = f"model {model.name!r}"
         images = x.to(model.device)
         with batch_of(data.indices[:2]), evaluation_mode(model.net), borrowed_global_randomness(0):
@@ -48,7 +53,7 @@ def check_networks(models: Sequence[Model], data: ImageSet) -> None:
                 )
             except InputError:
                 raise
-            except Exception:  # noqa: BLE001 - its jobs meet the same and are recorded with it
+            except (Exception, SystemExit):  # noqa: BLE001 - its jobs meet the same and are recorded with it
                 continue
 
 
@@ -77,7 +82,7 @@ def check_answers(
         _check(ask, x[:1], columns, where, others)
     except InputError as error:
         raise InputError(where=where, expected=expected, got=error.got, do=error.do) from None
-    except Exception as error:  # noqa: BLE001 - it is refused with what it raised
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is refused with what it raised
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             where=where,

@@ -153,6 +153,14 @@ class Store:
         """
         write_atomic(self.error(key), json.dumps(account, indent=1, default=str) + "\n")
 
+    def read_error(self, key: str) -> dict[str, Any]:
+        """Return the account of a failed unit or job; {} where there is none that can be read."""
+        try:
+            account = json.loads(self.error(key).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return account if isinstance(account, dict) else {}
+
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the run's own, such as `config.yaml`.
 

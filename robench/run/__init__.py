@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 from robench.faces import face
 
 if TYPE_CHECKING:
-    from robench.run.evaluate import Finished as Finished
     from robench.run.evaluated_model import EvaluatedModel as EvaluatedModel
     from robench.run.evaluated_model import with_stand_in as with_stand_in
-    from robench.run.execute import Outcome as Outcome
-    from robench.run.execute import boards_of as boards_of
     from robench.run.execute import train_only as train_only
     from robench.run.jobs import CLEAN as CLEAN
     from robench.run.jobs import Board as Board
@@ -21,11 +18,14 @@ if TYPE_CHECKING:
     from robench.run.keeper import FolderKeeper as FolderKeeper
     from robench.run.keeper import Keeper as Keeper
     from robench.run.keeper import Memory as Memory
+    from robench.run.layout import boards_of as boards_of
+    from robench.run.outcome import Outcome as Outcome
     from robench.run.preparation import Workshop as Workshop
     from robench.run.preparation import defended as defended
     from robench.run.preparation import undefended as undefended
     from robench.run.progress import AccuracySoFar as AccuracySoFar
     from robench.run.progress import ColumnAccuracy as ColumnAccuracy
+    from robench.run.progress import Finished as Finished
     from robench.run.progress import Quiet as Quiet
     from robench.run.progress import Reporter as Reporter
     from robench.run.settings import Environment as Environment

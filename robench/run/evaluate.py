@@ -10,30 +10,18 @@ import torch
 from robench.attack.craft import Crafted
 from robench.model.prepared import PreparedModels
 from robench.record.schema import Record
-from robench.run.jobs import Crafting, Job, Unit
+from robench.run.jobs import Crafting, Job, Unit, clean_job
 from robench.run.keeper import Keeper, failure_text, last_line
-from robench.run.progress import QUIET, AccuracySoFar, Reporter
+from robench.run.progress import QUIET, AccuracySoFar, Finished, Reporter
 from robench.run.settings import Settings
+from robench.run.shards import Shard
 from robench.run.units import asked_again, craft_unit, judge_unit
 from robench.run.work import Work
 from robench.types import Labels
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """One finished unit.
-
-    Attributes:
-        record: what was measured.
-        cached: whether it was there already.
-    """
-
-    record: Record
-    cached: bool
-
-
 @dataclass(slots=True)
-class _CleanAnswers:
+class CleanAnswers:
     """What is known of the models on one shard alone, so that no unit depends on another shard.
 
     Attributes:
@@ -51,9 +39,19 @@ class _CleanAnswers:
         if unit.crafting is None:
             self.codes[name] = frozenset(finding.code for finding in record.findings)
 
+    @classmethod
+    def kept(cls, work: Work, shard: Shard, keeper: Keeper) -> CleanAnswers:
+        """Return what the kept records of a shard's clean images say."""
+        answers = cls()
+        for model in work.models:
+            for unit in clean_job(model, shard, work.settings).units:
+                if record := keeper.record(unit.key):
+                    answers.add(unit, record)
+        return answers
+
 
 @dataclass(frozen=True, slots=True)
-class _Context:
+class Context:
     """What every step of an evaluation needs: how it is done, and who keeps, hears and helps."""
 
     settings: Settings
@@ -61,7 +59,12 @@ class _Context:
     reporter: Reporter
     prepared: PreparedModels
 
-    def failed(self, error: Exception, key: str, title: str, model: str) -> None:
+    @classmethod
+    def of(cls, work: Work, keeper: Keeper, reporter: Reporter) -> Context:
+        """Return the context of an evaluation that begins."""
+        return cls(work.settings, keeper, reporter, PreparedModels(eager=work.settings.eager))
+
+    def failed(self, error: BaseException, key: str, title: str, model: str) -> None:
         """Record why a job failed, and whose row lacks it."""
         text = failure_text(error)
         self.keeper.failed(key, title, text, model=model)
@@ -74,20 +77,23 @@ def evaluate(work: Work, keeper: Keeper, reporter: Reporter = QUIET) -> Iterator
     A job that raises is recorded as failed and the others go on; errors of configuration or storage are not
     caught. What was yielded is safe.
     """
-    context = _Context(work.settings, keeper, reporter, PreparedModels(eager=work.settings.eager))
+    context = Context.of(work, keeper, reporter)
     accuracy = AccuracySoFar()
     for shard in work.shards():
-        answers = _CleanAnswers()
+        answers = CleanAnswers()
         for job in work.jobs(shard):
-            for unit, finished in _finished(job, answers, context):
+            for unit, finished in do_job(job, answers, context):
                 answers.add(unit, finished.record)
                 column = accuracy.add(finished.record)
                 reporter.advance(unit.title, cached=finished.cached, accuracy=column)
                 yield finished
 
 
-def _finished(job: Job, answers: _CleanAnswers, context: _Context) -> Iterator[tuple[Unit, Finished]]:
-    """Craft and judge what is missing of one job; yield its units as they are finished."""
+def do_job(job: Job, answers: CleanAnswers, context: Context) -> Iterator[tuple[Unit, Finished]]:
+    """Craft and judge what is missing of one job; yield its units as they are finished.
+
+    A job or a unit that raises is recorded as failed; so is one whose code calls `sys.exit`.
+    """
     records = [_kept(unit, answers, context) for unit in job.units]
     crafted = None
     if job.crafting and any(record is None for record in records):
@@ -101,7 +107,7 @@ def _finished(job: Job, answers: _CleanAnswers, context: _Context) -> Iterator[t
             yield unit, Finished(record, cached=False)
 
 
-def _kept(unit: Unit, answers: _CleanAnswers, context: _Context) -> Record | None:
+def _kept(unit: Unit, answers: CleanAnswers, context: Context) -> Record | None:
     """Return a finished record, unless it has another number of fresh draws than it would be given now.
 
     Of a model that is declared random the key says it. That another is random is only found by asking it.
@@ -114,14 +120,14 @@ def _kept(unit: Unit, answers: _CleanAnswers, context: _Context) -> Record | Non
     return record if record.draws == (context.settings.draws if again else 0) else None
 
 
-def _crafted(crafting: Crafting, job: Job, context: _Context) -> Crafted | None:
+def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
     """Return the crafted images of a job, made now if they are not kept; None if that failed."""
     if kept := context.keeper.crafted(job.key):
         return kept
     context.reporter.begin(crafting.title)
     try:
         crafted = craft_unit(crafting, job.shard, context.settings, prepared=context.prepared)
-    except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
         context.failed(error, job.key, crafting.title, crafting.source.model.name)
         for _ in job.units:
             context.reporter.advance(f"{crafting.title}: failed")
@@ -130,14 +136,14 @@ def _crafted(crafting: Crafting, job: Job, context: _Context) -> Crafted | None:
     return crafted
 
 
-def _judged(unit: Unit, crafted: Crafted | None, answers: _CleanAnswers, context: _Context) -> Record | None:
+def _judged(unit: Unit, crafted: Crafted | None, answers: CleanAnswers, context: Context) -> Record | None:
     """Return the record of a unit, judged now and kept; None if that failed."""
     name = unit.target.model.name
     context.reporter.begin(unit.title)
     clean, known = answers.predictions.get(name), answers.codes.get(name, ())
     try:
         record = judge_unit(unit, crafted, context.settings, clean=clean, known=known)
-    except Exception as error:  # noqa: BLE001 - the boundary: one job's failure is recorded, the rest go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
         context.failed(error, unit.key, unit.title, name)
         context.reporter.advance(f"{unit.title}: failed")
         return None

@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from robench import plugins, recipe
-from robench.attack.norms import norm_named
-from robench.attack.threat import Goal, ThreatModel
 from robench.errors import ConfigError
-from robench.machine import hardware, resolve_device, versions
-from robench.model.tested_network import networks_under_test
-from robench.plan.spec import Plan, ThreatSpec, to_json
+from robench.plan.spec import Plan, content_hash, to_json
 from robench.record.store import Store
-from robench.run.evaluate import Finished, evaluate
-from robench.run.feature_recording import record_features
-from robench.run.jobs import Board
-from robench.run.keeper import FolderKeeper
-from robench.run.preparation import Workshop
+from robench.run.leases import Leases
+from robench.run.outcome import Outcome, Summary
 from robench.run.progress import QUIET, Reporter
-from robench.run.settings import Environment, Settings
-from robench.run.work import Work
+from robench.run.settings import Environment
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a run did.
-
-    Attributes:
-        finished: units computed now.
-        cached: units that were there already.
-        failed: units or models that failed; the rest is saved.
-        seconds: wall-clock time.
-        images: images judged in the units computed now.
-        judging: seconds of it that attacks and verdicts took; preparation and training are not in it.
-    """
-
-    finished: int
-    cached: int
-    failed: int
-    seconds: float
-    images: int = 0
-    judging: float = 0.0
-
-
-def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
-    """Turn threat specifications into boards of attack recipes.
-
-    Raises:
-        ConfigError: an option of an attack is refused.
-    """
-    boards = []
-    for spec in threats:
-        threat = ThreatModel(
-            norm=norm_named(spec.norm),
-            eps=spec.eps,
-            goal=Goal(spec.goal),
-            knowledge=spec.knowledge,
-            budget=spec.budget,
-        )
-        attacks = {}
-        for column in spec.attacks:
-            kind = plugins.find("attacks", column.attack.name, where=column.attack.where)
-            attacks[column.label] = recipe.build(kind, column.attack.options, where=column.attack.where)
-        boards.append(Board(threat=threat, eps_text=spec.eps_text, attacks=attacks))
-    return boards
+if TYPE_CHECKING:
+    from robench.run.supervisor import Processes
 
 
 def execute(
@@ -78,6 +27,7 @@ def execute(
     reporter: Reporter = QUIET,
     command: str = "",
     eager: bool = False,
+    processes: Processes | None = None,
 ) -> Outcome:
     """Run a plan in a folder; the same call again does only what is missing.
 
@@ -89,47 +39,68 @@ def execute(
         reporter: who is told.
         command: what the user typed, kept for readers.
         eager: ask every network as it is, not by a faster copy that was proven equal.
+        processes: the worker processes that do it, so that a model that dies, hangs or eats memory costs its
+            own jobs only; None does everything in this process, and nobody else may use the folder.
 
     Raises:
         RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
+        KeyboardInterrupt: it was asked to stop; what is finished is kept.
     """
     started = time.perf_counter()
-    device = resolve_device(environment.device)
-    boards = boards_of(plan.threats)
     store = Store(out)
     store.prepare()
-    with store.lock():
-        workshop = Workshop(plan, store.root / "models", environment, reporter)
-        data = workshop.load(plan.data)
-        _write_plan(store, plan, config_text)
-        models = workshop.models(data.shape, len(data.classes))
-        work = Work(models=models, data=data, boards=boards, settings=Settings.of(plan, eager=eager))
-        _tell_notes(work, reporter)
-        keeper = FolderKeeper(store, force=environment.force)
-        for shard in work.shards():
-            keeper.keep_images(shard.digest, shard.data)
-        summary = _Summary(plan=plan, expected=work.units(), failed_models=workshop.failures)
-        judging = time.perf_counter()
-        reporter.start(summary.expected)
+    summary = Summary(plan=plan, command=command)
+    judging = 0.0
+    alone = processes is None or environment.force
+    with Leases(store.root / "leases").joined(content_hash(to_json(plan)), alone=alone) as leases:
+        write_plan(store, plan, config_text)
         try:
-            for finished in evaluate(work, keeper, reporter):
-                summary.add(finished)
-            judging = time.perf_counter() - judging
-            for key in record_features(work, keeper, reporter):
-                summary.geometry.append(key)
-            summary.status = "failed jobs" if workshop.failures or keeper.failures else "finished"
+            if processes is None:
+                judging = _do_here(summary, store, environment, reporter, eager=eager)
+            else:
+                from robench.run.supervisor import Supervisor
+
+                judging = Supervisor(
+                    summary=summary,
+                    store=store,
+                    leases=leases,
+                    environment=environment,
+                    reporter=reporter,
+                    eager=eager,
+                    processes=processes,
+                ).run()
         finally:
-            facts = {"command": command, "versions": versions(), **hardware(device)}
-            store.write_json("run.json", summary.to_json(facts, keeper.failed_jobs))
+            if summary.facts:  # else nothing was evaluated, and an earlier account stays
+                store.write_json("run.json", summary.to_json())
             reporter.close()
-    return Outcome(
-        finished=len(summary.units) - summary.cached,
-        cached=summary.cached,
-        failed=len(workshop.failures) + keeper.failures,
-        seconds=time.perf_counter() - started,
-        images=summary.images,
-        judging=judging,
-    )
+    return summary.outcome(seconds=time.perf_counter() - started, judging=judging)
+
+
+def _do_here(
+    summary: Summary, store: Store, environment: Environment, reporter: Reporter, *, eager: bool
+) -> float:
+    """Do a plan in this process; return the seconds that attacks and verdicts took."""
+    from robench.run.evaluate import evaluate
+    from robench.run.feature_recording import record_features
+    from robench.run.keeper import FolderKeeper
+    from robench.run.layout import lay_out
+
+    layout = lay_out(summary.plan, store, environment, reporter, eager=eager)
+    work = layout.work
+    summary.expected, summary.failed_models, summary.facts = work.units(), layout.failed_models, layout.facts
+    keeper = FolderKeeper(store, force=environment.force, failed_jobs=summary.failed_jobs)
+    judging = time.perf_counter()
+    reporter.start(summary.expected)
+    try:
+        for finished in evaluate(work, keeper, reporter):
+            summary.add(finished)
+        judging = time.perf_counter() - judging
+        for key in record_features(work, keeper, reporter):
+            summary.geometry.append(key)
+    finally:
+        summary.failures = keeper.failures
+    summary.end()
+    return judging
 
 
 def train_only(
@@ -140,6 +111,9 @@ def train_only(
     Raises:
         ConfigError: no model of the plan is trained, or the plan cannot be run here.
     """
+    from robench.machine import resolve_device
+    from robench.run.preparation import Workshop
+
     started = time.perf_counter()
     if not any(spec.train for spec in plan.models):
         raise ConfigError(
@@ -148,10 +122,10 @@ def train_only(
     resolve_device(environment.device)
     store = Store(out)
     store.prepare()
-    with store.lock():
+    with Leases(store.root / "leases").joined("", alone=True):
         workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
-        _write_plan(store, plan, config_text)
+        write_plan(store, plan, config_text)
         try:
             paths = workshop.train(data.shape, len(data.classes))
         finally:
@@ -166,46 +140,7 @@ def train_only(
     )
 
 
-def _write_plan(store: Store, plan: Plan, config_text: str) -> None:
+def write_plan(store: Store, plan: Plan, config_text: str) -> None:
+    """Write what the user wrote, and the plan it means."""
     store.write_text("config.yaml", config_text)
     store.write_json("plan.json", to_json(plan))
-
-
-def _tell_notes(work: Work, reporter: Reporter) -> None:
-    """Say how networks are asked where that is not plain."""
-    for evaluated in work.models:
-        for note in {tested.note for tested in networks_under_test(evaluated.model.net)} - {""}:
-            reporter.stage(f"{evaluated.model.name}: {note}")
-
-
-@dataclass(slots=True, kw_only=True)
-class _Summary:
-    """What `run.json` says, counted while the run goes on."""
-
-    plan: Plan
-    expected: int
-    failed_models: dict[str, str]
-    status: str = "interrupted"
-    units: list[str] = field(default_factory=list)
-    geometry: list[str] = field(default_factory=list)
-    cached: int = 0
-    images: int = 0
-
-    def add(self, finished: Finished) -> None:
-        """Count a finished unit."""
-        self.units.append(finished.record.key)
-        self.cached += finished.cached
-        self.images += 0 if finished.cached else len(finished.record.columns.index)
-
-    def to_json(self, facts: dict[str, Any], failed_jobs: dict[str, list[str]]) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return {
-            "name": self.plan.name,
-            "status": self.status,
-            "units": self.units,
-            "expected": self.expected,
-            "failed_models": self.failed_models,
-            **facts,
-            "geometry": self.geometry,
-            "failed_jobs": failed_jobs,
-        }

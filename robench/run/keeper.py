@@ -211,9 +211,16 @@ class FolderKeeper:
         self.store.write_error(key, {"job": title, "error": text})
 
 
-def failure_text(error: Exception) -> str:
+def failure_text(error: BaseException) -> str:
     """Return why a job failed: the message of an error of ours, the whole traceback of any other."""
-    return str(error) if isinstance(error, RobenchError) else "".join(traceback.format_exception(error))
+    if isinstance(error, RobenchError):
+        return str(error)
+    text = "".join(traceback.format_exception(error))
+    return (
+        f"{text.rstrip()}\nIts code called sys.exit({error.code!r})"
+        if isinstance(error, SystemExit)
+        else text
+    )
 
 
 def last_line(text: str) -> str:

@@ -223,7 +223,7 @@ class Networks:
             history = defense(module, data, context=context)
         except RobenchError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # A defense is a plugin: whatever it raises fails this model only.
             text = "".join(traceback.format_exception(error)).strip()
             raise JobError(where=f"training {spec.name}", expected="weights", got=text) from error

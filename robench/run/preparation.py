@@ -68,15 +68,20 @@ class Workshop:
         models = {}
         for spec in sorted(self.plan.models, key=lambda s: s.features_of is not None):
             owner = self._owner(spec)
+            if spec.name in self.failures:  # it killed an earlier process
+                continue
             if owner.name in self.failures:
                 self._fail(spec.name, f"its network, {owner.name!r}, failed")
                 continue
+            self.reporter.model(spec.name)
             try:
                 network = networks.network(owner)
                 self.reporter.stage(f"preparing {spec.name}")
                 models[spec.name] = self._evaluated(spec, network, classes)
             except JobError as error:
                 self._fail(spec.name, str(error))
+            except SystemExit as error:
+                self._fail(spec.name, f"its code called sys.exit({error.code!r})")
         self.load.forget()  # an evaluation may take long and needs no training data
         return [models[spec.name] for spec in self.plan.models if spec.name in models]
 

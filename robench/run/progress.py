@@ -12,6 +12,19 @@ Column = tuple[ThreatSummary, str, str, str]
 """Threat, source, target and the attack's label."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One finished unit.
+
+    Attributes:
+        record: what was measured.
+        cached: whether it was there already.
+    """
+
+    record: Record
+    cached: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnAccuracy:
     """What is known after one more unit of a column: one attack from one source on one target.
@@ -69,6 +82,10 @@ class Reporter(Protocol):
 
     def stage(self, text: str) -> None:
         """Note what begins, such as the training of a model."""
+        return
+
+    def model(self, name: str) -> None:
+        """Note which model is made or tried from now."""
         return
 
     def begin(self, text: str) -> None:

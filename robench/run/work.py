@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from robench.attack.craft import check_attack
@@ -27,6 +27,7 @@ class Work:
         data: the images.
         boards: threat models with their attacks.
         settings: how it is done.
+        begin: called with the name of every model before its first answer is asked for.
         craftings: every attack on every model through each of its gradient sources, in order.
 
     Raises:
@@ -39,6 +40,7 @@ class Work:
     data: ImageSet
     boards: Sequence[Board]
     settings: Settings = field(default_factory=Settings)
+    begin: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
     craftings: tuple[Crafting, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,7 +57,7 @@ class Work:
                 )
             for evaluated in self.models:
                 check_noise(evaluated.model, board.threat)
-        check_networks([evaluated.model for evaluated in self.models], self.data)
+        check_networks([evaluated.model for evaluated in self.models], self.data, begin=self.begin)
         object.__setattr__(self, "craftings", tuple(craftings))
 
     def _check_models(self) -> None:

@@ -1,0 +1,109 @@
+"""What Ctrl-C, SIGTERM and SIGUSR1 do to a command that works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from robench.cli.guard import Terminated
+from robench.run.stop import Stop
+
+GRACE = 4.0
+"""Seconds that work in this process has to answer SIGTERM before the process ends without it."""
+
+
+@contextmanager
+def noted(stop: Stop) -> Iterator[None]:
+    """Ask a run to stop: by Ctrl-C and SIGUSR1 after the units in work, by SIGTERM or a second one at once.
+
+    SIGUSR1 is what Slurm sends some time before the limit of a job, where it is asked to.
+    """
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.ask(number, now=number == signal.SIGTERM)
+
+    with _handled({signal.SIGINT: ask, signal.SIGTERM: ask, _user_signal(): ask}):
+        yield
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Make SIGTERM and SIGUSR1 raise like Ctrl-C, so that the work at hand is dropped cleanly.
+
+    Python looks at signals between two of its own steps; a library's may be long. A thread that hears them at
+    once ends the process where the work has not answered after `GRACE` seconds, or where a second one comes:
+    what was kept is in whole files.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated(128 + number)
+
+    with _handled({signal.SIGTERM: stop, _user_signal(): stop}), _listened():
+        yield
+
+
+def _user_signal() -> int:
+    return getattr(signal, "SIGUSR1", signal.SIGTERM)
+
+
+@contextmanager
+def _handled(handlers: dict[int, object]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # somebody else minds the signals
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _listened() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    over = threading.Event()
+    threading.Thread(target=_listen, args=(reader, over), name="robench-signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+
+
+def _listen(reader: int, over: threading.Event) -> None:
+    """End the process where a signal is not answered in time."""
+    first: int | None = None
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        while byte := pipe.read(1):
+            number = byte[0]
+            if number not in (signal.SIGINT, signal.SIGTERM, _user_signal()):
+                continue
+            if first is not None and not over.is_set():
+                _leave(number)
+            first = number
+            threading.Thread(target=_insist, args=(number, over), daemon=True).start()
+
+
+def _insist(number: int, over: threading.Event) -> None:
+    if number != signal.SIGINT and not over.wait(GRACE):
+        _leave(number)
+
+
+def _leave(number: int) -> None:
+    sys.stderr.write("Interrupted. Finished work is saved; the same command again resumes.\n")
+    sys.stderr.flush()
+    time.sleep(0.05)
+    os._exit(128 + number)

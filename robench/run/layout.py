@@ -1,0 +1,105 @@
+"""From a plan to its work: the boards it names, its images, and its models prepared."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from robench import plugins, recipe
+from robench.attack.norms import norm_named
+from robench.attack.threat import Goal, ThreatModel
+from robench.machine import hardware, versions
+from robench.model.tested_network import networks_under_test
+from robench.plan.spec import Plan, ThreatSpec
+from robench.record.store import Store
+from robench.run.jobs import Board
+from robench.run.keeper import FolderKeeper
+from robench.run.preparation import Workshop
+from robench.run.progress import Reporter
+from robench.run.settings import Environment, Settings
+from robench.run.work import Work
+
+FIRST_ANSWERS = 3
+"""Images that every model answers to before anything is measured: two at once, and one alone."""
+
+
+def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
+    """Turn threat specifications into boards of attack recipes.
+
+    Raises:
+        ConfigError: an option of an attack is refused.
+    """
+    boards = []
+    for spec in threats:
+        threat = ThreatModel(
+            norm=norm_named(spec.norm),
+            eps=spec.eps,
+            goal=Goal(spec.goal),
+            knowledge=spec.knowledge,
+            budget=spec.budget,
+        )
+        attacks = {}
+        for column in spec.attacks:
+            kind = plugins.find("attacks", column.attack.name, where=column.attack.where)
+            attacks[column.label] = recipe.build(kind, column.attack.options, where=column.attack.where)
+        boards.append(Board(threat=threat, eps_text=spec.eps_text, attacks=attacks))
+    return boards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A plan laid out in a process.
+
+    Attributes:
+        work: what there is to do.
+        failed_models: why models could not be made, by name.
+        facts: versions and hardware, as `run.json` tells them.
+        seconds_per_image: that an answer to one image took at most, in the first small batches.
+    """
+
+    work: Work
+    failed_models: dict[str, str]
+    facts: dict[str, Any]
+    seconds_per_image: float
+
+
+def lay_out(
+    plan: Plan,
+    store: Store,
+    environment: Environment,
+    reporter: Reporter,
+    *,
+    eager: bool = False,
+    failed: dict[str, str] | None = None,
+) -> Layout:
+    """Prepare the models of a plan, train what is not trained, and lay out the work.
+
+    Args:
+        plan: the validated plan.
+        store: the run folder.
+        environment: where it is done, and what it may do there.
+        reporter: who is told.
+        eager: ask every network as it is, not by a faster copy that was proven equal.
+        failed: models that are not tried again, with the reason.
+
+    Raises:
+        RobenchError: the plan cannot be run here; nothing was evaluated.
+    """
+    environment = environment.resolved()
+    boards = boards_of(plan.threats)
+    workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failed or {}))
+    data = workshop.load(plan.data)
+    models = workshop.models(data.shape, len(data.classes))
+    settings = Settings.of(plan, eager=eager)
+    started = time.perf_counter()
+    work = Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model)
+    pace = (time.perf_counter() - started) / FIRST_ANSWERS  # as if one model had taken all the time
+    for evaluated in work.models:  # how networks are asked where that is not plain
+        for note in {tested.note for tested in networks_under_test(evaluated.model.net)} - {""}:
+            reporter.stage(f"{evaluated.model.name}: {note}")
+    keeper = FolderKeeper(store)
+    for shard in work.shards():
+        keeper.keep_images(shard.digest, shard.data)
+    facts = {"versions": versions(), **hardware(environment.device)}
+    return Layout(work=work, failed_models=workshop.failures, facts=facts, seconds_per_image=pace)

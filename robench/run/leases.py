@@ -1,0 +1,246 @@
+"""Who works on what in a run folder: small files with a heartbeat, each taken by one process at a time.
+
+Several `robench run` on one folder, on one machine or on several that share a disk, divide the work by them.
+A lease whose holder is dead is taken over: at once if it ran on this machine, else when its file was not
+touched for `STALE` seconds. A lease that is taken over too early costs time and no more: both compute the
+same bits. No torch here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from robench.errors import ConfigError, StorageError
+
+STALE = 60.0
+"""Seconds without a heartbeat after which a lease of another machine counts as abandoned."""
+
+BEAT = 5.0
+"""Seconds between two heartbeats."""
+
+PATIENCE = 30.0
+"""Seconds to wait for another process to finish looking through the leases."""
+
+
+class Leases:
+    """The leases of one process in a run folder.
+
+    Args:
+        folder: where the files lie; made if it does not exist.
+        stale: seconds after which a lease without a heartbeat counts as abandoned.
+        beat: seconds between two heartbeats.
+    """
+
+    def __init__(self, folder: Path, *, stale: float = STALE, beat: float = BEAT) -> None:
+        self._folder, self._stale, self._beat = folder, stale, beat
+        self._me = f"run-{secrets.token_hex(8)}"
+        self._held: set[Path] = set()
+        self._closed = threading.Event()
+        self._changing = threading.Lock()
+
+    @contextlib.contextmanager
+    def joined(self, plan: str, *, alone: bool = False) -> Iterator[Leases]:
+        """Take part in a run folder; on leaving, every lease is given back.
+
+        Args:
+            plan: hash of the plan; all who take part must have the same.
+            alone: let nobody else take part at the same time.
+
+        Raises:
+            ConfigError: others take part who have another plan, or one side wants to be alone.
+            StorageError: the folder refuses files or locks.
+        """
+        with self._exclusively():
+            for other in self._others():
+                self._refuse(other, plan, alone=alone)
+            self._write(self._path(self._me), {"plan": plan, "alone": alone})
+        thread = threading.Thread(target=self._keep_alive, name="robench-leases", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._closed.set()
+            thread.join()
+            for path in list(self._held):
+                self._remove(path)
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()  # nobody else is there
+
+    def take(self, name: str) -> bool:
+        """Take a lease; False if a process that is alive has it."""
+        path = self._path(name)
+        if path in self._held or self._write(path, {}):
+            return True
+        if not self._abandoned(path):
+            return False
+        with self._exclusively():
+            if self._abandoned(path):
+                self._remove(path)
+            return self._write(path, {})
+
+    def free(self, name: str) -> None:
+        """Give a lease back."""
+        self._remove(self._path(name))
+
+    def others(self) -> int:
+        """Return how many other living processes take part."""
+        return sum(1 for _ in self._others())
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.lease"
+
+    def _write(self, path: Path, facts: dict[str, Any]) -> bool:
+        """Make the file of a lease, whole, unless there is one; tell whether it was made."""
+        temporary = self._folder / f".{secrets.token_hex(8)}.new"
+        try:
+            temporary.write_text(json.dumps({**_holder(), **facts}), "utf-8")
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink()
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise StorageError(where=str(path), expected="to write a lease", got=got) from error
+        with self._changing:
+            self._held.add(path)
+        return True
+
+    def _remove(self, path: Path) -> None:
+        with self._changing:
+            self._held.discard(path)
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+    def _others(self) -> Iterator[dict[str, Any]]:
+        for path in self._folder.glob("run-*.lease"):
+            if path.stem == self._me:
+                continue
+            if self._abandoned(path):
+                self._remove(path)
+            else:
+                yield _facts(path)
+
+    def _refuse(self, other: dict[str, Any], plan: str, *, alone: bool) -> None:
+        where = str(self._folder.parent)
+        if alone or other.get("alone"):
+            raise ConfigError(
+                where=where,
+                expected="a run folder that no other process uses",
+                got="one that another robench process is writing to",
+                do="Wait for it to finish, or choose another folder with --out",
+            )
+        if other.get("plan") != plan:
+            raise ConfigError(
+                where=where,
+                expected="the configuration that other processes are running in this folder",
+                got="another one",
+                do="Use the same configuration and overrides, wait, or choose another folder with --out",
+            )
+
+    def _abandoned(self, path: Path) -> bool:
+        """Tell whether the holder of a lease is dead, or has not been heard of for too long."""
+        facts = _facts(path)
+        if facts.get("machine") == _machine() and not _runs(facts):
+            return True
+        try:
+            return self._now() - path.stat().st_mtime > self._stale
+        except OSError:  # it has just been given back
+            return True
+
+    def _now(self) -> float:
+        """Return the time by the clock of the disk, which all who take part share."""
+        probe = self._path(self._me)
+        if probe not in self._held:
+            probe = self._folder / f".{self._me}.clock"
+            probe.touch()
+            now = probe.stat().st_mtime
+            probe.unlink()
+            return now
+        os.utime(probe)
+        return probe.stat().st_mtime
+
+    def _keep_alive(self) -> None:
+        while not self._closed.wait(self._beat):
+            with self._changing:
+                held = list(self._held)
+            for path in held:
+                with contextlib.suppress(OSError):
+                    os.utime(path)
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """Hold the folder for a moment; the operating system lets go when the process ends, however."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._folder.parent / ".lock", timeout=PATIENCE)
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(
+                where=str(self._folder.parent),
+                expected="a run folder that can be locked",
+                got="one whose lock another process holds",
+                do="Wait for it to finish, or choose another folder with --out",
+            ) from None
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise StorageError(where=str(self._folder), expected="to lock the folder", got=got) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Return what a lease says, {} where it is gone or no lease."""
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+@cache
+def _machine() -> str:
+    """Return what tells this machine, in this uptime, from any other."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip() + socket.gethostname()
+    return socket.gethostname()
+
+
+def _holder() -> dict[str, Any]:
+    return {"machine": _machine(), "pid": os.getpid(), "since": _birth(os.getpid())}
+
+
+def _birth(pid: int) -> str:
+    """Return when a process started, in ticks of the machine; empty where that cannot be known."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _runs(facts: dict[str, Any]) -> bool:
+    """Tell whether the process that took a lease on this machine still runs."""
+    pid = facts.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return _birth(pid) == facts.get("since")

@@ -1,0 +1,438 @@
+"""Divide the work of a plan among worker processes, and outlive whatever happens to them. No torch here."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+
+from robench import errors
+from robench.errors import JobError, RobenchError
+from robench.record.store import Store
+from robench.run.leases import Leases
+from robench.run.memory import shortage
+from robench.run.outcome import Summary
+from robench.run.progress import AccuracySoFar, Finished, Reporter
+from robench.run.settings import Environment
+from robench.run.stop import Stop
+from robench.run.worker import JobNote, Orders
+from robench.run.worker_process import Event, WorkerProcess
+
+TRIES = 2
+"""How often a job may end its worker before it is not tried again."""
+
+MISFIRES = 5
+"""How often workers may end without a job before the run is given up."""
+
+SILENCE = 3600.0
+"""Seconds without a word after which the making of models counts as hanging."""
+
+TICK = 0.2
+"""Seconds between two looks at time, memory and signals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """How work is divided among processes.
+
+    Attributes:
+        count: how many workers; on a machine with GPUs each takes one, in turn.
+        threads: CPU threads of each; None leaves that to torch.
+        timeout: seconds a job may take; None for a limit by what its attack has to do.
+        memory: bytes a worker may take; None for as much as the machine has.
+        retry_failed: try jobs again that have ended their worker twice.
+        stop: how the run is asked to stop.
+    """
+
+    count: int = 1
+    threads: int | None = None
+    timeout: float | None = None
+    memory: int | None = None
+    retry_failed: bool = False
+    stop: Stop = field(default_factory=Stop)
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """A job to be done: where it is, and what happened to it so far."""
+
+    shard: int
+    index: int
+    note: JobNote
+    kills: int = 0
+    reason: str = ""
+    keys: set[str] = field(default_factory=set)
+    not_before: float = 0.0
+
+
+@dataclass(slots=True)
+class ShardTasks:
+    """The jobs of a shard that nobody does yet; attacks wait for the clean answers of all models."""
+
+    clean: deque[Task]
+    attacks: deque[Task]
+    open: int
+
+    def ready(self) -> Iterator[tuple[deque[Task], Task]]:
+        """Yield what can be begun, with the queue it stands in."""
+        for queue in (self.clean, self.attacks if not self.open else ()):
+            for task in list(queue):
+                assert isinstance(queue, deque)
+                yield queue, task
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervisor:
+    """Does a plan with worker processes.
+
+    Args:
+        summary: counts what was done.
+        store: the run folder.
+        leases: who works on what in it.
+        environment: where it is done, and what it may do there.
+        reporter: who is told.
+        eager: ask every network as it is.
+        processes: how work is divided.
+    """
+
+    summary: Summary
+    store: Store
+    leases: Leases
+    environment: Environment
+    reporter: Reporter
+    eager: bool
+    processes: Processes
+    _crew: dict[int, WorkerProcess] = field(default_factory=dict)
+    _tasks: dict[int, Task] = field(default_factory=dict)
+    _shards: dict[int, ShardTasks] = field(default_factory=dict)
+    _pieces: int = 0
+    _listed: int = 0
+    _asked: int = 0
+    _misfires: int = 0
+    _accuracy: AccuracySoFar = field(default_factory=AccuracySoFar)
+    _told_to_stop: bool = False
+
+    def run(self) -> float:
+        """Do everything; return the seconds that attacks and verdicts took.
+
+        Raises:
+            RobenchError: the plan cannot be run here, or the disk refused.
+            StoppedError: it was asked to stop.
+        """
+        try:
+            self._prepare()
+            judging = time.perf_counter()
+            self.reporter.start(self.summary.expected)
+            while not self._finished():
+                self._step()
+            judging = time.perf_counter() - judging
+            self._features()
+            self.summary.end()
+            return judging
+        finally:
+            for worker in self._crew.values():
+                worker.end("the run ended")
+            for worker in self._crew.values():
+                worker.last_words()
+            self._crew.clear()
+
+    def _prepare(self) -> None:
+        """Start the first worker and wait for the models; one that kills it is left out."""
+        said = False
+        while not self.leases.take("prepare"):
+            if not said:
+                self.reporter.stage("another process makes the models of this run folder; waiting for it")
+            said = True
+            self.processes.stop.check(working=False)
+            time.sleep(TICK)
+        try:
+            while not self._pieces:
+                self._hire(0)
+                self._until_ready(0)
+        finally:
+            self.leases.free("prepare")
+
+    def _until_ready(self, number: int) -> None:
+        """Wait until a worker is ready; where it dies, note the model that killed it."""
+        worker = self._crew[number]
+        training = False
+        while worker.busy:
+            self._look_at(worker)
+            self.processes.stop.check(working=training)
+            try:
+                for event in worker.events():
+                    training = self._heard_while_preparing(number, event, training)
+            except EOFError:
+                self._lost_while_preparing(number)
+                return
+
+    def _heard_while_preparing(self, number: int, event: Event, training: bool) -> bool:
+        """Take note of an event; return whether a training is under way that should reach its next epoch."""
+        first = not self._pieces
+        match event:
+            case ("ready", units, pieces, failed, facts):
+                self._crew[number].busy = False
+                if first:
+                    self.summary.expected, self._pieces, self.summary.facts = units, max(pieces, 1), facts
+                    self.summary.failed_models = dict(failed)
+            case ("training", row):
+                if first:
+                    self.reporter.training(row)
+                if "step" not in row:  # its state is kept: nothing is lost if it ends here
+                    self.processes.stop.check(working=False)
+                return True
+            case ("stage", text):
+                training = False
+                if first:
+                    self.reporter.stage(text)
+            case ("model", name):
+                self.reporter.model(name)
+            case _:
+                self._heard_anywhere(event, quiet=not first)
+        return training
+
+    def _lost_while_preparing(self, number: int) -> None:
+        worker = self._crew.pop(number)
+        words = worker.last_words()
+        if not worker.model or worker.model in self.summary.failed_models:
+            raise JobError(
+                where="a worker process", expected="the models of the plan made in it", got=words,
+                do="Try `--workers 0`, which does everything in one process, to see more",
+            )  # fmt: skip
+        self.summary.failed_models[worker.model] = words
+        self.reporter.failed(f"{worker.model}: {words}")
+
+    def _hire(self, number: int) -> None:
+        orders = Orders(
+            plan=self.summary.plan,
+            root=str(self.store.root),
+            environment=self.environment,
+            number=number if self.processes.count > 1 else None,
+            eager=self.eager,
+            failed=dict(self.summary.failed_models),
+            threads=self.processes.threads,
+        )
+        self._crew[number] = WorkerProcess(orders)
+
+    def _finished(self) -> bool:
+        return self._listed == self._pieces and not self._shards and not self._tasks
+
+    def _step(self) -> None:
+        """Give orders to who is idle, then hear what happened."""
+        stop = self.processes.stop
+        stop.check(working=bool(self._tasks))
+        if stop.soon and not self._told_to_stop:
+            self._told_to_stop = True
+            self.reporter.stage("finishing the units in work, then stopping; once more to stop at once")
+        if not stop.soon:
+            self._give_orders()
+        for worker in list(self._crew.values()):
+            self._look_at(worker)
+        ready = wait([worker.waitable for worker in self._crew.values()], timeout=TICK)
+        for number, worker in list(self._crew.items()):
+            if worker.waitable in ready:
+                try:
+                    for event in worker.events():
+                        self._heard(number, event)
+                except EOFError:
+                    self._lost(number)
+
+    def _give_orders(self) -> None:
+        for number in range(self.processes.count):
+            worker = self._crew.get(number)
+            if worker and worker.busy:
+                continue
+            task = self._next()
+            if task is None:
+                if worker and self._asked == self._listed < self._pieces:
+                    self._asked += 1
+                    worker.order("jobs", self._listed)
+                continue
+            if worker is None:
+                self._hire(number)
+                self._give_back(task)
+                continue
+            self._tasks[number] = task
+            worker.order("do", task.shard, task.index)
+            self.reporter.begin(task.note.title)
+
+    def _next(self) -> Task | None:
+        """Take a job that nobody does; jobs that have ended their worker twice fail here."""
+        now = time.monotonic()
+        for shard in list(self._shards.values()):
+            for queue, task in shard.ready():
+                if task.not_before > now:
+                    continue
+                if not self.leases.take(task.note.name):
+                    task.not_before = now + 1.0  # somebody else does it: look again later
+                    continue
+                queue.remove(task)
+                if task.kills < TRIES or self.processes.retry_failed:
+                    return task
+                self._failed(task, f"{task.reason}; twice: try it again with --retry-failed", known=True)
+        return None
+
+    def _give_back(self, task: Task) -> None:
+        """Put a job back in front of its queue."""
+        shard = self._shards[task.shard]
+        (shard.clean if task.note.clean else shard.attacks).appendleft(task)
+        self.leases.free(task.note.name)
+
+    def _heard(self, number: int, event: Event) -> None:
+        worker, task = self._crew[number], self._tasks.get(number)
+        match event:
+            case ("jobs", shard, notes):
+                worker.busy = False
+                self._list(shard, notes)
+            case ("unit", key, title, cached) if task:
+                if key not in task.keys:  # of a job that is tried again some units are known
+                    task.keys.add(key)
+                    self._count(key, title, cached)
+            case ("done", failed, failures):
+                worker.busy = False
+                self.summary.failures += failures
+                for model, titles in failed.items():
+                    self.summary.failed_jobs.setdefault(model, []).extend(titles)
+                if task:
+                    del self._tasks[number]
+                    self._settled(task)
+            case ("features", key):
+                self.summary.geometry.append(key)
+            case ("ready", *_):
+                worker.busy = False
+            case _:
+                self._heard_anywhere(event, quiet=task is None)
+
+    def _heard_anywhere(self, event: Event, *, quiet: bool) -> None:
+        match event:
+            case ("refused", kind, expected, got, do, where):
+                error: type[RobenchError] = getattr(errors, kind, RobenchError)
+                raise error(expected=expected, got=got, do=do, where=where)
+            case ("broke", text):
+                raise RuntimeError(text)
+            case ("said", text):
+                self.reporter.failed(text)
+            case ("begin", text):
+                self.reporter.begin(text)
+            case ("advance", text):
+                self.reporter.advance(text)
+            case ("finding", text) if not quiet:
+                self.reporter.finding(text)
+
+    def _list(self, shard: int, notes: list[JobNote]) -> None:
+        tasks = [self._task(shard, index, note) for index, note in enumerate(notes)]
+        clean = deque(task for task in tasks if task.note.clean)
+        attacks = deque(task for task in tasks if not task.note.clean)
+        self._shards[shard] = ShardTasks(clean, attacks, len(clean))
+        self._listed += 1
+        if not tasks:
+            del self._shards[shard]
+
+    def _count(self, key: str, title: str, cached: bool) -> None:
+        finished = Finished(self.store.read(key), cached=cached)
+        self.summary.add(finished)
+        column = self._accuracy.add(finished.record)
+        self.reporter.advance(title, cached=cached, accuracy=column)
+
+    def _settled(self, task: Task) -> None:
+        """Note that nothing more is to be done for a job."""
+        self.leases.free(task.note.name)
+        shard = self._shards[task.shard]
+        shard.open -= task.note.clean
+        if not (shard.clean or shard.attacks or self._in_work(task.shard)):
+            del self._shards[task.shard]
+
+    def _in_work(self, shard: int) -> bool:
+        return any(task.shard == shard for task in self._tasks.values())
+
+    def _look_at(self, worker: WorkerProcess) -> None:
+        """End a worker that hangs, or takes more memory than it may."""
+        if not worker.busy:
+            return
+        task = next((self._tasks[n] for n, w in self._crew.items() if w is worker and n in self._tasks), None)
+        now, processes = time.monotonic(), self.processes
+        if task is not None:
+            limit = processes.timeout or task.note.seconds
+            if now - worker.since > limit:
+                worker.end(f"it took more than {limit:.0f} s")
+        else:  # a training or the loading of data may be silent for long; a model that is tried may not
+            limit = processes.timeout if processes.timeout and worker.activity == "model" else SILENCE
+            if now - worker.heard > limit:
+                worker.end(f"it said nothing for {limit:.0f} s")
+        if processes.memory and worker.memory > processes.memory:
+            worker.end(f"it took more than {processes.memory / 2**20:.0f} MiB of memory")
+        elif (short := shortage()) and worker is max(self._crew.values(), key=lambda one: one.memory):
+            worker.end(short)
+
+    def _lost(self, number: int) -> None:
+        """A worker has ended: try its job once more, or let it fail."""
+        worker, task = self._crew[number], self._tasks.pop(number, None)
+        words = worker.last_words()
+        del self._crew[number]
+        if task is None:
+            self._asked = self._listed
+            self._misfires += 1
+            if self._misfires > MISFIRES:
+                expected = "models made again as the first worker made them"
+                raise JobError(where="a worker process", expected=expected, got=words)
+            self.reporter.stage(f"a worker ended: {words}; another one takes its place")
+            return
+        task.kills += 1
+        by_limit = words.startswith("it took more than")
+        if by_limit or task.kills >= TRIES:
+            self._failed(task, words)
+            return
+        self._write_failure(task, words)
+        self.reporter.stage(f"{task.note.title}: {words}; it is tried once more")
+        self._give_back(task)
+
+    def _failed(self, task: Task, reason: str, *, known: bool = False) -> None:
+        """Note that a job failed, and whose row lacks it; the others go on.
+
+        Args:
+            task: the job.
+            reason: why it failed.
+            known: whether the account of its failure is there already.
+        """
+        if not known:
+            self._write_failure(task, reason)
+        self.summary.failures += 1
+        if task.note.model:
+            self.summary.failed_jobs.setdefault(task.note.model, []).append(task.note.title)
+        self.reporter.failed(f"{task.note.title}: {reason}")
+        for _ in range(task.note.units - len(task.keys)):
+            self.reporter.advance(f"{task.note.title}: failed")
+        self._settled(task)
+
+    def _write_failure(self, task: Task, reason: str) -> None:
+        account = {"job": task.note.title, "error": reason, "kills": task.kills}
+        self.store.write_error(task.note.name, account)
+
+    def _task(self, shard: int, index: int, note: JobNote) -> Task:
+        """Return a job to be done, with how often it has ended its worker in earlier runs."""
+        account = self.store.read_error(note.name)
+        kills = account.get("kills", 0)
+        known = kills if isinstance(kills, int) else 0
+        return Task(shard=shard, index=index, note=note, kills=known, reason=str(account.get("error", "")))
+
+    def _features(self) -> None:
+        """Keep the features that figures show; whoever dies at it costs them and nothing else."""
+        while not self.leases.take("features"):
+            self.processes.stop.check(working=False)
+            time.sleep(TICK)
+        number = next((n for n, worker in self._crew.items() if not worker.busy), None)
+        if number is None:
+            number = 0
+            self._hire(number)
+            self._until_ready(number)
+        note = JobNote(
+            name="features", title="features for figures", model="", clean=False, units=0, seconds=SILENCE
+        )
+        task = Task(shard=-1, index=-1, note=note, kills=TRIES - 1)
+        self._shards[-1] = ShardTasks(deque(), deque(), 0)
+        self._tasks[number] = task
+        self._crew[number].order("features")
+        while self._tasks:
+            self._step()

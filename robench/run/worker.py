@@ -1,0 +1,273 @@
+"""A worker: a process of its own that makes the models of a plan and does one job after another.
+
+What kills it, hangs it or eats its memory costs one job; whoever started it
+(`robench.run.worker_process`) sees that, and the run goes on. It talks over one pipe: orders in, events out,
+each a tuple whose first word says what it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robench.errors import RobenchError
+from robench.plan.spec import Plan
+from robench.run.progress import ColumnAccuracy, Reporter
+from robench.run.settings import Environment
+
+if TYPE_CHECKING:
+    from robench.run.evaluate import CleanAnswers
+    from robench.run.jobs import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a worker is made with.
+
+    Attributes:
+        plan: what is done.
+        root: the run folder.
+        environment: where it is done, and what it may do there.
+        eager: ask every network as it is.
+        failed: models that are not tried again, with the reason.
+        threads: CPU threads; None leaves that to torch.
+        number: which of several workers it is, as with several GPUs each takes one, in turn; None for the
+            only one.
+    """
+
+    plan: Plan
+    root: str
+    environment: Environment
+    eager: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
+    threads: int | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobNote:
+    """What whoever divides the work knows of a job.
+
+    Attributes:
+        name: its key, or that of its only unit: the name of its lease and of the account of its failure.
+        title: one line for a person.
+        model: whose row lacks it if it fails.
+        clean: whether it judges clean images; the attacks on a shard come after those.
+        units: how many records it leaves.
+        seconds: after which it counts as hanging, by what its attack has to do.
+    """
+
+    name: str
+    title: str
+    model: str
+    clean: bool
+    units: int
+    seconds: float
+
+
+class Telling(Reporter):
+    """A reporter that tells the process at the other end of a pipe.
+
+    Args:
+        pipe: the pipe.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def stage(self, text: str) -> None:
+        """Tell what begins."""
+        self._pipe.send(("stage", text))
+
+    def model(self, name: str) -> None:
+        """Tell which model is made or tried."""
+        self._pipe.send(("model", name))
+
+    def begin(self, text: str) -> None:
+        """Tell what is worked on."""
+        self._pipe.send(("begin", text))
+
+    def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
+        """Tell of a unit that failed; of a finished one its key is told instead."""
+        if accuracy is None:
+            self._pipe.send(("advance", text))
+
+    def training(self, row: dict[str, float]) -> None:
+        """Tell how a training goes."""
+        self._pipe.send(("training", row))
+
+    def finding(self, text: str) -> None:
+        """Tell a reason to doubt a number."""
+        self._pipe.send(("finding", text))
+
+    def failed(self, text: str) -> None:
+        """Tell what failed."""
+        self._pipe.send(("said", text))
+
+
+def main(number: int) -> None:
+    """Do what comes through a pipe until it is closed: the body of a worker process.
+
+    Args:
+        number: the file descriptor of the pipe; first come the orders the worker is made with.
+    """
+    _settle()
+    pipe = Connection(number)
+    try:
+        _work(pipe, pipe.recv())
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+    except RobenchError as error:
+        pipe.send(("refused", type(error).__name__, error.expected, error.got, error.do, error.where))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever started this process says it
+        import traceback
+
+        pipe.send(("broke", "".join(traceback.format_exception(error))))
+
+
+def _settle() -> None:
+    """Leave signals to whoever started this process, and end when that ends."""
+    for number in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, number):
+            signal.signal(getattr(signal, number), signal.SIG_IGN)
+    parent = os.getppid()
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        try:  # where memory is short, the kernel ends this process and not the one that watches it
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write("1000")
+        except OSError:
+            pass
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="robench-parent", daemon=True).start()
+
+
+def _work(pipe: Connection, orders: Orders) -> None:
+    from robench.machine import keep_freed_memory
+
+    keep_freed_memory()
+    if orders.threads:
+        import torch
+
+        torch.set_num_threads(orders.threads)
+    bench = Bench(pipe, orders)
+    pipe.send(("ready", bench.units, len(bench.shards), bench.layout.failed_models, bench.layout.facts))
+    while True:
+        match pipe.recv():
+            case ("jobs", int(shard)):
+                pipe.send(("jobs", shard, bench.told(shard)))
+            case ("do", int(shard), int(index)):
+                bench.do(shard, index)
+            case ("features",):
+                bench.features()
+            case _:
+                return
+
+
+class Bench:
+    """The models and images of a plan in a worker, and the jobs that are done with them.
+
+    Args:
+        pipe: where events go.
+        orders: what is done.
+    """
+
+    def __init__(self, pipe: Connection, orders: Orders) -> None:
+        from robench.record.store import Store
+        from robench.run.evaluate import Context
+        from robench.run.keeper import FolderKeeper
+        from robench.run.layout import lay_out
+
+        store, reporter = Store(Path(orders.root)), Telling(pipe)
+        self._pipe, self._reporter = pipe, reporter
+        self.layout = lay_out(
+            orders.plan, store, _with_own_gpu(orders), reporter, eager=orders.eager, failed=orders.failed
+        )
+        self.shards, self.units = list(self.layout.work.shards()), self.layout.work.units()
+        self._keeper = FolderKeeper(store, force=orders.environment.force)
+        self._context = Context.of(self.layout.work, self._keeper, reporter)
+        self._jobs: dict[int, list[Job]] = {}
+        self._answers: tuple[int, CleanAnswers] | None = None
+
+    def jobs(self, shard: int) -> list[Job]:
+        """Return what there is to do on a shard."""
+        if shard not in self._jobs:
+            self._jobs[shard] = list(self.layout.work.jobs(self.shards[shard]))
+        return self._jobs[shard]
+
+    def told(self, shard: int) -> list[JobNote]:
+        """Return what whoever divides the work must know of the jobs on a shard."""
+        from robench.run.time_limit import seconds_for
+
+        pace = self.layout.seconds_per_image
+        return [_noted(job, seconds_for(job, seconds_per_image=pace)) for job in self.jobs(shard)]
+
+    def do(self, shard: int, index: int) -> None:
+        """Do one job and tell of its units."""
+        from robench.run.evaluate import CleanAnswers, do_job
+
+        job = self.jobs(shard)[index]
+        answers = self._known(shard) if job.crafting else CleanAnswers()
+        before = self._keeper.failures
+        for unit, finished in do_job(job, answers, self._context):
+            self._pipe.send(("unit", unit.key, unit.title, finished.cached))
+        self._end(before)
+
+    def features(self) -> None:
+        """Keep the features that figures show."""
+        from robench.run.feature_recording import record_features
+
+        before = self._keeper.failures
+        for key in record_features(self.layout.work, self._keeper, self._reporter):
+            self._pipe.send(("features", key))
+        self._end(before)
+
+    def _known(self, shard: int) -> CleanAnswers:
+        """Return the kept clean answers of a shard: this process need not be the one that asked."""
+        from robench.run.evaluate import CleanAnswers
+
+        if self._answers is None or self._answers[0] != shard:
+            kept = replace(self._keeper, force=False)
+            self._answers = (shard, CleanAnswers.kept(self.layout.work, self.shards[shard], kept))
+        return self._answers[1]
+
+    def _end(self, failures_before: int) -> None:
+        failed = {model: list(titles) for model, titles in self._keeper.failed_jobs.items()}
+        self._keeper.failed_jobs.clear()
+        self._pipe.send(("done", failed, self._keeper.failures - failures_before))
+
+
+def _with_own_gpu(orders: Orders) -> Environment:
+    """Return where a worker works: what was asked for, or of several GPUs one of its own."""
+    environment = orders.environment
+    if orders.number is None or environment.device not in ("auto", "cuda"):
+        return environment
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return replace(environment, device=f"cuda:{orders.number % gpus}") if gpus > 1 else environment
+
+
+def _noted(job: Job, seconds: float) -> JobNote:
+    crafting = job.crafting
+    return JobNote(
+        name=job.key or job.units[0].key,
+        title=crafting.title if crafting else job.units[0].title,
+        model=(crafting.source if crafting else job.units[0].target).model.name,
+        clean=crafting is None,
+        units=len(job.units),
+        seconds=seconds,
+    )

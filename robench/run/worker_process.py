@@ -1,0 +1,109 @@
+"""A worker process seen from outside: orders, events, how long it takes, how it ended. No torch here."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+from robench.run.memory import used_by
+from robench.run.worker import Orders
+
+Event = tuple[Any, ...]
+
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
+    "from robench.run.worker import main; main(int(sys.argv[1]))"
+)
+"""What a worker runs: it finds modules where this process does, and nothing of a user's main module."""
+
+
+class WorkerProcess:
+    """A worker that was started.
+
+    Args:
+        orders: what it is made with.
+
+    Attributes:
+        busy: whether an order is being carried out; making the models is one.
+        since: when the order was given, by `time.monotonic`.
+        heard: when an event came last.
+        model: the model that was made or tried last.
+        activity: kind of the last event that says what is done: `model`, `stage` or `training`.
+        verdict: why it was ended from here; empty if it was not.
+    """
+
+    def __init__(self, orders: Orders) -> None:
+        self._pipe: Connection
+        self._pipe, theirs = Pipe()
+        number = theirs.fileno()
+        command = [sys.executable, "-P", "-c", _START, str(number), json.dumps(sys.path)]
+        self._process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
+        theirs.close()  # else its end could not be seen
+        self._pipe.send(orders)
+        self.busy, self.model, self.activity, self.verdict = True, "", "", ""
+        self.since = self.heard = time.monotonic()
+
+    @property
+    def waitable(self) -> Connection:
+        """What `multiprocessing.connection.wait` can wait for."""
+        return self._pipe
+
+    @property
+    def memory(self) -> int:
+        """Bytes it takes."""
+        return used_by(self._process.pid)
+
+    def order(self, *order: Any) -> None:
+        """Give an order; that it is dead already is found with its events."""
+        self.busy, self.since = True, time.monotonic()
+        self.heard = self.since
+        try:
+            self._pipe.send(order)
+        except OSError:
+            return
+
+    def events(self) -> Iterator[Event]:
+        """Yield what it told since it was asked last.
+
+        Raises:
+            EOFError: it has ended.
+        """
+        try:
+            while self._pipe.poll():
+                event: Event = self._pipe.recv()
+                self.heard = time.monotonic()
+                if event[0] in ("model", "stage", "training"):
+                    self.activity = event[0]
+                if event[0] == "model":
+                    self.model = event[1]
+                yield event
+        except OSError as error:
+            raise EOFError from error
+
+    def end(self, verdict: str = "") -> None:
+        """End it at once: what it keeps, it keeps in whole files.
+
+        Args:
+            verdict: why.
+        """
+        self.verdict = self.verdict or verdict
+        self._process.kill()
+
+    def last_words(self) -> str:
+        """Return how it ended, in words; nothing more can be heard of it."""
+        code = self._process.wait()
+        self._pipe.close()
+        if self.verdict:
+            return self.verdict
+        if code < 0:
+            try:
+                return f"its process was killed by {signal.Signals(-code).name}"
+            except ValueError:
+                return f"its process was killed by signal {-code}"
+        return f"its process ended with exit code {code}"

@@ -1,0 +1,175 @@
+"""Models that end, hang or fill the process they run in cost their own jobs and nothing else."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from robench.record.store import Store
+from tests.faults.misbehaving import NETS, plan
+
+ROBENCH = [sys.executable, "-P", "-m", "robench"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return what runs a configuration in a folder of its own."""
+    (tmp_path / "nets.py").write_text(NETS)
+
+    def call(text, *options):
+        (tmp_path / "plan.yaml").write_text(text)
+        command = [*ROBENCH, "run", "plan.yaml", "-o", "out", "--trust-code", "--threads", "1", *options]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return call
+
+
+def accounts(folder):
+    return {account["job"]: account["error"] for account in Store(folder / "out").read_errors().values()}
+
+
+def judged(folder):
+    """Return the models that were judged under attack."""
+    return {r.target.name for r in Store(folder / "out").read_records() if r.attack.label == "pgd"}
+
+
+def test_what_ends_its_process_costs_its_own_jobs(run, tmp_path):
+    done = run(plan("make_exit", "make_die", "make_crash"))
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert judged(tmp_path) == {"good"}
+    reasons = accounts(tmp_path)
+    assert {job.split(" on ")[1].split()[0] for job in reasons} == {"make_exit", "make_die", "make_crash"}
+    text = " ".join(reasons.values())
+    assert "sys.exit(0)" in text
+    assert "its process ended with exit code 0" in text
+    assert "SIGSEGV" in text
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed jobs"
+    assert (tmp_path / "out" / "leaderboard.csv").is_file()
+    assert not (tmp_path / "out" / "leases").exists()
+
+    # What has ended its worker twice is not tried again, unless that is asked for; what raised is.
+    again = run(plan("make_exit", "make_die", "make_crash"))
+    assert again.returncode == 3
+    # Judging clean images asks for gradients too: two jobs of each of the two models.
+    assert again.stderr.count("; twice: try it again with --retry-failed\n") == 4
+    assert "exit code 0; twice" in again.stderr
+    assert "SIGSEGV; twice" in again.stderr
+    assert "is tried once more" not in again.stderr
+
+
+@pytest.mark.slow
+def test_what_has_ended_its_worker_twice_can_be_tried_again(run, tmp_path):
+    assert run(plan("make_die")).returncode == 3
+    (tmp_path / "nets.py").write_text(NETS.replace("os._exit(0),", "None,"))
+    retried = run(plan("make_die"), "--retry-failed")
+    assert retried.returncode == 0, retried.stderr
+    assert judged(tmp_path) == {"good", "make_die"}
+
+
+@pytest.mark.slow
+def test_what_hangs_or_fills_memory_is_ended(run, tmp_path):
+    started = time.monotonic()
+    done = run(plan("make_hang", "make_fill"), "--timeout-per-job", "8", "--memory-per-job", "1500MB")
+    assert done.returncode == 3, done.stderr
+    assert time.monotonic() - started < 600
+    assert judged(tmp_path) == {"good"}
+    reasons = accounts(tmp_path)
+    assert any("it took more than 8 s" in reason for job, reason in reasons.items() if "make_hang" in job)
+    assert any("MiB of memory" in reason for job, reason in reasons.items() if "make_fill" in job)
+
+
+@pytest.mark.slow
+def test_a_model_that_ends_its_process_while_it_is_made_leaves_the_others(run, tmp_path):
+    done = run(plan("die_while_made"))
+    assert done.returncode == 3, done.stderr
+    assert judged(tmp_path) == {"good"}
+    failed = json.loads((tmp_path / "out" / "run.json").read_text())["failed_models"]
+    assert failed == {"die_while_made": "its process ended with exit code 0"}
+    refused = run(plan("stop_while_made"))
+    assert refused.returncode == 2
+    assert "expected the network to be made without an error, got SystemExit: 0" in refused.stderr
+
+
+@pytest.mark.slow
+def test_without_workers_sys_exit_fails_its_job(run, tmp_path):
+    done = run(plan("make_exit"), "--workers", "0")
+    assert done.returncode == 3, done.stderr
+    assert judged(tmp_path) == {"good"}
+    assert "sys.exit(0)" in " ".join(accounts(tmp_path).values())
+
+
+def workers_of(process):
+    """Return the workers of a command."""
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    return [int(word) for word in listing.stdout.split()]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+def hanging(tmp_path, *options):
+    """Start a run that hangs in an attack; return its process and its workers."""
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "plan.yaml").write_text(plan("make_hang"))
+    command = [*ROBENCH, "run", "plan.yaml", "-o", "out", "--trust-code", "--threads", "1", *options]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        leases = list((tmp_path / "out" / "leases").glob("[!r]*.lease"))
+        if len(list((tmp_path / "out" / "units").glob("*.json"))) == 3 and leases:
+            break
+        time.sleep(0.1)
+    time.sleep(1.0)
+    return process, workers_of(process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([signal.SIGTERM], 143),
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGUSR1, signal.SIGTERM], 143),
+        ([signal.SIGKILL], -signal.SIGKILL),
+    ],
+)
+def test_a_signal_is_answered_while_a_model_hangs_and_no_worker_is_left(tmp_path, numbers, code):
+    process, workers = hanging(tmp_path)
+    assert workers
+    for number in numbers:
+        started = time.monotonic()
+        process.send_signal(number)
+        time.sleep(0.5)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert time.monotonic() - started < 5
+    if code > 0:
+        assert "Resume with: robench run plan.yaml" in stderr
+        assert not (tmp_path / "out" / "leases").exists()
+    deadline = time.monotonic() + 5
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, workers))
+
+
+@pytest.mark.slow
+def test_the_lease_of_a_dead_run_is_taken_over(tmp_path, run):
+    process, _ = hanging(tmp_path)
+    process.kill()
+    process.communicate()
+    assert list((tmp_path / "out" / "leases").glob("*.lease"))
+    done = run(plan("make_hang"), "--timeout-per-job", "5")
+    assert done.returncode == 3, done.stderr
+    assert "3 cached, 1 failed" in done.stdout
+    assert not (tmp_path / "out" / "leases").exists()
