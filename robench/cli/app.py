@@ -15,7 +15,9 @@ from robench.cli.documents import badge, cite, plot, report, table
 from robench.cli.guard import TRACEBACK, Guard
 from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
+from robench.cli.merge import merge
 from robench.cli.parity import parity
+from robench.cli.rerun import rerun
 from robench.cli.run import run
 from robench.cli.show import show
 from robench.cli.train import train
@@ -28,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Adversarial robustness numbers that can be believed, for softmax and WNLL classifiers.",
     epilog="Exit codes: 0 done, 1 a gate failed, 2 usage or configuration, 3 some jobs failed and the rest "
-    "is saved, 4 disk or internal, 130/143 interrupted with finished work saved.",
+    "is saved, 4 disk or internal, 130/138/143 interrupted with finished work saved.",
 )
 
 
@@ -57,6 +59,8 @@ def options(
 
 app.command()(run)
 app.command()(train)
+app.command()(merge)
+app.command()(rerun)
 app.command("list")(list_plugins)
 app.command()(show)
 app.command()(check)

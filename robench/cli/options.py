@@ -76,6 +76,13 @@ Memory = Annotated[
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Try jobs again that have ended their worker twice.")
 ]
+Part = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Do the I-th of N equal parts; `robench merge` joins them."),
+]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Refuse operations whose bits vary from run to run (GPUs).")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a finding puts a row in doubt.")]
 QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Print the last lines only.")]
 
@@ -103,16 +110,29 @@ class Options:
     timeout_per_job: Timeout = None
     memory_per_job: Memory = None
     retry_failed: RetryFailed = False
+    shard: Part = None
+    deterministic: Deterministic = False
 
     @property
     def processes(self) -> Processes | None:
         """How the work is divided among worker processes; None to do it in this one.
 
         Raises:
-            ConfigError: a size is none.
+            ConfigError: a size or a part is none, or an option needs worker processes.
         """
         memory = size_in_bytes(self.memory_per_job) if self.memory_per_job is not None else None
+        part = part_of(self.shard) if self.shard is not None else None
         if not self.workers:
+            guarded = {
+                "--shard": part,
+                "--timeout-per-job": self.timeout_per_job,
+                "--memory-per-job": memory,
+                "--deterministic": self.deterministic,
+            }
+            if used := [name for name, value in guarded.items() if value]:
+                raise ConfigError(
+                    where=used[0], expected="worker processes", got="--workers 0", do="Leave --workers 0 out"
+                )
             return None
         threads = self.threads
         if threads is None and self.workers > 1:
@@ -123,6 +143,8 @@ class Options:
             timeout=self.timeout_per_job,
             memory=memory,
             retry_failed=self.retry_failed,
+            part=part,
+            deterministic=self.deterministic,
         )
 
     @property
@@ -156,13 +178,31 @@ class Options:
         path = locate(config)
         text = read_file(path)
         plan = parse(text, file=path, overrides=self.overrides)
+        return self.applied(plan), text
+
+    def applied(self, plan: Plan) -> Plan:
+        """Return a plan with what was asked for beside its configuration."""
         if self.limit is not None:
             plan = dataclasses.replace(plan, data=dataclasses.replace(plan.data, limit=self.limit))
         if self.seed is not None:
             plan = dataclasses.replace(plan, seed=self.seed)
         if self.batch_size is not None:
             plan = dataclasses.replace(plan, batch_size=self.batch_size)
-        return plan, text
+        return plan
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What can change the plan or its bits, as `run.json` keeps it for a repetition."""
+        return {
+            "overrides": list(self.overrides or ()),
+            "limit": self.limit,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "engine": self.engine,
+            "threads": self.threads,
+            "workers": self.workers,
+            "deterministic": self.deterministic,
+        }
 
     def folder(self, plan: Plan) -> Path:
         """Return the run folder: the one that was named, or the plan's own."""
@@ -180,6 +220,19 @@ def size_in_bytes(text: str) -> int:
     if size <= 0:
         raise ConfigError(where="--memory-per-job", expected="a size such as 8GB or 500MB", got=repr(text))
     return size
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """Return which of how many parts a text such as `2/8` means.
+
+    Raises:
+        ConfigError: it is no part.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise ConfigError(where="--shard", expected="I/N with 1 <= I <= N, such as 2/8", got=repr(text))
+    return number, count
 
 
 def check_device(device: str) -> None:

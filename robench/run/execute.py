@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robench.errors import ConfigError
 from robench.plan.spec import Plan, content_hash, to_json
@@ -28,6 +29,7 @@ def execute(
     command: str = "",
     eager: bool = False,
     processes: Processes | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a plan in a folder; the same call again does only what is missing.
 
@@ -41,6 +43,7 @@ def execute(
         eager: ask every network as it is, not by a faster copy that was proven equal.
         processes: the worker processes that do it, so that a model that dies, hangs or eats memory costs its
             own jobs only; None does everything in this process, and nobody else may use the folder.
+        asked: options that can change the plan or its bits, kept for a repetition.
 
     Raises:
         RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
@@ -49,7 +52,7 @@ def execute(
     started = time.perf_counter()
     store = Store(out)
     store.prepare()
-    summary = Summary(plan=plan, command=command)
+    summary = Summary(plan=plan, command=command, asked=dict(asked or {}))
     judging = 0.0
     alone = processes is None or environment.force
     with Leases(store.root / "leases").joined(content_hash(to_json(plan)), alone=alone) as leases:

@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from robench.errors import ConfigError, StorageError
+from robench.errors import ConfigError, RobenchError, StorageError
 
 STALE = 60.0
 """Seconds without a heartbeat after which a lease of another machine counts as abandoned."""
@@ -74,8 +74,9 @@ class Leases:
             thread.join()
             for path in list(self._held):
                 self._remove(path)
-            with contextlib.suppress(OSError):
-                self._folder.rmdir()  # nobody else is there
+            # Locked, so that nobody who comes just now loses the folder; it stays where somebody is left.
+            with contextlib.suppress(OSError, RobenchError), self._exclusively():
+                self._folder.rmdir()
 
     def take(self, name: str) -> bool:
         """Take a lease; False if a process that is alive has it."""

@@ -37,12 +37,13 @@ class Summary:
     Attributes:
         plan: what is done.
         command: what the user typed.
+        asked: options that can change the plan or its bits.
         expected: how many records the whole plan leaves.
         facts: versions and hardware.
         failed_models: why models could not be made, by name.
         failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
         failures: how many jobs failed.
-        status: `interrupted`, `failed jobs` or `finished`.
+        status: `interrupted`, `part`, `failed jobs` or `finished`.
         units: keys of the finished records.
         geometry: keys of the features that were kept.
         cached: how many of the units were there already.
@@ -51,6 +52,7 @@ class Summary:
 
     plan: Plan
     command: str
+    asked: dict[str, Any] = field(default_factory=dict)
     expected: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     failed_models: dict[str, str] = field(default_factory=dict)
@@ -68,9 +70,10 @@ class Summary:
         self.cached += finished.cached
         self.images += 0 if finished.cached else len(finished.record.columns.index)
 
-    def end(self) -> None:
-        """Note that all was done or has failed."""
-        self.status = "failed jobs" if self.failed_models or self.failures else "finished"
+    def end(self, *, whole: bool = True) -> None:
+        """Note that all, or one of several parts, was done or has failed."""
+        done = "finished" if whole else "part"
+        self.status = "failed jobs" if self.failed_models or self.failures else done
 
     def outcome(self, *, seconds: float, judging: float) -> Outcome:
         """Return what the run did."""
@@ -92,6 +95,7 @@ class Summary:
             "expected": self.expected,
             "failed_models": self.failed_models,
             "command": self.command,
+            "asked": self.asked,
             **self.facts,
             "geometry": self.geometry,
             "failed_jobs": self.failed_jobs,

@@ -43,6 +43,8 @@ class Processes:
         timeout: seconds a job may take; None for a limit by what its attack has to do.
         memory: bytes a worker may take; None for as much as the machine has.
         retry_failed: try jobs again that have ended their worker twice.
+        part: which of how many parts of the attacks is done, counted from 1; None for all.
+        deterministic: refuse operations whose bits vary from run to run.
         stop: how the run is asked to stop.
     """
 
@@ -51,6 +53,8 @@ class Processes:
     timeout: float | None = None
     memory: int | None = None
     retry_failed: bool = False
+    part: tuple[int, int] | None = None
+    deterministic: bool = False
     stop: Stop = field(default_factory=Stop)
 
 
@@ -128,8 +132,9 @@ class Supervisor:
             while not self._finished():
                 self._step()
             judging = time.perf_counter() - judging
-            self._features()
-            self.summary.end()
+            if not self.processes.part:
+                self._features()
+            self.summary.end(whole=self.processes.part is None)
             return judging
         finally:
             for worker in self._crew.values():
@@ -213,6 +218,7 @@ class Supervisor:
             eager=self.eager,
             failed=dict(self.summary.failed_models),
             threads=self.processes.threads,
+            deterministic=self.processes.deterministic,
         )
         self._crew[number] = WorkerProcess(orders)
 
@@ -246,9 +252,8 @@ class Supervisor:
                 continue
             task = self._next()
             if task is None:
-                if worker and self._asked == self._listed < self._pieces:
-                    self._asked += 1
-                    worker.order("jobs", self._listed)
+                if self._asked == self._listed < self._pieces:
+                    self._list_next(number, worker)
                 continue
             if worker is None:
                 self._hire(number)
@@ -257,6 +262,14 @@ class Supervisor:
             self._tasks[number] = task
             worker.order("do", task.shard, task.index)
             self.reporter.begin(task.note.title)
+
+    def _list_next(self, number: int, worker: WorkerProcess | None) -> None:
+        """Let an idle worker say what there is to do on the next shard; start one where there is none."""
+        if worker:
+            self._asked += 1
+            worker.order("jobs", self._listed)
+        elif not self._crew:
+            self._hire(number)
 
     def _next(self) -> Task | None:
         """Take a job that nobody does; jobs that have ended their worker twice fail here."""
@@ -325,9 +338,13 @@ class Supervisor:
         tasks = [self._task(shard, index, note) for index, note in enumerate(notes)]
         clean = deque(task for task in tasks if task.note.clean)
         attacks = deque(task for task in tasks if not task.note.clean)
+        if self.processes.part:  # every so many-th, counted on over the shards
+            number, count = self.processes.part
+            first = (number - 1 - shard * len(attacks)) % count
+            attacks = deque(list(attacks)[first::count])
         self._shards[shard] = ShardTasks(clean, attacks, len(clean))
         self._listed += 1
-        if not tasks:
+        if not (clean or attacks):
             del self._shards[shard]
 
     def _count(self, key: str, title: str, cached: bool) -> None:

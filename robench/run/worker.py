@@ -39,6 +39,7 @@ class Orders:
         eager: ask every network as it is.
         failed: models that are not tried again, with the reason.
         threads: CPU threads; None leaves that to torch.
+        deterministic: refuse operations whose bits vary from run to run.
         number: which of several workers it is, as with several GPUs each takes one, in turn; None for the
             only one.
     """
@@ -49,6 +50,7 @@ class Orders:
     eager: bool = False
     failed: dict[str, str] = field(default_factory=dict)
     threads: int | None = None
+    deterministic: bool = False
     number: int | None = None
 
 
@@ -163,6 +165,8 @@ def _work(pipe: Connection, orders: Orders) -> None:
         import torch
 
         torch.set_num_threads(orders.threads)
+    if orders.deterministic:
+        _make_deterministic()
     bench = Bench(pipe, orders)
     pipe.send(("ready", bench.units, len(bench.shards), bench.layout.failed_models, bench.layout.facts))
     while True:
@@ -175,6 +179,15 @@ def _work(pipe: Connection, orders: Orders) -> None:
                 bench.features()
             case _:
                 return
+
+
+def _make_deterministic() -> None:
+    """Set what torch needs to give the same bits in every run; this process is ours, and nobody else's."""
+    import torch
+
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
 
 
 class Bench:

@@ -123,7 +123,9 @@ def hanging(tmp_path, *options):
     (tmp_path / "nets.py").write_text(NETS)
     (tmp_path / "plan.yaml").write_text(plan("make_hang"))
     command = [*ROBENCH, "run", "plan.yaml", "-o", "out", "--trust-code", "--threads", "1", *options]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         leases = list((tmp_path / "out" / "leases").glob("[!r]*.lease"))

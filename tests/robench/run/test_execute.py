@@ -224,7 +224,7 @@ if sys.argv[3] == "record":
     FolderKeeper.keep_record = struck(FolderKeeper.keep_record)
 else:
     files.os.replace = struck(files.os.replace)
-sys.argv = ["robench", "run", "plan.yaml", "-o", "out", "--threads", "1"]
+sys.argv = ["robench", "run", "plan.yaml", "-o", "out", "--threads", "1", "--workers", "0"]
 main()
 """
 """A run that sends itself a signal when it keeps its so many-th record, or puts a file in its place."""

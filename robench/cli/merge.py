@@ -1,0 +1,24 @@
+"""`robench merge PART...`: the parts of one plan, run with `--shard`, become one run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robench.cli.console import printable
+
+
+def merge(
+    parts: Annotated[list[Path], typer.Argument(metavar="PART...", help="Run folders of one plan.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The run folder to make.")],
+) -> None:
+    """Bring the parts of one plan together; `robench run` on the new folder finishes and reports it."""
+    from robench.record.merging import merge as bring_together
+
+    merged = bring_together(parts, out)
+    whole = f" of {merged.expected}" if merged.expected else ""
+    twice = f" ({merged.twice} were in several parts, all alike)" if merged.twice else ""
+    typer.echo(f"{merged.records}{whole} records of {len(parts)} parts{twice}: {printable(str(out))}")
+    typer.echo("The same `robench run` without --shard, on this folder, does what is missing and reports.")

@@ -1,0 +1,95 @@
+"""`robench rerun RUN`: repeat a run from what its folder says, and compare the two bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robench.cli.console import printable
+from robench.cli.options import Options, taking
+from robench.cli.session import finish, interruptible
+from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robench.plan.spec import Plan
+    from robench.run.outcome import Outcome
+    from robench.run.progress import Reporter
+
+DIFFERS = 1
+_ASKED = ("overrides", "limit", "seed", "batch_size")
+
+
+@taking(
+    "out", "device", "data_root", "download", "threads", "trust_code", "quiet", "engine", "workers",
+    "deterministic",
+)  # fmt: skip
+def rerun(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder to repeat.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="The configuration's own file, where it names others beside it."),
+    ] = None,
+    *,
+    options: Options,
+) -> None:
+    """Repeat a run in a new folder and compare the records; exit code 1 where they differ."""
+    from robench.record.repetition import differences_of
+    from robench.record.store import Store, is_run
+
+    if not is_run(run):
+        raise ConfigError(where=str(run), expected="a run folder", got="none")
+    folder = options.out or run.with_name(f"{run.name}-again")
+    if is_run(folder):
+        do = "Choose another with --out"
+        raise ConfigError(where=str(folder), expected="a folder without a run", got="a run", do=do)
+    plan, text, asked = _plan_of(run, config, options)
+    processes = options.processes
+
+    def work(reporter: Reporter) -> Outcome:
+        from robench.run.execute import execute
+
+        return execute(
+            plan,
+            folder,
+            config_text=text,
+            environment=options.environment,
+            reporter=reporter,
+            command=f"robench rerun {run.name}",
+            eager=options.engine == "eager",
+            processes=processes,
+            asked=asked,
+        )
+
+    stop = processes.stop if processes else None
+    outcome = interruptible(work, folder, quiet=options.quiet, threads=options.threads, stop=stop)
+    comparison = differences_of(Store(run), Store(folder))
+    for line in comparison.lines():
+        typer.echo(printable(line))
+    finish(outcome, "units", [folder], folder=folder)
+    if not comparison.same:
+        raise typer.Exit(DIFFERS)
+
+
+def _plan_of(run: Path, config: Path | None, options: Options) -> tuple[Plan, str, dict[str, Any]]:
+    """Return the plan of a run folder, its configuration's text, and what was asked for beside it."""
+    from robench.plan.config import parse
+    from robench.plan.yaml_reader import read_file
+    from robench.record.store import Store
+
+    text = read_file(run / "config.yaml")
+    summary = Store(run).read_json("run.json")
+    asked = summary.get("asked") if isinstance(summary, dict) else None
+    if not isinstance(asked, dict):
+        raise ConfigError(
+            where=str(run / "run.json"),
+            expected="a note of the options it was run with",
+            got="none",
+            do="It was made by an earlier version: run its config.yaml with the same options by hand",
+        )
+    known = {name: asked[name] for name in _ASKED if asked.get(name) is not None}
+    again = dataclasses.replace(options, **known)
+    plan = again.applied(parse(text, file=config or run / "config.yaml", overrides=again.overrides))
+    return plan, text, asked

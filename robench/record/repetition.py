@@ -1,0 +1,101 @@
+"""Whether a run that was repeated gave the same bits, and what may have changed them. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robench.record.schema import Record
+from robench.record.store import Store
+
+SHOWN = 10
+"""Most differing records that are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repetition:
+    """Two runs of one plan, record by record.
+
+    Attributes:
+        compared: records that both hold.
+        verdicts: titles of those whose columns differ.
+        images: titles of those whose adversarial images differ and whose columns are the same.
+        missing: records that one of the two lacks.
+        causes: what differs between the two machines or their settings, in words.
+    """
+
+    compared: int
+    verdicts: tuple[str, ...]
+    images: tuple[str, ...]
+    missing: int
+    causes: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether everything is the same, bit for bit."""
+        return not (self.verdicts or self.images or self.missing)
+
+    def lines(self) -> list[str]:
+        """Return it for a person."""
+        lines = [
+            f"{self.compared} records compared: {len(self.verdicts)} differ in verdicts or costs, "
+            f"{len(self.images)} in bits of their images only; {self.missing} are in one run alone."
+        ]
+        lines += [f"differs: {title}" for title in (*self.verdicts, *self.images)[:SHOWN]]
+        if not self.same and self.causes:
+            lines.append(f"may have changed the bits: {'; '.join(self.causes)}")
+        return lines
+
+
+def differences_of(first: Store, second: Store) -> Repetition:
+    """Compare two runs of one plan by the names of their units: keys hold versions, which may differ.
+
+    Raises:
+        StorageError: a record is damaged.
+    """
+    ours, theirs = ({_name(r): r for r in store.read_records()} for store in (first, second))
+    both = sorted(ours.keys() & theirs.keys())
+    verdicts = [name for name in both if ours[name].columns != theirs[name].columns]
+    images = [
+        name
+        for name in both
+        if name not in set(verdicts)
+        and ours[name].provenance.images_sha256 != theirs[name].provenance.images_sha256
+    ]
+    return Repetition(
+        compared=len(both),
+        verdicts=tuple(map(_title, verdicts)),
+        images=tuple(map(_title, images)),
+        missing=len(ours.keys() ^ theirs.keys()),
+        causes=tuple(_causes(ours[both[0]], theirs[both[0]])) if both else (),
+    )
+
+
+def _name(record: Record) -> tuple[str, ...]:
+    threat = record.threat
+    return (
+        record.attack.label, record.source.name, record.source.gradient_source, record.target.name,
+        threat.norm, threat.eps_text, threat.goal, ",".join(threat.knowledge or ()), str(threat.budget),
+        record.dataset.digest,
+    )  # fmt: skip
+
+
+def _title(name: tuple[str, ...]) -> str:
+    label, source, through, target, norm, eps = name[:6]
+    return (
+        f"{label} on {source} through {through} ({norm} {eps}) -> {target}"
+        if source
+        else f"clean on {target}"
+    )
+
+
+def _causes(one: Record, other: Record) -> list[str]:
+    ours, theirs = one.provenance, other.provenance
+    causes = [
+        f"{package} {version} and {theirs.versions.get(package, 'absent')}"
+        for package, version in ours.versions.items()
+        if theirs.versions.get(package, "absent") != version
+    ]
+    for field in ("device", "machine", "gpu", "threads", "batch_size"):
+        if getattr(ours, field) != getattr(theirs, field):
+            causes.append(f"{field} {getattr(ours, field)} and {getattr(theirs, field)}")
+    return causes

@@ -1,0 +1,121 @@
+"""Leases: one holder at a time, none lost with the dead, one plan in a folder."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from robench.errors import ConfigError
+from robench.run.leases import Leases
+
+PLAN = "abc"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "leases"
+
+
+def test_a_lease_has_one_holder_until_it_is_given_back(folder):
+    with Leases(folder).joined(PLAN) as one, Leases(folder).joined(PLAN) as other:
+        assert one.take("k")
+        assert one.take("k")  # it has it already
+        assert not other.take("k")
+        assert other.take("another")
+        one.free("k")
+        assert other.take("k")
+        assert (one.others(), other.others()) == (1, 1)
+    assert not folder.exists()
+
+
+def test_what_a_run_holds_ends_with_it(folder):
+    with Leases(folder).joined(PLAN) as one:
+        with Leases(folder).joined(PLAN) as other:
+            assert other.take("k")
+        assert one.take("k")
+
+
+def rewritten(path, **facts):
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def test_a_lease_of_a_dead_process_is_taken_over_at_once(folder):
+    with Leases(folder).joined(PLAN) as one, Leases(folder).joined(PLAN) as other:
+        assert one.take("k")
+        rewritten(folder / "k.lease", since="0")  # another process had this number
+        assert other.take("k")
+
+
+def test_a_lease_of_another_machine_is_taken_over_when_its_heart_has_stopped(folder):
+    with Leases(folder, stale=30).joined(PLAN) as one, Leases(folder, stale=30).joined(PLAN) as other:
+        assert one.take("k")
+        rewritten(folder / "k.lease", machine="elsewhere")
+        assert not other.take("k")
+        os.utime(folder / "k.lease", times=(time.time() - 40, time.time() - 40))
+        assert other.take("k")
+
+
+def test_a_heart_beats(folder):
+    with Leases(folder, stale=30, beat=0.02).joined(PLAN) as one:
+        assert one.take("k")
+        long_ago = time.time() - 1000
+        os.utime(folder / "k.lease", times=(long_ago, long_ago))
+        deadline = time.monotonic() + 20
+        while (folder / "k.lease").stat().st_mtime < time.time() - 30 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (folder / "k.lease").stat().st_mtime > time.time() - 30
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "{}"])
+def test_a_damaged_lease_is_one_of_somebody_who_may_be_alive(folder, text):
+    with Leases(folder, stale=30).joined(PLAN) as one:
+        (folder / "k.lease").write_text(text)
+        assert not one.take("k")
+        os.utime(folder / "k.lease", times=(time.time() - 40, time.time() - 40))
+        assert one.take("k")
+
+
+def test_another_plan_is_refused_while_a_run_is_alive(folder):
+    with Leases(folder).joined(PLAN):
+        with pytest.raises(ConfigError, match="the configuration that other processes are running"):
+            with Leases(folder).joined("another"):
+                pass
+        with Leases(folder).joined(PLAN):
+            pass
+    with Leases(folder).joined("another"):
+        pass
+
+
+@pytest.mark.parametrize(("first", "second"), [(True, False), (False, True)])
+def test_who_wants_to_be_alone_is(folder, first, second):
+    with Leases(folder).joined(PLAN, alone=first):
+        with pytest.raises(ConfigError, match="another robench process is writing to"):
+            with Leases(folder).joined(PLAN, alone=second):
+                pass
+
+
+CROWD = """
+import sys, time
+from pathlib import Path
+from robench.run.leases import Leases
+
+with Leases(Path(sys.argv[1])).joined("p") as leases:
+    for name in range(60):
+        if not (Path(sys.argv[1]).parent / f"done-{name}").exists() and leases.take(str(name)):
+            done = Path(sys.argv[1]).parent / f"done-{name}"
+            if not done.exists():
+                with open(done, "x") as file:  # raises if two did it
+                    file.write(sys.argv[2])
+            leases.free(str(name))
+"""
+
+
+def test_a_crowd_does_everything_once(folder):
+    command = [sys.executable, "-c", CROWD, str(folder)]
+    crowd = [subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE) for number in range(4)]
+    assert [process.communicate()[1] for process in crowd] == [b""] * 4
+    assert len(list(folder.parent.glob("done-*"))) == 60
+    assert not folder.exists()

@@ -1,0 +1,279 @@
+"""The supervisor divides work among workers; here they are simulated, and die where a test wants it."""
+
+import contextlib
+import json
+from collections import deque
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from robench.errors import InputError, JobError
+from robench.plan import config
+from robench.record.store import Store
+from robench.run import supervisor
+from robench.run.leases import Leases
+from robench.run.outcome import Summary
+from robench.run.progress import Quiet
+from robench.run.settings import Environment
+from robench.run.stop import Stop, StoppedError
+from robench.run.supervisor import Processes, Supervisor
+from robench.run.worker import JobNote
+from tests.records import record_of
+
+
+def record(key):
+    columns = {"index": [0], "label": [1], "clean": [1], "adversarial": [1], "status": ["robust"]}
+    columns |= {name: [0.0] for name in ("linf", "l2", "forwards", "backwards")} | {"first_success": [0]}
+    return record_of(
+        key=key, target={"name": "net"}, source={"name": "net"}, attack={"label": key}, threat={"norm": "Linf"},
+        dataset={"name": "d", "split": "test"}, seed=0, columns=supervisor_columns(columns), provenance={},
+    )  # fmt: skip
+
+
+def supervisor_columns(columns):
+    from robench.record.schema import Columns
+
+    return Columns(**columns)
+
+
+class Hall:
+    """What all simulated workers of a test share: the jobs, who does what, and who dies when."""
+
+    def __init__(self, store, pieces=2, clean=2, attacks=3, deaths=(), making=()):
+        self.store, self.pieces, self.counts = store, pieces, (clean, attacks)
+        self.deaths, self.making = deque(deaths), deque(making)
+        self.log, self.crew = [], []
+
+    def notes(self, shard):
+        clean, attacks = self.counts
+        return [
+            JobNote(
+                name=f"s{shard}j{index}", title=f"job {index} of {shard}", model="net", clean=index < clean,
+                units=1, seconds=1000.0,
+            )
+            for index in range(clean + attacks)
+        ]  # fmt: skip
+
+    def hire(self, orders):
+        worker = Simulated(self, orders)
+        self.crew.append(worker)
+        return worker
+
+
+class Simulated:
+    """A worker that answers at once, or dies where its hall says so."""
+
+    def __init__(self, hall, orders):
+        self.hall, self.orders = hall, orders
+        self.busy, self.model, self.activity = True, "", ""
+        self.since = self.heard = supervisor.time.monotonic()
+        self.memory, self.waitable, self.dead, self.words = 0, object(), False, ""
+        self.told = deque([("model", "net")])
+        death = hall.making.popleft() if hall.making else None
+        if isinstance(death, Exception):
+            self.told.append(("refused", type(death).__name__, death.expected, death.got, "", ""))
+        elif death:
+            self.model, self.dead, self.words = death, True, "its process ended with exit code 1"
+        else:
+            hall_size = hall.pieces * sum(hall.counts)
+            self.told.append(("ready", hall_size, hall.pieces, dict(orders.failed), {"versions": {}}))
+
+    def order(self, kind, *arguments):
+        self.busy, self.since = True, supervisor.time.monotonic()
+        self.hall.log.append((kind, *arguments))
+        if kind == "jobs":
+            self.told.append(("jobs", arguments[0], self.hall.notes(arguments[0])))
+        elif kind == "do":
+            if self.hall.deaths and self.hall.deaths.popleft():
+                self.dead, self.words = True, "its process was killed by SIGSEGV"
+                return
+            key = self.hall.notes(arguments[0])[arguments[1]].name
+            cached = self.hall.store.unit(key).is_file()
+            self.hall.store.write(record(key))
+            self.hall.store.error(key).unlink(missing_ok=True)
+            self.told += [("begin", key), ("unit", key, key, cached), ("done", {}, 0)]
+        else:
+            self.told += [("features", "f"), ("done", {}, 0)]
+
+    def events(self):
+        while self.told:
+            event = self.told.popleft()
+            self.model = event[1] if event[0] == "model" else self.model
+            yield event
+        if self.dead:
+            raise EOFError
+
+    def end(self, verdict=""):
+        self.dead, self.words = True, self.words or verdict
+
+    def last_words(self):
+        return self.words
+
+
+@pytest.fixture
+def hire(monkeypatch, tmp_path):
+    """Return what makes a supervisor over simulated workers."""
+    monkeypatch.setattr(supervisor, "wait", lambda waitables, timeout: waitables)
+    monkeypatch.setattr(supervisor, "TICK", 0.0)
+    plan = config.parse(config.locate("digits").read_text(), file=config.locate("digits"), overrides=None)
+
+    def make(leases, *, root=None, processes=None, **options):
+        store = Store(root or tmp_path)
+        store.prepare()
+        hall = Hall(store, **options)
+        monkeypatch.setattr(supervisor, "WorkerProcess", hall.hire)
+        summary = Summary(plan=plan, command="")
+        made = Supervisor(
+            summary=summary, store=store, leases=leases, environment=Environment(), reporter=Quiet(),
+            eager=False, processes=processes or Processes(count=2),
+        )  # fmt: skip
+        return made, hall, summary
+
+    return make
+
+
+@contextlib.contextmanager
+def joined(tmp_path):
+    with Leases(tmp_path / "leases").joined("p") as leases:
+        yield leases
+
+
+def test_every_job_is_done_once_and_attacks_after_the_clean_images_of_their_shard(hire, tmp_path):
+    with joined(tmp_path) as leases:
+        made, hall, summary = hire(leases, pieces=3)
+        made.run()
+    done = [order[1:] for order in hall.log if order[0] == "do"]
+    assert sorted(done) == [(shard, index) for shard in range(3) for index in range(5)]
+    for shard in range(3):
+        order = [index for where, index in done if where == shard]
+        assert set(order[:2]) == {0, 1}
+    assert (summary.status, len(summary.units), summary.geometry) == ("finished", 15, ["f"])
+    assert len(hall.crew) == 2
+    assert all(worker.dead for worker in hall.crew)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    count=st.integers(1, 4), pieces=st.integers(1, 3), clean=st.integers(0, 2), attacks=st.integers(0, 4),
+    deaths=st.lists(st.booleans(), max_size=12),
+)  # fmt: skip
+def test_whoever_dies_every_job_is_finished_or_failed(
+    hire, tmp_path_factory, count, pieces, clean, attacks, deaths
+):
+    root = tmp_path_factory.mktemp("run")
+    with joined(root) as leases:
+        made, hall, summary = hire(
+            leases, root=root, processes=Processes(count=count), pieces=pieces, clean=clean, attacks=attacks,
+            deaths=deaths,
+        )  # fmt: skip
+        made.run()
+    jobs = pieces * (clean + attacks)
+    failed = hall.store.read_errors()
+    assert len(summary.units) == len(set(summary.units)) == jobs - len(failed)
+    assert summary.failures == len(failed) == sum(map(len, summary.failed_jobs.values()))
+    assert all(account["kills"] == 2 for account in failed.values())
+    assert summary.status == ("failed jobs" if failed else "finished")
+    orders = [order[1:] for order in hall.log if order[0] == "do"]
+    assert all(orders.count(order) <= 2 for order in orders)
+
+
+def test_what_has_ended_two_workers_is_not_tried_a_third_time(hire, tmp_path):
+    for _ in range(2):
+        with joined(tmp_path) as leases:
+            made, hall, summary = hire(leases, pieces=1, clean=1, attacks=0, deaths=[True, True])
+            made.run()
+        assert summary.failed_jobs == {"net": ["job 0 of 0"]}
+    assert [order for order in hall.log if order[0] == "do"] == []
+    with joined(tmp_path) as leases:
+        processes = Processes(retry_failed=True)
+        made, hall, summary = hire(leases, processes=processes, pieces=1, clean=1, attacks=0)
+        made.run()
+    assert (summary.status, len(summary.units)) == ("finished", 1)
+
+
+def test_a_model_that_kills_its_maker_is_left_out(hire, tmp_path):
+    with joined(tmp_path) as leases:
+        made, hall, summary = hire(leases, making=["net"])
+        made.run()
+    assert summary.failed_models == {"net": "its process ended with exit code 1"}
+    assert hall.crew[1].orders.failed == summary.failed_models
+    assert summary.status == "failed jobs"
+
+
+def test_a_worker_that_cannot_start_ends_the_run(hire, tmp_path):
+    with joined(tmp_path) as leases, pytest.raises(JobError, match="exit code 1"):
+        made, hall, _ = hire(leases, making=["net", "net"])
+        made.run()
+    assert all(worker.dead for worker in hall.crew)
+
+
+def test_what_a_worker_refuses_is_refused(hire, tmp_path):
+    refusal = InputError(expected="images", got="none")
+    with joined(tmp_path) as leases, pytest.raises(InputError, match="expected images, got none"):
+        hire(leases, making=[refusal])[0].run()
+
+
+def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_path):
+    with joined(tmp_path) as theirs, joined(tmp_path) as leases:
+        made, hall, summary = hire(leases, pieces=1, clean=1, attacks=1)
+        assert theirs.take("s0j0")
+        steps = []
+
+        def step(real=made._step):
+            steps.append(1)
+            if len(steps) == 20:
+                assert [order for order in hall.log if order[0] == "do"] == []  # the attack waits for it
+                hall.store.write(record("s0j0"))
+                theirs.free("s0j0")
+                for shard in made._shards.values():
+                    for task in (*shard.clean, *shard.attacks):
+                        task.not_before = 0.0
+            real()
+
+        made.__class__ = type("Stepping", (Supervisor,), {"_step": lambda self: step(), "__slots__": ()})
+        made.run()
+    assert (summary.cached, len(summary.units)) == (1, 2)
+
+
+def test_it_stops_after_the_jobs_in_work(hire, tmp_path):
+    stop = Stop()
+    with joined(tmp_path) as leases:
+        made, _, summary = hire(leases, processes=Processes(count=1, stop=stop), pieces=1)
+
+        class Asking(Quiet):
+            def advance(self, text, *, cached=False, accuracy=None):
+                if text == "s0j1":
+                    stop.ask(10, now=False)
+
+        made.reporter = Asking()
+        with pytest.raises(StoppedError) as stopped:
+            made.run()
+    assert stopped.value.exit_code == 138
+    assert summary.units == ["s0j0", "s0j1"]
+    assert summary.status == "interrupted"
+    assert not (tmp_path / "leases").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_parts_cover_everything_once(hire, tmp_path, count):
+    attacks = []
+    for number in range(1, count + 1):
+        root = tmp_path / str(number)
+        with joined(root) as leases:
+            processes = Processes(part=(number, count))
+            made, hall, summary = hire(leases, root=root, processes=processes, pieces=3, attacks=5)
+            made.run()
+        done = [order[1:] for order in hall.log if order[0] == "do"]
+        assert sum(index < 2 for _, index in done) == 6  # clean images are judged in every part
+        attacks += [order for order in done if order[1] >= 2]
+        assert summary.status == "part"
+    assert sorted(attacks) == [(shard, index) for shard in range(3) for index in range(2, 7)]
+
+
+def test_an_account_says_why_and_how_often(hire, tmp_path):
+    with joined(tmp_path) as leases:
+        made, hall, _ = hire(leases, pieces=1, clean=1, attacks=0, deaths=[True, True])
+        made.run()
+    account = json.loads(hall.store.error("s0j0").read_text())
+    assert account == {"job": "job 0 of 0", "error": "its process was killed by SIGSEGV", "kills": 2}
