@@ -1,7 +1,6 @@
 """Models that end, hang or fill the process they run in cost their own jobs and nothing else."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -103,19 +102,18 @@ def test_without_workers_sys_exit_fails_its_job(run, tmp_path):
     assert "sys.exit(0)" in " ".join(accounts(tmp_path).values())
 
 
+def answered(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
 def workers_of(process):
     """Return the workers of a command."""
-    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
-    return [int(word) for word in listing.stdout.split()]
+    return [int(word) for word in answered("ps", "-o", "pid=", "--ppid", str(process.pid)).split()]
 
 
 def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return bool(state.strip()) and not state.startswith("Z")
+    state = answered("ps", "-o", "stat=", "-p", str(pid)).strip()
+    return bool(state) and not state.startswith("Z")
 
 
 def hanging(tmp_path, *options):

@@ -80,9 +80,9 @@ def test_a_damaged_lease_is_one_of_somebody_who_may_be_alive(folder, text):
 
 def test_another_plan_is_refused_while_a_run_is_alive(folder):
     with Leases(folder).joined(PLAN):
-        with pytest.raises(ConfigError, match="the configuration that other processes are running"):
-            with Leases(folder).joined("another"):
-                pass
+        refused = pytest.raises(ConfigError, match="the configuration that other processes are running")
+        with refused, Leases(folder).joined("another"):
+            pass
         with Leases(folder).joined(PLAN):
             pass
     with Leases(folder).joined("another"):
@@ -91,10 +91,9 @@ def test_another_plan_is_refused_while_a_run_is_alive(folder):
 
 @pytest.mark.parametrize(("first", "second"), [(True, False), (False, True)])
 def test_who_wants_to_be_alone_is(folder, first, second):
-    with Leases(folder).joined(PLAN, alone=first):
-        with pytest.raises(ConfigError, match="another robench process is writing to"):
-            with Leases(folder).joined(PLAN, alone=second):
-                pass
+    refused = pytest.raises(ConfigError, match="another robench process is writing to")
+    with Leases(folder).joined(PLAN, alone=first), refused, Leases(folder).joined(PLAN, alone=second):
+        pass
 
 
 CROWD = """

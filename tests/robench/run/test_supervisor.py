@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from robench.errors import InputError, JobError
 from robench.plan import config
+from robench.record.schema import Columns
 from robench.record.store import Store
 from robench.run import supervisor
 from robench.run.leases import Leases
@@ -23,18 +24,14 @@ from tests.records import record_of
 
 
 def record(key):
-    columns = {"index": [0], "label": [1], "clean": [1], "adversarial": [1], "status": ["robust"]}
-    columns |= {name: [0.0] for name in ("linf", "l2", "forwards", "backwards")} | {"first_success": [0]}
+    numbers = {name: [0.0] for name in ("linf", "l2", "forwards", "backwards")}
+    columns = Columns(
+        index=[0], label=[1], clean=[1], adversarial=[1], status=["robust"], first_success=[0], **numbers
+    )
     return record_of(
-        key=key, target={"name": "net"}, source={"name": "net"}, attack={"label": key}, threat={"norm": "Linf"},
-        dataset={"name": "d", "split": "test"}, seed=0, columns=supervisor_columns(columns), provenance={},
+        key=key, target={"name": "net"}, source={"name": "net"}, attack={"label": key}, seed=0,
+        threat={"norm": "Linf"}, dataset={"name": "d", "split": "test"}, columns=columns, provenance={},
     )  # fmt: skip
-
-
-def supervisor_columns(columns):
-    from robench.record.schema import Columns
-
-    return Columns(**columns)
 
 
 class Hall:
@@ -202,16 +199,19 @@ def test_a_model_that_kills_its_maker_is_left_out(hire, tmp_path):
 
 
 def test_a_worker_that_cannot_start_ends_the_run(hire, tmp_path):
-    with joined(tmp_path) as leases, pytest.raises(JobError, match="exit code 1"):
+    with joined(tmp_path) as leases:
         made, hall, _ = hire(leases, making=["net", "net"])
-        made.run()
+        with pytest.raises(JobError, match="exit code 1"):
+            made.run()
     assert all(worker.dead for worker in hall.crew)
 
 
 def test_what_a_worker_refuses_is_refused(hire, tmp_path):
     refusal = InputError(expected="images", got="none")
-    with joined(tmp_path) as leases, pytest.raises(InputError, match="expected images, got none"):
-        hire(leases, making=[refusal])[0].run()
+    with joined(tmp_path) as leases:
+        made, _, _ = hire(leases, making=[refusal])
+        with pytest.raises(InputError, match="expected images, got none"):
+            made.run()
 
 
 def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_path):
