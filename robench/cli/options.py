@@ -16,8 +16,8 @@ import typer
 
 from robench.errors import ConfigError
 from robench.plan.data_root import check_checkpoints
+from robench.run.executor import Processes
 from robench.run.settings import Environment
-from robench.run.supervisor import Processes
 
 if TYPE_CHECKING:
     from robench.plan.spec import Plan
@@ -76,6 +76,13 @@ Memory = Annotated[
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Try jobs again that have ended their worker twice.")
 ]
+Executor = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--executor", help="local: workers on this machine; ray: on a Ray cluster."),
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Of the Ray cluster, such as auto; by default one of its own.")
+]
 Part = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Do the I-th of N equal parts; `robench merge` joins them."),
@@ -110,6 +117,8 @@ class Options:
     timeout_per_job: Timeout = None
     memory_per_job: Memory = None
     retry_failed: RetryFailed = False
+    executor: Executor = "local"
+    address: Address = None
     shard: Part = None
     deterministic: Deterministic = False
 
@@ -128,6 +137,7 @@ class Options:
                 "--timeout-per-job": self.timeout_per_job,
                 "--memory-per-job": memory,
                 "--deterministic": self.deterministic,
+                "--executor": self.executor == "ray",
             }
             if used := [name for name, value in guarded.items() if value]:
                 raise ConfigError(
@@ -144,6 +154,7 @@ class Options:
             memory=memory,
             retry_failed=self.retry_failed,
             part=part,
+            ray=(self.address or "") if self.executor == "ray" else None,
             deterministic=self.deterministic,
         )
 

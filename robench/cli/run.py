@@ -26,7 +26,7 @@ GATE_FAILED = 1
 @taking(
     "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",
     "trust_code", "dry_run", "force", "strict", "quiet", "engine", "workers", "timeout_per_job",
-    "memory_per_job", "retry_failed", "shard", "deterministic",
+    "memory_per_job", "retry_failed", "executor", "address", "shard", "deterministic",
 )  # fmt: skip
 def run(config: Config = "robench.yaml", *, options: Options) -> None:
     """Evaluate a configuration and print its leaderboard; the same command again resumes."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from robench.errors import ConfigError
 from robench.plan.spec import Plan, content_hash, to_json
 from robench.record.store import Store
+from robench.run.executor import Executor, Processes
 from robench.run.leases import Leases
 from robench.run.outcome import Outcome, Summary
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment
-
-if TYPE_CHECKING:
-    from robench.run.supervisor import Processes
+from robench.run.supervisor import Supervisor
+from robench.run.worker_process import ThisMachine
 
 
 def execute(
@@ -61,8 +61,6 @@ def execute(
             if processes is None:
                 judging = _do_here(summary, store, environment, reporter, eager=eager)
             else:
-                from robench.run.supervisor import Supervisor
-
                 judging = Supervisor(
                     summary=summary,
                     store=store,
@@ -71,12 +69,24 @@ def execute(
                     reporter=reporter,
                     eager=eager,
                     processes=processes,
+                    executor=ThisMachine() if processes.ray is None else _ray(processes),
                 ).run()
         finally:
             if summary.facts:  # else nothing was evaluated, and an earlier account stays
                 store.write_json("run.json", summary.to_json())
             reporter.close()
     return summary.outcome(seconds=time.perf_counter() - started, judging=judging)
+
+
+def _ray(processes: Processes) -> Executor:
+    """Return a Ray cluster.
+
+    Raises:
+        ConfigError: Ray is not installed, or no cluster answers.
+    """
+    from robench.run.ray_cluster import RayCluster
+
+    return RayCluster(processes.ray or "", threads=processes.threads)
 
 
 def _do_here(

@@ -6,19 +6,18 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 
 from robench import errors
 from robench.errors import JobError, RobenchError
 from robench.record.store import Store
+from robench.run.executor import Event, Executor, Processes, Worker
 from robench.run.leases import Leases
 from robench.run.memory import shortage
 from robench.run.outcome import Summary
 from robench.run.progress import AccuracySoFar, Finished, Reporter
 from robench.run.settings import Environment
-from robench.run.stop import Stop
 from robench.run.worker import JobNote, Orders
-from robench.run.worker_process import Event, WorkerProcess
+from robench.run.worker_process import ThisMachine
 
 TRIES = 2
 """How often a job may end its worker before it is not tried again."""
@@ -31,31 +30,6 @@ SILENCE = 3600.0
 
 TICK = 0.2
 """Seconds between two looks at time, memory and signals."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Processes:
-    """How work is divided among processes.
-
-    Attributes:
-        count: how many workers; on a machine with GPUs each takes one, in turn.
-        threads: CPU threads of each; None leaves that to torch.
-        timeout: seconds a job may take; None for a limit by what its attack has to do.
-        memory: bytes a worker may take; None for as much as the machine has.
-        retry_failed: try jobs again that have ended their worker twice.
-        part: which of how many parts of the attacks is done, counted from 1; None for all.
-        deterministic: refuse operations whose bits vary from run to run.
-        stop: how the run is asked to stop.
-    """
-
-    count: int = 1
-    threads: int | None = None
-    timeout: float | None = None
-    memory: int | None = None
-    retry_failed: bool = False
-    part: tuple[int, int] | None = None
-    deterministic: bool = False
-    stop: Stop = field(default_factory=Stop)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,6 +73,7 @@ class Supervisor:
         reporter: who is told.
         eager: ask every network as it is.
         processes: how work is divided.
+        executor: where workers run.
     """
 
     summary: Summary
@@ -108,7 +83,8 @@ class Supervisor:
     reporter: Reporter
     eager: bool
     processes: Processes
-    _crew: dict[int, WorkerProcess] = field(default_factory=dict)
+    executor: Executor = field(default_factory=ThisMachine)
+    _crew: dict[int, Worker] = field(default_factory=dict)
     _tasks: dict[int, Task] = field(default_factory=dict)
     _shards: dict[int, ShardTasks] = field(default_factory=dict)
     _pieces: int = 0
@@ -142,6 +118,7 @@ class Supervisor:
             for worker in self._crew.values():
                 worker.last_words()
             self._crew.clear()
+            self.executor.close()
 
     def _prepare(self) -> None:
         """Start the first worker and wait for the models; one that kills it is left out."""
@@ -220,7 +197,7 @@ class Supervisor:
             threads=self.processes.threads,
             deterministic=self.processes.deterministic,
         )
-        self._crew[number] = WorkerProcess(orders)
+        self._crew[number] = self.executor.hire(orders)
 
     def _finished(self) -> bool:
         return self._listed == self._pieces and not self._shards and not self._tasks
@@ -236,9 +213,9 @@ class Supervisor:
             self._give_orders()
         for worker in list(self._crew.values()):
             self._look_at(worker)
-        ready = wait([worker.waitable for worker in self._crew.values()], timeout=TICK)
+        ready = self.executor.wait(list(self._crew.values()), TICK)
         for number, worker in list(self._crew.items()):
-            if worker.waitable in ready:
+            if worker in ready:
                 try:
                     for event in worker.events():
                         self._heard(number, event)
@@ -263,7 +240,7 @@ class Supervisor:
             worker.order("do", task.shard, task.index)
             self.reporter.begin(task.note.title)
 
-    def _list_next(self, number: int, worker: WorkerProcess | None) -> None:
+    def _list_next(self, number: int, worker: Worker | None) -> None:
         """Let an idle worker say what there is to do on the next shard; start one where there is none."""
         if worker:
             self._asked += 1
@@ -364,7 +341,7 @@ class Supervisor:
     def _in_work(self, shard: int) -> bool:
         return any(task.shard == shard for task in self._tasks.values())
 
-    def _look_at(self, worker: WorkerProcess) -> None:
+    def _look_at(self, worker: Worker) -> None:
         """End a worker that hangs, or takes more memory than it may."""
         if not worker.busy:
             return

@@ -13,10 +13,11 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from robench.errors import RobenchError
 from robench.plan.spec import Plan
@@ -75,6 +76,14 @@ class JobNote:
     seconds: float
 
 
+class Pipe(Protocol):
+    """Where events go."""
+
+    def send(self, event: tuple[Any, ...], /) -> None:
+        """Send an event."""
+        ...
+
+
 class Telling(Reporter):
     """A reporter that tells the process at the other end of a pipe.
 
@@ -82,7 +91,7 @@ class Telling(Reporter):
         pipe: the pipe.
     """
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
 
     def stage(self, text: str) -> None:
@@ -124,15 +133,54 @@ def main(number: int) -> None:
     _settle()
     pipe = Connection(number)
     try:
-        _work(pipe, pipe.recv())
+        bench = made(pipe, pipe.recv())
+        while carry_out(bench, pipe.recv()):
+            pass
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-    except RobenchError as error:
-        pipe.send(("refused", type(error).__name__, error.expected, error.got, error.do, error.where))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever started this process says it
-        import traceback
+        pipe.send(account_of(error))
 
-        pipe.send(("broke", "".join(traceback.format_exception(error))))
+
+def made(pipe: Pipe, orders: Orders) -> Bench:
+    """Make the models of a plan, tell that they are ready, and return them with the work.
+
+    Raises:
+        RobenchError: the plan cannot be run here.
+    """
+    from robench.machine import keep_freed_memory
+
+    keep_freed_memory()
+    if orders.threads:
+        import torch
+
+        torch.set_num_threads(orders.threads)
+    if orders.deterministic:
+        _make_deterministic()
+    bench = Bench(pipe, orders)
+    pipe.send(("ready", bench.units, len(bench.shards), bench.layout.failed_models, bench.layout.facts))
+    return bench
+
+
+def carry_out(bench: Bench, order: tuple[Any, ...]) -> bool:
+    """Carry out an order; return whether another one may follow."""
+    match order:
+        case ("jobs", int(shard)):
+            bench.tell(shard)
+        case ("do", int(shard), int(index)):
+            bench.do(shard, index)
+        case ("features",):
+            bench.features()
+        case _:
+            return False
+    return True
+
+
+def account_of(error: BaseException) -> tuple[str, ...]:
+    """Return the event that tells of an error: one of ours as it is, any other with its traceback."""
+    if isinstance(error, RobenchError):
+        return ("refused", type(error).__name__, error.expected, error.got, error.do, error.where)
+    return ("broke", "".join(traceback.format_exception(error)))
 
 
 def _settle() -> None:
@@ -157,30 +205,6 @@ def _settle() -> None:
     threading.Thread(target=watch, name="robench-parent", daemon=True).start()
 
 
-def _work(pipe: Connection, orders: Orders) -> None:
-    from robench.machine import keep_freed_memory
-
-    keep_freed_memory()
-    if orders.threads:
-        import torch
-
-        torch.set_num_threads(orders.threads)
-    if orders.deterministic:
-        _make_deterministic()
-    bench = Bench(pipe, orders)
-    pipe.send(("ready", bench.units, len(bench.shards), bench.layout.failed_models, bench.layout.facts))
-    while True:
-        match pipe.recv():
-            case ("jobs", int(shard)):
-                pipe.send(("jobs", shard, bench.told(shard)))
-            case ("do", int(shard), int(index)):
-                bench.do(shard, index)
-            case ("features",):
-                bench.features()
-            case _:
-                return
-
-
 def _make_deterministic() -> None:
     """Set what torch needs to give the same bits in every run; this process is ours, and nobody else's."""
     import torch
@@ -198,7 +222,7 @@ class Bench:
         orders: what is done.
     """
 
-    def __init__(self, pipe: Connection, orders: Orders) -> None:
+    def __init__(self, pipe: Pipe, orders: Orders) -> None:
         from robench.record.store import Store
         from robench.run.evaluate import Context
         from robench.run.keeper import FolderKeeper
@@ -221,12 +245,13 @@ class Bench:
             self._jobs[shard] = list(self.layout.work.jobs(self.shards[shard]))
         return self._jobs[shard]
 
-    def told(self, shard: int) -> list[JobNote]:
-        """Return what whoever divides the work must know of the jobs on a shard."""
+    def tell(self, shard: int) -> None:
+        """Tell what whoever divides the work must know of the jobs on a shard."""
         from robench.run.time_limit import seconds_for
 
         pace = self.layout.seconds_per_image
-        return [_noted(job, seconds_for(job, seconds_per_image=pace)) for job in self.jobs(shard)]
+        notes = [_noted(job, seconds_for(job, seconds_per_image=pace)) for job in self.jobs(shard)]
+        self._pipe.send(("jobs", shard, notes))
 
     def do(self, shard: int, index: int) -> None:
         """Do one job and tell of its units."""

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from multiprocessing.connection import Connection, Pipe
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
+from robench.run.executor import Event
 from robench.run.memory import used_by
 from robench.run.worker import Orders
-
-Event = tuple[Any, ...]
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
@@ -30,6 +29,7 @@ class WorkerProcess:
         orders: what it is made with.
 
     Attributes:
+        pipe: what it tells comes out of it.
         busy: whether an order is being carried out; making the models is one.
         since: when the order was given, by `time.monotonic`.
         heard: when an event came last.
@@ -39,20 +39,15 @@ class WorkerProcess:
     """
 
     def __init__(self, orders: Orders) -> None:
-        self._pipe: Connection
-        self._pipe, theirs = Pipe()
+        self.pipe: Connection
+        self.pipe, theirs = Pipe()
         number = theirs.fileno()
         command = [sys.executable, "-P", "-c", _START, str(number), json.dumps(sys.path)]
         self._process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
         theirs.close()  # else its end could not be seen
-        self._pipe.send(orders)
+        self.pipe.send(orders)
         self.busy, self.model, self.activity, self.verdict = True, "", "", ""
         self.since = self.heard = time.monotonic()
-
-    @property
-    def waitable(self) -> Connection:
-        """What `multiprocessing.connection.wait` can wait for."""
-        return self._pipe
 
     @property
     def memory(self) -> int:
@@ -64,7 +59,7 @@ class WorkerProcess:
         self.busy, self.since = True, time.monotonic()
         self.heard = self.since
         try:
-            self._pipe.send(order)
+            self.pipe.send(order)
         except OSError:
             return
 
@@ -75,8 +70,8 @@ class WorkerProcess:
             EOFError: it has ended.
         """
         try:
-            while self._pipe.poll():
-                event: Event = self._pipe.recv()
+            while self.pipe.poll():
+                event: Event = self.pipe.recv()
                 self.heard = time.monotonic()
                 if event[0] in ("model", "stage", "training"):
                     self.activity = event[0]
@@ -98,7 +93,7 @@ class WorkerProcess:
     def last_words(self) -> str:
         """Return how it ended, in words; nothing more can be heard of it."""
         code = self._process.wait()
-        self._pipe.close()
+        self.pipe.close()
         if self.verdict:
             return self.verdict
         if code < 0:
@@ -107,3 +102,19 @@ class WorkerProcess:
             except ValueError:
                 return f"its process was killed by signal {-code}"
         return f"its process ended with exit code {code}"
+
+
+class ThisMachine:
+    """Starts workers as processes of this machine."""
+
+    def hire(self, orders: Orders) -> WorkerProcess:
+        """Start a worker."""
+        return WorkerProcess(orders)
+
+    def wait(self, workers: Sequence[WorkerProcess], timeout: float) -> list[WorkerProcess]:
+        """Wait until a worker tells something or ends, at most so many seconds; return those that did."""
+        ready = wait([worker.pipe for worker in workers], timeout)
+        return [worker for worker in workers if worker.pipe in ready]
+
+    def close(self) -> None:
+        """Nothing is left to close."""

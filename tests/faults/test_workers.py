@@ -126,9 +126,9 @@ def hanging(tmp_path, *options):
     )
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        leases = list((tmp_path / "out" / "leases").glob("[!r]*.lease"))
-        if len(list((tmp_path / "out" / "units").glob("*.json"))) == 3 and leases:
-            break
+        leases = list((tmp_path / "out" / "leases").glob("[!rp]*.lease"))
+        if len(list((tmp_path / "out" / "units").glob("*.json"))) == 1 and leases:
+            break  # it hangs already while clean images are judged: gradients are asked for there too
         time.sleep(0.1)
     time.sleep(1.0)
     return process, workers_of(process)
@@ -171,5 +171,5 @@ def test_the_lease_of_a_dead_run_is_taken_over(tmp_path, run):
     assert list((tmp_path / "out" / "leases").glob("*.lease"))
     done = run(plan("make_hang"), "--timeout-per-job", "5")
     assert done.returncode == 3, done.stderr
-    assert "3 cached, 1 failed" in done.stdout
+    assert "1 units finished, 1 cached, 2 failed" in done.stdout
     assert not (tmp_path / "out" / "leases").exists()

@@ -13,12 +13,13 @@ from robench.plan import config
 from robench.record.schema import Columns
 from robench.record.store import Store
 from robench.run import supervisor
+from robench.run.executor import Processes
 from robench.run.leases import Leases
 from robench.run.outcome import Summary
 from robench.run.progress import Quiet
 from robench.run.settings import Environment
 from robench.run.stop import Stop, StoppedError
-from robench.run.supervisor import Processes, Supervisor
+from robench.run.supervisor import Supervisor
 from robench.run.worker import JobNote
 from tests.records import record_of
 
@@ -57,6 +58,12 @@ class Hall:
         self.crew.append(worker)
         return worker
 
+    def wait(self, workers, timeout):
+        return workers
+
+    def close(self):
+        self.crew.append(None)
+
 
 class Simulated:
     """A worker that answers at once, or dies where its hall says so."""
@@ -65,7 +72,7 @@ class Simulated:
         self.hall, self.orders = hall, orders
         self.busy, self.model, self.activity = True, "", ""
         self.since = self.heard = supervisor.time.monotonic()
-        self.memory, self.waitable, self.dead, self.words = 0, object(), False, ""
+        self.memory, self.dead, self.words = 0, False, ""
         self.told = deque([("model", "net")])
         death = hall.making.popleft() if hall.making else None
         if isinstance(death, Exception):
@@ -111,7 +118,6 @@ class Simulated:
 @pytest.fixture
 def hire(monkeypatch, tmp_path):
     """Return what makes a supervisor over simulated workers."""
-    monkeypatch.setattr(supervisor, "wait", lambda waitables, timeout: waitables)
     monkeypatch.setattr(supervisor, "TICK", 0.0)
     plan = config.parse(config.locate("digits").read_text(), file=config.locate("digits"), overrides=None)
 
@@ -119,11 +125,10 @@ def hire(monkeypatch, tmp_path):
         store = Store(root or tmp_path)
         store.prepare()
         hall = Hall(store, **options)
-        monkeypatch.setattr(supervisor, "WorkerProcess", hall.hire)
         summary = Summary(plan=plan, command="")
         made = Supervisor(
             summary=summary, store=store, leases=leases, environment=Environment(), reporter=Quiet(),
-            eager=False, processes=processes or Processes(count=2),
+            eager=False, processes=processes or Processes(count=2), executor=hall,
         )  # fmt: skip
         return made, hall, summary
 
@@ -146,6 +151,7 @@ def test_every_job_is_done_once_and_attacks_after_the_clean_images_of_their_shar
         order = [index for where, index in done if where == shard]
         assert set(order[:2]) == {0, 1}
     assert (summary.status, len(summary.units), summary.geometry) == ("finished", 15, ["f"])
+    assert hall.crew.pop() is None  # it is closed at the end
     assert len(hall.crew) == 2
     assert all(worker.dead for worker in hall.crew)
 
@@ -203,7 +209,7 @@ def test_a_worker_that_cannot_start_ends_the_run(hire, tmp_path):
         made, hall, _ = hire(leases, making=["net", "net"])
         with pytest.raises(JobError, match="exit code 1"):
             made.run()
-    assert all(worker.dead for worker in hall.crew)
+    assert all(worker.dead for worker in hall.crew[:-1])
 
 
 def test_what_a_worker_refuses_is_refused(hire, tmp_path):
