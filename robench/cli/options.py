@@ -144,6 +144,12 @@ class Options:
                     where=used[0], expected="worker processes", got="--workers 0", do="Leave --workers 0 out"
                 )
             return None
+        if self.executor == "ray" and memory:
+            do = "Limit the memory of the cluster's nodes instead"
+            got = "--executor ray, whose workers Ray minds"
+            raise ConfigError(where="--memory-per-job", expected="--executor local", got=got, do=do)
+        if self.executor == "local" and self.address is not None:
+            raise ConfigError(where="--address", expected="--executor ray", got="--executor local")
         threads = self.threads
         if threads is None and self.workers > 1:
             threads = max(1, (os.cpu_count() or 1) // self.workers)
