@@ -53,7 +53,14 @@ def run(config: Config = "robench.yaml", *, options: Options) -> None:
         )
 
     stop = processes.stop if processes else None
-    outcome = interruptible(work, folder, quiet=options.quiet, threads=options.threads, stop=stop)
+    outcome = interruptible(
+        work,
+        folder,
+        quiet=options.quiet,
+        threads=options.threads,
+        stop=stop,
+        leave=lambda: _report(folder, quiet=True),
+    )
     paths = _report(folder, quiet=options.quiet)
     doubts = _doubts(folder)
     finish(outcome, "units", _page_first(paths), doubt=_doubt(doubts), folder=folder)

@@ -41,6 +41,7 @@ def interruptible(
     quiet: bool,
     threads: int | None,
     stop: Stop | None = None,
+    leave: Callable[[], object] | None = None,
 ) -> Result:
     """Do the work with a reporter; where it is interrupted, say what is saved and how to go on.
 
@@ -50,6 +51,7 @@ def interruptible(
         quiet: print the last lines only.
         threads: CPU threads of this process; None leaves that to torch.
         stop: how work in other processes is asked to stop; None where it is done in this one.
+        leave: done after a stop that let the units in work finish, such as writing what is there.
     """
     from robench.cli.reporters import reporter_for
 
@@ -61,6 +63,8 @@ def interruptible(
             return work(reporter)
     except KeyboardInterrupt as error:
         reporter.close()
+        if leave and stop and not stop.now:
+            leave()
         again = shlex.join(["robench", *sys.argv[1:]])
         typer.echo(f"Interrupted. Finished work is saved in {printable(str(folder))}", err=True)
         typer.echo(f"Resume with: {printable(again)}", err=True)
