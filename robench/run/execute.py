@@ -13,7 +13,7 @@ from robench.attack.threat import Goal, ThreatModel
 from robench.errors import ConfigError
 from robench.machine import hardware, resolve_device, versions
 from robench.model.tested_network import networks_under_test
-from robench.plan.spec import Plan, ThreatSpec, to_json
+from robench.plan.spec import Plan, ThreatSpec, content_hash, to_json
 from robench.record.store import Store
 from robench.run.evaluate import Finished, evaluate
 from robench.run.feature_recording import record_features
@@ -96,12 +96,12 @@ def execute(
     started = time.perf_counter()
     device = resolve_device(environment.device)
     boards = boards_of(plan.threats)
-    store = Store(out)
+    store = Store(out, told=reporter.finding)
     store.prepare()
     with store.lock():
         workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
-        _write_plan(store, plan, config_text)
+        store.begin(to_json(plan), config_text)
         models = workshop.models(data.shape, len(data.classes))
         work = Work(models=models, data=data, boards=boards, settings=Settings.of(plan, eager=eager))
         _tell_notes(work, reporter)
@@ -114,6 +114,7 @@ def execute(
         try:
             for finished in evaluate(work, keeper, reporter):
                 summary.add(finished)
+                store.note(finished.record.key)
             judging = time.perf_counter() - judging
             for key in record_features(work, keeper, reporter):
                 summary.geometry.append(key)
@@ -146,12 +147,12 @@ def train_only(
             where=plan.name, expected="a model with `train:`", got="none", do="Use `robench run` instead"
         )
     resolve_device(environment.device)
-    store = Store(out)
+    store = Store(out, told=reporter.finding)
     store.prepare()
     with store.lock():
         workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
-        _write_plan(store, plan, config_text)
+        store.begin(to_json(plan), config_text)
         try:
             paths = workshop.train(data.shape, len(data.classes))
         finally:
@@ -164,11 +165,6 @@ def train_only(
         failed=len(workshop.failures),
         seconds=time.perf_counter() - started,
     )
-
-
-def _write_plan(store: Store, plan: Plan, config_text: str) -> None:
-    store.write_text("config.yaml", config_text)
-    store.write_json("plan.json", to_json(plan))
 
 
 def _tell_notes(work: Work, reporter: Reporter) -> None:
@@ -208,4 +204,5 @@ class _Summary:
             **facts,
             "geometry": self.geometry,
             "failed_jobs": failed_jobs,
+            "plan": content_hash(self.plan),
         }

@@ -121,7 +121,7 @@ def test_a_full_disk_is_a_storage_error_and_the_old_file_is_intact(store, monkey
 
     monkeypatch.setattr(files.os, step, full)
     with pytest.raises(StorageError, match="No space left") as caught:
-        store.write(record(name="b"))
+        store.write(record(name="b"), replace=True)
     assert caught.value.exit_code == 4
     assert store.unit("k1").read_bytes() == before
     assert [p.name for p in (store.root / "units").iterdir()] == ["k1.json"]
