@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
-from robench.record.threat_summary import ThreatSummary
+from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
 
 def by_plan(records: Iterable[Record]) -> dict[PlannedRun, list[Record]]:
@@ -40,9 +40,8 @@ def missing_parts(
     n = max(*(r.dataset.n for r in records), _images(records))
     clean = _images(r for r in own if r.attack.is_clean)
     texts = [_lack("clean", clean, n)] if clean < n else []
-    board = planned.board(threat)
     sources = dict.fromkeys((model, *(planned.models if planned.transfer else ())))
-    for label in board.attacks if board else ():
+    for label in planned.attacks(threat):
         columns = {source: _lacking(records, own, label, source, n) for source in sources}
         texts += columns.pop(model)
         if short := {source: lacks for source, lacks in columns.items() if lacks}:
@@ -74,3 +73,34 @@ def _lack(what: str, count: int, n: int) -> str:
 
 def _images(records: Iterable[Record]) -> int:
     return len({index for record in records for index in record.columns.index})
+
+
+def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return what is missing of the plans of some records: setting in words, model, and what.
+
+    Args:
+        records: of run folders; those of none are taken for complete.
+    """
+    found = []
+    for planned, own in by_plan(records).items():
+        images: dict[tuple[str, str, str], list[Record]] = {}
+        for record in own:
+            data = record.dataset
+            images.setdefault((data.name, data.split, data.set), []).append(record)
+        for (name, split, _), here in images.items():
+            for threat, eps_text in _threats(planned):
+                fitting = [r for r in here if r.attack.is_clean or _under(planned, r, threat)]
+                for model in planned.models or dict.fromkeys(r.target.name for r in here):
+                    judged = [r for r in fitting if r.target.name == model]
+                    if texts := missing_parts(planned, fitting or here, threat, model, judged):
+                        found.append((f"{name} {split}, {threat.text(eps_text)}", model, texts))
+    return found
+
+
+def _threats(planned: PlannedRun) -> list[tuple[ThreatSummary, str]]:
+    return [(one.threat, one.eps_text) for one in planned.threats] or [(ThreatSummary(), "")]
+
+
+def _under(planned: PlannedRun, record: Record, threat: ThreatSummary) -> bool:
+    mine = threat_summary_of(record.threat)
+    return any(one.threat == threat and one.of(mine) for one in planned.threats)

@@ -47,9 +47,9 @@ class PlannedRun:
     fault: str = ""
     seed: str = ""
 
-    def board(self, threat: ThreatSummary) -> PlannedThreat | None:
-        """Return the board of a threat, None where the plan has no such."""
-        return next((one for one in self.threats if one.of(threat)), None)
+    def attacks(self, threat: ThreatSummary) -> tuple[str, ...]:
+        """Return the labels of all attacks under a threat, none where the plan has no such."""
+        return tuple(dict.fromkeys(label for one in self.threats if one.of(threat) for label in one.attacks))
 
 
 def planned_run(plan: Any) -> PlannedRun:

@@ -196,7 +196,10 @@ class Record:
             StorageError: another checksum, not JSON, incomplete, of a wrong type somewhere, or of another
                 schema version; names file and field.
         """
-        sealed = check_text(text, where=where)
+        try:
+            sealed = check_text(text, where=where)
+        except StorageError as error:
+            raise _damaged(text, error) from None
         try:
             data = json.loads(text)
             if sealed:
@@ -218,6 +221,16 @@ class Record:
             expected, got = "a record of robench", f"{type(error).__name__}: {error}"
         do = "Delete the file and run the same command again"
         raise StorageError(where=where, expected=expected, got=got, do=do)
+
+
+def _damaged(text: str, error: StorageError) -> StorageError:
+    """Return the error of a wrong checksum, with the schema that the record says it is of, where it is another."""
+    try:
+        schema = json.loads(text)["schema"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return error
+    says = f", and it says schema {described(schema)}" if schema != SCHEMA else ""
+    return StorageError(where=error.where, expected=error.expected, got=error.got + says, do=error.do)
 
 
 def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[str]]) -> list[Record]:

@@ -50,9 +50,9 @@ class Store(PlannedFolder):
         text = read_text(path, most=MOST_RECORD)
         if text is None:
             raise StorageError(where=str(path), expected="a record", got="no such file")
+        record = Record.from_json(text, where=str(path))
         if is_cut(text):
             raise StorageError(where=str(path), expected="a whole record", got="one that lost its end")
-        record = Record.from_json(text, where=str(path))
         if record.key != key:
             got, do = f"one of {record.key[:80]!r}", "Delete the file and run the same command again"
             raise StorageError(where=str(path), expected=f"the record of unit {key!r}", got=got, do=do)
