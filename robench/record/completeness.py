@@ -88,17 +88,13 @@ def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, .
             data = record.dataset
             images.setdefault((data.name, data.split, data.set), []).append(record)
         for (name, split, _), here in images.items():
-            for threat, eps_text in _threats(planned):
+            for threat in [one.threat for one in planned.threats] or [ThreatSummary()]:
                 fitting = [r for r in here if r.attack.is_clean or _under(planned, r, threat)]
                 for model in planned.models or dict.fromkeys(r.target.name for r in here):
                     judged = [r for r in fitting if r.target.name == model]
                     if texts := missing_parts(planned, fitting or here, threat, model, judged):
-                        found.append((f"{name} {split}, {threat.text(eps_text)}", model, texts))
+                        found.append((f"{name} {split}, {threat.text()}", model, texts))
     return found
-
-
-def _threats(planned: PlannedRun) -> list[tuple[ThreatSummary, str]]:
-    return [(one.threat, one.eps_text) for one in planned.threats] or [(ThreatSummary(), "")]
 
 
 def _under(planned: PlannedRun, record: Record, threat: ThreatSummary) -> bool:

@@ -100,7 +100,7 @@ class PlannedFolder(RunFolder):
             if name == JOURNAL:
                 read_journal(self.root)
             elif name.endswith(".json"):
-                if not isinstance(self.read_json(name), dict | None):
+                if os.path.exists(path) and not isinstance(self.read_json(name), dict):
                     self.set_aside(path, "expected an object")
             else:
                 read_regular(path, most=MOST_TEXT)
@@ -109,12 +109,19 @@ class PlannedFolder(RunFolder):
         except StorageError as error:
             self.set_aside(path, f"expected {error.expected}, got {error.got}")
 
+    def plan_data(self) -> dict[str, Any] | None:
+        """Return the plan that is in the folder as plain data, None where there is none that can be read."""
+        with contextlib.suppress(StorageError):
+            plan = self.read_json("plan.json")
+            return plan if isinstance(plan, dict) else None
+        return None
+
     def plan_digest(self) -> str | None:
         """Return the hash of the plan that is in the folder, None where there is none that can be read."""
+        plan = self.plan_data()
         try:
-            plan = self.read_json("plan.json")
-            return content_hash(plan) if isinstance(plan, dict) else None
-        except (StorageError, ValueError, RecursionError):
+            return None if plan is None else content_hash(plan)
+        except (ValueError, RecursionError):
             return None
 
     def facts(self) -> tuple[dict[str, Any], list[Fault]]:
@@ -123,7 +130,7 @@ class PlannedFolder(RunFolder):
             facts = self.read_json("run.json")
         except StorageError as error:
             return {}, [Fault.of("run.json", error)]
-        if facts is None:
+        if facts is None and not os.path.lexists(self.root / "run.json"):
             return {}, []
         if not isinstance(facts, dict):
             return {}, [Fault("run.json", f"expected an object, got {described(facts)}")]
@@ -172,7 +179,7 @@ class PlannedFolder(RunFolder):
             plan = self.read_json("plan.json")
         except StorageError as error:
             return _lost_plan(f"expected {error.expected}, got {error.got}")
-        if plan is None:
+        if plan is None and not os.path.lexists(self.root / "plan.json"):
             journal = os.path.lexists(self.root / JOURNAL)
             return _lost_plan("missing") if journal or "plan" in self.facts()[0] else (None, [])
         planned = planned_run(plan)

@@ -224,7 +224,7 @@ class Record:
 
 
 def _damaged(text: str, error: StorageError) -> StorageError:
-    """Return the error of a wrong checksum, with the schema that the record says it is of, where it is another."""
+    """Return the error of a wrong checksum, with the schema that the record says, where it is another."""
     try:
         schema = json.loads(text)["schema"]
     except (ValueError, RecursionError, KeyError, TypeError):
