@@ -119,8 +119,10 @@ class PlannedFolder(RunFolder):
     def plan_digest(self) -> str | None:
         """Return the hash of the plan that is in the folder, None where there is none that can be read."""
         plan = self.plan_data()
+        if plan is None or ("models" in plan and planned_run(plan).fault):
+            return None
         try:
-            return None if plan is None else content_hash(plan)
+            return content_hash(plan)
         except (ValueError, RecursionError):
             return None
 
