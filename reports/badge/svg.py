@@ -113,6 +113,7 @@ def claim(board: Board, row: Row) -> Claim:
     falls sooner or later; without attack the clean accuracy.
     """
     doubts = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.standing]
+    codes = [f"partial{row.lacks}" if doubt == "partial" else doubt for doubt in doubts]
     label, value = _measured(board, row)
     threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
     goal = "" if board.goal in {"", "untargeted"} else f" {_short(board.goal)}"
@@ -124,8 +125,7 @@ def claim(board: Board, row: Row) -> Claim:
         f"{visible(threat)}{attacks}, n {row.n}"
     )
     if doubts:
-        codes = ", ".join(map(visible, doubts))
-        text, sentence = f"{_short(doubts[0])}: {text}", f"{sentence}. {codes}"
+        text, sentence = f"{_short(doubts[0])}: {text}", f"{sentence}. {', '.join(map(visible, codes))}"
     return Claim(label=label, text=text, sentence=sentence, sound=not doubts)
 
 

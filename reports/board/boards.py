@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from reports.board.shares import Share
 from robench.record.threat_summary import ThreatSummary
 
+MOST_LACKS = 3
+"""Things a partial row lacks that are told in its remarks; the rest is counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -26,12 +29,13 @@ class Row:
         median_linf: the same in Linf.
         passes: forwards plus backwards per image, summed over white-box attacks and gradient sources.
         findings: codes of the reasons to doubt the row.
-        partial: whether units are missing.
+        partial: whether units are missing, which `missing` names.
         doubted: whether the findings leave the row unproven.
         standing: codes of those that do; the others are lifted by another attack or source.
         joint: whether its images share graphs, and so are not independent of each other.
         draws: of a random model, under how many fresh draws of noise each image was judged; 0 for any other.
             Its shares are means over them.
+        missing: what the row lacks, in words: columns, gradient sources, and of how many images.
         one_draw: of a random model, the worst case in the one draw of noise that was attacked: how far an
             attack gets that may ask until it is lucky. Without an attack, the clean accuracy in that draw.
     """
@@ -54,6 +58,7 @@ class Row:
     standing: tuple[str, ...] = ()
     joint: bool = False
     draws: int = 0
+    missing: tuple[str, ...] = ()
     one_draw: Share | None = None
 
     @property
@@ -62,9 +67,20 @@ class Row:
         return tuple(code for code in self.findings if code not in self.standing)
 
     @property
+    def absent(self) -> bool:
+        """Whether it is the row of a model that was planned and has no record."""
+        return self.clean is None and self.n == 0
+
+    @property
+    def lacks(self) -> str:
+        """What a partial row lacks, such as `: pgd 100 of 200 images`; the first three where it is more."""
+        more = f" and {len(self.missing) - MOST_LACKS} more" if len(self.missing) > MOST_LACKS else ""
+        return f": {'; '.join(self.missing[:MOST_LACKS])}{more}" if self.missing else ""
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader must know of the row: what stands first, then in brackets what does not."""
-        partial = ("partial",) if self.partial else ()
+        partial = (f"partial{self.lacks}",) if self.partial else ()
         lifted = (f"({', '.join(self.lifted)})",) if self.lifted else ()
         return (*partial, *self.standing, *lifted)
 

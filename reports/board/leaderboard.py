@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from reports.board.boards import Board, Doubt, Row
 from reports.board.cross_checks import cross_checks, library_check, radius_check
@@ -49,6 +49,7 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
     targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked))
     doubts = {target: _doubts(samples, every, target) for target in targets}
     rows = {target: _row(samples, target, doubts[target]) for target in targets}
+    rows |= {target: _absent(samples, target) for target in samples.missing if target not in rows}
     return Board(
         dataset=setting.dataset,
         split=setting.split,
@@ -79,6 +80,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     worst = robust_share(mine, untouched)
     draws = draws_of(r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
     stands = tuple(sorted(d.code for d in doubts if d.stands))
+    missing = _missing(samples, target, clean, attacks)
     details = next(r.target for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
     return Row(
         model=samples.names[target],
@@ -93,12 +95,34 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         median_linf=smallest[1],
         passes=passes,
         findings=tuple(sorted({d.code for d in doubts})),
-        partial=_partial(samples, target, clean, attacks),
+        partial=bool(missing),
+        missing=missing,
         doubted=bool(stands),
         standing=stands,
         joint=any(is_joint(r) for r in _own(samples, target)),
         draws=draws,
         one_draw=_one_draw(samples, mine, untouched) if draws else None,
+    )
+
+
+def _absent(samples: Samples, target: str) -> Row:
+    """Return the row of a model that was planned and has no record."""
+    return Row(
+        model=samples.names[target],
+        fingerprint="",
+        head="",
+        clean=None,
+        attacks={},
+        worst_case=None,
+        white_box=None,
+        n=0,
+        median_l2=None,
+        median_linf=None,
+        passes=None,
+        findings=(),
+        partial=True,
+        doubted=False,
+        missing=samples.missing[target],
     )
 
 
@@ -115,27 +139,34 @@ def _clean(samples: Samples, target: str) -> Share | None:
     return clean_share(table)
 
 
-def _partial(samples: Samples, target: str, clean: Share | None, attacks: dict[str, Share | None]) -> bool:
-    """Tell whether images, attacks or gradient sources of this row are missing."""
-    if clean is None or clean.n < samples.n or None in attacks.values():
-        return True
+def _missing(
+    samples: Samples, target: str, clean: Share | None, attacks: dict[str, Share | None]
+) -> tuple[str, ...]:
+    """Return what a row lacks: of its plan, else of what other rows and its own gradient sources show."""
+    if planned := samples.missing.get(target):
+        return planned
+    n = samples.n
+    have = {"clean": clean.n if clean else 0, **{label: n if s else 0 for label, s in attacks.items()}}
     mine = lines_of(samples.table, target=target)
     if mine.empty:
-        return False
-    if is_random(mine) and (mine["stood"] == "").any():
-        return True  # judged in the attacked draw alone, by an earlier version
+        return tuple(f"{what} {count} of {n} images" for what, count in have.items() if count < n)
     counts = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
-    if (counts < samples.n).any():
-        return True
+    for place, count in counts.items():
+        source, key, through = cast("tuple[str, str, str]", place)
+        crafted = "" if source == target else f" crafted on {samples.names[source]}"
+        have[f"{samples.labels[key]}{f' through {through}' if through else ''}{crafted}"] = int(count)
     offered = {
         source for r in samples.attacked if model_of(r.target) == target for source in r.target.sources
     }
-    for key in samples.labels:
+    for key, label in samples.labels.items():
         tried = set(lines_of(mine, source=target, attack=key)["gradient_source"]) - {""}
         # An attack without gradients, or one that goes through all sources by itself, has none to miss.
-        if tried & offered and offered - tried:
-            return True
-    return False
+        lost = offered - tried if tried & offered else ()
+        have |= {f"{label} through {through}": 0 for through in sorted(lost)}
+    texts = [f"{what} {count} of {n} images" for what, count in have.items() if count < n]
+    if is_random(mine) and (mine["stood"] == "").any():
+        texts.append("fresh draws of noise, for an earlier version judged it in the attacked draw alone")
+    return tuple(texts)
 
 
 def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,21 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
-from robench.errors import ConfigError, StorageError
-from robench.plan.yaml_reader import read_file, read_value
+from robench.errors import ConfigError, RobenchError, StorageError
+from robench.plan.yaml_reader import MAX_BYTES, read_value
+from robench.record.files import MOST_TEXT, read_regular, read_text
 from robench.record.schema import Record
-from robench.record.store import Store, is_run
+from robench.record.store import Fault, Store, is_run
 
 MOST_FAULTS = 50
 """Unreadable files and failed units listed one by one; the rest is counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that went wrong: what it is about, and what was said."""
-
-    about: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +76,12 @@ def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
         raise ConfigError(where=str(root), expected="a run folder", got="no `units` in it", do=do)
     store = Store(root)
     unreadable: list[Fault] = []
-    facts = _facts(store, unreadable)
-    readable = list(records) if records is not None else _records(store, facts, unreadable)
+    facts = store.facts()[0]
+    readable, faults = (list(records), ()) if records is not None else store.readable()
+    unreadable += faults
     trainings = _trainings(root, unreadable)
-    spaces, faults = read_feature_spaces(root, readable, facts.get("geometry"))
-    unreadable += [Fault(*fault) for fault in faults]
+    spaces, lost = read_feature_spaces(root, readable, facts.get("geometry"))
+    unreadable += [Fault(*fault) for fault in lost]
     return Run(
         records=tuple(readable),
         root=root,
@@ -102,27 +97,6 @@ def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
 def read_trainings(root: Path) -> tuple[Training, ...]:
     """Return the networks trained in a run folder whose history can be read."""
     return _trainings(root, [])
-
-
-def _facts(store: Store, unreadable: list[Fault]) -> dict[str, Any]:
-    try:
-        facts = store.read_json("run.json")
-    except StorageError as error:
-        unreadable.append(Fault("run.json", f"got {error.got}; every unit in the folder is shown instead"))
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
-
-def _records(store: Store, facts: dict[str, Any], unreadable: list[Fault]) -> list[Record]:
-    listed = facts.get("units")
-    keys = [str(key) for key in listed] if isinstance(listed, list) else store.keys()
-    records = []
-    for key in keys:
-        try:
-            records.append(store.read(key))
-        except StorageError as error:
-            unreadable.append(Fault(f"units/{key}.json", f"expected {error.expected}, got {error.got}"))
-    return records
 
 
 def _failures(store: Store, facts: dict[str, Any]) -> tuple[Fault, ...]:
@@ -141,8 +115,8 @@ def _last_line(text: Any) -> str:
 
 def _config(root: Path) -> str:
     try:
-        return (root / "config.yaml").read_text("utf-8", errors="replace")
-    except OSError:
+        return (read_regular(root / "config.yaml", most=MOST_TEXT) or b"").decode("utf-8", "replace")
+    except StorageError:
         return ""
 
 
@@ -158,21 +132,20 @@ def _trainings(root: Path, unreadable: list[Fault]) -> tuple[Training, ...]:
 
 
 def _card(path: Path, unreadable: list[Fault]) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     try:
-        card = read_value(read_file(path), source=path.name)
-    except ConfigError as error:
-        unreadable.append(Fault(f"models/{path.parent.name}/{path.name}", f"got {error.got}"))
+        card = read_value((read_regular(path, most=MAX_BYTES) or b"").decode(), source=path.name)
+    except (RobenchError, UnicodeDecodeError) as error:
+        got = error.got if isinstance(error, RobenchError) else str(error)
+        unreadable.append(Fault(f"models/{path.parent.name}/{path.name}", f"got {got}"))
         return {}
     return card if isinstance(card, dict) else {}
 
 
 def _history(path: Path, unreadable: list[Fault]) -> tuple[dict[str, float], ...]:
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = [_numbers(row) for row in csv.DictReader(stream)]
-    except (OSError, ValueError, csv.Error) as error:
+        stream = io.StringIO(read_text(path) or "", newline="")
+        rows = [_numbers(row) for row in csv.DictReader(stream)]
+    except (StorageError, ValueError, csv.Error) as error:
         unreadable.append(Fault(f"models/{path.parent.name}/{path.name}", str(error)))
         return ()
     return tuple(row for row in rows if "epoch" in row)

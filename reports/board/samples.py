@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from robench.plan.spec import content_hash
+from robench.record.completeness import by_plan, missing_parts
 from robench.record.parts import RecordedSource, RecordedTarget
 from robench.record.schema import Record, Status
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
@@ -56,6 +57,8 @@ class Samples:
         labels: shown label of every attack, by identity, in the order of the records.
         table: one line per image of every attacked record.
         clean_table: one line per image of every clean record.
+        missing: what the plans of the records ask for and they lack, by model; see
+            `robench.record.completeness`. Models without any record are in it too.
     """
 
     setting: Setting
@@ -67,6 +70,7 @@ class Samples:
     labels: dict[str, str]
     table: pd.DataFrame
     clean_table: pd.DataFrame
+    missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def unbounded(self) -> bool:
@@ -91,7 +95,10 @@ class Samples:
 
 
 def split_into_boards(records: Iterable[Record]) -> list[Samples]:
-    """Group records by what makes them comparable; clean records join every board of their images."""
+    """Group records by what makes them comparable; clean records join every board of their images.
+
+    A threat of a plan under which no record was made has a board too: its rows lack every attack.
+    """
     unique = list({record.key: record for record in records}.values())
     boards: dict[Setting, list[Record]] = {}
     clean: dict[Setting, list[Record]] = {}
@@ -101,6 +108,11 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
             clean.setdefault(setting.unattacked, []).append(record)
         else:
             boards.setdefault(setting, []).append(record)
+    for planned, own in by_plan(unique).items():
+        for images in dict.fromkeys(setting_of(record).unattacked for record in own):
+            for one in planned.threats:
+                if not any(s.unattacked == images and one.of(s.threat) for s in boards):
+                    boards[images._replace(threat=one.threat)] = []
     for images in clean:
         if all(setting.unattacked != images for setting in boards):
             boards[images] = []  # nothing was attacked: a board of clean accuracy
@@ -141,21 +153,46 @@ def setting_of(record: Record) -> Setting:
     )
 
 
+def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    """Return what every model of the board lacks of its plan, by identity; nothing for one without a plan."""
+    missing: dict[str, tuple[str, ...]] = {}
+    for planned, own in by_plan(records).items():
+        rows: dict[str, list[Record]] = {}
+        for record in own:
+            rows.setdefault(model_of(record.target), []).append(record)
+        there = {judged[0].target.name for judged in rows.values()}
+        if not setting.threat.norm or planned.attacks(setting.threat):
+            rows |= {f":{name}": [] for name in planned.models if name not in there}
+        for model, judged in rows.items():
+            name = model.partition(":")[2]
+            missing[model] = missing_parts(planned, own, setting.threat, name, judged)
+    return missing
+
+
+def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
+    """Return the radius as the user wrote it."""
+    written = [r.threat.eps_text or str(r.threat.eps) for r in records if not r.attack.is_clean]
+    planned = [one for plan in by_plan(records) for one in plan.threats if one.of(setting.threat)]
+    return next(iter((*written, *(one.eps_text for one in planned))), "")
+
+
 def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> Samples:
     table, clean_table = _table(attacked), _table(clean)
     everything = [*clean, *attacked]
     indices = {index for record in everything for index in record.columns.index}
-    first = attacked[0] if attacked else None
+    missing = _missing(setting, everything)
+    absent = {model: (model[1:], "no record") for model in missing if model[0] == ":"}
     return Samples(
         setting=setting,
-        eps_text=(first.threat.eps_text or str(first.threat.eps)) if first else "",
+        eps_text=_eps_text(setting, everything) if setting.threat.norm else "",
         n=max(setting.size, len(indices)),
         clean=tuple(clean),
         attacked=tuple(attacked),
-        names=shown_names(_models(everything)),
+        names=shown_names({**absent, **_models(everything)}),
         labels=shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in attacked}),
         table=table,
         clean_table=clean_table,
+        missing=missing,
     )
 
 

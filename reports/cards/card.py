@@ -79,6 +79,8 @@ def pages(run: Run) -> list[Page]:
         identities = {label: target for target, label in samples.names.items()}
         for row in board.rows:
             target = identities[row.model]
+            if row.absent:
+                continue  # nothing is known of it
             results.setdefault(target, []).append((board, row))
             own = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
             records.setdefault(target, []).extend(own)

@@ -43,7 +43,7 @@ def _doubts(results: Sequence[Result]) -> list[str]:
             codes = ", ".join(row.standing)
             sentences.append(f"Do not quote the number of {board.title}: it is in doubt ({codes}).")
         if row.partial:
-            sentences.append(f"The row of {board.title} is partial: units are missing.")
+            sentences.append(f"The row of {board.title} is partial: units are missing{row.lacks}.")
     return sentences
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reports.board.curves import IN_TURN, Panel
 from reports.figures.style import COLOURS, shown, styled
 from robench.record.curves import Curve
+from robench.visible_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,6 +168,6 @@ def remark(figure: Figure, text: str) -> None:
 
 
 def shown_line(title: str) -> str:
-    """Return a title as a picture can hold it: printable, on at most two lines."""
-    clean = "".join(c if c.isprintable() else "?" for c in title)
+    """Return a title as a picture can hold it: visible, on at most two lines."""
+    clean = visible(title)
     return "\n".join(textwrap.wrap(clean, 64)[:2])

@@ -94,7 +94,6 @@ def spaces_of_board(
 
     Raises:
         ConfigError: a folder is no run, no board or several have that text.
-        StorageError: a record or a kept geometry cannot be read; names the file.
     """
     records: list[Record] = []
     spaces: list[FeatureSpace] = []
@@ -103,14 +102,11 @@ def spaces_of_board(
             do = "Name the folder that `robench run` printed last"
             raise ConfigError(where=str(folder), expected="a run folder", got="no `units` in it", do=do)
         store = Store(folder)
-        own = store.read_records()
-        facts = store.read_json("run.json")
-        of_folder, faults = read_feature_spaces(
-            folder, own, facts.get("geometry") if isinstance(facts, dict) else None
-        )
-        if faults:
+        own, _ = store.readable()
+        of_folder, faults = read_feature_spaces(folder, own, store.facts()[0].get("geometry"))
+        if faults and not of_folder:
             name, wrong = faults[0]
-            do = "Delete the file and run the same `robench run` command again"
+            do = "Run the same `robench run` command again"
             raise ConfigError(where=str(folder / name), expected="features that were kept", got=wrong, do=do)
         records += own
         spaces += of_folder

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.errors import ConfigError
 from robench.record.files import write_atomic
+from robench.visible_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,9 +64,23 @@ def blank(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
 
 
 def shown(name: str) -> str:
-    """Return a model's name as a picture can hold it: printable, and not longer than `LONGEST`."""
-    clean = "".join(c if c.isprintable() else "?" for c in name)
+    """Return a model's name as a picture can hold it: visible, and not longer than `LONGEST`."""
+    clean = visible(name)
     return clean if len(clean) <= LONGEST else f"{clean[: LONGEST - 3]}..."
+
+
+def clean_texts(figure: Figure) -> None:
+    """Write out what is invisible in every text of a figure, whoever put it there; lines stay lines."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter
+
+    for axes in figure.findobj(lambda artist: hasattr(artist, "get_xaxis")):
+        for axis in (axes.get_xaxis(), axes.get_yaxis()):  # type: ignore[attr-defined]
+            for formatter in (axis.get_major_formatter(), axis.get_minor_formatter()):
+                if isinstance(formatter, FixedFormatter):
+                    formatter.seq = [visible(str(text), keep="\n") for text in formatter.seq]
+    for text in figure.findobj(Text):
+        text.set_text(visible(text.get_text(), keep="\n"))
 
 
 def check_suffix(path: Path) -> str:
@@ -91,6 +106,7 @@ def save(figure: Figure, path: Path) -> None:
     suffix = check_suffix(path)
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
     content = BytesIO()
+    clean_texts(figure)
     with styled():
         figure.savefig(content, format=suffix[1:], metadata=undated)
     write_atomic(path, content.getvalue())

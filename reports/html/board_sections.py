@@ -123,5 +123,5 @@ def _depth(board: Board, own: Samples, name: str) -> Markup | None:
 
 def model_links(boards: Sequence[Board]) -> dict[str, str]:
     """Return the address of the section of every model, by its shown name."""
-    names = dict.fromkeys(row.model for board in boards for row in board.rows)
+    names = dict.fromkeys(row.model for board in boards for row in board.rows if not row.absent)
     return {name: f"#model-{number}" for number, name in enumerate(names)}

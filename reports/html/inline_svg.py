@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from reports.figures.style import styled
+from reports.figures.style import clean_texts, styled
+from robench.visible_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +39,7 @@ def inline_svg(figure: Figure, *, name: str, description: str) -> Markup:
         description: what a person who cannot see the figure should know.
     """
     content = BytesIO()
+    clean_texts(figure)
     with styled(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a sign of a name that the font lacks
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
@@ -46,7 +48,7 @@ def inline_svg(figure: Figure, *, name: str, description: str) -> Markup:
     copy.attrib = {
         "viewBox": root.get("viewBox", ""),
         "role": "img",
-        "aria-label": description,
+        "aria-label": visible(description),
         "class": "plot",
         "fill": "currentColor",
         "stroke-linejoin": "round",

@@ -71,6 +71,8 @@ def model_sections(
         judged = {model_of(record.target): record for record in (*own.clean, *own.attacked)}
         for number, row in enumerate(board.rows):
             target = identities[row.model]
+            if row.absent:
+                continue
             targets.setdefault(row.model, judged[target])
             measurements = [cell for cell in board.cells if cell.white_box and cell.target == row.model]
             caption = f"Every white-box attack on {row.model}, {board.title}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from reports.board.leaderboard import boards
-from reports.board.run_folder import MOST_FAULTS, Fault, Run, read_run
+from reports.board.run_folder import MOST_FAULTS, Run, read_run
 from reports.board.samples import split_into_boards
 from reports.html.accuracy_curves import curve_sections
 from reports.html.board_sections import board_sections, model_links
@@ -24,6 +24,7 @@ from reports.text.sentences import summary
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.schema import Record
+from robench.record.store import Fault
 
 FILE = "report.html"
 

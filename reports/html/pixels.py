@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
 from robench.record.schema import Record
+from robench.record.seal import NOTES, check_tensors
 from robench.record.store import Store
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ LARGEST = 96
 
 
 class Pixels:
-    """Reads single images of a run folder, never a whole file.
+    """Reads single images of a run folder; a file is checked once from end to end, and never held whole.
 
     Args:
         root: the folder, or None where there is none: then no image is found.
@@ -31,6 +32,7 @@ class Pixels:
 
     def __init__(self, root: Path | None) -> None:
         self._store = None if root is None else Store(root)
+        self._good: dict[Path, bool] = {}
 
     def clean(self, record: Record, position: int) -> Picture | None:
         """Return the clean image at a position of a record, None if the folder does not hold it."""
@@ -40,7 +42,7 @@ class Pixels:
             path = self._store.images(record.dataset.digest)
         except StorageError:  # no shard can have that name
             return None
-        row = _row(path, "images", position, len(record.columns.index))
+        row = self._row(path, "images", position, len(record.columns.index))
         return None if row is None else row.astype("float32") / 255
 
     def adversarial(self, record: Record, position: int) -> Picture | None:
@@ -51,24 +53,32 @@ class Pixels:
             path = self._store.adv(record.provenance.crafted)
         except StorageError:
             return None
-        row = _row(path, "x_adv", position, len(record.columns.index))
+        row = self._row(path, "x_adv", position, len(record.columns.index))
         return None if row is None else row.astype("float32")
 
+    def _row(self, path: Path, name: str, position: int, count: int) -> Any:
+        """Return one row of a tensor (N, C, H, W); None if missing, damaged or of another length."""
+        from safetensors import SafetensorError, safe_open
 
-def _row(path: Path, name: str, position: int, count: int) -> Any:
-    """Return one row of a tensor (N, C, H, W) in a file; None if missing, damaged or of another length."""
-    from safetensors import SafetensorError, safe_open
+        if not self._whole(path):
+            return None
+        try:
+            with safe_open(path, framework="np") as file:
+                rows = file.get_slice(name)
+                if len(rows.get_shape()) != 4 or rows.get_shape()[0] != count:
+                    return None
+                return rows[position : position + 1][0]
+        except (SafetensorError, OSError, ValueError):
+            return None
 
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="np") as file:
-            rows = file.get_slice(name)
-            if len(rows.get_shape()) != 4 or rows.get_shape()[0] != count:
-                return None
-            return rows[position : position + 1][0]
-    except (SafetensorError, OSError, ValueError):
-        return None
+    def _whole(self, path: Path) -> bool:
+        """Tell whether a file is there and as it was written."""
+        if path not in self._good:
+            try:
+                self._good[path] = check_tensors(path, notes=NOTES)
+            except StorageError:
+                self._good[path] = False
+        return self._good[path]
 
 
 def png(picture: Picture) -> str:

@@ -137,7 +137,7 @@ def leaderboard(
 
 
 def _remarks(row: Row, finding: dict[tuple[str, str], str]) -> Entry:
-    partial = [Badge("partial", "#partial")] if row.partial else []
+    partial = [Badge(f"partial{row.lacks}", "#partial")] if row.partial else []
     badges = partial + [
         Badge(code, finding.get((row.model, code), "#reading"), lifted=code in row.lifted)
         for code in (*row.standing, *row.lifted)

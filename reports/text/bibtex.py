@@ -40,11 +40,12 @@ class BibTeX:
     def render_runs(self, folders: Sequence[Path]) -> str:
         """Return the entries for run folders; their plans name the data sets of the trainings.
 
+        Records that cannot be read are left out.
+
         Raises:
             ConfigError: there is no record.
-            StorageError: a record cannot be read; names the file.
         """
-        records = [record for folder in folders for record in Store(folder).read_records()]
+        records = [record for folder in folders for record in Store(folder).readable()[0]]
         if not records:
             raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
         return _text(records, [plan for folder in folders for plan in _plan(folder)])

@@ -32,7 +32,7 @@ ROW_COLUMNS = (
     "white_box", "white_box_low", "white_box_high",
     "n", "median_l2", "median_linf", "passes", "partial", "doubted", "standing", "findings",
     "joint", "batches",
-    "clean_batch_low", "clean_batch_high", "worst_case_batch_low", "worst_case_batch_high",
+    "clean_batch_low", "clean_batch_high", "worst_case_batch_low", "worst_case_batch_high", "missing",
 )  # fmt: skip
 CELL_COLUMNS = (
     "target", "target_fingerprint", "source", "source_fingerprint", "white_box",
@@ -197,6 +197,7 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
         row.n, row.median_l2, row.median_linf, row.passes, row.partial, row.doubted,
         " ".join(row.standing), " ".join(row.findings),
         row.joint, _over(row.worst_case or row.clean)[0], *_over(row.clean)[1:], *_over(row.worst_case)[1:],
+        "; ".join(row.missing),
     ]  # fmt: skip
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from reports.board.boards import Board
 from reports.board.over_seeds import SeedBoard
 from reports.board.shares import Share
+from robench.visible_text import visible
+
+__all__ = [
+    "FRESH", "NOTHING", "ONE_DRAW", "detail_table", "joint_note", "leaderboard_table", "number",
+    "over_batches", "percent", "seed_table", "transfer_table", "visible", "with_interval",
+]  # fmt: skip
 
 NOTHING = "-"
 
@@ -19,22 +23,6 @@ FRESH = (
     "that the attacks asked about, where asking again until a draw falls counts as success."
 )
 """What a reader must know where a model is random."""
-
-
-def visible(text: str) -> str:
-    r"""Return text with everything invisible written out: controls, line breaks, direction marks, surrogates.
-
-    Example:
-        >>> visible("a" + chr(27) + "[31m" + chr(10) + "b")
-        'a\\x1b[31m\\nb'
-    """
-    return "".join(_shown(sign) for sign in text)
-
-
-def _shown(sign: str) -> str:
-    if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
-        return sign.encode("unicode_escape").decode("ascii")
-    return sign
 
 
 def percent(share: Share | None) -> str:

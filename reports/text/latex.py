@@ -72,7 +72,7 @@ def _table(board: Board) -> str:
         r"\centering",
         rf"\caption{{{escape(board.title)}. Accuracy in percent with 95\,\% Wilson intervals; the worst case "
         r"is over all attacks, gradient sources and transferred images, image by image. $\dagger$: a finding "
-        r"puts the number in doubt, or the row is partial.{_fresh(board)}}}",
+        rf"puts the number in doubt, or the row is partial.{_partial(board)}{_fresh(board)}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
         " & ".join(header) + r" \\",
@@ -83,6 +83,11 @@ def _table(board: Board) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _partial(board: Board) -> str:
+    """Return what the caption says of partial rows."""
+    return "".join(f" {escape(f'{row.model}: partial{row.lacks}.')}" for row in board.rows if row.partial)
 
 
 def _fresh(board: Board) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from robench.audit.rejudgement import (
 from robench.errors import ConfigError, StorageError
 from robench.plan.spec import Plan
 from robench.randomness import Randomness
+from robench.record.files import MOST_TEXT, read_regular
 from robench.record.schema import Record
 from robench.record.store import Store
 from robench.run.keeper import FolderKeeper
@@ -37,7 +39,11 @@ def read_plan(store: Store) -> Plan:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    data = store.read_json("plan.json")
+    try:
+        data = store.read_json("plan.json")
+    except StorageError as error:
+        do = "Run the same `robench run` command again: it sets the file aside and writes it anew"
+        raise ConfigError(where=error.where, expected=error.expected, got=error.got, do=do) from None
     try:
         return TypeAdapter(Plan).validate_python(data)
     except ValidationError as error:
@@ -51,16 +57,11 @@ def read_plan(store: Store) -> Plan:
 
 def check_files(store: Store) -> list[Check]:
     """Read every record of the run, and make its tables again from them."""
-    run = store.read_json("run.json") or {}
-    units = [str(key) for key in run.get("units", [])]
-    unreadable, records = [], []
-    for key in units:
-        try:
-            records.append(store.read(key))
-        except StorageError as error:
-            unreadable.append(str(error))
-    missing = max(int(run.get("expected", 0)) - len(units), 0)
-    evidence = unreadable[0] if unreadable else (f"{missing} units were never finished" if missing else "")
+    records, faults = store.readable()
+    units = store.planned()
+    missing = max(int(store.facts()[0].get("expected", 0)) - len(units), 0)
+    unreadable = [f"{store.root / fault.about}: {fault.text}" for fault in faults]
+    evidence = "; ".join(unreadable[:3]) or (f"{missing} units were never finished" if missing else "")
     readable = Check(name="records", looked=len(units), wrong=len(unreadable) + missing, evidence=evidence)
     return [readable, _tables(store, records)]
 
@@ -74,9 +75,13 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
         for name in ("csv", "markdown"):
             for path in plugins.find("reports", name)()(records, Path(folder)):
                 kept = store.root / path.name
-                if kept.is_file():
+                try:
+                    before = read_regular(kept, most=MOST_TEXT)
+                except StorageError as error:
+                    before = str(error).encode()
+                if before is not None:
                     looked += 1
-                    if kept.read_bytes() != path.read_bytes():
+                    if before != path.read_bytes():
                         different.append(path.name)
     return Check(name="tables", looked=looked, wrong=len(different), evidence=", ".join(different))
 
@@ -84,7 +89,7 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
 def check_keys(work: Work, store: Store) -> Check:
     """Hash weights, images, attacks and settings again, and compare with the names of the units."""
     expected = {unit.key for shard in work.shards() for job in work.jobs(shard) for unit in job.units}
-    units = set((store.read_json("run.json") or {}).get("units", []))
+    units = set(store.planned())
     strange = sorted(units ^ expected)
     do = "weights, images, options or versions are not those the run was made with" if strange else ""
     return Check(name="hashes", looked=len(expected), wrong=len(strange), evidence=do)
@@ -144,8 +149,17 @@ def verify(
         ConfigError: no plan is in the folder.
         StorageError: weights that the run trained are gone.
     """
-    plan = read_plan(store)
+    lost = ""
+    try:
+        plan = read_plan(store)
+    except ConfigError as error:
+        if not os.path.lexists(store.root / "plan.json"):
+            raise
+        lost = str(error)
     yield from check_files(store)
+    if lost:  # the files were looked at all the same
+        yield Check(name="plan", looked=1, wrong=1, evidence=lost)
+        return
     workshop = Workshop(plan, store.root / "models", environment, reporter)
     work = _rebuilt(plan, workshop)
     hashes = check_keys(work, store)

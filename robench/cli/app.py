@@ -10,6 +10,7 @@ import typer
 from robench.cli.certify import certify
 from robench.cli.check import check
 from robench.cli.compare import compare
+from robench.cli.console import clean_warnings
 from robench.cli.doctor import doctor
 from robench.cli.documents import badge, cite, plot, report, table
 from robench.cli.guard import TRACEBACK, Guard
@@ -53,6 +54,7 @@ def options(
 ) -> None:
     """Measure how robust image classifiers are, and whether that number can be believed."""
     del version
+    clean_warnings()
     if traceback:
         os.environ[TRACEBACK] = "1"
 

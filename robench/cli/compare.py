@@ -34,15 +34,21 @@ def compare(
     """Compare two runs image by image: gap, its score interval for pairs, and the exact McNemar test."""
     from robench.cli.console import printable
     from robench.cli.leaderboard import read_runs
+    from robench.record.completeness import missing_rows
     from robench.record.run_comparison import differences, unmatched
 
     before, after, pairs = read_runs([first]), read_runs([second]), _pairs(pair)
     gaps = differences(before, after, pairs=pairs)
     unpaired = unmatched(before, after, pairs=pairs)
+    partial = {"A": missing_rows(before), "B": missing_rows(after)}
     if format == "json":
-        typer.echo(json.dumps([_plain(d) for d in gaps], indent=1))
+        typer.echo(json.dumps([{**_plain(d), **_lacks(d, partial)} for d in gaps], indent=1))
     else:
         _show(gaps)
+    for run, rows in partial.items():
+        for setting, model, texts in rows:
+            line = f"partial: {model} of {run}, {setting}: lacks {'; '.join(texts)}"
+            typer.echo(printable(line), err=format == "json")
     for text in unpaired:
         typer.echo(printable(f"not compared: {text}"), err=True)
     if max_drop is None:
@@ -53,7 +59,9 @@ def compare(
         typer.echo(printable(f"regression: {text}"), err=True)
     if unpaired:
         typer.echo("--max-drop cannot vouch for what was not compared; exit code 1", err=True)
-    if worse or unpaired:
+    if partial["B"]:
+        typer.echo("--max-drop cannot vouch for a partial run; exit code 1", err=True)
+    if worse or unpaired or partial["B"]:
         raise typer.Exit(REGRESSION)
 
 
@@ -65,6 +73,21 @@ def _pairs(texts: list[str] | None) -> list[tuple[str, str]]:
             raise ConfigError(where="--pair", expected="FIRST=SECOND", got=repr(text))
         pairs.append((one, two))
     return pairs
+
+
+def _lacks(d: Difference, partial: dict[str, list[tuple[str, str, tuple[str, ...]]]]) -> dict[str, Any]:
+    """Return what the two rows of a difference lack of their plans."""
+    first, _, second = d.model.partition(" -> ")
+    names = {"A": first, "B": second or first}
+    return {
+        key: [
+            text
+            for setting, model, texts in partial[run]
+            if (setting, model) == (d.setting, names[run])
+            for text in texts
+        ]
+        for key, run in (("first_lacks", "A"), ("second_lacks", "B"))
+    }
 
 
 def _plain(d: Difference) -> dict[str, Any]:

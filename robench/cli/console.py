@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from robench.visible_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,4 +34,28 @@ def errors() -> Console:
 
 def printable(text: str) -> str:
     """Return text without control characters other than line breaks, so that no name drives the terminal."""
-    return "".join(s if s.isprintable() or s == "\n" else repr(s)[1:-1] for s in text)
+    return visible(text, keep="\n")
+
+
+def clean_warnings() -> None:
+    """Let warnings and log messages of this process too reach the terminal as `printable` text only."""
+    global _told  # noqa: PLW0603 - of the process, as what it changes
+    if _told:
+        return
+    _told = True
+    plain = warnings.formatwarning
+
+    def format_warning(*args: Any, **kwargs: Any) -> str:
+        return printable(plain(*args, **kwargs))
+
+    warnings.formatwarning = format_warning
+    if logging.lastResort is not None:  # what prints the messages of a process that set up no logging
+        logging.lastResort.setFormatter(_Printable())
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+_told = False

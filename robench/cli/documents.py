@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from robench.cli.console import printable
-from robench.cli.leaderboard import Format, check_runs, print_or_write, read_runs
+from robench.cli.leaderboard import Format, check_runs, print_or_write, read_runs, tell_faults
 
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.")]
@@ -33,6 +33,7 @@ def plot(
     recipe = plugins.find("figures", figure, where="robench plot")()
     path = out or Path(f"{figure}.svg")
     if hasattr(recipe, "of_runs"):  # drawn from what only a folder holds, such as training histories
+        tell_damaged(runs)
         path = recipe.of_runs(runs, path, board=board)
     else:
         path = recipe(read_runs(runs), path, board=board)
@@ -52,6 +53,7 @@ def table(
     from robench import plugins
 
     recipe = plugins.find("reports", "paper", where="robench table")
+    tell_damaged(runs)
     if format == "text" and out is None:
         from robench.cli.console import output
 
@@ -71,6 +73,7 @@ def cite(
     from robench import plugins
 
     check_runs(runs)
+    tell_damaged(runs)
     text: str = plugins.find("reports", "bibtex", where="robench cite")().render_runs(runs)
     print_or_write(text, out)
 
@@ -99,8 +102,18 @@ def report(
     """Write the HTML report and the model cards of a run folder; damaged files are listed on the page."""
     from robench import plugins
 
+    tell_damaged([run])
     text: str = plugins.find("reports", "html", where="robench report")().render_run(run)
     print_or_write(text, out or run / "report.html")
     if out is None:
         for cards in plugins.find("reports", "cards", where="robench report")().write_run(run):
             typer.echo(printable(f"Written: {cards}"))
+
+
+def tell_damaged(runs: list[Path]) -> None:
+    """Name on stderr what cannot be read of run folders."""
+    from robench.record.store import Store, is_run
+
+    for run in runs:
+        if is_run(run):  # else the command itself refuses it
+            tell_faults(run, Store(run).readable()[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +14,10 @@ from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.record.schema import Record
+    from robench.record.store import Fault
 
+MOST_FAULTS = 20
+"""Damaged files named one by one; the rest is counted."""
 Format = Literal["text", "md", "csv", "json", "tex"]
 _PLUGINS = {"md": "markdown", "csv": "csv", "json": "json", "tex": "latex"}
 
@@ -84,6 +88,8 @@ def print_or_write(text: str, out: Path | None) -> None:
 def read_runs(runs: list[Path]) -> list[Record]:
     """Return the records of run folders; each names the recipe of its model, where its run's plan has one.
 
+    What is damaged is named on stderr and left out.
+
     Raises:
         ConfigError: a folder is no run, or none of them has a finished unit.
     """
@@ -92,15 +98,29 @@ def read_runs(runs: list[Path]) -> list[Record]:
 
     check_runs(runs)
     records: list[Record] = []
+    damaged = 0
     for run in runs:
         store = Store(run)
-        recipes = model_recipes(store.read_json("plan.json"))
-        for record in store.read_records():
+        readable, faults = store.readable()
+        tell_faults(run, faults)
+        damaged += len(faults)
+        recipes = model_recipes(store.plan_data())
+        for record in readable:
             target = dataclasses.replace(record.target, recipe=recipes.get(record.target.name, ""))
             records.append(dataclasses.replace(record, target=target))
     if not records:
-        raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
+        got = "none that can be read" if damaged else "none"
+        raise ConfigError(expected="at least one finished unit", got=got, do="Run `robench run` first")
     return records
+
+
+def tell_faults(run: Path, faults: Sequence[Fault]) -> None:
+    """Name on stderr what cannot be read of a run folder."""
+    for fault in faults[:MOST_FAULTS]:
+        text = f"damaged: {run / fault.about}: {fault.text}; it is left out, and nothing was changed"
+        typer.echo(printable(text).replace("\n", " "), err=True)
+    if len(faults) > MOST_FAULTS:
+        typer.echo(f"damaged: and {len(faults) - MOST_FAULTS} more", err=True)
 
 
 def check_runs(runs: list[Path]) -> None:

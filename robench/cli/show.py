@@ -78,24 +78,23 @@ def _defense_facts(info: Any) -> list[str]:
 
 
 def _run(folder: Path) -> list[str]:
-    from robench.errors import StorageError
+    from robench.record.completeness import missing_rows
     from robench.record.store import Store
 
     store = Store(folder)
-    run = store.read_json("run.json") or {}
-    lines = [f"run {run.get('name', folder.name)}: {run.get('status', 'unfinished')}"]
-    units = store.planned()
-    lines += [f"{len(units)} of {run.get('expected', 'unknown')} units"]
+    facts, _ = store.facts()
+    records, faults = store.readable()
+    lines = [f"run {facts.get('name', folder.name)}: {facts.get('status', 'unfinished')}"]
+    lines += [f"{len(records)} of {facts.get('expected', 'unknown')} units"]
+    lines += [f"unreadable: {fault.about}: {fault.text}" for fault in faults]
     images: dict[tuple[str, ...], int] = {}
-    for key in units:
-        try:
-            record = store.read(key)
-        except StorageError as error:
-            lines += [f"unreadable: {error}"]
-            continue
+    for record in records:
         threat = f"{record.threat.norm} {record.threat.eps_text}".strip()
         place = (record.target.name, record.attack.label, threat)
         images[place] = images.get(place, 0) + len(record.columns.index)
     lines += [f"  {target}: {attack} {threat} ({n} images)" for (target, attack, threat), n in images.items()]
+    lines += [
+        f"missing: {setting}: {model}: {'; '.join(texts)}" for setting, model, texts in missing_rows(records)
+    ]
     lines += [f"failed: {a.get('job', k)}: {a.get('error', '')}" for k, a in store.read_errors().items()]
     return lines

@@ -49,7 +49,7 @@ def verify(
         failed += not check.holds
         if not options.quiet or not check.holds:
             typer.echo(printable(_line(check)))
-    typer.echo(f"{run}: {'does NOT hold' if failed else 'holds'}")
+    typer.echo(f"{printable(str(run))}: {'does NOT hold' if failed else 'holds'}")
     if failed:
         raise typer.Exit(FAILED)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
 from robench.record.files import write_atomic
+from robench.record.seal import check_tensors, sealed_tensors, unsealed_notes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Version of what is chosen and how it is laid out; part of every key."""
+MOST_BYTES = 2**28
+"""Most bytes of a file; those of `robench run` have a hundredth of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,17 +144,22 @@ def write_snapshot(path: Path, geometry: FeatureSnapshot) -> None:
         about |= {"classes": list(geometry.cloud.classes), "choice": geometry.cloud.choice}
     if geometry.nearest:
         about |= {"template": geometry.nearest.template}
-    write_atomic(path, save(tensors, {"geometry": json.dumps(about)}))
+    write_atomic(path, sealed_tensors(save(tensors, unsealed_notes({"geometry": json.dumps(about)}))))
 
 
 def read_snapshot(path: Path) -> FeatureSnapshot:
     """Return the geometry in a file.
 
     Raises:
-        StorageError: missing, half-written, foreign, or of another version; names the file.
+        StorageError: missing, half-written, damaged, foreign, or of another version; names the file.
     """
     from safetensors import SafetensorError, safe_open
 
+    try:
+        if not check_tensors(path, notes=("geometry",), most=MOST_BYTES):
+            raise _broken(path, "no such file")
+    except StorageError as error:
+        raise _broken(path, error.got) from None
     try:
         with safe_open(path, framework="np") as file:
             about = json.loads((file.metadata() or {})["geometry"])

@@ -1,17 +1,41 @@
-"""Files that are whole or absent: temporary file in the same folder, fsync, rename, fsync of the folder."""
+"""Files that are whole or absent, and files of others read with care.
+
+Written by a temporary file in the same folder, fsync, rename, fsync of the folder. Read only where they are
+regular files of a size that can be meant: whoever unpacks a run folder does not know what lies in it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
+import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from robench.errors import StorageError
 
 STALE_SECONDS = 3600.0
 _SUFFIX = ".robench-tmp"
+
+MOST_RECORD = 2**28
+"""Most bytes of a record: a million images have less."""
+MOST_TEXT = 2**26
+"""Most bytes of any other file of text in a run folder."""
+MOST_TENSORS = 2**36
+"""Most bytes of a file of tensors."""
+
+_FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -20,7 +44,36 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     Raises:
         StorageError: the disk refused (full, read-only, gone); an older file is intact.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with _written(path, content) as temporary:
+        os.replace(temporary, path)
+
+
+def write_new(path: Path, content: str | bytes) -> bool:
+    """Write a file unless there is one of that name, and tell whether it was written.
+
+    Of two writers one wins, and its file is whole: the name is given by a hard link, which fails where it is
+    taken. On a file system without links the last writer wins.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with _written(path, content) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:
+            if os.path.lexists(path):
+                return False
+            os.replace(temporary, path)
+    return True
+
+
+@contextlib.contextmanager
+def _written(path: Path, content: str | bytes) -> Iterator[Path]:
+    """Give a temporary file beside `path` that holds the content, and see to it that its new name lasts."""
+    # A lone surrogate, which a name in a record may hold, has no place in UTF-8.
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,11 +82,10 @@ def write_atomic(path: Path, content: str | bytes) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
+            yield temporary
+        finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise
         _sync_folder(path.parent)
     except OSError as error:
         raise StorageError(
@@ -42,6 +94,83 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             got=error.strerror or str(error),
             do="Free some space or choose another folder with --out, then run the same command again",
         ) from error
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, *, most: int) -> Iterator[BinaryIO]:
+    """Open a file for reading if it is a regular one of at most so many bytes; never wait for a writer.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StorageError: it is a folder, a FIFO, a device or a socket, is larger, or cannot be read.
+    """
+    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in _FLAGS)
+    try:
+        _check_regular(path, os.stat(path), most)  # before it is opened: opening a device may do something
+        handle = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error), most) from None
+    with open(handle, "rb") as stream:
+        _check_regular(path, os.fstat(handle), most)
+        yield stream
+
+
+def read_regular(path: Path, *, most: int) -> bytes | None:
+    """Return the bytes of a regular file, None where there is none.
+
+    Raises:
+        StorageError: it is no regular file, larger than `most` bytes, or cannot be read; names path and size.
+    """
+    try:
+        with open_regular(path, most=most) as stream:
+            data = stream.read(most + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error), most) from None
+    if len(data) > most:  # it grew while it was read
+        raise _unreadable(path, "more", most)
+    return data
+
+
+def read_text(path: Path, *, most: int = MOST_TEXT) -> str | None:
+    """Return the text of a regular file in UTF-8, None where there is none.
+
+    Raises:
+        StorageError: as `read_regular`, or not UTF-8.
+    """
+    data = read_regular(path, most=most)
+    try:
+        return None if data is None else data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StorageError(where=str(path), expected="text in UTF-8", got=str(error)) from None
+
+
+def read_json(path: Path, *, most: int = MOST_TEXT) -> Any:
+    """Return what a regular file of JSON holds, None where there is none.
+
+    Raises:
+        StorageError: as `read_text`, or not JSON.
+    """
+    text = read_text(path, most=most)
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StorageError(where=str(path), expected="readable JSON", got=str(error)) from None
+
+
+def _check_regular(path: Path, status: os.stat_result, most: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((text for test, text in _KINDS if test(status.st_mode)), "something else")
+        raise _unreadable(path, kind, most)
+    if status.st_size > most:
+        raise _unreadable(path, f"{status.st_size} bytes", most)
+
+
+def _unreadable(path: Path, got: str, most: int) -> StorageError:
+    return StorageError(where=str(path), expected=f"a readable file of at most {most} bytes", got=got)
 
 
 def sweep(folder: Path, *, older_than: float = STALE_SECONDS) -> int:

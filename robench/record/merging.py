@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import ConfigError, StorageError
-from robench.plan.spec import content_hash
-from robench.record.files import write_atomic
+from robench.record.files import read_text
 from robench.record.store import Store, is_run
 
 FILES = ("adv", "data", "models")
@@ -56,14 +55,15 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
             )
     store = Store(out)
     store.prepare()
-    for name in ("config.yaml", "plan.json"):
-        write_atomic(out / name, (parts[0] / name).read_bytes())
+    first = Store(parts[0])
+    store.begin(first.plan_data() or {}, read_text(parts[0] / "config.yaml") or "")
     twice, runs = 0, [Store(folder) for folder in parts]
     for part in runs:
         for name in FILES:
             _copy_files(part.root / name, out / name)
         for key in part.keys():  # noqa: SIM118 - not a dict
             record = part.read(key)
+            store.note(key)
             if store.unit(key).is_file():
                 twice += 1
                 if store.read(key).columns != record.columns:
@@ -75,7 +75,7 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
                     )
                 continue
             store.write(record)
-    summaries = [summary for part in runs if isinstance(summary := part.read_json("run.json"), dict)]
+    summaries = [part.facts()[0] for part in runs]
     keys = store.keys()
     expected = max((int(summary.get("expected", 0)) for summary in summaries), default=0)
     store.write_json("run.json", _summary(summaries, keys, expected))
@@ -86,10 +86,10 @@ def _plan_of(folder: Path) -> str:
     """Return the hash of a folder's plan."""
     if not is_run(folder):
         raise ConfigError(where=str(folder), expected="a run folder", got="none")
-    plan = Store(folder).read_json("plan.json")
+    plan = Store(folder).plan_digest()
     if plan is None:
         raise ConfigError(where=str(folder), expected="a run folder with its plan.json", got="none")
-    return content_hash(plan)
+    return plan
 
 
 def _copy_files(source: Path, target: Path) -> None:

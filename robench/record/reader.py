@@ -19,6 +19,9 @@ Whole = Annotated[int, "of any size"]
 DEEPEST = 64
 """Most lists and objects inside one another: more would exhaust the stack of whoever walks through them."""
 
+UNWRITTEN = {"written": False}
+"""Metadata of a field that is in no file."""
+
 _WHOLE = 2**63
 _KINDS = {str: "text", int: "a whole number of 64 bits", float: "a finite number", bool: "true or false"}
 
@@ -226,7 +229,8 @@ def _kinds(cls: Any) -> dict[str, Any]:
 
 @cache
 def _own_fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return tuple(one for one in dataclasses.fields(cls) if one.name not in {"extra", "stated"})
+    fields = (one for one in dataclasses.fields(cls) if one.metadata.get("written", True))
+    return tuple(one for one in fields if one.name not in {"extra", "stated"})
 
 
 def _is_default(one: dataclasses.Field[Any], value: Any) -> bool:

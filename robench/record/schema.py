@@ -19,7 +19,9 @@ from robench.record.parts import (
     RecordedTarget,
     RecordedThreat,
 )
-from robench.record.reader import FieldError, Whole, check_depth, described, read_fields
+from robench.record.planned import PlannedRun
+from robench.record.reader import UNWRITTEN, FieldError, Whole, check_depth, described, read_fields
+from robench.record.seal import FIELD, check_text
 
 LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
 """Columns that records of earlier versions do not have."""
@@ -135,6 +137,7 @@ class Record:
         findings: reasons to doubt them.
         provenance: how the record was made.
         schema: version of this layout.
+        planned: what the plan of its run folder asks for, noted when the folder is read; in no file.
     """
 
     key: str
@@ -148,6 +151,7 @@ class Record:
     findings: tuple[Finding, ...] = ()
     provenance: Provenance
     schema: int = SCHEMA
+    planned: PlannedRun | None = field(default=None, compare=False, repr=False, metadata=UNWRITTEN)
 
     @property
     def white_box(self) -> bool:
@@ -160,7 +164,7 @@ class Record:
         return len(self.columns.stood[0]) if self.columns.stood else 0
 
     def to_json(self) -> str:
-        """Return JSON text.
+        """Return JSON text; a file of it also holds a checksum (`robench.record.seal`).
 
         Raises:
             ValueError: a number in it is NaN or infinite.
@@ -182,18 +186,24 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "") -> Record:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, with or without a checksum.
 
         Args:
             text: JSON.
             where: the file, for messages.
 
         Raises:
-            StorageError: not JSON, incomplete, of a wrong type somewhere, or of another schema version; names
-                file and field.
+            StorageError: another checksum, not JSON, incomplete, of a wrong type somewhere, or of another
+                schema version; names file and field.
         """
         try:
+            sealed = check_text(text, where=where)
+        except StorageError as error:
+            raise _damaged(text, error) from None
+        try:
             data = json.loads(text)
+            if sealed:
+                del data[FIELD]
             if not isinstance(data, dict) or "schema" not in data:
                 raise FieldError(expected="a record of robench", got="JSON without a field `schema`")
             if type(data["schema"]) is int and data["schema"] != SCHEMA:
@@ -211,6 +221,16 @@ class Record:
             expected, got = "a record of robench", f"{type(error).__name__}: {error}"
         do = "Delete the file and run the same command again"
         raise StorageError(where=where, expected=expected, got=got, do=do)
+
+
+def _damaged(text: str, error: StorageError) -> StorageError:
+    """Return the error of a wrong checksum, with the schema that the record says, where it is another."""
+    try:
+        schema = json.loads(text)["schema"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return error
+    says = f", and it says schema {described(schema)}" if schema != SCHEMA else ""
+    return StorageError(where=error.where, expected=error.expected, got=error.got + says, do=error.do)
 
 
 def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[str]]) -> list[Record]:

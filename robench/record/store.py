@@ -4,6 +4,7 @@ Layout of `runs/NAME/`::
 
     config.yaml               what the user wrote, verbatim
     plan.json                 the plan it means, with every default
+    finished.txt              its hash, and a line for every finished unit; see `robench.record.journal`
     run.json                  how it went; `units` lists the keys of the plan's finished records
     units/<key>.json          one record each
     adv/<key>.safetensors     adversarial images
@@ -11,6 +12,7 @@ Layout of `runs/NAME/`::
     geometry/<key>.safetensors features and nearest templates of a model on a board, for reports
     models/<key>/             trained networks
     errors/<key>.json         units that failed, and why
+    damaged/                  what could not be read when the run went on; made anew, never deleted
     leaderboard.csv  .md      made from the units; safe to delete
     report.html               made from the whole folder; safe to delete
 """
@@ -18,96 +20,25 @@ Layout of `runs/NAME/`::
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from robench.errors import ConfigError, StorageError
-from robench.record.files import sweep, write_atomic
+from robench.errors import StorageError
+from robench.record.files import MOST_RECORD, read_json, read_text, write_atomic, write_new
+from robench.record.folder import Fault, is_run
+from robench.record.journal import JOURNAL, read_journal
+from robench.record.planned import PlannedRun
+from robench.record.planned_folder import PlannedFolder
 from robench.record.schema import Record, noting_failed
+from robench.record.seal import is_cut, sealed_text
 
-_KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
+__all__ = ["Fault", "Store", "is_run"]
 
 
-class Store:
-    """Reads and writes the folder of one run.
-
-    Args:
-        root: the folder; it is made by `prepare`.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def prepare(self) -> None:
-        """Make the folder and its parts, and delete temporary files that killed writers left behind.
-
-        Raises:
-            StorageError: the folder cannot be made.
-        """
-        for part in ("units", "adv", "data", "geometry", "models", "errors"):
-            folder = self.root / part
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                got = error.strerror or str(error)
-                raise StorageError(where=str(folder), expected="to make the folder", got=got) from error
-            sweep(folder)
-        sweep(self.root)
-
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder for this process; the operating system lets go when the process ends, however.
-
-        Raises:
-            ConfigError: another process holds it.
-            StorageError: the folder cannot be locked.
-        """
-        from filelock import FileLock, Timeout
-
-        held = FileLock(self.root / ".lock", timeout=0)
-        try:
-            held.acquire()
-        except Timeout:
-            raise ConfigError(
-                where=str(self.root),
-                expected="a run folder that no other process uses",
-                got="one that another robench process is writing to",
-                do="Wait for it to finish, or choose another folder with --out",
-            ) from None
-        except OSError as error:
-            got = error.strerror or str(error)
-            raise StorageError(where=str(self.root), expected="to lock the folder", got=got) from error
-        try:
-            yield
-        finally:
-            held.release()
-
-    def unit(self, key: str) -> Path:
-        """Return the path of a record."""
-        return self.root / "units" / f"{_plain(key)}.json"
-
-    def adv(self, key: str) -> Path:
-        """Return the path of a file of adversarial images."""
-        return self.root / "adv" / f"{_plain(key)}.safetensors"
-
-    def images(self, digest: str) -> Path:
-        """Return the path of a shard's clean images."""
-        return self.root / "data" / f"{_plain(digest)}.safetensors"
-
-    def geometry(self, key: str) -> Path:
-        """Return the path of what was kept of a model's feature space."""
-        return self.root / "geometry" / f"{_plain(key)}.safetensors"
-
-    def model(self, key: str) -> Path:
-        """Return the folder of a trained network."""
-        return self.root / "models" / _plain(key)
-
-    def error(self, key: str) -> Path:
-        """Return the path of a failure's account."""
-        return self.root / "errors" / f"{_plain(key)}.json"
+class Store(PlannedFolder):
+    """Reads and writes the records of a run folder; see `robench.record.folder.RunFolder`."""
 
     def read(self, key: str) -> Record:
         """Return one record.
@@ -116,12 +47,12 @@ class Store:
             StorageError: missing, half-written, foreign, or of another unit; names the file.
         """
         path = self.unit(key)
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            got = getattr(error, "strerror", None) or str(error)
-            raise StorageError(where=str(path), expected="a readable record", got=got) from None
+        text = read_text(path, most=MOST_RECORD)
+        if text is None:
+            raise StorageError(where=str(path), expected="a record", got="no such file")
         record = Record.from_json(text, where=str(path))
+        if is_cut(text):
+            raise StorageError(where=str(path), expected="a whole record", got="one that lost its end")
         if record.key != key:
             got, do = f"one of {record.key[:80]!r}", "Delete the file and run the same command again"
             raise StorageError(where=str(path), expected=f"the record of unit {key!r}", got=got, do=do)
@@ -135,13 +66,28 @@ class Store:
             return False
         return True
 
-    def write(self, record: Record) -> None:
-        """Write a record, and forget an earlier failure of the same unit.
+    def write(self, record: Record, *, replace: bool = False) -> None:
+        """Write a record unless there is a good one, and forget an earlier failure of the same unit.
+
+        Of two writers of one record the first wins. What is there and damaged is set aside.
+
+        Args:
+            record: the record.
+            replace: put it in the place of one that is there.
 
         Raises:
             StorageError: the disk refused; every other record is intact.
         """
-        write_atomic(self.unit(record.key), record.to_json() + "\n")
+        path, text = self.unit(record.key), sealed_text(record.to_json()) + "\n"
+        while not write_new(path, text):
+            try:
+                self.read(record.key)
+            except StorageError as error:
+                self.set_aside(path, f"expected {error.expected}, got {error.got}")
+                continue
+            if replace:
+                write_atomic(path, text)
+            break
         with contextlib.suppress(OSError):
             self.error(record.key).unlink()
 
@@ -151,60 +97,49 @@ class Store:
         Raises:
             StorageError: the disk refused.
         """
-        write_atomic(self.error(key), json.dumps(account, indent=1, default=str) + "\n")
+        path = self.error(key)
+        if path.is_dir():
+            self.set_aside(path, "a folder in place of a file")
+        if digest := self.plan_digest():
+            account = {**account, "plan": digest}
+        write_atomic(path, json.dumps(account, indent=1, default=str) + "\n")
 
     def read_error(self, key: str) -> dict[str, Any]:
         """Return the account of a failed unit or job; {} where there is none that can be read."""
         try:
-            account = json.loads(self.error(key).read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
+            account = read_json(self.error(key))
+        except StorageError:
             return {}
         return account if isinstance(account, dict) else {}
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write a file of the run's own, such as `config.yaml`.
+    def readable(self) -> tuple[list[Record], list[Fault]]:
+        """Return the records of the plan that can be read, and a line for everything that cannot.
 
-        Raises:
-            StorageError: the disk refused; the older file is intact.
+        Nothing is altered, and nothing damaged keeps the rest from being read.
         """
-        write_atomic(self.root / name, text)
-
-    def write_json(self, name: str, data: Any) -> None:
-        """Write a file of the run's own as JSON, such as `run.json`.
-
-        Raises:
-            StorageError: the disk refused; the older file is intact.
-        """
-        self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
-
-    def read_json(self, name: str) -> Any:
-        """Return what a file of the run's own holds, None if there is no such file.
-
-        Raises:
-            StorageError: it cannot be read or is not JSON.
-        """
-        path = self.root / name
+        planned, faults = self.plan()
+        faults = [*self.facts()[1], *faults]
         try:
-            return json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            got = getattr(error, "strerror", None) or str(error)
-            raise StorageError(where=str(path), expected="readable JSON", got=got) from None
+            read_journal(self.root)
+        except StorageError as error:
+            faults.append(Fault.of(JOURNAL, error))
+        keys: list[str] = []
+        try:
+            faults += [Fault(f"units/{stray.name}", "a name that is no key") for stray in self.strays()]
+            keys = self.planned()
+        except StorageError as error:
+            faults.append(Fault.of("units", error))
+        records = []
+        for key in keys:
+            try:
+                records.append(self.read(key))
+            except StorageError as error:
+                faults.append(Fault.of(f"units/{key}.json", error))
+        return self._noting(records, planned), faults
 
-    def keys(self) -> list[str]:
-        """Return the sorted keys of all files in `units`, readable or not."""
-        return sorted(path.stem for path in (self.root / "units").glob("*.json") if path.name[0] != ".")
-
-    def planned(self) -> list[str]:
-        """Return the finished keys of the plan that ran last here, or every key if no run was finished.
-
-        A folder can hold units of earlier plans (another radius, other weights): they are kept for the case
-        that they are asked for again, and stay out of tables.
-        """
-        run = self.read_json("run.json")
-        listed = run.get("units") if isinstance(run, dict) else None
-        return [str(key) for key in listed] if isinstance(listed, list) else self.keys()
+    def _noting(self, records: Sequence[Record], planned: PlannedRun | None) -> list[Record]:
+        noted = noting_failed(records, self._failed_jobs())
+        return [dataclasses.replace(record, planned=planned) for record in noted] if planned else noted
 
     def read_records(self, keys: Iterable[str] | None = None) -> list[Record]:
         """Return the records of some units, by default of the plan that ran last.
@@ -214,37 +149,28 @@ class Store:
         """
         if keys is not None:
             return [self.read(key) for key in keys]
-        return noting_failed([self.read(key) for key in self.planned()], self._failed_jobs())
+        return self._noting([self.read(key) for key in self.planned()], self.plan()[0])
 
     def _failed_jobs(self) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""
-        run = self.read_json("run.json") if (self.root / "run.json").is_file() else {}
-        failed = run.get("failed_jobs") if isinstance(run, dict) else None
-        if not isinstance(failed, dict):
+        facts = self.facts()[0]
+        if facts.get("plan") not in {None, self.plan_digest()}:
             return {}
+        failed = facts.get("failed_jobs", {})
         return {str(k): [str(title) for title in v] for k, v in failed.items() if isinstance(v, list)}
 
     def read_errors(self) -> dict[str, dict[str, Any]]:
-        """Return the accounts of failed units by key; an unreadable one says so."""
+        """Return the accounts of failed units of the plan by key; an unreadable one says so."""
+        digest = self.plan_digest()
         accounts: dict[str, dict[str, Any]] = {}
         for path in sorted((self.root / "errors").glob("*.json")):
             if path.name[0] == ".":
                 continue
             try:
-                account = json.loads(path.read_text("utf-8"))
-            except (OSError, ValueError, RecursionError):
+                account = read_json(path)
+            except StorageError:
                 account = None
+            if isinstance(account, dict) and account.pop("plan", digest) != digest:
+                continue  # it failed for the plan before
             accounts[path.stem] = account if isinstance(account, dict) else {"error": "unreadable account"}
         return accounts
-
-
-def _plain(key: str) -> str:
-    # Keys become file names; a foreign record must not be able to name a path.
-    if not _KEY.fullmatch(key):
-        raise StorageError(expected="a unit's key of letters and digits", got=repr(key[:80]))
-    return key
-
-
-def is_run(folder: Path) -> bool:
-    """Tell whether a folder is the folder of a run."""
-    return (folder / "units").is_dir() or (folder / "run.json").is_file()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +51,21 @@ def execute(
         KeyboardInterrupt: it was asked to stop; what is finished is kept.
     """
     started = time.perf_counter()
-    store = Store(out)
+    store = Store(out, told=reporter.finding)
     store.prepare()
     summary = Summary(plan=plan, command=command, asked=dict(asked or {}))
     judging = 0.0
     alone = processes is None or environment.force
     with Leases(store.root / "leases").joined(content_hash(to_json(plan)), alone=alone) as leases:
-        write_plan(store, plan, config_text)
+        begin = partial(store.begin, to_json(plan), config_text)
         try:
             if processes is None:
-                judging = _do_here(summary, store, environment, reporter, eager=eager)
+                judging = _do_here(summary, store, environment, reporter, eager=eager, begin=begin)
             else:
                 judging = Supervisor(
                     summary=summary,
                     store=store,
+                    begin=begin,
                     leases=leases,
                     environment=environment,
                     reporter=reporter,
@@ -90,7 +92,13 @@ def _ray(processes: Processes) -> Executor:
 
 
 def _do_here(
-    summary: Summary, store: Store, environment: Environment, reporter: Reporter, *, eager: bool
+    summary: Summary,
+    store: Store,
+    environment: Environment,
+    reporter: Reporter,
+    *,
+    eager: bool,
+    begin: Callable[[], None],
 ) -> float:
     """Do a plan in this process; return the seconds that attacks and verdicts took."""
     from robench.run.evaluate import evaluate
@@ -98,7 +106,7 @@ def _do_here(
     from robench.run.keeper import FolderKeeper
     from robench.run.layout import lay_out
 
-    layout = lay_out(summary.plan, store, environment, reporter, eager=eager)
+    layout = lay_out(summary.plan, store, environment, reporter, eager=eager, begin=begin)
     work = layout.work
     summary.expected, summary.failed_models, summary.facts = work.units(), layout.failed_models, layout.facts
     keeper = FolderKeeper(store, force=environment.force, failed_jobs=summary.failed_jobs)
@@ -107,6 +115,7 @@ def _do_here(
     try:
         for finished in evaluate(work, keeper, reporter):
             summary.add(finished)
+            store.note(finished.record.key)
         judging = time.perf_counter() - judging
         for key in record_features(work, keeper, reporter):
             summary.geometry.append(key)
@@ -133,12 +142,12 @@ def train_only(
             where=plan.name, expected="a model with `train:`", got="none", do="Use `robench run` instead"
         )
     resolve_device(environment.device)
-    store = Store(out)
+    store = Store(out, told=reporter.finding)
     store.prepare()
     with Leases(store.root / "leases").joined("", alone=True):
         workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
-        write_plan(store, plan, config_text)
+        store.begin(to_json(plan), config_text)
         try:
             paths = workshop.train(data.shape, len(data.classes))
         finally:
@@ -151,9 +160,3 @@ def train_only(
         failed=len(workshop.failures),
         seconds=time.perf_counter() - started,
     )
-
-
-def write_plan(store: Store, plan: Plan, config_text: str) -> None:
-    """Write what the user wrote, and the plan it means."""
-    store.write_text("config.yaml", config_text)
-    store.write_json("plan.json", to_json(plan))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import traceback
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -17,6 +19,7 @@ from robench.errors import RobenchError, StorageError
 from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot, write_snapshot
 from robench.record.files import write_atomic
 from robench.record.schema import Record
+from robench.record.seal import NOTES, check_tensors, sealed_tensors, unsealed_notes
 from robench.record.store import Store
 
 _COLUMNS = tuple(column.name for column in fields(Ledger))
@@ -84,7 +87,7 @@ class FolderKeeper:
     """A keeper over a run folder.
 
     Args:
-        store: the folder.
+        store: the folder; where it is `told` of damage, damaged files are set aside and made anew.
         force: pretend that nothing is there yet; what is computed replaces what was.
         failures: how many jobs failed since this was made.
         failed_jobs: their titles, by the model whose row lacks them.
@@ -97,39 +100,54 @@ class FolderKeeper:
 
     def record(self, key: str) -> Record | None:
         """Return a finished record; a missing or half-written file is None."""
-        if self.force:
+        return None if self.force else self._record(key)
+
+    def _record(self, key: str) -> Record | None:
+        path = self.store.unit(key)
+        if not os.path.lexists(path):
             return None
         try:
             return self.store.read(key)
-        except StorageError:
+        except StorageError as error:
+            self._damaged(path, error)
             return None
 
+    def _damaged(self, path: Path, error: Exception) -> None:
+        """Set a damaged file aside, unless the folder is only read."""
+        if self.store.told:
+            why = f"expected {error.expected}, got {error.got}" if isinstance(error, StorageError) else error
+            self.store.set_aside(path, last_line(str(why) or type(error).__name__))
+
     def keep_record(self, record: Record) -> None:
-        """Write a record.
+        """Write a record, unless a good one with as many fresh draws is there and nothing is forced.
 
         Raises:
             StorageError: the disk refused; every other record is intact.
         """
-        self.store.write(record)
+        before = self._record(record.key)
+        again = before is not None and before.draws != record.draws
+        self.store.write(record, replace=self.force or again)
 
     def crafted(self, key: str) -> Crafted | None:
-        """Return crafted images; a missing or damaged file is None.
+        """Return crafted images; a missing or damaged file is None, and a damaged one is set aside.
 
-        So is one of an earlier version that did not note all that findings are made of: zeros in their place
-        would say that nothing was wrong.
+        None is one of an earlier version that did not note all that findings are made of: zeros in their
+        place would say that nothing was wrong.
         """
         from safetensors import SafetensorError, safe_open
 
         path = self.store.adv(key)
-        if self.force or not path.is_file():
+        if self.force or not os.path.lexists(path):
             return None
         try:
+            check_tensors(path, notes=NOTES)
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
                 notes = file.metadata() or {}
                 seconds, engine = float(notes.get("seconds", "0")), notes.get("engine", "")
                 not_used = {str(k): str(v) for k, v in json.loads(notes.get("not_used", "{}")).items()}
-        except (SafetensorError, OSError, ValueError, AttributeError):
+        except (StorageError, SafetensorError, OSError, ValueError, AttributeError) as error:
+            self._damaged(path, error)
             return None
         if not tensors.keys() >= {"x_adv", *_COLUMNS} - _UNKNOWN:
             return None
@@ -139,6 +157,11 @@ class FolderKeeper:
         return Crafted(
             x_adv=tensors["x_adv"], ledger=ledger, seconds=seconds, engine=engine, not_used=not_used
         )
+
+    def _write(self, path: Path, content: bytes) -> None:
+        if path.is_dir():
+            self.store.set_aside(path, "a folder in place of a file")
+        write_atomic(path, content)
 
     def keep_crafted(self, key: str, crafted: Crafted) -> None:
         """Write crafted images and the attack's ledger.
@@ -154,7 +177,7 @@ class FolderKeeper:
         notes = {"seconds": f"{crafted.seconds:.6f}"}
         if crafted.engine:
             notes |= {"engine": crafted.engine, "not_used": json.dumps(dict(crafted.not_used))}
-        write_atomic(self.store.adv(key), save(tensors, notes))
+        self._write(self.store.adv(key), sealed_tensors(save(tensors, unsealed_notes(notes))))
         with contextlib.suppress(OSError):
             self.store.error(key).unlink()  # an earlier failure of the same job is history
 
@@ -171,21 +194,28 @@ class FolderKeeper:
         from safetensors.torch import save
 
         path = self.store.images(digest)
-        if path.is_file():
-            return
+        try:
+            if check_tensors(path):
+                return
+        except StorageError as error:
+            self._damaged(path, error)
         images = data.images
         if images.dtype != torch.uint8:
             images = (images.to(torch.float32) * 255).round().to(torch.uint8)
         tensors = {"images": images.contiguous(), "index": data.indices.contiguous()}
-        write_atomic(path, save(tensors))
+        self._write(path, sealed_tensors(save(tensors, unsealed_notes())))
 
     def has_geometry(self, key: str) -> bool:
         """Tell whether a geometry is kept; a half-written or foreign file counts as missing."""
         if self.force:
             return False
+        path = self.store.geometry(key)
+        if not os.path.lexists(path):
+            return False
         try:
-            read_snapshot(self.store.geometry(key))
-        except StorageError:
+            read_snapshot(path)
+        except StorageError as error:
+            self._damaged(path, error)
             return False
         return True
 
@@ -195,7 +225,10 @@ class FolderKeeper:
         Raises:
             StorageError: the disk refused.
         """
-        write_snapshot(self.store.geometry(key), geometry)
+        path = self.store.geometry(key)
+        if path.is_dir():
+            self.store.set_aside(path, "a folder in place of a file")
+        write_snapshot(path, geometry)
         with contextlib.suppress(OSError):
             self.store.error(key).unlink()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,7 @@ def lay_out(
     *,
     eager: bool = False,
     failed: dict[str, str] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Layout:
     """Prepare the models of a plan, train what is not trained, and lay out the work.
 
@@ -82,6 +84,7 @@ def lay_out(
         reporter: who is told.
         eager: ask every network as it is, not by a faster copy that was proven equal.
         failed: models that are not tried again, with the reason.
+        begin: called once the images are there: from then on the folder is that of this plan.
 
     Raises:
         RobenchError: the plan cannot be run here; nothing was evaluated.
@@ -90,6 +93,8 @@ def lay_out(
     boards = boards_of(plan.threats)
     workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failed or {}))
     data = workshop.load(plan.data)
+    if begin:
+        begin()
     models = workshop.models(data.shape, len(data.classes))
     settings = Settings.of(plan, eager=eager)
     started = time.perf_counter()

@@ -185,7 +185,7 @@ class Leases:
     def _exclusively(self) -> Iterator[None]:
         """Hold the folder for a moment; the operating system lets go when the process ends, however."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._folder.parent / ".lock", timeout=PATIENCE)
             lock.acquire()
         except Timeout:
@@ -199,6 +199,7 @@ class Leases:
             got = error.strerror or str(error)
             raise StorageError(where=str(self._folder), expected="to lock the folder", got=got) from error
         try:
+            self._folder.mkdir(exist_ok=True)  # not before: whoever left last has deleted it
             yield
         finally:
             lock.release()

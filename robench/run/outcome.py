@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from robench.plan.spec import Plan
+from robench.plan.spec import Plan, content_hash
 from robench.run.progress import Finished
 
 
@@ -99,4 +99,5 @@ class Summary:
             **self.facts,
             "geometry": self.geometry,
             "failed_jobs": self.failed_jobs,
+            "plan": content_hash(self.plan),
         }

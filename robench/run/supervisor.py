@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from robench import errors
@@ -68,6 +68,7 @@ class Supervisor:
     Args:
         summary: counts what was done.
         store: the run folder.
+        begin: called once the first worker has the images: from then on the folder is that of this plan.
         leases: who works on what in it.
         environment: where it is done, and what it may do there.
         reporter: who is told.
@@ -78,6 +79,7 @@ class Supervisor:
 
     summary: Summary
     store: Store
+    begin: Callable[[], None]
     leases: Leases
     environment: Environment
     reporter: Reporter
@@ -93,6 +95,7 @@ class Supervisor:
     _misfires: int = 0
     _accuracy: AccuracySoFar = field(default_factory=AccuracySoFar)
     _told_to_stop: bool = False
+    _begun: bool = False
 
     def run(self) -> float:
         """Do everything; return the seconds that attacks and verdicts took.
@@ -153,6 +156,9 @@ class Supervisor:
     def _heard_while_preparing(self, number: int, event: Event, training: bool) -> bool:
         """Take note of an event; return whether a training is under way that should reach its next epoch."""
         first = not self._pieces
+        if not self._begun and event[0] in ("stage", "model", "ready"):
+            self._begun = True
+            self.begin()
         match event:
             case ("ready", units, pieces, failed, facts):
                 self._crew[number].busy = False
@@ -327,6 +333,7 @@ class Supervisor:
     def _count(self, key: str, title: str, cached: bool) -> None:
         finished = Finished(self.store.read(key), cached=cached)
         self.summary.add(finished)
+        self.store.note(key)
         column = self._accuracy.add(finished.record)
         self.reporter.advance(title, cached=cached, accuracy=column)
 

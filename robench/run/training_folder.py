@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from robench.errors import ConfigError
+from robench.errors import ConfigError, StorageError
 from robench.machine import versions
 from robench.model.defense import Defense
 from robench.plan.spec import ModelSpec, Plan, content_hash, to_json
 from robench.recipe import options_of
-from robench.record.files import sweep, write_atomic
+from robench.record.files import read_json, sweep, write_atomic
 from robench.record.training_history import Row, chosen_row, robust_overfitting
 
 if TYPE_CHECKING:
@@ -161,8 +161,8 @@ def _interrupted(models: Path, name: str) -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        identity = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        identity = read_json(path)
+    except StorageError:
         return None
     return identity if isinstance(identity, dict) else None
 

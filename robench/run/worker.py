@@ -228,7 +228,8 @@ class Bench:
         from robench.run.keeper import FolderKeeper
         from robench.run.layout import lay_out
 
-        store, reporter = Store(Path(orders.root)), Telling(pipe)
+        reporter = Telling(pipe)
+        store = Store(Path(orders.root), told=reporter.finding)
         self._pipe, self._reporter = pipe, reporter
         self.layout = lay_out(
             orders.plan, store, _with_own_gpu(orders), reporter, eager=orders.eager, failed=orders.failed

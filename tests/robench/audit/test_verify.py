@@ -13,6 +13,7 @@ from robench import plugins
 from robench.audit.verify import read_plan
 from robench.cli.app import app
 from robench.plan.spec import to_json
+from robench.record.seal import sealed_text
 from robench.record.store import Store
 
 CONFIG = """\
@@ -92,7 +93,7 @@ def test_changed_verdicts_are_found(run):
         record = json.loads(path.read_text())
         if record["attack"]["label"] != "clean":
             record["columns"]["status"] = ["robust"] * len(record["columns"]["status"])
-            path.write_text(json.dumps(record))
+            forge(path, record)
     result = command("verify", run)
     assert result.exit_code == 1
     assert {"verdicts", "repeats", "tables"} <= failed(result)
@@ -116,6 +117,11 @@ def attacked(run):
             yield path, record
 
 
+def forge(path, record):
+    """Write a record with the checksum that it must have, as a forger would."""
+    path.write_text(sealed_text(json.dumps({k: v for k, v in record.items() if k != "sha256"})) + "\n")
+
+
 def report(run):
     """Make the tables agree with the records again, as a forger would."""
     records = Store(run).read_records()
@@ -129,7 +135,7 @@ def test_one_verdict_turned_is_found_even_where_the_tables_agree(run):
     )
     at = record["columns"]["status"].index("broken")
     record["columns"]["status"][at] = "robust"
-    path.write_text(json.dumps(record))
+    forge(path, record)
     report(run)
     result = command("verify", run)
     assert result.exit_code == 1
@@ -158,7 +164,7 @@ def test_one_verdict_turned_is_found_even_where_the_tables_agree(run):
 def test_what_a_record_says_beside_its_verdicts_is_made_again(run, part, field, value):
     path, record = next(attacked(run))
     record[part][field] = value
-    path.write_text(json.dumps(record))
+    forge(path, record)
     report(run)
     result = command("verify", run)
     assert result.exit_code == 1
@@ -168,7 +174,7 @@ def test_what_a_record_says_beside_its_verdicts_is_made_again(run, part, field, 
 def test_a_record_of_fewer_images_is_found(run):
     path, record = next(attacked(run))
     record["columns"] = {name: values[:-1] for name, values in record["columns"].items()}
-    path.write_text(json.dumps(record))
+    forge(path, record)
     report(run)
     result = command("verify", run)
     assert result.exit_code == 1, result.output
@@ -181,7 +187,7 @@ def test_a_finding_taken_away_is_found(run):
     for path in (run / "units").glob("*.json"):
         record = json.loads(path.read_text())
         touched += bool(record["findings"])
-        path.write_text(json.dumps({**record, "findings": []}))
+        forge(path, {**record, "findings": []})
     report(run)
     assert touched
     assert "claims" in failed(command("verify", run))
@@ -205,8 +211,8 @@ def test_swapped_files_are_found(run):
     first.write_text(second.read_text())
     second.write_text(text)
     assert "records" in failed(command("verify", run))
-    first.write_text(json.dumps({**other, "key": one["key"]}))  # a forger writes the right key into it
-    second.write_text(json.dumps({**one, "key": other["key"]}))
+    forge(first, {**other, "key": one["key"]})  # a forger writes the right key into it
+    forge(second, {**one, "key": other["key"]})
     report(run)
     assert "claims" in failed(command("verify", run))
 
@@ -278,5 +284,5 @@ draws: 3
         if stood := record["columns"].get("stood"):
             assert {len(draws) for draws in stood} == {3}
             record["columns"]["stood"] = ["111"] * len(stood)
-            path.write_text(json.dumps(record))
+            forge(path, record)
     assert {"verdicts", "tables"} <= failed(command("verify", tmp_path / "run"))

@@ -223,7 +223,7 @@ def struck(real):
 if sys.argv[3] == "record":
     FolderKeeper.keep_record = struck(FolderKeeper.keep_record)
 else:
-    files.os.replace = struck(files.os.replace)
+    files.os.replace, files.os.link = struck(files.os.replace), struck(files.os.link)
 sys.argv = ["robench", "run", "plan.yaml", "-o", "out", "--threads", "1", "--workers", "0"]
 main()
 """

@@ -96,6 +96,23 @@ def test_who_wants_to_be_alone_is(folder, first, second):
         pass
 
 
+def test_a_killed_process_no_longer_keeps_others_out(folder):
+    code = (
+        "import sys; from pathlib import Path; from robench.run.leases import Leases\n"
+        "with Leases(Path(sys.argv[1])).joined('p', alone=True): print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdin=pipe, stdout=pipe) as other:
+        assert other.stdout.readline() == b"held\n"
+        refused = pytest.raises(ConfigError, match="another robench process")
+        with refused, Leases(folder).joined(PLAN):
+            pass
+        other.kill()
+        other.wait()
+    with Leases(folder).joined(PLAN) as one:
+        assert one.others() == 0
+
+
 CROWD = """
 import sys, time
 from pathlib import Path

@@ -127,7 +127,8 @@ def hire(monkeypatch, tmp_path):
         hall = Hall(store, **options)
         summary = Summary(plan=plan, command="")
         made = Supervisor(
-            summary=summary, store=store, leases=leases, environment=Environment(), reporter=Quiet(),
+            summary=summary, store=store, begin=lambda: store.begin({}, ""), leases=leases,
+            environment=Environment(), reporter=Quiet(),
             eager=False, processes=processes or Processes(count=2), executor=hall,
         )  # fmt: skip
         return made, hall, summary
@@ -282,4 +283,5 @@ def test_an_account_says_why_and_how_often(hire, tmp_path):
         made, hall, _ = hire(leases, pieces=1, clean=1, attacks=0, deaths=[True, True])
         made.run()
     account = json.loads(hall.store.error("s0j0").read_text())
+    assert len(account.pop("plan")) == 32
     assert account == {"job": "job 0 of 0", "error": "its process was killed by SIGSEGV", "kills": 2}

@@ -1,0 +1,183 @@
+"""A run folder as places: where its files lie, who holds it, what is set aside. No record is read here."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robench.errors import StorageError
+from robench.record.files import read_json, sweep, write_atomic
+from robench.record.journal import JOURNAL, KEY
+
+PARTS = ("units", "adv", "data", "geometry", "models", "errors")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that went wrong: what it is about, and what was said."""
+
+    about: str
+    text: str
+
+    @classmethod
+    def of(cls, about: str, error: StorageError) -> Fault:
+        """Return the fault of a file that cannot be read."""
+        return cls(about, f"expected {error.expected}, got {error.got}")
+
+
+class RunFolder:
+    """The places of a run folder.
+
+    Args:
+        root: the folder; it is made by `prepare`.
+        told: hears of damaged files, which are then moved into `damaged`; None for a reader, who alters
+            nothing.
+    """
+
+    def __init__(self, root: Path, *, told: Callable[[str], None] | None = None) -> None:
+        self.root, self.told = root, told
+        self._noted: set[str] = set()  # what is in the journal, as far as this process knows
+
+    def prepare(self) -> None:
+        """Make the folder and its parts, and delete temporary files that killed writers left behind.
+
+        What has the name of a part and is no folder, and a record whose name is no key, is set aside.
+
+        Raises:
+            StorageError: the folder cannot be made.
+        """
+        for part in PARTS:
+            folder = self.root / part
+            if os.path.lexists(folder) and not folder.is_dir():
+                self.set_aside(folder, "expected a folder")
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                got = error.strerror or str(error)
+                raise StorageError(where=str(folder), expected="to make the folder", got=got) from error
+            sweep(folder)
+        sweep(self.root)
+        lock = self.root / ".lock"
+        if os.path.lexists(lock) and not lock.is_file():
+            self.set_aside(lock, "expected a file")
+        for stray in self.strays():
+            self.set_aside(stray, "a name that is no key")
+
+    def set_aside(self, path: Path, why: str) -> Path:
+        """Move a damaged file, or whatever lies in its place, into `damaged`, and tell of it.
+
+        Args:
+            path: what to move; another process may have moved it before.
+            why: what is wrong with it.
+
+        Returns:
+            Where it is now.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        name = str(path.relative_to(self.root)).replace(os.sep, "-")
+        aside = self.root / "damaged" / f"{name[:150]}.{secrets.token_hex(4)}"
+        try:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(path, aside)
+        except FileNotFoundError:
+            return aside
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise StorageError(where=str(path), expected="to move it into `damaged`", got=got) from error
+        if self.told:
+            self.told(f"{path.relative_to(self.root)} is damaged ({why}); moved to damaged/{aside.name}")
+        return aside
+
+    def unit(self, key: str) -> Path:
+        """Return the path of a record."""
+        return self.root / "units" / f"{_plain(key)}.json"
+
+    def adv(self, key: str) -> Path:
+        """Return the path of a file of adversarial images."""
+        return self.root / "adv" / f"{_plain(key)}.safetensors"
+
+    def images(self, digest: str) -> Path:
+        """Return the path of a shard's clean images."""
+        return self.root / "data" / f"{_plain(digest)}.safetensors"
+
+    def geometry(self, key: str) -> Path:
+        """Return the path of what was kept of a model's feature space."""
+        return self.root / "geometry" / f"{_plain(key)}.safetensors"
+
+    def model(self, key: str) -> Path:
+        """Return the folder of a trained network."""
+        return self.root / "models" / _plain(key)
+
+    def error(self, key: str) -> Path:
+        """Return the path of a failure's account."""
+        return self.root / "errors" / f"{_plain(key)}.json"
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the run's own, such as `config.yaml`.
+
+        Raises:
+            StorageError: the disk refused; the older file is intact.
+        """
+        write_atomic(self.root / name, text)
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write a file of the run's own as JSON, such as `run.json`.
+
+        Raises:
+            StorageError: the disk refused; the older file is intact.
+        """
+        self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Return what a file of the run's own holds, None if there is no such file.
+
+        Raises:
+            StorageError: it cannot be read or is not JSON.
+        """
+        return read_json(self.root / name)
+
+    def keys(self) -> list[str]:
+        """Return the sorted keys of all files in `units`, readable or not.
+
+        Raises:
+            StorageError: the folder cannot be listed.
+        """
+        return sorted(path.stem for path in self._unit_files() if KEY.fullmatch(path.stem))
+
+    def strays(self) -> list[Path]:
+        """Return the files in `units` whose name is no key, in order.
+
+        Raises:
+            StorageError: the folder cannot be listed.
+        """
+        return sorted(path for path in self._unit_files() if not KEY.fullmatch(path.stem))
+
+    def _unit_files(self) -> list[Path]:
+        folder = self.root / "units"
+        try:
+            return [path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != "."]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise StorageError(where=str(folder), expected="a folder that can be listed", got=got) from None
+
+
+def _plain(key: str) -> str:
+    # Keys become file names; a foreign record must not be able to name a path.
+    if not KEY.fullmatch(key):
+        raise StorageError(expected="a unit's key of letters and digits", got=repr(key[:80]))
+    return key
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is the folder of a run."""
+    made = (folder / name for name in ("run.json", "plan.json", JOURNAL))
+    return (folder / "units").is_dir() or any(map(os.path.lexists, made))

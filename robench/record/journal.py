@@ -1,0 +1,79 @@
+"""The journal of a run, and which files of its folder are made from others.
+
+`finished.txt` starts with the hash of the plan; a line for every finished unit follows. It says what a run
+that was killed had finished of its plan; `run.json` says it in the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from robench.errors import StorageError
+from robench.record.files import MOST_TEXT, read_regular, write_atomic
+
+JOURNAL = "finished.txt"
+KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
+_HASH = re.compile(r"[0-9a-f]{32}")
+
+DERIVED = (
+    "leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.tex",
+    "measurements.csv", "curves.csv", "report.html", "badge.svg", "references.bib",
+    "paper-tables.md", "paper-tables.tex", "paper-tables.csv", "paper-tables.json",
+)  # fmt: skip
+"""Files that are made from records: of another plan they would show what the folder is no longer about."""
+
+
+def read_journal(root: Path) -> tuple[str, list[str]]:
+    """Return the hash of the plan and the keys of its finished units; an empty hash without a journal.
+
+    A last line without its end, which a kill left, does not count.
+
+    Raises:
+        StorageError: it is no journal, or cannot be read.
+    """
+    data = read_regular(root / JOURNAL, most=MOST_TEXT)
+    if data is None:
+        return "", []
+    first, *lines = data.decode("utf-8", "replace").split("\n")[:-1] or [""]
+    if not _HASH.fullmatch(first):
+        where = str(root / JOURNAL)
+        raise StorageError(where=where, expected="the hash of a plan in the first line", got=repr(first[:40]))
+    return first, list(dict.fromkeys(line for line in lines if KEY.fullmatch(line)))
+
+
+def write_journal(root: Path, plan: str, keys: Iterable[str]) -> None:
+    """Write a whole journal.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    write_atomic(root / JOURNAL, "".join(f"{line}\n" for line in (plan, *keys)))
+
+
+def append_key(root: Path, key: str) -> None:
+    """Add a line to a journal as a whole, whoever else writes; what a power cut takes is found again.
+
+    Raises:
+        StorageError: there is no journal, or the disk refused.
+    """
+    path = root / JOURNAL
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+        try:
+            os.write(handle, f"{key}\n".encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise StorageError(where=str(path), expected="to add a line to the journal", got=got) from error
+
+
+def derived_files(root: Path) -> Iterator[Path]:
+    """Yield the files of a run folder that are made from others, those that are there."""
+    cards = root / "cards"
+    for path in (*(root / name for name in DERIVED), *(sorted(cards.glob("*.md")) if cards.is_dir() else ())):
+        if os.path.lexists(path):
+            yield path

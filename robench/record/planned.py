@@ -1,0 +1,102 @@
+"""What the plan of a run folder asks for, as far as a board must show it. No torch here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from robench.plan.spec import KNOWN
+from robench.record.threat_summary import ThreatSummary
+
+BOUNDS = (0.0, 1.0)
+"""The box of every plan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedThreat:
+    """One board of a plan: its threat, the radius as the user wrote it, and the labels of its attacks."""
+
+    threat: ThreatSummary
+    eps_text: str
+    attacks: tuple[str, ...]
+
+    def of(self, threat: ThreatSummary) -> bool:
+        """Tell whether a record's threat is this one; what an old record does not tell is taken for it."""
+        mine = self.threat
+        knowledge = threat.knowledge is None or set(threat.knowledge) == set(mine.knowledge or ())
+        same = (threat.norm, threat.eps, threat.goal, threat.budget)
+        return knowledge and same == (mine.norm, mine.eps, mine.goal, mine.budget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """What the plan of a folder asks for, as far as a board must show it.
+
+    Attributes:
+        models: names of the rows.
+        threats: the boards.
+        transfer: whether every image is judged on every model, not only on its source.
+        fault: why the plan cannot be read; empty if it can.
+        seed: tells apart the runs of one configuration.
+    """
+
+    models: tuple[str, ...] = ()
+    threats: tuple[PlannedThreat, ...] = ()
+    transfer: bool = False
+    fault: str = ""
+    seed: str = ""
+
+    def attacks(self, threat: ThreatSummary) -> tuple[str, ...]:
+        """Return the labels of all attacks under a threat, none where the plan has no such."""
+        return tuple(dict.fromkeys(label for one in self.threats if one.of(threat) for label in one.attacks))
+
+
+def planned_run(plan: Any) -> PlannedRun:
+    """Return what `plan.json` asks for; of anything else than a plan, a planned run with its fault."""
+    try:
+        return PlannedRun(
+            models=tuple(_text(model["name"]) for model in _list(plan["models"])),
+            threats=tuple(map(_threat, _list(plan.get("threats", [])))),
+            transfer=_truth(plan.get("transfer", True)),
+            seed=str(plan.get("seed")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        return PlannedRun(fault=f"not the plan of a run ({type(error).__name__}: {str(error)[:80]})")
+
+
+def _threat(spec: Any) -> PlannedThreat:
+    eps = float(spec["eps"])
+    budget = spec.get("budget")
+    if math.isnan(eps) or not (budget is None or type(budget) is int):
+        raise ValueError("eps or budget")
+    return PlannedThreat(
+        threat=ThreatSummary(
+            norm=_text(spec["norm"]),
+            eps=eps,
+            goal=_text(spec.get("goal", "untargeted")),
+            bounds=BOUNDS,
+            knowledge=tuple(map(_text, _list(spec.get("knowledge", list(KNOWN))))),
+            budget=budget,
+        ),
+        eps_text=_text(spec.get("eps_text", str(eps))),
+        attacks=tuple(_text(attack["label"]) for attack in _list(spec.get("attacks", []))),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} in place of text")
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{type(value).__name__} in place of true or false")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} in place of a list")
+    return value

@@ -1,0 +1,192 @@
+"""A run folder and its plan: whenever a run is killed, what the folder shows belongs to the plan in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from robench.errors import StorageError
+from robench.plan.spec import content_hash
+from robench.record.files import MOST_TEXT, read_regular
+from robench.record.folder import Fault, RunFolder
+from robench.record.journal import (
+    JOURNAL,
+    KEY,
+    append_key,
+    derived_files,
+    read_journal,
+    write_journal,
+)
+from robench.record.planned import PlannedRun, planned_run
+from robench.record.reader import described
+
+FINAL = ("finished", "failed jobs")
+"""What `run.json` says of a run that came to its end."""
+
+_FACTS = {
+    "name": str, "status": str, "units": list, "expected": int, "failed_models": dict, "geometry": list,
+    "failed_jobs": dict, "plan": str,
+}  # fmt: skip
+
+
+class PlannedFolder(RunFolder):
+    """A run folder that knows its plan and the finished units of it; see `RunFolder`."""
+
+    def begin(self, plan: dict[str, Any], config_text: str) -> None:
+        """Make the folder that of a plan: from now on it shows nothing, or what belongs to this plan.
+
+        Of another plan than before, what was made from its records goes first, then `run.json` and the
+        journal start anew, and only then `plan.json` changes: whenever this is killed, what the folder shows
+        belongs to the plan that is in it. Records of the plan before are kept, for it may be asked for again.
+
+        Args:
+            plan: as plain JSON data.
+            config_text: what the user wrote, kept verbatim.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        digest = content_hash(plan)
+        facts, journal, keys = self.facts()[0], "", list[str]()
+        with contextlib.suppress(StorageError):
+            journal, keys = read_journal(self.root)
+        same = self.plan_digest() == digest and digest in {journal, facts.get("plan")}
+        if not same:
+            for path in derived_files(self.root):
+                self._remove(path)
+            facts, keys = {}, []
+        if facts.get("plan") != digest:
+            self._make_way("run.json")
+            name = str(plan.get("name", ""))
+            self.write_json("run.json", {"name": name, "status": "running", "units": [], "plan": digest})
+        self._make_way(JOURNAL)
+        finished = keys if journal == digest else facts.get("units", [])
+        write_journal(self.root, digest, finished)
+        self._noted = set(finished)
+        self._make_way("plan.json")
+        if not same and os.path.lexists(self.root / "config.yaml"):
+            self._remove(self.root / "config.yaml")
+        self.write_json("plan.json", plan)
+        self._make_way("config.yaml")
+        self.write_text("config.yaml", config_text)
+
+    def note(self, key: str) -> None:
+        """Add a finished unit to the journal.
+
+        Raises:
+            StorageError: the disk refused, or `begin` was never called here.
+        """
+        if key not in self._noted:
+            append_key(self.root, key)
+            self._noted.add(key)
+
+    def _remove(self, path: Path) -> None:
+        """Delete a file that can be made again; what is no file is set aside."""
+        if path.is_dir() and not path.is_symlink():
+            self.set_aside(path, "a folder in place of a file")
+            return
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise StorageError(where=str(path), expected="to delete the file", got=got) from error
+
+    def _make_way(self, name: str) -> None:
+        """Set a file of the run's own aside if it is not what it must be."""
+        path = self.root / name
+        try:
+            if name == JOURNAL:
+                read_journal(self.root)
+            elif name.endswith(".json"):
+                if os.path.exists(path) and not isinstance(self.read_json(name), dict):
+                    self.set_aside(path, "expected an object")
+            else:
+                read_regular(path, most=MOST_TEXT)
+            if path.is_symlink() and not path.exists():
+                self.set_aside(path, "a link to nothing")
+        except StorageError as error:
+            self.set_aside(path, f"expected {error.expected}, got {error.got}")
+
+    def plan_data(self) -> dict[str, Any] | None:
+        """Return the plan that is in the folder as plain data, None where there is none that can be read."""
+        with contextlib.suppress(StorageError):
+            plan = self.read_json("plan.json")
+            return plan if isinstance(plan, dict) else None
+        return None
+
+    def plan_digest(self) -> str | None:
+        """Return the hash of the plan that is in the folder, None where there is none that can be read."""
+        plan = self.plan_data()
+        if plan is None or ("models" in plan and planned_run(plan).fault):
+            return None
+        try:
+            return content_hash(plan)
+        except (ValueError, RecursionError):
+            return None
+
+    def facts(self) -> tuple[dict[str, Any], list[Fault]]:
+        """Return what `run.json` says, without what is of a wrong type, and a line for each such thing."""
+        try:
+            facts = self.read_json("run.json")
+        except StorageError as error:
+            return {}, [Fault.of("run.json", error)]
+        if facts is None and not os.path.lexists(self.root / "run.json"):
+            return {}, []
+        if not isinstance(facts, dict):
+            return {}, [Fault("run.json", f"expected an object, got {described(facts)}")]
+        wrong = {name for name, kind in _FACTS.items() if name in facts and type(facts[name]) is not kind}
+        faults = [Fault("run.json", f"a wrong type in the field `{name}`") for name in sorted(wrong)]
+        good = {name: value for name, value in facts.items() if name not in wrong}
+        for name in good.keys() & {"units", "geometry"}:
+            strange = [key for key in good[name] if not (isinstance(key, str) and KEY.fullmatch(key))]
+            good[name] = [key for key in good[name] if key not in strange]
+            faults += [Fault("run.json", f"no key in `{name}`: {described(key)}") for key in strange[:10]]
+        return good, faults
+
+    def planned(self) -> list[str]:
+        """Return the finished keys of the plan in the folder; in one of an earlier version, of its last run.
+
+        They are in `run.json` if that is of this plan and final, else in the journal. A folder can hold units
+        of earlier plans (another radius, other weights): they are kept for the case that they are asked for
+        again, and stay out of tables.
+
+        Raises:
+            StorageError: an older folder cannot be listed.
+        """
+        facts, digest = self.facts()[0], self.plan_digest()
+        listed: list[str] | None = facts.get("units")
+        own = listed is not None and "plan" in facts and digest in {facts["plan"], None}
+        if own and facts.get("status") in FINAL:
+            return listed or []
+        try:
+            journal, keys = read_journal(self.root)
+        except StorageError:
+            journal, keys = "", []
+        if journal and digest in {journal, None}:
+            return keys
+        if own:
+            return listed or []
+        if journal or "plan" in facts:
+            return []  # what is listed is of another plan than the folder's
+        return self.keys() if listed is None else listed
+
+    def plan(self) -> tuple[PlannedRun | None, list[Fault]]:
+        """Return what the plan of the folder asks for, and a line if it cannot be read.
+
+        None for a folder of records alone, which no run has made.
+        """
+        try:
+            plan = self.read_json("plan.json")
+        except StorageError as error:
+            return _lost_plan(f"expected {error.expected}, got {error.got}")
+        if plan is None and not os.path.lexists(self.root / "plan.json"):
+            journal = os.path.lexists(self.root / JOURNAL)
+            return _lost_plan("missing") if journal or "plan" in self.facts()[0] else (None, [])
+        planned = planned_run(plan)
+        return (planned, []) if not planned.fault else _lost_plan(planned.fault)
+
+
+def _lost_plan(why: str) -> tuple[PlannedRun, list[Fault]]:
+    return PlannedRun(fault=why), [Fault("plan.json", f"{why}; what is missing of the run cannot be told")]

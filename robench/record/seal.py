@@ -1,0 +1,142 @@
+"""Checksums inside the files of a run: a flipped bit, a lost end or an edit by hand is noticed.
+
+A record ends with the field `sha256`, the digest of all text before it. A file of tensors (safetensors) holds
+in its metadata the digest of the whole file, counted with zeros in place of the digest. Files of earlier
+versions hold none and are read as they are. A checksum tells of accidents; it is no signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from robench.errors import StorageError
+from robench.record.files import MOST_TENSORS, open_regular
+
+FIELD = "sha256"
+NOTES = ("seconds", "engine", "not_used")
+"""What the metadata of a file of crafted images says beside its digest."""
+_END = re.compile(r', "sha256": "([0-9a-f]{64})"\}\n?\Z')
+_ZEROS = b"0" * 64
+_MOST_HEADER = 100_000_000
+"""Most bytes of a header, as the format itself allows."""
+_PIECE = 2**20
+
+
+def sealed_text(text: str) -> str:
+    """Return the JSON text of an object with its digest as last field.
+
+    Example:
+        >>> sealed_text('{"a": 1}')[:22]
+        '{"a": 1, "sha256": "aa'
+    """
+    body = text[:-1]
+    return f'{body}, "{FIELD}": "{_digest(body)}"}}'
+
+
+def check_text(text: str, *, where: str) -> bool:
+    """Tell whether a text of JSON is sealed.
+
+    Raises:
+        StorageError: it is, and is not what was written.
+    """
+    found = _END.search(text, max(0, len(text) - 90))
+    if found is None:
+        return False
+    if _digest(text[: found.start()]) != found[1]:
+        raise _damaged(where)
+    return True
+
+
+def is_cut(text: str) -> bool:
+    """Tell whether a file with a sealed text has lost its last line break."""
+    return not text.endswith("\n") and bool(_END.search(text, max(0, len(text) - 90)))
+
+
+def sealed_tensors(saved: bytes) -> bytes:
+    """Return the bytes of a safetensors file with its digest in place of the zeros of `unsealed_notes`."""
+    at = _place(saved)
+    if at is None:
+        raise ValueError("a file without a place for its digest")
+    digest = hashlib.sha256(saved).hexdigest().encode()
+    return saved[:at] + digest + saved[at + 64 :]
+
+
+def unsealed_notes(notes: dict[str, str] | None = None) -> dict[str, str]:
+    """Return metadata of a safetensors file with zeros where `sealed_tensors` puts the digest."""
+    return {**(notes or {}), FIELD: _ZEROS.decode()}
+
+
+def check_tensors(path: Path, *, notes: Collection[str] = (), most: int = MOST_TENSORS) -> bool:
+    """Tell whether there is a file of tensors; it is read once from end to end.
+
+    Args:
+        path: the file.
+        notes: names of metadata that a file of an earlier version may have: one with others was sealed.
+        most: most bytes that it may have.
+
+    Returns:
+        False where there is no file.
+
+    Raises:
+        StorageError: it is not what was written, no regular file, or too large; names the file.
+    """
+    try:
+        with open_regular(path, most=most) as stream:
+            _check_stream(stream, str(path), notes)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise StorageError(where=str(path), expected="a readable file of tensors", got=got) from None
+    return True
+
+
+def _check_stream(stream: BinaryIO, where: str, notes: Collection[str]) -> None:
+    start = stream.read(8)
+    size = int.from_bytes(start, "little")
+    if len(start) < 8 or size > _MOST_HEADER:
+        raise _damaged(where)
+    start += stream.read(size)
+    try:
+        header: Any = json.loads(start[8:])
+        metadata = header.get("__metadata__", {})
+        digest = metadata.get(FIELD)
+        foreign = set(metadata) - {FIELD, *notes}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        raise _damaged(where) from None
+    if digest is None and not foreign:
+        return  # of an earlier version; whether it is whole, safetensors itself looks
+    at = _place(start, str(digest).encode("utf-8", "replace"))
+    if at is None or foreign:
+        raise _damaged(where)
+    found = hashlib.sha256(start[:at] + _ZEROS + start[at + 64 :])
+    while piece := stream.read(_PIECE):
+        found.update(piece)
+    if found.hexdigest() != digest:
+        raise _damaged(where)
+
+
+def _place(saved: bytes, digest: bytes = _ZEROS) -> int | None:
+    """Return where the digest stands in the header, None where it does not."""
+    mark = b'"%s":"%s"' % (FIELD.encode(), digest)
+    end = 8 + int.from_bytes(saved[:8], "little")
+    at = saved.find(mark, 8, end)
+    return None if at < 0 or len(digest) != 64 else at + len(mark) - 65
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _damaged(where: str) -> StorageError:
+    return StorageError(
+        where=where,
+        expected="a file as it was written",
+        got="another checksum, or none: it was damaged or edited",
+        do="Run the same command again: `robench run` sets it aside and makes it anew",
+    )

@@ -1,0 +1,129 @@
+"""Every bit and every end of a file that was written with a checksum; files of earlier versions."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from robench.errors import StorageError
+from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot, write_snapshot
+from robench.record.schema import Record
+from robench.record.seal import check_tensors, check_text, sealed_tensors, sealed_text, unsealed_notes
+from robench.record.store import Store
+from tests.robench.record.test_store import record
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "run")
+    made.prepare()
+    return made
+
+
+EVERY = [pytest.param(1, marks=pytest.mark.slow), 23]
+"""Turn each bit, or one of so many."""
+
+
+def flipped(content, step):
+    """Yield the content with one of its bits turned: each of them, or one of `step`."""
+    for at in range(0, 8 * len(content), step):
+        other = bytearray(content)
+        other[at // 8] ^= 1 << at % 8
+        yield at, bytes(other)
+
+
+def refusal(read):
+    """Return what a reader says against a file, nothing if it reads it."""
+    try:
+        read()
+    except (StorageError, SafetensorError) as error:
+        return str(error)
+    return ""
+
+
+def test_the_digest_is_that_of_the_text_before_it():
+    text = sealed_text('{"a": 1}')
+    assert json.loads(text) == {"a": 1, "sha256": hashlib.sha256(b'{"a": 1').hexdigest()}
+    assert check_text(text, where="f")
+    assert check_text(text + "\n", where="f")
+    assert not check_text('{"a": 1}', where="f")
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_every_flipped_bit_of_a_record_is_noticed(store, step):
+    store.write(record())
+    path = store.unit("k1")
+    content = path.read_bytes()
+    for at, other in flipped(content, step):
+        path.write_bytes(other)
+        assert "units/k1.json" in refusal(lambda: store.read("k1")), f"bit {at} of {8 * len(content)}"
+
+
+def test_every_lost_end_of_a_record_is_noticed(store):
+    store.write(record())
+    path = store.unit("k1")
+    content = path.read_bytes()
+    for end in range(len(content)):
+        path.write_bytes(content[:end])
+        assert "units/k1.json" in refusal(lambda: store.read("k1")), f"{end} of {len(content)} bytes"
+    path.write_bytes(content)
+    assert store.read("k1") == record()
+
+
+def test_a_record_of_an_earlier_version_is_read(store):
+    store.unit("k1").write_text(record().to_json() + "\n")
+    assert store.read("k1") == record()
+
+
+def test_a_record_edited_by_hand_is_refused_unless_its_checksum_is_taken_out():
+    data = json.loads(sealed_text(record().to_json()))
+    data["columns"]["status"] = ["robust"]
+    with pytest.raises(StorageError, match="checksum"):
+        Record.from_json(json.dumps(data))
+    with pytest.raises(StorageError):
+        Record.from_json(json.dumps(data, indent=1))
+    del data["sha256"]
+    assert Record.from_json(json.dumps(data)).columns.status == ["robust"]
+
+
+def tensors():
+    return {"x_adv": np.linspace(0, 1, 24, dtype="float32").reshape(2, 3, 2, 2), "forwards": np.arange(2)}
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_every_flipped_bit_and_lost_end_of_a_file_of_tensors_is_noticed(tmp_path, step):
+    path = tmp_path / "t.safetensors"
+    content = sealed_tensors(save(tensors(), unsealed_notes({"seconds": "1.5"})))
+    path.write_bytes(content)
+    assert check_tensors(path, notes=("seconds",))
+    assert (load(content)["x_adv"] == tensors()["x_adv"]).all()
+    others = [other for _, other in flipped(content, step)] + [
+        content[:end] for end in range(0, len(content), step)
+    ]
+    for other in others:
+        path.write_bytes(other)
+        # What has lost all traces of a checksum is no file of tensors any more.
+        checked = refusal(lambda: check_tensors(path, notes=("seconds",)))
+        assert checked or refusal(lambda other=other: load(other)), repr(other[:200])
+
+
+def test_files_of_tensors_of_an_earlier_version_are_read(tmp_path):
+    path = tmp_path / "t.safetensors"
+    for notes in (None, {"seconds": "1.5"}):
+        path.write_bytes(save(tensors(), notes))
+        assert check_tensors(path, notes=("seconds",))
+    with pytest.raises(StorageError, match="checksum"):
+        check_tensors(path)  # `seconds` is none of its notes: a name that was damaged
+    assert not check_tensors(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_every_flipped_bit_of_kept_features_is_noticed(tmp_path, step):
+    path = tmp_path / "g.safetensors"
+    write_snapshot(path, FeatureSnapshot(units=("k1",), reason="none"))
+    for _, other in flipped(path.read_bytes(), step):
+        path.write_bytes(other)
+        assert "g.safetensors" in refusal(lambda: read_snapshot(path))
