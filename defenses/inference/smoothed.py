@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robench.model.interface import NOT_FINITE, predictions
 from robench.model.noise import noise_of
+from robench.model.out_of_memory import at_once
 from robench.types import Images, Outputs
 
 _BLOCK = 16
@@ -66,7 +67,7 @@ class SmoothedNetwork(nn.Module):
         """Return the votes (B, K), and how many copies' outputs were no number (B,)."""
         total = torch.zeros(len(x), self.classes, dtype=torch.int64, device=x.device)
         lost = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        group = 1 if self.joint else max(1, _ROWS // max(len(x), 1))
+        group = 1 if self.joint else max(1, at_once(_ROWS) // max(len(x), 1))
         noisy = self._copies(x, copies, use)
         for start in range(0, copies, group):
             batch = torch.cat([next(noisy) for _ in range(start, min(start + group, copies))])

@@ -15,6 +15,7 @@ from robench.attack.losses import log_probabilities
 from robench.data.images import ImageSet
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import GradientSource, OutputKind
+from robench.model.out_of_memory import FittingBatches
 from robench.randomness import seed_from
 from robench.types import Images, Outputs, PerSample
 
@@ -97,15 +98,22 @@ def calibrated_threshold(
         false_positives: the share, from 0 and below 1.
         calibration: how many of the images are used, at most; a seeded choice.
         seed: of the choice.
+
+    Raises:
+        JobError: memory does not suffice for one image.
     """
     generator = torch.Generator().manual_seed(seed_from("calibration", seed))
     rows = torch.randperm(len(data), generator=generator)[:calibration]
     x, _ = data.batch(rows)
-    with evaluation_mode(net):
-        scores = [
+
+    def scores_of(size: int) -> list[PerSample]:
+        return [
             net.score([net.base(version) for version in net.versions(part.to(net.threshold.device))])
-            for part in torch.split(x, _BATCH)
+            for part in torch.split(x, size)
         ]
+
+    with evaluation_mode(net):
+        scores = FittingBatches(images=len(x), where="feature squeezing").do(scores_of, most=_BATCH)
     ranks = torch.cat(scores).sort().values
     accepted = len(ranks) - math.floor(false_positives * len(ranks))
     return float(ranks[accepted - 1])

@@ -14,6 +14,7 @@ from model_zoo.graph.settings import Graph
 from model_zoo.graph.voting import vote_independent
 from model_zoo.last_layer import Branched, evaluating
 from robench.data.images import ImageSet
+from robench.model.out_of_memory import FittingBatches
 from robench.model.tested_network import TestedNetwork
 from robench.types import Features, Outputs
 
@@ -170,10 +171,18 @@ def guarded(z: Features, apply: Callable[[Features], Outputs]) -> Outputs:
 
 @torch.no_grad()
 def clean_features(branches: Branched | TestedNetwork, images: ImageSet, device: str) -> Tensor:
-    """Return float32 features (T, D) of clean images, in evaluation mode, on the network's device."""
-    with evaluating(branches), torch.autocast(torch.device(device).type, enabled=False):
-        parts = [
-            branches.features(images.batch(slice(start, start + _BATCH))[0].to(device))
-            for start in range(0, len(images), _BATCH)
+    """Return float32 features (T, D) of clean images, in evaluation mode, on the network's device.
+
+    Raises:
+        JobError: memory does not suffice for one image.
+    """
+
+    def parts(size: int) -> list[Tensor]:
+        return [
+            branches.features(images.batch(slice(start, start + size))[0].to(device))
+            for start in range(0, len(images), size)
         ]
-    return torch.cat(parts).float()
+
+    batches = FittingBatches(images=len(images), where="template")
+    with evaluating(branches), torch.autocast(torch.device(device).type, enabled=False):
+        return torch.cat(batches.do(parts, most=_BATCH)).float()

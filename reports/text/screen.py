@@ -73,6 +73,9 @@ class Screen:
         header, rows = engine_table(records)
         if self.details and rows:
             renderables.append(table("what the attacks asked", header, rows))
+        header, rows = memory_table(records)
+        if self.details and rows:
+            renderables.append(table("where memory ran out", header, rows))
         for repeated in over_seeds(records):
             header, rows = seed_table(repeated)
             # A model has several rows here: its name stands on the first.
@@ -146,6 +149,16 @@ def engine_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]
         for (model, used), count in units.items()
     ]
     return ["Model", "Asked", "Units", "Not used, and why"], rows
+
+
+def memory_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]:
+    """Return a header and, for every model on which memory ran out, how many images at once fitted."""
+    sizes: dict[str, list[int]] = {}
+    for record in records:
+        if micro_batch := record.provenance.micro_batch:
+            sizes.setdefault(record.target.name, []).append(micro_batch)
+    rows = [[model, str(min(fitted)), str(len(fitted))] for model, fitted in sizes.items()]
+    return ["Model", "Images at once", "Units"], rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

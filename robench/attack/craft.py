@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -17,7 +17,8 @@ from robench.attack.visibility import as_seen, check_knowledge
 from robench.data.images import check_images
 from robench.errors import ConfigError, JobError
 from robench.model.evaluation import evaluation_mode
-from robench.model.interface import GradientSource, Model
+from robench.model.interface import Coupling, GradientSource, Model
+from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halving
 from robench.model.prepared import AS_IT_IS, PreparedModel
 from robench.randomness import Randomness
 from robench.types import Images, Labels
@@ -53,6 +54,7 @@ class Crafted:
         seconds: wall-clock time of the attack.
         engine: which copy of the network was attacked (`robench.model.prepared.RECIPES`), or `as it is`.
         not_used: faster copies that were not, each with the reason.
+        micro_batch: most images at once after memory ran out with more; 0 where it never did.
     """
 
     x_adv: Images
@@ -60,6 +62,18 @@ class Crafted:
     seconds: float
     engine: str = ""
     not_used: Mapping[str, str] = field(default_factory=dict)
+    micro_batch: int = 0
+
+    @classmethod
+    def joined(cls, parts: Sequence[Crafted]) -> Crafted:
+        """Return what was proposed for the images of all parts, in order; the last knows of all copies."""
+        return replace(
+            parts[-1],
+            x_adv=torch.cat([part.x_adv for part in parts]),
+            ledger=Ledger.joined([part.ledger for part in parts]),
+            seconds=sum(part.seconds for part in parts),
+            engine=", ".join(dict.fromkeys(part.engine for part in parts)),
+        )
 
 
 def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") -> None:
@@ -109,6 +123,11 @@ def craft(
     generator. The attack asks a prepared copy of it that was proven on these images, and once more at the
     points it found; where that fails, the attack is run again on the next plainer one.
 
+    Where memory runs out, all is done again with half as many images in a pass. Where one in a pass is too
+    much too, it may be the attack itself that needs memory for all images: then these are handed to it in
+    halves, in quarters and so on. What belongs together, a joint batch or one perturbation for all, is never
+    split.
+
     Args:
         model: the source model.
         attack: the recipe.
@@ -121,12 +140,82 @@ def craft(
 
     Raises:
         ConfigError: the attack cannot play under this threat, or the source is unknown.
-        JobError: the attack returned another shape, or changed the network or the oracle's images or labels.
+        JobError: the attack returned another shape, or changed the network or the oracle's images or labels;
+            or memory does not suffice for one image, or for what belongs together.
     """
     check_attack(attack, threat)
     check_images(x, where="attack input", bounds=threat.bounds)
     prepared = PreparedModel(model) if prepared is None else prepared
-    model = as_seen(model, threat)
+    seen = as_seen(model, threat)
+
+    def in_pieces(size: tuple[int, int]) -> Crafted:
+        piece, batch_size = size
+        parts = [
+            _craft_piece(
+                seen,
+                attack,
+                x[rows],
+                y[rows],
+                threat=threat,
+                indices=indices[rows],
+                settings=replace(settings, batch_size=batch_size),
+                prepared=prepared,
+            )
+            for rows in _pieces(len(x), piece)
+        ]
+        return parts[0] if len(parts) == 1 else Crafted.joined(parts)
+
+    expected, do = _needed(model, attack, len(x))
+    fit = first_fitting(
+        in_pieces,
+        _sizes(model, attack, len(x), settings),
+        where=f"model {model.name!r}",
+        expected=expected,
+        do=do,
+    )
+    return replace(fit.value, micro_batch=min(fit.size)) if fit.halved else fit.value
+
+
+def _pieces(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, max(count, 1), max(size, 1))]
+
+
+def _sizes(model: Model, attack: Attack, count: int, settings: CraftSettings) -> Iterator[tuple[int, int]]:
+    """Yield how many images an attack may be handed and a pass may hold, in the order in which it is tried.
+
+    A library that asks about all images at once, whatever a pass may hold, is helped by the former only.
+    """
+    if model.coupling is Coupling.JOINT:
+        yield count, settings.batch_size
+        return
+    for size in halving(settings.batch_size, count):
+        yield count, size
+    if not attack.info.couples_images and count > 1:
+        for size in halving(count // 2, count):
+            yield size, min(size, settings.batch_size)
+
+
+def _needed(model: Model, attack: Attack, count: int) -> tuple[str, str]:
+    """Say what memory must suffice for at least, and what to do where it does not."""
+    if model.coupling is Coupling.JOINT:
+        return f"memory for a joint batch of {count} images, which cannot be split", SMALLER_SHARD
+    if attack.info.couples_images:
+        return f"memory for an attack on {count} images that belong together", SMALLER_SHARD
+    return "memory for one image at a time", FREE
+
+
+def _craft_piece(
+    model: Model,
+    attack: Attack,
+    x: Images,
+    y: Labels,
+    *,
+    threat: ThreatModel,
+    indices: torch.Tensor,
+    settings: CraftSettings,
+    prepared: PreparedModel,
+) -> Crafted:
+    """Run the attack on images that it is handed at once; see `craft`."""
     gradient_source = model.source(settings.source) if settings.source else next(iter(model.sources.values()))
     sources = list(model.sources.values()) if attack.info.own_source else [gradient_source]
     goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -87,6 +88,12 @@ class Ledger:
         self.first_try[rows] = self.tries[rows]
         self.first_success[rows] = self.points[rows]
         self.first_passes[rows] = self.forwards[rows] + self.backwards[rows]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ledger]) -> Ledger:
+        """Return one ledger of the images of all parts, in order."""
+        names = [column.name for column in fields(cls)]
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     def cpu(self) -> Ledger:
         """Return the same ledger in main memory."""

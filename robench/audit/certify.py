@@ -6,16 +6,22 @@ import csv
 import io
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from robench.errors import ConfigError, JobError, nearest
 from robench.judge.certification import Certificate, certify, smoothed_network
+from robench.model.interface import Model
+from robench.model.out_of_memory import FittingBatches
 from robench.plan.spec import Plan
 from robench.record.store import Store
 from robench.run.leases import Leases
 from robench.run.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment
+from robench.types import Images
 
 COLUMNS = ("index", "label", "prediction", "radius", "correct")
 ABSTAINED = "abstain"
@@ -110,12 +116,21 @@ def certify_plan(
         for start in pieces:
             part = data.subset(slice(start, start + plan.batch_size))
             x, y = part.batch(slice(None))
-            certificates = certify(model, x.to(model.device), n0=n0, n=n, alpha=alpha)
+            batches = FittingBatches(images=len(x), where=f"model {model.name!r}")
+            some = partial(_certificates, model, x.to(model.device), n0=n0, n=n, alpha=alpha)
+            certificates = batches.do(lambda size: some(batch_size=size), most=len(x))  # noqa: B023 - called here
             certified += map(Certified, part.indices.tolist(), y.tolist(), certificates)
             reporter.advance(f"{len(certified)} of {len(data)} images certified")
         path = store.root / f"certified-{name}.csv"
         store.write_text(path.name, as_csv(certified))
     return certified, path, time.perf_counter() - started
+
+
+def _certificates(
+    model: Model, x: Images, *, n0: int, n: int, alpha: float, batch_size: int
+) -> list[Certificate]:
+    parts = torch.split(x, batch_size)
+    return [one for part in parts for one in certify(model, part, n0=n0, n=n, alpha=alpha)]
 
 
 def as_csv(images: list[Certified]) -> str:

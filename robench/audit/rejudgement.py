@@ -18,8 +18,10 @@ import torch
 from robench.attack.craft import Crafted, targets_of
 from robench.attack.threat import Goal
 from robench.errors import StorageError
-from robench.judge.verdict import classify, judge, reached
+from robench.judge.verdict import Verdict, classify, judge, reached
 from robench.model.batch_identity import batch_of
+from robench.model.interface import Coupling
+from robench.model.out_of_memory import FittingBatches
 from robench.randomness import seed_from
 from robench.record.reader import Part
 from robench.record.schema import LATER_COLUMNS, Record, Status
@@ -28,6 +30,7 @@ from robench.run.jobs import Job, Unit
 from robench.run.keeper import FolderKeeper
 from robench.run.units import judge_unit
 from robench.run.work import Work
+from robench.types import Labels
 
 TOLERANCE = 0.005
 """Share of verdicts that may turn when a batch is cut otherwise: sums in another order round differently."""
@@ -155,7 +158,7 @@ def _readable(store: Store, job: Job) -> Iterator[tuple[Unit, Record]]:
 
 def _passes_of(record: Record) -> int:
     """Return the batch size a record says it was judged by, 0 where it says none."""
-    return max(record.provenance.batch_size, 0)
+    return max(record.provenance.micro_batch or record.provenance.batch_size, 0)
 
 
 def _plain(value: Any) -> Any:
@@ -234,9 +237,15 @@ def _again(unit: Unit, crafted: Crafted, batch_size: int) -> tuple[list[str], li
     x, y, x_adv = (t[order].to(model.device) for t in (x, y, crafted.x_adv))
     target = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
     coarse = (x_adv.clamp(0, 1) * EIGHT_BITS).round() / EIGHT_BITS
+
+    def judged(size: int) -> tuple[Verdict, Labels]:
+        verdict = judge(model, x, y, x_adv, threat=threat, target=target, batch_size=size)
+        return verdict, classify(model, coarse, batch_size=size)
+
+    whole = "a joint batch" if model.coupling is Coupling.JOINT else ""
+    batches = FittingBatches(images=len(y), where=f"model {model.name!r}", whole=whole)
     with batch_of(data.indices):  # a model that draws a template per batch draws the run's own
-        verdict = judge(model, x, y, x_adv, threat=threat, target=target, batch_size=batch_size)
-        predicted = classify(model, coarse, batch_size=batch_size)
+        verdict, predicted = batches.do(judged, most=batch_size)
     hit = reached(model, predicted, y, target)
     statuses = [str(verdict.status[i]) for i in back.tolist()]
     return statuses, hit.cpu()[back].tolist()

@@ -13,6 +13,7 @@ import torch
 from robench.judge.gradient_probes import gradient_defect, without_gradient
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
+from robench.model.micro_batches import in_micro_batches
 from robench.model.tested_network import networks_under_test
 from robench.record.schema import Finding
 from robench.types import Images, Labels, Mask, Outputs
@@ -33,13 +34,15 @@ RANDOM = "random-output"
 """Code of a network that is random by itself: the judge then asks it under fresh noise."""
 
 
-def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
+def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Finding, ...]:
     """Return what makes numbers about this model doubtful, before any attack.
 
     Args:
         model: asked in evaluation mode; left as it was.
         x: some clean images (B, C, H, W); the first `IMAGES` are used. A joint model gets all of them.
         y: their labels (B,).
+        most: most images per pass, for want of memory; a joint model gets all of them. What only shows where
+            more images are together is then not found, and no pass holds so many.
 
     Returns:
         `changes-input` if it writes into its images, and at most one more: `random-output`,
@@ -48,8 +51,10 @@ def probe(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
     """
     if model.coupling is not Coupling.JOINT:
         x, y = x[:IMAGES], y[:IMAGES]
+        if most < len(x):
+            model = in_micro_batches(model, most)
     with evaluation_mode(model.net):
-        return (*_changes_input(model, x), *_first_defect(model, x, y))
+        return (*_changes_input(model, x, most), *_first_defect(model, x, y))
 
 
 def _first_defect(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
@@ -84,8 +89,10 @@ def _first_gradient_defect(model: Model, x: Images, y: Labels, right: Mask) -> F
     )
 
 
-def _changes_input(model: Model, x: Images) -> tuple[Finding, ...]:
-    changed = max((tested.overwritten(x) for tested in networks_under_test(model.net)), default=0)
+def _changes_input(model: Model, x: Images, most: int) -> tuple[Finding, ...]:
+    parts = [x] if model.coupling is Coupling.JOINT else torch.split(x, most)
+    tested = networks_under_test(model.net)
+    changed = max((sum(map(network.overwritten, parts)) for network in tested), default=0)
     if not changed:
         return ()
     return (

@@ -11,6 +11,7 @@ from robench.errors import InputError
 from robench.model.batch_identity import batch_of
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
+from robench.model.out_of_memory import is_out_of_memory
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs
 
@@ -82,7 +83,9 @@ def check_answers(
         _check(ask, x[:1], columns, where, others)
     except InputError as error:
         raise InputError(where=where, expected=expected, got=error.got, do=error.do) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is refused with what it raised
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             where=where,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robench.model.interface import GradientSource, Model
+from robench.model.interface import Coupling, GradientSource, Model
+from robench.model.out_of_memory import FittingBatches
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs, PerSample
 
@@ -40,25 +41,47 @@ class Answer:
 
 
 def ask(model: Model, source: GradientSource, x: Images) -> Answer:
-    """Return a model's outputs and a source's, with the gradient of a fixed combination of the latter."""
-    with borrowed_global_randomness(0):
-        with torch.no_grad():
-            own = model.net(x)
-        leaf = x.detach().clone().requires_grad_(True)
-        with torch.enable_grad():
-            surrogate, _ = source.surrogate(leaf)
-            weights = _cotangent(surrogate)
-            gradient = None
-            if surrogate.requires_grad:
-                (gradient,) = torch.autograd.grad((surrogate * weights).sum(), leaf, allow_unused=True)
+    """Return a model's outputs and a source's, with the gradient of a fixed combination of the latter.
+
+    Raises:
+        JobError: memory does not suffice for one image, or for a joint batch.
+        Exception: whatever else the network raises.
+    """
+
+    def at_once(size: int) -> Answer:
+        with borrowed_global_randomness(0):
+            parts = [_ask(model, source, part, row * size) for row, part in enumerate(torch.split(x, size))]
+        return Answer(
+            own=torch.cat([part.own for part in parts]),
+            surrogate=torch.cat([part.surrogate for part in parts]),
+            gradient=torch.cat([part.gradient for part in parts]),
+        )
+
+    whole = "a joint batch" if model.coupling is Coupling.JOINT else ""
+    batches = FittingBatches(images=len(x), where=f"model {model.name!r}", whole=whole)
+    return batches.do(at_once, most=max(len(x), 1))
+
+
+def _ask(model: Model, source: GradientSource, x: Images, first: int) -> Answer:
+    """Ask about images of which the first is number `first` of all that are compared."""
+    with torch.no_grad():
+        own = model.net(x)
+    leaf = x.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        surrogate, _ = source.surrogate(leaf)
+        weights = _cotangent(surrogate, first)
+        gradient = None
+        if surrogate.requires_grad:
+            (gradient,) = torch.autograd.grad((surrogate * weights).sum(), leaf, allow_unused=True)
     zero = torch.zeros_like(x)
     return Answer(own.detach(), surrogate.detach(), zero if gradient is None else gradient.detach())
 
 
-def _cotangent(like: Outputs) -> Tensor:
+def _cotangent(like: Outputs, first: int) -> Tensor:
     """Return fixed numbers, all different, so that no two outputs cancel: irrational steps in (-1, 1)."""
-    steps = torch.arange(1, like.numel() + 1, device=like.device, dtype=torch.float64) * 0.6180339887498949
-    return (2 * (steps % 1) - 1).to(like.dtype).view(like.shape)
+    start = 1 + first * like[:1].numel()
+    steps = torch.arange(start, start + like.numel(), device=like.device, dtype=torch.float64)
+    return (2 * (steps * 0.6180339887498949 % 1) - 1).to(like.dtype).view(like.shape)
 
 
 def difference(original: Answer, other: Answer) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robench.errors import InputError
 from robench.model.global_state import kept_torch_state
+from robench.model.out_of_memory import is_out_of_memory
 from robench.plan.spec import PRECISIONS
 from robench.types import Images, Outputs
 
@@ -153,9 +154,9 @@ class TestedNetwork(nn.Module):
             return question(x.clone() if x.dtype is dtype else x.to(dtype))
         try:
             return question(x.clone())
-        except (RuntimeError, TypeError):
+        except (RuntimeError, TypeError) as error:
             other = _dtype_of(self.module)
-            if other is None or other is x.dtype:
+            if other is None or other is x.dtype or is_out_of_memory(error):
                 raise
             answer = question(x.to(other))
             self._learnt.dtype = other

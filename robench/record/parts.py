@@ -172,6 +172,8 @@ class Provenance(Part):
         threads: how many were used; 0 if unknown.
         gpu: name of the accelerator.
         batch_size: images judged at once; 0 if unknown.
+        micro_batch: fewest images at once to which crafting or judging came down where memory ran out with
+            more; 0 where it never did.
         seconds: that the attack took.
         images_sha256: hash of the adversarial images.
         engine: which copy of the network was attacked; None if unknown.
@@ -187,6 +189,7 @@ class Provenance(Part):
     threads: int = 0
     gpu: str = ""
     batch_size: int = 0
+    micro_batch: int = 0
     seconds: float = 0.0
     images_sha256: str = ""
     engine: Engine | None = None

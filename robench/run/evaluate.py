@@ -58,6 +58,14 @@ class Context:
     keeper: Keeper
     reporter: Reporter
     prepared: PreparedModels
+    short: set[str] = field(default_factory=set)
+
+    def ran_short(self, micro_batch: int, model: str) -> None:
+        """Tell, once for each model, that memory ran out and how many images at once fitted; 0 for never."""
+        if micro_batch and model not in self.short:
+            self.short.add(model)
+            at_once = "1 image" if micro_batch == 1 else f"{micro_batch} images"
+            self.reporter.stage(f"{model}: out of memory; done again with {at_once} at once")
 
     @classmethod
     def of(cls, work: Work, keeper: Keeper, reporter: Reporter) -> Context:
@@ -132,6 +140,7 @@ def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
         for _ in job.units:
             context.reporter.advance(f"{crafting.title}: failed")
         return None
+    context.ran_short(crafted.micro_batch, crafting.source.model.name)
     context.keeper.keep_crafted(job.key, crafted)
     return crafted
 
@@ -147,5 +156,7 @@ def _judged(unit: Unit, crafted: Crafted | None, answers: CleanAnswers, context:
         context.failed(error, unit.key, unit.title, name)
         context.reporter.advance(f"{unit.title}: failed")
         return None
+    if crafted is None or record.provenance.micro_batch != crafted.micro_batch:
+        context.ran_short(record.provenance.micro_batch, name)
     context.keeper.keep_record(record)
     return record

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from robench.errors import InputError, StorageError
+from robench.model.out_of_memory import FittingBatches
 from robench.plan.spec import SCHEMA, content_hash
 from robench.record.feature_snapshot import VERSION, FeatureSnapshot
 from robench.record.schema import Record, Status
@@ -160,17 +161,19 @@ def _geometry(
     geometry = FeatureSnapshot(units=tuple(record.key for record in attacked.records))
     model, threat = attacked.crafting.source.model, attacked.crafting.threat
     room = BYTES // len(work.boards) // 2
+    batch = work.settings.batch_size
+    batches = FittingBatches(images=batch, where=f"model {model.name!r}")
     if not pair:
         return replace(geometry, reason="all images are of one class")
     if model.neighbourhood is None and model.features is None:
         return replace(geometry, reason="it offers no features of an image")
     try:
-        cloud = cloud_of(
-            model, parts, threat, (pair[0], pair[1]), choice, room=room, batch=work.settings.batch_size
-        )
+        show = partial(cloud_of, model, parts, threat, (pair[0], pair[1]), choice, room=room)
+        cloud = batches.do(lambda size: show(batch=size), most=batch)
     except InputError as refusal:  # a foreign network that cannot be seen as features and a last layer
         return replace(geometry, reason=refusal.got)
-    nearest = nearest_of(model, parts, threat, room=room) if model.neighbourhood else None
+    find = partial(nearest_of, model, parts, threat, room=room)
+    nearest = batches.do(lambda size: find(batch=size), most=batch) if model.neighbourhood else None
     return replace(geometry, cloud=cloud, nearest=nearest)
 
 

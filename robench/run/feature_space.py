@@ -90,7 +90,9 @@ def cloud_of(
 
 
 @torch.no_grad()
-def nearest_of(model: Model, parts: Sequence[Part], threat: ThreatModel, *, room: int) -> Nearest | None:
+def nearest_of(
+    model: Model, parts: Sequence[Part], threat: ThreatModel, *, room: int, batch: int = QUERIES
+) -> Nearest | None:
     """Return the nearest remembered images of a few attacked ones, before and after; None if there are none.
 
     The template of an image is that of its shard; several templates that vote are searched together.
@@ -100,6 +102,7 @@ def nearest_of(model: Model, parts: Sequence[Part], threat: ThreatModel, *, room
         parts: the shards, in order.
         threat: what the proposals were judged under.
         room: most bytes of pictures.
+        batch: most images per pass.
     """
     assert model.neighbourhood is not None
     channels, height, width = parts[0].shard.data.shape
@@ -119,7 +122,7 @@ def nearest_of(model: Model, parts: Sequence[Part], threat: ThreatModel, *, room
         points = [_points(own, threat, model, before=before) for before in (True, False)]
         with batch_of(part.shard.data.indices):
             memory = model.neighbourhood.memory()
-            z = torch.stack([_features(model, x, len(own)) for x in points], dim=1)
+            z = torch.stack([_features(model, x, min(len(own), batch)) for x in points], dim=1)
         finite = torch.isfinite(z).flatten(1).all(dim=1).tolist()
         for at in (at for at, good in enumerate(finite) if good):
             ids, distances = nearest_rows(memory.points, z[at], NEIGHBOURS)

@@ -16,6 +16,7 @@ from robench.attack.craft import Crafted
 from robench.attack.ledger import Ledger
 from robench.data.images import ImageSet
 from robench.errors import RobenchError, StorageError
+from robench.model.out_of_memory import SMALLER_SHARD, is_out_of_memory, reason_of
 from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot, write_snapshot
 from robench.record.files import write_atomic
 from robench.record.schema import Record
@@ -145,6 +146,7 @@ class FolderKeeper:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
                 notes = file.metadata() or {}
                 seconds, engine = float(notes.get("seconds", "0")), notes.get("engine", "")
+                micro_batch = int(notes.get("micro_batch", "0"))
                 not_used = {str(k): str(v) for k, v in json.loads(notes.get("not_used", "{}")).items()}
         except (StorageError, SafetensorError, OSError, ValueError, AttributeError) as error:
             self._damaged(path, error)
@@ -155,7 +157,12 @@ class FolderKeeper:
         for name in _COLUMNS:
             setattr(ledger, name, tensors.get(name, getattr(ledger, name)))
         return Crafted(
-            x_adv=tensors["x_adv"], ledger=ledger, seconds=seconds, engine=engine, not_used=not_used
+            x_adv=tensors["x_adv"],
+            ledger=ledger,
+            seconds=seconds,
+            engine=engine,
+            not_used=not_used,
+            micro_batch=micro_batch,
         )
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -177,6 +184,8 @@ class FolderKeeper:
         notes = {"seconds": f"{crafted.seconds:.6f}"}
         if crafted.engine:
             notes |= {"engine": crafted.engine, "not_used": json.dumps(dict(crafted.not_used))}
+        if crafted.micro_batch:
+            notes["micro_batch"] = str(crafted.micro_batch)
         self._write(self.store.adv(key), sealed_tensors(save(tensors, unsealed_notes(notes))))
         with contextlib.suppress(OSError):
             self.store.error(key).unlink()  # an earlier failure of the same job is history
@@ -249,11 +258,10 @@ def failure_text(error: BaseException) -> str:
     if isinstance(error, RobenchError):
         return str(error)
     text = "".join(traceback.format_exception(error))
-    return (
-        f"{text.rstrip()}\nIts code called sys.exit({error.code!r})"
-        if isinstance(error, SystemExit)
-        else text
-    )
+    if isinstance(error, SystemExit):
+        return f"{text.rstrip()}\nIts code called sys.exit({error.code!r})"
+    # Outside of any batch that could be halved, as where the images of a shard do not fit together.
+    return f"{text}{reason_of(error)}. {SMALLER_SHARD}." if is_out_of_memory(error) else text
 
 
 def last_line(text: str) -> str:

@@ -15,6 +15,7 @@ from robench.data.loading import load_data
 from robench.errors import CheckpointError, JobError, RobenchError
 from robench.model.builder import Builder
 from robench.model.defense import Defense, TrainingContext
+from robench.model.out_of_memory import is_out_of_memory, reason_of
 from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
 from robench.randomness import seed_from
@@ -225,8 +226,12 @@ class Networks:
             raise
         except (Exception, SystemExit) as error:
             # A defense is a plugin: whatever it raises fails this model only.
+            where = f"training {spec.name}"
+            if is_out_of_memory(error):
+                got, do = reason_of(error), "Lower the defense's option `batch_size`, or use a larger device"
+                raise JobError(where=where, expected="memory for a step", got=got, do=do) from error
             text = "".join(traceback.format_exception(error)).strip()
-            raise JobError(where=f"training {spec.name}", expected="weights", got=text) from error
+            raise JobError(where=where, expected="weights", got=text) from error
         card = partial(
             model_card,
             plan=self.plan,

@@ -12,6 +12,7 @@ from robench.errors import JobError
 from robench.model.builder import Builder
 from robench.model.defense import InferenceDefense
 from robench.model.interface import Model
+from robench.model.out_of_memory import FREE, is_out_of_memory, reason_of
 from robench.plan.spec import TEMPLATE, DataSpec, ModelSpec, Plan
 from robench.randomness import seed_from
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
@@ -82,6 +83,10 @@ class Workshop:
                 self._fail(spec.name, str(error))
             except SystemExit as error:
                 self._fail(spec.name, f"its code called sys.exit({error.code!r})")
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._fail(spec.name, f"its network does not fit: {reason_of(error)}. {FREE}.")
         self.load.forget()  # an evaluation may take long and needs no training data
         return [models[spec.name] for spec in self.plan.models if spec.name in models]
 

@@ -32,6 +32,7 @@ def record_of(
     findings: tuple[Finding, ...],
     stood: list[str],
     settings: Settings,
+    micro_batch: int = 0,
 ) -> Record:
     """Return the record of a unit that was judged.
 
@@ -42,6 +43,7 @@ def record_of(
         findings: all reasons to doubt it.
         stood: what a random model answered under fresh noise, empty for any other.
         settings: of the evaluation.
+        micro_batch: most images judged at once after memory ran out with more; 0 where it never did.
     """
     crafting = unit.crafting
     return Record(
@@ -56,7 +58,7 @@ def record_of(
         seed=settings.seed,
         columns=_columns(unit, crafted, verdict, stood),
         findings=findings,
-        provenance=Provenance.read(_provenance(unit, crafted, settings)),
+        provenance=Provenance.read(_provenance(unit, crafted, settings, micro_batch)),
     )
 
 
@@ -108,7 +110,7 @@ def _dataset(unit: Unit) -> dict[str, Any]:
     }
 
 
-def _provenance(unit: Unit, crafted: Crafted | None, settings: Settings) -> dict[str, Any]:
+def _provenance(unit: Unit, crafted: Crafted | None, settings: Settings, micro_batch: int) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "versions": versions(),
         **hardware(str(unit.target.model.device)),
@@ -121,6 +123,8 @@ def _provenance(unit: Unit, crafted: Crafted | None, settings: Settings) -> dict
             facts["engine"] = {"used": crafted.engine, "not_used": dict(crafted.not_used)}
     if unit.target.model.coupling is Coupling.JOINT:  # a report compares it with the images there were
         facts["shard"] = settings.shard
+    if sizes := {micro_batch, crafted.micro_batch if crafted else 0} - {0}:  # memory ran out
+        facts["micro_batch"] = min(sizes)
     if unit.crafted_key:  # a report finds the images by it
         facts["crafted"] = unit.crafted_key
     return facts

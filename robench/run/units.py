@@ -8,13 +8,14 @@ from dataclasses import replace
 from robench.attack.craft import Crafted, CraftSettings, craft, targets_of
 from robench.attack.threat import Goal, ThreatModel
 from robench.judge.findings import ledger_findings
-from robench.judge.probes import RANDOM, probe
-from robench.judge.verdict import fresh_outcomes, judge, with_count_as_proposed
+from robench.judge.probes import IMAGES, RANDOM, probe
+from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
-from robench.model.interface import Model
+from robench.model.interface import Coupling, Model
+from robench.model.out_of_memory import FittingBatches
 from robench.model.prepared import PreparedModels
 from robench.randomness import borrowed_global_randomness, seed_from
-from robench.record.schema import Record
+from robench.record.schema import Finding, Record
 from robench.run.jobs import Crafting, Unit
 from robench.run.records import record_of
 from robench.run.settings import Settings
@@ -71,6 +72,7 @@ def judge_unit(
 
     A clean unit is its images judged as they are, and the model is probed. A random model, and a network that
     was found to be random, is asked about each image a few more times, under noise that no attack has seen.
+    Where memory runs out, each of these three is done again with half as many images in a pass.
 
     Args:
         unit: what to judge.
@@ -78,6 +80,9 @@ def judge_unit(
         settings: seed, batch size, and number of draws.
         clean: predictions (B,) on the clean images, if they are known already.
         known: codes of findings about the model itself; what only follows from them is not found again.
+
+    Raises:
+        JobError: memory does not suffice for one image, or for a joint batch; or as `judge` does.
     """
     model, indices = unit.target.model, unit.shard.data.indices
     x, y = (part.to(model.device) for part in unit.shard.data.batch(slice(None)))
@@ -85,29 +90,31 @@ def judge_unit(
     target = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
     x_adv = crafted.x_adv.to(model.device) if crafted else x
     seed = seed_from(settings.seed, "judge", unit.shard.digest)
-    # Lent to networks that draw from the global generators, so that their verdicts too come out again.
-    with batch_of(indices), borrowed_global_randomness(seed):
-        verdict = judge(
-            model,
-            x,
-            y,
-            x_adv,
-            threat=threat,
-            target=target,
-            clean=clean.to(model.device) if clean is not None else None,
-            batch_size=settings.batch_size,
-        )
-        if unit.crafting and unit.crafting.attack.info.unconfined:
-            verdict = with_count_as_proposed(verdict, model, y, batch_size=settings.batch_size)
-    findings = verdict.findings
-    if crafted is None:
+
+    def verdict_of(size: int) -> Verdict:
+        # Lent to networks that draw from the global generators, so that their verdicts too come out again.
+        with batch_of(indices), borrowed_global_randomness(seed):
+            verdict = judge(
+                model,
+                x,
+                y,
+                x_adv,
+                threat=threat,
+                target=target,
+                clean=clean.to(model.device) if clean is not None else None,
+                batch_size=size,
+            )
+            if unit.crafting and unit.crafting.attack.info.unconfined:
+                verdict = with_count_as_proposed(verdict, model, y, batch_size=size)
+        return verdict
+
+    def probed(size: int) -> tuple[Finding, ...]:
         with batch_of(indices):
-            findings = (*findings, *probe(model, x, y))
-        known = {finding.code for finding in findings}
-    stood: list[str] = []
-    if asked_again(model, known) and len(y):
+            return probe(model, x, y, most=size)
+
+    def stood_in(size: int) -> list[str]:
         with batch_of(indices):
-            stood = fresh_outcomes(
+            return fresh_outcomes(
                 model,
                 verdict.landing.point,
                 y,
@@ -115,8 +122,27 @@ def judge_unit(
                 target=target,
                 draws=settings.draws,
                 seed=seed,
-                batch_size=settings.batch_size,
+                batch_size=size,
             )
+
+    whole = f"a joint batch of {len(x)} images" if model.coupling is Coupling.JOINT else ""
+    batches = FittingBatches(images=len(x), where=f"model {model.name!r}", whole=whole)
+    verdict = batches.do(verdict_of, most=settings.batch_size)
+    findings = verdict.findings
+    if crafted is None:
+        findings = (*findings, *batches.do(probed, most=IMAGES))
+        known = {finding.code for finding in findings}
+    stood: list[str] = []
+    if asked_again(model, known) and len(y):
+        stood = batches.do(stood_in, most=settings.batch_size)
     if crafted and unit.white_box:
         findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, known))
-    return record_of(unit, crafted, verdict, findings=findings, stood=stood, settings=settings)
+    return record_of(
+        unit,
+        crafted,
+        verdict,
+        findings=findings,
+        stood=stood,
+        settings=settings,
+        micro_batch=batches.smallest,
+    )
