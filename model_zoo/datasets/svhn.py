@@ -73,6 +73,10 @@ def _download(path: Path, split: str) -> None:
     from torchvision.datasets.utils import download_url
 
     url, name, md5 = torchvision.datasets.SVHN.split_list[split]
-    with fetching("svhn"):
-        download_url(url, str(path.parent), name, md5)
+    try:
+        with fetching("svhn"):
+            download_url(url, str(path.parent), name, md5)
+    except InputError:
+        path.unlink(missing_ok=True)  # torchvision leaves an altered file where the next run would read it
+        raise
     check_downloads(path.parent, {name: md5}, algorithm="md5")

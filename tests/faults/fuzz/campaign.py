@@ -1,8 +1,7 @@
 """One reader, asked for so many seconds: `python -m tests.faults.fuzz.campaign "npz" 600 [FOLDER]`.
 
 An input that is answered neither by an accepted value nor by an error of robench.errors is kept in FOLDER,
-and so is one that takes longer than ten seconds or a gigabyte; the process ends where a single input takes two
-minutes.
+and so is one that takes longer than ten seconds or a gigabyte; the process ends where one takes two minutes.
 """
 
 import faulthandler
@@ -54,6 +53,13 @@ def examples(reader, folder, counts, number, *, start):
     asked()
 
 
+def _place(error):
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+
+
 def campaign(name, seconds, findings):
     """Ask until the time is over; return counts, and keep what is found."""
     from tests.faults.fuzz.readers import READERS
@@ -82,10 +88,7 @@ def campaign(name, seconds, findings):
                 ask(reader, Path(place), value, counts)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
                 counts["found"] += 1
-                trace = error.__traceback__
-                while trace.tb_next:
-                    trace = trace.tb_next
-                what = f"{type(error).__name__} {trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {str(error)[:200]}"
+                what = f"{type(error).__name__} {_place(error)} {str(error)[:200]}"
             spent = time.monotonic() - begin
             grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
             slowest, largest = max(slowest, spent), max(largest, grown)

@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import tempfile
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -115,7 +116,9 @@ def strided(draw):
             case "sparse":
                 content[name] = torch.zeros(size).to_sparse()
             case "quantised":
-                content[name] = torch.quantize_per_tensor(torch.zeros(size), 0.1, 0, torch.qint8)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    content[name] = torch.quantize_per_tensor(torch.zeros(size), 0.1, 0, torch.qint8)
             case "nan":
                 content[name] = torch.full(size, float("nan"))
             case other:

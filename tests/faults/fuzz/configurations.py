@@ -9,7 +9,8 @@ from tests.faults.fuzz.mutations import damaged
 YAML = (
     (SUITES / "digits.yaml").read_bytes(),
     (SUITES / "wnll-re-evaluation.yaml").read_bytes(),
-    b"%YAML 1.2\n---\na: &x [1, 2, .inf, -.5, 0x1F, 0o7, ~, true]\nb: *x\nc: |\n  text\n  more\nd: >-\n  folded\n"
+    b"%YAML 1.2\n---\na: &x [1, 2, .inf, -.5, 0x1F, 0o7, ~, true]\nb: *x\nc: |\n  text\n  more\n"
+    b"d: >-\n  folded\n"
     b'e: "quo\\u0041ted\\n"\nf: !!str 5\n? g\n: {h: [i, {j: k}]}\n# comment\n...\n',
 )
 YAML_TOKENS = [
@@ -49,7 +50,7 @@ YAML_TOKENS = [
 ]
 yaml_text = st.one_of(
     damaged(YAML, YAML_TOKENS, most=10),
-    st.lists(st.sampled_from(YAML_TOKENS + [b"a", b"b", b" ", b","]), max_size=60).map(b"".join),
+    st.lists(st.sampled_from([*YAML_TOKENS, b"a", b"b", b" ", b","]), max_size=60).map(b"".join),
     st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace")),
 )
 

@@ -112,7 +112,8 @@ def read_idx_pair(folder, pair):
 
 PIXELS = RNG.integers(0, 256, (2, 3072), dtype=np.uint8)
 BATCH = {"data": PIXELS, "labels": [1, 0], "filenames": ["a.png", "b.png"], "batch_label": "x"}
-CIFAR = tuple(pickle.dumps(BATCH, protocol=p) for p in (0, 2, 4)) + (
+CIFAR = (
+    *(pickle.dumps(BATCH, protocol=p) for p in (0, 2, 4)),
     pickle.dumps({"label_names": ["a", "b", "c"]}, protocol=2),
 )
 STEPS = [
@@ -208,8 +209,9 @@ def picture(form, size=(5, 4), **options):
     return stream.getvalue()
 
 
-FORMS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "EPS", "ICO", "TGA", "PCX", "SGI", "IM")
-PICTURES = tuple(picture(form) for form in FORMS) + (
+FORMS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "EPS", "ICO", "TGA", "PCX", "SGI")
+PICTURES = (
+    *map(picture, FORMS),
     picture("TIFF", compression="tiff_lzw"),
     picture("TIFF", compression="tiff_deflate"),
     picture("PNG", (300, 200)),
