@@ -69,8 +69,8 @@ def load(
     if not own and not part:  # a network without weights, and a file that says so
         return digest
     needs = fitting.Network(own=own, normalize=_statistics(network), layouts=layouts)
-    contents = weight_sets(part, steps=way, where=where)
     try:
+        contents = weight_sets(part, steps=way, where=where)
         selection = fitting.best_fit(contents, needs, path=path, key=key is not None)
     except (RuntimeError, NotImplementedError) as error:  # torch cannot compute with every tensor it can read
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -29,6 +29,9 @@ _CORE_TAGS = {f"{_CORE}{name}" for name in ("map", "seq", "str", "int", "float",
 # YAML 1.2.2, section 10.3.2: `no`, `12:30:45` and `2026-11-23` are text, `1e-3` is a number.
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _MOST_DIGITS = 1000
+_LONGEST_TAG = 50_000  # ruamel's time for a tag is quadratic in its length
+_LONGEST = 200
+"""Most characters of a file that a message repeats."""
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _CONSTANTS: dict[str, Any] = {
@@ -129,13 +132,17 @@ class _Reader:
         self.events = self._parse(text)
 
     def fail(self, line: int, *, expected: str, got: str, do: str = "") -> ConfigError:
-        return ConfigError(where=f"{self.source}:{line}", expected=expected, got=got, do=do)
+        short = got if len(got) <= _LONGEST else f"{got[:_LONGEST]}..."
+        return ConfigError(where=f"{self.source}:{line}", expected=expected, got=short, do=do)
 
     def _parse(self, text: str) -> Iterator[Any]:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
         line = 1
+        if any(len(word) > _LONGEST_TAG and "!" in word for word in text.split()):
+            expected, got = f"tags and words of at most {_LONGEST_TAG} characters", "a longer one with '!'"
+            raise ConfigError(where=self.source, expected=expected, got=got)
         try:
             for event in YAML(typ="safe", pure=True).parse(text):
                 line = event.start_mark.line + 1

@@ -102,7 +102,7 @@ def strided(draw):
             )
         )
     ):
-        size = tuple(draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 1000, 10**6]), min_size=1, max_size=4)))
+        size = tuple(draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 1000, 10**6]), min_size=1, max_size=3)))
         kind = draw(
             st.sampled_from(["expanded", "meta", "sparse", "complex", "int", "half", "nan", "quantised"])
         )

@@ -85,7 +85,7 @@ def test_a_file_too_large_or_not_utf_8_or_missing_is_refused(tmp_path):
         read_file(path)
     with pytest.raises(ConfigError, match="No such file"):
         read_file(tmp_path / "absent.yaml")
-    with pytest.raises(ConfigError, match="directory"):
+    with pytest.raises(ConfigError, match="a folder"):
         read_file(tmp_path)
     with pytest.raises(ConfigError):
         read_text("a" * (CONFIGURATION.most + 1), source="f")
