@@ -89,7 +89,7 @@ DATA = Limit(what="a data file", most=256 * GIB, variable="ROBENCH_MAX_DATA_BYTE
 UNPACKED = Limit(what="images and labels", most=256 * GIB, variable="ROBENCH_MAX_DATA_BYTES")
 CHECKPOINT = Limit(what="a checkpoint", most=128 * GIB, variable="ROBENCH_MAX_CHECKPOINT_BYTES")
 TENSORS = Limit(what="a checkpoint", most=200_000, unit="tensors", variable="ROBENCH_MAX_TENSORS")
-STEPS = Limit(what="a pickle", most=5_000_000, unit="steps", variable="ROBENCH_MAX_PICKLE_STEPS")
+STEPS = Limit(what="a pickle", most=2_000_000, unit="steps", variable="ROBENCH_MAX_PICKLE_STEPS")
 PARTS = Limit(
     what="work in a pickle (keys to hash, arguments of what it calls)",
     most=20_000_000,

@@ -10,7 +10,8 @@ from torch import nn
 
 from defenses.training.training_state import load_state
 from model_zoo.checkpoints import loading
-from robench.errors import CheckpointError, ConfigError
+from robench.errors import CheckpointError, ConfigError, RobenchError
+from robench.plan.config import SUITES, parse
 from robench.plan.yaml_reader import read_text
 from tests.faults.fuzz.checkpoint_files import TRAINING, network, torch_bytes
 
@@ -138,3 +139,26 @@ def test_messages_do_not_repeat_the_file(tmp_path):
         with pytest.raises(ConfigError) as caught:
             read_text(text, source="c.yaml")
         assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: digits, split", "name: LONG, split"),
+        ("epochs: 15", "epochs: LONG"),
+        ("- fgsm", "- LONG"),
+        ("- fgsm", "- pgd: {steps: LONG}"),
+        ("architecture: digits_cnn", "architecture: LONG"),
+        ("architecture: digits_cnn", "architecture: LONG.py:make"),
+        ("protocol: independent", "protocol: LONG"),
+        ("limit: 200", "limit: LONG"),
+        ("schema: 1", "schema: LONG"),
+    ],
+)
+def test_messages_about_a_plan_do_not_repeat_a_value_of_any_length(old, new):
+    text = (SUITES / "digits.yaml").read_text("utf-8")
+    assert old in text
+    text = text.replace(old, new.replace("LONG", "x" * 50_000), 1)
+    with pytest.raises(RobenchError) as caught:
+        parse(text, file=SUITES / "digits.yaml")
+    assert len(str(caught.value)) < 5000
