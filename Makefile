@@ -1,10 +1,11 @@
 # Two commands do everything: `make quickstart` and `make test`. The rest is for contributors.
 PYTHON ?= python3
 VENV := .venv
+AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-all coverage browser-test lint types imports ci bench clean
+.PHONY: quickstart test test-all coverage browser-test lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -35,6 +36,13 @@ imports: $(STAMP)
 
 ci: lint types imports test
 
+# Known vulnerabilities of the pinned versions: asks a package index, so no test needs it. --strict: a version that
+# the index knows nothing of is a failure too, or an audit of nothing would pass.
+audit:
+	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet "pip-audit>=2.9,<3"; }
+	{ cat constraints.txt; echo "torchattacks==3.5.1"; } > $(AUDIT)/audited.txt
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement $(AUDIT)/audited.txt
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
@@ -47,4 +55,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(AUDIT) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -12,6 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from robench.errors import ConfigError
+from robench.intake.limits import PYTHON_FILE
+from robench.intake.regular_file import read_regular
+
 
 class UserModules:
     """The modules of one folder, as one of its files sees them.
@@ -59,7 +63,7 @@ class UserModules:
         sys.modules[name] = module  # dataclasses and pickling inside the file look it up there
         if file is not None:
             try:
-                exec(compile(file.read_bytes(), str(file), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+                exec(compile(_source(file), str(file), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
             except BaseException:
                 del sys.modules[name]
                 raise
@@ -174,13 +178,17 @@ def located(folder: Path, path: str) -> tuple[Path | None, Path | None] | None:
     return None
 
 
+def _source(file: Path) -> bytes:
+    return read_regular(file, PYTHON_FILE, error=ConfigError, expected="a readable Python file")
+
+
 def source_digest(file: Path) -> str:
     """Return the SHA-256 over a file and all it imports from beside it, wherever the import stands.
 
     Imports that are put together when the code runs, and files that it opens, are not followed.
 
     Raises:
-        OSError: the file cannot be read.
+        ConfigError: the file cannot be read.
     """
     folder, digest = file.absolute().parent, hashlib.sha256()
     waiting, contents = [file.absolute()], dict[Path, bytes]()
@@ -188,7 +196,7 @@ def source_digest(file: Path) -> str:
         path = waiting.pop()
         if path in contents:
             continue
-        contents[path] = path.read_bytes()
+        contents[path] = _source(path)
         waiting += [other for other in _imported_files(contents[path], path, folder) if other not in contents]
     for path in sorted(contents):
         name = path.relative_to(folder) if path != file.absolute() else Path("file.py")

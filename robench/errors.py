@@ -7,6 +7,10 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 
+LONGEST = 3000
+"""Most characters of what came that a message repeats."""
+
+
 class RobenchError(Exception):
     """Base of every error this project raises on purpose.
 
@@ -23,7 +27,9 @@ class RobenchError(Exception):
         self.expected, self.got, self.do, self.where = expected, got, do, where
         head = f"{where}: " if where else ""
         tail = f" {do}" if do.endswith("?") else f" {do.rstrip('.')}." if do else ""
-        super().__init__(f"{head}expected {expected}, got {got}.{tail}")
+        # What came is the input's own text, of any length.
+        shown = got if len(got) <= LONGEST else f"{got[:LONGEST]}... ({len(got)} characters)"
+        super().__init__(f"{head}expected {expected}, got {shown}.{tail}")
 
 
 class ConfigError(RobenchError):

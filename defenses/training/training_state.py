@@ -8,9 +8,9 @@ weights, bit for bit on the same machine.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 
 from robench.errors import CheckpointError, ConfigError, StorageError
+from robench.intake.limits import CHECKPOINT
+from robench.intake.regular_file import read_regular
+from robench.intake.torch_files import BROKEN, names_asked_for
 from robench.run.training_folder import differences
 
 FORMAT = 1
-_UNREADABLE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)
 
 Weights = dict[str, Tensor]
 
@@ -103,10 +105,12 @@ def load_state(path: Path, identity: dict[str, Any]) -> TrainingState | None:
         ConfigError: the state belongs to another training; says in what they differ.
         CheckpointError: the file is not a training state, or is damaged.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
+    data = read_regular(path, CHECKPOINT, error=CheckpointError, expected="a training state")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        names_asked_for(data, where=str(path), error=CheckpointError)
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, not {FORMAT}")
         state = TrainingState(
@@ -121,7 +125,8 @@ def load_state(path: Path, identity: dict[str, Any]) -> TrainingState | None:
             averaged=content.get("averaged", 0),
             objective=content.get("objective", {}),
         )
-    except _UNREADABLE as error:
+        _check_kinds(state)
+    except BROKEN as error:
         reason = (str(error).splitlines() or [""])[0]
         raise CheckpointError(
             where=str(path),
@@ -138,6 +143,28 @@ def load_state(path: Path, identity: dict[str, Any]) -> TrainingState | None:
             do="Undo the change, or delete the file to train from the start",
         )
     return state
+
+
+def _check_kinds(state: TrainingState) -> None:
+    """Refuse a state whose parts are not what they should be.
+
+    Raises:
+        TypeError: names the part.
+    """
+    mappings = (state.identity, state.optimizer, state.objective)
+    weights = (state.network, state.average, {} if state.best is None else state.best)
+    kinds = {
+        "identity, optimizer or objective": all(isinstance(part, dict) for part in mappings),
+        "network, average or best": all(
+            isinstance(part, dict) and all(isinstance(value, Tensor) for value in part.values())
+            for part in weights
+        ),
+        "epoch or averaged": type(state.epoch) is int and type(state.averaged) is int and state.epoch >= 0,
+        "history": isinstance(state.history, list) and all(isinstance(row, dict) for row in state.history),
+        "score": isinstance(state.score, float | int),
+    }
+    if wrong := [name for name, right in kinds.items() if not right]:
+        raise TypeError(f"{wrong[0]} of another kind")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from robench.errors import ConfigError
 from robench.plan.spec import to_json
 
 
@@ -46,12 +47,12 @@ def stated(checkpoint: Path) -> dict[str, Any]:
 
 def _card(checkpoint: Path) -> dict[str, Any]:
     """Return the card beside a checkpoint, empty where there is none that can be read."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from robench.plan.yaml_reader import read_file, read_text
 
     try:
-        card = YAML(typ="safe", pure=True).load(card_path(checkpoint).read_text("utf-8"))
-    except (OSError, ValueError, YAMLError):
+        path = card_path(checkpoint)
+        card = read_text(read_file(path), source=str(path)).data
+    except ConfigError:
         return {}
     return card if isinstance(card, dict) else {}
 

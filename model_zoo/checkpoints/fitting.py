@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from robench.plan.key_path import Step, key_text
 
 _MOST_SETS = 64
 """Of more sets the largest are tried."""
+_MOST_READINGS = 256
 _COUNTER = "num_batches_tracked"
 
 
@@ -175,7 +177,11 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
 
 def _fits(source: WeightSet, network: Network, twins: dict[str, str], *, where: str) -> list[Fit]:
     """Return every reading of a set, with what is wrong with each."""
-    ways = list(readings(source.tensors)) if network.layouts else [Reading(state=source.tensors)]
+    ways = (
+        list(islice(readings(source.tensors), _MOST_READINGS))
+        if network.layouts
+        else [Reading(state=source.tensors)]
+    )
     fits = [_fit(source, reading, network, twins, where=where) for reading in ways]
     inside = [fit.reading.prefix for fit in fits if not fit.faults.count() and fit.reading.prefix]
     for fit in fits:

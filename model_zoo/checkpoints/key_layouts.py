@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from model_zoo.checkpoints.reparametrized import put_together
+from model_zoo.checkpoints.reparametrized import is_plain, put_together
 from model_zoo.checkpoints.weight_sets import FIRST, is_second
 from robench.errors import CheckpointError
 
@@ -90,6 +91,10 @@ class Translated:
     refusal: CheckpointError | None = None
 
 
+_MOST_HEADS = 256
+"""Names before others that are tried; a network has fewer parts."""
+
+
 def readings(state: State) -> Iterator[Reading]:
     """Yield the ways of reading a set of weights, the whole first.
 
@@ -106,7 +111,7 @@ def _readings(whole: Reading) -> Iterator[Reading]:
     carried = {name for pair in _STATISTICS if all(name in whole.state for name in pair) for name in pair}
     names = [name for name in whole.state if name not in carried]
     heads = dict.fromkeys(name.partition(".")[0] for name in names if "." in name)
-    for head in heads:
+    for head in islice(heads, _MOST_HEADS):
         below = {n.removeprefix(f"{head}."): whole.state[n] for n in names if n.startswith(f"{head}.")}
         rest = [name for name in names if not name.startswith(f"{head}.")]
         alone = all(_METADATA.fullmatch(name) for name in rest)
@@ -213,7 +218,9 @@ def _take_statistics(
 ) -> tuple[bool, CheckpointError | None]:
     """Remove the buffers of a normalisation; return whether there were any, and an error if unlike ours."""
     pair = next((p for p in _STATISTICS if p[0] in state and p[1] in state and p[0] not in own), None)
-    if pair is None or max(state[name].numel() for name in pair) > _MOST_CHANNELS:
+    if pair is None or not all(is_plain(state[name]) for name in pair):
+        return False, None
+    if max(state[name].numel() for name in pair) > _MOST_CHANNELS:
         return False, None
     stored = tuple(state.pop(name).detach().flatten().float() for name in pair)
     configured = (torch.zeros(1), torch.ones(1)) if normalize is None else normalize

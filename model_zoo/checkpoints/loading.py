@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from model_zoo.checkpoints.saving import sidecar_path
 from model_zoo.checkpoints.weight_sets import select, weight_sets
 from model_zoo.network import Normalize, Normalized
 from robench.errors import CheckpointError
+from robench.intake.limits import CHECKPOINT, SMALL_FILE
+from robench.intake.regular_file import read_regular
 from robench.plan.key_path import parse_key
 
 _LOG = logging.getLogger(__name__)
@@ -56,11 +59,7 @@ def load(
     """
     where = str(path)
     steps = parse_key(key, where=f"{where}, key") if key is not None else ()
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise CheckpointError(where=where, expected="a readable checkpoint", got=got) from error
+    data = read_regular(path, CHECKPOINT, error=CheckpointError, expected="a readable checkpoint")
     digest = hashlib.sha256(data).hexdigest()
     _check_hash(path, digest, sha256)
     loaded = state_files.read(data, safetensors_only=path.suffix == ".safetensors", where=where)
@@ -70,9 +69,13 @@ def load(
     if not own and not part:  # a network without weights, and a file that says so
         return digest
     needs = fitting.Network(own=own, normalize=_statistics(network), layouts=layouts)
-    selection = fitting.best_fit(
-        weight_sets(part, steps=way, where=where), needs, path=path, key=key is not None
-    )
+    try:
+        contents = weight_sets(part, steps=way, where=where)
+        selection = fitting.best_fit(contents, needs, path=path, key=key is not None)
+    except (RuntimeError, NotImplementedError) as error:  # torch cannot compute with every tensor it can read
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        got, do = f"tensors of another kind ({reason})", "Save the weights as plain tensors of numbers"
+        raise CheckpointError(where=where, expected="weights for this network", got=got, do=do) from error
     notes = [*selection.notes, *_numbers(target, own, selection.state)]
     _fill(target, own, selection.state, where=where)
     for note in notes:
@@ -137,13 +140,14 @@ def _statistics(network: nn.Module) -> tuple[Tensor, Tensor] | None:
 
 
 def _check_hash(path: Path, digest: str, expected: str | None) -> None:
-    try:
-        parts = sidecar_path(path).read_text(encoding="utf-8").split()
-    except FileNotFoundError:
-        parts = []
-    except (OSError, UnicodeDecodeError) as error:
-        got = str(error)
-        raise CheckpointError(where=str(sidecar_path(path)), expected="a readable hash", got=got) from error
+    parts, beside = list[str](), sidecar_path(path)
+    if os.path.lexists(beside):
+        read = read_regular(beside, SMALL_FILE, error=CheckpointError, expected="a readable hash")
+        try:
+            parts = read.decode("utf-8").split()
+        except UnicodeDecodeError as error:
+            where, got = str(beside), str(error)
+            raise CheckpointError(where=where, expected="a readable hash", got=got) from error
     claims = [(expected, "the configuration"), (parts[0] if parts else None, sidecar_path(path).name)]
     for claim, owner in claims:
         if claim is not None and claim.strip().lower() != digest:

@@ -40,7 +40,7 @@ _FOREIGN = (
 )
 
 
-def put_together(state: State, own: Mapping[str, object]) -> tuple[State, list[str]]:
+def put_together(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]:
     """Return weights of weight normalisation and pruning as the network keeps them, and what was done.
 
     Salimans & Kingma 2016, arXiv:1602.07868: w = g v / ||v||, the norm taken over all axes but the one along
@@ -60,7 +60,7 @@ def put_together(state: State, own: Mapping[str, object]) -> tuple[State, list[s
         if all(part in own for part in other):
             weights[other[0]], weights[other[1]] = weights.pop(length), weights.pop(direction)
         elif before + weight in own and before + weight not in state:
-            whole = _weight_norm(state[direction], state[length])
+            whole = _weight_norm(state[direction], state[length], own[before + weight].shape)
             if whole is not None:
                 del weights[length], weights[direction]
                 weights[before + weight] = whole
@@ -75,7 +75,9 @@ def put_together(state: State, own: Mapping[str, object]) -> tuple[State, list[s
             original is None
             or whole_name not in own
             or whole_name in state
-            or original.shape != state[name].shape
+            or not original.shape == state[name].shape == own[whole_name].shape
+            or not (is_plain(original) and is_plain(state[name]))
+            or state[name].is_complex()
         ):
             continue
         del weights[name], weights[f"{whole_name}_orig"]
@@ -85,8 +87,19 @@ def put_together(state: State, own: Mapping[str, object]) -> tuple[State, list[s
     return weights, notes + ([f"multiplied {pruned} pruned weights with their masks"] if pruned else [])
 
 
-def _weight_norm(direction: Tensor, length: Tensor) -> Tensor | None:
-    """Return the weight, None where the two do not belong together."""
+def is_plain(tensor: Tensor) -> bool:
+    """Tell whether a tensor has numbers one after the other, as weights have, that can be computed with."""
+    strided = tensor.layout is torch.strided and not tensor.is_nested
+    return strided and tensor.device.type != "meta" and not tensor.is_quantized
+
+
+def _weight_norm(direction: Tensor, length: Tensor, shape: torch.Size) -> Tensor | None:
+    """Return the weight, None where the two do not belong together or are not of this shape."""
+    if not (is_plain(direction) and is_plain(length)) or direction.dtype != length.dtype:
+        return None
+    # torch divides by the number of elements, and ends the process where there are none.
+    if direction.shape != shape or not direction.numel() or not direction.is_floating_point():
+        return None
     axes = [-1] if length.ndim == 0 else range(direction.ndim)
     for axis in axes:
         goal = tuple(n if d == axis else 1 for d, n in enumerate(direction.shape))

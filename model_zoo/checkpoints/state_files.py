@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import re
-import struct
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -19,28 +17,17 @@ import torch
 from torch import Tensor
 
 from robench.errors import CheckpointError
+from robench.intake.archives import open_archive
+from robench.intake.torch_files import BROKEN, names_asked_for, pickled_names
 
-# What torch's restricted unpickler and zip reader raise on damaged bytes, found by cutting and flipping.
-_BROKEN = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    ImportError,
-    ArithmeticError,
-    MemoryError,
-    OSError,
-    struct.error,
-)
 _HARMLESS = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(\w+Storage|device|Size|[a-z]*(float|int|half)\w*)"
 )
 """What weights themselves are made of, so that a merely damaged file is not called hostile."""
+_REFUSED = re.compile(
+    r"torch\._utils\._rebuild_(sparse_tensor|nested_tensor|device_tensor_\w+|wrapper_subclass)|builtins\.bytearray"
+)
+"""What torch lets pass and no weights of ours need: each can be made to work without end on a few bytes."""
 TO_TENSORS = "Convert them where the file is trusted: torch.save({name: torch.from_numpy(array), ...}, FILE)"
 """What to do with weights kept as numpy arrays, which the safe reader does not make."""
 _SAFETENSORS = re.compile(rb'\s*\{\s*"')
@@ -129,7 +116,7 @@ def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
     """
     if safetensors_only or _SAFETENSORS.match(data, 8):
         return read_safetensors(data, where=where)
-    if other := _other_kind(data):
+    if other := _other_kind(data, where=where):
         kind, do = other
         raise CheckpointError(where=where, expected="weights only", got=kind, do=do)
     return read_torch(data, where=where)
@@ -143,7 +130,7 @@ def read_safetensors(data: bytes, *, where: str) -> dict[str, Tensor]:
     """
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(data)
-    except (safetensors.SafetensorError, *_BROKEN) as error:
+    except (safetensors.SafetensorError, *BROKEN) as error:
         raise _corrupt(where, "a whole safetensors file", error) from error
     return dict(sorted(tensors.items()))  # the library gives them in another order each time
 
@@ -158,10 +145,20 @@ def read_torch(data: bytes, *, where: str) -> Any:
     """
     stand_ins: list[Any] = [(answer, name) for name, answer in STAND_INS.items()]
     try:
+        if refused := sorted(
+            {
+                name
+                for name in names_asked_for(data, where=where, error=CheckpointError)
+                if _REFUSED.fullmatch(name)
+            }
+        ):
+            got = f"a pickle that asks for {', '.join(refused)}"
+            do = "Save plain tensors: sparse and nested ones as `tensor.to_dense()`"
+            raise CheckpointError(where=where, expected="weights only", got=got, do=do)
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
             warnings.simplefilter("ignore")  # about the file's age and protocol; the result is checked later
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except _BROKEN as error:
+    except BROKEN as error:
         names = _unsafe_globals(data)
         if any(name.startswith("torch.nn.modules.") for name in names):
             do = "Where it was made: torch.save(network.state_dict(), FILE), and give that file"
@@ -188,22 +185,23 @@ def _protocol(data: bytes) -> int:
     """Return the protocol that a pickle says it is of, 0 if it says none."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            data = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
-    except (*_BROKEN, StopIteration):
+            name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+            data = archive.open(name).read(2)
+    except (*BROKEN, StopIteration):
         pass  # no archive: the pickle itself
     return data[1] if data[:1] == b"\x80" and len(data) > 1 and data[1] <= pickle.HIGHEST_PROTOCOL else 0
 
 
-def _other_kind(data: bytes) -> tuple[str, str] | None:
+def _other_kind(data: bytes, *, where: str) -> tuple[str, str] | None:
     """Return what a file is that is no file of weights, and what to do, None if it may be one."""
     for begin, kind, do in _MAGIC:
         if data[:64].lstrip().lower().startswith(begin):
             return kind, do
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_archive(io.BytesIO(data), where=where, error=CheckpointError) as archive:
             inside = [name.partition("/")[2] for name in archive.namelist()]
             names = archive.namelist()
-    except _BROKEN:
+    except BROKEN:
         return None
     if "constants.pkl" in inside:
         do = "Save what torch.jit.load(FILE).state_dict() returns with torch.save, and give that file"
@@ -227,28 +225,11 @@ def enumeration(names: list[str], most: int = 6) -> str:
 def _unsafe_globals(data: bytes) -> list[str]:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
-    except _BROKEN:
-        names = _pickled_globals(data)  # torch lists only those of its own archives
+    except BROKEN:
+        names = pickled_names(
+            io.BytesIO(data), where="", error=CheckpointError
+        )  # torch lists those of archives
     return sorted({name for name in names if not _HARMLESS.fullmatch(name) and name not in STAND_INS})
-
-
-def _pickled_globals(data: bytes) -> list[str]:
-    """Read the globals of pickles in a row, as torch's old format has them, without running them."""
-    names: list[str] = []
-    texts: list[str] = []
-    stream = io.BytesIO(data)
-    try:
-        while stream.tell() < len(data):
-            for code, argument, _ in pickletools.genops(stream):
-                if code.name == "GLOBAL":
-                    names.append(str(argument).replace(" ", "."))
-                elif code.name == "STACK_GLOBAL":
-                    names.append(".".join(texts[-2:]))
-                elif isinstance(argument, str):
-                    texts.append(argument)
-    except _BROKEN:
-        pass  # what follows is no pickle, or it is cut off here
-    return names
 
 
 def _corrupt(where: str, expected: str, error: BaseException) -> CheckpointError:

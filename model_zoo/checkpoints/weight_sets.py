@@ -9,8 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from model_zoo.checkpoints.reparametrized import is_plain
 from model_zoo.checkpoints.state_files import TO_TENSORS, InertArray, enumeration
 from robench.errors import CheckpointError, nearest
+from robench.intake.archives import check_expansion
+from robench.intake.limits import TENSORS
 from robench.plan.key_path import Step, key_text
 
 EXPECTED = "a state_dict of tensors"
@@ -30,8 +33,8 @@ _NEVER = re.compile(
 _DEEPEST = 8
 _MOST = 1000
 """So many sets are looked at; a file with more is made to cost time, or needs a `key`."""
-_MOST_VISITS = 200_000
-"""So many mappings and lists are looked into."""
+_MOST_VISITS = 10_000_000
+"""So many entries of mappings and lists are looked at, one in several places as often."""
 _MOST_JOINED = 16
 """Mappings within one that are put one after the other, as the parts of one network may be kept."""
 _COUNTS = (
@@ -112,6 +115,7 @@ def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Con
     """
     contents = Contents()
     _walk(loaded, steps, contents, frozenset())
+    _check_tensors(contents, where)
     if len(contents.sets) > _MOST or contents.left[0] < 0:
         got = f"more than {_MOST}" if contents.left[0] >= 0 else "lists and mappings without end"
         raise CheckpointError(
@@ -133,6 +137,20 @@ def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Con
     return contents
 
 
+def _check_tensors(contents: Contents, where: str) -> None:
+    """Refuse more tensors than any network has, and such as are large by repeating a few numbers."""
+    seen: dict[int, Tensor] = {}
+    for weights in contents.sets:
+        TENSORS.check(len(weights.tensors), where=where, error=CheckpointError)
+        seen |= {id(tensor): tensor for tensor in weights.tensors.values()}
+    for tensor in seen.values():
+        if is_plain(tensor):
+            stored = tensor.untyped_storage().nbytes()
+            check_expansion(
+                stored, tensor.numel() * tensor.element_size(), where=where, error=CheckpointError
+            )
+
+
 def _kind(loaded: Any) -> str:
     if isinstance(loaded, Mapping):
         names = [str(name) for name in loaded]
@@ -145,23 +163,13 @@ def _kind(loaded: Any) -> str:
 
 def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozenset[int]) -> None:
     """Collect what is below a node; a mapping within itself and what is too deep are passed over."""
-    if len(steps) > _DEEPEST or id(node) in above or len(contents.sets) > _MOST or contents.left[0] < 0:
+    if len(steps) > _DEEPEST or id(node) in above or len(contents.sets) > _MOST:
         return
-    contents.left[0] -= 1
+    contents.left[0] -= 1 + (len(node) if isinstance(node, Mapping | list | tuple) else 0)
+    if contents.left[0] < 0:
+        return
     if isinstance(node, list | tuple):
-        above = above | {id(node)}
-        inner = {}
-        for position, item in enumerate(node):
-            if isinstance(item, Mapping | list | tuple):
-                below = Contents(left=contents.left)
-                _walk(item, (*steps, position), below, above)
-                if below.sets or below.lists:
-                    inner[position] = below
-        if len(inner) > 1:
-            contents.lists.append((steps, list(inner)))
-        for below in inner.values() if len(inner) == 1 else ():
-            contents.sets += below.sets
-            contents.lists += below.lists
+        _walk_list(node, steps, contents, above | {id(node)})
         return
     if not isinstance(node, Mapping) or "param_groups" in node:
         return
@@ -174,13 +182,32 @@ def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozens
     begun = len(contents.sets)
     for name, value in node.items():
         if not (isinstance(name, str) and _NEVER.match(name.lower())):
-            step = name if isinstance(name, int) and not isinstance(name, bool) else str(name)
+            step = name if type(name) is int else str(name)
             _walk(value, (*steps, step), contents, above | {id(node)})
     if (
-        0 < len(contents.sets) - begun <= _MOST_JOINED
+        contents.left[0] >= 0
+        and 0 < len(contents.sets) - begun <= _MOST_JOINED
         and (joined := dict(_joined(node, "", frozenset()))).keys() != tensors.keys()
     ):
         contents.sets.append(WeightSet(steps=steps, tensors=joined, joined=True))
+
+
+def _walk_list(
+    node: list[Any] | tuple[Any, ...], steps: tuple[Step, ...], contents: Contents, above: frozenset[int]
+) -> None:
+    """Collect what is in a list: the sets of its only item that has some, else the positions of those."""
+    inner = {}
+    for position, item in enumerate(node):
+        if isinstance(item, Mapping | list | tuple):
+            below = Contents(left=contents.left)
+            _walk(item, (*steps, position), below, above)
+            if below.sets or below.lists:
+                inner[position] = below
+    if len(inner) > 1:
+        contents.lists.append((steps, list(inner)))
+    for below in inner.values() if len(inner) == 1 else ():
+        contents.sets += below.sets
+        contents.lists += below.lists
 
 
 def _joined(node: Mapping[Any, Any], prefix: str, above: frozenset[int]) -> Iterator[tuple[str, Tensor]]:

@@ -10,6 +10,8 @@ from model_zoo.datasets.cifar_pickle import integers, pixels, read_batch, texts
 from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
 from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
+from robench.intake.limits import DATA
+from robench.intake.regular_file import read_regular
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class _Cifar:
         check_split(split, where=self.where)
         folder = data_root(root) / self.folder
         needed = [*self.files[split], self.meta[0]]
-        absent = [name for name in needed if not (folder / name).is_file()]
+        absent = [name for name in needed if not (folder / name).exists()]
         if absent and not download:
             raise InputError(
                 where=self.where,
@@ -120,8 +122,4 @@ class CIFAR100(_Cifar):
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(where=str(path), expected="a readable file", got=str(error)) from error
-    return read_batch(data, where=str(path))
+    return read_batch(read_regular(path, DATA), where=str(path))

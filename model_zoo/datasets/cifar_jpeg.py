@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.datasets.files import check_member, check_split, data_root
+from model_zoo.datasets.npy_member import BROKEN
 from model_zoo.datasets.pictures import decode, stacked
 from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
+from robench.intake.archives import open_archive
+from robench.intake.limits import DATA, UNPACKED
+from robench.intake.regular_file import open_regular
 from robench.recipe import Info
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_PIXEL_BYTES = 3 * 32 * 32
 _LARGEST_MEMBER = 1 << 20
 """Bytes; a 32x32 JPEG has about a thousand, so more means a bomb or another archive."""
 
@@ -51,14 +55,14 @@ class CIFAR10JPEG:
         del download
         check_split(split, where="cifar10-jpeg")
         path = data_root(root) / "cifar10-jpeg.zip"
-        if not path.is_file():
+        if not path.exists():
             do = "Say where it is with `--data-root DIR`; it cannot be downloaded"
             raise InputError(where="cifar10-jpeg", expected=f"the file {path}", got="none", do=do)
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open_regular(path, DATA) as file, open_archive(file, where=str(path)) as archive:
                 members = _members(archive, split, where=str(path))
                 pictures = [decode(archive.read(name), where=f"{path}:{name}") for name, _ in members]
-        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
+        except BROKEN as error:
             got = str(error) or type(error).__name__
             do = "Copy the file again"
             raise InputError(where=str(path), expected="a whole zip archive", got=got, do=do) from error
@@ -76,6 +80,7 @@ class CIFAR10JPEG:
 def _members(archive: zipfile.ZipFile, split: str, *, where: str) -> list[tuple[str, int]]:
     """Return (name, label) of a split's pictures in the fixed order."""
     of_class: dict[str, list[str]] = {name: [] for name in _CLASSES}
+    bytes_ = 0
     for member in archive.infolist():
         parts = check_member(member.filename, where=where).parts
         if member.is_dir() or not parts or parts[0] != split:
@@ -86,6 +91,8 @@ def _members(archive: zipfile.ZipFile, split: str, *, where: str) -> list[tuple[
             got = f"{member.filename} of {member.file_size} bytes"
             raise InputError(where=where, expected="pictures of 32 by 32", got=got)
         of_class[parts[1]].append(member.filename)
+        bytes_ += _PIXEL_BYTES
+    UNPACKED.check(bytes_, where=where)
     empty = [name for name, names in of_class.items() if not names]
     if empty:
         raise InputError(where=where, expected="ten classes", got=f"no {split} pictures of {empty[0]!r}")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import re
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import InputError
+from robench.intake.pickle_steps import check_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,27 +57,39 @@ class _Type(_Inert):
     """Stands for `numpy.dtype`; its first argument is the type's code."""
 
 
-def _rebuilt(*arguments: Any) -> _Array:
-    """Stand for numpy's `_reconstruct`, which makes the array that the state is then given to."""
-    return _Array(*arguments)
+class _Rebuilt:
+    """Stands for numpy's `_reconstruct`, which makes the array that the state is then given to.
+
+    No function of ours: a pickle may set attributes of what it has, and here there are none to set.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, *arguments: Any) -> _Array:
+        return _Array(*arguments)
 
 
-def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
-    """Stand for `_codecs.encode`, through which Python 3 writes bytes for Python 2."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise _RefusedError(f"encode({encoding!r})")
-    return text.encode("latin1")
+class _Encoded:
+    """Stands for `_codecs.encode`, through which Python 3 writes bytes for Python 2."""
+
+    __slots__ = ()
+
+    def __call__(self, text: Any, encoding: Any = "latin1") -> bytes:
+        if not isinstance(text, str) or encoding != "latin1":
+            raise _RefusedError("encode with another encoding than latin1")
+        return text.encode("latin1")
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
-    ("numpy.core.multiarray", "_reconstruct"): _rebuilt,
-    ("numpy._core.multiarray", "_reconstruct"): _rebuilt,
-    ("_codecs", "encode"): _encoded,
+    ("numpy.core.multiarray", "_reconstruct"): _Rebuilt(),
+    ("numpy._core.multiarray", "_reconstruct"): _Rebuilt(),
+    ("_codecs", "encode"): _Encoded(),
 }
 
 
+_BYTE_CODES = ("u1", "|u1", b"u1", b"|u1")
 _STEPS = re.compile(
     r"PROTO|FRAME|STOP|MARK|NONE|NEWTRUE|NEWFALSE|(LONG_BIN|BIN|)(PUT|GET)|MEMOIZE"
     r"|(EMPTY_)?(DICT|LIST)|(EMPTY_)?TUPLE|TUPLE[123]|SETITEMS?|APPENDS?|INT|BININT[12]?|LONG1?"
@@ -106,7 +118,7 @@ def read_batch(data: bytes, *, where: str) -> dict[str, Any]:
         InputError: it asks for anything but arrays (it is named, and not run), is damaged, or no mapping.
     """
     try:
-        _check_steps(data)
+        _check_steps(data, where=where)
         loaded = _Reader(io.BytesIO(data), encoding="bytes").load()
     except _RefusedError as error:
         raise InputError(
@@ -122,9 +134,9 @@ def read_batch(data: bytes, *, where: str) -> dict[str, Any]:
     return {_text(key): value for key, value in loaded.items() if isinstance(key, bytes | str)}
 
 
-def _check_steps(data: bytes) -> None:
+def _check_steps(data: bytes, *, where: str) -> None:
     """Refuse a pickle by its steps alone; reading them runs nothing."""
-    for step, argument, _ in pickletools.genops(data):
+    for step, argument in check_steps(io.BytesIO(data), where=where):
         if not _STEPS.fullmatch(step.name):
             raise _RefusedError(f"the step {step.name}")
         if step.name in ("PUT", "LONG_BINPUT", "FRAME") and not 0 <= int(argument or 0) <= len(data):
@@ -141,7 +153,7 @@ def pixels(batch: dict[str, Any], key: str, *, width: int, where: str) -> NDArra
 
     match getattr(batch.get(key), "state", None):
         case (_, (int(rows), int(columns)), _Type(arguments=(code, *_)), order, bytes(raw)) if (
-            columns == width and rows * columns == len(raw) and _text(code) in ("u1", "|u1")
+            columns == width and rows * columns == len(raw) and code in _BYTE_CODES
         ):
             flat = np.frombuffer(raw, dtype=np.uint8)
             return flat.reshape((rows, columns), order="F" if order else "C").copy()

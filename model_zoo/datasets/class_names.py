@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
@@ -24,7 +25,7 @@ def check_classes(classes: int | Sequence[str | int] | None) -> None:
             raise ConfigError(expected="classes: at least 2", got=str(classes))
         return
     names = [str(name) for name in classes or ()]
-    twice = [name for name in names if names.count(name) > 1]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if classes is not None and (not names or twice):
         got = f"{twice[0]!r} twice" if twice else "none"
         raise ConfigError(expected="classes: a number, or different names in label order", got=got)
@@ -78,6 +79,8 @@ def labels_of(names: Collection[str], classes: int | Sequence[str], *, where: st
         InputError: a name is no number below `classes` or not among them, or two are the same number.
     """
     labels: dict[str, int] = {}
+    taken = set[int]()
+    places = {} if isinstance(classes, int) else {name: place for place, name in enumerate(classes)}
     for name in sorted(names):
         if isinstance(classes, int):
             label = int(name) if _NUMBER.fullmatch(name) else -1
@@ -85,15 +88,16 @@ def labels_of(names: Collection[str], classes: int | Sequence[str], *, where: st
                 expected, do = f"class folders from 0 to {classes - 1}", "List the names in `classes`"
                 raise InputError(where=where, expected=expected, got=repr(name), do=do)
         else:
-            if name not in classes:
+            if name not in places:
                 do = "Add it, or move the folder away"
                 expected = "class folders that `classes` names"
                 raise InputError(where=where, expected=expected, got=repr(name), do=do)
-            label = classes.index(name)
-        if label in labels.values():
+            label = places[name]
+        if label in taken:
             expected = "class folders of different numbers"
             raise InputError(where=where, expected=expected, got=f"{name!r} and another {label}")
         labels[name] = label
+        taken.add(label)
     return labels
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from robench.errors import InputError
+from robench.intake.limits import DATA
+from robench.intake.regular_file import open_regular
 from robench.plan.data_root import DATA_ROOT, NEEDS_ROOT, in_data_root
 
 
@@ -99,10 +101,11 @@ def check_downloads(folder: Path, hashes: Mapping[str, str], *, algorithm: str) 
     """
     for name, expected in hashes.items():
         path = folder / name
-        try:
-            digest = hashlib.new(algorithm, path.read_bytes(), usedforsecurity=False).hexdigest()
-        except OSError as error:
-            raise InputError(where=str(path), expected="a downloaded file", got=str(error)) from error
+        with open_regular(path, DATA, expected="a downloaded file") as file:
+            digester = hashlib.new(algorithm, usedforsecurity=False)
+            while piece := file.read(1 << 20):
+                digester.update(piece)
+        digest = digester.hexdigest()
         if digest != expected:
             path.unlink()
             raise InputError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +12,8 @@ from model_zoo.datasets.class_names import check_classes, labels_of, ordered
 from model_zoo.datasets.files import check_split, resolved
 from model_zoo.datasets.pictures import decode, stacked
 from robench.errors import ConfigError, InputError
+from robench.intake.limits import FILES, PICTURE, PIXELS, UNPACKED
+from robench.intake.regular_file import read_regular
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -47,6 +51,8 @@ class ImageFolder:
         check_classes(self.classes)
         if self.resize is not None and self.resize < 1:
             raise ConfigError(expected="resize of at least 1", got=str(self.resize))
+        if self.resize is not None:
+            PIXELS.check(self.resize**2, where="resize", error=ConfigError)
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
         """Return one split: images (N, 3 or 1, H, W) uint8.
@@ -63,11 +69,15 @@ class ImageFolder:
         import numpy as np
 
         from robench.data.images import image_set
+        from robench.data.labels import MOST_CLASSES
 
         del download
         check_split(split, where="image_folder")
         top = resolved(self.path, root, where="image_folder")
         names = {p.name for part in ("train", "test") for p in _children(top / part) if p.is_dir()}
+        if len(names) > MOST_CLASSES:
+            expected = f"at most {MOST_CLASSES} class folders"
+            raise InputError(where=str(top), expected=expected, got=str(len(names)))
         if not (top / split).is_dir() or not names:
             do = "Make one folder per class in it"
             raise InputError(where="image_folder", expected=f"a folder {top / split}", got="none", do=do)
@@ -84,13 +94,12 @@ class ImageFolder:
             for file in _children(top / split / name)
             if file.suffix.lower() in _SUFFIXES
         ]
-        try:
-            pictures = [
-                decode(file.read_bytes(), where=str(file), resize=self.resize, gray=self.gray)
-                for file, _ in files
-            ]
-        except OSError as error:
-            raise InputError(where=str(top), expected="readable files", got=str(error)) from error
+        pictures, held = [], 0
+        for file, _ in files:
+            data = read_regular(file, PICTURE, expected="a readable picture")
+            pictures.append(decode(data, where=str(file), resize=self.resize, gray=self.gray))
+            held += pictures[-1].nbytes
+            UNPACKED.check(held, where=str(top / split))
         return image_set(
             stacked(pictures, [str(file) for file, _ in files], where=str(top / split)),
             np.array([label for _, label in files], dtype=np.int64),
@@ -101,6 +110,14 @@ class ImageFolder:
 
 
 def _children(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; nothing where there is none."""
     if not folder.is_dir():
         return []
-    return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in islice(entries, FILES.value() + 1)]
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise InputError(where=str(folder), expected="a readable folder", got=got) from error
+    FILES.check(len(names), where=str(folder))
+    return sorted(folder / name for name in names if not name.startswith("."))

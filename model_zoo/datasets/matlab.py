@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import InputError
+from robench.intake.archives import check_expansion
+from robench.intake.limits import EXPANSION, FLOOR, UNPACKED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +24,10 @@ _MATRIX, _COMPRESSED = 14, 15
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = dict(enumerate(["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"], start=6))
 _COMPLEX = 0x800
-_LARGEST = 1 << 30
-"""Bytes an array may unpack to; SVHN's training images have 225 million."""
+_MOST_ELEMENTS = 100_000
+"""Elements in a row; SVHN's files have two arrays."""
+_PARTS = 4
+"""Parts of a real array: flags, shape, name, values."""
 
 
 def read_mat(data: bytes, *, where: str) -> dict[str, NDArray[np.generic]]:
@@ -39,14 +44,20 @@ def read_mat(data: bytes, *, where: str) -> dict[str, NDArray[np.generic]]:
     if order is None or data[124:126] not in (b"\x00\x01", b"\x01\x00"):
         raise _refusal(where, f"the start {data[:19]!r}")
     arrays: dict[str, NDArray[np.generic]] = {}
+    unpacked = 0
     try:
-        for element in _elements(memoryview(data)[128:], order):
+        for number, element in enumerate(_elements(memoryview(data)[128:], order)):
             kind, body = element
+            if number >= _MOST_ELEMENTS:
+                raise ValueError(f"more than {_MOST_ELEMENTS} elements")
             if kind == _COMPRESSED:
-                kind, body = next(_elements(memoryview(_inflated(body)), order))
+                inflated = _inflated(body, unpacked, where)
+                unpacked += len(inflated)
+                kind, body = next(_elements(memoryview(inflated), order))
             if kind == _MATRIX:
-                name, array = _array([*_elements(body, order)], order)
+                name, array = _array([*islice(_elements(body, order), _PARTS)], order)
                 if array is not None:
+                    UNPACKED.check(sum(a.nbytes for a in (*arrays.values(), array)), where=where)
                     arrays[name] = array
     except (ValueError, LookupError, struct.error, zlib.error, StopIteration, MemoryError) as error:
         raise _refusal(where, str(error) or type(error).__name__) from error
@@ -70,11 +81,15 @@ def _elements(data: memoryview, order: str) -> Any:
         yield kind, data[start:end]
 
 
-def _inflated(body: memoryview) -> bytes:
+def _inflated(body: memoryview, before: int, where: str) -> bytes:
+    """Unpack an element, where `before` bytes of the file were unpacked already."""
+    most = min(UNPACKED.value() - before, max(FLOOR, len(body) * EXPANSION.value()))
     stream = zlib.decompressobj()
-    unpacked = stream.decompress(body, _LARGEST)
+    unpacked = stream.decompress(body, max(most, 0) + 1)
+    UNPACKED.check(before + len(unpacked), where=where)
+    check_expansion(len(body), len(unpacked), where=where)
     if not stream.eof:
-        raise ValueError("a compressed array that is cut off or too large")
+        raise ValueError("a compressed array that is cut off")
     return unpacked
 
 

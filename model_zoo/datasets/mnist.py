@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
 from model_zoo.papers import LECUN_MNIST, XIAO_FASHION
 from robench.errors import InputError
+from robench.intake.limits import DATA
+from robench.intake.regular_file import read_regular
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ def load_idx(
 
     check_split(split, where=where)
     names = _FILES[split]
-    if not all((folder / file).is_file() for file in names):
+    if not all((folder / file).exists() for file in names):
         if fetch is None:
             raise InputError(
                 where=where,
@@ -153,10 +155,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """
     import numpy as np
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(where=str(path), expected="a readable file", got=str(error)) from error
+    data = read_regular(path, DATA)
     dimensions = data[3] if len(data) >= 4 else 0
     head = 4 + 4 * dimensions
     if data[:3] != b"\x00\x00\x08" or dimensions not in (1, 3) or len(data) < head:

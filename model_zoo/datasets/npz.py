@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from model_zoo.datasets.class_names import check_classes
 from model_zoo.datasets.files import check_split, resolved
+from model_zoo.datasets.npy_member import BROKEN, read_array
 from robench.errors import InputError
+from robench.intake.archives import open_archive
+from robench.intake.limits import DATA, UNPACKED
+from robench.intake.regular_file import open_regular
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -82,27 +84,27 @@ class Npz:
 
 
 def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    import numpy as np
-
-    try:
-        with path.open("rb") as file:  # ours to close: NumPy leaves it open when the archive is broken
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(where=str(path), expected="a .npz archive", got="a single array")
-            return _pick(archive, path, split, holds)
-    except FileNotFoundError as error:
+    if not path.exists() and not path.is_symlink():
         do = "Correct the option `path`"
-        raise InputError(where="npz", expected=f"the file {path}", got="none", do=do) from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        pickled = "pickle" in str(error)
-        got = "pickled objects, which may hold code" if pickled else str(error) or "a broken file"
-        do = "Save plain numbers, such as `numpy.stack(list(images))`" if pickled else ""
-        expected = "a .npz archive of plain arrays"
-        raise InputError(where=str(path), expected=expected, got=got, do=do) from error
+        raise InputError(where="npz", expected=f"the file {path}", got="none", do=do)
+    with open_regular(path, DATA, expected="a .npz archive") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise InputError(where=str(path), expected="a .npz archive", got="a single array")
+        try:
+            with open_archive(file, where=str(path)) as archive:
+                members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+                pair = _pick(list(members), path, split, holds)
+                check = sum(members[name].file_size for name in pair)
+                UNPACKED.check(check, where=str(path))
+                images, labels = (read_array(archive, members[name], where=str(path)) for name in pair)
+                return images, labels
+        except BROKEN as error:
+            got, expected = str(error) or "a broken file", "a .npz archive of plain arrays"
+            raise InputError(where=str(path), expected=expected, got=got, do="Save it again") from error
 
 
-def _pick(archive: Any, path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    names = list(archive.files)
+def _pick(names: list[str], path: Path, split: str, holds: str) -> tuple[str, str]:
+    """Return under which names the images and labels of a split are."""
     plain = [(x, y) for x in _IMAGES for y in _LABELS] if split == holds else []
     marked = [(f"{x}_{split}", f"{y}_{split}") for x in _IMAGES for y in _LABELS]
     marked += [(f"{split}_{x}", f"{split}_{y}") for x in _IMAGES for y in _LABELS]
@@ -113,9 +115,13 @@ def _pick(archive: Any, path: Path, split: str, holds: str) -> tuple[NDArray[Any
         if x in names and y in names:
             if (x, y) not in (("x", "y"), (f"x_{split}", f"y_{split}")):
                 _LOG.warning("%s: read the images from %r and the labels from %r", path, x, y)
-            return archive[x], archive[y]
+            return x, y
     if split != holds and {*_IMAGES} & set(names):
         do = f"Name the arrays x_{split} and y_{split}, or put '{{split}}' into the path, or set `holds`"
         raise InputError(where=str(path), expected=f"the {split} split", got=f"the {holds} split only", do=do)
     do = f"Name them x_{split} and y_{split}, or x and y"
-    raise InputError(where=str(path), expected="arrays of images and labels", got=f"{names}", do=do)
+    raise InputError(where=str(path), expected="arrays of images and labels", got=_shown(names), do=do)
+
+
+def _shown(names: list[str]) -> str:
+    return f"{names[:12]}"[:400] + (" and others" if len(names) > 12 else "") if names else "an empty archive"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from robench.errors import InputError
+from robench.intake.limits import PIXELS, UNPACKED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,11 +20,15 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
+"""What is decoded, whatever a file is called: Pillow knows others, one of which (EPS) runs a program."""
+
+
 def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = False) -> Pixels:
     """Decode one picture.
 
     Args:
-        data: PNG, JPEG or whatever else Pillow reads.
+        data: PNG, JPEG, BMP, GIF, PPM, TIFF or WebP.
         where: the file, for the message.
         resize: side of a square; the picture is scaled (bilinear, with antialiasing) until its shorter side
             fits, and cropped around its centre. None keeps the size.
@@ -33,12 +42,13 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
             decompression bomb.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _pixel_limit():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as picture:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+                PIXELS.check(picture.width * picture.height, where=where)
                 if picture.mode.startswith(("I", "F")):  # Pillow would clip all but the darkest at white
                     got = f"one of more than 8 bits a pixel (mode {picture.mode!r})"
                     do = "Save it with 8 bits"
@@ -49,12 +59,23 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
         ValueError,
         SyntaxError,  # Pillow's word for a broken PNG
         LookupError,
-        OverflowError,
         MemoryError,
         Image.DecompressionBombError,
         Image.DecompressionBombWarning,
+        struct.error,
+        zlib.error,
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        EOFError,
+        RuntimeError,
+        TypeError,
     ) as error:
+        if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+            raise PIXELS.refusal("more", where=where) from error
         got = str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            got = f"a file that is none of {', '.join(_FORMATS)}"
         raise InputError(where=where, expected="a readable picture", got=got) from error
     if resize is not None:
         image = ImageOps.fit(image, (resize, resize), Image.Resampling.BILINEAR)
@@ -80,4 +101,18 @@ def stacked(pictures: list[Pixels], names: list[str], *, where: str) -> Pixels:
                 got=f"{picture.shape[1:]} in {name}",
                 do="Set the option `resize`",
             )
+    UNPACKED.check(pictures[0].nbytes * len(pictures), where=where)
     return np.stack(pictures)
+
+
+@contextmanager
+def _pixel_limit() -> Iterator[None]:
+    """Tell Pillow our limit, which its decoders ask too."""
+    from PIL import Image
+
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = PIXELS.value()
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before

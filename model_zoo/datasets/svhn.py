@@ -10,6 +10,8 @@ from model_zoo.datasets.files import check_downloads, check_split, data_root, fe
 from model_zoo.datasets.matlab import read_mat
 from model_zoo.papers import NETZER_SVHN
 from robench.errors import InputError
+from robench.intake.limits import DATA
+from robench.intake.regular_file import read_regular
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class SVHN:
 
         check_split(split, where="svhn")
         path = data_root(root) / f"{split}_32x32.mat"
-        if not path.is_file():
+        if not path.exists():
             if not download:
                 do = "Say where it is with `--data-root DIR`, or allow `--download`"
                 raise InputError(where="svhn", expected=f"the file {path}", got="none", do=do)
@@ -50,10 +52,7 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     """Return images (N, 3, 32, 32) uint8 and labels (N,) int64."""
     import numpy as np
 
-    try:
-        arrays = read_mat(path.read_bytes(), where=str(path))
-    except OSError as error:
-        raise InputError(where=str(path), expected="a readable file", got=str(error)) from error
+    arrays = read_mat(read_regular(path, DATA), where=str(path))
     images, labels = np.asarray(arrays.get("X")), np.asarray(arrays.get("y"))
     if images.shape == (32, 32, 3):  # MATLAB drops the last axis of a single image
         images = images[..., None]
@@ -74,6 +73,10 @@ def _download(path: Path, split: str) -> None:
     from torchvision.datasets.utils import download_url
 
     url, name, md5 = torchvision.datasets.SVHN.split_list[split]
-    with fetching("svhn"):
-        download_url(url, str(path.parent), name, md5)
+    try:
+        with fetching("svhn"):
+            download_url(url, str(path.parent), name, md5)
+    except InputError:
+        path.unlink(missing_ok=True)  # torchvision leaves an altered file where the next run would read it
+        raise
     check_downloads(path.parent, {name: md5}, algorithm="md5")

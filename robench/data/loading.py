@@ -86,16 +86,18 @@ def balanced_rows(labels: torch.Tensor, classes: int, count: int, *, seed: int) 
     draws = Randomness(seed_from(seed, "balanced"), torch.arange(len(labels))).uniform(
         torch.empty(len(labels), 1, dtype=torch.float64)
     )[:, 0]
-    picks = []
-    for label in range(classes):
-        rows = (labels == label).nonzero().squeeze(1)
-        share = count // classes + (label < count % classes)
-        if len(rows) < share:
-            raise InputError(
-                where="balanced subset",
-                expected=f"at least {share} images of class {label}",
-                got=str(len(rows)),
-                do="Lower the limit or use `subset: first`",
-            )
-        picks.append(rows[draws[rows].argsort()[:share]])
-    return torch.cat(picks).sort().values
+    counts = torch.bincount(labels[labels >= 0], minlength=classes)[:classes]
+    shares = torch.full((classes,), count // classes).add_(torch.arange(classes) < count % classes)
+    for label in (counts < shares).nonzero()[:1, 0].tolist():
+        raise InputError(
+            where="balanced subset",
+            expected=f"at least {int(shares[label])} images of class {label}",
+            got=str(int(counts[label])),
+            do="Lower the limit or use `subset: first`",
+        )
+    known = (labels >= 0).nonzero().squeeze(1)
+    order = known[draws[known].argsort(stable=True)]
+    order = order[labels[order].argsort(stable=True)]  # by class, and by draw within a class
+    starts = counts.cumsum(0) - counts
+    rank = torch.arange(len(order)) - starts[labels[order]]
+    return order[rank < shares[labels[order]]].sort().values

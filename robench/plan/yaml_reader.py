@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import ConfigError
+from robench.intake.limits import CONFIGURATION
+from robench.intake.regular_file import read_regular
 
-MAX_BYTES = 1_000_000
 MAX_ALIASES = 1000
 MAX_DEPTH = 50
 MAX_VALUES = 100_000
@@ -27,6 +28,10 @@ _CORE = "tag:yaml.org,2002:"
 _CORE_TAGS = {f"{_CORE}{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")}
 # YAML 1.2.2, section 10.3.2: `no`, `12:30:45` and `2026-11-23` are text, `1e-3` is a number.
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_MOST_DIGITS = 1000
+_LONGEST_TAG = 50_000  # ruamel's time for a tag is quadratic in its length
+_LONGEST = 200
+"""Most characters of a file that a message repeats."""
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _CONSTANTS: dict[str, Any] = {
@@ -77,13 +82,7 @@ def read_file(path: Path) -> str:
     Raises:
         ConfigError: missing, not a file, larger than 1 MB, or not UTF-8.
     """
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        got = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(where=str(path), expected="a readable configuration file", got=got) from None
-    _refuse_large(len(raw), str(path))
+    raw = read_regular(path, CONFIGURATION, error=ConfigError, expected="a readable configuration file")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -118,8 +117,7 @@ def read_value(text: str, *, source: str) -> Any:
 
 
 def _refuse_large(size: int, where: str) -> None:
-    if size > MAX_BYTES:
-        raise ConfigError(where=where, expected="a configuration of at most 1 MB", got="a larger one")
+    CONFIGURATION.check(size, where=where, error=ConfigError)
 
 
 class _Reader:
@@ -134,13 +132,17 @@ class _Reader:
         self.events = self._parse(text)
 
     def fail(self, line: int, *, expected: str, got: str, do: str = "") -> ConfigError:
-        return ConfigError(where=f"{self.source}:{line}", expected=expected, got=got, do=do)
+        short = got if len(got) <= _LONGEST else f"{got[:_LONGEST]}..."
+        return ConfigError(where=f"{self.source}:{line}", expected=expected, got=short, do=do)
 
     def _parse(self, text: str) -> Iterator[Any]:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
         line = 1
+        if any(len(word) > _LONGEST_TAG and "!" in word for word in text.split()):
+            expected, got = f"tags and words of at most {_LONGEST_TAG} characters", "a longer one with '!'"
+            raise ConfigError(where=self.source, expected=expected, got=got)
         try:
             for event in YAML(typ="safe", pure=True).parse(text):
                 line = event.start_mark.line + 1
@@ -275,6 +277,8 @@ def _plain(text: str) -> Any:
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if _INTEGER.fullmatch(text):
+        if len(text) > _MOST_DIGITS:  # Python reads longer ones in base 16, and cannot print them
+            raise ValueError(f"{len(text)} digits")
         return int(text, 0) if text[:2] in {"0x", "0o"} else int(text)
     if _FLOAT.fullmatch(text):
         return float(text)

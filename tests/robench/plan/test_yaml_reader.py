@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robench.errors import ConfigError
-from robench.plan.yaml_reader import MAX_ALIASES, MAX_BYTES, read_file, read_text, read_value
+from robench.intake.limits import CONFIGURATION
+from robench.plan.yaml_reader import MAX_ALIASES, read_file, read_text, read_value
 
 
 def read(text):
@@ -79,15 +80,15 @@ def test_a_file_too_large_or_not_utf_8_or_missing_is_refused(tmp_path):
     path.write_bytes(b"a: 1\nb: \xff\n")
     with pytest.raises(ConfigError, match=r"c\.yaml:2: expected text in UTF-8"):
         read_file(path)
-    path.write_bytes(b"#" * (MAX_BYTES + 1))
-    with pytest.raises(ConfigError, match="1 MB"):
+    path.write_bytes(b"#" * (CONFIGURATION.most + 1))
+    with pytest.raises(ConfigError, match="1 MiB"):
         read_file(path)
     with pytest.raises(ConfigError, match="No such file"):
         read_file(tmp_path / "absent.yaml")
-    with pytest.raises(ConfigError, match="directory"):
+    with pytest.raises(ConfigError, match="a folder"):
         read_file(tmp_path)
     with pytest.raises(ConfigError):
-        read_text("a" * (MAX_BYTES + 1), source="f")
+        read_text("a" * (CONFIGURATION.most + 1), source="f")
     path.write_bytes(b"\xef\xbb\xbfa: 1")
     assert read_file(path) == "a: 1"
 

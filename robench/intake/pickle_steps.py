@@ -1,0 +1,137 @@
+"""Pickles looked at before they are read: how many steps they have, and how much work these would make.
+
+A pickle of a few hundred bytes can build tuples of tuples whose hash, as a key, takes years; one of a few
+megabytes can copy a list a million times. The steps are read here without doing any of them.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Iterator
+from typing import IO, Any
+
+from robench.errors import InputError, RobenchError
+from robench.intake.limits import PARTS, STEPS
+
+_TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "FROZENSET"}
+_CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "OBJ", "INST", "BINPERSID"}
+_FILLS = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS"}
+_LOOKED_INTO = 3
+"""Levels of tuples whose parts are weighed anew when a call is given them: lists in them may have grown."""
+_ENOUGH = 1 << 62
+_TEXT_PART = 64
+"""Characters that count as one part."""
+
+
+class _Value:
+    """What a step makes: how many parts it has, and those of a tuple."""
+
+    __slots__ = ("cost", "parts")
+
+    def __init__(self, cost: int = 1, parts: tuple[_Value, ...] = ()) -> None:
+        self.cost, self.parts = min(cost, _ENOUGH), parts
+
+
+def check_steps(
+    stream: IO[bytes], *, where: str, error: type[RobenchError] = InputError
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the steps of one pickle as (opcode, argument) and refuse one that costs too much.
+
+    Args:
+        stream: stands at its beginning.
+        where: the file, for the message.
+        error: what to raise.
+
+    Raises:
+        RobenchError: of the kind `error`: too many steps, or too many parts to be looked at.
+        Exception: what `pickletools` raises for what is no pickle.
+    """
+    most, most_parts, work = STEPS.value(), PARTS.value(), _Work()
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        work.add(opcode, argument)
+        if count >= most:
+            raise STEPS.refusal("more", where=where, error=error)
+        if work.done > most_parts:
+            raise PARTS.refusal("more", where=where, error=error)
+        yield opcode, argument
+
+
+class _Work:
+    """A stack as a reader of pickles has it, with costs in place of values."""
+
+    def __init__(self) -> None:
+        self.stack: list[_Value] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, _Value] = {}
+        self.done = 0
+
+    def add(self, opcode: Any, argument: Any) -> None:
+        """Count what a step does: hashes keys, copies what a call is given."""
+        name = opcode.name
+        if name == "MARK":
+            self.marks.append(len(self.stack))
+            return
+        if name in {"BINPUT", "PUT", "LONG_BINPUT", "MEMOIZE"}:
+            place = len(self.memo) if name == "MEMOIZE" else int(argument)
+            self.memo[place] = self.stack[-1] if self.stack else _Value()
+            return
+        if name in {"BINGET", "GET", "LONG_BINGET"}:
+            self.stack.append(self.memo.get(int(argument)) or _Value())
+            return
+        taken = self._take(opcode)
+        if name in _FILLS or name == "DICT":
+            held = taken[:1] if name in _FILLS else []
+            items = taken[len(held) :]
+            keys = items if name == "ADDITEMS" else [] if name.startswith("APPEND") else items[::2]
+            self.done += sum(key.cost for key in keys)
+            whole = held[0] if held else _Value()
+            whole.cost = min(whole.cost + sum(item.cost for item in items), _ENOUGH)
+            self.stack.append(whole)
+            return
+        if name == "DUP":
+            self.stack += taken * 2
+            return
+        if name == "BUILD" and taken:  # what is built stays what it is
+            weight = sum(_weight(value, _LOOKED_INTO, {}) for value in taken[1:])
+            self.done += weight
+            taken[0].cost = min(taken[0].cost + weight, _ENOUGH)
+            self.stack.append(taken[0])
+            return
+        if name in _CALLS:
+            self.done += sum(_weight(value, _LOOKED_INTO, {}) for value in taken)
+        self.stack += [_made(name, taken, argument) for _ in opcode.stack_after]
+
+    def _take(self, opcode: Any) -> list[_Value]:
+        """Take what a step takes off the stack."""
+        before = opcode.stack_before
+        if pickletools.markobject in before:
+            start = self.marks.pop() if self.marks else 0
+            start -= before.index(pickletools.markobject)
+        elif opcode.name == "POP" and self.marks and self.marks[-1] == len(self.stack):
+            start = self.marks.pop()
+        else:
+            start = len(self.stack) - len(before)
+        start = max(start, 0)
+        taken = self.stack[start:]
+        del self.stack[start:]
+        return taken
+
+
+def _made(name: str, taken: list[_Value], argument: Any) -> _Value:
+    if name in _TUPLES:
+        return _Value(1 + sum(part.cost for part in taken), tuple(taken))
+    if name == "LIST":
+        return _Value(1 + sum(part.cost for part in taken))
+    if name in _CALLS:  # a set or a mapping made of what it was given
+        return _Value(1 + sum(_weight(value, _LOOKED_INTO, {}) for value in taken))
+    return _Value(1 + len(argument) // _TEXT_PART if isinstance(argument, str | bytes) else 1)
+
+
+def _weight(value: _Value, levels: int, known: dict[tuple[int, int], int]) -> int:
+    """Return the parts of a value, those of lists in it as they are now."""
+    if not levels or not value.parts:
+        return value.cost
+    key = (id(value), levels)
+    if key not in known:
+        known[key] = 1 + sum(max(part.cost, _weight(part, levels - 1, known)) for part in value.parts)
+    return min(known[key], _ENOUGH)
