@@ -10,18 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from robench.bounds.functions import FUNCTIONS, IN_PLACE, METHODS
 from robench.bounds.graph import Graph
-from robench.bounds.layers import (
-    FUNCTIONS,
-    IN_PLACE,
-    METHODS,
-    MODULES,
-    Batch,
-    Reader,
-    Ref,
-    Unbounded,
-    refusal,
-)
+from robench.bounds.layers import MODULES
+from robench.bounds.reader import Reader
+from robench.bounds.symbols import Batch, Ref, Unbounded, refusal
 from robench.errors import ConfigError
 from robench.model.evaluation import evaluation_mode
 from robench.model.tested_network import TestedNetwork
