@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from robench.attack.threat import Goal, ThreatModel
+from robench.bounds.agreement import check_agreement
 from robench.bounds.graph import Graph
 from robench.bounds.network import Bounded, Effort, bounded, margin_bounds
 from robench.bounds.region import Region
-from robench.bounds.tracing import check_agreement, traced
+from robench.bounds.tracing import traced
 from robench.errors import ConfigError, InputError
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model, predictions
