@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from robench.bounds.operations import Sum
-from robench.bounds.pooling import adaptive_max_pooled, max_pooled
+from robench.bounds.pooling import adaptive_average_pooled, adaptive_max_pooled, average_pooled, max_pooled
 from robench.bounds.reader import Reader
 from robench.bounds.shapes import (
     attribute,
@@ -25,20 +24,44 @@ from robench.bounds.shapes import (
     transposed,
     unsqueezed,
 )
-from robench.bounds.symbols import Ref, Unbounded, exact, pair
+from robench.bounds.symbols import Ref, Unbounded, exact
 
 
-def _add(reader: Reader, one: Any, other: Any, sign: float = 1.0, *, alpha: float = 1) -> Any:
+def _add(reader: Reader, one: Any, other: Any, *, alpha: float = 1, sign: float = 1.0) -> Any:
     if alpha != 1:
         raise Unbounded("an addition with alpha")
     if isinstance(one, Ref) and isinstance(other, Ref):
-        if reader.shape_of(one) != reader.shape_of(other):
-            got = f"{reader.shape_of(one)} and {reader.shape_of(other)}"
-            raise Unbounded(f"a sum of values of different shapes, {got}")
-        return reader.add(Sum((1.0, sign)), one, other)
+        return reader.add(Sum((1.0, sign)), one, _like(reader, one, other, "a sum"))
     if isinstance(one, Ref):
         return reader.scaled(one, 1.0, sign * torch.as_tensor(other))
     return reader.scaled(other, sign, one)
+
+
+def _subtract(reader: Reader, one: Any, other: Any) -> Any:
+    return _add(reader, one, other, sign=-1.0)
+
+
+def _like(reader: Reader, one: Ref, other: Ref, what: str) -> Ref:
+    """Return values that have the shape of others."""
+    if reader.shape_of(one) != reader.shape_of(other):
+        got = f"{reader.shape_of(one)} and {reader.shape_of(other)}"
+        raise Unbounded(f"{what} of values of different shapes, {got}")
+    return other
+
+
+def _maximum(reader: Reader, one: Any, other: Any) -> Ref:
+    if isinstance(one, Ref) and isinstance(other, Ref):
+        return reader.larger(one, _like(reader, one, other, "a maximum"))
+    x, constant = (one, exact(other)) if isinstance(one, Ref) else (other, exact(one))
+    return reader.scaled(reader.rectified(reader.scaled(x, 1.0, -constant)), 1.0, constant)
+
+
+def _minimum(reader: Reader, one: Any, other: Any) -> Ref:
+    if isinstance(one, Ref) and isinstance(other, Ref):
+        apart = reader.add(Sum((1.0, -1.0)), one, _like(reader, one, other, "a minimum"))
+        return reader.add(Sum((1.0, -1.0)), one, reader.rectified(apart))
+    x, constant = (one, exact(other)) if isinstance(one, Ref) else (other, exact(one))
+    return reader.scaled(reader.rectified(reader.scaled(x, -1.0, constant)), -1.0, constant)
 
 
 def _multiply(reader: Reader, one: Any, other: Any) -> Any:
@@ -77,43 +100,24 @@ def _dropped(reader: Reader, x: Ref, p: float = 0.5, training: bool = True, inpl
     return x
 
 
-def _max_pool_function(
-    reader: Reader,
-    x: Ref,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Ref:
-    if return_indices:
-        raise Unbounded("a max pooling that returns indices")
-    return max_pooled(reader, x, kernel_size, stride, padding, dilation, ceil_mode)
-
-
-def _avg_pool_function(
-    reader: Reader,
-    x: Ref,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Ref:
-    settings = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    return reader.gathered(x, lambda t: F.avg_pool2d(t, *settings), math.prod(pair(kernel_size)))
+def _cloned(reader: Reader, x: Ref, *, memory_format: Any = None) -> Ref:
+    del memory_format
+    return reader.gathered(x, lambda t: t)
 
 
 def _mean(reader: Reader, x: Ref, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Ref:
-    del dtype
+    _check_type(dtype)
     return reader.averaged(x, dim, keepdim)
 
 
 def _sum(reader: Reader, x: Ref, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Ref:
-    del dtype
+    _check_type(dtype)
     return reader.averaged(x, dim, keepdim, mean=False)
+
+
+def _check_type(dtype: Any) -> None:
+    if dtype not in (None, torch.float32, torch.float64):
+        raise Unbounded(f"a mean or sum in {dtype}")
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
@@ -122,17 +126,20 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     F.batch_norm: _batch_normed,
     F.relu: lambda r, x, inplace=False: r.rectified(x),
     torch.relu: lambda r, x: r.rectified(x),
+    torch.relu_: lambda r, x: r.rectified(x),
     F.leaky_relu: lambda r, x, negative_slope=0.01, inplace=False: r.rectified(x, negative_slope),
+    F.leaky_relu_: lambda r, x, negative_slope=0.01: r.rectified(x, negative_slope),
     F.relu6: lambda r, x, inplace=False: r.clamped(x, 0.0, 6.0),
     F.hardtanh: lambda r, x, min_val=-1.0, max_val=1.0, inplace=False: r.clamped(x, min_val, max_val),
+    F.hardtanh_: lambda r, x, min_val=-1.0, max_val=1.0: r.clamped(x, min_val, max_val),
     torch.clamp: lambda r, x, min=None, max=None: r.clamped(x, min, max),
-    torch.maximum: lambda r, a, b: r.larger(a, b),
-    F.max_pool2d: _max_pool_function,
+    torch.clamp_: lambda r, x, min=None, max=None: r.clamped(x, min, max),
+    torch.maximum: _maximum,
+    torch.minimum: _minimum,
+    F.max_pool2d: max_pooled,
     F.adaptive_max_pool2d: adaptive_max_pooled,
-    F.avg_pool2d: _avg_pool_function,
-    F.adaptive_avg_pool2d: lambda r, x, output_size: r.gathered(
-        x, lambda t: F.adaptive_avg_pool2d(t, output_size), math.prod(r.shape_of(x)[1:])
-    ),
+    F.avg_pool2d: average_pooled,
+    F.adaptive_avg_pool2d: adaptive_average_pooled,
     F.dropout: _dropped,
     F.dropout2d: _dropped,
     F.pad: padded,
@@ -142,7 +149,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.sum: _sum,
     torch.cat: joined,
     torch.add: _add,
-    torch.sub: lambda r, a, b: _add(r, a, b, -1.0),
+    torch.sub: _subtract,
     torch.mul: _multiply,
     torch.div: _divide,
     torch.permute: permuted,
@@ -150,10 +157,13 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.squeeze: squeezed,
     torch.unsqueeze: unsqueezed,
     torch.neg: lambda r, x: r.scaled(x, -1.0, 0.0),
+    torch.neg_: lambda r, x: r.scaled(x, -1.0, 0.0),
+    torch.detach: same,
+    torch.clone: _cloned,
     operator.add: _add,
     operator.iadd: _add,
-    operator.sub: lambda r, a, b: _add(r, a, b, -1.0),
-    operator.isub: lambda r, a, b: _add(r, a, b, -1.0),
+    operator.sub: _subtract,
+    operator.isub: _subtract,
     operator.mul: _multiply,
     operator.imul: _multiply,
     operator.truediv: _divide,
@@ -168,8 +178,13 @@ METHODS: dict[str, Callable[..., Any]] = {
     "relu": lambda r, x: r.rectified(x),
     "relu_": lambda r, x: r.rectified(x),
     "clamp": FUNCTIONS[torch.clamp],
-    "clamp_min": lambda r, x, low: r.clamped(x, low, None),
-    "clamp_max": lambda r, x, high: r.clamped(x, None, high),
+    "clamp_": FUNCTIONS[torch.clamp],
+    "clamp_min": lambda r, x, min: r.clamped(x, min, None),
+    "clamp_min_": lambda r, x, min: r.clamped(x, min, None),
+    "clamp_max": lambda r, x, max: r.clamped(x, None, max),
+    "clamp_max_": lambda r, x, max: r.clamped(x, None, max),
+    "maximum": _maximum,
+    "minimum": _minimum,
     "flatten": FUNCTIONS[torch.flatten],
     "view": lambda r, x, *shape: r.reshaped(x, shape),
     "reshape": lambda r, x, *shape: r.reshaped(x, shape),
@@ -177,33 +192,22 @@ METHODS: dict[str, Callable[..., Any]] = {
     "sum": _sum,
     "add": _add,
     "add_": _add,
-    "sub": FUNCTIONS[torch.sub],
-    "sub_": FUNCTIONS[torch.sub],
+    "sub": _subtract,
+    "sub_": _subtract,
     "mul": _multiply,
     "mul_": _multiply,
     "div": _divide,
     "div_": _divide,
     "neg": FUNCTIONS[torch.neg],
+    "neg_": FUNCTIONS[torch.neg],
+    "detach": same,
     "permute": permuted,
     "transpose": transposed,
     "squeeze": squeezed,
     "unsqueeze": unsqueezed,
     "size": size,
     "contiguous": same,
-    "clone": lambda r, x, **kwargs: r.gathered(x, lambda t: t),
+    "clone": _cloned,
     "float": same,
 }
 """What each method of a tensor becomes."""
-
-IN_PLACE = {
-    "relu_",
-    "add_",
-    "sub_",
-    "mul_",
-    "div_",
-    operator.iadd,
-    operator.isub,
-    operator.imul,
-    operator.itruediv,
-}
-"""What also changes the tensor it is given."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from robench.bounds.pooling import adaptive_max_pooled, max_pooled
+from robench.bounds.pooling import adaptive_average_pooled, adaptive_max_pooled, average_pooled, max_pooled
 from robench.bounds.reader import Reader
-from robench.bounds.symbols import Ref, Unbounded, pair
+from robench.bounds.symbols import Ref, Unbounded
 
 
 def _batch_norm(reader: Reader, layer: Any, x: Ref) -> Ref:
@@ -30,30 +28,19 @@ def _conv(reader: Reader, layer: Any, x: Ref) -> Ref:
 
 
 def _max_pool(reader: Reader, layer: Any, x: Ref) -> Ref:
-    if layer.return_indices:
-        raise Unbounded("a max pooling that returns indices")
-    return max_pooled(
-        reader, x, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode
-    )
+    settings = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
+    return max_pooled(reader, x, *settings, layer.return_indices)
 
 
 def _avg_pool(reader: Reader, layer: Any, x: Ref) -> Ref:
-    kernel = pair(layer.kernel_size)
-    return reader.gathered(x, _frozen(layer), kernel[0] * kernel[1])
-
-
-def _adaptive_avg(reader: Reader, layer: Any, x: Ref) -> Ref:
-    return reader.gathered(x, _frozen(layer), math.prod(reader.shape_of(x)[1:]))
-
-
-def _frozen(layer: Any) -> Callable[[Tensor], Tensor]:
-    """Return a pooling as a function of its settings alone, which the user's layer keeps to itself."""
-    if isinstance(layer, nn.AdaptiveAvgPool2d):
-        size = layer.output_size
-        return lambda t: F.adaptive_avg_pool2d(t, size)
     settings = (layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode, layer.count_include_pad)
-    divisor = layer.divisor_override
-    return lambda t: F.avg_pool2d(t, *settings, divisor)
+    return average_pooled(reader, x, *settings, layer.divisor_override)
+
+
+def _zero_pad(reader: Reader, layer: Any, x: Ref) -> Ref:
+    if layer.value != 0:
+        raise Unbounded(f"padding with {layer.value}: bounds know zeros")
+    return reader.padded(x, layer.padding)
 
 
 MODULES: dict[type, Callable[[Reader, Any, Ref], Ref]] = {
@@ -63,13 +50,13 @@ MODULES: dict[type, Callable[[Reader, Any, Ref], Ref]] = {
     nn.BatchNorm2d: _batch_norm,
     nn.ReLU: lambda r, m, x: r.rectified(x),
     nn.LeakyReLU: lambda r, m, x: r.rectified(x, m.negative_slope),
-    nn.ReLU6: lambda r, m, x: r.clamped(x, 0.0, 6.0),
+    nn.ReLU6: lambda r, m, x: r.clamped(x, m.min_val, m.max_val),
     nn.Hardtanh: lambda r, m, x: r.clamped(x, m.min_val, m.max_val),
     nn.MaxPool2d: _max_pool,
-    nn.AdaptiveMaxPool2d: lambda r, m, x: adaptive_max_pooled(r, x, m.output_size),
+    nn.AdaptiveMaxPool2d: lambda r, m, x: adaptive_max_pooled(r, x, m.output_size, m.return_indices),
     nn.AvgPool2d: _avg_pool,
-    nn.AdaptiveAvgPool2d: _adaptive_avg,
-    nn.ZeroPad2d: lambda r, m, x: r.padded(x, m.padding),
+    nn.AdaptiveAvgPool2d: lambda r, m, x: adaptive_average_pooled(r, x, m.output_size),
+    nn.ZeroPad2d: _zero_pad,
     nn.Flatten: lambda r, m, x: r.flattened(x, m.start_dim, m.end_dim),
     nn.Unflatten: lambda r, m, x: _unflattened(r, x, m.dim, m.unflattened_size),
     nn.Identity: lambda r, m, x: x,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from robench.bounds.gathering import Selection
 from robench.bounds.reader import Reader
@@ -14,30 +16,67 @@ from robench.bounds.symbols import Ref, Unbounded, pair
 def max_pooled(
     reader: Reader,
     x: Ref,
-    kernel: Any,
+    kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
-    ceil: bool = False,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Ref:
     """Append a max pooling, one axis after the other, as maxima of two."""
+    if return_indices:
+        raise Unbounded("a max pooling that returns indices")
     shape = reader.shape_of(x)
     if len(shape) != 3:
         raise Unbounded("a max pooling of something that is no batch of images")
-    kernel, padding, dilation = pair(kernel), pair(padding), pair(dilation)
+    kernel, padding, dilation = pair(kernel_size), pair(padding), pair(dilation)
+    if min(padding) < 0 or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise Unbounded(f"a max pooling with padding {padding}, which torch does not know")
     stride = kernel if stride is None or stride == [] else pair(stride)
     for axis in (0, 1):
-        settings = (kernel[axis], stride[axis], padding[axis], dilation[axis], ceil)
+        settings = (kernel[axis], stride[axis], padding[axis], dilation[axis], ceil_mode)
         x = _maximum(reader, x, axis + 2, pooling_windows(shape[1 + axis], *settings))
     return x
 
 
-def adaptive_max_pooled(reader: Reader, x: Ref, output_size: Any) -> Ref:
+def adaptive_max_pooled(reader: Reader, x: Ref, output_size: Any, return_indices: bool = False) -> Ref:
     """Append a max pooling to a given size."""
+    if return_indices:
+        raise Unbounded("a max pooling that returns indices")
     shape = reader.shape_of(x)
+    if len(shape) != 3:
+        raise Unbounded("a max pooling of something that is no batch of images")
     for axis, wanted in enumerate(pair(output_size)):
         x = _maximum(reader, x, axis + 2, adaptive_windows(shape[1 + axis], wanted))
     return x
+
+
+def average_pooled(
+    reader: Reader,
+    x: Ref,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Ref:
+    """Append an average pooling, or a sum over windows by another divisor, which may be negative."""
+    if len(reader.shape_of(x)) != 3:
+        raise Unbounded("an average pooling of something that is no batch of images")
+    size = None if divisor_override is None else abs(divisor_override)
+    settings = (kernel_size, stride, padding, ceil_mode, count_include_pad, size)
+    x = reader.gathered(x, lambda t: F.avg_pool2d(t, *settings), math.prod(pair(kernel_size)))
+    negative = divisor_override is not None and divisor_override < 0
+    return reader.scaled(x, -1.0, 0.0) if negative else x
+
+
+def adaptive_average_pooled(reader: Reader, x: Ref, output_size: Any) -> Ref:
+    """Append an average pooling to a given size."""
+    shape = reader.shape_of(x)
+    if len(shape) != 3:
+        raise Unbounded("an average pooling of something that is no batch of images")
+    return reader.gathered(x, lambda t: F.adaptive_avg_pool2d(t, output_size), math.prod(shape[1:]))
 
 
 def _maximum(reader: Reader, x: Ref, axis: int, windows: list[list[int]]) -> Ref:

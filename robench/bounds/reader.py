@@ -156,7 +156,7 @@ class Reader:
         shape = self.shape_of(x)
         listed = range(len(shape) + 1) if axes is None else [axes] if isinstance(axes, int) else axes
         places = tuple(axis % (len(shape) + 1) for axis in listed)
-        if 0 in places:
+        if 0 in places or not places:  # none at all are all to torch
             raise Unbounded("a mean or sum over the images of a batch")
         fan = math.prod(shape[axis - 1] for axis in places)
         if mean:
@@ -178,15 +178,25 @@ class Reader:
             raise Unbounded(f"a leaky ReLU of slope {slope}: bounds know slopes between 0 and 1")
         return self.add(Rectifier(float(slope)), x)
 
-    def clamped(self, x: Ref, low: float | None, high: float | None) -> Ref:
-        """Append max(low, min(high, x)), as ReLUs."""
+    def clamped(self, x: Ref, low: Any, high: Any) -> Ref:
+        """Append min(high, max(low, x)), as ReLUs; with low > high that is high."""
+        low, high = _limit(low, -math.inf), _limit(high, math.inf)
+        if low is not None and high is not None and low > high:
+            return self.scaled(x, 0.0, high)
         if high is not None:  # min(x, high) = high - relu(high - x)
-            x = self.scaled(self.rectified(self.scaled(x, -1.0, float(high))), -1.0, float(high))
+            x = self.scaled(self.rectified(self.scaled(x, -1.0, high)), -1.0, high)
         if low is not None:
-            x = self.scaled(self.rectified(self.scaled(x, 1.0, -float(low))), 1.0, float(low))
+            x = self.scaled(self.rectified(self.scaled(x, 1.0, -low)), 1.0, low)
         return x
 
     def larger(self, one: Ref, other: Ref) -> Ref:
         """Append the larger of two: one + relu(other - one), so that bounds can split it."""
         apart = self.add(Sum((1.0, -1.0)), other, one)
         return self.add(Sum((1.0, 1.0)), one, self.rectified(apart))
+
+
+def _limit(value: Any, none: float) -> float | None:
+    """Return a limit of a clamp; None for none."""
+    if isinstance(value, Tensor) and value.ndim:
+        raise Unbounded("a clamp by many limits")
+    return None if value is None or float(value) == none else float(value)

@@ -13,8 +13,8 @@ def indexed(reader: Reader, x: Any, place: Any) -> Any:
     if not isinstance(x, Ref):
         return x[place]
     places = place if isinstance(place, tuple) else (place,)
-    allowed = all(p is Ellipsis or p is None or isinstance(p, slice | int) for p in places)
-    if not allowed or places[0] != slice(None):
+    plain = all(p is Ellipsis or p is None or type(p) in (slice, int) for p in places)
+    if not plain or places[0] != slice(None):
         raise Unbounded("an index other than slices and numbers that leave the batch alone")
     return reader.gathered(x, lambda t: t[places])
 
@@ -67,7 +67,8 @@ def transposed(reader: Reader, x: Ref, one: int, other: int) -> Ref:
 def squeezed(reader: Reader, x: Ref, *axes: Any) -> Ref:
     """Append the removal of axes of length one."""
     rank = len(reader.shape_of(x)) + 1
-    if not axes or any(axis % rank == 0 for axis in axes if isinstance(axis, int)):
+    listed = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
+    if not listed or any(axis % rank == 0 for axis in listed):
         raise Unbounded("a squeeze that may drop the batch")
     return reader.gathered(x, lambda t: t.squeeze(*axes))
 
