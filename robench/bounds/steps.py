@@ -131,7 +131,7 @@ def _step(
 def _layer(layer: nn.Module, reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Take the step of a layer of torch."""
     if type(layer) in ENDS:
-        if "forward" in layer.__dict__:
+        if _replaced(layer):
             raise Unbounded("a layer whose forward was replaced")
         (x,) = [*args, *kwargs.values()]
         axis = 1 if layer.dim is None else layer.dim  # torch's own choice for rows of scores
@@ -141,7 +141,7 @@ def _layer(layer: nn.Module, reader: Reader, args: tuple[Any, ...], kwargs: dict
         raise Unbounded(f"a layer of type {type(layer).__name__}")
     if layer.training:
         raise Unbounded("a layer that stays in training mode")
-    if "forward" in layer.__dict__:
+    if _replaced(layer):
         raise Unbounded("a layer whose forward was replaced")
     (x,) = [*args, *kwargs.values()]
     return convert(reader, layer, x)
@@ -166,6 +166,10 @@ def _mentions(value: Any, kind: type | tuple[type, ...]) -> bool:
     if isinstance(value, slice):
         return _mentions((value.start, value.stop, value.step), kind)
     return isinstance(value, dict) and any(_mentions(v, kind) for v in value.values())
+
+
+def _replaced(layer: nn.Module) -> bool:
+    return any(name in layer.__dict__ for name in ("forward", "_conv_forward", "_call_impl"))
 
 
 def _overridden(layer: nn.Module) -> bool:

@@ -61,7 +61,9 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
     tracer, top = _Tracer(), f"'' ({type(network).__name__})"
     if _hooked(network):
         raise refusal(top, "hooks, which may change what it returns")
-    if "forward" in network.__dict__ or type(network).__call__ is not nn.Module.__call__:
+    if {"forward", "_call_impl"} & network.__dict__.keys() or type(
+        network
+    ).__call__ is not nn.Module.__call__:
         raise refusal(top, "a network whose forward or call was replaced")
     with evaluation_mode(network) as state:
         if type(network) in MODULES or type(network) in ENDS:

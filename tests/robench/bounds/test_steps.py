@@ -123,6 +123,12 @@ def replaced(net):
     return net
 
 
+def convolved():
+    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(8, 3))
+    net[0]._conv_forward = lambda x, weight, bias: -F.conv2d(x, weight, bias)
+    return net
+
+
 class Called(Scores):
     def __call__(self, x):
         return -super().__call__(x)
@@ -135,6 +141,7 @@ SHIFTING = {
     "python draws": (Scores(lambda net, z: z + 1e-6 * random.random()), "random numbers"),
     "numpy draws": (Scores(lambda net, z: z + 1e-6 * float(np.random.rand())), "random numbers"),
     "forward replaced": (replaced(Scores()), "replaced"),
+    "a layer's convolution replaced": (convolved(), "replaced"),
     "called otherwise": (Called(), "replaced"),
     "several inputs": (type("S", (nn.Module,), {"forward": lambda s, x, z: x})(), "several inputs"),
 }  # fmt: skip
