@@ -1,5 +1,7 @@
 """Changes in place under every name: followed as torch makes them, or refused; seen on a grid."""
 
+import random
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from torch import nn
 
 from robench.attack.threat import ThreatModel
 from robench.bounds import Certifier, Verdict, branch_and_bound, lower_bounds
+from robench.bounds.tracing import traced
 from robench.errors import ConfigError
 
 THREAT = ThreatModel(eps=0.3)
@@ -217,3 +220,77 @@ def test_reading_a_view_as_it_was_would_certify_what_is_broken():
     assert bool((net(GRID.clone()).argmax(1) != y).any())
     net.made = lambda net, h: h.flatten(1)
     assert bool((net(GRID.clone()).argmax(1) == y).all())
+
+
+VIEWS = [
+    lambda h: h.flatten(1),
+    lambda h: h.flatten(1).unsqueeze(2),
+    lambda h: h[:, :],
+    lambda h: torch.flatten(input=h, start_dim=1),
+    lambda h: h.unsqueeze(1),
+    lambda h: h.detach(),
+    lambda h: h.contiguous(),
+    lambda h: F.dropout(h, training=False),
+    lambda h: h.flatten(1)[:, 1:],
+]
+OWN = [torch.relu, torch.clone, torch.neg, lambda h: h + 0.25, lambda h: h.clamp(min=0.1)]
+
+
+def _counted_up(h):
+    h += 0.125
+
+
+def _halved(h):
+    h *= 0.5
+
+
+CHANGES = [
+    lambda h: h.relu_(),
+    lambda h: F.relu(h, inplace=True),
+    lambda h: F.leaky_relu(h, 0.5, True),
+    lambda h: h.mul_(-1.0),
+    lambda h: h.clamp_(max=0.2),
+    torch.neg_,
+    _counted_up,
+    _halved,
+]
+
+
+class Programme(nn.Module):
+    """A few names of values, made, viewed and changed in a random order; the last of them are scored."""
+
+    def __init__(self, seed):
+        super().__init__()
+        draw = random.Random(seed)
+        count = draw.randrange(2, 7)
+        self.steps = [(draw.choice("vvfccr"), draw.random(), draw.random()) for _ in range(count)]
+        self.kept = draw.random()
+        torch.manual_seed(seed)
+        self.conv, self.fc = nn.Conv2d(1, 1, 1), nn.Identity()
+        with torch.no_grad():
+            self.fc = nn.Linear(self(torch.zeros(1, 1, 2, 2)).shape[1], 3)
+        self.requires_grad_(False)
+
+    def forward(self, x):
+        names = [self.conv(x)]
+        for kind, which, how in self.steps:
+            h = names[int(which * len(names))]
+            table = {"v": VIEWS, "f": OWN, "c": CHANGES, "r": CHANGES}[kind]
+            result = table[int(how * len(table))](h)
+            if kind != "c" and result is not None:  # "r": the result of a change gets a name of its own
+                names.append(result)
+        return self.fc(torch.cat([h.flatten(1) for h in names[int(self.kept * len(names)) :]], 1))
+
+
+def test_random_programmes_of_views_and_changes_are_followed_or_refused():
+    reasons, points = [], torch.randn(60, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    for seed in range(150):
+        net = Programme(seed).eval()
+        try:
+            graph = traced(net, (1, 2, 2))
+        except ConfigError as error:
+            reasons.append(str(error))
+            continue
+        assert torch.allclose(graph(points.double()), net(points.clone()).double(), atol=1e-5), seed
+    assert 20 < len(reasons) < 110, "some are refused, most are followed"
+    assert all("under another name" in reason for reason in reasons)
