@@ -73,9 +73,9 @@ def branch_and_bound(
 def _wrong(certifier: Certifier, x: Images, y: Labels) -> Outcome:
     """Return the outcome of an image (1, C, H, W) that the model gets wrong as it is."""
     started = time.perf_counter()
-    bound = float(certifier.margins(x, y, Effort(crown=False)).min())
+    bound = float(certifier.margins(x, y, Effort()).min())
     seconds = time.perf_counter() - started
-    return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x[0], domains=0, seconds=seconds)
+    return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x[0], domains=1, seconds=seconds)
 
 
 def decide(

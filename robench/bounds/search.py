@@ -103,7 +103,7 @@ class Outcome:
     Attributes:
         verdict: certified, broken or undecided.
         bound: a lower bound of the smallest margin over the region, before a last softmax, valid for real
-            numbers; by intervals alone for an image that is wrong as it is.
+            numbers, whatever the verdict.
         x_adv: (C, H, W) an adversarial image, where one was found.
         domains: subdomains bounded.
         seconds: spent.
