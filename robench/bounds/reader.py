@@ -44,6 +44,8 @@ class Reader:
         with torch.no_grad():
             given = [torch.zeros(1, *self.shape_of(ref), dtype=torch.float64) for ref in inputs]
             shape = tuple(step.value(*given).shape[1:])
+        if not shape or 0 in shape:
+            raise Unbounded("no values at all" if shape else "one number for each image without an axis")
         self.nodes.append(Node(self.name, step, tuple(ref.number for ref in inputs), shape))
         return Ref(len(self.nodes) - 1)
 

@@ -71,7 +71,7 @@ def followed(symbols: fx.Graph, network: nn.Module, reader: Reader) -> tuple[Ref
             aliases.add(node, sources)
         try:
             result = _step(node, network, reader, args, kwargs)
-        except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
             # Arguments of kinds that no bound was written for, such as values where numbers are usual.
             raise Unbounded(f"arguments bounds do not know ({type(error).__name__}: {error})") from error
         for name in names:

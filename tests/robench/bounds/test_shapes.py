@@ -61,6 +61,8 @@ REFUSED = {
     "sum over no axes": lambda x: x - x.sum(dim=()),
     "number of images": lambda x: x * x.shape[0],
     "divided by the number of images": lambda x: x / x.size(0),
+    "nothing": lambda x: torch.cat([x, x[:, 2:]], 1),
+    "one number for each image": lambda x: x - x.mean((1, 2, 3)).unsqueeze(1),
     "stacked": lambda x: torch.stack([x, x], 1),
     "repeated": lambda x: x.repeat(1, 2, 1, 1),
     "flipped": lambda x: x.flip(1),
