@@ -85,8 +85,12 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
                 output = _mapped(reader, output, mapped)
         except Unbounded as error:
             raise refusal(reader.name, str(error)) from error
-        if state.changes():
-            got = f"a forward pass that changes the network's own {', '.join(sorted(state.changes())[:3])}"
+        # What a forward pass only notes down, such as its features, is its own affair.
+        read = {str(node.target) for node in symbols.nodes if node.op == "get_attr"}
+        held = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+        changed = sorted(state.changes() & (read | held))
+        if changed:
+            got = f"a forward pass that changes the network's own {', '.join(changed[:3])}"
             raise refusal(top, got)
         if _generators() != before:
             raise refusal(top, "a forward pass that draws random numbers")

@@ -118,6 +118,29 @@ def counted(net, z):
     return z + net.count
 
 
+def swapped(net, z):
+    z = z + net.count
+    net.count = net.count + 1.0
+    return z
+
+
+def noted(net, z):
+    net.features = z
+    return -z
+
+
+def kept(net, z):
+    z = z + net.offset
+    net.offset = net.offset + 1.0
+    return z
+
+
+def offset():
+    net = Scores(kept)
+    net.offset = torch.zeros(1)
+    return net
+
+
 def replaced(net):
     net.forward = lambda x: -net.body(x)
     return net
@@ -136,6 +159,8 @@ class Called(Scores):
 
 SHIFTING = {
     "a buffer is counted": (Scores(counted), "changes the network's own count"),
+    "a buffer is swapped": (Scores(swapped), "changes the network's own count"),
+    "an attribute is swapped": (offset(), "changes the network's own offset"),
     "torch draws": (Scores(lambda net, z: z + 1e-6 * torch.rand(4)), "random numbers"),
     "torch draws like": (Scores(lambda net, z: z + 1e-6 * torch.rand_like(net.again.bias)), "random"),
     "python draws": (Scores(lambda net, z: z + 1e-6 * random.random()), "random numbers"),
@@ -170,6 +195,17 @@ def test_constants_found_in_a_forward_pass_leave_nothing_behind():
     certifier = Certifier.of(net, THREAT, x)
     assert torch.allclose(certifier.exact(x.double()), net(x).double(), atol=1e-6)
     assert set(vars(net)) == before
+
+
+def test_a_network_may_note_down_its_features():
+    net, x = Scores(noted).eval(), images()
+    y = net(x).argmax(1)
+    before = net.features
+    assert torch.allclose(Certifier.of(net, THREAT, x).exact(x.double()), net(x).double(), atol=1e-6)
+    noted_down = net.features
+    lower_bounds(net, x, y, THREAT)
+    assert net.features is noted_down
+    assert torch.equal(before, noted_down)
 
 
 @pytest.mark.parametrize("kind", OutputKind)
