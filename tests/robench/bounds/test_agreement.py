@@ -11,7 +11,7 @@ from robench.bounds.network import Effort
 from robench.errors import ConfigError
 from tests.robench.bounds import networks
 
-BUDGET = Budget(seconds=None, domains=60, attacked=2, restarts=4, polish=2)
+BUDGET = Budget(seconds=None, domains=30, attacked=2, restarts=4, polish=2)
 
 
 def images(count, seed=0):
@@ -59,19 +59,21 @@ def test_a_small_score_beside_large_ones_is_still_compared():
         certifier.checked(x, torch.tensor([0, 0, 0]))
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", ["dense", "strided", "maximum", "residual"])
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [("dense", "Linf"), ("strided", "Linf"), ("residual", "Linf"), ("maximum", "L2"), ("dense", "L1")],
+)
 def test_what_is_said_of_an_image_does_not_depend_on_its_company_or_place(norm, name):
     net = networks.drawn(networks.gallery()[name], seed=3)
-    x = torch.cat([images(6), 0.01 * images(2, seed=1), images(2, seed=2).clamp(0, 0.3)])
+    x = torch.cat([images(4), 0.01 * images(2, seed=1), images(2, seed=2).clamp(0, 0.3)])
     y = net(x).argmax(1)
-    y[5] = (y[5] + 1) % 3  # one that is wrong as it is
+    y[3] = (y[3] + 1) % 3  # one that is wrong as it is
     threat = ThreatModel(norm=NORMS[norm], eps={"Linf": 0.04, "L2": 0.3, "L1": 1.0}[norm])
     certifier = Certifier.of(net, threat, x)
     slack = certifier.slack(x)
     bounds = lower_bounds(net, x, y, threat)
     outcomes = branch_and_bound(net, x, y, threat, budget=BUDGET, seed=7)
-    order = torch.tensor([4, 9, 0, 5, 7])
+    order = torch.tensor([4, 7, 0, 3])
     assert torch.equal(certifier.slack(x[order]), slack[order])
     assert torch.allclose(lower_bounds(net, x[order], y[order], threat), bounds[order], rtol=0, atol=1e-12)
     mixed = branch_and_bound(net, x[order], y[order], threat, budget=BUDGET, seed=7)
