@@ -100,7 +100,7 @@ def main() -> None:
         x, y = certifier.checked(x, y)
         right, slack = certifier.right(x, y), certifier.slack(x)
         margins = certifier.margins(x[right], y[right], EFFORTS[chosen.method]).amin(dim=1)
-        certified = int((margins > slack).sum())
+        certified = int((margins > slack[right]).sum())
         lines = [
             f"{certified} of {len(x)} certified ({100 * certified / len(x):.2f} %), {int(right.sum())} right"
         ]

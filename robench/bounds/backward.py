@@ -93,6 +93,8 @@ class Backward:
         least = total + self.region.least(at)
         if self.magnitudes is not None:
             least = least - margin - self.region.margin(at)
+            # Where numbers overflow, nothing is known.
+            least = torch.where(least.isnan(), -torch.inf, least)
         return least, at
 
     def neurons(self, node: int, owner: Tensor, place: Tensor, sign: Tensor) -> tuple[int, Rows, Tensor]:

@@ -18,6 +18,7 @@ from robench.attack.norms import per_image
 from robench.attack.threat import ThreatModel
 from robench.bounds.branching import Splitter
 from robench.bounds.certifier import Certifier
+from robench.bounds.inputs import identities
 from robench.bounds.local_search import descended
 from robench.bounds.network import Effort, margin_bounds, margin_rows
 from robench.bounds.region import Region
@@ -54,21 +55,27 @@ def branch_and_bound(
     """
     certifier = Certifier.of(model, threat, x)
     x, y = certifier.checked(x, y)
-    slack, budget = certifier.slack(x), budget or Budget()
-    outcomes = []
-    for number, right in enumerate(certifier.right(x, y).tolist()):
+    right, slack, identity = certifier.right(x, y).tolist(), certifier.slack(x).tolist(), identities(x)
+    budget, outcomes = budget or Budget(), []
+    for number in range(len(x)):
         one, label = x[number : number + 1], y[number : number + 1]
-        if right:
-            rng = Randomness(seed, torch.arange(0), ("branch and bound", number))
-            outcome = decide(certifier, one, label, budget, slack=slack, rng=rng)
+        if right[number]:
+            # What is drawn depends on the image alone, not on where it stands among others.
+            rng = Randomness(seed, torch.arange(0), ("branch and bound", int(identity[number])))
+            outcome = decide(certifier, one, label, budget, slack=slack[number], rng=rng)
         else:
-            margin = _margin(certifier.exact(one.double()), label)
-            outcome = Outcome(
-                verdict=Verdict.BROKEN, bound=float(margin), x_adv=one[0], domains=0, seconds=0.0
-            )
+            outcome = _wrong(certifier, one, label)
         outcomes.append(outcome)
         progress(number, outcome)
     return outcomes
+
+
+def _wrong(certifier: Certifier, x: Images, y: Labels) -> Outcome:
+    """Return the outcome of an image (1, C, H, W) that the model gets wrong as it is."""
+    started = time.perf_counter()
+    bound = float(certifier.margins(x, y, Effort()).min())
+    seconds = time.perf_counter() - started
+    return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x[0], domains=1, seconds=seconds)
 
 
 def decide(
@@ -88,7 +95,7 @@ def decide(
         if x_adv is not None:
             seconds = time.perf_counter() - started
             return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x_adv, domains=1, seconds=seconds)
-    rivals = (margins <= slack).nonzero().squeeze(1)
+    rivals = (~(margins > slack)).nonzero().squeeze(1)
     owner = torch.zeros(len(rivals), dtype=torch.long)
     functions = margin_rows(certifier.model.classes, y, owner, rivals, torch.float64).a
     outcome = Search(Splitter.of(found), attack, budget, above=slack, started=started).run(functions)
@@ -147,11 +154,11 @@ class Descent:
 
     def _drawn(self, count: int) -> Tensor:
         rng = replace(self.rng, images=torch.arange(count), stream=(*self.rng.stream, self.turns))
-        return self.certifier.threat.sample(self.x.float().expand(count, *self.x.shape[1:]), rng)
+        return self.certifier.reach.sample(self.x.float().expand(count, *self.x.shape[1:]), rng)
 
     def _descended(self, points: Tensor, reach: Tensor, steps: int) -> Tensor | None:
         """Take steps of falling length, at first `reach` (N,) radii; remember the best points."""
-        threat, graph = self.certifier.threat, self.certifier.rough
+        threat, graph = self.certifier.reach, self.certifier.rough
         x = self.x.float().expand(len(points), *self.x.shape[1:])
         labels = self.y.expand(len(points))
         at = threat.project(x, points)
@@ -188,7 +195,7 @@ class Descent:
         function[int(outputs.argmax())] = -1.0
         region = Region.around(self.x, self.certifier.threat)
         point = descended(self.certifier.exact, self.certifier.rough, region, point, function, until)
-        return self._confirmed(self.certifier.threat.project(self.x.float(), point.float()))
+        return self._confirmed(self.certifier.reach.project(self.x.float(), point.float()))
 
     def _confirmed(self, points: Tensor) -> Tensor | None:
         """Return the first of the points (N, ...) that is admissible and that the model itself gets wrong."""

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from robench.attack.threat import Goal, ThreatModel
+from robench.bounds.admissible import searched
+from robench.bounds.agreement import Differences, check_agreement, differences
 from robench.bounds.graph import Graph
+from robench.bounds.inputs import check_images, checked_images, checked_labels
 from robench.bounds.network import Bounded, Effort, bounded, margin_bounds
 from robench.bounds.region import Region
-from robench.bounds.tracing import check_agreement, traced
-from robench.errors import ConfigError, InputError
+from robench.bounds.tracing import traced
+from robench.errors import ConfigError
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model, predictions
 from robench.model.tested_network import TestedNetwork
@@ -60,11 +63,20 @@ class Certifier:
             raise ConfigError(where=where, expected=f"{model.classes} outputs, one for each class", got=got)
 
     @classmethod
-    def of(cls, model: Model | nn.Module, threat: ThreatModel, x: Images) -> Certifier:
-        """Return what certifies a model, or a plain network of logits, on images like x (B, C, H, W)."""
+    def of(cls, model: object, threat: ThreatModel, x: Images) -> Certifier:
+        """Return what certifies a model, or a plain network of logits, on images like x (B, C, H, W).
+
+        Raises:
+            ConfigError: neither a model nor a network, or one that has no bounds.
+            InputError: x is no batch of images.
+        """
+        check_images(x)
         shape = tuple(x.shape[1:])
         if isinstance(model, Model):
             return cls(model, threat, shape)
+        if not isinstance(model, nn.Module):
+            expected, do = "a Model, or a network that is a torch.nn.Module", "Wrap it in a module"
+            raise ConfigError(where="model", expected=expected, got=type(model).__name__, do=do)
         classes = traced(model, shape).nodes[-1].shape[0]
         return cls(Model(name=type(model).__name__, net=model, classes=classes), threat, shape)
 
@@ -84,54 +96,51 @@ class Certifier:
         net = self.model.net
         return net if isinstance(net, TestedNetwork) else TestedNetwork(net)
 
+    @cached_property
+    def reach(self) -> ThreatModel:
+        """The threat to search in: what float32 projects is admitted, and no radius exceeds the box."""
+        return searched(self.threat, self.shape)
+
     def checked(self, x: Images, y: Labels) -> tuple[Images, Labels]:
         """Return images and labels on the CPU, after comparing graph and network on them.
 
         Raises:
-            InputError: images outside of the box or of another shape, or labels that are no classes.
+            InputError: images outside of the box or of another shape or type, or labels that are no classes.
             ConfigError: the network computes something else than was read from it.
         """
-        x, y = x.detach().cpu(), y.detach().cpu()
-        if tuple(x.shape[1:]) != self.shape or len(x) != len(y):
-            got = f"{tuple(x.shape)} and {tuple(y.shape)}"
-            raise InputError(where="x", expected=f"images (B, {self.shape}) and labels (B,)", got=got)
-        low, high = self.threat.bounds
-        if not bool(((x >= low) & (x <= high)).all()):
-            raise InputError(where="x", expected=f"values from {low} to {high}", got="others")
-        if len(y) and not bool(((y >= 0) & (y < self.model.classes)).all()):
-            raise InputError(where="y", expected=f"classes from 0 to {self.model.classes - 1}", got="others")
-        if len(x):
-            check_agreement(self.exact, self.network, x[:64].to(self.model.device))
+        x = checked_images(x, self.shape, self.threat.bounds)
+        y = checked_labels(y, len(x), self.model.classes)
+        check_agreement(self._differences(x))
         return x, y
+
+    def _differences(self, x: Images) -> Differences:
+        return differences(self.exact, self.network, x, self.reach)
 
     @torch.no_grad()
     def answers(self, x: Images) -> Labels:
-        """Return the model's own predictions for images, (B,)."""
+        """Return the model's own predictions for images, each asked about alone, (B,)."""
         with evaluation_mode(self.model.net):
-            outputs = self.network(x.float().to(self.model.device))
-        return predictions(outputs, self.model.output).cpu()
+            outputs = [self.network(x[i : i + 1].float().to(self.model.device)) for i in range(len(x))]
+        if not outputs:
+            return torch.zeros(0, dtype=torch.int64)
+        return predictions(torch.cat(outputs), self.model.output).cpu()
 
     def right(self, x: Images, y: Labels) -> Mask:
         """Tell which images the model itself gets right, (B,)."""
         return self.answers(x) == y
 
-    @torch.no_grad()
-    def slack(self, x: Images) -> float:
-        """Return what a margin must exceed so that the model, which computes in float32, agrees.
+    def slack(self, x: Images) -> Tensor:
+        """Return what a margin must exceed so that the model, which computes in float32, agrees, (B,).
 
-        Eight times the largest difference between its outputs and the real ones on the images: measured, not
-        proven. Bounds themselves are valid for real numbers.
+        Eight times the largest difference between its outputs and the real ones on each image and on points
+        near it, and at least eight roundings of its largest output: measured, not proven. Bounds themselves
+        are valid for real numbers.
         """
-        if not len(x):
-            return 0.0
-        part = x[:64]
-        with evaluation_mode(self.model.net):
-            theirs = self.network(part.float().to(self.model.device)).double().cpu()
-        ours = self.exact(part.double())
-        if self.exact.ending:
-            apart = (getattr(ours, self.exact.ending)(dim=1) - theirs).abs().max()
-            return 8 * float(apart) + 8e-7 * float(ours.abs().max())
-        return 8 * float((ours - theirs).abs().max())
+        found = self._differences(x)
+        size = found.output
+        if self.exact.ending:  # where probabilities differ by less than a rounding they are tied
+            size = torch.maximum(found.scores, torch.ones_like(size)) * 2
+        return 8 * found.apart + 2.0**-21 * size
 
     def bounded(self, x: Images, effort: Effort) -> Bounded:
         """Return bounds of every node around images (B, C, H, W)."""

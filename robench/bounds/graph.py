@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from robench.bounds.operations import Affine, Shape
+from robench.bounds.convolution import Convolution
+from robench.bounds.gathering import Gathering, Selection
+from robench.bounds.operations import Affine, Dense, Scale, Shape
 from robench.bounds.rectifier import Rectifier
 
 
@@ -85,8 +87,6 @@ class Graph:
 
         Behind at most one the interval bound of a box is exact.
         """
-        from robench.bounds.operations import Convolution, Dense, Gathering, Scale, Selection
-
         found = [0]
         for step in self.nodes[1 : node + 1]:
             before = max(found[i] for i in step.inputs)

@@ -31,7 +31,9 @@ def interval_of(node: Node, inputs: Sequence[Interval], shapes: Sequence[tuple[i
     ]
     middle, radius = step.value(*middles), step.spread(*radii)
     margin = per_image(magnitude(node, inputs) * gamma(step.terms(shapes, node.shape)), middle)
-    return middle - radius - margin, middle + radius + margin
+    low, high = middle - radius - margin, middle + radius + margin
+    # Where numbers overflow, nothing is known.
+    return torch.where(low.isfinite(), low, -torch.inf), torch.where(high.isfinite(), high, torch.inf)
 
 
 def magnitude(node: Node, inputs: Sequence[Interval]) -> Tensor:

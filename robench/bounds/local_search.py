@@ -111,13 +111,14 @@ def solved(found: Bounded, function: Tensor, seconds: float) -> Tensor | None:
         table = coo_matrix(np.vstack(blocks)).tocsr()
         constraints = LinearConstraint(table, np.concatenate(least), np.concatenate(most))
     integral = np.concatenate([np.zeros(pixels + count), np.ones(count)])
-    done = milp(
-        cost,
-        integrality=integral,
-        bounds=Bounds(low, high),
-        constraints=constraints,
-        options={"time_limit": max(seconds, 0.1), "mip_rel_gap": 1e-3},
-    )
+    with _quiet():
+        done = milp(
+            cost,
+            integrality=integral,
+            bounds=Bounds(low, high),
+            constraints=constraints,
+            options={"time_limit": max(seconds, 0.1), "mip_rel_gap": 1e-3},
+        )
     if done.x is None:
         return None
     return torch.from_numpy(done.x[:pixels]).view(1, *found.region.x.shape[1:])

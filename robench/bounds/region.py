@@ -1,22 +1,21 @@
 """Where the attacker may go: the ball around each image inside the box, and the least of a linear function.
 
-The ball is the judge's (`ThreatModel.admits`): its tolerance included, so that no image the judge admits lies
-outside. Under L2 and L1 the least over ball and box together is bounded by Lagrangian duality: any multiplier
-gives a valid bound, the best one the exact least.
+Ball and box are the judge's (`ThreatModel.admits`): tolerance and rounding included, so that no image that it
+admits or projects to lies outside. Under L2 and L1 the least over ball and box together is bounded by
+Lagrangian duality: any multiplier gives a valid bound, the best one the exact least.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from robench.attack.threat import ThreatModel
+from robench.bounds.admissible import admissible_radius, outer_box
 from robench.bounds.rounding import UNIT, gamma
 from robench.bounds.rows import Rows
-from robench.errors import ConfigError
 from robench.types import Images
 
 _BISECTIONS = 24
@@ -46,18 +45,18 @@ class Region:
         """Return the region a threat model allows around images (B, C, H, W), in float64.
 
         Raises:
-            ConfigError: the radius is not finite, or the norm is none of Linf, L2 and L1.
+            ConfigError: the radius or the box is not finite, or the norm is none of Linf, L2 and L1.
         """
-        if not math.isfinite(threat.eps):
-            raise ConfigError(where="eps", expected="a finite radius for a bound", got=repr(threat.eps))
-        if threat.norm.name not in {"Linf", "L2", "L1"}:
-            got = repr(threat.norm.name)
-            raise ConfigError(where="norm", expected="Linf, L2 or L1 for a bound", got=got)
+        radius, (low, high) = admissible_radius(threat, x.shape[1:]), outer_box(threat)
         exact = x.detach().double()
-        radius = (threat.eps * (1 + threat.tolerance) + threat.tolerance) * (1 + 16 * UNIT)
-        slack = radius * (1 + 4 * UNIT) + 4 * UNIT * float(exact.abs().max() if exact.numel() else 0.0)
-        low, high = (exact - slack).clamp(*threat.bounds), (exact + slack).clamp(*threat.bounds)
-        return cls(exact, low, high, threat.norm.name, radius)
+        slack = radius * (1 + 4 * UNIT) + 4 * UNIT * exact.abs()
+        return cls(
+            exact,
+            (exact - slack).clamp(low, high),
+            (exact + slack).clamp(low, high),
+            threat.norm.name,
+            radius,
+        )
 
     def to(self, dtype: torch.dtype) -> Region:
         """Return the same region in another type."""

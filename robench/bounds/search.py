@@ -75,18 +75,25 @@ class Budget:
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         least = {"batch": 1, "steps": 0, "root_steps": 0, "candidates": 1, "attacked": 0, "restarts": 0}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                got = repr(getattr(self, name))
-                raise ConfigError(where=name, expected=f"a whole number of at least {low}", got=got)
-        if self.seconds is not None and not self.seconds >= 0:
-            raise ConfigError(
-                where="seconds", expected="a time of at least 0, or None", got=repr(self.seconds)
-            )
-        if self.polish is not None and self.polish < 1:
-            raise ConfigError(where="polish", expected="at least 1, or None", got=repr(self.polish))
-        if self.domains is not None and self.domains < 1:
-            raise ConfigError(where="domains", expected="at least 1, or None", got=repr(self.domains))
+        optional = {"domains": 1, "polish": 1}
+        for name, low in (least | optional).items():
+            value, none = getattr(self, name), ", or None" if name in optional else ""
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= low
+            if not whole and not (value is None and name in optional):
+                expected = f"a whole number of at least {low}{none}"
+                raise ConfigError(where=name, expected=expected, got=repr(value))
+        if self.seconds is not None and not (_number(self.seconds) and self.seconds >= 0):
+            expected = "a finite time of at least 0, or None"
+            raise ConfigError(where="seconds", expected=expected, got=repr(self.seconds))
+        sizes = self.step_sizes
+        pair = isinstance(sizes, tuple) and len(sizes) == 2
+        if not pair or not all(_number(size) and size >= 0 for size in sizes):
+            expected = "two finite numbers of at least 0"
+            raise ConfigError(where="step_sizes", expected=expected, got=repr(sizes))
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +102,8 @@ class Outcome:
 
     Attributes:
         verdict: certified, broken or undecided.
-        bound: a lower bound of the smallest margin over the region, valid for real numbers.
+        bound: a lower bound of the smallest margin over the region, before a last softmax, valid for real
+            numbers, whatever the verdict.
         x_adv: (C, H, W) an adversarial image, where one was found.
         domains: subdomains bounded.
         seconds: spent.

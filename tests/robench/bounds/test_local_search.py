@@ -1,9 +1,12 @@
 """Descent by integer programming against exact minima."""
 
+import os
+import sys
 import time
 
 import pytest
 import torch
+from scipy.optimize import milp
 
 from robench.attack.threat import ThreatModel
 from robench.bounds import Budget, Certifier, Verdict, branch_and_bound
@@ -51,6 +54,22 @@ def test_the_programme_finds_the_exact_minimum(seed, capfd):
     value, before = (float(certifier.exact(p)[0] @ function) for p in (best, start))
     assert truth - 1e-6 <= value <= before
     assert capfd.readouterr().out == "", "HiGHS is not heard"
+
+
+def test_what_the_solver_writes_is_not_heard(monkeypatch, capfd):
+    net = networks.dense([4, 5, 4, 3], seed=0)
+    x = torch.rand(1, 1, 1, 4, generator=torch.Generator().manual_seed(0))
+    _, found = prepared(net, x, 0.25)
+
+    def loud(*args, **options):
+        os.write(1, b"tmpSolver.run();")
+        os.write(2, b"tmpSolver.run();")
+        return milp(*args, **options)
+
+    monkeypatch.setattr("robench.bounds.local_search.milp", loud)
+    assert solved(found, torch.from_numpy(truths.margins_of(3, int(net(x).argmax()))[0]), 10.0) is not None
+    sys.stdout.write("afterwards\n")
+    assert capfd.readouterr() == ("afterwards\n", "")
 
 
 def test_a_search_that_polishes_breaks_what_can_be_broken():

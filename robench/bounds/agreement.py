@@ -1,0 +1,124 @@
+"""Compares what was read from a network with what the network computes, image by image.
+
+Each image is asked about alone, with points of its own region beside it, so that no answer depends on the
+other images: not what is refused, and not how far float32 is off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robench.attack.threat import ThreatModel
+from robench.bounds.graph import Graph
+from robench.bounds.inputs import identities
+from robench.errors import ConfigError, RobenchError
+from robench.model.evaluation import evaluation_mode
+from robench.model.tested_network import TestedNetwork
+from robench.randomness import Randomness
+from robench.types import Images
+
+AGREEMENT = 1e-3
+"""Largest difference between graph and network, relative to the image's largest output."""
+
+ROUNDING = 1e-5
+"""What is allowed beside it, relative to the largest value inside of the network: outputs may cancel out."""
+
+NEAR = 8
+"""Points of an image's region that are compared beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How far the outputs of network and graph are apart, all (B,).
+
+    Attributes:
+        apart: largest difference.
+        output: largest output of the network.
+        inner: largest value of any node.
+        scores: largest score before a last softmax.
+    """
+
+    apart: Tensor
+    output: Tensor
+    inner: Tensor
+    scores: Tensor
+
+
+@torch.no_grad()
+def differences(graph: Graph, net: nn.Module, x: Images, threat: ThreatModel) -> Differences:
+    """Compare graph and network on images (B, C, H, W) and on points near each, drawn from its values alone.
+
+    Args:
+        graph: in float64.
+        net: the network.
+        x: images in the box, on the CPU.
+        threat: with a radius that float32 holds.
+
+    Raises:
+        ConfigError: the network fails, or its outputs are not those of the graph by number or not finite.
+    """
+    tested = net if isinstance(net, TestedNetwork) else TestedNetwork(net)
+    device = next((t.device for t in (*tested.parameters(), *tested.buffers())), torch.device("cpu"))
+    rows = []
+    with evaluation_mode(tested):
+        for number, identity in enumerate(identities(x)):
+            points = _near(x[number : number + 1], threat, identity)
+            theirs = _answers(tested, points.to(device)).double().cpu()
+            values = graph.values(points.double())
+            ours = getattr(values[-1], graph.ending)(dim=1) if graph.ending else values[-1]
+            if ours.shape != theirs.shape:
+                raise _disagreement(f"{theirs.shape[1]} outputs rather than {ours.shape[1]}")
+            if not bool(torch.isfinite(theirs).all()):
+                raise _disagreement("outputs that are not finite")
+            inner = max(float(value.abs().max()) for value in values)
+            apart, output = float((ours - theirs).abs().max()), float(theirs.abs().max())
+            rows.append((apart, output, inner, float(values[-1].abs().max())))
+    table = torch.tensor(rows, dtype=torch.float64).view(-1, 4)
+    return Differences(*table.unbind(dim=1))
+
+
+def check_agreement(found: Differences) -> None:
+    """Refuse a network that computes something else than was read from it.
+
+    Raises:
+        ConfigError: graph and network differ by more than rounding: it does what could not be read from it.
+    """
+    wrong = ~(found.apart <= AGREEMENT * found.output + ROUNDING * found.inner)
+    if bool(wrong.any()):
+        share = float((found.apart / found.output.clamp_min(1e-30))[wrong].max())
+        raise _disagreement(f"outputs {share:.2g} of the largest away from that")
+
+
+def _near(one: Images, threat: ThreatModel, identity: Tensor) -> Images:
+    """Return an image (1, C, H, W) and points of its region: half of them inside, half at its edge."""
+    x = one.expand(NEAR, *one.shape[1:])
+    drawn = threat.sample(x, Randomness(0, identity + torch.arange(NEAR), ("agreement",)))
+    edge = threat.project(x, x + 8 * (drawn - x))
+    inside = (torch.arange(NEAR) < NEAR // 2).view(-1, 1, 1, 1)
+    return torch.cat([one, torch.where(inside, drawn, edge)])
+
+
+def _answers(tested: TestedNetwork, points: Images) -> Tensor:
+    try:
+        outputs: Tensor = tested(points)
+    except RobenchError:
+        raise
+    except Exception as error:
+        # A user's network may raise whatever it likes: it is quoted.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        got = f"{type(error).__name__}: {lines[0][:160]}"
+        expected = f"a network that answers images of shape {tuple(points.shape[1:])}"
+        raise ConfigError(where="network", expected=expected, got=got) from error
+    return outputs
+
+
+def _disagreement(got: str) -> ConfigError:
+    return ConfigError(
+        where="network",
+        expected="a network that computes what its layers say",
+        got=got,
+        do="See docs/bounds.md: hooks, noise and changes in place cannot be bounded",
+    )
