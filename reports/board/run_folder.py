@@ -12,7 +12,7 @@ from typing import Any
 
 from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from robench.errors import ConfigError, RobenchError, StorageError
-from robench.plan.yaml_reader import MAX_BYTES, read_value
+from robench.plan.yaml_reader import read_value
 from robench.record.files import MOST_TEXT, read_regular, read_text
 from robench.record.schema import Record
 from robench.record.store import Fault, Store, is_run
@@ -133,7 +133,7 @@ def _trainings(root: Path, unreadable: list[Fault]) -> tuple[Training, ...]:
 
 def _card(path: Path, unreadable: list[Fault]) -> dict[str, Any]:
     try:
-        card = read_value((read_regular(path, most=MAX_BYTES) or b"").decode(), source=path.name)
+        card = read_value((read_regular(path, most=MOST_TEXT) or b"").decode(), source=path.name)
     except (RobenchError, UnicodeDecodeError) as error:
         got = error.got if isinstance(error, RobenchError) else str(error)
         unreadable.append(Fault(f"models/{path.parent.name}/{path.name}", f"got {got}"))
