@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
 
-
 LONGEST = 3000
 """Most characters of what came that a message repeats."""
 
