@@ -7,6 +7,7 @@ from typing import IO, Any
 
 from robench.errors import InputError, RobenchError
 from robench.intake.limits import EXPANSION, FLOOR, MEMBERS, UNPACKED, Limit, size_text
+from robench.intake.memory import check_memory
 
 
 def check_expansion(
@@ -83,4 +84,5 @@ def check_member_size(
     """
     place = f"{where}:{member.filename[:100]}"
     limit.check(member.file_size, where=place, error=error)
+    check_memory(member.file_size, where=place, error=error)
     check_expansion(member.compress_size, member.file_size, where=place, error=error)

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from robench.errors import InputError, RobenchError
 from robench.intake.limits import Limit, size_text
+from robench.intake.memory import check_memory
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -63,6 +64,7 @@ def read_regular(
     where = printable_path(path)
     with open_regular(path, limit, error=error, expected=expected) as file:
         size = os.fstat(file.fileno()).st_size
+        check_memory(size, where=where, error=error)
         try:
             data = file.read(size + 1)
             if len(data) > size:  # it grew meanwhile, or is one of those that say 0, as below /proc

@@ -28,6 +28,16 @@ _CORE = "tag:yaml.org,2002:"
 _CORE_TAGS = {f"{_CORE}{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")}
 # YAML 1.2.2, section 10.3.2: `no`, `12:30:45` and `2026-11-23` are text, `1e-3` is a number.
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_BAD_YAML = (
+    ValueError,
+    OverflowError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    RecursionError,
+)
+"""What ruamel raises, beside its own errors, for bad escapes, directives and versions."""
 _MOST_DIGITS = 1000
 _LONGEST_TAG = 50_000  # ruamel's time for a tag is quadratic in its length
 _LONGEST = 200
@@ -152,8 +162,7 @@ class _Reader:
             line = mark.line + 1 if mark else line
             what = " ".join(str(part) for part in (error.context, error.problem) if part)
             raise self.fail(line, expected="YAML 1.2", got=what) from None
-        except (YAMLError, ValueError, OverflowError, LookupError, AttributeError, TypeError) as error:
-            # ruamel lets some bad escapes and directives out as plain Python errors.
+        except (YAMLError, *_BAD_YAML) as error:
             got = str(error).split("\n", maxsplit=1)[0]
             raise self.fail(line, expected="YAML 1.2", got=got or type(error).__name__) from None
 

@@ -162,3 +162,9 @@ def test_messages_about_a_plan_do_not_repeat_a_value_of_any_length(old, new):
     with pytest.raises(RobenchError) as caught:
         parse(text, file=SUITES / "digits.yaml")
     assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize("version", ["1.3", "1.9", "2.0", "0.1", "1.1", "999999999999.1", "1.", "x"])
+def test_a_directive_of_another_version_is_refused(version):
+    with pytest.raises(ConfigError, match=r"YAML 1\.2"):
+        read_text(f"%YAML {version}\n---\na: 1\n", source="c.yaml")
