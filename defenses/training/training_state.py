@@ -19,10 +19,20 @@ import torch
 from torch import Tensor
 
 from robench.errors import CheckpointError, ConfigError, StorageError
+from robench.record.files import MOST_TENSORS, open_regular
 from robench.run.training_folder import differences
 
 FORMAT = 1
-_UNREADABLE = (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)
+_UNREADABLE = (
+    StorageError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
 
 Weights = dict[str, Tensor]
 
@@ -106,7 +116,8 @@ def load_state(path: Path, identity: dict[str, Any]) -> TrainingState | None:
     if not path.exists():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path, most=MOST_TENSORS) as stream:
+            content = torch.load(stream, map_location="cpu", weights_only=True)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}, not {FORMAT}")
         state = TrainingState(

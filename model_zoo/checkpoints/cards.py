@@ -7,7 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from robench.errors import StorageError
 from robench.plan.spec import to_json
+from robench.plan.yaml_reader import MAX_BYTES
+from robench.record.files import read_text
 
 
 def card_path(checkpoint: Path) -> Path:
@@ -50,8 +53,8 @@ def _card(checkpoint: Path) -> dict[str, Any]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        card = YAML(typ="safe", pure=True).load(card_path(checkpoint).read_text("utf-8"))
-    except (OSError, ValueError, YAMLError):
+        card = YAML(typ="safe", pure=True).load(read_text(card_path(checkpoint), most=MAX_BYTES) or "")
+    except (StorageError, ValueError, RecursionError, YAMLError):
         return {}
     return card if isinstance(card, dict) else {}
 

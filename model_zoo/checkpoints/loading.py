@@ -18,8 +18,9 @@ from model_zoo.checkpoints.cards import stated
 from model_zoo.checkpoints.saving import sidecar_path
 from model_zoo.checkpoints.weight_sets import select, weight_sets
 from model_zoo.network import Normalize, Normalized
-from robench.errors import CheckpointError
+from robench.errors import CheckpointError, StorageError
 from robench.plan.key_path import parse_key
+from robench.record.files import MOST_TENSORS, read_regular, read_text
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,10 +58,11 @@ def load(
     where = str(path)
     steps = parse_key(key, where=f"{where}, key") if key is not None else ()
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise CheckpointError(where=where, expected="a readable checkpoint", got=got) from error
+        data = read_regular(path, most=MOST_TENSORS)
+    except StorageError as error:
+        raise CheckpointError(where=where, expected="a readable checkpoint", got=error.got) from error
+    if data is None:
+        raise CheckpointError(where=where, expected="a readable checkpoint", got="No such file or directory")
     digest = hashlib.sha256(data).hexdigest()
     _check_hash(path, digest, sha256)
     loaded = state_files.read(data, safetensors_only=path.suffix == ".safetensors", where=where)
@@ -138,12 +140,10 @@ def _statistics(network: nn.Module) -> tuple[Tensor, Tensor] | None:
 
 def _check_hash(path: Path, digest: str, expected: str | None) -> None:
     try:
-        parts = sidecar_path(path).read_text(encoding="utf-8").split()
-    except FileNotFoundError:
-        parts = []
-    except (OSError, UnicodeDecodeError) as error:
-        got = str(error)
-        raise CheckpointError(where=str(sidecar_path(path)), expected="a readable hash", got=got) from error
+        parts = (read_text(sidecar_path(path)) or "").split()
+    except StorageError as error:
+        where = str(sidecar_path(path))
+        raise CheckpointError(where=where, expected="a readable hash", got=error.got) from error
     claims = [(expected, "the configuration"), (parts[0] if parts else None, sidecar_path(path).name)]
     for claim, owner in claims:
         if claim is not None and claim.strip().lower() != digest:
