@@ -18,14 +18,29 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
         records: judged on one model.
         fresh: of a random model, by its fresh draws; else by the draw that was attacked.
     """
+    every = list(records)
+    if not fresh or not any(record.columns.stood for record in every):
+        return _standing_once(every)
     found: dict[int, list[tuple[str, bool]]] = {}
-    for record in records:
+    for record in every:
         columns = record.columns
         one = ["01"[status == Status.ROBUST] for status in columns.status]
-        stood = (columns.stood if fresh else []) or one
+        stood = columns.stood or one
         for index, draws, status in zip(columns.index, stood, columns.status, strict=True):
             found.setdefault(index, []).append((draws, status == Status.ROBUST))
     return {index: worst_outcome(points) for index, points in found.items()}
+
+
+def _standing_once(records: Iterable[Record]) -> Standing:
+    """Return which images stand against all records, each asked about once."""
+    found: Standing = {}
+    for record in records:
+        for index, status in zip(record.columns.index, record.columns.status, strict=True):
+            if status != Status.ROBUST:
+                found[index] = "0"
+            else:
+                found.setdefault(index, "1")
+    return found
 
 
 def count(some: Standing) -> float:

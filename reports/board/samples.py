@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robench.plan.spec import content_hash
 from robench.record.completeness import by_plan, missing_parts
 from robench.record.parts import RecordedSource, RecordedTarget
-from robench.record.schema import Record, Status
+from robench.record.schema import Columns, Record, Status
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 CLEAN = "clean"
 """Label of the record of the clean images."""
@@ -233,38 +235,51 @@ def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
 
 
 def _table(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one line per image of every record; what all lines of a record share is kept as categories."""
+    import numpy as np
     import pandas as pd  # costs half a second: `robench list` must not pay it
 
-    parts = [_lines(record) for record in records]
-    if not parts:
+    if not records:
         return pd.DataFrame({"index": []})
-    table = pd.concat(parts, ignore_index=True)
-    # Millions of lines repeat a few names: compare numbers instead of text.
-    return table.astype(dict.fromkeys(("target", "source", "attack", "gradient_source", "shard"), "category"))
+    counts = [len(record.columns.index) for record in records]
 
+    def joined(get: Callable[[Columns], Sequence[Any]]) -> list[Any]:
+        return [value for record in records for value in get(record.columns)]
 
-def _lines(record: Record) -> pd.DataFrame:
-    import pandas as pd
+    def repeated(get: Callable[[Record], bool]) -> NDArray[np.bool_]:
+        return np.repeat(np.array([get(record) for record in records], dtype=bool), counts)
 
-    columns = record.columns
-    lines = pd.DataFrame(
+    def category(get: Callable[[Record], str]) -> pd.Categorical[str]:
+        # Millions of lines repeat a few names: compare numbers instead of text.
+        values = [get(record) for record in records]
+        names = sorted(set(values))
+        at = {name: code for code, name in enumerate(names)}
+        codes = np.repeat(np.array([at[value] for value in values], dtype=np.int64), counts)
+        return pd.Categorical.from_codes(codes, pd.Index(names))
+
+    status = joined(lambda c: c.status)
+    # Whatever an attack made of it, an image that was wrong from the start is not robust.
+    right = np.array(joined(lambda c: c.clean), dtype=np.int64) == np.array(
+        joined(lambda c: c.label), dtype=np.int64
+    )
+    robust = np.fromiter((one == Status.ROBUST for one in status), dtype=bool, count=len(status))
+    return pd.DataFrame(
         {
-            "index": columns.index,
-            "status": columns.status,
-            "stood": columns.stood or [""] * len(columns.index),
-            # Whatever an attack made of it, an image that was wrong from the start is not robust.
-            "right": [a == b for a, b in zip(columns.clean, columns.label, strict=True)],
-            "l2": columns.l2,
-            "linf": columns.linf,
-            "forwards": columns.forwards,
-            "backwards": columns.backwards,
+            "index": np.array(joined(lambda c: c.index), dtype=np.int64),
+            "status": pd.Categorical(status, categories=sorted(map(str, Status))),
+            "stood": joined(lambda c: c.stood or [""] * len(c.index)),
+            "right": right,
+            "l2": np.array(joined(lambda c: c.l2), dtype=np.float64),
+            "linf": np.array(joined(lambda c: c.linf), dtype=np.float64),
+            "forwards": np.array(joined(lambda c: c.forwards), dtype=np.float64),
+            "backwards": np.array(joined(lambda c: c.backwards), dtype=np.float64),
+            "robust": robust & right,
+            "target": category(lambda r: model_of(r.target)),
+            "source": category(lambda r: model_of(r.source)),
+            "attack": category(attack_of),
+            "gradient_source": category(lambda r: r.source.gradient_source),
+            "minimises": repeated(lambda r: r.attack.minimises),
+            "shard": category(lambda r: r.dataset.digest),
+            "joint": repeated(is_joint),
         }
     )
-    lines["robust"] = (lines["status"] == Status.ROBUST) & lines["right"]
-    lines["target"], lines["source"] = model_of(record.target), model_of(record.source)
-    lines["attack"] = attack_of(record)
-    lines["gradient_source"] = record.source.gradient_source
-    lines["minimises"] = record.attack.minimises
-    lines["shard"] = record.dataset.digest
-    lines["joint"] = is_joint(record)
-    return lines

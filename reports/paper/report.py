@@ -15,6 +15,7 @@ from reports.paper.layout import PaperTable, paper_tables
 from reports.paper.published import reference, tables
 from robench.errors import ConfigError, nearest
 from robench.recipe import Info
+from robench.record.completeness import missing_rows
 from robench.record.files import write_atomic
 from robench.record.schema import Record
 
@@ -105,4 +106,9 @@ class Paper:
 
 
 def _left_out(runs: Sequence[Run]) -> list[str]:
-    return [f"Left out, {fault.about}: {fault.text}" for run in runs for fault in run.unreadable]
+    lost = [f"Left out, {fault.about}: {fault.text}" for run in runs for fault in run.unreadable]
+    rows = [row for run in runs for row in missing_rows(run.records)]
+    return [
+        *lost,
+        *(f"Partial, {model}, {setting}: lacks {'; '.join(texts)}" for setting, model, texts in rows),
+    ]

@@ -47,7 +47,12 @@ def over_batches(share: Share) -> tuple[str, str]:
 
 
 def number(value: float | None) -> str:
-    """Return a distance or a count with three significant digits, plain up to a million."""
+    """Return a distance or a count with three significant digits, plain up to a million.
+
+    Example:
+        >>> number(0.12345), number(1234.5), number(None)
+        ('0.123', '1234', '-')
+    """
     if value is None:
         return NOTHING
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

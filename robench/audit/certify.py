@@ -99,7 +99,7 @@ def certify_plan(
         JobError: its training failed.
     """
     started = time.perf_counter()
-    store = Store(out)
+    store = Store(out, told=reporter.finding)
     plan = narrowed(plan, name)
     store.prepare()
     with Leases(store.root / "leases").joined("", alone=True):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from robench.cli.console import printable
+from robench.cli.leaderboard import tell_faults
 from robench.cli.list import KINDS, Listed
 from robench.errors import ConfigError, nearest
 
@@ -84,6 +85,7 @@ def _run(folder: Path) -> list[str]:
     store = Store(folder)
     facts, _ = store.facts()
     records, faults = store.readable()
+    tell_faults(folder, faults)
     lines = [f"run {facts.get('name', folder.name)}: {facts.get('status', 'unfinished')}"]
     lines += [f"{len(records)} of {facts.get('expected', 'unknown')} units"]
     lines += [f"unreadable: {fault.about}: {fault.text}" for fault in faults]

@@ -125,7 +125,10 @@ def read_regular(path: Path, *, most: int) -> bytes | None:
     """
     try:
         with open_regular(path, most=most) as stream:
-            data = stream.read(most + 1)
+            # A piece at a time: room for `most` bytes would be taken from memory for every small file.
+            data = stream.read(os.fstat(stream.fileno()).st_size + 1)
+            while len(data) <= most and (piece := stream.read(2**20)):
+                data += piece
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -32,7 +32,7 @@ def sealed_text(text: str) -> str:
 
     Example:
         >>> sealed_text('{"a": 1}')[:22]
-        '{"a": 1, "sha256": "aa'
+        '{"a": 1, "sha256": "79'
     """
     body = text[:-1]
     return f'{body}, "{FIELD}": "{_digest(body)}"}}'

@@ -529,3 +529,8 @@ def test_a_run_of_an_earlier_version_is_read_and_resumed(run):
     assert go(run).cached == 20
     (run / "plan.json").unlink()
     assert robench("leaderboard", run).exit_code == 0
+
+
+def test_a_small_file_takes_little_memory_whatever_its_limit(tmp_path):
+    (tmp_path / "f").write_bytes(b"1")
+    assert files.read_regular(tmp_path / "f", most=2**60) == b"1"
