@@ -1,5 +1,6 @@
 """Memory runs out: the same images again with half as many at once, the same verdicts, and it is said."""
 
+import io
 import json
 import weakref
 from contextlib import contextmanager
@@ -341,7 +342,7 @@ def test_the_reporter_is_told_once_for_each_model():
 
 def test_details_show_where_memory_ran_out():
     def screen(records, **options):
-        console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        console = Console(width=120, record=True, file=io.StringIO())
         for shown in Screen(**options)(records):
             console.print(shown)
         return console.export_text()
@@ -360,7 +361,7 @@ shard: 24
 batch_size: 12
 models:
   - {name: net, architecture: digits_cnn}
-  - {name: pixels, architecture: raw_pixels}
+  - {name: pixels, architecture: raw_pixels, head: {wnll: {m: 8, n: 4, template: 60}}}
 threats:
   - {norm: Linf, eps: 0.1, attacks: [{pgd: {steps: 2}}]}
 """
