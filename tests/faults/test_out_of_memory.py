@@ -1,5 +1,6 @@
 """Memory runs out: the same images again with half as many at once, the same verdicts, and it is said."""
 
+import io
 import json
 import weakref
 from contextlib import contextmanager
@@ -42,8 +43,8 @@ ERRORS = {
     "cublas": lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(h)`"),
     "cudnn": lambda: RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
 }
-BATCH, FITS, IMAGES = 12, 3, 20
-"""Images at once asked for, that fit, and of a shard: 12 do not, 6 do not, 3 do."""
+BATCH, FITS, IMAGES = 8, 2, 9
+"""Images at once asked for, that fit, and of a shard: 8 do not, 4 do not, 2 do."""
 
 
 class Scarce(nn.Module):
@@ -209,7 +210,7 @@ def test_a_model_that_votes_over_many_copies_of_an_image():
 def test_only_what_does_not_fit_is_done_with_fewer():
     with scarce(FITS, with_gradient_only=True):
         clean, attacked = run(recipes({"pgd": OURS["pgd"]})).records
-    assert clean.provenance.micro_batch == 2  # the probes ask for gradients, of 20 images at first
+    assert clean.provenance.micro_batch == FITS  # the probes ask for gradients
     assert attacked.provenance.micro_batch == FITS
     with scarce(FITS, with_gradient_only=True):
         _, asked = run(recipes({"square": OURS["square"]})).records
@@ -242,7 +243,7 @@ class Whole:
 
 
 @pytest.mark.parametrize(
-    ("attack", "fitted"), [(Whole(), 2), (Whole(needs=6, lends=False), 5), (Whole(needs=2), 2)]
+    ("attack", "fitted"), [(Whole(), 2), (Whole(needs=6, lends=False), 4), (Whole(needs=1), 1)]
 )
 def test_an_attack_that_takes_all_images_at_once_is_handed_fewer(attack, fitted):
     enough = run({"whole": Whole(lends=attack.lends)}).records[1]
@@ -251,7 +252,7 @@ def test_an_attack_that_takes_all_images_at_once_is_handed_fewer(attack, fitted)
         short = run({"whole": attack})
     assert short.failures == ()
     record = short.records[1]
-    assert record.provenance.micro_batch == fitted  # of 20, 10, 5, 2 and 1
+    assert record.provenance.micro_batch == fitted  # of 9, 4, 2 and 1
     assert record.columns.status == enough.columns.status
     assert record.columns.forwards == enough.columns.forwards
     assert record.columns.l2 == pytest.approx(enough.columns.l2)
@@ -279,7 +280,7 @@ def test_a_joint_batch_is_not_split():
     with scarce(FITS, "device"):
         ended = run(recipes({"pgd": OURS["pgd"]}), models=models)
     assert {record.target.name for record in ended.records} == {"alone"}
-    assert all("joint batch of 20 images, which cannot be split" in text for text in ended.failures)
+    assert all(f"joint batch of {IMAGES} images, which cannot be split" in text for text in ended.failures)
     assert all("Lower `shard`" in text for text in ended.failures)
     assert all("CUDA out of memory" in text for text in ended.failures)
     assert not any("Traceback" in text for text in ended.failures)
@@ -318,7 +319,7 @@ def test_memory_of_a_failed_try_is_free_before_the_next(monkeypatch):
 
     with scarce(FITS):
         assert run({"hoards": Hoards(lends=False)}).failures == ()
-    assert len(held) == 3  # 12, 6 and 3 images at once
+    assert len(held) == 3  # 8, 4 and 2 images at once
 
 
 def test_the_reporter_is_told_once_for_each_model():
@@ -332,7 +333,7 @@ def test_the_reporter_is_told_once_for_each_model():
     with scarce(FITS):
         run(recipes({"pgd": OURS["pgd"], "fgsm": OURS["fgsm"]}), models=models, reporter=Listener())
     assert sorted(told) == [
-        f"{name}: out of memory; done again with 3 images at once" for name in ("net", "other")
+        f"{name}: out of memory; done again with 2 images at once" for name in ("net", "other")
     ]
     told.clear()
     run(recipes({"fgsm": OURS["fgsm"]}), reporter=Listener())
@@ -341,7 +342,7 @@ def test_the_reporter_is_told_once_for_each_model():
 
 def test_details_show_where_memory_ran_out():
     def screen(records, **options):
-        console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        console = Console(width=120, record=True, file=io.StringIO())
         for shown in Screen(**options)(records):
             console.print(shown)
         return console.export_text()
@@ -360,7 +361,7 @@ shard: 24
 batch_size: 12
 models:
   - {name: net, architecture: digits_cnn}
-  - {name: pixels, architecture: raw_pixels}
+  - {name: pixels, architecture: raw_pixels, head: {wnll: {m: 8, n: 4, template: 60}}}
 threats:
   - {norm: Linf, eps: 0.1, attacks: [{pgd: {steps: 2}}]}
 """
