@@ -118,7 +118,7 @@ def scale(axes: Axes, end: float, *, log: bool) -> None:
         axes.xaxis.set_minor_locator(MaxNLocator(1))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(0, end)
+    axes.set_xlim(0, end or 1.0)  # where every image was wrong before, no attack took a step
 
 
 def frame(figure: Figure, axes: Sequence[Axes], xlabel: str) -> None:
