@@ -58,12 +58,21 @@ def is_cut(text: str) -> bool:
 
 
 def sealed_tensors(saved: bytes) -> bytes:
-    """Return the bytes of a safetensors file with its digest in place of the zeros of `unsealed_notes`."""
-    at = _place(saved)
+    """Return the bytes of a safetensors file with its digest in place of the zeros of `unsealed_notes`.
+
+    The same tensors and notes give the same bytes: safetensors itself writes its notes in any order.
+    """
+    end = 8 + int.from_bytes(saved[:8], "little")
+    header = json.loads(saved[8:end])
+    notes = dict(sorted(header.pop("__metadata__", {}).items()))
+    text = json.dumps({"__metadata__": notes, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    whole = len(text).to_bytes(8, "little") + text + saved[end:]
+    at = _place(whole)
     if at is None:
         raise ValueError("a file without a place for its digest")
-    digest = hashlib.sha256(saved).hexdigest().encode()
-    return saved[:at] + digest + saved[at + 64 :]
+    digest = hashlib.sha256(whole).hexdigest().encode()
+    return whole[:at] + digest + whole[at + 64 :]
 
 
 def unsealed_notes(notes: dict[str, str] | None = None) -> dict[str, str]:

@@ -110,6 +110,13 @@ def test_every_flipped_bit_and_lost_end_of_a_file_of_tensors_is_noticed(tmp_path
         assert checked or refusal(lambda other=other: load(other)), repr(other[:200])
 
 
+def test_the_same_tensors_give_the_same_bytes():
+    notes = {"seconds": "1.5", "engine": "folded \u00e9", "not_used": "{}"}
+    made = {sealed_tensors(save(tensors(), unsealed_notes(notes))) for _ in range(20)}
+    assert len(made) == 1
+    assert (load(made.pop())["forwards"] == tensors()["forwards"]).all()
+
+
 def test_files_of_tensors_of_an_earlier_version_are_read(tmp_path):
     path = tmp_path / "t.safetensors"
     for notes in (None, {"seconds": "1.5"}):
