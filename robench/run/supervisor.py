@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from robench import errors
 from robench.errors import JobError, RobenchError
 from robench.record.store import Store
+from robench.run.backlog import Backlog, Task
 from robench.run.executor import Event, Executor, Processes, Worker
 from robench.run.leases import Leases
 from robench.run.memory import shortage
@@ -30,35 +30,6 @@ SILENCE = 3600.0
 
 TICK = 0.2
 """Seconds between two looks at time, memory and signals."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Task:
-    """A job to be done: where it is, and what happened to it so far."""
-
-    shard: int
-    index: int
-    note: JobNote
-    kills: int = 0
-    reason: str = ""
-    keys: set[str] = field(default_factory=set)
-    not_before: float = 0.0
-
-
-@dataclass(slots=True)
-class ShardTasks:
-    """The jobs of a shard that nobody does yet; attacks wait for the clean answers of all models."""
-
-    clean: deque[Task]
-    attacks: deque[Task]
-    open: int
-
-    def ready(self) -> Iterator[tuple[deque[Task], Task]]:
-        """Yield what can be begun, with the queue it stands in."""
-        for queue in (self.clean, self.attacks if not self.open else ()):
-            for task in list(queue):
-                assert isinstance(queue, deque)
-                yield queue, task
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,14 +59,16 @@ class Supervisor:
     executor: Executor = field(default_factory=ThisMachine)
     _crew: dict[int, Worker] = field(default_factory=dict)
     _tasks: dict[int, Task] = field(default_factory=dict)
-    _shards: dict[int, ShardTasks] = field(default_factory=dict)
-    _pieces: int = 0
-    _listed: int = 0
+    _backlog: Backlog = field(init=False)
     _asked: int = 0
     _misfires: int = 0
     _accuracy: AccuracySoFar = field(default_factory=AccuracySoFar)
     _told_to_stop: bool = False
     _begun: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin with nothing known of what there is to do."""
+        self._backlog = Backlog(store=self.store, leases=self.leases, part=self.processes.part)
 
     def run(self) -> float:
         """Do everything; return the seconds that attacks and verdicts took.
@@ -108,7 +81,7 @@ class Supervisor:
             self._prepare()
             judging = time.perf_counter()
             self.reporter.start(self.summary.expected)
-            while not self._finished():
+            while not self._backlog.empty:
                 self._step()
             judging = time.perf_counter() - judging
             if not self.processes.part:
@@ -133,7 +106,7 @@ class Supervisor:
             self.processes.stop.check(working=False)
             time.sleep(TICK)
         try:
-            while not self._pieces:
+            while not self._backlog.pieces:
                 self._hire(0)
                 self._until_ready(0)
         finally:
@@ -144,6 +117,7 @@ class Supervisor:
         worker = self._crew[number]
         training = False
         while worker.busy:
+            self.executor.wait([worker], TICK)
             self._look_at(worker)
             self.processes.stop.check(working=training)
             try:
@@ -155,7 +129,7 @@ class Supervisor:
 
     def _heard_while_preparing(self, number: int, event: Event, training: bool) -> bool:
         """Take note of an event; return whether a training is under way that should reach its next epoch."""
-        first = not self._pieces
+        first = not self._backlog.pieces
         if not self._begun and event[0] in ("stage", "model", "ready"):
             self._begun = True
             self.begin()
@@ -163,7 +137,8 @@ class Supervisor:
             case ("ready", units, pieces, failed, facts):
                 self._crew[number].busy = False
                 if first:
-                    self.summary.expected, self._pieces, self.summary.facts = units, max(pieces, 1), facts
+                    self._backlog.pieces = pieces
+                    self.summary.expected, self.summary.facts = units, facts
                     self.summary.failed_models = dict(failed)
             case ("training", row):
                 if first:
@@ -205,9 +180,6 @@ class Supervisor:
         )
         self._crew[number] = self.executor.hire(orders)
 
-    def _finished(self) -> bool:
-        return self._listed == self._pieces and not self._shards and not self._tasks
-
     def _step(self) -> None:
         """Give orders to who is idle, then hear what happened."""
         stop = self.processes.stop
@@ -233,14 +205,14 @@ class Supervisor:
             worker = self._crew.get(number)
             if worker and worker.busy:
                 continue
-            task = self._next()
+            task = self._backlog.taken(self._allowed)
             if task is None:
-                if self._asked == self._listed < self._pieces:
+                if self._asked == self._backlog.listed < self._backlog.pieces:
                     self._list_next(number, worker)
                 continue
             if worker is None:
                 self._hire(number)
-                self._give_back(task)
+                self._backlog.give_back(task)
                 continue
             self._tasks[number] = task
             worker.order("do", task.shard, task.index)
@@ -250,38 +222,23 @@ class Supervisor:
         """Let an idle worker say what there is to do on the next shard; start one where there is none."""
         if worker:
             self._asked += 1
-            worker.order("jobs", self._listed)
+            worker.order("jobs", self._backlog.listed)
         elif not self._crew:
             self._hire(number)
 
-    def _next(self) -> Task | None:
-        """Take a job that nobody does; jobs that have ended their worker twice fail here."""
-        now = time.monotonic()
-        for shard in list(self._shards.values()):
-            for queue, task in shard.ready():
-                if task.not_before > now:
-                    continue
-                if not self.leases.take(task.note.name):
-                    task.not_before = now + 1.0  # somebody else does it: look again later
-                    continue
-                queue.remove(task)
-                if task.kills < TRIES or self.processes.retry_failed:
-                    return task
-                self._failed(task, f"{task.reason}; twice: try it again with --retry-failed", known=True)
-        return None
-
-    def _give_back(self, task: Task) -> None:
-        """Put a job back in front of its queue."""
-        shard = self._shards[task.shard]
-        (shard.clean if task.note.clean else shard.attacks).appendleft(task)
-        self.leases.free(task.note.name)
+    def _allowed(self, task: Task) -> bool:
+        """Tell whether a job may be tried; one that has ended its worker twice fails here."""
+        if task.kills < TRIES or self.processes.retry_failed:
+            return True
+        self._failed(task, f"{task.reason}; twice: try it again with --retry-failed", known=True)
+        return False
 
     def _heard(self, number: int, event: Event) -> None:
         worker, task = self._crew[number], self._tasks.get(number)
         match event:
             case ("jobs", shard, notes):
                 worker.busy = False
-                self._list(shard, notes)
+                self._backlog.add(shard, notes)
             case ("unit", key, title, cached) if task:
                 if key not in task.keys:  # of a job that is tried again some units are known
                     task.keys.add(key)
@@ -293,7 +250,7 @@ class Supervisor:
                     self.summary.failed_jobs.setdefault(model, []).extend(titles)
                 if task:
                     del self._tasks[number]
-                    self._settled(task)
+                    self._backlog.settle(task)
             case ("features", key):
                 self.summary.geometry.append(key)
             case ("ready", *_):
@@ -317,36 +274,12 @@ class Supervisor:
             case ("finding", text) if not quiet:
                 self.reporter.finding(text)
 
-    def _list(self, shard: int, notes: list[JobNote]) -> None:
-        tasks = [self._task(shard, index, note) for index, note in enumerate(notes)]
-        clean = deque(task for task in tasks if task.note.clean)
-        attacks = deque(task for task in tasks if not task.note.clean)
-        if self.processes.part:  # every so many-th, counted on over the shards
-            number, count = self.processes.part
-            first = (number - 1 - shard * len(attacks)) % count
-            attacks = deque(list(attacks)[first::count])
-        self._shards[shard] = ShardTasks(clean, attacks, len(clean))
-        self._listed += 1
-        if not (clean or attacks):
-            del self._shards[shard]
-
     def _count(self, key: str, title: str, cached: bool) -> None:
         finished = Finished(self.store.read(key), cached=cached)
         self.summary.add(finished)
         self.store.note(key)
         column = self._accuracy.add(finished.record)
         self.reporter.advance(title, cached=cached, accuracy=column)
-
-    def _settled(self, task: Task) -> None:
-        """Note that nothing more is to be done for a job."""
-        self.leases.free(task.note.name)
-        shard = self._shards[task.shard]
-        shard.open -= task.note.clean
-        if not (shard.clean or shard.attacks or self._in_work(task.shard)):
-            del self._shards[task.shard]
-
-    def _in_work(self, shard: int) -> bool:
-        return any(task.shard == shard for task in self._tasks.values())
 
     def _look_at(self, worker: Worker) -> None:
         """End a worker that hangs, or takes more memory than it may."""
@@ -373,7 +306,7 @@ class Supervisor:
         words = worker.last_words()
         del self._crew[number]
         if task is None:
-            self._asked = self._listed
+            self._asked = self._backlog.listed
             self._misfires += 1
             if self._misfires > MISFIRES:
                 expected = "models made again as the first worker made them"
@@ -387,7 +320,7 @@ class Supervisor:
             return
         self._write_failure(task, words)
         self.reporter.stage(f"{task.note.title}: {words}; it is tried once more")
-        self._give_back(task)
+        self._backlog.give_back(task)
 
     def _failed(self, task: Task, reason: str, *, known: bool = False) -> None:
         """Note that a job failed, and whose row lacks it; the others go on.
@@ -405,18 +338,11 @@ class Supervisor:
         self.reporter.failed(f"{task.note.title}: {reason}")
         for _ in range(task.note.units - len(task.keys)):
             self.reporter.advance(f"{task.note.title}: failed")
-        self._settled(task)
+        self._backlog.settle(task)
 
     def _write_failure(self, task: Task, reason: str) -> None:
         account = {"job": task.note.title, "error": reason, "kills": task.kills}
         self.store.write_error(task.note.name, account)
-
-    def _task(self, shard: int, index: int, note: JobNote) -> Task:
-        """Return a job to be done, with how often it has ended its worker in earlier runs."""
-        account = self.store.read_error(note.name)
-        kills = account.get("kills", 0)
-        known = kills if isinstance(kills, int) else 0
-        return Task(shard=shard, index=index, note=note, kills=known, reason=str(account.get("error", "")))
 
     def _features(self) -> None:
         """Keep the features that figures show; whoever dies at it costs them and nothing else."""
@@ -431,9 +357,8 @@ class Supervisor:
         note = JobNote(
             name="features", title="features for figures", model="", clean=False, units=0, seconds=SILENCE
         )
-        task = Task(shard=-1, index=-1, note=note, kills=TRIES - 1)
-        self._shards[-1] = ShardTasks(deque(), deque(), 0)
-        self._tasks[number] = task
+        task = self._tasks[number] = self._backlog.begun(note)
+        task.kills = TRIES - 1
         self._crew[number].order("features")
         while self._tasks:
             self._step()

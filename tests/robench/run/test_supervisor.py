@@ -12,7 +12,7 @@ from robench.errors import InputError, JobError
 from robench.plan import config
 from robench.record.schema import Columns
 from robench.record.store import Store
-from robench.run import supervisor
+from robench.run import backlog, supervisor
 from robench.run.executor import Processes
 from robench.run.leases import Leases
 from robench.run.outcome import Summary
@@ -221,7 +221,8 @@ def test_what_a_worker_refuses_is_refused(hire, tmp_path):
             made.run()
 
 
-def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_path):
+def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_path, monkeypatch):
+    monkeypatch.setattr(backlog, "LOOK_AGAIN", 0.0)
     with joined(tmp_path) as theirs, joined(tmp_path) as leases:
         made, hall, summary = hire(leases, pieces=1, clean=1, attacks=1)
         assert theirs.take("s0j0")
@@ -233,9 +234,6 @@ def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_pat
                 assert [order for order in hall.log if order[0] == "do"] == []  # the attack waits for it
                 hall.store.write(record("s0j0"))
                 theirs.free("s0j0")
-                for shard in made._shards.values():
-                    for task in (*shard.clean, *shard.attacks):
-                        task.not_before = 0.0
             real()
 
         made.__class__ = type("Stepping", (Supervisor,), {"_step": lambda self: step(), "__slots__": ()})

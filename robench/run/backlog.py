@@ -1,0 +1,147 @@
+"""What is still to be done in a run: the jobs of each shard, which of them may begin, who has taken them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from robench.record.store import Store
+from robench.run.leases import Leases
+from robench.run.worker import JobNote
+
+LOOK_AGAIN = 1.0
+"""Seconds after which a job that another run does is looked at again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """A job to be done: where it is, and what happened to it so far.
+
+    Attributes:
+        shard: number of its shard.
+        index: its number among the jobs of the shard.
+        note: what is known of it.
+        kills: how often it has ended its worker.
+        reason: why it failed before.
+        keys: units of it that were finished in this run.
+        not_before: when it is looked at again, by `time.monotonic`.
+    """
+
+    shard: int
+    index: int
+    note: JobNote
+    kills: int = 0
+    reason: str = ""
+    keys: set[str] = field(default_factory=set)
+    not_before: float = 0.0
+
+
+@dataclass(slots=True)
+class ShardTasks:
+    """The jobs of a shard that nobody does yet; attacks wait for the clean answers of all models.
+
+    Attributes:
+        clean: jobs that judge clean images.
+        attacks: the others.
+        open_clean: clean jobs that are neither finished nor failed.
+        in_work: jobs that are being done.
+    """
+
+    clean: deque[Task]
+    attacks: deque[Task]
+    open_clean: int
+    in_work: int = 0
+
+    def ready(self) -> Iterator[tuple[deque[Task], Task]]:
+        """Yield what can be begun, with the queue it stands in."""
+        for queue in [self.clean] if self.open_clean else [self.clean, self.attacks]:
+            for task in list(queue):
+                yield queue, task
+
+
+@dataclass(slots=True, kw_only=True)
+class Backlog:
+    """The jobs of a run that are not settled: finished or failed.
+
+    Args:
+        store: the run folder, which knows how often a job has ended its worker.
+        leases: who works on what.
+        part: which of how many parts of the attacks is done, counted from 1; None for all.
+        pieces: how many shards there are.
+        listed: how many of them are known.
+    """
+
+    store: Store
+    leases: Leases
+    part: tuple[int, int] | None = None
+    pieces: int = 0
+    listed: int = 0
+    _shards: dict[int, ShardTasks] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left."""
+        return self.listed == self.pieces and not self._shards
+
+    def add(self, shard: int, notes: list[JobNote]) -> None:
+        """Add the jobs of the next shard."""
+        tasks = [self._task(shard, index, note) for index, note in enumerate(notes)]
+        clean = deque(task for task in tasks if task.note.clean)
+        attacks = deque(task for task in tasks if not task.note.clean)
+        if self.part:  # every so many-th, counted on over the shards
+            number, count = self.part
+            first = (number - 1 - shard * len(attacks)) % count
+            attacks = deque(list(attacks)[first::count])
+        self.listed += 1
+        if clean or attacks:
+            self._shards[shard] = ShardTasks(clean, attacks, len(clean))
+
+    def begun(self, note: JobNote) -> Task:
+        """Return a job outside of all shards that is begun at once; its lease is held already."""
+        self._shards[-1] = ShardTasks(deque(), deque(), 0, in_work=1)
+        return Task(shard=-1, index=-1, note=note)
+
+    def taken(self, allowed: Callable[[Task], bool]) -> Task | None:
+        """Take the next job that nobody does; None if there is none just now.
+
+        Args:
+            allowed: is asked about a job that was taken; one that is not allowed must be settled by it.
+        """
+        now = time.monotonic()
+        for shard in list(self._shards.values()):
+            for queue, task in shard.ready():
+                if task.not_before > now:
+                    continue
+                if not self.leases.take(task.note.name):
+                    task.not_before = now + LOOK_AGAIN
+                    continue
+                queue.remove(task)
+                shard.in_work += 1
+                if allowed(task):
+                    return task
+        return None
+
+    def give_back(self, task: Task) -> None:
+        """Put a job back in front of its queue."""
+        shard = self._shards[task.shard]
+        shard.in_work -= 1
+        (shard.clean if task.note.clean else shard.attacks).appendleft(task)
+        self.leases.free(task.note.name)
+
+    def settle(self, task: Task) -> None:
+        """Note that nothing more is to be done for a job."""
+        self.leases.free(task.note.name)
+        shard = self._shards[task.shard]
+        shard.in_work -= 1
+        shard.open_clean -= task.note.clean
+        if not (shard.clean or shard.attacks or shard.in_work):
+            del self._shards[task.shard]
+
+    def _task(self, shard: int, index: int, note: JobNote) -> Task:
+        """Return a job to be done, with how often it has ended its worker in earlier runs."""
+        account = self.store.read_error(note.name)
+        kills = account.get("kills", 0)
+        known = kills if isinstance(kills, int) else 0
+        return Task(shard=shard, index=index, note=note, kills=known, reason=str(account.get("error", "")))
