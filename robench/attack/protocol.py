@@ -11,6 +11,8 @@ from robench.errors import ConfigError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images
@@ -84,7 +86,7 @@ class Attack(Protocol):
         ...
 
 
-def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Images:
+def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Tensor:
     """Return what an attack proposes for the oracle's images, (B, C, H, W), whichever form its call has.
 
     Args:
@@ -99,7 +101,7 @@ def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool 
     if has_older_form(attack):
         older: Any = attack
         x, y = (oracle.x.clone(), oracle.y.clone()) if copies else (oracle.x, oracle.y)
-        images: Images = older(oracle, x, y, threat=oracle.threat, rng=rng)
+        images: Tensor = older(oracle, x, y, threat=oracle.threat, rng=rng)
         return images
     return attack(oracle, rng)
 

@@ -33,7 +33,7 @@ def plot(
     recipe = plugins.find("figures", figure, where="robench plot")()
     path = out or Path(f"{figure}.svg")
     if hasattr(recipe, "of_runs"):  # drawn from what only a folder holds, such as training histories
-        tell_damaged(runs)
+        tell_damaged(runs, features=True)
         path = recipe.of_runs(runs, path, board=board)
     else:
         path = recipe(read_runs(runs), path, board=board)
@@ -110,10 +110,13 @@ def report(
             typer.echo(printable(f"Written: {cards}"))
 
 
-def tell_damaged(runs: list[Path]) -> None:
-    """Name on stderr what cannot be read of run folders."""
+def tell_damaged(runs: list[Path], *, features: bool = False) -> None:
+    """Name on stderr what cannot be read of run folders, on request of the features they keep too."""
+    from robench.record.feature_snapshot import snapshot_faults
     from robench.record.store import Store, is_run
 
     for run in runs:
         if is_run(run):  # else the command itself refuses it
-            tell_faults(run, Store(run).readable()[1])
+            store = Store(run)
+            kept = store.facts()[0].get("geometry", []) if features else []
+            tell_faults(run, [*store.readable()[1], *snapshot_faults(store, kept)])

@@ -7,12 +7,14 @@ folder alone. No torch here.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
 from robench.record.files import write_atomic
+from robench.record.folder import Fault, RunFolder
 from robench.record.seal import check_tensors, sealed_tensors, unsealed_notes
 
 if TYPE_CHECKING:
@@ -211,3 +213,19 @@ def _arrays(tensors: dict[str, Any], prefix: str, layout: dict[str, tuple[str, s
 
 def _broken(path: Path, got: str) -> StorageError:
     return StorageError(where=str(path), expected="features that `robench run` kept", got=got)
+
+
+def snapshot_faults(store: RunFolder, keys: Iterable[str]) -> list[Fault]:
+    """Return a line for every kept geometry that cannot be read.
+
+    Args:
+        store: the run folder.
+        keys: of the geometries that should be there.
+    """
+    faults = []
+    for key in keys:
+        try:
+            read_snapshot(store.geometry(key))
+        except StorageError as error:
+            faults.append(Fault.of(f"geometry/{key}.safetensors", error))
+    return faults

@@ -267,6 +267,7 @@ class Coupled(Whole):
 
 
 def test_images_that_belong_together_are_never_handed_apart():
+    Coupled.handed.clear()
     with scarce(None):
         ended = run({"coupled": Coupled(needs=5)})
     assert set(Coupled.handed) == {IMAGES}
@@ -381,7 +382,7 @@ def robench(tmp_path, monkeypatch):
 
         monkeypatch.setattr(DigitsCNN, "forward", limited)
         (tmp_path / "plan.yaml").write_text(text)
-        command = ["run", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out"), "--device", "cpu"]
+        command = ["run", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out"), "--workers", "0"]
         return CliRunner().invoke(app, [*command, *options], prog_name="robench")
 
     return call

@@ -166,10 +166,70 @@ def test_ctrl_c_says_what_is_saved_and_how_to_resume(cli, runner, monkeypatch):
 def test_sigterm_is_143_and_the_old_handler_comes_back(cli, runner):
     before = signal.getsignal(signal.SIGTERM)
     runner(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    done = cli("run", "digits")
+    done = cli("run", "digits", "--workers", "0")
     assert done.exit_code == 143
     assert "Resume with" in done.stderr
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "code"), [("SIGINT", False, 130), ("SIGUSR1", False, 138), ("SIGTERM", True, 143)]
+)
+def test_a_signal_asks_a_run_to_stop_and_a_second_one_at_once(cli, runner, name, now, code):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    calls, looks = [], []
+
+    def look():
+        stop = calls[0][2]["processes"].stop
+        os.kill(os.getpid(), number)
+        looks.append((stop.soon, stop.now))
+        os.kill(os.getpid(), number)
+        looks.append((stop.soon, stop.now))
+        stop.check(working=True)
+
+    calls = runner(look)
+    done = cli("run", "digits")
+    assert done.exit_code == code
+    assert looks == [(True, now), (True, True)]
+    assert "Resume with" in done.stderr
+    assert signal.getsignal(number) is before
+
+
+def test_what_is_there_is_written_after_a_stop_that_let_units_finish(cli, runner, tmp_path):
+    calls = []
+
+    def ask():
+        store = Store(calls[0][1])
+        store.write(record("k1", HOSTILE, "clean"))
+        calls[0][2]["processes"].stop.ask(signal.SIGUSR1, now=False)
+        calls[0][2]["processes"].stop.check(working=False)
+
+    calls = runner(ask)
+    assert cli("run", "digits").exit_code == 138
+    assert (tmp_path / "runs" / "digits" / "leaderboard.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--shard", "3/2"], "expected I/N with 1 <= I <= N"),
+        (["--shard", "x"], "expected I/N"),
+        (["--memory-per-job", "many"], "expected a size such as 8GB"),
+        (["--memory-per-job", "0"], "expected a size such as 8GB"),
+        (["--workers", "0", "--shard", "1/2"], "Leave --workers 0 out"),
+        (["--workers", "0", "--timeout-per-job", "5"], "Leave --workers 0 out"),
+        (["--workers", "0", "--executor", "ray"], "Leave --workers 0 out"),
+        (["--address", "auto"], "expected --executor ray"),
+        (["--executor", "ray", "--memory-per-job", "1GB"], "expected --executor local"),
+    ],
+)
+def test_options_of_workers_that_do_not_fit_are_refused(cli, runner, options, words):
+    calls = runner()
+    done = cli("run", "digits", *options)
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert calls == []
 
 
 def test_train_trains(cli, runner):
