@@ -159,16 +159,19 @@ def test_every_way_to_run_out_of_memory_halves_the_batch(error):
     assert {status for record in records for status in record.columns.status} > {"robust"}
 
 
+@pytest.mark.slow
 def test_every_attack_of_ours_ends_as_with_few_images_at_once():
     same_as_with_few(recipes(OURS), transfer=False)  # broken images leave the batch
 
 
+@pytest.mark.slow
 def test_attacks_that_minimise_end_as_with_few_images_at_once():
     attacks = recipes({"cw": ("cw", {"steps": 5}), "ddn": ("ddn", {"steps": 5})})
     for eps in (float("inf"), 0.3):
         same_as_with_few(attacks, norm="L2", eps=eps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["torchattacks/pgd", "foolbox/pgd", "art/pgd", "torchattacks/cw", "art/cw"])
 def test_attacks_of_libraries_end_as_with_few_images_at_once(name):
     package = name.split("/")[0]
@@ -178,6 +181,7 @@ def test_attacks_of_libraries_end_as_with_few_images_at_once(name):
     same_as_with_few({name: make_attack(name, steps=3)}, **options)
 
 
+@pytest.mark.slow
 def test_a_targeted_goal_a_budget_and_transfer():
     same_as_with_few(recipes({"pgd": OURS["pgd"]}), targeted=True, eps=0.2)
     same_as_with_few(recipes({"square": OURS["square"]}), budget=9)
@@ -185,6 +189,7 @@ def test_a_targeted_goal_a_budget_and_transfer():
     same_as_with_few(recipes({"pgd": OURS["pgd"]}), models=models)
 
 
+@pytest.mark.slow
 def test_random_models_draw_the_same_noise_again():
     random = made(Noisy(), random=True)
     records = same_as_with_few(recipes({"pgd": OURS["pgd"]}), models=[random], draws=4)
@@ -194,6 +199,7 @@ def test_random_models_draw_the_same_noise_again():
     assert "random-output" in {finding.code for finding in records[0].findings}
 
 
+@pytest.mark.slow
 def test_a_model_that_votes_over_many_copies_of_an_image():
     def smoothed():
         return [Smoothing(sigma=0.05, votes=16)(made(), training_data=data, seed=0)]
@@ -323,6 +329,7 @@ def test_memory_of_a_failed_try_is_free_before_the_next(monkeypatch):
     assert len(held) == 3  # 8, 4 and 2 images at once
 
 
+@pytest.mark.slow
 def test_the_reporter_is_told_once_for_each_model():
     told = []
 
@@ -420,6 +427,7 @@ def test_a_folder_keeps_what_fitted_and_goes_on_with_it(robench, tmp_path):
     assert again[attacked[0].key].provenance.micro_batch == 3  # its images were crafted so
 
 
+@pytest.mark.slow
 def test_a_training_says_what_to_do(robench):
     text = PLAN.replace("architecture: digits_cnn}", "architecture: digits_cnn, train: {defense: natural}}")
     done = robench(most=10, text=text)
