@@ -264,7 +264,7 @@ class Supervisor:
                 error: type[RobenchError] = getattr(errors, kind, RobenchError)
                 raise error(expected=expected, got=got, do=do, where=where)
             case ("broke", text):
-                raise RuntimeError(text)
+                raise RuntimeError(text.strip().splitlines()[-1]) from RuntimeError(text)
             case ("said", text):
                 self.reporter.failed(text)
             case ("begin", text):

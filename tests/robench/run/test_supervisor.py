@@ -221,6 +221,16 @@ def test_what_a_worker_refuses_is_refused(hire, tmp_path):
             made.run()
 
 
+def test_what_breaks_a_worker_is_told_in_one_line(hire, tmp_path, monkeypatch):
+    trace = "Traceback (most recent call last):\n  somewhere\nValueError: of no use\n"
+    monkeypatch.setattr(Simulated, "events", lambda self: iter([("broke", trace)]))
+    with joined(tmp_path) as leases:
+        made, _, _ = hire(leases)
+        with pytest.raises(RuntimeError, match="^ValueError: of no use$") as raised:
+            made.run()
+    assert str(raised.value.__cause__) == trace
+
+
 def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_path, monkeypatch):
     monkeypatch.setattr(backlog, "LOOK_AGAIN", 0.0)
     with joined(tmp_path) as theirs, joined(tmp_path) as leases:
