@@ -13,40 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from functools import partial
 from pathlib import Path
 
-from robench.plan import config
-from robench.plan.spec import content_hash, to_json
-from robench.record.files import write_atomic
-from robench.record.schema import Columns
+from benchmarks.free_attacks import Shape
+from benchmarks.free_attacks import run as simulate
 from robench.record.store import Store
-from robench.run.executor import Processes
-from robench.run.leases import Leases
-from robench.run.outcome import Summary
-from robench.run.progress import Quiet
-from robench.run.settings import Environment
-from robench.run.supervisor import Supervisor
-from robench.run.worker import JobNote
-from tests.records import record_of
 
-PIECES, IMAGES = 10, 20
-PLAN = """
-name: simulated
-dataset: {name: digits, limit: 200}
-shard: 20
-transfer: false
-models: [{name: a, architecture: digits_cnn}, {name: b, architecture: digits_cnn}]
-threats: [{norm: Linf, eps: 0.1, attacks: [fgsm, pgd, square]}]
-"""
-JOBS = [
-    ("a", "clean"),
-    ("b", "clean"),
-    *((name, label) for name in "ab" for label in ("fgsm", "pgd", "square")),
-]
-"""Model and attack of every job on a shard."""
-
+SHAPE = Shape(models=2, attacks=3, shards=10, images=20)
 REAL = """
 name: real
 dataset: {name: digits, limit: 60}
@@ -63,117 +36,11 @@ threats:
 """
 
 
-def key_of(shard, index):
-    return content_hash([shard, index])
-
-
-def record(shard, index):
-    """Return the record of a job, always the same."""
-    name, label = JOBS[index]
-    clean, chance = label == "clean", random.Random(shard * 100 + index)
-    statuses = ["robust" if clean or chance.random() < 0.5 else "broken" for _ in range(IMAGES)]
-    numbers = {column: [1.0] * IMAGES for column in ("linf", "l2", "forwards", "backwards")}
-    columns = Columns(
-        index=list(range(shard * IMAGES, (shard + 1) * IMAGES)), label=[1] * IMAGES, clean=[1] * IMAGES,
-        adversarial=[1 if status == "robust" else 2 for status in statuses], status=statuses,
-        first_success=[0] * IMAGES, **numbers,
-    )  # fmt: skip
-    threat = {} if clean else {
-        "norm": "Linf", "eps": 0.1, "eps_text": "0.1", "goal": "untargeted", "bounds": [0.0, 1.0],
-        "knowledge": ["weights", "template"],
-    }  # fmt: skip
-    return record_of(
-        key=key_of(shard, index),
-        target={"name": name, "fingerprint": name, "sources": ["exact"]},
-        source={
-            "name": "" if clean else name,
-            "fingerprint": "" if clean else name,
-            "gradient_source": "" if clean else "exact",
-        },
-        attack={"label": label, "name": label},
-        threat=threat,
-        dataset={"name": "digits", "split": "test", "digest": f"d{shard}", "set": "s", "n": PIECES * IMAGES},
-        seed=0,
-        columns=columns,
-        provenance={"crafted": key_of(shard, index)},
-    )
-
-
-class Free:
-    """An executor whose worker does a job by writing what it would have written."""
-
-    def __init__(self, store):
-        self.store = store
-
-    def hire(self, orders):
-        return FreeWorker(self.store)
-
-    def wait(self, workers, timeout):
-        return workers
-
-    def close(self):
-        pass
-
-
-class FreeWorker:
-    """Writes the files of jobs that cost nothing."""
-
-    def __init__(self, store):
-        self.store, self.busy, self.model, self.activity, self.memory = store, True, "", "", 0
-        self.since = self.heard = time.monotonic()
-        self.told = deque([("model", "a"), ("ready", PIECES * len(JOBS), PIECES, {}, {"versions": {}})])
-
-    def order(self, kind, *arguments):
-        self.busy, self.since = True, time.monotonic()
-        if kind == "jobs":
-            (shard,) = arguments
-            self.told.append(("jobs", shard, [self.note(shard, index) for index in range(len(JOBS))]))
-        elif kind == "do":
-            key = key_of(*arguments)
-            cached = self.store.has(key)
-            if not cached:
-                write_atomic(self.store.adv(key), os.urandom(2000))
-                self.store.write(record(*arguments))
-            self.told += [("unit", key, key, cached), ("done", {}, 0)]
-        else:
-            self.told.append(("done", {}, 0))
-
-    def note(self, shard, index):
-        name, label = JOBS[index]
-        return JobNote(
-            name=key_of(shard, index), title=f"{label} on {name}", model=name, clean=label == "clean",
-            units=1, seconds=60.0,
-        )  # fmt: skip
-
-    def events(self):
-        while self.told:
-            yield self.told.popleft()
-
-    def end(self, verdict=""):
-        pass
-
-    def last_words(self):
-        return ""
-
-
 def once(folder):
     """Run the simulated plan in a folder, with reports."""
     from robench import plugins
 
-    plan = config.parse(PLAN, file=folder / "plan.yaml", overrides=None)
-    store = Store(folder)
-    store.prepare()
-    summary = Summary(plan=plan, command="")
-    digest = content_hash(to_json(plan))
-    with Leases(folder / "leases").joined(digest) as leases:
-        supervisor = Supervisor(
-            summary=summary, store=store, begin=partial(store.begin, to_json(plan), PLAN), leases=leases,
-            environment=Environment(), reporter=Quiet(), eager=False, processes=Processes(),
-            executor=Free(store),
-        )  # fmt: skip
-        supervisor.run()
-        store.write_json("run.json", summary.to_json())
-    records = store.read_records()
+    records = simulate(folder, SHAPE).read_records()
     for name in ("csv", "markdown", "html"):
         plugins.find("reports", name)()(records, folder)
 
@@ -277,7 +144,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         if options.what == "simulated":
-            command, per, units = [sys.executable, "-m", "tests.faults.kills", "once"], 10, PIECES * len(JOBS)
+            command, per, units = [sys.executable, "-m", "tests.faults.kills", "once"], 10, SHAPE.units
             os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
         else:
             (root / "plan.yaml").write_text(REAL)

@@ -226,7 +226,7 @@ def test_what_breaks_a_worker_is_told_in_one_line(hire, tmp_path, monkeypatch):
     monkeypatch.setattr(Simulated, "events", lambda self: iter([("broke", trace)]))
     with joined(tmp_path) as leases:
         made, _, _ = hire(leases)
-        with pytest.raises(RuntimeError, match="^ValueError: of no use$") as raised:
+        with pytest.raises(RuntimeError, match=r"^ValueError: of no use$") as raised:
             made.run()
     assert str(raised.value.__cause__) == trace
 
