@@ -33,7 +33,7 @@ from robench.run.settings import Environment
 from robench.run.supervisor import Supervisor
 from robench.run.worker import JobNote, Orders
 
-ATTACKS = ("fgsm", "pgd", "square", "apgd", "fab", "cw", "ddn", "fmn", "deepfool", "spsa")
+ATTACKS = ("fgsm", "pgd", "square", "apgd", "fab", "ifgsm", "mifgsm", "difgsm", "tifgsm", "spsa")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
