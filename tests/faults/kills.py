@@ -112,10 +112,8 @@ class Campaign:
         """Return the number of the process that is killed: the command, or one of its workers."""
         if self.chance.random() < 0.7:
             return process.pid
-        listing = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
-        )
-        workers = [int(word) for word in listing.stdout.split() if Path(f"/proc/{word}").exists()]
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [int(word) for word in children if Path(f"/proc/{word}").exists()]
         ours = [pid for pid in workers if b"robench.run.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return self.chance.choice(ours) if ours else process.pid
 

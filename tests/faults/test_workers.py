@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -103,18 +104,18 @@ def test_without_workers_sys_exit_fails_its_job(run, tmp_path):
     assert "sys.exit(0)" in " ".join(accounts(tmp_path).values())
 
 
-def answered(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
 def workers_of(process):
     """Return the workers of a command."""
-    return [int(word) for word in answered("ps", "-o", "pid=", "--ppid", str(process.pid)).split()]
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(word) for word in children.split()]
 
 
 def alive(pid):
-    state = answered("ps", "-o", "stat=", "-p", str(pid)).strip()
-    return bool(state) and not state.startswith("Z")
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def hanging(tmp_path, *options):
