@@ -38,6 +38,15 @@ def test_what_was_kept_comes_back(keeper):
     assert found.ledger.late_rise.tolist() == [0.5] * 3
 
 
+def test_all_that_is_noted_comes_back(keeper):
+    notes = {"seconds": 2.5, "engine": "folded", "not_used": {"compiled": "it differed"}, "micro_batch": 3}
+    kept = Crafted(x_adv=torch.rand(3, 1, 2, 2), ledger=Ledger.empty(3), **notes)
+    keeper.keep_crafted(KEY, kept)
+    again = keeper.crafted(KEY)
+    assert {name: getattr(again, name) for name in notes} == notes
+    assert torch.equal(again.x_adv, kept.x_adv)
+
+
 def test_where_only_a_curve_is_poorer_an_older_file_will_do(keeper):
     found = without(keeper, "points", "tries", "first_passes", "first_try")
     assert found.ledger.points.tolist() == [0] * 3
