@@ -31,7 +31,7 @@ from robench.run.outcome import Summary
 from robench.run.progress import Quiet
 from robench.run.settings import Environment
 from robench.run.supervisor import Supervisor
-from robench.run.worker import JobNote, Orders
+from robench.run.worker_messages import JobNote, Orders
 
 ATTACKS = ("fgsm", "pgd", "square", "apgd", "fab", "ifgsm", "mifgsm", "difgsm", "tifgsm", "spsa")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from robench.record.store import Store
 from robench.run.leases import Leases
-from robench.run.worker import JobNote
+from robench.run.worker_messages import JobNote
 
 LOOK_AGAIN = 1.0
 """Seconds after which a job that another run does is looked at again."""

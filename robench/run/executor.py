@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from robench.run.stop import Stop
-from robench.run.worker import Orders
+from robench.run.worker_messages import Orders
 
 Event = tuple[Any, ...]
 """What a worker tells: its first entry says what it is."""

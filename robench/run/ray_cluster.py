@@ -15,7 +15,8 @@ from typing import Any
 
 from robench.errors import ConfigError
 from robench.run.executor import Event
-from robench.run.worker import Bench, Orders, account_of, carry_out, made
+from robench.run.worker import Bench, account_of, carry_out, made
+from robench.run.worker_messages import Orders
 
 
 class Collected:

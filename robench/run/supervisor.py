@@ -16,7 +16,7 @@ from robench.run.memory import shortage
 from robench.run.outcome import Summary
 from robench.run.progress import AccuracySoFar, Finished, Reporter
 from robench.run.settings import Environment
-from robench.run.worker import JobNote, Orders
+from robench.run.worker_messages import JobNote, Orders
 from robench.run.worker_process import ThisMachine
 
 TRIES = 2

@@ -13,7 +13,7 @@ from typing import Any
 
 from robench.run.executor import Event
 from robench.run.memory import used_by
-from robench.run.worker import Orders
+from robench.run.worker_messages import Orders
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"

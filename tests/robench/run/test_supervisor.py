@@ -20,7 +20,7 @@ from robench.run.progress import Quiet
 from robench.run.settings import Environment
 from robench.run.stop import Stop, StoppedError
 from robench.run.supervisor import Supervisor
-from robench.run.worker import JobNote
+from robench.run.worker_messages import JobNote
 from tests.records import record_of
 
 
