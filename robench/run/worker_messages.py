@@ -1,0 +1,105 @@
+"""What a worker is told, and how it tells what happens. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from robench.plan.spec import Plan
+from robench.run.progress import ColumnAccuracy, Reporter
+from robench.run.settings import Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a worker is made with.
+
+    Attributes:
+        plan: what is done.
+        root: the run folder.
+        environment: where it is done, and what it may do there.
+        eager: ask every network as it is.
+        failed: models that are not tried again, with the reason.
+        threads: CPU threads; None leaves that to torch.
+        deterministic: refuse operations whose bits vary from run to run.
+        number: which of several workers it is, as with several GPUs each takes one, in turn; None for the
+            only one.
+    """
+
+    plan: Plan
+    root: str
+    environment: Environment
+    eager: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
+    threads: int | None = None
+    deterministic: bool = False
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobNote:
+    """What whoever divides the work knows of a job.
+
+    Attributes:
+        name: its key, or that of its only unit: the name of its lease and of the account of its failure.
+        title: one line for a person.
+        model: whose row lacks it if it fails.
+        clean: whether it judges clean images; the attacks on a shard come after those.
+        units: how many records it leaves.
+        seconds: after which it counts as hanging, by what its attack has to do.
+    """
+
+    name: str
+    title: str
+    model: str
+    clean: bool
+    units: int
+    seconds: float
+
+
+class Pipe(Protocol):
+    """Where events go."""
+
+    def send(self, event: tuple[Any, ...], /) -> None:
+        """Send an event."""
+        ...
+
+
+class Telling(Reporter):
+    """A reporter that tells the process at the other end of a pipe.
+
+    Args:
+        pipe: the pipe.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+
+    def stage(self, text: str) -> None:
+        """Tell what begins."""
+        self._pipe.send(("stage", text))
+
+    def model(self, name: str) -> None:
+        """Tell which model is made or tried."""
+        self._pipe.send(("model", name))
+
+    def begin(self, text: str) -> None:
+        """Tell what is worked on."""
+        self._pipe.send(("begin", text))
+
+    def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
+        """Tell of a unit that failed; of a finished one its key is told instead."""
+        if accuracy is None:
+            self._pipe.send(("advance", text))
+
+    def training(self, row: dict[str, float]) -> None:
+        """Tell how a training goes."""
+        self._pipe.send(("training", row))
+
+    def finding(self, text: str) -> None:
+        """Tell a reason to doubt a number."""
+        self._pipe.send(("finding", text))
+
+    def failed(self, text: str) -> None:
+        """Tell what failed."""
+        self._pipe.send(("said", text))
