@@ -1,0 +1,55 @@
+"""How long a job may take: more for more passes, never less than half an hour."""
+
+import dataclasses
+
+import pytest
+
+from robench.run.time_limit import ANY_JOB, FEWEST, MOST, passes_of, seconds_for
+
+
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [
+        ({}, FEWEST),
+        ({"steps": 100, "restarts": 100}, 30_000),
+        ({"steps": 100, "restarts": 100, "seed": 7, "step_size": 0.1, "restart": True}, 30_000),
+        ({"inner": {"queries": 5000}, "restarts": 4}, 60_000),
+        ({"steps": 10**9}, MOST),
+    ],
+)
+def test_steps_restarts_and_queries_multiply(options, passes):
+    assert passes_of(options) == passes
+
+
+@dataclasses.dataclass
+class Many:
+    steps: int = 10_000
+    restarts: int = 10
+
+
+class Threat:
+    budget = None
+
+
+class Limited:
+    budget = 100
+
+
+def job(threat, images=100):
+    class Crafting:
+        attack = Many()
+
+    class Shard:
+        data = range(images)
+
+    class OneJob:
+        crafting, shard = Crafting(), Shard()
+
+    OneJob.crafting.threat = threat
+    return OneJob()
+
+
+def test_a_budget_bounds_the_passes_and_every_job_has_half_an_hour():
+    assert seconds_for(job(Threat()), seconds_per_image=0.01) == ANY_JOB + 5 * 300_000 * 100 * 0.01
+    assert seconds_for(job(Limited()), seconds_per_image=0.01) == ANY_JOB + 5 * 100 * 100 * 0.01
+    assert seconds_for(job(Limited()), seconds_per_image=0.0) == ANY_JOB
