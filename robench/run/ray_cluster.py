@@ -40,6 +40,7 @@ class Actor:
     def make(self, orders: Orders) -> list[Event]:
         """Make the models."""
         try:
+            _enter(orders.folder)
             self._bench = made(self._told, orders)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever hired it says it
             self._told.send(account_of(error))
@@ -57,6 +58,23 @@ class Actor:
     def _fetched(self) -> list[Event]:
         events, self._told.events[:] = list(self._told.events), []
         return events
+
+
+def _enter(folder: str) -> None:
+    """Work in the folder that the run was started in.
+
+    Raises:
+        ConfigError: this machine has no such folder.
+    """
+    try:
+        os.chdir(folder)  # an actor is a process of its own
+    except OSError as error:
+        raise ConfigError(
+            where="--executor ray",
+            expected=f"the folder {folder} on every machine of the cluster",
+            got=error.strerror or str(error),
+            do="Put the configuration and the run folder on a disk that all machines share",
+        ) from None
 
 
 class RayWorker:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from robench import errors
 from robench.errors import JobError, RobenchError
@@ -171,6 +172,7 @@ class Supervisor:
         orders = Orders(
             plan=self.summary.plan,
             root=str(self.store.root),
+            folder=str(Path.cwd()),
             environment=self.environment,
             number=number if self.processes.count > 1 else None,
             eager=self.eager,

@@ -17,6 +17,7 @@ class Orders:
     Attributes:
         plan: what is done.
         root: the run folder.
+        folder: what relative paths start from.
         environment: where it is done, and what it may do there.
         eager: ask every network as it is.
         failed: models that are not tried again, with the reason.
@@ -28,6 +29,7 @@ class Orders:
 
     plan: Plan
     root: str
+    folder: str
     environment: Environment
     eager: bool = False
     failed: dict[str, str] = field(default_factory=dict)
