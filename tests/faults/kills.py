@@ -79,7 +79,8 @@ class Campaign:
             self.folders += 1
             folder = self.root / f"run-{self.folders}"
             for _ in range(min(self.per_folder, kills - self.kills)):
-                self.kill_once(folder, length)
+                if not self.kill_once(folder, length):
+                    break  # it came to its end: what is resumed now is short
             self.finish(folder)
             final = units_of(folder)
             self.lost += len(expected.keys() - final.keys())
@@ -92,7 +93,8 @@ class Campaign:
         deadline = time.monotonic() + self.chance.uniform(0, length)
         while time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.002)
-        if process.poll() is None:
+        killed = process.poll() is None
+        if killed:
             self.kills += 1
             victim = self.victim(process)
             self.workers += victim != process.pid
@@ -107,6 +109,7 @@ class Campaign:
         self.torn += len(faults)
         for one in records:
             assert one.columns == store.read(one.key).columns
+        return killed
 
     def victim(self, process):
         """Return the number of the process that is killed: the command, or one of its workers."""
