@@ -33,10 +33,13 @@ class CleanAnswers:
     codes: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def add(self, unit: Unit, record: Record) -> None:
-        """Remember what a record says of its target."""
-        name = unit.target.model.name
-        self.predictions.setdefault(name, torch.tensor(record.columns.clean, dtype=torch.int64))
+        """Remember what the record of clean images says of its target; any other says nothing new.
+
+        So what a unit is judged with depends neither on the order of the attacks nor on who did them.
+        """
         if unit.crafting is None:
+            name = unit.target.model.name
+            self.predictions[name] = torch.tensor(record.columns.clean, dtype=torch.int64)
             self.codes[name] = frozenset(finding.code for finding in record.findings)
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robench import errors
@@ -173,7 +173,8 @@ class Supervisor:
             plan=self.summary.plan,
             root=str(self.store.root),
             folder=str(Path.cwd()),
-            environment=self.environment,
+            environment=replace(self.environment, force=self.environment.force and not self._backlog.pieces),
+            force=self.environment.force,
             number=number if self.processes.count > 1 else None,
             eager=self.eager,
             failed=dict(self.summary.failed_models),
@@ -255,6 +256,8 @@ class Supervisor:
                     self._backlog.settle(task)
             case ("features", key):
                 self.summary.geometry.append(key)
+            case ("stage", text) if task:  # of one that only makes its models again nothing is new
+                self.reporter.stage(text)
             case ("ready", *_):
                 worker.busy = False
             case _:

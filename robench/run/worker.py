@@ -139,7 +139,7 @@ class Bench:
             orders.plan, store, _with_own_gpu(orders), reporter, eager=orders.eager, failed=orders.failed
         )
         self.shards, self.units = list(self.layout.work.shards()), self.layout.work.units()
-        self._keeper = FolderKeeper(store, force=orders.environment.force)
+        self._keeper = FolderKeeper(store, force=orders.force)
         self._context = Context.of(self.layout.work, self._keeper, reporter)
         self._jobs: dict[int, list[Job]] = {}
         self._answers: tuple[int, CleanAnswers] | None = None

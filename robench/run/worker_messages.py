@@ -18,7 +18,9 @@ class Orders:
         plan: what is done.
         root: the run folder.
         folder: what relative paths start from.
-        environment: where it is done, and what it may do there.
+        environment: where it is done, and what it may do there; its `force` is about training: what one
+            worker has trained anew the next one only loads.
+        force: judge everything again.
         eager: ask every network as it is.
         failed: models that are not tried again, with the reason.
         threads: CPU threads; None leaves that to torch.
@@ -31,6 +33,7 @@ class Orders:
     root: str
     folder: str
     environment: Environment
+    force: bool = False
     eager: bool = False
     failed: dict[str, str] = field(default_factory=dict)
     threads: int | None = None

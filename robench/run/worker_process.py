@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +22,10 @@ _START = (
     "from robench.run.worker import main; main(int(sys.argv[1]))"
 )
 """What a worker runs: it finds modules where this process does, and nothing of a user's main module."""
+
+
+LAST_SECONDS = 5.0
+"""Seconds that a worker which has closed its pipe may take to end."""
 
 
 class WorkerProcess:
@@ -43,7 +49,10 @@ class WorkerProcess:
         self.pipe, theirs = Pipe()
         number = theirs.fileno()
         command = [sys.executable, "-P", "-c", _START, str(number), json.dumps(sys.path)]
-        self._process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
+        # In a session of its own: it ends with whatever it has started, and hears no Ctrl-C.
+        self._process = subprocess.Popen(
+            command, pass_fds=[number], stdin=subprocess.DEVNULL, start_new_session=True
+        )
         theirs.close()  # else its end could not be seen
         self.pipe.send(orders)
         self.busy, self.model, self.activity, self.verdict = True, "", "", ""
@@ -88,10 +97,21 @@ class WorkerProcess:
             verdict: why.
         """
         self.verdict = self.verdict or verdict
-        self._process.kill()
+        self._end_all()
+
+    def _end_all(self) -> None:
+        """End the process and those it has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """Return how it ended, in words; nothing more can be heard of it."""
+        # Not reaped yet, so that its number still stands for those it has started, and for nobody else.
+        deadline = time.monotonic() + LAST_SECONDS
+        look = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        while os.waitid(os.P_PID, self._process.pid, look) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._end_all()
         code = self._process.wait()
         self.pipe.close()
         if self.verdict:

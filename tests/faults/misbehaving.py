@@ -1,7 +1,7 @@
 """Networks that end, hang or fill their process when they are attacked, and a plan with all of them."""
 
 NETS = '''
-import ctypes, os, sys, time
+import ctypes, os, subprocess, sys, time
 import torch
 from torch import nn
 
@@ -25,6 +25,20 @@ def fill():
         kept.append(torch.ones(8_000_000))
 
 
+def spawn_and_die():
+    """End the process, but not a child that it has started."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with open(os.environ["CHILDREN"], "a") as file:
+        file.write(f"{child.pid}\\n")
+    os._exit(1)
+
+
+def close_pipes():
+    """Close all files, and go on."""
+    os.closerange(3, 256)
+    time.sleep(3600)
+
+
 ACTS = {
     "nothing": lambda: None,
     "exit": lambda: sys.exit(0),
@@ -32,6 +46,8 @@ ACTS = {
     "crash": lambda: ctypes.string_at(0),
     "hang": lambda: time.sleep(3600),
     "fill": fill,
+    "spawn": spawn_and_die,
+    "close": close_pipes,
 }
 
 
@@ -45,6 +61,8 @@ def make_die(): return make("die")
 def make_crash(): return make("crash")
 def make_hang(): return make("hang")
 def make_fill(): return make("fill")
+def make_spawn(): return make("spawn")
+def make_close(): return make("close")
 def stop_while_made(): sys.exit(0)
 def die_while_made(): os._exit(0)
 '''

@@ -85,6 +85,25 @@ def test_what_hangs_or_fills_memory_is_ended(run, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_a_model_has_started_ends_with_it(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHILDREN", str(tmp_path / "children"))
+    done = run(plan("make_spawn"))
+    assert done.returncode == 3, done.stderr
+    assert judged(tmp_path) == {"good"}
+    children = [int(word) for word in (tmp_path / "children").read_text().split()]
+    assert len(children) == 4  # judging clean images and the attack, each tried twice
+    assert not any(map(alive, children))
+
+
+@pytest.mark.slow
+def test_a_worker_that_closes_its_pipe_and_stays_is_ended(run, tmp_path):
+    done = run(plan("make_close"))
+    assert done.returncode == 3, done.stderr
+    assert judged(tmp_path) == {"good"}
+    assert set(accounts(tmp_path).values()) == {"its process was killed by SIGKILL"}
+
+
+@pytest.mark.slow
 def test_a_model_that_ends_its_process_while_it_is_made_leaves_the_others(run, tmp_path):
     done = run(plan("die_while_made"))
     assert done.returncode == 3, done.stderr

@@ -1,6 +1,6 @@
 """Craft once, judge everywhere: counts, transfer, failure of one job, resuming, shards."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -15,10 +15,12 @@ from robench.data.images import image_set
 from robench.errors import ConfigError, InputError
 from robench.model.interface import Model
 from robench.record.schema import Status
-from robench.run.evaluate import evaluate
+from robench.run import jobs
+from robench.run.evaluate import CleanAnswers, Context, do_job, evaluate
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import Board
 from robench.run.keeper import Memory
+from robench.run.progress import Quiet
 from robench.run.settings import Settings
 from robench.run.work import Work
 
@@ -187,3 +189,51 @@ def test_what_is_found_on_a_shard_does_not_depend_on_the_shards_before_it():
     alone = found(data.subset(slice(20, 40)))
     assert alone == [[], ["zero-gradient"]]
     assert found(data) == alone
+
+
+class Noisy(Line):
+    """The same, with noise from the global generator."""
+
+    def forward(self, x):
+        return super().forward(x + torch.randn_like(x))
+
+
+class Failing(nn.Module):
+    """Never answers."""
+
+    def forward(self, x):
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, monkeypatch):
+    noisy = EvaluatedModel(model=Model(name="n", net=Noisy(1.0, 0.5), classes=2), fingerprint="n")
+    attacks = {"one": OneStep(), "two": OneStep()}
+    plan = work(attacks, models=[noisy, evaluated("a", 1.0, 0.0)], shard=6)
+    judged = jobs.clean_job
+
+    def clean_of(model, shard, settings):
+        """The clean unit of the noisy model fails where it is meant to."""
+        job = judged(model, shard, settings)
+        if fails and model is noisy:
+            broken = replace(job.units[0], target=replace(noisy, model=failing))
+            return replace(job, units=(broken,))
+        return job
+
+    failing = Model(name="n", net=Failing(), classes=2)
+    monkeypatch.setattr(jobs, "clean_job", clean_of)
+    monkeypatch.setattr("robench.run.evaluate.clean_job", clean_of)
+    plain, _ = collect(plan)
+    keeper = Memory()
+    context = Context.of(plan, keeper, Quiet())
+    for shard in plan.shards():
+        clean = [job for job in plan.jobs(shard) if job.crafting is None]
+        attacked = [job for job in plan.jobs(shard) if job.crafting]
+        for job in clean:
+            list(do_job(job, CleanAnswers(), context))
+        for job in reversed(attacked):
+            list(do_job(job, CleanAnswers.kept(plan, shard, keeper), context))
+    assert len(plain) == len(keeper.records) == (2 + 2 * 2 * 2 - fails) * 2
+    assert {r.key: (r.columns, r.findings) for r in plain} == {
+        key: (r.columns, r.findings) for key, r in keeper.records.items()
+    }

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections import deque
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -219,6 +220,39 @@ def test_what_a_worker_refuses_is_refused(hire, tmp_path):
         made, _, _ = hire(leases, making=[refusal])
         with pytest.raises(InputError, match="expected images, got none"):
             made.run()
+
+
+def test_only_the_first_worker_trains_anew(hire, tmp_path):
+    with joined(tmp_path) as leases:
+        made, hall, _ = hire(leases, deaths=[True, False, True], processes=Processes(count=2))
+        made.environment = Environment(force=True)
+        made.run()
+    orders = [worker.orders for worker in hall.crew[:-1]]
+    assert len(orders) > 2
+    assert [one.environment.force for one in orders] == [True] + [False] * (len(orders) - 1)
+    assert all(one.force for one in orders)  # everything is judged again, whoever does it
+
+
+def test_what_a_worker_says_at_work_is_told_and_what_it_says_while_it_starts_is_not(hire, tmp_path):
+    class Heard(Quiet):
+        texts: ClassVar[list[str]] = []
+
+        def stage(self, text):
+            self.texts.append(text)
+
+    with joined(tmp_path) as leases:
+        made, _, _ = hire(leases, pieces=1, processes=Processes(count=1))
+        made.reporter = Heard()
+        with pytest.MonkeyPatch.context() as patch:
+            order = Simulated.order
+
+            def talkative(self, kind, *arguments):
+                self.told.append(("stage", f"at {kind}"))
+                order(self, kind, *arguments)
+
+            patch.setattr(Simulated, "order", talkative)
+            made.run()
+    assert Heard.texts == ["at do"] * 5 + ["at features"]
 
 
 def test_what_breaks_a_worker_is_told_in_one_line(hire, tmp_path, monkeypatch):
