@@ -60,6 +60,22 @@ def test_workers_change_no_bit(folder, workers):
 
 
 @pytest.mark.slow
+def test_deterministic_operations_give_the_bits_there_are(folder):
+    done = robench(folder, *RUN, "-o", "deterministic", "--deterministic")
+    assert done.returncode == 0, done.stderr
+    same(folder, "deterministic")
+
+
+@pytest.mark.slow
+def test_everything_is_judged_again_by_force_and_the_same(folder):
+    for _ in range(2):
+        done = robench(folder, *RUN, "-o", "forced", "--force", "--workers", "2")
+        assert done.returncode == 0, done.stderr
+        assert "44 units finished, 0 cached" in done.stdout
+    same(folder, "forced")
+
+
+@pytest.mark.slow
 def test_two_runs_on_one_folder_share_the_work(folder):
     command = [sys.executable, "-P", "-m", "robench", *RUN, "-o", "shared"]
     pair = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) for _ in range(2)]
