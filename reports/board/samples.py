@@ -101,7 +101,9 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
 
     A threat of a plan under which no record was made has a board too: its rows lack every attack.
     """
-    unique = list({record.key: record for record in records}.values())
+    # A unit of two run folders is one unit of a board, but both plans must find it among their own.
+    of_plans = list({(record.planned, record.key): record for record in records}.values())
+    unique = list({record.key: record for record in of_plans}.values())
     boards: dict[Setting, list[Record]] = {}
     clean: dict[Setting, list[Record]] = {}
     for record in unique:
@@ -110,7 +112,10 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
             clean.setdefault(setting.unattacked, []).append(record)
         else:
             boards.setdefault(setting, []).append(record)
-    for planned, own in by_plan(unique).items():
+    own_records: dict[Setting, list[Record]] = {}
+    for record in of_plans:
+        own_records.setdefault(setting_of(record), []).append(record)
+    for planned, own in by_plan(of_plans).items():
         for images in dict.fromkeys(setting_of(record).unattacked for record in own):
             for one in planned.threats:
                 if not any(s.unattacked == images and one.of(s.threat) for s in boards):
@@ -118,7 +123,15 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     for images in clean:
         if all(setting.unattacked != images for setting in boards):
             boards[images] = []  # nothing was attacked: a board of clean accuracy
-    return [_samples(s, clean.get(s.unattacked, []), attacked) for s, attacked in boards.items()]
+    return [
+        _samples(
+            setting,
+            clean.get(setting.unattacked, []),
+            attacked,
+            [r for s in dict.fromkeys((setting.unattacked, setting)) for r in own_records.get(s, ())],
+        )
+        for setting, attacked in boards.items()
+    ]
 
 
 def model_of(model: RecordedTarget | RecordedSource) -> str:
@@ -156,7 +169,12 @@ def setting_of(record: Record) -> Setting:
 
 
 def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
-    """Return what every model of the board lacks of its plan, by identity; nothing for one without a plan."""
+    """Return what every model of the board lacks of its plans, by identity; nothing for one without a plan.
+
+    Args:
+        setting: the board's.
+        records: of the board; one that is in the folders of several plans is there once for each.
+    """
     missing: dict[str, tuple[str, ...]] = {}
     for planned, own in by_plan(records).items():
         rows: dict[str, list[Record]] = {}
@@ -167,7 +185,8 @@ def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str
             rows |= {f":{name}": [] for name in planned.models if name not in there}
         for model, judged in rows.items():
             name = model.partition(":")[2]
-            missing[model] = missing_parts(planned, own, setting.threat, name, judged)
+            texts = missing_parts(planned, own, setting.threat, name, judged)
+            missing[model] = tuple(dict.fromkeys((*missing.get(model, ()), *texts)))
     return missing
 
 
@@ -178,15 +197,17 @@ def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
     return next(iter((*written, *(one.eps_text for one in planned))), "")
 
 
-def _samples(setting: Setting, clean: list[Record], attacked: list[Record]) -> Samples:
+def _samples(
+    setting: Setting, clean: list[Record], attacked: list[Record], of_plans: Sequence[Record]
+) -> Samples:
     table, clean_table = _table(attacked), _table(clean)
     everything = [*clean, *attacked]
     indices = {index for record in everything for index in record.columns.index}
-    missing = _missing(setting, everything)
+    missing = _missing(setting, of_plans)
     absent = {model: (model[1:], "no record") for model in missing if model[0] == ":"}
     return Samples(
         setting=setting,
-        eps_text=_eps_text(setting, everything) if setting.threat.norm else "",
+        eps_text=_eps_text(setting, of_plans) if setting.threat.norm else "",
         n=max(setting.size, len(indices)),
         clean=tuple(clean),
         attacked=tuple(attacked),

@@ -57,10 +57,18 @@ def _lacking(records: Sequence[Record], own: Sequence[Record], label: str, sourc
     # An attack goes through all that are offered, or through its own choice alone.
     expected = sorted(offered if tried & offered else tried)
     mine = {id(r) for r in own}
-    have = {
-        name: _images(r for r in column if id(r) in mine and r.source.gradient_source == name)
-        for name in expected
-    }
+    judged = [r for r in column if id(r) in mine]
+    # What was crafted on two sets of weights of one name, as in parts that each trained, does not add up.
+    counts = [
+        {
+            name: _images(
+                r for r in judged if r.source.gradient_source == name and r.source.fingerprint == one
+            )
+            for name in expected
+        }
+        for one in {r.source.fingerprint for r in judged}
+    ]
+    have = max(counts, key=lambda count: sum(count.values()), default=dict.fromkeys(expected, 0))
     short = {name: count for name, count in have.items() if count < n}
     if not expected or (len(short) == len(expected) and len(set(short.values())) == 1):
         return [_lack(label, min(short.values(), default=0), n)]

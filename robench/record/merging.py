@@ -12,10 +12,14 @@ from typing import Any
 
 from robench.errors import ConfigError, StorageError
 from robench.record.files import read_text
+from robench.record.journal import KEY
+from robench.record.schema import Record
 from robench.record.store import Store, is_run
 
 FILES = ("adv", "data", "models")
 """Folders whose files are named by their content or key: one of a name is as good as another."""
+_MADE_WITH = ("command", "versions", "device", "machine", "cores", "threads", "gpu")
+"""What `run.json` says of how a run was made, in which parts may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,7 @@ class Merged:
     Attributes:
         records: how many the folder holds now.
         expected: how many the whole plan leaves; 0 where no part says.
-        twice: how many more than one part held, all alike.
+        twice: how many were in several parts, all alike.
     """
 
     records: int
@@ -53,33 +57,61 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
                 got="another plan",
                 do="Give the parts one configuration and the same overrides; only --shard and --out differ",
             )
+    folders = {folder.resolve(): folder for folder in (*parts, *([out] if is_run(out) else []))}
+    runs = [Store(folder) for folder in folders.values()]
+    listed = [run.planned() for run in runs]  # before `begin`, which writes to one of them if it is `out`
+    summaries = [run.facts()[0] for run in runs]
     store = Store(out)
     store.prepare()
-    first = Store(parts[0])
-    store.begin(first.plan_data() or {}, read_text(parts[0] / "config.yaml") or "")
-    twice, runs = 0, [Store(folder) for folder in parts]
-    for part in runs:
+    store.begin(runs[0].plan_data() or {}, read_text(parts[0] / "config.yaml") or "")
+    holders: dict[str, int] = {}
+    done, models = set[str](), set[str]()
+    for run, planned in zip(runs, listed, strict=True):
         for name in FILES:
-            _copy_files(part.root / name, out / name)
-        for key in part.keys():  # noqa: SIM118 - not a dict
-            record = part.read(key)
-            store.note(key)
-            if store.unit(key).is_file():
-                twice += 1
-                if store.read(key).columns != record.columns:
-                    raise StorageError(
-                        where=str(part.unit(key)),
-                        expected="what the other parts hold of the same unit",
-                        got="other verdicts",
-                        do="Compare versions and hardware of the parts: their run.json names them",
-                    )
-                continue
-            store.write(record)
-    summaries = [part.facts()[0] for part in runs]
-    keys = store.keys()
+            _copy_files(run.root / name, out / name)
+        own = set(planned)
+        for key in run.keys():  # noqa: SIM118 - not a dict
+            record = run.read(key)
+            _add(store, record, run.unit(key))
+            if key in own:  # others are of a plan before, or were not noted before a kill
+                store.note(key)
+                holders[key] = holders.get(key, 0) + 1
+                done |= {key, record.provenance.crafted}
+                models.add(record.target.name)
+        for key in own - set(run.keys()):
+            run.read(key)  # says that it is not there
+    for run in runs:
+        for key, account in run.read_errors().items():
+            if KEY.fullmatch(key) and key not in done:
+                store.write_error(key, account)
     expected = max((int(summary.get("expected", 0)) for summary in summaries), default=0)
-    store.write_json("run.json", _summary(summaries, keys, expected))
-    return Merged(records=len(keys), expected=expected, twice=twice)
+    store.write_json("run.json", _summary(summaries, list(holders), expected, models))
+    twice = sum(count > 1 for count in holders.values())
+    return Merged(records=len(holders), expected=expected, twice=twice)
+
+
+def _add(store: Store, record: Record, path: Path) -> None:
+    """Write a record that is not there yet; one that is must hold the same."""
+    if not store.unit(record.key).is_file():
+        store.write(record)
+        return
+    there = store.read(record.key)
+    differs = [
+        what
+        for what, same in (
+            ("verdicts", there.columns == record.columns),
+            ("images", there.provenance.images_sha256 == record.provenance.images_sha256),
+            ("findings", {f.code for f in there.findings} == {f.code for f in record.findings}),
+        )
+        if not same
+    ]
+    if differs:
+        raise StorageError(
+            where=str(path),
+            expected="what the other parts hold of the same unit",
+            got=f"other {' and '.join(differs)}",
+            do="Compare versions and hardware of the parts: their run.json names them",
+        )
 
 
 def _plan_of(folder: Path) -> str:
@@ -113,22 +145,42 @@ def _copy_files(source: Path, target: Path) -> None:
             raise StorageError(where=str(copy), expected="to write the file", got=got) from error
 
 
-def _summary(summaries: list[dict[str, Any]], keys: list[str], expected: int) -> dict[str, Any]:
-    """Return what `run.json` says of the parts together."""
+def _summary(
+    summaries: list[dict[str, Any]], keys: list[str], expected: int, models: set[str]
+) -> dict[str, Any]:
+    """Return what `run.json` says of the parts together; `models` are those with a record."""
+    whole = len(keys) >= expected
     failed_jobs: dict[str, list[str]] = {}
-    for summary in summaries:
+    for summary in summaries if not whole else ():  # else another part has done what failed in one
         for model, titles in dict(summary.get("failed_jobs") or {}).items():
-            failed_jobs.setdefault(model, []).extend(titles)
+            failed_jobs[model] = list(dict.fromkeys((*failed_jobs.get(model, ()), *titles)))
     failed_models = {
-        name: why for one in summaries for name, why in dict(one.get("failed_models") or {}).items()
+        name: why
+        for one in summaries
+        for name, why in dict(one.get("failed_models") or {}).items()
+        if name not in models
     }
-    whole = len(keys) >= expected and not failed_jobs and not failed_models
+    failed = bool(failed_jobs or failed_models)
     return {
-        **(summaries[0] if summaries else {}),
-        "status": "finished" if whole else "failed jobs" if failed_jobs or failed_models else "interrupted",
+        **summaries[0],
+        **{
+            name: _together([one[name] for one in summaries if name in one])
+            for name in _MADE_WITH
+            if any(name in one for one in summaries)
+        },
+        "status": "failed jobs" if failed else "finished" if whole else "interrupted",
         "units": keys,
         "expected": expected,
         "failed_models": failed_models,
         "failed_jobs": failed_jobs,
         "geometry": [],
     }
+
+
+def _together(values: list[Any]) -> Any:
+    """Return what all parts say, or everything that one of them does."""
+    if all(isinstance(value, dict) for value in values):
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: _together([value[name] for value in values if name in value]) for name in names}
+    different = list(dict.fromkeys(map(str, values)))
+    return " and ".join(different) if len(different) > 1 else values[0]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from robench.plan.spec import KNOWN
+from robench.plan.spec import KNOWN, content_hash
 from robench.record.threat_summary import ThreatSummary
 
 BOUNDS = (0.0, 1.0)
@@ -39,6 +39,7 @@ class PlannedRun:
         transfer: whether every image is judged on every model, not only on its source.
         fault: why the plan cannot be read; empty if it can.
         seed: tells apart the runs of one configuration.
+        digest: hash of the whole plan, which tells apart those whose attacks differ in options alone.
     """
 
     models: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class PlannedRun:
     transfer: bool = False
     fault: str = ""
     seed: str = ""
+    digest: str = ""
 
     def attacks(self, threat: ThreatSummary) -> tuple[str, ...]:
         """Return the labels of all attacks under a threat, none where the plan has no such."""
@@ -60,8 +62,9 @@ def planned_run(plan: Any) -> PlannedRun:
             threats=tuple(map(_threat, _list(plan.get("threats", [])))),
             transfer=_truth(plan.get("transfer", True)),
             seed=str(plan.get("seed")),
+            digest=content_hash(plan),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         return PlannedRun(fault=f"not the plan of a run ({type(error).__name__}: {str(error)[:80]})")
 
 

@@ -66,7 +66,7 @@ def differences_of(first: Store, second: Store) -> Repetition:
         verdicts=tuple(map(_title, verdicts)),
         images=tuple(map(_title, images)),
         missing=len(ours.keys() ^ theirs.keys()),
-        causes=tuple(_causes(ours[both[0]], theirs[both[0]])) if both else (),
+        causes=tuple(dict.fromkeys(cause for name in both for cause in _causes(ours[name], theirs[name]))),
     )
 
 
@@ -95,7 +95,15 @@ def _causes(one: Record, other: Record) -> list[str]:
         for package, version in ours.versions.items()
         if theirs.versions.get(package, "absent") != version
     ]
-    for field in ("device", "machine", "gpu", "threads", "batch_size"):
+    causes += [
+        f"{package} absent and {version}"
+        for package, version in theirs.versions.items()
+        if package not in ours.versions
+    ]
+    for field in ("device", "machine", "gpu", "threads", "batch_size", "micro_batch"):
         if getattr(ours, field) != getattr(theirs, field):
             causes.append(f"{field} {getattr(ours, field)} and {getattr(theirs, field)}")
+    engines = [(of.engine.used if of.engine else "") or "unknown" for of in (ours, theirs)]
+    if engines[0] != engines[1]:
+        causes.append(f"engine {engines[0]} and {engines[1]}")
     return causes

@@ -71,9 +71,12 @@ class Summary:
         self.images += 0 if finished.cached else len(finished.record.columns.index)
 
     def end(self, *, whole: bool = True) -> None:
-        """Note that all, or one of several parts, was done or has failed."""
-        done = "finished" if whole else "part"
-        self.status = "failed jobs" if self.failed_models or self.failures else done
+        """Note that all, or one of several parts, was done or has failed.
+
+        Of a part the rest may lie in the same folder, so its list of units is never that of the folder.
+        """
+        done = "failed jobs" if self.failed_models or self.failures else "finished"
+        self.status = done if whole else "part"
 
     def outcome(self, *, seconds: float, judging: float) -> Outcome:
         """Return what the run did."""

@@ -1,13 +1,17 @@
 """Parts of a plan become one folder; what does not belong together is refused."""
 
 import dataclasses
+import shutil
 
 import pytest
 
-from benchmarks.free_attacks import Shape, key_of, record, run
+from benchmarks.free_attacks import ATTACKS, Shape, key_of, record, run
 from robench.errors import ConfigError, StorageError
+from robench.plan.spec import to_json
 from robench.record.merging import merge
+from robench.record.parts import Engine
 from robench.record.repetition import differences_of
+from robench.record.schema import Finding
 from robench.record.store import Store
 
 SHAPE = Shape(models=2, attacks=2, shards=2, images=4)
@@ -18,8 +22,6 @@ def parts(tmp_path):
     """Two parts that have the clean units in common, and the whole they come from."""
     run(tmp_path / "whole", SHAPE)
     plan, text = SHAPE.plan()
-    from robench.plan.spec import to_json
-
     folders = [tmp_path / "one", tmp_path / "two"]
     for number, folder in enumerate(folders):
         store = Store(folder)
@@ -86,3 +88,102 @@ def test_a_repetition_names_what_differs(parts):
     comparison = differences_of(store, again)
     assert len(comparison.verdicts) == 1
     assert "fgsm on m0 through exact (Linf 0.1) -> m0" in comparison.lines()[1]
+    assert "threads 0 and 7" in comparison.causes
+
+
+def test_a_repetition_names_every_cause_wherever_it_is(parts):
+    folder, _ = parts
+    run(folder / "again", SHAPE)
+    again = Store(folder / "again")
+    for index, change in (
+        (0, {"versions": {"torch": "9"}}),
+        (2, {"engine": Engine(used="compiled")}),
+        (3, {"machine": "riscv"}),
+    ):
+        one = again.read(key_of(1, index))
+        one.columns.forwards[0] += 1
+        provenance = dataclasses.replace(one.provenance, **change)
+        again.write(dataclasses.replace(one, provenance=provenance), replace=True)
+    causes = differences_of(Store(folder / "whole"), again).causes
+    assert set(causes) == {"torch absent and 9", "engine unknown and compiled", "machine  and riscv"}
+
+
+def other_plan(folder, shape):
+    """Let a folder be of another plan from now on; its records are kept."""
+    plan, text = shape.plan()
+    Store(folder).begin(to_json(plan), text)
+
+
+def test_units_of_a_plan_before_are_not_in_the_table(parts):
+    folder, folders = parts
+    smaller = dataclasses.replace(SHAPE, attacks=1)
+    for one in folders:
+        other_plan(one, smaller)
+        for key in Store(one).keys():  # noqa: SIM118 - not a dict
+            if Store(one).read(key).attack.label in ("clean", ATTACKS[0]):
+                Store(one).note(key)
+    merged = merge(folders, folder / "all")
+    labels = {one.attack.label for one in Store(folder / "all").read_records()}
+    assert labels == {"clean", ATTACKS[0]}
+    assert merged.records == len(Store(folder / "all").planned()) < SHAPE.units
+    # They are there still for the case that they are asked for again.
+    assert len(Store(folder / "all").keys()) == SHAPE.units
+
+
+def test_a_part_may_be_given_twice_and_be_the_new_folder(parts):
+    _, (one, two) = parts
+    merged = merge([one, two, one], one)
+    assert (merged.records, merged.twice) == (SHAPE.units, 4)
+    assert Store(one).read_json("run.json")["status"] == "finished"
+    assert merge([two], one).records == SHAPE.units
+
+
+def test_a_part_of_an_earlier_version_may_be_the_new_folder(parts):
+    _, (one, two) = parts
+    keys = Store(one).planned()
+    (one / "finished.txt").unlink()
+    Store(one).write_json("run.json", {"units": keys, "expected": SHAPE.units})
+    assert merge([one, two], one).records == SHAPE.units
+
+
+def test_three_parts_hold_their_clean_units_once(parts):
+    folder, folders = parts
+    shutil.copytree(folders[0], folder / "three")
+    assert merge([*folders, folder / "three"], folder / "all").twice == len(Store(folders[0]).planned())
+
+
+@pytest.mark.parametrize("what", ["images", "findings"])
+def test_other_bits_or_findings_on_one_unit_are_refused(parts, what):
+    folder, folders = parts
+    clean = Store(folders[1]).read(key_of(0, 0))
+    changed = (
+        dataclasses.replace(clean, findings=(Finding(code="random", evidence="", remedy=""),))
+        if what == "findings"
+        else dataclasses.replace(clean, provenance=dataclasses.replace(clean.provenance, images_sha256="00"))
+    )
+    Store(folders[1]).write(changed, replace=True)
+    with pytest.raises(StorageError, match=f"other {what}"):
+        merge(folders, folder / "all")
+
+
+def test_what_failed_in_one_part_and_not_in_another_is_no_failure(parts):
+    folder, folders = parts
+    for number, one in enumerate(folders):
+        facts = Store(one).read_json("run.json")
+        facts |= {"failed_jobs": {"m0": ["clean on m0"]} if number == 0 else {}, "threads": number + 1}
+        facts |= {"failed_models": {"m1": "killed"}, "versions": {"torch": f"2.{number}", "numpy": "2"}}
+        Store(one).write_json("run.json", facts)
+    Store(folders[0]).write_error(key_of(0, 0), {"job": "clean on m0", "error": "no memory"})
+    Store(folders[0]).write_error("abcd", {"job": "pgd on m0", "error": "killed", "kills": 2})
+    merge(folders[:1], folder / "half")
+    assert Store(folder / "half").facts()[0]["failed_jobs"] == {"m0": ["clean on m0"]}
+    assert Store(folder / "half").facts()[0]["status"] == "failed jobs"
+    assert Store(folder / "half").facts()[0]["threads"] == 1
+    merge(folders, folder / "all")
+    facts, _ = Store(folder / "all").facts()
+    assert (facts["failed_jobs"], facts["failed_models"], facts["status"]) == ({}, {}, "finished")
+    assert facts["threads"] == "1 and 2"
+    assert facts["versions"] == {"torch": "2.0 and 2.1", "numpy": "2"}
+    assert Store(folder / "all").read_errors() == {
+        "abcd": {"job": "pgd on m0", "error": "killed", "kills": 2}
+    }
