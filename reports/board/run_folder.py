@@ -61,29 +61,32 @@ class Run:
     feature_spaces: tuple[FeatureSpace, ...] = ()
 
 
-def read_run(root: Path, records: Sequence[Record] | None = None) -> Run:
+Readable = tuple[Sequence[Record], Sequence[Fault]]
+"""What `Store.readable` returns of a folder, for one who has read it already."""
+
+
+def read_run(root: Path, readable: Readable | None = None) -> Run:
     """Read a run folder; a damaged file becomes a line of `unreadable`, never an error.
 
     Args:
         root: the folder.
-        records: those to show, if they were read already.
+        readable: the records to show and what could not be read, if they were read already.
 
     Raises:
         ConfigError: the folder is not the folder of a run.
     """
-    if records is None and not is_run(root):
+    if readable is None and not is_run(root):
         do = "Name the folder that `robench run` printed last"
         raise ConfigError(where=str(root), expected="a run folder", got="no `units` in it", do=do)
     store = Store(root)
-    unreadable: list[Fault] = []
     facts = store.facts()[0]
-    readable, faults = (list(records), ()) if records is not None else store.readable()
-    unreadable += faults
+    records, faults = readable if readable is not None else store.readable()
+    unreadable = list(faults)
     trainings = _trainings(root, unreadable)
-    spaces, lost = read_feature_spaces(root, readable, facts.get("geometry"))
+    spaces, lost = read_feature_spaces(root, records, facts.get("geometry"))
     unreadable += [Fault(*fault) for fault in lost]
     return Run(
-        records=tuple(readable),
+        records=tuple(records),
         root=root,
         facts=facts,
         config=_config(root),

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from reports.board.boards import Board, Row
 from reports.board.leaderboard import boards
-from reports.board.run_folder import Run, read_run
+from reports.board.run_folder import Readable, Run, read_run
 from reports.board.samples import model_of, split_into_boards
 from reports.cards.limits import limits
 from reports.text.escape import NOTHING, number, with_interval
@@ -53,16 +53,20 @@ class Cards:
         Raises:
             StorageError: the disk refused; older files are intact.
         """
-        return _write(pages(read_run(folder, records)), folder)
+        return _write(pages(read_run(folder, (records, ()))), folder)
 
-    def write_run(self, folder: Path) -> list[Path]:
+    def write_run(self, folder: Path, readable: Readable | None = None) -> list[Path]:
         """Write the cards of a run folder as it is; records that cannot be read are left out.
+
+        Args:
+            folder: the run folder.
+            readable: what is in it, if it was read already.
 
         Raises:
             ConfigError: the folder is not the folder of a run.
             StorageError: the disk refused; older files are intact.
         """
-        return _write(pages(read_run(folder)), folder)
+        return _write(pages(read_run(folder, readable)), folder)
 
 
 def _write(cards: Sequence[Page], folder: Path) -> list[Path]:
@@ -190,7 +194,7 @@ def _aim(training: dict[str, str]) -> str:
     """Return the threat a training was against, empty if it is not known to be against one."""
     if "eps" not in training:
         return ""
-    steps = f", {training['steps']} steps" if "steps" in training else ""
+    steps = f", {escape(training['steps'])} steps" if "steps" in training else ""
     return f"Trained against: {escape(training.get('norm', 'Linf'))} {escape(training['eps'])}{steps}.\n"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from reports.board.leaderboard import boards
-from reports.board.run_folder import MOST_FAULTS, Run, read_run
+from reports.board.run_folder import MOST_FAULTS, Readable, Run, read_run
 from reports.board.samples import split_into_boards
 from reports.html.accuracy_curves import curve_sections
 from reports.html.board_sections import board_sections, model_links
@@ -39,13 +39,17 @@ class HTML:
         """Return the page of some records; what only a run folder holds is left out."""
         return page_of(Run(records=tuple(records)))
 
-    def render_run(self, folder: Path) -> str:
+    def render_run(self, folder: Path, readable: Readable | None = None) -> str:
         """Return the page of a run folder; damaged files are listed on it.
+
+        Args:
+            folder: the run folder.
+            readable: what is in it, if it was read already.
 
         Raises:
             ConfigError: the folder is not the folder of a run.
         """
-        return page_of(read_run(folder))
+        return page_of(read_run(folder, readable))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
         """Write the page of a run folder, with these records, and return its path.
@@ -54,7 +58,7 @@ class HTML:
             StorageError: the disk refused; an older page is intact.
         """
         path = folder / FILE
-        write_atomic(path, page_of(read_run(folder, records)))
+        write_atomic(path, page_of(read_run(folder, (records, ()))))
         return [path]
 
 

@@ -13,7 +13,7 @@ COLUMNS = (
     "paper", "table", "row", "column", "quantity", "dataset", "network", "head", "attack", "norm", "eps",
     "published", "model", "fingerprint", "n", "ours", "ours_low", "ours_high", "difference_points",
     "gradient_source", "worst", "worst_low", "worst_high", "attack_label", "crafted_on", "findings",
-    "deviations",
+    "deviations", "row_lacks",
 )  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def _ours(line: Line, entry: Entry) -> dict[str, Any]:
         "crafted_on": ours.crafted_on,
         "findings": " ".join(ours.findings),
         "deviations": "; ".join([*line.notes, *entry.notes]),
+        "row_lacks": "; ".join(ours.lacks),
     }
 
 

@@ -42,6 +42,7 @@ class OurNumber:
         asked: images of the set; fewer in `share` means that units are missing.
         findings: codes met, on the clean images included.
         batch: most images of one record, which share a graph in the joint protocol.
+        lacks: what the model's row lacks of its plan under the cell's threat, in words.
     """
 
     share: Share
@@ -55,6 +56,7 @@ class OurNumber:
     asked: int
     findings: tuple[str, ...]
     batch: int
+    lacks: tuple[str, ...]
 
 
 def mismatch(model: OurModel, slot: Slot) -> tuple[int, str] | None:
@@ -170,6 +172,7 @@ def _clean(model: OurModel) -> OurNumber | None:
         asked=samples.n,
         findings=_codes(records),
         batch=max(len(record.columns.index) for record in records),
+        lacks=samples.missing.get(model.target, ()),
     )
 
 
@@ -203,6 +206,7 @@ def _attacked(
         asked=samples.n,
         findings=_codes([*own, *chosen_records]),
         batch=max(len(record.columns.index) for record in records),
+        lacks=samples.missing.get(model.target, ()),
     )
 
 

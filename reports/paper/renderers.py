@@ -41,10 +41,12 @@ def as_csv(tables: Sequence[PaperTable]) -> str:
     return csv_text(COLUMNS, [[row[name] for name in COLUMNS] for row in long_rows(tables)])
 
 
-def as_json(tables: Sequence[PaperTable]) -> str:
-    """Return the lines of `as_csv` as a list of objects; an infinite radius is the text `inf`."""
+def as_json(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
+    """Return the lines of `as_csv` as objects, and the remarks; an infinite radius is the text `inf`."""
     rows = [{name: _finite(value) for name, value in row.items()} for row in long_rows(tables)]
-    return json.dumps({"schema": 1, "cells": rows}, indent=1, allow_nan=False) + "\n"
+    return (
+        json.dumps({"schema": 1, "cells": rows, "remarks": list(remarks)}, indent=1, allow_nan=False) + "\n"
+    )
 
 
 def as_renderables(tables: Sequence[PaperTable], remarks: Sequence[str]) -> list[RenderableType]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from rich.console import RenderableType
 
-from reports.board.run_folder import Run, read_run
+from reports.board.run_folder import Readable, Run, read_run
 from reports.paper import renderers
 from reports.paper.layout import PaperTable, paper_tables
 from reports.paper.published import reference, tables
@@ -53,21 +54,31 @@ class Paper:
         """
         return self._render([Run(records=tuple(records))])
 
-    def render_runs(self, folders: Sequence[Path]) -> str:
+    def render_runs(self, folders: Sequence[Path], readable: Sequence[Readable | None] = ()) -> str:
         """Return the tables of run folders; damaged files are named at the end.
+
+        Args:
+            folders: the run folders.
+            readable: what is in them, if it was read already.
 
         Raises:
             ConfigError: a folder is no run, or no table was named and none has a number of these runs.
         """
-        return self._render([read_run(folder) for folder in folders])
+        return self._render(_runs(folders, readable))
 
-    def on_screen(self, folders: Sequence[Path]) -> list[RenderableType]:
+    def on_screen(
+        self, folders: Sequence[Path], readable: Sequence[Readable | None] = ()
+    ) -> list[RenderableType]:
         """Return the tables of run folders for the terminal.
+
+        Args:
+            folders: the run folders.
+            readable: what is in them, if it was read already.
 
         Raises:
             ConfigError: as `render_runs`.
         """
-        runs = [read_run(folder) for folder in folders]
+        runs = _runs(folders, readable)
         return renderers.as_renderables(self._chosen(runs), _left_out(runs))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
@@ -78,7 +89,7 @@ class Paper:
             StorageError: the disk mismatch; an older file is intact.
         """
         path = folder / f"paper-tables.{self.format}"
-        write_atomic(path, self._render([read_run(folder, records)]))
+        write_atomic(path, self._render([read_run(folder, (records, ()))]))
         return [path]
 
     def _render(self, runs: Sequence[Run]) -> str:
@@ -86,7 +97,7 @@ class Paper:
         if self.format == "csv":
             return renderers.as_csv(chosen)
         if self.format == "json":
-            return renderers.as_json(chosen)
+            return renderers.as_json(chosen, _left_out(runs))
         render = renderers.as_latex if self.format == "tex" else renderers.as_markdown
         return render(chosen, _left_out(runs))
 
@@ -103,6 +114,10 @@ class Paper:
                 do="`robench table RUN --paper 6` says why no model belongs into Table 6",
             )
         return filled
+
+
+def _runs(folders: Sequence[Path], readable: Sequence[Readable | None]) -> list[Run]:
+    return [read_run(folder, own) for folder, own in zip_longest(folders, readable)]
 
 
 def _left_out(runs: Sequence[Run]) -> list[str]:

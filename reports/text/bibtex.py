@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.board.named_plugins import NamedPlugin, named_plugins
+from reports.board.run_folder import Readable
 from reports.text.bibliography import Entry, read_entries
 from reports.text.escape import visible
 from robench.errors import ConfigError, StorageError
@@ -37,15 +39,20 @@ class BibTeX:
         """Return the entries for some records, after comments that say what each of them is for."""
         return _text(records, ())
 
-    def render_runs(self, folders: Sequence[Path]) -> str:
+    def render_runs(self, folders: Sequence[Path], readable: Sequence[Readable | None] = ()) -> str:
         """Return the entries for run folders; their plans name the data sets of the trainings.
 
         Records that cannot be read are left out.
 
+        Args:
+            folders: the run folders.
+            readable: what is in them, if it was read already.
+
         Raises:
             ConfigError: there is no record.
         """
-        records = [record for folder in folders for record in Store(folder).readable()[0]]
+        read = [own or Store(folder).readable() for folder, own in zip_longest(folders, readable)]
+        records = [record for own in read for record in own[0]]
         if not records:
             raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
         return _text(records, [plan for folder in folders for plan in _plan(folder)])

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robench.cli.console import printable
 from robench.cli.leaderboard import Format, check_runs, print_or_write, read_runs, tell_faults
+
+if TYPE_CHECKING:
+    from robench.record.schema import Record
+    from robench.record.store import Fault
 
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.")]
@@ -33,7 +37,7 @@ def plot(
     recipe = plugins.find("figures", figure, where="robench plot")()
     path = out or Path(f"{figure}.svg")
     if hasattr(recipe, "of_runs"):  # drawn from what only a folder holds, such as training histories
-        tell_damaged(runs, features=True)
+        read_and_tell(runs, features=True)
         path = recipe.of_runs(runs, path, board=board)
     else:
         path = recipe(read_runs(runs), path, board=board)
@@ -53,15 +57,15 @@ def table(
     from robench import plugins
 
     recipe = plugins.find("reports", "paper", where="robench table")
-    tell_damaged(runs)
+    readable = read_and_tell(runs)
     if format == "text" and out is None:
         from robench.cli.console import output
 
         console = output()
-        for part in recipe(table=paper).on_screen(runs):
+        for part in recipe(table=paper).on_screen(runs, readable):
             console.print(part)
         return
-    text = recipe(table=paper, format="md" if format == "text" else format).render_runs(runs)
+    text = recipe(table=paper, format="md" if format == "text" else format).render_runs(runs, readable)
     print_or_write(text, out)
 
 
@@ -73,8 +77,8 @@ def cite(
     from robench import plugins
 
     check_runs(runs)
-    tell_damaged(runs)
-    text: str = plugins.find("reports", "bibtex", where="robench cite")().render_runs(runs)
+    readable = read_and_tell(runs)
+    text: str = plugins.find("reports", "bibtex", where="robench cite")().render_runs(runs, readable)
     print_or_write(text, out)
 
 
@@ -102,21 +106,32 @@ def report(
     """Write the HTML report and the model cards of a run folder; damaged files are listed on the page."""
     from robench import plugins
 
-    tell_damaged([run])
-    text: str = plugins.find("reports", "html", where="robench report")().render_run(run)
+    (readable,) = read_and_tell([run])
+    text: str = plugins.find("reports", "html", where="robench report")().render_run(run, readable)
     print_or_write(text, out or run / "report.html")
     if out is None:
-        for cards in plugins.find("reports", "cards", where="robench report")().write_run(run):
+        for cards in plugins.find("reports", "cards", where="robench report")().write_run(run, readable):
             typer.echo(printable(f"Written: {cards}"))
 
 
-def tell_damaged(runs: list[Path], *, features: bool = False) -> None:
-    """Name on stderr what cannot be read of run folders, on request of the features they keep too."""
+def read_and_tell(
+    runs: list[Path], *, features: bool = False
+) -> list[tuple[list[Record], list[Fault]] | None]:
+    """Return what can be read of run folders; name on stderr what cannot, on request of their features too.
+
+    None for what is no run folder, which the command itself refuses.
+    """
     from robench.record.feature_snapshot import snapshot_faults
     from robench.record.store import Store, is_run
 
+    readable: list[tuple[list[Record], list[Fault]] | None] = []
     for run in runs:
-        if is_run(run):  # else the command itself refuses it
-            store = Store(run)
-            kept = store.facts()[0].get("geometry", []) if features else []
-            tell_faults(run, [*store.readable()[1], *snapshot_faults(store, kept)])
+        if not is_run(run):
+            readable.append(None)
+            continue
+        store = Store(run)
+        own = store.readable()
+        kept = store.facts()[0].get("geometry", []) if features else []
+        tell_faults(run, [*own[1], *snapshot_faults(store, kept)])
+        readable.append(own)
+    return readable

@@ -1,6 +1,7 @@
 """The paper's tables in every format, with names that try to break out."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -13,6 +14,8 @@ from reports.paper import renderers
 from reports.paper.layout import paper_tables
 from reports.paper.report import Paper
 from robench.errors import ConfigError
+from robench.record.planned import planned_run
+from tests.records import changed
 from tests.reports.paper.made import B, R, details, record
 from tests.reports.text.test_renderers import HOSTILE
 
@@ -92,3 +95,33 @@ def test_the_file_of_a_run(tmp_path):
     assert path.name == "paper-tables.tex"
     assert path.read_text("utf-8").count(r"\begin{table}") == 2
     assert Run(records=()).trainings == ()
+
+
+PLANNED = planned_run({
+    "name": "p", "transfer": False, "models": [{"name": "net"}, {"name": "gone"}],
+    "threats": [{"norm": "Linf", "eps": 0.3, "attacks": [{"label": "fgsm"}, {"label": "ifgsm"}]}],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attacks", "sources", "lacks"),
+    [
+        (["fgsm"], [], "ifgsm 0 of 2 images"),
+        (["fgsm", "ifgsm"], ["exact", "smooth"],
+         "fgsm through smooth 0 of 2 images; ifgsm through smooth 0 of 2 images"),
+        (["fgsm", "ifgsm"], [], ""),
+    ],
+)  # fmt: skip
+def test_every_format_says_what_a_row_lacks_of_its_plan(attacks, sources, lacks):
+    made = [record("net", attack, [R, B]) for attack in ("clean", *attacks)]
+    made = [changed(one, target={"sources": sources}) for one in made]
+    made = [dataclasses.replace(one, planned=PLANNED) for one in made]
+    rows = list(csv.DictReader(io.StringIO(Paper(format="csv", table="6").render(made))))
+    assert {row["row_lacks"] for row in rows if row["model"] == "net" and row["attack"] == "fgsm"} == {lacks}
+    data = json.loads(Paper(format="json", table="6").render(made))
+    assert {cell["row_lacks"] for cell in data["cells"] if cell["attack"] == "fgsm" and cell["model"]} == {
+        lacks
+    }
+    assert any("Partial, gone" in remark for remark in data["remarks"])
+    assert any("Partial, net" in remark for remark in data["remarks"]) == bool(lacks)
+    assert all(part in Paper(table="6").render(made) for part in lacks.split("; "))

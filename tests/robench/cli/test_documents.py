@@ -1,0 +1,47 @@
+"""What is made of run folders is made from one reading of each."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from robench.cli import app
+from robench.record.store import Store
+from tests.reports.html.synthetic import run_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return run_folder(tmp_path_factory.mktemp("run"), models=2, attacks=1, images=4)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("report",), ("report", "-o", "page.html"), ("table", "--paper", "6"), ("cite",),
+     ("table", "--paper", "6", "--format", "json"), ("plot", "tradeoff"), ("leaderboard",),
+     ("badge", "--model", "model-00")],
+)  # fmt: skip
+def test_a_folder_is_read_once(folder, monkeypatch, tmp_path, words):
+    monkeypatch.chdir(tmp_path)
+    real, count = Store.readable, []
+    monkeypatch.setattr(Store, "readable", lambda self: count.append(self.root) or real(self))
+    arguments = [words[0], *(words[1:] if words[0] == "plot" else ()), str(folder)]
+    arguments += words[1:] if words[0] != "plot" else ()
+    done = CliRunner().invoke(app, arguments, prog_name="robench")
+    assert done.exit_code == 0, done.output
+    assert count == [folder]
+
+
+def test_a_damaged_record_is_on_the_page_and_told_once(folder, tmp_path):
+    unit = next((folder / "units").iterdir())
+    text = unit.read_text("utf-8")
+    try:
+        unit.write_text("{", "utf-8")
+        page = tmp_path / "page.html"
+        done = CliRunner().invoke(app, ["report", str(folder), "-o", str(page)], prog_name="robench")
+        assert done.stderr.count(unit.name) == 1
+        assert unit.name in page.read_text("utf-8")
+        done = CliRunner().invoke(app, ["table", str(folder), "--paper", "6", "--format", "json"])
+        assert any(unit.name in remark for remark in json.loads(done.stdout)["remarks"])
+    finally:
+        unit.write_text(text, "utf-8")
