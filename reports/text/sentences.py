@@ -11,6 +11,13 @@ from robench.plan.spec import TEMPLATE
 from robench.record.parts import RecordedThreat
 from robench.record.threat_summary import listed
 
+_STATES = {
+    "running": "The run is under way, or was killed.",
+    "interrupted": "The run was interrupted.",
+    "part": "The run is one of several parts.",
+    "failed jobs": "The run came to its end, and some of its jobs failed.",
+}
+"""What a page says of a run that is not finished, by what `run.json` says."""
 _DISTANCES = {
     "Linf": "change every pixel value by at most {eps}",
     "L2": "move the image by at most {eps} in Euclidean distance, all pixel values together",
@@ -92,7 +99,9 @@ def summary(run: Run, boards: Sequence[Board]) -> str:
     parts = [_counted(len(models), "model"), _counted(len(attacked), "threat model")]
     parts += [_counted(len({a for b in attacked for a in b.attacks}), "attack"), f"{images} images"]
     status = str(run.facts.get("status") or "")
-    return f"{', '.join(parts)}.{f' The run is {status}.' if status else ''}"
+    return " ".join(
+        [f"{', '.join(parts)}.", *([_STATES.get(status, f"The run is {status}.")] * bool(status))]
+    )
 
 
 def _counted(number: int, noun: str) -> str:

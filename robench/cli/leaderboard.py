@@ -99,12 +99,14 @@ def read_runs(runs: list[Path]) -> list[Record]:
     check_runs(runs)
     records: list[Record] = []
     damaged = 0
+    first: dict[str, tuple[Path, Record]] = {}
     for run in runs:
         store = Store(run)
         readable, faults = store.readable()
         tell_faults(run, faults)
         damaged += len(faults)
         recipes = model_recipes(store.plan_data())
+        _tell_unlike(run, readable, first)
         for record in readable:
             target = dataclasses.replace(record.target, recipe=recipes.get(record.target.name, ""))
             records.append(dataclasses.replace(record, target=target))
@@ -112,6 +114,19 @@ def read_runs(runs: list[Path]) -> list[Record]:
         got = "none that can be read" if damaged else "none"
         raise ConfigError(expected="at least one finished unit", got=got, do="Run `robench run` first")
     return records
+
+
+def _tell_unlike(run: Path, records: Sequence[Record], first: dict[str, tuple[Path, Record]]) -> None:
+    """Say on stderr which units of a run are in one before it with other verdicts; `first` is filled."""
+    unlike: dict[Path, int] = {}
+    for record in records:
+        place, before = first.setdefault(record.key, (run, record))
+        if before.columns != record.columns:
+            unlike[place] = unlike.get(place, 0) + 1
+    for place, count in unlike.items():
+        units = "1 unit is" if count == 1 else f"{count} units are"
+        text = f"{units} in {place} and in {run} with other verdicts or costs; those of {run} are shown"
+        typer.echo(printable(text), err=True)
 
 
 def tell_faults(run: Path, faults: Sequence[Fault]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from robench.errors import ConfigError, StorageError
 from robench.record.files import read_text
 from robench.record.journal import KEY
+from robench.record.repetition import unit_name
 from robench.record.schema import Record
 from robench.record.store import Store, is_run
 
@@ -65,7 +66,7 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
     store.prepare()
     store.begin(runs[0].plan_data() or {}, read_text(parts[0] / "config.yaml") or "")
     holders: dict[str, int] = {}
-    done, models = set[str](), set[str]()
+    done, names, models = set[str](), set[tuple[str, ...]](), set[str]()
     for run, planned in zip(runs, listed, strict=True):
         for name in FILES:
             _copy_files(run.root / name, out / name)
@@ -77,6 +78,7 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
                 store.note(key)
                 holders[key] = holders.get(key, 0) + 1
                 done |= {key, record.provenance.crafted}
+                names.add(unit_name(record))  # of parts of two versions one unit may have two keys
                 models.add(record.target.name)
         for key in own - set(run.keys()):
             run.read(key)  # says that it is not there
@@ -84,8 +86,8 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
         for key, account in run.read_errors().items():
             if KEY.fullmatch(key) and key not in done:
                 store.write_error(key, account)
-    expected = max((int(summary.get("expected", 0)) for summary in summaries), default=0)
-    store.write_json("run.json", _summary(summaries, list(holders), expected, models))
+    expected = _expected(summaries)
+    store.write_json("run.json", _summary(summaries, list(holders), models, whole=len(names) >= expected))
     twice = sum(count > 1 for count in holders.values())
     return Merged(records=len(holders), expected=expected, twice=twice)
 
@@ -145,11 +147,14 @@ def _copy_files(source: Path, target: Path) -> None:
             raise StorageError(where=str(copy), expected="to write the file", got=got) from error
 
 
+def _expected(summaries: list[dict[str, Any]]) -> int:
+    return max((int(summary.get("expected", 0)) for summary in summaries), default=0)
+
+
 def _summary(
-    summaries: list[dict[str, Any]], keys: list[str], expected: int, models: set[str]
+    summaries: list[dict[str, Any]], keys: list[str], models: set[str], *, whole: bool
 ) -> dict[str, Any]:
     """Return what `run.json` says of the parts together; `models` are those with a record."""
-    whole = len(keys) >= expected
     failed_jobs: dict[str, list[str]] = {}
     for summary in summaries if not whole else ():  # else another part has done what failed in one
         for model, titles in dict(summary.get("failed_jobs") or {}).items():
@@ -170,7 +175,7 @@ def _summary(
         },
         "status": "failed jobs" if failed else "finished" if whole else "interrupted",
         "units": keys,
-        "expected": expected,
+        "expected": _expected(summaries),
         "failed_models": failed_models,
         "failed_jobs": failed_jobs,
         "geometry": [],

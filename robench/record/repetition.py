@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robench.plan.spec import KNOWN
 from robench.record.schema import Record
 from robench.record.store import Store
 
@@ -52,7 +53,7 @@ def differences_of(first: Store, second: Store) -> Repetition:
     Raises:
         StorageError: a record is damaged.
     """
-    ours, theirs = ({_name(r): r for r in store.read_records()} for store in (first, second))
+    ours, theirs = ({unit_name(r): r for r in store.read_records()} for store in (first, second))
     both = sorted(ours.keys() & theirs.keys())
     verdicts = [name for name in both if ours[name].columns != theirs[name].columns]
     images = [
@@ -70,22 +71,25 @@ def differences_of(first: Store, second: Store) -> Repetition:
     )
 
 
-def _name(record: Record) -> tuple[str, ...]:
+def unit_name(record: Record) -> tuple[str, ...]:
+    """Return what tells a unit of a plan from the others, whatever version made it."""
     threat = record.threat
+    knowledge = "?" if threat.knowledge is None else ",".join(threat.knowledge)
     return (
         record.attack.label, record.source.name, record.source.gradient_source, record.target.name,
-        threat.norm, threat.eps_text, threat.goal, ",".join(threat.knowledge or ()), str(threat.budget),
+        threat.norm, threat.eps_text, threat.goal, knowledge, str(threat.budget),
         record.dataset.digest,
     )  # fmt: skip
 
 
 def _title(name: tuple[str, ...]) -> str:
-    label, source, through, target, norm, eps = name[:6]
-    return (
-        f"{label} on {source} through {through} ({norm} {eps}) -> {target}"
-        if source
-        else f"clean on {target}"
-    )
+    label, source, through, target, norm, eps, goal, knowledge, budget, shard = name
+    if not source:
+        return f"clean on {target}, images {shard[:8]}"
+    threat = [f"{norm} {eps}", *([goal] if goal != "untargeted" else [])]
+    threat += [f"{knowledge or 'nothing'} known"] if knowledge not in {"?", ",".join(KNOWN)} else []
+    threat += [f"budget {budget}"] if budget != "None" else []
+    return f"{label} on {source} through {through} ({', '.join(threat)}) -> {target}, images {shard[:8]}"
 
 
 def _causes(one: Record, other: Record) -> list[str]:

@@ -1,5 +1,6 @@
 """What is made of run folders is made from one reading of each."""
 
+import dataclasses
 import json
 
 import pytest
@@ -45,3 +46,17 @@ def test_a_damaged_record_is_on_the_page_and_told_once(folder, tmp_path):
         assert any(unit.name in remark for remark in json.loads(done.stdout)["remarks"])
     finally:
         unit.write_text(text, "utf-8")
+
+
+def test_units_of_two_folders_that_differ_are_told(folder, tmp_path):
+    other = run_folder(tmp_path / "other", models=2, attacks=1, images=4)
+    words = ["leaderboard", str(folder), str(other), "--format", "csv"]
+    assert CliRunner().invoke(app, words, prog_name="robench").stderr == ""
+    store = Store(other)
+    one = store.read_records()[0]
+    columns = dataclasses.replace(one.columns, clean=[0] * 4)
+    store.write(dataclasses.replace(one, columns=columns), replace=True)
+    done = CliRunner().invoke(app, words, prog_name="robench")
+    assert done.exit_code == 0
+    assert f"1 unit is in {folder} and in {other} with other verdicts" in done.stderr
+    assert f"those of {other} are shown" in done.stderr

@@ -108,6 +108,20 @@ def test_single_draws_are_compared_as_verdicts():
     assert worst_outcome([("1101", True), ("0", False)]) == "1101"  # an earlier version's has no draws
 
 
+def test_a_point_asked_about_less_often_is_not_left_out():
+    strong, weak = ("0" * 10, False), ("1" * 20, True)
+    assert worst_outcome([strong, weak]) == worst_outcome([weak, strong]) == "0" * 10
+    assert worst_outcome([("1" * 10, True), ("0" * 20, False)]) == "0" * 10
+    assert worst_outcome([("0" * 20, False)]) == "0" * 20
+    # Still unbiased: of equal points nobody picks the unluckiest.
+    rng = np.random.default_rng(3)
+    means = [
+        share_stood(worst_outcome([(drawn(rng, [0.5], draws)[0], True) for draws in (10, 20, 10)]))
+        for _ in range(2000)
+    ]
+    assert abs(np.mean(means) - 0.5) < 4 * np.std(means) / np.sqrt(2000)
+
+
 @settings(deadline=None)
 @given(only_first=st.integers(0, 40), only_second=st.integers(0, 40), both=st.integers(0, 5))
 def test_the_sign_flip_test_of_verdicts_is_mcnemars(only_first, only_second, both):

@@ -87,7 +87,7 @@ def test_a_repetition_names_what_differs(parts):
     again.write(dataclasses.replace(one, provenance=provenance), replace=True)
     comparison = differences_of(store, again)
     assert len(comparison.verdicts) == 1
-    assert "fgsm on m0 through exact (Linf 0.1) -> m0" in comparison.lines()[1]
+    assert "fgsm on m0 through exact (Linf 0.1) -> m0, images d1" in comparison.lines()[1]
     assert "threads 0 and 7" in comparison.causes
 
 
@@ -187,3 +187,23 @@ def test_what_failed_in_one_part_and_not_in_another_is_no_failure(parts):
     assert Store(folder / "all").read_errors() == {
         "abcd": {"job": "pgd on m0", "error": "killed", "kills": 2}
     }
+
+
+def test_units_of_two_versions_do_not_make_a_part_whole(parts):
+    folder, (one, two) = parts
+    store = Store(two)
+    for key in store.planned():
+        record = store.read(key)
+        if record.attack.is_clean:  # another version asks other questions and gives another key
+            store.unit(key).unlink()
+            record = dataclasses.replace(record, key=f"new-{key}")
+            store.write(record)
+            store.note(record.key)
+    lost = [key for key in store.planned() if store.unit(key).is_file()][:1]
+    store.unit(lost[0]).unlink()
+    (two / "finished.txt").write_text(
+        "\n".join([(two / "finished.txt").read_text().splitlines()[0], *store.keys()]) + "\n"
+    )
+    merged = merge([one, two], folder / "all")
+    assert merged.records >= merged.expected == SHAPE.units
+    assert Store(folder / "all").facts()[0]["status"] == "interrupted"
