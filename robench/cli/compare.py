@@ -32,7 +32,7 @@ def compare(
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
     """Compare two runs image by image: gap, its score interval for pairs, and the exact McNemar test."""
-    from robench.cli.console import printable
+    from robench.cli.console import one_line
     from robench.cli.leaderboard import read_runs
     from robench.record.completeness import missing_rows
     from robench.record.run_comparison import differences, unmatched
@@ -48,15 +48,15 @@ def compare(
     for run, rows in partial.items():
         for setting, model, texts in rows:
             line = f"partial: {model} of {run}, {setting}: lacks {'; '.join(texts)}"
-            typer.echo(printable(line), err=format == "json")
+            typer.echo(one_line(line), err=format == "json")
     for text in unpaired:
-        typer.echo(printable(f"not compared: {text}"), err=True)
+        typer.echo(one_line(f"not compared: {text}"), err=True)
     if max_drop is None:
         return
     worse = [d for d in gaps if -100 * d.gap > max_drop + 1e-9]
     for d in worse:
         text = f"{d.model}, {d.column}, {d.setting}: {100 * d.gap:+.1f} points, more than {max_drop:g} down"
-        typer.echo(printable(f"regression: {text}"), err=True)
+        typer.echo(one_line(f"regression: {text}"), err=True)
     if unpaired:
         typer.echo("--max-drop cannot vouch for what was not compared; exit code 1", err=True)
     if partial["B"]:
@@ -113,11 +113,11 @@ def _show(gaps: list[Difference]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from robench.cli.console import output, printable
+    from robench.cli.console import one_line, output
 
     console = output()
     for setting in dict.fromkeys(d.setting for d in gaps):
-        table = Table(title=Text(printable(setting), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=Text(one_line(setting), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
         for name in ("Model", "Column"):
             table.add_column(name, overflow="fold")
         for name in ("A, %", "B, %", "Gap [95 %], points", "Only A", "Only B", "p", "n"):
@@ -125,8 +125,8 @@ def _show(gaps: list[Difference]) -> None:
         for d in (d for d in gaps if d.setting == setting):
             low, high = d.interval
             table.add_row(
-                Text(printable(d.model)),
-                Text(printable(d.column)),
+                Text(one_line(d.model)),
+                Text(one_line(d.column)),
                 f"{100 * d.first:.1f}",
                 f"{100 * d.second:.1f}",
                 Text(f"{100 * d.gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"),

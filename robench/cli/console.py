@@ -37,6 +37,11 @@ def printable(text: str) -> str:
     return visible(text, keep="\n")
 
 
+def one_line(text: str) -> str:
+    """Return text as one line without control characters, so that no name writes a line of its own."""
+    return visible(text)
+
+
 def clean_warnings() -> None:
     """Let warnings and log messages of this process too reach the terminal as `printable` text only."""
     global _told  # noqa: PLW0603 - of the process, as what it changes

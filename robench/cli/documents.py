@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robench.cli.console import printable
+from robench.cli.console import one_line
 from robench.cli.leaderboard import Format, check_runs, print_or_write, read_runs, tell_faults
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def plot(
         path = recipe.of_runs(runs, path, board=board)
     else:
         path = recipe(read_runs(runs), path, board=board)
-    typer.echo(printable(f"Written: {path}"))
+    typer.echo(one_line(f"Written: {path}"))
 
 
 def table(
@@ -111,7 +111,7 @@ def report(
     print_or_write(text, out or run / "report.html")
     if out is None:
         for cards in plugins.find("reports", "cards", where="robench report")().write_run(run, readable):
-            typer.echo(printable(f"Written: {cards}"))
+            typer.echo(one_line(f"Written: {cards}"))
 
 
 def read_and_tell(

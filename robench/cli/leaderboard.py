@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from robench.cli.console import printable
+from robench.cli.console import one_line
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def print_or_write(text: str, out: Path | None) -> None:
         typer.echo(text, nl=False)
     else:
         write_atomic(out, text)
-        typer.echo(printable(f"Written: {out}"))
+        typer.echo(one_line(f"Written: {out}"))
 
 
 def read_runs(runs: list[Path]) -> list[Record]:
@@ -126,14 +126,14 @@ def _tell_unlike(run: Path, records: Sequence[Record], first: dict[str, tuple[Pa
     for place, count in unlike.items():
         units = "1 unit is" if count == 1 else f"{count} units are"
         text = f"{units} in {place} and in {run} with other verdicts or costs; those of {run} are shown"
-        typer.echo(printable(text), err=True)
+        typer.echo(one_line(text), err=True)
 
 
 def tell_faults(run: Path, faults: Sequence[Fault]) -> None:
     """Name on stderr what cannot be read of a run folder."""
     for fault in faults[:MOST_FAULTS]:
         text = f"damaged: {run / fault.about}: {fault.text}; it is left out, and nothing was changed"
-        typer.echo(printable(text).replace("\n", " "), err=True)
+        typer.echo(one_line(text), err=True)
     if len(faults) > MOST_FAULTS:
         typer.echo(f"damaged: and {len(faults) - MOST_FAULTS} more", err=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from robench.cli.console import printable
+from robench.cli.console import one_line
 from robench.cli.options import Config, Options, taking
 from robench.cli.parity_table import plain, remarks, show
 from robench.cli.session import use_machine
@@ -72,9 +72,9 @@ def parity(
         radius = "smallest perturbation" if minimises else f"eps {threat.eps_text}"
         show(f"{attack} on {model}: {data.name}, {len(data)} images, {threat.norm}, {radius}", versions)
         for line in remarks(versions, attack):
-            typer.echo(printable(line))
+            typer.echo(one_line(line))
     for name, why in absent.items():
-        typer.echo(printable(f"{name}: left out: {why}"), err=as_json)
+        typer.echo(one_line(f"{name}: left out: {why}"), err=as_json)
 
 
 def _options(texts: list[str] | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from robench.cli.console import printable
+from robench.cli.console import one_line
 
 if TYPE_CHECKING:
     from robench.audit.parity import Version
@@ -73,7 +73,7 @@ def show(title: str, versions: list[Version]) -> None:
     from robench.cli.console import output
     from robench.record.statistics import wilson
 
-    table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(one_line(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("Version", no_wrap=True)
     for name in (
         "Robust, % [95 %]",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robench.cli.console import printable
+from robench.cli.console import one_line
 from robench.cli.options import Options, taking
 from robench.cli.session import finish, interruptible
 from robench.errors import ConfigError
@@ -67,7 +67,7 @@ def rerun(
     outcome = interruptible(work, folder, quiet=options.quiet, threads=options.threads, stop=stop)
     comparison = differences_of(Store(run), Store(folder))
     for line in comparison.lines():
-        typer.echo(printable(line))
+        typer.echo(one_line(line))
     finish(outcome, "units", [folder], folder=folder)
     if not comparison.same:
         raise typer.Exit(DIFFERS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robench.cli.console import printable
+from robench.cli.console import one_line, printable
 from robench.cli.options import Config, Options, taking
 from robench.cli.session import finish, interruptible
 from robench.run.torchrun import refuse_several
@@ -66,7 +66,7 @@ def run(config: Config = "robench.yaml", *, options: Options) -> None:
     finish(outcome, "units", _page_first(paths), doubt=_doubt(doubts), folder=folder)
     if options.strict and doubts:
         for model, codes in doubts.items():
-            typer.echo(printable(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
+            typer.echo(one_line(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
         raise typer.Exit(GATE_FAILED)
 
 

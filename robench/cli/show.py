@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from robench.cli.console import printable
+from robench.cli.console import one_line, printable
 from robench.cli.leaderboard import tell_faults
 from robench.cli.list import KINDS, Listed
 from robench.errors import ConfigError, nearest
@@ -98,5 +98,8 @@ def _run(folder: Path) -> list[str]:
     lines += [
         f"missing: {setting}: {model}: {'; '.join(texts)}" for setting, model, texts in missing_rows(records)
     ]
-    lines += [f"failed: {a.get('job', k)}: {a.get('error', '')}" for k, a in store.read_errors().items()]
+    lines = [one_line(line) for line in lines]
+    for key, account in store.read_errors().items():
+        job, error = one_line(str(account.get("job", key))), str(account.get("error", ""))
+        lines.append(f"failed: {job}: " + error.rstrip().replace("\n", "\n  "))  # a traceback has many lines
     return lines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robench.cli.console import printable
+from robench.cli.console import one_line
 from robench.cli.leaderboard import check_runs
 from robench.cli.options import Options, check_device, taking
 from robench.cli.session import use_machine
@@ -48,8 +48,8 @@ def verify(
     ):
         failed += not check.holds
         if not options.quiet or not check.holds:
-            typer.echo(printable(_line(check)))
-    typer.echo(f"{printable(str(run))}: {'does NOT hold' if failed else 'holds'}")
+            typer.echo(one_line(_line(check)))
+    typer.echo(f"{one_line(str(run))}: {'does NOT hold' if failed else 'holds'}")
     if failed:
         raise typer.Exit(FAILED)
 
@@ -59,7 +59,7 @@ class _FailuresOnly(Quiet):
 
     def failed(self, text: str) -> None:
         """Say which model could not be rebuilt."""
-        typer.echo(printable(f"failed: {text}"), err=True)
+        typer.echo(one_line(f"failed: {text}"), err=True)
 
 
 def _line(check: Check) -> str:

@@ -125,3 +125,41 @@ def test_visible_text_stays_as_it_is_however_often_it_is_cleaned(sign):
     assert clean(once, lines=False)
     assert visible(once) == once
     assert visible("Bär \u3000 \u00a0 \u03b5 \U0001f40b") == "Bär \u3000 \u00a0 \u03b5 \U0001f40b"
+
+
+@pytest.fixture(scope="module")
+def broken_lines(tmp_path_factory):
+    """A run whose names, and a file in it, hold a line break and a line that a command could print."""
+    folder = run_folder(tmp_path_factory.mktemp("lines"), models=2, images=4)
+    store = Store(folder)
+    for before in store.read_records():
+        after = changed(before, target={"name": before.target.name + FORGED})
+        if not before.attack.is_clean:
+            after = changed(
+                after,
+                source={"name": before.source.name + FORGED},
+                attack={"label": before.attack.label + FORGED},
+            )
+        store.write(after, replace=True)
+    (folder / "units" / f"a{FORGED}.json").write_text("{}")
+    store.write_error("abcd", {"job": f"job{FORGED}", "error": f"first{FORGED}"})
+    facts = store.read_json("run.json")
+    store.write_json("run.json", facts | {"name": f"n{FORGED}", "status": f"s{FORGED}"})
+    return folder
+
+
+FORGED = "\nFORGED: holds"
+
+
+@pytest.mark.parametrize(
+    "command", ["leaderboard", "show", "table", "report", "cite", "compare", "plot", "badge"]
+)
+def test_no_name_writes_a_line_of_its_own(broken_lines, command, tmp_path):
+    words = [command, *(["tradeoff"] if command == "plot" else []), str(broken_lines)]
+    words += [str(broken_lines)] if command == "compare" else []
+    words += ["--paper", "6"] if command == "table" else []
+    words += ["--model", f"model-00{FORGED}"] if command == "badge" else []
+    words += ["-o", str(tmp_path / "a.svg")] if command in {"report", "plot", "badge"} else []
+    done = CliRunner().invoke(app, words, prog_name="robench")
+    assert done.exit_code == 0, done.output
+    assert not [line for line in done.output.splitlines() if line.startswith("FORGED")]
