@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robench.plan.spec import content_hash
 from robench.record.completeness import by_plan, missing_parts
 from robench.record.parts import RecordedSource, RecordedTarget
+from robench.record.planned import PlannedRun
 from robench.record.schema import Columns, Record, Status
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
@@ -176,7 +177,9 @@ def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str
         records: of the board; one that is in the folders of several plans is there once for each.
     """
     missing: dict[str, tuple[str, ...]] = {}
-    for planned, own in by_plan(records).items():
+    plans = by_plan(records)
+    for planned, of_folder in plans.items():
+        own = [*of_folder, *(_from_elsewhere(planned, of_folder, records) if len(plans) > 1 else ())]
         rows: dict[str, list[Record]] = {}
         for record in own:
             rows.setdefault(model_of(record.target), []).append(record)
@@ -188,6 +191,26 @@ def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str
             texts = missing_parts(planned, own, setting.threat, name, judged)
             missing[model] = tuple(dict.fromkeys((*missing.get(model, ()), *texts)))
     return missing
+
+
+def _from_elsewhere(
+    planned: PlannedRun, own: Sequence[Record], records: Sequence[Record]
+) -> Iterator[Record]:
+    """Yield what other folders hold of a plan: the same models, seed, and attacks with the same options."""
+    keys, seeds = {r.key for r in own}, {r.seed for r in own}
+    attacks = {attack_of(r) for r in own}
+    names = {"", *planned.models}
+    for record in records:
+        if (
+            record.planned != planned
+            and record.key not in keys
+            and record.seed in seeds
+            and record.target.name in names
+            and record.source.name in names
+            and attack_of(record) in attacks
+        ):
+            keys.add(record.key)
+            yield record
 
 
 def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
@@ -247,12 +270,17 @@ def lines_of(table: pd.DataFrame, **values: str) -> pd.DataFrame:
 
 
 def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
-    """Return a name for every identity: its own, with its mark where two share it."""
+    """Return a name for every identity: its own, with its mark where two share it; no two are alike."""
     names = [name for name, _ in identities.values()]
-    return {
-        identity: name if names.count(name) == 1 else f"{name} [{mark}]"
-        for identity, (name, mark) in identities.items()
-    }
+    shown: dict[str, str] = {}
+    for identity, (name, mark) in identities.items():
+        text = whole = name if names.count(name) == 1 else f"{name} [{mark}]"
+        number = 1
+        while text in shown.values():  # one model may be named as another is shown
+            number += 1
+            text = f"{whole} ({number})"
+        shown[identity] = text
+    return shown
 
 
 def _table(records: Sequence[Record]) -> pd.DataFrame:

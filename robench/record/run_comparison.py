@@ -174,7 +174,9 @@ def unmatched(
         second: records of the other.
         pairs: as in `differences`; only models of a pair are looked at where there are any.
     """
+    first, second = list(first), list(second)
     before, after = verdicts(first), verdicts(second)
+    attackers = _attackers(first), _attackers(second)
     lines = []
     for setting, models in before.items():
         place = _text(setting)
@@ -193,7 +195,51 @@ def unmatched(
                     lines.append(f"{place}: {column} on {two} not in B")
                 elif lost := len(ours.keys() - again.keys()):
                     lines.append(f"{place}: {lost} of {len(ours)} images of {column} on {two} not in B")
+            there = after[setting][two]
+            lines += [
+                f"{place}: in the worst case on {two}, {what} not in B"
+                for label, what in _fewer(
+                    attackers[0].get((setting, one), []), attackers[1].get((setting, two), [])
+                )
+                if label in there
+            ]
     return lines
+
+
+def _attackers(records: Iterable[Record]) -> dict[tuple[Setting, str], list[Record]]:
+    """Return the records of attacks on each model under each setting: the worst case is over all of them."""
+    attackers: dict[tuple[Setting, str], list[Record]] = {}
+    for record in records:
+        if not record.attack.is_clean:
+            data = record.dataset
+            setting = (data.name, data.split, data.set or data.digest, threat_summary_of(record.threat))
+            attackers.setdefault((setting, record.target.name), []).append(record)
+    return attackers
+
+
+def _fewer(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[str, str]]:
+    """Return which attacks of the first the second lacks: label, and what is missing in words.
+
+    Sources of transfer are compared by name, those of the two models themselves apart. Gradient sources are
+    compared where both are the same model: another one has others.
+    """
+    if not first or not second:
+        return []
+    one, two = first[0].target, second[0].target
+    alike = one.fingerprint == two.fingerprint
+
+    def of(records: Sequence[Record], other: str) -> dict[tuple[str, str, str], str]:
+        lacks: dict[tuple[str, str, str], str] = {}
+        for record in records:
+            name, through = record.source.name, record.source.gradient_source if alike else ""
+            place = "" if record.white_box else "other" if name == other else f"of {name}"
+            crafted = "" if record.white_box else f" crafted on {name}"
+            words = f"{record.attack.label}{crafted}{f' through {through}' if through else ''}"
+            lacks.setdefault((record.attack.label, place, through), words)
+        return lacks
+
+    mine, theirs = of(first, two.name), of(second, one.name)
+    return [(place[0], words) for place, words in mine.items() if place not in theirs]
 
 
 def _text(setting: Setting) -> str:

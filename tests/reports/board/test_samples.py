@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.free_attacks import ATTACKS, Shape, record
 from reports.board.leaderboard import boards
+from reports.board.samples import shown_names
 from robench.plan.spec import to_json
 from robench.record.completeness import missing_rows
 from robench.record.planned import planned_run
@@ -20,7 +21,11 @@ def plan_of(shape=SHAPE, *, transfer=False, **beside):
 def folder(plan, shape=SHAPE, left_out=lambda one: False):
     """Return what a run folder of the plan holds: everything but what is left out, and transfers if asked."""
     planned = planned_run(plan)
-    made = [record(shape, shard, index) for shard in range(shape.shards) for index in range(len(shape.jobs))]
+    made = [
+        dataclasses.replace(record(shape, shard, index), key=f"{shard}-{name}-{label}")
+        for shard in range(shape.shards)
+        for index, (name, label) in enumerate(shape.jobs)
+    ]
     if planned.transfer:
         made += [
             dataclasses.replace(one, key=f"t-{one.key}", target=other.target)
@@ -123,3 +128,31 @@ def test_images_crafted_on_two_sets_of_weights_do_not_add_up():
     # Two whole runs, each with its own weights, lack nothing.
     whole = folder(plan)
     assert not any(row.partial for row in rows(whole, with_weights(whole, "m1", "retrained")).values())
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_another_folder_has_of_an_interrupted_run_is_not_missing(order):
+    plan = plan_of(transfer=True)
+    interrupted = [one for one in folder(plan) if one.dataset.digest == "d0"]
+    more = plan | {"name": "more", "threats": [{**plan["threats"][0], "attacks": [
+        {"label": label} for label in ATTACKS[:3]]}]}  # fmt: skip
+    longer = folder(more, dataclasses.replace(SHAPE, attacks=3))
+    assert all(row.missing for row in rows(interrupted).values())
+    assert not any(row.partial for row in rows(*(interrupted, longer)[::order]).values())
+    # With another seed, or other options, it is another attack.
+    seeds = [dataclasses.replace(one, seed=7, key=f"7-{one.key}") for one in longer]
+    assert all(row.partial for row in rows(*(interrupted, seeds)[::order]).values())
+    assert all(row.partial for row in rows(*(interrupted, other_options(longer))[::order]).values())
+
+
+def test_no_two_models_are_shown_alike_however_they_are_named():
+    names = {
+        "1": ("net", "aa"),
+        "2": ("net", "bb"),
+        "3": ("net [aa]", "cc"),
+        "4": ("net", "aa"),
+        "5": ("x", "aa"),
+    }
+    assert shown_names(names) == {
+        "1": "net [aa]", "2": "net [bb]", "3": "net [aa] (2)", "4": "net [aa] (3)", "5": "x",
+    }  # fmt: skip

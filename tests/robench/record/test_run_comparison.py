@@ -136,3 +136,25 @@ def test_fewer_images_another_threat_and_other_images_are_told():
         assert said == "toy test, Linf 0.3, untargeted: not in B, which has no such images or threat"
     with pytest.raises(ConfigError, match=r"images d0.*images d5"):
         differences([one], [record("a", "a", "pgd", [R] * 10, start=5)])
+
+
+def test_a_worst_case_over_fewer_attackers_is_told():
+    clean = [record(name, "", "clean", [R] * 10, gradient="") for name in "ab"]
+    white = [record(name, name, "pgd", [R] * 9 + [B]) for name in "ab"]
+    smooth = record("a", "a", "pgd", [B] * 10, gradient="smooth")
+    across = record("a", "b", "pgd", [R] * 5 + [B] * 5)
+    back = record("b", "a", "pgd", [R] * 5 + [B] * 5)
+    before, after = [*clean, *white], [*clean, *white]
+    assert unmatched([*before, smooth, across, back], [*after, smooth, across, back]) == []
+    assert unmatched(before, [*after, smooth, across]) == []  # more attackers only make it worse
+    (said,) = unmatched([*before, across], after)
+    assert said.endswith("in the worst case on a, pgd crafted on b through exact not in B")
+    (said,) = unmatched([*before, smooth], after)
+    assert said.endswith("in the worst case on a, pgd through smooth not in B")
+    # Another model has other gradient sources.
+    other = [changed(one, target={"fingerprint": "x"}) for one in after]
+    assert unmatched([*before, smooth], other) == []
+    # Of two models of one run each is attacked from itself and from the other.
+    run = [*before, across, back, smooth]
+    assert unmatched(run, run, pairs=[("a", "b")]) == []
+    assert unmatched(run, [one for one in run if one is not back], pairs=[("a", "b")]) != []
