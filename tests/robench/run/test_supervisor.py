@@ -320,6 +320,16 @@ def test_parts_cover_everything_once(hire, tmp_path, count):
     assert sorted(attacks) == [(shard, index) for shard in range(3) for index in range(2, 7)]
 
 
+def test_a_part_in_which_jobs_failed_is_a_part(hire, tmp_path):
+    # Were it said to be at its end, its list would hide what another part has left in the same folder.
+    with joined(tmp_path) as leases:
+        processes = Processes(part=(1, 2))
+        made, _, summary = hire(leases, processes=processes, pieces=1, clean=1, attacks=0, deaths=[True] * 2)
+        made.run()
+    assert (summary.status, summary.failures) == ("part", 1)
+    assert summary.outcome(seconds=0.0, judging=0.0).failed == 1
+
+
 def test_an_account_says_why_and_how_often(hire, tmp_path):
     with joined(tmp_path) as leases:
         made, hall, _ = hire(leases, pieces=1, clean=1, attacks=0, deaths=[True, True])
