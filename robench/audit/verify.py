@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +31,9 @@ from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment, Settings
 from robench.run.units import craft_unit, judge_unit
 from robench.run.work import Work
+
+LATER_TABLE_COLUMNS = frozenset({"missing"})
+"""Columns that tables of earlier versions do not have."""
 
 
 def read_plan(store: Store) -> Plan:
@@ -70,7 +75,7 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
     """Compare the tables in the folder with the same made now, in a folder of their own."""
     from tempfile import TemporaryDirectory
 
-    different, looked = [], 0
+    different, earlier, looked = [], [], 0
     with TemporaryDirectory() as folder:
         for name in ("csv", "markdown"):
             for path in plugins.find("reports", name)()(records, Path(folder)):
@@ -81,9 +86,28 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
                     before = str(error).encode()
                 if before is not None:
                     looked += 1
-                    if before != path.read_bytes():
+                    now = path.read_bytes()
+                    if before != now and _is_earlier(before, now):
+                        earlier.append(path.name)
+                    elif before != now:
                         different.append(path.name)
-    return Check(name="tables", looked=looked, wrong=len(different), evidence=", ".join(different))
+    evidence = [", ".join(different)] if different else []
+    if earlier:
+        lacks = f"without the columns that came later ({', '.join(sorted(LATER_TABLE_COLUMNS))})"
+        evidence.append(f"{', '.join(earlier)}: by an earlier version, {lacks}")
+    return Check(name="tables", looked=looked, wrong=len(different), evidence="; ".join(evidence))
+
+
+def _is_earlier(before: bytes, now: bytes) -> bool:
+    """Tell whether a table is the one made now, but for columns that an earlier version did not write."""
+    try:
+        old, new = (list(csv.reader(io.StringIO(text.decode("utf-8")))) for text in (before, now))
+    except (UnicodeDecodeError, csv.Error):
+        return False
+    kept = [
+        at for at, name in enumerate(new[0]) if old and (name in old[0] or name not in LATER_TABLE_COLUMNS)
+    ]
+    return [[line[at] for at in kept] for line in new] == old
 
 
 def check_keys(work: Work, store: Store) -> Check:
