@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ _START = (
 )
 """What a worker runs: it finds modules where this process does, and nothing of a user's main module."""
 
+_NO_EVENT = (pickle.UnpicklingError, AttributeError, ImportError, LookupError, TypeError, ValueError)
+"""What reading an event raises where a model has written something else into the pipe."""
 
 LAST_SECONDS = 5.0
 """Seconds that a worker which has closed its pipe may take to end."""
@@ -54,7 +57,8 @@ class WorkerProcess:
             command, pass_fds=[number], stdin=subprocess.DEVNULL, start_new_session=True
         )
         theirs.close()  # else its end could not be seen
-        self.pipe.send(orders)
+        with contextlib.suppress(OSError):  # that it has ended already is found with its events
+            self.pipe.send(orders)
         self.busy, self.model, self.activity, self.verdict = True, "", "", ""
         self.since = self.heard = time.monotonic()
 
@@ -67,10 +71,8 @@ class WorkerProcess:
         """Give an order; that it is dead already is found with its events."""
         self.busy, self.since = True, time.monotonic()
         self.heard = self.since
-        try:
+        with contextlib.suppress(OSError):
             self.pipe.send(order)
-        except OSError:
-            return
 
     def events(self) -> Iterator[Event]:
         """Yield what it told since it was asked last.
@@ -78,6 +80,7 @@ class WorkerProcess:
         Raises:
             EOFError: it has ended.
         """
+        ended = self.ended  # asked first: what it told before its end is not lost
         try:
             while self.pipe.poll():
                 event: Event = self.pipe.recv()
@@ -89,6 +92,26 @@ class WorkerProcess:
                 yield event
         except OSError as error:
             raise EOFError from error
+        except (
+            pickle.UnpicklingError,
+            AttributeError,
+            ImportError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
+            self.end(f"something else than events came out of its pipe ({type(error).__name__})")
+            raise EOFError from error
+        if ended:  # what it has forked may hold its pipe open
+            raise EOFError
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended; it is not reaped, so that its number stands for nobody else."""
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        except ChildProcessError:  # where SIGCHLD is ignored, as some services start a command, nothing waits
+            return True
 
     def end(self, verdict: str = "") -> None:
         """End it at once: what it keeps, it keeps in whole files.
@@ -106,10 +129,8 @@ class WorkerProcess:
 
     def last_words(self) -> str:
         """Return how it ended, in words; nothing more can be heard of it."""
-        # Not reaped yet, so that its number still stands for those it has started, and for nobody else.
         deadline = time.monotonic() + LAST_SECONDS
-        look = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        while os.waitid(os.P_PID, self._process.pid, look) is None and time.monotonic() < deadline:
+        while not self.ended and time.monotonic() < deadline:
             time.sleep(0.01)
         self._end_all()
         code = self._process.wait()
@@ -134,7 +155,7 @@ class ThisMachine:
     def wait(self, workers: Sequence[WorkerProcess], timeout: float) -> list[WorkerProcess]:
         """Wait until a worker tells something or ends, at most so many seconds; return those that did."""
         ready = wait([worker.pipe for worker in workers], timeout)
-        return [worker for worker in workers if worker.pipe in ready]
+        return [worker for worker in workers if worker.pipe in ready or worker.ended]
 
     def close(self) -> None:
         """Nothing is left to close."""
