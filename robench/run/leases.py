@@ -22,12 +22,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from robench.errors import ConfigError, RobenchError, StorageError
+from robench.record.files import read_json
 
 STALE = 60.0
 """Seconds without a heartbeat after which a lease of another machine counts as abandoned."""
 
 BEAT = 5.0
 """Seconds between two heartbeats."""
+
+MOST = 65536
+"""Most bytes of a lease that is read."""
 
 PATIENCE = 30.0
 """Seconds to wait for another process to finish looking through the leases."""
@@ -87,7 +91,7 @@ class Leases:
             return False
         with self._exclusively():
             if self._abandoned(path):
-                self._remove(path)
+                self._clear(path)
             return self._write(path, {})
 
     def free(self, name: str) -> None:
@@ -104,10 +108,11 @@ class Leases:
     def _write(self, path: Path, facts: dict[str, Any]) -> bool:
         """Make the file of a lease, whole, unless there is one; tell whether it was made."""
         temporary = self._folder / f".{secrets.token_hex(8)}.new"
+        text = json.dumps({**_holder(), **facts})
         try:
-            temporary.write_text(json.dumps({**_holder(), **facts}), "utf-8")
+            temporary.write_text(text, "utf-8")
             try:
-                os.link(temporary, path)
+                _named(temporary, path, text)
             except FileExistsError:
                 return False
             finally:
@@ -125,14 +130,28 @@ class Leases:
         with contextlib.suppress(OSError):
             path.unlink()
 
+    def _clear(self, path: Path) -> None:
+        """Delete the lease of somebody else.
+
+        Raises:
+            StorageError: it cannot be deleted.
+        """
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            expected, got = "to take over an abandoned lease", error.strerror or str(error)
+            raise StorageError(where=str(path), expected=expected, got=got, do="Delete it") from error
+
     def _others(self) -> Iterator[dict[str, Any]]:
         for path in self._folder.glob("run-*.lease"):
             if path.stem == self._me:
                 continue
-            if self._abandoned(path):
-                self._remove(path)
+            facts = _facts(path)
+            # Whoever is stopped on this machine will go on, however long its heart has not beaten.
+            if _is_here(facts) or not self._abandoned(path):
+                yield facts
             else:
-                yield _facts(path)
+                self._remove(path)
 
     def _refuse(self, other: dict[str, Any], plan: str, *, alone: bool) -> None:
         where = str(self._folder.parent)
@@ -154,24 +173,34 @@ class Leases:
     def _abandoned(self, path: Path) -> bool:
         """Tell whether the holder of a lease is dead, or has not been heard of for too long."""
         facts = _facts(path)
-        if facts.get("machine") == _machine() and not _runs(facts):
+        if facts.get("machine") == _machine() and not _is_here(facts):
             return True
+        now = self._now()
         try:
-            return self._now() - path.stat().st_mtime > self._stale
+            # No heart beats in the future: a clock was set back, or the file was made by somebody else.
+            return abs(now - path.lstat().st_mtime) > self._stale
         except OSError:  # it has just been given back
             return True
 
     def _now(self) -> float:
-        """Return the time by the clock of the disk, which all who take part share."""
+        """Return the time by the clock of the disk, which all who take part share.
+
+        Raises:
+            StorageError: the disk refused.
+        """
         probe = self._path(self._me)
-        if probe not in self._held:
-            probe = self._folder / f".{self._me}.clock"
+        with contextlib.suppress(FileNotFoundError):  # somebody else may have taken it for abandoned
+            os.utime(probe)
+            return probe.stat().st_mtime
+        probe = self._folder / f".{self._me}.clock"
+        try:
             probe.touch()
             now = probe.stat().st_mtime
             probe.unlink()
-            return now
-        os.utime(probe)
-        return probe.stat().st_mtime
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise StorageError(where=str(probe), expected="to write a lease", got=got) from error
+        return now
 
     def _keep_alive(self) -> None:
         while not self._closed.wait(self._beat):
@@ -195,21 +224,41 @@ class Leases:
                 got="one whose lock another process holds",
                 do="Wait for it to finish, or choose another folder with --out",
             ) from None
-        except OSError as error:
-            got = error.strerror or str(error)
+        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+            got = getattr(error, "strerror", None) or str(error)
             raise StorageError(where=str(self._folder), expected="to lock the folder", got=got) from error
         try:
-            self._folder.mkdir(exist_ok=True)  # not before: whoever left last has deleted it
+            try:
+                self._folder.mkdir(exist_ok=True)  # not before: whoever left last has deleted it
+            except OSError as error:
+                got = error.strerror or str(error)
+                raise StorageError(where=str(self._folder), expected="a folder", got=got) from error
             yield
         finally:
             lock.release()
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    """Return what a lease says, {} where it is gone or no lease."""
+def _named(temporary: Path, path: Path, text: str) -> None:
+    """Give a file its name unless that is taken; where there are no hard links, write it under that name.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: the disk refused.
+    """
     try:
-        facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        with path.open("x", encoding="utf-8") as file:  # whoever reads it half-written takes it for alive
+            file.write(text)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Return what a lease says, {} where it is gone or no lease; a FIFO in its place is not waited for."""
+    try:
+        facts = read_json(path, most=MOST)
+    except StorageError:
         return {}
     return facts if isinstance(facts, dict) else {}
 
@@ -234,14 +283,14 @@ def _birth(pid: int) -> str:
         return ""
 
 
-def _runs(facts: dict[str, Any]) -> bool:
-    """Tell whether the process that took a lease on this machine still runs."""
+def _is_here(facts: dict[str, Any]) -> bool:
+    """Tell whether the process that took a lease runs on this machine."""
     pid = facts.get("pid")
-    if not isinstance(pid, int) or pid <= 0:
+    if facts.get("machine") != _machine() or not isinstance(pid, int) or pid <= 0:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from robench.errors import ConfigError
+from robench.errors import ConfigError, StorageError
 from robench.run.leases import Leases
 
 PLAN = "abc"
@@ -76,6 +76,80 @@ def test_a_damaged_lease_is_one_of_somebody_who_may_be_alive(folder, text):
         assert not one.take("k")
         os.utime(folder / "k.lease", times=(time.time() - 40, time.time() - 40))
         assert one.take("k")
+
+
+@pytest.mark.parametrize("name", ["k", "run-0"])
+def test_a_fifo_in_the_place_of_a_lease_is_not_waited_for(folder, name):
+    with Leases(folder, stale=30).joined(PLAN) as one:
+        path = folder / f"{name}.lease"
+        os.mkfifo(path)
+        assert not one.take(name)
+        os.utime(path, times=(time.time() - 40, time.time() - 40))
+        assert (one.others(), one.take(name)) == (0, True)
+
+
+def test_a_lease_of_the_future_is_of_nobody(folder):
+    with Leases(folder, stale=30).joined(PLAN) as one:
+        path = folder / "k.lease"
+        path.write_text("{}")
+        os.utime(path, times=(time.time() + 10**6, time.time() + 10**6))
+        assert one.take("k")
+
+
+def test_a_lease_that_cannot_be_deleted_is_not_waited_for(folder):
+    with Leases(folder, stale=30).joined(PLAN) as one:
+        path = folder / "k.lease"
+        path.mkdir()
+        os.utime(path, times=(time.time() - 40, time.time() - 40))
+        with pytest.raises(StorageError, match="expected to take over an abandoned lease"):
+            one.take("k")
+        path.rmdir()
+
+
+def test_a_number_that_is_no_process_is_of_nobody(folder):
+    with Leases(folder).joined(PLAN) as one, Leases(folder).joined(PLAN) as other:
+        assert one.take("k")
+        rewritten(folder / "k.lease", pid=10**30)
+        assert other.take("k")
+
+
+def test_a_stopped_process_of_this_machine_still_takes_part(folder):
+    with Leases(folder, stale=30, beat=1000).joined(PLAN) as one:
+        assert one.take("k")
+        for path in folder.glob("*.lease"):
+            os.utime(path, times=(time.time() - 40, time.time() - 40))
+        refused = pytest.raises(ConfigError, match="the configuration that other processes are running")
+        with refused, Leases(folder, stale=30).joined("another"):
+            pass
+        with Leases(folder, stale=30).joined(PLAN) as other:
+            assert other.others() == 1
+            assert other.take("k")  # its work does not wait
+
+
+def test_who_was_taken_for_abandoned_does_not_take_the_living_for_it(folder):
+    with Leases(folder, stale=30).joined(PLAN) as one, Leases(folder, stale=30).joined(PLAN) as other:
+        assert other.take("k")
+        (folder / f"{one._me}.lease").unlink()
+        assert not one.take("k")
+        assert one.take("another")
+
+
+def test_without_hard_links_a_lease_has_one_holder_too(folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Leases(folder).joined(PLAN) as one, Leases(folder).joined(PLAN) as other:
+        assert one.take("k")
+        assert not other.take("k")
+        rewritten(folder / "k.lease", since="0")
+        assert other.take("k")
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(folder):
+    folder.write_text("")
+    with pytest.raises(StorageError, match="expected a folder"), Leases(folder).joined(PLAN):
+        pass
 
 
 def test_another_plan_is_refused_while_a_run_is_alive(folder):
