@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from robench.visible_text import visible
@@ -29,7 +31,43 @@ def errors() -> Console:
     """Return the console for messages, progress and errors."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    stream: Any = LastingErrors()
+    return Console(file=stream, highlight=False)
+
+
+class LastingErrors:
+    """Standard error for those whose work goes on where nobody reads it any more.
+
+    A terminal that is closed or a `| head` that has enough costs the lines and nothing else: what is written
+    to standard error from then on goes nowhere.
+    """
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        self._do(lambda: _stderr().write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._do(lambda: _stderr().flush())
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what standard error has besides."""
+        return getattr(_stderr(), name)
+
+    def _do(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it is no file
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, _stderr().fileno())
+                os.close(nowhere)
+
+
+def _stderr() -> Any:
+    """Return standard error itself, also while rich shows bars and stands in for it."""
+    return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 from rich.text import Text
 
-from robench.cli.console import errors, printable
+from robench.cli.console import LastingErrors, errors, printable
 from robench.cli.pace import Pace
 from robench.run.progress import ColumnAccuracy, Quiet, Reporter
 
@@ -41,8 +41,9 @@ class PlainReporter(Quiet):
         self.told = 0.0
 
     def _line(self, text: str) -> None:
-        sys.stderr.write(printable(text).replace("\n", " ") + "\n")
-        sys.stderr.flush()
+        errors = LastingErrors()
+        errors.write(printable(text).replace("\n", " ") + "\n")
+        errors.flush()
 
     def start(self, total: int) -> None:
         """Say how many units there are."""

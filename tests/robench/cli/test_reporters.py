@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -142,3 +144,36 @@ def test_what_moves_in_a_terminal_fits_it(monkeypatch, width):
     assert "3/10" in lines[2]
     assert "epoch 1" in lines[2]
     assert max(map(len, lines)) <= width
+
+
+UNREAD = """
+import os, pty, sys
+from robench.cli.reporters import PlainReporter, RichReporter
+
+def tell():
+    reporter.start(3)
+    reporter.stage("a stage")
+    reporter.begin("a unit")
+    reporter.advance("a unit")
+    reporter.training({"step": 1, "steps": 2})
+    reporter.training({"epoch": 1.0})
+    reporter.finding("a finding")
+    reporter.failed("a unit")
+
+reporter = PlainReporter() if sys.argv[1] == "pipe" else RichReporter()
+reader, writer = os.pipe() if sys.argv[1] == "pipe" else pty.openpty()
+os.dup2(writer, 2)
+os.close(writer)
+tell()
+os.close(reader)
+tell()
+reporter.close()
+print("a message", file=sys.stderr)
+print("the work went on")
+"""
+
+
+@pytest.mark.parametrize("what", ["pipe", "terminal"])
+def test_progress_that_nobody_reads_any_more_ends_no_work(what):
+    done = subprocess.run([sys.executable, "-c", UNREAD, what], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "the work went on\n")
