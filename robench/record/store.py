@@ -88,8 +88,7 @@ class Store(PlannedFolder):
             if replace:
                 write_atomic(path, text)
             break
-        with contextlib.suppress(OSError):
-            self.error(record.key).unlink()
+        self.forget_error(record.key)
 
     def write_error(self, key: str, account: dict[str, Any]) -> None:
         """Write why a unit failed.
@@ -103,6 +102,11 @@ class Store(PlannedFolder):
         if digest := self.plan_digest():
             account = {**account, "plan": digest}
         write_atomic(path, json.dumps(account, indent=1, default=str) + "\n")
+
+    def forget_error(self, key: str) -> None:
+        """Delete the account of a failed unit or job, where there is one: it was done since."""
+        with contextlib.suppress(OSError):
+            self.error(key).unlink()
 
     def read_error(self, key: str) -> dict[str, Any]:
         """Return the account of a failed unit or job; {} where there is none that can be read."""

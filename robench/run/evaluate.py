@@ -111,11 +111,16 @@ def do_job(job: Job, answers: CleanAnswers, context: Context) -> Iterator[tuple[
         crafted = _crafted(job.crafting, job, context)
         if crafted is None:
             return
+    whole = True
     for unit, kept in zip(job.units, records, strict=True):
         if kept:
             yield unit, Finished(kept, cached=True)
         elif record := _judged(unit, crafted, answers, context):
             yield unit, Finished(record, cached=False)
+        else:
+            whole = False
+    if whole and job.key:
+        context.keeper.finished(job.key)
 
 
 def _kept(unit: Unit, answers: CleanAnswers, context: Context) -> Record | None:

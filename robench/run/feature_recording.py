@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from robench.errors import InputError, StorageError
 from robench.model.out_of_memory import FittingBatches
 from robench.plan.spec import SCHEMA, content_hash
+from robench.randomness import borrowed_global_randomness, seed_from
 from robench.record.feature_snapshot import VERSION, FeatureSnapshot
 from robench.record.schema import Record, Status
 from robench.run.feature_space import Part, cloud_of, nearest_of
@@ -18,6 +19,7 @@ from robench.run.jobs import Board, Crafting, Job, crafting_job
 from robench.run.keeper import FolderKeeper, failure_text, last_line
 from robench.run.progress import QUIET, Reporter
 from robench.run.work import Work
+from robench.run.worker_messages import FEATURES
 from robench.types import Images
 
 BYTES = 2_000_000
@@ -65,7 +67,8 @@ def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET
             title = f"features: {attacked.crafting.title}"
             reporter.begin(title)
             try:
-                geometry = _geometry(work, attacked, finished, pair, choice)
+                with borrowed_global_randomness(seed_from(work.settings.seed, "features")):
+                    geometry = _geometry(work, attacked, finished, pair, choice)
             except StorageError:
                 raise
             except _LostError:
@@ -77,6 +80,7 @@ def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET
                 continue
             keeper.keep_geometry(key, geometry)
             yield key
+    keeper.finished(FEATURES)
 
 
 def worst_attacks(work: Work, board: Board, keeper: FolderKeeper) -> list[Attacked]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import traceback
@@ -51,6 +50,10 @@ class Keeper(Protocol):
         """Note that a job failed, and whose row lacks it."""
         ...
 
+    def finished(self, key: str) -> None:
+        """Note that all of a job is done: an earlier failure of it is history."""
+        ...
+
 
 @dataclass(slots=True)
 class Memory:
@@ -81,6 +84,10 @@ class Memory:
         """Note that a job failed, and whose row lacks it."""
         self.failures[key] = f"{title}: {text}"
         self.failed_jobs.setdefault(model, []).append(title)
+
+    def finished(self, key: str) -> None:
+        """Forget an earlier failure of a job."""
+        self.failures.pop(key, None)
 
 
 @dataclass(slots=True)
@@ -187,8 +194,7 @@ class FolderKeeper:
         if crafted.micro_batch:
             notes["micro_batch"] = str(crafted.micro_batch)
         self._write(self.store.adv(key), sealed_tensors(save(tensors, unsealed_notes(notes))))
-        with contextlib.suppress(OSError):
-            self.store.error(key).unlink()  # an earlier failure of the same job is history
+        self.store.forget_error(key)
 
     def keep_images(self, digest: str, data: ImageSet) -> None:
         """Write the clean images of a shard once, rounded to 8 bits a value, so that a report can show them.
@@ -238,8 +244,7 @@ class FolderKeeper:
         if path.is_dir():
             self.store.set_aside(path, "a folder in place of a file")
         write_snapshot(path, geometry)
-        with contextlib.suppress(OSError):
-            self.store.error(key).unlink()
+        self.store.forget_error(key)
 
     def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
         """Write why a job failed, and note whose row lacks it; it is tried again by the next run.
@@ -251,6 +256,10 @@ class FolderKeeper:
         if model:
             self.failed_jobs.setdefault(model, []).append(title)
         self.store.write_error(key, {"job": title, "error": text})
+
+    def finished(self, key: str) -> None:
+        """Forget an earlier failure of a job, such as of a process that it ended when it had crafted."""
+        self.store.forget_error(key)
 
 
 def failure_text(error: BaseException) -> str:

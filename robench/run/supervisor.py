@@ -17,7 +17,7 @@ from robench.run.memory import shortage
 from robench.run.outcome import Summary
 from robench.run.progress import AccuracySoFar, Finished, Reporter
 from robench.run.settings import Environment
-from robench.run.worker_messages import JobNote, Orders
+from robench.run.worker_messages import FEATURES, JobNote, Orders
 from robench.run.worker_process import ThisMachine
 
 TRIES = 2
@@ -108,25 +108,27 @@ class Supervisor:
             time.sleep(TICK)
         try:
             while not self._backlog.pieces:
-                self._hire(0)
-                self._until_ready(0)
+                worker = self._hire(0)
+                if words := self._until_ready(0):
+                    self._lost_while_preparing(worker.model, words)
         finally:
             self.leases.free("prepare")
 
-    def _until_ready(self, number: int) -> None:
-        """Wait until a worker is ready; where it dies, note the model that killed it."""
+    def _until_ready(self, number: int) -> str:
+        """Wait until a worker is ready; where it dies, return how."""
         worker = self._crew[number]
         training = False
         while worker.busy:
             self.executor.wait([worker], TICK)
-            self._look_at(worker)
             self.processes.stop.check(working=training)
             try:
                 for event in worker.events():
                     training = self._heard_while_preparing(number, event, training)
             except EOFError:
-                self._lost_while_preparing(number)
-                return
+                del self._crew[number]
+                return worker.last_words()
+            self._look_at(worker)
+        return ""
 
     def _heard_while_preparing(self, number: int, event: Event, training: bool) -> bool:
         """Take note of an event; return whether a training is under way that should reach its next epoch."""
@@ -136,11 +138,13 @@ class Supervisor:
             self.begin()
         match event:
             case ("ready", units, pieces, failed, facts):
+                if not first:
+                    self._made_again(self._crew[number], failed)
+                    return training
                 self._crew[number].busy = False
-                if first:
-                    self._backlog.pieces = pieces
-                    self.summary.expected, self.summary.facts = units, facts
-                    self.summary.failed_models = dict(failed)
+                self._backlog.pieces = pieces
+                self.summary.expected, self.summary.facts = units, facts
+                self.summary.failed_models = dict(failed)
             case ("training", row):
                 if first:
                     self.reporter.training(row)
@@ -157,18 +161,26 @@ class Supervisor:
                 self._heard_anywhere(event, quiet=not first)
         return training
 
-    def _lost_while_preparing(self, number: int) -> None:
-        worker = self._crew.pop(number)
-        words = worker.last_words()
-        if not worker.model or worker.model in self.summary.failed_models:
+    def _made_again(self, worker: Worker, failed: dict[str, str]) -> None:
+        """Let a worker begin that has the models of the first one; with others its jobs would be others."""
+        missing = failed.keys() - self.summary.failed_models.keys()
+        if not missing:
+            worker.busy = False
+            return
+        name = min(missing)
+        worker.end(f"it could not make {name!r} again: {failed[name].strip().splitlines()[-1]}")
+
+    def _lost_while_preparing(self, model: str, words: str) -> None:
+        """Note the model that has killed the first worker."""
+        if not model or model in self.summary.failed_models:
             raise JobError(
                 where="a worker process", expected="the models of the plan made in it", got=words,
                 do="Try `--workers 0`, which does everything in one process, to see more",
             )  # fmt: skip
-        self.summary.failed_models[worker.model] = words
-        self.reporter.failed(f"{worker.model}: {words}")
+        self.summary.failed_models[model] = words
+        self.reporter.failed(f"{model}: {words}")
 
-    def _hire(self, number: int) -> None:
+    def _hire(self, number: int) -> Worker:
         orders = Orders(
             plan=self.summary.plan,
             root=str(self.store.root),
@@ -181,7 +193,9 @@ class Supervisor:
             threads=self.processes.threads,
             deterministic=self.processes.deterministic,
         )
-        self._crew[number] = self.executor.hire(orders)
+        worker: Worker = self.executor.hire(orders)
+        self._crew[number] = worker
+        return worker
 
     def _step(self) -> None:
         """Give orders to who is idle, then hear what happened."""
@@ -192,8 +206,6 @@ class Supervisor:
             self.reporter.stage("finishing the units in work, then stopping; once more to stop at once")
         if not stop.soon:
             self._give_orders()
-        for worker in list(self._crew.values()):
-            self._look_at(worker)
         ready = self.executor.wait(list(self._crew.values()), TICK)
         for number, worker in list(self._crew.items()):
             if worker in ready:
@@ -202,6 +214,9 @@ class Supervisor:
                         self._heard(number, event)
                 except EOFError:
                     self._lost(number)
+        # Only now: where this process was stopped for a while, a worker may have done its work long ago.
+        for worker in list(self._crew.values()):
+            self._look_at(worker)
 
     def _give_orders(self) -> None:
         for number in range(self.processes.count):
@@ -218,7 +233,7 @@ class Supervisor:
                 self._backlog.give_back(task)
                 continue
             self._tasks[number] = task
-            worker.order("do", task.shard, task.index)
+            worker.order("do", task.shard, task.index, task.note.name)
             self.reporter.begin(task.note.title)
 
     def _list_next(self, number: int, worker: Worker | None) -> None:
@@ -258,8 +273,8 @@ class Supervisor:
                 self.summary.geometry.append(key)
             case ("stage", text) if task:  # of one that only makes its models again nothing is new
                 self.reporter.stage(text)
-            case ("ready", *_):
-                worker.busy = False
+            case ("ready", _, _, failed, _):
+                self._made_again(worker, failed)
             case _:
                 self._heard_anywhere(event, quiet=task is None)
 
@@ -351,19 +366,22 @@ class Supervisor:
 
     def _features(self) -> None:
         """Keep the features that figures show; whoever dies at it costs them and nothing else."""
-        while not self.leases.take("features"):
+        while not self.leases.take(FEATURES):
             self.processes.stop.check(working=False)
             time.sleep(TICK)
+        note = JobNote(
+            name=FEATURES, title="features for figures", model="", clean=False, units=0, seconds=SILENCE
+        )
+        task = self._backlog.begun(note)
+        task.kills = TRIES - 1
         number = next((n for n, worker in self._crew.items() if not worker.busy), None)
         if number is None:
             number = 0
             self._hire(number)
-            self._until_ready(number)
-        note = JobNote(
-            name="features", title="features for figures", model="", clean=False, units=0, seconds=SILENCE
-        )
-        task = self._tasks[number] = self._backlog.begun(note)
-        task.kills = TRIES - 1
+            if words := self._until_ready(number):  # nothing else is lost by that
+                self._failed(task, words)
+                return
+        self._tasks[number] = task
         self._crew[number].order("features")
         while self._tasks:
             self._step()

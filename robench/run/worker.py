@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench.errors import RobenchError
+from robench.errors import JobError, RobenchError
 from robench.run.settings import Environment
 from robench.run.worker_messages import JobNote, Orders, Pipe, Telling
 
@@ -71,8 +71,8 @@ def carry_out(bench: Bench, order: tuple[Any, ...]) -> bool:
     match order:
         case ("jobs", int(shard)):
             bench.tell(shard)
-        case ("do", int(shard), int(index)):
-            bench.do(shard, index)
+        case ("do", int(shard), int(index), str(name)):
+            bench.do(shard, index, name)
         case ("features",):
             bench.features()
         case _:
@@ -158,11 +158,27 @@ class Bench:
         notes = [_noted(job, seconds_for(job, seconds_per_image=pace)) for job in self.jobs(shard)]
         self._pipe.send(("jobs", shard, notes))
 
-    def do(self, shard: int, index: int) -> None:
-        """Do one job and tell of its units."""
+    def do(self, shard: int, index: int, name: str) -> None:
+        """Do one job and tell of its units.
+
+        Args:
+            shard: number of its shard.
+            index: its number among the jobs of the shard.
+            name: which job that was for the worker that listed them.
+
+        Raises:
+            JobError: here it is another one: what a model or the data are made of has changed since.
+        """
         from robench.run.evaluate import CleanAnswers, do_job
 
-        job = self.jobs(shard)[index]
+        job = next(iter(self.jobs(shard)[index : index + 1]), None)
+        if job is None or _name(job) != name:
+            raise JobError(
+                where="a worker process",
+                expected="the same models and images whenever they are made in a run",
+                got="others than when its jobs were listed",
+                do="Leave the files of networks and data as they are; run the same command again",
+            )
         answers = self._known(shard) if job.crafting else CleanAnswers()
         before = self._keeper.failures
         for unit, finished in do_job(job, answers, self._context):
@@ -207,10 +223,14 @@ def _with_own_gpu(orders: Orders) -> Environment:
 def _noted(job: Job, seconds: float) -> JobNote:
     crafting = job.crafting
     return JobNote(
-        name=job.key or job.units[0].key,
+        name=_name(job),
         title=crafting.title if crafting else job.units[0].title,
         model=(crafting.source if crafting else job.units[0].target).model.name,
         clean=crafting is None,
         units=len(job.units),
         seconds=seconds,
     )
+
+
+def _name(job: Job) -> str:
+    return job.key or job.units[0].key

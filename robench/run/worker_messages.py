@@ -9,6 +9,9 @@ from robench.plan.spec import Plan
 from robench.run.progress import ColumnAccuracy, Reporter
 from robench.run.settings import Environment
 
+FEATURES = "features"
+"""Name of the job that keeps the features for figures: of its lease and of the account of its failure."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:

@@ -81,6 +81,21 @@ def test_another_run_gives_the_same_bits(finished, tmp_path):
     assert {p.name for p in (tmp_path / "units").iterdir()} == {p.name for p in (out / "units").iterdir()}
 
 
+def test_what_was_done_since_is_no_failure_any_more(finished, tmp_path):
+    out, _ = finished
+    subprocess.run(["cp", "-r", f"{out}/.", str(tmp_path)], check=True)
+    store = Store(tmp_path)
+    records = [record for record in store.read_records() if record.source.name]
+    crafted = {path.stem for path in (tmp_path / "adv").iterdir()}
+    # A process that was ended once while it judged leaves an account under the name of the whole job.
+    for name in [*crafted, "features"]:
+        store.write_error(name, {"job": "a job", "error": "its process was killed by SIGKILL", "kills": 1})
+    store.unit(records[0].key).unlink()
+    outcome = go(parsed(), tmp_path)
+    assert (outcome.finished, outcome.failed) == (1, 0)
+    assert store.read_errors() == {}
+
+
 def test_one_changed_number_reruns_exactly_its_own(finished, tmp_path):
     out, _ = finished
     subprocess.run(["cp", "-r", f"{out}/.", str(tmp_path)], check=True)

@@ -76,7 +76,9 @@ class Simulated:
         self.memory, self.dead, self.words = 0, False, ""
         self.told = deque([("model", "net")])
         death = hall.making.popleft() if hall.making else None
-        if isinstance(death, Exception):
+        if isinstance(death, dict):  # it could make fewer models than others
+            self.told.append(("ready", 1, hall.pieces, {**orders.failed, **death}, {"versions": {}}))
+        elif isinstance(death, Exception):
             self.told.append(("refused", type(death).__name__, death.expected, death.got, "", ""))
         elif death:
             self.model, self.dead, self.words = death, True, "its process ended with exit code 1"
@@ -85,8 +87,9 @@ class Simulated:
             self.told.append(("ready", hall_size, hall.pieces, dict(orders.failed), {"versions": {}}))
 
     def order(self, kind, *arguments):
+        assert not self.dead
         self.busy, self.since = True, supervisor.time.monotonic()
-        self.hall.log.append((kind, *arguments))
+        self.hall.log.append((kind, *arguments[:2]))
         if kind == "jobs":
             self.told.append(("jobs", arguments[0], self.hall.notes(arguments[0])))
         elif kind == "do":
@@ -204,6 +207,40 @@ def test_a_model_that_kills_its_maker_is_left_out(hire, tmp_path):
     assert summary.failed_models == {"net": "its process ended with exit code 1"}
     assert hall.crew[1].orders.failed == summary.failed_models
     assert summary.status == "failed jobs"
+
+
+def test_whoever_dies_while_it_makes_models_for_features_costs_these_alone(hire, tmp_path):
+    with joined(tmp_path) as leases:
+        made, hall, summary = hire(
+            leases, pieces=1, clean=1, attacks=0, deaths=[True, True], making=[None, None, "net"],
+            processes=Processes(count=1),
+        )  # fmt: skip
+        made.run()
+    assert summary.failed_models == {}
+    assert summary.failed_jobs == {"net": ["job 0 of 0"]}
+    assert set(hall.store.read_errors()) == {"s0j0", "features"}
+    assert summary.status == "failed jobs"
+
+
+def test_a_worker_that_makes_fewer_models_does_no_job(hire, tmp_path):
+    told = []
+
+    class Heard(Quiet):
+        def stage(self, text):
+            told.append(text)
+
+    with joined(tmp_path) as leases:
+        fewer = {"net": "Traceback\nout of memory"}
+        made, _, summary = hire(
+            leases, pieces=1, deaths=[True], making=[None, fewer], processes=Processes(count=1)
+        )
+        made.reporter = Heard()
+        made.run()
+    assert told[-1] == (
+        "a worker ended: it could not make 'net' again: out of memory; another one takes its place"
+    )
+    assert summary.failed_models == {}
+    assert (summary.status, len(summary.units)) == ("finished", 5)
 
 
 def test_a_worker_that_cannot_start_ends_the_run(hire, tmp_path):
