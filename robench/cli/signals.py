@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,13 +22,14 @@ GRACE = 4.0
 def noted(stop: Stop) -> Iterator[None]:
     """Ask a run to stop: by Ctrl-C and SIGUSR1 after the units in work, by SIGTERM or a second one at once.
 
-    SIGUSR1 is what Slurm sends some time before the limit of a job, where it is asked to.
+    SIGUSR1 is what Slurm sends some time before the limit of a job, where it is asked to. Where this process
+    cannot stop at once, as where it waits for somebody to read its progress, it ends after `GRACE` seconds.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.ask(number, now=number == signal.SIGTERM)
 
-    with _handled({signal.SIGINT: ask, signal.SIGTERM: ask, _user_signal(): ask}):
+    with _handled({signal.SIGINT: ask, signal.SIGTERM: ask, _user_signal(): ask}), _listened(noted=True):
         yield
 
 
@@ -44,7 +45,7 @@ def raised() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Terminated(128 + number)
 
-    with _handled({signal.SIGTERM: stop, _user_signal(): stop}), _listened():
+    with _handled({signal.SIGTERM: stop, _user_signal(): stop}), _listened(noted=False):
         yield
 
 
@@ -66,7 +67,12 @@ def _handled(handlers: dict[int, object]) -> Iterator[None]:
 
 
 @contextmanager
-def _listened() -> Iterator[None]:
+def _listened(*, noted: bool) -> Iterator[None]:
+    """Hear signals in a thread, and end the process where they are not answered.
+
+    Args:
+        noted: whether the first Ctrl-C or SIGUSR1 may take as long as the units in work.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -74,7 +80,7 @@ def _listened() -> Iterator[None]:
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     over = threading.Event()
-    threading.Thread(target=_listen, args=(reader, over), name="robench-signals", daemon=True).start()
+    threading.Thread(target=_listen, args=(reader, over, noted), name="robench-signals", daemon=True).start()
     try:
         yield
     finally:
@@ -83,7 +89,7 @@ def _listened() -> Iterator[None]:
         os.close(writer)
 
 
-def _listen(reader: int, over: threading.Event) -> None:
+def _listen(reader: int, over: threading.Event, noted: bool) -> None:
     """End the process where a signal is not answered in time."""
     first: int | None = None
     with os.fdopen(reader, "rb", buffering=0) as pipe:
@@ -91,19 +97,22 @@ def _listen(reader: int, over: threading.Event) -> None:
             number = byte[0]
             if number not in (signal.SIGINT, signal.SIGTERM, _user_signal()):
                 continue
-            if first is not None and not over.is_set():
+            again = first is not None
+            if again and not noted and not over.is_set():
                 _leave(number)
             first = number
-            threading.Thread(target=_insist, args=(number, over), daemon=True).start()
+            if number == signal.SIGTERM or (again if noted else number != signal.SIGINT):
+                threading.Thread(target=_insist, args=(number, over), daemon=True).start()
 
 
 def _insist(number: int, over: threading.Event) -> None:
-    if number != signal.SIGINT and not over.wait(GRACE):
+    if not over.wait(GRACE):
         _leave(number)
 
 
 def _leave(number: int) -> None:
-    sys.stderr.write("Interrupted. Finished work is saved; the same command again resumes.\n")
-    sys.stderr.flush()
-    time.sleep(0.05)
+    """End the process, with a last word where that waits for nobody."""
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, b"Interrupted. Finished work is saved; the same command again resumes.\n")
     os._exit(128 + number)
