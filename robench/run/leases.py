@@ -14,7 +14,8 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,12 @@ MOST = 65536
 PATIENCE = 30.0
 """Seconds to wait for another process to finish looking through the leases."""
 
+GOODBYE = 1.0
+"""Seconds to wait for the same before the folder of leases is left where it is."""
+
+LOOK = 0.5
+"""Seconds between two looks at whether to wait on."""
+
 
 class Leases:
     """The leases of one process in a run folder.
@@ -44,10 +51,18 @@ class Leases:
         folder: where the files lie; made if it does not exist.
         stale: seconds after which a lease without a heartbeat counts as abandoned.
         beat: seconds between two heartbeats.
+        check: called now and then while others are waited for; what it raises ends the waiting.
     """
 
-    def __init__(self, folder: Path, *, stale: float = STALE, beat: float = BEAT) -> None:
-        self._folder, self._stale, self._beat = folder, stale, beat
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        stale: float = STALE,
+        beat: float = BEAT,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._folder, self._stale, self._beat, self._check = folder, stale, beat, check
         self._me = f"run-{secrets.token_hex(8)}"
         self._held: set[Path] = set()
         self._closed = threading.Event()
@@ -79,7 +94,8 @@ class Leases:
             for path in list(self._held):
                 self._remove(path)
             # Locked, so that nobody who comes just now loses the folder; it stays where somebody is left.
-            with contextlib.suppress(OSError, RobenchError), self._exclusively():
+            self._check = lambda: None
+            with contextlib.suppress(OSError, RobenchError), self._exclusively(patience=GOODBYE):
                 self._folder.rmdir()
 
     def take(self, name: str) -> bool:
@@ -210,13 +226,24 @@ class Leases:
                 with contextlib.suppress(OSError):
                     os.utime(path)
 
+    def _acquire(self, lock: FileLock, deadline: float) -> None:
+        """Wait for a lock until a time by `time.monotonic`."""
+        while True:
+            try:
+                lock.acquire(timeout=min(LOOK, max(deadline - time.monotonic(), 0)))
+                return
+            except Timeout:
+                self._check()
+                if time.monotonic() >= deadline:
+                    raise
+
     @contextlib.contextmanager
-    def _exclusively(self) -> Iterator[None]:
+    def _exclusively(self, *, patience: float | None = None) -> Iterator[None]:
         """Hold the folder for a moment; the operating system lets go when the process ends, however."""
         try:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._folder.parent / ".lock", timeout=PATIENCE)
-            lock.acquire()
+            lock = FileLock(self._folder.parent / ".lock")
+            self._acquire(lock, time.monotonic() + (PATIENCE if patience is None else patience))
         except Timeout:
             raise ConfigError(
                 where=str(self._folder.parent),

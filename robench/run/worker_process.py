@@ -27,6 +27,9 @@ _START = (
 _NO_EVENT = (pickle.UnpicklingError, AttributeError, ImportError, LookupError, TypeError, ValueError)
 """What reading an event raises where a model has written something else into the pipe."""
 
+AT_ONCE = 1000
+"""Most events that are heard in a row: one who never stops telling keeps nobody from being stopped."""
+
 LAST_SECONDS = 5.0
 """Seconds that a worker which has closed its pipe may take to end."""
 
@@ -82,7 +85,9 @@ class WorkerProcess:
         """
         ended = self.ended  # asked first: what it told before its end is not lost
         try:
-            while self.pipe.poll():
+            for _ in range(AT_ONCE):
+                if not self.pipe.poll():
+                    break
                 event: Event = self.pipe.recv()
                 self.heard = time.monotonic()
                 if event[0] in ("model", "stage", "training"):
@@ -90,16 +95,11 @@ class WorkerProcess:
                 if event[0] == "model":
                     self.model = event[1]
                 yield event
+            else:
+                return  # more may wait, but whoever listens has other things to look at too
         except OSError as error:
             raise EOFError from error
-        except (
-            pickle.UnpicklingError,
-            AttributeError,
-            ImportError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except _NO_EVENT as error:
             self.end(f"something else than events came out of its pipe ({type(error).__name__})")
             raise EOFError from error
         if ended:  # what it has forked may hold its pipe open

@@ -7,8 +7,10 @@ import sys
 import time
 
 import pytest
+from filelock import FileLock
 
 from robench.errors import ConfigError, StorageError
+from robench.run import leases
 from robench.run.leases import Leases
 
 PLAN = "abc"
@@ -144,6 +146,25 @@ def test_without_hard_links_a_lease_has_one_holder_too(folder, monkeypatch):
         assert not other.take("k")
         rewritten(folder / "k.lease", since="0")
         assert other.take("k")
+
+
+def test_who_waits_for_a_lock_can_be_asked_to_stop(folder, monkeypatch):
+    asked = []
+
+    def check():
+        asked.append(1)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(leases, "LOOK", 0.01)
+    with FileLock(folder.parent / ".lock"):
+        with pytest.raises(KeyboardInterrupt), Leases(folder, check=check).joined(PLAN):
+            pass
+        monkeypatch.setattr(leases, "PATIENCE", 0.05)
+        with pytest.raises(ConfigError, match="a run folder that can be locked"), Leases(folder).joined(PLAN):
+            pass
+    with Leases(folder).joined(PLAN):
+        pass
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(folder):

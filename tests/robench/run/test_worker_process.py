@@ -71,8 +71,8 @@ def test_a_worker_that_hangs_can_be_ended_though_a_child_has_its_pipe(hire):
 
 
 def test_what_is_told_before_the_end_is_heard(hire):
-    here, worker = hire("for number in range(500): pipe.send(('stage', number))")
-    assert heard(here, worker) == [("stage", number) for number in range(500)]
+    here, worker = hire("for number in range(2500): pipe.send(('stage', number))")
+    assert heard(here, worker) == [("stage", number) for number in range(2500)]
     assert worker.last_words() == "its process ended with exit code 0"
 
 
