@@ -292,10 +292,12 @@ def _facts(path: Path) -> dict[str, Any]:
 
 @cache
 def _machine() -> str:
-    """Return what tells this machine, in this uptime, from any other."""
+    """Return what tells this machine, in this uptime, from any other; a container counts processes anew."""
+    parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip() + socket.gethostname()
-    return socket.gethostname()
+        parts.insert(0, Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
 
 
 def _holder() -> dict[str, Any]:

@@ -60,6 +60,17 @@ def test_a_lease_of_another_machine_is_taken_over_when_its_heart_has_stopped(fol
         assert other.take("k")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="no containers")
+def test_a_process_of_another_container_of_this_machine_is_not_dead(folder):
+    inside = os.readlink("/proc/self/ns/pid")
+    with Leases(folder, stale=30).joined(PLAN) as one, Leases(folder, stale=30).joined(PLAN) as other:
+        assert one.take("k")
+        facts = json.loads((folder / "k.lease").read_text())
+        assert inside in facts["machine"]
+        rewritten(folder / "k.lease", machine=facts["machine"].replace(inside, "pid:[1]"), pid=2**22 + 1)
+        assert not other.take("k")
+
+
 def test_a_heart_beats(folder):
     with Leases(folder, stale=30, beat=0.02).joined(PLAN) as one:
         assert one.take("k")
