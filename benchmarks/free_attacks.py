@@ -135,7 +135,7 @@ class FreeWorker:
             case ("jobs", int(shard)):
                 notes = [self._note(shard, index) for index in range(len(self.shape.jobs))]
                 self.told.append(("jobs", shard, notes))
-            case ("do", int(shard), int(index)):
+            case ("do", int(shard), int(index), str()):
                 key = key_of(shard, index)
                 cached = self.store.has(key)
                 if not cached:
