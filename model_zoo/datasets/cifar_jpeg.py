@@ -13,7 +13,7 @@ from model_zoo.datasets.npy_member import BROKEN
 from model_zoo.datasets.pictures import decode, stacked
 from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
-from robench.intake.archives import open_archive
+from robench.intake.archives import open_archive, read_member
 from robench.intake.limits import DATA, UNPACKED
 from robench.intake.regular_file import open_regular
 from robench.recipe import Info
@@ -61,7 +61,11 @@ class CIFAR10JPEG:
         try:
             with open_regular(path, DATA) as file, open_archive(file, where=str(path)) as archive:
                 members = _members(archive, split, where=str(path))
-                pictures = [decode(archive.read(name), where=f"{path}:{name}") for name, _ in members]
+                packed = ((name, archive.getinfo(name)) for name, _ in members)
+                pictures = [
+                    decode(read_member(archive, member, where=str(path)), where=f"{path}:{name}")
+                    for name, member in packed
+                ]
         except BROKEN as error:
             got = str(error) or type(error).__name__
             do = "Copy the file again"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from typing import IO, Any
 
 from robench.errors import InputError, RobenchError
 from robench.intake.limits import EXPANSION, FLOOR, MEMBERS, UNPACKED, Limit, size_text
 from robench.intake.memory import check_memory
+
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_PIECE = 1 << 20
+"""Bytes that are unpacked at once."""
 
 
 def check_expansion(
@@ -30,15 +35,16 @@ def check_expansion(
 
 
 def open_archive(file: IO[bytes], *, where: str, error: type[RobenchError] = InputError) -> zipfile.ZipFile:
-    """Return a zip archive whose table of contents is of a size that can be read.
+    """Return a zip archive whose table of contents can be read, and says nothing that cannot be.
 
     Args:
         file: open for reading; the caller closes it.
         where: its name, for the message.
-        error: what to raise for a larger table.
+        error: what to raise for another table.
 
     Raises:
-        RobenchError: of the kind `error`; the table is too large.
+        RobenchError: of the kind `error`; the table is too large, a member is packed otherwise than stored or
+            deflated, or is said to have more packed bytes than there are.
         zipfile.BadZipFile: no zip archive.
     """
     # The standard library reads the whole table at once; what it takes for its size is asked here.
@@ -46,7 +52,22 @@ def open_archive(file: IO[bytes], *, where: str, error: type[RobenchError] = Inp
     end = reader._EndRecData(file)
     if end:
         MEMBERS.check(int(end[5]), where=where, error=error)
-    return zipfile.ZipFile(file)
+    archive = zipfile.ZipFile(file)
+    size = file.seek(0, os.SEEK_END)
+    for member in archive.infolist():
+        _check_entry(member, size, where=f"{where}:{member.filename[:100]}", error=error)
+    return archive
+
+
+def _check_entry(member: zipfile.ZipInfo, size: int, *, where: str, error: type[RobenchError]) -> None:
+    """Refuse an entry of the table of contents by which a few bytes could become any number of them."""
+    if member.compress_type not in _PACKED:  # bzip2 and LZMA are unpacked at once, whatever is asked for
+        got = f"compression of the kind {member.compress_type}"
+        raise error(where=where, expected="a member that is stored or deflated", got=got, do="Pack it again")
+    left = max(size - member.header_offset, 0)
+    if member.compress_size > left:  # else the limit of expansion could be moved
+        expected, got = f"at most {left} packed bytes, as there are", str(member.compress_size)
+        raise error(where=where, expected=expected, got=got, do="The file is damaged: copy it again")
 
 
 def read_member(
@@ -71,13 +92,14 @@ def read_member(
         Exception: what `zipfile` raises for a broken archive.
     """
     check_member_size(member, where=where, limit=limit, error=error)
-    return archive.read(member)
+    with archive.open(member) as file:  # piece by piece: asked for all, it unpacks more than the table says
+        return b"".join(iter(lambda: file.read(_PIECE), b""))
 
 
 def check_member_size(
     member: zipfile.ZipInfo, *, where: str, limit: Limit = UNPACKED, error: type[RobenchError] = InputError
 ) -> None:
-    """Refuse a member by its entry in the table of contents; `zipfile` unpacks no more than that says.
+    """Refuse a member by its entry in the table of contents; read in pieces, it unpacks to no more than that.
 
     Raises:
         RobenchError: of the kind `error`; as `read_member`.

@@ -9,7 +9,7 @@ import zipfile
 from typing import IO, Any
 
 from robench.errors import InputError, RobenchError
-from robench.intake.archives import check_member_size, open_archive
+from robench.intake.archives import check_member_size, open_archive, read_member
 from robench.intake.limits import CHECKPOINT
 from robench.intake.pickle_steps import check_steps
 
@@ -61,7 +61,8 @@ def names_asked_for(data: bytes, *, where: str, error: type[RobenchError] = Inpu
         pickles = [member for member in members if member.filename.endswith(".pkl")]
         names: list[str] = []
         for member in pickles:
-            names += _names(io.BytesIO(archive.read(member)), where, error)[0]
+            content = read_member(archive, member, where=where, limit=CHECKPOINT, error=error)
+            names += _names(io.BytesIO(content), where, error)[0]
         return names
 
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -33,6 +34,7 @@ from robench.cli import app
 from robench.data.images import image_set
 from robench.data.loading import balanced_rows
 from robench.errors import CheckpointError, ConfigError, InputError, RobenchError
+from robench.intake.archives import open_archive, read_member
 from robench.intake.limits import CHECKPOINT, CONFIGURATION, DATA, LIMITS, Limit, size_text
 from robench.plan.yaml_reader import read_file
 from tests.faults.fuzz.data_files import CIFAR, IDX, NPZ, PICTURES
@@ -261,6 +263,51 @@ def test_headers_of_arrays_are_not_believed(tmp_path, monkeypatch, header, words
     with pytest.raises(InputError, match=words):
         Npz(path="d.npz")("test")
     assert not Path("touched").exists()
+
+
+def packed(size, kind=zipfile.ZIP_DEFLATED, **claims):
+    """An archive of zeros with a table of contents that says something else of them."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", kind) as archive:
+        for name in ("x.npy", "y.npy", "archive/data.pkl"):
+            archive.writestr(name, bytes(size))
+            for key, value in claims.items():
+                setattr(archive.getinfo(name), key, value)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("reader", ["npz", "jpeg zip", "checkpoint"])
+def test_what_is_unpacked_all_at_once_is_refused(tmp_path, reader, kind):
+    (tmp_path / "x").write_bytes(packed(1 << 10, kind, file_size=10))
+    with pytest.raises(RobenchError, match="expected a member that is stored or deflated"):
+        READERS[reader](tmp_path / "x")
+
+
+@pytest.mark.parametrize("reader", ["npz", "jpeg zip", "checkpoint"])
+def test_more_packed_bytes_than_there_are_move_no_limit(tmp_path, reader):
+    (tmp_path / "x").write_bytes(packed(100 << 20, compress_size=1 << 20))
+    with pytest.raises(RobenchError, match="packed bytes, as there are"):
+        READERS[reader](tmp_path / "x")
+
+
+def test_no_more_is_unpacked_than_the_table_of_contents_says():
+    stream = io.BytesIO(packed(100 << 20, file_size=1000))
+    tracemalloc.start()
+    try:
+        with open_archive(stream, where="x") as archive, pytest.raises(zipfile.BadZipFile):
+            read_member(archive, archive.getinfo("x.npy"), where="x")
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_member_is_read_whole():
+    stream, content = io.BytesIO(), random.Random(0).randbytes(3 << 20)
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x", content)
+    with open_archive(stream, where="x") as archive:
+        assert read_member(archive, archive.getinfo("x"), where="x") == content
 
 
 def table_of_contents(entries, name=b"x"):
