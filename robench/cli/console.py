@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from robench.visible_text import visible
@@ -68,6 +68,15 @@ class LastingErrors:
 def _stderr() -> Any:
     """Return standard error itself, also while rich shows bars and stands in for it."""
     return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+
+
+@contextlib.contextmanager
+def unread() -> Iterator[None]:
+    """Inside the block a reader that has enough (`| head`) ends the telling of results and nothing else."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a flush at exit must not complain
 
 
 def printable(text: str) -> str:

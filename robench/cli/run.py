@@ -92,10 +92,10 @@ def _command() -> str:
 def _report(folder: Path, *, quiet: bool) -> list[Path]:
     """Write the leaderboard as CSV and Markdown, model cards and the page, then print the leaderboard.
 
-    In this order: a reader that closes the pipe early must not cost the files.
+    In this order: a reader that closes the pipe early must cost neither the files nor the exit code.
     """
     from robench import plugins
-    from robench.cli.console import output
+    from robench.cli.console import output, unread
     from robench.record.store import Store
 
     records = Store(folder).read_records()
@@ -105,8 +105,9 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     paths = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
     if records and not quiet:
         console = output()
-        for part in plugins.find("reports", "screen")()(records):
-            console.print(part)
+        with unread():
+            for part in plugins.find("reports", "screen")()(records):
+                console.print(part)
     return paths
 
 

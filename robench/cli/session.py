@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from robench.cli.console import printable
+from robench.cli.console import printable, unread
 from robench.cli.pace import rate, span
 from robench.cli.signals import noted, raised
 
@@ -88,6 +88,13 @@ def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doub
         if not any(reasons.glob("*")):  # a training that failed is told in the summary
             reasons = folder / "run.json"
         typer.echo(f"Why jobs failed: {printable(str(reasons))}", err=True)
+    with unread():
+        _tell(outcome, noun, paths, doubt)
+    if outcome.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _tell(outcome: Outcome, noun: str, paths: list[Path], doubt: str) -> None:
     counts = f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed"
     typer.echo(counts + (f"; {doubt}." if doubt else "."))
     pace = ""
@@ -95,5 +102,3 @@ def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doub
         pace = f", {outcome.images} images judged at {rate(outcome.images / outcome.judging)} a second"
     typer.echo(f"Time: {span(outcome.seconds)}{pace}.")
     typer.echo(f"Report: {printable(', '.join(map(str, paths)))}")
-    if outcome.failed:
-        raise typer.Exit(SOME_FAILED)

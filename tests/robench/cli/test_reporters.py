@@ -177,3 +177,27 @@ print("the work went on")
 def test_progress_that_nobody_reads_any_more_ends_no_work(what):
     done = subprocess.run([sys.executable, "-c", UNREAD, what], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "the work went on\n")
+
+
+ENDING = """
+import os, sys
+from pathlib import Path
+import typer
+from robench.cli.session import finish
+from robench.run.outcome import Outcome
+
+reader, writer = os.pipe()
+os.dup2(writer, 1)
+os.close(writer)
+os.close(reader)
+try:
+    finish(Outcome(finished=1, cached=0, failed=int(sys.argv[1]), seconds=1.0), "units", [], folder=Path("."))
+except typer.Exit as ending:
+    sys.exit(ending.exit_code)
+"""
+
+
+@pytest.mark.parametrize(("failed", "code"), [(1, 3), (0, 0)])
+def test_results_that_nobody_reads_any_more_change_no_exit_code(tmp_path, failed, code):
+    command = [sys.executable, "-c", ENDING, str(failed)]
+    assert subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, check=False).returncode == code
