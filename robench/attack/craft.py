@@ -20,7 +20,7 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halving
 from robench.model.prepared import AS_IT_IS, PreparedModel
-from robench.randomness import Randomness
+from robench.randomness import Randomness, borrowed_global_randomness
 from robench.types import Images, Labels
 
 CONFIRMED = 8
@@ -220,6 +220,7 @@ def _craft_piece(
     sources = list(model.sources.values()) if attack.info.own_source else [gradient_source]
     goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y
     started = time.perf_counter()
+    prepared.begin()
     while True:
         engine = prepared.choose(x, sources)
         oracle = Oracle(
@@ -233,7 +234,8 @@ def _craft_piece(
             batch_size=settings.batch_size,
         )
         rng = Randomness(settings.seed, indices, (type(attack).__name__, gradient_source.name))
-        with prepared.using(engine):
+        # A network may draw from the global generators: what they held before is no part of the plan.
+        with prepared.using(engine), borrowed_global_randomness(rng.torch_seed()):
             last = run_attack(attack, oracle, rng)
             if last.shape != x.shape:
                 raise JobError(
@@ -250,7 +252,7 @@ def _craft_piece(
         if engine == AS_IT_IS or _confirmed(prepared, engine, sources, oracle, proposal):
             break
     if attack.info.minimises:
-        with evaluation_mode(model.net):
+        with evaluation_mode(model.net), borrowed_global_randomness(rng.torch_seed()):
             proposal = towards_the_clean_image(oracle, proposal)
     return Crafted(
         x_adv=proposal,

@@ -1,14 +1,15 @@
 """The fastest copy of a network that is proven to be the same function.
 
 The user's network is never altered. Copies that answer faster (`robench.model.fast_copy`) are made beside it.
-Before the first use of a copy, and again at the points an attack found, its outputs and its gradients are
-compared with those of the original on the run's own images (`robench.model.proof`). One that raises or
-disagrees is thrown away and the next plainer one is tried; the last is the network as it is. The judge asks
-the original.
+Before the first use of a copy on some images, and again at the points an attack found, its outputs and its
+gradients are compared with those of the original on these very images (`robench.model.proof`). Where one
+raises or disagrees the next plainer one is tried; the last is the network as it is. So which one attacks some
+images does not depend on what was attacked before, nor in which process. The judge asks the original.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -61,32 +62,44 @@ class PreparedModel:
         eager: make no copies, use the network as it is.
 
     Attributes:
-        reasons: why a faster copy was not used, by the name of its recipe.
+        reasons: why a faster copy was not used in the crafting at hand, by the name of its recipe.
     """
 
     model: Model
     eager: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
     _copies: dict[str, _Copies] = field(default_factory=dict)
-    _proven: dict[str, set[str]] = field(default_factory=dict)
+    _doubts: dict[tuple[str, str, bytes], str] = field(default_factory=dict)
     _self_changing: set[str] | None = None
 
-    def choose(self, x: Images, sources: Sequence[GradientSource]) -> str:
-        """Return the name of the fastest copy that is proven for these gradient sources.
+    def begin(self) -> None:
+        """Begin a crafting: what others met at their points says nothing here.
 
-        What is not proven yet is proven on the first of the images x (B, C, H, W), between 1 and all of them.
+        Else what a crafting is done with would depend on which ones this very process has done before it.
+        """
+        self.reasons = {}
+
+    def choose(self, x: Images, sources: Sequence[GradientSource]) -> str:
+        """Return the name of the fastest copy that is proven for these images and gradient sources.
+
+        It is proven on the first of the images x (B, C, H, W), once for each source and these images.
         """
         originals = self._originals(x)
+        digest = _digest(originals[0].x)
         for recipe in self._recipes():
             if recipe.name in self.reasons:
                 continue
-            proven = self._proven.setdefault(recipe.name, set())
             for source in sources:
-                if source.name not in proven and not self._proves(recipe, source, originals):
+                key = (recipe.name, source.name, digest)
+                if key not in self._doubts:
+                    self._doubts[key] = self._doubt_at_all(recipe, source, originals)
+                if doubt := self._doubts[key]:
+                    self.reasons[recipe.name] = doubt
                     break
-                proven.add(source.name)
             else:
-                return recipe.name
+                if not (doubt := self._make(recipe)):
+                    return recipe.name
+                self.reasons[recipe.name] = doubt
         if self._self_changing is None and sources:
             originals[0].answer(sources[0])
         return AS_IT_IS
@@ -94,8 +107,14 @@ class PreparedModel:
     def confirm(self, name: str, x: Images, sources: Sequence[GradientSource]) -> bool:
         """Prove a copy again, at points x (B, C, H, W) an attack found; one that fails is dropped."""
         recipe = next((r for r in RECIPES if r.name == name), None)
+        if recipe is None:
+            return True
         originals = self._originals(x)
-        return recipe is None or all(self._proves(recipe, source, originals) for source in sources)
+        for source in sources:
+            if doubt := self._doubt_at_all(recipe, source, originals):
+                self.reasons[recipe.name] = doubt
+                return False
+        return True
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
@@ -147,21 +166,26 @@ class PreparedModel:
         last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
         return [r for r in RECIPES if (fold or not r.fold) and (last or not r.channels_last)]
 
-    def _proves(self, recipe: Recipe, source: GradientSource, originals: Sequence[_Original]) -> bool:
-        for original in originals:
-            if reason := self._doubt(recipe, source, original):
-                self.reasons[recipe.name] = reason
-                self._copies.pop(recipe.name, None)
-                return False
-        return True
+    def _doubt_at_all(self, recipe: Recipe, source: GradientSource, originals: Sequence[_Original]) -> str:
+        """Return why a copy cannot be used, having let go of it; empty if nothing speaks against it."""
+        doubt = next(filter(None, (self._doubt(recipe, source, original) for original in originals)), "")
+        if doubt:
+            self._copies.pop(recipe.name, None)
+        return doubt
 
-    def _doubt(self, recipe: Recipe, source: GradientSource, original: _Original) -> str:
-        """Return why a copy cannot be used; empty if nothing speaks against it."""
+    def _make(self, recipe: Recipe) -> str:
+        """Make a copy where there is none; return why it cannot be made, empty if it can."""
         if recipe.name not in self._copies:
             try:
                 self._copies[recipe.name] = _Copies(self.model, recipe)
             except Exception as error:  # noqa: BLE001 - a user's network meets deepcopy and symbols: it is recorded
                 return f"it could not be made: {_first_line(error)}"
+        return ""
+
+    def _doubt(self, recipe: Recipe, source: GradientSource, original: _Original) -> str:
+        """Return why a copy cannot be used; empty if nothing speaks against it."""
+        if doubt := self._make(recipe):
+            return doubt
         answer = original.answer(source)
         if answer is None:
             return "the network itself could not be asked for a gradient"
@@ -212,6 +236,11 @@ class _Original:
             self._prepared.note_changes(changes)
             self._answers[source.name] = answer
         return self._answers[source.name]
+
+
+def _digest(x: Images) -> bytes:
+    """Return what tells some images from any others."""
+    return hashlib.sha256(x.detach().cpu().contiguous().numpy().tobytes()).digest()
 
 
 def _first_line(error: Exception) -> str:

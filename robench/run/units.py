@@ -109,7 +109,7 @@ def judge_unit(
         return verdict
 
     def probed(size: int) -> tuple[Finding, ...]:
-        with batch_of(indices):
+        with batch_of(indices), borrowed_global_randomness(seed):
             return probe(model, x, y, most=size)
 
     def stood_in(size: int) -> list[str]:

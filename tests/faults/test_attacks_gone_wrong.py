@@ -298,18 +298,46 @@ def test_no_number_during_an_attack_is_told_and_is_no_robustness(forward, name):
         assert all(np.isfinite(found.columns.linf))
 
 
-def test_the_same_call_gives_the_same_bits_whatever_was_drawn_before():
-    attacks = {"pgd": make_attack("pgd", steps=3), "square": make_attack("square", queries=10)}
+class Drawing(Moody):
+    """The same with noise from a global generator, which nobody has declared."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, x):
+        return super().forward(x) + self.draw((len(x), 3))
+
+
+DRAWS = {
+    "none": torch.zeros,
+    "torch": torch.randn,
+    "numpy": lambda shape: torch.as_tensor(np.random.standard_normal(shape), dtype=torch.float32),
+    "python": lambda shape: torch.tensor([[random.gauss(0, 1)] * shape[1]] * shape[0]) * torch.arange(3.0),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_the_same_call_gives_the_same_bits_whatever_was_drawn_before(draw):
+    attacks = {
+        "pgd": make_attack("pgd", steps=3),
+        "square": make_attack("square", queries=10),
+        "cw": make_attack("cw", steps=3),
+    }
     ended = []
     for seed in (0, 1):
         torch.manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
         chance = generators()
-        ended.append(benchmark([model()], data(), attacks=attacks, eps=EPS, seed=3).records)
+        asked = [model(Drawing(DRAWS[draw]))]
+        options = {"norm": "L2", "eps": 1.0, "seed": 3}
+        ended.append(benchmark(asked, data(), attacks=attacks, **options).records)
         assert generators() == chance
+    assert len(ended[0]) == 4
     for one, two in zip(*ended, strict=True):
         assert one.columns == two.columns
+        assert one.findings == two.findings
         assert one.provenance.images_sha256 == two.provenance.images_sha256
 
 

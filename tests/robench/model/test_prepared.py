@@ -11,7 +11,7 @@ from robench.model.fast_copy import RECIPES
 from robench.model.interface import Model
 from robench.model.prepared import AS_IT_IS, PreparedModel, PreparedModels
 from robench.model.proof import PROOF_IMAGES, relative_error
-from robench.model.tested_network import TestedNetwork
+from robench.model.tested_network import TestedNetwork, networks_under_test
 from tests.robench.model.folding_networks import KINDS, Base, Patched, Viewed, X, answers, bits, same
 
 FASTEST = RECIPES[0].name
@@ -135,6 +135,30 @@ def test_a_copy_is_proven_again_at_the_points_an_attack_found():
     assert not prepared.confirm(name, X * 0.01 + 0.98, sources)
     assert "outputs differ" in prepared.reasons[name]
     assert prepared.choose(X, sources) != name
+
+
+def test_what_is_chosen_depends_on_images_and_points_and_not_on_what_was_done_before():
+    net = TurnsAway()
+    bright = X * 0.01 + 0.98
+
+    def chosen(prepared, x):
+        prepared.begin()
+        name = prepared.choose(x, [model.source("exact")])
+        with prepared.using(name):
+            (tested,) = networks_under_test(model.net)
+            assert (tested.module is net) is (name == AS_IT_IS)
+        return name, dict(prepared.reasons)
+
+    model = Model(name="m", net=net, classes=4)
+    alone = [chosen(PreparedModel(model), x) for x in (X, bright)]
+    ordinary = alone[0][0]
+    assert ordinary != AS_IT_IS
+    assert alone[1][0] == AS_IT_IS
+    for order in ((0, 1, 0), (1, 0, 1)):
+        prepared = PreparedModel(model)
+        for place in order:
+            assert chosen(prepared, (X, bright)[place]) == alone[place]
+            assert not prepared.confirm(ordinary, bright, [model.source("exact")])
 
 
 def test_a_network_that_draws_is_compared_under_the_same_draw():
