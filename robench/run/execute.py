@@ -56,7 +56,7 @@ def execute(
     summary = Summary(plan=plan, command=command, asked=dict(asked or {}))
     judging = 0.0
     alone = processes is None or environment.force
-    check = partial(processes.stop.check, working=False) if processes else lambda: None
+    check: Callable[[], None] = partial(processes.stop.check, working=False) if processes else lambda: None
     folder = Leases(store.root / "leases", check=check)
     with folder.joined(content_hash(to_json(plan)), alone=alone) as leases:
         begin = partial(store.begin, to_json(plan), config_text)

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from robench.errors import ConfigError, RobenchError, StorageError
 from robench.record.files import read_json
@@ -226,7 +226,7 @@ class Leases:
                 with contextlib.suppress(OSError):
                     os.utime(path)
 
-    def _acquire(self, lock: FileLock, deadline: float) -> None:
+    def _acquire(self, lock: BaseFileLock, deadline: float) -> None:
         """Wait for a lock until a time by `time.monotonic`."""
         while True:
             try:
