@@ -5,8 +5,7 @@ The public names are loaded on first use, so that importing the package stays in
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robench.faces import face
 
@@ -25,9 +24,23 @@ if TYPE_CHECKING:
     from robench.model.interface import Model as Model
     from robench.model.interface import OutputKind as OutputKind
 
-try:
-    __version__ = version("robench")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
+    __version__: str
 
-__getattr__, __dir__, __all__ = face(__name__, __file__)
+_load, _names, __all__ = face(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, or the version that is installed."""
+    if name != "__version__":
+        return _load(name)
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("robench")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted({*_names(), "__version__"})

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from robench.errors import ConfigError
-from robench.plan.data_root import check_checkpoints
-from robench.run.executor import Processes
-from robench.run.settings import Environment
 
 if TYPE_CHECKING:
     from robench.plan.spec import Plan
+    from robench.run.executor import Processes
+    from robench.run.settings import Environment
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -153,6 +152,8 @@ class Options:
         threads = self.threads
         if threads is None and self.workers > 1:
             threads = max(1, (os.cpu_count() or 1) // self.workers)
+        from robench.run.executor import Processes
+
         return Processes(
             count=self.workers,
             threads=threads,
@@ -167,6 +168,8 @@ class Options:
     @property
     def environment(self) -> Environment:
         """Where the command works, and what it may do there."""
+        from robench.run.settings import Environment
+
         return Environment(
             device=self.device,
             data_root=self.data_root,
@@ -182,6 +185,8 @@ class Options:
             ConfigError: the configuration, an override or the device is refused.
             CheckpointError: a checkpoint is missing.
         """
+        from robench.plan.data_root import check_checkpoints
+
         plan, text = self.parsed(config)
         check_checkpoints(plan, self.data_root)
         check_device(self.device)

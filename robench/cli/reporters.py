@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 from rich.text import Text
 
-from robench.cli.console import LastingErrors, errors, printable
+from robench.cli.console import LastingErrors, errors, one_line, printable
 from robench.cli.pace import Pace
 from robench.run.progress import ColumnAccuracy, Quiet, Reporter
 
@@ -205,3 +205,11 @@ def training_text(row: dict[str, float]) -> str:
         elif name != "validation_images":
             parts.append(f"{name.replace('_', ' ')} {value:.4g}")
     return ", ".join(parts)
+
+
+class FailuresOnly(Quiet):
+    """Tells of failures alone: what `robench verify` checks speaks for itself."""
+
+    def failed(self, text: str) -> None:
+        """Say which model could not be rebuilt."""
+        sys.stderr.write(one_line(f"failed: {text}") + "\n")

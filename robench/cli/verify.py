@@ -11,7 +11,6 @@ from robench.cli.console import one_line
 from robench.cli.leaderboard import check_runs
 from robench.cli.options import Options, check_device, taking
 from robench.cli.session import use_machine
-from robench.run.progress import Quiet
 
 if TYPE_CHECKING:
     from robench.audit.rejudgement import Check
@@ -34,6 +33,7 @@ def verify(
     check_runs([run])
     check_device(options.device)
     from robench.audit.verify import verify as checks
+    from robench.cli.reporters import FailuresOnly
     from robench.record.store import Store
 
     use_machine(options.threads)
@@ -44,7 +44,7 @@ def verify(
         sample=sample,
         batch_size=batch_size,
         seed=seed,
-        reporter=_FailuresOnly(),
+        reporter=FailuresOnly(),
     ):
         failed += not check.holds
         if not options.quiet or not check.holds:
@@ -52,14 +52,6 @@ def verify(
     typer.echo(f"{one_line(str(run))}: {'does NOT hold' if failed else 'holds'}")
     if failed:
         raise typer.Exit(FAILED)
-
-
-class _FailuresOnly(Quiet):
-    """Tells of failures only: the checks speak for themselves."""
-
-    def failed(self, text: str) -> None:
-        """Say which model could not be rebuilt."""
-        typer.echo(one_line(f"failed: {text}"), err=True)
 
 
 def _line(check: Check) -> str:
