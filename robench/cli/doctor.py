@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
@@ -33,6 +32,8 @@ def doctor() -> None:
 
 
 def _versions() -> list[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
     wrong = []
     typer.echo(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in (*PACKAGES, *LIBRARIES):
