@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -19,7 +21,9 @@ from robench.intake.regular_file import open_regular
 from robench.recipe import Info
 
 if TYPE_CHECKING:
+    from model_zoo.datasets.pictures import Pixels
     from robench.data.images import ImageSet
+    from robench.data.listing import Listing
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PIXEL_BYTES = 3 * 32 * 32
@@ -50,35 +54,56 @@ class CIFAR10JPEG:
         Raises:
             InputError: the zip is absent or broken, has a member that would leave it, or a picture is bad.
         """
-        from robench.data.images import image_set
-
         del download
+        return self.listing(split, root=root).images()
+
+    def listing(self, split: str, *, root: Path | None) -> Listing:
+        """Return the labels of one split, and how to read its pictures.
+
+        Raises:
+            InputError: the zip is absent or broken, or has a member that would leave it.
+        """
+        import numpy as np
+
+        from robench.data.listing import Listing
+
         check_split(split, where="cifar10-jpeg")
         path = data_root(root) / "cifar10-jpeg.zip"
         if not path.exists():
             do = "Say where it is with `--data-root DIR`; it cannot be downloaded"
             raise InputError(where="cifar10-jpeg", expected=f"the file {path}", got="none", do=do)
-        try:
-            with open_regular(path, DATA) as file, open_archive(file, where=str(path)) as archive:
-                members = _members(archive, split, where=str(path))
-                packed = ((name, archive.getinfo(name)) for name, _ in members)
+        with _opened(path) as archive:
+            members = _members(archive, split, where=str(path))
+
+        def read(positions: Sequence[int]) -> Pixels:
+            names = [members[position][0] for position in positions]
+            with _opened(path) as archive:
+                packed = ((name, archive.getinfo(name)) for name in names)
                 pictures = [
                     decode(read_member(archive, member, where=str(path)), where=f"{path}:{name}")
                     for name, member in packed
                 ]
-        except BROKEN as error:
-            got = str(error) or type(error).__name__
-            do = "Copy the file again"
-            raise InputError(where=str(path), expected="a whole zip archive", got=got, do=do) from error
-        import numpy as np
+            return stacked(pictures, names, where=str(path))
 
-        return image_set(
-            stacked(pictures, [name for name, _ in members], where=str(path)),
-            np.array([label for _, label in members], dtype=np.int64),
+        return Listing(
             name="CIFAR-10 (JPEG copy)",
             split=split,
+            labels=np.array([label for _, label in members], dtype=np.int64),
             classes=_CLASSES,
+            read=read,
         )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open the archive; what is wrong with it, found then or while it is read, is one error."""
+    try:
+        with open_regular(path, DATA) as file, open_archive(file, where=str(path)) as archive:
+            yield archive
+    except BROKEN as error:
+        got = str(error) or type(error).__name__
+        do = "Copy the file again"
+        raise InputError(where=str(path), expected="a whole zip archive", got=got, do=do) from error
 
 
 def _members(archive: zipfile.ZipFile, split: str, *, where: str) -> list[tuple[str, int]]:

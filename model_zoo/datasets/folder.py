@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,9 @@ from robench.intake.regular_file import read_regular
 from robench.recipe import Info
 
 if TYPE_CHECKING:
+    from model_zoo.datasets.pictures import Pixels
     from robench.data.images import ImageSet
+    from robench.data.listing import Listing
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -66,12 +69,21 @@ class ImageFolder:
             InputError: the folder or the split is absent or empty, two folders are the same number, `classes`
                 does not fit the folders, or a picture is unreadable, of another size or of more than 8 bits.
         """
+        del download
+        return self.listing(split, root=root).images()
+
+    def listing(self, split: str, *, root: Path | None) -> Listing:
+        """Return the labels of one split, and how to read its pictures.
+
+        Raises:
+            InputError: the folder or the split is absent or empty, two folders are the same number, or
+                `classes` does not fit the folders.
+        """
         import numpy as np
 
-        from robench.data.images import image_set
         from robench.data.labels import MOST_CLASSES
+        from robench.data.listing import Listing
 
-        del download
         check_split(split, where="image_folder")
         top = resolved(self.path, root, where="image_folder")
         names = {p.name for part in ("train", "test") for p in _children(top / part) if p.is_dir()}
@@ -94,18 +106,25 @@ class ImageFolder:
             for file in _children(top / split / name)
             if file.suffix.lower() in _SUFFIXES
         ]
-        pictures, held = [], 0
-        for file, _ in files:
-            data = read_regular(file, PICTURE, expected="a readable picture")
-            pictures.append(decode(data, where=str(file), resize=self.resize, gray=self.gray))
-            held += pictures[-1].nbytes
-            UNPACKED.check(held, where=str(top / split))
-        return image_set(
-            stacked(pictures, [str(file) for file, _ in files], where=str(top / split)),
-            np.array([label for _, label in files], dtype=np.int64),
+        if not files:
+            raise InputError(where=str(top / split), expected="at least one picture", got="none")
+
+        def read(positions: Sequence[int]) -> Pixels:
+            pictures, held = [], 0
+            chosen = [files[position][0] for position in positions]
+            for file in chosen:
+                data = read_regular(file, PICTURE, expected="a readable picture")
+                pictures.append(decode(data, where=str(file), resize=self.resize, gray=self.gray))
+                held += pictures[-1].nbytes
+                UNPACKED.check(held, where=str(top / split))
+            return stacked(pictures, [str(file) for file in chosen], where=str(top / split))
+
+        return Listing(
             name=top.name,
             split=split,
+            labels=np.array([label for _, label in files], dtype=np.int64),
             classes=classes,
+            read=read,
         )
 
 

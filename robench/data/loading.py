@@ -8,6 +8,7 @@ import torch
 
 from robench import plugins, recipe
 from robench.data.images import ImageSet
+from robench.data.listing import ListedRecipe
 from robench.errors import InputError
 from robench.plan.spec import DataSpec
 from robench.randomness import Randomness, seed_from
@@ -28,10 +29,14 @@ def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -
     """
     kind = plugins.find("datasets", spec.dataset.name, where=spec.dataset.where)
     source = recipe.build(kind, spec.dataset.options, where=spec.dataset.where)
-    whole: ImageSet = source(spec.split, root=root, download=download)
+    listing = source.listing(spec.split, root=root) if isinstance(source, ListedRecipe) else None
+    whole: ImageSet = (
+        listing.without_pixels() if listing else source(spec.split, root=root, download=download)
+    )
     if spec.indices is not None:
         whole = _at(whole, spec.indices)
-    return select(whole, limit=spec.limit, subset=spec.subset, seed=seed, labelled=spec.labelled)
+    chosen = select(whole, limit=spec.limit, subset=spec.subset, seed=seed, labelled=spec.labelled)
+    return listing.images(chosen) if listing else chosen
 
 
 def select(
