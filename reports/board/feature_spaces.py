@@ -159,17 +159,17 @@ def principal_plane(features: Rows) -> PrincipalPlane | None:
     Rows that are not finite are left out. There is no plane of fewer than two rows, or where all are equal.
     """
     import numpy as np
-    from sklearn.decomposition import PCA
 
     good = features[np.isfinite(features).all(axis=1)].astype("float64")
     if len(good) < 2 or not (good != good[0]).any():
         return None
     # The largest absolute feature as unit: squares of huge ones would overflow.
     scale = float(np.abs(good).max())
-    fitted = PCA(n_components=min(2, *good.shape), svd_solver="full").fit(good / scale)
+    middle = (good / scale).mean(axis=0)
+    _, sizes, directions = np.linalg.svd(good / scale - middle, full_matrices=False)
+    variances = sizes**2 / (sizes**2).sum()
     axes, shares = np.zeros((2, good.shape[1])), [0.0, 0.0]
-    for at, (axis, share) in enumerate(
-        zip(fitted.components_, fitted.explained_variance_ratio_, strict=True)
-    ):
-        axes[at], shares[at] = axis, float(share)
-    return PrincipalPlane(fitted.mean_ * scale, axes, (shares[0], shares[1]))
+    for at, (axis, share) in enumerate(zip(directions[:2], variances[:2], strict=True)):
+        # An axis has no sign of its own: its largest entry is made positive.
+        axes[at], shares[at] = axis * np.sign(axis[np.abs(axis).argmax()]), float(share)
+    return PrincipalPlane(middle * scale, axes, (shares[0], shares[1]))
