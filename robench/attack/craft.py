@@ -17,6 +17,7 @@ from robench.attack.visibility import as_seen, check_knowledge
 from robench.data.images import check_images
 from robench.errors import ConfigError, JobError
 from robench.model.evaluation import evaluation_mode
+from robench.model.folded_pair import went_another_way
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halving
 from robench.model.prepared import AS_IT_IS, PreparedModel
@@ -234,21 +235,15 @@ def _craft_piece(
             batch_size=settings.batch_size,
         )
         rng = Randomness(settings.seed, indices, (type(attack).__name__, gradient_source.name))
-        # A network may draw from the global generators: what they held before is no part of the plan.
-        with prepared.using(engine), borrowed_global_randomness(rng.torch_seed()):
-            last = run_attack(attack, oracle, rng)
-            if last.shape != x.shape:
-                raise JobError(
-                    where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(last.shape))
-                )
-            if not (torch.equal(oracle.x, x) and torch.equal(oracle.y, goal)):
-                raise JobError(
-                    where="attack",
-                    expected="the oracle's images and labels as they were",
-                    got="some that were changed in place",
-                    do="Start from a copy: `oracle.x.clone()`",
-                )
-            proposal = oracle.proposal(last.detach())
+        try:
+            # A network may draw from the global generators: what they held before is no part of the plan.
+            with prepared.using(engine), borrowed_global_randomness(rng.torch_seed()):
+                proposal = _proposal(attack, oracle, x, goal, rng)
+        except Exception as error:
+            if engine == AS_IT_IS or not went_another_way(error):
+                raise
+            prepared.drop(engine, f"in a pass of the attack, {error}")
+            continue
         if engine == AS_IT_IS or _confirmed(prepared, engine, sources, oracle, proposal):
             break
     if attack.info.minimises:
@@ -261,6 +256,27 @@ def _craft_piece(
         engine=engine,
         not_used=dict(prepared.reasons),
     )
+
+
+def _proposal(attack: Attack, oracle: Oracle, x: Images, goal: Labels, rng: Randomness) -> Images:
+    """Return what an attack proposes for images it must leave as they are.
+
+    Raises:
+        JobError: the proposal has another shape, or the attack wrote into what it was given.
+    """
+    last = run_attack(attack, oracle, rng)
+    if last.shape != x.shape:
+        raise JobError(
+            where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(last.shape))
+        )
+    if not (torch.equal(oracle.x, x) and torch.equal(oracle.y, goal)):
+        raise JobError(
+            where="attack",
+            expected="the oracle's images and labels as they were",
+            got="some that were changed in place",
+            do="Start from a copy: `oracle.x.clone()`",
+        )
+    return oracle.proposal(last.detach())
 
 
 def _confirmed(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from robench.model.evaluation import evaluation_mode
+from robench.model.folded_pair import FoldedPair, Watch
 from robench.model.global_state import kept_torch_state
 from robench.model.network_state import NetworkState
 from robench.randomness import borrowed_global_randomness
@@ -83,19 +84,13 @@ def _fold(net: nn.Module) -> int:
         pairs = _pairs(net)
     state.restore()  # tracing runs the network's own code on symbols, which it may keep
     single = _one_place(net)
-    count = 0
-    for conv, norm in pairs:
-        if single(conv) and single(norm) and _plain(conv, norm):
-            weight, bias = _fused(conv, norm)
-            conv.weight = nn.Parameter(weight, requires_grad=False)
-            conv.bias = nn.Parameter(bias, requires_grad=False)
-            norm.__dict__["forward"] = _same
-            count += 1
-    return count
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
+    folded = [
+        FoldedPair(conv, norm, *_fused(conv, norm))
+        for conv, norm in pairs
+        if single(conv) and single(norm) and _plain(conv, norm)
+    ]
+    Watch(net, folded)
+    return len(folded)
 
 
 def _one_place(net: nn.Module) -> Callable[[nn.Module], bool]:

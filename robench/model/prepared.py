@@ -116,6 +116,11 @@ class PreparedModel:
                 return False
         return True
 
+    def drop(self, name: str, reason: str) -> None:
+        """Use a copy no more in the crafting at hand, and keep why."""
+        self.reasons[name] = reason
+        self._copies.pop(name, None)
+
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
         """Inside the block a copy answers in place of the original; both are guarded.

@@ -159,6 +159,48 @@ class Weighed(Base):
         self.b = nn.utils.parametrizations.weight_norm(self.b)
 
 
+class LargeBatches(Base):
+    """Leaves a batch-norm out where a batch is large: a way that a few images do not show."""
+
+    most = 17
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(self.b, self.nb)
+        del self.b, self.nb
+
+    def body(self, x):
+        h = self.na(self.a(x)).relu()
+        return self.block(h) if x.shape[0] <= self.most else self.other_way(h)
+
+    def other_way(self, h):
+        return self.block[0](h)
+
+
+class LargeBatchesNormed(LargeBatches):
+    """Uses a batch-norm alone where a batch is large."""
+
+    def other_way(self, h):
+        return self.block[1](h)
+
+
+class AfterAWhile(LargeBatches):
+    """Goes another way from its thirtieth pass on."""
+
+    def body(self, x):
+        self.passes = getattr(self, "passes", 0) + 1
+        h = self.na(self.a(x)).relu()
+        return self.block(h) if self.passes < 30 else self.other_way(h)
+
+
+class BrightImages(LargeBatches):
+    """Goes another way for some images."""
+
+    def body(self, x):
+        h = self.na(self.a(x)).relu()
+        return torch.cat([self.block(i) if i.mean() < 0.45 else self.other_way(i) for i in h.split(1)])
+
+
 KINDS = [
     Base,
     Tied,

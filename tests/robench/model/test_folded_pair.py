@@ -1,0 +1,105 @@
+"""A folded copy notices in every pass whether it is still the network it was made from."""
+
+import copy
+
+import pytest
+import torch
+
+from attacks.gradient.pgd import PGD
+from robench.api import benchmark, wrap
+from robench.data.images import image_set
+from robench.model.fast_copy import Recipe, prepared_copy
+from robench.model.folded_pair import AnotherWayError, went_another_way
+from tests.robench.model.folding_networks import (
+    AfterAWhile,
+    Base,
+    BrightImages,
+    LargeBatches,
+    LargeBatchesNormed,
+    X,
+    answers,
+    bits,
+    same,
+)
+
+OTHER_WAYS = [LargeBatches, LargeBatchesNormed, AfterAWhile, BrightImages]
+
+
+@pytest.mark.parametrize("kind", [LargeBatches, LargeBatchesNormed])
+def test_a_pass_that_goes_another_way_raises_and_the_next_one_answers(kind):
+    net = kind()
+    twin = prepared_copy(net, Recipe("folded", fold=True))
+    few, alone = answers(net, X[:17]), answers(net, X[:1])
+    for _ in range(2):
+        with pytest.raises(AnotherWayError):
+            twin(X)
+        for x, (outputs, gradient) in ((X[:17], few), (X[:1], alone)):
+            theirs = answers(twin, x)
+            torch.testing.assert_close(theirs[0], outputs, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(theirs[1], gradient, rtol=1e-3, atol=1e-4)
+
+
+def test_a_pass_that_was_broken_off_leaves_nothing_behind():
+    twin = prepared_copy(Base(), Recipe("folded", fold=True))
+    expected = twin(X)
+    handle = twin.nb.register_forward_pre_hook(lambda _m, _i: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        twin(X)
+    handle.remove()
+    assert torch.equal(twin(X), expected)
+
+
+def test_a_convolution_that_is_used_twice_before_its_batch_norm_raises():
+    class Twice(LargeBatches):
+        def other_way(self, h):
+            self.block[0](h)
+            return self.block(h)
+
+    twin = prepared_copy(Twice(), Recipe("folded", fold=True))
+    with pytest.raises(AnotherWayError, match="convolution was used without"):
+        twin(X)
+
+
+@pytest.mark.parametrize("kind", OTHER_WAYS)
+def test_an_attack_is_run_again_on_a_plainer_copy(kind):
+    """Verdicts are those of the network as it is, and the record says why not of the folded copy."""
+    labels = kind()(X[:17]).argmax(dim=1).tolist()
+    labels = torch.tensor([*labels, *[0] * (len(X) - 17)])
+    data, records = image_set(X, labels, classes=4), {}
+    for eager in (False, True):
+        net = kind()
+        before = bits(net)
+        attack = PGD(steps=20, restarts=4)
+        result = benchmark(
+            [wrap(net, name="m", classes=4)], data, attacks={"pgd": attack}, eps=0.1, eager=eager
+        )
+        if kind is not AfterAWhile:  # which counts its passes itself
+            same(before, bits(net))
+        records[eager] = next(r for r in result.records if r.attack.label == "pgd")
+    assert records[False].columns.status == records[True].columns.status
+    reasons = records[False].provenance.engine.not_used
+    assert "folded" in reasons, reasons
+    if kind in (LargeBatches, LargeBatchesNormed):
+        assert "is folded into" in reasons["folded"]
+
+
+def test_the_reason_is_recognised_where_another_error_was_raised_from_it():
+    def raised(outer):
+        try:
+            try:
+                raise AnotherWayError("x")
+            except AnotherWayError as error:
+                raise outer("library") from (error if outer is ValueError else None)
+        except (ValueError, KeyError) as error:
+            return error
+
+    assert went_another_way(raised(ValueError))
+    assert went_another_way(raised(KeyError))
+    assert not went_another_way(ValueError("x"))
+
+
+def test_copies_of_a_folded_copy_watch_themselves():
+    twin = copy.deepcopy(prepared_copy(LargeBatches(), Recipe("folded", fold=True)))
+    torch.testing.assert_close(twin(X[:5]), LargeBatches()(X[:5]), rtol=1e-4, atol=1e-4)
+    with pytest.raises(AnotherWayError):
+        twin(X)
