@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from robench import plugins, recipe
 from robench.errors import ConfigError, InputError
+from robench.intake.user_code import blamed, is_reference
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +39,7 @@ def make(spec: ModelSpec, *, shape: tuple[int, int, int], classes: int, trust_co
         if choice.name.startswith(prefix):
             name = choice.name.removeprefix(prefix)
             return library(name, channels=shape[0], classes=classes, options=choice.options, where=where)
-    if user_networks.is_factory(choice.name):
+    if is_reference(choice.name):
         return user_networks.user_model(
             choice.name, classes=classes, options=choice.options, trust_code=trust_code, where=where
         )
@@ -64,7 +65,7 @@ def code_facts(spec: ModelSpec) -> dict[str, str]:
     choice = spec.architecture
     if choice is None:
         return {}
-    if user_networks.is_factory(choice.name):
+    if is_reference(choice.name):
         return user_networks.code_facts(choice.name)
     library = next((p.rstrip(":") for p in LIBRARIES if choice.name.startswith(p)), None)
     if library is None:
@@ -113,7 +114,6 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
     """
     import torch
 
-    from model_zoo.user_networks import blamed
     from robench.model.answer_checks import check_answers
     from robench.model.evaluation import evaluation_mode
     from robench.model.tested_network import TestedNetwork

@@ -75,6 +75,16 @@ class ZooBuilder:
 
         return lookup.code_facts(spec)
 
+    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+        """Return what a configuration says of a network with published weights; see `published_weights`.
+
+        Raises:
+            ConfigError: no such network, or its weights are not here; says how to get them.
+        """
+        from model_zoo.published_weights import published
+
+        return published(name, root=root, download=download, where=where)
+
     def load(
         self,
         network: nn.Module,

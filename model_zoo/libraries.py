@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from model_zoo.user_networks import blamed
 from robench.errors import ConfigError, nearest
+from robench.intake.user_code import blamed
 
 
 class Maker(Protocol):

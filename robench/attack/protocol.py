@@ -49,6 +49,8 @@ class AttackInfo(Info):
             its file moves; empty for where it is.
         revision: raised whenever the same options give other images than before, so that a run folder does
             not take old images for new ones.
+        code: for an attack of a user's file the SHA-256 of its source, which is part of every key; set when
+            the file is loaded.
     """
 
     norms: tuple[str, ...]
@@ -62,6 +64,7 @@ class AttackInfo(Info):
     own_source: str = ""
     identity: str = ""
     revision: int = 1
+    code: str = ""
 
 
 @runtime_checkable

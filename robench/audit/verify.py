@@ -208,6 +208,6 @@ def _rebuilt(plan: Plan, workshop: Workshop) -> Work:
     return Work(
         models=workshop.models(data.shape, len(data.classes)),
         data=data,
-        boards=boards_of(plan.threats),
+        boards=boards_of(plan.threats, trust_code=workshop.environment.trust_code),
         settings=Settings.of(plan),
     )

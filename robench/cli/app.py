@@ -13,6 +13,7 @@ from robench.cli.compare import compare
 from robench.cli.console import clean_warnings
 from robench.cli.doctor import doctor
 from robench.cli.documents import badge, cite, plot, report, table
+from robench.cli.eval import evaluate_one
 from robench.cli.guard import TRACEBACK, Guard
 from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
@@ -60,6 +61,7 @@ def options(
 
 
 app.command()(run)
+app.command("eval")(evaluate_one)
 app.command()(train)
 app.command()(merge)
 app.command()(rerun)

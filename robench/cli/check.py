@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from robench.plan.spec import DataSpec, Plan
 
 LAW_BROKEN = 1
+FROM_FILES = ("attacks", "defenses")
+"""Kinds of plugin that may come from a user's file."""
 
 Target = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
         help="A YAML file, a suite, or a plugin: attacks:pgd, defenses:natural, models:small_cnn, "
-        "heads:wnll, datasets:digits, or its bare name.",
+        "heads:wnll, datasets:digits, or its bare name; attacks:mine.py:MyAttack for one of a file.",
     ),
 ]
 
@@ -51,7 +53,7 @@ def check(
         if preflight or device not in {"auto", "cpu"}:
             got = "--preflight" if preflight else f"--device {device}"
             raise ConfigError(where=got, expected="a configuration or suite", got=f"the plugin {target!r}")
-        _conformance(*plugin, overrides or [], data_root, download=download)
+        _conformance(*plugin, overrides or [], data_root, download=download, trust_code=trust_code)
         return
     plan, _ = Options(overrides=overrides).parsed(target)
     attacks = sum(len(threat.attacks) for threat in plan.threats)
@@ -70,9 +72,16 @@ def _plugin(target: str) -> tuple[Checked, str] | None:
     """
     from robench import plugins
     from robench.conformance import CHECKED
+    from robench.intake.user_code import is_reference
     from robench.plan.config import suites
 
     path = Path(target)
+    if is_reference(target):
+        kind, colon, name = target.partition(":")
+        if colon and kind in CHECKED and is_reference(name):
+            return _checked_file(kind, name)
+        do = f"Write attacks:{target} or defenses:{target}"
+        raise ConfigError(where="robench check", expected="KIND:FILE.py:NAME", got=repr(target), do=do)
     if path.suffix or path.is_file() or target in suites():
         return None
     before, colon, name = target.partition(":")
@@ -96,16 +105,51 @@ def _plugin(target: str) -> tuple[Checked, str] | None:
     raise ConfigError(where="robench check", expected=expected, got=repr(target), do=do)
 
 
+def _checked_file(kind: Checked, reference: str) -> tuple[Checked, str]:
+    """Return kind and reference of code in a user's file, which must be there."""
+    from robench.intake.user_code import check_defined
+
+    if kind not in FROM_FILES:
+        expected, do = "attacks or defenses, which may come from a file", "Install it as a plugin"
+        raise ConfigError(where="robench check", expected=expected, got=kind, do=do)
+    check_defined(reference, where=f"{kind}:{reference}")
+    return kind, reference
+
+
+def _recipe_class(kind: Checked, name: str, *, trust_code: bool) -> tuple[type[Any], str]:
+    """Return a plugin's class and where it comes from: a distribution, or a user's file."""
+    from robench import plugins
+    from robench.intake.user_code import is_reference, parts_of
+
+    where = "robench check"
+    if not is_reference(name):
+        return plugins.find(kind, name, where=where), plugins.distribution(kind, name)
+    source = str(parts_of(name)[0])
+    if kind == "attacks":
+        from robench.attack.user_attacks import attack_class
+
+        return attack_class(name, trust_code=trust_code, where=where), source
+    from robench.model.user_defenses import defense_class
+
+    return defense_class(name, trust_code=trust_code, where=where), source
+
+
 def _conformance(
-    kind: Checked, name: str, overrides: list[str], data_root: Path | None, *, download: bool
+    kind: Checked,
+    name: str,
+    overrides: list[str],
+    data_root: Path | None,
+    *,
+    download: bool,
+    trust_code: bool,
 ) -> None:
     """Check one plugin against every law of its kind, print a line for each, and a count."""
-    from robench import plugins, recipe
+    from robench import recipe
     from robench.conformance import Verdict, checks
     from robench.machine import keep_freed_memory
 
     where = f"{kind}:{name}"
-    plugin = plugins.find(kind, name, where="robench check")
+    plugin, owner = _recipe_class(kind, name, trust_code=trust_code)
     options = _options(overrides)
     for option, known in recipe.describe(plugin).items():
         if known["default"] == "required" and option not in options:
@@ -115,7 +159,7 @@ def _conformance(
             )
     instance = recipe.build(plugin, options, where=where)
     keep_freed_memory()
-    typer.echo(printable(f"{where}: {instance.info.title}, from {plugins.distribution(kind, name)}"))
+    typer.echo(printable(f"{where}: {instance.info.title}, from {owner}"))
     counts = dict.fromkeys(Verdict, 0)
     for result in checks(kind, instance, root=data_root, download=download):
         counts[result.verdict] += 1
@@ -154,9 +198,12 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
     from robench.data.loading import load_data
     from robench.machine import resolve_device
     from robench.model.interface import predictions
+    from robench.model.user_defenses import defense_of
+    from robench.run.layout import boards_of
     from robench.run.preparation import defended, undefended
 
     device = resolve_device(device)
+    boards_of(plan.threats, trust_code=trust_code)
     load = partial(load_data, root=data_root, download=download, seed=plan.seed)
     data = load(plan.data)
     typer.echo(printable(f"data: {data.name} {data.split}, {len(data)} images {data.shape}"))
@@ -174,6 +221,8 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
                 path = located(owner.checkpoint, data_root, where=owner.where)
                 builder.load(network, path, sha256=owner.sha256, key=owner.key)
             networks[owner.name] = network
+        if owner.train:
+            defense_of(owner.train.defense, trust_code=trust_code)
         train = owner.train.data if owner.train else _training(plan.data)
         model = builder.model(
             undefended(spec),
@@ -183,7 +232,9 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
             seed=plan.seed,
             device=device,
         )
-        model = defended(model, spec, training_data=partial(load, train), seed=plan.seed)
+        model = defended(
+            model, spec, training_data=partial(load, train), seed=plan.seed, trust_code=trust_code
+        )
         images, _ = data.batch(slice(0, 2))
         with torch.no_grad():
             predictions(model.net(images.to(model.device)))

@@ -64,6 +64,8 @@ def described(trial: Trial) -> str:
 def light(trial: Trial) -> str:
     """Importing it does not import torch, so that listing and configuration errors stay instant."""
     module = type(trial.recipe).__module__
+    if module.startswith("robench_user_") or hasattr(trial.recipe, "user_code"):
+        raise InapplicableError("It is a file's, which is run when it is used and not to list it")
     if module == "__main__":
         raise InapplicableError("It is defined in the running script")
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)

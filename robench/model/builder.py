@@ -37,6 +37,23 @@ class Builder(Protocol):
         """
         ...
 
+    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+        """Return what a configuration says of a network by name with published weights.
+
+        Args:
+            name: such as `torchvision:resnet18`.
+            root: folder of data sets and checkpoints, None for none.
+            download: whether the network may be used.
+            where: for messages.
+
+        Returns:
+            `architecture`, `checkpoint` and, where it is known, `normalize`.
+
+        Raises:
+            ConfigError: no such network, or its weights are not here; says how to get them.
+        """
+        ...
+
     def load(
         self,
         network: nn.Module,

@@ -65,23 +65,24 @@ def parse(text: str, *, file: Path, overrides: list[str] | None = None) -> Plan:
     """
     document = read_text(text, source=str(file))
     for override in overrides or []:
-        document = _override(document, override)
+        document = override(document, override)
     return _plan(document, file)
 
 
-def from_dict(data: dict[str, Any], *, folder: Path | None = None) -> Plan:
+def from_dict(data: dict[str, Any], *, folder: Path | None = None, source: str = "configuration") -> Plan:
     """Return the plan of a configuration given as plain data, with the same checks as for a file.
 
     Args:
         data: what the YAML would hold.
         folder: where relative paths start, by default the current folder.
+        source: what messages call it.
 
     Raises:
         ConfigError: what is wrong, and the nearest valid name.
         PluginError: a plugin it names is unknown or cannot be used.
     """
     file = (folder or Path.cwd()) / "plan"
-    return _plan(Document(copy.deepcopy(data), "configuration"), file)
+    return _plan(Document(copy.deepcopy(data), source), file)
 
 
 def _plan(document: Document, file: Path) -> Plan:
@@ -90,8 +91,12 @@ def _plan(document: Document, file: Path) -> Plan:
     return resolve(read(document), document, file)
 
 
-def _override(document: Document, text: str) -> Document:
-    """Return the document with one `path.to.key=value` applied."""
+def override(document: Document, text: str) -> Document:
+    """Return the document with one `path.to.key=value` applied.
+
+    Raises:
+        ConfigError: it is not of this form, or leads to where no key can be set.
+    """
     source = f"--set {text}"
     path, equals, value = text.partition("=")
     parts = [part.strip() for part in path.split(".")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from robench import plugins
 from robench.errors import ConfigError, nearest
+from robench.intake.user_code import check_defined, is_reference
 from robench.plan.data_root import in_data_root
 from robench.plan.file_names import check_name
 from robench.plan.knowledge import denied
@@ -75,7 +76,7 @@ def resolve(configuration: Configuration, document: Document, file: Path) -> Pla
     threats = [
         threat
         for position, entry in enumerate(configuration.threats)
-        for threat in _threats(entry, root.at("threats", position))
+        for threat in _threats(entry, root.at("threats", position), file.parent)
     ]
     return Plan(
         name=configuration.name or check_name(file.stem, what="name", where=root.at("name").where),
@@ -151,7 +152,7 @@ def _model(entry: ModelEntry, place: Place, data: DataSpec, folder: Path) -> Mod
     if entry.has("head"):
         head = _located(head, place.at("head"))
         _plugin("heads", head, place.at("head", head.name))
-    inference = _inference(entry, place)
+    inference = _inference(entry, place, folder)
     architecture, checkpoint = entry.architecture, entry.checkpoint
     return ModelSpec(
         name=entry.name,
@@ -163,7 +164,7 @@ def _model(entry: ModelEntry, place: Place, data: DataSpec, folder: Path) -> Mod
         key=entry.key,
         features_of=entry.features_of,
         head=head,
-        train=_training(entry.train, place.at("train"), data) if entry.train else None,
+        train=_training(entry.train, place.at("train"), data, folder) if entry.train else None,
         output=entry.output,
         sources=_sources(entry, place, head, inference),
         inference=tuple(choice for choice, _ in inference),
@@ -206,8 +207,26 @@ def _file(key: str, text: str, place: Place, folder: Path) -> Path:
     return path
 
 
-def _training(entry: TrainEntry, place: Place, data: DataSpec) -> TrainSpec:
+def _user_code(choice: Choice, place: Place, folder: Path) -> Choice:
+    """Return the choice of a function or class in a user's file, with the absolute path of the file.
+
+    Nothing of the file is run: what needs that is checked by whoever may (`robench.run.layout`).
+    """
+    source, _, name = choice.name.rpartition(":")
+    located = replace(_located(choice, place), name=f"{_file('code', source, place, folder)}:{name}")
+    check_defined(located.name, where=located.where)
+    try:
+        canonical(choice.options)
+    except ValueError:
+        raise place.refusal(expected="finite numbers or inf as options", got="NaN") from None
+    return located
+
+
+def _training(entry: TrainEntry, place: Place, data: DataSpec, folder: Path) -> TrainSpec:
     at = place.at("defense")
+    if is_reference(entry.defense.name):
+        code = _user_code(entry.defense, at, folder)
+        return TrainSpec(defense=code, data=_data(entry.data, place.at("data"), data))
     defense = _located(entry.defense, at)
     if _stage(defense) != "training":
         do = f"Put it under the model's key `inference`, beside `train`: inference: {defense.name}"
@@ -217,11 +236,14 @@ def _training(entry: TrainEntry, place: Place, data: DataSpec) -> TrainSpec:
     return TrainSpec(defense=defense, data=_data(entry.data, place.at("data"), data))
 
 
-def _inference(entry: ModelEntry, place: Place) -> list[tuple[Choice, Any]]:
-    """Return the defenses in front of a model, each with the recipe it makes."""
-    pairs = []
+def _inference(entry: ModelEntry, place: Place, folder: Path) -> list[tuple[Choice, Any]]:
+    """Return the defenses in front of a model, each with the recipe it makes; None for one of a file."""
+    pairs: list[tuple[Choice, Any]] = []
     for position, choice in enumerate(entry.inference):
         at = place.at("inference", position)
+        if is_reference(choice.name):
+            pairs.append((_user_code(choice, at, folder), None))
+            continue
         defense = _located(choice, at)
         if _stage(defense) != "inference":
             do = f"Put it under `train`: train: {{defense: {defense.name}}}"
@@ -255,7 +277,7 @@ def _sources(
     return tuple(entry.sources)
 
 
-def _threats(entry: ThreatEntry, place: Place) -> list[ThreatSpec]:
+def _threats(entry: ThreatEntry, place: Place, folder: Path) -> list[ThreatSpec]:
     """Return a threat of each radius, in rising order."""
     return [
         ThreatSpec(
@@ -263,7 +285,7 @@ def _threats(entry: ThreatEntry, place: Place) -> list[ThreatSpec]:
             eps=eps,
             eps_text=text,
             goal=entry.goal,
-            attacks=_attacks(entry, place, eps),
+            attacks=_attacks(entry, place, eps, folder),
             knowledge=entry.knowledge,
             budget=entry.budget,
         )
@@ -271,20 +293,25 @@ def _threats(entry: ThreatEntry, place: Place) -> list[ThreatSpec]:
     ]
 
 
-def _attacks(entry: ThreatEntry, place: Place, eps: float) -> tuple[AttackSpec, ...]:
+def _attacks(entry: ThreatEntry, place: Place, eps: float, folder: Path) -> tuple[AttackSpec, ...]:
     """Return the attacks of a threat, each with a label: its name, and the steps where that comes twice."""
     unlabelled = Counter(attack.choice.name for attack in entry.attacks if attack.label is None)
     specs: dict[str, AttackSpec] = {}
     for position, attack in enumerate(entry.attacks):
         at = place.at("attacks", position)
-        choice = _located(attack.choice, at)
-        recipe = _plugin("attacks", choice, at.at(choice.name))
-        _check_attack(choice, recipe.info, entry, eps, at)
-        steps = getattr(recipe, "steps", None)
-        several = unlabelled[choice.name] > 1 and steps is not None
-        label = attack.label or (f"{choice.name}-{steps}" if several else choice.name)
+        name = attack.choice.name
+        if is_reference(name):
+            choice = _user_code(attack.choice, at, folder)
+            steps, short = choice.options.get("steps"), name.rpartition(":")[2]
+        else:
+            choice, short = _located(attack.choice, at), name
+            recipe = _plugin("attacks", choice, at.at(choice.name))
+            _check_attack(choice, recipe.info, entry, eps, at)
+            steps = getattr(recipe, "steps", None)
+        several = unlabelled[name] > 1 and steps is not None
+        label = attack.label or (f"{short}-{steps}" if several else short)
         if label in specs:
-            do = "Give one of them a label: {" + choice.name + ": {...}, label: ...}"
+            do = "Give one of them a label: {" + name + ": {...}, label: ...}"
             expected = "a label of its own for every attack of a threat"
             raise at.refusal(expected=expected, got=f"{label!r} twice", do=do)
         specs[label] = AttackSpec(label=label, attack=choice)

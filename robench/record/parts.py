@@ -78,6 +78,7 @@ class RecordedAttack(Part):
         needs: what it must know of the model; an old record, which does not tell, is taken for `gradient`.
         control: whether it is a control, such as random noise, and not an attack.
         revision: of the implementation; raised when its numbers change.
+        code_sha256: of the source, for an attack of a user's file.
     """
 
     label: str
@@ -89,6 +90,7 @@ class RecordedAttack(Part):
     needs: str = "gradient"
     control: bool = False
     revision: int = 1
+    code_sha256: str = ""
 
     @property
     def is_clean(self) -> bool:

@@ -235,6 +235,7 @@ def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
         "needs": str(attack.info.knowledge),
         "control": attack.info.control,
         **({"revision": attack.info.revision} if attack.info.revision > 1 else {}),
+        **({"code_sha256": attack.info.code} if attack.info.code else {}),
     }
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from robench import plugins, recipe
+from robench.attack.craft import check_attack
 from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
+from robench.attack.user_attacks import attack_named
 from robench.machine import hardware, versions
 from robench.model.tested_network import networks_under_test
 from robench.plan.spec import Plan, ThreatSpec
@@ -25,11 +26,16 @@ FIRST_ANSWERS = 3
 """Images that every model answers to before anything is measured: two at once, and one alone."""
 
 
-def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
+def boards_of(threats: tuple[ThreatSpec, ...], *, trust_code: bool = False) -> list[Board]:
     """Turn threat specifications into boards of attack recipes.
 
+    Args:
+        threats: as a plan has them.
+        trust_code: whether files that attacks are read from may be run.
+
     Raises:
-        ConfigError: an option of an attack is refused.
+        ConfigError: an option of an attack is refused, it cannot play under its threat, or its file may not
+            be run.
     """
     boards = []
     for spec in threats:
@@ -42,8 +48,10 @@ def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
         )
         attacks = {}
         for column in spec.attacks:
-            kind = plugins.find("attacks", column.attack.name, where=column.attack.where)
-            attacks[column.label] = recipe.build(kind, column.attack.options, where=column.attack.where)
+            choice = column.attack
+            attack = attack_named(choice.name, choice.options, trust_code=trust_code, where=choice.where)
+            check_attack(attack, threat, label=choice.where or column.label)
+            attacks[column.label] = attack
         boards.append(Board(threat=threat, eps_text=spec.eps_text, attacks=attacks))
     return boards
 
@@ -90,7 +98,7 @@ def lay_out(
         RobenchError: the plan cannot be run here; nothing was evaluated.
     """
     environment = environment.resolved()
-    boards = boards_of(plan.threats)
+    boards = boards_of(plan.threats, trust_code=environment.trust_code)
     workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failed or {}))
     data = workshop.load(plan.data)
     if begin:

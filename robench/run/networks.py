@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from robench import plugins, recipe
+from robench import recipe
 from robench.data.images import ImageSet, check_coverage
 from robench.data.loading import load_data
 from robench.errors import CheckpointError, JobError, RobenchError
+from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
 from robench.model.defense import Defense, TrainingContext
 from robench.model.out_of_memory import is_out_of_memory, reason_of
+from robench.model.user_defenses import code_of, defense_of
 from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
 from robench.randomness import seed_from
@@ -95,7 +97,7 @@ class Networks:
     _networks: dict[str, Network] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Refuse a missing file, a training changed half-way or a missing class before anything is done.
+        """Refuse a missing file, a defense, a training changed half-way or a missing class at once.
 
         Raises:
             CheckpointError: a checkpoint file is missing.
@@ -155,19 +157,25 @@ class Networks:
         """Return plain JSON that names everything that can change the trained weights."""
         train = spec.train
         assert train is not None
+        name = train.defense.name
         return {
             "schema": SCHEMA,
             "architecture": to_json(spec.architecture),
             "buffer": spec.buffer,
             "normalize": to_json(spec.normalize),
-            "defense": train.defense.name,
-            "options": recipe.identity_of(_defense(train)),
+            "defense": short_name(name) if is_reference(name) else name,
+            "options": recipe.identity_of(self._defense(train)),
             "data": to_json(train.data),
             "shape": list(self.shape),
             "classes": self.classes,
             "seed": self.plan.seed,
             **self.builder.code(spec),
+            **code_of(name, trust_code=self.environment.trust_code, where=train.defense.where),
         }
+
+    def _defense(self, train: TrainSpec) -> Defense:
+        defense: Defense = defense_of(train.defense, trust_code=self.environment.trust_code)
+        return defense
 
     def _new(self, spec: ModelSpec) -> Network:
         module = self.builder.network(
@@ -189,7 +197,8 @@ class Networks:
             )
             facts["training"] = "checkpoint"
         if spec.train is not None:
-            facts["training"] = spec.train.defense.name
+            name = spec.train.defense.name
+            facts["training"] = short_name(name) if is_reference(name) else name
             if self._to_train(spec):
                 facts["checkpoint"] = self._train(spec, spec.train, module)
             else:
@@ -200,12 +209,12 @@ class Networks:
     def _train(self, spec: ModelSpec, train: TrainSpec, module: Any) -> str:
         """Train a network, write its weights and their card, and return the hash of the file."""
         identity, path = self._identity(spec), self.weights(spec)
-        defense = _defense(train)
+        defense = self._defense(train)
         data = self.load(train.data)
         if not defense.info.uses_unlabelled:
             data = data.labelled()
         self.reporter.stage(
-            f"training {spec.name}: {train.defense.name} on {len(data)} images of {data.name}"
+            f"training {spec.name}: {identity['defense']} on {len(data)} images of {data.name}"
         )
         if self.environment.force:
             abandon(path.parent, spec.name)
@@ -252,9 +261,3 @@ class Networks:
         if doubt := robust_overfitting(history):
             self.reporter.finding(f"{spec.name}: {doubt}")
         return digest
-
-
-def _defense(train: TrainSpec) -> Defense:
-    kind = plugins.find("defenses", train.defense.name, where=train.defense.where)
-    defense: Defense = recipe.build(kind, train.defense.options, where=train.defense.where)
-    return defense

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from robench import plugins, recipe
+from robench import plugins
 from robench.data.images import ImageSet
 from robench.errors import JobError
+from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
 from robench.model.defense import InferenceDefense
 from robench.model.interface import Model
 from robench.model.out_of_memory import FREE, is_out_of_memory, reason_of
+from robench.model.user_defenses import code_of, defense_of
 from robench.plan.spec import TEMPLATE, DataSpec, ModelSpec, Plan
 from robench.randomness import seed_from
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
@@ -124,8 +126,17 @@ class Workshop:
     def _checked(self, shape: tuple[int, int, int], classes: int) -> Networks:
         """Refuse what cannot work before hours of training."""
         networks = self._networks(shape, classes)
+        for spec in self.plan.models:  # of a user's file it is not known before
+            for choice in spec.inference:
+                defense_of(choice, trust_code=self.environment.trust_code, stage="inference")
         networks.check()
-        check_training_data(self.plan, classes=classes, load=self.load, training_data=self._training_data)
+        check_training_data(
+            self.plan,
+            classes=classes,
+            load=self.load,
+            training_data=self._training_data,
+            trust_code=self.environment.trust_code,
+        )
         return networks
 
     def _owner(self, spec: ModelSpec) -> ModelSpec:
@@ -158,7 +169,13 @@ class Workshop:
             seed=seed_from(self.plan.seed, template),
             device=self.environment.device,
         )
-        return defended(model, spec, training_data=training_data, seed=self.plan.seed)
+        return defended(
+            model,
+            spec,
+            training_data=training_data,
+            seed=self.plan.seed,
+            trust_code=self.environment.trust_code,
+        )
 
     def _fail(self, name: str, text: str) -> None:
         self.failures[name] = text
@@ -181,7 +198,14 @@ def undefended(spec: ModelSpec) -> ModelSpec:
     return replace(spec, inference=(), sources=None) if spec.inference else spec
 
 
-def defended(model: Model, spec: ModelSpec, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
+def defended(
+    model: Model,
+    spec: ModelSpec,
+    *,
+    training_data: Callable[[], ImageSet],
+    seed: int,
+    trust_code: bool = False,
+) -> Model:
     """Put the specification's inference defenses in front of a model, the first one closest to the image.
 
     Args:
@@ -189,18 +213,21 @@ def defended(model: Model, spec: ModelSpec, *, training_data: Callable[[], Image
         spec: names the defenses, and the gradient sources to attack through.
         training_data: gives the training split; called only by defenses that need it.
         seed: the plan's seed.
+        trust_code: whether a file that a defense is read from may be run.
 
     Raises:
-        ConfigError: a defense cannot be put in front of this model, or a gradient source is not offered.
+        ConfigError: a defense cannot be put in front of this model, its file may not be run, or a gradient
+            source is not offered.
         InputError: the training images will not do.
     """
     for position in reversed(range(len(spec.inference))):
         choice = spec.inference[position]
-        kind = plugins.find("defenses", choice.name, where=choice.where)
-        defense: InferenceDefense = recipe.build(kind, choice.options, where=choice.where)
-        model = defense(
-            model, training_data=training_data, seed=seed_from(seed, "inference", position, choice.name)
-        )
+        defense: InferenceDefense = defense_of(choice, trust_code=trust_code, stage="inference")
+        name = short_name(choice.name) if is_reference(choice.name) else choice.name
+        model = defense(model, training_data=training_data, seed=seed_from(seed, "inference", position, name))
+        if code := code_of(choice.name, trust_code=trust_code, where=choice.where):
+            facts = {f"{key}[{position}]": value for key, value in code.items()}
+            model = replace(model, details={**model.details, **facts})
     for source in spec.sources or ():
         model.source(source)
     return model

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from robench import plugins, recipe
 from robench.data.images import ImageSet
 from robench.errors import InputError
+from robench.model.user_defenses import defense_of
 from robench.plan.spec import DataSpec, ModelSpec, Plan
 from robench.randomness import seed_from
 
@@ -45,6 +46,7 @@ def check_training_data(
     classes: int,
     load: Callable[[DataSpec], ImageSet],
     training_data: Callable[[ModelSpec], Callable[[], ImageSet]],
+    trust_code: bool = False,
 ) -> None:
     """Ask every head and defense of a plan that has a `check`.
 
@@ -53,6 +55,7 @@ def check_training_data(
         classes: number of classes.
         load: gives the images of a specification.
         training_data: model to what gives the training split of its network.
+        trust_code: whether a file that a defense is read from may be run.
 
     Raises:
         InputError: one of them refused; names the model.
@@ -67,10 +70,7 @@ def check_training_data(
                 head.check(training_data(spec), classes=classes, seed=seed_from(plan.seed, "template"))
         if spec.train is None:
             continue
-        choice = spec.train.defense
-        defense = recipe.build(
-            plugins.find("defenses", choice.name, where=choice.where), choice.options, where=choice.where
-        )
+        defense = defense_of(spec.train.defense, trust_code=trust_code)
         if isinstance(defense, ParticularDefense):
             with _naming(spec.name):
                 defense.check(load(spec.train.data), seed=seed_from(plan.seed, "train"))

@@ -29,13 +29,13 @@ from model_zoo.datasets.cifar_pickle import read_batch
 from model_zoo.datasets.class_names import check_classes, labels_of
 from model_zoo.datasets.matlab import read_mat
 from model_zoo.datasets.pictures import decode
-from model_zoo.user_modules import UserModules
 from robench.cli import app
 from robench.data.images import image_set
 from robench.data.loading import balanced_rows
 from robench.errors import CheckpointError, ConfigError, InputError, RobenchError
 from robench.intake.archives import open_archive, read_member
 from robench.intake.limits import CHECKPOINT, CONFIGURATION, DATA, LIMITS, Limit, size_text
+from robench.intake.user_modules import UserModules
 from robench.plan.yaml_reader import read_file
 from tests.faults.fuzz.data_files import CIFAR, IDX, NPZ, PICTURES
 

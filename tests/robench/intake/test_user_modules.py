@@ -7,9 +7,9 @@ import time
 import pytest
 import torch
 
-from model_zoo.user_modules import UserModules, source_digest
 from model_zoo.user_networks import user_model
 from robench.errors import ConfigError
+from robench.intake.user_modules import UserModules, source_digest
 
 NET = """
 import torch

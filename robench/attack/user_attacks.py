@@ -1,0 +1,234 @@
+"""Attacks of a user's file: a plugin class, a plain function, or a class in the form of torchattacks.
+
+Accepted are, under `path/to/mine.py:NAME`,
+
+- a frozen dataclass with an `AttackInfo`, as every plugin is (docs/plugins.md);
+- a function `(model, x, y, eps)` that returns images like x; further parameters are options, and `norm`,
+  `targeted` and `seed` are given to one that has them;
+- a class made with its options whose instances are called so;
+- a class made with the model first, `MyAttack(model, eps=...)`, whose instances are called with `(x, y)`.
+
+The model is lent as a library's attack gets it (`robench.attack.library_model`): a module that gives scores,
+counts passes and cannot be changed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from robench import plugins, recipe
+from robench.attack.norms import NORMS
+from robench.attack.protocol import Attack, AttackInfo
+from robench.errors import ConfigError, JobError
+from robench.intake.user_code import is_reference
+from robench.model.user_objects import (
+    POSITIONAL,
+    UserObject,
+    is_recipe,
+    options_among,
+    parameters_of,
+    recipe_from,
+    recipe_of,
+    user_object,
+)
+from robench.randomness import borrowed_global_randomness
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robench.attack.library_model import SurrogateModule
+    from robench.attack.oracle import Oracle
+    from robench.randomness import Randomness
+    from robench.types import Images
+
+GIVEN = ("norm", "targeted", "seed")
+"""Parameters that a function is given what the threat says where it has them."""
+
+Run = Callable[[Any, "SurrogateModule", "Tensor", "Tensor", float, dict[str, Any]], Any]
+"""The recipe, model, images, labels, radius and what is given, to adversarial images."""
+
+
+def attack_named(name: str, options: dict[str, Any], *, trust_code: bool = False, where: str = "") -> Attack:
+    """Return an attack by its plugin name or by file, with options.
+
+    Args:
+        name: such as `pgd`, `art/pgd` or `path/to/mine.py:MyAttack`.
+        options: by name.
+        trust_code: whether a file may be run.
+        where: for messages.
+
+    Raises:
+        PluginError: no attack has that name.
+        ConfigError: an option is unknown or refused, a file may not be run, or holds no attack of that name.
+    """
+    kind = attack_class(name, trust_code=trust_code, where=where)
+    attack: Attack = recipe.build(kind, options, where=where)
+    return attack
+
+
+def attack_class(name: str, *, trust_code: bool = False, where: str = "") -> type[Any]:
+    """Return the recipe class of an attack by its plugin name or by file; see `attack_named`."""
+    if not is_reference(name):
+        plugin: type[Any] = plugins.find("attacks", name, where=where)
+        return plugin
+    user = user_object(name, trust_code=trust_code, where=where)
+    if is_recipe(user.value, AttackInfo):
+        return _plugin(user, where)
+    return _plain(user, where)
+
+
+def _plugin(user: UserObject, where: str) -> type[Any]:
+    """Return a whole plugin, known by its file's content; it may draw from the global generators."""
+    own = user.value.__call__
+
+    def call(self: Any, oracle: Oracle, *arguments: Any, **named: Any) -> Images:
+        """Run the attack with the global generators seeded, and put them back."""
+        rng: Randomness = named["rng"] if "rng" in named else arguments[-1]
+        with borrowed_global_randomness(rng.torch_seed()):
+            return _like(own(self, oracle, *arguments, **named), oracle.x, user.name)
+
+    setattr(call, "__signature__", inspect.signature(own))  # noqa: B010 - says which form its call has
+    info = replace(user.value.info, identity=user.name, code=user.digest)
+    return recipe_from(user, {"info": info, "__call__": call}, where=where)
+
+
+def _plain(user: UserObject, where: str) -> type[Any]:
+    """Return the recipe class of a function or class that knows nothing of robench."""
+    value = user.value
+    made_with = parameters_of(value, where) if isinstance(value, type) else []
+    if made_with and made_with[0].name == "model":
+        parameters, skip, takes = made_with, 1, {"eps"}
+        run: Run = _made_with_model
+    else:
+        asked = (
+            parameters_of(value.__call__, where)[1:]
+            if isinstance(value, type)
+            else parameters_of(value, where)
+        )
+        _check_call(user, asked, where)
+        takes = {parameter.name for parameter in asked}
+        parameters = made_with if isinstance(value, type) else asked
+        skip = 0 if isinstance(value, type) else 4
+        run = _made_first if isinstance(value, type) else _function
+    given = [name for name in GIVEN if name in takes | {parameter.name for parameter in parameters}]
+    options = options_among(parameters, skip=skip, given={*given, "eps"} if skip == 1 else given)
+
+    def call(self: Any, oracle: Oracle, rng: Randomness) -> Images:
+        """Lend the model to the user's code and return its images; see `robench.attack.Attack`.
+
+        Raises:
+            ConfigError: a targeted goal, and the code has no parameter `targeted`; or there is a budget.
+            JobError: what came back are no images like those given.
+        """
+        return _lent(self, oracle, rng, user=user, run=run, given=given)
+
+    info = AttackInfo(
+        title=user.name.rpartition(":")[2],
+        paper=f"none; a user's file, {user.name.partition(':')[0]}",
+        norms=_norms(user, where),
+        randomised=True,
+        minimises=bool(getattr(value, "minimises", False)),
+        library=user.name.partition(":")[0],
+        identity=user.name,
+        code=user.digest,
+    )
+    # What a user's class is made with and what its instances are called with stay apart.
+    members = {"info": info, "__call__": call, "__module__": __name__, "user_code": staticmethod(value)}
+    return recipe_of(user, options, members, where=where)
+
+
+def _check_call(user: UserObject, parameters: list[inspect.Parameter], where: str) -> None:
+    """Refuse what cannot be called with `(model, x, y, eps)`."""
+    positional = [p for p in parameters if p.kind in POSITIONAL]
+    anything = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    if len(positional) >= 4 or anything:
+        return
+    raise ConfigError(
+        where=where,
+        expected=f"{user.name.rpartition(':')[2]}(model, x, y, eps), or a plugin class with an AttackInfo",
+        got=f"{user.name}({', '.join(str(p) for p in parameters)})",
+        do="Take model, images, labels and radius, in this order, and return the adversarial images",
+    )
+
+
+def _norms(user: UserObject, where: str) -> tuple[str, ...]:
+    """Return the norms that an attribute `norms` of the code names; all by default."""
+    norms = getattr(user.value, "norms", tuple(NORMS))
+    names = (norms,) if isinstance(norms, str) else tuple(norms)
+    if unknown := [name for name in names if name not in NORMS]:
+        expected = f"norms of {user.name} among {', '.join(NORMS)}"
+        raise ConfigError(where=where, expected=expected, got=repr(unknown[0]))
+    return names
+
+
+def _function(
+    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, given: dict[str, Any]
+) -> Any:
+    return attack.user_code(model, x, y, eps, **recipe.options_of(attack), **given)
+
+
+def _made_first(
+    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, given: dict[str, Any]
+) -> Any:
+    return attack.user_code(**recipe.options_of(attack))(model, x, y, eps, **given)
+
+
+def _made_with_model(
+    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, given: dict[str, Any]
+) -> Any:
+    names = inspect.signature(attack.user_code).parameters
+    radius = {"eps": eps} if "eps" in names else {}
+    return attack.user_code(model, **radius, **recipe.options_of(attack), **given)(x, y)
+
+
+def _lent(
+    attack: Any, oracle: Oracle, rng: Randomness, *, user: UserObject, run: Run, given: list[str]
+) -> Images:
+    import torch
+
+    from robench.attack.library_model import lent
+    from robench.attack.threat import Goal
+    from robench.model.interface import Coupling
+
+    targeted = oracle.threat.goal is Goal.TARGETED
+    if targeted and "targeted" not in given:
+        do = "Give it the parameter `targeted`; y are then the classes to aim at"
+        raise ConfigError(where=user.name, expected="an untargeted goal", got="a targeted one", do=do)
+    whole = oracle.model.coupling is Coupling.JOINT
+    size = max(len(oracle.x) if whole else oracle.batch_size, 1)
+    values = {"norm": oracle.threat.norm.name, "targeted": targeted, "seed": rng.torch_seed()}
+    chosen = {name: values[name] for name in given}
+    eps = oracle.threat.eps if oracle.threat.bounded else math.inf
+    parts = []
+    with lent(oracle, rng) as model, torch.enable_grad():
+        for x, y in zip(torch.split(oracle.x, size), torch.split(oracle.y, size), strict=True):
+            parts.append(_like(run(attack, model, x.clone(), y.clone(), eps, dict(chosen)), x, user.name))
+    return torch.cat(parts) if parts else oracle.x.clone()
+
+
+def _like(value: Any, x: Images, name: str) -> Images:
+    """Return what an attack returned as images like x (B, C, H, W).
+
+    Raises:
+        JobError: it is no tensor or array of numbers of that shape.
+    """
+    import numpy as np
+    import torch
+
+    if isinstance(value, tuple | list) and len(value) == 1:
+        (value,) = value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        value = torch.from_numpy(value)
+    if not isinstance(value, torch.Tensor) or value.shape != x.shape or value.is_complex():
+        shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
+        raise JobError(
+            where=name,
+            expected=f"adversarial images of shape {tuple(x.shape)}, as x has",
+            got=f"{'nothing' if value is None else type(value).__name__}{shape}",
+            do="Return a tensor like x",
+        )
+    return value.detach().to(device=x.device, dtype=x.dtype)

@@ -1,0 +1,155 @@
+"""`robench eval MODEL`: evaluate one model without a configuration; the run folder keeps the one it amounts to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robench.cli.evaluation import evaluate
+from robench.cli.options import Options, check_device, taking
+from robench.errors import ConfigError
+from robench.run.torchrun import refuse_several
+
+if TYPE_CHECKING:
+    from robench.plan.spec import Plan
+
+FOLDER = "Run folder; by default named after model, data and threat."
+
+
+@taking(
+    "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",
+    "dry_run", "force", "strict", "quiet", "engine", "workers", "timeout_per_job", "memory_per_job",
+    "retry_failed", "executor", "address", "shard", "deterministic",
+)  # fmt: skip
+def evaluate_one(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="file.py:function, an architecture of ours (`robench list models`), or torchvision:NAME, "
+            "timm:NAME, robustbench:NAME, hf:ORG/NAME.",
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option("--data", help="A data set's name, an .npz file, or a folder of class folders.")
+    ],
+    eps: Annotated[
+        str, typer.Option("--eps", help="Radius such as 8/255, several with commas, or inf for the smallest.")
+    ],
+    norm: Annotated[str, typer.Option("--norm", help="Linf, L2 or L1.")] = "Linf",
+    attacks: Annotated[
+        str,
+        typer.Option(
+            "--attacks",
+            help="quick, standard, full, or attacks with commas between; also file.py:NAME, or a YAML list.",
+        ),
+    ] = "standard",
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", help="Weights: safetensors or a PyTorch state_dict.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Part of the checkpoint, such as state_dict or ema.module.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model's row.")] = None,
+    output: Annotated[
+        str, typer.Option("--output", help="What it returns: logits, log_probabilities or simplex.")
+    ] = "logits",
+    mean: Annotated[
+        str | None, typer.Option("--mean", help="Mean of each channel, to subtract inside the model.")
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", help="Deviation of each channel, to divide by.")] = None,
+    targeted: Annotated[
+        bool, typer.Option("--targeted", help="Aim at the class after the true one.")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
+    """Evaluate one model and print its row; the run folder keeps the configuration, to go on from.
+
+    Files of code that are named here may run: naming them is the permission. Nothing is downloaded without
+    --download.
+    """
+    from robench.plan.single_model import SingleModel
+
+    refuse_several("robench eval", "Start it without torchrun")
+    check_device(options.device)
+    said = SingleModel(
+        model=model,
+        data=data,
+        norm=norm,
+        eps=eps,
+        attacks=attacks,
+        checkpoint=checkpoint,
+        key=key,
+        name=name,
+        output=output,
+        mean=mean,
+        std=std,
+        targeted=targeted,
+        limit=options.limit,
+        seed=options.seed,
+        batch_size=options.batch_size,
+    )
+    options = replace(options, trust_code=True, limit=None, seed=None, batch_size=None)
+    configuration = _overridden(said.configuration(), options)
+    plan, _ = _read(configuration)
+    if (found := _weights(configuration, options)) is not None:
+        configuration = found
+    plan, text = _read(configuration)
+    evaluate(plan, text, replace(options, overrides=None))
+
+
+def _overridden(configuration: dict[str, Any], options: Options) -> dict[str, Any]:
+    """Return the configuration with what --set says."""
+    from robench.plan.config import override
+    from robench.plan.yaml_reader import Document
+
+    document = Document(configuration, "robench eval")
+    for text in options.overrides or []:
+        document = override(document, text)
+    data: dict[str, Any] = document.data
+    return data
+
+
+def _read(configuration: dict[str, Any]) -> tuple[Plan, str]:
+    """Return the plan of a configuration and its text; mistakes are told without line numbers."""
+    from robench.plan.config import from_dict
+    from robench.plan.yaml_writer import write_text
+
+    return from_dict(configuration, source="robench eval"), write_text(configuration, comment=COMMENT)
+
+
+COMMENT = "Written by `robench eval`; `robench run` on this file is the same plan."
+
+
+def _weights(configuration: dict[str, Any], options: Options) -> dict[str, Any] | None:
+    """Return the configuration with published weights where the model names none and needs some; else None.
+
+    Raises:
+        ConfigError: there are no published weights, or they are not in a cache and may not be downloaded.
+    """
+    from robench import plugins
+    from robench.intake.user_code import is_reference
+    from robench.plan.single_model import LIBRARIES
+
+    model = configuration["models"][0]
+    name = model["architecture"] if isinstance(model.get("architecture"), str) else ""
+    if not name or is_reference(name) or {"checkpoint", "train", "features_of"} & set(model):
+        return None
+    if name.partition(":")[0] not in LIBRARIES or ":" not in name:
+        raise ConfigError(
+            where="MODEL",
+            expected=f"weights for {name!r}, which has random ones",
+            got="none",
+            do="Add --checkpoint FILE",
+        )
+    from robench.model.builder import Builder
+
+    builder: Builder = plugins.find("builders", "zoo")()
+    root = options.data_root
+    published = builder.published(name, root=root, download=options.download, where="MODEL")
+    kept = {key: value for key, value in published.items() if key not in model or key == "architecture"}
+    return {**configuration, "models": [{**model, **kept}, *configuration["models"][1:]]}

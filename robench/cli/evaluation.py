@@ -1,0 +1,166 @@
+"""A plan evaluated for a command: done in its folder, written up, printed. What `run` and `eval` share."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from robench.cli.console import one_line, printable
+from robench.cli.options import Options
+from robench.cli.session import finish, interruptible
+
+if TYPE_CHECKING:
+    from robench.plan.spec import DataSpec, Plan
+    from robench.run.outcome import Outcome
+    from robench.run.progress import Reporter
+
+GATE_FAILED = 1
+
+
+def evaluate(plan: Plan, text: str, options: Options) -> None:
+    """Do a plan in its folder, write its reports, and print leaderboard and last lines.
+
+    Args:
+        plan: what is done.
+        text: the configuration it was read from, kept verbatim.
+        options: of the command.
+
+    Raises:
+        RobenchError: the plan cannot be done here, or the disk refused.
+        Exit: jobs failed, or `--strict` finds a row in doubt.
+    """
+    folder, processes = options.folder(plan), options.processes
+    if options.dry_run:
+        _describe(plan, folder)
+        return
+
+    def work(reporter: Reporter) -> Outcome:
+        from robench.run.execute import execute
+
+        return execute(
+            plan,
+            folder,
+            config_text=text,
+            environment=options.environment,
+            reporter=reporter,
+            command=_command(),
+            eager=options.engine == "eager",
+            processes=processes,
+            asked=options.asked,
+        )
+
+    stop = processes.stop if processes else None
+    outcome = interruptible(
+        work,
+        folder,
+        quiet=options.quiet,
+        threads=options.threads,
+        stop=stop,
+        leave=lambda: _report(folder, quiet=True),
+    )
+    paths = _report(folder, quiet=options.quiet)
+    doubts = _doubts(folder)
+    finish(outcome, "units", _page_first(paths), doubt=_doubt(doubts), folder=folder)
+    if options.strict and doubts:
+        for model, codes in doubts.items():
+            typer.echo(one_line(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
+        raise typer.Exit(GATE_FAILED)
+
+
+def _doubt(doubts: dict[str, set[str]]) -> str:
+    """Return in a few words whether the numbers can be believed."""
+    if not doubts:
+        return "no row in doubt"
+    codes = sorted(set().union(*doubts.values()))
+    return f"{len(doubts)} model{'s' * (len(doubts) > 1)} in doubt: {', '.join(codes)}"
+
+
+def _page_first(paths: list[Path]) -> list[Path]:
+    """Return the page to open first, and then the rest as it was written."""
+    return sorted(paths, key=lambda path: path.name != "report.html")
+
+
+def _command() -> str:
+    """Return the command line without folders, which say nothing to a reader elsewhere."""
+    named = [re.sub(r"(^|=)(?:~|\.{0,2})/(?:.*/)?([^/]+)/*$", r"\1\2", word) for word in sys.argv[1:]]
+    return shlex.join(["robench", *named])
+
+
+def _report(folder: Path, *, quiet: bool) -> list[Path]:
+    """Write the leaderboard as CSV and Markdown, model cards and the page, then print the leaderboard.
+
+    In this order: a reader that closes the pipe early must cost neither the files nor the exit code.
+    """
+    from robench import plugins
+    from robench.cli.console import output, unread
+    from robench.record.store import Store
+
+    records = Store(folder).read_records()
+    formats = (
+        ("csv", "markdown", "cards", "html") if records else ("html",)
+    )  # failures alone are worth a page
+    paths = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
+    if records and not quiet:
+        console = output()
+        with unread():
+            for part in plugins.find("reports", "screen")()(records):
+                console.print(part)
+    return paths
+
+
+def _doubts(folder: Path) -> dict[str, set[str]]:
+    """Return which models are in doubt and why: a finding on clean images, or in every attack on it."""
+    import json
+
+    from robench import plugins
+    from robench.record.store import Store
+
+    records = Store(folder).read_records()
+    if not records:
+        return {}
+    boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
+    doubts: dict[str, set[str]] = {}
+    for row in (row for board in boards for row in board["rows"] if row["doubted"]):
+        doubts.setdefault(row["model"], set()).update(row["standing"])
+    return doubts
+
+
+def _describe(plan: Plan, folder: Path) -> None:
+    from robench.record.store import Store
+    from robench.record.threat_summary import ThreatSummary
+
+    lines = [
+        f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {_count(plan.data)} images, "
+        f"shards of {plan.shard}, seed {plan.seed}",
+        *(f"model {m.name}: {_origin(m)}, head {m.head.name}" for m in plan.models),
+        *(
+            f"threat {ThreatSummary(t.norm, t.eps, t.goal, None, t.knowledge, t.budget).text(t.eps_text)}: "
+            f"{', '.join(a.label for a in t.attacks)}"
+            for t in plan.threats
+        ),
+        f"{len(plan.models) * sum(len(t.attacks) for t in plan.threats)} (model, attack) pairs per gradient "
+        f"source and shard; transfer {'on' if plan.transfer else 'off'}",
+        f"{folder}: {len(Store(folder).keys())} finished units are there. Nothing was run.",
+    ]
+    for line in lines:
+        typer.echo(printable(line))
+
+
+def _count(data: DataSpec) -> str:
+    """Return how many images will be evaluated, as far as the plan says."""
+    counts = [count for count in (data.limit, data.indices and len(data.indices)) if count]
+    return str(min(counts)) if counts else "all"
+
+
+def _origin(model: Any) -> str:
+    if model.features_of:
+        return f"features of {model.features_of}"
+    if model.checkpoint:
+        return f"{model.architecture.name} from {model.checkpoint.name}"
+    trained = f"trained by {model.train.defense.name}" if model.train else "untrained"
+    return f"{model.architecture.name}, {trained}"

@@ -1,0 +1,182 @@
+"""Defenses of a user's file, and what their host does for a training: chance, modes and gradients put right.
+
+Accepted are, under `path/to/mine.py:NAME`,
+
+- a frozen dataclass with a `DefenseInfo`, as every plugin is (docs/plugins.md), of training or of inference;
+- a function `(network, images)` that trains the network in place; further parameters are options, and
+  `device`, `seed`, `progress` and `context` are given to one that has them. It may return rows of history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from robench import plugins, recipe
+from robench.errors import ConfigError, JobError
+from robench.intake.user_code import is_reference
+from robench.model.defense import DefenseInfo, TrainingContext
+from robench.model.global_state import kept_global_state
+from robench.model.user_objects import (
+    POSITIONAL,
+    UserObject,
+    is_recipe,
+    options_among,
+    parameters_of,
+    recipe_from,
+    recipe_of,
+    user_object,
+)
+from robench.randomness import borrowed_global_randomness, seed_from
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robench.data.images import ImageSet
+    from robench.plan.spec import Choice
+
+GIVEN = ("device", "seed", "progress", "context")
+"""Parameters that a training function is given where it has them."""
+
+
+def defense_of(choice: Choice, *, trust_code: bool, stage: str = "training") -> Any:
+    """Return the defense that a specification chooses, of training or of inference.
+
+    Args:
+        choice: a plugin's name or `path/to/mine.py:NAME`, with options.
+        trust_code: whether a file may be run.
+        stage: what it must be.
+
+    Raises:
+        PluginError: no defense has that name.
+        ConfigError: an option is unknown or refused, a file may not be run or holds no defense of that name,
+            or the defense belongs to the other stage.
+    """
+    kind = defense_class(choice.name, trust_code=trust_code, where=choice.where)
+    if kind.info.stage != stage:
+        key = "train" if kind.info.stage == "training" else "inference"
+        expected, do = f"a defense of {stage}", f"Put it under the model's key `{key}`"
+        raise ConfigError(where=choice.where, expected=expected, got=f"{kind.info.title!r}", do=do)
+    return recipe.build(kind, choice.options, where=choice.where)
+
+
+def defense_class(name: str, *, trust_code: bool = False, where: str = "") -> type[Any]:
+    """Return the recipe class of a defense by its plugin name or by file; see `defense_of`."""
+    if not is_reference(name):
+        plugin: type[Any] = plugins.find("defenses", name, where=where)
+        return plugin
+    user = user_object(name, trust_code=trust_code, where=where)
+    if is_recipe(user.value, DefenseInfo):
+        return _plugin(user, where)
+    return _function(user, where)
+
+
+def code_of(name: str, *, trust_code: bool, where: str = "") -> dict[str, str]:
+    """Return what identifies a defense's code where it is a user's file; nothing for a plugin."""
+    if not is_reference(name):
+        return {}
+    user = user_object(name, trust_code=trust_code, where=where)
+    return {"defense_code_sha256": user.digest}
+
+
+def _plugin(user: UserObject, where: str) -> type[Any]:
+    """Return a whole plugin; one that trains is given a host."""
+    own = user.value.__call__
+    if user.value.info.stage != "training":
+        return recipe_from(user, {}, where=where)
+
+    def call(
+        self: Any, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train with a host; see `robench.model.Defense`."""
+        with hosted(network, context):
+            return _history(own(self, network, data, context=context), network, [], user.name)
+
+    return recipe_from(user, {"__call__": call}, where=where)
+
+
+def _function(user: UserObject, where: str) -> type[Any]:
+    """Return the recipe class of a function that trains a network."""
+    parameters = parameters_of(user.value, where)
+    if isinstance(user.value, type) or len([p for p in parameters if p.kind in POSITIONAL]) < 2:
+        raise ConfigError(
+            where=where,
+            expected=f"{user.name.rpartition(':')[2]}(network, images), or a plugin class with a DefenseInfo",
+            got=f"{user.name}({', '.join(str(p) for p in parameters)})",
+            do="Take network and images, in this order, and train the network in place",
+        )
+    given = [name for name in GIVEN if any(p.name == name for p in parameters[2:])]
+    options = options_among(parameters, skip=2, given=given)
+
+    def call(
+        self: Any, network: nn.Module, data: ImageSet, *, context: TrainingContext
+    ) -> list[dict[str, float]]:
+        """Train by the user's function with a host; see `robench.model.Defense`."""
+        rows: list[dict[str, float]] = []
+
+        def progress(row: dict[str, float]) -> None:
+            rows.append(dict(row))
+            context.progress(row)
+
+        values = {"device": context.device, "seed": context.seed, "progress": progress, "context": context}
+        with hosted(network, context):
+            network.to(context.device).train()
+            returned = self.user_code(
+                network, data, **recipe.options_of(self), **{name: values[name] for name in given}
+            )
+        history = _history(returned, network, [row for row in rows if "step" not in row], user.name)
+        for row in history:
+            if row not in rows:
+                context.progress(row)
+        return history
+
+    title = user.name.rpartition(":")[2]
+    info = DefenseInfo(title=title, paper=f"none; a user's file, {user.name.partition(':')[0]}")
+    members = {"info": info, "__call__": call, "__module__": __name__, "user_code": staticmethod(user.value)}
+    return recipe_of(user, options, members, where=where)
+
+
+@contextmanager
+def hosted(network: nn.Module, context: TrainingContext) -> Iterator[None]:
+    """Give a training what every training must leave as it was, and put it back.
+
+    Inside, the global generators of torch, NumPy and Python are seeded from the context, so that code may
+    draw from them. Afterwards they, modes and `requires_grad` are as before, and no `.grad` is left.
+    """
+    modes = [(part, part.training) for part in network.modules()]
+    wanted = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    try:
+        with kept_global_state(), borrowed_global_randomness(seed_from(context.seed, "hosted")):
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for name, parameter in network.named_parameters():
+            parameter.grad = None
+            if name in wanted:
+                parameter.requires_grad_(wanted[name])
+
+
+def _history(
+    returned: Any, network: nn.Module, told: list[dict[str, float]], name: str
+) -> list[dict[str, float]]:
+    """Return the history: what the code returned, else what it told, else one empty row for the whole of it.
+
+    Raises:
+        JobError: what it returned are no rows of numbers.
+    """
+    from torch.nn import Module
+
+    if returned is None or returned is network:
+        return told or [{"epoch": 1.0}]
+    rows = [returned] if isinstance(returned, dict) else returned
+    try:
+        return [{str(key): float(value) for key, value in row.items()} for row in rows]
+    except (TypeError, ValueError, AttributeError):
+        raise JobError(
+            where=name,
+            expected="None, or a list of rows such as {'epoch': 1, 'loss': 0.3}",
+            got="another network" if isinstance(returned, Module) else f"{returned!r:.80}",
+            do="Train the network that is given, in place" if isinstance(returned, Module) else "",
+        ) from None

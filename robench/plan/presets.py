@@ -1,0 +1,84 @@
+"""Which attacks `quick`, `standard` and `full` mean under a norm. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robench import plugins
+from robench.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A choice of attacks, and of how many images they are worth.
+
+    Attributes:
+        name: as it is asked for.
+        meaning: in a few words.
+        limit: images to evaluate where nobody says how many; None for all.
+        bounded: attacks inside a ball, as a configuration names them.
+        smallest: attacks that look for the smallest perturbation, for `eps: inf`.
+    """
+
+    name: str
+    meaning: str
+    limit: int | None
+    bounded: tuple[Any, ...]
+    smallest: tuple[Any, ...]
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="quick",
+            meaning="a first look: few steps, 200 images",
+            limit=200,
+            bounded=({"apgd": {"steps": 20}}, {"pgd": {"steps": 20}}, {"square": {"queries": 200}}),
+            smallest=({"fmn": {"steps": 50}}, {"fab": {"steps": 20}}),
+        ),
+        Preset(
+            name="standard",
+            meaning="PGD and what AutoAttack breaks at a part of its price, 1,000 images",
+            limit=1000,
+            bounded=({"pgd": {"steps": 40}}, "economical_autoattack"),
+            smallest=({"ddn": {"steps": 100}}, {"fmn": {"steps": 100}}, {"fab": {"steps": 50}}),
+        ),
+        Preset(
+            name="full",
+            meaning="AutoAttack as published, its economical form and PGD with restarts, all images",
+            limit=None,
+            bounded=({"pgd": {"steps": 100, "restarts": 5}}, "economical_autoattack", "autoattack"),
+            smallest=("cw", "ddn", "fmn", "deepfool", {"fab": {"restarts": 3}}),
+        ),
+    )
+}
+
+
+def attacks_of(preset: Preset, *, norm: str, smallest: bool) -> list[Any]:
+    """Return those attacks of a preset that play under a norm, as a configuration names them.
+
+    Args:
+        preset: the choice.
+        norm: such as `Linf`.
+        smallest: whether there is no radius.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    chosen = [
+        attack
+        for attack in (preset.smallest if smallest else preset.bounded)
+        if norm in plugins.find("attacks", name_of(attack)).info.norms
+    ]
+    if not chosen:
+        expected = f"attacks of the preset {preset.name!r} under {norm}"
+        do = "Name attacks: --attacks NAME,NAME; `robench list attacks` shows them"
+        raise ConfigError(where="--attacks", expected=expected, got="none", do=do)
+    return chosen
+
+
+def name_of(attack: Any) -> str:
+    """Return the name of an attack as a configuration writes it, alone or above its options."""
+    return attack if isinstance(attack, str) else str(next(iter(attack)))

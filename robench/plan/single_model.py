@@ -1,0 +1,224 @@
+"""The configuration of one model, from a few words: what `robench eval` is given. No torch here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robench import plugins
+from robench.errors import ConfigError, nearest
+from robench.intake.user_code import is_reference, parts_of
+from robench.plan.presets import PRESETS, attacks_of
+from robench.plan.yaml_reader import read_value
+
+LIBRARIES = ("torchvision", "timm", "robustbench", "hf")
+"""Prefixes of networks by name whose weights are published: taken from a cache where no checkpoint is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleModel:
+    """One model, its images, threat and attacks, as a user says them in a line.
+
+    Attributes:
+        model: `file.py:function`, the name of an architecture, or `torchvision:`, `timm:`, `robustbench:` or
+            `hf:` and a name.
+        data: a data set's name, an `.npz` file, or a folder with a folder for each class.
+        norm: such as `Linf`.
+        eps: radius as text, such as `8/255`; several with commas between; `inf` for the smallest perturbation.
+        attacks: presets and attacks with commas between, or a list in YAML.
+        checkpoint: file with weights.
+        key: the part of it to look in.
+        name: of the model's row; made from the model and its checkpoint by default.
+        output: `logits`, `log_probabilities` or `simplex`.
+        mean: of the images' channels, with commas between; subtracted inside the model.
+        std: their deviations, divided by.
+        targeted: aim at the class after the true one.
+        limit: images to evaluate; as many as the preset says by default.
+        seed: source of all chance.
+        batch_size: most images per pass.
+    """
+
+    model: str
+    data: str
+    norm: str
+    eps: str
+    attacks: str
+    checkpoint: str | None = None
+    key: str | None = None
+    name: str | None = None
+    output: str = "logits"
+    mean: str | None = None
+    std: str | None = None
+    targeted: bool = False
+    limit: int | None = None
+    seed: int | None = None
+    batch_size: int | None = None
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the configuration this amounts to; paths are absolute, so that it means the same anywhere.
+
+        Raises:
+            ConfigError: a model, data set or attack that does not exist; the nearest are named.
+            PluginError: an attack of that name does not exist.
+        """
+        model = self._model()
+        name = self.name or plain_name(self.model, self.checkpoint)
+        radii = [part.strip() for part in self.eps.split(",")]
+        attacks, limit = self._attacks(smallest=radii == ["inf"])
+        dataset = data_entry(self.data)
+        limit = self.limit or limit
+        threat = {
+            "norm": self.norm,
+            "eps": radii[0] if len(radii) == 1 else radii,
+            **({"goal": "targeted"} if self.targeted else {}),
+            "attacks": attacks,
+        }
+        size = radii[0].replace("/", "-") if len(radii) == 1 else "several"
+        return {
+            "schema": 1,
+            "name": _plain(f"{name}-{dataset['name']}-{self.norm}-{size}"),
+            **({"seed": self.seed} if self.seed is not None else {}),
+            **({"batch_size": self.batch_size} if self.batch_size is not None else {}),
+            "dataset": {**dataset, **({"limit": limit} if limit else {})},
+            "models": [{"name": name, **model}],
+            "threats": [threat],
+        }
+
+    def _model(self) -> dict[str, Any]:
+        entry: dict[str, Any] = {"architecture": architecture(self.model)}
+        if self.checkpoint is not None:
+            entry["checkpoint"] = _file("--checkpoint", self.checkpoint)
+        if self.key is not None:
+            entry["key"] = self.key
+        if self.output != "logits":
+            entry["output"] = self.output
+        if (self.mean is None) != (self.std is None):
+            lacking = "--std" if self.std is None else "--mean"
+            raise ConfigError(where=lacking, expected="--mean and --std together", got="one of them")
+        if self.mean is not None and self.std is not None:
+            entry["normalize"] = {"mean": _numbers("--mean", self.mean), "std": _numbers("--std", self.std)}
+        return entry
+
+    def _attacks(self, *, smallest: bool) -> tuple[list[Any], int | None]:
+        """Return the attacks, and how many images they are worth where only presets are named."""
+        text = self.attacks.strip()
+        words: Any = read_value(text, source="--attacks") if text.startswith(("[", "{")) else _words(text)
+        words = words if isinstance(words, list) else [words]
+        chosen: list[Any] = []
+        limits: list[int | None] = []
+        for word in words:
+            if isinstance(word, str) and word in PRESETS:
+                chosen += attacks_of(PRESETS[word], norm=self.norm, smallest=smallest)
+                limits.append(PRESETS[word].limit)
+                continue
+            chosen.append(attack_entry(word))
+        distinct = [attack for place, attack in enumerate(chosen) if attack not in chosen[:place]]
+        known = [limit for limit in limits if limit is not None]
+        return distinct, max(known) if known and len(known) == len(limits) == len(words) else None
+
+
+def architecture(text: str) -> str:
+    """Return the name of an architecture as a configuration has it, the path of a file absolute.
+
+    Raises:
+        ConfigError: no file, no network of a library and no architecture of ours is called so.
+    """
+    if is_reference(text):
+        return _reference("MODEL", text)
+    prefix, colon, name = text.partition(":")
+    if colon and prefix in LIBRARIES and name:
+        return text
+    if text.endswith(".py"):
+        do = f"Name the function that makes it: {text}:make"
+        raise ConfigError(where="MODEL", expected="file.py:function", got=repr(text), do=do)
+    known = plugins.names("models")
+    if text not in known:
+        expected = "file.py:function, an architecture, or torchvision:, timm:, robustbench: or hf:NAME"
+        raise ConfigError(where="MODEL", expected=expected, got=repr(text), do=nearest(text, known))
+    return text
+
+
+def attack_entry(word: Any) -> Any:
+    """Return an attack as a configuration writes it, the path of a file absolute.
+
+    Raises:
+        ConfigError: no such file, or no text or mapping at all.
+        PluginError: no attack has that name; the nearest attacks and presets are given.
+    """
+    if isinstance(word, dict) and word:
+        names = [name for name in word if name != "label"]
+        return {_attack_name(str(n)) if n in names[:1] else n: value for n, value in word.items()}
+    if not isinstance(word, str) or not word:
+        raise ConfigError(where="--attacks", expected="names of attacks", got=repr(word))
+    return _attack_name(word)
+
+
+def _attack_name(name: str) -> str:
+    if is_reference(name):
+        return _reference("--attacks", name)
+    known = plugins.names("attacks")
+    if name not in known:
+        close = nearest(name, [*PRESETS, *known])
+        do = f"{close} `robench list attacks` shows all" if close.endswith("?") else f"Presets: {', '.join(PRESETS)}"
+        raise ConfigError(where="--attacks", expected="a preset or an attack", got=repr(name), do=do)
+    return name
+
+
+def data_entry(text: str) -> dict[str, Any]:
+    """Return a data set as a configuration has it: by name, or what reads a file or a folder.
+
+    Raises:
+        ConfigError: neither; the nearest names are given.
+    """
+    known = plugins.names("datasets")
+    if text in known:
+        return {"name": text}
+    path = Path(text).expanduser()
+    if path.suffix == ".npz" and path.is_file():
+        return {"name": "npz", "options": {"path": str(path.resolve())}}
+    if path.is_dir():
+        return {"name": "image_folder", "options": {"path": str(path.resolve())}}
+    expected = "a data set's name, an .npz file, or a folder with a folder for each class"
+    raise ConfigError(where="--data", expected=expected, got=repr(text), do=nearest(text, known))
+
+
+def plain_name(model: str, checkpoint: str | None) -> str:
+    """Return a short name for a model: of its file or network, and of its checkpoint."""
+    base = parts_of(model)[0].stem if is_reference(model) else model.rpartition(":")[2].rpartition("/")[2]
+    return _plain(f"{base}-{Path(checkpoint).stem}" if checkpoint else base)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", text).strip("-. ")[:90] or "model"
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def _reference(where: str, text: str) -> str:
+    path, name = parts_of(text)
+    return f"{_file(where, str(path))}:{name}"
+
+
+def _file(where: str, text: str) -> str:
+    try:
+        path = Path(text).expanduser()
+        if text.startswith("$DATA_ROOT/"):
+            return text
+        exists, path = path.is_file(), path.resolve()
+    except (OSError, RuntimeError, ValueError):  # too long, an unknown ~user, a NUL
+        exists, path = False, Path(text)
+    if not exists:
+        raise ConfigError(where=where, expected="a file", got=f"no file {str(path)!r}")
+    return str(path)
+
+
+def _numbers(where: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        expected = "numbers with commas between, one for each channel"
+        raise ConfigError(where=where, expected=expected, got=repr(text)) from None
