@@ -60,7 +60,7 @@ def code_facts(spec: ModelSpec) -> dict[str, str]:
     Of a version what comes after the second number does not count: it mends, and changes no network.
     """
     from model_zoo import user_networks
-    from model_zoo.libraries import LIBRARIES
+    from model_zoo.libraries import DISTRIBUTIONS, LIBRARIES
 
     choice = spec.architecture
     if choice is None:
@@ -72,7 +72,8 @@ def code_facts(spec: ModelSpec) -> dict[str, str]:
         return {}
     from importlib.metadata import version
 
-    return {"library": f"{library} {'.'.join(version(library).split('.')[:2])}"}
+    installed = version(DISTRIBUTIONS.get(library, library))
+    return {"library": f"{library} {'.'.join(installed.split('.')[:2])}"}
 
 
 def statistics(spec: ModelSpec) -> Statistics | None:

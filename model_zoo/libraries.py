@@ -1,4 +1,4 @@
-"""Networks of libraries by name: `torchvision:NAME` and `timm:NAME`, always with fresh weights."""
+"""Networks of libraries by name: `torchvision:`, `timm:` and `hf:NAME`, always with fresh weights."""
 
 from __future__ import annotations
 
@@ -69,13 +69,7 @@ def timm_model(name: str, *, channels: int, classes: int, options: dict[str, Any
     Raises:
         ConfigError: timm is not installed, or an unknown name or option.
     """
-    try:
-        timm: Any = importlib.import_module("timm")
-    except ImportError as error:
-        do = "Run: pip install 'robench[timm]'"
-        raise ConfigError(
-            where=where, expected=f"the package timm for 'timm:{name}'", got=str(error), do=do
-        ) from error
+    timm = library("timm", f"timm:{name}", where)
     _check_name(name, timm.list_models(), "a timm classifier", where)
     refused = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
     _check_options(options, refused | {"num_classes", "in_chans", "features_only"}, where)
@@ -86,8 +80,63 @@ def timm_model(name: str, *, channels: int, classes: int, options: dict[str, Any
     return model
 
 
-LIBRARIES: dict[str, Maker] = {"torchvision:": torchvision_model, "timm:": timm_model}
+def hugging_face_model(
+    name: str, *, channels: int, classes: int, options: dict[str, Any], where: str
+) -> nn.Module:
+    """Return an image classifier of transformers with fresh weights, as a repository in the cache says.
+
+    Args:
+        name: such as `microsoft/resnet-50`.
+        channels: not used: the repository's configuration says it.
+        classes: not used, see channels.
+        options: none; code of a repository is never run.
+        where: for the message.
+
+    Raises:
+        ConfigError: transformers is not installed, the repository is not in the cache, or there are options.
+    """
+    from model_zoo.published_weights import cached_config
+
+    del channels, classes
+    transformers = library("transformers", f"hf:{name}", where)
+    if options:
+        raise ConfigError(where=where, expected="no options of a published model", got=next(iter(options)))
+    folder = cached_config(name, where=where).parent
+    with blamed(where or name):
+        config = transformers.AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+        model: nn.Module = transformers.AutoModelForImageClassification.from_config(
+            config, trust_remote_code=False
+        )
+    return model
+
+
+LIBRARIES: dict[str, Maker] = {
+    "torchvision:": torchvision_model,
+    "timm:": timm_model,
+    "hf:": hugging_face_model,
+}
 """Prefix of an architecture's name to what makes it."""
+
+DISTRIBUTIONS = {"hf": "transformers"}
+"""The distribution behind a prefix that is not called so."""
+
+_INSTALL = {"timm": "pip install 'robench[timm]'", "transformers": "pip install transformers"}
+
+
+def library(package: str, name: str, where: str) -> Any:
+    """Return the module of a library that networks by name need.
+
+    Raises:
+        ConfigError: it is not installed; says how to.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        do = f"Run: {_INSTALL[package]}"
+        expected = f"the package {package} for {name!r}"
+        raise ConfigError(where=where, expected=expected, got=str(error), do=do) from error
 
 
 def _check_name(name: str, known: list[str], expected: str, where: str) -> None:

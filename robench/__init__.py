@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 from robench.faces import face
 
 if TYPE_CHECKING:
-    from robench.api import Evaluation as Evaluation
-    from robench.api import benchmark as benchmark
-    from robench.api import load_data as load_data
-    from robench.api import make_attack as make_attack
-    from robench.api import wrap as wrap
+    from robench.api.evaluation import Evaluation as Evaluation
+    from robench.api.evaluation import benchmark as benchmark
+    from robench.api.evaluation import load_data as load_data
+    from robench.api.makers import make_attack as make_attack
+    from robench.api.makers import wnll_head as wnll_head
+    from robench.api.makers import wrap as wrap
+    from robench.api.runs import Run as Run
+    from robench.api.runs import open_run as open_run
+    from robench.api.single_attack import Attacked as Attacked
+    from robench.api.single_attack import attack as attack
+    from robench.api.training import Training as Training
+    from robench.api.training import train as train
     from robench.attack.library_model import art_classifier as art_classifier
     from robench.attack.norms import L2 as L2
     from robench.attack.norms import LINF as LINF

@@ -6,7 +6,9 @@ import ast
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from inspect import Signature, signature
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -37,6 +39,43 @@ def face(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], li
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if (Path(file).parent / name / "__init__.py").is_file():
+            return import_module(f"{package}.{name}")  # a room that can be called: see `make_callable`
         return getattr(import_module(homes[name]), name)
 
     return load, lambda: sorted({*homes, *vars(sys.modules[package])}), sorted(homes)
+
+
+class CallableRoom(ModuleType):
+    """A package that is a function too, such as `robench.attack`."""
+
+    _target: str
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call the function; see `help(robench.api.attack)`."""
+        return self._function(*args, **options)
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        module, _, name = self._target.partition(":")
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
+
+    @property
+    def __signature__(self) -> Signature:
+        """That of the function."""
+        return signature(self._function)
+
+
+def make_callable(package: str, target: str) -> None:
+    """Let a package be called like a function.
+
+    A function of the package's name beside it would be hidden as soon as the package is imported.
+
+    Args:
+        package: its full name.
+        target: the function, `module:name`; imported on the first call.
+    """
+    module = sys.modules[package]
+    module.__class__ = CallableRoom
+    module._target = target  # type: ignore[attr-defined]

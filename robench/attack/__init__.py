@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robench.faces import face
+from robench.faces import face, make_callable
 
 if TYPE_CHECKING:
     from robench.attack.craft import Crafted as Crafted
@@ -42,3 +42,4 @@ if TYPE_CHECKING:
     from robench.attack.visibility import needs_stand_in as needs_stand_in
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)
+make_callable(__name__, "robench.api:attack")

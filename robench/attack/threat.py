@@ -11,6 +11,7 @@ import torch
 from robench.attack.norms import LINF, Norm
 from robench.errors import ConfigError
 from robench.plan.knowledge import in_order
+from robench.plan.radius import radius
 from robench.plan.spec import KNOWN
 from robench.randomness import Randomness
 from robench.types import Images, Mask
@@ -29,7 +30,8 @@ class ThreatModel:
 
     Attributes:
         norm: how a perturbation is measured.
-        eps: its largest size in input units (such as 8/255); `inf` asks for the smallest perturbation.
+        eps: its largest size in input units, a number or text such as `8/255`; `inf` asks for the smallest
+            perturbation.
         bounds: the box that images live in.
         goal: untargeted or targeted.
         knowledge: what the attacker knows beside the model's answers: some of `weights`, `template` and
@@ -52,6 +54,8 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         """Refuse a radius or a box that means nothing."""
+        if isinstance(self.eps, str):
+            object.__setattr__(self, "eps", radius(self.eps)[0])
         if not self.eps >= 0:
             raise ConfigError(where="eps", expected="a number of at least 0", got=repr(self.eps))
         if not self.bounds[0] < self.bounds[1]:

@@ -75,10 +75,21 @@ def attack_class(name: str, *, trust_code: bool = False, where: str = "") -> typ
     if not is_reference(name):
         plugin: type[Any] = plugins.find("attacks", name, where=where)
         return plugin
-    user = user_object(name, trust_code=trust_code, where=where)
-    if is_recipe(user.value, AttackInfo):
-        return _plugin(user, where)
-    return _plain(user, where)
+    return _class_of(user_object(name, trust_code=trust_code, where=where), where)
+
+
+def attack_from(user: UserObject, options: dict[str, Any]) -> Attack:
+    """Return an attack of a function or class that the running program gives, with options.
+
+    Raises:
+        ConfigError: it is no attack, or an option is unknown or refused.
+    """
+    attack: Attack = recipe.build(_class_of(user, user.name), options, where=user.name)
+    return attack
+
+
+def _class_of(user: UserObject, where: str) -> type[Any]:
+    return _plugin(user, where) if is_recipe(user.value, AttackInfo) else _plain(user, where)
 
 
 def _plugin(user: UserObject, where: str) -> type[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench.cli.console import printable
-from robench.cli.options import Config, Options, taking
+from robench.cli.options import Config, Options, check_order, taking
 from robench.cli.session import interruptible
 from robench.errors import ConfigError
 
@@ -38,6 +38,7 @@ def certify(
     wanted = _radii(radii)
     if not 0 < alpha < 1:
         raise ConfigError(where="--alpha", expected="a number between 0 and 1", got=f"{alpha:g}")
+    check_order("certify", config, model)
     plan, _ = options.plan(config)
     folder = options.folder(plan)
 

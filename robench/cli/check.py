@@ -243,4 +243,4 @@ def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: boo
 
 
 def _training(spec: DataSpec) -> DataSpec:
-    return dataclasses.replace(spec, split="train", limit=None)
+    return dataclasses.replace(spec, split="train", limit=None, at_most=None)

@@ -1,9 +1,8 @@
-"""`robench eval MODEL`: evaluate one model without a configuration; the run folder keeps the one it amounts to."""
+"""`robench eval MODEL`: evaluate one model by one line; the run folder keeps the configuration it means."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from robench.cli.evaluation import evaluate
 from robench.cli.options import Options, check_device, taking
 from robench.errors import ConfigError
+from robench.plan.data_root import check_checkpoints
 from robench.run.torchrun import refuse_several
 
 if TYPE_CHECKING:
@@ -96,10 +96,11 @@ def evaluate_one(
     options = replace(options, trust_code=True, limit=None, seed=None, batch_size=None)
     configuration = _overridden(said.configuration(), options)
     plan, _ = _read(configuration)
-    if (found := _weights(configuration, options)) is not None:
-        configuration = found
+    if (complete := _weights(configuration, options)) is not None:
+        configuration = complete
     plan, text = _read(configuration)
-    evaluate(plan, text, replace(options, overrides=None))
+    check_checkpoints(plan, options.data_root)
+    evaluate(plan, text, replace(options, overrides=None), tell_configuration=True)
 
 
 def _overridden(configuration: dict[str, Any], options: Options) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _weights(configuration: dict[str, Any], options: Options) -> dict[str, Any] 
     """
     from robench import plugins
     from robench.intake.user_code import is_reference
-    from robench.plan.single_model import LIBRARIES
+    from robench.plan.spec import LIBRARIES
 
     model = configuration["models"][0]
     name = model["architecture"] if isinstance(model.get("architecture"), str) else ""

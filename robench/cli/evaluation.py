@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 GATE_FAILED = 1
 
 
-def evaluate(plan: Plan, text: str, options: Options) -> None:
+def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: bool = False) -> None:
     """Do a plan in its folder, write its reports, and print leaderboard and last lines.
 
     Args:
         plan: what is done.
         text: the configuration it was read from, kept verbatim.
         options: of the command.
+        tell_configuration: name its file in the last line, as nobody has written one.
 
     Raises:
         RobenchError: the plan cannot be done here, or the disk refused.
@@ -63,9 +64,11 @@ def evaluate(plan: Plan, text: str, options: Options) -> None:
         stop=stop,
         leave=lambda: _report(folder, quiet=True),
     )
-    paths = _report(folder, quiet=options.quiet)
+    paths = _page_first(_report(folder, quiet=options.quiet))
+    if tell_configuration:
+        paths.append(folder / "config.yaml")
     doubts = _doubts(folder)
-    finish(outcome, "units", _page_first(paths), doubt=_doubt(doubts), folder=folder)
+    finish(outcome, "units", paths, doubt=_doubt(doubts), folder=folder)
     if options.strict and doubts:
         for model, codes in doubts.items():
             typer.echo(one_line(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
@@ -154,6 +157,8 @@ def _describe(plan: Plan, folder: Path) -> None:
 def _count(data: DataSpec) -> str:
     """Return how many images will be evaluated, as far as the plan says."""
     counts = [count for count in (data.limit, data.indices and len(data.indices)) if count]
+    if data.at_most is not None:
+        return f"at most {min([*counts, data.at_most])}"
     return str(min(counts)) if counts else "all"
 
 

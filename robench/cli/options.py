@@ -205,7 +205,9 @@ class Options:
     def applied(self, plan: Plan) -> Plan:
         """Return a plan with what was asked for beside its configuration."""
         if self.limit is not None:
-            plan = dataclasses.replace(plan, data=dataclasses.replace(plan.data, limit=self.limit))
+            plan = dataclasses.replace(
+                plan, data=dataclasses.replace(plan.data, limit=self.limit, at_most=None)
+            )
         if self.seed is not None:
             plan = dataclasses.replace(plan, seed=self.seed)
         if self.batch_size is not None:
@@ -255,6 +257,26 @@ def part_of(text: str) -> tuple[int, int]:
     if not 1 <= number <= count:
         raise ConfigError(where="--shard", expected="I/N with 1 <= I <= N, such as 2/8", got=repr(text))
     return number, count
+
+
+def check_order(command: str, config: str, model: str) -> None:
+    """Refuse a model named before its configuration.
+
+    Raises:
+        ConfigError: the first word is no configuration, and the second is one.
+    """
+    from robench.plan.config import suites
+
+    def means_plan(word: str) -> bool:
+        return word in suites() or Path(word).suffix in {".yaml", ".yml"} or Path(word).is_file()
+
+    if means_plan(model) and not means_plan(config):
+        raise ConfigError(
+            where=f"robench {command}",
+            expected="CONFIG MODEL, in this order",
+            got=f"{config} {model}",
+            do=f"Write: robench {command} {model} {config}",
+        )
 
 
 def check_device(device: str) -> None:

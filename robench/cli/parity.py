@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from robench.cli.console import one_line
-from robench.cli.options import Config, Options, taking
+from robench.cli.options import Config, Options, check_order, taking
 from robench.cli.parity_table import plain, remarks, show
 from robench.cli.session import use_machine
 from robench.errors import ConfigError, JobError, nearest
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @taking("out", "limit", "seed", "device", "data_root", "download", "batch_size", "threads", "trust_code")
 def parity(
-    model: Annotated[str, typer.Argument(help="Name of a model of the configuration.")],
-    config: Config = "robench.yaml",
+    config: Config,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model of the configuration.")],
     attack: Annotated[str, typer.Option("--attack", help="fgsm, ifgsm, pgd or cw.")] = "pgd",
     option: Annotated[
         list[str] | None,
@@ -41,6 +41,7 @@ def parity(
     ] = "text",
 ) -> None:
     """Attack the same images with every library's version of an attack; say who was weaker."""
+    check_order("parity", config, model)
     plan, _ = options.plan(config)
     names = [spec.name for spec in plan.models]
     if model not in names:

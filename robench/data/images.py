@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ImageSet:
     """Labelled images of one split.
 
@@ -57,6 +58,23 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        """Return one line: name, split, how many images of which shape and type, and how many classes."""
+        kind = str(self.images.dtype).removeprefix("torch.")
+        unknown = int((self.labels < 0).sum())
+        return (
+            f"ImageSet({self.name!r} {self.split}: {len(self)} images {self.shape} {kind}, "
+            f"{len(self.classes)} classes{f', {unknown} without a label' if unknown else ''})"
+        )
+
+    def _repr_html_(self) -> str:
+        counts = torch.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
+        cells = [f"<td>{escape(name)}</td>" for name in self.classes]
+        numbers = [f"<td>{count}</td>" for count in counts.tolist()]
+        lines = f"<tr><th>class</th>{''.join(cells)}</tr><tr><th>images</th>{''.join(numbers)}</tr>"
+        table = f"<table><tbody>{lines}</tbody></table>" if len(self.classes) <= 20 else ""
+        return f"<p>{escape(repr(self))}</p>{table}"
 
     @property
     def shape(self) -> tuple[int, int, int]:

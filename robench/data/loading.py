@@ -35,7 +35,8 @@ def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -
     )
     if spec.indices is not None:
         whole = _at(whole, spec.indices)
-    chosen = select(whole, limit=spec.limit, subset=spec.subset, seed=seed, labelled=spec.labelled)
+    limit = spec.limit if spec.at_most is None else min(spec.limit or spec.at_most, len(whole))
+    chosen = select(whole, limit=limit, subset=spec.subset, seed=seed, labelled=spec.labelled)
     return listing.images(chosen) if listing else chosen
 
 

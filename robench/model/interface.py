@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from html import escape
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from robench.errors import ConfigError, nearest
+from robench.errors import ConfigError, InputError, nearest
 from robench.model.fingerprint import network_digest
 from robench.model.tested_network import TestedNetwork
 from robench.types import Images, Labels, Outputs
@@ -147,6 +148,58 @@ class Model:
     def _itself(self, x: Images) -> tuple[Outputs, Outputs]:
         outputs = self.net(x)
         return outputs, outputs
+
+    def __call__(self, x: Images) -> Outputs:
+        """Return the outputs (B, columns) for images (B, C, H, W), in evaluation mode and proper float32.
+
+        The images are moved to the model's device. Gradients with respect to them flow; the network is left
+        as it was.
+
+        Raises:
+            InputError: they are no tensor of four axes.
+        """
+        from robench.model.evaluation import evaluation_mode
+
+        given: object = x
+        if not isinstance(given, Tensor) or given.ndim != 4:
+            got = (
+                f"a tensor of shape {tuple(given.shape)}"
+                if isinstance(given, Tensor)
+                else type(given).__name__
+            )
+            expected, do = (
+                "images as a tensor (B, C, H, W) of floats",
+                "Use torch.as_tensor, and x[None] for one",
+            )
+            raise InputError(where=f"model {self.name!r}", expected=expected, got=got, do=do)
+        with evaluation_mode(self.net):
+            outputs: Outputs = self.net(x.to(self.device))
+        return outputs
+
+    def __repr__(self) -> str:
+        """Return one line: name, network, classes, output, and what may be differentiated."""
+        network = getattr(self.net, "module", self.net)
+        random = ", random" if self.random else ""
+        return (
+            f"Model({self.name!r}: {type(network).__name__}, {self.classes} classes, {self.output}, "
+            f"{self.coupling}{random}, sources {', '.join(self.sources)})"
+        )
+
+    def _repr_html_(self) -> str:
+        network = getattr(self.net, "module", self.net)
+        facts = {
+            "network": type(network).__name__,
+            "parameters": f"{sum(p.numel() for p in self.net.parameters()):,}",
+            "classes": self.classes,
+            "output": self.output,
+            "coupling": self.coupling,
+            "gradient sources": ", ".join(self.sources),
+            "device": self.device,
+        }
+        rows = "".join(
+            f"<tr><th>{key}</th><td>{escape(str(value))}</td></tr>" for key, value in facts.items()
+        )
+        return f"<table><caption>{escape(self.name)}</caption><tbody>{rows}</tbody></table>"
 
     @property
     def columns(self) -> int:

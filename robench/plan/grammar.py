@@ -54,6 +54,7 @@ class DataEntry(Entry):
     split: Annotated[str, one_of(SPLITS)] = "test"
     indices: Annotated[list[Any], Items, different("whole numbers from 0", _whole)] | None = None
     limit: Positive | None = None
+    at_most: Positive | None = None
     subset: Annotated[str, one_of(SUBSETS)] = "first"
     labelled: Positive | None = None
     options: dict[Any, Any] | None = None
@@ -62,6 +63,12 @@ class DataEntry(Entry):
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Self:
+        if self.limit is not None and self.at_most is not None:
+            raise refusal("at_most", expected="one of limit and at_most", got="both")
+        return self
 
     @model_validator(mode="after")
     def _labels(self) -> Self:

@@ -16,6 +16,7 @@ from robench.plan.data_root import in_data_root
 from robench.plan.file_names import check_name
 from robench.plan.knowledge import denied
 from robench.plan.spec import (
+    LIBRARIES,
     AttackSpec,
     Choice,
     DataSpec,
@@ -141,6 +142,7 @@ def _data(entry: DataEntry, place: Place, evaluation: DataSpec | None = None) ->
         dataset=choice,
         split=entry.split,
         limit=entry.limit,
+        at_most=entry.at_most,
         subset=entry.subset,
         labelled=entry.labelled,
         indices=None if entry.indices is None else tuple(entry.indices),
@@ -181,12 +183,16 @@ def _architecture(choice: Choice, place: Place, folder: Path) -> Choice:
     if not source:
         _plugin("models", choice, place.at(choice.name))
         return choice
-    if source == "torchvision" and factory:
+    library, _, network = choice.name.partition(":")
+    if library in LIBRARIES and network:
         return choice
     if not source.endswith(".py") or not factory.isidentifier():
-        expected = "a model's name, torchvision:NAME, or path/to/file.py:factory"
+        libraries = ", ".join(f"{name}:NAME" for name in LIBRARIES)
+        expected = f"a model's name, {libraries}, or path/to/file.py:factory"
         raise place.refusal(expected=expected, got=repr(choice.name))
-    return replace(choice, name=f"{_file('architecture', source, place, folder)}:{factory}")
+    located = replace(choice, name=f"{_file('architecture', source, place, folder)}:{factory}")
+    check_defined(located.name, where=located.where)
+    return located
 
 
 def _checkpoint(text: str, place: Place, folder: Path) -> Path:

@@ -11,10 +11,8 @@ from robench import plugins
 from robench.errors import ConfigError, nearest
 from robench.intake.user_code import is_reference, parts_of
 from robench.plan.presets import PRESETS, attacks_of
+from robench.plan.spec import LIBRARIES
 from robench.plan.yaml_reader import read_value
-
-LIBRARIES = ("torchvision", "timm", "robustbench", "hf")
-"""Prefixes of networks by name whose weights are published: taken from a cache where no checkpoint is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +24,8 @@ class SingleModel:
             `hf:` and a name.
         data: a data set's name, an `.npz` file, or a folder with a folder for each class.
         norm: such as `Linf`.
-        eps: radius as text, such as `8/255`; several with commas between; `inf` for the smallest perturbation.
+        eps: radius as text, such as `8/255`; several with commas between; `inf` for the smallest
+            perturbation.
         attacks: presets and attacks with commas between, or a list in YAML.
         checkpoint: file with weights.
         key: the part of it to look in.
@@ -60,15 +59,19 @@ class SingleModel:
         """Return the configuration this amounts to; paths are absolute, so that it means the same anywhere.
 
         Raises:
-            ConfigError: a model, data set or attack that does not exist; the nearest are named.
-            PluginError: an attack of that name does not exist.
+            ConfigError: a model, norm, data set or attack that does not exist; the nearest are named.
         """
+        from robench.plan.threat_entry import NORMS  # with pydantic, which `--help` does without
+
+        if self.norm not in NORMS:
+            do = nearest(self.norm, NORMS)
+            raise ConfigError(where="--norm", expected="the name of a norm", got=repr(self.norm), do=do)
         model = self._model()
         name = self.name or plain_name(self.model, self.checkpoint)
         radii = [part.strip() for part in self.eps.split(",")]
         attacks, limit = self._attacks(smallest=radii == ["inf"])
         dataset = data_entry(self.data)
-        limit = self.limit or limit
+        count = {"limit": self.limit} if self.limit else {"at_most": limit} if limit else {}
         threat = {
             "norm": self.norm,
             "eps": radii[0] if len(radii) == 1 else radii,
@@ -81,7 +84,7 @@ class SingleModel:
             "name": _plain(f"{name}-{dataset['name']}-{self.norm}-{size}"),
             **({"seed": self.seed} if self.seed is not None else {}),
             **({"batch_size": self.batch_size} if self.batch_size is not None else {}),
-            "dataset": {**dataset, **({"limit": limit} if limit else {})},
+            "dataset": {**dataset, **count},
             "models": [{"name": name, **model}],
             "threats": [threat],
         }
@@ -144,8 +147,8 @@ def attack_entry(word: Any) -> Any:
     """Return an attack as a configuration writes it, the path of a file absolute.
 
     Raises:
-        ConfigError: no such file, or no text or mapping at all.
-        PluginError: no attack has that name; the nearest attacks and presets are given.
+        ConfigError: no such file or attack, or no text or mapping at all; the nearest attacks and presets
+            are given.
     """
     if isinstance(word, dict) and word:
         names = [name for name in word if name != "label"]
@@ -161,7 +164,11 @@ def _attack_name(name: str) -> str:
     known = plugins.names("attacks")
     if name not in known:
         close = nearest(name, [*PRESETS, *known])
-        do = f"{close} `robench list attacks` shows all" if close.endswith("?") else f"Presets: {', '.join(PRESETS)}"
+        do = (
+            f"{close} `robench list attacks` shows all"
+            if close.endswith("?")
+            else f"Presets: {', '.join(PRESETS)}"
+        )
         raise ConfigError(where="--attacks", expected="a preset or an attack", got=repr(name), do=do)
     return name
 

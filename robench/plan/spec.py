@@ -31,6 +31,10 @@ PRECISIONS = ("float32", "as_set")
 """How float32 is computed: as such, or as torch's flags say, which may mean TF32 or bfloat16 in products."""
 
 
+LIBRARIES = ("torchvision", "timm", "robustbench", "hf")
+"""What may stand before the colon of an architecture's name: whose network it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """A plugin chosen by name, with options; `where` is file and line for messages."""
@@ -51,6 +55,7 @@ class DataSpec:
         subset: `first` takes the first `limit`, `balanced` a seeded class-balanced choice.
         labelled: how many of them keep their labels, None for all; chosen as `subset` says.
         indices: positions in the split, in this order, None for all; `limit` and `subset` choose among them.
+        at_most: in the place of a limit, so many images or all where there are fewer.
     """
 
     dataset: Choice
@@ -59,6 +64,7 @@ class DataSpec:
     subset: str = "first"
     labelled: int | None = field(default=None, metadata=LATER)
     indices: tuple[int, ...] | None = field(default=None, metadata=LATER)
+    at_most: int | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +81,8 @@ class ModelSpec:
 
     Attributes:
         name: its name.
-        architecture: a model plugin, `torchvision:NAME`, or `path/to/file.py:factory`; None with features_of.
+        architecture: a model plugin, a library's network (`LIBRARIES`) such as `torchvision:NAME`, or
+            `path/to/file.py:factory`; None with features_of.
         buffer: width of the buffer layer (paper Fig. 2) between features and branches; None for no buffer.
         normalize: per-channel (mean, std) subtracted and divided inside the model, None for none.
         checkpoint: file with weights, safetensors or a plain state_dict; `$DATA_ROOT/...` lies in the folder

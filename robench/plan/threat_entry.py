@@ -12,6 +12,7 @@ from robench.errors import ConfigError
 from robench.plan.entry import Entry, Items, Positive, checked, one_of, plugin_choice, refusal
 from robench.plan.file_names import check_label
 from robench.plan.knowledge import in_order
+from robench.plan.radius import read_radius
 from robench.plan.spec import KNOWLEDGE, KNOWN, Choice
 
 NORMS = ("Linf", "L2", "L1")
@@ -20,18 +21,11 @@ GOALS = ("untargeted", "targeted")
 
 def _radius(value: Any, *at: int) -> tuple[float, str]:
     """Return a radius and its text; `at` is its position in a list."""
-    text = "inf" if value == math.inf else str(value)
     try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError
-        numerator, slash, denominator = text.partition("/")
-        eps = float(numerator) / float(denominator) if slash else float(text)
-        if not eps >= 0:
-            raise ValueError
-    except (ValueError, ZeroDivisionError, OverflowError):
+        return read_radius(value)
+    except ValueError:
         expected = "eps: a number of at least 0, a fraction such as 8/255, inf, or a list of finite ones"
         raise refusal(*at, expected=expected, got=repr(value)) from None
-    return eps, text.replace(" ", "")
 
 
 def _radii(value: Any) -> dict[float, str]:

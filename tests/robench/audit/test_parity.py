@@ -102,7 +102,7 @@ def test_nonsense_is_refused():
         family("pgdd", {})
     with pytest.raises(ConfigError, match="stepz"):
         family("pgd", {"stepz": 3})
-    for words in (["parity", "nobody", "digits"], ["parity", "natural", "digits", "--option", "steps"]):
+    for words in (["parity", "digits", "nobody"], ["parity", "digits", "natural", "--option", "steps"]):
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 2, result.output
         assert "Traceback" not in result.output
@@ -122,8 +122,8 @@ def test_the_command_trains_compares_and_names_libraries(tmp_path):
     )
     words = [
         "parity",
-        "net",
         str(config),
+        "net",
         "--attack",
         "ifgsm",
         "--option",

@@ -103,7 +103,7 @@ def test_without_a_data_root(file):
 
 @pytest.mark.parametrize("command", ["run", "train", "check", "parity", "certify"])
 def test_every_command_refuses_before_anything_is_written(file, command, monkeypatch):
-    words = {"parity": ["mine", file], "certify": [file, "mine"], "check": [file, "--preflight"]}
+    words = {"parity": [file, "mine"], "certify": [file, "mine"], "check": [file, "--preflight"]}
     answer = robench(command, *words.get(command, [file]), folder=file.parent, monkeypatch=monkeypatch)
     assert answer.exit_code == 2
     assert "rooted.yaml:5: expected the folder of data sets" in answer.output

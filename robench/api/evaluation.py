@@ -1,4 +1,4 @@
-"""The few calls a Python user needs: wrap a network, name an attack, evaluate, read the leaderboard."""
+"""Load images and evaluate models against attacks, in memory."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from torch import nn
-
-from robench import plugins, recipe
+from robench.api.results import Results
 from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
 from robench.attack.threat import Goal, ThreatModel
 from robench.data.images import ImageSet
 from robench.data.loading import load_data as load_selection
 from robench.errors import InputError
-from robench.model.interface import Model, OutputKind
-from robench.model.tested_network import TestedNetwork
-from robench.plan.spec import KNOWN, PRECISIONS, Choice, DataSpec
-from robench.record.schema import Record, noting_failed
+from robench.model.interface import Model
+from robench.plan.radius import radius
+from robench.plan.spec import KNOWN, Choice, DataSpec
+from robench.record.schema import noting_failed
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.jobs import Board
@@ -27,62 +25,6 @@ from robench.run.keeper import Memory
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Settings
 from robench.run.work import Work
-
-
-def wrap(
-    net: nn.Module,
-    *,
-    name: str,
-    classes: int,
-    output: str = "logits",
-    class_map: Sequence[int] | None = None,
-    precision: str = "float32",
-) -> Model:
-    """Return any network as a model under test; the network itself is never altered.
-
-    Args:
-        net: images (B, C, H, W) in [0, 1] to outputs (B, classes); normalisation belongs inside. A tuple, a
-            mapping or an object with `.logits` will do where one can tell which of its tensors is meant.
-        name: the name of its row.
-        classes: number of classes of the data.
-        output: what one row of its output is: `logits`, `log_probabilities` or `simplex`.
-        class_map: for each class the number of the output that stands for it, where the network has more.
-        precision: `float32`, computed as such, or `as_set`: as torch's flags say, such as TF32 on a GPU.
-
-    Raises:
-        InputError: no `nn.Module`, a kind of output that does not exist, or a class map of another length.
-    """
-    where = f"model {name!r}"
-    given: object = net
-    if not isinstance(given, nn.Module):
-        got = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
-        do = "Make an instance of it" if isinstance(given, type) else "Call it in the forward of a module"
-        raise InputError(where=where, expected="a torch.nn.Module", got=got, do=do)
-    if output not in list(OutputKind):
-        raise InputError(where=where, expected=f"output as one of {', '.join(OutputKind)}", got=repr(output))
-    if precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise InputError(where=where, expected=f"precision as one of {known}", got=repr(precision))
-    if class_map is not None and (len(class_map) != classes or len(set(class_map)) != classes):
-        raise InputError(
-            where=where,
-            expected=f"a class_map of {classes} different outputs",
-            got=f"{len(class_map)}, {len(set(class_map))} of them different",
-        )
-    tested = TestedNetwork(net, class_map=class_map, kind=output, precision=precision)
-    details = {} if precision == PRECISIONS[0] else {"precision": precision}
-    return Model(name=name, net=tested, classes=classes, output=OutputKind(output), details=details)
-
-
-def make_attack(name: str, **options: Any) -> Attack:
-    """Return an attack by its plugin name, such as `pgd` or `art/pgd`, with options.
-
-    Raises:
-        PluginError: no attack has that name.
-        ConfigError: an option is unknown or refused.
-    """
-    attack: Attack = recipe.build(plugins.find("attacks", name), options, where=name)
-    return attack
 
 
 def load_data(
@@ -106,19 +48,9 @@ def load_data(
     return load_selection(spec, root=Path(root) if root else None, download=download, seed=seed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """The records of an evaluation and the jobs that failed, by title."""
-
-    records: tuple[Record, ...]
-    failures: tuple[str, ...]
-
-    def write(self, folder: str | Path, *formats: str) -> list[Path]:
-        """Write report files (`csv`, `markdown`) into a folder and return their paths."""
-        names = formats or ("csv", "markdown")
-        return [
-            path for name in names for path in plugins.find("reports", name)()(self.records, Path(folder))
-        ]
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Evaluation(Results):
+    """What `benchmark` measured."""
 
 
 THREAT_OPTIONS = ("norm", "targeted", "knowledge", "budget")
@@ -140,11 +72,11 @@ class Options(TypedDict, total=False):
 
 
 def benchmark(
-    models: Sequence[Model],
+    models: Sequence[Model] | Model,
     images: ImageSet,
     *,
     attacks: Mapping[str, Attack],
-    eps: float,
+    eps: float | str,
     sources: Mapping[str, Sequence[str]] | None = None,
     stand_ins: Mapping[str, Model] | None = None,
     reporter: Reporter = QUIET,
@@ -153,10 +85,10 @@ def benchmark(
     """Evaluate models against attacks under one threat model, white-box and by transfer.
 
     Args:
-        models: the models; their names must differ.
+        models: the models, or one; their names must differ.
         images: what to evaluate on.
         attacks: column label to recipe.
-        eps: radius in input units; `inf` for the smallest perturbation.
+        eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation.
         sources: per model name the gradient sources to attack through; all it offers by default.
         stand_ins: per model name the same network with another template, attacked in its place where the
             template is not known.
@@ -176,13 +108,20 @@ def benchmark(
         InputError: models and data do not fit, or the images are no ImageSet.
         TypeError: there is no option of that name.
     """
-    given: object = images
+    models = [models] if isinstance(models, Model) else models
+    for model in models:
+        given: object = model
+        if not isinstance(given, Model):
+            do = "Make one with `robench.wrap(net, name=..., classes=...)`"
+            raise InputError(where="models", expected="a Model", got=f"a {type(given).__name__}", do=do)
+    given = images
     if not isinstance(given, ImageSet):
         do = "Make one with `robench.image_set(images, labels)`"
         raise InputError(where="images", expected="an ImageSet", got=f"a {type(given).__name__}", do=do)
+    number, text = radius(eps)
     threat = ThreatModel(
         norm=norm_named(options.get("norm", "Linf")),
-        eps=eps,
+        eps=number,
         goal=Goal.TARGETED if options.get("targeted") else Goal.UNTARGETED,
         knowledge=tuple(options.get("knowledge", KNOWN)),
         budget=options.get("budget"),
@@ -191,7 +130,7 @@ def benchmark(
     work = Work(
         models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in models],
         data=images,
-        boards=[Board(threat=threat, eps_text=f"{eps:g}", attacks=dict(attacks))],
+        boards=[Board(threat=threat, eps_text=text, attacks=dict(attacks))],
         settings=Settings(**settings),  # type: ignore[arg-type]
     )
     memory = Memory()

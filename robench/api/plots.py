@@ -1,0 +1,80 @@
+"""Figures of results, drawn when they are asked for. No torch here, and no matplotlib before."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robench import plugins
+from robench.record.schema import Record
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Drawing:
+    """A figure: a notebook shows it, and `save` writes it to a file.
+
+    Attributes:
+        name: of the figure, as `robench list figures` has it.
+        svg: the picture.
+    """
+
+    name: str
+    svg: str
+    _recipe: Any = field(repr=False)
+    _records: Sequence[Record] = field(repr=False)
+    _board: str | None = field(repr=False)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figure and return its path; the suffix chooses among .svg, .png and .pdf.
+
+        Raises:
+            ConfigError: another suffix.
+            StorageError: the disk refused; an older file is intact.
+        """
+        written: Path = self._recipe(self._records, Path(path), board=self._board)
+        return written
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"Drawing({self.name}, {len(self.svg)} bytes of SVG; .save('{self.name}.png') writes it)"
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Plots:
+    """The figures of some results: `result.plot.tradeoff()`, or any by its name: `result.plot("steps")`."""
+
+    records: Sequence[Record]
+
+    def __call__(self, figure: str, board: str | None = None) -> Drawing:
+        """Draw a figure.
+
+        Args:
+            figure: its name, as `robench list figures` has it.
+            board: text in the title of the board to show, such as `Linf 0.3`; needed where there are several.
+
+        Raises:
+            PluginError: no figure has that name.
+            ConfigError: no board or several have that text, or the figure cannot show it.
+        """
+        recipe = plugins.find("figures", figure, where="plot")()
+        with tempfile.TemporaryDirectory() as folder:
+            svg = recipe(self.records, Path(folder) / "figure.svg", board=board).read_text("utf-8")
+        return Drawing(figure, svg, recipe, self.records, board)
+
+    def tradeoff(self, board: str | None = None) -> Drawing:
+        """Draw clean against robust accuracy, one point for each model; see `Plots`."""
+        return self("tradeoff", board)
+
+    def transfer(self, board: str | None = None) -> Drawing:
+        """Draw the accuracy on images crafted on other models; see `Plots`."""
+        return self("transfer", board)
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"Plots({', '.join(plugins.names('figures'))})"

@@ -1,0 +1,150 @@
+"""Records with what one does with them: tables, figures, files. No torch here."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench import plugins
+from robench.api import html
+from robench.api.plots import Plots
+from robench.record.schema import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS = (
+    "index", "label", "clean", "adversarial", "status", "linf", "l2", "forwards", "backwards",
+    "first_success", "points", "tries", "first_passes", "first_try",
+)  # fmt: skip
+SHARES = ("clean", "white_box", "worst_case")
+
+
+def frame_of(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one line for each image of each record: who judged, who was attacked by what, what came out."""
+    import pandas as pd
+
+    parts = []
+    for record in records:
+        columns = {name: getattr(record.columns, name) for name in _COLUMNS}
+        attacked = not record.attack.is_clean
+        facts = {
+            "model": record.target.name,
+            "source": record.source.name,
+            "gradient_source": record.source.gradient_source,
+            "attack": record.attack.label,
+            "norm": record.threat.norm,
+            "eps": record.threat.eps if attacked else 0.0,
+            "eps_text": record.threat.eps_text,
+            "goal": record.threat.goal,
+            "dataset": record.dataset.name,
+            "split": record.dataset.split,
+            "seed": record.seed,
+        }
+        parts.append(pd.DataFrame({**{name: [value] * len(columns["index"]) for name, value in facts.items()},
+                                   **columns}))  # fmt: skip
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*_FACTS, *_COLUMNS])
+
+
+_FACTS = (
+    "model", "source", "gradient_source", "attack", "norm", "eps", "eps_text", "goal", "dataset", "split",
+    "seed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Results:
+    """What was measured, with tables and figures of it.
+
+    Attributes:
+        records: one for each model, attack, gradient source and shard.
+        failures: what failed, a text for each job.
+    """
+
+    records: tuple[Record, ...]
+    failures: tuple[str, ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a tidy table: a line for each image and measurement, a column for each fact.
+
+        `status` is the judge's verdict: `robust`, `broken`, `misclassified` before any attack, or `failed`.
+        Lines of clean images have the attack `clean`.
+        """
+        return frame_of(self.records)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return the boards as a table: a line for each model and threat, shares with 95 % intervals."""
+        import pandas as pd
+
+        if not self.records:
+            return pd.DataFrame()
+        text: str = plugins.find("reports", "csv")().render(self.records)
+        return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+
+    @property
+    def plot(self) -> Plots:
+        """The figures: `plot.tradeoff()`, or any other by its name, `plot("transfer")`."""
+        return Plots(self.records)
+
+    def write(self, folder: str | Path, *formats: str) -> list[Path]:
+        """Write report files (by default `csv` and `markdown`) into a folder and return their paths."""
+        names = formats or ("csv", "markdown")
+        return [
+            path for name in names for path in plugins.find("reports", name)()(self.records, Path(folder))
+        ]
+
+    def __repr__(self) -> str:
+        """Return one line: how many models, attacks, images, records and failures."""
+        return f"{type(self).__name__}({self._summary()})"
+
+    def _summary(self) -> str:
+        models = {record.target.name for record in self.records}
+        attacks = {record.attack.label for record in self.records if not record.attack.is_clean}
+        data = dict.fromkeys(f"{record.dataset.name} {record.dataset.split}" for record in self.records)
+        images = {(record.dataset.set, index) for record in self.records for index in record.columns.index}
+        words = [_counted(len(models), "model"), _counted(len(attacks), "attack")]
+        return (
+            f"{', '.join(words)} on {' and '.join(data) or 'nothing'}, {_counted(len(images), 'image')}; "
+            f"{_counted(len(self.records), 'record')}, {len(self.failures)} failed"
+        )
+
+    def _repr_html_(self) -> str:
+        if not self.records:
+            return html.text(repr(self))
+        boards = json.loads(plugins.find("reports", "json")().render(self.records))["boards"]
+        return "".join(_board(board) for board in boards)
+
+
+def _board(board: dict[str, Any]) -> str:
+    """Return a board as an HTML table."""
+    attacks = board["attacks"]
+    caption = f"{board['dataset']} {board['split']}, {board['n']} images, {board['norm']} {board['eps_text']}"
+    header = ["Model", "Clean, %", *attacks, "White-box", "Worst case, % [95 %]", "n", "Findings"]
+    rows = [
+        [
+            row["model"],
+            _percent(row["clean"]),
+            *(_percent(row["attacks"].get(label)) for label in attacks),
+            _percent(row["white_box"]),
+            _percent(row["worst_case"], interval=True),
+            row["n"],
+            ", ".join(row["findings"]) or "-",
+        ]
+        for row in board["rows"]
+    ]
+    return html.table(caption, header, rows)
+
+
+def _percent(share: dict[str, Any] | None, *, interval: bool = False) -> str:
+    if not share or not share["n"]:
+        return "-"
+    value = f"{100 * share['count'] / share['n']:.1f}"
+    return f"{value} [{100 * share['low']:.1f}, {100 * share['high']:.1f}]" if interval else value
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

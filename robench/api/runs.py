@@ -1,0 +1,65 @@
+"""A run folder read from Python. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robench.api import html
+from robench.api.results import Results
+from robench.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Run(Results):
+    """What is in a run folder.
+
+    Attributes:
+        folder: where it lies.
+        name: of its plan.
+        status: how far it came, such as `finished` or `interrupted`.
+        damaged: what could not be read, a text for each file; it is left out of the records.
+    """
+
+    folder: Path
+    name: str
+    status: str
+    damaged: tuple[str, ...] = ()
+
+    def _summary(self) -> str:
+        damaged = f", {len(self.damaged)} damaged" if self.damaged else ""
+        return f"{self.name!r}, {self.status}: {Results._summary(self)}{damaged}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.text(repr(self))}</p>{Results._repr_html_(self) if self.records else ''}"
+
+
+def open_run(folder: str | Path) -> Run:
+    """Return what is in a run folder, of `robench run`, `robench eval` or another; nothing is changed.
+
+    Raises:
+        ConfigError: it is no run folder.
+    """
+    from robench.record.run_comparison import model_recipes
+    from robench.record.store import Store, is_run
+
+    path = Path(folder)
+    if not is_run(path):
+        do = "Name the folder that `robench run` printed last, such as runs/NAME"
+        raise ConfigError(where=str(path), expected="a run folder", got="no `units` in it", do=do)
+    store = Store(path)
+    facts, _ = store.facts()
+    records, faults = store.readable()
+    recipes = model_recipes(store.plan_data())
+    from dataclasses import replace
+
+    named = [replace(r, target=replace(r.target, recipe=recipes.get(r.target.name, ""))) for r in records]
+    failures = [f"{a.get('job', key)}: {a.get('error', '')}" for key, a in store.read_errors().items()]
+    return Run(
+        records=tuple(named),
+        failures=tuple(failures),
+        folder=path,
+        name=str(facts.get("name", path.name)),
+        status=str(facts.get("status", "unfinished")),
+        damaged=tuple(f"{fault.about}: {fault.text}" for fault in faults),
+    )

@@ -1,0 +1,281 @@
+"""One attack on one network: the images, a verdict for each of them, and how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from robench.api import html
+from robench.api.makers import Network, columns_of, make_attack, wrap
+from robench.api.results import frame_of
+from robench.attack.craft import Crafted, check_attack
+from robench.attack.norms import norm_named
+from robench.attack.protocol import Attack
+from robench.attack.threat import Goal, ThreatModel
+from robench.data.images import ImageSet, image_set
+from robench.errors import JobError
+from robench.judge.verdict import landing
+from robench.model.function_network import as_network
+from robench.model.interface import Coupling, Model
+from robench.plan.radius import radius
+from robench.record.schema import Finding, Record, Status
+from robench.record.statistics import wilson
+from robench.run.evaluate import evaluate
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.jobs import Board
+from robench.run.keeper import Memory, last_line
+from robench.run.settings import Settings
+from robench.run.work import Work
+from robench.types import Images, Labels, Mask, PerSample
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Attacked:
+    """What an attack did to some images, judged afresh: image by image the worst over gradient sources.
+
+    Attributes:
+        attack: its name.
+        norm: name of the norm.
+        eps: the radius as it was written.
+        x: the clean images (B, C, H, W), on the CPU.
+        images: the adversarial images (B, C, H, W) as they were judged: inside ball and box.
+        labels: (B,) the true classes.
+        clean: (B,) predicted classes of the clean images; -1 for no number, -2 for a tie.
+        adversarial: (B,) predicted classes of the adversarial images.
+        status: a verdict for each image: `robust`, `broken`, `misclassified` before the attack, or `failed`.
+        distance: (B,) size of each change in the norm, float64.
+        linf: (B,) largest change of a pixel.
+        l2: (B,) Euclidean size of the change.
+        findings: reasons to doubt the model or the attack.
+        records: what was measured, as `benchmark` gives it.
+    """
+
+    attack: str
+    norm: str
+    eps: str
+    x: Images
+    images: Images
+    labels: Labels
+    clean: Labels
+    adversarial: Labels
+    status: tuple[Status, ...]
+    distance: PerSample
+    linf: PerSample
+    l2: PerSample
+    findings: tuple[Finding, ...]
+    records: tuple[Record, ...]
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.status)
+
+    @property
+    def broken(self) -> Mask:
+        """Which images (B,) were classified right before, and not any more."""
+        return torch.tensor([status is Status.BROKEN for status in self.status])
+
+    @property
+    def robust(self) -> Mask:
+        """Which images (B,) are still classified right."""
+        return torch.tensor([status is Status.ROBUST for status in self.status])
+
+    @property
+    def robust_accuracy(self) -> float:
+        """The share of all images that are still classified right."""
+        return sum(status is Status.ROBUST for status in self.status) / len(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a tidy table, a line for each image and gradient source; see `Results.to_frame`."""
+        return frame_of(self.records)
+
+    def __repr__(self) -> str:
+        """Return one line: the attack, and how many images stand."""
+        return f"Attacked({self._summary()})"
+
+    def _summary(self) -> str:
+        count = {status: self.status.count(status) for status in Status}
+        low, high = wilson(count[Status.ROBUST], len(self))
+        others = [f"{count[s]} {s}" for s in Status if count[s] and s is not Status.ROBUST]
+        codes = sorted({finding.code for finding in self.findings})
+        return (
+            f"{self.attack}, {self.norm} {self.eps}: {count[Status.ROBUST]} of {len(self)} images robust "
+            f"[{100 * low:.1f}, {100 * high:.1f}] %{''.join(f', {text}' for text in others)}"
+            f"{'; findings: ' + ', '.join(codes) if codes else ''}"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = [i for i, s in enumerate(self.status) if s is Status.BROKEN][: html.MOST_PICTURES]
+        shown = shown or list(range(min(len(self), html.MOST_PICTURES)))
+        rows = [
+            [
+                html.picture(self.x[i].numpy()),
+                html.picture(self.images[i].numpy()),
+                int(self.labels[i]),
+                f"{int(self.clean[i])} → {int(self.adversarial[i])}",
+                str(self.status[i]),
+                f"{float(self.distance[i]):.4g}",
+            ]
+            for i in shown
+        ]
+        header = ["Clean", "Adversarial", "Label", "Predicted", "Verdict", f"{self.norm} distance"]
+        return html.table(self._summary(), header, rows)
+
+
+@dataclass(slots=True)
+class _Everything(Memory):
+    """A keeper that forgets nothing."""
+
+    images: dict[str, Crafted] = field(default_factory=dict)
+
+    def keep_crafted(self, key: str, crafted: Crafted) -> None:
+        """Keep crafted images."""
+        self.images[key] = crafted
+        self._crafted = {key: crafted}
+
+
+def attack(
+    net: Model | Network,
+    x: Tensor | NDArray[np.generic] | Sequence[Any],
+    y: Tensor | NDArray[np.generic] | Sequence[Any],
+    attack: str | Attack | Callable[..., Any] = "pgd",
+    *,
+    eps: float | str,
+    norm: str = "Linf",
+    targeted: bool = False,
+    output: str = "logits",
+    source: str | None = None,
+    seed: int = 0,
+    batch_size: int = 250,
+    **options: Any,
+) -> Attacked:
+    """Attack some images and judge what comes out; the network is left as it was.
+
+    Args:
+        net: a module, a function of images (B, C, H, W) in [0, 1], or a Model.
+        x: images (B, C, H, W), floats in [0, 1] or uint8.
+        y: their labels (B,), whole numbers from 0.
+        attack: a name such as `pgd` or `art/pgd` (`robench list attacks`), `path/to/mine.py:NAME`, which is
+            run, a function `(model, x, y, eps)`, or what `make_attack` returns.
+        eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation.
+        norm: `Linf`, `L2` or `L1`.
+        targeted: aim at the class after the true one instead of at any other.
+        output: what a row of the network's output is: `logits`, `log_probabilities` or `simplex`.
+        source: the gradient source to attack through; every one that the model offers by default.
+        seed: the only source of chance.
+        batch_size: most images in a pass.
+        options: of the attack, such as `steps=40`.
+
+    Raises:
+        InputError: images, labels or network will not do; says why and what to do.
+        PluginError: no attack has that name.
+        ConfigError: an option, the radius or the norm is refused, or the attack cannot play under them.
+        JobError: the network or the attack failed on the way.
+    """
+    number, text = radius(eps)
+    label = attack if isinstance(attack, str) else str(getattr(attack, "__name__", type(attack).__name__))
+    label = label.rpartition(":")[2] if label.rpartition(":")[0].endswith(".py") else label
+    recipe = make_attack(attack, **options)
+    goal = Goal.TARGETED if targeted else Goal.UNTARGETED
+    threat = ThreatModel(norm=norm_named(norm), eps=number, goal=goal)
+    check_attack(recipe, threat, label=label)
+    model, data = _subject(net, x, y, output)
+    if source is not None:
+        model.source(source)
+    keeper = _Everything()
+    work = Work(
+        models=[
+            EvaluatedModel(
+                model=model, fingerprint=model.fingerprint(), sources=(source,) if source is not None else ()
+            )
+        ],
+        data=data,
+        boards=[Board(threat=threat, eps_text=text, attacks={label: recipe})],
+        settings=Settings(
+            transfer=False,
+            seed=seed,
+            batch_size=batch_size,
+            **({"shard": len(data)} if model.coupling is Coupling.JOINT else {}),
+        ),
+    )
+    records = [finished.record for finished in evaluate(work, keeper)]
+    if keeper.failures:
+        title, why = next(iter(keeper.failures.items()))
+        raise JobError(where=label, expected="images and verdicts", got=last_line(why) or title)
+    return _judged(records, keeper, data, threat, label, text)
+
+
+def _subject(net: Model | Network, x: Any, y: Any, output: str) -> tuple[Model, ImageSet]:
+    """Return a model and checked images."""
+    if isinstance(net, Model):
+        return net, image_set(x, y, name="images", classes=net.classes)
+    module = as_network(net, "attack")
+    data = image_set(x, y, name="images")
+    columns = columns_of(module, data.batch(slice(0, 2))[0], where="attack", output=output)
+    data = image_set(data.images, data.labels, name="images", classes=columns)
+    name = type(module).__name__ if isinstance(net, torch.nn.Module) else getattr(net, "__name__", "function")
+    return wrap(module, name=name, classes=columns, output=output), data
+
+
+def _judged(
+    records: Sequence[Record],
+    keeper: _Everything,
+    data: ImageSet,
+    threat: ThreatModel,
+    label: str,
+    eps_text: str,
+) -> Attacked:
+    """Return, image by image, the worst of what came out through each gradient source."""
+    sources = list(dict.fromkeys(r.source.gradient_source for r in records if not r.attack.is_clean))
+    x, labels = data.batch(slice(None))
+    clean = _column(records, "", "clean")
+    chosen: list[int] | None = None
+    columns: list[dict[str, list[Any]]] = []
+    for name in sources:
+        mine = [r for r in records if not r.attack.is_clean and r.source.gradient_source == name]
+        columns.append({key: [v for r in mine for v in getattr(r.columns, key)] for key in _KEYS})
+        crafted = torch.cat([keeper.images[r.provenance.crafted].x_adv for r in mine])
+        columns[-1]["images"] = list(landing(x, crafted, threat).point)
+        fallen = [status == Status.BROKEN for status in columns[-1]["status"]]
+        if chosen is None:
+            chosen = [0] * len(fallen)
+        place = len(columns) - 1
+        chosen = [
+            place if fell and columns[at]["status"][i] != Status.BROKEN else at
+            for i, (at, fell) in enumerate(zip(chosen, fallen, strict=True))
+        ]
+    rows = list(enumerate(chosen or []))
+    best = {key: [columns[at][key][i] for i, at in rows] for key in (*_KEYS, "images")}
+    images = torch.stack(best["images"])
+    return Attacked(
+        attack=label,
+        norm=threat.norm.name,
+        eps=eps_text,
+        x=x,
+        images=images,
+        labels=labels,
+        clean=torch.tensor(clean),
+        adversarial=torch.tensor(best["adversarial"]),
+        status=tuple(Status(status) for status in best["status"]),
+        distance=threat.norm.size(images.double() - x.double()),
+        linf=torch.tensor(best["linf"], dtype=torch.float64),
+        l2=torch.tensor(best["l2"], dtype=torch.float64),
+        findings=tuple({f.code: f for r in records for f in r.findings}.values()),
+        records=tuple(records),
+    )
+
+
+_KEYS = ("adversarial", "status", "linf", "l2")
+
+
+def _column(records: Sequence[Record], source: str, name: str) -> list[Any]:
+    mine = [r for r in records if r.attack.is_clean and r.source.gradient_source == source]
+    return [value for record in mine for value in getattr(record.columns, name)]

@@ -1,0 +1,70 @@
+"""A plain function of images as a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import FunctionType, MethodType
+from typing import Any
+
+from torch import Tensor, nn
+
+from robench.errors import InputError
+
+
+class FunctionNetwork(nn.Module):
+    """Calls a function of images.
+
+    The modules that the function is seen to use (in its closure, its defaults, the globals it names, or whose
+    method it is) are parts of this one, so that they are put into evaluation mode, left as they were, and
+    count for its identity.
+
+    Args:
+        function: images (B, C, H, W) in [0, 1] to outputs (B, classes).
+    """
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.parts = nn.ModuleList(dict.fromkeys(_modules(function)))
+        self.training = False
+
+    def forward(self, x: Tensor) -> Any:
+        """Return what the function returns."""
+        return self.function(x)
+
+
+def as_network(value: object, where: str) -> nn.Module:
+    """Return a module, or a function of images as one.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(value, nn.Module):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return FunctionNetwork(value)
+    got = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    do = "Make an instance of it" if isinstance(value, type) else "Give the network itself"
+    raise InputError(where=where, expected="a torch.nn.Module or a function of images", got=got, do=do)
+
+
+def _modules(function: Any) -> Iterator[nn.Module]:
+    if isinstance(function, MethodType):
+        if isinstance(function.__self__, nn.Module):
+            yield function.__self__
+        function = function.__func__
+    if not isinstance(function, FunctionType):
+        return
+    held = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    held += function.__defaults__ or ()
+    held += [
+        function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__
+    ]
+    yield from (value for value in held if isinstance(value, nn.Module))
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False

@@ -1,0 +1,44 @@
+"""A radius as people write it: a number, a fraction such as `8/255`, or `inf`. No torch here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from robench.errors import ConfigError
+
+EXPECTED = "a number of at least 0, a fraction such as 8/255, or inf"
+
+
+def read_radius(value: Any) -> tuple[float, str]:
+    """Return a radius and its text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = "inf" if value == math.inf else str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(text)
+    numerator, slash, denominator = text.partition("/")
+    try:
+        eps = float(numerator) / float(denominator) if slash else float(text)
+    except (ZeroDivisionError, OverflowError):
+        raise ValueError(text) from None
+    if not eps >= 0:
+        raise ValueError(text)
+    return eps, text.replace(" ", "")
+
+
+def radius(value: Any, *, where: str = "eps") -> tuple[float, str]:
+    """Return a radius and its text.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        if not isinstance(value, str) and hasattr(value, "item"):  # of NumPy or torch
+            value = value.item()
+        eps, text = read_radius(value)
+    except (ValueError, RuntimeError):
+        raise ConfigError(where=where, expected=EXPECTED, got=repr(value)) from None
+    return eps, text if isinstance(value, str) else f"{eps:g}"

@@ -1,0 +1,164 @@
+"""`robench eval`: one line that is a configuration, and every mistake in it told before any work."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from robench.cli import app
+from robench.plan.config import parse
+from robench.plan.spec import to_json
+from robench.record.store import Store
+
+ROOT = Path(__file__).parents[3]
+CODE = """
+import torch
+from torch import nn
+
+def make():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+def up(model, x, y, eps, steps=1):
+    return (x + eps).clamp(0, 1)
+up.norms = ("Linf",)
+"""
+LINE = ["eval", "net.py:make", "--data", "digits", "--eps", "0.1"]
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(CODE)
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words], prog_name="robench")
+
+
+def written(folder):
+    file = folder / "config.yaml"
+    return parse(file.read_text("utf-8"), file=file)
+
+
+def test_a_line_prints_a_row_and_keeps_a_folder_that_run_goes_on_with(cli, tmp_path):
+    torch.save(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).state_dict(), "w.pt")
+    words = [*LINE, "--attacks", "fgsm,net.py:up", "--checkpoint", "w.pt", "--limit", 20, "--device", "cpu"]
+    done = cli(*words, "--workers", 0)
+    assert done.exit_code == 0, done.output
+    assert "net-w" in done.stdout
+    assert "20 images, Linf 0.1" in done.stdout
+    folder = Path("runs/net-w-digits-Linf-0.1")
+    assert str(folder / "config.yaml") in done.stdout.splitlines()[-1]
+    store = Store(folder)
+    labels = {record.attack.label for record in store.read_records()}
+    assert labels == {"clean", "fgsm", "up"}
+    assert json.loads((folder / "plan.json").read_text()) == to_json(written(folder))
+    again = cli("run", folder / "config.yaml", "--trust-code", "--device", "cpu", "--workers", 0)
+    assert again.exit_code == 0, again.output
+    assert "0 units finished, 3 cached" in again.stdout
+    refused = cli("run", folder / "config.yaml", "--device", "cpu", "--workers", 0)
+    assert refused.exit_code == 2
+    assert "--trust-code" in refused.stderr
+
+
+def plan_of(cli, *words):
+    shown = cli(*words, "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "at most 1000 images"),
+        ([], "Linf 0.1, untargeted, weights and template known: pgd, economical_autoattack"),
+        (["--attacks", "quick"], "at most 200 images"),
+        (["--attacks", "quick"], "apgd, pgd, square"),
+        (["--attacks", "quick", "--norm", "L1"], "known: apgd, square"),
+        (["--attacks", "full"], "digits test, all images"),
+        (["--attacks", "quick,deepfool"], "digits test, all images"),
+        (["--attacks", "quick", "--limit", "7"], "digits test, 7 images"),
+        (["--attacks", "[fgsm, {pgd: {steps: 3}, label: mine}]"], "known: fgsm, mine"),
+        (["--set", "threats.0.attacks=[square]", "--seed", "4"], "seed 4"),
+        (["--set", "dataset.subset=balanced", "--targeted"], "Linf 0.1, targeted"),
+    ],
+)  # fmt: skip
+def test_what_a_line_means(cli, words, text):
+    assert text in plan_of(cli, *LINE, *words)
+
+
+def test_radii_files_and_names(cli, tmp_path):
+    assert "threat L2 inf" in plan_of(cli, *LINE[:-1], "inf", "--norm", "L2", "--attacks", "full")
+    shown = plan_of(cli, *LINE[:-1], "2/255, 8/255")
+    assert "net-digits-Linf-several" in shown
+    assert "Linf 8/255" in shown
+    np.savez("mine.npz", x=np.zeros((4, 1, 8, 8), "uint8"), y=np.arange(4))
+    assert "npz test" in plan_of(cli, "eval", "net.py:make", "--data", "mine.npz", "--eps", "8/255")
+    (tmp_path / "pictures").mkdir()
+    assert "image_folder test" in plan_of(cli, "eval", "net.py:make", "--data", "pictures", "--eps", "8/255")
+    assert "model a b:" in plan_of(cli, *LINE, "--name", "a b")
+
+
+NONSENSE = [
+    (["eval", "net.py:make", "--data", "digits"], "Missing option '--eps'"),
+    (["eval", "net.py:mak", *LINE[2:]], "a function or class 'mak'.*Did you mean 'make'"),
+    (["eval", "other.py:make", *LINE[2:]], "MODEL: expected a file, got no file"),
+    (["eval", "net.py", *LINE[2:]], "net.py:make"),
+    (["eval", "smal_cnn", *LINE[2:]], "Did you mean 'small_cnn'"),
+    (["eval", "small_cnn", *LINE[2:]], "weights for 'small_cnn'.*--checkpoint"),
+    (["eval", "", *LINE[2:]], "MODEL: expected file.py:function"),
+    (["eval", "net.py:make", "--data", "digit", "--eps", "0.1"], "--data: .*Did you mean 'digits'"),
+    ([*LINE[:-1], "8"], "write 8/255"),
+    ([*LINE[:-1], "-1"], "eps: a number of at least 0"),
+    ([*LINE[:-1], "x"], "eps: a number of at least 0"),
+    ([*LINE[:-1], "0.1,inf"], "eps: inf"),
+    ([*LINE, "--norm", "linf"], "--norm: .*Did you mean 'Linf'"),
+    ([*LINE, "--attacks", "quik"], "Did you mean 'quick'"),
+    ([*LINE, "--attacks", ""], "names of attacks"),
+    ([*LINE, "--attacks", "[pgd"], "--attacks:1"),
+    ([*LINE, "--attacks", "[3]"], "names of attacks, got 3"),
+    ([*LINE, "--attacks", "net.py:down"], "'down'"),
+    ([*LINE, "--attacks", "cw"], "supports L2"),
+    ([*LINE, "--checkpoint", "no.pt"], "--checkpoint: expected a file"),
+    ([*LINE, "--mean", "0.5"], "--std: expected --mean and --std together"),
+    ([*LINE, "--mean", "a", "--std", "1"], "--mean: expected numbers"),
+    ([*LINE, "--output", "softmax"], "output: one of logits"),
+    ([*LINE, "--name", "a/b"], "path separator"),
+    ([*LINE, "--key", "model"], "a checkpoint beside key"),
+    ([*LINE, "--set", "threats.0.attacks.0.pgd.step=3"], "Did you mean 'steps'"),
+    ([*LINE, "--device", "gpu"], "--device"),
+    (["eval", "timm:", *LINE[2:]], "MODEL: expected file.py:function"),
+    (["eval", "hf:../b", *LINE[2:]], "expected hf:ORG/NAME"),
+]
+
+
+@pytest.mark.parametrize(("words", "text"), NONSENSE, ids=[text[:30] for _, text in NONSENSE])
+def test_nonsense_is_refused_in_a_sentence_and_leaves_nothing(cli, words, text):
+    import re
+
+    done = cli(*words)
+    assert done.exit_code == 2, done.output
+    assert re.search(text, " ".join(done.stderr.replace("│", " ").split())), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not Path("runs").exists()
+
+
+def test_a_mistake_is_told_without_torch(cli, tmp_path):
+    code = (
+        "import sys; from robench.cli import main\n"
+        f"sys.argv = ['robench', *{[*LINE, '--attacks', 'quik']!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 2\n"
+        "assert not {'torch', 'pandas', 'scipy', 'numpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+
+
+@pytest.mark.parametrize("command", ["parity", "certify"])
+def test_the_old_order_of_model_and_configuration_is_refused_with_the_new_one(cli, command):
+    done = cli(command, "natural", "digits")
+    assert done.exit_code == 2
+    assert f"Write: robench {command} digits natural" in " ".join(done.stderr.split())
