@@ -27,7 +27,7 @@ def test_the_configuration_is_valid(tmp_path):
     from robench.plan.config import parse
 
     (block,) = re.findall(r"```yaml\n(# mine.yaml.*?)```", README.read_text("utf-8"), re.DOTALL)
-    (tmp_path / "nets.py").write_text("")
+    (tmp_path / "nets.py").write_text("def make(): ...")
     (tmp_path / "mine.safetensors").write_bytes(b"")
     plan = parse(block, file=tmp_path / "mine.yaml", overrides=None)
     assert [m.name for m in plan.models] == ["mine", "mine-wnll"]

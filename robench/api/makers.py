@@ -91,7 +91,7 @@ def make_attack(attack: str | Callable[..., Any], **options: Any) -> Attack:
     if isinstance(attack, str):
         return attack_named(attack, options, trust_code=True, where=attack)
     if not callable(attack):
-        got = f"a {type(attack).__name__}"
+        got = type(attack).__name__
         raise InputError(where="attack", expected="the name of an attack, or a function", got=got)
     return attack_from(_own(attack), options)
 

@@ -16,7 +16,9 @@ from robench.attack.craft import Crafted, check_attack
 from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
 from robench.attack.threat import Goal, ThreatModel
+from robench.data.arrays import own_array
 from robench.data.images import ImageSet, image_set
+from robench.data.pixels import read_images
 from robench.errors import JobError
 from robench.judge.verdict import landing
 from robench.model.function_network import as_network
@@ -209,7 +211,8 @@ def attack(
     records = [finished.record for finished in evaluate(work, keeper)]
     if keeper.failures:
         title, why = next(iter(keeper.failures.items()))
-        raise JobError(where=label, expected="images and verdicts", got=last_line(why) or title)
+        got = (last_line(why) or title).rstrip(".")
+        raise JobError(expected="an attack that ends with images and verdicts", got=got)
     return _judged(records, keeper, data, threat, label, text)
 
 
@@ -218,9 +221,11 @@ def _subject(net: Model | Network, x: Any, y: Any, output: str) -> tuple[Model, 
     if isinstance(net, Model):
         return net, image_set(x, y, name="images", classes=net.classes)
     module = as_network(net, "attack")
-    data = image_set(x, y, name="images")
-    columns = columns_of(module, data.batch(slice(0, 2))[0], where="attack", output=output)
-    data = image_set(data.images, data.labels, name="images", classes=columns)
+    with torch.inference_mode(False):  # else no gradient could be taken at them
+        pixels = read_images(x, where="images", labels=own_array(y, where="images", what="labels").size)
+    first = pixels[:2].float() / (255 if pixels.dtype == torch.uint8 else 1)
+    columns = columns_of(module, first, where="attack", output=output)
+    data = image_set(pixels, y, name="images", classes=columns)
     name = type(module).__name__ if isinstance(net, torch.nn.Module) else getattr(net, "__name__", "function")
     return wrap(module, name=name, classes=columns, output=output), data
 

@@ -21,6 +21,8 @@ class Logits(torch.nn.Module):
     def __init__(self, network): super().__init__(); self.network = network
     def forward(self, x): return self.network(x){pick}  # (B, classes)"""
 
+_NO_TENSOR = "Return a tensor with one row of class scores for each image"
+
 _NAMES = ("logits", "out", "output", "outputs", "prediction", "predictions", "scores", "y_hat", "cls")
 """Under which of these a mapping may keep the answer where it holds several of that shape."""
 
@@ -200,7 +202,7 @@ class TestedNetwork(nn.Module):
                 where=type(self.module).__name__,
                 expected=f"one tensor of shape ({count}, classes) as the answer",
                 got=got,
-                do=_REMEDY.format(pick=pick),
+                do=_REMEDY.format(pick=pick) if parts else _NO_TENSOR,
             )
         ((name, row),) = rows.items()
         self._say(f"of its outputs {name} is taken")

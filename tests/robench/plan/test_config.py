@@ -179,7 +179,7 @@ def test_paths_start_at_the_configuration_file(tmp_path):
     folder = tmp_path / "deep"
     folder.mkdir()
     (folder / "w.safetensors").write_bytes(b"")
-    (folder / "nets.py").write_text("")
+    (folder / "nets.py").write_text("def make(): ...")
     text = textwrap.dedent(f"""\
         dataset: digits
         models:

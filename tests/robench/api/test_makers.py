@@ -1,0 +1,93 @@
+"""Training by name and the WNLL head from Python: what they do, and what they refuse."""
+
+import pytest
+import torch
+from torch import nn
+
+import robench
+from robench.errors import ConfigError, InputError, PluginError
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return robench.load_data("digits", split="train", limit=300)
+
+
+def right(net, data):
+    x, y = data.batch(slice(None))
+    return float((net(x).argmax(dim=1) == y).float().mean())
+
+
+def test_training_is_in_place_learns_and_repeats(images):
+    net, told = network(), []
+    training = robench.train(net, images, "natural", epochs=3, progress=told.append)
+    assert training.network is net
+    assert right(net, images) > 0.5 > right(network(), images)
+    assert len(training.to_frame()) == len(training.history) == 3
+    assert training.history[-1] in told
+    again = network()
+    torch.manual_seed(5)
+    robench.train(again, images.batch(slice(None)), "natural", epochs=3)
+    assert torch.equal(net[1].weight, again[1].weight)
+    assert repr(training).startswith("Training(natural of Sequential; epoch 3")
+    assert "<table>" in training._repr_html_()
+
+
+def test_a_training_of_a_file(images, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "def ones(network, images, value=1.0):\n"
+        "    with torch.no_grad():\n"
+        "        network[1].weight.fill_(value)\n"
+    )
+    net = network()
+    training = robench.train(net, images, f"{tmp_path}/mine.py:ones", value=2.0)
+    assert bool((net[1].weight == 2).all())
+    assert training.history == ({"epoch": 1.0},)
+
+
+def test_a_wnll_head_answers_with_the_simplex_of_the_networks_features(images):
+    net = network().train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    model = robench.wnll_head(net, images, m=10, n=5, name="mine")
+    x, _ = images.batch(slice(0, 5))
+    assert torch.allclose(model(x).sum(dim=1), torch.ones(5))
+    assert (model.name, model.classes, model.template) == ("mine", 10, True)
+    assert model.details["template"] == 300
+    assert net.training
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+X, Y = torch.rand(20, 1, 8, 8), torch.arange(20) % 10
+NONSENSE = [
+    (lambda d: robench.train(network(), robench.load_data("digits", limit=9)), InputError, 'split="train"'),
+    (lambda d: robench.train(network(), X), InputError, "a pair of images and labels"),
+    (lambda d: robench.train(network(), (X * 255, Y)), InputError, "255"),
+    (lambda d: robench.train(network(), (X, Y.clamp_max(3) * 2)), InputError, "class 1"),
+    (lambda d: robench.train(network(), (X[..., :4], Y)), InputError, r"images of shape \(2, 1, 8, 4\)"),
+    (lambda d: robench.train(network()[:2], (X, Y + 10)), InputError, "outputs|class 0"),
+    (lambda d: robench.train(network().requires_grad_(False), d), InputError, r"requires_grad_\(True\)"),
+    (lambda d: robench.train(nn.Linear, d), InputError, "the class Linear"),
+    (lambda d: robench.train(lambda x: x, d), InputError, "a torch.nn.Module"),
+    (lambda d: robench.train(network(), d, "trade"), PluginError, "Did you mean 'trades'"),
+    (lambda d: robench.train(network(), d, "jpeg"), ConfigError, "a defense of training"),
+    (lambda d: robench.train(network(), d, epoch=3), ConfigError, "Did you mean 'epochs'"),
+    (lambda d: robench.wnll_head(network(), robench.load_data("digits", limit=90)), InputError, "train"),
+    (lambda d: robench.wnll_head(lambda x: x, d), InputError, "the module itself"),
+    (lambda d: robench.wnll_head(network(), d, k=3), ConfigError, "option of WNLL"),
+    (lambda d: robench.wnll_head(network(), d, m=3, n=8), ConfigError, "2 <= n <= m"),
+    (lambda d: robench.wnll_head(network(), d, m=400), InputError, "at least m = 400"),
+    (lambda d: robench.wnll_head(nn.Flatten(), d, m=10, n=5), InputError, "nn.Linear"),
+    (lambda d: robench.make_attack(robench.make_attack("pgd"), steps=3), InputError, "no options beside"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), NONSENSE, ids=range(len(NONSENSE)))
+def test_nonsense_is_refused_in_a_sentence(images, call, kind, text):
+    with pytest.raises(kind, match=text):
+        call(images)

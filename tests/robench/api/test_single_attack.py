@@ -1,0 +1,221 @@
+"""`robench.attack`: images, verdicts and distances against the truth of a linear model; nonsense refused."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import robench
+from robench.errors import ConfigError, InputError, JobError, PluginError
+from robench.record.schema import Status
+
+WEIGHT = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, -1.0, 0.5], [-1.0, 0.5, 1.0, -1.0]])
+
+
+def linear():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False))
+    net[1].weight.data.copy_(WEIGHT)
+    return net
+
+
+def images(count=40):
+    x = 0.3 + 0.4 * torch.rand(count, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    y = (x.flatten(1) @ WEIGHT.T).argmax(dim=1)
+    y[0] = (y[0] + 1) % 3
+    return x, y
+
+
+def smallest(x, y):
+    """The Linf distance of each image to the nearest boundary: gap of scores over the L1 norm of weights."""
+    scores = x.flatten(1) @ WEIGHT.T
+    gaps = scores.gather(1, y[:, None]) - scores
+    norms = (WEIGHT[y][:, None] - WEIGHT[None]).abs().sum(dim=2)
+    return (gaps / norms.clamp_min(1e-9)).where(torch.arange(3) != y[:, None], torch.inf).amin(dim=1)
+
+
+def test_verdicts_are_those_of_the_closed_form():
+    x, y = images()
+    eps = 0.05
+    result = robench.attack(linear(), x, y, "pgd", eps=eps, steps=20)
+    distance = smallest(x, y)
+    truth = ["misclassified" if d <= 0 else "broken" if d < eps else "robust" for d in distance.tolist()]
+    sure = ((distance - eps).abs() > 1e-4).tolist()
+    assert [s for s, ok in zip(result.status, sure, strict=True) if ok] == [
+        t for t, ok in zip(truth, sure, strict=True) if ok
+    ]
+    assert {"robust", "broken", "misclassified"} <= {str(s) for s in result.status}
+    assert result.images.shape == x.shape
+    assert float((result.images - x).abs().max()) <= eps + 1e-6
+    assert torch.equal(result.linf, (result.images.double() - x.double()).abs().flatten(1).amax(dim=1))
+    assert torch.equal(result.distance, result.linf)
+    scores = result.images.flatten(1) @ WEIGHT.T
+    assert torch.equal(result.adversarial, scores.argmax(dim=1))
+    assert torch.equal(result.broken, torch.tensor([s is Status.BROKEN for s in result.status]))
+    assert result.robust_accuracy == truth.count("robust") / 40
+    assert len(result) == 40
+
+
+def test_text_is_a_radius_and_repeats_bit_for_bit():
+    x, y = images()
+    one = robench.attack(linear(), x, y, "pgd", eps="8/255", step_size="2/255")
+    two = robench.attack(linear(), x.numpy().astype("float64"), y.numpy().astype("int32"), "pgd", eps=8 / 255,
+                         step_size=2 / 255, batch_size=7)  # fmt: skip
+    assert torch.equal(one.images, two.images)
+    assert one.eps == "8/255"
+    assert "Linf 8/255" in repr(one)
+    assert not torch.equal(one.images, robench.attack(linear(), x, y, "pgd", eps="8/255", seed=1).images)
+
+
+def test_the_smallest_perturbation():
+    x, y = images()
+    found = robench.attack(linear(), x, y, "deepfool", eps="inf")
+    right = smallest(x, y) > 0
+    assert bool(found.broken[right].all())
+    assert torch.allclose(found.linf[right].float(), smallest(x, y)[right], rtol=0.05)
+
+
+class TwoAnswers(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        scores = self.net(x)
+        return scores, scores.mean()
+
+
+class Named(TwoAnswers):
+    def forward(self, x):
+        return SimpleNamespace(loss=None, logits=self.net(x))
+
+
+def step(model, x, y, eps):
+    x = x.requires_grad_(True)
+    nn.functional.cross_entropy(model(x), y, reduction="sum").backward()
+    return (x + eps * x.grad.sign()).clamp(0, 1)
+
+
+def test_networks_functions_and_attacks_of_many_kinds_give_the_same(tmp_path):
+    x, y = images()
+    net = linear().train()
+    expected = robench.attack(net, x, y, "fgsm", eps=0.05)
+    (tmp_path / "mine.py").write_text(
+        "from torch.nn.functional import cross_entropy\n"
+        "def step(model, x, y, eps):\n"
+        "    x = x.requires_grad_(True)\n"
+        "    cross_entropy(model(x), y, reduction='sum').backward()\n"
+        "    return (x + eps * x.grad.sign()).clamp(0, 1)\n"
+    )
+    results = [
+        robench.attack(TwoAnswers(net), x, y, "fgsm", eps=0.05),
+        robench.attack(Named(net), x, y, "fgsm", eps=0.05),
+        robench.attack(lambda z: net(1.0 * z), x, y, "fgsm", eps=0.05),
+        robench.attack(net.forward, x, y, "fgsm", eps=0.05),
+        robench.attack(net.double(), x, y, "fgsm", eps=0.05),
+        robench.attack(net.float(), (x * 255).round().to(torch.uint8) / 255, y, "fgsm", eps=0.05),
+        robench.attack(robench.wrap(net, name="a", classes=3), x, y, "fgsm", eps=0.05),
+        robench.attack(net, x, y, robench.make_attack("fgsm"), eps=0.05),
+        robench.attack(net, x, y, step, eps=0.05),
+        robench.attack(net, x, y, f"{tmp_path}/mine.py:step", eps=0.05),
+        robench.attack(net, x.requires_grad_(True), y[:, None], "fgsm", eps=0.05),
+    ]
+    x = x.detach()
+    assert net.training
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+    for result in results[:5] + results[6:]:
+        assert result.status == expected.status
+    assert results[-2].attack == "step"
+
+
+def test_a_function_in_training_mode_is_asked_in_evaluation_mode_and_left_in_its_own():
+    net = nn.Sequential(nn.Dropout(0.9), linear()).train()
+    x, y = images()
+    result = robench.attack(lambda z: net(1.0 * z), x, y, "fgsm", eps=0.0)
+    assert "randomized" not in repr(result)
+    assert [s for s in result.status if s is Status.ROBUST] == [Status.ROBUST] * 39
+    assert net.training
+
+
+X, Y = images(6)
+NONSENSE = [
+    (lambda: robench.attack(linear(), X * 255, Y, eps=0.1), InputError, "255"),
+    (lambda: robench.attack(linear(), X - 0.5, Y, eps=0.1), InputError, r"\[0, 1\]"),
+    (lambda: robench.attack(linear(), X * torch.nan, Y, eps=0.1), InputError, "finite|NaN"),
+    (lambda: robench.attack(linear(), X.permute(0, 2, 3, 1), Y, eps=0.1), InputError, "N, H, W, C"),
+    (lambda: robench.attack(linear(), X[0], Y, eps=0.1), InputError, "images"),
+    (lambda: robench.attack(linear(), X[:0], Y[:0], eps=0.1), InputError, "images"),
+    (lambda: robench.attack(linear(), "x", Y, eps=0.1), InputError, "images"),
+    (lambda: robench.attack(linear(), X, Y[:3], eps=0.1), InputError, "labels"),
+    (lambda: robench.attack(linear(), X, Y.float(), eps=0.1), InputError, "labels"),
+    (lambda: robench.attack(linear(), X, nn.functional.one_hot(Y, 3), eps=0.1), InputError, "one-hot"),
+    (lambda: robench.attack(linear(), X, Y + 3, eps=0.1), InputError, "0 to 2|below 3|classes"),
+    (lambda: robench.attack(linear(), X[..., :1], Y, eps=0.1), InputError, r"images of shape \(2, 1, 2, 1\)"),
+    (lambda: robench.attack(nn.Linear, X, Y, eps=0.1), InputError, "the class Linear. Make an instance"),
+    (lambda: robench.attack("net", X, Y, eps=0.1), InputError, "a torch.nn.Module or a function"),
+    (lambda: robench.attack(None, X, Y, eps=0.1), InputError, "a NoneType"),
+    (lambda: robench.attack(lambda a, b: a, X, Y, eps=0.1), InputError, "TypeError"),
+    (lambda: robench.attack(lambda z: 1, X, Y, eps=0.1), InputError, "one tensor of shape"),
+    (lambda: robench.attack(lambda z: z, X, Y, eps=0.1), InputError, r"outputs of shape \(2, classes\)"),
+    (lambda: robench.attack(lambda z: np.zeros((len(z), 3)), X, Y, eps=0.1), InputError, "one tensor"),
+    (lambda: robench.attack(linear(), X, Y, "pdg", eps=0.1), PluginError, "Did you mean 'pgd'"),
+    (lambda: robench.attack(linear(), X, Y, 3, eps=0.1), InputError, "the name of an attack"),
+    (lambda: robench.attack(linear(), X, Y, eps="8/0"), ConfigError, "eps: expected a number"),
+    (lambda: robench.attack(linear(), X, Y, eps=-1), ConfigError, "eps: expected a number"),
+    (lambda: robench.attack(linear(), X, Y, eps=None), ConfigError, "eps: expected a number"),
+    (lambda: robench.attack(linear(), X, Y, eps=True), ConfigError, "eps: expected a number"),
+    (lambda: robench.attack(linear(), X, Y, eps="inf"), ConfigError, "finite eps"),
+    (lambda: robench.attack(linear(), X, Y, eps=0.1, norm="linf"), ConfigError, "Did you mean 'Linf'"),
+    (lambda: robench.attack(linear(), X, Y, eps=0.1, step=3), ConfigError, "Did you mean 'steps'"),
+    (lambda: robench.attack(linear(), X, Y, eps=0.1, source="kernel"), ConfigError, "gradient source"),
+    (lambda: robench.attack(linear(), X, Y, eps=0.1, output="softmax"), InputError, "output as one of"),
+    (lambda: robench.attack(linear(), X, Y, lambda m, z: z, eps=0.1), ConfigError, r"\(model, x, y, eps\)"),
+    (lambda: robench.attack(linear(), X, Y, lambda m, x, y, e: None, eps=0.1), JobError, "got nothing"),
+    (lambda: robench.attack(linear(), X, Y, lambda m, x, y, e: 1 / 0, eps=0.1), JobError, "division"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), NONSENSE, ids=range(len(NONSENSE)))
+def test_nonsense_is_refused_in_a_sentence(call, kind, text):
+    with pytest.raises(kind, match=text) as refusal:
+        call()
+    assert str(refusal.value).count("\n") <= 3
+
+
+def test_the_worst_of_all_gradient_sources_counts():
+    data = robench.load_data("digits", split="train", limit=400)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    torch.manual_seed(0)
+    model = robench.wnll_head(net, data, m=10, n=5)
+    x, y = robench.load_data("digits", limit=20).batch(slice(None))
+    whole = robench.attack(model, x, y, "fgsm", eps=0.1)
+    single = [robench.attack(model, x, y, "fgsm", eps=0.1, source=name) for name in model.sources]
+    fallen = torch.stack([one.broken for one in single]).any(dim=0)
+    assert torch.equal(whole.broken, fallen)
+    frame = whole.to_frame()
+    assert len(frame) == 20 * (1 + len(model.sources))
+
+
+def test_the_room_of_attacks_can_be_called_and_imports_nothing():
+    code = (
+        "import sys, robench; room = robench.attack\n"
+        "assert 'torch' not in sys.modules\n"
+        "from robench import attack\n"
+        "import robench.attack as again\n"
+        "assert room is attack is again is sys.modules['robench.attack'] and callable(room)\n"
+        "import inspect; assert 'eps' in inspect.signature(room).parameters\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_notebook_shows_is_small_escaped_and_has_pictures():
+    x, y = images(6)
+    result = robench.attack(linear(), x, y, "pgd", eps=0.2)
+    page = result._repr_html_()
+    assert page.count("<img") == 2 * min(8, int(result.broken.sum()))
+    assert "\n" not in repr(result)
+    result = robench.attack(robench.wrap(linear(), name="<b>", classes=3), x, y, "pgd", eps=0.2)
+    assert "<b>" not in result._repr_html_()

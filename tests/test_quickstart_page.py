@@ -1,0 +1,63 @@
+"""What docs/quickstart-eval.md shows runs as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from robench.cli import app
+from robench.plan.presets import PRESETS
+
+PAGE = (Path(__file__).parents[1] / "docs" / "quickstart-eval.md").read_text("utf-8")
+PYTHON = re.compile(r"<!-- example: tests run this block -->\n```python\n(.*?)```", re.DOTALL)
+
+
+def test_the_python_example_runs(capsys):
+    (code,) = PYTHON.findall(PAGE)
+    exec(compile(code, "quickstart-eval.md", "exec"), {"__name__": "quickstart"})
+    assert "Attacked(pgd, Linf 8/255" in capsys.readouterr().out
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(# mine\.py\n.*?)```", PAGE, re.DOTALL)
+    Path("mine.py").write_text(code)
+    return "mine.py"
+
+
+def test_the_file_of_an_attack_and_a_defense_is_trained_and_attacked_with(file):
+    (block,) = re.findall(r"```yaml\n(models:.*?)```", PAGE, re.DOTALL)
+    small = (
+        block.replace("small_cnn", "digits_cnn")
+        .replace("epochs: 10", "epochs: 1")
+        .replace("steps: 20", "steps: 2")
+    )
+    Path("mine.yaml").write_text("dataset: {name: digits, limit: 12}\n" + small)
+    words = ["run", "mine.yaml", "--trust-code", "--workers", "0", "--device", "cpu"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "signs" in done.stdout
+
+
+@pytest.mark.parametrize("target", ["attacks:mine.py:signs", "defenses:mine.py:plain"])
+def test_both_keep_the_laws(file, target):
+    done = CliRunner().invoke(app, ["check", target, "--trust-code"])
+    assert done.exit_code == 0, done.output
+    assert "0 failed" in done.stdout
+    refused = CliRunner().invoke(app, ["check", target])
+    assert refused.exit_code == 2
+    assert "--trust-code" in refused.stderr
+
+
+def test_a_bare_reference_is_told_the_kinds(file):
+    done = CliRunner().invoke(app, ["check", "mine.py:signs", "--trust-code"])
+    assert done.exit_code == 2
+    assert "attacks:mine.py:signs or defenses:mine.py:signs" in " ".join(done.stderr.split())
+
+
+def test_every_preset_is_in_the_table():
+    for name, preset in PRESETS.items():
+        row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{name}`"))
+        assert f"{preset.limit:,}" in row if preset.limit else row.endswith("| all |")
