@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from robench.errors import ConfigError, InputError, nearest
 from robench.intake.limits import CONFIGURATION
 from robench.intake.regular_file import read_regular
+
+T = TypeVar("T")
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """Files of a Hugging Face repository that weights are read from, the best first."""
@@ -195,26 +198,27 @@ def _cached(repository: str, name: str) -> Path | None:
 def _downloaded(repository: str, where: str) -> tuple[Path, Path]:
     """Return configuration and weights of a repository, fetched by huggingface_hub."""
     try:
-        from huggingface_hub import hf_hub_download, list_repo_files
+        hub: Any = import_module("huggingface_hub")
     except ImportError as error:
         do = "Run: pip install huggingface_hub"
         expected = f"the package huggingface_hub to fetch hf:{repository}"
         raise ConfigError(where=where, expected=expected, got=str(error), do=do) from None
 
     def fetch() -> tuple[Path, Path]:
-        there = list_repo_files(repository)
+        there = hub.list_repo_files(repository)
         weights = next((name for name in WEIGHT_FILES if name in there), None)
         if weights is None or "config.json" not in there:
             expected = f"config.json and one of {', '.join(WEIGHT_FILES)} in hf:{repository}"
             raise ConfigError(where=where, expected=expected, got=", ".join(there[:8]) or "nothing")
         if "preprocessor_config.json" in there:
-            hf_hub_download(repository, "preprocessor_config.json")
-        return Path(hf_hub_download(repository, "config.json")), Path(hf_hub_download(repository, weights))
+            hub.hf_hub_download(repository, "preprocessor_config.json")
+        config, file = (hub.hf_hub_download(repository, name) for name in ("config.json", weights))
+        return Path(config), Path(file)
 
     return _fetched(fetch, f"hf:{repository}")
 
 
-def _fetched(fetch: Callable[[], Any], name: str) -> Any:
+def _fetched(fetch: Callable[[], T], name: str) -> T:
     """Return what is fetched.
 
     Raises:

@@ -13,6 +13,7 @@ from reports.board.run_folder import Readable
 from reports.text.bibliography import Entry, read_entries
 from reports.text.escape import visible
 from robench.errors import ConfigError, StorageError
+from robench.intake.user_code import is_reference
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.schema import Record
@@ -106,6 +107,8 @@ def _kept(entries: dict[str, Entry], entry: Entry) -> Entry:
 
 
 def _without(use: NamedPlugin) -> str:
+    if is_reference(use.name):
+        return "no entry, code of a file"
     if use.info is None:
         return "not found, no such plugin is installed here"
     return f"no entry, {visible(use.info.paper)}"

@@ -110,14 +110,8 @@ def benchmark(
     """
     models = [models] if isinstance(models, Model) else models
     for model in models:
-        given: object = model
-        if not isinstance(given, Model):
-            do = "Make one with `robench.wrap(net, name=..., classes=...)`"
-            raise InputError(where="models", expected="a Model", got=f"a {type(given).__name__}", do=do)
-    given = images
-    if not isinstance(given, ImageSet):
-        do = "Make one with `robench.image_set(images, labels)`"
-        raise InputError(where="images", expected="an ImageSet", got=f"a {type(given).__name__}", do=do)
+        _check(model, Model, "models", "a Model", "robench.wrap(net, name=..., classes=...)")
+    _check(images, ImageSet, "images", "an ImageSet", "robench.image_set(images, labels)")
     number, text = radius(eps)
     threat = ThreatModel(
         norm=norm_named(options.get("norm", "Linf")),
@@ -137,6 +131,13 @@ def benchmark(
     finished = [unit.record for unit in evaluate(work, memory, reporter)]
     records = noting_failed(finished, memory.failed_jobs)
     return Evaluation(records=tuple(records), failures=tuple(memory.failures.values()))
+
+
+def _check(value: object, kind: type[Any], where: str, expected: str, maker: str) -> None:
+    """Refuse what is not of a kind, with the call that makes it."""
+    if not isinstance(value, kind):
+        got = f"a {type(value).__name__}"
+        raise InputError(where=where, expected=expected, got=got, do=f"Make one with `{maker}`")
 
 
 def _evaluated(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> EvaluatedModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -86,12 +86,12 @@ def make_attack(attack: str | Callable[..., Any], **options: Any) -> Attack:
         if options:
             got = ", ".join(options)
             raise InputError(where="attack", expected="no options beside an attack that has its own", got=got)
-        made: Attack = attack
-        return made
+        return cast("Attack", attack)
     if isinstance(attack, str):
         return attack_named(attack, options, trust_code=True, where=attack)
-    if not callable(attack):
-        got = type(attack).__name__
+    given: object = attack
+    if not callable(given):
+        got = type(given).__name__
         raise InputError(where="attack", expected="the name of an attack, or a function", got=got)
     return attack_from(_own(attack), options)
 
@@ -134,8 +134,9 @@ def wnll_head(
             logits come from no linear layer.
         ConfigError: an option is unknown or refused.
     """
-    if not isinstance(net, nn.Module):
-        as_network(net, "wnll_head")
+    given: object = net
+    if not isinstance(given, nn.Module):
+        as_network(given, "wnll_head")
         got, do = "a function", "The head needs the layers of the network: give the module itself"
         raise InputError(where="wnll_head", expected="a torch.nn.Module", got=got, do=do)
     data = training_set(images, where="wnll_head", classes=classes)
@@ -167,9 +168,10 @@ def training_set(images: ImageSet | tuple[Any, Any], *, where: str, classes: int
                 where=where, expected="training images", got=f"the split {images.split!r}", do=do
             )
         return images
-    if not isinstance(images, tuple | list) or len(images) != 2:
+    given: object = images
+    if not isinstance(given, tuple | list) or len(given) != 2:
         expected = "training images as an ImageSet, or a pair of images and labels"
-        raise InputError(where=where, expected=expected, got=f"a {type(images).__name__}")
+        raise InputError(where=where, expected=expected, got=f"a {type(given).__name__}")
     return image_set(images[0], images[1], split="train", classes=classes, name="training images")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -193,6 +193,7 @@ def attack(
     if source is not None:
         model.source(source)
     keeper = _Everything()
+    settings = Settings(transfer=False, seed=seed, batch_size=batch_size)
     work = Work(
         models=[
             EvaluatedModel(
@@ -201,12 +202,7 @@ def attack(
         ],
         data=data,
         boards=[Board(threat=threat, eps_text=text, attacks={label: recipe})],
-        settings=Settings(
-            transfer=False,
-            seed=seed,
-            batch_size=batch_size,
-            **({"shard": len(data)} if model.coupling is Coupling.JOINT else {}),
-        ),
+        settings=replace(settings, shard=len(data)) if model.coupling is Coupling.JOINT else settings,
     )
     records = [finished.record for finished in evaluate(work, keeper)]
     if keeper.failures:

@@ -54,10 +54,7 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         """Refuse a radius or a box that means nothing."""
-        if isinstance(self.eps, str):
-            object.__setattr__(self, "eps", radius(self.eps)[0])
-        if not self.eps >= 0:
-            raise ConfigError(where="eps", expected="a number of at least 0", got=repr(self.eps))
+        object.__setattr__(self, "eps", radius(self.eps)[0])
         if not self.bounds[0] < self.bounds[1]:
             raise ConfigError(where="bounds", expected="lower < upper", got=repr(self.bounds))
         object.__setattr__(self, "knowledge", in_order(self.knowledge))

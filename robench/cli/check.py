@@ -58,10 +58,41 @@ def check(
     plan, _ = Options(overrides=overrides).parsed(target)
     attacks = sum(len(threat.attacks) for threat in plan.threats)
     counts = f"{len(plan.models)} models, {len(plan.threats)} threats, {attacks} attacks"
-    typer.echo(printable(f"{target}: valid: {counts}"))
+    code = _references(plan)
+    if code and trust_code:
+        _check_code(plan)
+    unseen = "; code of files was not looked into: --trust-code" if code and not trust_code else ""
+    typer.echo(printable(f"{target}: valid: {counts}{unseen}"))
     if preflight:
         check_checkpoints(plan, data_root)
         _preflight(plan, device, data_root, download=download, trust_code=trust_code)
+
+
+def _references(plan: Plan) -> bool:
+    """Tell whether attacks or defenses of a plan come from files."""
+    from robench.intake.user_code import is_reference
+
+    choices = [attack.attack for threat in plan.threats for attack in threat.attacks]
+    for model in plan.models:
+        choices += [*model.inference, *([model.train.defense] if model.train else [])]
+    return any(is_reference(choice.name) for choice in choices)
+
+
+def _check_code(plan: Plan) -> None:
+    """Run the files that attacks and defenses come from, and check their options.
+
+    Raises:
+        ConfigError: a file holds no such thing, or an option is refused.
+    """
+    from robench.model.user_defenses import defense_of
+    from robench.run.layout import boards_of
+
+    boards_of(plan.threats, trust_code=True)
+    for model in plan.models:
+        for choice in model.inference:
+            defense_of(choice, trust_code=True, stage="inference")
+        if model.train:
+            defense_of(model.train.defense, trust_code=True)
 
 
 def _plugin(target: str) -> tuple[Checked, str] | None:

@@ -67,7 +67,8 @@ def check_defined(reference: str, *, where: str) -> None:
         raise ConfigError(where=where, expected=f"Python in {path}{line}", got=got) from None
     names = _defined(tree.body)
     if name not in names and "*" not in names:
-        known = [known for known in names if not known.startswith("_")]
+        own = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        known = [known for known in own or names if not known.startswith("_")]
         do = nearest(name, known) if known else "It defines nothing"
         raise ConfigError(where=where, expected=f"a function or class {name!r} in {path}", got="none", do=do)
 

@@ -149,7 +149,7 @@ class Model:
         outputs = self.net(x)
         return outputs, outputs
 
-    def __call__(self, x: Images) -> Outputs:
+    def __call__(self, x: Tensor) -> Outputs:
         """Return the outputs (B, columns) for images (B, C, H, W), in evaluation mode and proper float32.
 
         The images are moved to the model's device. Gradients with respect to them flow; the network is left

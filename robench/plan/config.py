@@ -64,8 +64,8 @@ def parse(text: str, *, file: Path, overrides: list[str] | None = None) -> Plan:
         PluginError: a plugin it names is unknown or cannot be used.
     """
     document = read_text(text, source=str(file))
-    for override in overrides or []:
-        document = override(document, override)
+    for line in overrides or []:
+        document = override(document, line)
     return _plan(document, file)
 
 

@@ -6,6 +6,7 @@ and say in CHANGELOG.md what a user must change.
 
 import dataclasses
 import inspect
+import re
 from enum import EnumMeta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ RENEW = "python -m tests.robench.test_public_surface"
 
 
 def shown(signature):
-    return str(signature).replace("'", "").replace("typing.", "")
+    return re.sub(r" object at 0x[0-9a-f]+", "", str(signature).replace("'", "").replace("typing.", ""))
 
 
 def members(kind):

@@ -57,7 +57,7 @@ def test_what_is_not_installed_is_named():
     made = other(record("net", "fgsm", [R]), attack="gone.attack:Gone", architecture="nets.py:make")
     text = BibTeX().render([made])
     assert "% attack gone.attack:Gone: not found, no such plugin is installed here" in text
-    assert "% model nets.py:make: not found, no such plugin is installed here" in text
+    assert "% model nets.py:make: no entry, code of a file" in text
     assert "goodfellow2015explaining" not in keys(text)
 
 

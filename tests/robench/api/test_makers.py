@@ -25,16 +25,17 @@ def right(net, data):
 
 def test_training_is_in_place_learns_and_repeats(images):
     net, told = network(), []
-    training = robench.train(net, images, "natural", epochs=3, progress=told.append)
+    options = {"epochs": 6, "batch_size": 10}
+    training = robench.train(net, images, "natural", **options, progress=told.append)
     assert training.network is net
     assert right(net, images) > 0.5 > right(network(), images)
-    assert len(training.to_frame()) == len(training.history) == 3
+    assert len(training.to_frame()) == len(training.history) == 6
     assert training.history[-1] in told
     again = network()
     torch.manual_seed(5)
-    robench.train(again, images.batch(slice(None)), "natural", epochs=3)
+    robench.train(again, images.batch(slice(None)), "natural", **options)
     assert torch.equal(net[1].weight, again[1].weight)
-    assert repr(training).startswith("Training(natural of Sequential; epoch 3")
+    assert repr(training).startswith("Training(natural of Sequential; epoch 6")
     assert "<table>" in training._repr_html_()
 
 
