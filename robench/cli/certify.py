@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robench.cli.argument_order import check_order
 from robench.cli.console import printable
-from robench.cli.options import Config, Options, check_order, taking
+from robench.cli.options import Config, Options, taking
 from robench.cli.session import interruptible
 from robench.errors import ConfigError
 

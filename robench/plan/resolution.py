@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench import plugins
-from robench.errors import ConfigError, nearest
+from robench.errors import nearest
 from robench.intake.user_code import check_defined, is_reference
 from robench.plan.data_root import in_data_root
 from robench.plan.file_names import check_name
 from robench.plan.knowledge import denied
+from robench.plan.lookup import Place, file_of, located, plugin_of, stage_of, user_code
 from robench.plan.spec import (
     LIBRARIES,
     AttackSpec,
@@ -24,36 +25,12 @@ from robench.plan.spec import (
     Plan,
     ThreatSpec,
     TrainSpec,
-    canonical,
 )
-from robench.plan.yaml_reader import Document, Key
-from robench.plugins import Kind
-from robench.recipe import build, describe
+from robench.plan.yaml_reader import Document
 
 if TYPE_CHECKING:
     from robench.plan.grammar import Configuration, DataEntry, ModelEntry, TrainEntry
     from robench.plan.threat_entry import ThreatEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a document something stands."""
-
-    document: Document
-    key: Key = ()
-
-    def at(self, *keys: str | int) -> Place:
-        """Return the place of a value below this one."""
-        return Place(self.document, (*self.key, *keys))
-
-    @property
-    def where(self) -> str:
-        """File and line."""
-        return self.document.where(self.key)
-
-    def refusal(self, *, expected: str, got: str, do: str = "") -> ConfigError:
-        """Return the error to raise about what stands here."""
-        return ConfigError(where=self.where, expected=expected, got=got, do=do)
 
 
 def resolve(configuration: Configuration, document: Document, file: Path) -> Plan:
@@ -92,43 +69,6 @@ def resolve(configuration: Configuration, document: Document, file: Path) -> Pla
     )
 
 
-def _plugin(kind: Kind, choice: Choice, options: Place) -> Any:
-    """Return the recipe a choice makes.
-
-    Args:
-        kind: the group of plugins.
-        choice: name and options.
-        options: where the options stand, for messages.
-
-    Raises:
-        PluginError: no such plugin.
-        ConfigError: an option is unknown or wrong; points at the option's own line.
-    """
-    recipe = plugins.find(kind, choice.name, where=choice.where)
-    known = describe(recipe)
-    wrong = [name for name in choice.options if name not in known]
-    required = [name for name, option in known.items() if option["default"] == "required"]
-    if (absent := [name for name in required if name not in choice.options]) and not wrong:
-        expected = f"the option {absent[0]!r} of {choice.name!r}, which has no default"
-        raise ConfigError(where=choice.where, expected=expected, got="none")
-    where = options.at(wrong[0]).where if wrong else choice.where
-    try:
-        canonical(choice.options)
-        return build(recipe, choice.options, where=where)
-    except ValueError:
-        raise ConfigError(where=where, expected="finite numbers or inf as options", got="NaN") from None
-    except ConfigError as error:
-        # `build` names the option before the colon, a recipe's own refusal in `where`; neither knows a line.
-        expected = f"{error.where}: {error.expected}" if error.where in choice.options else error.expected
-        name = expected.split(":")[0]
-        where = options.at(name).where if name in choice.options else where
-        raise ConfigError(where=where, expected=expected, got=error.got, do=error.do) from None
-
-
-def _located(choice: Choice, place: Place) -> Choice:
-    return replace(choice, where=place.at(choice.name).where)
-
-
 def _data(entry: DataEntry, place: Place, evaluation: DataSpec | None = None) -> DataSpec:
     """Return which images; training data inherit data set and options from those of the evaluation."""
     name, options = entry.name, entry.options
@@ -137,7 +77,7 @@ def _data(entry: DataEntry, place: Place, evaluation: DataSpec | None = None) ->
         if options is None and name == evaluation.dataset.name:
             options = evaluation.dataset.options
     choice = Choice(name=name, options=dict(options or {}), where=place.at("name").where)
-    _plugin("datasets", choice, place.at("options"))
+    plugin_of("datasets", choice, place.at("options"))
     return DataSpec(
         dataset=choice,
         split=entry.split,
@@ -152,8 +92,8 @@ def _data(entry: DataEntry, place: Place, evaluation: DataSpec | None = None) ->
 def _model(entry: ModelEntry, place: Place, data: DataSpec, folder: Path) -> ModelSpec:
     head = entry.head
     if entry.has("head"):
-        head = _located(head, place.at("head"))
-        _plugin("heads", head, place.at("head", head.name))
+        head = located(head, place.at("head"))
+        plugin_of("heads", head, place.at("head", head.name))
     inference = _inference(entry, place, folder)
     architecture, checkpoint = entry.architecture, entry.checkpoint
     return ModelSpec(
@@ -178,10 +118,10 @@ def _model(entry: ModelEntry, place: Place, data: DataSpec, folder: Path) -> Mod
 
 
 def _architecture(choice: Choice, place: Place, folder: Path) -> Choice:
-    choice = _located(choice, place)
+    choice = located(choice, place)
     source, _, factory = choice.name.rpartition(":")
     if not source:
-        _plugin("models", choice, place.at(choice.name))
+        plugin_of("models", choice, place.at(choice.name))
         return choice
     library, _, network = choice.name.partition(":")
     if library in LIBRARIES and network:
@@ -190,55 +130,27 @@ def _architecture(choice: Choice, place: Place, folder: Path) -> Choice:
         libraries = ", ".join(f"{name}:NAME" for name in LIBRARIES)
         expected = f"a model's name, {libraries}, or path/to/file.py:factory"
         raise place.refusal(expected=expected, got=repr(choice.name))
-    located = replace(choice, name=f"{_file('architecture', source, place, folder)}:{factory}")
-    check_defined(located.name, where=located.where)
-    return located
+    absolute = replace(choice, name=f"{file_of('architecture', source, place, folder)}:{factory}")
+    check_defined(absolute.name, where=absolute.where)
+    return absolute
 
 
 def _checkpoint(text: str, place: Place, folder: Path) -> Path:
     """Return the absolute path of a file that exists, or one of the data root, which is looked up later."""
-    return Path(text) if in_data_root(text) else _file("checkpoint", text, place, folder)
-
-
-def _file(key: str, text: str, place: Place, folder: Path) -> Path:
-    """Return the absolute path of a file that exists; relative paths start at the configuration's folder."""
-    try:
-        path = (folder / Path(text).expanduser()).resolve()
-        exists = path.is_file()
-    except (OSError, RuntimeError, ValueError):  # too long, an unknown ~user, a NUL
-        exists, path = False, Path(text)
-    if not exists:
-        do = "A relative path starts at the configuration file's folder"
-        raise place.refusal(expected=f"{key}: a file", got=f"no file {str(path)!r}", do=do)
-    return path
-
-
-def _user_code(choice: Choice, place: Place, folder: Path) -> Choice:
-    """Return the choice of a function or class in a user's file, with the absolute path of the file.
-
-    Nothing of the file is run: what needs that is checked by whoever may (`robench.run.layout`).
-    """
-    source, _, name = choice.name.rpartition(":")
-    located = replace(_located(choice, place), name=f"{_file('code', source, place, folder)}:{name}")
-    check_defined(located.name, where=located.where)
-    try:
-        canonical(choice.options)
-    except ValueError:
-        raise place.refusal(expected="finite numbers or inf as options", got="NaN") from None
-    return located
+    return Path(text) if in_data_root(text) else file_of("checkpoint", text, place, folder)
 
 
 def _training(entry: TrainEntry, place: Place, data: DataSpec, folder: Path) -> TrainSpec:
     at = place.at("defense")
     if is_reference(entry.defense.name):
-        code = _user_code(entry.defense, at, folder)
+        code = user_code(entry.defense, at, folder)
         return TrainSpec(defense=code, data=_data(entry.data, place.at("data"), data))
-    defense = _located(entry.defense, at)
-    if _stage(defense) != "training":
+    defense = located(entry.defense, at)
+    if stage_of(defense) != "training":
         do = f"Put it under the model's key `inference`, beside `train`: inference: {defense.name}"
         got = f"{defense.name!r}, which is put in front of a trained model"
         raise at.refusal(expected="a defense that trains a network", got=got, do=do)
-    _plugin("defenses", defense, at.at(defense.name))
+    plugin_of("defenses", defense, at.at(defense.name))
     return TrainSpec(defense=defense, data=_data(entry.data, place.at("data"), data))
 
 
@@ -248,19 +160,15 @@ def _inference(entry: ModelEntry, place: Place, folder: Path) -> list[tuple[Choi
     for position, choice in enumerate(entry.inference):
         at = place.at("inference", position)
         if is_reference(choice.name):
-            pairs.append((_user_code(choice, at, folder), None))
+            pairs.append((user_code(choice, at, folder), None))
             continue
-        defense = _located(choice, at)
-        if _stage(defense) != "inference":
+        defense = located(choice, at)
+        if stage_of(defense) != "inference":
             do = f"Put it under `train`: train: {{defense: {defense.name}}}"
             expected = "a defense that is put in front of a trained model"
             raise at.refusal(expected=expected, got=f"{defense.name!r}, which trains a network", do=do)
-        pairs.append((defense, _plugin("defenses", defense, at.at(defense.name))))
+        pairs.append((defense, plugin_of("defenses", defense, at.at(defense.name))))
     return pairs
-
-
-def _stage(defense: Choice) -> str:
-    return str(plugins.find("defenses", defense.name, where=defense.where).info.stage)
 
 
 def _sources(
@@ -307,11 +215,11 @@ def _attacks(entry: ThreatEntry, place: Place, eps: float, folder: Path) -> tupl
         at = place.at("attacks", position)
         name = attack.choice.name
         if is_reference(name):
-            choice = _user_code(attack.choice, at, folder)
+            choice = user_code(attack.choice, at, folder)
             steps, short = choice.options.get("steps"), name.rpartition(":")[2]
         else:
-            choice, short = _located(attack.choice, at), name
-            recipe = _plugin("attacks", choice, at.at(choice.name))
+            choice, short = located(attack.choice, at), name
+            recipe = plugin_of("attacks", choice, at.at(choice.name))
             _check_attack(choice, recipe.info, entry, eps, at)
             steps = getattr(recipe, "steps", None)
         several = unlabelled[name] > 1 and steps is not None

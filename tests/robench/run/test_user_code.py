@@ -1,0 +1,155 @@
+"""Runs with attacks and defenses of a user's file: consent first, and what is edited is done anew, no more."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from robench.cli import app
+from robench.record.store import Store
+
+CODE = """
+import torch
+import torch.nn.functional as F
+from dataclasses import dataclass, replace
+from typing import ClassVar
+from robench.model import DefenseInfo, GradientSource
+
+def up(model, x, y, eps, share=1.0):
+    return (x + share * eps).clamp(0, 1)
+
+def fill(network, images, value=0.01):
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(value)
+
+@dataclass(frozen=True, kw_only=True)
+class Dim:
+    "Dims every image."
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="Dim", paper="none", stage="inference", attacked_through="the exact gradient"
+    )
+    factor: float = 0.9
+    def offers(self, beneath):
+        return tuple(beneath)
+    def __call__(self, model, *, training_data, seed):
+        def through(source):
+            return GradientSource(source.name, lambda x: source.surrogate(self.factor * x), source.output)
+        class Dimmed(torch.nn.Module):
+            def __init__(self, base, factor):
+                super().__init__()
+                self.base, self.factor, self.training = base, factor, base.training
+            def forward(self, x):
+                return self.base(self.factor * x)
+        sources = {name: through(source) for name, source in model.sources.items()}
+        return replace(model, net=Dimmed(model.net, self.factor), sources=sources, neighbourhood=None)
+"""
+PLAN = """
+name: mine
+dataset: {name: digits, limit: 8}
+transfer: false
+models:
+  - {name: plain, architecture: digits_cnn, train: {defense: {"mine.py:fill": {value: 0.02}}, data: {limit: 20}}}
+  - {name: dimmed, features_of: plain, inference: "mine.py:Dim"}
+threats:
+  - {norm: Linf, eps: 0.1, attacks: [fgsm, "mine.py:up", {"mine.py:up": {share: 0.5}, label: half}]}
+"""
+FILE, FOLDER = Path("mine.py"), Path("runs/mine")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    FILE.write_text(CODE)
+    Path("mine.yaml").write_text(PLAN)
+
+    def call(*words):
+        words = words or ("run", "mine.yaml", "--trust-code", "--workers", "0", "--device", "cpu")
+        return CliRunner().invoke(app, list(words))
+
+    return call
+
+
+def counts(done):
+    assert done.exit_code == 0, done.output
+    return next(line for line in done.stdout.splitlines() if "units finished" in line).split(";")[0]
+
+
+def test_nothing_is_done_without_consent(run):
+    FILE.write_text(CODE + "\nraise SystemExit(0)")
+    refused = run("run", "mine.yaml", "--workers", "0", "--device", "cpu")
+    assert refused.exit_code == 2
+    assert "--trust-code" in refused.stderr
+    assert not list(FOLDER.glob("units/*")) + list(FOLDER.glob("models/*"))
+    broken = run()
+    assert broken.exit_code == 2
+    assert "mine.py to be imported" in broken.stderr
+
+
+def test_what_is_edited_is_done_anew_and_nothing_else(run):
+    assert counts(run()) == "8 units finished, 0 cached, 0 failed."
+    assert counts(run()) == "0 units finished, 8 cached, 0 failed."
+    before = {record.key for record in Store(FOLDER).read_records()}
+    attacks = {record.attack.label: record.attack for record in Store(FOLDER).read_records()}
+    assert attacks["up"].name == attacks["half"].name == "mine.py:up"
+    assert len(attacks["up"].code_sha256) == 64
+    (weights,) = FOLDER.glob("models/plain-*")
+    holds = run("verify", str(FOLDER), "--trust-code", "--device", "cpu")
+    assert holds.exit_code == 0, holds.output
+    elsewhere = Path("elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "mine.py").write_text(CODE)
+    (elsewhere / "mine.yaml").write_text(PLAN)
+    words = [
+        "run",
+        "elsewhere/mine.yaml",
+        "-o",
+        str(FOLDER),
+        "--trust-code",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+    ]
+    assert counts(run(*words)) == "0 units finished, 8 cached, 0 failed."
+    FILE.write_text(CODE.replace("share * eps", "eps * share"))
+    counts(run())
+    after = {record.key for record in Store(FOLDER).read_records()}
+    # The file identifies the training and the defense too, so nothing of it is taken for what it was.
+    assert not before & after
+    assert len(list(FOLDER.glob("models/plain-*"))) == 2
+    assert weights.is_dir()
+
+
+def test_an_attack_of_another_file_leaves_the_rest_as_it_is(run):
+    Path("attack.py").write_text(CODE)
+    Path("mine.yaml").write_text(PLAN.replace('"mine.py:up"', '"attack.py:up"'))
+    counts(run())
+    Path("attack.py").write_text(CODE.replace("share * eps", "eps * share"))
+    assert counts(run()) == "4 units finished, 4 cached, 0 failed."
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ("{value: 0.02}", "{valu: 0.02}", "option of fill, got 'valu'"),
+        ('inference: "mine.py:Dim"', 'inference: "mine.py:fill"', "a defense of inference, got 'fill'"),
+        ('{"mine.py:fill": {value: 0.02}}', '"mine.py:Dim"', "a defense of training, got 'Dim'"),
+        ("{share: 0.5}", "{shares: 0.5}", "option of up, got 'shares'"),
+        ('"mine.py:up",', '"mine.py:fill",', "fill(model, x, y, eps)"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_trained(run, before, after, text):
+    assert before in PLAN
+    Path("mine.yaml").write_text(PLAN.replace(before, after))
+    refused = run()
+    assert refused.exit_code == 2, refused.output
+    assert text in " ".join(refused.stderr.split())
+    assert not list(FOLDER.glob("models/*"))
+
+
+def test_two_attacks_of_one_name_need_labels(run):
+    Path("mine.yaml").write_text(PLAN.replace(", label: half", ""))
+    refused = run()
+    assert refused.exit_code == 2
+    assert "'up' twice" in refused.stderr
