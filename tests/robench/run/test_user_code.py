@@ -1,4 +1,4 @@
-"""Runs with attacks and defenses of a user's file: consent first; what is edited is done anew, and no more."""
+"""Runs with attacks and defenses of a user's file: consent first; only what is edited is done anew."""
 
 from pathlib import Path
 
