@@ -9,14 +9,15 @@ from robench.plan.yaml_reader import read_text
 from robench.plan.yaml_writer import write_text
 
 TEXT = st.text("ab nulltrue019eE+-.:/_#,[]{}'\"\\|&*!%@`~?<>$=\té☃", max_size=12)
+KEY = TEXT.filter(lambda text: text != "<<")  # which the reader refuses
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=3),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(TEXT, VALUES, min_size=1, max_size=4))
+@given(st.dictionaries(KEY, VALUES, min_size=1, max_size=4))
 def test_all_data_come_back(data):
     assert read_text(write_text(data, comment="two\nlines"), source="x").data == data
 
