@@ -16,8 +16,6 @@ from robench.run.torchrun import refuse_several
 if TYPE_CHECKING:
     from robench.plan.spec import Plan
 
-FOLDER = "Run folder; by default named after model, data and threat."
-
 
 @taking(
     "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",

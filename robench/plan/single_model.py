@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ class SingleModel:
         count = {"limit": self.limit} if self.limit else {"at_most": limit} if limit else {}
         threat = {
             "norm": self.norm,
-            "eps": radii[0] if len(radii) == 1 else radii,
+            "eps": _radius(radii[0]) if len(radii) == 1 else list(map(_radius, radii)),
             **({"goal": "targeted"} if self.targeted else {}),
             "attacks": attacks,
         }
@@ -199,6 +200,15 @@ def plain_name(model: str, checkpoint: str | None) -> str:
 
 def _plain(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", text).strip("-. ")[:90] or "model"
+
+
+def _radius(text: str) -> float | str:
+    """Return a radius as a configuration writes it: a number as one, a fraction or anything else as text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
 
 
 def _words(text: str) -> list[str]:

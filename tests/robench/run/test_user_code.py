@@ -89,8 +89,8 @@ def test_nothing_is_done_without_consent(run):
 
 
 def test_what_is_edited_is_done_anew_and_nothing_else(run):
-    assert counts(run()) == "8 units finished, 0 cached, 0 failed."
-    assert counts(run()) == "0 units finished, 8 cached, 0 failed."
+    assert counts(run()) == "8 units finished, 0 cached, 0 failed"
+    assert counts(run()) == "0 units finished, 8 cached, 0 failed"
     before = {record.key for record in Store(FOLDER).read_records()}
     attacks = {record.attack.label: record.attack for record in Store(FOLDER).read_records()}
     assert attacks["up"].name == attacks["half"].name == "mine.py:up"
@@ -113,7 +113,7 @@ def test_what_is_edited_is_done_anew_and_nothing_else(run):
         "--device",
         "cpu",
     ]
-    assert counts(run(*words)) == "0 units finished, 8 cached, 0 failed."
+    assert counts(run(*words)) == "0 units finished, 8 cached, 0 failed"
     FILE.write_text(CODE.replace("share * eps", "eps * share"))
     counts(run())
     kept = [r for r in Store(FOLDER).read_records() if r.key in before]
@@ -128,7 +128,7 @@ def test_an_attack_of_another_file_leaves_the_rest_as_it_is(run):
     Path("mine.yaml").write_text(PLAN.replace('"mine.py:up"', '"attack.py:up"'))
     counts(run())
     Path("attack.py").write_text(CODE.replace("share * eps", "eps * share"))
-    assert counts(run()) == "4 units finished, 4 cached, 0 failed."
+    assert counts(run()) == "4 units finished, 4 cached, 0 failed"
 
 
 @pytest.mark.parametrize(
