@@ -110,23 +110,19 @@ def _plugin(user: UserObject, where: str) -> type[Any]:
 def _plain(user: UserObject, where: str) -> type[Any]:
     """Return the recipe class of a function or class that knows nothing of robench."""
     value = user.value
-    made_with = parameters_of(value, where) if isinstance(value, type) else []
-    if made_with and made_with[0].name == "model":
-        parameters, skip, takes = made_with, 1, {"eps"}
-        run: Run = _made_with_model
+    made_with = parameters_of(value, where)
+    if not isinstance(value, type):
+        run: Run = _function
+        told, options = made_with, options_among(made_with, skip=4, given=GIVEN)
+    elif made_with and made_with[0].name == "model":
+        run = _made_with_model
+        told, options = made_with, options_among(made_with, skip=1, given=(*GIVEN, "eps"))
     else:
-        asked = (
-            parameters_of(value.__call__, where)[1:]
-            if isinstance(value, type)
-            else parameters_of(value, where)
-        )
-        _check_call(user, asked, where)
-        takes = {parameter.name for parameter in asked}
-        parameters = made_with if isinstance(value, type) else asked
-        skip = 0 if isinstance(value, type) else 4
-        run = _made_first if isinstance(value, type) else _function
-    given = [name for name in GIVEN if name in takes | {parameter.name for parameter in parameters}]
-    options = options_among(parameters, skip=skip, given={*given, "eps"} if skip == 1 else given)
+        run = _made_first
+        told, options = parameters_of(value.__call__, where)[1:], options_among(made_with, skip=0, given=())
+    if run is not _made_with_model:
+        _check_call(user, told, where)
+    given = [name for name in GIVEN if any(parameter.name == name for parameter in told)]
 
     def call(self: Any, oracle: Oracle, rng: Randomness) -> Images:
         """Lend the model to the user's code and return its images; see `robench.attack.Attack`.
@@ -147,7 +143,6 @@ def _plain(user: UserObject, where: str) -> type[Any]:
         identity=user.name,
         code=user.digest,
     )
-    # What a user's class is made with and what its instances are called with stay apart.
     members = {"info": info, "__call__": call, "__module__": __name__, "user_code": staticmethod(value)}
     return recipe_of(user, options, members, where=where)
 

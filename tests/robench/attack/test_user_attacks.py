@@ -38,6 +38,14 @@ class First:
     def __call__(self, model, x, y, eps):
         return step(model, x, y, eps, self.share)
 
+class Normed:
+    "An option that is called as what functions are told."
+    def __init__(self, norm="none", seed=3):
+        self.norm, self.seed = norm, seed
+    def __call__(self, model, x, y, eps):
+        assert (self.norm, self.seed) == ("mine", 3)
+        return x
+
 class Library:
     "Made with the model first, as in torchattacks."
     def __init__(self, model, eps=0.03, share=1.0):
@@ -131,6 +139,7 @@ def test_a_function_is_told_norm_goal_and_seed_where_it_asks_for_them(file, mode
     assert (norm, targeted, eps) == ("L2", True, 0.5)
     run(model, attack, norm=L2, eps=0.5, seed=1)
     assert type(attack).user_code.values[2] != seed
+    run(model, made(file, "Normed", norm="mine"))
     with pytest.raises(ConfigError, match="norm this attack has"):
         run(model, attack)
     with pytest.raises(ConfigError, match=r"untargeted goal.*parameter `targeted`"):
