@@ -1,4 +1,7 @@
-"""The attacker's side: what a threat allows, norms and losses, the oracle, and the crafting of images."""
+"""The attacker's side: what a threat allows, norms and losses, the oracle, and the crafting of images.
+
+The room can be called: `robench.attack(net, x, y, "pgd", eps="8/255")` is `robench.api.attack`.
+"""
 
 from __future__ import annotations
 
