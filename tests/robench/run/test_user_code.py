@@ -97,7 +97,8 @@ def test_what_is_edited_is_done_anew_and_nothing_else(run):
     assert len(attacks["up"].code_sha256) == 64
     (weights,) = FOLDER.glob("models/plain-*")
     holds = run("verify", str(FOLDER), "--trust-code", "--device", "cpu")
-    assert holds.exit_code == 0, holds.output
+    for name in ("hashes", "verdicts", "repeats"):  # of 8-bit images it says nothing: none was broken
+        assert f"ok     {name}" in holds.stdout, holds.output
     elsewhere = Path("elsewhere")
     elsewhere.mkdir()
     (elsewhere / "mine.py").write_text(CODE)
