@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @taking(
     "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",
-    "dry_run", "force", "strict", "quiet", "engine", "workers", "timeout_per_job", "memory_per_job",
+    "trust_code", "dry_run", "force", "strict", "quiet", "engine", "workers", "timeout_per_job", "memory_per_job",
     "retry_failed", "executor", "address", "shard", "deterministic",
 )  # fmt: skip
 def evaluate_one(
@@ -67,8 +67,8 @@ def evaluate_one(
 ) -> None:
     """Evaluate one model and print its row; the run folder keeps the configuration, to go on from.
 
-    Files of code that are named here may run: naming them is the permission. Nothing is downloaded without
-    --download.
+    Files of code that are named here may run: naming them is the permission, and --trust-code adds nothing.
+    Nothing is downloaded without --download.
     """
     from robench.plan.single_model import SingleModel
 

@@ -38,13 +38,13 @@ Device = Annotated[str, typer.Option("--device", envvar="ROBENCH_DEVICE", help="
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", envvar="ROBENCH_DATA_ROOT", help="Folder with data sets.")
 ]
-Download = Annotated[bool, typer.Option("--download", help="Allow data sets to be downloaded.")]
+Download = Annotated[bool, typer.Option("--download", help="Allow data sets and weights to be downloaded.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Most images per pass.")]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="CPU threads; 1 suits tiny networks and shared cores."),
 ]
-TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow Python files named in CONFIG to run.")]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow Python files that are named to run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute everything again.")]
 Engine = Annotated[

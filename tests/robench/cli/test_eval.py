@@ -79,6 +79,7 @@ def plan_of(cli, *words):
         (["--attacks", "quick"], "apgd, pgd, square"),
         (["--attacks", "quick", "--norm", "L1"], "known: apgd, square"),
         (["--attacks", "full"], "digits test, all images"),
+        (["--trust-code"], "at most 1000 images"),
         (["--attacks", "quick,deepfool"], "digits test, all images"),
         (["--attacks", "quick", "--limit", "7"], "digits test, 7 images"),
         (["--attacks", "[fgsm, {pgd: {steps: 3}, label: mine}]"], "known: fgsm, mine"),
