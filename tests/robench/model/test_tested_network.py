@@ -166,7 +166,7 @@ def test_a_stand_in_answers_inside_the_block_only():
 @pytest.mark.parametrize(
     ("net", "options", "word"),
     [
-        (lambda x: x, {}, "a function"),
+        ("net", {}, "a str"),
         (Answers, {}, "the class Answers"),
         ({}, {}, "a dict"),
         (Answers(), {"output": "logit"}, "logit"),
