@@ -127,6 +127,11 @@ def _located(choice: Choice, place: Place) -> Choice:
     return replace(choice, where=place.at(choice.name).where)
 
 
+def _proper(kind: Kind, choice: Choice) -> Choice:
+    """Return a choice by the name its plugin is listed by, where it was called by another spelling."""
+    return replace(choice, name=plugins.proper(kind, choice.name) or choice.name)
+
+
 def _data(entry: DataEntry, place: Place, evaluation: DataSpec | None = None) -> DataSpec:
     """Return which images; training data inherit data set and options from those of the evaluation."""
     name, options = entry.name, entry.options
@@ -273,12 +278,16 @@ def _threats(entry: ThreatEntry, place: Place) -> list[ThreatSpec]:
 
 def _attacks(entry: ThreatEntry, place: Place, eps: float) -> tuple[AttackSpec, ...]:
     """Return the attacks of a threat, each with a label: its name, and the steps where that comes twice."""
-    unlabelled = Counter(attack.choice.name for attack in entry.attacks if attack.label is None)
+    choices = [_proper("attacks", attack.choice) for attack in entry.attacks]
+    unlabelled = Counter(
+        choice.name for choice, attack in zip(choices, entry.attacks, strict=True) if attack.label is None
+    )
     specs: dict[str, AttackSpec] = {}
     for position, attack in enumerate(entry.attacks):
         at = place.at("attacks", position)
-        choice = _located(attack.choice, at)
-        recipe = _plugin("attacks", choice, at.at(choice.name))
+        located = _located(attack.choice, at)
+        recipe = _plugin("attacks", located, at.at(located.name))
+        choice = replace(choices[position], where=located.where)
         _check_attack(choice, recipe.info, entry, eps, at)
         steps = getattr(recipe, "steps", None)
         several = unlabelled[choice.name] > 1 and steps is not None
@@ -296,6 +305,9 @@ def _check_attack(choice: Choice, info: Any, entry: ThreatEntry, eps: float, pla
     if entry.norm not in info.norms:
         got = f"{choice.name!r}, which supports {', '.join(info.norms)}"
         raise place.refusal(expected=f"an attack under {entry.norm}", got=got)
+    if entry.goal not in info.goals:
+        got = f"{choice.name!r}, which plays {', '.join(info.goals)} only"
+        raise place.refusal(expected=f"an attack with a goal that is {entry.goal}", got=got)
     if eps == math.inf and not info.minimises:
         do = "Give the threat a finite eps, or use an attack that minimises, such as cw"
         got = f"{choice.name!r}, which needs a radius"
