@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, make_dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from attacks.gradient.pgd import madry_step
@@ -17,7 +18,7 @@ from attacks.shared.options import finite_radius
 from attacks.shared.papers import together
 from attacks.shared.tries import strongest
 from robench.attack.protocol import Attack, AttackInfo, Knowledge
-from robench.errors import ConfigError
+from robench.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     from robench.attack.library_model import Form
@@ -73,6 +74,7 @@ class Row:
         form: what it takes a network's answers for, see `SurrogateModule`.
         one_by_one: whether it attacks a single image at a time.
         still_at_zero: whether it cannot cope with a ball that is a point; images stay as they are then.
+        needs: modules that this attack imports beside the library.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Row:
     form: Form = "scores"
     one_by_one: bool = False
     still_at_zero: bool = False
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +211,11 @@ def attack_class(library: Library, row: Row) -> type[Attack]:
     def refuse_options(self: Any) -> None:
         """Refuse options that mean nothing, and to exist without the library."""
         library.installed()
+        for module in row.needs:
+            if find_spec(module) is None:
+                expected = f"{module!r} to be installed, which {row.label} imports"
+                do = f"Run `pip install {module}`"
+                raise PluginError(expected=expected, got="no module of that name", do=do)
         if row.ours is not None:
             row.ours(**{name: getattr(self, name) for name in names})
 
@@ -225,7 +233,7 @@ def attack_class(library: Library, row: Row) -> type[Attack]:
         if row.still_at_zero and eps == 0:
             return oracle.x.clone()
         arguments = {**row.arguments(self, eps or 0.0), **row.told.get(oracle.threat.norm.name, {})}
-        if "restarts" not in names:
+        if row.ours is None or "restarts" not in names:  # of an attack without ours they are the library's
             return library.run(oracle, rng, row, arguments, eps)
 
         def attempt(restart: int) -> Images:

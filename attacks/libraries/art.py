@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attacks.gradient.fgsm import FGSM
@@ -104,7 +108,7 @@ def _generate(
             oracle.model, oracle.source, shape=tuple(x.shape[1:]), bounds=threat.bounds, module=module
         )
         try:
-            attack = recipe(estimator, **arguments)
+            attack = recipe(estimator, **_silenced(recipe, arguments))
         except (EstimatorError, TypeError, ValueError, NotImplementedError) as error:
             raise ConfigError(
                 where=f"art {name}", expected="options ART accepts", got=f"{arguments}: {error}"
@@ -113,13 +117,35 @@ def _generate(
         labels = np.eye(oracle.model.classes, dtype=np.float32)[oracle.y.cpu().numpy()]
         pixels = x.detach().cpu().numpy().astype(np.float32)
         size = most or max(len(x), 1)  # ART cuts batches itself, except where it takes a single image
-        parts = [
-            attack.generate(x=pixels[start : start + size], y=labels[start : start + size])
-            for start in range(0, max(len(x), 1), size)
-        ]
+        with _elsewhere() if name in _WRITES else nullcontext():
+            parts = [
+                attack.generate(x=pixels[start : start + size], y=labels[start : start + size])
+                for start in range(0, max(len(x), 1), size)
+            ]
     x_adv = torch.as_tensor(np.concatenate(parts)).to(x)
     # An attack that knows no radius looks for the smallest perturbation and may have found a larger one.
     return x_adv if confined else threat.project(x, x_adv)
+
+
+_WRITES = ("GeoDA",)
+"""Attacks that keep a file in the folder they are run in."""
+
+
+@contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Run inside the block in a folder that is removed after it."""
+    with TemporaryDirectory() as folder, chdir(folder):
+        yield
+
+
+def _silenced(recipe: type[Any], arguments: Arguments) -> Arguments:
+    """Return the arguments with silence for the attack that a universal perturbation is made of."""
+    inner = getattr(recipe, "attacks_dict", {}).get(arguments.get("attacker"))
+    if inner is None:
+        return arguments
+    module, _, name = inner.rpartition(".")
+    quiet = accepted(getattr(import_module(module), name), {"verbose": False})
+    return {**arguments, "attacker_params": {**quiet, **(arguments["attacker_params"] or {})} or None}
 
 
 def _class_named(name: str) -> type[Any]:

@@ -130,6 +130,7 @@ class LibraryCatalogue:
             form="probabilities" if entry.probabilities else "scores",
             one_by_one=entry.one_by_one,
             still_at_zero=True,
+            needs=entry.needs,
         )
 
     def _text(self, entry: Entry, *, free: bool) -> str:

@@ -17,6 +17,7 @@ names the library has for an attack, `[attacks.NAME]` what is known of each atta
     radius        the option of the library that the radius goes to
     norm_option   the option of the library that the norm goes to
     note          a sentence about it
+    needs         modules that it imports beside the library
     without       options of the library that no configuration can set: functions, images, other attacks
     options       what a user may set, as in a signature: the library's names and defaults
 """
@@ -68,6 +69,7 @@ class Entry:
     radius: str = ""
     norm_option: str = ""
     note: str = ""
+    needs: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     options: tuple[Setting, ...] = ()
 
@@ -80,6 +82,10 @@ class Entry:
     def bibtex(self) -> str:
         """BibTeX entry of the paper."""
         return cited(self.paper)[1]
+
+    def options_named(self, name: str) -> bool:
+        """Tell whether it has an option of this name."""
+        return any(setting.name == name for setting in self.options)
 
     @property
     def facts(self) -> str:

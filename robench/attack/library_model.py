@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,12 +45,15 @@ class SurrogateModule(nn.Module):
         listener: is told every point asked about, the model's own outputs there (B, columns), and the scores
             where a gradient may follow; None for nobody.
         gradient_listener: is told every gradient (B, C, H, W) that was sent back, and its points.
-        error: what the network raised when it was last asked, so that it is not taken for the library's.
+        error: what the network raised when it was last asked about images of their own shape, so that it is
+            not taken for the library's.
+        odd_shape: that of images the network was asked about and could not take, where it is not their own.
 
     Args:
         model: what is lent.
         source: the gradient source to differentiate; the model's first by default.
         batch: the batch a joint model must always see whole; None where it is not known.
+        shape: (C, H, W) of the images; None where it is not known.
         form: `positive` shifts each row of scores so that its smallest is 0, which softmax and differences do
             not notice; of `probabilities` the softmax is taken.
     """
@@ -60,6 +64,7 @@ class SurrogateModule(nn.Module):
         source: GradientSource | None = None,
         *,
         batch: int | None = None,
+        shape: tuple[int, ...] | None = None,
         form: Form = "scores",
     ) -> None:
         super().__init__()
@@ -73,7 +78,9 @@ class SurrogateModule(nn.Module):
         self.anchor = nn.Parameter(torch.empty(0, device=model.device, dtype=dtype), requires_grad=False)
         self.batch = batch
         self.form = form
+        self.shape = shape
         self.error: Exception | None = None
+        self.odd_shape: tuple[int, ...] | None = None
         self.rows_forward = 0
         self.rows_backward = 0
         self.listener: Callable[[Images, Outputs, Outputs | None], None] | None = None
@@ -97,7 +104,10 @@ class SurrogateModule(nn.Module):
         try:
             scores = self.answer(x)
         except Exception as error:
-            self.error = error
+            if self.shape in {None, tuple(x.shape[1:])}:
+                self.error = error
+            else:
+                self.odd_shape = tuple(x.shape[1:])
             raise
         if self.form == "probabilities":
             return scores.softmax(dim=1)
@@ -159,7 +169,8 @@ class _Pass(torch.autograd.Function):
             (gradient,) = torch.autograd.grad(
                 ctx.scores, ctx.point, gradients[0], retain_graph=True, allow_unused=True
             )
-        gradient = torch.zeros_like(ctx.point) if gradient is None else gradient
+        # A copy laid out channels-last has gradients so; libraries take views that only plain layouts have.
+        gradient = torch.zeros_like(ctx.point) if gradient is None else gradient.contiguous()
         if ctx.module.gradient_listener is not None:
             ctx.module.gradient_listener(ctx.point.detach(), gradient)
         return gradient, None
@@ -242,14 +253,14 @@ def lent(
             do="Remove the budget for this attack",
         )
     count = len(oracle.x)
-    module = kind(oracle.model, oracle.source, batch=count, form=form)
+    module = kind(oracle.model, oracle.source, batch=count, shape=tuple(oracle.x.shape[1:]), form=form)
     queries = LibraryQueries(oracle, lambda: (module.rows_forward, module.rows_backward))
     module.listener, module.gradient_listener = queries, queries.gradient
     oracle.lent = True
     ascends = not oracle.minimise if ascends is None else ascends
     try:
         climbing = oracle.ascent() if ascends else nullcontext()
-        with kept_global_state(), borrowed_global_randomness(rng.torch_seed()), climbing:
+        with kept_global_state(), _quiet(), borrowed_global_randomness(rng.torch_seed()), climbing:
             yield module
     except RobenchError:
         raise
@@ -257,17 +268,27 @@ def lent(
         if error is module.error or is_out_of_memory(error):
             raise
         lines = str(error).strip().splitlines() or ["without a message"]
-        raise JobError(
-            where=name,
-            expected=f"images from {name}",
-            got=f"its own {type(error).__name__}: {lines[0]}",
-            do="The library cannot attack this network or these images, or not with these options",
-        ) from error
+        got = f"the library's own {type(error).__name__}: {lines[0].rstrip('.')}"
+        if module.odd_shape is not None:
+            got += f", after it had asked about images of shape {module.odd_shape}"
+        do = "It cannot attack this network or these images, or not with these options: try others"
+        raise JobError(where=name, expected="adversarial images", got=got, do=do) from error
     finally:
         oracle.charge(
             forwards=-(-module.rows_forward // max(count, 1)),
             backwards=-(-module.rows_backward // max(count, 1)),
         )
+
+
+_QUIET = r"(adv_lib|art|eagerpy|foolbox|numpy|scipy|torch|torchattack|torchattacks|torchvision)\."
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to themselves what libraries, and what they call, warn of: no user can mend it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=_QUIET)
+        yield
 
 
 def _scores(outputs: Outputs, kind: OutputKind) -> Outputs:

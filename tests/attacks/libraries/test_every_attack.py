@@ -1,0 +1,135 @@
+"""Every attack of every library that is installed, on a tiny network: judged, counted, and without a trace."""
+
+import os
+import random
+import warnings
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from attacks.libraries import adv_lib, art, foolbox, torchattack, torchattacks
+from attacks.libraries.table import read_table
+from robench import plugins
+from robench.attack.craft import CraftSettings, craft
+from robench.attack.norms import NORMS
+from robench.attack.threat import Goal, ThreatModel
+from robench.errors import JobError, PluginError
+from robench.judge.verdict import judge
+from robench.model.evaluation import evaluation_mode
+from robench.recipe import build
+from tests.attacks.libraries.quick import OPTIONS, SHAPE, layered_model
+
+CATALOGUES = {
+    "adv_lib": adv_lib.CATALOGUE,
+    "art": art.CATALOGUE,
+    "foolbox": foolbox.CATALOGUE,
+    "torchattack": torchattack.CATALOGUE,
+    "torchattacks": torchattacks.CATALOGUE,
+}
+EPS = {"Linf": 0.06, "L2": 1.5, "L1": 25.0}
+REFUSED = {
+    "torchattack/SSA": r"size of tensor a \(12\) must match the size of tensor b \(224\)",
+    "torchattack/L2T": r"asked about images of shape \(3, 224, 224\)",
+}
+"""What cannot attack the small network, for a reason of the library, and what a user then reads."""
+SLOW = set()
+NAMES = [f"{library}/{name}" for library in CATALOGUES for name in read_table(library).attacks]
+pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+
+
+def installed(name):
+    library, _, inner = name.partition("/")
+    kind = CATALOGUES[library].find(inner)
+    try:
+        return build(kind, OPTIONS.get(name, {}), where=name)
+    except PluginError as error:
+        pytest.skip(str(error))
+
+
+def state():
+    """What an attack could leave changed in the process."""
+    return {
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": np.random.get_state()[1].tolist(),
+        "python": random.getstate(),
+        "dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "cudnn": (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "filters": list(warnings.filters),
+        "printing": str(np.get_printoptions()),
+        "errors": np.geterr(),
+        "folder": (os.getcwd(), os.listdir()),
+        "environment": dict(os.environ),
+    }
+
+
+def network_state(net):
+    return {
+        **{f"weight {name}": value.tolist() for name, value in net.state_dict().items()},
+        **{
+            f"parameter {name}": (p.requires_grad, None if p.grad is None else p.grad.tolist())
+            for name, p in net.named_parameters()
+        },
+        **{
+            f"part {name}": (part.training, len(part._forward_hooks), len(part._backward_hooks))
+            for name, part in net.named_modules()
+        },
+    }
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES])
+def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, capfd):
+    attack = installed(name)
+    monkeypatch.chdir(tmp_path)
+    model = layered_model()
+    x = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(1))
+    with evaluation_mode(model.net), torch.no_grad():
+        y = model.net(x).argmax(dim=1)
+    asked = []
+    model.net.module.conv1.register_forward_pre_hook(lambda _, inputs: asked.append(len(inputs[0])))
+    capfd.readouterr()
+    for norm in attack.info.norms[:1] if name in SLOW else attack.info.norms:
+        for goal in attack.info.goals:
+            threat = ThreatModel(norm=NORMS[norm], eps=EPS[norm], goal=Goal(goal))
+            before, network = state(), network_state(model.net)
+            clean = x.clone()
+
+            def crafted(threat=threat):
+                # As it is, so that the passes it makes are those of this very network.
+                from robench.model.prepared import PreparedModel
+
+                return craft(
+                    model, attack, x, y, threat=threat, indices=torch.arange(len(x)),
+                    settings=CraftSettings(drop=False), prepared=PreparedModel(model, eager=True),
+                )  # fmt: skip
+
+            asked.clear()
+            if name in REFUSED:
+                with pytest.raises(JobError, match=REFUSED[name]):
+                    crafted()
+            else:
+                result = crafted()
+                spent = int(result.ledger.forwards.sum())
+                passed = sum(asked) - len(x)  # it is asked once before, whether it changes by itself
+                # Passes of a library are shared out among the images, and rounded up.
+                assert passed <= spent < passed + len(x), (norm, goal)
+                target = (y + 1) % 10 if goal == "targeted" else None
+                verdict = judge(model, x, y, result.x_adv, threat=threat, target=target)
+                assert len(verdict.status) == len(x)
+                assert torch.isfinite(result.x_adv).all()
+            assert torch.equal(x, clean)
+            assert network_state(model.net) == network
+            after = state()
+            assert [key for key, value in before.items() if after[key] != value] == []
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err == ""
+
+
+def test_every_name_is_a_plugin():
+    assert set(NAMES) <= set(plugins.names("attacks"))
+    assert set(OPTIONS) <= set(NAMES)
+    assert set(REFUSED) <= set(NAMES)
