@@ -73,6 +73,7 @@ class Row:
         refuse: raises a ConfigError where the attack cannot be aimed at what the oracle asks for.
         form: what it takes a network's answers for, see `SurrogateModule`.
         one_by_one: whether it attacks a single image at a time.
+        version: installed version of the library, where keys are to tell it.
         still_at_zero: whether it cannot cope with a ball that is a point; images stay as they are then.
         needs: modules that this attack imports beside the library.
     """
@@ -98,6 +99,7 @@ class Row:
     refuse: Callable[[Oracle], None] = lambda _: None
     form: Form = "scores"
     one_by_one: bool = False
+    version: str = ""
     still_at_zero: bool = False
     needs: tuple[str, ...] = ()
 
@@ -254,13 +256,18 @@ def attack_class(library: Library, row: Row) -> type[Attack]:
         couples_images=row.couples_images,
         layers=row.layers,
         library=library.distribution,
+        library_version=row.version,
         install=library.install,
     )
     meanings = "\n".join(f"    {option.name}: {option.meaning}" for option in row.options if option.meaning)
     attack: type[Attack] = make_dataclass(
         row.name,
         [
-            (option.name, option.kind, field() if option.default is REQUIRED else field(default=option.default))
+            (
+                option.name,
+                option.kind,
+                field() if option.default is REQUIRED else field(default=option.default),
+            )
             for option in row.options
         ],
         namespace={

@@ -6,6 +6,7 @@ images in [0, 1] and draws from the global generator, which is lent and restored
 
 from __future__ import annotations
 
+import unicodedata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
     from robench.types import Images, Labels
 
 INSTALL = "pip install adv-lib"
-GREEK = {
-    "α": "alpha",
-    "β": "beta",
-    "γ": "gamma",
-    "ε": "eps",
-    "η": "eta",
-    "μ": "mu",
-    "ρ": "rho",
-    "σ": "sigma",
-    "τ": "tau",
-}
 
 
 def installed() -> None:
@@ -47,8 +37,15 @@ def installed() -> None:
 
 
 def latin(name: str) -> str:
-    """Return a parameter's name with its Greek letters spelled out."""
-    return "".join(GREEK.get(letter, letter) for letter in name)
+    """Return a parameter's name with its Greek letters spelled out, epsilon as `eps`."""
+    return "".join(map(_spelled, name))
+
+
+def _spelled(letter: str) -> str:
+    official = unicodedata.name(letter)
+    if not official.startswith("GREEK SMALL LETTER "):
+        return letter
+    return official.rpartition(" ")[2].lower().replace("epsilon", "eps")
 
 
 def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None) -> Images:

@@ -102,7 +102,10 @@ def _generate(
     whole = len(x) if oracle.model.coupling is Coupling.JOINT else min(oracle.batch_size, len(x))
     silent = {"batch_size": max(min(whole, most or whole), 1), "verbose": False}
     arguments = {**accepted(recipe, silent), **arguments}
-    with lent(oracle, rng, form=form, ascends=ascends, name=f"art/{name}") as module, warnings.catch_warnings():
+    with (
+        lent(oracle, rng, form=form, ascends=ascends, name=f"art/{name}") as module,
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", module=r"art\.|numpy\.|torch\.")
         estimator = art_classifier(
             oracle.model, oracle.source, shape=tuple(x.shape[1:]), bounds=threat.bounds, module=module

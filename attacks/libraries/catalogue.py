@@ -1,12 +1,13 @@
 """Every attack of a library as an attack of ours, made from its table when it is asked for. No torch here.
 
-An attack keeps the name, the options and the defaults that the library gives it. What the threat decides is no
-option: radius, norm, goal, and how many images are attacked at once.
+An attack keeps the name, the options and the defaults that the library gives it. What the threat decides is
+no option: radius, norm, goal, and how many images are attacked at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from attacks.libraries.adapter import Arguments, Library, Option, Row, attack_class
@@ -90,6 +91,12 @@ class LibraryCatalogue:
             raise AttributeError(f"module {self.library.module!r} has no attribute {name!r}")
         return self.find(inner)
 
+    def _version(self) -> str:
+        try:
+            return version(self.library.distribution)
+        except PackageNotFoundError:
+            return ""
+
     def _sentence(self, entry: Entry) -> str:
         return f"{entry.cite}; {entry.facts}."
 
@@ -129,6 +136,7 @@ class LibraryCatalogue:
             ascends=entry.ascent,
             form="probabilities" if entry.probabilities else "scores",
             one_by_one=entry.one_by_one,
+            version=self._version(),
             still_at_zero=True,
             needs=entry.needs,
         )
@@ -138,8 +146,8 @@ class LibraryCatalogue:
         if entry.note:
             parts += [entry.note, ""]
         parts += [
-            f"The attack {entry.name} of {self.library.distribution} with its own options and defaults; radius, "
-            "norm and goal are those of the threat."
+            f"The attack {entry.name} of {self.library.distribution} with its own options and defaults; "
+            "radius, norm and goal are those of the threat."
         ]
         if free:
             parts += ["What it returns is projected on the ball of the threat before it is judged."]

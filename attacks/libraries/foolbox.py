@@ -20,8 +20,8 @@ from attacks.libraries.adapter import (
     Arguments,
     Library,
     Row,
-    attack_classes,
     accepted,
+    attack_classes,
     in_parts,
     step_of,
 )

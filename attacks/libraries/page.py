@@ -1,4 +1,4 @@
-"""The tables of docs/libraries.md, made from the tables of the libraries: `python -m attacks.libraries.page`."""
+"""The tables of docs/libraries.md: `python -m attacks.libraries.page` makes them from those of the libraries."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The tables of libraries' attacks: TOML beside this file, read into frozen entries. No torch here.
 
-A table has three parts. `[left_out]` says why a class of the library is no attack here, `[aliases]` which other
-names the library has for an attack, `[attacks.NAME]` what is known of each attack:
+A table has three parts. `[left_out]` says why a class of the library is no attack here, `[aliases]` which
+other names the library has for an attack, `[attacks.NAME]` what is known of each attack:
 
     paper         key in `tables/papers.toml`
     norms         the norms it aims at; of `L0` and of a `free` attack the images are judged under any norm

@@ -1,7 +1,7 @@
-"""Attacks of torchattack (not torchattacks), made for transfer, behind our contract; optional: `pip install torchattack`.
+"""Attacks of torchattack (not torchattacks), made for transfer, behind our contract.
 
-It draws from the global generators, which are lent and restored. Where an attack looks at a layer, the network
-is lent with its layers open to view.
+It is optional: `pip install torchattack`. It draws from the global generators, which are lent and restored.
+Where an attack looks at a layer, the network is lent with its layers open to view.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
 
         def attack(images: Images, labels: Labels) -> Images:
             # Made anew for each part: some keep what they saw of the last one.
-            x_adv: Images = kind(module, **arguments, **accepted(kind, further))(images.clone(), labels.clone())
+            x_adv: Images = kind(module, **arguments, **accepted(kind, further))(
+                images.clone(), labels.clone()
+            )
             return x_adv
 
         x_adv = in_parts(oracle, attack)

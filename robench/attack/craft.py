@@ -81,8 +81,8 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
     """Refuse an attack that cannot play under a threat model, before anything is run.
 
     Raises:
-        ConfigError: its norms or goals do not include the threat's, it needs a finite radius, or it needs to know more
-            than the threat grants, or cannot keep the threat's budget; or it cannot be called.
+        ConfigError: its norms or goals do not include the threat's, it needs a finite radius, or it needs to
+            know more than the threat grants, or cannot keep the threat's budget; or it cannot be called.
     """
     has_older_form(attack)
     if threat.norm.name not in attack.info.norms:

@@ -228,16 +228,16 @@ def lent(
 ) -> Iterator[SurrogateModule]:
     """Lend an oracle's model to a library: global generators seeded, passes booked afterwards.
 
-    All that a library might switch for the whole process is put back after it. Its passes cannot be told apart
-    by image, so each image is charged its share, rounded up. What it asks is noted: an adversarial point that
-    it does not return is proposed all the same, with a finding.
+    All that a library might switch for the whole process is put back after it. Its passes cannot be told
+    apart by image, so each image is charged its share, rounded up. What it asks is noted: an adversarial
+    point that it does not return is proposed all the same, with a finding.
 
     Args:
         oracle: whose model, gradient source and ledger.
         rng: seeds the global generators.
         form: what the library takes the model's answers for.
-        ascends: whether its gradients are the steps of one ascent of the cross-entropy; taken for granted of an
-            attack that does not minimise.
+        ascends: whether its gradients are the steps of one ascent of the cross-entropy; taken for granted of
+            an attack that does not minimise.
         name: how messages call the attack.
         kind: what is lent.
 

@@ -14,11 +14,11 @@ from robench.types import Images, Outputs
 
 
 class OpenModule(SurrogateModule):
-    """A `SurrogateModule` whose pass is part of the library's graph, and whose layers are found by their names.
+    """A `SurrogateModule` whose pass is part of the library's graph, and whose layers are found by name.
 
-    Layers are those of the user's network (`conv1`, `layer2.0`). A gradient may begin at a layer and end at the
-    images or at the weights, so a backward pass is counted where it leaves the scores or enters the images, once
-    for each forward pass it goes through. `unlocked` gives weights, hooks and `.grad` back.
+    Layers are those of the user's network (`conv1`, `layer2.0`). A gradient may begin at a layer and end at
+    the images or at the weights, so a backward pass is counted where it leaves the scores or enters the
+    images, once for each forward pass it goes through. `unlocked` gives weights, hooks and `.grad` back.
     """
 
     def answer(self, x: Images) -> Outputs:

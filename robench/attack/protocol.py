@@ -44,6 +44,8 @@ class AttackInfo(Info):
         layers: whether it looks at the layers of the network, which is then attacked as it is: a faster copy
             may have others.
         library: the distribution that implements it, `robench` for our own.
+        library_version: its version, where keys and records tell it beside the attack: another version may
+            give other images.
         install: the command that installs the library.
         control: whether it is no attack but a control that every attack must beat: it lifts no finding.
         own_source: for an attack that chooses itself what it differentiates, the name its choice is recorded
@@ -64,6 +66,7 @@ class AttackInfo(Info):
     goals: tuple[str, ...] = ("untargeted", "targeted")
     layers: bool = False
     library: str = "robench"
+    library_version: str = ""
     install: str = ""
     control: bool = False
     own_source: str = ""

@@ -1,9 +1,8 @@
-"""Every attack of every library that is installed, on a tiny network: judged, counted, and without a trace."""
+"""Every attack of every library that is installed, on a tiny network: judged, counted, without a trace."""
 
 import os
 import random
 import warnings
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -80,7 +79,9 @@ def network_state(net):
     }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES]
+)
 def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, capfd):
     attack = installed(name)
     monkeypatch.chdir(tmp_path)

@@ -96,7 +96,9 @@ def test_options_are_those_of_the_library(library):
             elif default is inspect.Parameter.empty:
                 assert setting.default is REQUIRED, (name, setting.name)
             else:
-                assert (setting.default, type(setting.default) is bool) == (default, type(default) is bool), name
+                assert (setting.default, type(setting.default) is bool) == (default, type(default) is bool), (
+                    name
+                )
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
