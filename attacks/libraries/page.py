@@ -1,4 +1,4 @@
-"""The tables of docs/libraries.md: `python -m attacks.libraries.page` makes them from those of the libraries."""
+"""The tables of docs/libraries.md, made from those of the libraries: `python -m attacks.libraries.page`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A library's attack by its own name: options, what it is told, and agreement with the library called bare."""
+"""An attack of a library by its own name: options, what it is told, and agreement with the bare library."""
 
 import inspect
 import pickle
