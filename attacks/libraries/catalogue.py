@@ -101,6 +101,7 @@ class LibraryCatalogue:
         return f"{entry.cite}; {entry.facts}."
 
     def _row(self, entry: Entry) -> Row:
+        settings = entry.settings
         minimises = entry.kind != "fixed"
         free = entry.kind == "free" or not set(entry.norms) <= set(NORMS)
         norms = NORMS if free else entry.norms
@@ -108,7 +109,7 @@ class LibraryCatalogue:
         goals = ("targeted",) if entry.targeted_only else ("untargeted",) if entry.untargeted else ()
 
         def arguments(attack: Any, eps: float) -> Arguments:
-            given = {setting.name: getattr(attack, setting.name) for setting in entry.options}
+            given = {setting.name: getattr(attack, setting.name) for setting in settings}
             if self._steps is not None:
                 given |= self._steps(entry, given, eps)
             return {**given, entry.radius: eps} if entry.radius else given
@@ -122,8 +123,7 @@ class LibraryCatalogue:
             label=f"{self.prefix}/{entry.name}",
             text=self._text(entry, free=free),
             options=tuple(
-                Option(name=setting.name, kind=setting.kind, default=setting.default)
-                for setting in entry.options
+                Option(name=setting.name, kind=setting.kind, default=setting.default) for setting in settings
             ),
             arguments=arguments,
             told={norm: {entry.norm_option: values[norm]} for norm in norms} if entry.norm_option else {},

@@ -71,7 +71,12 @@ class Entry:
     note: str = ""
     needs: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    options: tuple[Setting, ...] = ()
+    options: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The options, read."""
+        return tuple(_setting(text) for text in self.options)
 
     @property
     def cite(self) -> str:
@@ -85,7 +90,7 @@ class Entry:
 
     def options_named(self, name: str) -> bool:
         """Tell whether it has an option of this name."""
-        return any(setting.name == name for setting in self.options)
+        return any(setting.name == name for setting in self.settings)
 
     @property
     def facts(self) -> str:
@@ -117,9 +122,10 @@ def read_table(library: str) -> Table:
 
 
 def _entry(name: str, row: Mapping[str, Any]) -> Entry:
-    lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list) and key != "options"}
-    settings = tuple(_setting(text) for text in row.get("options", ()))
-    return Entry(name=name, **{**row, **lists, "options": settings})
+    return Entry(
+        name=name,
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()},
+    )
 
 
 def _setting(text: str) -> Setting:

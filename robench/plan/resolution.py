@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench import plugins
-from robench.errors import ConfigError, nearest
+from robench.errors import ConfigError, PluginError, nearest
 from robench.plan.data_root import in_data_root
 from robench.plan.file_names import check_name
 from robench.plan.knowledge import denied
@@ -115,6 +115,8 @@ def _plugin(kind: Kind, choice: Choice, options: Place) -> Any:
         return build(recipe, choice.options, where=where)
     except ValueError:
         raise ConfigError(where=where, expected="finite numbers or inf as options", got="NaN") from None
+    except PluginError as error:  # what it needs is not installed, which does not know a line
+        raise PluginError(where=choice.where, expected=error.expected, got=error.got, do=error.do) from None
     except ConfigError as error:
         # `build` names the option before the colon, a recipe's own refusal in `where`; neither knows a line.
         expected = f"{error.where}: {error.expected}" if error.where in choice.options else error.expected

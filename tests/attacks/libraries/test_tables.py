@@ -88,8 +88,8 @@ def test_options_are_those_of_the_library(library):
             if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
         }
         assert {entry.radius, entry.norm_option, *entry.without} - {""} <= set(theirs), name
-        assert [s.name for s in entry.options] == [key for key in theirs if key not in told], name
-        for setting in entry.options:
+        assert [s.name for s in entry.settings] == [key for key in theirs if key not in told], name
+        for setting in entry.settings:
             default = theirs[setting.name]
             if (library, setting.name) in OTHER_DEFAULTS:
                 assert (default, setting.default) == (0.1, None), name
