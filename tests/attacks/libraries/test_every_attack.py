@@ -17,6 +17,7 @@ from robench.attack.threat import Goal, ThreatModel
 from robench.errors import JobError, PluginError
 from robench.judge.verdict import judge
 from robench.model.evaluation import evaluation_mode
+from robench.model.prepared import PreparedModel
 from robench.recipe import build
 from tests.attacks.libraries.quick import OPTIONS, SHAPE, layered_model
 
@@ -79,40 +80,51 @@ def network_state(net):
     }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES]
-)
-def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, capfd):
-    attack = installed(name)
-    monkeypatch.chdir(tmp_path)
+def crafted(attack, model, x, y, threat, *, seed=0):
+    """What a run would hand to the judge, of the network as it is, so that its passes can be counted."""
+    return craft(
+        model,
+        attack,
+        x,
+        y,
+        threat=threat,
+        indices=torch.arange(len(x)),
+        settings=CraftSettings(drop=False, seed=seed),
+        prepared=PreparedModel(model, eager=True),
+    )
+
+
+def subject():
+    """The network, images, and the labels it gives them."""
     model = layered_model()
     x = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(1))
     with evaluation_mode(model.net), torch.no_grad():
-        y = model.net(x).argmax(dim=1)
+        return model, x, model.net(x).argmax(dim=1)
+
+
+names = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
+)
+
+
+@names
+def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, capfd):
+    attack = installed(name)
+    monkeypatch.chdir(tmp_path)
+    model, x, y = subject()
     asked = []
     model.net.module.conv1.register_forward_pre_hook(lambda _, inputs: asked.append(len(inputs[0])))
     capfd.readouterr()
-    for norm in attack.info.norms[:1] if name in SLOW else attack.info.norms:
+    for norm in attack.info.norms:
         for goal in attack.info.goals:
             threat = ThreatModel(norm=NORMS[norm], eps=EPS[norm], goal=Goal(goal))
-            before, network = state(), network_state(model.net)
-            clean = x.clone()
-
-            def crafted(threat=threat):
-                # As it is, so that the passes it makes are those of this very network.
-                from robench.model.prepared import PreparedModel
-
-                return craft(
-                    model, attack, x, y, threat=threat, indices=torch.arange(len(x)),
-                    settings=CraftSettings(drop=False), prepared=PreparedModel(model, eager=True),
-                )  # fmt: skip
-
+            before, network, clean = state(), network_state(model.net), x.clone()
             asked.clear()
             if name in REFUSED:
                 with pytest.raises(JobError, match=REFUSED[name]):
-                    crafted()
+                    crafted(attack, model, x, y, threat)
             else:
-                result = crafted()
+                result = crafted(attack, model, x, y, threat)
                 spent = int(result.ledger.forwards.sum())
                 passed = sum(asked) - len(x)  # it is asked once before, whether it changes by itself
                 # Passes of a library are shared out among the images, and rounded up.
@@ -126,11 +138,25 @@ def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, c
             after = state()
             assert [key for key, value in before.items() if after[key] != value] == []
     printed = capfd.readouterr()
-    assert printed.out == ""
-    assert printed.err == ""
+    assert (printed.out, printed.err) == ("", "")
+
+
+@names
+def test_what_the_table_says_of_chance_and_company_is_so(name, tmp_path, monkeypatch):
+    attack = installed(name)
+    info = attack.info
+    if name in REFUSED or info.randomised:
+        pytest.skip("randomised, or it cannot attack this network")
+    monkeypatch.chdir(tmp_path)
+    model, x, y = subject()
+    threat = ThreatModel(norm=NORMS[info.norms[0]], eps=EPS[info.norms[0]], goal=Goal(info.goals[0]))
+    whole = crafted(attack, model, x, y, threat).x_adv
+    assert torch.equal(crafted(attack, model, x, y, threat, seed=1).x_adv, whole)
+    if not info.couples_images:
+        part = crafted(attack, model, x[:2], y[:2], threat).x_adv
+        assert torch.allclose(part, whole[:2], atol=1e-5)
 
 
 def test_every_name_is_a_plugin():
     assert set(NAMES) <= set(plugins.names("attacks"))
-    assert set(OPTIONS) <= set(NAMES)
-    assert set(REFUSED) <= set(NAMES)
+    assert {*OPTIONS, *REFUSED, *SLOW} <= set(NAMES)
