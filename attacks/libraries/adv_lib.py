@@ -65,14 +65,12 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
     """
     import inspect
 
-    from adv_lib import attacks
-
-    from robench.attack.library_model import lent
+    from robench.attack.library_model import imported, lent
     from robench.attack.threat import Goal
 
     x, threat = oracle.x, oracle.threat
     refuse_other_boxes(oracle, "adv-lib")
-    function = getattr(attacks, row.theirs[threat.norm.name])
+    function = getattr(imported("adv_lib.attacks"), row.theirs[threat.norm.name])
     theirs = {latin(name): name for name in inspect.signature(function).parameters}
     given = {theirs[name]: value for name, value in arguments.items()}
     targeted = {"targeted": threat.goal is Goal.TARGETED, "num_classes": oracle.model.classes}

@@ -8,7 +8,6 @@ run by us, for ART keeps a restart by whether the prediction changed, not by whe
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -102,11 +101,7 @@ def _generate(
     whole = len(x) if oracle.model.coupling is Coupling.JOINT else min(oracle.batch_size, len(x))
     silent = {"batch_size": max(min(whole, most or whole), 1), "verbose": False}
     arguments = {**accepted(recipe, silent), **arguments}
-    with (
-        lent(oracle, rng, form=form, ascends=ascends, name=f"art/{name}") as module,
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", module=r"art\.|numpy\.|torch\.")
+    with lent(oracle, rng, form=form, ascends=ascends, name=f"art/{name}") as module:
         estimator = art_classifier(
             oracle.model, oracle.source, shape=tuple(x.shape[1:]), bounds=threat.bounds, module=module
         )

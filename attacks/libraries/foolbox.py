@@ -67,11 +67,10 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
         ConfigError: there is a budget.
         JobError: foolbox raised an error of its own.
     """
-    import foolbox
-
-    from robench.attack.library_model import lent
+    from robench.attack.library_model import imported, lent
     from robench.attack.threat import Goal
 
+    foolbox = imported("foolbox")
     x, threat = oracle.x, oracle.threat
     radius = {} if eps is None else {"epsilon": eps}
     with lent(oracle, rng, form=row.form, ascends=row.ascends, name=row.label) as module:

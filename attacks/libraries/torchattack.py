@@ -49,14 +49,12 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
         ConfigError: there is a budget.
         JobError: torchattack raised an error of its own.
     """
-    import torchattack
-
-    from robench.attack.library_model import SurrogateModule, lent
+    from robench.attack.library_model import SurrogateModule, imported, lent
     from robench.attack.open_module import OpenModule, unlocked
     from robench.attack.threat import Goal
 
     x, threat = oracle.x, oracle.threat
-    kind = getattr(torchattack, row.theirs[threat.norm.name])
+    kind = getattr(imported("torchattack"), row.theirs[threat.norm.name])
     low, high = threat.bounds
     further = {
         "device": x.device,

@@ -70,15 +70,13 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
         ConfigError: the box is not [0, 1], or there is a budget.
         JobError: torchattacks raised an error of its own.
     """
-    import torchattacks
-
-    from robench.attack.library_model import lent
+    from robench.attack.library_model import imported, lent
     from robench.attack.threat import Goal
 
     x, threat = oracle.x, oracle.threat
     refuse_other_boxes(oracle, "torchattacks")
     with lent(oracle, rng, form=row.form, ascends=row.ascends, name=row.label) as module:
-        kind = getattr(torchattacks, row.theirs[threat.norm.name])
+        kind = getattr(imported("torchattacks"), row.theirs[threat.norm.name])
         # Left alone, some would attack ten classes, and seed the generator with 0 for every batch.
         further = {"n_classes": oracle.model.classes, "seed": rng.torch_seed()}
         attack = kind(module, **arguments, **accepted(kind, further))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -280,14 +281,20 @@ def lent(
         )
 
 
-_QUIET = r"(adv_lib|art|eagerpy|foolbox|numpy|scipy|torch|torchattack|torchattacks|torchvision)\."
+def imported(name: str) -> Any:
+    """Return a module of a library; what it warns of when it is imported, no user can mend."""
+    with _quiet():
+        return import_module(name)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to themselves what libraries, and what they call, warn of: no user can mend it."""
+    """Keep to themselves what libraries, and what they call, warn of: no user can mend it.
+
+    What the network itself warns of is heard when it is asked without a library.
+    """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=_QUIET)
+        warnings.simplefilter("ignore")
         yield
 
 

@@ -67,7 +67,7 @@ OPTIONS = {
     "art/SquareAttack": ITER,
     "art/BoundaryAttack": {"max_iter": 5, "num_trial": 2, "sample_size": 2, "init_size": 10},
     "art/HopSkipJump": {"max_iter": 2, "max_eval": 10, "init_eval": 5, "init_size": 10},
-    "art/GeoDA": {"max_iter": 100, "sub_dim": 5},
+    "art/GeoDA": {"max_iter": 300, "sub_dim": 5},
     "art/SignOPTAttack": {"num_trial": 3, "max_iter": 2, "query_limit": 50, "k": 3},
     "art/SimBA": {"max_iter": 5},
     "art/ZooAttack": {"max_iter": 2, "nb_parallel": 4, "use_resize": False, "use_importance": False},
