@@ -9,10 +9,15 @@ from typing import Any, Protocol
 class Catalogue(Protocol):
     """Attacks that are listed in a table, and made when one is asked for. Importing it imports no torch."""
 
-    left_out: Mapping[str, str]
-    """What of the library is no attack here, each with the reason."""
-    aliases: Mapping[str, str]
-    """Other names that the library itself has for attacks, and the name each is listed by."""
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """What of the library is no attack here, each with the reason."""
+        ...
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names that the library itself has for attacks, and the name each is listed by."""
+        ...
 
     def names(self) -> Iterable[str]:
         """Return the names, without what stands before the slash."""

@@ -66,6 +66,7 @@ OPTIONS = {
     "art/RescalingAutoConjugateGradient": {**ITER, "nb_random_init": 1, "loss_type": "cross_entropy"},
     "art/SquareAttack": ITER,
     "art/BoundaryAttack": {"max_iter": 5, "num_trial": 2, "sample_size": 2, "init_size": 10},
+    "art/BrendelBethgeAttack": {"steps": 2, "binary_search_steps": 2, "init_size": 20},
     "art/HopSkipJump": {"max_iter": 2, "max_eval": 10, "init_eval": 5, "init_size": 10},
     "art/GeoDA": {"max_iter": 300, "sub_dim": 5},
     "art/SignOPTAttack": {"num_trial": 3, "max_iter": 2, "query_limit": 50, "k": 3},

@@ -19,7 +19,10 @@ from robench.recipe import build, describe, options_of
 from tests.attacks.libraries.quick import SHAPE, layered_model
 from tests.truths import attacked, classify, images, small_net
 
-pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+pytestmark = [  # what foolbox and adv-lib import is deprecated
+    pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The distutils package:DeprecationWarning"),
+]
 
 
 def needs(module):
