@@ -122,10 +122,10 @@ def read_table(library: str) -> Table:
 
 
 def _entry(name: str, row: Mapping[str, Any]) -> Entry:
-    return Entry(
-        name=name,
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()},
-    )
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
+    }
+    return Entry(name=name, **values)
 
 
 def _setting(text: str) -> Setting:
