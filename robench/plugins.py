@@ -62,8 +62,8 @@ def _loaded_catalogues() -> tuple[dict[str, tuple[EntryPoint, Catalogue]], dict[
     return dict(sorted(loaded.items())), broken
 
 
-def _catalogues() -> dict[str, tuple[EntryPoint, Catalogue]]:
-    return _loaded_catalogues()[0]
+def _catalogues(kind: Kind) -> dict[str, tuple[EntryPoint, Catalogue]]:
+    return _loaded_catalogues()[0] if kind == "attacks" else {}
 
 
 def broken_catalogues() -> dict[str, str]:
@@ -75,7 +75,7 @@ def broken_catalogues() -> dict[str, str]:
 def _spellings(kind: Kind) -> dict[str, str]:
     """Return every name that a plugin may be called by, with the name it is listed by."""
     known = {name: name for name in _index(kind)}
-    for library, (_, catalogue) in _catalogues().items() if kind == "attacks" else ():
+    for library, (_, catalogue) in _catalogues(kind).items():
         listed = {name: name for name in catalogue.names()}
         for name, proper_name in {**catalogue.aliases, **listed}.items():
             known.setdefault(f"{library}/{name}", f"{library}/{proper_name}")
@@ -87,7 +87,7 @@ def _listed(kind: Kind, name: str) -> tuple[Catalogue, str] | None:
     if kind != "attacks" or name in _index(kind):
         return None
     library, _, inner = name.partition("/")
-    return _catalogues()[library][1], inner
+    return _catalogues(kind)[library][1], inner
 
 
 def names(kind: Kind) -> list[str]:
@@ -131,7 +131,7 @@ def called(kind: Kind, value: str) -> str | None:
     for name, points in _index(kind).items():
         if points[0].value == value:
             return name
-    for library, (_, catalogue) in _catalogues().items() if kind == "attacks" else ():
+    for library, (_, catalogue) in _catalogues(kind).items():
         if theirs := catalogue.called(value):
             return f"{library}/{theirs}"
     package = value.partition(":")[0].partition(".")[0]
@@ -151,7 +151,7 @@ def called(kind: Kind, value: str) -> str | None:
 def distribution(kind: Kind, name: str) -> str:
     """Return the name of the distribution that provides a plugin."""
     place = _index(kind).get(name)
-    dist = (place[0] if place else _catalogues()[name.partition("/")[0]][0]).dist
+    dist = (place[0] if place else _catalogues(kind)[name.partition("/")[0]][0]).dist
     return _owner(dist) if dist else "unknown"
 
 
@@ -235,8 +235,8 @@ def elsewhere(kind: Kind, name: str) -> str:
         have = [s for s in known if s.partition("/")[2].lower() == name.lower()]
         if have:
             return f"A library has it: write {' or '.join(map(repr, have))}"
-    if kind == "attacks" and slash and library in _catalogues():
-        for other, reason in _catalogues()[library][1].left_out.items():
+    if slash and library in _catalogues(kind):
+        for other, reason in _catalogues(kind)[library][1].left_out.items():
             if other.lower() == inner.lower():
                 return f"{library} has it, and it is left out: {reason[0].lower()}{reason[1:]}"
     return ""
@@ -245,7 +245,7 @@ def elsewhere(kind: Kind, name: str) -> str:
 def _nearest(kind: Kind, name: str) -> str:
     known: Iterable[str] = _spellings(kind)
     library, slash, _ = name.partition("/")
-    if kind == "attacks" and slash and library in _catalogues():
+    if slash and library in _catalogues(kind):
         known = [spelling for spelling in known if spelling.startswith(f"{library}/")]
     return nearest(name, known)
 

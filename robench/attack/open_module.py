@@ -25,7 +25,8 @@ class OpenModule(SurrogateModule):
         """Return scores (B, K) in the library's own graph, where gradients are on."""
         if not torch.is_grad_enabled():
             return self.own(x)
-        points, counted = x.detach(), []
+        points = x.detach()
+        counted: list[bool] = []
 
         def count(gradient: Tensor | None, *, at_images: bool) -> None:
             if not counted:
@@ -36,10 +37,14 @@ class OpenModule(SurrogateModule):
 
         if x.requires_grad:
             x = x.view_as(x)
-            x.register_hook(lambda gradient: count(gradient, at_images=True))
+            x.register_hook(  # type: ignore[no-untyped-call]
+                lambda gradient: count(gradient, at_images=True)
+            )
         scores = self.surrogate(x)
         if scores.requires_grad:
-            scores.register_hook(lambda gradient: count(gradient, at_images=False))
+            scores.register_hook(  # type: ignore[no-untyped-call]
+                lambda gradient: count(gradient, at_images=False)
+            )
         return scores
 
     def named_modules(self, *args: Any, **options: Any) -> Iterator[tuple[str, nn.Module]]:
