@@ -142,7 +142,7 @@ def test_lending_books_passes_and_restores_generators_even_after_an_error():
             torch.rand(1), np.random.rand(), random.random()
             raise KeyError
 
-    with pytest.raises(KeyError):
+    with pytest.raises(JobError, match="the library's own KeyError: without a message"):
         use_and_fail()
     assert oracle.ledger.forwards.tolist() == [2] * 4  # five rows over four images, rounded up
     assert oracle.ledger.backwards.tolist() == [1] * 4
