@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import attacks, cascade, graph, memory, models, training, wnll_training
+from benchmarks import attacks, cascade, graph, libraries, memory, models, training, wnll_training
 from robench.machine import hardware, keep_freed_memory, versions
 
 DEFAULT = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
-NAMES = (*DEFAULT, "cascade")  # needs the package pyautoattack, and takes long
+NAMES = (*DEFAULT, "libraries", "cascade")  # needs the package pyautoattack, and takes long
 
 
 def main() -> None:
@@ -38,8 +38,10 @@ def main() -> None:
         f"Machine: {facts['machine']}, {facts['cores']} cores, {facts['threads']} threads. {packages}.",
         "",
     ]
-    if "pgd" in names or "cw" in names:
+    if {"pgd", "cw", "libraries"} & set(names):
         model, data = models.small_cnn(arguments.data_root)
+        if "libraries" in names:
+            lines += libraries.report(model, data, eps=0.3, step=0.04, repeats=arguments.repeats)
         if "pgd" in names:
             lines += attacks.pgd20(model, data, eps=0.3, step_size=0.04, repeats=arguments.repeats)
             net, photos = models.resnet20(arguments.data_root)

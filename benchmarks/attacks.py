@@ -34,7 +34,8 @@ def _ours(model: Model, data: ImageSet, threat: ThreatModel, name: str, **option
     return run
 
 
-def _torchattacks(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:
+def torchattacks_run(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:
+    """Return a run of torchattacks on a copy of the network, of what `make` makes of module and network."""
     import torchattacks
 
     x, y = data.batch(slice(None))
@@ -42,7 +43,8 @@ def _torchattacks(model: Model, data: ImageSet, make: Callable[[Any, Any], Any])
     return lambda: attack(x, y)
 
 
-def _art(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:
+def art_run(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:
+    """Return a run of ART on a copy of the network, of what `make` makes of `evasion` and classifier."""
     from art.attacks import evasion
     from art.estimators.classification import PyTorchClassifier
 
@@ -58,7 +60,8 @@ def _art(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:
     return lambda: torch.as_tensor(attack.generate(x.numpy(), y.numpy()))
 
 
-def _foolbox(model: Model, data: ImageSet, make: Callable[[Any], Any], eps: float | None) -> Run:
+def foolbox_run(model: Model, data: ImageSet, make: Callable[[Any], Any], eps: float | None) -> Run:
+    """Return a run of foolbox on a copy of the network, of what `make` makes of `attacks`."""
     import foolbox
 
     x, y = data.batch(slice(None))
@@ -78,10 +81,10 @@ def pgd20(model: Model, data: ImageSet, *, eps: float, step_size: float, repeats
     threat = ThreatModel(norm=LINF, eps=eps)
     rivals: dict[str, Run] = {
         "robench": _ours(model, data, threat, "pgd", steps=20, step_size=step_size),
-        "torchattacks": _torchattacks(
+        "torchattacks": torchattacks_run(
             model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step_size, steps=20)
         ),
-        "ART": _art(
+        "ART": art_run(
             model,
             data,
             lambda art, c: art.ProjectedGradientDescent(
@@ -94,7 +97,7 @@ def pgd20(model: Model, data: ImageSet, *, eps: float, step_size: float, repeats
                 verbose=False,
             ),
         ),
-        "foolbox": _foolbox(model, data, lambda fb: fb.LinfPGD(abs_stepsize=step_size, steps=20), eps),
+        "foolbox": foolbox_run(model, data, lambda fb: fb.LinfPGD(abs_stepsize=step_size, steps=20), eps),
     }
     return _table(f"PGD-20, {model.name}, {len(data)} images", model, data, threat, rivals, repeats)
 
@@ -108,10 +111,10 @@ def cw50(model: Model, data: ImageSet, *, repeats: int) -> list[str]:
     setting = {"c": 10.0, "kappa": 0.0, "steps": 50, "learning_rate": 0.05}
     rivals: dict[str, Run] = {
         "robench": _ours(model, data, threat, "cw", **setting),
-        "torchattacks": _torchattacks(
+        "torchattacks": torchattacks_run(
             model, data, lambda ta, net: ta.CW(net, c=10, kappa=0, steps=50, lr=0.05)
         ),
-        "ART": _art(
+        "ART": art_run(
             model,
             data,
             lambda art, c: art.CarliniL2Method(
@@ -125,7 +128,7 @@ def cw50(model: Model, data: ImageSet, *, repeats: int) -> list[str]:
                 verbose=False,
             ),
         ),
-        "foolbox": _foolbox(
+        "foolbox": foolbox_run(
             model,
             data,
             lambda fb: fb.L2CarliniWagnerAttack(

@@ -1,21 +1,29 @@
-"""The index of plugins, ours and third parties', found by entry point. No torch here."""
+"""The index of plugins, ours and third parties', found by entry point. No torch here.
+
+A package may also offer many attacks at once, as those of a library, by one entry point: a `Catalogue` in the
+group `robench.catalogues`, whose name stands before theirs (`torchattacks/DIFGSM`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from robench.catalogue import Catalogue
 from robench.errors import PluginError, nearest
+from robench.recipe import summary
 
 Kind = Literal["attacks", "defenses", "models", "heads", "datasets", "reports", "figures", "builders"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 OUR_PACKAGES = ("attacks", "defenses", "model_zoo", "reports")
+CATALOGUES = "robench.catalogues"
 
 
 @cache
@@ -41,9 +49,76 @@ def _index(kind: Kind) -> dict[str, tuple[EntryPoint, ...]]:
     return {name: tuple(points) for name, points in sorted(index.items())}
 
 
+@cache
+def _loaded_catalogues() -> tuple[dict[str, tuple[EntryPoint, Catalogue]], dict[str, str]]:
+    """Return the catalogues by name, and why others cannot be loaded."""
+    loaded: dict[str, tuple[EntryPoint, Catalogue]] = {}
+    broken: dict[str, str] = {}
+    for point in _everything().select(group=CATALOGUES):
+        try:
+            loaded.setdefault(point.name, (point, point.load()))
+        except Exception as error:  # noqa: BLE001 - the boundary to other people's modules, as in `find`
+            broken[point.name] = f"{type(error).__name__}: {error}"
+    return dict(sorted(loaded.items())), broken
+
+
+def _catalogues(kind: Kind) -> dict[str, tuple[EntryPoint, Catalogue]]:
+    return _loaded_catalogues()[0] if kind == "attacks" else {}
+
+
+def broken_catalogues() -> dict[str, str]:
+    """Return why catalogues of attacks cannot be loaded, by their names."""
+    return _loaded_catalogues()[1]
+
+
+@cache
+def _spellings(kind: Kind) -> dict[str, str]:
+    """Return every name that a plugin may be called by, with the name it is listed by."""
+    known = {name: name for name in _index(kind)}
+    for library, (_, catalogue) in _catalogues(kind).items():
+        listed = {name: name for name in catalogue.names()}
+        for name, proper_name in {**catalogue.aliases, **listed}.items():
+            known.setdefault(f"{library}/{name}", f"{library}/{proper_name}")
+    return known
+
+
+def _listed(kind: Kind, name: str) -> tuple[Catalogue, str] | None:
+    """Return the catalogue that a proper name is in, and its name there; None where it is in none."""
+    if kind != "attacks" or name in _index(kind):
+        return None
+    library, _, inner = name.partition("/")
+    return _catalogues(kind)[library][1], inner
+
+
 def names(kind: Kind) -> list[str]:
     """Return the sorted names of all installed plugins of a kind, without importing them."""
-    return list(_index(kind))
+    return sorted(set(_spellings(kind).values()))
+
+
+def proper(kind: Kind, name: str) -> str | None:
+    """Return the name by which the plugin is listed that a name means; None where it means none, or several.
+
+    A name as it stands comes first, then one that differs in capitals only.
+    """
+    if name in _index(kind):
+        return name  # the tables of libraries are read only where they may be meant
+    known = _spellings(kind)
+    if name in known:
+        return known[name]
+    meant = {listed for spelling, listed in known.items() if spelling.lower() == name.lower()}
+    return meant.pop() if len(meant) == 1 else None
+
+
+def brief(kind: Kind, name: str) -> tuple[str, str]:
+    """Return the first sentence about a plugin, and its paper.
+
+    Raises:
+        PluginError: as `find` does.
+    """
+    if name in names(kind) and (place := _listed(kind, name)):
+        return place[0].brief(place[1])
+    recipe = find(kind, name)
+    return summary(recipe), recipe.info.paper
 
 
 def called(kind: Kind, value: str) -> str | None:
@@ -56,6 +131,9 @@ def called(kind: Kind, value: str) -> str | None:
     for name, points in _index(kind).items():
         if points[0].value == value:
             return name
+    for library, (_, catalogue) in _catalogues(kind).items():
+        if theirs := catalogue.called(value):
+            return f"{library}/{theirs}"
     package = value.partition(":")[0].partition(".")[0]
     for name, points in _index(kind).items():
         if points[0].module.partition(".")[0] != package:
@@ -72,7 +150,8 @@ def called(kind: Kind, value: str) -> str | None:
 
 def distribution(kind: Kind, name: str) -> str:
     """Return the name of the distribution that provides a plugin."""
-    dist = _index(kind)[name][0].dist
+    place = _index(kind).get(name)
+    dist = (place[0] if place else _catalogues(kind)[name.partition("/")[0]][0]).dist
     return _owner(dist) if dist else "unknown"
 
 
@@ -81,7 +160,8 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
 
     Args:
         kind: which group to look in.
-        name: the entry point's name, such as `pgd` or `art/pgd`.
+        name: the entry point's name, such as `pgd` or `art/pgd`, or one of a catalogue's, such as
+            `torchattacks/DIFGSM`; capitals need not be kept where only one plugin can be meant.
         where: file and line, for the message.
 
     Raises:
@@ -90,10 +170,19 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             `info`.
     """
     noun = kind.removesuffix("s")
-    points = _index(kind).get(name, ())
-    if not points:
-        do = nearest(name, names(kind))
+    known = proper(kind, name)
+    if known is None:
+        library = name.partition("/")[0]
+        if kind == "attacks" and library in broken_catalogues():
+            check_shadows()
+            expected, got = f"the attacks of {library!r} to import", broken_catalogues()[library]
+            raise PluginError(where=where, expected=expected, got=got, do="Update or reinstall their package")
+        do = elsewhere(kind, name) or _nearest(kind, name)
         raise PluginError(where=where, expected=f"the name of an installed {noun}", got=repr(name), do=do)
+    if place := _listed(kind, known):
+        return place[0].find(place[1])
+    name = known
+    points = _index(kind)[name]
     if len(points) > 1:
         owners = " and ".join(sorted(p.dist.name if p.dist else p.value for p in points))
         raise PluginError(
@@ -133,6 +222,34 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
     return plugin
 
 
+def elsewhere(kind: Kind, name: str) -> str:
+    """Return how a plugin is to be called that a name nearly means, or why it is none; empty for nothing.
+
+    That is: names that differ in capitals, a library's attack without its library, one that is left out.
+    """
+    known = _spellings(kind)
+    library, slash, inner = name.partition("/")
+    if meant := [spelling for spelling in known if spelling.lower() == name.lower()]:
+        return f"Write {' or '.join(map(repr, meant))}"
+    if kind == "attacks" and not slash:
+        have = [s for s in known if s.partition("/")[2].lower() == name.lower()]
+        if have:
+            return f"A library has it: write {' or '.join(map(repr, have))}"
+    if slash and library in _catalogues(kind):
+        for other, reason in _catalogues(kind)[library][1].left_out.items():
+            if other.lower() == inner.lower():
+                return f"{library} has it, and it is left out: {reason[0].lower()}{reason[1:]}"
+    return ""
+
+
+def _nearest(kind: Kind, name: str) -> str:
+    known: Iterable[str] = _spellings(kind)
+    library, slash, _ = name.partition("/")
+    if slash and library in _catalogues(kind):
+        known = [spelling for spelling in known if spelling.startswith(f"{library}/")]
+    return nearest(name, known)
+
+
 def check_shadows() -> None:
     """Refuse to go on when a user's own folder hides one of our top-level packages.
 
@@ -160,3 +277,5 @@ def refresh() -> None:
     importlib.invalidate_caches()
     _everything.cache_clear()
     _index.cache_clear()
+    _loaded_catalogues.cache_clear()
+    _spellings.cache_clear()

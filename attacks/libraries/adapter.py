@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, make_dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from attacks.gradient.pgd import madry_step
+from attacks.libraries.table import REQUIRED
 from attacks.shared.options import finite_radius
 from attacks.shared.papers import together
 from attacks.shared.tries import strongest
-from robench.attack.protocol import Attack, AttackInfo
+from robench.attack.protocol import Attack, AttackInfo, Knowledge
+from robench.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
+    from robench.attack.library_model import Form
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images, Labels
@@ -32,14 +36,14 @@ class Option:
     Attributes:
         name: as in a configuration.
         kind: its type, such as `int` or `float | None`.
-        default: its value where none is given.
+        default: its value where none is given; `REQUIRED` for none.
         meaning: what it is, for the attack's docstring.
     """
 
     name: str
     kind: str
     default: Any
-    meaning: str
+    meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,34 +53,55 @@ class Row:
     Attributes:
         name: of the class made of it, which records hold and which seeds the attack's randomness.
         title: the name a reader of a table knows it by.
-        ours: our own attack of the same paper, which also refuses what its options may not be.
+        ours: our own attack of the same paper, which also refuses what its options may not be; None for an
+            attack whose options only the library knows.
+        paper: reference of the paper; that of `ours` by default.
+        bibtex: its entry; that of `ours` by default.
         theirs: name of the library's class under each norm that it supports.
         label: how messages call it.
         text: the docstring, without the options.
         options: what a user may set; `restarts` is seen to here.
         arguments: gives, for the attack and a radius, what the library's class is made with, under its names.
+        told: further arguments under each norm, such as the norm itself.
+        knowledge: see `AttackInfo`.
+        goals: see `AttackInfo`.
         randomised: see `AttackInfo`.
         minimises: see `AttackInfo`; the library is told no radius.
         couples_images: see `AttackInfo`.
+        layers: see `AttackInfo`.
+        ascends: see `robench.attack.library_model.lent`.
         refuse: raises a ConfigError where the attack cannot be aimed at what the oracle asks for.
-        positive_scores: whether it takes scores for positive numbers, see `SurrogateModule`.
+        form: what it takes a network's answers for, see `SurrogateModule`.
+        one_by_one: whether it attacks a single image at a time.
+        version: installed version of the library, where keys are to tell it.
         still_at_zero: whether it cannot cope with a ball that is a point; images stay as they are then.
+        needs: modules that this attack imports beside the library.
     """
 
     name: str
     title: str
-    ours: type[Any]
+    ours: type[Any] | None = None
+    paper: str = ""
+    bibtex: str = ""
     theirs: Mapping[str, str]
     label: str
     text: str
     options: tuple[Option, ...] = ()
     arguments: Callable[[Any, float], Arguments]
+    told: Mapping[str, Arguments] = field(default_factory=dict)
+    knowledge: Knowledge = Knowledge.GRADIENT
+    goals: tuple[str, ...] = ("untargeted", "targeted")
     randomised: bool = False
     minimises: bool = False
     couples_images: bool = False
+    layers: bool = False
+    ascends: bool | None = None
     refuse: Callable[[Oracle], None] = lambda _: None
-    positive_scores: bool = False
+    form: Form = "scores"
+    one_by_one: bool = False
+    version: str = ""
     still_at_zero: bool = False
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +114,7 @@ class Library:
         bibtex: its paper.
         run: runs one attack on a batch: takes the oracle, randomness, row, arguments and radius (None for an
             attack that minimises), and gives images (B, C, H, W) inside ball and box.
+        install: the command that installs it.
         installed: refuses to go on without the library.
     """
 
@@ -96,19 +122,47 @@ class Library:
     distribution: str
     bibtex: str
     run: Callable[[Oracle, Randomness, Row, Arguments, float | None], Images]
+    install: str = ""
     installed: Callable[[], None] = lambda: None
 
 
-def in_parts(oracle: Oracle, attack: Callable[[Images, Labels], Images]) -> Images:
-    """Return what an attack makes of the oracle's images and labels, at most a pass of them at a time."""
+def in_parts(
+    oracle: Oracle, attack: Callable[[Images, Labels], Images], *, most: int | None = None
+) -> Images:
+    """Return what an attack makes of the oracle's images and labels, at most a pass of them at a time.
+
+    Args:
+        oracle: whose images and labels.
+        attack: makes images (b, C, H, W) of images and labels.
+        most: most images at a time where that is less than a pass; a joint batch stays whole all the same.
+    """
     import torch
 
     from robench.model.interface import Coupling
 
     whole = oracle.model.coupling is Coupling.JOINT
-    size = max(len(oracle.x) if whole else oracle.batch_size, 1)
+    size = max(len(oracle.x) if whole else min(oracle.batch_size, most or oracle.batch_size), 1)
     parts = zip(torch.split(oracle.x, size), torch.split(oracle.y, size), strict=True)
     return torch.cat([attack(images, labels).detach() for images, labels in parts])
+
+
+def accepted(kind: Callable[..., Any], arguments: Arguments) -> Arguments:
+    """Return those of these arguments that a class or function of a library has a parameter for."""
+    import inspect
+
+    known = inspect.signature(kind).parameters
+    return {name: value for name, value in arguments.items() if name in known}
+
+
+def refuse_other_boxes(oracle: Oracle, library: str) -> None:
+    """Refuse pixels outside [0, 1] to a library that knows no others.
+
+    Raises:
+        ConfigError: the box is another one.
+    """
+    if oracle.threat.bounds != (0.0, 1.0):
+        got = repr(oracle.threat.bounds)
+        raise ConfigError(where="bounds", expected=f"(0, 1) for {library}", got=got)
 
 
 STEPS = Option(name="steps", kind="int", default=40, meaning="number of steps.")
@@ -149,22 +203,30 @@ def step_of(attack: Any, eps: float) -> float:
 
 def attack_classes(library: Library, rows: Iterable[Row]) -> dict[str, type[Attack]]:
     """Return a frozen dataclass for each row, by name."""
-    return {row.name: _attack_class(library, row) for row in rows}
+    return {row.name: attack_class(library, row) for row in rows}
 
 
-def _attack_class(library: Library, row: Row) -> type[Attack]:
+def attack_class(library: Library, row: Row) -> type[Attack]:
+    """Return a frozen dataclass of a row's options that is an attack."""
     names = [option.name for option in row.options]
 
     def refuse_options(self: Any) -> None:
         """Refuse options that mean nothing, and to exist without the library."""
         library.installed()
-        row.ours(**{name: getattr(self, name) for name in names})
+        for module in row.needs:
+            if find_spec(module) is None:
+                expected = f"{module!r} to be installed, which {row.label} imports"
+                do = f"Run `pip install {module}`"
+                raise PluginError(expected=expected, got="no module of that name", do=do)
+        if row.ours is not None:
+            row.ours(**{name: getattr(self, name) for name in names})
 
     def call(self: Any, oracle: Oracle, rng: Randomness) -> Images:
         """Return the library's images, of the strongest try; see `robench.attack.Attack`.
 
         Raises:
             ConfigError: the library cannot attack under this threat, or there is a budget.
+            JobError: the library raised an error of its own.
         """
         from robench.attack.losses import cross_entropy
 
@@ -172,8 +234,8 @@ def _attack_class(library: Library, row: Row) -> type[Attack]:
         row.refuse(oracle)
         if row.still_at_zero and eps == 0:
             return oracle.x.clone()
-        arguments = row.arguments(self, eps or 0.0)
-        if "restarts" not in names:
+        arguments = {**row.arguments(self, eps or 0.0), **row.told.get(oracle.threat.norm.name, {})}
+        if row.ours is None or "restarts" not in names:  # of an attack without ours they are the library's
             return library.run(oracle, rng, row, arguments, eps)
 
         def attempt(restart: int) -> Images:
@@ -181,20 +243,33 @@ def _attack_class(library: Library, row: Row) -> type[Attack]:
 
         return strongest(oracle, self.restarts, attempt, cross_entropy)
 
+    ours: Any = getattr(row.ours, "info", None)
     info = AttackInfo(
         title=row.title,
-        paper=row.ours.info.paper,
-        bibtex=together(row.ours.info.bibtex, library.bibtex),
+        paper=row.paper or ours.paper,
+        bibtex=together(*dict.fromkeys((row.bibtex or ours.bibtex, library.bibtex))),
         norms=tuple(row.theirs),
+        knowledge=row.knowledge,
+        goals=row.goals,
         randomised=row.randomised,
         minimises=row.minimises,
         couples_images=row.couples_images,
+        layers=row.layers,
         library=library.distribution,
+        library_version=row.version,
+        install=library.install,
     )
-    meanings = "\n".join(f"    {option.name}: {option.meaning}" for option in row.options)
+    meanings = "\n".join(f"    {option.name}: {option.meaning}" for option in row.options if option.meaning)
     attack: type[Attack] = make_dataclass(
         row.name,
-        [(option.name, option.kind, field(default=option.default)) for option in row.options],
+        [
+            (
+                option.name,
+                option.kind,
+                field() if option.default is REQUIRED else field(default=option.default),
+            )
+            for option in row.options
+        ],
         namespace={
             "__module__": library.module,
             "__doc__": row.text + (f"\n\nAttributes:\n{meanings}" if meanings else ""),

@@ -8,8 +8,12 @@ run by us, for ART keeps a restart by whether the prediction changed, not by whe
 from __future__ import annotations
 
 import inspect
-import warnings
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attacks.gradient.fgsm import FGSM
@@ -24,16 +28,20 @@ from attacks.libraries.adapter import (
     Library,
     Option,
     Row,
+    accepted,
     attack_classes,
     step_of,
 )
+from attacks.libraries.catalogue import LibraryCatalogue
+from attacks.libraries.table import Entry
 from attacks.minimal.cw import CW
 from attacks.shared import papers
 from attacks.shared.options import finite_radius
 from robench.attack.protocol import AttackInfo
-from robench.errors import ConfigError, nearest
+from robench.errors import ConfigError, PluginError, nearest
 
 if TYPE_CHECKING:
+    from robench.attack.library_model import Form
     from robench.attack.oracle import Oracle
     from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
@@ -53,6 +61,35 @@ def evade(name: str, oracle: Oracle, rng: Randomness, options: Arguments) -> Ima
     Raises:
         ConfigError: the attack, an option, or this threat is refused.
     """
+    if oracle.threat.eps == 0:  # ART refuses a ball that is a point
+        return oracle.x.clone()
+    filled = _from_threat(name, _class_named(name), oracle.threat, options)
+    return _generate(name, oracle, rng, {**filled, **options}, confined="eps" in filled)
+
+
+def _generate(
+    name: str,
+    oracle: Oracle,
+    rng: Randomness,
+    arguments: Arguments,
+    *,
+    confined: bool,
+    form: Form = "scores",
+    ascends: bool | None = None,
+    most: int | None = None,
+) -> Images:
+    """Return the images of an ART attack, projected where it knows no radius; see `evade`.
+
+    Args:
+        name: class name in `art.attacks.evasion`.
+        oracle: whose model is attacked.
+        rng: seeds the global generators.
+        arguments: what the class is made with beside the estimator, the size of a batch and silence.
+        confined: whether it keeps to the ball by itself.
+        form: see `lent`.
+        ascends: see `lent`.
+        most: most images at a time.
+    """
     import numpy as np
     import torch
     from art.exceptions import EstimatorError
@@ -60,29 +97,53 @@ def evade(name: str, oracle: Oracle, rng: Randomness, options: Arguments) -> Ima
     from robench.attack.library_model import art_classifier, lent
     from robench.model.interface import Coupling
 
-    x, threat = oracle.x, oracle.threat
-    if threat.eps == 0:  # ART refuses a ball that is a point
-        return x.clone()
-    recipe = _class_named(name)
+    x, threat, recipe = oracle.x, oracle.threat, _class_named(name)
     whole = len(x) if oracle.model.coupling is Coupling.JOINT else min(oracle.batch_size, len(x))
-    filled = _from_threat(name, recipe, threat, options, batch_size=max(whole, 1))
-    with lent(oracle, rng) as module, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"art\.|numpy\.|torch\.")
+    silent = {"batch_size": max(min(whole, most or whole), 1), "verbose": False}
+    arguments = {**accepted(recipe, silent), **arguments}
+    with lent(oracle, rng, form=form, ascends=ascends, name=f"art/{name}") as module:
         estimator = art_classifier(
             oracle.model, oracle.source, shape=tuple(x.shape[1:]), bounds=threat.bounds, module=module
         )
         try:
-            attack = recipe(estimator, **filled, **options)
+            attack = recipe(estimator, **_silenced(recipe, arguments))
         except (EstimatorError, TypeError, ValueError, NotImplementedError) as error:
             raise ConfigError(
-                where=f"art {name}", expected="options ART accepts", got=f"{options}: {error}"
+                where=f"art {name}", expected="options ART accepts", got=f"{arguments}: {error}"
             ) from error
         # Not all of its attacks take indices.
         labels = np.eye(oracle.model.classes, dtype=np.float32)[oracle.y.cpu().numpy()]
-        generated = attack.generate(x=x.detach().cpu().numpy().astype(np.float32), y=labels)
-    x_adv = torch.as_tensor(generated).to(x)
+        pixels = x.detach().cpu().numpy().astype(np.float32)
+        size = most or max(len(x), 1)  # ART cuts batches itself, except where it takes a single image
+        with _elsewhere() if name in _WRITES else nullcontext():
+            parts = [
+                attack.generate(x=pixels[start : start + size], y=labels[start : start + size])
+                for start in range(0, max(len(x), 1), size)
+            ]
+    x_adv = torch.as_tensor(np.concatenate(parts)).to(x)
     # An attack that knows no radius looks for the smallest perturbation and may have found a larger one.
-    return x_adv if "eps" in filled else threat.project(x, x_adv)
+    return x_adv if confined else threat.project(x, x_adv)
+
+
+_WRITES = ("GeoDA",)
+"""Attacks that keep a file in the folder they are run in."""
+
+
+@contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Run inside the block in a folder that is removed after it."""
+    with TemporaryDirectory() as folder, chdir(folder):
+        yield
+
+
+def _silenced(recipe: type[Any], arguments: Arguments) -> Arguments:
+    """Return the arguments with silence for the attack that a universal perturbation is made of."""
+    inner = getattr(recipe, "attacks_dict", {}).get(arguments.get("attacker"))
+    if inner is None:
+        return arguments
+    module, _, name = inner.rpartition(".")
+    quiet = accepted(getattr(import_module(module), name), {"verbose": False})
+    return {**arguments, "attacker_params": {**quiet, **(arguments["attacker_params"] or {})} or None}
 
 
 def _class_named(name: str) -> type[Any]:
@@ -103,9 +164,9 @@ def _class_named(name: str) -> type[Any]:
 
 
 def _from_threat(
-    name: str, recipe: type[Any], threat: ThreatModel, options: dict[str, Any], *, batch_size: int
+    name: str, recipe: type[Any], threat: ThreatModel, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the options that the threat model, the batch and the need for silence decide."""
+    """Return the options that the threat model decides."""
     from robench.attack.threat import Goal
 
     known = inspect.signature(recipe).parameters
@@ -122,18 +183,21 @@ def _from_threat(
         raise ConfigError(where=f"art {name}", expected="an untargeted goal", got="targeted")
     filled: dict[str, Any] = {
         "targeted": targeted,
-        "norm": {"Linf": "inf", "L2": 2}[threat.norm.name],
-        "batch_size": batch_size,
-        "verbose": False,
+        "norm": _NORMS[threat.norm.name],
     }
     if "eps" in known:
         filled["eps"] = float(finite_radius(threat.eps, f"ART's {name}"))
-        if name.startswith("Auto"):
-            filled["eps_step"] = 2 * filled["eps"]
-        else:
-            default = known["max_iter"].default if "max_iter" in known else 2.5
-            filled["eps_step"] = madry_step(filled["eps"], options.get("max_iter", default))
+        default = known["max_iter"].default if "max_iter" in known else 2.5
+        filled["eps_step"] = _step(name, filled["eps"], options.get("max_iter", default))
     return {key: value for key, value in filled.items() if key in known and key not in options}
+
+
+def _step(name: str, eps: float, steps: float) -> float:
+    """Return the length of a step where none is given: that of the Auto family, or Madry's."""
+    return 2 * eps if name.startswith("Auto") else madry_step(eps, steps)
+
+
+_NORMS = {"Linf": "inf", "L2": 2, "L1": 1}
 
 
 def _run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None) -> Images:
@@ -141,7 +205,56 @@ def _run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: f
     return evade(row.theirs[oracle.threat.norm.name], oracle, rng, arguments)
 
 
-LIBRARY = Library(module=__name__, distribution="adversarial-robustness-toolbox", bibtex=papers.ART, run=_run)
+def _run_as_told(
+    oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None
+) -> Images:
+    from robench.attack.threat import Goal
+
+    name = row.theirs[oracle.threat.norm.name]
+    targeted = accepted(_class_named(name), {"targeted": oracle.threat.goal is Goal.TARGETED})
+    return _generate(
+        name,
+        oracle,
+        rng,
+        {**arguments, **targeted},
+        confined=eps is not None,
+        form=row.form,
+        ascends=row.ascends,
+        most=1 if row.one_by_one else None,
+    )
+
+
+def _with_step(entry: Entry, given: Arguments, eps: float) -> Arguments:
+    """Return the step in place of ART's 0.1, which suits no radius, where none is given."""
+    if "eps_step" not in given or given["eps_step"] is not None:
+        return {}
+    if not entry.radius:
+        return {"eps_step": 0.1}  # the Wasserstein attack's own
+    return {"eps_step": 2 * eps if "Auto" in entry.name else madry_step(eps, given.get("max_iter", 2.5))}
+
+
+INSTALL = "pip install adversarial-robustness-toolbox"
+
+
+def installed() -> None:
+    """Refuse to go on without ART, before anything is run.
+
+    Raises:
+        PluginError: it is not installed; says how to install it.
+    """
+    if find_spec("art") is None:
+        got = "no module named 'art'"
+        raise PluginError(expected="ART to be installed", got=got, do=f"Run `{INSTALL}`")
+
+
+LIBRARY = Library(
+    module=__name__,
+    distribution="adversarial-robustness-toolbox",
+    bibtex=papers.ART,
+    run=_run,
+    install=INSTALL,
+    installed=installed,
+)
 
 ROWS = (
     Row(
@@ -210,6 +323,15 @@ after the first success.""",
 )
 
 globals().update(attack_classes(LIBRARY, ROWS))
+
+CATALOGUE = LibraryCatalogue(
+    replace(LIBRARY, run=_run_as_told), "art", norm_values={"norm": _NORMS}, steps=_with_step
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Return the class of an attack of the catalogue, as pickles and records name it."""
+    return CATALOGUE.class_named(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

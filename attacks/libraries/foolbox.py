@@ -7,7 +7,7 @@ of success is ignored. It draws from the global generators, which are lent and r
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.ifgsm import IFGSM
@@ -20,10 +20,12 @@ from attacks.libraries.adapter import (
     Arguments,
     Library,
     Row,
+    accepted,
     attack_classes,
     in_parts,
     step_of,
 )
+from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.minimal.cw import CW
 from attacks.shared import papers
 from robench.errors import ConfigError, PluginError
@@ -34,15 +36,20 @@ if TYPE_CHECKING:
     from robench.types import Images
 
 
+INSTALL = "pip install foolbox"
+
+
 def installed() -> None:
     """Refuse to go on without foolbox, before anything is run.
 
     Raises:
         PluginError: it is not installed; says how to install it.
     """
-    if find_spec("foolbox") is None:
-        do = "Run `pip install foolbox`, or use robench's own attack"
-        raise PluginError(expected="foolbox to be installed", got="no module of that name", do=do)
+    for module in ("foolbox", "eagerpy", "git", "requests"):
+        if find_spec(module) is None:
+            do = f"Run `{INSTALL}`, or use robench's own attack"
+            got = f"no module named {module!r}"
+            raise PluginError(expected="foolbox and what it imports to be installed", got=got, do=do)
 
 
 def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None) -> Images:
@@ -58,22 +65,28 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
 
     Raises:
         ConfigError: there is a budget.
+        JobError: foolbox raised an error of its own.
     """
-    import foolbox
-
-    from robench.attack.library_model import lent
+    from robench.attack.library_model import imported, lent
     from robench.attack.threat import Goal
 
+    foolbox = imported("foolbox")
     x, threat = oracle.x, oracle.threat
     radius = {} if eps is None else {"epsilon": eps}
-    with lent(oracle, rng) as module:
+    with lent(oracle, rng, form=row.form, ascends=row.ascends, name=row.label) as module:
         module.training = False  # the flag foolbox looks at; the network itself is in eval mode
         wrapped = foolbox.PyTorchModel(module, bounds=threat.bounds, device=x.device)
-        attack = getattr(foolbox.attacks, row.theirs[threat.norm.name])(**arguments)
+        kind = getattr(foolbox.attacks, row.theirs[threat.norm.name])
+        further = accepted(kind, {"distance": _DISTANCES[threat.norm.name]})
+        distance = {name: getattr(foolbox.distances, value) for name, value in further.items()}
+        attack = kind(**arguments, **distance)
         targeted = threat.goal is Goal.TARGETED
         criterion = foolbox.TargetedMisclassification if targeted else foolbox.Misclassification
         x_adv = in_parts(oracle, lambda images, y: attack.run(wrapped, images, criterion(y), **radius))
     return threat.project(x, x_adv) if eps is None else x_adv
+
+
+_DISTANCES = {"Linf": "linf", "L2": "l2", "L1": "l1"}
 
 
 def _untargeted_only(oracle: Oracle) -> None:
@@ -89,6 +102,7 @@ LIBRARY = Library(
     distribution="foolbox",
     bibtex=papers.FOOLBOX,
     run=run,
+    install=INSTALL,
     installed=installed,
 )
 
@@ -101,6 +115,7 @@ ROWS = (
         label="foolbox's FGSM",
         text="foolbox's FGSM and FGM: one step as long as the radius; untargeted only.",
         arguments=lambda *_: {"random_start": False},
+        goals=("untargeted",),
         refuse=_untargeted_only,
     ),
     Row(
@@ -155,3 +170,10 @@ ROWS = (
 )
 
 globals().update(attack_classes(LIBRARY, ROWS))
+
+CATALOGUE = LibraryCatalogue(LIBRARY, "foolbox", norm_values={"constraint": {"Linf": "linf", "L2": "l2"}})
+
+
+def __getattr__(name: str) -> Any:
+    """Return the class of an attack of the catalogue, as pickles and records name it."""
+    return CATALOGUE.class_named(name)

@@ -7,7 +7,7 @@ restarts do not exist and are run by us.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.ifgsm import IFGSM
@@ -20,18 +20,24 @@ from attacks.libraries.adapter import (
     Arguments,
     Library,
     Row,
+    accepted,
     attack_classes,
     in_parts,
+    refuse_other_boxes,
     step_of,
 )
+from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.minimal.cw import CW
 from attacks.shared import papers
-from robench.errors import ConfigError, PluginError
+from robench.errors import PluginError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images
+
+
+INSTALL = "pip install --no-deps torchattacks==3.5.1"
 
 
 def installed() -> None:
@@ -44,7 +50,7 @@ def installed() -> None:
         raise PluginError(
             expected="torchattacks 3.5.1 to be installed",
             got="no module of that name",
-            do="Run `pip install --no-deps torchattacks==3.5.1`: its metadata pins a `requests` with known "
+            do=f"Run `{INSTALL}`: its metadata pins a `requests` with known "
             "vulnerabilities that it never imports, so robench cannot depend on it",
         )
 
@@ -56,23 +62,24 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
         oracle: whose model and gradient source are attacked, and whose ledger is charged.
         rng: seeds the global generator.
         row: names the class in `torchattacks`.
-        arguments: what it is made with, beside the model.
+        arguments: what it is made with, beside the model, the number of classes and a seed.
         eps: None for attacks that minimise, whose images are projected: they know no radius and may have
             found a larger perturbation.
 
     Raises:
         ConfigError: the box is not [0, 1], or there is a budget.
+        JobError: torchattacks raised an error of its own.
     """
-    import torchattacks
-
-    from robench.attack.library_model import lent
+    from robench.attack.library_model import imported, lent
     from robench.attack.threat import Goal
 
     x, threat = oracle.x, oracle.threat
-    if threat.bounds != (0.0, 1.0):
-        raise ConfigError(where="bounds", expected="(0, 1) for torchattacks", got=repr(threat.bounds))
-    with lent(oracle, rng, positive=row.positive_scores) as module:
-        attack = getattr(torchattacks, row.theirs[threat.norm.name])(module, **arguments)
+    refuse_other_boxes(oracle, "torchattacks")
+    with lent(oracle, rng, form=row.form, ascends=row.ascends, name=row.label) as module:
+        kind = getattr(imported("torchattacks"), row.theirs[threat.norm.name])
+        # Left alone, some would attack ten classes, and seed the generator with 0 for every batch.
+        further = {"n_classes": oracle.model.classes, "seed": rng.torch_seed()}
+        attack = kind(module, **arguments, **accepted(kind, further))
         if threat.goal is Goal.TARGETED:
             attack.set_mode_targeted_by_label(quiet=True)
         x_adv = in_parts(oracle, attack)
@@ -84,6 +91,7 @@ LIBRARY = Library(
     distribution="torchattacks",
     bibtex=papers.TORCHATTACKS,
     run=run,
+    install=INSTALL,
     installed=installed,
 )
 
@@ -144,8 +152,17 @@ is given scores shifted to be positive, which makes it right for every head.""",
         },
         minimises=True,
         couples_images=True,
-        positive_scores=True,
+        form="positive",
     ),
 )
 
 globals().update(attack_classes(LIBRARY, ROWS))
+
+CATALOGUE = LibraryCatalogue(
+    LIBRARY, "torchattacks", norm_values={"norm": {"Linf": "Linf", "L2": "L2", "L1": "L1"}}
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Return the class of an attack of the catalogue, as pickles and records name it."""
+    return CATALOGUE.class_named(name)

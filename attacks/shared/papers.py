@@ -112,6 +112,20 @@ XIE_DIVERSITY = (
     "input diversity}, author={Xie, Cihang and Zhang, Zhishuai and Zhou, Yuyin and Bai, Song and Wang, "
     "Jianyu and Ren, Zhou and Yuille, Alan L.}, booktitle={CVPR}, year={2019}}"
 )
+TRAMER_ENSEMBLE = (
+    "@inproceedings{tramer2018ensemble, title={Ensemble adversarial training: attacks and defenses}, "
+    "author={Tram{\\`e}r, Florian and Kurakin, Alexey and Papernot, Nicolas and Goodfellow, Ian and Boneh, "
+    "Dan and McDaniel, Patrick}, booktitle={ICLR}, year={2018}}"
+)
+WONG_FAST = (
+    "@inproceedings{wong2020fast, title={Fast is better than free: revisiting adversarial training}, "
+    "author={Wong, Eric and Rice, Leslie and Kolter, J. Zico}, booktitle={ICLR}, year={2020}}"
+)
+ZHANG_TRADES = (
+    "@inproceedings{zhang2019theoretically, title={Theoretically principled trade-off between robustness "
+    "and accuracy}, author={Zhang, Hongyang and Yu, Yaodong and Jiao, Jiantao and Xing, Eric P. and El "
+    "Ghaoui, Laurent and Jordan, Michael I.}, booktitle={ICML}, year={2019}}"
+)
 ART = (
     "@article{nicolae2018adversarial, title={Adversarial robustness toolbox v1.0.0}, author={Nicolae, "
     "Maria-Irina and Sinn, Mathieu and Tran, Minh Ngoc and Buesser, Beat and Rawat, Ambrish and Wistuba, "
@@ -127,6 +141,14 @@ FOOLBOX = (
     "robustness of machine learning models in {PyTorch}, {TensorFlow}, and {JAX}}, author={Rauber, Jonas "
     "and Zimmermann, Roland and Bethge, Matthias and Brendel, Wieland}, journal={Journal of Open Source "
     "Software}, volume={5}, number={53}, pages={2607}, year={2020}}"
+)
+ADV_LIB = (
+    "@misc{rony2020adversarial, title={Adversarial library}, author={Rony, J{\\'e}r{\\^o}me and Ben Ayed, "
+    "Ismail}, year={2020}}"
+)
+TORCHATTACK = (
+    "@misc{song2023torchattack, title={torchattack: a curated list of adversarial attacks in {PyTorch}, with "
+    "a focus on transferable black-box attacks}, author={{spencerwooo}}, year={2023}}"
 )
 
 

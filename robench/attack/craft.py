@@ -81,8 +81,8 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
     """Refuse an attack that cannot play under a threat model, before anything is run.
 
     Raises:
-        ConfigError: its norms do not include the threat's, it needs a finite radius, or it needs to know more
-            than the threat grants, or cannot keep the threat's budget; or it cannot be called.
+        ConfigError: its norms or goals do not include the threat's, it needs a finite radius, or it needs to
+            know more than the threat grants, or cannot keep the threat's budget; or it cannot be called.
     """
     has_older_form(attack)
     if threat.norm.name not in attack.info.norms:
@@ -91,6 +91,13 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
             expected=f"a norm this attack has ({', '.join(attack.info.norms)})",
             got=threat.norm.name,
             do="Put it under a threat with that norm",
+        )
+    if str(threat.goal) not in attack.info.goals:
+        raise ConfigError(
+            where=label,
+            expected=f"a goal this attack can play ({', '.join(attack.info.goals)})",
+            got=str(threat.goal),
+            do="Use another attack under this threat",
         )
     check_knowledge(attack, threat, label=label)
     if not threat.bounded and not attack.info.minimises:
@@ -223,7 +230,7 @@ def _craft_piece(
     started = time.perf_counter()
     prepared.begin()
     while True:
-        engine = prepared.choose(x, sources)
+        engine = AS_IT_IS if attack.info.layers else prepared.choose(x, sources)
         oracle = Oracle(
             model,
             x.clone(),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +14,19 @@ from torch import Tensor, nn
 from robench.attack.library_queries import LibraryQueries
 from robench.attack.losses import log_probabilities
 from robench.attack.oracle import Oracle
-from robench.errors import ConfigError
+from robench.errors import ConfigError, JobError, RobenchError
+from robench.model.global_state import kept_global_state
 from robench.model.interface import Coupling, GradientSource, Model, OutputKind
+from robench.model.out_of_memory import is_out_of_memory
 from robench.model.tested_network import networks_under_test
 from robench.randomness import Randomness, borrowed_global_randomness
 from robench.types import Images, Outputs
 
 if TYPE_CHECKING:
     from art.estimators.classification import PyTorchClassifier
+
+Form = Literal["scores", "positive", "probabilities"]
+"""What a library takes a network's answers for: scores like logits, positive numbers, or probabilities."""
 
 
 class SurrogateModule(nn.Module):
@@ -39,13 +46,17 @@ class SurrogateModule(nn.Module):
         listener: is told every point asked about, the model's own outputs there (B, columns), and the scores
             where a gradient may follow; None for nobody.
         gradient_listener: is told every gradient (B, C, H, W) that was sent back, and its points.
+        error: what the network raised when it was last asked about images of their own shape, so that it is
+            not taken for the library's.
+        odd_shape: that of images the network was asked about and could not take, where it is not their own.
 
     Args:
         model: what is lent.
         source: the gradient source to differentiate; the model's first by default.
         batch: the batch a joint model must always see whole; None where it is not known.
-        positive: shift each row of scores so that its smallest is 0, which softmax and differences do not
-            notice, for a library that takes scores for positive numbers.
+        shape: (C, H, W) of the images; None where it is not known.
+        form: `positive` shifts each row of scores so that its smallest is 0, which softmax and differences do
+            not notice; of `probabilities` the softmax is taken.
     """
 
     def __init__(
@@ -54,7 +65,8 @@ class SurrogateModule(nn.Module):
         source: GradientSource | None = None,
         *,
         batch: int | None = None,
-        positive: bool = False,
+        shape: tuple[int, ...] | None = None,
+        form: Form = "scores",
     ) -> None:
         super().__init__()
         source = source or next(iter(model.sources.values()))
@@ -66,7 +78,10 @@ class SurrogateModule(nn.Module):
         dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
         self.anchor = nn.Parameter(torch.empty(0, device=model.device, dtype=dtype), requires_grad=False)
         self.batch = batch
-        self.positive = positive
+        self.form = form
+        self.shape = shape
+        self.error: Exception | None = None
+        self.odd_shape: tuple[int, ...] | None = None
         self.rows_forward = 0
         self.rows_backward = 0
         self.listener: Callable[[Images, Outputs, Outputs | None], None] | None = None
@@ -87,11 +102,24 @@ class SurrogateModule(nn.Module):
                 do="Use an attack that moves the whole batch at once, or the independent protocol",
             )
         x = x.to(self.anchor.dtype)  # some attacks of ART hand over float64
+        try:
+            scores = self.answer(x)
+        except Exception as error:
+            if self.shape in {None, tuple(x.shape[1:])}:
+                self.error = error
+            else:
+                self.odd_shape = tuple(x.shape[1:])
+            raise
+        if self.form == "probabilities":
+            return scores.softmax(dim=1)
+        return scores - scores.detach().amin(dim=1, keepdim=True) if self.form == "positive" else scores
+
+    def answer(self, x: Images) -> Outputs:
+        """Return scores (B, K), with a gradient where x asks for one."""
         if torch.is_grad_enabled() and x.requires_grad:
             scores: Outputs = _Pass.apply(x, self)
-        else:
-            scores = self.own(x)
-        return scores - scores.detach().amin(dim=1, keepdim=True) if self.positive else scores
+            return scores
+        return self.own(x)
 
     def own(self, x: Images) -> Outputs:
         """Return the scores of the model itself, without a gradient."""
@@ -142,7 +170,8 @@ class _Pass(torch.autograd.Function):
             (gradient,) = torch.autograd.grad(
                 ctx.scores, ctx.point, gradients[0], retain_graph=True, allow_unused=True
             )
-        gradient = torch.zeros_like(ctx.point) if gradient is None else gradient
+        # A copy laid out channels-last has gradients so; libraries take views that only plain layouts have.
+        gradient = torch.zeros_like(ctx.point) if gradient is None else gradient.contiguous()
         if ctx.module.gradient_listener is not None:
             ctx.module.gradient_listener(ctx.point.detach(), gradient)
         return gradient, None
@@ -189,20 +218,33 @@ def art_classifier(
 
 
 @contextmanager
-def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator[SurrogateModule]:
-    """Lend an oracle's model to a library: global generators seeded and restored, passes booked afterwards.
+def lent(
+    oracle: Oracle,
+    rng: Randomness,
+    *,
+    form: Form = "scores",
+    ascends: bool | None = None,
+    name: str = "a library",
+    kind: type[SurrogateModule] = SurrogateModule,
+) -> Iterator[SurrogateModule]:
+    """Lend an oracle's model to a library: global generators seeded, passes booked afterwards.
 
-    A library's passes cannot be told apart by image, so each image is charged its share, rounded up. What it
-    asks is noted: an adversarial point that it does not return is proposed all the same, with a finding.
-    A library's attack that does not minimise is taken for an ascent of the cross-entropy.
+    All that a library might switch for the whole process is put back after it. Its passes cannot be told
+    apart by image, so each image is charged its share, rounded up. What it asks is noted: an adversarial
+    point that it does not return is proposed all the same, with a finding.
 
     Args:
         oracle: whose model, gradient source and ledger.
         rng: seeds the global generators.
-        positive: see SurrogateModule.
+        form: what the library takes the model's answers for.
+        ascends: whether its gradients are the steps of one ascent of the cross-entropy; taken for granted of
+            an attack that does not minimise.
+        name: how messages call the attack.
+        kind: what is lent.
 
     Raises:
         ConfigError: the threat model has a budget, at which a library cannot be stopped.
+        JobError: the library raised an error of its own.
     """
     if oracle.threat.budget is not None:
         raise ConfigError(
@@ -212,19 +254,48 @@ def lent(oracle: Oracle, rng: Randomness, *, positive: bool = False) -> Iterator
             do="Remove the budget for this attack",
         )
     count = len(oracle.x)
-    module = SurrogateModule(oracle.model, oracle.source, batch=count, positive=positive)
+    module = kind(oracle.model, oracle.source, batch=count, shape=tuple(oracle.x.shape[1:]), form=form)
     queries = LibraryQueries(oracle, lambda: (module.rows_forward, module.rows_backward))
     module.listener, module.gradient_listener = queries, queries.gradient
     oracle.lent = True
+    ascends = not oracle.minimise if ascends is None else ascends
     try:
-        climbing = nullcontext() if oracle.minimise else oracle.ascent()
-        with borrowed_global_randomness(rng.torch_seed()), climbing:
+        climbing = oracle.ascent() if ascends else nullcontext()
+        with kept_global_state(), _quiet(), borrowed_global_randomness(rng.torch_seed()), climbing:
             yield module
+    except RobenchError:
+        raise
+    except Exception as error:
+        if error is module.error or is_out_of_memory(error):
+            raise
+        lines = str(error).strip().splitlines() or ["without a message"]
+        got = f"the library's own {type(error).__name__}: {lines[0].rstrip('.')}"
+        if module.odd_shape is not None:
+            got += f", after it had asked about images of shape {module.odd_shape}"
+        do = "It cannot attack this network or these images, or not with these options: try others"
+        raise JobError(where=name, expected="adversarial images", got=got, do=do) from error
     finally:
         oracle.charge(
             forwards=-(-module.rows_forward // max(count, 1)),
             backwards=-(-module.rows_backward // max(count, 1)),
         )
+
+
+def imported(name: str) -> Any:
+    """Return a module of a library; what it warns of when it is imported, no user can mend."""
+    with _quiet():
+        return import_module(name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to themselves what libraries, and what they call, warn of: no user can mend it.
+
+    What the network itself warns of is heard when it is asked without a library.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _scores(outputs: Outputs, kind: OutputKind) -> Outputs:

@@ -40,7 +40,13 @@ class AttackInfo(Info):
             the images differently, or to drop some, may change it.
         unconfined: whether what it proposes may lie outside the ball and the box, as a published attack that
             never clips. The judge projects it, and says so; an attack of one's own has no reason for it.
+        goals: which goals it can play.
+        layers: whether it looks at the layers of the network, which is then attacked as it is: a faster copy
+            may have others.
         library: the distribution that implements it, `robench` for our own.
+        library_version: its version, where keys and records tell it beside the attack: another version may
+            give other images.
+        install: the command that installs the library.
         control: whether it is no attack but a control that every attack must beat: it lifts no finding.
         own_source: for an attack that chooses itself what it differentiates, the name its choice is recorded
             under as gradient source. It is crafted once per model, whatever sources a plan names; an attack
@@ -59,7 +65,11 @@ class AttackInfo(Info):
     minimises: bool = False
     couples_images: bool = False
     unconfined: bool = False
+    goals: tuple[str, ...] = ("untargeted", "targeted")
+    layers: bool = False
     library: str = "robench"
+    library_version: str = ""
+    install: str = ""
     control: bool = False
     own_source: str = ""
     identity: str = ""

@@ -100,7 +100,7 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
     absent: dict[str, str] = {}
     known = plugins.names("attacks")
     if not any(f"{library}/{name}" in known for library in LIBRARIES):
-        pairs = sorted({other.partition("/")[2] for other in known if "/" in other})
+        pairs = sorted({other.partition("/")[2] for other in known if "/" in other} & set(known))
         do = nearest(name, pairs)
         raise ConfigError(where="parity", expected="an attack that a library has too", got=repr(name), do=do)
     default = {key: getattr(versions[name], key) for key in describe(ours)}

@@ -118,12 +118,12 @@ def _plugin(target: str) -> tuple[Checked, str] | None:
     before, colon, name = target.partition(":")
     if colon:
         for kind in CHECKED:
-            if kind == before:
+            if before in {kind, kind.removesuffix("s")}:
                 return kind, name
         expected = "KIND:NAME with a kind of plugin that has laws"
         do = nearest(before, CHECKED)
         raise ConfigError(where="robench check", expected=expected, got=repr(target), do=do)
-    kinds = [kind for kind in CHECKED if target in plugins.names(kind)]
+    kinds = [kind for kind in CHECKED if plugins.proper(kind, target)]
     if len(kinds) == 1:
         return kinds[0], target
     if kinds:
@@ -132,7 +132,8 @@ def _plugin(target: str) -> tuple[Checked, str] | None:
         raise ConfigError(where="robench check", expected="the name of one plugin", got=got, do=do)
     known = {*suites(), *(name for kind in CHECKED for name in plugins.names(kind))}
     expected = "a configuration file, a suite or a plugin"
-    do = f"{nearest(target, known)} A file's name ends in .yaml"
+    near = plugins.elsewhere("attacks", target) or nearest(target, known)
+    do = f"{near.rstrip('.')}{'' if near.endswith('?') else '.'} A file's name ends in .yaml"
     raise ConfigError(where="robench check", expected=expected, got=repr(target), do=do)
 
 
@@ -154,7 +155,8 @@ def _recipe_class(kind: Checked, name: str, *, trust_code: bool) -> tuple[type[A
 
     where = "robench check"
     if not is_reference(name):
-        return plugins.find(kind, name, where=where), plugins.distribution(kind, name)
+        plugin = plugins.find(kind, name, where=where)
+        return plugin, plugins.distribution(kind, plugins.proper(kind, name) or name)
     source = str(parts_of(name)[0])
     if kind == "attacks":
         from robench.attack.user_attacks import attack_class
@@ -175,12 +177,13 @@ def _conformance(
     trust_code: bool,
 ) -> None:
     """Check one plugin against every law of its kind, print a line for each, and a count."""
-    from robench import recipe
+    from robench import plugins, recipe
     from robench.conformance import Verdict, checks
     from robench.machine import keep_freed_memory
 
-    where = f"{kind}:{name}"
     plugin, owner = _recipe_class(kind, name, trust_code=trust_code)
+    name = plugins.proper(kind, name) or name
+    where = f"{kind}:{name}"
     options = _options(overrides)
     for option, known in recipe.describe(plugin).items():
         if known["default"] == "required" and option not in options:

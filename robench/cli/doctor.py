@@ -61,6 +61,9 @@ def _plugins() -> list[str]:
                 plugins.find(kind, name)
             except RobenchError as error:
                 wrong.append(str(error))
+    wrong += [
+        f"the attacks of {name!r} do not load: {why}" for name, why in plugins.broken_catalogues().items()
+    ]
     typer.echo(f"plugins: {', '.join(f'{len(plugins.names(k))} {k}' for k in plugins.KINDS)}")
     return wrong
 

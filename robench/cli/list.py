@@ -70,12 +70,11 @@ def _suite(name: str) -> dict[str, str]:
 
 def _plugin(kind: Listed, name: str) -> dict[str, str]:
     from robench import plugins
-    from robench.recipe import summary
 
     entry = {"kind": kind, "name": name, "summary": "", "paper": "", "from": plugins.distribution(kind, name)}
     try:
-        recipe = plugins.find(kind, name)
-        entry |= {"summary": summary(recipe), "paper": recipe.info.paper}
+        summary, paper = plugins.brief(kind, name)
+        entry |= {"summary": summary, "paper": paper}
     except RobenchError as error:
         entry["summary"] = f"cannot be loaded: {error}"
     except Exception as error:  # noqa: BLE001 - one broken plugin, whatever it raises, must not hide the others

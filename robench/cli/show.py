@@ -24,14 +24,14 @@ def show(
     if is_run(Path(name)):
         lines = _run(Path(name))
     else:
-        kinds = [kind for kind in KINDS if name in plugins.names(kind)]
-        lines = [line for kind in kinds for line in (*_plugin(kind, name), "")]
+        proper = {kind: plugins.proper(kind, name) for kind in KINDS}
+        lines = [line for kind, known in proper.items() if known for line in (*_plugin(kind, known), "")]
         if name in suites():
             lines += [f"suite {name}", "", locate(name).read_text("utf-8")]
         if not lines:
-            known = {*suites(), *(n for kind in KINDS for n in plugins.names(kind))}
-            expected = "a plugin, a suite or a run folder"
-            raise ConfigError(expected=expected, got=repr(name), do=nearest(name, known))
+            names = {*suites(), *(n for kind in KINDS for n in plugins.names(kind))}
+            do = plugins.elsewhere("attacks", name) or nearest(name, names)
+            raise ConfigError(expected="a plugin, a suite or a run folder", got=repr(name), do=do)
     typer.echo(printable("\n".join(lines).rstrip()))
 
 
@@ -50,6 +50,7 @@ def _plugin(kind: Listed, name: str) -> list[str]:
         "",
         f"Paper: {info.paper}",
         f"From: {plugins.distribution(kind, name)}",
+        *_library(info),
         *_attack_facts(info),
         *_defense_facts(info),
         "",
@@ -64,12 +65,30 @@ def _plugin(kind: Listed, name: str) -> list[str]:
     return lines
 
 
+def _library(info: Any) -> list[str]:
+    """Say which version of an attack's library is installed, or how to install it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    library = getattr(info, "library", "robench")
+    if library == "robench":
+        return []
+    try:
+        return [f"Library: {library} {version(library)}"]
+    except PackageNotFoundError:
+        install = f": {info.install}" if info.install else ""
+        return [f"Library: {library}, which is not installed{install}"]
+
+
 def _attack_facts(info: Any) -> list[str]:
     if not hasattr(info, "norms"):
         return []
     wants = "the smallest perturbation" if info.minimises else "any perturbation inside the ball"
     randomised = ", randomised" if info.randomised else ""
-    return [f"Norms: {', '.join(info.norms)}", f"Needs: {info.knowledge}; looks for {wants}{randomised}"]
+    return [
+        f"Norms: {', '.join(info.norms)}",
+        f"Goals: {', '.join(info.goals)}",
+        f"Needs: {info.knowledge}; looks for {wants}{randomised}",
+    ]
 
 
 def _defense_facts(info: Any) -> list[str]:

@@ -64,7 +64,7 @@ class Rules:
     Attributes:
         norm: name of the norm; the first that the attack declares by default.
         eps: radius; that of `RADII` by default.
-        goal: untargeted or targeted.
+        goal: untargeted or targeted; the first that the attack can play by default.
         budget: most passes per image.
         batch_size: most images per pass.
         drop: let broken images leave the batch.
@@ -74,18 +74,18 @@ class Rules:
 
     norm: str | None = None
     eps: float | None = None
-    goal: Goal = Goal.UNTARGETED
+    goal: Goal | None = None
     budget: int | None = None
     batch_size: int = 250
     drop: bool = False
     seed: int = 0
     global_seed: int = 0
 
-    def threat(self, norm: str) -> ThreatModel:
-        """Return the threat model, under the norm of this name where none is given."""
+    def threat(self, norm: str, goal: Goal) -> ThreatModel:
+        """Return the threat model, under the norm of this name and this goal where none is given."""
         name = self.norm or norm
         radius = RADII.get(name, 1.0) if self.eps is None else self.eps
-        return ThreatModel(norm=NORMS[name], eps=radius, goal=self.goal, budget=self.budget)
+        return ThreatModel(norm=NORMS[name], eps=radius, goal=self.goal or goal, budget=self.budget)
 
 
 PLAIN = Rules()
@@ -126,12 +126,13 @@ class AttackTrial:
         """
         rows = torch.arange(len(toy_images())) if rows is None else rows
         x, y = toy_images()[rows], _labels(model)[rows]
-        wanted = (y + 1) % model.classes if rules.goal is Goal.TARGETED else y
+        threat = rules.threat(self.norm, Goal(self.recipe.info.goals[0]))
+        wanted = (y + 1) % model.classes if threat.goal is Goal.TARGETED else y
         oracle = Oracle(
             model,
             x.clone(),
             wanted.clone(),
-            rules.threat(self.norm),
+            threat,
             minimise=self.recipe.info.minimises,
             drop=rules.drop,
             batch_size=rules.batch_size,

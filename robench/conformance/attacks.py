@@ -196,6 +196,8 @@ def joint(trial: AttackTrial) -> str:
 
 def targeted(trial: AttackTrial) -> str:
     """A targeted goal is played, admissibly, or refused with a ConfigError."""
+    if Goal.TARGETED not in trial.recipe.info.goals:
+        raise InapplicableError("It declares that it plays an untargeted goal only")
     try:
         run = trial.play(toy_model(), Rules(goal=Goal.TARGETED))
     except ConfigError as refusal:

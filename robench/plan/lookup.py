@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robench import plugins
-from robench.errors import ConfigError
+from robench.errors import ConfigError, PluginError
 from robench.intake.user_code import check_defined
 from robench.plan.spec import Choice, canonical
 from robench.plan.yaml_reader import Document, Key
@@ -61,6 +61,8 @@ def plugin_of(kind: Kind, choice: Choice, options: Place) -> Any:
         return build(recipe, choice.options, where=where)
     except ValueError:
         raise ConfigError(where=where, expected="finite numbers or inf as options", got="NaN") from None
+    except PluginError as error:  # what it needs is not installed, which does not know a line
+        raise PluginError(where=choice.where, expected=error.expected, got=error.got, do=error.do) from None
     except ConfigError as error:
         # `build` names the option before the colon, a recipe's own refusal in `where`; neither knows a line.
         expected = f"{error.where}: {error.expected}" if error.where in choice.options else error.expected
@@ -72,6 +74,11 @@ def plugin_of(kind: Kind, choice: Choice, options: Place) -> Any:
 def located(choice: Choice, place: Place) -> Choice:
     """Return a choice that knows the line of its name."""
     return replace(choice, where=place.at(choice.name).where)
+
+
+def proper(kind: Kind, choice: Choice) -> Choice:
+    """Return a choice by the name its plugin is listed by, where it was called by another spelling."""
+    return replace(choice, name=plugins.proper(kind, choice.name) or choice.name)
 
 
 def file_of(key: str, text: str, place: Place, folder: Path) -> Path:

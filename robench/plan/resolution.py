@@ -15,7 +15,7 @@ from robench.intake.user_code import check_defined, is_reference
 from robench.plan.data_root import in_data_root
 from robench.plan.file_names import check_name
 from robench.plan.knowledge import denied
-from robench.plan.lookup import Place, file_of, located, plugin_of, stage_of, user_code
+from robench.plan.lookup import Place, file_of, located, plugin_of, proper, stage_of, user_code
 from robench.plan.spec import (
     LIBRARIES,
     AttackSpec,
@@ -209,17 +209,21 @@ def _threats(entry: ThreatEntry, place: Place, folder: Path) -> list[ThreatSpec]
 
 def _attacks(entry: ThreatEntry, place: Place, eps: float, folder: Path) -> tuple[AttackSpec, ...]:
     """Return the attacks of a threat, each with a label: its name, and the steps where that comes twice."""
-    unlabelled = Counter(attack.choice.name for attack in entry.attacks if attack.label is None)
+    choices = [proper("attacks", attack.choice) for attack in entry.attacks]
+    unlabelled = Counter(
+        choice.name for choice, attack in zip(choices, entry.attacks, strict=True) if attack.label is None
+    )
     specs: dict[str, AttackSpec] = {}
     for position, attack in enumerate(entry.attacks):
         at = place.at("attacks", position)
-        name = attack.choice.name
+        name = choices[position].name
         if is_reference(name):
             choice = user_code(attack.choice, at, folder)
             steps, short = choice.options.get("steps"), name.rpartition(":")[2]
         else:
             choice, short = located(attack.choice, at), name
             recipe = plugin_of("attacks", choice, at.at(choice.name))
+            choice = replace(choice, name=name)
             _check_attack(choice, recipe.info, entry, eps, at)
             steps = getattr(recipe, "steps", None)
         several = unlabelled[name] > 1 and steps is not None
@@ -237,6 +241,9 @@ def _check_attack(choice: Choice, info: Any, entry: ThreatEntry, eps: float, pla
     if entry.norm not in info.norms:
         got = f"{choice.name!r}, which supports {', '.join(info.norms)}"
         raise place.refusal(expected=f"an attack under {entry.norm}", got=got)
+    if entry.goal not in info.goals:
+        got = f"{choice.name!r}, which plays {', '.join(info.goals)} only"
+        raise place.refusal(expected=f"an attack with a goal that is {entry.goal}", got=got)
     if eps == math.inf and not info.minimises:
         do = "Give the threat a finite eps, or use an attack that minimises, such as cw"
         got = f"{choice.name!r}, which needs a radius"

@@ -74,6 +74,7 @@ class RecordedAttack(Part):
         title: its full name.
         options: of the recipe.
         library: distribution that implements it.
+        library_version: its version; empty where `provenance` alone tells it.
         minimises: whether it looks for the smallest perturbation.
         needs: what it must know of the model; an old record, which does not tell, is taken for `gradient`.
         control: whether it is a control, such as random noise, and not an attack.
@@ -86,6 +87,7 @@ class RecordedAttack(Part):
     title: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     library: str = ""
+    library_version: str = ""
     minimises: bool = False
     needs: str = "gradient"
     control: bool = False

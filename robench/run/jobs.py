@@ -234,8 +234,10 @@ def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
         "minimises": attack.info.minimises,
         "needs": str(attack.info.knowledge),
         "control": attack.info.control,
+        # Said only where it is so: the keys of all other attacks stay what they were.
         **({"revision": attack.info.revision} if attack.info.revision > 1 else {}),
         **({"code_sha256": attack.info.code} if attack.info.code else {}),
+        **({"library_version": attack.info.library_version} if attack.info.library_version else {}),
     }
 
 

@@ -85,3 +85,66 @@ def test_every_plugin_of_ours_loads_and_names_its_paper():
     assert {kind for kind, _ in ours} == {*plugins.KINDS}
     for kind, name in ours - {("builders", "zoo")}:
         assert plugins.find(kind, name).info.paper, name
+
+
+LIBRARIES = (
+    ("catalogues", "foolbox", "attacks.libraries.foolbox:CATALOGUE"),
+    ("catalogues", "torchattacks", "attacks.libraries.torchattacks:CATALOGUE"),
+    ("attacks", "torchattacks/pgd", "attacks.libraries.torchattacks:TorchattacksPGD"),
+    ("attacks", "difgsm", "attacks.gradient.difgsm:DIFGSM"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("torchattacks/PGD", "torchattacks/PGD"),
+        ("torchattacks/pgd", "torchattacks/pgd"),
+        ("torchattacks/Pgd", None),
+        ("torchattacks/difgsm", "torchattacks/DIFGSM"),
+        ("TorchAttacks/DIFGSM", "torchattacks/DIFGSM"),
+        ("foolbox/PGD", "foolbox/LinfProjectedGradientDescentAttack"),
+        ("foolbox/linfpgd", "foolbox/LinfProjectedGradientDescentAttack"),
+        ("DIFGSM", "difgsm"),
+        ("EADAttack", None),
+        ("pgd", None),
+    ],
+)
+def test_attacks_of_libraries_are_meant_by_several_spellings(installed, name, meant):
+    installed(*LIBRARIES)
+    assert plugins.proper("attacks", name) == meant
+    if meant:
+        assert plugins.find("attacks", name) is plugins.find("attacks", meant)
+        assert meant in plugins.names("attacks")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("torchattacks/Pgd", "Write 'torchattacks/pgd' or 'torchattacks/PGD'"),
+        ("EADAttack", "A library has it: write 'foolbox/EADAttack'"),
+        ("mifgsm", "A library has it: write 'foolbox/MIFGSM' or 'torchattacks/MIFGSM'"),
+        ("torchattacks/LGV", "left out: it needs the training images"),
+        ("torchattacks/DIFGSN", "Did you mean 'torchattacks/DIFGSM'"),
+    ],
+)
+def test_a_name_that_nearly_means_an_attack_is_answered(installed, name, remedy):
+    installed(*LIBRARIES)
+    with pytest.raises(PluginError, match=remedy):
+        plugins.find("attacks", name)
+
+
+def test_what_is_listed_of_a_library_needs_no_class(installed):
+    installed(*LIBRARIES)
+    sentence, paper = plugins.brief("attacks", "foolbox/EADAttack")
+    assert sentence == "Chen et al. 2018, arXiv:1709.04114; L1, smallest; gradients."
+    assert paper == "Chen et al. 2018, arXiv:1709.04114"
+    assert plugins.brief("attacks", "difgsm")[1].startswith("Xie et al. 2019")
+
+
+def test_a_broken_catalogue_hides_nothing_else(installed):
+    installed(("catalogues", "toy", "no_such_module_xyz:A"), ("attacks", "a", "attacks.gradient.pgd:PGD"))
+    assert plugins.names("attacks") == ["a"]
+    assert "no_such_module_xyz" in plugins.broken_catalogues()["toy"]
+    with pytest.raises(PluginError, match="the attacks of 'toy' to import, got ModuleNotFoundError"):
+        plugins.find("attacks", "toy/Attack")

@@ -11,7 +11,7 @@ from torch import nn
 from robench.attack.library_model import SurrogateModule, art_classifier, lent
 from robench.attack.oracle import Oracle
 from robench.attack.threat import ThreatModel
-from robench.errors import ConfigError
+from robench.errors import ConfigError, JobError
 from robench.model.interface import Model, OutputKind
 from robench.randomness import Randomness
 from tests.truths import classify, images, joint, small_net, two_sources, with_head
@@ -55,7 +55,7 @@ def test_gradients_come_from_the_source_and_answers_from_the_model():
 
 def test_positive_scores_only_shift():
     model, x = with_head(small_net(), lambda z: z - 50), images(4)
-    scores = SurrogateModule(model, positive=True)(x)
+    scores = SurrogateModule(model, form="positive")(x)
     assert scores.min() == 0
     assert torch.allclose(scores.softmax(1), model.net(x).softmax(1), atol=1e-5)
 
@@ -142,7 +142,7 @@ def test_lending_books_passes_and_restores_generators_even_after_an_error():
             torch.rand(1), np.random.rand(), random.random()
             raise KeyError
 
-    with pytest.raises(KeyError):
+    with pytest.raises(JobError, match="the library's own KeyError: without a message"):
         use_and_fail()
     assert oracle.ledger.forwards.tolist() == [2] * 4  # five rows over four images, rounded up
     assert oracle.ledger.backwards.tolist() == [1] * 4
@@ -156,3 +156,48 @@ def test_a_budget_cannot_be_kept_by_a_library():
     oracle = Oracle(model, x, classify(model, x), ThreatModel(eps=0.1, budget=10))
     with pytest.raises(ConfigError, match="budget"), lent(oracle, Randomness(0, torch.arange(4))):
         pass
+
+
+def test_probabilities_are_the_softmax():
+    model, x = small_net(), images(4)
+    given = SurrogateModule(model, form="probabilities")(x)
+    assert torch.allclose(given, model.net(x).softmax(1), atol=1e-6)
+
+
+def test_gradients_are_laid_out_as_libraries_expect():
+    """A copy laid out channels-last gives gradients whose images cannot be viewed as rows."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 16, 4)).eval()
+    model = Model(name="last", net=net.to(memory_format=torch.channels_last), classes=4)
+    x = images(2, (3, 6, 6)).contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(SurrogateModule(model)(x).sum(), x)
+    assert gradient.is_contiguous()
+    assert not torch.autograd.grad(model.net(x).sum(), x)[0].is_contiguous()
+
+
+def test_what_a_library_raises_or_switches_is_told_and_put_back():
+    import warnings
+
+    model, x = small_net(), images(3)
+    oracle = Oracle(model, x, torch.arange(3), ThreatModel(eps=0.1))
+    filters = list(warnings.filters)
+
+    def library(module):
+        module(x)
+        warnings.simplefilter("always")
+        torch.set_default_dtype(torch.float64)
+        raise KeyError("k")
+
+    lending = lent(oracle, Randomness(0, torch.arange(3)), name="toy")
+    with pytest.raises(JobError, match=r"toy: .*the library's own KeyError: 'k'"), lending as module:
+        library(module)
+    assert torch.get_default_dtype() is torch.float32
+    assert list(warnings.filters) == filters
+    assert oracle.ledger.forwards.tolist() == [1, 1, 1]
+
+
+def test_images_of_another_shape_are_the_librarys_doing():
+    model, x = small_net(), images(3)
+    oracle = Oracle(model, x, torch.arange(3), ThreatModel(eps=0.1))
+    lending = lent(oracle, Randomness(0, torch.arange(3)))
+    with pytest.raises(JobError, match=r"asked about images of shape \(1, 9, 9\)"), lending as module:
+        module(images(2, (1, 9, 9)))

@@ -1,0 +1,156 @@
+"""Every attack of a library as an attack of ours, made from its table when it is asked for. No torch here.
+
+An attack keeps the name, the options and the defaults that the library gives it. What the threat decides is
+no option: radius, norm, goal, and how many images are attacked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from attacks.libraries.adapter import Arguments, Library, Option, Row, attack_class
+from attacks.libraries.table import Entry, Table, read_table
+from robench.attack.protocol import Attack, Knowledge
+
+NORMS = ("Linf", "L2", "L1")
+"""The norms that robench judges under."""
+
+
+class LibraryCatalogue:
+    """The attacks of a library by their own names; see `robench.catalogue.Catalogue`.
+
+    Args:
+        library: how its attacks are run.
+        prefix: what stands before their names, and the name of the table.
+        norm_values: by option of the library, what it calls each norm.
+        steps: gives options whose value depends on the radius, of an attack, what was set and the radius.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        prefix: str,
+        *,
+        norm_values: Mapping[str, Mapping[str, Any]],
+        steps: Callable[[Entry, Arguments, float], Arguments] | None = None,
+    ) -> None:
+        self.library = library
+        self.prefix = prefix
+        self._norm_values = norm_values
+        self._steps = steps
+        self._classes: dict[str, type[Attack]] = {}
+
+    @property
+    def table(self) -> Table:
+        """Its table."""
+        return read_table(self.prefix)
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names that the library itself has for attacks."""
+        return self.table.aliases
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """What of the library is no attack here, each with the reason."""
+        return self.table.left_out
+
+    def names(self) -> Iterable[str]:
+        """Return the names."""
+        return self.table.attacks
+
+    def find(self, name: str) -> type[Attack]:
+        """Return the recipe of a name."""
+        if name not in self._classes:
+            self._classes[name] = attack_class(self.library, self._row(self.table.attacks[name]))
+        return self._classes[name]
+
+    def brief(self, name: str) -> tuple[str, str]:
+        """Return the first sentence about an attack, and its paper."""
+        entry = self.table.attacks[name]
+        return self._sentence(entry), entry.cite
+
+    def called(self, value: str) -> str | None:
+        """Return the name of the recipe that records call `module:qualname`; None for none."""
+        module, _, name = value.partition(":")
+        name = name.removeprefix(f"{self.prefix}_")
+        known = module == self.library.module and value == f"{module}:{self.prefix}_{name}"
+        return name if known and name in self.table.attacks else None
+
+    def class_named(self, name: str) -> type[Attack]:
+        """Return the class of this name.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        # Asked for by every look at a module that has no such name; the table is read only where it may have.
+        inner = name.removeprefix(f"{self.prefix}_")
+        if inner == name or inner not in self.table.attacks:
+            raise AttributeError(f"module {self.library.module!r} has no attribute {name!r}")
+        return self.find(inner)
+
+    def _version(self) -> str:
+        try:
+            return version(self.library.distribution)
+        except PackageNotFoundError:
+            return ""
+
+    def _sentence(self, entry: Entry) -> str:
+        return f"{entry.cite}; {entry.facts}."
+
+    def _row(self, entry: Entry) -> Row:
+        settings = entry.settings
+        minimises = entry.kind != "fixed"
+        free = entry.kind == "free" or not set(entry.norms) <= set(NORMS)
+        norms = NORMS if free else entry.norms
+        values = self._norm_values.get(entry.norm_option, {})
+        goals = ("targeted",) if entry.targeted_only else ("untargeted",) if entry.untargeted else ()
+
+        def arguments(attack: Any, eps: float) -> Arguments:
+            given = {setting.name: getattr(attack, setting.name) for setting in settings}
+            if self._steps is not None:
+                given |= self._steps(entry, given, eps)
+            return {**given, entry.radius: eps} if entry.radius else given
+
+        return Row(
+            name=f"{self.prefix}_{entry.name}",
+            title=f"{entry.name} ({self.library.distribution})",
+            paper=entry.cite,
+            bibtex=entry.bibtex,
+            theirs=dict.fromkeys(norms, entry.name),
+            label=f"{self.prefix}/{entry.name}",
+            text=self._text(entry, free=free),
+            options=tuple(
+                Option(name=setting.name, kind=setting.kind, default=setting.default) for setting in settings
+            ),
+            arguments=arguments,
+            told={norm: {entry.norm_option: values[norm]} for norm in norms} if entry.norm_option else {},
+            knowledge=Knowledge(entry.sees),
+            goals=goals or ("untargeted", "targeted"),
+            randomised=entry.randomised,
+            minimises=minimises,
+            couples_images=entry.coupled,
+            layers=entry.layers,
+            ascends=entry.ascent,
+            form="probabilities" if entry.probabilities else "scores",
+            one_by_one=entry.one_by_one,
+            version=self._version(),
+            still_at_zero=True,
+            needs=entry.needs,
+        )
+
+    def _text(self, entry: Entry, *, free: bool) -> str:
+        parts = [self._sentence(entry), ""]
+        if entry.note:
+            parts += [entry.note, ""]
+        parts += [
+            f"The attack {entry.name} of {self.library.distribution} with its own options and defaults; "
+            "radius, norm and goal are those of the threat."
+        ]
+        if free:
+            parts += ["What it returns is projected on the ball of the threat before it is judged."]
+        if entry.layers:
+            parts += ["It looks at a layer of the network, which it is told by name, such as `layer2.0`."]
+        return "\n".join(parts)

@@ -1,0 +1,166 @@
+"""The tables of libraries' attacks: TOML beside this file, read into frozen entries. No torch here.
+
+A table has three parts. `[left_out]` says why a class of the library is no attack here, `[aliases]` which
+other names the library has for an attack, `[attacks.NAME]` what is known of each attack:
+
+    paper         key in `tables/papers.toml`
+    norms         the norms it aims at; of `L0` and of a `free` attack the images are judged under any norm
+    kind          `fixed` (stays in a ball, the default), `smallest` (looks for the smallest perturbation), or
+                  `free` (knows no radius, and what it finds need not be small)
+    sees          `gradient` (the default), `score` or `decision`
+    untargeted, targeted_only     which goals it cannot play; it plays both by default
+    randomised, coupled           see `AttackInfo`: `randomised` and `couples_images`
+    ascent        whether its gradients are the steps of one ascent of the cross-entropy
+    one_by_one    whether the library attacks a single image at a time
+    probabilities whether the library wants probabilities instead of scores
+    layers        whether it looks at the layers of the network
+    radius        the option of the library that the radius goes to
+    norm_option   the option of the library that the norm goes to
+    note          a sentence about it
+    needs         modules that it imports beside the library
+    without       options of the library that no configuration can set: functions, images, other attacks
+    options       what a user may set, as in a signature: the library's names and defaults
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from attacks.shared import papers
+
+TABLES = Path(__file__).parent / "tables"
+REQUIRED: Any = object()
+"""Stands for the default of an option that has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """An option of a library's attack: its name, its type, and its default or `REQUIRED`."""
+
+    name: str
+    kind: str
+    default: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One attack of a library, as its table has it; the module's docstring says what the keys mean."""
+
+    name: str
+    paper: str
+    norms: tuple[str, ...]
+    kind: str = "fixed"
+    sees: str = "gradient"
+    untargeted: bool = False
+    targeted_only: bool = False
+    randomised: bool = False
+    coupled: bool = False
+    ascent: bool = False
+    one_by_one: bool = False
+    probabilities: bool = False
+    layers: bool = False
+    radius: str = ""
+    norm_option: str = ""
+    note: str = ""
+    needs: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The options, read."""
+        return tuple(_setting(text) for text in self.options)
+
+    @property
+    def cite(self) -> str:
+        """Authors, year and number of the paper."""
+        return cited(self.paper)[0]
+
+    @property
+    def bibtex(self) -> str:
+        """BibTeX entry of the paper."""
+        return cited(self.paper)[1]
+
+    def options_named(self, name: str) -> bool:
+        """Tell whether it has an option of this name."""
+        return any(setting.name == name for setting in self.settings)
+
+    @property
+    def facts(self) -> str:
+        """Norms, what it looks for, and what it needs to see, in a few words."""
+        looks = {"fixed": "", "smallest": ", smallest", "free": ", no radius"}[self.kind]
+        goal = ", targeted only" if self.targeted_only else ", untargeted only" if self.untargeted else ""
+        sees = {"gradient": "gradients", "score": "scores", "decision": "labels"}[self.sees]
+        return f"{', '.join(self.norms)}{looks}; {sees}{goal}{', randomised' if self.randomised else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A library's attacks, its other names for them, and what is left out."""
+
+    attacks: Mapping[str, Entry]
+    aliases: Mapping[str, str]
+    left_out: Mapping[str, str]
+
+
+@cache
+def read_table(library: str) -> Table:
+    """Return the table of a library, such as `foolbox`."""
+    content = tomllib.loads((TABLES / f"{library}.toml").read_text("utf-8"))
+    return Table(
+        attacks={name: _entry(name, row) for name, row in content["attacks"].items()},
+        aliases=content.get("aliases", {}),
+        left_out=content["left_out"],
+    )
+
+
+def _entry(name: str, row: Mapping[str, Any]) -> Entry:
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
+    }
+    return Entry(name=name, **values)
+
+
+def _setting(text: str) -> Setting:
+    """Read `name: type = default`; `2/255` and `inf` are numbers."""
+    declaration, equals, value = text.partition(" = ")
+    name, _, kind = declaration.partition(": ")
+    return Setting(name=name, kind=kind, default=_value(value) if equals else REQUIRED)
+
+
+def _value(text: str) -> Any:
+    def number(fraction: re.Match[str]) -> str:
+        return repr(int(fraction[1]) / int(fraction[2]))
+
+    return float(text) if text == "inf" else ast.literal_eval(re.sub(r"(-?\d+)/(\d+)", number, text))
+
+
+@cache
+def _papers() -> dict[str, dict[str, str]]:
+    return tomllib.loads((TABLES / "papers.toml").read_text("utf-8"))
+
+
+@cache
+def _entries_of_ours() -> dict[str, str]:
+    """Return the BibTeX entries that robench's own attacks cite, by key."""
+    texts = (value for value in vars(papers).values() if isinstance(value, str) and value.startswith("@"))
+    return {text.partition("{")[2].partition(",")[0]: text for text in texts}
+
+
+@cache
+def cited(key: str) -> tuple[str, str]:
+    """Return how a paper is cited, and its BibTeX entry."""
+    paper = _papers()[key]
+    cite = paper["cite"]
+    if key in _entries_of_ours():
+        return cite, _entries_of_ours()[key]
+    _, year, place = re.fullmatch(r"(.*) (\d{4}), (.*)", cite).groups()  # type: ignore[union-attr]
+    text = f"title={{{paper['title']}}}, author={{{paper['author']}}}, journal={{{place}}}, year={{{year}}}"
+    return cite, f"@article{{{key}, {text}}}"

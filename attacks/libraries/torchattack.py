@@ -1,0 +1,100 @@
+"""Attacks of torchattack (not torchattacks), made for transfer, behind our contract.
+
+It is optional: `pip install torchattack`. It draws from the global generators, which are lent and restored.
+Where an attack looks at a layer, the network is lent with its layers open to view.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from attacks.libraries.adapter import Arguments, Library, Row, accepted, in_parts
+from attacks.libraries.catalogue import LibraryCatalogue
+from attacks.shared import papers
+from robench.errors import PluginError
+
+if TYPE_CHECKING:
+    from robench.attack.oracle import Oracle
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels
+
+INSTALL = "pip install torchattack"
+
+
+def installed() -> None:
+    """Refuse to go on without torchattack, before anything is run.
+
+    Raises:
+        PluginError: it is not installed; says how to install it.
+    """
+    if find_spec("torchattack") is None:
+        expected, got = "torchattack (not torchattacks) to be installed", "no module of that name"
+        raise PluginError(expected=expected, got=got, do=f"Run `{INSTALL}`")
+
+
+def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None) -> Images:
+    """Run an attack of torchattack on a batch and return its images.
+
+    Args:
+        oracle: whose model and gradient source are attacked, and whose ledger is charged.
+        rng: seeds the global generators.
+        row: names the class in `torchattack`.
+        arguments: what it is made with, beside the model, the box and the number of classes.
+        eps: None for attacks that minimise, whose images are projected: they know no radius and may have
+            found a larger perturbation.
+
+    Raises:
+        ConfigError: there is a budget.
+        JobError: torchattack raised an error of its own.
+    """
+    from robench.attack.library_model import SurrogateModule, imported, lent
+    from robench.attack.open_module import OpenModule, unlocked
+    from robench.attack.threat import Goal
+
+    x, threat = oracle.x, oracle.threat
+    kind = getattr(imported("torchattack"), row.theirs[threat.norm.name])
+    low, high = threat.bounds
+    further = {
+        "device": x.device,
+        "clip_min": low,
+        "clip_max": high,
+        "num_classes": oracle.model.classes,
+        "targeted": threat.goal is Goal.TARGETED,
+    }
+    lending = lent(
+        oracle,
+        rng,
+        form=row.form,
+        ascends=row.ascends,
+        name=row.label,
+        kind=OpenModule if row.layers else SurrogateModule,
+    )
+    with lending as module, unlocked(module) if isinstance(module, OpenModule) else nullcontext():
+
+        def attack(images: Images, labels: Labels) -> Images:
+            # Made anew for each part: some keep what they saw of the last one.
+            x_adv: Images = kind(module, **arguments, **accepted(kind, further))(
+                images.clone(), labels.clone()
+            )
+            return x_adv
+
+        x_adv = in_parts(oracle, attack)
+    return threat.project(x, x_adv) if eps is None else x_adv
+
+
+LIBRARY = Library(
+    module=__name__,
+    distribution="torchattack",
+    bibtex=papers.TORCHATTACK,
+    run=run,
+    install=INSTALL,
+    installed=installed,
+)
+CATALOGUE = LibraryCatalogue(LIBRARY, "torchattack", norm_values={})
+
+
+def __getattr__(name: str) -> Any:
+    """Return the class of an attack of the catalogue, as pickles and records name it."""
+    return CATALOGUE.class_named(name)

@@ -1,0 +1,93 @@
+"""What running a library's attack through robench costs: the library bare against the attack by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from benchmarks import attacks
+from benchmarks.timing import alternate
+from robench import plugins
+from robench.attack.craft import CraftSettings, craft
+from robench.attack.norms import LINF
+from robench.attack.threat import ThreatModel
+from robench.data.images import ImageSet
+from robench.model.interface import Model
+from robench.model.prepared import PreparedModel
+from robench.model.tested_network import TestedNetwork
+
+Run = Callable[[], Tensor]
+
+
+def report(model: Model, data: ImageSet, *, eps: float, step: float, repeats: int) -> list[str]:
+    """Return a Markdown table: seconds of 40 steps of PGD bare and by name, and the median of the ratios."""
+    steps, size = 40, len(data)
+    pairs: dict[str, tuple[Run, Run]] = {
+        "torchattacks/PGD": (
+            attacks.torchattacks_run(
+                model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=steps)
+            ),
+            _named(model, data, eps, "torchattacks/PGD", alpha=step, steps=steps),
+        ),
+        "art/ProjectedGradientDescent": (
+            attacks.art_run(
+                model,
+                data,
+                lambda art, c: art.ProjectedGradientDescent(
+                    c,
+                    eps=eps,
+                    eps_step=step,
+                    max_iter=steps,
+                    num_random_init=1,
+                    batch_size=size,
+                    verbose=False,
+                ),
+            ),
+            _named(
+                model,
+                data,
+                eps,
+                "art/ProjectedGradientDescent",
+                eps_step=step,
+                max_iter=steps,
+                num_random_init=1,
+            ),
+        ),
+        "foolbox/LinfPGD": (
+            attacks.foolbox_run(model, data, lambda fb: fb.LinfPGD(abs_stepsize=step, steps=steps), eps),
+            _named(model, data, eps, "foolbox/LinfPGD", abs_stepsize=step, steps=steps),
+        ),
+    }
+    lines = [
+        f"### PGD-{steps} of libraries by name, {model.name}, {size} images",
+        "",
+        "| attack | bare, median s | by name, median s | by name / bare |",
+        "|---|---|---|---|",
+    ]
+    for name, (bare, named) in pairs.items():
+        timing = alternate({"bare": bare, "named": named}, repeats=repeats)
+        ratio = timing.ratio("named", ours="bare")
+        lines.append(
+            f"| `{name}` | {timing.median('bare'):.3f} | {timing.median('named'):.3f} | {ratio:.3f} |"
+        )
+    return [*lines, ""]
+
+
+def _named(model: Model, data: ImageSet, eps: float, name: str, **options: Any) -> Run:
+    attack = plugins.find("attacks", name)(**options)
+    x, y = data.batch(slice(None))
+    # As in a run: the network stands behind its door, and copies that were proven once are used again.
+    tested = Model(name=model.name, net=TestedNetwork(model.net), classes=model.classes)
+    prepared = PreparedModel(tested)
+    settings = CraftSettings(drop=False, batch_size=len(x))
+    threat = ThreatModel(norm=LINF, eps=eps)
+
+    def run() -> Tensor:
+        crafted = craft(
+            tested, attack, x, y, threat=threat, indices=data.indices, settings=settings, prepared=prepared
+        )
+        return crafted.x_adv
+
+    return run
