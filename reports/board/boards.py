@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reports.board.shares import Share
@@ -176,9 +177,17 @@ class Board(Heading):
 
     attacks: tuple[str, ...]
     rows: tuple[Row, ...]
-    cells: tuple[Measurement, ...]
+    cells: Sequence[Measurement]
     transfers: tuple[Transfer, ...]
     doubts: tuple[Doubt, ...]
+
+    def white_box(self, model: str = "") -> Iterator[Measurement]:
+        """Yield what was crafted on the very model it was judged on, of one model if it is named."""
+        lazy = getattr(self.cells, "white_box", None)
+        if lazy is not None:  # the others need not be computed
+            yield from lazy(model)
+            return
+        yield from (cell for cell in self.cells if cell.white_box and model in {"", cell.target})
 
     @property
     def random(self) -> bool:

@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 from reports.board.boards import Measurement, Transfer
-from reports.board.samples import Samples, attack_of, fingerprint_of, lines_of, model_of
+from reports.board.samples import Samples, attack_of, fingerprint_of, model_of
 from reports.board.shares import Share, draws_of, is_random, one_draw_share, robust_share
+from robench.record.packing import BROKEN, STATUSES
 from robench.record.schema import Record, Status
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
+    from numpy.typing import NDArray
+
+Place = tuple[str, str, str, str]
+"""Identity of target, source and attack, and the gradient source."""
 
 
-def measurements(samples: Samples) -> tuple[Measurement, ...]:
-    """Return what every attack through every gradient source did to every target, its shards together."""
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
-    for record in samples.attacked:
-        gradient_source = record.source.gradient_source
-        place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
-        groups.setdefault(place, []).append(record)
-    return tuple(_measurement(samples, *place, records) for place, records in groups.items())
+class Measurements(Sequence[Measurement]):
+    """What every attack through every gradient source did to every target, its shards together.
+
+    Each is computed when it is first asked for: most tables show a few of them, and their columns are large.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        groups: dict[Place, list[Record]] = {}
+        for record in samples.attacked:
+            gradient_source = record.source.gradient_source
+            place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
+            groups.setdefault(place, []).append(record)
+        self._samples, self._groups = samples, list(groups.items())
+        self._done: dict[int, Measurement] = {}
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._groups)
+
+    @overload
+    def __getitem__(self, at: int) -> Measurement: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Measurement]: ...
+    def __getitem__(self, at: int | slice) -> Measurement | Sequence[Measurement]:
+        """Return one of them, or several."""
+        if isinstance(at, slice):
+            return tuple(self[one] for one in range(*at.indices(len(self))))
+        number = range(len(self))[at]
+        if number not in self._done:
+            self._done[number] = _measurement(self._samples, *self._groups[number])
+        return self._done[number]
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether all are the same."""
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        """Return a number that equal ones share."""
+        return hash(tuple(self))
+
+    def white_box(self, model: str = "") -> Iterator[Measurement]:
+        """Yield those crafted on the model that they were judged on.
+
+        Args:
+            model: shown name of the only model asked about; empty for all.
+        """
+        for number, ((target, source, *_), _) in enumerate(self._groups):
+            if target == source and model in {"", self._samples.names[target]}:
+                yield self[number]
 
 
-def _measurement(
-    samples: Samples,
-    target: str,
-    source: str,
-    attack: str,
-    gradient_source: str,
-    records: Sequence[Record],
-) -> Measurement:
-    table = lines_of(
-        samples.table, target=target, source=source, attack=attack, gradient_source=gradient_source
-    )
-    smallest = median_sizes(table)
+def _measurement(samples: Samples, place: Place, records: Sequence[Record]) -> Measurement:
+    target, source, attack, gradient_source = place
+    smallest = median_sizes(records)
     first = records[0].attack
     return Measurement(
         target=samples.names[target],
@@ -47,49 +84,81 @@ def _measurement(
         plugin=first.name,
         library=first.library,
         gradient_source=gradient_source,
-        robust=robust_share(table, lines_of(samples.clean_table, target=target)) or Share(0, 0),
-        broken=_images(table, Status.BROKEN),
-        misclassified=_images(table, Status.MISCLASSIFIED),
-        failed=_images(table, Status.FAILED),
+        robust=robust_share(records, samples.untouched(target)) or Share(0, 0),
+        broken=_images(records, Status.BROKEN),
+        misclassified=_images(records, Status.MISCLASSIFIED),
+        failed=_images(records, Status.FAILED),
         median_l2=smallest[0],
         median_linf=smallest[1],
-        forwards=float(table["forwards"].mean()) if len(table) else 0.0,
-        backwards=float(table["backwards"].mean()) if len(table) else 0.0,
+        forwards=mean_of(records, "forwards"),
+        backwards=mean_of(records, "backwards"),
         findings=_codes(records),
         draws=draws_of(records),
-        one_draw=one_draw_share(table) if is_random(table) else None,
+        one_draw=one_draw_share(records) if is_random(records) else None,
     )
 
 
-def _images(table: pd.DataFrame, status: Status) -> int:
-    return int(table.loc[table["status"] == status, "index"].nunique())
+def _images(records: Sequence[Record], status: Status) -> int:
+    import numpy as np
+
+    code = STATUSES.index(status)
+    pieces = [index[own == code] for index, own in (r.columns.arrays("index", "status") for r in records)]
+    return len(np.unique(np.concatenate(pieces)))
+
+
+def joined(records: Sequence[Record], *names: str) -> tuple[NDArray[Any], ...]:
+    """Return columns of some records, at least one, one record after another."""
+    import numpy as np
+
+    parts = [record.columns.arrays(*names) for record in records]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def mean_of(records: Sequence[Record], name: str) -> float:
+    """Return the mean of a column over all images of some records, 0 for none."""
+    (values,) = joined(records, name)
+    return float(values.mean()) if len(values) else 0.0
 
 
 def transfers(samples: Samples) -> tuple[Transfer, ...]:
     """Return the robust accuracy of every target on every source's images; none where all is white-box."""
-    if all(model_of(r.source) == model_of(r.target) for r in samples.attacked):
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in samples.attacked:
+        groups.setdefault((model_of(record.source), model_of(record.target)), []).append(record)
+    if all(source == target for source, target in groups):
         return ()
     accuracies = []
-    pairs = dict.fromkeys((model_of(r.source), model_of(r.target)) for r in samples.attacked)
-    for source, target in pairs:
-        table = lines_of(samples.table, source=source, target=target)
-        tables = {label: lines_of(table, attack=key) for key, label in samples.labels.items()}
-        for attack, part in {**tables, "": table}.items():
-            if (share := robust_share(part, lines_of(samples.clean_table, target=target))) is not None:
-                names = samples.names
+    names = samples.names
+    for (source, target), records in groups.items():
+        clean = samples.untouched(target)
+        by_attack: dict[str, list[Record]] = {}
+        for record in records:
+            by_attack.setdefault(attack_of(record), []).append(record)
+        tables = {label: by_attack.get(key, []) for key, label in samples.labels.items()}
+        for attack, part in {**tables, "": records}.items():
+            if (share := robust_share(part, clean)) is not None:
                 accuracies.append(
                     Transfer(source=names[source], target=names[target], attack=attack, robust=share)
                 )
     return tuple(accuracies)
 
 
-def median_sizes(table: pd.DataFrame) -> tuple[float | None, float | None]:
+def median_sizes(records: Sequence[Record]) -> tuple[float | None, float | None]:
     """Return the medians over broken images of the smallest L2 and Linf perturbation that broke each."""
-    broken = table[table["status"] == Status.BROKEN]
-    if broken.empty:
+    import numpy as np
+
+    if not any((record.columns.array("status") == BROKEN).any() for record in records):
         return None, None
-    least = broken.groupby("index")[["l2", "linf"]].min()
-    return float(least["l2"].median()), float(least["linf"].median())
+    index, status, l2, linf = joined(records, "index", "status", "l2", "linf")
+    broken = status == BROKEN
+    images, places = np.unique(index[broken], return_inverse=True)
+
+    def median(sizes: NDArray[np.float64]) -> float:
+        least = np.full(len(images), np.inf)
+        np.minimum.at(least, places, sizes[broken])
+        return float(np.median(least))
+
+    return median(l2), median(linf)
 
 
 def _codes(records: Iterable[Record]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """How sure a measured proportion is, and whether two models differ. No torch here; scipy only when asked.
 
-`scipy.stats` takes a second to load and milliseconds a call: what a board asks thousands of times is written out
-here, and tests hold it to `scipy.stats`.
+`scipy.stats` takes a second to load and milliseconds a call: what a board asks thousands of times is written
+out here, and tests hold it to `scipy.stats`.
 """
 
 from __future__ import annotations
