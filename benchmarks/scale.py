@@ -43,7 +43,7 @@ def main() -> None:
 def _measure(folder: Path, shape: Shape, parts: int) -> None:
     transfer = ", each attack judged on all of them" if shape.transfer else ""
     print(f"{shape.units} units of {shape.images} images, {shape.models} models{transfer}\n")
-    print("| what | seconds | each unit, ms | peak, MiB |\n|---|---|---|---|")
+    print("| what | seconds | of a processor | each unit, ms | peak, MiB |\n|---|---|---|---|---|")
     whole = folder / "whole"
     script = "import sys; from benchmarks.scale import again; again(*sys.argv[1:])"
     words = [str(whole), *map(str, dataclasses.astuple(shape))]
@@ -85,7 +85,7 @@ def split(whole: Path, folder: Path, parts: int) -> None:
 
 
 def _time(what: str, command: list[str], shape: Shape) -> None:
-    """Print what a command took: seconds, and the most memory of its process."""
+    """Print what a command took: seconds, those of a processor, and the most memory of its process."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -93,8 +93,9 @@ def _time(what: str, command: list[str], shape: Shape) -> None:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{what} ended with exit code {process.returncode}")
-    peak = usage.ru_maxrss / 1024
-    print(f"| {what} | {seconds:.1f} | {1000 * seconds / shape.units:.2f} | {peak:.0f} |", flush=True)
+    own, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    each = 1000 * own / shape.units
+    print(f"| {what} | {seconds:.1f} | {own:.1f} | {each:.2f} | {peak:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

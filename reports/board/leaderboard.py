@@ -9,7 +9,7 @@ from reports.board.boards import Board, Doubt, Row
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import unlifted_codes
 from reports.board.lifted_findings import lifted_codes
-from reports.board.measurements import Measurements, joined, median_sizes, transfers
+from reports.board.measurements import joined, measurements, median_sizes, transfers
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
     Samples,
@@ -63,7 +63,7 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
         **setting.threat._asdict(),
         attacks=tuple(samples.labels.values()),
         rows=_ranked(samples, rows),
-        cells=Measurements(samples),
+        cells=measurements(samples),
         transfers=transfers(samples),
         doubts=tuple(doubt for of_model in doubts.values() for doubt in of_model),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from reports.board.boards import Measurement, Transfer
+from reports.board.lazily import Lazily
 from reports.board.samples import Samples, attack_of, fingerprint_of, model_of
 from reports.board.shares import Share, draws_of, is_random, one_draw_share, robust_share
 from robench.record.packing import BROKEN, STATUSES
@@ -19,55 +21,22 @@ Place = tuple[str, str, str, str]
 """Identity of target, source and attack, and the gradient source."""
 
 
-class Measurements(Sequence[Measurement]):
-    """What every attack through every gradient source did to every target, its shards together.
+def measurements(samples: Samples) -> Lazily[Measurement, tuple[bool, str]]:
+    """Return what every attack through every gradient source did to every target, its shards together.
 
-    Each is computed when it is first asked for: most tables show a few of them, and their columns are large.
+    Known of each beforehand: whether it is white-box, and the shown name of its target.
     """
-
-    def __init__(self, samples: Samples) -> None:
-        groups: dict[Place, list[Record]] = {}
-        for record in samples.attacked:
-            gradient_source = record.source.gradient_source
-            place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
-            groups.setdefault(place, []).append(record)
-        self._samples, self._groups = samples, list(groups.items())
-        self._done: dict[int, Measurement] = {}
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._groups)
-
-    @overload
-    def __getitem__(self, at: int) -> Measurement: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Measurement]: ...
-    def __getitem__(self, at: int | slice) -> Measurement | Sequence[Measurement]:
-        """Return one of them, or several."""
-        if isinstance(at, slice):
-            return tuple(self[one] for one in range(*at.indices(len(self))))
-        number = range(len(self))[at]
-        if number not in self._done:
-            self._done[number] = _measurement(self._samples, *self._groups[number])
-        return self._done[number]
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether all are the same."""
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        """Return a number that equal ones share."""
-        return hash(tuple(self))
-
-    def white_box(self, model: str = "") -> Iterator[Measurement]:
-        """Yield those crafted on the model that they were judged on.
-
-        Args:
-            model: shown name of the only model asked about; empty for all.
-        """
-        for number, ((target, source, *_), _) in enumerate(self._groups):
-            if target == source and model in {"", self._samples.names[target]}:
-                yield self[number]
+    groups: dict[Place, list[Record]] = {}
+    for record in samples.attacked:
+        gradient_source = record.source.gradient_source
+        place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
+        groups.setdefault(place, []).append(record)
+    return Lazily(
+        [
+            ((place[0] == place[1], samples.names[place[0]]), partial(_measurement, samples, place, records))
+            for place, records in groups.items()
+        ]
+    )
 
 
 def _measurement(samples: Samples, place: Place, records: Sequence[Record]) -> Measurement:
@@ -120,27 +89,31 @@ def mean_of(records: Sequence[Record], name: str) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 
-def transfers(samples: Samples) -> tuple[Transfer, ...]:
-    """Return the robust accuracy of every target on every source's images; none where all is white-box."""
+def transfers(samples: Samples) -> Sequence[Transfer]:
+    """Return the robust accuracy of every target on every source's images; none where all is white-box.
+
+    Known of each beforehand: the label of its attack, empty for all together.
+    """
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in samples.attacked:
         groups.setdefault((model_of(record.source), model_of(record.target)), []).append(record)
     if all(source == target for source, target in groups):
         return ()
-    accuracies = []
-    names = samples.names
+    parts: list[tuple[str, Callable[[], Transfer]]] = []
     for (source, target), records in groups.items():
-        clean = samples.untouched(target)
         by_attack: dict[str, list[Record]] = {}
         for record in records:
             by_attack.setdefault(attack_of(record), []).append(record)
         tables = {label: by_attack.get(key, []) for key, label in samples.labels.items()}
         for attack, part in {**tables, "": records}.items():
-            if (share := robust_share(part, clean)) is not None:
-                accuracies.append(
-                    Transfer(source=names[source], target=names[target], attack=attack, robust=share)
-                )
-    return tuple(accuracies)
+            if any(len(record.columns) for record in part):
+                parts.append((attack, partial(_transfer, samples, source, target, attack, part)))
+    return Lazily(parts)
+
+
+def _transfer(samples: Samples, source: str, target: str, attack: str, records: Sequence[Record]) -> Transfer:
+    share = robust_share(records, samples.untouched(target)) or Share(0, 0)
+    return Transfer(source=samples.names[source], target=samples.names[target], attack=attack, robust=share)
 
 
 def median_sizes(records: Sequence[Record]) -> tuple[float | None, float | None]:

@@ -107,7 +107,7 @@ def joint_note(board: Board) -> str:
 
 def transfer_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
-    combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+    combined = {(t.source, t.target): t.robust for t in board.combined_transfers()}
     sources = list(dict.fromkeys(source for source, _ in combined))
     targets = list(dict.fromkeys(target for _, target in combined))
     header = ["Crafted on \\ judged on", *targets]

@@ -33,7 +33,10 @@ class JSON:
         tables: dict[str, Sequence[Any]] = {
             "boards": []
             if self.seeds_only
-            else [dataclasses.replace(board, cells=tuple(board.cells)) for board in boards(records)],
+            else [
+                dataclasses.replace(board, cells=tuple(board.cells), transfers=tuple(board.transfers))
+                for board in boards(records)
+            ],
             "over_seeds": over_seeds(records),
         }
         plain = {

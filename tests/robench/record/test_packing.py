@@ -188,8 +188,9 @@ def test_who_changes_a_list_changes_the_column():
 
 
 def test_columns_that_are_not_of_one_length_or_unknown_are_refused():
-    data = json.loads(record().to_json())
-    for name, value in (("l2", []), ("status", "bb"), ("status", ""), ("later", [0]), ("index", {"u1": ""})):
+    two = {name: column * 2 for name, column in record().columns.plain().items()}
+    data = json.loads(record(columns=Columns(**{**two, "l2": [0.1, 0.2]})).to_json())
+    for name, value in (("l2", []), ("status", "bbb"), ("status", ""), ("later", [0]), ("index", {"u1": ""})):
         text = json.dumps({**data, "columns": {**data["columns"], name: value}})
         with pytest.raises(StorageError, match=r"units/k\.json: expected .*columns"):
             Record.from_json(text, where="units/k.json")
