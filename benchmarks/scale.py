@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def _measure(folder: Path, shape: Shape, parts: int) -> None:
     print("| what | seconds | of a processor | each unit, ms | peak, MiB |\n|---|---|---|---|---|")
     whole = folder / "whole"
     script = "import sys; from benchmarks.scale import again; again(*sys.argv[1:])"
-    words = [str(whole), *map(str, dataclasses.astuple(shape))]
+    words = [str(whole), json.dumps(dataclasses.asdict(shape))]
     for what in ("run, nothing there", "run again, all there"):
         _time(what, [sys.executable, "-c", script, *words], shape)
     if parts:
@@ -63,10 +64,9 @@ def _measure(folder: Path, shape: Shape, parts: int) -> None:
     print(f"the page has {page / 2**20:.1f} MiB.")
 
 
-def again(folder: str, *shape: str) -> None:
+def again(folder: str, shape: str) -> None:
     """Do a simulated run, or what is missing of it; in a process of its own, whose memory is measured."""
-    numbers = [int(word) for word in shape[:-1]]
-    run(Path(folder), Shape(*numbers, transfer=shape[-1] == "True"))
+    run(Path(folder), Shape(**json.loads(shape)))
 
 
 def split(whole: Path, folder: Path, parts: int) -> None:
