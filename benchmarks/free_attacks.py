@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from robench.plan import config
 from robench.plan.spec import Plan, content_hash, to_json
@@ -38,12 +39,21 @@ ATTACKS = ("fgsm", "pgd", "square", "apgd", "fab", "ifgsm", "mifgsm", "difgsm", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """How large a run is: models, attacks, shards, and images of a shard."""
+    """How large a run is.
+
+    Attributes:
+        models: how many.
+        attacks: on each model, at most 10.
+        shards: pieces of the images.
+        images: of a shard.
+        transfer: whether the images of every attack are judged on all models, not on the attacked one alone.
+    """
 
     models: int = 2
     attacks: int = 3
     shards: int = 10
     images: int = 20
+    transfer: bool = False
 
     @property
     def jobs(self) -> list[tuple[str, str]]:
@@ -55,40 +65,53 @@ class Shape:
     @property
     def units(self) -> int:
         """How many records it leaves."""
-        return self.shards * len(self.jobs)
+        return self.shards * sum(len(self.targets(name, label)) for name, label in self.jobs)
+
+    def targets(self, name: str, label: str) -> list[str]:
+        """Return the models that the images of a job are judged on, the attacked one first."""
+        others = [f"m{number}" for number in range(self.models) if f"m{number}" != name]
+        return [name, *(others if self.transfer and label != "clean" else ())]
 
     def plan(self) -> tuple[Plan, str]:
         """Return its plan, and the configuration it comes from."""
         models = ", ".join(f"{{name: m{number}, architecture: digits_cnn}}" for number in range(self.models))
         text = (
-            f"name: simulated\ndataset: {{name: digits}}\nshard: {self.images}\ntransfer: false\n"
+            f"name: simulated\ndataset: {{name: digits}}\nshard: {self.images}\n"
+            f"transfer: {str(self.transfer).lower()}\n"
             f"models: [{models}]\n"
             f"threats: [{{norm: Linf, eps: 0.1, attacks: [{', '.join(ATTACKS[: self.attacks])}]}}]\n"
         )
         return config.parse(text, file=Path("simulated.yaml"), overrides=None), text
 
 
-def key_of(shard: int, index: int) -> str:
-    """Return the key of a record."""
-    return content_hash([shard, index])
+def key_of(shard: int, index: int, target: int = 0) -> str:
+    """Return the key of a record, or of the images where `target` is that of the attacked model, 0."""
+    return content_hash([shard, index, target] if target else [shard, index])
 
 
-def record(shape: Shape, shard: int, index: int) -> Record:
-    """Return the record of a job, always the same."""
+def record(shape: Shape, shard: int, index: int, at: int = 0) -> Record:
+    """Return a record of a job, always the same: that of the target in place `at`."""
     name, label = shape.jobs[index]
-    clean, chance, n = label == "clean", random.Random(shard * 1000 + index), shape.images
-    statuses = ["robust" if clean or chance.random() < 0.7 else "broken" for _ in range(n)]
+    target = shape.targets(name, label)[at]
+    clean, n = label == "clean", shape.images
+    chance = np.random.default_rng([shard, index, at])
+    robust = np.ones(n, dtype=bool) if clean else chance.random(n) < 0.7
+    whole = [0] * n
     columns = Columns(
         index=list(range(shard * n, (shard + 1) * n)),
         label=[1] * n,
         clean=[1] * n,
-        adversarial=[1 if status == "robust" else 2 for status in statuses],
-        status=statuses,
+        adversarial=np.where(robust, 1, 2).tolist(),
+        status=["robust" if stands else "broken" for stands in robust.tolist()],
         linf=[0.0 if clean else 0.1] * n,
-        l2=[0.0 if clean else round(chance.random(), 6) for _ in range(n)],
+        l2=[0.0] * n if clean else chance.random(n).tolist(),
         forwards=[float(not clean)] * n,
         backwards=[float(not clean)] * n,
-        first_success=[0] * n,
+        first_success=whole if clean else np.where(robust, 0, chance.integers(1, 41, n)).tolist(),
+        points=[0 if clean else 41] * n,
+        tries=[int(not clean)] * n,
+        first_passes=whole if clean else np.where(robust, 0, 2).tolist(),
+        first_try=[0] * n if clean else np.where(robust, 0, 1).tolist(),
     )
     threat: dict[str, Any] = {
         "norm": "Linf",
@@ -101,8 +124,8 @@ def record(shape: Shape, shard: int, index: int) -> Record:
     dataset = {"name": "digits", "split": "test", "digest": f"d{shard}", "set": "s", "n": shape.shards * n}
     source = {"name": name, "fingerprint": name, "gradient_source": "exact"}
     return Record(
-        key=key_of(shard, index),
-        target=RecordedTarget.read({"name": name, "fingerprint": name, "sources": ["exact"]}),
+        key=key_of(shard, index, at),
+        target=RecordedTarget.read({"name": target, "fingerprint": target, "sources": ["exact"]}),
         source=RecordedSource.read({"name": ""} if clean else source),
         attack=RecordedAttack.read({"label": label, "name": label}),
         threat=RecordedThreat.read({} if clean else threat),
@@ -136,12 +159,15 @@ class FreeWorker:
                 notes = [self._note(shard, index) for index in range(len(self.shape.jobs))]
                 self.told.append(("jobs", shard, notes))
             case ("do", int(shard), int(index), str()):
-                key = key_of(shard, index)
-                cached = self.store.has(key)
-                if not cached:
-                    write_atomic(self.store.adv(key), os.urandom(2000))
-                    self.store.write(record(self.shape, shard, index))
-                self.told += [("unit", key, key, cached), ("done", {}, 0)]
+                for at in range(len(self.shape.targets(*self.shape.jobs[index]))):
+                    key = key_of(shard, index, at)
+                    cached = self.store.has(key)
+                    if not cached:
+                        if at == 0:
+                            write_atomic(self.store.adv(key), os.urandom(2000))
+                        self.store.write(record(self.shape, shard, index, at))
+                    self.told.append(("unit", key, key, cached))
+                self.told.append(("done", {}, 0))
             case _:
                 self.told.append(("done", {}, 0))
 
@@ -164,7 +190,7 @@ class FreeWorker:
             title=f"{label} on {name}",
             model=name,
             clean=label == "clean",
-            units=1,
+            units=len(self.shape.targets(name, label)),
             seconds=60.0,
         )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import resource
+import dataclasses
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,9 @@ import time
 from pathlib import Path
 
 from benchmarks.free_attacks import Shape, run
+from robench.record.store import Store
+
+_ROBENCH = [sys.executable, "-m", "robench"]
 
 
 def main() -> None:
@@ -20,38 +25,77 @@ def main() -> None:
     parser.add_argument("--attacks", type=int, default=9, help="at most 10")
     parser.add_argument("--images", type=int, default=500, help="of a shard")
     parser.add_argument("--units", type=int, default=2000, help="rounded up to whole shards")
+    parser.add_argument("--transfer", action="store_true", help="judge every attack on every model")
+    parser.add_argument("--parts", type=int, default=0, help="also merge so many parts of the run")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this folder and leave it there")
     arguments = parser.parse_args()
-    jobs = arguments.models * (1 + arguments.attacks)
-    shape = Shape(
+    one = Shape(
         models=arguments.models,
         attacks=arguments.attacks,
         images=arguments.images,
-        shards=-(-arguments.units // jobs),
+        shards=1,
+        transfer=arguments.transfer,
     )
+    shape = dataclasses.replace(one, shards=-(-arguments.units // one.units))
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        print(f"{shape.units} units of {shape.images} images, {shape.models} models\n")
-        print("| what | seconds | each unit, ms | peak, MiB |\n|---|---|---|---|")
-        started = time.perf_counter()
-        run(folder, shape)
-        _say("run, nothing there", time.perf_counter() - started, shape, _peak(resource.RUSAGE_SELF))
-        started = time.perf_counter()
-        run(folder, shape)
-        _say("run again, all there", time.perf_counter() - started, shape, _peak(resource.RUSAGE_SELF))
-        for command in (["leaderboard", name], ["report", name, "-o", str(folder / "page.html")]):
-            started = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "robench", *command], check=True, stdout=subprocess.DEVNULL)
-            _say(command[0], time.perf_counter() - started, shape, _peak(resource.RUSAGE_CHILDREN))
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        print(f"\n{size / 2**20:.0f} MiB on disk, {size / shape.units / 1024:.1f} KiB a unit.")
+        _measure(arguments.keep or Path(name), shape, arguments.parts)
 
 
-def _peak(who: int) -> float:
-    return resource.getrusage(who).ru_maxrss / 1024
+def _measure(folder: Path, shape: Shape, parts: int) -> None:
+    transfer = ", each attack judged on all of them" if shape.transfer else ""
+    print(f"{shape.units} units of {shape.images} images, {shape.models} models{transfer}\n")
+    print("| what | seconds | of a processor | each unit, ms | peak, MiB |\n|---|---|---|---|---|")
+    whole = folder / "whole"
+    script = "import sys; from benchmarks.scale import again; again(*sys.argv[1:])"
+    words = [str(whole), json.dumps(dataclasses.asdict(shape))]
+    for what in ("run, nothing there", "run again, all there"):
+        _time(what, [sys.executable, "-c", script, *words], shape)
+    if parts:
+        split(whole, folder / "parts", parts)
+        folders = [str(path) for path in sorted((folder / "parts").iterdir())]
+        _time(
+            f"merge of {parts} parts", [*_ROBENCH, "merge", *folders, "--out", str(folder / "merged")], shape
+        )
+    _time("leaderboard", [*_ROBENCH, "leaderboard", str(whole)], shape)
+    _time("report", [*_ROBENCH, "report", str(whole), "-o", str(folder / "page.html")], shape)
+    size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    page = (folder / "page.html").stat().st_size
+    print(f"\n{size / 2**20:.0f} MiB on disk, {size / shape.units / 1024:.1f} KiB a unit; ", end="")
+    print(f"the page has {page / 2**20:.1f} MiB.")
 
 
-def _say(what: str, seconds: float, shape: Shape, peak: float) -> None:
-    print(f"| {what} | {seconds:.1f} | {1000 * seconds / shape.units:.2f} | {peak:.0f} |", flush=True)
+def again(folder: str, shape: str) -> None:
+    """Do a simulated run, or what is missing of it; in a process of its own, whose memory is measured."""
+    run(Path(folder), Shape(**json.loads(shape)))
+
+
+def split(whole: Path, folder: Path, parts: int) -> None:
+    """Lay the records of a run out as parts of it, as `--shard` leaves them."""
+    keys = Store(whole).planned()
+    for number in range(parts):
+        part = Store(folder / f"{number}")
+        part.prepare()
+        own = keys[number::parts]
+        for name in ("plan.json", "config.yaml"):
+            os.link(whole / name, part.root / name)
+        for key in own:
+            os.link(Store(whole).unit(key), part.unit(key))
+        facts = Store(whole).facts()[0]
+        part.write_json("run.json", {**facts, "units": own})
+
+
+def _time(what: str, command: list[str], shape: Shape) -> None:
+    """Print what a command took: seconds, those of a processor, and the most memory of its process."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{what} ended with exit code {process.returncode}")
+    own, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    each = 1000 * own / shape.units
+    print(f"| {what} | {seconds:.1f} | {own:.1f} | {each:.2f} | {peak:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Records for tests, their parts as plain dictionaries."""
 
 import dataclasses
+import json
 
+from robench.record.columns import Columns
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -30,3 +32,9 @@ def changed(record, **parts):
         for name, value in parts.items()
     }
     return dataclasses.replace(record, **made)
+
+
+def plain_of(path):
+    """Return what the file of a record says as plain JSON data, its columns as lists."""
+    data = json.loads(path.read_text())
+    return {**data, "columns": Columns.unpack(data["columns"]).plain()}

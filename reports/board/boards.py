@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from reports.board.lazily import Lazily
 from reports.board.shares import Share
 from robench.record.threat_summary import ThreatSummary
 
@@ -176,9 +178,23 @@ class Board(Heading):
 
     attacks: tuple[str, ...]
     rows: tuple[Row, ...]
-    cells: tuple[Measurement, ...]
-    transfers: tuple[Transfer, ...]
+    cells: Sequence[Measurement]
+    transfers: Sequence[Transfer]
     doubts: tuple[Doubt, ...]
+
+    def white_box(self, model: str = "") -> Iterator[Measurement]:
+        """Yield what was crafted on the very model it was judged on, of one model if it is named."""
+        if isinstance(self.cells, Lazily):  # the others need not be computed
+            yield from self.cells.chosen(lambda mark: mark[0] and model in {"", mark[1]})
+            return
+        yield from (cell for cell in self.cells if cell.white_box and model in {"", cell.target})
+
+    def combined_transfers(self) -> Iterator[Transfer]:
+        """Yield the transfers over all attacks together."""
+        if isinstance(self.transfers, Lazily):
+            yield from self.transfers.chosen(lambda attack: not attack)
+            return
+        yield from (one for one in self.transfers if not one.attack)
 
     @property
     def random(self) -> bool:

@@ -64,7 +64,7 @@ def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
     """
     if samples.unbounded:
         return ()
-    mine = [r for r in samples.attacked if model_of(r.target) == target]
+    mine = samples.judged(target)
     white = samples.white_box(target)
     name = samples.names[target]
     doubts = (
@@ -110,13 +110,15 @@ def _black_box(
 ) -> Iterator[Comparison]:
     """Compare all its gradients with each other model's images, and with each attack without gradients."""
     own = standing(r for r in white if uses_gradients(r))
-    if not own:
+    if not len(own):
         return
-    for source in dict.fromkeys(model_of(r.source) for r in mine):
+    by_source: dict[str, list[Record]] = {}
+    for record in mine:
+        by_source.setdefault(model_of(record.source), []).append(record)
+    for source, records in by_source.items():
         if source != target:
-            theirs = standing(r for r in mine if model_of(r.source) == source)
             text = f"images crafted on {samples.names[source]} break {{gap}} more than those crafted on it"
-            yield Comparison(text, own, theirs, stands=True)
+            yield Comparison(text, own, standing(records), stands=True)
     blind = [r for r in white if not uses_gradients(r) and not is_control(r)]
     for attack, records in by_attack(blind).items():
         text = f"{samples.labels[attack]}, without gradients, breaks {{gap}} more than all attacks with them"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reports.board.boards import Board
 from reports.board.samples import Samples, attack_of, fingerprint_of, model_of, shown_names
-from reports.board.shares import Share
+from reports.board.shares import Share, right, worst
 from robench.record.curves import (
     Curve,
     over_eps,
@@ -144,9 +144,9 @@ def board_curves(board: Board, samples: Samples) -> BoardCurves:
 def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Record]]]:
     """Return the white-box records of a model: attack, then gradient source, then shards, in given order."""
     groups: dict[str, dict[str, list[Record]]] = {key: {} for key in samples.labels}
-    for record in samples.attacked:
+    for record in samples.white_box(target):
         # The first success on a random model may be one of its draw's: it has no curve that means anything.
-        if model_of(record.target) == target == model_of(record.source) and not record.draws:
+        if not record.draws:
             source = record.source.gradient_source
             groups[attack_of(record)].setdefault(source, []).append(record)
     return groups
@@ -205,30 +205,32 @@ def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Sa
 
 
 def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
-    own = [(one, [r for r in one.attacked if model_of(r.target) == target]) for one in samples]
+    own = [(one, one.judged(target)) for one in samples]
     mine = [record for _, records in own for record in records]
     if any(record.draws for record in mine):
         return None  # the smallest perturbation that met an unlucky draw
+    finite = [(one, records) for one, records in own if records and math.isfinite(one.setting.threat.eps)]
+    if len(finite) < 2 and not any(record.attack.minimises for record in mine):
+        return None  # before the sizes are read, which takes long
     smallest = smallest_perturbations(mine)
     if not smallest:
         return None
     marks = []
-    for one, records in own:
+    for one, records in finite:
         eps = one.setting.threat.eps
-        judged = {index for record in records for index in record.columns.index}
-        if judged and math.isfinite(eps):
+        judged = worst(records)[0].tolist()
+        if judged:
             robust = sum(smallest[index] > eps for index in judged)
             marks.append(Mark(eps=eps, eps_text=one.eps_text, robust=Share(robust, len(judged))))
     curve = over_eps(mine)
     if curve is None and len(marks) < 2:
         return None
     # Not those of size 0: in a joint batch an image may fall without being moved itself.
-    wrong = {i for r in mine for i, label, clean in zip(r.columns.index, r.columns.label, r.columns.clean,
-                                                        strict=True) if clean != label}  # fmt: skip
+    wrong = int((~worst(mine, right)[1]).sum())
     return Radii(
         model=name,
         fingerprint=fingerprint_of(target),
-        clean=1 - len(wrong) / len(smallest),
+        clean=1 - wrong / len(smallest),
         exact=curve,
         marks=tuple(sorted(marks, key=lambda mark: mark.eps)),
     )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, cast
 
 from reports.board.boards import Board, Doubt, Row
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import unlifted_codes
 from reports.board.lifted_findings import lifted_codes
-from reports.board.measurements import measurements, median_sizes, transfers
+from reports.board.measurements import joined, measurements, median_sizes, transfers
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
     Samples,
+    attack_of,
     fingerprint_of,
     is_joint,
-    lines_of,
     model_of,
     split_into_boards,
 )
@@ -27,19 +26,24 @@ from reports.board.shares import (
     is_random,
     one_draw_share,
     outcomes,
+    right,
+    robust,
     robust_share,
+    worst,
 )
+from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def boards(records: Iterable[Record]) -> list[Board]:
     """Return one board per setting: images, norm, radius, goal, box, knowledge, budget; rows best first."""
-    every = split_into_boards(records)
+    return boards_of(split_into_boards(records))
+
+
+def boards_of(every: Sequence[Samples]) -> list[Board]:
+    """Return the boards of records that are grouped already."""
     return [board_of(samples, every) for samples in every]
 
 
@@ -66,31 +70,34 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
 
 
 def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
-    mine = lines_of(samples.table, target=target)
-    white = lines_of(mine, source=target)
-    clean, untouched = _clean(samples, target), lines_of(samples.clean_table, target=target)
+    mine, white = samples.judged(target), samples.white_box(target)
+    untouched = samples.untouched(target)
+    clean = _clean(samples, target)
+    by_attack: dict[str, list[Record]] = {}
+    for record in white:
+        by_attack.setdefault(attack_of(record), []).append(record)
     attacks = {
-        label: robust_share(lines_of(white, attack=key), untouched) for key, label in samples.labels.items()
+        label: robust_share(by_attack.get(key, []), untouched) for key, label in samples.labels.items()
     }
-    smallest = median_sizes(mine[mine["minimises"]]) if not mine.empty else (None, None)
+    smallest = median_sizes([record for record in mine if record.attack.minimises])
     passes = None
-    if not white.empty:
-        spent = float((white["forwards"] + white["backwards"]).sum())
-        passes = spent / int(white["index"].nunique())
-    worst = robust_share(mine, untouched)
-    draws = draws_of(r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
+    if white and (images := count_images(white)):
+        forwards, backwards = joined(white, "forwards", "backwards")
+        passes = float((forwards + backwards).sum()) / images
+    headline = robust_share(mine, untouched)
+    draws = draws_of(samples.everything(target))
     stands = tuple(sorted(d.code for d in doubts if d.stands))
     missing = _missing(samples, target, clean, attacks)
-    details = next(r.target for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
+    details = samples.everything(target)[0].target
     return Row(
         model=samples.names[target],
         fingerprint=fingerprint_of(target),
         head=details.detail("head"),
         clean=clean,
         attacks={label: share for label, share in attacks.items() if share is not None},
-        worst_case=worst,
+        worst_case=headline,
         white_box=robust_share(white, untouched),
-        n=(worst or clean or Share(0, 0)).n,
+        n=(headline or clean or Share(0, 0)).n,
         median_l2=smallest[0],
         median_linf=smallest[1],
         passes=passes,
@@ -126,17 +133,15 @@ def _absent(samples: Samples, target: str) -> Row:
     )
 
 
-def _one_draw(samples: Samples, attacked: pd.DataFrame, clean: pd.DataFrame) -> Share | None:
+def _one_draw(samples: Samples, attacked: Sequence[Record], clean: Sequence[Record]) -> Share | None:
     """Return the worst case of a random model, or its clean accuracy, in the draw that was attacked."""
-    return one_draw_share(attacked) if samples.labels else one_draw_share(clean, "right")
+    return one_draw_share(attacked) if samples.labels else one_draw_share(clean, right)
 
 
 def _clean(samples: Samples, target: str) -> Share | None:
-    table = lines_of(samples.clean_table, target=target)
-    if table.empty:
-        table = lines_of(samples.table, target=target)
-        return one_draw_share(table, "right")
-    return clean_share(table)
+    if records := samples.untouched(target):
+        return clean_share(records)
+    return one_draw_share(samples.judged(target), right)
 
 
 def _missing(
@@ -147,24 +152,26 @@ def _missing(
         return planned
     n = samples.n
     have = {"clean": clean.n if clean else 0, **{label: n if s else 0 for label, s in attacks.items()}}
-    mine = lines_of(samples.table, target=target)
-    if mine.empty:
+    mine = samples.judged(target)
+    if not any(len(record.columns) for record in mine):
         return tuple(f"{what} {count} of {n} images" for what, count in have.items() if count < n)
-    counts = mine.groupby(["source", "attack", "gradient_source"], observed=True)["index"].nunique()
-    for place, count in counts.items():
-        source, key, through = cast("tuple[str, str, str]", place)
+    places: dict[tuple[str, str, str], list[Record]] = {}
+    for record in mine:
+        place = (model_of(record.source), attack_of(record), record.source.gradient_source)
+        places.setdefault(place, []).append(record)
+    for (source, key, through), records in sorted(places.items()):
         crafted = "" if source == target else f" crafted on {samples.names[source]}"
-        have[f"{samples.labels[key]}{f' through {through}' if through else ''}{crafted}"] = int(count)
-    offered = {
-        source for r in samples.attacked if model_of(r.target) == target for source in r.target.sources
-    }
+        have[f"{samples.labels[key]}{f' through {through}' if through else ''}{crafted}"] = count_images(
+            records
+        )
+    offered = {source for record in mine for source in record.target.sources}
     for key, label in samples.labels.items():
-        tried = set(lines_of(mine, source=target, attack=key)["gradient_source"]) - {""}
+        tried = {through for source, attack, through in places if (source, attack) == (target, key)} - {""}
         # An attack without gradients, or one that goes through all sources by itself, has none to miss.
         lost = offered - tried if tried & offered else ()
         have |= {f"{label} through {through}": 0 for through in sorted(lost)}
     texts = [f"{what} {count} of {n} images" for what, count in have.items() if count < n]
-    if is_random(mine) and (mine["stood"] == "").any():
+    if is_random(mine) and any(len(record.columns) and not record.draws for record in mine):
         texts.append("fresh draws of noise, for an earlier version judged it in the attacked draw alone")
     return tuple(texts)
 
@@ -207,17 +214,16 @@ def _value(share: Share | None) -> float:
 
 def _verdicts(samples: Samples, target: str) -> list[str]:
     """Return per image, in index order, what the headline of a complete row counts, draw by draw."""
-    clean = lines_of(samples.clean_table, target=target)
-    table = lines_of(samples.table, target=target) if samples.labels else clean
-    if is_random(table):
-        return list(outcomes(table, clean).values())
-    grouped = table.groupby("index")["robust" if samples.labels else "right"]
-    return ["01"[bool(value)] for value in grouped.all().sort_index()]
+    clean = samples.untouched(target)
+    records = samples.judged(target) if samples.labels else clean
+    if is_random(records):
+        return list(outcomes(records, clean).values())
+    return ["01"[verdict] for verdict in worst(records, robust if samples.labels else right)[1].tolist()]
 
 
 def _own(samples: Samples, target: str) -> list[Record]:
     """Return the records that speak of a model itself: clean and white-box ones."""
-    mine = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
+    mine = samples.everything(target)
     return [r for r in mine if r.attack.is_clean or model_of(r.source) == target]
 
 

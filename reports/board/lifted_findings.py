@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from reports.board.findings import WEAK, is_control, is_one_step, is_proper, uses_gradients
 from reports.board.paired_images import count, standing, weakness
 from reports.board.samples import attack_of
-from robench.record.schema import Record, Status
+from robench.record.packing import BROKEN, ROBUST
+from robench.record.schema import Record
 from robench.record.statistics import SIGNIFICANCE, wilson
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 UNSETTLED = "not-converged"
 UNREACHABLE = "unreachable"
@@ -46,7 +52,7 @@ def _reached(attacked: Sequence[Record]) -> bool:
     """Tell whether attacks without gradients break images, and, beyond chance, no more than those with."""
     blind = [r for r in attacked if not uses_gradients(r) and not is_control(r)]
     seeing = [r for r in attacked if uses_gradients(r) and not is_one_step(r)]
-    if not seeing or not any(Status.BROKEN in r.columns.status for r in blind):
+    if not seeing or not any((r.columns.array("status") == BROKEN).any() for r in blind):
         return False
     return all(
         weakness(standing(seeing), standing(group)) >= SIGNIFICANCE for group in _by_attack(blind).values()
@@ -56,7 +62,7 @@ def _reached(attacked: Sequence[Record]) -> bool:
 def _hardly_moves(proper: Sequence[Record]) -> bool:
     """Tell whether what may still fall to ascents that were cut short is within half the row's interval."""
     stands = standing(proper, fresh=False)
-    left = {image for image, stood in stands.items() if stood == "1"}
+    left = stands.images[stands.stands == 1]
     low, high = wilson(len(left), len(stands))
     room = len(stands) * (high - low) / 2
     attacks = _by_attack(_only_unsettled([r for r in proper if uses_gradients(r)]))
@@ -106,18 +112,17 @@ def _at_the_late_rate(records: Sequence[Record]) -> float:
     """Return how many images are still expected to fall, infinite where nothing tells."""
     falls, stretches = 0, 0.0
     for record in records:
-        columns = record.columns
-        rows = list(zip(columns.status, columns.points, columns.tries, columns.first_success, strict=True))
-        lengths = {points for status, points, _, _ in rows if status == Status.ROBUST}
-        if not lengths:
+        status, points, tries, first = record.columns.arrays("status", "points", "tries", "first_success")
+        lengths = points[status == ROBUST]
+        if not len(lengths):
             continue  # nothing is left that could fall
-        steps = max(lengths)
-        single = len(lengths) == 1 and all(tries <= 1 for _, _, tries, _ in rows)
+        steps = int(lengths.max())
+        single = bool((lengths == steps).all() and (tries <= 1).all())
         if not single or steps < LEAST_STEPS or not _levels_off(record, steps):
             return float("inf")
         # It is not asked about its last point: what is broken and was never seen to fall fell there.
         late = steps - _window(steps)
-        falls += sum(status == Status.BROKEN and (f == 0 or f > late) for status, _, _, f in rows)
+        falls += int(((status == BROKEN) & ((first == 0) | (first > late))).sum())
         if _unsettled(record):
             share = _told(record)[1]
             stretches = max(stretches, float("inf") if share is None else _to_come(share, steps))
@@ -143,7 +148,7 @@ def _to_come(share: float, steps: int) -> float:
     return low / (1 - low)
 
 
-def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], left: set[int]) -> bool:
+def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], left: NDArray[np.int64]) -> bool:
     """Tell whether an attack spends at least twice as much on what is left, and levels off."""
     if any(_unsettled(r) and not _levels_off(r, _length(r)) for r in strong):
         return False
@@ -152,16 +157,16 @@ def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], left: set[in
     return strong[0].attack.name == weak[0].attack.name and (_planned(strong) >= TWICE * _planned(weak) > 0)
 
 
-def _spent(records: Sequence[Record], left: set[int]) -> float:
+def _spent(records: Sequence[Record], left: NDArray[np.int64]) -> float:
     """Return the passes on images that stand against everything."""
-    return sum(
-        forwards + backwards
-        for r in records
-        for image, forwards, backwards in zip(
-            r.columns.index, r.columns.forwards, r.columns.backwards, strict=True
-        )
-        if image in left
-    )
+    import numpy as np
+
+    total = 0.0
+    for record in records:
+        index, forwards, backwards = record.columns.arrays("index", "forwards", "backwards")
+        own = np.isin(index, left)
+        total += float((forwards + backwards)[own].sum())
+    return total
 
 
 def _planned(records: Sequence[Record]) -> int:
@@ -177,13 +182,9 @@ def _steps(records: Sequence[Record]) -> float:
 
 def _length(record: Record) -> int:
     """Return the points of one try on a survivor, or the gradients asked for; 0 if unknown."""
-    columns = record.columns
-    tried = [
-        points // max(tries, 1)
-        for status, points, tries in zip(columns.status, columns.points, columns.tries, strict=True)
-        if status == Status.ROBUST
-    ]
-    return max(tried, default=0) or record.source.gradients
+    status, points, tries = record.columns.arrays("status", "points", "tries")
+    tried = (points // tries.clip(min=1))[status == ROBUST]
+    return int(tried.max(initial=0)) or record.source.gradients
 
 
 def _levels_off(record: Record, steps: int) -> bool:
@@ -207,7 +208,7 @@ def _told(record: Record) -> tuple[int, float | None]:
     for finding in record.findings:
         if finding.code == UNSETTLED and (match := _SAID.search(finding.evidence)):
             return int(match[1]), int(match[2]) / 100
-    return sum(status == Status.ROBUST for status in record.columns.status), None
+    return int((record.columns.array("status") == ROBUST).sum()), None
 
 
 def _by_attack(records: Sequence[Record]) -> Mapping[str, list[Record]]:

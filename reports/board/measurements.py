@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from reports.board.boards import Measurement, Transfer
-from reports.board.samples import Samples, attack_of, fingerprint_of, lines_of, model_of
+from reports.board.lazily import Lazily
+from reports.board.samples import Samples, attack_of, fingerprint_of, model_of
 from reports.board.shares import Share, draws_of, is_random, one_draw_share, robust_share
+from robench.record.packing import BROKEN, STATUSES
 from robench.record.schema import Record, Status
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
+    from numpy.typing import NDArray
+
+Place = tuple[str, str, str, str]
+"""Identity of target, source and attack, and the gradient source."""
 
 
-def measurements(samples: Samples) -> tuple[Measurement, ...]:
-    """Return what every attack through every gradient source did to every target, its shards together."""
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+def measurements(samples: Samples) -> Lazily[Measurement, tuple[bool, str]]:
+    """Return what every attack through every gradient source did to every target, its shards together.
+
+    Known of each beforehand: whether it is white-box, and the shown name of its target.
+    """
+    groups: dict[Place, list[Record]] = {}
     for record in samples.attacked:
         gradient_source = record.source.gradient_source
         place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
         groups.setdefault(place, []).append(record)
-    return tuple(_measurement(samples, *place, records) for place, records in groups.items())
-
-
-def _measurement(
-    samples: Samples,
-    target: str,
-    source: str,
-    attack: str,
-    gradient_source: str,
-    records: Sequence[Record],
-) -> Measurement:
-    table = lines_of(
-        samples.table, target=target, source=source, attack=attack, gradient_source=gradient_source
+    return Lazily(
+        [
+            ((place[0] == place[1], samples.names[place[0]]), partial(_measurement, samples, place, records))
+            for place, records in groups.items()
+        ]
     )
-    smallest = median_sizes(table)
+
+
+def _measurement(samples: Samples, place: Place, records: Sequence[Record]) -> Measurement:
+    target, source, attack, gradient_source = place
+    smallest = median_sizes(records)
     first = records[0].attack
     return Measurement(
         target=samples.names[target],
@@ -47,49 +53,85 @@ def _measurement(
         plugin=first.name,
         library=first.library,
         gradient_source=gradient_source,
-        robust=robust_share(table, lines_of(samples.clean_table, target=target)) or Share(0, 0),
-        broken=_images(table, Status.BROKEN),
-        misclassified=_images(table, Status.MISCLASSIFIED),
-        failed=_images(table, Status.FAILED),
+        robust=robust_share(records, samples.untouched(target)) or Share(0, 0),
+        broken=_images(records, Status.BROKEN),
+        misclassified=_images(records, Status.MISCLASSIFIED),
+        failed=_images(records, Status.FAILED),
         median_l2=smallest[0],
         median_linf=smallest[1],
-        forwards=float(table["forwards"].mean()) if len(table) else 0.0,
-        backwards=float(table["backwards"].mean()) if len(table) else 0.0,
+        forwards=mean_of(records, "forwards"),
+        backwards=mean_of(records, "backwards"),
         findings=_codes(records),
         draws=draws_of(records),
-        one_draw=one_draw_share(table) if is_random(table) else None,
+        one_draw=one_draw_share(records) if is_random(records) else None,
     )
 
 
-def _images(table: pd.DataFrame, status: Status) -> int:
-    return int(table.loc[table["status"] == status, "index"].nunique())
+def _images(records: Sequence[Record], status: Status) -> int:
+    import numpy as np
+
+    code = STATUSES.index(status)
+    pieces = [index[own == code] for index, own in (r.columns.arrays("index", "status") for r in records)]
+    return len(np.unique(np.concatenate(pieces)))
 
 
-def transfers(samples: Samples) -> tuple[Transfer, ...]:
-    """Return the robust accuracy of every target on every source's images; none where all is white-box."""
-    if all(model_of(r.source) == model_of(r.target) for r in samples.attacked):
+def joined(records: Sequence[Record], *names: str) -> tuple[NDArray[Any], ...]:
+    """Return columns of some records, at least one, one record after another."""
+    import numpy as np
+
+    parts = [record.columns.arrays(*names) for record in records]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def mean_of(records: Sequence[Record], name: str) -> float:
+    """Return the mean of a column over all images of some records, 0 for none."""
+    (values,) = joined(records, name)
+    return float(values.mean()) if len(values) else 0.0
+
+
+def transfers(samples: Samples) -> Sequence[Transfer]:
+    """Return the robust accuracy of every target on every source's images; none where all is white-box.
+
+    Known of each beforehand: the label of its attack, empty for all together.
+    """
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in samples.attacked:
+        groups.setdefault((model_of(record.source), model_of(record.target)), []).append(record)
+    if all(source == target for source, target in groups):
         return ()
-    accuracies = []
-    pairs = dict.fromkeys((model_of(r.source), model_of(r.target)) for r in samples.attacked)
-    for source, target in pairs:
-        table = lines_of(samples.table, source=source, target=target)
-        tables = {label: lines_of(table, attack=key) for key, label in samples.labels.items()}
-        for attack, part in {**tables, "": table}.items():
-            if (share := robust_share(part, lines_of(samples.clean_table, target=target))) is not None:
-                names = samples.names
-                accuracies.append(
-                    Transfer(source=names[source], target=names[target], attack=attack, robust=share)
-                )
-    return tuple(accuracies)
+    parts: list[tuple[str, Callable[[], Transfer]]] = []
+    for (source, target), records in groups.items():
+        by_attack: dict[str, list[Record]] = {}
+        for record in records:
+            by_attack.setdefault(attack_of(record), []).append(record)
+        tables = {label: by_attack.get(key, []) for key, label in samples.labels.items()}
+        for attack, part in {**tables, "": records}.items():
+            if any(len(record.columns) for record in part):
+                parts.append((attack, partial(_transfer, samples, source, target, attack, part)))
+    return Lazily(parts)
 
 
-def median_sizes(table: pd.DataFrame) -> tuple[float | None, float | None]:
+def _transfer(samples: Samples, source: str, target: str, attack: str, records: Sequence[Record]) -> Transfer:
+    share = robust_share(records, samples.untouched(target)) or Share(0, 0)
+    return Transfer(source=samples.names[source], target=samples.names[target], attack=attack, robust=share)
+
+
+def median_sizes(records: Sequence[Record]) -> tuple[float | None, float | None]:
     """Return the medians over broken images of the smallest L2 and Linf perturbation that broke each."""
-    broken = table[table["status"] == Status.BROKEN]
-    if broken.empty:
+    import numpy as np
+
+    if not any((record.columns.array("status") == BROKEN).any() for record in records):
         return None, None
-    least = broken.groupby("index")[["l2", "linf"]].min()
-    return float(least["l2"].median()), float(least["linf"].median())
+    index, status, l2, linf = joined(records, "index", "status", "l2", "linf")
+    broken = status == BROKEN
+    images, places = np.unique(index[broken], return_inverse=True)
+
+    def median(sizes: NDArray[np.float64]) -> float:
+        least = np.full(len(images), np.inf)
+        np.minimum.at(least, places, sizes[broken])
+        return float(np.median(least))
+
+    return median(l2), median(linf)
 
 
 def _codes(records: Iterable[Record]) -> tuple[str, ...]:

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from reports.board.shares import worst
 from robench.record.draws import paired_p_value, share_stood, worst_outcome
+from robench.record.packing import ROBUST
 from robench.record.schema import Record, Status
+from robench.record.statistics import mcnemar
 
-Standing = dict[int, str]
-"""Image to whether it stands (1) or not (0) against all in question, in each draw of a random model."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """Which images stand against all attackers in question.
+
+    Attributes:
+        images: their places in the data set, rising.
+        stands: of each, the share of draws in which it stands: 0 or 1 where each was asked about once.
+        draws: of a random model one 0 or 1 for each draw; None where each was asked about once.
+    """
+
+    images: NDArray[np.int64]
+    stands: NDArray[np.float64]
+    draws: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.images)
 
 
 def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
@@ -18,40 +43,44 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
         records: judged on one model.
         fresh: of a random model, by its fresh draws; else by the draw that was attacked.
     """
+    import numpy as np
+
     every = list(records)
-    if not fresh or not any(record.columns.stood for record in every):
-        return _standing_once(every)
-    found: dict[int, list[tuple[str, bool]]] = {}
+    if not fresh or not any(record.draws for record in every):
+        images, stands = worst(every, lambda record: record.columns.array("status") == ROBUST)
+        return Standing(images, stands.astype(np.float64))
+    points: dict[int, list[tuple[str, bool]]] = {}
     for record in every:
         columns = record.columns
         one = ["01"[status == Status.ROBUST] for status in columns.status]
         stood = columns.stood or one
         for index, draws, status in zip(columns.index, stood, columns.status, strict=True):
-            found.setdefault(index, []).append((draws, status == Status.ROBUST))
-    return {index: worst_outcome(points) for index, points in found.items()}
-
-
-def _standing_once(records: Iterable[Record]) -> Standing:
-    """Return which images stand against all records, each asked about once."""
-    found: Standing = {}
-    for record in records:
-        for index, status in zip(record.columns.index, record.columns.status, strict=True):
-            if status != Status.ROBUST:
-                found[index] = "0"
-            else:
-                found.setdefault(index, "1")
-    return found
+            points.setdefault(index, []).append((draws, status == Status.ROBUST))
+    outcomes = {index: worst_outcome(of_image) for index, of_image in sorted(points.items())}
+    shares = np.array([share_stood(draws) for draws in outcomes.values()])
+    return Standing(np.array(list(outcomes), dtype=np.int64), shares, tuple(outcomes.values()))
 
 
 def count(some: Standing) -> float:
     """Return how many images stand, on average over draws."""
-    return sum(map(share_stood, some.values()))
+    return sum(some.stands.tolist())
+
+
+def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the images that met both attackers are in the one and in the other."""
+    import numpy as np
+
+    if np.array_equal(first.images, second.images):
+        every = np.arange(len(first))
+        return every, every
+    _, ours, theirs = np.intersect1d(first.images, second.images, assume_unique=True, return_indices=True)
+    return ours, theirs
 
 
 def gap(first: Standing, second: Standing) -> int:
     """Return how many more images stand against the first attacker, of those that met both; rounded."""
-    shared = first.keys() & second.keys()
-    return round(sum(share_stood(first[i]) - share_stood(second[i]) for i in shared))
+    ours, theirs = _shared(first, second)
+    return round(sum((first.stands[ours] - second.stands[theirs]).tolist()))
 
 
 def weakness(first: Standing, second: Standing) -> float:
@@ -59,8 +88,15 @@ def weakness(first: Standing, second: Standing) -> float:
 
     Exact McNemar test on the images that met both, between means over draws the sign-flip test.
     """
-    images = sorted(first.keys() & second.keys())
-    ours, theirs = [first[i] for i in images], [second[i] for i in images]
-    if sum(map(share_stood, ours)) <= sum(map(share_stood, theirs)):
+    places, others = _shared(first, second)
+    ours, theirs = first.stands[places], second.stands[others]
+    if sum(ours.tolist()) <= sum(theirs.tolist()):
         return 1.0
-    return paired_p_value(ours, theirs)
+    if first.draws is None and second.draws is None:
+        return mcnemar(int((ours > theirs).sum()), int((theirs > ours).sum()))
+    return paired_p_value(_draws(first, places), _draws(second, others))
+
+
+def _draws(some: Standing, places: NDArray[np.int64]) -> list[str]:
+    draws = some.draws or ["01"[int(stands)] for stands in some.stands.tolist()]
+    return [draws[place] for place in places.tolist()]

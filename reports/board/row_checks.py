@@ -9,7 +9,8 @@ from reports.board.boards import Doubt
 from reports.board.cross_checks import by_attack
 from reports.board.findings import is_control, is_proper
 from reports.board.paired_images import count, standing
-from reports.board.samples import Samples, is_joint, model_of
+from reports.board.samples import Samples, is_joint
+from reports.board.shares import right as correct
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 
 FEW_IMAGES = "too-few-images"
@@ -65,7 +66,7 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
 
 def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Find jobs of a row that failed: what is left of it looks complete, and is not."""
-    records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
+    records = samples.everything(target)
     failed = dict.fromkeys(title for r in records for title in r.provenance.failed_jobs)
     if failed:
         first = list(failed)[:3]
@@ -82,11 +83,10 @@ def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Compare the clean accuracy with chance, and that of weights from a file with what their card says."""
-    records = [r for r in samples.clean if model_of(r.target) == target]
-    pairs = [p for r in records for p in zip(r.columns.clean, r.columns.label, strict=True)]
+    records = samples.untouched(target)
     classes = max((len(r.dataset.classes) for r in records), default=0)
-    right, n = sum(clean == label for clean, label in pairs), len(pairs)
-    if not pairs or not classes:
+    right, n = sum(int(correct(r).sum()) for r in records), sum(len(r.columns) for r in records)
+    if not n or not classes:
         return
     details = records[0].target.details
     from_file = details.get("training") == "checkpoint"
@@ -131,8 +131,8 @@ def _doubt(name: str, code: str, evidence: str, *, given: bool) -> Doubt:
 
 def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Compare the batches of a joint model with each other, and with the size that was asked for."""
-    records = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target and is_joint(r)]
-    sizes = {r.dataset.digest: len(r.columns.index) for r in records}
+    records = [r for r in samples.everything(target) if is_joint(r)]
+    sizes = {r.dataset.digest: len(r.columns) for r in records}
     if not sizes:
         return
     least, most = min(sizes.values()), max(sizes.values())

@@ -1,23 +1,23 @@
-"""Records as long tables, one line per image judged, grouped by board."""
+"""Records grouped by board, and by what they are of: model judged, model attacked, attack."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from robench.plan.spec import content_hash
-from robench.record.completeness import by_plan, missing_parts
-from robench.record.parts import RecordedSource, RecordedTarget
+from robench.record.completeness import Have, by_plan, count_images
+from robench.record.packing import ROBUST, STATUSES
+from robench.record.parts import RecordedAttack, RecordedSource, RecordedTarget
 from robench.record.planned import PlannedRun
-from robench.record.schema import Columns, Record, Status
+from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
 CLEAN = "clean"
 """Label of the record of the clean images."""
@@ -58,8 +58,6 @@ class Samples:
         attacked: records with an attack.
         names: shown name of every model, by identity.
         labels: shown label of every attack, by identity, in the order of the records.
-        table: one line per image of every attacked record.
-        clean_table: one line per image of every clean record.
         missing: what the plans of the records ask for and they lack, by model; see
             `robench.record.completeness`. Models without any record are in it too.
     """
@@ -71,8 +69,6 @@ class Samples:
     attacked: tuple[Record, ...]
     names: dict[str, str]
     labels: dict[str, str]
-    table: pd.DataFrame
-    clean_table: pd.DataFrame
     missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -88,13 +84,50 @@ class Samples:
         low, high = self.attacked[0].threat.bounds or (0.0, 1.0)
         return self.setting.threat.norm == "Linf" and self.setting.threat.eps >= high - low
 
-    def white_box(self, target: str) -> list[Record]:
-        """Return the records of attacks on a model that were crafted on it.
+    def judged(self, target: str) -> Sequence[Record]:
+        """Return the records of attacks that were judged on a model, wherever they were crafted.
 
         Args:
             target: identity of the model.
         """
-        return [r for r in self.attacked if model_of(r.target) == target and model_of(r.source) == target]
+        return self._judged.get(target, ())
+
+    def untouched(self, target: str) -> Sequence[Record]:
+        """Return the records of a model's clean images."""
+        return self._untouched.get(target, ())
+
+    def white_box(self, target: str) -> list[Record]:
+        """Return the records of attacks on a model that were crafted on it."""
+        return [r for r in self.judged(target) if model_of(r.source) == target]
+
+    def everything(self, target: str) -> Sequence[Record]:
+        """Return all records that were judged on a model, the clean ones first."""
+        return (*self.untouched(target), *self.judged(target))
+
+    @cached_property
+    def _judged(self) -> dict[str, list[Record]]:
+        return _by_target(self.attacked)
+
+    @cached_property
+    def _untouched(self) -> dict[str, list[Record]]:
+        return _by_target(self.clean)
+
+
+def _numbered(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
+    """Yield every record with a number of its plan; to hash the whole plan for each would take long."""
+    numbers: dict[PlannedRun | None, int] = {}
+    last, number = None, numbers.setdefault(None, 0)
+    for record in records:
+        if record.planned is not last:
+            last, number = record.planned, numbers.setdefault(record.planned, len(numbers))
+        yield number, record
+
+
+def _by_target(records: Iterable[Record]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(model_of(record.target), []).append(record)
+    return groups
 
 
 def split_into_boards(records: Iterable[Record]) -> list[Samples]:
@@ -103,7 +136,7 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     A threat of a plan under which no record was made has a board too: its rows lack every attack.
     """
     # A unit of two run folders is one unit of a board, but both plans must find it among their own.
-    of_plans = list({(record.planned, record.key): record for record in records}.values())
+    of_plans = list({(number, record.key): record for number, record in _numbered(records)}.values())
     unique = list({record.key: record for record in of_plans}.values())
     boards: dict[Setting, list[Record]] = {}
     clean: dict[Setting, list[Record]] = {}
@@ -148,7 +181,17 @@ def fingerprint_of(model: str) -> str:
 def attack_of(record: Record) -> str:
     """Return the identity of a record's attack: equal labels with other options are other attacks."""
     attack = record.attack
-    return content_hash([attack.label, attack.name, attack.options])
+    seen = _attacks.get(id(attack))
+    if seen is None or seen[0] is not attack:  # the number may be that of one that is gone
+        if len(_attacks) >= _MOST_ATTACKS:
+            _attacks.clear()
+        seen = _attacks[id(attack)] = (attack, content_hash([attack.label, attack.name, attack.options]))
+    return seen[1]
+
+
+_MOST_ATTACKS = 10_000
+_attacks: dict[int, tuple[RecordedAttack, str]] = {}
+"""The last attacks asked about: many records share one, and hashing its options takes time."""
 
 
 def is_joint(record: Record) -> bool:
@@ -180,15 +223,13 @@ def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str
     plans = by_plan(records)
     for planned, of_folder in plans.items():
         own = [*of_folder, *(_from_elsewhere(planned, of_folder, records) if len(plans) > 1 else ())]
-        rows: dict[str, list[Record]] = {}
-        for record in own:
-            rows.setdefault(model_of(record.target), []).append(record)
+        rows: dict[str, list[Record]] = _by_target(own)
         there = {judged[0].target.name for judged in rows.values()}
         if not setting.threat.norm or planned.attacks(setting.threat):
             rows |= {f":{name}": [] for name in planned.models if name not in there}
+        have = Have(planned, own, setting.threat)
         for model, judged in rows.items():
-            name = model.partition(":")[2]
-            texts = missing_parts(planned, own, setting.threat, name, judged)
+            texts = have.missing(model.partition(":")[2], judged)
             missing[model] = tuple(dict.fromkeys((*missing.get(model, ()), *texts)))
     return missing
 
@@ -223,21 +264,17 @@ def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
 def _samples(
     setting: Setting, clean: list[Record], attacked: list[Record], of_plans: Sequence[Record]
 ) -> Samples:
-    table, clean_table = _table(attacked), _table(clean)
     everything = [*clean, *attacked]
-    indices = {index for record in everything for index in record.columns.index}
     missing = _missing(setting, of_plans)
     absent = {model: (model[1:], "no record") for model in missing if model[0] == ":"}
     return Samples(
         setting=setting,
         eps_text=_eps_text(setting, of_plans) if setting.threat.norm else "",
-        n=max(setting.size, len(indices)),
+        n=max(setting.size, count_images(everything)),
         clean=tuple(clean),
         attacked=tuple(attacked),
         names=shown_names({**absent, **_models(everything)}),
         labels=shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in attacked}),
-        table=table,
-        clean_table=clean_table,
         missing=missing,
     )
 
@@ -260,15 +297,6 @@ def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
     return names
 
 
-def lines_of(table: pd.DataFrame, **values: str) -> pd.DataFrame:
-    """Return the lines of a table whose columns have these values."""
-    for column, value in values.items():
-        if table.empty:
-            return table
-        table = table[table[column] == value]
-    return table
-
-
 def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
     """Return a name for every identity: its own, with its mark where two share it; no two are alike."""
     names = [name for name, _ in identities.values()]
@@ -283,52 +311,37 @@ def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
     return shown
 
 
-def _table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one line per image of every record; what all lines of a record share is kept as categories."""
+def table_of(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one line per image of some records, for a page that looks for single images.
+
+    What all lines of a record share is kept as categories.
+    """
     import numpy as np
-    import pandas as pd  # costs half a second: `robench list` must not pay it
+    import pandas as pd  # costs half a second: boards alone must not pay it
 
-    if not records:
-        return pd.DataFrame({"index": []})
-    counts = [len(record.columns.index) for record in records]
+    names = ("index", "status", "clean", "label", "l2")
+    parts = zip(*(record.columns.arrays(*names) for record in records), strict=True)
+    index, status, clean, label, l2 = map(np.concatenate, parts)
+    counts = [len(record.columns) for record in records]
 
-    def joined(get: Callable[[Columns], Sequence[Any]]) -> list[Any]:
-        return [value for record in records for value in get(record.columns)]
-
-    def repeated(get: Callable[[Record], bool]) -> NDArray[np.bool_]:
-        return np.repeat(np.array([get(record) for record in records], dtype=bool), counts)
-
-    def category(get: Callable[[Record], str]) -> pd.Categorical[str]:
-        # Millions of lines repeat a few names: compare numbers instead of text.
-        values = [get(record) for record in records]
-        names = sorted(set(values))
-        at = {name: code for code, name in enumerate(names)}
+    def category(values: list[str]) -> pd.Categorical[str]:
+        kinds = sorted(set(values))
+        at = {name: code for code, name in enumerate(kinds)}
         codes = np.repeat(np.array([at[value] for value in values], dtype=np.int64), counts)
-        return pd.Categorical.from_codes(codes, pd.Index(names))
+        return pd.Categorical.from_codes(codes, pd.Index(kinds))
 
-    status = joined(lambda c: c.status)
     # Whatever an attack made of it, an image that was wrong from the start is not robust.
-    right = np.array(joined(lambda c: c.clean), dtype=np.int64) == np.array(
-        joined(lambda c: c.label), dtype=np.int64
-    )
-    robust = np.fromiter((one == Status.ROBUST for one in status), dtype=bool, count=len(status))
+    right = clean == label
     return pd.DataFrame(
         {
-            "index": np.array(joined(lambda c: c.index), dtype=np.int64),
-            "status": pd.Categorical(status, categories=sorted(map(str, Status))),
-            "stood": joined(lambda c: c.stood or [""] * len(c.index)),
+            "index": index,
+            "status": pd.Categorical.from_codes(status.astype(np.int64), pd.Index(STATUSES)),
             "right": right,
-            "l2": np.array(joined(lambda c: c.l2), dtype=np.float64),
-            "linf": np.array(joined(lambda c: c.linf), dtype=np.float64),
-            "forwards": np.array(joined(lambda c: c.forwards), dtype=np.float64),
-            "backwards": np.array(joined(lambda c: c.backwards), dtype=np.float64),
-            "robust": robust & right,
-            "target": category(lambda r: model_of(r.target)),
-            "source": category(lambda r: model_of(r.source)),
-            "attack": category(attack_of),
-            "gradient_source": category(lambda r: r.source.gradient_source),
-            "minimises": repeated(lambda r: r.attack.minimises),
-            "shard": category(lambda r: r.dataset.digest),
-            "joint": repeated(is_joint),
+            "l2": l2,
+            "robust": (status == ROBUST) & right,
+            "target": category([model_of(r.target) for r in records]),
+            "source": category([model_of(r.source) for r in records]),
+            "attack": category([attack_of(r) for r in records]),
+            "gradient_source": category([r.source.gradient_source for r in records]),
         }
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from robench.record.draws import mean_stood, worst_outcome
+from robench.record.packing import ROBUST
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_BATCHES, t_interval, wilson
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
+    from numpy.typing import NDArray
 
 Outcomes = dict[int, str]
 """Image to one 0 (fell) or 1 (stood) for each fresh draw, at the worst of its points."""
@@ -107,47 +109,103 @@ class MeanShare(Share):
         object.__setattr__(self, "high", high)
 
 
-def is_random(table: pd.DataFrame) -> bool:
-    """Tell whether any line is of a model that was judged under fresh draws."""
-    return not table.empty and bool((table["stood"] != "").any())
+def is_random(records: Iterable[Record]) -> bool:
+    """Tell whether any of the records is of a model that was judged under fresh draws."""
+    return any(record.draws for record in records)
 
 
-def outcomes(table: pd.DataFrame, clean: pd.DataFrame | None = None) -> Outcomes:
-    """Return how each image of the table fares at the worst of its points, in index order.
+def right(record: Record) -> NDArray[np.bool_]:
+    """Return which clean images of a record are classified right."""
+    clean, label = record.columns.arrays("clean", "label")
+    return cast("NDArray[np.bool_]", clean == label)
+
+
+def robust(record: Record) -> NDArray[np.bool_]:
+    """Return which images of a record count as robust.
+
+    Whatever an attack made of it, an image that was wrong from the start is not robust.
+    """
+    status, clean, label = record.columns.arrays("status", "clean", "label")
+    return cast("NDArray[np.bool_]", (status == ROBUST) & (clean == label))
+
+
+def worst(
+    records: Iterable[Record], verdict: Callable[[Record], NDArray[np.bool_]] = robust
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the images of some records in rising order, and for each whether every record says yes.
 
     Args:
-        table: lines of attacks on one model, or of its clean images.
-        clean: lines of its clean images, where the table is of attacks: who attacks may leave an image alone.
+        records: with an image in one or in several of them.
+        verdict: one for each image of a record.
+    """
+    import numpy as np
+
+    shards: dict[int, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
+    for record in records:
+        index = record.columns.array("index")
+        found = shards.get(id(index))  # records of one shard share their array
+        if found is None:
+            shards[id(index)] = (index, verdict(record).copy())
+        else:
+            np.logical_and(found[1], verdict(record), out=found[1])
+    if not shards:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
+    images = np.concatenate([index for index, _ in shards.values()])
+    verdicts = np.concatenate([own for _, own in shards.values()])
+    if (np.diff(images) > 0).all():
+        return images, verdicts
+    unique, places = np.unique(images, return_inverse=True)
+    every = np.ones(len(unique), dtype=bool)
+    np.logical_and.at(every, places, verdicts)
+    return unique, every
+
+
+def outcomes(records: Sequence[Record], clean: Sequence[Record] = ()) -> Outcomes:
+    """Return how each image fares at the worst of its points, in index order.
+
+    Args:
+        records: attacks on one model, or its clean images.
+        clean: its clean images, where the records are of attacks: who attacks may leave an image alone.
     """
     points: dict[int, list[tuple[str, bool]]] = {}
-    lines = table[table["stood"] != ""]
-    for index, stood, robust in zip(lines["index"], lines["stood"], lines["robust"], strict=True):
-        points.setdefault(int(index), []).append((stood, bool(robust)))
-    if clean is not None and not clean.empty:
-        for index, stood, right in zip(clean["index"], clean["stood"], clean["right"], strict=True):
-            if stood and int(index) in points:
-                points[int(index)].append((stood, bool(right)))
+    for record in records:
+        if record.draws:
+            columns = record.columns
+            for index, stood, stands in zip(
+                columns.array("index").tolist(), columns.stood, robust(record).tolist(), strict=True
+            ):
+                points.setdefault(index, []).append((stood, stands))
+    for record in clean:
+        if record.draws:
+            columns = record.columns
+            for index, stood, stands in zip(
+                columns.array("index").tolist(), columns.stood, right(record).tolist(), strict=True
+            ):
+                if index in points:
+                    points[index].append((stood, stands))
     return {index: worst_outcome(of_image) for index, of_image in sorted(points.items())}
 
 
-def robust_share(table: pd.DataFrame, clean: pd.DataFrame | None = None) -> Share | None:
-    """Return the share of images that are robust in every line; over fresh draws if the model is random."""
-    if is_random(table):
-        return MeanShare.of(list(outcomes(table, clean).values()))
-    return one_draw_share(table)
+def robust_share(records: Sequence[Record], clean: Sequence[Record] = ()) -> Share | None:
+    """Return the share of images that are robust in every record; over fresh draws if the model is random."""
+    if is_random(records):
+        return MeanShare.of(list(outcomes(records, clean).values()))
+    return one_draw_share(records)
 
 
-def clean_share(table: pd.DataFrame) -> Share | None:
+def clean_share(records: Sequence[Record]) -> Share | None:
     """Return the share of clean images that are right; over draws if the model is random."""
-    return robust_share(table) if is_random(table) else one_draw_share(table, "right")
+    return robust_share(records) if is_random(records) else one_draw_share(records, right)
 
 
-def one_draw_share(table: pd.DataFrame, column: str = "robust") -> Share | None:
-    """Return the share of images that are robust in every line, in the draw that was attacked."""
-    if table.empty:
+def one_draw_share(
+    records: Sequence[Record], verdict: Callable[[Record], NDArray[np.bool_]] = robust
+) -> Share | None:
+    """Return the share of images that are robust in every record, in the draw that was attacked."""
+    images, verdicts = worst(records, verdict)
+    if not len(images):
         return None
-    worst = table.groupby("index")[column].all()
-    return Share(int(worst.sum()), len(worst), over_batches(table, worst))
+    return Share(int(verdicts.sum()), len(images), over_batches(records, images, verdicts))
 
 
 def draws_of(records: Iterable[Record]) -> int:
@@ -155,25 +213,35 @@ def draws_of(records: Iterable[Record]) -> int:
     return max((record.draws for record in records), default=0)
 
 
-def over_batches(table: pd.DataFrame, verdicts: pd.Series) -> Batches | None:
+def over_batches(
+    records: Sequence[Record], images: NDArray[np.int64], verdicts: NDArray[np.bool_]
+) -> Batches | None:
     """Return the interval over the batches of a joint model.
 
     Args:
-        table: its lines, with the columns `index`, `shard` and `joint`.
-        verdicts: whether each image counts, by index.
+        records: its records.
+        images: theirs, in rising order.
+        verdicts: whether each image counts.
 
     Returns:
         None for an independent model, for fewer than `ENOUGH_BATCHES` batches, and where batches differ by
         more than one image or an image was in several: then they are no repetitions of one another.
     """
-    if not bool(table["joint"].all()):
+    if not all(record.target.joint for record in records):
         return None
-    places = table[["index", "shard"]].astype({"shard": str}).drop_duplicates()
-    if places["index"].duplicated().any():
+    import numpy as np
+
+    batches: dict[str, NDArray[np.int64]] = {}
+    for record in records:
+        index, digest = record.columns.array("index"), record.dataset.digest
+        before = batches.get(digest)
+        if before is not index:
+            batches[digest] = np.unique(index if before is None else np.concatenate([before, index]))
+    sizes = [len(batch) for batch in batches.values()]
+    if sum(sizes) != len(images):
+        return None  # an image was in several
+    if len(sizes) < ENOUGH_BATCHES or max(sizes) - min(sizes) > 1:
         return None
-    shares = verdicts.groupby(places.set_index("index")["shard"].reindex(verdicts.index))
-    sizes = shares.size()
-    if len(sizes) < ENOUGH_BATCHES or int(sizes.max()) - int(sizes.min()) > 1:
-        return None
-    low, high = t_interval([float(share) for share in shares.mean()])
+    shares = [int(verdicts[np.searchsorted(images, batch)].sum()) / len(batch) for batch in batches.values()]
+    low, high = t_interval(shares)
     return Batches(len(sizes), low, high)

@@ -41,7 +41,7 @@ class TransferMap:
         import numpy as np
         from matplotlib.patches import Rectangle
 
-        shares = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+        shares = {(t.source, t.target): t.robust for t in board.combined_transfers()}
         if not shares:
             raise ConfigError(
                 where=board.title,

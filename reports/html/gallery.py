@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reports.board.samples import Samples, attack_of, model_of
+from reports.board.samples import Samples, attack_of, model_of, table_of
+from reports.board.shares import worst
 from reports.html.pixels import Pixels, magnified, png
 from reports.text.escape import number
 from robench.record.schema import Record, Status
@@ -76,13 +77,15 @@ class Guide:
 
     def lost(self) -> set[int]:
         """Return the images no model of the board survives; none under an infinite radius, where all fall."""
-        table = self.samples.table
-        if table.empty or self.samples.unbounded:
+        if self.samples.unbounded:
             return set()
-        # Robust for a target: robust in every line that is about it. Lost: so for no target.
-        stands = table.groupby(["index", "target"], observed=True)["robust"].all()
-        survived = stands.groupby("index").any()
-        return {int(index) for index in survived.index[~survived]}
+        # Robust for a target: robust in every record that is about it. Lost: so for no target.
+        images, survived = set[int](), set[int]()
+        for target in dict.fromkeys(model_of(r.target) for r in self.samples.attacked):
+            judged, stands = worst(self.samples.judged(target))
+            images.update(judged.tolist())
+            survived.update(judged[stands].tolist())
+        return images - survived
 
     def strips(self, target: str, *, lost: set[int], budget: int) -> tuple[Strip, ...]:
         """Return what to show of one model, within so many bytes; nothing where no image can be read.
@@ -92,10 +95,10 @@ class Guide:
             lost: what `lost` returned.
             budget: most bytes of pictures.
         """
-        table = self.samples.table
-        if table.empty:
+        own = self.samples.white_box(target)
+        if not own:
             return ()
-        white = table[(table["target"] == target) & (table["source"] == target)]
+        white = table_of(own)
         broken = white[(white["status"] == Status.BROKEN) & white["right"]]
         if broken.empty:
             return ()
@@ -148,22 +151,23 @@ class Guide:
         """Return the smallest perturbation of an image in some lines of the table; None if unreadable."""
         first = lines.sort_values(["l2", "attack", "gradient_source"])
         place = tuple(str(first[name].iloc[0]) for name in ("target", "source", "attack", "gradient_source"))
-        record = next((r for r in self._places.get(place, ()) if index in r.columns.index), None)
+        record = next((r for r in self._places.get(place, ()) if index in r.columns.array("index")), None)
         if record is None:
             return None
-        at = record.columns.index.index(index)
+        at = int((record.columns.array("index") == index).argmax())
         clean, adversarial = self.pixels.clean(record, at), self.pixels.adversarial(record, at)
         if clean is None or adversarial is None or clean.shape != adversarial.shape:
             return None
         noise, scale = magnified(adversarial - clean)
-        columns = record.columns
+        names = ("label", "clean", "adversarial", "linf", "l2")
+        label, before, after, linf, l2 = (column[at].item() for column in record.columns.arrays(*names))
         return Exhibit(
             index=index,
             attack=self.samples.labels[attack_of(record)],
-            truth=record.dataset.class_name(columns.label[at]),
-            before=record.dataset.class_name(columns.clean[at]),
-            after=record.dataset.class_name(columns.adversarial[at]),
-            size=f"Linf {number(columns.linf[at])}, L2 {number(columns.l2[at])}",
+            truth=record.dataset.class_name(label),
+            before=record.dataset.class_name(before),
+            after=record.dataset.class_name(after),
+            size=f"Linf {number(linf)}, L2 {number(l2)}",
             scale=number(scale),
             clean=png(clean),
             adversarial=png(adversarial),

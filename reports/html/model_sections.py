@@ -74,7 +74,7 @@ def model_sections(
             if row.absent:
                 continue
             targets.setdefault(row.model, judged[target])
-            measurements = [cell for cell in board.cells if cell.white_box and cell.target == row.model]
+            measurements = list(board.white_box(row.model))
             caption = f"Every white-box attack on {row.model}, {board.title}"
             parts[row.model].append(
                 Part(

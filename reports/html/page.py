@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reports.board.leaderboard import boards
+from reports.board.leaderboard import boards_of
 from reports.board.run_folder import MOST_FAULTS, Readable, Run, read_run
 from reports.board.samples import split_into_boards
 from reports.html.accuracy_curves import curve_sections
@@ -64,8 +64,8 @@ class HTML:
 
 def page_of(run: Run) -> str:
     """Return the page of a run as HTML; the same run gives the same text."""
-    every_board = boards(run.records)
     samples = split_into_boards(run.records)
+    every_board = boards_of(samples)
     guides = [Guide(own, Pixels(run.root)) for own in samples]
     lost = [guide.lost() for guide in guides]
     links = model_links(every_board)

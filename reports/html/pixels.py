@@ -42,7 +42,7 @@ class Pixels:
             path = self._store.images(record.dataset.digest)
         except StorageError:  # no shard can have that name
             return None
-        row = self._row(path, "images", position, len(record.columns.index))
+        row = self._row(path, "images", position, len(record.columns))
         return None if row is None else row.astype("float32") / 255
 
     def adversarial(self, record: Record, position: int) -> Picture | None:
@@ -53,7 +53,7 @@ class Pixels:
             path = self._store.adv(record.provenance.crafted)
         except StorageError:
             return None
-        row = self._row(path, "x_adv", position, len(record.columns.index))
+        row = self._row(path, "x_adv", position, len(record.columns))
         return None if row is None else row.astype("float32")
 
     def _row(self, path: Path, name: str, position: int, count: int) -> Any:

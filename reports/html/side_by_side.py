@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING
 
 from reports.board.boards import Board
-from reports.board.samples import Samples, model_of
+from reports.board.samples import Samples, attack_of, model_of, table_of
 from reports.html.gallery import Exhibit, Guide
 from robench.record.schema import Record, Status
 
@@ -101,11 +99,10 @@ def _of_board(board: Board, guide: Guide, links: dict[str, str]) -> list[Compari
     samples = guide.samples
     targets = heads(board, samples)
     attacks = list(samples.labels)[:MOST_ATTACKS]
-    table = samples.table
-    own = [(table["target"] == target) & (table["source"] == target) for target in targets]
-    white = table[reduce(or_, own) & table["attack"].isin(attacks)] if own else table[:0]
-    if white.empty:
+    own = [r for target in targets for r in samples.white_box(target) if attack_of(r) in attacks]
+    if not own:
         return []
+    white = table_of(own)
     every_image: list[Comparison] = []
     for index in _telling(white, len(targets)):
         of_image = white[white["index"] == index]

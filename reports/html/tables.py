@@ -151,7 +151,7 @@ def _remarks(row: Row, finding: dict[tuple[str, str], str]) -> Entry:
 
 def heat_map(board: Board, *, name: str) -> Table:
     """Return source x target: robust accuracy of targets on images crafted on sources, worst over attacks."""
-    combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+    combined = {(t.source, t.target): t.robust for t in board.combined_transfers()}
     models = [row.model for row in board.rows if any(row.model in pair for pair in combined)]
     columns = (Column("Crafted on", numeric=False, head=True), *(Column(model) for model in models))
     rows = tuple(

@@ -159,9 +159,8 @@ def _clean(model: OurModel) -> OurNumber | None:
     records = [r for r in samples.clean if model_of(r.target) == model.target]
     if not records:
         return None
-    table = samples.clean_table[samples.clean_table["target"] == model.target]
     return OurNumber(
-        share=clean_share(table) or Share(0, 0),
+        share=clean_share(records) or Share(0, 0),
         worst=None,
         source="",
         sources=(),
@@ -171,7 +170,7 @@ def _clean(model: OurModel) -> OurNumber | None:
         label="clean",
         asked=samples.n,
         findings=_codes(records),
-        batch=max(len(record.columns.index) for record in records),
+        batch=max(len(record.columns) for record in records),
         lacks=samples.missing.get(model.target, ()),
     )
 
@@ -179,24 +178,22 @@ def _clean(model: OurModel) -> OurNumber | None:
 def _attacked(
     model: OurModel, samples: Samples, source: str, slot: Slot, records: Sequence[Record]
 ) -> OurNumber:
-    table = samples.table
-    table = table[
-        (table["target"] == model.target)
-        & (table["source"] == source)
-        & (table["attack"] == attack_of(records[0]))
+    every = [
+        r
+        for r in samples.judged(model.target)
+        if model_of(r.source) == source and attack_of(r) == attack_of(records[0])
     ]
     sources = tuple(dict.fromkeys(r.source.gradient_source for r in records))
     surrogate = model.heads.get(source, ("", ""))[0] == GRAPH and PAPERS_SOURCE in sources
     chosen = PAPERS_SOURCE if surrogate else ""
-    lines = table[table["gradient_source"] == chosen] if chosen else table
-    clean = samples.clean_table
-    clean = clean[clean["target"] == model.target] if not clean.empty else clean
+    lines = [r for r in every if chosen in {"", r.source.gradient_source}]
+    clean = samples.untouched(model.target)
     chosen_records = [r for r in records if chosen in {"", r.source.gradient_source}]
-    own = [r for r in samples.clean if model_of(r.target) == model.target]
+    own = samples.untouched(model.target)
     weights = model.checkpoints
     return OurNumber(
         share=robust_share(lines, clean) or Share(0, 0),
-        worst=robust_share(table, clean) if len(sources) > 1 else None,
+        worst=robust_share(every, clean) if len(sources) > 1 else None,
         source=chosen or (sources[0] if len(sources) == 1 else ""),
         sources=sources,
         crafted_on=samples.names[source] if slot.oracle else "",
@@ -205,7 +202,7 @@ def _attacked(
         label=samples.labels[attack_of(records[0])],
         asked=samples.n,
         findings=_codes([*own, *chosen_records]),
-        batch=max(len(record.columns.index) for record in records),
+        batch=max(len(record.columns) for record in records),
         lacks=samples.missing.get(model.target, ()),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.board.boards import Board, Heading, Measurement, Row
-from reports.board.leaderboard import boards
+from reports.board.leaderboard import boards_of
 from reports.board.over_seeds import SeedBoard, over_seeds
 from reports.board.samples import Samples, attack_of, model_of, split_into_boards
 from reports.board.shares import Share
@@ -61,7 +61,7 @@ class CSV:
         """Return the leaderboards of some records as CSV text, or their spread over seeds."""
         if self.seeds_only:
             return seeds_csv(over_seeds(records))
-        return leaderboard_csv(board_facts(records))
+        return leaderboard_csv(board_facts(split_into_boards(records)))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
         """Write all three files and return their paths.
@@ -69,11 +69,12 @@ class CSV:
         Raises:
             StorageError: the disk refused; older files are intact.
         """
-        facts = board_facts(records)
+        samples = split_into_boards(records)
+        facts = board_facts(samples)
         files = {
             folder / "leaderboard.csv": leaderboard_csv(facts),
             folder / "measurements.csv": measurements_csv(facts),
-            folder / "curves.csv": curves_csv(facts, split_into_boards(records)),
+            folder / "curves.csv": curves_csv(facts, samples),
         }
         for path, text in files.items():
             write_atomic(path, text)
@@ -95,10 +96,10 @@ class BoardFacts:
     attacks: dict[str, RecordedAttack]
 
 
-def board_facts(records: Sequence[Record]) -> list[BoardFacts]:
+def board_facts(every: Sequence[Samples]) -> list[BoardFacts]:
     """Return the boards of some records with the facts that a line of CSV adds."""
     facts = []
-    for board, samples in zip(boards(records), split_into_boards(records), strict=True):
+    for board, samples in zip(boards_of(every), every, strict=True):
         trainings: dict[str, str] = {}
         for record in (*samples.clean, *samples.attacked):
             trainings.setdefault(samples.names[model_of(record.target)], record.target.detail("training"))

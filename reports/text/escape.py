@@ -107,7 +107,7 @@ def joint_note(board: Board) -> str:
 
 def transfer_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
-    combined = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
+    combined = {(t.source, t.target): t.robust for t in board.combined_transfers()}
     sources = list(dict.fromkeys(source for source, _ in combined))
     targets = list(dict.fromkeys(target for _, target in combined))
     header = ["Crafted on \\ judged on", *targets]
@@ -118,7 +118,7 @@ def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the white-box cells of a board: one row per model, attack and gradient source."""
     header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
     header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
-    white_box = [cell for cell in board.cells if cell.white_box]
+    white_box = list(board.white_box())
     batched = any(cell.robust.batches for cell in white_box)
     header += ["Batches", "Over batches [95% CI]"] if batched else []
     rows = [

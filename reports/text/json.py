@@ -31,7 +31,12 @@ class JSON:
     def render(self, records: Sequence[Record]) -> str:
         """Return the boards of some records as JSON text; an infinite radius is the text `inf`."""
         tables: dict[str, Sequence[Any]] = {
-            "boards": [] if self.seeds_only else boards(records),
+            "boards": []
+            if self.seeds_only
+            else [
+                dataclasses.replace(board, cells=tuple(board.cells), transfers=tuple(board.transfers))
+                for board in boards(records)
+            ],
             "over_seeds": over_seeds(records),
         }
         plain = {

@@ -13,6 +13,7 @@ from robench.cli.console import one_line
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
+    from robench.record.parts import RecordedTarget
     from robench.record.schema import Record
     from robench.record.store import Fault
 
@@ -107,9 +108,12 @@ def read_runs(runs: list[Path]) -> list[Record]:
         damaged += len(faults)
         recipes = model_recipes(store.plan_data())
         _tell_unlike(run, readable, first)
+        targets: dict[int, RecordedTarget] = {}  # many records share theirs
         for record in readable:
-            target = dataclasses.replace(record.target, recipe=recipes.get(record.target.name, ""))
-            records.append(dataclasses.replace(record, target=target))
+            one = record.target
+            if id(one) not in targets:
+                targets[id(one)] = dataclasses.replace(one, recipe=recipes.get(one.name, ""))
+            records.append(record.noting(target=targets[id(one)]))
     if not records:
         got = "none that can be read" if damaged else "none"
         raise ConfigError(expected="at least one finished unit", got=got, do="Run `robench run` first")

@@ -112,7 +112,7 @@ def _run(folder: Path) -> list[str]:
     for record in records:
         threat = f"{record.threat.norm} {record.threat.eps_text}".strip()
         place = (record.target.name, record.attack.label, threat)
-        images[place] = images.get(place, 0) + len(record.columns.index)
+        images[place] = images.get(place, 0) + len(record.columns)
     lines += [f"  {target}: {attack} {threat} ({n} images)" for (target, attack, threat), n in images.items()]
     lines += [
         f"missing: {setting}: {model}: {'; '.join(texts)}" for setting, model, texts in missing_rows(records)

@@ -5,7 +5,7 @@ Records that exist cannot tell what does not: a row is compared with the plan of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
@@ -15,72 +15,101 @@ from robench.record.threat_summary import ThreatSummary, threat_summary_of
 def by_plan(records: Iterable[Record]) -> dict[PlannedRun, list[Record]]:
     """Group records by the plan of their folder; those without one are left out."""
     groups: dict[PlannedRun, list[Record]] = {}
+    last, own = None, list[Record]()
     for record in records:
-        if record.planned is not None:
-            groups.setdefault(record.planned, []).append(record)
+        if record.planned is None:
+            continue
+        if record.planned is not last:  # to hash a whole plan for each record would take long
+            last, own = record.planned, groups.setdefault(record.planned, [])
+        own.append(record)
     return groups
 
 
-def missing_parts(
-    planned: PlannedRun, records: Sequence[Record], threat: ThreatSummary, model: str, own: Sequence[Record]
-) -> tuple[str, ...]:
-    """Return in words what a row lacks of its plan: columns, gradient sources, sources of transfer, images.
+def count_images(records: Iterable[Record]) -> int:
+    """Return how many different images some records are about."""
+    import numpy as np
+
+    shards = {id(one): one for one in (record.columns.array("index") for record in records)}
+    pieces = list({(len(one), one.tobytes()): one for one in shards.values()}.values())
+    if len(pieces) == 1 and (np.diff(pieces[0]) > 0).all():
+        return len(pieces[0])
+    return len(np.unique(np.concatenate(pieces))) if pieces else 0
+
+
+class Have:
+    """What there is of a plan, on the images of one board.
 
     Args:
         planned: the plan.
-        records: of this plan, on the images of the row: clean ones, and those of the row's threat.
-        threat: the row's; that of no attack where only clean images are judged.
-        model: name of the row.
-        own: those of the records that were judged on it.
+        records: of this plan, on the images of the board: clean ones, and those of its threat.
+        threat: the board's; that of no attack where only clean images are judged.
     """
-    if planned.fault:
-        return (f"unknown what, for plan.json cannot be read: {planned.fault}",)
-    if not own:
-        return ("every unit of the model",)
-    n = max(*(r.dataset.n for r in records), _images(records))
-    clean = _images(r for r in own if r.attack.is_clean)
-    texts = [_lack("clean", clean, n)] if clean < n else []
-    sources = dict.fromkeys((model, *(planned.models if planned.transfer else ())))
-    for label in planned.attacks(threat):
-        columns = {source: _lacking(records, own, label, source, n) for source in sources}
-        texts += columns.pop(model)
-        if short := {source: lacks for source, lacks in columns.items() if lacks}:
-            texts.append(f"{label} crafted on {', '.join(short)}")
-    return tuple(texts)
 
+    def __init__(self, planned: PlannedRun, records: Sequence[Record], threat: ThreatSummary) -> None:
+        self.planned, self.labels = planned, planned.attacks(threat)
+        self.n = max((*(r.dataset.n for r in records), count_images(records)), default=0)
+        self._tried: dict[tuple[str, str], set[str]] = {}
+        self._offered: dict[str, set[str]] = {}
+        for record in records:
+            source = record.source
+            self._tried.setdefault((source.name, record.attack.label), set()).add(source.gradient_source)
+            self._offered.setdefault(record.target.name, set()).update(record.target.sources)
 
-def _lacking(records: Sequence[Record], own: Sequence[Record], label: str, source: str, n: int) -> list[str]:
-    """Return in words what is missing of one attack from one source: of all of it, or source by source."""
-    column = [r for r in records if r.source.name == source and r.attack.label == label]
-    tried = {r.source.gradient_source for r in column}
-    offered = {name for r in records if r.target.name == source for name in r.target.sources}
-    # An attack goes through all that are offered, or through its own choice alone.
-    expected = sorted(offered if tried & offered else tried)
-    mine = {id(r) for r in own}
-    judged = [r for r in column if id(r) in mine]
-    # What was crafted on two sets of weights of one name, as in parts that each trained, does not add up.
-    counts = [
-        {
-            name: _images(
-                r for r in judged if r.source.gradient_source == name and r.source.fingerprint == one
-            )
-            for name in expected
-        }
-        for one in {r.source.fingerprint for r in judged}
-    ]
-    have = max(counts, key=lambda count: sum(count.values()), default=dict.fromkeys(expected, 0))
-    short = {name: count for name, count in have.items() if count < n}
-    if not expected or (len(short) == len(expected) and len(set(short.values())) == 1):
-        return [_lack(label, min(short.values(), default=0), n)]
-    return [_lack(f"{label} through {name}", count, n) for name, count in short.items()]
+    def missing(self, model: str, own: Sequence[Record]) -> tuple[str, ...]:
+        """Return in words what a row lacks of its plan: columns, gradient sources, sources, images.
+
+        Args:
+            model: name of the row.
+            own: those of the records that were judged on it.
+        """
+        planned, n = self.planned, self.n
+        if planned.fault:
+            return (f"unknown what, for plan.json cannot be read: {planned.fault}",)
+        if not own:
+            return ("every unit of the model",)
+        clean = count_images(r for r in own if r.attack.is_clean)
+        texts = [_lack("clean", clean, n)] if clean < n else []
+        places: dict[tuple[str, str], dict[str, dict[str, list[Record]]]] = {}
+        for record in own:
+            source = record.source
+            weights = places.setdefault((source.name, record.attack.label), {})
+            column = weights.setdefault(source.fingerprint, {})
+            column.setdefault(source.gradient_source, []).append(record)
+        sources = dict.fromkeys((model, *(planned.models if planned.transfer else ())))
+        for label in self.labels:
+            columns = {
+                source: self._lacking(places.get((source, label), {}), label, source) for source in sources
+            }
+            texts += columns.pop(model)
+            if short := {source: lacks for source, lacks in columns.items() if lacks}:
+                texts.append(f"{label} crafted on {', '.join(short)}")
+        return tuple(texts)
+
+    def _lacking(
+        self, judged: Mapping[str, Mapping[str, Sequence[Record]]], label: str, source: str
+    ) -> list[str]:
+        """Return in words what is missing of one attack: of all of it, or source by source.
+
+        Args:
+            judged: its records on one target, by the weights it was crafted on and by gradient source.
+            label: of the attack.
+            source: name of the model it was crafted on.
+        """
+        tried = self._tried.get((source, label), set())
+        offered = self._offered.get(source, set())
+        # An attack goes through all that are offered, or through its own choice alone.
+        expected = sorted(offered if tried & offered else tried)
+        # What was crafted on two sets of weights of one name, as in parts that each trained, does not add up.
+        counts = [{name: count_images(own.get(name, ())) for name in expected} for own in judged.values()]
+        have = max(counts, key=lambda count: sum(count.values()), default=dict.fromkeys(expected, 0))
+        short = {name: count for name, count in have.items() if count < self.n}
+        if not expected or (len(short) == len(expected) and len(set(short.values())) == 1):
+            return [_lack(label, min(short.values(), default=0), self.n)]
+        return [_lack(f"{label} through {name}", count, self.n) for name, count in short.items()]
 
 
 def _lack(what: str, count: int, n: int) -> str:
     return f"{what} {count} of {n} images"
-
-
-def _images(records: Iterable[Record]) -> int:
-    return len({index for record in records for index in record.columns.index})
 
 
 def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -98,9 +127,10 @@ def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, .
         for (name, split, _), here in images.items():
             for threat in [one.threat for one in planned.threats] or [ThreatSummary()]:
                 fitting = [r for r in here if r.attack.is_clean or _under(planned, r, threat)]
+                have = Have(planned, fitting or here, threat)
                 for model in planned.models or dict.fromkeys(r.target.name for r in here):
                     judged = [r for r in fitting if r.target.name == model]
-                    if texts := missing_parts(planned, fitting or here, threat, model, judged):
+                    if texts := have.missing(model, judged):
                         found.append((f"{name} {split}, {threat.text()}", model, texts))
     return found
 

@@ -15,11 +15,19 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from robench.record.schema import Record, Status
+from robench.record.packing import ROBUST
+from robench.record.schema import Record
 from robench.record.statistics import wilson_band
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 Breaks = Mapping[int, float]
 """Image to where it broke: 0 if it was wrong from the start, inf if it stood to the end."""
@@ -81,10 +89,19 @@ def curve_of(breaks: Breaks, *, end: float) -> Curve:
         >>> curve_of({7: 0.0, 8: 2.0, 9: math.inf}, end=5.0)
         Curve(x=(0.0, 2.0), robust=(2, 1), n=3, end=5.0)
     """
-    order = sorted(breaks.values())
-    x = sorted({0.0, *(value for value in order if value < math.inf)})
-    robust = tuple(len(order) - bisect_right(order, value) for value in x)
-    return Curve(x=tuple(map(float, x)), robust=robust, n=len(order), end=max(float(end), float(x[-1])))
+    import numpy as np
+
+    return _curve(np.fromiter(breaks.values(), dtype=np.float64, count=len(breaks)), end=end)
+
+
+def _curve(values: Floats, *, end: float) -> Curve:
+    import numpy as np
+
+    order = np.sort(values)
+    x = np.unique(np.concatenate([[0.0], order[order < math.inf]]))
+    robust = (len(order) - np.searchsorted(order, x, side="right")).tolist()
+    places = x.tolist()
+    return Curve(x=tuple(places), robust=tuple(robust), n=len(order), end=max(float(end), places[-1]))
 
 
 def over_points(records: Iterable[Record]) -> Curve | None:
@@ -100,7 +117,7 @@ def over_points(records: Iterable[Record]) -> Curve | None:
     Returns:
         None if an attack's points were not seen: a library is overheard where it asks about a whole batch.
     """
-    return _side_by_side(_rows(records, "first_success", "points"), last=1)
+    return _side_by_side(records, "first_success", "points", last=1)
 
 
 def over_tries(records: Iterable[Record]) -> Curve | None:
@@ -112,7 +129,7 @@ def over_tries(records: Iterable[Record]) -> Curve | None:
     Returns:
         None if an attack's points were not seen.
     """
-    return _side_by_side(_rows(records, "first_try", "tries"), last=0)
+    return _side_by_side(records, "first_try", "tries", last=0)
 
 
 def over_passes(groups: Iterable[Sequence[Record]]) -> Curve | None:
@@ -128,28 +145,27 @@ def over_passes(groups: Iterable[Sequence[Record]]) -> Curve | None:
     Returns:
         None if a record is of an earlier version, which did not note what a success had cost.
     """
-    breaks: dict[int, float] = {}
-    spent: dict[int, float] = {}
-    for cell in groups:
-        for record in cell:
-            columns = record.columns
-            costs = map(float.__add__, map(float, columns.forwards), map(float, columns.backwards))
-            successes = zip(columns.first_success, columns.first_passes, costs, strict=True)
-            for (index, right, stands), (first, passes, cost) in zip(
-                _verdicts(record), successes, strict=True
-            ):
-                if breaks.get(index, math.inf) < math.inf:
-                    continue
-                if not right:
-                    breaks[index] = 0.0
-                elif stands:
-                    breaks[index] = math.inf
-                    spent[index] = spent.get(index, 0.0) + cost
-                elif first and not passes:
-                    return None
-                else:
-                    breaks[index] = spent.get(index, 0.0) + (passes or cost)
-    return curve_of(breaks, end=max(spent.values(), default=0.0)) if breaks else None
+    import numpy as np
+
+    every = [record for cell in groups for record in cell]
+    if not every:
+        return None
+    images = np.unique(np.concatenate([record.columns.array("index") for record in every]))
+    breaks, spent = np.full(len(images), math.inf), np.zeros(len(images))
+    names = ("index", "forwards", "backwards", "first_success", "first_passes")
+    for record in every:
+        index, forwards, backwards, first, passes = record.columns.arrays(*names)
+        right, stands = _verdicts(record)
+        cost, places = forwards + backwards, np.searchsorted(images, index)
+        left = breaks[places] == math.inf
+        falls = left & right & ~stands
+        if (falls & (first != 0) & (passes == 0)).any():
+            return None
+        at = spent[places] + np.where(passes != 0, passes, cost)
+        breaks[places[left & ~right]] = 0.0
+        breaks[places[falls]] = at[falls]
+        spent[places[left & stands]] += cost[left & stands]
+    return _curve(breaks, end=float(spent.max(initial=0.0))) if len(images) else None
 
 
 def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
@@ -164,17 +180,20 @@ def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
     Returns:
         None if the norm's sizes are not kept: only those of L2 and Linf are.
     """
-    breaks: dict[int, float] = {}
+    import numpy as np
+
+    pieces = []
     for record in records:
-        sizes = {"L2": record.columns.l2, "Linf": record.columns.linf}.get(record.threat.norm)
-        if sizes is None:
+        name = {"L2": "l2", "Linf": "linf"}.get(record.threat.norm)
+        if name is None:
             return None
-        eps = radius_of(record)
-        for (index, right, stands), size in zip(_verdicts(record), sizes, strict=True):
-            # An admitted point may lie beyond the radius by rounding: it counts as on it.
-            broke = math.inf if stands else min(size, eps) if right else 0.0
-            breaks[index] = min(breaks.get(index, math.inf), broke)
-    return breaks
+        index, sizes = record.columns.arrays("index", name)
+        right, stands = _verdicts(record)
+        # An admitted point may lie beyond the radius by rounding: it counts as on it.
+        broke = np.where(stands, math.inf, np.where(right, np.minimum(sizes, radius_of(record)), 0.0))
+        pieces.append((index, broke))
+    images, least = _least(pieces)
+    return dict(zip(images.tolist(), least.tolist(), strict=True))
 
 
 def over_eps(records: Sequence[Record]) -> Curve | None:
@@ -194,7 +213,12 @@ def over_eps(records: Sequence[Record]) -> Curve | None:
     if not looked or breaks is None:
         return None
     furthest = max(radius_of(record) for record in looked)
-    images = {i for record in looked if radius_of(record) == furthest for i in record.columns.index}
+    images = {
+        i
+        for record in looked
+        if radius_of(record) == furthest
+        for i in record.columns.array("index").tolist()
+    }
     reachable = {i: breaks[i] if breaks[i] <= furthest else math.inf for i in images}
     return curve_of(reachable, end=furthest)
 
@@ -204,37 +228,44 @@ def radius_of(record: Record) -> float:
     return float(record.threat.eps)
 
 
-def _verdicts(record: Record) -> Iterator[tuple[int, bool, bool]]:
-    """Yield each image, whether it was right before the attack, and whether it stands."""
-    columns = record.columns
-    for index, label, clean, status in zip(
-        columns.index, columns.label, columns.clean, columns.status, strict=True
-    ):
-        yield index, clean == label, clean == label and status == Status.ROBUST
+def _verdicts(record: Record) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return of each image whether it was right before the attack, and whether it stands."""
+    clean, label, status = record.columns.arrays("clean", "label", "status")
+    right = clean == label
+    return right, right & (status == ROBUST)
 
 
-def _rows(
-    records: Iterable[Record], first: str, total: str
-) -> Iterator[tuple[tuple[int, bool, bool], int, int]]:
-    """Yield each image's verdict, where its first success was, and how far its attack went."""
-    for record in records:
-        firsts, totals = getattr(record.columns, first), getattr(record.columns, total)
-        yield from zip(_verdicts(record), firsts, totals, strict=True)
+def _least(pieces: Sequence[tuple[NDArray[Any], Floats]]) -> tuple[NDArray[Any], Floats]:
+    """Return all images of some pairs of images and numbers, rising, and the least number of each."""
+    import numpy as np
 
-
-def _side_by_side(rows: Iterable[tuple[tuple[int, bool, bool], int, int]], *, last: int) -> Curve | None:
-    """Return the curve of first successes; one that was not seen came `last` after the total."""
-    breaks: dict[int, float] = {}
-    end = 0
-    for (index, right, stands), first, total in rows:
-        end = max(end, total)
-        if not right:
-            broke = 0.0
-        elif stands:
-            broke = math.inf
-        elif first or total:
-            broke = float(first or total + last)
+    shards: dict[int, tuple[NDArray[Any], Floats]] = {}
+    for index, values in pieces:
+        if (known := shards.get(id(index))) is None:  # records of one shard share their array
+            shards[id(index)] = (index, values)
         else:
+            shards[id(index)] = (index, np.minimum(known[1], values))
+    if not shards:
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+    images, places = np.unique(np.concatenate([index for index, _ in shards.values()]), return_inverse=True)
+    least = np.full(len(images), math.inf)
+    np.minimum.at(least, places, np.concatenate([values for _, values in shards.values()]))
+    return images, least
+
+
+def _side_by_side(records: Iterable[Record], first: str, total: str, *, last: int) -> Curve | None:
+    """Return the curve of first successes; one that was not seen came `last` after the total."""
+    import numpy as np
+
+    pieces, end = [], 0
+    for record in records:
+        index, firsts, totals = record.columns.arrays("index", first, total)
+        right, stands = _verdicts(record)
+        end = max(end, int(totals.max(initial=0)))
+        falls = right & ~stands
+        if (falls & (firsts == 0) & (totals == 0)).any():
             return None
-        breaks[index] = min(breaks.get(index, math.inf), broke)
-    return curve_of(breaks, end=end) if breaks and end else None
+        fell = np.where(firsts != 0, firsts, totals + last).astype(np.float64)
+        pieces.append((index, np.where(falls, fell, np.where(stands, math.inf, 0.0))))
+    _, least = _least(pieces)
+    return _curve(least, end=end) if len(least) and end else None

@@ -23,6 +23,7 @@ UNWRITTEN = {"written": False}
 """Metadata of a field that is in no file."""
 
 _WHOLE = 2**63
+_NUMBERS = {int, float}
 _KINDS = {str: "text", int: "a whole number of 64 bits", float: "a finite number", bool: "true or false"}
 
 
@@ -101,7 +102,7 @@ def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dic
             raise FieldError(expected=f"a field `{place}`", got="none")
     unknown = {name: value for name, value in data.items() if name not in {one.name for one in fields}}
     if surplus:
-        return {**values, "extra": unknown}
+        return {**values, "extra": unknown} if unknown else values
     if unknown:
         raise FieldError(
             expected=f"known fields in `{path or 'the record'}`", got=repr(next(iter(unknown))[:80])
@@ -115,6 +116,14 @@ def read_value(value: Any, kind: Any, *, path: str) -> Any:
     Raises:
         FieldError: it is of another type, or not finite.
     """
+    if type(kind) is type and kind in _KINDS:  # most fields
+        if type(value) is not kind or kind in _NUMBERS:
+            _check_all([value], kind, path)
+        return value
+    return _read_compound(value, kind, path)
+
+
+def _read_compound(value: Any, kind: Any, path: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if kind is Any or (value is None and NoneType in args):
         return value
@@ -186,6 +195,8 @@ def _read_unbounded(value: Any, kind: Any, path: str) -> Any:
 
 
 def _read_object(value: Any, kind: Any, path: str) -> Any:
+    if type(value) is kind:
+        return value  # read before
     if issubclass(kind, Part):
         return kind.read(value, path=path)
     values = read_fields(kind, value, path=path)

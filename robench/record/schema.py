@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import marshal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from robench.errors import StorageError
-from robench.plan.spec import SCHEMA
+from robench.record.columns import LATER_COLUMNS, Columns
+from robench.record.packing import Status
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -20,24 +21,23 @@ from robench.record.parts import (
     RecordedThreat,
 )
 from robench.record.planned import PlannedRun
-from robench.record.reader import UNWRITTEN, FieldError, Whole, check_depth, described, read_fields
+from robench.record.reader import (
+    UNWRITTEN,
+    FieldError,
+    Part,
+    Whole,
+    check_depth,
+    described,
+    read_fields,
+)
 from robench.record.seal import FIELD, check_text
 
-LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
-"""Columns that records of earlier versions do not have."""
+__all__ = ["LATER_COLUMNS", "RECORD_SCHEMA", "Columns", "Finding", "Record", "Status", "noting_failed"]
 
-
-class Status(StrEnum):
-    """The judge's verdict on one image.
-
-    Only `robust` counts as robust: an image that was misclassified before any attack, and one for which the
-    model or the attack failed, do not.
-    """
-
-    ROBUST = "robust"
-    BROKEN = "broken"
-    MISCLASSIFIED = "misclassified"
-    FAILED = "failed"
+RECORD_SCHEMA = 2
+"""Version of the layout that new records have."""
+_READABLE = (1, RECORD_SCHEMA)
+"""Versions that can be read; 1 has its columns as plain lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,72 +56,6 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """One entry per image, all lists of the same length.
-
-    Attributes:
-        index: position in the full split.
-        label: true class.
-        clean: predicted class of the clean image, -1 if the output was not a number, -2 if it was a tie.
-        adversarial: predicted class of the proposed image after the judge's checks.
-        status: a Status.
-        linf: largest pixel change.
-        l2: Euclidean size of the change.
-        forwards: forward passes the attack spent on the source.
-        backwards: backward passes the attack spent on the source.
-        first_success: how many points the attack had tried on the source at its first success there, 0 if
-            never or unknown; it is not asked about its last point, unless the image had fallen before.
-        points: how many points it tried, 0 if unknown.
-        tries: how many fresh starts it made, 0 if unknown.
-        first_passes: forwards plus backwards spent at the first success, 0 if never or unknown.
-        first_try: the fresh start of the first success, from 1; 0 if never or unknown.
-        stood: of a random model one text per image, such as `1101`: whether it stood (1) in each fresh draw
-            of noise, at the judged point; empty for any other. `status` is of the draw that was attacked.
-
-    Columns that a record of an earlier version does not have are 0 throughout.
-
-    Raises:
-        TypeError: one of the others is missing.
-        ValueError: the columns are not of one length, a status is unknown, or `stood` is not made of equally
-            many 0 and 1.
-    """
-
-    index: list[int]
-    label: list[int]
-    clean: list[int]
-    adversarial: list[int]
-    status: list[str]
-    linf: list[float]
-    l2: list[float]
-    forwards: list[float]
-    backwards: list[float]
-    first_success: list[int]
-    points: list[int] = field(default_factory=list)
-    tries: list[int] = field(default_factory=list)
-    first_passes: list[int] = field(default_factory=list)
-    first_try: list[int] = field(default_factory=list)
-    stood: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Fill columns that came later with zeros, and refuse what does not fit together."""
-        for name in LATER_COLUMNS:
-            if not getattr(self, name):
-                object.__setattr__(self, name, [0] * len(self.index))
-        lengths = {name: len(column) for name, column in self.plain().items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"columns of lengths {lengths}")
-        if len(set(map(len, self.stood))) > 1 or set("".join(self.stood)) - {"0", "1"}:
-            raise ValueError("texts in `stood` that are not made of equally many 0 and 1")
-        if unknown := set(self.status) - set(Status):
-            raise ValueError(f"the unknown status {described(min(unknown))} in `status`")
-
-    def plain(self) -> dict[str, list[Any]]:
-        """Return plain JSON data; `stood` is in it only for a random model."""
-        columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return columns if self.stood else {k: v for k, v in columns.items() if k != "stood"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One (source, attack, threat, shard) judged on one target; aggregates are derived, never stored.
 
@@ -136,7 +70,7 @@ class Record:
         columns: per-image results.
         findings: reasons to doubt them.
         provenance: how the record was made.
-        schema: version of this layout.
+        schema: version of the layout in its file; what is read is written again in the same.
         planned: what the plan of its run folder asks for, noted when the folder is read; in no file.
     """
 
@@ -150,7 +84,7 @@ class Record:
     columns: Columns
     findings: tuple[Finding, ...] = ()
     provenance: Provenance
-    schema: int = SCHEMA
+    schema: int = RECORD_SCHEMA
     planned: PlannedRun | None = field(default=None, compare=False, repr=False, metadata=UNWRITTEN)
 
     @property
@@ -161,7 +95,14 @@ class Record:
     @property
     def draws(self) -> int:
         """How often each image was asked about under fresh noise; 0 for a model that is not random."""
-        return len(self.columns.stood[0]) if self.columns.stood else 0
+        return self.columns.draws
+
+    def noting(self, **values: Any) -> Record:
+        """Return the record with other values in some fields; as `dataclasses.replace`, and faster."""
+        copy = object.__new__(Record)
+        for name in _FIELDS:
+            object.__setattr__(copy, name, values[name] if name in values else getattr(self, name))
+        return copy
 
     def to_json(self) -> str:
         """Return JSON text; a file of it also holds a checksum (`robench.record.seal`).
@@ -177,7 +118,7 @@ class Record:
             "threat": self.threat.plain(),
             "dataset": self.dataset.plain(),
             "seed": self.seed,
-            "columns": self.columns.plain(),
+            "columns": self.columns.plain() if self.schema == 1 else self.columns.packed(),
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "provenance": self.provenance.plain(),
             "schema": self.schema,
@@ -206,14 +147,17 @@ class Record:
                 del data[FIELD]
             if not isinstance(data, dict) or "schema" not in data:
                 raise FieldError(expected="a record of robench", got="JSON without a field `schema`")
-            if type(data["schema"]) is int and data["schema"] != SCHEMA:
+            if type(data["schema"]) is int and data["schema"] not in _READABLE:
                 raise StorageError(
                     where=where,
-                    expected=f"a record of schema {SCHEMA}",
+                    expected=f"a record of schema {' or '.join(map(str, _READABLE))}",
                     got=f"schema {described(data['schema'])}",
                     do="Read it with the version of robench that wrote it, or run again",
                 )
-            check_depth({name: value for name, value in data.items() if name != "columns"})
+            if data["schema"] == RECORD_SCHEMA and "columns" in data:
+                data["columns"] = Columns.unpack(data["columns"])
+            data |= {name: _part(kind, data[name], name) for name, kind in _PARTS.items() if name in data}
+            check_depth({name: value for name, value in data.items() if name not in {"columns", *_PARTS}})
             return cls(**read_fields(cls, data, path=""))
         except FieldError as error:
             expected, got = error.expected, error.got
@@ -223,13 +167,41 @@ class Record:
         raise StorageError(where=where, expected=expected, got=got, do=do)
 
 
+_FIELDS = tuple(one.name for one in dataclasses.fields(Record))
+_PARTS: dict[str, type[Part]] = {
+    "target": RecordedTarget,
+    "source": RecordedSource,
+    "attack": RecordedAttack,
+    "threat": RecordedThreat,
+    "dataset": RecordedDataset,
+}
+"""What many records have alike."""
+_MOST_PARTS = 2**14
+_parts: dict[tuple[str, bytes], Part] = {}
+
+
+def _part(kind: type[Part], data: Any, name: str) -> Part:
+    """Return a part of a record; equal ones are read once and shared.
+
+    Raises:
+        FieldError: a field of it is missing or of another type; names it.
+    """
+    mark = (name, marshal.dumps(data))
+    if (part := _parts.get(mark)) is None:
+        check_depth(data, path=name)
+        if len(_parts) >= _MOST_PARTS:
+            _parts.clear()
+        part = _parts[mark] = kind.read(data, path=name)
+    return part
+
+
 def _damaged(text: str, error: StorageError) -> StorageError:
     """Return the error of a wrong checksum, with the schema that the record says, where it is another."""
     try:
         schema = json.loads(text)["schema"]
     except (ValueError, RecursionError, KeyError, TypeError):
         return error
-    says = f", and it says schema {described(schema)}" if schema != SCHEMA else ""
+    says = f", and it says schema {described(schema)}" if schema not in _READABLE else ""
     return StorageError(where=error.where, expected=error.expected, got=error.got + says, do=error.do)
 
 

@@ -20,12 +20,13 @@ Layout of `runs/NAME/`::
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
+from robench.record.columns import Columns
 from robench.record.files import MOST_RECORD, read_json, read_text, write_atomic, write_new
 from robench.record.folder import Fault, is_run
 from robench.record.journal import JOURNAL, read_journal
@@ -34,6 +35,10 @@ from robench.record.planned_folder import PlannedFolder
 from robench.record.schema import Record, noting_failed
 from robench.record.seal import is_cut, sealed_text
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = ["Fault", "Store", "is_run"]
 
 
@@ -41,7 +46,7 @@ class Store(PlannedFolder):
     """Reads and writes the records of a run folder; see `robench.record.folder.RunFolder`."""
 
     def read(self, key: str) -> Record:
-        """Return one record.
+        """Return one record, all of it.
 
         Raises:
             StorageError: missing, half-written, foreign, or of another unit; names the file.
@@ -57,6 +62,28 @@ class Store(PlannedFolder):
             got, do = f"one of {record.key[:80]!r}", "Delete the file and run the same command again"
             raise StorageError(where=str(path), expected=f"the record of unit {key!r}", got=got, do=do)
         return record
+
+    def _light(self, key: str) -> Record:
+        """Return one record, read and checked as a whole, of which most columns stay in the file.
+
+        They are read again, and checked again, when they are asked for: so a board of many records needs room
+        for a few of them. Those of version 1, slow to read, are kept.
+        """
+        record = self.read(key)
+        if record.schema == 1:
+            return record.noting(columns=record.columns.compact())
+        again = partial(self._columns, key, record.columns.array("status"))
+        return record.noting(columns=record.columns.released(again))
+
+    def _columns(self, key: str, status: NDArray[np.uint8]) -> Columns:
+        """Return the columns of a record that was read before, with these statuses."""
+        columns = self.read(key).columns
+        if columns.array("status").tobytes() != status.tobytes():
+            where, got = str(self.unit(key)), "another one, written since then"
+            raise StorageError(
+                where=where, expected="the record that was there when this command began", got=got
+            )
+        return columns
 
     def has(self, key: str) -> bool:
         """Tell whether a unit is finished; a file that is not its record counts as missing."""
@@ -136,14 +163,14 @@ class Store(PlannedFolder):
         records = []
         for key in keys:
             try:
-                records.append(self.read(key))
+                records.append(self._light(key))
             except StorageError as error:
                 faults.append(Fault.of(f"units/{key}.json", error))
         return self._noting(records, planned), faults
 
     def _noting(self, records: Sequence[Record], planned: PlannedRun | None) -> list[Record]:
         noted = noting_failed(records, self._failed_jobs())
-        return [dataclasses.replace(record, planned=planned) for record in noted] if planned else noted
+        return [record.noting(planned=planned) for record in noted] if planned else noted
 
     def read_records(self, keys: Iterable[str] | None = None) -> list[Record]:
         """Return the records of some units, by default of the plan that ran last.
@@ -152,8 +179,8 @@ class Store(PlannedFolder):
             StorageError: one of them is missing, half-written or foreign; names the file.
         """
         if keys is not None:
-            return [self.read(key) for key in keys]
-        return self._noting([self.read(key) for key in self.planned()], self.plan()[0])
+            return [self._light(key) for key in keys]
+        return self._noting([self._light(key) for key in self.planned()], self.plan()[0])
 
     def _failed_jobs(self) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""

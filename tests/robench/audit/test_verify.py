@@ -15,6 +15,7 @@ from robench.cli.app import app
 from robench.plan.spec import to_json
 from robench.record.seal import sealed_text
 from robench.record.store import Store
+from tests.records import plain_of
 
 CONFIG = """\
 schema: 1
@@ -90,7 +91,7 @@ def test_a_lost_unit_is_found(run):
 
 def test_changed_verdicts_are_found(run):
     for path in (run / "units").glob("*.json"):
-        record = json.loads(path.read_text())
+        record = plain_of(path)
         if record["attack"]["label"] != "clean":
             record["columns"]["status"] = ["robust"] * len(record["columns"]["status"])
             forge(path, record)
@@ -112,7 +113,7 @@ def test_changed_images_are_found(run):
 def attacked(run):
     """Yield path and content of the records of attacks."""
     for path in sorted((run / "units").glob("*.json")):
-        record = json.loads(path.read_text())
+        record = plain_of(path)
         if record["attack"]["label"] != "clean":
             yield path, record
 
@@ -185,7 +186,7 @@ def test_a_record_of_fewer_images_is_found(run):
 def test_a_finding_taken_away_is_found(run):
     touched = 0
     for path in (run / "units").glob("*.json"):
-        record = json.loads(path.read_text())
+        record = plain_of(path)
         touched += bool(record["findings"])
         forge(path, {**record, "findings": []})
     report(run)
@@ -280,7 +281,7 @@ draws: 3
     assert made.exit_code == 0, made.output
     assert command("verify", tmp_path / "run").exit_code == 0
     for path in (tmp_path / "run" / "units").glob("*.json"):
-        record = json.loads(path.read_text())
+        record = plain_of(path)
         if stood := record["columns"].get("stood"):
             assert {len(draws) for draws in stood} == {3}
             record["columns"]["stood"] = ["111"] * len(stood)

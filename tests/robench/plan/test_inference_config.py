@@ -1,7 +1,6 @@
 """The key `inference`: what it means, what is refused, and a whole run with it."""
 
 import csv
-import json
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +9,7 @@ from robench.cli import app
 from robench.errors import RobenchError
 from robench.plan.config import parse
 from robench.plan.spec import content_hash, to_json
+from tests.records import plain_of
 
 CONFIG = """\
 name: demo
@@ -113,7 +113,7 @@ def test_a_run_has_a_row_for_every_defended_model(finished):
 
 
 def test_records_say_which_defense_and_count_rejections_as_the_judge_does(finished):
-    records = [json.loads(path.read_text()) for path in (finished[1] / "units").glob("*.json")]
+    records = [plain_of(path) for path in (finished[1] / "units").glob("*.json")]
     squeezed = [r for r in records if r["target"]["name"] == "squeezed"]
     assert squeezed[0]["target"]["details"]["inference"][0]["defense"] == "FeatureSqueezing"
     columns = [

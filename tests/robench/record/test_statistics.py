@@ -1,10 +1,13 @@
 import math
+from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest, t
 
 from robench.record.statistics import (
+    above_chance,
     discordant,
     holm,
     mcnemar,
@@ -98,3 +101,40 @@ def test_t_interval_by_hand():
     assert t_interval([0.3, 0.3]) == (0.3, 0.3)
     with pytest.raises(ValueError, match="1 values"):
         t_interval([0.5])
+
+
+COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@settings(deadline=None)
+@given(COUNTS, st.sampled_from([0.95, 0.9, 0.99]))
+def test_wilson_has_every_bit_of_scipy(counts, confidence):
+    k, n = counts
+    theirs = binomtest(k, n).proportion_ci(confidence, method="wilson")
+    assert wilson(k, n, confidence=confidence) == (max(0.0, theirs.low), min(1.0, theirs.high))
+
+
+@settings(deadline=None)
+@given(COUNTS)
+def test_mcnemar_is_the_binomial_test_of_scipy(counts):
+    k, n = counts  # on both sides of where whole numbers are no longer summed
+    assert mcnemar(k, n - k) == pytest.approx(binomtest(k, n, 0.5).pvalue, rel=1e-12, abs=1e-300)
+
+
+@settings(deadline=None)
+@given(COUNTS, st.integers(2, 1000))
+def test_above_chance_is_the_binomial_test_of_scipy(counts, classes):
+    k, n = counts
+    theirs = binomtest(k, n, 1 / classes, alternative="greater").pvalue
+    assert above_chance(k, n, classes) == pytest.approx(theirs, rel=1e-12, abs=2e-15)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_t_interval_has_the_quantile_of_scipy(values):
+    half = t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    assert t_interval(values) == (max(0.0, fmean(values) - half), min(1.0, fmean(values) + half))
+
+
+def test_more_successes_than_trials_are_refused():
+    with pytest.raises(ValueError, match="3 successes of 2"):
+        wilson(3, 2)

@@ -68,7 +68,7 @@ def test_columns_of_unequal_length_are_refused(store):
     data = json.loads(record().to_json())
     data["columns"]["l2"] = []
     store.unit("k1").write_text(json.dumps(data))
-    with pytest.raises(StorageError, match="lengths"):
+    with pytest.raises(StorageError, match=r"1 entries in the field `columns\.l2`"):
         store.read("k1")
 
 

@@ -1,0 +1,303 @@
+"""What a record says of each image: lists for who writes or looks at them, arrays for who counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from robench.record.packing import (
+    STATUSES,
+    Status,
+    narrowest,
+    pack_draws,
+    pack_numbers,
+    pack_status,
+    status_codes,
+    unpack_draws,
+    unpack_numbers,
+    unpack_status,
+)
+from robench.record.reader import FieldError, described
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
+"""Columns that records of earlier versions do not have."""
+
+_KINDS: dict[str, type] = {
+    "index": int, "label": int, "clean": int, "adversarial": int, "linf": float, "l2": float,
+    "forwards": float, "backwards": float, "first_success": int, "points": int, "tries": int,
+    "first_passes": int, "first_try": int,
+}  # fmt: skip
+"""Columns of numbers."""
+
+SHARED = ("index", "label", "clean")
+"""Columns that many records have alike: one array serves them all."""
+
+_MOST_SHARED = 2**14
+_shared: dict[tuple[str, str, int], NDArray[np.int64]] = {}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stored:
+    """Columns as arrays, as a file holds them.
+
+    Attributes:
+        near: index, label, clean, status and stood.
+        rest: the others; None where `again` reads them when they are asked for.
+        again: returns the columns of the same file.
+    """
+
+    near: dict[str, Any]
+    rest: dict[str, NDArray[Any]] | None = None
+    again: Callable[[], Columns] | None = None
+
+
+class _Lazy:
+    """A list that was not asked for yet is made from what the file holds."""
+
+    __slots__ = ("_stored",)
+
+    if not TYPE_CHECKING:  # a name that is no column must not look like one to the type checker
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in _NAMES or _stored_of(self) is None:
+                raise AttributeError(name)
+            column = self.array(name)
+            if name == "status":
+                column = [STATUSES[code] for code in column.tolist()]
+            elif name == "stood":
+                column = ["".join(map(str, draws)) for draws in column.tolist()] if column.shape[1] else []
+            else:
+                column = column.tolist()
+            object.__setattr__(self, name, column)
+            return column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns(_Lazy):
+    """One entry per image, all lists of the same length.
+
+    Attributes:
+        index: position in the full split.
+        label: true class.
+        clean: predicted class of the clean image, -1 if the output was not a number, -2 if it was a tie.
+        adversarial: predicted class of the proposed image after the judge's checks.
+        status: a Status.
+        linf: largest pixel change.
+        l2: Euclidean size of the change.
+        forwards: forward passes the attack spent on the source.
+        backwards: backward passes the attack spent on the source.
+        first_success: how many points the attack had tried on the source at its first success there, 0 if
+            never or unknown; it is not asked about its last point, unless the image had fallen before.
+        points: how many points it tried, 0 if unknown.
+        tries: how many fresh starts it made, 0 if unknown.
+        first_passes: forwards plus backwards spent at the first success, 0 if never or unknown.
+        first_try: the fresh start of the first success, from 1; 0 if never or unknown.
+        stood: of a random model one text per image, such as `1101`: whether it stood (1) in each fresh draw
+            of noise, at the judged point; empty for any other. `status` is of the draw that was attacked.
+
+    Columns that a record of an earlier version does not have are 0 throughout.
+
+    Raises:
+        TypeError: one of the others is missing.
+        ValueError: the columns are not of one length, a status is unknown, or `stood` is not made of equally
+            many 0 and 1.
+    """
+
+    index: list[int]
+    label: list[int]
+    clean: list[int]
+    adversarial: list[int]
+    status: list[str]
+    linf: list[float]
+    l2: list[float]
+    forwards: list[float]
+    backwards: list[float]
+    first_success: list[int]
+    points: list[int] = field(default_factory=list)
+    tries: list[int] = field(default_factory=list)
+    first_passes: list[int] = field(default_factory=list)
+    first_try: list[int] = field(default_factory=list)
+    stood: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Fill columns that came later with zeros, and refuse what does not fit together."""
+        for name in LATER_COLUMNS:
+            if not getattr(self, name):
+                object.__setattr__(self, name, [0] * len(self.index))
+        lengths = {name: len(column) for name, column in self.plain().items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of lengths {lengths}")
+        if len(set(map(len, self.stood))) > 1 or set("".join(self.stood)) - {"0", "1"}:
+            raise ValueError("texts in `stood` that are not made of equally many 0 and 1")
+        if unknown := set(self.status) - set(Status):
+            raise ValueError(f"the unknown status {described(min(unknown))} in `status`")
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        stored = _stored_of(self)
+        return len(stored.near["status"] if stored else self.index)
+
+    @property
+    def draws(self) -> int:
+        """How often each image was asked about under fresh noise; 0 for a model that is not random."""
+        stored = _stored_of(self)
+        if stored is None:
+            return len(self.stood[0]) if self.stood else 0
+        return int(stored.near["stood"].shape[1])
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a column as an array that must not be written to.
+
+        Whole numbers are of some width, others float64, statuses places in `STATUSES`, and `stood` is 0 or 1
+        of shape (n, draws).
+
+        Raises:
+            StorageError: it had to be read from its file once more, and that is no longer what it was.
+        """
+        return self.arrays(name)[0]
+
+    def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
+        """Return several columns as `array` does, with one look at the file."""
+        stored = _stored_of(self)
+        listed = {name: own for name in names if (own := _list_of(self, name)) is not None}
+        arrays = {name: self._from_list(name, own) for name, own in listed.items()}
+        if stored is not None:
+            asked = [name for name in names if name not in arrays]
+            arrays |= {name: stored.near[name] for name in asked if name in stored.near}
+            if len(arrays) < len(set(names)):
+                again = _stored_of(stored.again()) if stored.again else stored
+                rest = again.rest if again and again.rest else {}
+                arrays |= {name: rest[name] for name in asked if name not in arrays}
+        return tuple(arrays[name] for name in names)
+
+    def _from_list(self, name: str, values: list[Any]) -> NDArray[Any]:
+        import numpy as np
+
+        if name == "status":
+            return status_codes(values)
+        if name == "stood":
+            return unpack_draws(values, len(self), path=name)
+        return np.array(values, dtype=np.int64 if _KINDS[name] is int else np.float64)
+
+    def released(self, again: Callable[[], Columns]) -> Columns:
+        """Return the same columns with most of them left in the file until they are asked for.
+
+        Args:
+            again: reads the columns of the file.
+        """
+        stored = _stored_of(self)
+        return self if stored is None else _of(_Stored(near=stored.near, again=again))
+
+    def compact(self) -> Columns:
+        """Return the same columns as arrays, which take less memory than lists."""
+        if _stored_of(self) is not None:
+            return self
+        arrays = dict(zip(_NAMES, self.arrays(*_NAMES), strict=True))
+        near = {name: arrays.pop(name) for name in ("status", "stood")}
+        for name in SHARED:
+            near[name] = _one_of(name, repr(arrays[name].tobytes()), arrays.pop(name))
+        return _of(_Stored(near=near, rest={name: _thin(column) for name, column in arrays.items()}))
+
+    def plain(self) -> dict[str, list[Any]]:
+        """Return plain JSON data as lists; `stood` is in it only for a random model."""
+        columns = {name: getattr(self, name) for name in _NAMES}
+        return columns if self.stood else {k: v for k, v in columns.items() if k != "stood"}
+
+    def packed(self) -> dict[str, Any]:
+        """Return plain JSON data in short forms; see `robench.record.packing`.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+        """
+        stored = _stored_of(self)
+        whole = stored.again() if stored and stored.again else self
+        data: dict[str, Any] = {"status": pack_status(self.array("status"))}
+        for name, kind in _KINDS.items():
+            own = _list_of(self, name)
+            data[name] = pack_numbers(whole.array(name) if own is None else own, kind)
+        if self.draws:
+            data["stood"] = pack_draws(self.array("stood"))
+        return {name: data[name] for name in _NAMES if name in data}
+
+    @classmethod
+    def unpack(cls, data: Any, *, path: str = "columns") -> Columns:
+        """Return what `packed` or `plain` gave.
+
+        Raises:
+            FieldError: a column is missing, unknown, of another length, or holds what it must not; names it.
+        """
+        if not isinstance(data, Mapping):
+            raise FieldError(expected=f"an object in the field `{path}`", got=described(data))
+        for name in _NAMES:
+            if name not in data and name not in {*LATER_COLUMNS, "stood"}:
+                raise FieldError(expected=f"a field `{path}.{name}`", got="none")
+        if unknown := [name for name in data if name not in _NAMES]:
+            raise FieldError(expected=f"known fields in `{path}`", got=repr(str(unknown[0])[:80]))
+        status = unpack_status(data["status"], path=f"{path}.status")
+        n = len(status)  # a letter for each image: so the size of the file bounds what follows
+        near = {"status": status, "stood": unpack_draws(data.get("stood", []), n, path=f"{path}.stood")}
+        rest: dict[str, NDArray[Any]] = {}
+        for name, kind in _KINDS.items():
+            own, place = data.get(name, {"same": 0}) or {"same": 0}, f"{path}.{name}"
+            if name not in LATER_COLUMNS:
+                own = data[name]
+            if name in SHARED:
+                mark = (name, repr(own), n)
+                column = _shared.get(mark)
+                near[name] = (
+                    _one_of(name, mark[1], unpack_numbers(own, kind, n, path=place))
+                    if column is None
+                    else column
+                )
+            else:
+                rest[name] = unpack_numbers(own, kind, n, path=place)
+        return _of(_Stored(near=near, rest=rest))
+
+
+_NAMES = tuple(one.name for one in dataclasses.fields(Columns))
+
+
+def _stored_of(columns: Any) -> _Stored | None:
+    try:
+        return cast("_Stored | None", object.__getattribute__(columns, "_stored"))
+    except AttributeError:
+        return None
+
+
+def _list_of(columns: Columns, name: str) -> list[Any] | None:
+    """Return a column as the list that it was given or became, and that its owner may have changed."""
+    try:
+        return cast("list[Any]", object.__getattribute__(columns, name))
+    except AttributeError:
+        return None
+
+
+def _of(stored: _Stored) -> Columns:
+    columns = object.__new__(Columns)
+    object.__setattr__(columns, "_stored", stored)
+    return columns
+
+
+def _one_of(name: str, mark: str, column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return an array that all records with the same column share."""
+    if len(_shared) >= _MOST_SHARED:
+        _shared.clear()
+    if name != "index" and len(column):
+        column = column.astype(narrowest(column))
+    column.setflags(write=False)
+    return _shared.setdefault((name, mark, len(column)), column)
+
+
+def _thin(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column of one value throughout as a view of one entry."""
+    import numpy as np
+
+    if len(column) and (column.view("u8") == column[:1].view("u8")).all():
+        return np.broadcast_to(column[:1].copy(), column.shape)
+    return column

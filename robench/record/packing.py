@@ -1,0 +1,244 @@
+"""Columns of a record as short JSON: what repeats or counts up in a few signs, other numbers as bytes.
+
+A column of whole or other numbers is one of
+
+    [1, 5, 2]        a plain list
+    {"same": 0.1}    one value throughout
+    {"from": 500}    500, 501, 502, ...
+    {"u1": "AQUC"}   little-endian numbers in base64: u1 u2 u4, signed i1 i2 i4 i8, IEEE 754 f4 f8
+
+in the first form that holds it exactly. A status is a text with a letter for each image. No value is rounded.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from robench.record.reader import FieldError, described, read_value
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+class Status(StrEnum):
+    """The judge's verdict on one image.
+
+    Only `robust` counts as robust: an image that was misclassified before any attack, and one for which the
+    model or the attack failed, do not.
+    """
+
+    ROBUST = "robust"
+    BROKEN = "broken"
+    MISCLASSIFIED = "misclassified"
+    FAILED = "failed"
+
+
+STATUSES = tuple(sorted(map(str, Status)))
+"""Statuses in the order of their numbers in an array."""
+ROBUST, BROKEN = STATUSES.index(Status.ROBUST), STATUSES.index(Status.BROKEN)
+
+_LETTERS = "".join(status[0] for status in STATUSES)
+_PLACES = bytes(_LETTERS.find(chr(sign)) % (len(STATUSES) + 1) for sign in range(256))
+"""The place in `STATUSES` of every letter; one behind the last of any other sign."""
+_WHOLE = ("u1", "i1", "u2", "i2", "u4", "i4", "i8")
+_CODES = {*_WHOLE, "f4", "f8"}
+_MOST_CONSTANT = 256
+_constant: dict[tuple[type, str, int], Array] = {}
+"""The last columns of one value throughout: many records have the same."""
+_EXACT = 2**32
+"""Whole numbers below are written in as few bytes as they need, in a column of other numbers too."""
+
+
+def pack_numbers(values: Sequence[Any] | Array, kind: type) -> Any:
+    """Return the shortest JSON form that holds a column of numbers exactly.
+
+    Args:
+        values: whole numbers, or numbers; of a list, what no array holds exactly stays as it is.
+        kind: int or float.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    import numpy as np
+
+    array = _exact(values, kind) if isinstance(values, list) else np.asarray(values)
+    if array is None:
+        return values
+    if kind is float and not np.isfinite(array).all():
+        raise ValueError("Out of range float values are not JSON compliant: NaN or infinite")
+    if not len(array):
+        return []
+    first = array[:1]
+    if (array.view(f"u{array.itemsize}") == first.view(f"u{array.itemsize}")).all():
+        return {"same": first.tolist()[0]}
+    if kind is int:
+        if (np.diff(array) == 1).all():
+            return {"from": int(first[0])}
+        return _bytes(array, narrowest(array))
+    if not np.signbit(array).any() and (array < _EXACT).all() and (array == np.floor(array)).all():
+        whole = array.astype(np.int64)
+        return _bytes(whole, narrowest(whole))
+    with np.errstate(over="ignore", under="ignore"):
+        short = array.astype("<f4")
+        return _bytes(array, "f4" if (short.astype("<f8") == array).all() else "f8")
+
+
+def _exact(values: list[Any], kind: type) -> Array | None:
+    import numpy as np
+
+    types = set(map(type, values))
+    if not types <= ({int} if kind is int else {int, float}):
+        return None
+    try:
+        array = np.array(values, dtype=np.int64 if kind is int else np.float64)
+    except OverflowError:
+        return None
+    same = kind is int or int not in types or array.tolist() == values
+    return array if same else None
+
+
+def narrowest(array: Array) -> str:
+    """Return the code of the fewest bytes that hold every one of some whole numbers, at least one."""
+    import numpy as np
+
+    low, high = int(array.min()), int(array.max())
+    return next(c for c in _WHOLE if np.iinfo(c).min <= low and high <= np.iinfo(c).max)
+
+
+def _bytes(array: Array, code: str) -> dict[str, str]:
+    data = array.astype(f"<{code}").tobytes()
+    return {code: binascii.b2a_base64(data, newline=False).decode("ascii")}
+
+
+def unpack_numbers(data: Any, kind: type, n: int, *, path: str) -> Array:
+    """Return a column of numbers as int64 or float64.
+
+    Args:
+        data: plain JSON data in any of the forms.
+        kind: int or float.
+        n: how many images the record is about.
+        path: of the column, for messages.
+
+    Raises:
+        FieldError: it is in none of the forms, of another length, or a number is not finite.
+    """
+    import numpy as np
+
+    wide: type[np.generic] = np.int64 if kind is int else np.float64
+    if isinstance(data, list):
+        array = np.array(read_value(data, list[kind], path=path), dtype=wide)  # type: ignore[valid-type]
+        return _of_length(array, n, path)
+    form, value = next(iter(data.items())) if isinstance(data, Mapping) and len(data) == 1 else ("", None)
+    if form == "same":
+        mark = (kind, repr(value), n)
+        if (same := _constant.get(mark)) is None:
+            if len(_constant) >= _MOST_CONSTANT:
+                _constant.clear()
+            same = _constant[mark] = np.full(n, read_value(value, kind, path=path), dtype=wide)
+            same.setflags(write=False)
+        return same
+    if form == "from" and kind is int:
+        start = read_value(value, int, path=path)
+        if start > np.iinfo(np.int64).max - n:
+            raise FieldError(expected=f"numbers of 64 bits in the field `{path}`", got=described(value))
+        return np.arange(start, start + n, dtype=np.int64)
+    if form not in _CODES or (kind is int and form[0] == "f") or not isinstance(value, str):
+        raise FieldError(expected=f"a list or a packed column in the field `{path}`", got=described(data))
+    array = _of_length(_numbers(value, form, path), n, path).astype(wide)
+    if form[0] == "f" and not np.isfinite(array).all():
+        raise FieldError(expected=f"finite numbers in the field `{path}`", got="NaN or infinity")
+    return array
+
+
+def _numbers(text: str, code: str, path: str) -> Array:
+    import numpy as np
+
+    try:
+        return np.frombuffer(binascii.a2b_base64(text, strict_mode=True), dtype=f"<{code}")
+    except ValueError as error:  # no base64, or bytes that are no whole number of entries
+        raise FieldError(expected=f"numbers in base64 in the field `{path}`", got=str(error)) from None
+
+
+def _of_length(array: Array, n: int, path: str) -> Array:
+    if len(array) != n:
+        raise FieldError(expected=f"{n} entries in the field `{path}`", got=str(len(array)))
+    return array
+
+
+def pack_status(codes: NDArray[np.uint8]) -> str:
+    """Return a letter for each status: r(obust), b(roken), m(isclassified), f(ailed)."""
+    import numpy as np
+
+    return np.frombuffer(_LETTERS.encode(), dtype=np.uint8)[codes].tobytes().decode("ascii")
+
+
+def unpack_status(data: Any, *, path: str) -> NDArray[np.uint8]:
+    """Return statuses as their places in `STATUSES`.
+
+    Args:
+        data: a text of letters, or a plain list of statuses.
+        path: of the column, for messages.
+
+    Raises:
+        FieldError: neither, or an unknown status.
+    """
+    import numpy as np
+
+    if isinstance(data, list):
+        return status_codes(read_value(data, list[str], path=path), path=path)
+    if not isinstance(data, str):
+        raise FieldError(expected=f"a list or a text in the field `{path}`", got=described(data))
+    codes = np.frombuffer(data.encode("utf-8", "replace").translate(_PLACES), dtype=np.uint8)
+    if len(codes) and codes.max() == len(STATUSES):
+        raise FieldError(expected=f"the letters {_LETTERS} in the field `{path}`", got=described(data))
+    return codes
+
+
+def status_codes(statuses: Sequence[str], *, path: str = "status") -> NDArray[np.uint8]:
+    """Return statuses as their places in `STATUSES`.
+
+    Raises:
+        FieldError: one of them is unknown.
+    """
+    import numpy as np
+
+    places = {name: place for place, name in enumerate(STATUSES)}
+    try:
+        return np.fromiter((places[one] for one in statuses), dtype=np.uint8, count=len(statuses))
+    except KeyError:
+        unknown = min(set(statuses) - set(STATUSES))
+        raise FieldError(
+            expected=f"known statuses in the field `{path}`", got=f"the unknown status {described(unknown)}"
+        ) from None
+
+
+def pack_draws(stood: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return how images stood in draws, of shape (n, draws), as one text of 0 and 1."""
+    return {"draws": stood.shape[1], "text": (stood + ord("0")).tobytes().decode("ascii")}
+
+
+def unpack_draws(data: Any, n: int, *, path: str) -> NDArray[np.uint8]:
+    """Return how images stood in each draw, of shape (n, draws); no draws for an empty list.
+
+    Raises:
+        FieldError: not made of equally many 0 and 1 for each image.
+    """
+    import numpy as np
+
+    if isinstance(data, list):
+        texts = read_value(data, list[str], path=path)
+        draws, text, given = len(texts[0]) if texts else 0, "".join(texts), len(texts)
+        alike = all(len(one) == draws for one in texts) and given in {0, n}
+    else:
+        draws, text = (data.get("draws"), data.get("text")) if isinstance(data, Mapping) else (None, None)
+        alike = type(draws) is int and draws > 0 and isinstance(text, str) and len(text) == n * draws
+        alike = alike and isinstance(data, Mapping) and len(data) == 2
+    if not alike or set(text) - {"0", "1"}:
+        raise FieldError(expected=f"texts of equally many 0 and 1 in the field `{path}`", got=described(data))
+    return np.frombuffer(text.encode("ascii"), dtype=np.uint8).reshape(-1 if draws else n, draws) - ord("0")
