@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from robench.types import Images
 
 
-def madry_step(eps: float, steps: int) -> float:
+def madry_step(eps: float, steps: float) -> float:
     """Return 2.5 eps / steps: long enough to reach the ball's far side from any start, with room to move.
 
     The rule of Madry et al. 2018 (arXiv:1706.06083), section 5 ("resistance for different values of eps").

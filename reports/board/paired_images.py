@@ -63,7 +63,7 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
 
 def count(some: Standing) -> float:
     """Return how many images stand, on average over draws."""
-    return sum(some.stands.tolist())
+    return float(sum(some.stands.tolist()))
 
 
 def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -80,7 +80,7 @@ def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArr
 def gap(first: Standing, second: Standing) -> int:
     """Return how many more images stand against the first attacker, of those that met both; rounded."""
     ours, theirs = _shared(first, second)
-    return round(sum((first.stands[ours] - second.stands[theirs]).tolist()))
+    return round(float(sum((first.stands[ours] - second.stands[theirs]).tolist())))
 
 
 def weakness(first: Standing, second: Standing) -> float:

@@ -241,7 +241,10 @@ class Columns(_Lazy):
             raise FieldError(expected=f"known fields in `{path}`", got=repr(str(unknown[0])[:80]))
         status = unpack_status(data["status"], path=f"{path}.status")
         n = len(status)  # a letter for each image: so the size of the file bounds what follows
-        near = {"status": status, "stood": unpack_draws(data.get("stood", []), n, path=f"{path}.stood")}
+        near: dict[str, NDArray[Any]] = {
+            "status": status,
+            "stood": unpack_draws(data.get("stood", []), n, path=f"{path}.stood"),
+        }
         rest: dict[str, NDArray[Any]] = {}
         for name, kind in _KINDS.items():
             own, place = data.get(name, {"same": 0}) or {"same": 0}, f"{path}.{name}"

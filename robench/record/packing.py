@@ -231,6 +231,8 @@ def unpack_draws(data: Any, n: int, *, path: str) -> NDArray[np.uint8]:
     """
     import numpy as np
 
+    draws: Any
+    text: Any
     if isinstance(data, list):
         texts = read_value(data, list[str], path=path)
         draws, text, given = len(texts[0]) if texts else 0, "".join(texts), len(texts)

@@ -103,7 +103,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     for k in range(fewer):
         term = term * (n - k) // (k + 1)
         tail += term
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, float(2 * tail / 2**n))
 
 
 def above_chance(right: int, n: int, classes: int) -> float:
