@@ -7,6 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from reports.board.boards import Board, Doubt, Row
+from reports.board.certificate_checks import certificate_check
+from reports.board.certified import (
+    bounds_of,
+    certified_images,
+    gap_of,
+    missing_bounds,
+    share_of,
+    shares_by_method,
+    with_search,
+)
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import unlifted_codes
 from reports.board.lifted_findings import lifted_codes
@@ -46,7 +56,7 @@ def boards(records: Iterable[Record]) -> list[Board]:
 def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
     """Return the board of some records that may be compared; `every` board of the run is looked at too."""
     setting = samples.setting
-    targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked))
+    targets = dict.fromkeys(model_of(r.target) for r in _everything(samples))
     doubts = {target: _doubts(samples, every, target) for target in targets}
     rows = {target: _row(samples, target, doubts[target]) for target in targets}
     rows |= {target: _absent(samples, target) for target in samples.missing if target not in rows}
@@ -62,7 +72,12 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
         cells=measurements(samples),
         transfers=transfers(samples),
         doubts=tuple(doubt for of_model in doubts.values() for doubt in of_model),
+        certificates=tuple(samples.bound_labels.values()),
     )
+
+
+def _everything(samples: Samples) -> tuple[Record, ...]:
+    return (*samples.clean, *samples.attacked, *samples.bounds)
 
 
 def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
@@ -77,11 +92,12 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     if not white.empty:
         spent = float((white["forwards"] + white["backwards"]).sum())
         passes = spent / int(white["index"].nunique())
-    worst = robust_share(mine, untouched)
+    searched = with_search(mine, samples, target)
+    worst = robust_share(searched, untouched)
     draws = draws_of(r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
     stands = tuple(sorted(d.code for d in doubts if d.stands))
     missing = _missing(samples, target, clean, attacks)
-    details = next(r.target for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target)
+    details = next(r.target for r in _everything(samples) if model_of(r.target) == target)
     return Row(
         model=samples.names[target],
         fingerprint=fingerprint_of(target),
@@ -89,7 +105,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         clean=clean,
         attacks={label: share for label, share in attacks.items() if share is not None},
         worst_case=worst,
-        white_box=robust_share(white, untouched),
+        white_box=robust_share(lines_of(searched, source=target), untouched),
         n=(worst or clean or Share(0, 0)).n,
         median_l2=smallest[0],
         median_linf=smallest[1],
@@ -102,6 +118,9 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         joint=any(is_joint(r) for r in _own(samples, target)),
         draws=draws,
         one_draw=_one_draw(samples, mine, untouched) if draws else None,
+        certified=share_of(certified_images(bounds_of(samples, target))),
+        certified_by=shares_by_method(samples, target),
+        gap=gap_of(samples, target, searched, untouched),
     )
 
 
@@ -147,6 +166,7 @@ def _missing(
         return planned
     n = samples.n
     have = {"clean": clean.n if clean else 0, **{label: n if s else 0 for label, s in attacks.items()}}
+    have |= missing_bounds(samples, target)
     mine = lines_of(samples.table, target=target)
     if mine.empty:
         return tuple(f"{what} {count} of {n} images" for what, count in have.items() if count < n)
@@ -208,7 +228,7 @@ def _value(share: Share | None) -> float:
 def _verdicts(samples: Samples, target: str) -> list[str]:
     """Return per image, in index order, what the headline of a complete row counts, draw by draw."""
     clean = lines_of(samples.clean_table, target=target)
-    table = lines_of(samples.table, target=target) if samples.labels else clean
+    table = with_search(lines_of(samples.table, target=target), samples, target) if samples.labels else clean
     if is_random(table):
         return list(outcomes(table, clean).values())
     grouped = table.groupby("index")["robust" if samples.labels else "right"]
@@ -242,5 +262,6 @@ def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Do
         radius_check(samples, every, target),
         unbounded_check(samples, target),
         library_check(samples, target),
+        certificate_check(samples, every, target),
     )
     return (*by_code.values(), *(doubt for doubt in checks if doubt))

@@ -62,6 +62,8 @@ class Samples:
         clean_table: one line per image of every clean record.
         missing: what the plans of the records ask for and they lack, by model; see
             `robench.record.completeness`. Models without any record are in it too.
+        bounds: records of bounds.
+        bound_labels: shown label of every way to bound, by identity, in the order of the records.
     """
 
     setting: Setting
@@ -74,6 +76,8 @@ class Samples:
     table: pd.DataFrame
     clean_table: pd.DataFrame
     missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bounds: tuple[Record, ...] = ()
+    bound_labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def unbounded(self) -> bool:
@@ -107,10 +111,14 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     unique = list({record.key: record for record in of_plans}.values())
     boards: dict[Setting, list[Record]] = {}
     clean: dict[Setting, list[Record]] = {}
+    bounds: dict[Setting, list[Record]] = {}
     for record in unique:
         setting = setting_of(record)
         if record.attack.is_clean:
             clean.setdefault(setting.unattacked, []).append(record)
+        elif record.certificates:
+            bounds.setdefault(setting, []).append(record)
+            boards.setdefault(setting, [])
         else:
             boards.setdefault(setting, []).append(record)
     own_records: dict[Setting, list[Record]] = {}
@@ -129,6 +137,7 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
             setting,
             clean.get(setting.unattacked, []),
             attacked,
+            bounds.get(setting, []),
             [r for s in dict.fromkeys((setting.unattacked, setting)) for r in own_records.get(s, ())],
         )
         for setting, attacked in boards.items()
@@ -184,7 +193,7 @@ def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str
         for record in own:
             rows.setdefault(model_of(record.target), []).append(record)
         there = {judged[0].target.name for judged in rows.values()}
-        if not setting.threat.norm or planned.attacks(setting.threat):
+        if not setting.threat.norm or planned.has(setting.threat):
             rows |= {f":{name}": [] for name in planned.models if name not in there}
         for model, judged in rows.items():
             name = model.partition(":")[2]
@@ -221,10 +230,14 @@ def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
 
 
 def _samples(
-    setting: Setting, clean: list[Record], attacked: list[Record], of_plans: Sequence[Record]
+    setting: Setting,
+    clean: list[Record],
+    attacked: list[Record],
+    bounds: list[Record],
+    of_plans: Sequence[Record],
 ) -> Samples:
     table, clean_table = _table(attacked), _table(clean)
-    everything = [*clean, *attacked]
+    everything = [*clean, *attacked, *bounds]
     indices = {index for record in everything for index in record.columns.index}
     missing = _missing(setting, of_plans)
     absent = {model: (model[1:], "no record") for model in missing if model[0] == ":"}
@@ -235,11 +248,18 @@ def _samples(
         clean=tuple(clean),
         attacked=tuple(attacked),
         names=shown_names({**absent, **_models(everything)}),
-        labels=shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in attacked}),
+        labels=_labels(attacked),
         table=table,
         clean_table=clean_table,
         missing=missing,
+        bounds=tuple(bounds),
+        bound_labels=_labels(bounds),
     )
+
+
+def _labels(records: Sequence[Record]) -> dict[str, str]:
+    """Return the shown label of every attack, or way to bound, by identity."""
+    return shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in records})
 
 
 def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:

@@ -46,6 +46,9 @@ def missing_parts(
         texts += columns.pop(model)
         if short := {source: lacks for source, lacks in columns.items() if lacks}:
             texts.append(f"{label} crafted on {', '.join(short)}")
+    for label in planned.bounds(threat, model):
+        count = _images(r for r in own if r.certificates and r.attack.label == label)
+        texts += [_lack(label, count, n)] if count < n else []
     return tuple(texts)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from robench.errors import StorageError
 from robench.plan.spec import SCHEMA
+from robench.record.certificates import Certificates
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -137,6 +138,8 @@ class Record:
         findings: reasons to doubt them.
         provenance: how the record was made.
         schema: version of this layout.
+        certificates: of a record of bounds what they certify; None for any other. Then `attack` says how
+            they were computed, and `columns` how the judge saw the images that their search found.
         planned: what the plan of its run folder asks for, noted when the folder is read; in no file.
     """
 
@@ -151,7 +154,13 @@ class Record:
     findings: tuple[Finding, ...] = ()
     provenance: Provenance
     schema: int = SCHEMA
+    certificates: Certificates | None = None
     planned: PlannedRun | None = field(default=None, compare=False, repr=False, metadata=UNWRITTEN)
+
+    def __post_init__(self) -> None:
+        """Refuse certificates of other images."""
+        if self.certificates and len(self.certificates.bound) != len(self.columns.index):
+            raise ValueError("as many certificates as images")
 
     @property
     def white_box(self) -> bool:
@@ -181,6 +190,7 @@ class Record:
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "provenance": self.provenance.plain(),
             "schema": self.schema,
+            **({"certificates": self.certificates.plain()} if self.certificates else {}),
         }
         return json.dumps(data, allow_nan=False)
 

@@ -12,8 +12,10 @@ from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
 from robench.machine import hardware, versions
 from robench.model.tested_network import networks_under_test
+from robench.plan.bounds import method_of
 from robench.plan.spec import Plan, ThreatSpec
 from robench.record.store import Store
+from robench.run.bounding import BoundColumn
 from robench.run.jobs import Board
 from robench.run.keeper import FolderKeeper
 from robench.run.preparation import Workshop
@@ -26,10 +28,10 @@ FIRST_ANSWERS = 3
 
 
 def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
-    """Turn threat specifications into boards of attack recipes.
+    """Turn threat specifications into boards of attack recipes and ways to bound.
 
     Raises:
-        ConfigError: an option of an attack is refused.
+        ConfigError: an option of an attack or of a bound is refused.
     """
     boards = []
     for spec in threats:
@@ -44,7 +46,13 @@ def boards_of(threats: tuple[ThreatSpec, ...]) -> list[Board]:
         for column in spec.attacks:
             kind = plugins.find("attacks", column.attack.name, where=column.attack.where)
             attacks[column.label] = recipe.build(kind, column.attack.options, where=column.attack.where)
-        boards.append(Board(threat=threat, eps_text=spec.eps_text, attacks=attacks))
+        bounds = {
+            column.label: BoundColumn(
+                method_of(column.bound.name, column.bound.options, where=column.bound.where), column.models
+            )
+            for column in spec.bounds
+        }
+        boards.append(Board(threat=threat, eps_text=spec.eps_text, attacks=attacks, bounds=bounds))
     return boards
 
 
