@@ -38,9 +38,7 @@ WIDEST = 30
 """Cells that a column may claim before its text is folded, where the table has to be split."""
 
 _KEYS = frozenset({"Rank", "Model", "Attack", "Gradient source", "Crafted on \\ judged on", "Accuracy"})
-_HEADLINE = frozenset(
-    {"Clean [95% CI]", "Worst case [95% CI]", CERTIFIED, "Gap", ONE_DRAW, "n", "Findings"}
-)
+_HEADLINE = frozenset({"Clean [95% CI]", "Worst case [95% CI]", CERTIFIED, "Gap", ONE_DRAW, "n", "Findings"})
 _WORDS = {
     "Model",
     "Number",

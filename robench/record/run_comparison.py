@@ -85,6 +85,7 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
     unique = list({r.key: r for r in records}.values())
     clean: dict[tuple[str, str, str], dict[str, dict[int, Verdict]]] = {}
     points: dict[tuple[Setting, str, str], dict[int, list[tuple[str, bool]]]] = {}
+    searched: list[tuple[Setting, str, Record]] = []
     for record in unique:
         data = record.dataset
         images = (data.name, data.split, data.set or data.digest)
@@ -99,10 +100,21 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
             )
             continue
         setting = (*images, threat_summary_of(record.threat))
+        if record.certificates:
+            sure = points.setdefault((setting, name, label), {})
+            for index, certified in zip(columns.index, record.certificates.certified, strict=True):
+                sure.setdefault(index, []).append(("01"[certified], bool(certified)))
+            searched.append((setting, name, record))
+            continue
         for column in (*([label] if record.white_box else []), WORST):
             seen = points.setdefault((setting, name, column), {})
             for index, draws, stands in rows:
                 seen.setdefault(index, []).append((draws, stands))
+    for setting, name, record in searched:  # what a search for a bound broke does not stand either
+        worst = points.get((setting, name, WORST), {})
+        for index, status in zip(record.columns.index, record.columns.status, strict=True):
+            if status == Status.BROKEN and index in worst:
+                worst[index].append(("0", False))
     found: Verdicts = {}
     for (setting, name, column), seen in points.items():
         untouched = clean.get(setting[:3], {}).get(name, {})

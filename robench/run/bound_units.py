@@ -68,7 +68,9 @@ def bound_unit(unit: Unit, bounding: Bounding, settings: Settings) -> Record:
         threat=RecordedThreat.read(bounding.board.spec()),
         certificates=Certificates(
             certified=certified,
-            bound=[one.bound if one.bound > LOWEST and math.isfinite(one.bound) else LOWEST for one in outcomes],
+            bound=[
+                one.bound if one.bound > LOWEST and math.isfinite(one.bound) else LOWEST for one in outcomes
+            ],
             domains=[one.domains for one in outcomes],
             seconds=[round(one.seconds, 6) for one in outcomes],
         ),
