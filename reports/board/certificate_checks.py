@@ -1,4 +1,4 @@
-"""A certified image that anything breaks: one of the two is wrong, and no number of the row can be believed."""
+"""A certified image that anything breaks: one of the two is wrong, and neither number can be believed."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -
         model=samples.names[target],
         code=BROKEN_CERTIFICATE,
         count=len(broken),
-        evidence=f"{len(broken)} of {len(certified)} images certified under {radius} are broken all the same: "
-        f"image {first.index} by {first.by} at {threat.norm} {first.size:.6g}",
+        evidence=f"{len(broken)} of {len(certified)} images certified under {radius} are broken all the same:"
+        f" image {first.index} by {first.by} at {threat.norm} {first.size:.6g}",
         remedy="The bound or the judge is wrong: believe neither number of this row, and report it with the "
         "run folder",
         stands=True,

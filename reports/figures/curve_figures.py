@@ -220,8 +220,16 @@ def _certified(axes: Axes, one: Radii, place: int) -> None:
         return
     lit = place < LIT
     y = [100 * (share.value or 0.0) for _, share in bounds]
-    axes.plot([eps for eps, _ in bounds], y, color=COLOURS[place] if lit else GREY, linestyle=":",
-              linewidth=1.5 if lit else 0.7, marker="^" if lit else "", markersize=4.0, clip_on=False)  # fmt: skip
+    axes.plot(
+        [eps for eps, _ in bounds],
+        y,
+        color=COLOURS[place] if lit else GREY,
+        linestyle=":",
+        linewidth=1.5 if lit else 0.7,
+        marker="^" if lit else "",
+        markersize=4.0,
+        clip_on=False,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ CELL_COLUMNS = (
 RANDOM_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
 """Of random models only; where there is none the files are without them."""
 CERTIFIED_COLUMNS = ("certified", "certified_low", "certified_high", "gap", "gap_low", "gap_high")
-"""Of boards with bounds only, followed by three for each way to bound; elsewhere the files are without them."""
+"""Of boards with bounds only, followed by three for each way to bound; else the file is without them."""
 SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
 
 

@@ -8,8 +8,9 @@ from reports.board.shares import Share
 from robench.visible_text import visible
 
 __all__ = [
-    "CERTIFIED", "FRESH", "NOTHING", "ONE_DRAW", "certified_note", "detail_table", "joint_note", "leaderboard_table", "number",
-    "over_batches", "percent", "seed_table", "transfer_table", "visible", "with_interval",
+    "CERTIFIED", "FRESH", "NOTHING", "ONE_DRAW", "certified_note", "detail_table", "joint_note",
+    "leaderboard_table", "number", "over_batches", "percent", "seed_table", "transfer_table", "visible",
+    "with_interval",
 ]  # fmt: skip
 
 NOTHING = "-"

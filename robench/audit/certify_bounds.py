@@ -1,4 +1,4 @@
-"""Certify the images of a plan on one of its models by bounds, with records that `robench run` finds again."""
+"""Certify the images of a plan on one of its models by bounds; `robench run` finds these records again."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def certify(
         list[str] | None,
         typer.Option(
             "--method",
-            help="ibp, crown, alpha_crown, branch_and_bound or smoothing; repeatable. By default the bounds of "
-            "CONFIG, or smoothing.",
+            help="ibp, crown, alpha_crown, branch_and_bound or smoothing; repeatable. By default the bounds "
+            "of CONFIG, or smoothing.",
         ),
     ] = None,
     norm: Annotated[

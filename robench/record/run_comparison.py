@@ -100,21 +100,17 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
             )
             continue
         setting = (*images, threat_summary_of(record.threat))
+        places = (*([label] if record.white_box else []), WORST)
         if record.certificates:
-            sure = points.setdefault((setting, name, label), {})
-            for index, certified in zip(columns.index, record.certificates.certified, strict=True):
-                sure.setdefault(index, []).append(("01"[certified], bool(certified)))
+            certified = zip(columns.index, record.certificates.certified, strict=True)
+            rows, places = [(i, "01"[sure], bool(sure)) for i, sure in certified], (label,)
             searched.append((setting, name, record))
-            continue
-        for column in (*([label] if record.white_box else []), WORST):
+        for column in places:
             seen = points.setdefault((setting, name, column), {})
             for index, draws, stands in rows:
                 seen.setdefault(index, []).append((draws, stands))
-    for setting, name, record in searched:  # what a search for a bound broke does not stand either
-        worst = points.get((setting, name, WORST), {})
-        for index, status in zip(record.columns.index, record.columns.status, strict=True):
-            if status == Status.BROKEN and index in worst:
-                worst[index].append(("0", False))
+    for setting, name, record in searched:
+        _add_search(points.get((setting, name, WORST), {}), record)
     found: Verdicts = {}
     for (setting, name, column), seen in points.items():
         untouched = clean.get(setting[:3], {}).get(name, {})
@@ -129,6 +125,13 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
                 columns_of = found.setdefault(setting, {}).setdefault(name, {})
                 columns_of[CLEAN] = table
     return found
+
+
+def _add_search(worst: dict[int, list[tuple[str, bool]]], record: Record) -> None:
+    """Let what a search for a bound broke count in a worst case, where there is one."""
+    for index, status in zip(record.columns.index, record.columns.status, strict=True):
+        if status == Status.BROKEN and index in worst:
+            worst[index].append(("0", False))
 
 
 def _plain(draws: str) -> Verdict:

@@ -65,7 +65,7 @@ def bound_unit(unit: Unit, bounding: Bounding, settings: Settings) -> Record:
         record,
         attack=RecordedAttack.read(bounding.spec()),
         source=RecordedSource.read(source),
-        threat=RecordedThreat.read(bounding.board.spec()),
+        threat=RecordedThreat.read({**threat.spec(), "eps_text": bounding.eps_text}),
         certificates=Certificates(
             certified=certified,
             bound=[

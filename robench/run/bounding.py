@@ -1,8 +1,7 @@
-"""What there is to bound: one way to bound, on one model under one threat, in pieces of a shard."""
+"""What there is to bound: one way to bound, on one model under one threat."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,15 +11,10 @@ from robench.plan.bounds import METHODS, BranchAndBound, Method
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import options_of
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board, Job, Unit
-from robench.run.settings import Settings
-from robench.run.shards import Shard, pieces
+from robench.run.shards import Shard
 
 REVISION = 1
 """Of the bounds; raised when what they say of an image changes."""
-
-IMAGES = {"ibp": 500, "crown": 50, "alpha_crown": 20, "branch_and_bound": 10}
-"""Images of one unit: what is lost when a run is killed. What is said of an image depends on it alone."""
 
 SECONDS = {"ibp": 10.0, "crown": 120.0, "alpha_crown": 600.0, "branch_and_bound": 600.0}
 """That an image may take where its method has no limit in seconds, before the job counts as hanging."""
@@ -39,20 +33,17 @@ class Bounding:
 
     Attributes:
         target: the model.
-        board: the threat.
+        threat: the threat model of its board.
+        eps_text: the radius as the user wrote it.
         label: the column.
         method: how, with its limits.
     """
 
     target: EvaluatedModel
-    board: Board
+    threat: ThreatModel
+    eps_text: str
     label: str
     method: Method
-
-    @property
-    def threat(self) -> ThreatModel:
-        """The threat model of its board."""
-        return self.board.threat
 
     @property
     def name(self) -> str:
@@ -62,7 +53,7 @@ class Bounding:
     @property
     def title(self) -> str:
         """One line for a person."""
-        place = f"{self.threat.norm.name} {self.board.eps_text}"
+        place = f"{self.threat.norm.name} {self.eps_text}"
         return f"{self.label} bounds of {self.target.model.name} ({place})"
 
     @property
@@ -114,24 +105,10 @@ class Bounding:
                 "method": self.name,
                 "options": options_of(self.method),
                 "threat": self.threat.spec(),
-                "eps_text": self.board.eps_text,
+                "eps_text": self.eps_text,
                 "shard": shard.digest,
                 "data": [shard.data.name, shard.data.split],
                 # Bounds are the same with any seed; a search has random starts.
                 "seed": seed if isinstance(self.method, BranchAndBound) else 0,
             }
         )
-
-
-def pieces_of(count: int, bounding: Bounding) -> list[slice]:
-    """Return the pieces in which so many images of a shard are bounded."""
-    return pieces(count, IMAGES[bounding.name])
-
-
-def bounding_jobs(bounding: Bounding, shard: Shard, settings: Settings) -> Iterator[Job]:
-    """Yield a job for every piece of a shard."""
-    for images in pieces_of(len(shard.data), bounding):
-        part = shard.part(images)
-        key = bounding.key(part, seed=settings.seed)
-        unit = Unit(key=key, target=bounding.target, shard=part, bounding=bounding)
-        yield Job(key=key, shard=part, crafting=None, units=(unit,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
@@ -15,12 +15,10 @@ from robench.machine import versions
 from robench.model.prepared import VERSION as ENGINE
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import options_of
+from robench.run.bounding import BoundColumn, Bounding
 from robench.run.evaluated_model import EvaluatedModel, attacked_model
 from robench.run.settings import Settings
 from robench.run.shards import Shard
-
-if TYPE_CHECKING:
-    from robench.run.bounding import Bounding, BoundColumn
 
 OWN_ATTACKS = "0.1.0"
 """Stands for every version of our own attacks, so that a new version of robench keeps what was measured."""

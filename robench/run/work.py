@@ -12,7 +12,8 @@ from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.answer_checks import check_networks
 from robench.model.interface import Coupling
-from robench.run.bounding import Bounding, bounding_jobs, pieces_of
+from robench.run.bounding import Bounding
+from robench.run.bounding_jobs import bounding_jobs, pieces_of
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import Board, Crafting, Job, jobs_on
 from robench.run.settings import Settings
@@ -62,7 +63,13 @@ class Work:
             for evaluated in self.models:
                 check_noise(evaluated.model, board.threat)
         boundings = tuple(
-            Bounding(target=target, board=board, label=label, method=column.method)
+            Bounding(
+                target=target,
+                threat=board.threat,
+                eps_text=board.eps_text,
+                label=label,
+                method=column.method,
+            )
             for board in self.boards
             for label, column in board.bounds.items()
             for target in self.models

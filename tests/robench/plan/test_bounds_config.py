@@ -52,7 +52,8 @@ def test_a_plan_without_bounds_is_written_as_it_was(tmp_path):
 
 def test_bounds_alone_make_a_threat(tmp_path):
     plan = plan_of(TEXT.replace("    attacks: [pgd]\n", ""), tmp_path)
-    assert plan.threats[0].attacks == () and len(plan.threats[0].bounds) == 2
+    assert plan.threats[0].attacks == ()
+    assert len(plan.threats[0].bounds) == 2
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_bounds_alone_make_a_threat(tmp_path):
         ("domains: 50, seconds: null", "seconds: -1", 11, "above 0"),
         ("domains: 50, seconds: null", "second: 1", 11, "an option of BranchAndBound"),
         ("eps: [0.1, 2/255]", "eps: inf", 9, "a finite eps"),
-        ("attacks: [pgd]", "goal: targeted", 8, "untargeted"),
+        ("attacks: [pgd]", "goal: targeted", 9, "untargeted"),
     ],
 )
 def test_what_cannot_be_bounded_is_refused_with_its_line(tmp_path, old, new, line, words):
@@ -83,5 +84,5 @@ def test_what_cannot_be_bounded_is_refused_with_its_line(tmp_path, old, new, lin
 
 def test_a_threat_of_nothing_is_refused(tmp_path):
     text = TEXT[: TEXT.index("    attacks")]
-    with pytest.raises(ConfigError, match="'attacks'.*bounds"):
+    with pytest.raises(ConfigError, match=r"'attacks'.*bounds"):
         plan_of(text, tmp_path)
