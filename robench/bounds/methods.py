@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import time
 
+from robench.attack.threat import ThreatModel
 from robench.bounds.branch_and_bound import outcomes_of
 from robench.bounds.certifier import EFFORTS, Certifier
+from robench.bounds.heads import HeadCertifier, head_of
 from robench.bounds.search import Budget, Outcome, Verdict
+from robench.errors import ConfigError
+from robench.model.interface import Model
 from robench.plan.bounds import METHODS, BranchAndBound, Method
 from robench.types import Images, Labels
+
+
+def certifier_of(
+    model: Model, threat: ThreatModel, shape: tuple[int, ...], method: Method
+) -> Certifier | HeadCertifier:
+    """Return what bounds a model under a threat: its network of logits, or its features and their head.
+
+    Args:
+        model: the model.
+        threat: untargeted, with a finite radius.
+        shape: (C, H, W) of its images.
+        method: how it will be bounded.
+
+    Raises:
+        ConfigError: the model has no such bounds; the layer is named.
+    """
+    if head_of(model) is None:
+        return Certifier(model, threat, shape)
+    if isinstance(method, BranchAndBound):
+        got, do = "branch_and_bound, which splits margins of logits", "Use crown"
+        where = f"model {model.name!r}"
+        raise ConfigError(where=where, expected="ibp or crown for a graph head", got=got, do=do)
+    return HeadCertifier(model, threat, shape)
 
 
 def budget_of(method: BranchAndBound) -> Budget:
@@ -19,7 +46,7 @@ def budget_of(method: BranchAndBound) -> Budget:
 
 
 def certified_outcomes(
-    certifier: Certifier, x: Images, y: Labels, method: Method, *, seed: int = 0
+    certifier: Certifier | HeadCertifier, x: Images, y: Labels, method: Method, *, seed: int = 0
 ) -> list[Outcome]:
     """Return what a way to bound says of each image: certified only if float32 cannot change it.
 
@@ -35,7 +62,7 @@ def certified_outcomes(
         InputError: images or labels cannot be used.
     """
     x, y = certifier.checked(x, y)
-    if isinstance(method, BranchAndBound):
+    if isinstance(method, BranchAndBound) and isinstance(certifier, Certifier):
         return outcomes_of(certifier, x, y, budget_of(method), seed=seed)
     name = next(name for name, kind in METHODS.items() if isinstance(method, kind))
     started = time.perf_counter()

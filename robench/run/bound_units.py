@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from robench.bounds.certifier import Certifier
-from robench.bounds.methods import certified_outcomes
+from robench.bounds.methods import certified_outcomes, certifier_of
 from robench.bounds.search import Verdict
 from robench.judge.verdict import judge
 from robench.model.batch_identity import batch_of
@@ -39,7 +38,7 @@ def bound_unit(unit: Unit, bounding: Bounding, settings: Settings) -> Record:
     started = time.perf_counter()
     model, threat = bounding.target.model, bounding.threat
     x, y = unit.shard.data.batch(slice(None))
-    certifier = Certifier(model, threat, unit.shard.data.shape)
+    certifier = certifier_of(model, threat, unit.shard.data.shape, bounding.method)
     outcomes = certified_outcomes(
         certifier, x, y, bounding.method, seed=seed_from(settings.seed, "bounds") % 2**63
     )

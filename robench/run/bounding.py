@@ -83,10 +83,10 @@ class Bounding:
         Raises:
             ConfigError: the model has no bounds; the layer is named.
         """
-        from robench.bounds.certifier import Certifier
+        from robench.bounds.methods import certifier_of
 
         try:
-            Certifier(self.target.model, self.threat, shape)
+            certifier_of(self.target.model, self.threat, shape, self.method)
         except ConfigError as error:
             own = f"model {self.target.model.name!r}"
             where = error.where if error.where.startswith(own) else f"{own}, {error.where}"
