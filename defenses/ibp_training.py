@@ -138,10 +138,13 @@ class BoundLoss:
         carried = self.options.bound == "crown_ibp"
         beta = self.options.beta_end if beta is None else beta
         beta = beta if carried else 0.0
-        bounds = margin_bounds(steps, y, carried=True) * beta if beta else 0.0
+        logits = steps[-1].output.value
+        if beta == 0:
+            return margin_bounds(steps, y, carried=False), logits
+        bounds = margin_bounds(steps, y, carried=True)
         if beta < 1:
-            bounds = bounds + margin_bounds(steps, y, carried=False) * (1 - beta)
-        return bounds, steps[-1].output.value
+            bounds = beta * bounds + (1 - beta) * margin_bounds(steps, y, carried=False)
+        return bounds, logits
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         """Return the mean loss and the logits (B, K) of the images themselves."""

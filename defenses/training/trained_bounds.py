@@ -94,8 +94,8 @@ class TrainedBounds:
 
     def _step(self, node: fx.Node, known: dict[fx.Node, Any], steps: list[Step]) -> Any:
         """Take one step; return what came out: an interval, or a plain value such as a shape."""
-        args = fx.node.map_arg(node.args, lambda n: known[n])
-        kwargs = fx.node.map_arg(node.kwargs, lambda n: known[n])
+        args: Any = fx.node.map_arg(node.args, lambda n: known[n])
+        kwargs: Any = fx.node.map_arg(node.kwargs, lambda n: known[n])
         inputs = [one for one in args if isinstance(one, Enclosed)]
         name = str(node.target)
         if node.op == "call_module":
@@ -110,11 +110,14 @@ class TrainedBounds:
                     layer(inputs[0].value)  # moves the running statistics, as in any training
             return _taken(rule, inputs, steps)
         if name in {"size", "dim"} or node.target is getattr:
-            plain = fx.node.map_aggregate(args, lambda one: one.value if isinstance(one, Enclosed) else one)
+            plain: Any = fx.node.map_aggregate(
+                args, lambda one: one.value if isinstance(one, Enclosed) else one
+            )
             return getattr(plain[0], name if node.op == "call_method" else plain[1])
         rule = self._function(node, args, kwargs)
         if rule is None and not inputs and node.op == "call_function" and not _holds_intervals(args):
-            return node.target(*args, **kwargs)  # numbers, such as those of a shape
+            function: Any = node.target
+            return function(*args, **kwargs)  # numbers, such as those of a shape
         if rule is None:
             raise refusal(f"step {name}", "a function without a bound in training")
         return _taken(rule, inputs, steps)
@@ -239,8 +242,8 @@ def _carried(steps: Sequence[Step], function: Tensor, *, carried: bool) -> Tenso
             if not step.rule.rectifier:
                 raise refusal("bound: crown_ibp", "a nonlinear layer other than ReLU")
             (before,) = step.inputs
-            parts, constant = _through_rectifier(a, before.low, before.high)
-            parts = (parts,)
+            part, constant = _through_rectifier(a, before.low, before.high)
+            parts: tuple[Tensor, ...] = (part,)
         else:
             zeros = [torch.zeros_like(one.value, requires_grad=True) for one in step.inputs]
             at_zero = step.rule.value(*zeros)

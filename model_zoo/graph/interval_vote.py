@@ -1,16 +1,17 @@
-"""What the independent protocol can answer while a query's features move inside of a box: a sound lower bound.
+"""What the independent protocol answers while features move inside of a box: a sound lower bound.
 
 Notation of `independent.py`. Over the box every squared distance d_t lies in an interval, and
 
-- t may be among the m - 1 nearest unless m - 1 others are nearer everywhere in the box, and surely is if fewer
-  than m - 1 others may be nearer or as near somewhere. Who is nearer of s and t is a linear question,
+- t may be among the m - 1 nearest unless m - 1 others are nearer everywhere in the box, and surely is if
+  fewer than m - 1 others may be nearer or as near somewhere. Who is nearer of s and t is a linear question,
   `d_s - d_t = |z_s|^2 - |z_t|^2 - 2 z (z_s - z_t)`, answered exactly over the box;
 - sigma^2 is the (n-1)-th smallest distance, and order statistics keep intervals;
-- an outward weight falls with d_t / sigma^2, an inward one with d_t, and is there while d_t <= the radius of t;
+- an outward weight falls with d_t / sigma^2, an inward one with d_t, and is there while d_t is at most the
+  radius of t;
 - the n - 1 nearest have a weight of at least exp(-1) each, whoever they are.
 
 So each class's mass has a lower and an upper bound, and the true class's share minus another's is at least
-their difference over the largest total. Nothing is assumed of how weights move together: that is what is lost.
+their difference over the largest total. How weights move together is not looked at: that is what is lost.
 """
 
 from __future__ import annotations

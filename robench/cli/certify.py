@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -122,7 +123,7 @@ def _smoothed(plan: Plan, name: str, method: list[str] | None) -> bool:
     return defended
 
 
-def _refuse(given: dict[str, object], expected: str, got: str) -> None:
+def _refuse(given: Mapping[str, object], expected: str, got: str) -> None:
     for name, value in given.items():
         if value is not None:
             raise ConfigError(where=name, expected=expected, got=got)

@@ -126,16 +126,14 @@ def test_units_are_pieces_of_shards_and_what_is_kept_is_not_done_again():
 
 
 def test_keys_change_with_everything_that_matters():
-    net = small_net()
-
     def key(method=None, label="x", eps=0.05, other=0, seed=0):
         board = {label: BoundColumn(method or CROWN())}
         work = work_of(small_net(other), board, eps=eps)
         shard = next(iter(work.shards()))
-        (job,) = bounding_jobs(work.boundings[0], shard, dataclasses.replace(work.settings, seed=seed))
+        settings = dataclasses.replace(work.settings, seed=seed)
+        job = next(bounding_jobs(work.boundings[0], shard, settings))
         return job.key
 
-    del net
     search = BranchAndBound(domains=5, seconds=None)
     keys = [
         key(), key(IBP()), key(label="y"), key(eps=0.06), key(other=1), key(search), key(search, seed=1),
