@@ -56,6 +56,8 @@ def check(
     plan, _ = Options(overrides=overrides).parsed(target)
     attacks = sum(len(threat.attacks) for threat in plan.threats)
     counts = f"{len(plan.models)} models, {len(plan.threats)} threats, {attacks} attacks"
+    bounds = sum(len(threat.bounds) for threat in plan.threats)
+    counts += f", {bounds} bounds" if bounds else ""
     typer.echo(printable(f"{target}: valid: {counts}"))
     if preflight:
         check_checkpoints(plan, data_root)

@@ -15,6 +15,7 @@ from robench.model.interface import Model
 from robench.model.out_of_memory import FREE, is_out_of_memory, reason_of
 from robench.plan.spec import TEMPLATE, DataSpec, ModelSpec, Plan
 from robench.randomness import seed_from
+from robench.run.bound_checks import check_untrained
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.keeper import last_line
 from robench.run.networks import ImageLoader, Network, Networks
@@ -125,6 +126,8 @@ class Workshop:
         """Refuse what cannot work before hours of training."""
         networks = self._networks(shape, classes)
         networks.check()
+        if any(threat.bounds for threat in self.plan.threats):
+            check_untrained(self.plan, networks.untrained(), networks.fresh, shape=shape, classes=classes)
         check_training_data(self.plan, classes=classes, load=self.load, training_data=self._training_data)
         return networks
 

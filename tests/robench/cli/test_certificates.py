@@ -81,6 +81,23 @@ def test_what_cannot_be_certified_is_refused(finished, tmp_path, words, message)
     assert not (tmp_path / "other").exists()
 
 
+def test_a_layer_without_bounds_is_refused_before_the_training(tmp_path):
+    code = tmp_path / "smooth.py"
+    code.write_text(
+        "from torch import nn\n\n\ndef net():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 10))\n"
+    )
+    file, run = tmp_path / "demo.yaml", tmp_path / "run"
+    text = CONFIG.replace("architecture: digits_cnn", "architecture: smooth.py:net")
+    file.write_text("\n".join(line for line in text.splitlines() if "loud" not in line))
+    result = said("run", str(file), "-o", str(run), "--workers", "0", "-q", "--trust-code")
+    assert result.exit_code == 2
+    message = " ".join(result.output.split())
+    assert "model 'net'" in message
+    assert "GELU" in message
+    assert not list((run / "models").glob("*/weights*"))
+
+
 def test_a_false_certificate_is_the_first_line_and_exit_code_4(tmp_path, monkeypatch):
     from robench.bounds import Outcome, Verdict
 
