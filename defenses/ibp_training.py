@@ -111,12 +111,21 @@ class BoundLoss:
 
     def check(self, data: ImageSet) -> None:
         """Follow two images, so that a network without bounds is refused before the first epoch."""
+        import torch
+
+        from defenses.training.trained_bounds import refusal
         from robench.model.evaluation import evaluation_mode
 
         x, y = data.batch(slice(0, 2))
         parameter = next(iter(self.network.parameters()), x)
-        with evaluation_mode(self.network):
-            self.margins(x.to(parameter), y.clamp_min(0).to(parameter.device), self.options.eps)
+        x, y = x.to(parameter), y.clamp_min(0).to(parameter.device)
+        with evaluation_mode(self.network), torch.no_grad():
+            logits = self.margins(x, y, self.options.eps)[1]
+            same = torch.allclose(logits, self.network(x), rtol=1e-3, atol=1e-4)
+        if not same:
+            raise refusal(
+                "network", "a forward pass that computes something else, by changes in place or hooks"
+            )
 
     def margins(
         self, x: Images, y: Labels, eps: float, *, beta: float | None = None

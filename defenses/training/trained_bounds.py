@@ -113,7 +113,9 @@ class TrainedBounds:
             plain: Any = fx.node.map_aggregate(
                 args, lambda one: one.value if isinstance(one, Enclosed) else one
             )
-            return getattr(plain[0], name if node.op == "call_method" else plain[1])
+            if node.op == "call_method":
+                return getattr(plain[0], name)(*plain[1:])
+            return getattr(plain[0], plain[1])
         rule = self._function(node, args, kwargs)
         if rule is None and not inputs and node.op == "call_function" and not _holds_intervals(args):
             function: Any = node.target
@@ -127,7 +129,10 @@ class TrainedBounds:
             return None
         known = [isinstance(one, Enclosed) for one in args]
         plain = tuple(one.value if isinstance(one, Enclosed) else one for one in args)
-        if rule := rule_of_function(node.target, known, plain):
+        if not any(known):
+            return None
+        rule = rule_of_function(node.target, known, plain)
+        if rule and kwargs.keys() <= ({"inplace"} if rule.rectifier else set()):
             return Rule(_filled(rule.value, plain, known), rule.spread, rule.rectifier)
         if known != [True] + [False] * (len(args) - 1):
             return None

@@ -18,7 +18,7 @@ from robench.bounds.admissible import searched
 from robench.bounds.agreement import Differences, check_agreement, differences
 from robench.bounds.graph import Graph
 from robench.bounds.inputs import checked_images, checked_labels
-from robench.bounds.network import Bounded, Effort, bounded
+from robench.bounds.network import ELEMENTS, Bounded, Effort, bounded
 from robench.bounds.region import Region
 from robench.bounds.rounding import UNIT
 from robench.bounds.rows import Rows
@@ -160,16 +160,24 @@ class HeadCertifier:
         found = self.bounded(x, effort)
         low, high = (side.flatten(1).clone() for side in found.intervals[self.exact.output])
         if effort.crown:
-            width = low.shape[1]
-            owner = torch.arange(len(x)).repeat_interleave(width)
-            eye = torch.eye(width, dtype=torch.float64).repeat(len(x), 1)
             for sign, side in ((1.0, low), (-1.0, high)):
-                values = found.backward.lower(self.exact.output, Rows(sign * eye, owner))[0]
-                values = (values - 4 * UNIT * values.abs()).view(len(x), width)
+                values = self._carried(found, sign, *low.shape)
                 side.copy_(sign * torch.maximum(sign * side, values))
         seen = self._differences(x)
         room = (8 * seen.apart + 2.0**-21 * seen.output)[:, None]
         return low - room, high + room
+
+    def _carried(self, found: Bounded, sign: float, count: int, width: int) -> Tensor:
+        """Return lower bounds (B, D) of sign times each feature, by CROWN."""
+        owner = torch.arange(count).repeat_interleave(width)
+        place = torch.arange(width).repeat(count)
+        largest = max(side[0].numel() for side, _ in found.intervals)
+        length, values = max(16, ELEMENTS // largest), []
+        for i in range(0, len(owner), length):
+            a = sign * torch.nn.functional.one_hot(place[i : i + length], width).double()
+            values.append(found.backward.lower(self.exact.output, Rows(a, owner[i : i + length]))[0])
+        joined = torch.cat(values)
+        return (joined - 4 * UNIT * joined.abs()).view(count, width)
 
     def margins(self, x: Images, y: Labels, effort: Effort, *, batch: int = 20) -> Tensor:
         """Return lower bounds (B, K) of the true class's share minus each other's; inf for itself."""
