@@ -60,8 +60,7 @@ def rule_of_layer(layer: nn.Module, clean: Tensor) -> Rule | None:
     if isinstance(layer, nn.Linear):
         return Rule(layer, lambda r: F.linear(r, layer.weight.abs()))
     if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
-        place = (layer.stride, layer.padding, layer.dilation, layer.groups)
-        return Rule(layer, lambda r: F.conv2d(r, layer.weight.abs(), None, *place))
+        return Rule(layer, lambda r: layer._conv_forward(r, layer.weight.abs(), None))
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
         return _batch_norm(layer, clean)
     if isinstance(layer, nn.ReLU):

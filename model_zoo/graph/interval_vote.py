@@ -10,8 +10,8 @@ Notation of `independent.py`. Over the box every squared distance d_t lies in an
   radius of t;
 - the n - 1 nearest have a weight of at least exp(-1) each, whoever they are.
 
-So each class's mass has a lower and an upper bound, and the true class's share minus another's is at least
-their difference over the largest total. How weights move together is not looked at: that is what is lost.
+So each class's mass has a lower and an upper bound, and the true class's share minus another's is least
+where its mass is at its least and the other's at its most. How weights move together is lost.
 """
 
 from __future__ import annotations
@@ -93,10 +93,12 @@ def _one(low: Tensor, high: Tensor, y: int, points: Tensor, prepared: PreparedTe
     upper = _largest(most, sure, labels, classes, out) + inward[1] @ one_hot
     strangers = int(((nearer.sum(dim=0) < own) & (labels != y)).sum())
     lower_y = torch.maximum(lower[y], inward[0] @ one_hot[:, y] + max(0, own - strangers) * _LEAST)
+    # u_y - u_c = (M_y - M_c) / (M_y + M_c + rest) rises with M_y, falls with M_c, and shrinks with the rest.
     difference = lower_y - upper
-    most_of_all = most.topk(min(out, count)).values.sum() + inward[1].sum()
-    least_of_all = max(own * _LEAST, float(lower.sum()))
-    share = torch.where(difference > 0, difference / most_of_all, difference / least_of_all).clamp_min(-1.0)
+    largest_rest = upper.sum() - upper[y] - upper
+    smallest_rest = lower.sum() - lower[y] - lower
+    rest = torch.where(difference > 0, largest_rest, smallest_rest).clamp_min(0.0)
+    share = (difference / (lower_y + upper + rest).clamp_min(1e-300)).clamp_min(-1.0)
     share[y] = 0.0
     return share
 

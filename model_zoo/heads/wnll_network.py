@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +81,15 @@ class FeatureNetwork(nn.Module):
 
 
 def _on_the_cpu(prepared: PreparedTemplate) -> PreparedTemplate:
-    moved = {field.name: getattr(prepared, field.name) for field in fields(prepared)}
-    return PreparedTemplate(**{k: v.cpu() if isinstance(v, Tensor) else v for k, v in moved.items()})
+    return replace(
+        prepared,
+        features=prepared.features.cpu(),
+        labels=prepared.labels.cpu(),
+        one_hot=prepared.one_hot.cpu(),
+        radius2=prepared.radius2.cpu(),
+        inner2=prepared.inner2.cpu(),
+        outer2=prepared.outer2.cpu(),
+    )
 
 
 class WNLLNetwork(nn.Module):

@@ -22,12 +22,12 @@ class Broken(NamedTuple):
     """A certified image that is not classified as its certificate says.
 
     Attributes:
-        index: of the image.
+        image: its index.
         by: what shows it, in words.
         size: how far the image was moved, in the norm of the certificate.
     """
 
-    index: int
+    image: int
     by: str
     size: float
 
@@ -53,7 +53,7 @@ def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -
             for record in (*other.clean, *other.attacked, *other.bounds):
                 if _same(record, target):
                     for one in _broken_in(record, certified, samples):
-                        broken.setdefault(one.index, one)
+                        broken.setdefault(one.image, one)
     if not broken:
         return None
     first = next(iter(broken.values()))
@@ -64,7 +64,7 @@ def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -
         code=BROKEN_CERTIFICATE,
         count=len(broken),
         evidence=f"{len(broken)} of {len(certified)} images certified under {radius} are broken all the same:"
-        f" image {first.index} by {first.by} at {threat.norm} {first.size:.6g}",
+        f" image {first.image} by {first.by} at {threat.norm} {first.size:.6g}",
         remedy="The bound or the judge is wrong: believe neither number of this row, and report it with the "
         "run folder",
         stands=True,
