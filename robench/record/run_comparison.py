@@ -225,7 +225,7 @@ def _attackers(records: Iterable[Record]) -> dict[tuple[Setting, str], list[Reco
     """Return the records of attacks on each model under each setting: the worst case is over all of them."""
     attackers: dict[tuple[Setting, str], list[Record]] = {}
     for record in records:
-        if not record.attack.is_clean:
+        if not record.attack.is_clean and not record.certificates:
             data = record.dataset
             setting = (data.name, data.split, data.set or data.digest, threat_summary_of(record.threat))
             attackers.setdefault((setting, record.target.name), []).append(record)
