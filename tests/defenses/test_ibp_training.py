@@ -86,9 +86,9 @@ def test_one_rectifier_in_closed_form():
     for carried in (False, True):
         down, _ = bounds_of(net, x, torch.tensor([0]), eps, carried=carried)
         up, _ = bounds_of(net, x, torch.tensor([1]), eps, carried=carried)
-        assert float(down[0, 1]) == pytest.approx(-0.3)
+        assert down[0, 1].item() == pytest.approx(-0.3)
         # relu(x) itself is at least 0; the adaptive lower line is the identity, as u > -l, and -0.2 at l.
-        assert float(up[0, 0]) == pytest.approx(-0.2 if carried else 0.0)
+        assert up[0, 0].item() == pytest.approx(-0.2 if carried else 0.0)
 
 
 @pytest.mark.parametrize("carried", [False, True])
