@@ -17,6 +17,12 @@ MADRY = (
     "attacks}, author={Madry, Aleksander and Makelov, Aleksandar and Schmidt, Ludwig and Tsipras, Dimitris "
     "and Vladu, Adrian}, booktitle={ICLR}, year={2018}}"
 )
+GOWAL_IBP = (
+    "@article{gowal2018effectiveness, title={On the effectiveness of interval bound propagation for training "
+    "verifiably robust models}, author={Gowal, Sven and Dvijotham, Krishnamurthy and Stanforth, Robert and "
+    "Bunel, Rudy and Qin, Chongli and Uesato, Jonathan and Arandjelovic, Relja and Mann, Timothy and Kohli, "
+    "Pushmeet}, journal={arXiv preprint arXiv:1810.12715}, year={2018}}"
+)
 ZHANG_TRADES = (
     "@inproceedings{zhang2019theoretically, title={Theoretically principled trade-off between robustness "
     "and accuracy}, author={Zhang, Hongyang and Yu, Yaodong and Jiao, Jiantao and Xing, Eric P. and El "

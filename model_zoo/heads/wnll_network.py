@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,16 @@ from torch import Tensor, nn
 from model_zoo.graph.coverage import check_features, check_template
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent, prepare_template
 from model_zoo.graph.interpolation import Interpolation, interpolate
+from model_zoo.graph.interval_vote import share_margins, vote_margins
 from model_zoo.graph.settings import Graph
 from model_zoo.graph.voting import vote_independent
 from model_zoo.last_layer import Branched, evaluating
+from model_zoo.network import Network
 from robench.data.images import ImageSet
+from robench.errors import ConfigError
 from robench.model.out_of_memory import FittingBatches
 from robench.model.tested_network import TestedNetwork
-from robench.types import Features, Outputs
+from robench.types import Features, Labels, Outputs
 
 _BATCH = 250
 
@@ -60,6 +64,32 @@ class Template(nn.Module):
             inner2=self.get_buffer("inner2"),
             outer2=self.get_buffer("outer2"),
         )
+
+
+class FeatureNetwork(nn.Module):
+    """Images to features: a network without its last layer, shared and not copied."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.training = network.training  # only the flag
+
+    def forward(self, x: Tensor) -> Features:
+        """Map images (B, C, H, W) to features (B, D)."""
+        features: Features = self.network.features(x)
+        return features
+
+
+def _on_the_cpu(prepared: PreparedTemplate) -> PreparedTemplate:
+    return replace(
+        prepared,
+        features=prepared.features.cpu(),
+        labels=prepared.labels.cpu(),
+        one_hot=prepared.one_hot.cpu(),
+        radius2=prepared.radius2.cpu(),
+        inner2=prepared.inner2.cpu(),
+        outer2=prepared.outer2.cpu(),
+    )
 
 
 class WNLLNetwork(nn.Module):
@@ -138,6 +168,28 @@ class WNLLNetwork(nn.Module):
         if len(templates) == 1:
             return interpolate_independent(z, templates[0])
         return vote_independent(z, templates, rule=self.rule)
+
+    def feature_network(self) -> nn.Module:
+        """Return the network from images (B, C, H, W) to features (B, D); see `robench.bounds.heads`.
+
+        Raises:
+            ConfigError: images share a graph, or the features of a network not of ours are caught on the way.
+        """
+        network = self.branches.module
+        if self.joint or not isinstance(network, Network):
+            raise ConfigError(
+                where="head wnll",
+                expected="`protocol: independent` or `voting`, over a network of the zoo",
+                got="a joint graph" if self.joint else f"features inside of {type(network).__name__}",
+                do="Bounds need features that each image has for itself",
+            )
+        return FeatureNetwork(network)
+
+    def margins_over(self, low: Tensor, high: Tensor, y: Labels) -> Tensor:
+        """Return lower bounds (B, K) of u_y minus each other u over boxes of features (B, D), float64."""
+        templates = [template.prepared for template in self.templates if isinstance(template, Template)]
+        margins = [share_margins(low, high, y, _on_the_cpu(prepared)) for prepared in templates]
+        return margins[0] if len(margins) == 1 else vote_margins(margins, y, self.rule)
 
     def _joint(self, z: Outputs, moved: Tensor | None = None) -> Interpolation:
         points, labels = self.points

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reports.board.lazily import Lazily
 from reports.board.shares import Share
@@ -40,6 +40,9 @@ class Row:
         missing: what the row lacks, in words: columns, gradient sources, and of how many images.
         one_draw: of a random model, the worst case in the one draw of noise that was attacked: how far an
             attack gets that may ask until it is lucky. Without an attack, the clean accuracy in that draw.
+        certified: images that no attack can break, by any way to bound; None where none was asked for.
+        certified_by: the same by each way to bound.
+        gap: images that are neither certified nor broken by anything that was tried.
     """
 
     rank: int | None = None
@@ -62,6 +65,9 @@ class Row:
     draws: int = 0
     missing: tuple[str, ...] = ()
     one_draw: Share | None = None
+    certified: Share | None = None
+    certified_by: dict[str, Share] = field(default_factory=dict)
+    gap: Share | None = None
 
     @property
     def lifted(self) -> tuple[str, ...]:
@@ -174,13 +180,17 @@ class Heading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board(Heading):
-    """Rows that may be compared: same images, same threat. Without a norm it shows clean accuracy only."""
+    """Rows that may be compared: same images, same threat. Without a norm it shows clean accuracy only.
+
+    `certificates` are the labels of the ways to bound, as `attacks` are those of the attacks.
+    """
 
     attacks: tuple[str, ...]
     rows: tuple[Row, ...]
     cells: Sequence[Measurement]
     transfers: Sequence[Transfer]
     doubts: tuple[Doubt, ...]
+    certificates: tuple[str, ...] = ()
 
     def white_box(self, model: str = "") -> Iterator[Measurement]:
         """Yield what was crafted on the very model it was judged on, of one model if it is named."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.board.boards import Board
+from reports.board.certified import bounds_of, certified_images, share_of
 from reports.board.samples import Samples, attack_of, fingerprint_of, model_of, shown_names
 from reports.board.shares import Share, right, worst
 from robench.record.curves import (
@@ -66,11 +67,15 @@ class BoardCurves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Robust accuracy of a model at the radius of a board; what broke at a smaller radius is broken."""
+    """Robust accuracy of a model at the radius of a board; what broke at a smaller radius is broken.
+
+    `certified` is the share that a bound proves, there or at a larger radius; None where there is no bound.
+    """
 
     eps: float
     eps_text: str
     robust: Share
+    certified: Share | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +209,13 @@ def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Sa
     )
 
 
+def _certified_at(board: Samples, samples: Sequence[Samples], target: str) -> Share | None:
+    """Return the share of the images bounded on a board that are certified at its radius or a larger one."""
+    larger = [one for one in samples if one.setting.threat.eps >= board.setting.threat.eps]
+    sure = {i for one in larger for i, yes in certified_images(bounds_of(one, target)).items() if yes}
+    return share_of({i: i in sure for i in certified_images(bounds_of(board, target))})
+
+
 def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
     own = [(one, one.judged(target)) for one in samples]
     mine = [record for _, records in own for record in records]
@@ -221,7 +233,14 @@ def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
         judged = worst(records)[0].tolist()
         if judged:
             robust = sum(smallest[index] > eps for index in judged)
-            marks.append(Mark(eps=eps, eps_text=one.eps_text, robust=Share(robust, len(judged))))
+            marks.append(
+                Mark(
+                    eps=eps,
+                    eps_text=one.eps_text,
+                    robust=Share(robust, len(judged)),
+                    certified=_certified_at(one, samples, target),
+                )
+            )
     curve = over_eps(mine)
     if curve is None and len(marks) < 2:
         return None

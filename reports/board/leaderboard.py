@@ -6,6 +6,16 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from reports.board.boards import Board, Doubt, Row
+from reports.board.certificate_checks import certificate_check
+from reports.board.certified import (
+    bounds_of,
+    certified_images,
+    gap_of,
+    missing_bounds,
+    robust_but_for,
+    share_of,
+    shares_by_method,
+)
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import unlifted_codes
 from reports.board.lifted_findings import lifted_codes
@@ -27,7 +37,6 @@ from reports.board.shares import (
     one_draw_share,
     outcomes,
     right,
-    robust,
     robust_share,
     worst,
 )
@@ -50,7 +59,7 @@ def boards_of(every: Sequence[Samples]) -> list[Board]:
 def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
     """Return the board of some records that may be compared; `every` board of the run is looked at too."""
     setting = samples.setting
-    targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked))
+    targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked, *samples.bounds))
     doubts = {target: _doubts(samples, every, target) for target in targets}
     rows = {target: _row(samples, target, doubts[target]) for target in targets}
     rows |= {target: _absent(samples, target) for target in samples.missing if target not in rows}
@@ -66,6 +75,7 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
         cells=measurements(samples),
         transfers=transfers(samples),
         doubts=tuple(doubt for of_model in doubts.values() for doubt in of_model),
+        certificates=tuple(samples.bound_labels.values()),
     )
 
 
@@ -84,11 +94,12 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     if white and (images := count_images(white)):
         forwards, backwards = joined(white, "forwards", "backwards")
         passes = float((forwards + backwards).sum()) / images
-    headline = robust_share(mine, untouched)
+    stood = robust_but_for(samples, target)
+    headline = robust_share(mine, untouched, stood)
     draws = draws_of(samples.everything(target))
     stands = tuple(sorted(d.code for d in doubts if d.stands))
     missing = _missing(samples, target, clean, attacks)
-    details = samples.everything(target)[0].target
+    details = (*samples.everything(target), *samples.bounded(target))[0].target
     return Row(
         model=samples.names[target],
         fingerprint=fingerprint_of(target),
@@ -96,7 +107,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         clean=clean,
         attacks={label: share for label, share in attacks.items() if share is not None},
         worst_case=headline,
-        white_box=robust_share(white, untouched),
+        white_box=robust_share(white, untouched, stood),
         n=(headline or clean or Share(0, 0)).n,
         median_l2=smallest[0],
         median_linf=smallest[1],
@@ -109,6 +120,9 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         joint=any(is_joint(r) for r in _own(samples, target)),
         draws=draws,
         one_draw=_one_draw(samples, mine, untouched) if draws else None,
+        certified=share_of(certified_images(bounds_of(samples, target))),
+        certified_by=shares_by_method(samples, target),
+        gap=gap_of(samples, target),
     )
 
 
@@ -152,6 +166,7 @@ def _missing(
         return planned
     n = samples.n
     have = {"clean": clean.n if clean else 0, **{label: n if s else 0 for label, s in attacks.items()}}
+    have |= missing_bounds(samples, target)
     mine = samples.judged(target)
     if not any(len(record.columns) for record in mine):
         return tuple(f"{what} {count} of {n} images" for what, count in have.items() if count < n)
@@ -218,7 +233,8 @@ def _verdicts(samples: Samples, target: str) -> list[str]:
     records = samples.judged(target) if samples.labels else clean
     if is_random(records):
         return list(outcomes(records, clean).values())
-    return ["01"[verdict] for verdict in worst(records, robust if samples.labels else right)[1].tolist()]
+    verdict = robust_but_for(samples, target) if samples.labels else right
+    return ["01"[one] for one in worst(records, verdict)[1].tolist()]
 
 
 def _own(samples: Samples, target: str) -> list[Record]:
@@ -248,5 +264,6 @@ def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Do
         radius_check(samples, every, target),
         unbounded_check(samples, target),
         library_check(samples, target),
+        certificate_check(samples, every, target),
     )
     return (*by_code.values(), *(doubt for doubt in checks if doubt))

@@ -46,7 +46,7 @@ def named_plugins(records: Iterable[Record], plans: Sequence[dict[str, Any]] = (
 def _of_records(records: Iterable[Record]) -> Iterator[tuple[Kind, str]]:
     for record in records:
         attack = record.attack.name
-        if attack not in {"", "clean"}:
+        if attack not in {"", "clean"} and not record.certificates:
             yield "attacks", plugins.called("attacks", attack) or attack
         yield from _of_details(record.target)
         if title := record.dataset.name:

@@ -20,7 +20,7 @@ from robench.record.parts import RecordedTarget
 from robench.record.schema import Record
 from robench.record.statistics import Spread, spread
 
-CLEAN, WHITE_BOX, WORST = "clean", "white-box", "worst case"
+CLEAN, WHITE_BOX, WORST, CERTIFIED = "clean", "white-box", "worst case", "certified"
 _CHANCE = {"checkpoint", "seed", "template_seed", "threshold_used"}
 """Details of a model that another seed changes, beside hashes."""
 
@@ -31,7 +31,7 @@ class Repeated:
 
     Attributes:
         model: its name.
-        column: `clean`, an attack's label, `white-box` or `worst case`.
+        column: `clean`, an attack's label, `certified`, `white-box` or `worst case`.
         seeds: the seeds, ascending.
         values: the accuracy of each seed, in [0, 1].
         spread: of the values.
@@ -84,7 +84,10 @@ def _seed_board(boards: list[tuple[int, Samples, Board]]) -> SeedBoard:
     names: dict[str, set[int]] = {}
     for seed, samples, board in boards:
         rows = {row.model: row for row in board.rows}
-        recipes = {model_of(r.target): _recipe(r.target) for r in (*samples.clean, *samples.attacked)}
+        recipes = {
+            model_of(r.target): _recipe(r.target)
+            for r in (*samples.clean, *samples.attacked, *samples.bounds)
+        }
         targets = [target for target, label in samples.names.items() if label in rows]
         plain = [_name(target) for target in targets]
         for target, name in zip(targets, plain, strict=True):
@@ -139,6 +142,8 @@ def _rows(name: str, ones: list[_One]) -> list[Repeated]:
 def _columns(samples: Samples, row: Row) -> dict[str, tuple[str, Share | None]]:
     """Return label and share of each column, by an identity that is the same for every seed."""
     columns: dict[str, tuple[str, Share | None]] = {CLEAN: (CLEAN, row.clean)}
+    if samples.bounds:
+        columns[CERTIFIED] = (CERTIFIED, row.certified)
     if samples.labels:
         columns |= {f"attack {key}": (label, row.attacks.get(label)) for key, label in samples.labels.items()}
         columns |= {WHITE_BOX: (WHITE_BOX, row.white_box), WORST: (WORST, row.worst_case)}

@@ -60,6 +60,8 @@ class Samples:
         labels: shown label of every attack, by identity, in the order of the records.
         missing: what the plans of the records ask for and they lack, by model; see
             `robench.record.completeness`. Models without any record are in it too.
+        bounds: records of bounds.
+        bound_labels: shown label of every way to bound, by identity, in the order of the records.
     """
 
     setting: Setting
@@ -70,6 +72,8 @@ class Samples:
     names: dict[str, str]
     labels: dict[str, str]
     missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bounds: tuple[Record, ...] = ()
+    bound_labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def unbounded(self) -> bool:
@@ -104,9 +108,17 @@ class Samples:
         """Return all records that were judged on a model, the clean ones first."""
         return (*self.untouched(target), *self.judged(target))
 
+    def bounded(self, target: str) -> Sequence[Record]:
+        """Return the records of bounds on a model."""
+        return self._bounded.get(target, ())
+
     @cached_property
     def _judged(self) -> dict[str, list[Record]]:
         return _by_target(self.attacked)
+
+    @cached_property
+    def _bounded(self) -> dict[str, list[Record]]:
+        return _by_target(self.bounds)
 
     @cached_property
     def _untouched(self) -> dict[str, list[Record]]:
@@ -140,10 +152,14 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     unique = list({record.key: record for record in of_plans}.values())
     boards: dict[Setting, list[Record]] = {}
     clean: dict[Setting, list[Record]] = {}
+    bounds: dict[Setting, list[Record]] = {}
     for record in unique:
         setting = setting_of(record)
         if record.attack.is_clean:
             clean.setdefault(setting.unattacked, []).append(record)
+        elif record.certificates:
+            bounds.setdefault(setting, []).append(record)
+            boards.setdefault(setting, [])
         else:
             boards.setdefault(setting, []).append(record)
     own_records: dict[Setting, list[Record]] = {}
@@ -162,6 +178,7 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
             setting,
             clean.get(setting.unattacked, []),
             attacked,
+            bounds.get(setting, []),
             [r for s in dict.fromkeys((setting.unattacked, setting)) for r in own_records.get(s, ())],
         )
         for setting, attacked in boards.items()
@@ -225,7 +242,7 @@ def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str
         own = [*of_folder, *(_from_elsewhere(planned, of_folder, records) if len(plans) > 1 else ())]
         rows: dict[str, list[Record]] = _by_target(own)
         there = {judged[0].target.name for judged in rows.values()}
-        if not setting.threat.norm or planned.attacks(setting.threat):
+        if not setting.threat.norm or planned.has(setting.threat):
             rows |= {f":{name}": [] for name in planned.models if name not in there}
         have = Have(planned, own, setting.threat)
         for model, judged in rows.items():
@@ -262,9 +279,13 @@ def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
 
 
 def _samples(
-    setting: Setting, clean: list[Record], attacked: list[Record], of_plans: Sequence[Record]
+    setting: Setting,
+    clean: list[Record],
+    attacked: list[Record],
+    bounds: list[Record],
+    of_plans: Sequence[Record],
 ) -> Samples:
-    everything = [*clean, *attacked]
+    everything = [*clean, *attacked, *bounds]
     missing = _missing(setting, of_plans)
     absent = {model: (model[1:], "no record") for model in missing if model[0] == ":"}
     return Samples(
@@ -274,9 +295,16 @@ def _samples(
         clean=tuple(clean),
         attacked=tuple(attacked),
         names=shown_names({**absent, **_models(everything)}),
-        labels=shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in attacked}),
+        labels=_labels(attacked),
         missing=missing,
+        bounds=tuple(bounds),
+        bound_labels=_labels(bounds),
     )
+
+
+def _labels(records: Sequence[Record]) -> dict[str, str]:
+    """Return the shown label of every attack, or way to bound, by identity."""
+    return shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in records})
 
 
 def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:

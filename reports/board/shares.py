@@ -186,11 +186,21 @@ def outcomes(records: Sequence[Record], clean: Sequence[Record] = ()) -> Outcome
     return {index: worst_outcome(of_image) for index, of_image in sorted(points.items())}
 
 
-def robust_share(records: Sequence[Record], clean: Sequence[Record] = ()) -> Share | None:
-    """Return the share of images that are robust in every record; over fresh draws if the model is random."""
+def robust_share(
+    records: Sequence[Record],
+    clean: Sequence[Record] = (),
+    verdict: Callable[[Record], NDArray[np.bool_]] = robust,
+) -> Share | None:
+    """Return the share of images that are robust in every record; over fresh draws if the model is random.
+
+    Args:
+        records: judged on one model.
+        clean: its clean images.
+        verdict: which images of a record are robust, where the model is not random.
+    """
     if is_random(records):
         return MeanShare.of(list(outcomes(records, clean).values()))
-    return one_draw_share(records)
+    return one_draw_share(records, verdict)
 
 
 def clean_share(records: Sequence[Record]) -> Share | None:

@@ -125,7 +125,7 @@ def _text(run: Run, results: Sequence[tuple[Board, Row]], records: Sequence[Reco
         _aim(dict(training)),
         _facts(training) if training else f"{_untrained(target)}\n",
         "## What it stands\n",
-        table(_HEADER, [_result(board, own) for board, own in results]),
+        table(*_results(results)),
         *(_threat(board, records) for board, _ in results),
         "## Attack by attack, white-box\n",
         _attacks(results),
@@ -137,17 +137,21 @@ def _text(run: Run, results: Sequence[tuple[Board, Row]], records: Sequence[Reco
     return "\n".join(parts) + "\n"
 
 
-_HEADER = ("Images", "Threat", "n", "Clean", "White-box", "Worst case", "Median L2", "Rank", "Remarks")
-
-
-def _result(board: Board, row: Row) -> tuple[str, ...]:
-    threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
-    remarks = [*(["in doubt"] if row.doubted else []), *row.remarks]
-    return (
-        f"{board.dataset} {board.split}", threat, str(row.n), with_interval(row.clean),
-        with_interval(row.white_box), with_interval(row.worst_case), number(row.median_l2),
-        str(row.rank or NOTHING), ", ".join(remarks) or NOTHING,
-    )  # fmt: skip
+def _results(results: Sequence[tuple[Board, Row]]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows: a board each, with what is certified where bounds were asked for."""
+    bounds = any(board.certificates for board, _ in results)
+    header = ["Images", "Threat", "n", "Clean", "White-box", "Worst case", *(["Certified"] if bounds else [])]
+    header += ["Median L2", "Rank", "Remarks"]
+    rows = []
+    for board, row in results:
+        threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
+        remarks = [*(["in doubt"] if row.doubted else []), *row.remarks]
+        texts = [f"{board.dataset} {board.split}", threat, str(row.n)]
+        texts += [with_interval(share) for share in (row.clean, row.white_box, row.worst_case)]
+        texts += [with_interval(row.certified)] if bounds else []
+        texts += [number(row.median_l2), str(row.rank or NOTHING), ", ".join(remarks) or NOTHING]
+        rows.append(texts)
+    return header, rows
 
 
 def _attacks(results: Sequence[tuple[Board, Row]]) -> str:

@@ -151,14 +151,15 @@ class Eps:
     """A line per model: robust accuracy over eps, with 95 % bands; points at the radii of the boards.
 
     The line is the exact step function of the smallest perturbations found, where an attack looked for such;
-    without one the points are joined by straight lines, for the eye only. It never rises.
+    without one the points are joined by straight lines, for the eye only. It never rises. Dotted, from below:
+    what bounds certify at the radii of the boards.
     """
 
     info: ClassVar[Info] = Info(title="Accuracy by eps", paper=_CARLINI)
     note: ClassVar[str] = (
         "Worst case over all attacks, sources and radii, image by image: what breaks an image at one eps "
         "breaks it at every larger one. Lines are exact for the perturbations found; a stronger attack "
-        "lowers them."
+        "lowers them. Dotted, where there are bounds: certified accuracy; the truth lies between."
     )
 
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
@@ -176,6 +177,7 @@ class Eps:
                     draw_lines(axes, [(one.model, one.exact.up_to(right))], names)
             for place, one in reversed(list(enumerate(family.models))):
                 _marks(axes, one, place)
+                _certified(axes, one, place)
             if not any(one.exact for one in family.models):
                 texts = {0.0: "0", **{m.eps: m.eps_text for one in family.models for m in one.marks}}
                 axes.set_xticks(sorted(texts), [texts[eps] for eps in sorted(texts)])
@@ -209,6 +211,25 @@ def _marks(axes: Axes, one: Radii, place: int) -> None:
         high = [100 * mark.robust.high - at for at, mark in zip(y, one.marks, strict=True)]
         axes.errorbar(x, y, yerr=[low, high], fmt=MARKERS[place % len(MARKERS)], color=colour, markersize=4.5,
                       elinewidth=0.9, capsize=2, clip_on=False, zorder=3)  # fmt: skip
+
+
+def _certified(axes: Axes, one: Radii, place: int) -> None:
+    """Draw what is certified of one model: a bound at each radius, joined for the eye only."""
+    bounds = [(mark.eps, mark.certified) for mark in one.marks if mark.certified]
+    if not bounds:
+        return
+    lit = place < LIT
+    y = [100 * (share.value or 0.0) for _, share in bounds]
+    axes.plot(
+        [eps for eps, _ in bounds],
+        y,
+        color=COLOURS[place] if lit else GREY,
+        linestyle=":",
+        linewidth=1.5 if lit else 0.7,
+        marker="^" if lit else "",
+        markersize=4.0,
+        clip_on=False,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,7 @@ def page_of(run: Run) -> str:
         provenance=provenance(run),
         config=run.config.splitlines(),
         fresh=FRESH if any(board.random for board in every_board) else "",
+        certified=any(board.certificates for board in every_board),
         failures=_first(run.failures),
         unreadable=_first(run.unreadable),
     )

@@ -48,6 +48,7 @@ class Entry:
         framed: whether it stands out.
         href: where it leads.
         badges: remarks.
+        span: two shares in [0, 1], drawn as a bar from the first to the second.
     """
 
     text: str = NOTHING
@@ -57,6 +58,7 @@ class Entry:
     framed: bool = False
     href: str = ""
     badges: tuple[Badge, ...] = ()
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +115,13 @@ def leaderboard(
     minimal = any(row.median_l2 is not None for row in board.rows)
     columns = [Column("Rank"), Column("Model", numeric=False, head=True)]
     columns += [Column("Worst case, %")] if attacked else []
+    bounds = board.certificates
+    several = bounds if len(bounds) > 1 else ()
+    columns += [Column("Certified, %"), Column("Gap, points")] if bounds else []
     columns += [Column(f"{ONE_DRAW}, %")] if board.random else []
     columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
     columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if attacked else []
+    columns += [Column(label) for label in several]
     columns += [Column("Median L2"), Column("Median Linf")] if minimal else []
     columns += [Column("Passes/image")] if attacked else []
     columns += [Column("n")]
@@ -124,16 +130,27 @@ def leaderboard(
         entries = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
         entries += [text_entry(row.model, href=links.get(row.model, ""))]
         entries += [share(row.worst_case)] if attacked else []
+        entries += [share(row.certified), _gap(row)] if bounds else []
         entries += [share(row.one_draw, drawn=False)] if board.random else []
         entries += [share(row.clean), _remarks(row, finding)]
         if attacked:
             entries += [share(row.white_box, drawn=False)]
             entries += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
+        entries += [share(row.certified_by.get(label), drawn=False) for label in several]
         entries += [number_entry(row.median_l2), number_entry(row.median_linf)] if minimal else []
         entries += [number_entry(row.passes)] if attacked else []
         entries += [number_entry(row.n)]
         rows.append(tuple(entries))
     return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=len(rows) > 1)
+
+
+def _gap(row: Row) -> Entry:
+    """Return the gap with a bar from what is certified to what attacks leave: the truth lies on it."""
+    attacked = row.worst_case or row.clean
+    if row.gap is None or row.gap.value is None or row.certified is None or attacked is None:
+        return Entry()
+    ends = (row.certified.value or 0.0, attacked.value or 0.0)
+    return Entry(text=percent(row.gap), order=row.gap.value, span=(min(ends), max(ends)))
 
 
 def _remarks(row: Row, finding: dict[tuple[str, str], str]) -> Entry:

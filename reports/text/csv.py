@@ -43,6 +43,8 @@ CELL_COLUMNS = (
 )  # fmt: skip
 RANDOM_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
 """Of random models only; where there is none the files are without them."""
+CERTIFIED_COLUMNS = ("certified", "certified_low", "certified_high", "gap", "gap_low", "gap_high")
+"""Of boards with bounds only, followed by three for each way to bound; else the file is without them."""
 SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
 
 
@@ -113,6 +115,7 @@ def leaderboard_csv(facts: Sequence[BoardFacts]) -> str:
     labels = list(dict.fromkeys(label for one in facts for label in one.board.attacks))
     names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
     random = any(one.board.random for one in facts)
+    bounds = list(dict.fromkeys(label for one in facts for label in one.board.certificates))
     lines = [
         [
             *_board(one.board),
@@ -120,11 +123,13 @@ def leaderboard_csv(facts: Sequence[BoardFacts]) -> str:
             *_row(row, one.trainings),
             *(end for label in labels for end in _ends(row.attacks.get(label))),
             *(_one_draw(row) if random else ()),
+            *(_certified(row, bounds) if bounds else ()),
         ]
         for one in facts
         for row in one.board.rows
     ]
-    more = RANDOM_COLUMNS if random else ()
+    more = [*(RANDOM_COLUMNS if random else ()), *(CERTIFIED_COLUMNS if bounds else ())]
+    more += [f"certified: {label}{end}" for label in bounds for end in ("", " low", " high")]
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines)
 
 
@@ -204,6 +209,11 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
 
 def _one_draw(measured: Row | Measurement) -> list[Any]:
     return [measured.draws or None, *_ends(measured.one_draw)]
+
+
+def _certified(row: Row, bounds: Sequence[str]) -> list[float | None]:
+    shares = [row.certified, row.gap, *(row.certified_by.get(label) for label in bounds)]
+    return [end for share in shares for end in _ends(share)]
 
 
 def _ends(share: Share | None) -> tuple[float | None, float | None, float | None]:

@@ -62,9 +62,10 @@ def _family(family: Family) -> Iterator[CurveLine]:
         for rest in _places(one.exact) if one.exact else ():
             yield CurveLine(board=first, eps_text="", values=(*start, "size", *rest))
         for mark in one.marks:
-            share = mark.robust
-            rest = (mark.eps, share.count, share.n, share.value, share.low, share.high)
-            yield CurveLine(board=first, eps_text=mark.eps_text, values=(*start, "eps", *rest))
+            for over, share in (("eps", mark.robust), ("certified", mark.certified)):
+                if share is not None:
+                    rest = (mark.eps, share.count, share.n, share.value, share.low, share.high)
+                    yield CurveLine(board=first, eps_text=mark.eps_text, values=(*start, over, *rest))
 
 
 def _places(curve: Curve) -> Iterator[tuple[Any, ...]]:

@@ -8,14 +8,18 @@ from reports.board.shares import Share
 from robench.visible_text import visible
 
 __all__ = [
-    "FRESH", "NOTHING", "ONE_DRAW", "detail_table", "joint_note", "leaderboard_table", "number",
-    "over_batches", "percent", "seed_table", "transfer_table", "visible", "with_interval",
+    "CERTIFIED", "FRESH", "NOTHING", "ONE_DRAW", "certified_note", "detail_table", "joint_note",
+    "leaderboard_table", "number", "over_batches", "percent", "seed_table", "transfer_table", "visible",
+    "with_interval",
 ]  # fmt: skip
 
 NOTHING = "-"
 
 ONE_DRAW = "One draw (attacked)"
 """Header of the worst case of a random model in the draw of noise that was attacked."""
+
+CERTIFIED = "Certified [95% CI]"
+"""Header of the share of images that no attack can break, as a bound proves."""
 
 FRESH = (
     "A random model's shares are means over fresh draws of its noise, which no attack has seen: an attacker "
@@ -64,6 +68,9 @@ def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
     header = ["Rank", "Model", "Clean [95% CI]"]
     if board.norm:
         header += [*board.attacks, "White-box", "Worst case [95% CI]"]
+    if board.certificates:
+        several = board.certificates if len(board.certificates) > 1 else ()
+        header += [CERTIFIED, *several, "Gap"]
     if board.random:
         header += [ONE_DRAW]
     header += ["n"]
@@ -78,6 +85,10 @@ def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
         if board.norm:
             texts += [percent(row.attacks.get(label)) for label in board.attacks]
             texts += [percent(row.white_box), with_interval(row.worst_case)]
+        if board.certificates:
+            texts += [with_interval(row.certified)]
+            texts += [percent(row.certified_by.get(label)) for label in several]
+            texts += [percent(row.gap)]
         if board.random:
             texts += [percent(row.one_draw)]
         texts += [str(row.n)]
@@ -103,6 +114,18 @@ def joint_note(board: Board) -> str:
         names = "" if len(widened) == len(joint) else f" of {', '.join(row.model for row in widened)}"
         note += f" The intervals{names} also hold Student's t interval over batches."
     return note
+
+
+def certified_note(board: Board) -> str:
+    """Return what a reader must know of certified shares, empty where bounds were not asked for; raw."""
+    if not board.certificates:
+        return ""
+    return (
+        f"Certified: no image within the radius changes the prediction, as a bound proves "
+        f"({', '.join(board.certificates)}). Certified <= truth <= worst case, image by image; the gap holds "
+        "the images that are neither certified nor broken. Where a search for a bound broke an image, it "
+        "counts as broken in the worst case."
+    )
 
 
 def transfer_table(board: Board) -> tuple[list[str], list[list[str]]]:

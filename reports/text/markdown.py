@@ -13,6 +13,7 @@ from reports.board.leaderboard import boards
 from reports.board.over_seeds import over_seeds
 from reports.text.escape import (
     FRESH,
+    certified_note,
     detail_table,
     joint_note,
     leaderboard_table,
@@ -87,8 +88,7 @@ def escape(text: str) -> str:
 
 def _section(board: Board) -> list[str]:
     parts = [f"## {escape(board.title)}\n", table(*leaderboard_table(board))]
-    if note := joint_note(board):
-        parts += [f"{escape(note)}\n"]
+    parts += [f"{escape(note)}\n" for note in (joint_note(board), certified_note(board)) if note]
     if board.transfers:
         parts += [
             "### Transfer\n",

@@ -17,8 +17,10 @@ from reports.board.boards import Board
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import over_seeds
 from reports.text.escape import (
+    CERTIFIED,
     FRESH,
     ONE_DRAW,
+    certified_note,
     detail_table,
     joint_note,
     leaderboard_table,
@@ -36,7 +38,7 @@ WIDEST = 30
 """Cells that a column may claim before its text is folded, where the table has to be split."""
 
 _KEYS = frozenset({"Rank", "Model", "Attack", "Gradient source", "Crafted on \\ judged on", "Accuracy"})
-_HEADLINE = frozenset({"Clean [95% CI]", "Worst case [95% CI]", ONE_DRAW, "n", "Findings"})
+_HEADLINE = frozenset({"Clean [95% CI]", "Worst case [95% CI]", CERTIFIED, "Gap", ONE_DRAW, "n", "Findings"})
 _WORDS = {
     "Model",
     "Number",
@@ -90,8 +92,9 @@ class Screen:
 
     def _board(self, board: Board) -> list[RenderableType]:
         renderables: list[RenderableType] = [table(board.title, *leaderboard_table(board))]
-        if note := joint_note(board):
-            renderables.append(Text(visible(note), style="dim"))
+        renderables += [
+            Text(visible(note), style="dim") for note in (joint_note(board), certified_note(board)) if note
+        ]
         if board.random:
             renderables.append(Text(FRESH, style="dim"))
         if board.transfers:

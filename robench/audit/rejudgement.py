@@ -136,6 +136,8 @@ def check_claims(work: Work, store: Store) -> list[Check]:
     for shard in work.shards():
         codes: dict[str, set[str]] = {}
         for job in work.jobs(shard):
+            if job.units[0].bounding:
+                continue  # `bounds` does some of them again
             crafted = keeper.crafted(job.key) if job.crafting else None
             if job.crafting and crafted is None:
                 continue  # `images` tells of it

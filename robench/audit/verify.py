@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from robench import plugins
+from robench.audit.rebounding import check_bounds
 from robench.audit.rejudgement import (
     TOLERANCE,
     Check,
@@ -193,6 +194,8 @@ def verify(
     yield from check_claims(work, store)
     yield from check_other_batches(work, store, batch_size=batch_size)
     yield check_repeats(work, store, sample=sample, seed=seed)
+    if bounds := check_bounds(work, store, sample=sample, seed=seed):
+        yield bounds
 
 
 def _rebuilt(plan: Plan, workshop: Workshop) -> Work:

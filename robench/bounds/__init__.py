@@ -2,6 +2,15 @@
 
 from robench.bounds.branch_and_bound import branch_and_bound
 from robench.bounds.certifier import Certifier, lower_bounds
+from robench.bounds.methods import certified_outcomes
 from robench.bounds.search import Budget, Outcome, Verdict
 
-__all__ = ["Budget", "Certifier", "Outcome", "Verdict", "branch_and_bound", "lower_bounds"]
+__all__ = [
+    "Budget",
+    "Certifier",
+    "Outcome",
+    "Verdict",
+    "branch_and_bound",
+    "certified_outcomes",
+    "lower_bounds",
+]

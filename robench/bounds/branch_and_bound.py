@@ -55,8 +55,21 @@ def branch_and_bound(
     """
     certifier = Certifier.of(model, threat, x)
     x, y = certifier.checked(x, y)
+    return outcomes_of(certifier, x, y, budget or Budget(), seed=seed, progress=progress)
+
+
+def outcomes_of(
+    certifier: Certifier,
+    x: Images,
+    y: Labels,
+    budget: Budget,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, Outcome], None] = lambda number, outcome: None,
+) -> list[Outcome]:
+    """Return the outcomes of `branch_and_bound` for images that the certifier has checked."""
     right, slack, identity = certifier.right(x, y).tolist(), certifier.slack(x).tolist(), identities(x)
-    budget, outcomes = budget or Budget(), []
+    outcomes = []
     for number in range(len(x)):
         one, label = x[number : number + 1], y[number : number + 1]
         if right[number]:

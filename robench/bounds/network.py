@@ -17,7 +17,7 @@ from robench.bounds.rows import Rows
 from robench.bounds.slopes import optimised
 from robench.types import Labels
 
-_ELEMENTS = 2**19
+ELEMENTS = 2**19
 """Coefficients that are carried back at once: 32 MiB in float64."""
 
 
@@ -139,7 +139,7 @@ def _chunks(found: Bounded, node: int, owner: Tensor) -> list[slice]:
     largest = max(low[0].numel() for low, _ in found.intervals[: node + 1])
     if len(found.exact.nodes[node].shape) == 3:
         largest //= 8  # windows, at least on most of the way
-    length = max(16, _ELEMENTS // max(1, largest))
+    length = max(16, ELEMENTS // max(1, largest))
     return [slice(i, i + length) for i in range(0, len(owner), length)]
 
 
@@ -172,7 +172,7 @@ def margin_bounds(found: Bounded, y: Labels, effort: Effort) -> Tensor:
     if effort.crown:
         exact, rough = found.backward, found.rough_backward()
         largest = max(side[0].numel() for side, _ in found.intervals)
-        length = max(9, _ELEMENTS // largest)
+        length = max(9, ELEMENTS // largest)
         for i in range(0, len(owner), length):
             part = slice(i, i + length)
             rows = margin_rows(classes, y, owner[part], rival[part], torch.float64)

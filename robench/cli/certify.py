@@ -1,24 +1,28 @@
-"""`robench certify`: the L2 radius within which a smoothed model's answer cannot change, image by image."""
+"""`robench certify`: what cannot be broken, image by image: by smoothing with noise, or by bounds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from robench.cli.argument_order import check_order
 from robench.cli.console import printable
 from robench.cli.options import Config, Options, taking
-from robench.cli.session import interruptible
-from robench.errors import ConfigError
+from robench.cli.session import SOME_FAILED, interruptible
+from robench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from robench.audit.certify import Certified
+    from robench.audit.certify_bounds import Bounded
+    from robench.plan.spec import Choice, Plan
     from robench.run.progress import Reporter
 
 RADII = "0,0.25,0.5,0.75,1"
+SMOOTHING = "smoothing"
 
 
 @taking(
@@ -27,20 +31,189 @@ RADII = "0,0.25,0.5,0.75,1"
 )  # fmt: skip
 def certify(
     config: Config,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model with `inference: smoothing`.")],
-    n0: Annotated[int, typer.Option("--n0", min=1, help="Noisy copies to guess the class from.")] = 100,
-    n: Annotated[int, typer.Option("--n", min=1, help="Noisy copies to bound its probability.")] = 1000,
-    alpha: Annotated[float, typer.Option("--alpha", help="Risk that a certificate is wrong.")] = 0.001,
-    radii: Annotated[str, typer.Option("--radii", help="L2 radii to report, with commas between.")] = RADII,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of the configuration.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help="ibp, crown, alpha_crown, branch_and_bound or smoothing; repeatable. By default the bounds "
+            "of CONFIG, or smoothing.",
+        ),
+    ] = None,
+    norm: Annotated[
+        Literal["Linf", "L2", "L1"] | None, typer.Option("--norm", help="Bounds: norm of --eps.")
+    ] = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Bounds: radius, such as 2/255; by default those of CONFIG.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="branch_and_bound: most of them for an image.")
+    ] = None,
+    domains: Annotated[
+        int | None, typer.Option("--domains", min=1, help="branch_and_bound: most nodes for an image.")
+    ] = None,
+    n0: Annotated[
+        int | None, typer.Option("--n0", min=1, help="Smoothing: copies to guess the class from. [100]")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, help="Smoothing: copies to bound its probability. [1000]")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Smoothing: risk that a certificate is wrong. [0.001]")
+    ] = None,
+    radii: Annotated[
+        str | None,
+        typer.Option("--radii", help=f"Smoothing: L2 radii to report, with commas between. [{RADII}]"),
+    ] = None,
     *,
     options: Options,
 ) -> None:
-    """Certify the images of a configuration on one smoothed model; nothing is attacked."""
-    wanted = _radii(radii)
-    if not 0 < alpha < 1:
-        raise ConfigError(where="--alpha", expected="a number between 0 and 1", got=f"{alpha:g}")
+    """Certify the images of a configuration on one model; nothing is attacked.
+
+    A model with `inference: smoothing` is certified in L2 by noisy copies, with a risk alpha of each
+    certificate; any other by bounds, without a risk, under the threats of the configuration or --eps.
+    """
+    for_bounds = {"--norm": norm, "--eps": eps, "--seconds": seconds, "--domains": domains}
+    for_smoothing = {"--n0": n0, "--n": n, "--alpha": alpha, "--radii": radii}
     check_order("certify", config, model)
     plan, _ = options.plan(config)
+    if _smoothed(plan, model, method):
+        _refuse(for_bounds, "a model or a --method of bounds", "smoothing")
+        _by_smoothing(
+            plan,
+            model,
+            options,
+            n0=100 if n0 is None else n0,
+            n=1000 if n is None else n,
+            alpha=0.001 if alpha is None else alpha,
+            radii=_radii(RADII if radii is None else radii),
+        )
+        return
+    _refuse(for_smoothing, "a model with `inference: smoothing`", "bounds")
+    _by_bounds(plan, model, options, methods=_methods(method, seconds, domains), radius=_radius(norm, eps))
+
+
+def _smoothed(plan: Plan, name: str, method: list[str] | None) -> bool:
+    """Tell whether a model is certified by smoothing.
+
+    Raises:
+        ConfigError: there is no such model, or the method cannot be used with it.
+    """
+    from robench.plan.bounds import METHODS
+
+    specs = {spec.name: spec for spec in plan.models}
+    if unknown := [one for one in method or () if one not in (*METHODS, SMOOTHING)]:
+        expected, do = f"one of {', '.join(METHODS)}, {SMOOTHING}", nearest(unknown[0], (*METHODS, SMOOTHING))
+        raise ConfigError(where="--method", expected=expected, got=repr(unknown[0]), do=do)
+    if name not in specs:
+        expected = "the name of a model of the configuration"
+        raise ConfigError(where="MODEL", expected=expected, got=repr(name), do=nearest(name, specs))
+    defended = bool(specs[name].inference)
+    wanted = set(method or [SMOOTHING] if defended else method or [])
+    if not defended and SMOOTHING in wanted:
+        expected = "a model with `inference: smoothing`, listed first"
+        do = "Bounds do without: leave --method out"
+        raise ConfigError(where="--method", expected=expected, got=f"{name!r}, which has none", do=do)
+    if defended and wanted != {SMOOTHING}:
+        got = f"{name!r}, which has inference defenses"
+        raise ConfigError(
+            where="--method",
+            expected="a model that is bounded as it is",
+            got=got,
+            do="Use --method smoothing",
+        )
+    return defended
+
+
+def _refuse(given: Mapping[str, object], expected: str, got: str) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(where=name, expected=expected, got=got)
+
+
+def _methods(names: list[str] | None, seconds: float | None, domains: int | None) -> list[Choice]:
+    """Return the ways to bound that were asked for, with their limits.
+
+    Raises:
+        ConfigError: a limit without a search, or one that means nothing.
+    """
+    from robench.plan.bounds import method_of
+    from robench.plan.spec import Choice
+
+    limits: dict[str, float | int | None] = {}
+    if seconds is not None or domains is not None:
+        limits = {"seconds": seconds, "domains": domains}
+        if "branch_and_bound" not in (names or ()):
+            option = "--seconds" if seconds is not None else "--domains"
+            got = ", ".join(names or ()) or "none"
+            raise ConfigError(where=option, expected="--method branch_and_bound", got=got)
+    choices = [
+        Choice(name=name, options=dict(limits) if name == "branch_and_bound" else {})
+        for name in dict.fromkeys(names or ())
+    ]
+    for choice in choices:
+        method_of(choice.name, choice.options, where="--method")
+    return choices
+
+
+def _radius(norm: str | None, eps: str | None) -> tuple[str, float, str] | None:
+    """Return norm and radius of the options, None where there are none.
+
+    Raises:
+        ConfigError: a norm without a radius, or no radius.
+    """
+    if eps is None:
+        if norm is not None:
+            raise ConfigError(where="--norm", expected="--eps beside --norm", got="none")
+        return None
+    try:
+        numerator, _, denominator = eps.partition("/")
+        value = float(numerator) / float(denominator or "1")
+        if not 0 <= value < math.inf:
+            raise ValueError
+    except (ValueError, ZeroDivisionError):
+        expected = "a finite radius of at least 0, such as 2/255"
+        raise ConfigError(where="--eps", expected=expected, got=repr(eps)) from None
+    return norm or "Linf", value, eps.replace(" ", "")
+
+
+def _by_bounds(
+    plan: Plan,
+    model: str,
+    options: Options,
+    *,
+    methods: list[Choice],
+    radius: tuple[str, float, str] | None,
+) -> None:
+    folder = options.folder(plan)
+
+    def work(reporter: Reporter) -> Bounded:
+        from robench.audit.certify_bounds import Radius, bounded_plan, certify_by_bounds
+
+        narrowed = bounded_plan(plan, model, methods, Radius(*radius) if radius else None)
+        return certify_by_bounds(narrowed, model, folder, environment=options.environment, reporter=reporter)
+
+    bounded = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
+    from robench.audit.certify_bounds import certified_counts
+    from robench.record.statistics import wilson
+
+    typer.echo(printable(f"{model}: certified accuracy, by bounds"))
+    for (threat, label), (certified, n) in certified_counts(bounded.records).items():
+        low, high = wilson(certified, n)
+        share = f"{certified / max(n, 1):7.2%}  [{low:.2%}, {high:.2%}]  {certified} of {n}"
+        typer.echo(printable(f"  {threat:<12} {label:<18} {share}"))
+    typer.echo(f"Time: {bounded.seconds:.1f} s.")
+    typer.echo(f"Files: {printable(str(bounded.path))}")
+    if bounded.failed:
+        typer.echo(f"{bounded.failed} jobs failed: see {printable(str(folder / 'errors'))}", err=True)
+        raise typer.Exit(SOME_FAILED)
+
+
+def _by_smoothing(
+    plan: Plan, model: str, options: Options, *, n0: int, n: int, alpha: float, radii: list[float]
+) -> None:
+    if not 0 < alpha < 1:
+        raise ConfigError(where="--alpha", expected="a number between 0 and 1", got=f"{alpha:g}")
     folder = options.folder(plan)
 
     def work(reporter: Reporter) -> tuple[list[Certified], Path, float]:
@@ -51,7 +224,7 @@ def certify(
         )
 
     images, path, seconds = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
-    for line in _table(images, wanted, f"{model}: certified accuracy, alpha {alpha:g}, {n} noisy copies"):
+    for line in _table(images, radii, f"{model}: certified accuracy, alpha {alpha:g}, {n} noisy copies"):
         typer.echo(printable(line))
     typer.echo(f"Time: {seconds:.1f} s.")
     typer.echo(f"Files: {printable(str(path))}")

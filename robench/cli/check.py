@@ -58,6 +58,8 @@ def check(
     plan, _ = Options(overrides=overrides).parsed(target)
     attacks = sum(len(threat.attacks) for threat in plan.threats)
     counts = f"{len(plan.models)} models, {len(plan.threats)} threats, {attacks} attacks"
+    bounds = sum(len(threat.bounds) for threat in plan.threats)
+    counts += f", {bounds} bounds" if bounds else ""
     code = _references(plan)
     if code and trust_code:
         _check_code(plan)

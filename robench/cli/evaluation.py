@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from robench.run.progress import Reporter
 
 GATE_FAILED = 1
+CERTIFICATE_BROKEN = 4
 
 
 def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: bool = False) -> None:
@@ -33,7 +34,7 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
 
     Raises:
         RobenchError: the plan cannot be done here, or the disk refused.
-        Exit: jobs failed, or `--strict` finds a row in doubt.
+        Exit: jobs failed, a certified image was broken, or `--strict` finds a row in doubt.
     """
     folder, processes = options.folder(plan), options.processes
     if options.dry_run:
@@ -64,11 +65,21 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
         stop=stop,
         leave=lambda: _report(folder, quiet=True),
     )
+    table = _boards(folder)
+    contradictions = broken_certificates(table)
+    for line in contradictions:  # before everything else: no number of this run can be believed
+        typer.echo(printable(line))
     paths = _page_first(_report(folder, quiet=options.quiet))
     if tell_configuration:
         paths.append(folder / "config.yaml")
-    doubts = _doubts(folder)
-    finish(outcome, "units", paths, doubt=_doubt(doubts), folder=folder)
+    doubts = _doubts(table)
+    try:
+        finish(outcome, "units", paths, doubt=_doubt(doubts), folder=folder)
+    except typer.Exit:
+        if not contradictions:
+            raise
+    if contradictions:
+        raise typer.Exit(CERTIFICATE_BROKEN)
     if options.strict and doubts:
         for model, codes in doubts.items():
             typer.echo(one_line(f"in doubt: {model}: {', '.join(sorted(codes))}"), err=True)
@@ -116,17 +127,32 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     return paths
 
 
-def _doubts(folder: Path) -> dict[str, set[str]]:
-    """Return which models are in doubt and why: a finding on clean images, or in every attack on it."""
+def _boards(folder: Path) -> list[dict[str, Any]]:
+    """Return the boards of a run folder as plain JSON data; none for no records."""
     import json
 
     from robench import plugins
     from robench.record.store import Store
 
     records = Store(folder).read_records()
-    if not records:
-        return {}
-    boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
+    boards: list[dict[str, Any]] = []
+    if records:
+        boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
+    return boards
+
+
+def broken_certificates(boards: list[dict[str, Any]]) -> list[str]:
+    """Return a line for every model and board of which a certified image was broken all the same."""
+    return [
+        f"CERTIFICATE BROKEN: {doubt['model']}: {doubt['evidence']}. {doubt['remedy']}."
+        for board in boards
+        for doubt in board["doubts"]
+        if doubt["code"] == "broken-certificate"
+    ]
+
+
+def _doubts(boards: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """Return which models are in doubt and why: a finding on clean images, or in every attack on it."""
     doubts: dict[str, set[str]] = {}
     for row in (row for board in boards for row in board["rows"] if row["doubted"]):
         doubts.setdefault(row["model"], set()).update(row["standing"])
@@ -143,7 +169,7 @@ def _describe(plan: Plan, folder: Path) -> None:
         *(f"model {m.name}: {_origin(m)}, head {m.head.name}" for m in plan.models),
         *(
             f"threat {ThreatSummary(t.norm, t.eps, t.goal, None, t.knowledge, t.budget).text(t.eps_text)}: "
-            f"{', '.join(a.label for a in t.attacks)}"
+            f"{', '.join([*(a.label for a in t.attacks), *(f'{b.label} bounds' for b in t.bounds)])}"
             for t in plan.threats
         ),
         f"{len(plan.models) * sum(len(t.attacks) for t in plan.threats)} (model, attack) pairs per gradient "

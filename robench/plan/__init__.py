@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from robench.faces import face
 
 if TYPE_CHECKING:
+    from robench.plan.bounds import METHODS as METHODS
+    from robench.plan.bounds import method_of as method_of
     from robench.plan.config import locate as locate
     from robench.plan.config import parse as parse
     from robench.plan.config import suites as suites
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from robench.plan.spec import RANDOMNESS as RANDOMNESS
     from robench.plan.spec import SCHEMA as SCHEMA
     from robench.plan.spec import TEMPLATE as TEMPLATE
+    from robench.plan.spec import BoundSpec as BoundSpec
     from robench.plan.spec import Choice as Choice
     from robench.plan.spec import DataSpec as DataSpec
     from robench.plan.spec import ModelSpec as ModelSpec

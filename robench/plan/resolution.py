@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench import plugins
-from robench.errors import nearest
+from robench.errors import ConfigError, nearest
 from robench.intake.user_code import check_defined, is_reference
+from robench.plan.bounds import method_of
 from robench.plan.data_root import in_data_root
 from robench.plan.file_names import check_name
 from robench.plan.knowledge import denied
@@ -19,6 +20,7 @@ from robench.plan.lookup import Place, file_of, located, plugin_of, proper, stag
 from robench.plan.spec import (
     LIBRARIES,
     AttackSpec,
+    BoundSpec,
     Choice,
     DataSpec,
     ModelSpec,
@@ -54,7 +56,7 @@ def resolve(configuration: Configuration, document: Document, file: Path) -> Pla
     threats = [
         threat
         for position, entry in enumerate(configuration.threats)
-        for threat in _threats(entry, root.at("threats", position), file.parent)
+        for threat in _threats(entry, root.at("threats", position), file.parent, models)
     ]
     return Plan(
         name=configuration.name or check_name(file.stem, what="name", where=root.at("name").where),
@@ -191,7 +193,7 @@ def _sources(
     return tuple(entry.sources)
 
 
-def _threats(entry: ThreatEntry, place: Place, folder: Path) -> list[ThreatSpec]:
+def _threats(entry: ThreatEntry, place: Place, folder: Path, models: Sequence[ModelSpec]) -> list[ThreatSpec]:
     """Return a threat of each radius, in rising order."""
     return [
         ThreatSpec(
@@ -202,6 +204,7 @@ def _threats(entry: ThreatEntry, place: Place, folder: Path) -> list[ThreatSpec]
             attacks=_attacks(entry, place, eps, folder),
             knowledge=entry.knowledge,
             budget=entry.budget,
+            bounds=_bounds(entry, place, models),
         )
         for eps, text in sorted(entry.eps.items())
     ]
@@ -250,3 +253,34 @@ def _check_attack(choice: Choice, info: Any, entry: ThreatEntry, eps: float, pla
         raise place.refusal(expected="an attack that minimises under eps inf", got=got, do=do)
     if denial := denied(info, entry.knowledge, entry.budget):
         raise place.refusal(expected=denial.expected, got=denial.got, do=denial.do)
+
+
+def _bounds(entry: ThreatEntry, place: Place, models: Sequence[ModelSpec]) -> tuple[BoundSpec, ...]:
+    """Return the ways to bound of a threat, each with a label that no attack has either."""
+    specs: dict[str, BoundSpec] = {}
+    attacks = {attack.label or attack.choice.name for attack in entry.attacks}
+    by_name = {model.name: model for model in models}
+    for position, bound in enumerate(entry.bounds):
+        at = place.at("bounds", position)
+        choice, label = located(bound.choice, at), bound.label or bound.choice.name
+        try:
+            method_of(choice.name, choice.options, where=at.at(choice.name).where)
+        except ConfigError as error:
+            # A recipe's own refusal names the option in place of the line.
+            where = at.at(choice.name, *([error.where] if error.where in choice.options else [])).where
+            raise ConfigError(where=where, expected=error.expected, got=error.got, do=error.do) from None
+        if label in specs or label in attacks:
+            do = "Give one of them a label: {" + choice.name + ": {...}, label: ...}"
+            expected = "a label of its own for every attack and bound of a threat"
+            raise at.refusal(expected=expected, got=f"{label!r} twice", do=do)
+        for number, name in enumerate(bound.models):
+            if name not in by_name:
+                expected, do = "the name of a model", nearest(name, by_name)
+                raise at.at("models", number).refusal(expected=expected, got=repr(name), do=do)
+        for name in bound.models or by_name:
+            if by_name[name].inference:
+                do = f"Name the models to bound: {{{choice.name}: {{}}, models: [...]}}"
+                got = f"{name!r}, which has a defense in front of it"
+                raise at.refusal(expected="models that are bounded as they are", got=got, do=do)
+        specs[label] = BoundSpec(label=label, bound=choice, models=bound.models)
+    return tuple(specs.values())

@@ -128,6 +128,21 @@ class AttackSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoundSpec:
+    """One way to bound, on some models of a board.
+
+    Attributes:
+        label: its name in tables.
+        bound: one of `robench.plan.bounds.METHODS`, with its options.
+        models: names of the models it bounds; empty for all.
+    """
+
+    label: str
+    bound: Choice
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThreatSpec:
     """One board: a norm, a radius and the attacks that play under them.
 
@@ -139,6 +154,7 @@ class ThreatSpec:
         attacks: the columns.
         knowledge: what the attacker knows, some of KNOWLEDGE.
         budget: most passes, forwards and backwards together, on one image; None for no limit.
+        bounds: ways to certify images, on top of attacks or alone.
     """
 
     norm: str
@@ -148,6 +164,7 @@ class ThreatSpec:
     attacks: tuple[AttackSpec, ...] = ()
     knowledge: tuple[str, ...] = field(default=KNOWN, metadata=LATER)
     budget: int | None = field(default=None, metadata=LATER)
+    bounds: tuple[BoundSpec, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

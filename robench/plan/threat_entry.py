@@ -1,4 +1,4 @@
-"""What a configuration may say of a threat: norm, radii, goal, knowledge, budget, and attacks."""
+"""What a configuration may say of a threat: norm, radii, goal, knowledge, budget, attacks and bounds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import Field, PlainValidator, model_validator
 
 from robench.errors import ConfigError
+from robench.plan.bound_entry import BoundEntry, bound_entry
 from robench.plan.entry import Entry, Items, Positive, checked, one_of, plugin_choice, refusal
 from robench.plan.file_names import check_label
 from robench.plan.knowledge import in_order
@@ -75,7 +76,7 @@ def _attack(value: Any) -> AttackEntry:
 
 
 class ThreatEntry(Entry):
-    """A norm, one radius or several, and the attacks that play under them."""
+    """A norm, one radius or several, and the attacks and bounds that play under them."""
 
     title = "a threat"
     norm: Annotated[str, one_of(NORMS)]
@@ -84,7 +85,20 @@ class ThreatEntry(Entry):
     goal: Annotated[str, one_of(GOALS)] = "untargeted"
     knowledge: Annotated[tuple[str, ...], PlainValidator(_knowledge), checked(in_order)] = KNOWN
     budget: Positive | None = None
-    attacks: Annotated[list[Annotated[AttackEntry, PlainValidator(_attack)]], Items]
+    attacks: Annotated[list[Annotated[AttackEntry, PlainValidator(_attack)]], Items] = Field(default=[])
+    bounds: Annotated[list[Annotated[BoundEntry, PlainValidator(bound_entry)]], Items] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _attacks_or_bounds(self) -> Self:
+        if not self.attacks and not self.bounds:
+            raise refusal(expected="the key 'attacks'", got="none", do="Or 'bounds', which certify")
+        if self.bounds and self.goal != "untargeted":
+            do = "Give bounds a threat of their own"
+            raise refusal("bounds", expected="bounds under an untargeted goal", got=self.goal, do=do)
+        if self.bounds and math.inf in self.eps:
+            do = "Give bounds a threat of their own"
+            raise refusal("bounds", expected="bounds under a finite eps", got="inf", do=do)
+        return self
 
     @model_validator(mode="after")
     def _radii_inside_the_box(self) -> Self:

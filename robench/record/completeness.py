@@ -46,7 +46,7 @@ class Have:
     """
 
     def __init__(self, planned: PlannedRun, records: Sequence[Record], threat: ThreatSummary) -> None:
-        self.planned, self.labels = planned, planned.attacks(threat)
+        self.planned, self.threat, self.labels = planned, threat, planned.attacks(threat)
         self.n = max((*(r.dataset.n for r in records), count_images(records)), default=0)
         self._tried: dict[tuple[str, str], set[str]] = {}
         self._offered: dict[str, set[str]] = {}
@@ -83,6 +83,9 @@ class Have:
             texts += columns.pop(model)
             if short := {source: lacks for source, lacks in columns.items() if lacks}:
                 texts.append(f"{label} crafted on {', '.join(short)}")
+        for label in planned.bounds(self.threat, model):
+            count = count_images(r for r in own if r.certificates and r.attack.label == label)
+            texts += [_lack(label, count, n)] if count < n else []
         return tuple(texts)
 
     def _lacking(

@@ -15,11 +15,15 @@ BOUNDS = (0.0, 1.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedThreat:
-    """One board of a plan: its threat, the radius as the user wrote it, and the labels of its attacks."""
+    """One board of a plan: its threat, the radius as the user wrote it, and the labels of its attacks.
+
+    `bounds` are the labels of its ways to bound, each with the models it is for, none for all.
+    """
 
     threat: ThreatSummary
     eps_text: str
     attacks: tuple[str, ...]
+    bounds: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def of(self, threat: ThreatSummary) -> bool:
         """Tell whether a record's threat is this one; what an old record does not tell is taken for it."""
@@ -53,6 +57,15 @@ class PlannedRun:
         """Return the labels of all attacks under a threat, none where the plan has no such."""
         return tuple(dict.fromkeys(label for one in self.threats if one.of(threat) for label in one.attacks))
 
+    def has(self, threat: ThreatSummary) -> bool:
+        """Tell whether a threat is one of the plan's."""
+        return any(one.of(threat) for one in self.threats)
+
+    def bounds(self, threat: ThreatSummary, model: str) -> tuple[str, ...]:
+        """Return the labels of all ways to bound a model under a threat."""
+        every = (bound for one in self.threats if one.of(threat) for bound in one.bounds)
+        return tuple(dict.fromkeys(label for label, models in every if not models or model in models))
+
 
 def planned_run(plan: Any) -> PlannedRun:
     """Return what `plan.json` asks for; of anything else than a plan, a planned run with its fault."""
@@ -84,6 +97,10 @@ def _threat(spec: Any) -> PlannedThreat:
         ),
         eps_text=_text(spec.get("eps_text", str(eps))),
         attacks=tuple(_text(attack["label"]) for attack in _list(spec.get("attacks", []))),
+        bounds=tuple(
+            (_text(bound["label"]), tuple(map(_text, _list(bound.get("models", [])))))
+            for bound in _list(spec.get("bounds", []))
+        ),
     )
 
 

@@ -85,6 +85,7 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
     unique = list({r.key: r for r in records}.values())
     clean: dict[tuple[str, str, str], dict[str, dict[int, Verdict]]] = {}
     points: dict[tuple[Setting, str, str], dict[int, list[tuple[str, bool]]]] = {}
+    searched: list[tuple[Setting, str, Record]] = []
     for record in unique:
         data = record.dataset
         images = (data.name, data.split, data.set or data.digest)
@@ -99,10 +100,17 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
             )
             continue
         setting = (*images, threat_summary_of(record.threat))
-        for column in (*([label] if record.white_box else []), WORST):
+        places = (*([label] if record.white_box else []), WORST)
+        if record.certificates:
+            certified = zip(columns.index, record.certificates.certified, strict=True)
+            rows, places = [(i, "01"[sure], bool(sure)) for i, sure in certified], (label,)
+            searched.append((setting, name, record))
+        for column in places:
             seen = points.setdefault((setting, name, column), {})
             for index, draws, stands in rows:
                 seen.setdefault(index, []).append((draws, stands))
+    for setting, name, record in searched:
+        _add_search(points.get((setting, name, WORST), {}), record)
     found: Verdicts = {}
     for (setting, name, column), seen in points.items():
         untouched = clean.get(setting[:3], {}).get(name, {})
@@ -117,6 +125,13 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
                 columns_of = found.setdefault(setting, {}).setdefault(name, {})
                 columns_of[CLEAN] = table
     return found
+
+
+def _add_search(worst: dict[int, list[tuple[str, bool]]], record: Record) -> None:
+    """Let what a search for a bound broke count in a worst case, where there is one."""
+    for index, status in zip(record.columns.index, record.columns.status, strict=True):
+        if status == Status.BROKEN and index in worst:
+            worst[index].append(("0", False))
 
 
 def _plain(draws: str) -> Verdict:
@@ -210,7 +225,7 @@ def _attackers(records: Iterable[Record]) -> dict[tuple[Setting, str], list[Reco
     """Return the records of attacks on each model under each setting: the worst case is over all of them."""
     attackers: dict[tuple[Setting, str], list[Record]] = {}
     for record in records:
-        if not record.attack.is_clean:
+        if not record.attack.is_clean and not record.certificates:
             data = record.dataset
             setting = (data.name, data.split, data.set or data.digest, threat_summary_of(record.threat))
             attackers.setdefault((setting, record.target.name), []).append(record)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robench.errors import StorageError
+from robench.record.certificates import Certificates
 from robench.record.columns import LATER_COLUMNS, Columns
 from robench.record.packing import Status
 from robench.record.parts import (
@@ -71,6 +72,8 @@ class Record:
         findings: reasons to doubt them.
         provenance: how the record was made.
         schema: version of the layout in its file; what is read is written again in the same.
+        certificates: of a record of bounds what they certify; None for any other. Then `attack` says how
+            they were computed, and `columns` how the judge saw the images that their search found.
         planned: what the plan of its run folder asks for, noted when the folder is read; in no file.
     """
 
@@ -85,7 +88,13 @@ class Record:
     findings: tuple[Finding, ...] = ()
     provenance: Provenance
     schema: int = RECORD_SCHEMA
+    certificates: Certificates | None = None
     planned: PlannedRun | None = field(default=None, compare=False, repr=False, metadata=UNWRITTEN)
+
+    def __post_init__(self) -> None:
+        """Refuse certificates of other images."""
+        if self.certificates and len(self.certificates.bound) != len(self.columns.index):
+            raise ValueError("as many certificates as images")
 
     @property
     def white_box(self) -> bool:
@@ -122,6 +131,7 @@ class Record:
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "provenance": self.provenance.plain(),
             "schema": self.schema,
+            **({"certificates": self.certificates.plain()} if self.certificates else {}),
         }
         return json.dumps(data, allow_nan=False)
 

@@ -10,6 +10,7 @@ import torch
 from robench.attack.craft import Crafted
 from robench.model.prepared import PreparedModels
 from robench.record.schema import Record
+from robench.run.bound_units import bound_unit
 from robench.run.jobs import Crafting, Job, Unit, clean_job
 from robench.run.keeper import Keeper, failure_text, last_line
 from robench.run.progress import QUIET, AccuracySoFar, Finished, Reporter
@@ -37,7 +38,7 @@ class CleanAnswers:
 
         So what a unit is judged with depends neither on the order of the attacks nor on who did them.
         """
-        if unit.crafting is None:
+        if unit.is_clean:
             name = unit.target.model.name
             self.predictions[name] = torch.tensor(record.columns.clean, dtype=torch.int64)
             self.codes[name] = frozenset(finding.code for finding in record.findings)
@@ -129,8 +130,8 @@ def _kept(unit: Unit, answers: CleanAnswers, context: Context) -> Record | None:
     Of a model that is declared random the key says it. That another is random is only found by asking it.
     """
     record = context.keeper.record(unit.key)
-    if record is None:
-        return None
+    if record is None or unit.bounding:
+        return record
     codes = answers.codes.get(unit.target.model.name, frozenset()) | {f.code for f in record.findings}
     again = asked_again(unit.target.model, codes) and record.columns.index
     return record if record.draws == (context.settings.draws if again else 0) else None
@@ -159,7 +160,10 @@ def _judged(unit: Unit, crafted: Crafted | None, answers: CleanAnswers, context:
     context.reporter.begin(unit.title)
     clean, known = answers.predictions.get(name), answers.codes.get(name, ())
     try:
-        record = judge_unit(unit, crafted, context.settings, clean=clean, known=known)
+        if unit.bounding:
+            record = bound_unit(unit, unit.bounding, context.settings)
+        else:
+            record = judge_unit(unit, crafted, context.settings, clean=clean, known=known)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
         context.failed(error, unit.key, unit.title, name)
         context.reporter.advance(f"{unit.title}: failed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from robench.attack.protocol import Attack
@@ -15,6 +15,7 @@ from robench.machine import versions
 from robench.model.prepared import VERSION as ENGINE
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import options_of
+from robench.run.bounding import BoundColumn, Bounding
 from robench.run.evaluated_model import EvaluatedModel, attacked_model
 from robench.run.settings import Settings
 from robench.run.shards import Shard
@@ -28,11 +29,12 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """One threat model, how the user wrote its radius, and the attacks that play under it."""
+    """One threat model, how the user wrote its radius, and the attacks and bounds that play under it."""
 
     threat: ThreatModel
     eps_text: str
     attacks: Mapping[str, Attack]
+    bounds: Mapping[str, BoundColumn] = field(default_factory=dict)
 
     def spec(self) -> dict[str, Any]:
         """Return the plain JSON description that goes into records."""
@@ -140,7 +142,7 @@ class Crafting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One record to make: a shard, clean or attacked, judged on one model.
+    """One record to make: a shard, clean or attacked, judged on one model; or a part of one, bounded.
 
     Attributes:
         key: hash of everything that can change the record.
@@ -148,6 +150,7 @@ class Unit:
         shard: the images.
         crafting: what was done to them; None for the clean images themselves.
         crafted_key: key of the crafted images; empty for clean ones.
+        bounding: how the images are bounded; None where they are judged.
     """
 
     key: str
@@ -155,11 +158,19 @@ class Unit:
     shard: Shard
     crafting: Crafting | None = None
     crafted_key: str = ""
+    bounding: Bounding | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it judges clean images."""
+        return self.crafting is None and self.bounding is None
 
     @property
     def title(self) -> str:
         """One line for a person."""
         name = self.target.model.name
+        if self.bounding:
+            return self.bounding.title
         return f"{self.crafting.title} -> {name}" if self.crafting else f"{CLEAN} on {name}"
 
     @property
@@ -170,12 +181,17 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is crafted at once, and the units that are judged on it; of clean images nothing is crafted."""
+    """What is crafted at once, and the units that are judged on it; else one unit, clean or bounded."""
 
     key: str
     shard: Shard
     crafting: Crafting | None
     units: tuple[Unit, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it judges clean images."""
+        return self.units[0].is_clean
 
     @property
     def white_box(self) -> Unit:

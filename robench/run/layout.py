@@ -13,8 +13,10 @@ from robench.attack.threat import Goal, ThreatModel
 from robench.attack.user_attacks import attack_named
 from robench.machine import hardware, versions
 from robench.model.tested_network import networks_under_test
+from robench.plan.bounds import method_of
 from robench.plan.spec import Plan, ThreatSpec
 from robench.record.store import Store
+from robench.run.bounding import BoundColumn
 from robench.run.jobs import Board
 from robench.run.keeper import FolderKeeper
 from robench.run.preparation import Workshop
@@ -27,15 +29,15 @@ FIRST_ANSWERS = 3
 
 
 def boards_of(threats: tuple[ThreatSpec, ...], *, trust_code: bool = False) -> list[Board]:
-    """Turn threat specifications into boards of attack recipes.
+    """Turn threat specifications into boards of attack recipes and ways to bound.
 
     Args:
         threats: as a plan has them.
         trust_code: whether files that attacks are read from may be run.
 
     Raises:
-        ConfigError: an option of an attack is refused, it cannot play under its threat, or its file may not
-            be run.
+        ConfigError: an option of an attack or of a bound is refused, an attack cannot play under its threat,
+            or its file may not be run.
     """
     boards = []
     for spec in threats:
@@ -52,7 +54,13 @@ def boards_of(threats: tuple[ThreatSpec, ...], *, trust_code: bool = False) -> l
             attack = attack_named(choice.name, choice.options, trust_code=trust_code, where=choice.where)
             check_attack(attack, threat, label=choice.where or column.label)
             attacks[column.label] = attack
-        boards.append(Board(threat=threat, eps_text=spec.eps_text, attacks=attacks))
+        bounds = {
+            column.label: BoundColumn(
+                method_of(column.bound.name, column.bound.options, where=column.bound.where), column.models
+            )
+            for column in spec.bounds
+        }
+        boards.append(Board(threat=threat, eps_text=spec.eps_text, attacks=attacks, bounds=bounds))
     return boards
 
 

@@ -177,14 +177,18 @@ class Networks:
         defense: Defense = defense_of(train.defense, trust_code=self.environment.trust_code)
         return defense
 
-    def _new(self, spec: ModelSpec) -> Network:
-        module = self.builder.network(
+    def fresh(self, spec: ModelSpec) -> Any:
+        """Return the network of a model with its first weights."""
+        return self.builder.network(
             spec,
             shape=self.shape,
             classes=self.classes,
             seed=seed_from(self.plan.seed, "init"),
             trust_code=self.environment.trust_code,
         )
+
+    def _new(self, spec: ModelSpec) -> Network:
+        module = self.fresh(spec)
         remarks: dict[str, Any] = {}
         facts: dict[str, Any] = {
             "architecture": spec.architecture.name if spec.architecture else "",

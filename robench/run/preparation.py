@@ -17,6 +17,7 @@ from robench.model.out_of_memory import FREE, is_out_of_memory, reason_of
 from robench.model.user_defenses import code_of, defense_of
 from robench.plan.spec import TEMPLATE, DataSpec, ModelSpec, Plan
 from robench.randomness import seed_from
+from robench.run.bound_checks import check_untrained
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.keeper import last_line
 from robench.run.networks import ImageLoader, Network, Networks
@@ -130,6 +131,8 @@ class Workshop:
             for choice in spec.inference:
                 defense_of(choice, trust_code=self.environment.trust_code, stage="inference")
         networks.check()
+        if any(threat.bounds for threat in self.plan.threats):
+            check_untrained(self.plan, networks.untrained(), networks.fresh, shape=shape, classes=classes)
         check_training_data(
             self.plan,
             classes=classes,

@@ -31,20 +31,23 @@ class ColumnAccuracy:
 
     Attributes:
         attacked: false for the clean evaluation.
-        right: images that stand against every gradient source so far.
+        right: images that stand against every gradient source so far; of bounds, those that are certified.
         n: images judged so far.
         images: images of this unit.
+        certified: whether it is a column of bounds.
     """
 
     attacked: bool
     right: int
     n: int
     images: int
+    certified: bool = False
 
     def text(self) -> str:
         """Return it in a few words, such as `robust 63.0 % (n 200)`."""
         share = f"{100 * self.right / self.n:.1f} %" if self.n else "-"
-        return f"{'robust' if self.attacked else 'clean'} {share} (n {self.n})"
+        what = "certified" if self.certified else "robust" if self.attacked else "clean"
+        return f"{what} {share} (n {self.n})"
 
 
 @dataclass(slots=True)
@@ -58,7 +61,10 @@ class AccuracySoFar:
         names = (record.source.name, record.target.name)
         column = self._columns.setdefault((threat_summary_of(record.threat), *names, record.attack.label), {})
         statuses = record.columns.status
-        robust = sum(1 << i for i, status in enumerate(statuses) if status == Status.ROBUST)
+        stands = [status == Status.ROBUST for status in statuses]
+        if record.certificates:
+            stands = [bool(one) for one in record.certificates.certified]
+        robust = sum(1 << i for i, one in enumerate(stands) if one)
         digest = record.dataset.digest
         _, before = column.get(digest, (0, robust))
         column[digest] = (len(statuses), robust & before)
@@ -67,6 +73,7 @@ class AccuracySoFar:
             right=sum(bits.bit_count() for _, bits in column.values()),
             n=sum(count for count, _ in column.values()),
             images=len(statuses),
+            certified=record.certificates is not None,
         )
 
 

@@ -41,6 +41,11 @@ class Shard:
         for part in map(data.subset, parts):
             yield cls(data=part, digest=_images_hash(part), whole=whole, total=len(data))
 
+    def part(self, images: slice) -> Shard:
+        """Return some of its images as a shard of their own, for what is said of each image alone."""
+        data = self.data.subset(images)
+        return Shard(data=data, digest=_images_hash(data), whole=self.whole, total=self.total)
+
 
 def pieces(count: int, size: int, *, even: bool = False) -> list[slice]:
     """Return the fewest consecutive pieces of at most `size` of `count` things; see `Shard.split`.

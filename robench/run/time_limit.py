@@ -29,6 +29,8 @@ def seconds_for(job: Job, *, seconds_per_image: float) -> float:
         seconds_per_image: that an answer to one image took in the first small batches.
     """
     images = max(1, len(job.shard.data))
+    if (bounding := job.units[0].bounding) is not None:
+        return ANY_JOB + SLACK * images * bounding.seconds
     passes = passes_of(options_of(job.crafting.attack)) if job.crafting else FEWEST / 100
     if job.crafting and job.crafting.threat.budget:
         passes = min(passes, job.crafting.threat.budget)

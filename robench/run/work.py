@@ -12,10 +12,12 @@ from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.answer_checks import check_networks
 from robench.model.interface import Coupling
+from robench.run.bounding import Bounding
+from robench.run.bounding_jobs import bounding_jobs, pieces_of
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import Board, Crafting, Job, jobs_on
 from robench.run.settings import Settings
-from robench.run.shards import Shard
+from robench.run.shards import Shard, pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +31,11 @@ class Work:
         settings: how it is done.
         begin: called with the name of every model before its first answer is asked for.
         craftings: every attack on every model through each of its gradient sources, in order.
+        boundings: every way to bound on every model it is for, in order.
 
     Raises:
-        ConfigError: an attack cannot play under its threat, or would need what it withholds.
+        ConfigError: an attack cannot play under its threat, or would need what it withholds; or a model that
+            bounds are asked for has none, for a layer that is named.
         InputError: two models share a name, or a model has another number of classes than the data, or cannot
             answer to a few of its images (`robench.model.answer_checks`).
     """
@@ -42,6 +46,7 @@ class Work:
     settings: Settings = field(default_factory=Settings)
     begin: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
     craftings: tuple[Crafting, ...] = field(init=False)
+    boundings: tuple[Bounding, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is run."""
@@ -57,6 +62,22 @@ class Work:
                 )
             for evaluated in self.models:
                 check_noise(evaluated.model, board.threat)
+        boundings = tuple(
+            Bounding(
+                target=target,
+                threat=board.threat,
+                eps_text=board.eps_text,
+                label=label,
+                method=column.method,
+            )
+            for board in self.boards
+            for label, column in board.bounds.items()
+            for target in self.models
+            if not column.models or target.model.name in column.models
+        )
+        for bounding in boundings:
+            bounding.check(self.data.shape)
+        object.__setattr__(self, "boundings", boundings)
         check_networks([evaluated.model for evaluated in self.models], self.data, begin=self.begin)
         object.__setattr__(self, "craftings", tuple(craftings))
 
@@ -74,17 +95,24 @@ class Work:
 
     def shards(self) -> Iterator[Shard]:
         """Return the data in pieces: all but the last full, or even ones where a model is joint."""
-        joint = any(evaluated.model.coupling is Coupling.JOINT for evaluated in self.models)
-        return Shard.split(self.data, self.settings.shard, even=joint)
+        return Shard.split(self.data, self.settings.shard, even=self._joint)
 
     def jobs(self, shard: Shard) -> Iterator[Job]:
-        """Yield what there is to do on a shard: every model on clean images, then every crafting."""
-        return jobs_on(shard, self.models, self.craftings, self.settings)
+        """Yield what there is to do on a shard: every model on clean images, every crafting, every bound."""
+        yield from jobs_on(shard, self.models, self.craftings, self.settings)
+        for bounding in self.boundings:
+            yield from bounding_jobs(bounding, shard, self.settings)
 
     def units(self) -> int:
         """Return how many records the whole work will leave."""
-        pieces = -(-len(self.data) // self.settings.shard)
-        return pieces * (len(self.models) + sum(len(crafting.targets) for crafting in self.craftings))
+        cut = pieces(len(self.data), self.settings.shard, even=self._joint)
+        judged = len(self.models) + sum(len(crafting.targets) for crafting in self.craftings)
+        bounded = [pieces_of(part.stop - part.start, one) for part in cut for one in self.boundings]
+        return len(cut) * judged + sum(map(len, bounded))
+
+    @property
+    def _joint(self) -> bool:
+        return any(evaluated.model.coupling is Coupling.JOINT for evaluated in self.models)
 
     def _targets(self, source: EvaluatedModel) -> Sequence[EvaluatedModel]:
         """Return the models that judge what is crafted on one of them."""

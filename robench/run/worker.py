@@ -226,7 +226,7 @@ def _noted(job: Job, seconds: float) -> JobNote:
         name=_name(job),
         title=crafting.title if crafting else job.units[0].title,
         model=(crafting.source if crafting else job.units[0].target).model.name,
-        clean=crafting is None,
+        clean=job.is_clean,
         units=len(job.units),
         seconds=seconds,
     )

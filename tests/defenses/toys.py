@@ -26,6 +26,7 @@ RECIPES = {
     "distillation": {"temperature": 3.0, "learning_rate": 0.5, "epochs": 6},
     "wnll_natural": WNLL,
     "wnll_pgd": WNLL | ATTACKED | {"passes": 1},
+    "ibp_training": {"eps": EPS / 2, "learning_rate": 0.02, "epochs": 40, "natural_epochs": 10},
     "ensemble": {"eps": EPS, "others": 2, "other_epochs": 1, "optimizer": "sgd"},
 }
 ROBUST = ("pgd_training", "trades", "mart", "fast", "free", "wnll_pgd")

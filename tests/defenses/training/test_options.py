@@ -104,6 +104,7 @@ PAPERS = {
     "free": (26, 0.1, (13, 20), 0.1),
     "fast": (15, 0.2, (), 0.1),
     "ensemble": (12, 0.001, (), 0.1),
+    "ibp_training": (100, 0.001, (25, 42), 0.1),
 }
 NEEDS_NO_RADIUS = ("natural", "svm", "wnll_natural", "distillation", "manifold_mixup")
 

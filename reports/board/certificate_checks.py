@@ -1,0 +1,107 @@
+"""A certified image that anything breaks: one of the two is wrong, and neither number can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from reports.board.boards import Doubt
+from reports.board.certified import bounds_of, certified_images
+from reports.board.samples import Samples, fingerprint_of, model_of
+from robench.record.schema import Record
+
+BROKEN_CERTIFICATE = "broken-certificate"
+
+TOLERANCE = 1e-6
+"""By how much, relative and absolute, the judge lets a distance exceed a radius."""
+
+_BOX = (0.0, 1.0)
+
+
+class Broken(NamedTuple):
+    """A certified image that is not classified as its certificate says.
+
+    Attributes:
+        image: its index.
+        by: what shows it, in words.
+        size: how far the image was moved, in the norm of the certificate.
+    """
+
+    image: int
+    by: str
+    size: float
+
+
+def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -> Doubt | None:
+    """Return the doubt if anything of the run breaks a certified image within the certified radius.
+
+    Anything is any attack or search, from any source, under any threat, and the clean evaluation: what counts
+    is how far the judge measured the image to be moved. An attack under another norm may break it too.
+
+    Args:
+        samples: the board of the certificates.
+        every: all boards of the run.
+        target: identity of the model.
+    """
+    images = certified_images(bounds_of(samples, target))
+    certified = {index for index, sure in images.items() if sure}
+    if not certified:
+        return None
+    broken: dict[int, Broken] = {}
+    for other in every or (samples,):
+        if other.setting.unattacked == samples.setting.unattacked:
+            for record in (*other.clean, *other.attacked, *other.bounds):
+                if _same(record, target):
+                    for one in _broken_in(record, certified, samples):
+                        broken.setdefault(one.image, one)
+    if not broken:
+        return None
+    first = next(iter(broken.values()))
+    threat = samples.setting.threat
+    radius = f"{threat.norm} {samples.eps_text or f'{threat.eps:g}'}"
+    return Doubt(
+        model=samples.names[target],
+        code=BROKEN_CERTIFICATE,
+        count=len(broken),
+        evidence=f"{len(broken)} of {len(certified)} images certified under {radius} are broken all the same:"
+        f" image {first.image} by {first.by} at {threat.norm} {first.size:.6g}",
+        remedy="The bound or the judge is wrong: believe neither number of this row, and report it with the "
+        "run folder",
+        stands=True,
+    )
+
+
+def _same(record: Record, target: str) -> bool:
+    """Tell whether a record is of that model, under whatever name."""
+    own = model_of(record.target)
+    return own == target or (fingerprint_of(own) == fingerprint_of(target) != "")
+
+
+def _broken_in(record: Record, certified: set[int], samples: Samples) -> Iterator[Broken]:
+    """Yield the certified images that a record shows with another answer than the true class."""
+    eps, norm = samples.setting.threat.eps, samples.setting.threat.norm
+    columns, limit = record.columns, eps * (1 + TOLERANCE) + TOLERANCE
+    by = record.attack.label
+    if record.source.name and record.source.name != record.target.name:
+        by = f"{by} crafted on {record.source.name}"
+    sizes = _sizes(record, norm)
+    lines = zip(columns.index, columns.label, columns.clean, columns.adversarial, sizes, strict=True)
+    for index, label, clean, adversarial, size in lines:
+        if index not in certified:
+            continue
+        if clean != label:
+            yield Broken(int(index), "the clean evaluation", 0.0)
+        elif adversarial != label and size <= limit:
+            yield Broken(int(index), by, float(size))
+
+
+def _sizes(record: Record, norm: str) -> Sequence[float]:
+    """Return how far each image was moved, or an upper bound of it, in a norm; infinite where unknown."""
+    own = record.threat
+    unknown = [float("inf")] * len(record.columns.index)
+    if (own.bounds or _BOX) != _BOX:
+        return unknown
+    measured = {"Linf": record.columns.linf, "L2": record.columns.l2}
+    if norm in measured:
+        return measured[norm]
+    return [float(own.eps)] * len(unknown) if own.norm == norm else unknown

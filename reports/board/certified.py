@@ -1,0 +1,93 @@
+"""Certified images of a board, beside those that attacks leave standing: certified <= truth <= attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from reports.board.samples import Samples, attack_of
+from reports.board.shares import Share, right, robust, worst
+from robench.record.schema import Record, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def bounds_of(samples: Samples, target: str) -> Sequence[Record]:
+    """Return the records of bounds on a model, given by its identity."""
+    return samples.bounded(target)
+
+
+def certified_images(records: Iterable[Record]) -> dict[int, bool]:
+    """Return which of the images that were bounded are certified, by any of the ways to bound."""
+    images: dict[int, bool] = {}
+    for record in records:
+        if record.certificates:
+            for index, certified in zip(record.columns.index, record.certificates.certified, strict=True):
+                images[int(index)] = images.get(int(index), False) or bool(certified)
+    return images
+
+
+def broken_by_search(records: Iterable[Record]) -> set[int]:
+    """Return the images that a search for a bound found an adversarial image of, as the judge saw it."""
+    return {
+        int(index)
+        for record in records
+        for index, status in zip(record.columns.index, record.columns.status, strict=True)
+        if record.certificates and status == Status.BROKEN
+    }
+
+
+def robust_but_for(samples: Samples, target: str) -> Callable[[Record], NDArray[np.bool_]]:
+    """Return the verdict by which images that a search for a bound broke are not robust either."""
+    broken = sorted(broken_by_search(samples.bounded(target)))
+    if not broken:
+        return robust
+
+    def verdict(record: Record) -> NDArray[np.bool_]:
+        import numpy as np
+
+        return robust(record) & ~np.isin(record.columns.array("index"), broken)
+
+    return verdict
+
+
+def share_of(images: dict[int, bool]) -> Share | None:
+    """Return the share of images that are certified, None for no images."""
+    return Share(sum(images.values()), len(images)) if images else None
+
+
+def shares_by_method(samples: Samples, target: str) -> dict[str, Share]:
+    """Return the certified share of each way to bound a model, by its label."""
+    groups: dict[str, list[Record]] = {}
+    for record in bounds_of(samples, target):
+        groups.setdefault(samples.bound_labels[attack_of(record)], []).append(record)
+    shares = {label: share_of(certified_images(groups[label])) for label in samples.bound_labels.values()
+              if label in groups}  # fmt: skip
+    return {label: share for label, share in shares.items() if share is not None}
+
+
+def gap_of(samples: Samples, target: str) -> Share | None:
+    """Return the share of images that are neither certified nor broken: nobody knows what they are.
+
+    A clean image that is wrong counts as broken; clean ones are taken where nothing was attacked.
+    """
+    own, attacked = samples.bounded(target), samples.judged(target)
+    certified = certified_images(own)
+    if attacked:
+        images, verdicts = worst(attacked, robust_but_for(samples, target))
+    else:
+        images, verdicts = worst(samples.untouched(target), right)
+    broken = set() if attacked else broken_by_search(own)
+    stands = {
+        index: stood and index not in broken
+        for index, stood in zip(images.tolist(), verdicts.tolist(), strict=True)
+    }
+    both = certified.keys() & stands.keys()
+    return Share(sum(stands[i] and not certified[i] for i in both), len(both)) if both else None
+
+
+def missing_bounds(samples: Samples, target: str) -> dict[str, int]:
+    """Return how many images each way to bound has bounded of a model, by its label."""
+    return {label: share.n for label, share in shares_by_method(samples, target).items()}

@@ -1,0 +1,176 @@
+"""Certify the images of a plan on one of its models by bounds; `robench run` finds these records again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from robench.errors import ConfigError, JobError
+from robench.plan.spec import BoundSpec, Choice, Plan, ThreatSpec
+from robench.record.schema import Record
+from robench.record.store import Store
+from robench.run.evaluate import CleanAnswers, Context, do_job
+from robench.run.keeper import FolderKeeper
+from robench.run.layout import lay_out
+from robench.run.leases import Leases
+from robench.run.progress import QUIET, Reporter
+from robench.run.settings import Environment
+
+COLUMNS = (
+    "index",
+    "label",
+    "prediction",
+    "correct",
+    "method",
+    "norm",
+    "eps",
+    "certified",
+    "bound",
+    "seconds",
+)
+
+
+class Radius(NamedTuple):
+    """A norm, a radius, and the radius as the user wrote it."""
+
+    norm: str
+    eps: float
+    eps_text: str
+
+
+class Bounded(NamedTuple):
+    """What was bounded.
+
+    Attributes:
+        records: one for each piece of the images, method and radius.
+        path: the CSV file they were written to.
+        seconds: it took.
+        failed: how many jobs failed.
+    """
+
+    records: list[Record]
+    path: Path
+    seconds: float
+    failed: int
+
+
+def bounded_plan(plan: Plan, name: str, methods: Sequence[Choice], radius: Radius | None) -> Plan:
+    """Return the plan with one model, and the one whose network it shares, and with bounds alone.
+
+    Args:
+        plan: the validated plan.
+        name: of the model.
+        methods: ways to bound; of none those of the plan's threats, or CROWN where these have none.
+        radius: norm and radius; None for those of the plan's threats.
+
+    Raises:
+        ConfigError: no finite radius is known.
+    """
+    spec = next(spec for spec in plan.models if spec.name == name)
+    kept = {name, spec.features_of}
+    asked = tuple(BoundSpec(label=one.name, bound=one, models=(name,)) for one in methods)
+    threats: dict[tuple[str, float], ThreatSpec] = {}
+    for threat in plan.threats:
+        if radius is None and threat.eps < math.inf and (threat.norm, threat.eps) not in threats:
+            own = tuple(
+                replace(bound, models=(name,)) for bound in threat.bounds if name in (bound.models or (name,))
+            )
+            threats[threat.norm, threat.eps] = _alone(Radius(threat.norm, threat.eps, threat.eps_text),
+                                                      asked or own or _crown(name))  # fmt: skip
+    if radius is not None:
+        threats = {(radius.norm, radius.eps): _alone(radius, asked or _crown(name))}
+    if not threats:
+        raise ConfigError(
+            where="--eps", expected="a radius to certify, or a threat with a finite eps", got="neither",
+            do="Write --eps 2/255",
+        )  # fmt: skip
+    models = tuple(spec for spec in plan.models if spec.name in kept)
+    return replace(plan, models=models, threats=tuple(threats.values()))
+
+
+def _crown(name: str) -> tuple[BoundSpec, ...]:
+    return (BoundSpec(label="crown", bound=Choice(name="crown"), models=(name,)),)
+
+
+def _alone(radius: Radius, bounds: tuple[BoundSpec, ...]) -> ThreatSpec:
+    return ThreatSpec(norm=radius.norm, eps=radius.eps, eps_text=radius.eps_text, bounds=bounds)
+
+
+def certify_by_bounds(
+    plan: Plan, name: str, out: Path, *, environment: Environment, reporter: Reporter = QUIET
+) -> Bounded:
+    """Train or load the model of a plan of bounds alone, and bound its evaluation images.
+
+    What is in the folder already is taken from there; what is new, a run of the same bounds finds.
+
+    Args:
+        plan: as `bounded_plan` returned it.
+        name: of the model.
+        out: the run folder.
+        environment: where it is done, and what it may do there.
+        reporter: who is told.
+
+    Raises:
+        ConfigError: the model has no bounds; the layer is named.
+        JobError: its training failed.
+    """
+    started = time.perf_counter()
+    store = Store(out, told=reporter.finding)
+    store.prepare()
+    with Leases(store.root / "leases").joined("", alone=True):
+        layout = lay_out(plan, store, environment, reporter)
+        if name in layout.failed_models:
+            raise JobError(where=f"model {name!r}", expected="a model", got=layout.failed_models[name])
+        keeper = FolderKeeper(store, force=environment.force)
+        context = Context.of(layout.work, keeper, reporter)
+        jobs = [
+            job for shard in layout.work.shards() for job in layout.work.jobs(shard) if job.units[0].bounding
+        ]
+        reporter.start(len(jobs))
+        records = []
+        for job in jobs:
+            for unit, finished in do_job(job, CleanAnswers(), context):
+                reporter.advance(unit.title, cached=finished.cached)
+                records.append(finished.record)
+        path = store.root / f"certified-{name}.csv"
+        store.write_text(path.name, as_csv(records))
+    return Bounded(records, path, time.perf_counter() - started, keeper.failures)
+
+
+def certified_counts(records: Sequence[Record]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return, by radius and method in words, how many images are certified, and of how many."""
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for record in records:
+        place = (f"{record.threat.norm} {record.threat.eps_text}", record.attack.label)
+        certified, n = counts.get(place, (0, 0))
+        own = record.certificates.certified if record.certificates else []
+        counts[place] = (certified + sum(own), n + len(own))
+    return counts
+
+
+def as_csv(records: Sequence[Record]) -> str:
+    """Return one line per image, method and radius, after a line with the names of the columns."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    words = ("false", "true")
+    for record in records:
+        own, columns = record.certificates, record.columns
+        if own is None:
+            continue
+        for index, label, clean, certified, bound, seconds in zip(
+            columns.index, columns.label, columns.clean, own.certified, own.bound, own.seconds, strict=True
+        ):
+            writer.writerow(
+                [
+                    index, label, clean, words[label == clean], record.attack.label, record.threat.norm,
+                    f"{record.threat.eps:.9g}", words[certified], f"{bound:.9g}", f"{seconds:.3f}",
+                ]
+            )  # fmt: skip
+    return text.getvalue()

@@ -1,0 +1,47 @@
+"""Bound a random sample of a run's images again, and compare what is certified."""
+
+from __future__ import annotations
+
+import torch
+
+from robench.audit.rejudgement import Check, differing
+from robench.errors import StorageError
+from robench.plan.bounds import BranchAndBound
+from robench.randomness import Randomness
+from robench.record.store import Store
+from robench.run.bound_units import bound_unit
+from robench.run.work import Work
+
+
+def check_bounds(work: Work, store: Store, *, sample: int, seed: int) -> Check | None:
+    """Bound the images of a sample of units again; None where bounds were not asked for.
+
+    A search with a limit in seconds is left out: what it reaches depends on the machine.
+    """
+    jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.units[0].bounding]
+    again = [
+        (job.units[0], bounding)
+        for job in jobs
+        if (bounding := job.units[0].bounding)
+        and not (isinstance(bounding.method, BranchAndBound) and bounding.method.seconds is not None)
+    ]
+    if not jobs:
+        return None
+    draws = Randomness(seed, torch.arange(len(again)), ("verify bounds",)).uniform(torch.empty(len(again), 1))
+    looked = changed = 0
+    first = ""
+    for place in draws[:, 0].argsort()[:sample].tolist():
+        unit, bounding = again[place]
+        try:
+            kept = store.read(unit.key).certificates
+        except StorageError:
+            continue  # `records` tells of it
+        made = bound_unit(unit, bounding, work.settings).certificates
+        if kept is None or made is None:
+            continue
+        wrong = differing(kept.certified, made.certified)
+        looked, changed = looked + len(kept.certified), changed + wrong
+        first = first or (f"{wrong} of {len(kept.certified)} in {unit.title}" if wrong else "")
+    if not again:  # only searches by the clock: they are checked against the attacks alone
+        return None
+    return Check(name="bounds", looked=looked, wrong=changed, evidence=first or f"of {len(again)} units")

@@ -1,0 +1,190 @@
+"""Bounds of a classifier by features: a box around the features of each image, and what its head makes of it.
+
+The network up to the features is bounded like any other; a head that classifies each image alone says how
+far every class stays behind the true one while features move inside of a box (`BoundedHead`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from robench.attack.threat import Goal, ThreatModel
+from robench.bounds.admissible import searched
+from robench.bounds.agreement import Differences, check_agreement, differences
+from robench.bounds.graph import Graph
+from robench.bounds.inputs import checked_images, checked_labels
+from robench.bounds.network import ELEMENTS, Bounded, Effort, bounded
+from robench.bounds.region import Region
+from robench.bounds.rounding import UNIT
+from robench.bounds.rows import Rows
+from robench.bounds.tracing import traced
+from robench.errors import ConfigError
+from robench.model.evaluation import evaluation_mode
+from robench.model.interface import Coupling, Model, predictions
+from robench.model.tested_network import TestedNetwork
+from robench.types import Images, Labels, Mask
+
+SLACK = 1e-3
+"""What a margin between two shares of the vote must exceed, for the head computes weights in float32."""
+
+
+@runtime_checkable
+class BoundedHead(Protocol):
+    """A network that classifies each image by its features, and knows bounds of its answers over a box."""
+
+    def feature_network(self) -> nn.Module:
+        """Return the network from images (B, C, H, W) to features (B, D); nothing is copied.
+
+        Raises:
+            ConfigError: answers depend on more than an image's own features.
+        """
+        ...
+
+    def margins_over(self, low: Tensor, high: Tensor, y: Labels) -> Tensor:
+        """Return lower bounds (B, K) of the true class's share minus each other's over boxes of features.
+
+        Args:
+            low: (B, D) lowest features, float64.
+            high: (B, D) highest features, float64.
+            y: (B,) true classes; their own column is 0.
+        """
+        ...
+
+
+def head_of(model: Model) -> BoundedHead | None:
+    """Return the head of a classifier by features; None for any other model."""
+    net = model.net.module if isinstance(model.net, TestedNetwork) else model.net
+    return net if isinstance(net, BoundedHead) else None
+
+
+@dataclass(frozen=True)
+class HeadCertifier:
+    """Bounds the margins of a classifier by features under one threat; see `robench.bounds.certifier`.
+
+    Attributes:
+        model: what is certified.
+        threat: untargeted, with a finite radius.
+        shape: (C, H, W) of its images.
+
+    Raises:
+        ConfigError: answers depend on a batch or on chance, the threat is targeted or unbounded, or a layer
+            before the features has no bound; it is named.
+    """
+
+    model: Model
+    threat: ThreatModel
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Read the network, so that what cannot be bounded is refused before any work."""
+        where, model = f"model {self.model.name!r}", self.model
+        if model.coupling is Coupling.JOINT or model.random or model.rejects:
+            expected = "a head that gives each image alone one fixed answer"
+            got = "answers that depend on other images or on chance, or rejections"
+            raise ConfigError(where=where, expected=expected, got=got, do="Use `protocol: independent`")
+        if self.threat.goal is not Goal.UNTARGETED:
+            raise ConfigError(where="goal", expected="untargeted", got=str(self.threat.goal))
+        Region.around(torch.zeros(0, *self.shape), self.threat)
+        _ = self.exact
+
+    @cached_property
+    def head(self) -> BoundedHead:
+        """The head."""
+        head = head_of(self.model)
+        assert head is not None
+        return head
+
+    @cached_property
+    def features(self) -> nn.Module:
+        """The network up to the features."""
+        return self.head.feature_network()
+
+    @cached_property
+    def exact(self) -> Graph:
+        """The same in float64."""
+        return traced(self.features, self.shape)
+
+    @cached_property
+    def rough(self) -> Graph:
+        """The same in float32."""
+        return self.exact.to(torch.float32)
+
+    @cached_property
+    def reach(self) -> ThreatModel:
+        """The threat to search in."""
+        return searched(self.threat, self.shape)
+
+    def _differences(self, x: Images) -> Differences:
+        return differences(self.exact, self.features, x, self.reach)
+
+    def checked(self, x: Images, y: Labels) -> tuple[Images, Labels]:
+        """Return images and labels on the CPU, after comparing graph and network on them.
+
+        Raises:
+            InputError: images or labels cannot be used.
+            ConfigError: the network computes something else than was read from it.
+        """
+        x = checked_images(x, self.shape, self.threat.bounds)
+        y = checked_labels(y, len(x), self.model.classes)
+        check_agreement(self._differences(x))
+        return x, y
+
+    @torch.no_grad()
+    def right(self, x: Images, y: Labels) -> Mask:
+        """Tell which images the model itself gets right, each asked about alone, (B,)."""
+        if not len(x):
+            return torch.zeros(0, dtype=torch.bool)
+        with evaluation_mode(self.model.net):
+            outputs = [self.model.net(x[i : i + 1].float().to(self.model.device)) for i in range(len(x))]
+        return predictions(torch.cat(outputs), self.model.output).cpu() == y
+
+    def slack(self, x: Images) -> Tensor:
+        """Return what a margin must exceed, (B,): the box holds what float32 makes of the features."""
+        return torch.full((len(x),), SLACK, dtype=torch.float64)
+
+    def bounded(self, x: Images, effort: Effort) -> Bounded:
+        """Return bounds of every node up to the features around images (B, C, H, W)."""
+        return bounded(self.exact, self.rough, Region.around(x, self.threat), effort)
+
+    @torch.no_grad()
+    def boxes(self, x: Images, effort: Effort) -> tuple[Tensor, Tensor]:
+        """Return lowest and highest features (B, D) over each image's region, float32's own errors included.
+
+        These are eight times the largest difference seen on the image and near it: measured, not proven.
+        """
+        found = self.bounded(x, effort)
+        low, high = (side.flatten(1).clone() for side in found.intervals[self.exact.output])
+        if effort.crown:
+            for sign, side in ((1.0, low), (-1.0, high)):
+                values = self._carried(found, sign, *low.shape)
+                side.copy_(sign * torch.maximum(sign * side, values))
+        seen = self._differences(x)
+        room = (8 * seen.apart + 2.0**-21 * seen.output)[:, None]
+        return low - room, high + room
+
+    def _carried(self, found: Bounded, sign: float, count: int, width: int) -> Tensor:
+        """Return lower bounds (B, D) of sign times each feature, by CROWN."""
+        owner = torch.arange(count).repeat_interleave(width)
+        place = torch.arange(width).repeat(count)
+        largest = max(side[0].numel() for side, _ in found.intervals)
+        length, values = max(16, ELEMENTS // largest), []
+        for i in range(0, len(owner), length):
+            a = sign * torch.nn.functional.one_hot(place[i : i + length], width).double()
+            values.append(found.backward.lower(self.exact.output, Rows(a, owner[i : i + length]))[0])
+        joined = torch.cat(values)
+        return (joined - 4 * UNIT * joined.abs()).view(count, width)
+
+    def margins(self, x: Images, y: Labels, effort: Effort, *, batch: int = 20) -> Tensor:
+        """Return lower bounds (B, K) of the true class's share minus each other's; inf for itself."""
+        found = [torch.zeros(0, self.model.classes, dtype=torch.float64)]
+        for i in range(0, len(x), batch):
+            part, labels = x[i : i + batch], y[i : i + batch]
+            low, high = self.boxes(part, effort)
+            margins = self.head.margins_over(low, high, labels)
+            found.append(margins.scatter(1, labels[:, None], torch.inf))
+        return torch.cat(found)

@@ -1,0 +1,41 @@
+"""One way to bound as a configuration says it: its options, a label, and the models it is for."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from robench.errors import ConfigError, nearest
+from robench.plan.bounds import METHODS
+from robench.plan.entry import plugin_choice, refusal
+from robench.plan.file_names import check_label
+from robench.plan.spec import Choice
+
+
+class BoundEntry(NamedTuple):
+    """One way to bound of a threat: its choice, the label it is given, and the models it is for."""
+
+    choice: Choice
+    label: str | None
+    models: tuple[str, ...]
+
+
+def bound_entry(value: Any) -> BoundEntry:
+    """Read a way to bound: `crown`, or `{crown: {option: value}, label: TEXT, models: [NAME]}`."""
+    choice = plugin_choice(value, what="bound", beside=("label", "models"))
+    mapping = value if isinstance(value, dict) else {}
+    label, models = mapping.get("label"), mapping.get("models")
+    if label is not None:
+        if not isinstance(label, str):
+            raise refusal("label", expected="label: text", got=repr(label))
+        try:
+            check_label(label)
+        except ConfigError as error:
+            raise refusal("label", expected=error.expected, got=error.got) from None
+    if models is not None:
+        names = isinstance(models, list) and all(isinstance(name, str) for name in models)
+        if not names or not models or len(set(models)) < len(models):
+            raise refusal("models", expected="models: different names of models", got=repr(models))
+    if choice.name not in METHODS:
+        do = nearest(choice.name, METHODS)
+        raise refusal(expected=f"a bound: one of {', '.join(METHODS)}", got=repr(choice.name), do=do)
+    return BoundEntry(choice, label, tuple(models or ()))

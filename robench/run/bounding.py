@@ -1,0 +1,114 @@
+"""What there is to bound: one way to bound, on one model under one threat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from robench.attack.threat import ThreatModel
+from robench.errors import ConfigError
+from robench.plan.bounds import METHODS, BranchAndBound, Method
+from robench.plan.spec import SCHEMA, content_hash
+from robench.recipe import options_of
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.shards import Shard
+
+REVISION = 1
+"""Of the bounds; raised when what they say of an image changes."""
+
+SECONDS = {"ibp": 10.0, "crown": 120.0, "alpha_crown": 600.0, "branch_and_bound": 600.0}
+"""That an image may take where its method has no limit in seconds, before the job counts as hanging."""
+
+
+class BoundColumn(NamedTuple):
+    """A way to bound on a board, and the names of the models it is for; none for all."""
+
+    method: Method
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounding:
+    """A way to bound, on one model under one threat.
+
+    Attributes:
+        target: the model.
+        threat: the threat model of its board.
+        eps_text: the radius as the user wrote it.
+        label: the column.
+        method: how, with its limits.
+    """
+
+    target: EvaluatedModel
+    threat: ThreatModel
+    eps_text: str
+    label: str
+    method: Method
+
+    @property
+    def name(self) -> str:
+        """The name of its method."""
+        return next(name for name, kind in METHODS.items() if isinstance(self.method, kind))
+
+    @property
+    def title(self) -> str:
+        """One line for a person."""
+        place = f"{self.threat.norm.name} {self.eps_text}"
+        return f"{self.label} bounds of {self.target.model.name} ({place})"
+
+    @property
+    def seconds(self) -> float:
+        """That an image may take; a search looks at the clock between its steps only."""
+        limit = self.method.seconds if isinstance(self.method, BranchAndBound) else None
+        return SECONDS[self.name] if limit is None else limit + SECONDS["crown"]
+
+    def spec(self) -> dict[str, Any]:
+        """Return the plain JSON description that goes into records in place of an attack."""
+        return {
+            "label": self.label,
+            "name": f"robench.bounds:{self.name}",
+            "title": self.method.info.title,
+            "options": options_of(self.method),
+            "library": "robench",
+            "needs": "bounds",
+            **({"revision": REVISION} if REVISION > 1 else {}),
+        }
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Read the network, so that what cannot be bounded is refused before any work.
+
+        Args:
+            shape: (C, H, W) of the images.
+
+        Raises:
+            ConfigError: the model has no bounds; the layer is named.
+        """
+        from robench.bounds.methods import certifier_of
+
+        try:
+            certifier_of(self.target.model, self.threat, shape, self.method)
+        except ConfigError as error:
+            own = f"model {self.target.model.name!r}"
+            where = error.where if error.where.startswith(own) else f"{own}, {error.where}"
+            do = f"Name the models to bound: {{{self.name}: {{...}}, models: [...]}}"
+            raise ConfigError(where=where, expected=error.expected, got=error.got, do=do) from None
+
+    def key(self, shard: Shard, *, seed: int) -> str:
+        """Return the hash of everything that can change the record."""
+        return content_hash(
+            {
+                "schema": SCHEMA,
+                "kind": "bound",
+                "revision": REVISION,
+                "target": [self.target.model.name, self.target.fingerprint],
+                "label": self.label,
+                "method": self.name,
+                "options": options_of(self.method),
+                "threat": self.threat.spec(),
+                "eps_text": self.eps_text,
+                "shard": shard.digest,
+                "data": [shard.data.name, shard.data.split],
+                # Bounds are the same with any seed; a search has random starts.
+                "seed": seed if isinstance(self.method, BranchAndBound) else 0,
+            }
+        )
