@@ -91,6 +91,7 @@ class Trial:
     def __init__(self, file: Path, tests: Sequence[str]) -> None:
         self.file, self.tests = file, list(tests)
         self.name = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+        self.plain = "torch" not in file.read_text("utf-8")
         warm(self.name)
         self.reach, self.seconds = self._whole()
 
@@ -102,9 +103,8 @@ class Trial:
             outcome = self._outcome(mutant, tests) if tests else 0
             if outcome == 0:
                 tally.survivors.append(mutant)
-                print(
-                    f"  {self.file}:{mutant.line} {mutant.text}{'' if tests else '  (no test)'}", flush=True
-                )
+                where = f"{self.file}:{mutant.line}:{mutant.column}"
+                print(f"  {where} {mutant.text}{'' if tests else '  (no test)'}", flush=True)
                 continue
             tally.noticed += 1
             tally.hanging += outcome is None
@@ -126,7 +126,7 @@ class Trial:
     def _try(self, mutant: Mutant, tests: Sequence[str]) -> int:
         """Ask the tests with the mutant in the place of the module; runs in a fork."""
         install(self.name, self.file, mutant.code)
-        return pytest_run(tests)
+        return pytest_run(tests, plain=self.plain)
 
     def _whole(self) -> tuple[dict[int, list[str]], dict[str, float]]:
         """Run the tests on the module as it is; return who reaches which line, and how long each takes."""
@@ -158,7 +158,7 @@ class Trial:
 
         cover.start()
         forget(self.name)
-        code = pytest_run(self.tests, Contexts())
+        code = pytest_run(self.tests, Contexts(), plain=self.plain)
         cover.stop()
         data = cover.get_data()
         reach = data.contexts_by_lineno(str(self.file.resolve()))
@@ -201,12 +201,19 @@ class Trial:
             os.killpg(child, signal.SIGKILL)
 
 
-def pytest_run(tests: Sequence[str], *plugins: object) -> int:
-    """Run tests in this process and return 0 if they all pass."""
+def pytest_run(tests: Sequence[str], *plugins: object, plain: bool) -> int:
+    """Run tests in this process and return 0 if they all pass.
+
+    Args:
+        tests: their names.
+        plugins: of pytest.
+        plain: leave out the check of shapes in all functions, for a module without tensors.
+    """
     import pytest
 
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=short"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported already
+    options += ["--noconftest"] if plain else []
     return int(pytest.main([*options, *tests], plugins=list(plugins)))
 
 

@@ -42,12 +42,14 @@ class Mutant:
 
     Attributes:
         line: where it is.
+        column: where it is in the line, from 1.
         lines: first and last line of the code that must be run to meet it.
         text: what was done, in words.
         code: the module, compiled.
     """
 
     line: int
+    column: int
     lines: tuple[int, int]
     text: str
     code: CodeType
@@ -88,9 +90,8 @@ def mutants(source: str, file: str) -> Iterator[Mutant]:
             code = compile(tree, file, "exec")
             place.put(node)
             text = f"`{_short(node)}` becomes `{_short(new)}`"
-            yield Mutant(
-                line=getattr(node, "lineno", place.lines[0]), lines=place.lines, text=text, code=code
-            )
+            line, column = getattr(node, "lineno", place.lines[0]), getattr(node, "col_offset", 0) + 1
+            yield Mutant(line, column, place.lines, text, code)
 
 
 def _places(node: ast.AST, lines: tuple[int, int]) -> Iterator[_Place]:
