@@ -347,8 +347,8 @@ def test_a_plan_is_read_as_far_as_a_board_shows_it():
     [None, [], {}, {"models": {}}, {"models": [{}]}, {"models": [{"name": 1}]}, {**ONE, "threats": {}},
      {**ONE, "transfer": 1}, *({**ONE, "threats": [{**THREAT, **change}]} for change in (
          {"norm": 2}, {"eps": "far"}, {"eps": float("nan")}, {"budget": 1.5}, {"budget": True},
-         {"goal": None}, {"knowledge": "weights"}, {"eps_text": 1}, {"attacks": [{}]}, {"attacks": {"label": "a"}},
-         {"eps": 10**400}))],
+         {"goal": None}, {"knowledge": "weights"}, {"eps_text": 1}, {"attacks": [{}]},
+         {"attacks": {"label": "a"}}, {"eps": 10**400}))],
 )  # fmt: skip
 def test_what_is_no_plan_has_a_fault(plan):
     planned = planned_run(plan)
