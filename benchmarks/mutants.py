@@ -1,9 +1,9 @@
 """Mutation testing, one small fault at a time: `python -m benchmarks.mutants robench/record/statistics.py`.
 
-Each mutant of a module is tried in a fork of one warm process that has imported everything but the module and
-what depends on it, so that it costs the tests alone; and of the tests only those that reach the mutated line
-are asked, the quickest first. A mutant that no test notices is printed: a test is missing, or the mutant is
-equivalent. docs/quality.md keeps the figures.
+Each mutant of a module is tried in a fork of one warm process that has imported everything, so that it costs
+the tests alone, and the import of what depends on the module; and of the tests only those that reach the
+mutated line are asked, the quickest first. A mutant that no test notices is printed: a test is missing, or
+the mutant is equivalent. docs/quality.md keeps the figures.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -30,6 +31,29 @@ from typing import Any
 from benchmarks.mutations import Mutant, mutants
 
 PACKAGES = ("robench", "attacks", "defenses", "model_zoo", "reports")
+RECORD, ATTACK, JUDGE = "tests/robench/record", "tests/robench/attack", "tests/robench/judge"
+BOARD = "tests/reports/board"
+TESTS = {
+    "robench/judge/verdict.py": (JUDGE, "verdict", "predictions"),
+    "robench/judge/findings.py": (JUDGE, "findings"),
+    "robench/attack/norms.py": (ATTACK, "norms", "threat"),
+    "robench/attack/threat.py": (ATTACK, "threat"),
+    "robench/record/statistics.py": (RECORD, "statistics", "gap_interval"),
+    "robench/record/draws.py": (RECORD, "draws"),
+    "robench/record/seal.py": (RECORD, "seal"),
+    "robench/record/reader.py": (RECORD, "schema", "parts"),
+    "robench/record/schema.py": (RECORD, "schema", "parts"),
+    "robench/record/parts.py": (RECORD, "parts", "schema"),
+    "robench/record/files.py": (RECORD, "files", "store"),
+    "robench/record/journal.py": (RECORD, "planned_folder"),
+    "robench/record/folder.py": (RECORD, "planned_folder", "store"),
+    "robench/record/planned_folder.py": (RECORD, "planned_folder"),
+    "robench/record/planned.py": (RECORD, "planned_folder"),
+    "robench/record/store.py": (RECORD, "store", "planned_folder"),
+    "robench/record/merging.py": (RECORD, "merging"),
+    "robench/record/completeness.py": (BOARD, "row_checks", "leaderboard"),
+}
+"""Modules that decide numbers or keep them, and the files of tests that are about each."""
 SECONDS = 20.0
 """A mutant that takes so many seconds, and three times what the tests take, counts as noticed: it hangs."""
 
@@ -46,14 +70,15 @@ class Tally:
 def main() -> None:
     """Try the mutants of the files named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, help="modules of the project")
+    parser.add_argument("files", nargs="*", type=Path, help="modules; default: those that decide numbers")
     parser.add_argument("--tests", nargs="*", help="test files; default: those of its room")
     parser.add_argument("--then", nargs="*", default=[], help="slower tests for what these do not notice")
     parser.add_argument("--sample", type=int, help="try so many of them, drawn at random")
     parser.add_argument("--lines", help="only those of lines FIRST-LAST")
     arguments = parser.parse_args()
     sys.path.insert(0, str(Path.cwd()))
-    for file in arguments.files:
+    warm()
+    for file in arguments.files or map(Path, TESTS):
         tests = arguments.tests or default_tests(file)
         chosen = list(mutants(file.read_text("utf-8"), str(file.resolve())))
         if arguments.lines:
@@ -75,9 +100,11 @@ def main() -> None:
 
 
 def default_tests(file: Path) -> list[str]:
-    """Return the folder of tests that mirrors the folder of a module."""
-    folder = Path("tests") / file.parent
-    return [str(path) for path in sorted(folder.glob("test_*.py"))] or ["tests"]
+    """Return the tests that are about a module, or those of the folder that mirrors its own."""
+    if file.as_posix() in TESTS:
+        folder, *names = TESTS[file.as_posix()]
+        return [f"{folder}/test_{name}.py" for name in names]
+    return [str(path) for path in sorted((Path("tests") / file.parent).glob("test_*.py"))] or ["tests"]
 
 
 class Trial:
@@ -92,7 +119,7 @@ class Trial:
         self.file, self.tests = file, list(tests)
         self.name = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
         self.plain = "torch" not in file.read_text("utf-8")
-        warm(self.name)
+        self.users = users_of(self.name)
         self.reach, self.seconds = self._whole()
 
     def run(self, chosen: Sequence[Mutant]) -> Tally:
@@ -125,6 +152,7 @@ class Trial:
 
     def _try(self, mutant: Mutant, tests: Sequence[str]) -> int:
         """Ask the tests with the mutant in the place of the module; runs in a fork."""
+        forget(self.users)
         install(self.name, self.file, mutant.code)
         return pytest_run(tests, plain=self.plain)
 
@@ -157,7 +185,7 @@ class Trial:
                 seconds[nodeid] = time.monotonic() - seconds[nodeid]
 
         cover.start()
-        forget(self.name)
+        forget(self.users)
         code = pytest_run(self.tests, Contexts(), plain=self.plain)
         cover.stop()
         data = cover.get_data()
@@ -217,8 +245,8 @@ def pytest_run(tests: Sequence[str], *plugins: object, plain: bool) -> int:
     return int(pytest.main([*options, *tests], plugins=list(plugins)))
 
 
-def warm(name: str) -> None:
-    """Import all of the project, and what it uses, but a module and whoever depends on it."""
+def warm() -> None:
+    """Import all of the project, and what its tests use."""
     import hypothesis
     import pytest
     import scipy.stats
@@ -232,22 +260,26 @@ def warm(name: str) -> None:
             if not module.endswith("__main__"):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(module)
-    forget(name)
 
 
-def forget(name: str) -> None:
-    """Take a module, and all that import it in any way, out of those that are imported."""
-    using = {
-        module: imports(sys.modules[module]) for module in sys.modules if module.split(".")[0] in PACKAGES
-    }
-    gone, new = set[str](), {name}
+def users_of(name: str) -> set[str]:
+    """Return a module, and all that import it in any way."""
+    ours = [module for module in sys.modules if module.split(".")[0] in PACKAGES]
+    using = {module: imports(sys.modules[module]) for module in ours}
+    users, new = set[str](), {name}
     while new:
-        gone |= new
-        new = {module for module, used in using.items() if used & new} - gone
-    for module in gone & sys.modules.keys():
+        users |= new
+        new = {module for module, used in using.items() if used & new} - users
+    return users
+
+
+def forget(modules: set[str]) -> None:
+    """Have modules imported anew when they are asked for next."""
+    for module in modules & sys.modules.keys():
         del sys.modules[module]
 
 
+@cache
 def imports(module: ModuleType) -> set[str]:
     """Return the modules of the project that a module imports where it is imported itself."""
     file = getattr(module, "__file__", None)

@@ -2,10 +2,11 @@
 
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants import forget, imports, install
+from benchmarks.mutants import TESTS, default_tests, forget, imports, install, users_of
 from benchmarks.mutations import mutants
 
 
@@ -112,7 +113,9 @@ def test_a_module_is_imported_anew_with_whoever_uses_it(tmp_path, monkeypatch):
     assert imports(high) == {"mutated_package.low", "mutated_package.low.LIMIT"}
     assert high.DOUBLE == 6
     (four, _two) = mutants((package / "low.py").read_text(), str(package / "low.py"))
-    forget("mutated_package.low")
+    users = users_of("mutated_package.low")
+    assert users == {"mutated_package.low", "mutated_package.high"}
+    forget(users)
     install("mutated_package.low", package / "low.py", four.code)
     from mutated_package import aside as same
     from mutated_package.high import DOUBLE
@@ -121,3 +124,9 @@ def test_a_module_is_imported_anew_with_whoever_uses_it(tmp_path, monkeypatch):
     assert same is aside
     for name in [name for name in sys.modules if name.startswith("mutated_package")]:
         del sys.modules[name]
+
+
+@pytest.mark.parametrize("file", TESTS)
+def test_the_tests_of_every_module_that_is_tried_exist(file):
+    assert Path(file).is_file()
+    assert all(Path(test).is_file() for test in default_tests(Path(file)))
