@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--tests", nargs="*", help="test files; default: those of its room")
     parser.add_argument("--then", nargs="*", default=[], help="slower tests for what these do not notice")
     parser.add_argument("--sample", type=int, help="try so many of them, drawn at random")
+    parser.add_argument("--quick", type=float, help="leave out tests that take more seconds by themselves")
     parser.add_argument("--lines", help="only those of lines FIRST-LAST")
     arguments = parser.parse_args()
     sys.path.insert(0, str(Path.cwd()))
@@ -87,7 +88,7 @@ def main() -> None:
         if arguments.sample and arguments.sample < len(chosen):
             chosen = random.Random(0).sample(chosen, arguments.sample)
         start = time.monotonic()
-        tally = Trial(file, tests).run(chosen)
+        tally = Trial(file, tests, arguments.quick).run(chosen)
         if arguments.then and tally.survivors:
             print(f"{file}: and of these {len(tally.survivors)}, by the slower tests:", flush=True)
             second = Trial(file, arguments.then).run(tally.survivors)
@@ -113,14 +114,17 @@ class Trial:
     Args:
         file: the module.
         tests: files or folders of tests.
+        quick: most seconds of a test; None for no limit.
     """
 
-    def __init__(self, file: Path, tests: Sequence[str]) -> None:
+    def __init__(self, file: Path, tests: Sequence[str], quick: float | None = None) -> None:
         self.file, self.tests = file, list(tests)
         self.name = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
         self.plain = "torch" not in file.read_text("utf-8")
         self.users = users_of(self.name)
         self.reach, self.seconds = self._whole()
+        if quick is not None:
+            self.seconds = {test: taken for test, taken in self.seconds.items() if taken <= quick}
 
     def run(self, chosen: Sequence[Mutant]) -> Tally:
         """Try the mutants, and print those that nobody notices."""
@@ -148,7 +152,7 @@ class Trial:
         reached = {test for line in lines for test in self.reach.get(line, ())}
         if "" in reached:
             reached = set(self.seconds)
-        return sorted(reached, key=lambda test: self.seconds.get(test, 0.0))
+        return sorted(reached & self.seconds.keys(), key=lambda test: self.seconds[test])
 
     def _try(self, mutant: Mutant, tests: Sequence[str]) -> int:
         """Ask the tests with the mutant in the place of the module; runs in a fork."""
@@ -198,6 +202,7 @@ class Trial:
         child = os.fork()
         if child == 0:
             os.setpgid(0, 0)
+            signal.alarm(int(limit) + 60)  # should whoever watches it be gone
             code = 1
             try:
                 if not os.environ.get("ROBENCH_MUTANTS_LOUD"):

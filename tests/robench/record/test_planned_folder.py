@@ -47,6 +47,9 @@ def test_a_journal_says_what_it_was_told(tmp_path):
     write_journal(tmp_path, "0" * 32, ["a", "b"])
     append_key(tmp_path, "c")
     assert read_journal(tmp_path) == ("0" * 32, ["a", "b", "c"])
+    opened = len(os.listdir("/proc/self/fd"))
+    append_key(tmp_path, "d")
+    assert len(os.listdir("/proc/self/fd")) == opened
 
 
 def test_a_line_without_an_end_or_that_is_no_key_does_not_count(tmp_path):
