@@ -32,7 +32,6 @@ from benchmarks.mutations import Mutant, mutants
 
 PACKAGES = ("robench", "attacks", "defenses", "model_zoo", "reports")
 RECORD, ATTACK, JUDGE = "tests/robench/record", "tests/robench/attack", "tests/robench/judge"
-BOARD = "tests/reports/board"
 TESTS = {
     "robench/judge/verdict.py": (JUDGE, "verdict", "predictions"),
     "robench/judge/findings.py": (JUDGE, "findings"),
@@ -51,7 +50,7 @@ TESTS = {
     "robench/record/planned.py": (RECORD, "planned_folder"),
     "robench/record/store.py": (RECORD, "store", "planned_folder"),
     "robench/record/merging.py": (RECORD, "merging"),
-    "robench/record/completeness.py": (BOARD, "row_checks", "leaderboard"),
+    "robench/record/completeness.py": (RECORD, "completeness"),
 }
 """Modules that decide numbers or keep them, and the files of tests that are about each."""
 SECONDS = 20.0
