@@ -153,6 +153,9 @@ def test_a_share_of_exactly_a_twentieth_has_settled():
     made = risen(1.0)
     made.rise[0], made.late_rise[0] = 20.0, 1.0
     assert codes(made, [Status.ROBUST]) == []
+    both = risen(0.05, 0.95)  # together they have not, and only one of them is why
+    (finding,) = ledger_findings(both, [Status.ROBUST] * 2)
+    assert finding.evidence.startswith("the loss of 1 of 2 images")
 
 
 def test_what_the_attack_saw_broken_and_the_judge_did_not_is_unconfirmed():
