@@ -153,7 +153,8 @@ def test_a_share_of_exactly_a_twentieth_has_settled():
     made = risen(1.0)
     made.rise[0], made.late_rise[0] = 20.0, 1.0
     assert codes(made, [Status.ROBUST]) == []
-    both = risen(0.05, 0.95)  # together they have not, and only one of them is why
+    both = risen(1.0, 19.0)  # together they have not, and only one of them is why
+    both.rise[:] = 20.0
     (finding,) = ledger_findings(both, [Status.ROBUST] * 2)
     assert finding.evidence.startswith("the loss of 1 of 2 images")
 

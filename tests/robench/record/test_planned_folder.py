@@ -267,6 +267,21 @@ def test_another_plan_begins_anew_and_the_records_stay(store):
     assert store.planned() == []
 
 
+def test_what_cannot_be_deleted_is_named(store, monkeypatch):
+    finished(store, ONE, "k1")
+    (store.root / "report.html").write_text("")
+
+    def refused(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(store.root), "unlink", refused)
+    with pytest.raises(
+        StorageError, match=r"report\.html: expected to delete the file, got Permission denied"
+    ):
+        store.begin(TWO, "two")
+    assert store.read_json("plan.json") == ONE
+
+
 def test_where_the_journal_is_lost_the_units_of_the_last_run_are_noted_again(store):
     finished(store, ONE, "k1", "k2")
     (store.root / JOURNAL).unlink()
