@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.numpy import load, save
 
 from robench.errors import StorageError
 from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot, write_snapshot
+from robench.record.files import read_regular
 from robench.record.schema import Record
 from robench.record.seal import (
     check_tensors,
@@ -124,6 +126,13 @@ def test_the_same_tensors_give_the_same_bytes():
     assert (load(made.pop())["forwards"] == tensors()["forwards"]).all()
 
 
+@pytest.mark.parametrize("note", ["", "a", "ab", "abc", "abcd", "abcde", "abcdef", "abcdefg"])
+def test_numbers_begin_at_a_multiple_of_eight_bytes(note):
+    content = sealed_tensors(save(tensors(), unsealed_notes({"note": note})))
+    assert int.from_bytes(content[:8], "little") % 8 == 0
+    assert (load(content)["forwards"] == tensors()["forwards"]).all()
+
+
 def test_files_of_tensors_of_an_earlier_version_are_read(tmp_path):
     path = tmp_path / "t.safetensors"
     for notes in (None, {"seconds": "1.5"}):
@@ -210,3 +219,11 @@ def test_a_digest_in_the_middle_of_a_text_is_no_seal():
     assert check_text(outer, where="f")
     with pytest.raises(StorageError, match=r"^f: "):
         check_text(outer.replace('"a": 1', '"a": 2'), where="f")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that cannot be read: Linux")
+def test_a_disk_that_cannot_be_read_is_named():
+    with pytest.raises(StorageError, match="mem: expected a readable file of tensors, got Input"):
+        check_tensors(Path("/proc/self/mem"))
+    with pytest.raises(StorageError, match=f"mem: expected .* at most {2**40} bytes, got Input/output error"):
+        read_regular(Path("/proc/self/mem"), most=2**40)
