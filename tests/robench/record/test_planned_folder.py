@@ -267,6 +267,21 @@ def test_another_plan_begins_anew_and_the_records_stay(store):
     assert store.planned() == []
 
 
+def test_a_configuration_never_stands_beside_the_plan_of_another(store, monkeypatch):
+    finished(store, ONE, "k1")
+
+    def killed(name, text):
+        raise KeyboardInterrupt
+
+    again = Store(store.root)
+    write = again.write_text
+    monkeypatch.setattr(again, "write_text", lambda n, t: killed(n, t) if n == "config.yaml" else write(n, t))
+    with pytest.raises(KeyboardInterrupt):
+        again.begin(TWO, "two")
+    assert again.read_json("plan.json") == TWO
+    assert not (store.root / "config.yaml").exists()
+
+
 def test_what_cannot_be_deleted_is_named(store, monkeypatch):
     finished(store, ONE, "k1")
     (store.root / "report.html").write_text("")
