@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants import TESTS, default_tests, forget, imports, install, users_of
+from benchmarks.fresh_imports import forget, imports, install, users_of
+from benchmarks.mutants import TESTS, default_tests
 from benchmarks.mutations import mutants
 
 
@@ -99,7 +100,7 @@ def test_each_mutant_has_one_fault_and_none_of_the_one_before():
 
 
 def test_a_module_is_imported_anew_with_whoever_uses_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.mutants.PACKAGES", ("mutated_package",))
+    monkeypatch.setattr("benchmarks.fresh_imports.PACKAGES", ("mutated_package",))
     package = tmp_path / "mutated_package"
     package.mkdir()
     (package / "__init__.py").write_text("")

@@ -102,6 +102,22 @@ def test_rounding_is_forgiven_up_to_a_millionth_of_the_radius_and_of_the_box(nor
         assert not threat.admits(x, x + sign * (limit + 1e-9)).any()
 
 
+@every
+def test_the_limit_itself_is_admitted(norm):
+    assert ThreatModel(norm=norm, eps=0).admits(one_pixel(0.0), one_pixel(1e-6)).all()
+
+
+@every
+def test_what_is_inside_is_left_bit_for_bit(norm):
+    threat, x = ThreatModel(norm=norm, eps=0.3), images(3, low=0.3, high=0.6)
+    near = x + 0.01 * (images(3, seed=1) - 0.5)
+    assert threat.admits(x, near).all()
+    if norm is not L1:  # of the others x + (near - x) is rounded
+        assert torch.allclose(threat.project(x, near), near, rtol=0, atol=1e-7)
+    else:
+        assert torch.equal(threat.project(x, near), near)
+
+
 def test_the_box_forgives_nothing():
     threat = ThreatModel(eps=1.0, bounds=(-0.5, 0.75))
     x = one_pixel(0.0)
