@@ -79,4 +79,4 @@ def install(name: str, file: Path, code: CodeType) -> None:
             spec.loader.get_code = lambda _name: code  # type: ignore[attr-defined]
             return spec
 
-    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Finder)
