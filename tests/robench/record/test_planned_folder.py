@@ -406,3 +406,78 @@ def test_what_a_folder_says_of_itself_is_text(store):
     assert (store.root / "a.json").read_text() == json.dumps({"x": [1]}, indent=1) + "\n"
     with pytest.raises(ValueError, match="JSON"):
         store.write_json("a.json", float("nan"))
+
+
+# What a store tells of its records
+
+
+def test_records_carry_the_plan_and_the_failures_of_its_run(store):
+    finished(store, ONE, "k1", "k2")
+    facts = store.read_json("run.json")
+    store.write_json("run.json", {**facts, "failed_jobs": {"a": ["pgd on a", 3], "b": "text"}})
+    records, faults = store.readable()
+    assert faults == []
+    for one in (*records, *store.read_records()):
+        assert one.planned == planned_run(ONE)
+        assert one.provenance.failed_jobs == ("pgd on a", "3")
+    assert [one.planned for one in store.read_records(["k1"])] == [None]
+    store.write_json("run.json", {**facts, "failed_jobs": {"a": ["pgd on a"]}, "plan": content_hash(TWO)})
+    assert [one.provenance.failed_jobs for one in store.readable()[0]] == [(), ()]  # of another plan's run
+
+
+def test_everything_that_cannot_be_read_is_a_line_and_the_rest_is_read(store):
+    finished(store, ONE, "k1", "k2", "k3")
+    store.unit("k2").write_text("{")
+    store.unit("k3").unlink()
+    (store.root / "units" / "a b.json").write_text("")
+    (store.root / JOURNAL).write_text("nonsense\n")
+    records, faults = store.readable()
+    assert [one.key for one in records] == ["k1"]
+    assert [fault.about for fault in faults] == [
+        JOURNAL, "units/a b.json", "units/k2.json", "units/k3.json",
+    ]  # fmt: skip
+    (store.root / "plan.json").write_text("[]")
+    store.write_json("run.json", {"units": 3})
+    assert {fault.about for fault in store.readable()[1]} >= {"plan.json", "run.json", JOURNAL}
+
+
+def test_a_record_of_another_unit_is_named_briefly(store):
+    store.write(record("k1"))
+    store.unit("k2").write_text(record("x" * 120).to_json() + "\n")
+    with pytest.raises(StorageError, match=f"expected the record of unit 'k2', got one of '{'x' * 80}'\\."):
+        store.read("k2")
+
+
+def test_accounts_of_failures_are_those_of_the_plan(store):
+    store.write_json("plan.json", ONE)
+    store.write_error("k1", {"error": "boom", "path": store.root})
+    assert json.loads(store.error("k1").read_text())["plan"] == content_hash(ONE)
+    assert store.read_error("k1") == {"error": "boom", "path": str(store.root), "plan": content_hash(ONE)}
+    store.error("k2").write_text(json.dumps({"error": "of a plan before", "plan": content_hash(TWO)}))
+    store.error("k3").write_text(json.dumps({"error": "of an earlier version"}))
+    store.error("k4").write_text("[]")
+    (store.root / "errors" / ".hidden.json").write_text("{}")
+    assert store.read_errors() == {
+        "k1": {"error": "boom", "path": str(store.root)},
+        "k3": {"error": "of an earlier version"},
+        "k4": {"error": "unreadable account"},
+    }
+    assert store.read_error("k4") == store.read_error("k9") == {}
+    store.error("k5").mkdir()
+    store.write_error("k5", {"error": "again"})
+    assert store.read_error("k5")["error"] == "again"
+
+
+def test_a_good_record_stays_unless_it_is_to_be_replaced_and_a_damaged_one_makes_way(store, told):
+    store.write(record("k1", name="first"))
+    store.write_error("k1", {"error": "boom"})
+    store.write(record("k1", name="second"))
+    assert store.read("k1").target.name == "first"
+    assert not store.error("k1").exists()
+    store.write(record("k1", name="third"), replace=True)
+    assert store.read("k1").target.name == "third"
+    store.unit("k1").write_text("{")
+    assert not store.has("k1")
+    store.write(record("k1", name="fourth"))
+    assert store.read("k1").target.name == "fourth"
+    assert len(told) == 1
