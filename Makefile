@@ -5,7 +5,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-all coverage browser-test lint types imports ci audit bench clean
+.PHONY: quickstart test test-all coverage mutants fuzz browser-test lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -19,6 +19,14 @@ test-all: $(STAMP)
 # Branch coverage of the fast tests: a table of what they never run, and coverage.xml.
 coverage: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-report=term:skip-covered --cov-report=xml
+
+# Small faults in the modules that decide numbers, one at a time: prints those that no test notices. An hour or more.
+mutants: $(STAMP)
+	$(BIN)/python -m benchmarks.mutants
+
+# Damaged and hostile files to every reader, ten minutes each.
+fuzz: $(STAMP)
+	ROBENCH_FUZZ_SECONDS=600 $(BIN)/python -m pytest -m slow tests/faults/fuzz
 
 # Installs Chromium (apt-get) and playwright where they are missing.
 browser-test: $(STAMP)

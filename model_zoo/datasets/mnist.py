@@ -171,4 +171,6 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             got=f"{len(data) - head}",
             do="The file is truncated or damaged: copy it again",
         )
+    if count == 0:  # (0, 2^32 - 1, 2^32 - 1) holds no byte either, and numpy has no such array
+        raise InputError(where=str(path), expected="a shape without 0", got=f"the shape {shape}")
     return np.frombuffer(data, dtype=np.uint8, offset=head).reshape(shape).copy()

@@ -19,6 +19,10 @@ from robench.record.store import Fault, Store, is_run
 
 MOST_FAULTS = 50
 """Unreadable files and failed units listed one by one; the rest is counted."""
+COUNTS = ("epoch", "stage", "validation_images")
+"""Columns of a history that hold whole numbers."""
+MOST_COUNTED = 1e9
+"""Largest of them: figures and intervals are made for such numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +159,11 @@ def _history(path: Path, unreadable: list[Fault]) -> tuple[dict[str, float], ...
 
 
 def _numbers(row: dict[str | Any, Any]) -> dict[str, float]:
-    """Return the cells of a row that are finite numbers; a half-written row keeps what is whole."""
+    """Return the cells of a row that are finite numbers; a half-written row keeps what is whole.
+
+    Raises:
+        ValueError: a share is outside [0, 1], or a count is none; names the column.
+    """
     numbers: dict[str, float] = {}
     for name, cell in row.items():
         try:
@@ -164,4 +172,8 @@ def _numbers(row: dict[str | Any, Any]) -> dict[str, float]:
             continue
         if isinstance(name, str) and math.isfinite(value):
             numbers[name] = value
+            if name.endswith("_accuracy") and not 0 <= value <= 1:
+                raise ValueError(f"expected a share in [0, 1] in the column `{name}`, got {value:g}")
+            if name in COUNTS and not (0 <= value <= MOST_COUNTED and value.is_integer()):
+                raise ValueError(f"expected a count in the column `{name}`, got {value:g}")
     return numbers

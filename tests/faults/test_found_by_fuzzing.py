@@ -10,7 +10,8 @@ from torch import nn
 
 from defenses.training.training_state import load_state
 from model_zoo.checkpoints import loading
-from robench.errors import CheckpointError, ConfigError, RobenchError
+from model_zoo.datasets.mnist import read_idx
+from robench.errors import CheckpointError, ConfigError, InputError, RobenchError
 from robench.plan.config import SUITES, parse
 from robench.plan.yaml_reader import read_text
 from tests.faults.fuzz.checkpoint_files import TRAINING, network, torch_bytes
@@ -168,3 +169,12 @@ def test_messages_about_a_plan_do_not_repeat_a_value_of_any_length(old, new):
 def test_a_directive_of_another_version_is_refused(version):
     with pytest.raises(ConfigError, match=r"YAML 1\.2"):
         read_text(f"%YAML {version}\n---\na: 1\n", source="c.yaml")
+
+
+@pytest.mark.parametrize("shape", [(0, 2**32 - 1, 2**32 - 1), (2**32 - 1, 0, 2**32 - 1), (0, 28, 28)])
+def test_images_whose_number_of_bytes_is_0_are_refused_whatever_their_sides(tmp_path, shape):
+    # numpy multiplies the other sides, which overflow.
+    head = b"\0\0\x08\x03" + b"".join(side.to_bytes(4, "big") for side in shape)
+    (tmp_path / "images").write_bytes(head)
+    with pytest.raises(InputError, match="a shape without 0"):
+        read_idx(tmp_path / "images")

@@ -44,6 +44,19 @@ from tests.faults.fuzz.data_files import (
     read_svhn,
 )
 from tests.faults.fuzz.mutations import damaged, damaged_members, programs
+from tests.faults.fuzz.run_folders import (
+    facts_bytes,
+    history_pairs,
+    journal_bytes,
+    plan_bytes,
+    read_facts,
+    read_history,
+    read_journal_file,
+    read_plan,
+    read_record,
+    record_bytes,
+)
+from tests.faults.fuzz.run_tensors import crafted_bytes, read_crafted, read_geometry, snapshot_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,4 +114,11 @@ READERS = {
         read=read_training,
     ),
     "arrays": Reader(inputs=st.tuples(arrays(4), arrays(1)), read=read_arrays),
+    "record": Reader(inputs=record_bytes, read=read_record),
+    "run.json": Reader(inputs=facts_bytes, read=read_facts),
+    "plan.json": Reader(inputs=plan_bytes, read=read_plan),
+    "journal": Reader(inputs=journal_bytes, read=read_journal_file),
+    "geometry": Reader(inputs=snapshot_bytes, read=read_geometry),
+    "crafted images": Reader(inputs=crafted_bytes, read=read_crafted),
+    "training history": Reader(inputs=history_pairs, read=read_history),
 }

@@ -154,6 +154,13 @@ def hundred(name, robust, **more):
     return [record(name, "", "clean", [R] * 200), record(name, name, "pgd", statuses, **more)]
 
 
+@pytest.mark.parametrize(("images", "rank"), [(99, None), (100, 1)])
+def test_a_rank_needs_a_hundred_images(images, rank):
+    statuses = [R] * 50 + [B] * (images - 50)
+    (board,) = boards([record("a", "", "clean", [R] * images), record("a", "a", "pgd", statuses)])
+    assert (board.rows[0].rank, board.rows[0].partial) == (rank, False)
+
+
 def test_neighbours_share_a_rank_where_mcnemar_cannot_tell_them_apart():
     # 100 against 105: 5 discordant, all one way, p = 2 / 2^5 = 0.0625; 105 against 111: p = 2 / 2^6 = 0.03125
     records = hundred("a", 100) + hundred("b", 105) + hundred("c", 111)

@@ -104,6 +104,27 @@ def test_any_other_file_may_be_damaged(folder, board, name, content):
         assert not list(page.all("img"))
 
 
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ("1,0.5,1.5,100", "validation_robust_accuracy"),
+        ("1,0.5,-0.25,100", "validation_robust_accuracy"),
+        ("1,0.5,0.5,2.5", "validation_images"),
+        ("1,0.5,0.5,-1", "validation_images"),
+        ("1,0.5,0.5,1e300", "validation_images"),
+        ("1e300,0.5,0.5,100", "epoch"),
+    ],
+)
+def test_a_history_that_counts_more_than_there_is_is_named_and_left_out(folder, board, row, column):
+    # An interval of 150 % of 100 images ended the page.
+    header = "epoch,loss,validation_robust_accuracy,validation_images"
+    (folder / "models/model-00-0123/history.csv").write_text(f"{header}\n{row}\n{row}\n")
+    page = parse(HTML().render_run(folder))
+    assert rows(page, "board-0-table") == board
+    (notice,) = [text for text in notices(page) if "history.csv" in text]
+    assert f"`{column}`" in notice
+
+
 def test_one_model(tmp_path):
     page = parse(HTML().render_run(run_folder(tmp_path, models=1, attacks=1, images=20)))
     assert len(rows(page, "board-0-table")) == 2

@@ -170,3 +170,61 @@ def test_l1_projection_on_ball_and_box_is_idempotent_and_nonexpansive(seed):
     clipped = torch.minimum(torch.maximum(L1.project(delta, radius), low), high)
     assert (L1.size(clipped) <= L1.size(once) * (1 + 1e-12)).all()
     assert (L1.size(clipped) < 0.9 * L1.size(once)).any()
+
+
+@pytest.mark.parametrize(("norm", "radius"), [(LINF, 0.5), (L2, 0.5), (L1, 0.5)], ids=["Linf", "L2", "L1"])
+@pytest.mark.parametrize("dimension", [1, 2, 6])
+def test_samples_have_the_law_of_a_uniform_ball(norm, radius, dimension):
+    # Of a ball of radius r in n dimensions the share within s has probability (s / r)^n, whatever the norm.
+    count = 20_000
+    like = torch.empty(count, 1, 1, dimension, dtype=torch.float64)
+    found = norm.sample(like, torch.full((count,), radius).double(), Randomness(1, torch.arange(count)))
+    for share in (0.5, 0.8, 0.95):
+        expected = share**dimension
+        seen = float((norm.size(found) <= share * radius).double().mean())
+        assert seen == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / count) + 1e-3)
+    assert (found > 0).double().mean() == pytest.approx(0.5, abs=0.02)  # either sign
+    # and no entry is preferred
+    assert found.abs().mean(dim=0).flatten().tolist() == pytest.approx(
+        [float(found.abs().mean())] * dimension, rel=0.03
+    )
+
+
+@every
+def test_each_image_has_its_own_radius(norm):
+    delta = 2 * torch.ones(3, 1, 1, 2, dtype=torch.float64)
+    radii = torch.tensor([0.0, 1.0, 100.0], dtype=torch.float64)
+    moved = norm.project(delta, radii)
+    assert norm.size(moved).tolist() == pytest.approx([0.0, 1.0, float(norm.size(delta)[2])])
+    assert torch.equal(moved[2], delta[2])
+    like = torch.empty(3, 1, 1, 2, dtype=torch.float64)
+    drawn = norm.sample(like, radii, Randomness(0, torch.arange(3)))
+    assert norm.size(drawn)[0] == 0
+    assert norm.size(drawn)[1] <= 1
+    assert norm.size(drawn)[2] > 1
+
+
+def test_the_l1_threshold_by_hand():
+    # Shrinking (3, 1) by 1.5 leaves (1.5, 0): 1.5 in all. With caps (1, 1): 3 is cut to 1, and of 1 the half.
+    delta, radius = torch.tensor([[[[3.0, -1.0]]]]), torch.tensor([1.5])
+    assert torch.allclose(L1.project(delta, radius), torch.tensor([[[[1.5, 0.0]]]]))
+    ones = torch.ones_like(delta)
+    assert torch.allclose(L1.project_boxed(delta, radius, -ones, ones), torch.tensor([[[[1.0, -0.5]]]]))
+    assert torch.allclose(L1.project_boxed(delta, radius, -0 * ones, ones), torch.tensor([[[[1.0, 0.0]]]]))
+    nothing = L1.project_boxed(delta, torch.tensor([0.0]), -ones, ones)
+    assert torch.equal(nothing.abs(), torch.zeros_like(delta))
+
+
+def test_an_l1_projection_keeps_what_is_inside_bit_for_bit_and_the_type():
+    delta = torch.tensor([[[[0.1, -0.2, 0.7]]]])
+    found = L1.project(delta, torch.tensor([1.0]))
+    assert torch.equal(found, delta)
+    assert found.dtype == torch.float32
+    assert torch.equal(torch.signbit(L1.project(torch.tensor([[[[-0.0, 0.0]]]]), torch.tensor([1.0]))),
+                       torch.tensor([[[[True, False]]]]))  # fmt: skip
+
+
+@every
+def test_ascent_of_one_entry_is_its_sign(norm):
+    gradient = torch.tensor([[[[-3e-20]]], [[[5e10]]], [[[0.0]]]])
+    assert norm.ascent(gradient).flatten().tolist() == [-1.0, 1.0, 0.0]

@@ -98,3 +98,81 @@ def test_silent_successes_are_counted():
     made.silent = torch.tensor([True, False, True])
     (finding,) = ledger_findings(made, [Status.BROKEN, Status.ROBUST, Status.BROKEN])
     assert (finding.code, "2 of 3" in finding.evidence) == ("silent-success", True)
+
+
+def test_an_image_without_any_gradient_was_not_stuck():
+    made = ledger([False] * 2, [0, 0])
+    made.gradients[:] = torch.tensor([0, 1])
+    made.zero_gradient[:] = torch.tensor([0, 1])
+    (finding,) = ledger_findings(made, [Status.ROBUST] * 2)
+    assert finding.evidence.startswith("the gradient was exactly zero at every step for 1 of 2 images")
+    assert ledger_findings(made, [Status.ROBUST] * 2, {"label-only"}) == ()
+    assert ledger_findings(made, [Status.ROBUST] * 2, {"random-output"}) != ()
+
+
+def test_the_evidence_of_a_loss_that_rises_is_of_the_survivors():
+    made = risen(0.5, 0.3, 0.9, 0.0)
+    made.rise[3] = 0.0  # never rose: tells nothing
+    status = [Status.ROBUST, Status.ROBUST, Status.BROKEN, Status.ROBUST]
+    (finding,) = ledger_findings(made, status)
+    assert finding.evidence == (
+        "the loss of 2 of 3 images that survived was still rising: the last steps brought 40% of its rise"
+    )
+
+
+def test_a_rise_is_measured_against_the_whole_rise():
+    made = risen(0.6)
+    made.rise[0] = 20.0  # 3 % of it came late
+    assert codes(made, [Status.ROBUST]) == []
+    made.rise[0] = 1e-12
+    made.late_rise[0] = 0.6e-12
+    assert codes(made, [Status.ROBUST]) == ["not-converged"]
+
+
+def test_the_share_from_which_it_counts_is_a_point_of_accuracy():
+    # Of 200 images two are a point; of 50 one is more.
+    for number, images_in_doubt, expected in ((200, 2, True), (200, 1, False), (50, 1, True)):
+        made = ledger([False] * number, [0] * number)
+        made.deceived[:images_in_doubt] = True
+        status = [Status.ROBUST] * images_in_doubt + [Status.BROKEN] * (number - images_in_doubt)
+        assert (codes(made, status) == ["transfer-failure"]) is expected
+        made = risen(*[0.9] * number)
+        assert (codes(made, status) == ["not-converged"]) is expected
+
+
+def test_exactly_half_of_the_survivors_is_not_most():
+    made = ledger([False] * 4, [0] * 4)
+    made.deceived = torch.tensor([True, True, True, False])
+    (finding,) = ledger_findings(made, [Status.ROBUST] * 4)
+    assert "on 3 of 4 images" in finding.evidence
+    made.deceived[2] = False
+    assert codes(made, [Status.ROBUST] * 4) == []
+
+
+def test_a_share_of_exactly_a_twentieth_has_settled():
+    made = risen(1.0)
+    made.rise[0], made.late_rise[0] = 20.0, 1.0
+    assert codes(made, [Status.ROBUST]) == []
+    both = risen(1.0, 19.0)  # together they have not, and only one of them is why
+    both.rise[:] = 20.0
+    (finding,) = ledger_findings(both, [Status.ROBUST] * 2)
+    assert finding.evidence.startswith("the loss of 1 of 2 images")
+
+
+def test_what_the_attack_saw_broken_and_the_judge_did_not_is_unconfirmed():
+    made = ledger([False] * 3, [0] * 3)
+    made.claimed = torch.tensor([True, True, False])
+    status = [Status.ROBUST, Status.BROKEN, Status.ROBUST]
+    (finding,) = ledger_findings(made, status)
+    assert finding.code == "unconfirmed"
+    assert finding.evidence.startswith("1 of 3 images")
+    assert ledger_findings(made, status, {"batch-dependence"}) == ()
+    assert ledger_findings(made, [Status.BROKEN] * 3) == ()
+
+
+def test_a_library_that_moves_a_wrong_image_back_broke_nothing():
+    made = ledger([False] * 2, [0] * 2)
+    made.silent = torch.tensor([True, True])
+    assert ledger_findings(made, [Status.MISCLASSIFIED] * 2) == ()
+    (finding,) = ledger_findings(made, [Status.ROBUST, Status.MISCLASSIFIED])
+    assert finding.evidence.startswith("the library broke 1 of 2 images")

@@ -9,7 +9,7 @@ from torch import nn
 from robench.attack.norms import L2, LINF
 from robench.attack.threat import Goal, ThreatModel
 from robench.errors import JobError
-from robench.judge.verdict import judge
+from robench.judge.verdict import fresh_outcomes, judge, reached, with_count_as_proposed
 from robench.model.interface import Coupling, Model, OutputKind
 from robench.record.schema import Status
 
@@ -199,3 +199,119 @@ def test_mode_flags_and_layout_are_restored():
     assert [p.requires_grad for p in net.parameters()] == [False, True, True, True, True, True]
     assert [p.data_ptr() for p in net.parameters()] == pointers
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_the_evidence_of_a_breach_counts_and_measures_what_was_proposed():
+    x, y = grey(0.3, 0.3, 0.58), torch.tensor([0, 0, 1])
+    verdict = judge(model(), x, y, grey(0.8, 0.35, -0.25), threat=EPS)
+    (finding,) = verdict.findings
+    assert finding.evidence == (
+        "2 of 3 proposals left the threat model, by up to Linf 0.83 (eps 0.1), pixels -0.25 to 0.8"
+    )
+    # As proposed the classes are 1, 0 and 0: one is right. Where they land, at 0.4, 0.35 and 0.48, all are 0.
+    told = with_count_as_proposed(verdict, model(), y, batch_size=2)
+    (finding,) = told.findings
+    assert finding.evidence.endswith("; as proposed 1 of 3 would be classified correctly, as projected 2")
+    assert told.status == verdict.status
+
+
+def test_the_count_as_proposed_is_told_of_nothing_else():
+    x, y = grey(0.45), torch.tensor([0])
+    within = judge(model(), x, y, grey(0.5), threat=EPS)
+    assert [f.code for f in within.findings] == ["tied-output"]
+    assert with_count_as_proposed(within, model(), y, batch_size=1) is within
+    x, y = grey(0.3, 0.45), torch.tensor([0, 0])
+    both = judge(model(), x, y, grey(0.8, 0.5), threat=EPS)
+    told = with_count_as_proposed(both, model(), y, batch_size=1)
+    assert [f.code for f in told.findings] == ["inadmissible", "tied-output"]
+    assert told.findings[1] == both.findings[1]
+
+
+def test_other_findings_count_too():
+    x, y = grey(0.45, 0.45, 0.85), torch.tensor([0, 0, 1])
+    nan = float("nan")
+    verdict = judge(model(), x, y, grey(nan, 0.45, 0.95), threat=EPS)
+    evidence = {finding.code: finding.evidence for finding in verdict.findings}
+    assert evidence["nonfinite-proposal"] == "1 of 3 proposals were not finite"
+    assert evidence["nonfinite-output"] == "the model's output was not finite on 1 of 3 images"
+    assert verdict.repaired.tolist() == [True, False, False]
+    assert verdict.landing.outside.tolist() == [False, False, False]
+    assert verdict.linf.tolist() == pytest.approx([0, 0, 0.1], abs=1e-6)
+
+
+def test_no_number_after_an_image_that_was_wrong_changes_nothing():
+    # It is misclassified, as before: only on an image that was right does the failure decide.
+    x, y = grey(0.85, 0.85, 0.95), torch.tensor([0, 1, 0])
+    verdict = judge(model(), x, y, grey(0.95, 0.95, 0.85), threat=EPS)
+    assert verdict.status == [Status.MISCLASSIFIED, Status.FAILED, Status.FAILED]
+
+
+def test_what_is_known_of_the_clean_images_is_not_asked_again():
+    x, y = grey(0.45), torch.tensor([0])
+    verdict = judge(model(), x, y, grey(0.46), threat=EPS, clean=torch.tensor([1]))
+    assert verdict.clean.tolist() == [1]
+    assert verdict.status == [Status.MISCLASSIFIED]
+
+
+def test_an_untargeted_threat_has_no_target():
+    x, y = grey(0.45), torch.tensor([0])
+    verdict = judge(model(), x, y, grey(0.55), threat=EPS, target=torch.tensor([0]))
+    assert verdict.status == [Status.BROKEN]
+
+
+def test_what_the_attacker_wants_of_three_classes_and_a_rejection():
+    three = Model(name="three", net=Fixed([0.0] * 4), classes=3, rejects=True)
+    y = torch.zeros(6, dtype=torch.int64)
+    answers = torch.tensor([0, 1, 2, 3, -1, -2])  # right, wrong, wrong, rejected, no number, tied
+    assert reached(three, answers, y, None).tolist() == [False, True, True, False, False, True]
+    assert reached(three, answers, y, y + 2).tolist() == [False, False, True, False, False, False]
+
+
+def turning(*answers):
+    """Answer with the next of some lists of classes in every pass; -1 is no number, the last class is K."""
+    passes = iter(answers)  # outside of the network, whose state the judge keeps as it was
+
+    class Turning(nn.Module):
+        def forward(self, x):
+            drawn = torch.tensor(next(passes))[: len(x)]
+            out = nn.functional.one_hot(drawn.clamp_min(0), 3).double()
+            return torch.where((drawn < 0)[:, None], torch.nan, out)
+
+    return Turning()
+
+
+@pytest.mark.parametrize(
+    ("attacked", "target", "expected"),
+    [
+        (True, None, ["110", "011", "101"]),
+        (False, None, ["100", "010", "100"]),
+        (True, [1, 1, 1], ["110", "011", "101"]),
+        (True, [0, 0, 0], ["011", "101", "001"]),
+    ],
+)
+def test_fresh_draws_by_hand(attacked, target, expected):
+    # Label 0, then per draw: right 0, wrong 1, rejected 2, no number -1.
+    net = turning([0, 1, 0], [2, 0, -1], [1, 2, 2])
+    random = Model(name="random", net=net, classes=2, rejects=True)
+    y = torch.zeros(3, dtype=torch.int64)
+    goal = None if target is None else torch.tensor(target)
+    found = fresh_outcomes(
+        random, grey(0.3, 0.3, 0.3), y, attacked=attacked, target=goal, draws=3, seed=0, batch_size=9
+    )
+    assert found == expected
+
+
+def test_an_independent_model_is_asked_in_parts_and_a_joint_one_even_about_nothing():
+    seen = []
+
+    class Spy(TwoClass):
+        def forward(self, x):
+            seen.append(len(x))
+            return super().forward(x)
+
+    x = grey(*[0.3] * 7)
+    y = torch.zeros(7, dtype=torch.int64)
+    judge(Model(name="spy", net=Spy(), classes=2), x, y, x, threat=EPS, batch_size=3)
+    assert seen == [3, 3, 1]
+    joint = Model(name="spy", net=Spy(), classes=2, coupling=Coupling.JOINT)
+    assert judge(joint, x[:0], y[:0], x[:0], threat=EPS).status == []

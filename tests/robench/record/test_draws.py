@@ -1,6 +1,8 @@
 """Means over fresh draws: no luck in the choice, intervals that cover, an exact paired test."""
 
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -150,3 +152,90 @@ def test_the_interval_of_a_mean_change_is_about_that_of_a_normal_law():
     changes = np.random.default_rng(4).normal(0.1, 0.5, 400)
     mean, half = changes.mean(), 1.96 * changes.std() / 20
     assert mean_interval(list(changes)) == pytest.approx((mean - half, mean + half), abs=0.01)
+
+
+def test_a_few_changes_enumerated():
+    # Of the four resamples of (0, 1) the means are 0, 1/2, 1/2, 1.
+    assert mean_interval([0.0, 1.0], confidence=0.4) == (0.5, 0.5)
+    assert mean_interval([0.0, 1.0], confidence=0.6) == (0.0, 1.0)
+    assert mean_interval([0.25] * 3) == (0.25, 0.25)
+
+
+def test_the_same_seed_gives_the_same_interval_and_the_global_generator_is_left_alone():
+    changes = np.random.default_rng(0).normal(size=30).tolist()
+    before = np.random.get_state()[1].copy()
+    first = mean_interval(changes, seed=3)
+    assert first == mean_interval(changes, seed=3) != mean_interval(changes, seed=4)
+    assert mean_interval(changes) == mean_interval(changes, seed=0)
+    assert (np.random.get_state()[1] == before).all()
+
+
+def plain_interval(images, z):
+    """Return mean and interval as docs/random-models.md has them, by loops over exact numbers."""
+    n, k = len(images), len(images[0])
+    table = [[Fraction(int(d)) for d in draws] for draws in images]
+    rows = [sum(row) / k for row in table]
+    columns = [sum(row[j] for row in table) / n for j in range(k)]
+    mean = sum(rows) / n
+    common = Fraction(0)
+    if n > 1 and k > 1:
+        between = n * sum((c - mean) ** 2 for c in columns) / (k - 1)
+        rest = sum((table[i][j] - rows[i] - columns[j] + mean) ** 2 for i in range(n) for j in range(k))
+        common = max(Fraction(0), between - rest / ((n - 1) * (k - 1))) / (n * k)
+    spread = float(sum((m - mean) ** 2 for m in rows) + n**2 * common)
+    p, c = float(mean), z**2 / 4
+    worth = n * (n * p * (1 - p) + c) / (spread + c)
+    centre = (p + z**2 / (2 * worth)) / (1 + z**2 / worth)
+    half = z / (1 + z**2 / worth) * math.sqrt(p * (1 - p) / worth + z**2 / (4 * worth**2))
+    return p, max(0.0, centre - half), min(1.0, centre + half)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 5).flatmap(
+        lambda k: st.lists(st.text("01", min_size=k, max_size=k), min_size=1, max_size=6)
+    ),
+    st.sampled_from([0.5, 0.9, 0.95, 0.99]),
+)
+def test_mean_and_interval_are_those_of_plain_loops(images, confidence):
+    found = mean_stood(images, confidence=confidence)
+    expected = plain_interval(images, norm.ppf((1 + confidence) / 2))
+    assert (found.mean, found.low, found.high) == pytest.approx(expected, abs=1e-12)
+
+
+def test_ends_that_are_known_are_exact():
+    assert mean_stood(["00", "00"]).low == 0.0
+    assert mean_stood(["11", "11"]).high == 1.0
+    # One coin for both images: (1 0, 1 0) has the component 1/4, so S = n^2 / 4 = 1 and few images' worth.
+    found = mean_stood(["10", "10"])
+    assert (found.low + found.high) / 2 == pytest.approx(0.5)
+    assert found.high - found.low > wilson(1, 2)[1] - wilson(1, 2)[0]
+
+
+def test_one_point_needs_no_choice():
+    assert worst_draws(["0110"]) == "0110"
+    assert worst_outcome([("0110", True)]) == "0110"
+    assert worst_outcome([("10", True), ("01", True)]) == worst_draws(["10", "01"], [True, True])
+    assert worst_outcome([("1", True), ("1", False)]) == "1"
+
+
+def test_draws_of_different_numbers_are_compared_as_far_as_both_go():
+    # A record made with more draws later: those both have are asked.
+    assert worst_draws(["111", "00"]) == "00"
+
+
+def test_where_nothing_differs_there_is_no_evidence():
+    assert sign_flip([1, 0.5], [1, 0.5], scale=2) == 1.0
+    assert paired_p_value(["1", "0"], ["1", "0"]) == 1.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.text("01", min_size=2, max_size=2), st.text("01", min_size=3, max_size=3)),
+                min_size=1, max_size=6))  # fmt: skip
+def test_models_with_different_numbers_of_draws_are_compared_by_their_shares(pairs):
+    shares = [Fraction(a.count("1"), 2) - Fraction(b.count("1"), 3) for a, b in pairs]
+    sums = [abs(sum(s * d for s, d in zip(signs, shares, strict=True)))
+            for signs in itertools.product((-1, 1), repeat=len(shares))]  # fmt: skip
+    exact = sum(s >= abs(sum(shares)) for s in sums) / len(sums)
+    first, second = zip(*pairs, strict=True)
+    assert paired_p_value(first, second) == pytest.approx(exact, abs=1e-12)

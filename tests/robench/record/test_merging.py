@@ -1,6 +1,7 @@
 """Parts of a plan become one folder; what does not belong together is refused."""
 
 import dataclasses
+import os
 import shutil
 
 import pytest
@@ -72,6 +73,95 @@ def test_two_verdicts_on_one_unit_are_refused(parts):
     changed = dataclasses.replace(clean, columns=dataclasses.replace(clean.columns, clean=[0] * 4))
     store.write(changed, replace=True)
     with pytest.raises(StorageError, match="other verdicts"):
+        merge(folders, folder / "all")
+
+
+def summary(store, **facts):
+    store.write_json("run.json", {**store.read_json("run.json"), **facts})
+
+
+def test_what_failed_in_any_part_failed_in_the_whole_while_something_is_missing(parts):
+    folder, folders = parts
+    one, two = map(Store, folders)
+    summary(two, expected=SHAPE.units + 3)
+    summary(one, failed_jobs={"m0": ["pgd on m0"]}, failed_models={"x": "no file"})
+    summary(two, failed_jobs={"m0": ["fgsm on m0"], "m1": ["pgd on m1"]}, failed_models={"y": "no memory"})
+    merge(folders, folder / "all")
+    facts = Store(folder / "all").read_json("run.json")
+    assert facts["status"] == "failed jobs"
+    assert facts["failed_jobs"] == {"m0": ["pgd on m0", "fgsm on m0"], "m1": ["pgd on m1"]}
+    assert facts["failed_models"] == {"x": "no file", "y": "no memory"}
+    assert facts["expected"] == SHAPE.units + 3
+    assert sorted(facts["units"]) == Store(folder / "all").keys()
+
+
+def test_a_model_that_failed_alone_is_enough(parts):
+    folder, folders = parts
+    summary(Store(folders[0]), failed_models={"x": "no file"})
+    merge(folders, folder / "all")
+    assert Store(folder / "all").read_json("run.json")["status"] == "failed jobs"
+
+
+def test_parts_may_be_added_one_after_the_other(parts):
+    folder, folders = parts
+    out = folder / "all"
+    first = merge(folders[:1], out)
+    assert first.twice == 0
+    merged = merge([folders[1]], out)
+    assert (merged.records, merged.twice) == (SHAPE.units, 4)
+    assert Store(out).read_json("run.json")["status"] == "finished"
+    again = merge(folders, out)
+    assert again.twice == SHAPE.units
+    assert sorted(Store(out).planned()) == Store(out).keys()
+
+
+def test_images_are_copied_and_what_is_there_stays(parts):
+    folder, folders = parts
+    one, two = map(Store, folders)
+    one.adv("k").write_bytes(b"one")
+    two.adv("k").write_bytes(b"two")
+    (two.root / "adv" / ".hidden").write_bytes(b"")
+    (two.root / "adv" / "link.safetensors").symlink_to(two.adv("k"))
+    two.model("net").mkdir()
+    (two.model("net") / "weights.pt").write_bytes(b"weights")
+    merge(folders, folder / "all")
+    store = Store(folder / "all")
+    assert store.adv("k").read_bytes() == b"one"
+    assert (store.model("net") / "weights.pt").read_bytes() == b"weights"
+    assert sorted(path.name for path in (store.root / "adv").iterdir()) == ["k.safetensors"]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_without_links_files_are_copied_whole(parts, monkeypatch, full):
+    folder, folders = parts
+    Store(folders[0]).adv("k").write_bytes(b"one")
+    link, replace = os.link, os.replace
+
+    def none(source, target):
+        if "adv" in str(target):
+            raise OSError(18, "Invalid cross-device link")
+        link(source, target)
+
+    def no_room(source, target):
+        if "adv" in str(target):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("os.link", none)
+    if full:
+        monkeypatch.setattr("os.replace", no_room)
+        with pytest.raises(StorageError, match=r"k\.safetensors: expected to write the file, got No"):
+            merge(folders, folder / "all")
+        return
+    merge(folders, folder / "all")
+    assert [path.name for path in (folder / "all" / "adv").iterdir()] == ["k.safetensors"]
+    assert Store(folder / "all").adv("k").read_bytes() == b"one"
+
+
+def test_a_part_without_its_plan_is_refused(parts):
+    folder, folders = parts
+    (folders[1] / "plan.json").unlink()
+    with pytest.raises(ConfigError, match=r"expected a run folder with its plan\.json, got none"):
         merge(folders, folder / "all")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,16 @@ from safetensors.numpy import load, save
 
 from robench.errors import StorageError
 from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot, write_snapshot
+from robench.record.files import read_regular
 from robench.record.schema import Record
-from robench.record.seal import check_tensors, check_text, sealed_tensors, sealed_text, unsealed_notes
+from robench.record.seal import (
+    check_tensors,
+    check_text,
+    is_cut,
+    sealed_tensors,
+    sealed_text,
+    unsealed_notes,
+)
 from robench.record.store import Store
 from tests.robench.record.test_store import record
 
@@ -117,6 +126,13 @@ def test_the_same_tensors_give_the_same_bytes():
     assert (load(made.pop())["forwards"] == tensors()["forwards"]).all()
 
 
+@pytest.mark.parametrize("note", ["", "a", "ab", "abc", "abcd", "abcde", "abcdef", "abcdefg"])
+def test_numbers_begin_at_a_multiple_of_eight_bytes(note):
+    content = sealed_tensors(save(tensors(), unsealed_notes({"note": note})))
+    assert int.from_bytes(content[:8], "little") % 8 == 0
+    assert (load(content)["forwards"] == tensors()["forwards"]).all()
+
+
 def test_files_of_tensors_of_an_earlier_version_are_read(tmp_path):
     path = tmp_path / "t.safetensors"
     for notes in (None, {"seconds": "1.5"}):
@@ -134,3 +150,80 @@ def test_every_flipped_bit_of_kept_features_is_noticed(tmp_path, step):
     for _, other in flipped(path.read_bytes(), step):
         path.write_bytes(other)
         assert "g.safetensors" in refusal(lambda: read_snapshot(path))
+
+
+def test_a_file_longer_than_a_piece_is_checked_to_its_end(tmp_path):
+    path = tmp_path / "t.safetensors"
+    content = sealed_tensors(save({"x_adv": np.zeros(3 * 2**20, dtype="uint8")}, unsealed_notes()))
+    path.write_bytes(content)
+    assert check_tensors(path)
+    for at in (2**20, 2**20 + 1000, 2**21, 3 * 2**20, len(content) - 1):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(StorageError, match="checksum"):
+            check_tensors(path)
+
+
+def test_a_file_of_tensors_has_at_most_so_many_bytes(tmp_path):
+    path = tmp_path / "t.safetensors"
+    content = sealed_tensors(save(tensors(), unsealed_notes()))
+    path.write_bytes(content)
+    assert check_tensors(path, most=len(content))
+    with pytest.raises(StorageError, match=f"at most {len(content) - 1} bytes"):
+        check_tensors(path, most=len(content) - 1)
+
+
+def test_a_file_without_a_place_for_its_digest_is_not_sealed():
+    with pytest.raises(ValueError, match="without a place"):
+        sealed_tensors(save(tensors(), {"seconds": "1"}))
+
+
+def test_a_header_that_is_longer_than_the_format_allows_is_not_read(tmp_path):
+    path = tmp_path / "t.safetensors"
+    for size in (100_000_001, 2**40, 2**63):
+        path.write_bytes(size.to_bytes(8, "little") + b"{}")
+        with pytest.raises(StorageError, match="checksum, or none"):
+            check_tensors(path)
+
+
+@pytest.mark.parametrize(
+    "header", [b"[]", b"3", b'{"__metadata__": 3}', b'{"__metadata__": [1]}', b"{", b"[" * 90_000, b"\xff"]
+)
+def test_a_header_that_is_none_is_damaged(tmp_path, header):
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(StorageError, match="checksum, or none"):
+        check_tensors(path)
+
+
+def test_a_digest_of_another_length_is_none(tmp_path):
+    path = tmp_path / "t.safetensors"
+    for digest in ("", "0" * 63, "0" * 65, "\u00e9" * 64):
+        path.write_bytes(save(tensors(), {"sha256": digest}))
+        with pytest.raises(StorageError, match="checksum, or none"):
+            check_tensors(path)
+
+
+def test_a_cut_is_a_lost_line_break_after_a_checksum():
+    text = sealed_text('{"a": 1}')
+    assert is_cut(text)
+    assert not is_cut(text + "\n")
+    assert not is_cut('{"a": 1}')
+    assert not is_cut(text + "\n\n")
+
+
+def test_a_digest_in_the_middle_of_a_text_is_no_seal():
+    inside = sealed_text('{"a": 1}')
+    text = '{"b": ' + inside + "}"
+    assert not check_text(text, where="f")
+    outer = sealed_text(text)
+    assert check_text(outer, where="f")
+    with pytest.raises(StorageError, match=r"^f: "):
+        check_text(outer.replace('"a": 1', '"a": 2'), where="f")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that cannot be read: Linux")
+def test_a_disk_that_cannot_be_read_is_named():
+    with pytest.raises(StorageError, match="mem: expected a readable file of tensors, got Input"):
+        check_tensors(Path("/proc/self/mem"))
+    with pytest.raises(StorageError, match=f"mem: expected .* at most {2**40} bytes, got Input/output error"):
+        read_regular(Path("/proc/self/mem"), most=2**40)

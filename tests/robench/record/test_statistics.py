@@ -15,6 +15,7 @@ from robench.record.statistics import (
     spread,
     t_interval,
     wilson,
+    wilson_band,
 )
 
 
@@ -138,3 +139,75 @@ def test_t_interval_has_the_quantile_of_scipy(values):
 def test_more_successes_than_trials_are_refused():
     with pytest.raises(ValueError, match="3 successes of 2"):
         wilson(3, 2)
+
+
+Z90 = 1.6448536269514722
+
+
+def test_another_confidence_is_another_quantile():
+    # Nothing right of n: from 0 to z^2 / (n + z^2), with z of 90 %.
+    assert wilson(0, 10, confidence=0.9) == pytest.approx((0.0, Z90**2 / (10 + Z90**2)), abs=1e-12)
+    assert wilson_band([0], 10, confidence=0.9)[0] == pytest.approx((0, Z90**2 / (10 + Z90**2)), abs=1e-12)
+    # Two values, one degree of freedom: the 75 % point of Cauchy's law is 1, and sd / sqrt(2) = |a - b| / 2.
+    assert t_interval([0.4, 0.6], confidence=0.5) == pytest.approx((0.4, 0.6), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 7, 100, 100_000])
+def test_ends_of_nothing_and_of_everything_are_exact(n):
+    assert wilson(0, n)[0] == 0.0
+    assert wilson(n, n)[1] == 1.0
+    assert wilson_band([0, n], n)[0][0] == 0.0
+    assert wilson_band([0, n], n)[1][1] == 1.0
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_the_band_is_wilsons_interval_many_times(confidence):
+    for n in (1, 2, 50):
+        band = wilson_band(range(n + 1), n, confidence=confidence)
+        assert band == tuple(pytest.approx(wilson(k, n, confidence=confidence)) for k in range(n + 1))
+    assert wilson_band([0, 0], 0) == ((0.0, 1.0), (0.0, 1.0))
+
+
+def test_guessing_by_hand():
+    # Of two dice both show a six with 1/36, at least one with 11/36.
+    assert above_chance(2, 2, 6) == pytest.approx(1 / 36)
+    assert above_chance(1, 2, 6) == pytest.approx(11 / 36)
+    assert above_chance(0, 2, 6) == 1.0
+
+
+def test_a_t_interval_stays_a_share():
+    low, high = t_interval([0.0, 0.0, 0.1])
+    assert low == 0.0
+    assert high < 0.2
+    assert t_interval([0.4, 0.6]) == (0.0, 1.0)  # 12.7 deviations of the mean
+
+
+def test_the_same_seed_gives_the_same_medians_and_the_global_generator_is_left_alone():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=40).tolist(), rng.normal(size=40).tolist()
+    before = np.random.get_state()[1].copy()
+    one = median_gap_interval(first, second, seed=3)
+    assert one == median_gap_interval(first, second, seed=3) != median_gap_interval(first, second, seed=4)
+    assert median_gap_interval(first, second) == median_gap_interval(first, second, seed=0)
+    assert (np.random.get_state()[1] == before).all()
+    with pytest.raises(ValueError, match="equally long"):
+        median_gap_interval([], [])
+
+
+def test_a_median_gap_is_about_twice_a_quartile_of_the_normal_law():
+    import numpy as np
+
+    # The median of n normal numbers deviates by sqrt(pi / 2n); of 400 differences to 0 by 0.0627.
+    values = np.random.default_rng(5).normal(1.0, 1.0, 400)
+    low, high = median_gap_interval([0.0] * 400, values.tolist())
+    half = 1.96 * math.sqrt(math.pi / 800)
+    assert (low, high) == pytest.approx((np.median(values) - half, np.median(values) + half), abs=0.05)
+
+
+def test_a_corrected_p_value_is_at_most_1_and_follows_the_smallest():
+    # 0.5 times 3, then no smaller than that: all are 1.
+    assert holm([0.5, 0.6, 0.7]) == [1.0, 1.0, 1.0]
+    # Sorted 0.01, 0.02, 0.9: times 3, 2, 1.
+    assert holm([0.9, 0.02, 0.01]) == pytest.approx([0.9, 0.04, 0.03])
