@@ -16,6 +16,7 @@ from robench.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from attacks.ensemble.cascade_stages import CascadeStages
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 SHARES = (0.05, 0.01)
 """Share of an image that the first windows of the two random searches from worst points cover."""
+
+INSIDE = 1.0
+"""Most linearised distance, in radii, of a close call after the first round: its boundary enters the ball."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,26 +84,28 @@ class EconomicalAutoAttack:
         bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex, LIU_ADAPTIVE),
         norms=("Linf", "L2", "L1"),
         randomised=True,
-        revision=2,
+        revision=3,
     )
     first_steps: int = 25
     steps: int = 20
     classes: int = 9
-    far: float = 2.0
+    far: float = 1.3
     fab_steps: int = 30
     fab_classes: int = 3
-    near: float = 1.2
-    near_steps: int = 100
-    near_tries: int = 4
-    least_queries: int = 200
-    queries: int = 5000
-    refine_queries: int = 1000
+    near: float = 1.05
+    rounds: int = 3
+    near_steps: int = 25
+    near_tries: int = 5
+    least_queries: int = 50
+    queries: int = 1500
+    end_steps: int = 100
+    refine_queries: int = 500
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
         at_least(1, first_steps=self.first_steps, steps=self.steps, classes=self.classes)
         at_least(1, fab_steps=self.fab_steps, fab_classes=self.fab_classes, near_steps=self.near_steps)
-        at_least(1, near_tries=self.near_tries)
+        at_least(1, near_tries=self.near_tries, rounds=self.rounds)
         at_least(
             2, least_queries=self.least_queries, queries=self.queries, refine_queries=self.refine_queries
         )
@@ -120,16 +126,17 @@ class EconomicalAutoAttack:
 
         finite_radius(oracle.threat.eps, "the economical AutoAttack")
         cascade = CascadeStages(oracle)
-        stages: tuple[Callable[[], None], ...] = (
+        stages: list[Callable[[], None]] = [
             lambda: cascade.open(self.first_steps, rng.split("apgd-ce")),
             lambda: cascade.aim(self.classes),
             lambda: cascade.ascend(self.steps, self.far),
-            lambda: cascade.refine(self.refine_queries, SHARES[0], self.near, rng.split("refine", 0)),
-            lambda: cascade.project(self.fab_steps, self.fab_classes, self.far),
-            lambda: cascade.insist(self.near_steps, self.near_tries, self.near, rng.split("apgd-t")),
-            lambda: cascade.search(self.least_queries, self.queries, self.far, rng.split("square")),
-            lambda: cascade.refine(self.refine_queries, SHARES[1], self.near, rng.split("refine", 1)),
-        )
+            lambda: cascade.narrow(self.fab_classes, self.far),
+            lambda: cascade.project(self.fab_steps, self.near),
+        ]
+        for number in range(self.rounds):
+            if number > 0:
+                stages.append(lambda: cascade.narrow(self.fab_classes, self.near))
+            stages += self._round(cascade, rng.split("round", number), number)
         for stage in stages:
             standing = cascade.standing
             if oracle.finished or not bool(standing.any()):
@@ -138,3 +145,15 @@ class EconomicalAutoAttack:
             with oracle.only(standing):
                 stage()
         return cascade.worst.points
+
+    def _round(self, cascade: CascadeStages, rng: Randomness, number: int) -> list[Callable[[], None]]:
+        """Return the stages of one round, with chances of their own."""
+        near = self.near if number == 0 else min(self.near, INSIDE)
+        share = SHARES[min(number, len(SHARES) - 1)]
+        return [
+            lambda: cascade.insist(self.near_steps, self.near_tries, near, rng.split("apgd")),
+            lambda: cascade.search(
+                self.least_queries, self.queries, self.end_steps, near, rng.split("square")
+            ),
+            lambda: cascade.refine(self.refine_queries, share, near, rng.split("refine")),
+        ]
