@@ -47,7 +47,7 @@ class EconomicalAutoAttack:
     4. Close calls, `rounds` times; from the second round on only those whose boundary, as seen from the worst
        point by then, enters the ball:
        a. APGD of `near_steps` steps from random points: `near_tries` times on cross-entropy, then towards
-          each class of 3 that is that near.
+          each of the nearest `fab_classes` classes that is that near.
        b. Square from its own start, `queries` long, then APGD on the margin from where it ended, `end_steps`
           short steps. Square walks to places that no ascent from a random point comes to (Andriushchenko et
           al. 2020, arXiv:1912.00049), and the ascent takes the last bit, on which Square spends most of its
