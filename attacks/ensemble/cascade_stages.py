@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from robench.randomness import Randomness
     from robench.types import Images, LabelsOrPairs, Mask
 
+SHORT = 0.3
+"""First step of an ascent from the end of a search, in radii: its point is good already."""
+
 
 class CascadeStages:
     """What is known about one batch while it is attacked, and the stages that add to it.
@@ -73,10 +76,14 @@ class CascadeStages:
         for _, labels in self._within(far):
             self.worst.replace(self._climbed(labels, steps))
 
-    def project(self, steps: int, classes: int, far: float) -> None:
-        """Walk with FAB from the clean images to the boundaries that are no farther than `far` radii."""
-        self._measure(classes)  # the ascents have moved the worst points
-        for _, labels in self._within(far):
+    def narrow(self, classes: int, near: float) -> None:
+        """Measure anew, from the worst points so far, the boundaries of close calls; the others are out."""
+        with self._oracle.only(self._close(near)):
+            self._measure(classes)
+
+    def project(self, steps: int, near: float) -> None:
+        """Walk with FAB from the clean images to the boundaries that are no farther than `near` radii."""
+        for _, labels in self._within(near):
             rule = shrinking(self._oracle, self._threat.eps, steps)
             walk(self._oracle, self._x, self._boundary(labels), Walk(steps=steps), watch=rule)
 
@@ -87,7 +94,7 @@ class CascadeStages:
         the loss of each of these that is that near.
         """
         how = Climb(steps=steps)
-        close = any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
+        close = self._close(near)
         with self._oracle.only(close):
             for number in range(tries):
                 if self._oracle.finished or not bool((close & self._oracle.active).any()):
@@ -98,15 +105,20 @@ class CascadeStages:
             stream = rng.split("class", rank)
             self.worst.replace(random_climb(self._oracle, stream, self._loss, how, labels))
 
-    def search(self, least: int, queries: int, far: float, rng: Randomness) -> None:
-        """Search without gradients: `least` queries an image, more where a boundary is within `far` radii."""
-        reachable = (self._distances <= far * self._threat.eps).any(dim=0)
-        rule = searching(
-            self._oracle, least=least, queries=queries, rival=self.worst.value, reachable=reachable
-        )
-        square = Square(queries=queries, rescale=False)
-        found = square.search(self._oracle, score_margin, rng, rule)
-        self.worst.replace(found)
+    def search(self, least: int, queries: int, steps: int, near: float, rng: Randomness) -> None:
+        """Search without gradients, and climb the margin from where the search ended.
+
+        `least` queries an image; more, and `steps` steps of ascent, where a boundary is within `near` radii.
+        The search crosses to places that no ascent from a random point comes to, and ends a little before
+        the boundary, to which a few short steps are cheaper than the queries that are left.
+        """
+        close = self._close(near)
+        rule = searching(self._oracle, least=least, rival=self.worst.value, close=close)
+        end = Square(queries=queries).search(self._oracle, score_margin, rng, rule)
+        self.worst.replace(end)
+        with self._oracle.only(close):
+            if not self._oracle.finished and bool((close & self._oracle.active).any()):
+                self.worst.replace(self._polished(end, steps))
 
     def refine(self, queries: int, share: float, near: float, rng: Randomness) -> None:
         """Repaint small windows of the worst points at random where a boundary is within `near` radii.
@@ -115,12 +127,23 @@ class CascadeStages:
         Linf only, where Square repaints windows: in other norms it moves mass, of which the end of an ascent
         has none to spare.
         """
-        close = any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
+        close = self._close(near)
         if self._threat.norm.name != "Linf" or not bool((close & self._oracle.active).any()):
             return
         square = Square(queries=queries, first_share=share)
         with self._oracle.only(close):
             self.worst.replace(square.search(self._oracle, score_margin, rng, start=self.worst.points))
+
+    def _close(self, near: float) -> Mask:
+        """Return the images (B,) whose nearest boundary is within `near` radii."""
+        return any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
+
+    def _polished(self, start: Images, steps: int) -> Images:
+        """Return where a margin ascent of short steps ends."""
+        if self._threat.norm.name == "L1":
+            return climb_sparsely(self._oracle, start, score_margin, steps=steps)
+        how = Climb(steps=steps, first=SHORT * self._threat.eps)
+        return climb(self._oracle, start, score_margin, how)
 
     @property
     def _loss(self) -> Loss:

@@ -16,13 +16,17 @@ from robench.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from attacks.ensemble.cascade_stages import CascadeStages
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images
 
 
 SHARES = (0.05, 0.01)
-"""Share of an image that the first windows of the two random searches from worst points cover."""
+"""Share of an image that the first windows of a search from worst points cover: first round, later rounds."""
+
+INSIDE = 1.0
+"""Most linearised distance, in radii, of a close call after the first round: its boundary enters the ball."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,22 +42,24 @@ class EconomicalAutoAttack:
     2. Wrong classes in the order of their linearised distance, seen from the worst point so far. Targeted
        APGD of `steps` steps from that point, for each class no farther than `far` radii; it stops at the
        checkpoint where its last progress does not lead to the boundary any more.
-    3. Close calls, whose nearest boundary is within `near` radii, under Linf: `refine_queries` of random
-       search that starts at the worst point so far and repaints small windows of it, as Square does
-       (Andriushchenko et al. 2020): of all that was tried it breaks most such images for its passes.
-    4. FAB of `fab_steps` steps from the clean image, as long as it shrinks fast enough, to those of the
-       nearest `fab_classes` classes that are no farther than `far` radii.
-    5. Close calls: APGD on cross-entropy, `near_tries` times, and targeted APGD towards the same classes,
-       both as published, `near_steps` steps from random points.
-    6. Square: `least_queries` for every image, however hopeless, because nothing else sees through masked
-       gradients; from then on, where a boundary is within `far` radii, as long as doubling the queries may
-       lead to success; and to the end of `queries` where Square has come as far as the gradients.
-    7. Close calls once more as in 3, with smaller windows.
+    3. Distances anew. Close calls, with a boundary within `near` radii: FAB of `fab_steps` steps from the
+       clean image, as long as it shrinks fast enough, to those of the nearest `fab_classes` classes.
+    4. Close calls, `rounds` times; from the second round on only those whose boundary, as seen from the worst
+       point by then, enters the ball:
+       a. APGD of `near_steps` steps from random points: `near_tries` times on cross-entropy, then towards
+          each of the nearest `fab_classes` classes that is that near.
+       b. Square from its own start, `queries` long, then APGD on the margin from where it ended, `end_steps`
+          short steps. Square walks to places that no ascent from a random point comes to (Andriushchenko et
+          al. 2020, arXiv:1912.00049), and the ascent takes the last bit, on which Square spends most of its
+          queries: of all that was tried the two together break most of these images for their passes.
+       c. Under Linf, `refine_queries` of random search that starts at the worst point so far and repaints
+          small windows of it, as Square does.
+    5. Of Square every image gets `least_queries` in each round, however hopeless, because nothing else sees
+       through masked gradients, and all `queries` where it has come as far as the gradients by then.
 
-    It can miss what AutoAttack finds: a far class whose boundary bends towards the image, an ascent that
-    gains too little from one checkpoint to the next and then breaks through, and a search without gradients
-    that succeeds late on an image on which gradients came nearer. Under L1 an ascent runs to its end, for its
-    balls shrink on the way. Of a joint batch all images are asked as long as one has prospects.
+    It can miss what AutoAttack finds: a far class whose boundary bends towards the image, and an ascent that
+    gains too little from one checkpoint to the next and then breaks through. Under L1 an ascent runs to its
+    end, for its balls shrink on the way. Of a joint batch all images are asked as long as one has prospects.
 
     Attributes:
         first_steps: steps of the first APGD.
@@ -63,11 +69,13 @@ class EconomicalAutoAttack:
         fab_steps: most steps of FAB towards each class.
         fab_classes: most classes for FAB and for targeted APGD on close calls.
         near: most linearised distance, in radii, of a close call.
-        near_steps: steps of APGD on a close call.
-        near_tries: random points from which APGD climbs the cross-entropy on a close call.
-        least_queries: queries of Square for every image.
-        queries: most queries of Square.
-        refine_queries: queries of each random search from the worst point of a close call.
+        rounds: how often close calls are attacked with new random numbers.
+        near_steps: steps of each APGD from a random point of a close call.
+        near_tries: random points, in each round, from which it climbs the cross-entropy.
+        least_queries: queries of Square for every image, in each round.
+        queries: queries of Square on a close call, in each round.
+        end_steps: steps of APGD from where Square ended.
+        refine_queries: queries, in each round, of the search from the worst point of a close call.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -80,26 +88,28 @@ class EconomicalAutoAttack:
         bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex, LIU_ADAPTIVE),
         norms=("Linf", "L2", "L1"),
         randomised=True,
-        revision=2,
+        revision=3,
     )
     first_steps: int = 25
     steps: int = 20
     classes: int = 9
-    far: float = 2.0
+    far: float = 1.3
     fab_steps: int = 30
     fab_classes: int = 3
-    near: float = 1.2
-    near_steps: int = 100
-    near_tries: int = 4
-    least_queries: int = 200
-    queries: int = 5000
-    refine_queries: int = 1000
+    near: float = 1.05
+    rounds: int = 3
+    near_steps: int = 25
+    near_tries: int = 5
+    least_queries: int = 50
+    queries: int = 1500
+    end_steps: int = 100
+    refine_queries: int = 500
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
         at_least(1, first_steps=self.first_steps, steps=self.steps, classes=self.classes)
         at_least(1, fab_steps=self.fab_steps, fab_classes=self.fab_classes, near_steps=self.near_steps)
-        at_least(1, near_tries=self.near_tries)
+        at_least(1, near_tries=self.near_tries, rounds=self.rounds, end_steps=self.end_steps)
         at_least(
             2, least_queries=self.least_queries, queries=self.queries, refine_queries=self.refine_queries
         )
@@ -120,16 +130,17 @@ class EconomicalAutoAttack:
 
         finite_radius(oracle.threat.eps, "the economical AutoAttack")
         cascade = CascadeStages(oracle)
-        stages: tuple[Callable[[], None], ...] = (
+        stages: list[Callable[[], None]] = [
             lambda: cascade.open(self.first_steps, rng.split("apgd-ce")),
             lambda: cascade.aim(self.classes),
             lambda: cascade.ascend(self.steps, self.far),
-            lambda: cascade.refine(self.refine_queries, SHARES[0], self.near, rng.split("refine", 0)),
-            lambda: cascade.project(self.fab_steps, self.fab_classes, self.far),
-            lambda: cascade.insist(self.near_steps, self.near_tries, self.near, rng.split("apgd-t")),
-            lambda: cascade.search(self.least_queries, self.queries, self.far, rng.split("square")),
-            lambda: cascade.refine(self.refine_queries, SHARES[1], self.near, rng.split("refine", 1)),
-        )
+            lambda: cascade.narrow(self.fab_classes, self.far),
+            lambda: cascade.project(self.fab_steps, self.near),
+        ]
+        for number in range(self.rounds):
+            if number > 0:
+                stages.append(lambda: cascade.narrow(self.fab_classes, self.near))
+            stages += self._round(cascade, rng.split("round", number), number)
         for stage in stages:
             standing = cascade.standing
             if oracle.finished or not bool(standing.any()):
@@ -138,3 +149,15 @@ class EconomicalAutoAttack:
             with oracle.only(standing):
                 stage()
         return cascade.worst.points
+
+    def _round(self, cascade: CascadeStages, rng: Randomness, number: int) -> list[Callable[[], None]]:
+        """Return the stages of one round, with chances of their own."""
+        near = self.near if number == 0 else min(self.near, INSIDE)
+        share = SHARES[min(number, len(SHARES) - 1)]
+        return [
+            lambda: cascade.insist(self.near_steps, self.near_tries, near, rng.split("apgd")),
+            lambda: cascade.search(
+                self.least_queries, self.queries, self.end_steps, near, rng.split("square")
+            ),
+            lambda: cascade.refine(self.refine_queries, share, near, rng.split("refine")),
+        ]

@@ -7,7 +7,6 @@ batch is one problem and is asked whole: it goes on as long as one of its images
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -109,39 +108,27 @@ def shrinking(oracle: Oracle, eps: float, steps: int) -> Watch:
     return watch
 
 
-def searching(
-    oracle: Oracle, *, least: int, queries: int, rival: PerSample, reachable: Mask | None = None
-) -> Watch:
-    """Return the rule for Square's `search`: `least` queries for all, then on while they may lead to success.
+def searching(oracle: Oracle, *, least: int, rival: PerSample, close: Mask) -> Watch:
+    """Return the rule for Square's `search`: `least` queries for all, then on to the end for a few.
 
-    Asked when `least` queries are spent (one more if odd), twice as many, four times as many. Random search
-    gains about as much in each doubling of its queries as in the one before, or less: an image goes on if
-    that, for all doublings left, becomes positive. It also goes on, to the end, where the search without
-    gradients has come as far as the best point that gradients found: that is what masked gradients look like,
-    and then nothing else will break it.
+    Asked when `least` queries are spent (one more if odd), twice as many, four times as many. An image goes
+    on if it is a close call, or where the search without gradients has come as far as the best point that
+    gradients found: that is what masked gradients look like, and then nothing else will break it.
 
     Args:
         oracle: the road to the model.
         least: queries that every image gets, at least 2.
-        queries: most queries.
         rival: loss (B,) of the best point met by other means.
-        reachable: images (B,) whose boundary looked near enough by gradients; all by default. The others go
-            on only where gradients came no farther than the search.
+        close: images (B,) that go on, however far the search has come.
     """
-    before: list[PerSample] = []
+    looks = 0
     going = torch.ones_like(oracle.broken)
 
     def watch(value: PerSample, spent: int) -> Mask:
-        nonlocal going
-        if spent != (least + 1) // 2 * 2 ** len(before):
-            return going
-        if before:
-            gained = value - before[-1]
-            hopeful = value + OPTIMISM * gained * math.log2(queries / spent) > 0
-            if reachable is not None:
-                hopeful = hopeful & reachable
-            going = any_of(oracle, value.isfinite() & (hopeful | (value >= rival)))
-        before.append(value)
+        nonlocal going, looks
+        if spent == (least + 1) // 2 * 2 ** (looks + 1):
+            looks += 1
+            going = any_of(oracle, value.isfinite() & (close | (value >= rival)))
         return going
 
     return watch

@@ -37,7 +37,7 @@ STRONG = {
     "square": (Square(queries=150), "Linf", 0.8),
     "autoattack": (AutoAttack(scale=0.05), "L2", 0.9),
     "autoattack-plus": (AutoAttack(version="plus", scale=0.05), "Linf", 0.9),
-    "economical": (EconomicalAutoAttack(least_queries=20, queries=100), "Linf", 1.0),
+    "economical": (EconomicalAutoAttack(rounds=1, least_queries=20, queries=100), "Linf", 1.0),
     "deepfool": (DeepFool(), "L2", 0.9),
     "ddn": (DDN(steps=60), "L2", 0.6),
     "fmn": (FMN(steps=60), "Linf", 0.9),

@@ -48,7 +48,8 @@ OTHERS = {
         "economical_autoattack",
         {
             "first_steps": 6, "steps": 5, "classes": 2, "fab_steps": 5, "fab_classes": 2, "near_steps": 6,
-            "least_queries": 10, "queries": 20,
+            "rounds": 2, "near_tries": 1, "least_queries": 10, "queries": 20,
+            "end_steps": 5, "refine_queries": 10,
         },
     ),
     "deepfool": ("deepfool", {"steps": 6}),

@@ -29,7 +29,17 @@ norms = pytest.mark.parametrize("norm", NORMS)
 slow = pytest.mark.slow
 FULL = EconomicalAutoAttack()
 SMALL = EconomicalAutoAttack(
-    first_steps=2, steps=4, fab_steps=3, near_steps=4, least_queries=10, queries=40, fab_classes=2
+    first_steps=2,
+    steps=4,
+    fab_steps=3,
+    rounds=2,
+    near_steps=4,
+    near_tries=2,
+    least_queries=10,
+    queries=40,
+    end_steps=4,
+    refine_queries=40,
+    fab_classes=2,
 )
 
 
@@ -169,6 +179,65 @@ def test_only_close_calls_are_searched_and_only_where_windows_are_repainted():
     assert torch.equal(quiet.ledger.forwards, spent)
 
 
+def test_close_calls_climb_from_where_the_search_ended():
+    """The plain way beside it is Square alone, with the same random numbers: its points are all there too."""
+    model, x = small_net(seed=1), images(60)
+    rng = Randomness(0, torch.arange(len(x)), ("square",))
+    cascade, oracle = cascade_at(model, x, 0.03)
+    near = float(cascade._distances.amin(dim=0)[~oracle.broken].median()) / 0.03
+    close = (cascade._distances.amin(dim=0) <= near * 0.03) & ~oracle.broken
+    fallen, spent = oracle.broken.clone(), oracle.ledger.backwards.clone()
+    cascade.search(4, 60, 10, near, rng)
+    alone, plain = cascade_at(model, x, 0.03)
+    alone.worst.replace(Square(queries=60).search(plain, score_margin, rng))
+    only_square = plain.broken & close
+    assert not (only_square & ~oracle.broken).any()
+    assert int((oracle.broken & ~fallen).sum()) > int(only_square.sum())
+    gained = close & ~oracle.broken & ~plain.broken
+    assert gained.any()
+    assert (cascade.worst.value >= alone.worst.value)[gained].all()
+    climbed = oracle.ledger.backwards > spent
+    assert climbed.any()
+    assert not (climbed & ~close).any()
+    assert torch.equal(climbed, close & ~only_square)
+
+
+def test_only_close_calls_are_measured_anew_and_no_other_comes_back():
+    model, x = small_net(seed=1), images(60)
+    cascade, oracle = cascade_at(model, x, 0.02)
+    standing = ~oracle.broken
+    first = cascade._distances.amin(dim=0)
+    near = float(first[standing].median()) / 0.02
+    close = (first <= near * 0.02) & standing
+    spent = oracle.ledger.backwards.clone()
+    cascade.narrow(2, near)
+    assert cascade._distances.shape == (2, 60)
+    assert torch.equal(oracle.ledger.backwards - spent, 2 * close.long())
+    assert cascade._distances[:, ~close].isinf().all()
+    # Nothing moved since the first look, so the same boundaries are as far as they were.
+    assert torch.allclose(cascade._distances.amin(dim=0)[close], first[close])
+
+
+def test_later_rounds_are_for_images_whose_boundary_enters_the_ball():
+    """Of a linear model, one is as far as it looks: what is between 1 and `near` radii gets one round."""
+    model = random_linear(classes=2, shape=(1, 4, 4), centred=True)
+    x = images(200, (1, 4, 4), 0, 0.45, 0.55)
+    y = classify(model, x)
+    distance = distances(model, x, y, "Linf")
+    eps = float(distance.median())
+    rounds = {}
+    for count in (1, 2):
+        options = {"near": 1.2, "rounds": count, "fab_classes": 1, "classes": 1}
+        _, oracle, _ = attacked(replace(SMALL, **options), model, x, y, eps=eps, drop=True)
+        rounds[count] = oracle.ledger.backwards
+    beyond = (distance > 1.001 * eps) & (distance < 1.199 * eps)
+    far = distance > 1.201 * eps
+    assert int(beyond.sum()) > 5
+    assert (rounds[1][beyond].min() > rounds[1][far].max()).all()
+    assert torch.equal(rounds[2][beyond], rounds[1][beyond] + 1)  # one look at its only boundary
+    assert torch.equal(rounds[2][far], rounds[1][far])
+
+
 def test_a_search_that_starts_somewhere_starts_there():
     model, x = small_net(seed=1), images(20)
     oracle = Oracle(model, x, classify(model, x), ThreatModel(eps=0.05))
@@ -219,7 +288,9 @@ def test_under_a_targeted_goal_it_reaches_what_a_long_ascent_reaches(norm):
         {"far": math.inf},
         {"near": 3},
         {"least_queries": 1},
-        {"queries": 100},
+        {"queries": 10},
+        {"rounds": 0},
+        {"end_steps": 0},
     ],
 )
 def test_options_that_mean_nothing_are_refused(options):
@@ -236,7 +307,8 @@ def test_close_calls_start_at_the_same_points_in_whatever_company(monkeypatch):
     """A class that no companion is near to leaves the random numbers of the next class as they are."""
     inner, x = small_net(seed=1), images(8)
     y = classify(inner, x)
-    cheap = replace(SMALL, first_steps=1, steps=1, fab_steps=1, near_steps=2, classes=2, queries=10)
+    short = {"first_steps": 1, "steps": 1, "fab_steps": 1, "near_steps": 2, "near_tries": 1, "end_steps": 1}
+    cheap = replace(SMALL, **short, rounds=1, classes=2, queries=10, refine_queries=2)
 
     def asked(part):
         points, measured = [], []
@@ -250,7 +322,7 @@ def test_close_calls_start_at_the_same_points_in_whatever_company(monkeypatch):
             measured.append(len(measured))
             first = (clean - x[0]).flatten(1).abs().amax(dim=1) == 0
             away = measured[-1] < 2 or (measured[-1] == 2) & first
-            return torch.where(torch.as_tensor(away), 1.5, 1.0).expand(len(clean)) * threat.eps
+            return torch.where(torch.as_tensor(away), 1.2, 1.0).expand(len(clean)) * threat.eps
 
         monkeypatch.setattr("attacks.ensemble.cascade_stages.linearised_distance", distance)
         model = Model(name="recorded", net=Lambda(recorded), classes=4)

@@ -91,25 +91,27 @@ def test_fab_goes_on_while_its_smallest_point_shrinks_into_the_ball():
     assert watch(now, 2 * FAB_BLOCK).tolist() == [False, False, True, False, True]
 
 
-def test_a_search_goes_on_while_doublings_lead_on_or_where_it_matches_the_gradients():
-    rival = torch.tensor([-1.0, -1.0, -1.0, -8.0])
-    watch = searching(rule(), least=100, queries=800, rival=rival)
-    for spent in range(1, 50):
-        assert watch(torch.full((4,), -9.0), spent).all()
-    assert watch(torch.tensor([-9.0, -9.0, -2.0, -9.0]), 50).all()
-    assert watch(torch.full((4,), -9.0), 51).all()
-    # Three doublings of 100 are left: a gain of 1 promises 3 * OPTIMISM.
-    assert watch(torch.tensor([-8.0, -5.0, -2.0, -8.0]), 100).tolist() == [False, True, False, True]
-    assert watch(torch.full((4,), -9.0), 101).tolist() == [False, True, False, True]
+def test_a_search_goes_on_for_close_calls_or_where_it_matches_the_gradients():
+    rival = torch.tensor([-1.0, -1.0, -8.0, -2.0])
+    close = torch.tensor([True, False, False, False])
+    watch = searching(rule(), least=100, rival=rival, close=close)
+    for spent in range(1, 100):
+        assert watch(torch.full((4,), -9.0), spent).all()  # the least queries are for all
+    assert watch(torch.tensor([-9.0, -5.0, -8.0, -2.0]), 100).tolist() == [True, False, True, True]
+    assert watch(torch.full((4,), -9.0), 101).tolist() == [True, False, True, True]
+    # Looked at again when the queries have doubled; nobody comes back but for a reason.
+    assert watch(torch.tensor([-9.0, -5.0, -8.0, -2.1]), 200).tolist() == [True, False, True, False]
 
 
-def test_a_long_search_is_kept_for_images_near_a_boundary_or_as_far_as_the_gradients():
-    rival = torch.tensor([-1.0, -1.0, -1.0, -8.0])
-    reachable = torch.tensor([True, False, True, False])
-    watch = searching(rule(), least=100, queries=800, rival=rival, reachable=reachable)
-    assert watch(torch.full((4,), -9.0), 50).all()  # the least queries are for all
-    # All but the last would go on for what they gained; the last for what gradients did not.
-    assert watch(torch.tensor([-5.0, -5.0, -5.0, -8.0]), 100).tolist() == [True, False, True, True]
+def test_a_search_ends_for_a_close_call_without_an_answer():
+    close = torch.tensor([True, True, False, False])
+    watch = searching(rule(), least=2, rival=torch.zeros(4), close=close)
+    assert watch(torch.tensor([-torch.inf, -1.0, -torch.inf, -1.0]), 2).tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_joint_batch_goes_on_as_one():
@@ -118,13 +120,16 @@ def test_a_joint_batch_goes_on_as_one():
     assert any_of(rule(together=True), hopeful).all()
     assert not any_of(rule(together=True), hopeful & False).any()
     assert ascending(rule(together=True), 20) is None
-    watch = searching(rule(together=True), least=100, queries=800, rival=torch.zeros(4))
-    watch(torch.full((4,), -9.0), 50)
-    assert watch(torch.tensor([-9.0, -2.0, -9.0, -9.0]), 100).all()
+    watch = searching(rule(together=True), least=100, rival=torch.zeros(4), close=hopeful)
+    assert watch(torch.full((4,), -9.0), 100).all()
+    watch = searching(rule(together=True), least=100, rival=torch.zeros(4), close=hopeful & False)
+    assert not watch(torch.full((4,), -9.0), 100).any()
 
 
 @pytest.mark.parametrize("least", [3, 7, 201])
 def test_every_image_gets_the_least_queries_of_a_search_be_they_odd(least):
-    watch = searching(rule(), least=least, queries=800, rival=torch.zeros(4))
-    for spent in range(1, least):
+    nobody = torch.zeros(4, dtype=torch.bool)
+    watch = searching(rule(), least=least, rival=torch.zeros(4), close=nobody)
+    for spent in range(1, least + 1):
         assert watch(torch.full((4,), -9.0), spent).all()
+    assert not watch(torch.full((4,), -9.0), least + 1).any()

@@ -36,9 +36,13 @@ OPTIONS = {
         "steps": 3,
         "fab_steps": 3,
         "fab_classes": 2,
+        "rounds": 2,
         "near_steps": 3,
+        "near_tries": 1,
         "least_queries": 4,
         "queries": 20,
+        "end_steps": 3,
+        "refine_queries": 10,
     },
     "art/evasion": {"attack": "DeepFool", "options": {"max_iter": 5}},
 }
