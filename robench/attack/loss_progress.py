@@ -12,6 +12,9 @@ from robench.types import Mask, PerSample
 WINDOW = 10
 """How many of the last steps are looked at; of an ascent of less than four times as many, a quarter."""
 
+REACH = 10.0
+"""How many times what the last steps gained is held possible of more steps of the same ascent."""
+
 ROUNDING = 1e-6
 """Least rise of a loss, relative to 1 + |loss|, that says anything."""
 
@@ -25,7 +28,8 @@ class LossProgress:
     Attributes:
         rise: by how much the loss rose, from the first point of the ascent to the best; float64. Of several
             ascents on one image the one that had settled best counts; 0 if none is known or none rose.
-        late_rise: the part of it that was gained over the last steps.
+        late_rise: the part of it that was gained over the last steps; 0 where more steps could not matter, as
+            the rise slows down and `REACH` times that part would not take the loss to where images fall.
 
     Args:
         count: the number of images.
@@ -36,15 +40,22 @@ class LossProgress:
         self.rise = torch.zeros(count, dtype=torch.float64, device=device)
         self.late_rise = torch.zeros_like(self.rise)
         self._losses: list[PerSample] | None = None
+        self._boundary: float | None = None
 
     def begin(self) -> None:
         """Begin an ascent."""
-        self._losses = []
+        self._losses, self._boundary = [], None
 
-    def follow(self, losses: PerSample) -> None:
-        """Note the losses (B,) of one step, -inf where an image was not asked about; kept, not copied."""
+    def follow(self, losses: PerSample, *, boundary: float | None = None) -> None:
+        """Note the losses of one step.
+
+        Args:
+            losses: (B,), -inf where an image was not asked about; kept, not copied.
+            boundary: what the loss is at least where an image falls; None if that is not known.
+        """
         if self._losses is not None:
             self._losses.append(losses)
+            self._boundary = boundary
 
     def end(self) -> None:
         """End the ascent and keep, per image, the one that had settled best."""
@@ -53,6 +64,9 @@ class LossProgress:
             return  # a single gradient leads somewhere, but nothing tells how high that is
         rise, late, start = rises(losses)
         known = rise > ROUNDING * (1 + start.abs())
+        if self._boundary is not None:
+            slowing = late <= rise / 4  # a steady rise gains a quarter of it in the last quarter
+            late = late.where(~slowing | (start + rise + REACH * late >= self._boundary), 0.0)
         better = known & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
         self.rise = torch.where(better, rise, self.rise)
         self.late_rise = torch.where(better, late, self.late_rise)

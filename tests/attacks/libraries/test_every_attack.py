@@ -35,7 +35,7 @@ REFUSED = {
     "torchattack/SSA": r"size of tensor a \(12\) must match the size of tensor b \(224\)",
     "torchattack/L2T": r"asked about images of shape \(3, 224, 224\)",
 }
-"""What cannot attack the small network, or not under a norm, for a reason of the library, and what a user then reads."""
+"""What cannot attack the small network (under a norm) for a reason of the library, and what a user reads."""
 SLOW = set()
 NAMES = [f"{library}/{name}" for library in CATALOGUES for name in read_table(library).attacks]
 pytestmark = [  # what foolbox and adv-lib import is deprecated
