@@ -113,7 +113,8 @@ def boundary_of(loss: Loss) -> float | None:
 
     With another class ahead p_y is at most a half, and the cross-entropy at least log 2.
     """
-    return {cross_entropy: math.log(2), margin: 0.0, score_margin: 0.0, dlr: 0.0}.get(loss)
+    boundaries: dict[Loss, float] = {cross_entropy: math.log(2), margin: 0.0, score_margin: 0.0, dlr: 0.0}
+    return boundaries.get(loss)
 
 
 def targeted_dlr(outputs: Outputs, pairs: Pairs, kind: OutputKind) -> PerSample:
