@@ -247,7 +247,9 @@ def _nearest(kind: Kind, name: str) -> str:
     library, slash, _ = name.partition("/")
     if slash and library in _catalogues(kind):
         known = [spelling for spelling in known if spelling.startswith(f"{library}/")]
-    return nearest(name, known)
+    close = nearest(name, known)
+    # Where nothing is near, some of ours are listed rather than some of a library's.
+    return close if close.endswith("?") or slash else nearest(name, _index(kind))
 
 
 def check_shadows() -> None:

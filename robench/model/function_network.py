@@ -43,7 +43,10 @@ def as_network(value: object, where: str) -> nn.Module:
         return value
     if callable(value) and not isinstance(value, type):
         return FunctionNetwork(value)
-    got = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    kind = type(value).__name__
+    got = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    if isinstance(value, type):
+        got = f"the class {value.__name__}"
     do = "Make an instance of it" if isinstance(value, type) else "Give the network itself"
     raise InputError(where=where, expected="a torch.nn.Module or a function of images", got=got, do=do)
 
