@@ -144,11 +144,12 @@ FOOLBOX = (
 )
 ADV_LIB = (
     "@misc{rony2020adversarial, title={Adversarial library}, author={Rony, J{\\'e}r{\\^o}me and Ben Ayed, "
-    "Ismail}, year={2020}}"
+    "Ismail}, howpublished={Software}, year={2020}}"
 )
 TORCHATTACK = (
     "@misc{song2023torchattack, title={torchattack: a curated list of adversarial attacks in {PyTorch}, with "
-    "a focus on transferable black-box attacks}, author={{spencerwooo}}, year={2023}}"
+    "a focus on transferable black-box attacks}, author={{spencerwooo}}, howpublished={Software}, "
+    "year={2023}}"
 )
 
 

@@ -105,6 +105,8 @@ def _is_earlier(before: bytes, now: bytes) -> bool:
         old, new = (list(csv.reader(io.StringIO(text.decode("utf-8")))) for text in (before, now))
     except (UnicodeDecodeError, csv.Error):
         return False
+    if any(len(line) != len(new[0]) for line in new):
+        return False  # no table: text, or one below the other
     kept = [
         at for at, name in enumerate(new[0]) if old and (name in old[0] or name not in LATER_TABLE_COLUMNS)
     ]

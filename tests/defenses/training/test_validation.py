@@ -66,13 +66,15 @@ def test_every_defense_can_be_watched_and_watching_changes_no_weight(name):
     options = {"epochs": 1, "warmup_epochs": 0.0} if name in ("pgd_training", "wnll_pgd") else {"epochs": 1}
     if name.startswith("wnll"):
         options["wnll_epochs"] = 1
+    if name == "ibp_training":
+        options["natural_epochs"] = 0.5
     data, nets, rows = toy(60), [network() for _ in range(2)], []
     for net, watch in zip(nets, ({}, {"monitor_eps": 0.1, "monitor_steps": 2}), strict=True):
         rows.append(recipe(name, **options, **watch)(net, data, context=context()))
     assert same(*nets)
     plain, watched = rows
     assert all(row["validation_robust_accuracy"] <= row["validation_accuracy"] for row in watched)
-    assert ("validation_robust_accuracy" in plain[-1]) == (name in (*ROBUST, "ensemble"))
+    assert ("validation_robust_accuracy" in plain[-1]) == (name in (*ROBUST, "ensemble", "ibp_training"))
     if name in ROBUST:
         own = [row["validation_own_accuracy"] for row in watched]
         assert own == [row["validation_robust_accuracy"] for row in plain]

@@ -131,7 +131,7 @@ def run_folder(root, *, models=3, attacks=2, images=120, size=8, names=None, fin
     lines = ["epoch,stage,loss,train_accuracy,validation_accuracy,best"]
     for epoch in range(1, 9):
         stage, best = 1 + (epoch > 5), int(epoch == 7)
-        lines.append(f"{epoch},{stage},{2 / epoch},{1 - 1 / epoch},{1 - 1.1 / epoch},{best}")
+        lines.append(f"{epoch},{stage},{2 / epoch},{1 - 1 / epoch},{max(0, 1 - 1.1 / epoch)},{best}")
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     card = "name: model-00\nsha256: abc\ndefense: {name: natural, options: {epochs: 8}}\n"
     (folder / "weights.card.yaml").write_text(card)

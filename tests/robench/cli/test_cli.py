@@ -351,7 +351,7 @@ def test_doctor_says_how_to_get_torchattacks(cli, monkeypatch):
         return "1.0"
 
     module = sys.modules["robench.cli.doctor"]
-    monkeypatch.setattr(module, "version", version)
+    monkeypatch.setattr("importlib.metadata.version", version)
     monkeypatch.setattr(module, "_devices", list)
     done = cli("doctor")
     assert done.exit_code == 1

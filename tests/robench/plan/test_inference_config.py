@@ -151,7 +151,8 @@ def test_certify_writes_a_line_per_image_and_uses_the_trained_weights(finished):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["natural"], "without inference defenses"),
+        (["natural", "--method", "smoothing"], "Bounds do without"),
+        (["smooth", "--method", "crown"], "bounded as it is"),
         (["nobody"], "Choose one of"),
         (["jpeg"], "listed first"),
         (["smooth"], "listed first"),

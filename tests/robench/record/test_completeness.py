@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from robench.record.completeness import by_plan, missing_parts, missing_rows
+from robench.record.columns import Columns
+from robench.record.completeness import Have, by_plan, missing_rows
 from robench.record.planned import PlannedRun, planned_run
-from robench.record.schema import Columns
+from robench.record.threat_summary import ThreatSummary
 from tests.records import record_of
 
 THREAT = {"norm": "Linf", "eps": 0.1, "goal": "untargeted", "knowledge": ["weights"], "budget": None}
@@ -37,7 +38,7 @@ def record(target, label, images, *, source=None, through="", offered=(), planne
 
 def lacks(planned, records, model="a"):
     own = [one for one in records if one.target.name == model]
-    return missing_parts(planned, records, planned.threats[0].threat, model, own)
+    return Have(planned, records, planned.threats[0].threat).missing(model, own)
 
 
 def test_a_whole_row_lacks_nothing():
@@ -61,7 +62,7 @@ def test_a_row_without_any_record_lacks_all():
 
 def test_a_lost_plan_lacks_nobody_knows_what():
     planned = PlannedRun(fault="broken")
-    (text,) = missing_parts(planned, [], None, "a", [])
+    (text,) = Have(planned, [], ThreatSummary()).missing("a", [])
     assert text == "unknown what, for plan.json cannot be read: broken"
 
 

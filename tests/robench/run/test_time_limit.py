@@ -42,8 +42,11 @@ def job(threat, images=100):
     class Shard:
         data = range(images)
 
+    class Unit:
+        bounding = None
+
     class OneJob:
-        crafting, shard = Crafting(), Shard()
+        crafting, shard, units = Crafting(), Shard(), [Unit()]
 
     OneJob.crafting.threat = threat
     return OneJob()
