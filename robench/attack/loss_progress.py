@@ -27,9 +27,10 @@ class LossProgress:
 
     Attributes:
         rise: by how much the loss rose, from the first point of the ascent to the best; float64. Of several
-            ascents on one image the one that had settled best counts; 0 if none is known or none rose.
-        late_rise: the part of it that was gained over the last steps; 0 where more steps could not matter, as
-            the rise slows down and `REACH` times that part would not take the loss to where images fall.
+            ascents on one image the one that had settled best counts; 0 if none is known or none rose, and
+            where more steps could not matter: the rise slows down, and `REACH` times its late part would not
+            take the loss to where images fall.
+        late_rise: the part of it that was gained over the last steps.
 
     Args:
         count: the number of images.
@@ -66,7 +67,7 @@ class LossProgress:
         known = rise > ROUNDING * (1 + start.abs())
         if self._boundary is not None:
             slowing = late <= rise / 4  # a steady rise gains a quarter of it in the last quarter
-            late = late.where(~slowing | (start + rise + REACH * late >= self._boundary), 0.0)
+            known &= ~slowing | (start + rise + REACH * late >= self._boundary)
         better = known & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
         self.rise = torch.where(better, rise, self.rise)
         self.late_rise = torch.where(better, late, self.late_rise)

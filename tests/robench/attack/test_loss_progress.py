@@ -122,13 +122,13 @@ def progress_of(*losses, boundary):
     return progress
 
 
-def test_what_more_steps_could_not_make_matter_is_no_late_rise():
+def test_images_on_which_more_steps_could_not_matter_are_left_out():
     slowing = [0.0, 2.0, 3.0, 3.5, 3.75]  # the last of four moves brings 0.25, ten times that is 2.5
     steady = [0.0, 1.0, 2.0, 3.0, 4.0]  # it may only begin
     growing = [0.0, 0.5, 1.0, 2.0, 4.0]
     low = progress_of(slowing, steady, growing, boundary=30.0)
-    assert low.late_rise.tolist() == [0.0, 0.0, 2.0]  # four moves of one each: 4 + 10 is far below 30
-    assert low.rise.tolist() == [3.75, 4.0, 4.0]
+    assert low.rise.tolist() == [0.0, 0.0, 4.0]  # four moves of one each: 4 + 10 is far below 30
+    assert low.late_rise.tolist() == [0.0, 0.0, 2.0]
     near = progress_of(slowing, steady, growing, boundary=6.25)
     assert near.late_rise.tolist() == [0.25, 1.0, 2.0]
     unknown = progress_of(slowing, steady, growing, boundary=None)
