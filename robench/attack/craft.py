@@ -251,6 +251,9 @@ def _craft_piece(
                 raise
             prepared.drop(engine, f"in a pass of the attack, {error}")
             continue
+        if stray := prepared.stray(engine):  # the attack caught the error, and may have given up for it
+            prepared.drop(engine, f"in a pass of the attack, {stray}")
+            continue
         if engine == AS_IT_IS or _confirmed(prepared, engine, sources, oracle, proposal):
             break
     if attack.info.minimises:

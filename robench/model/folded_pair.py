@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
@@ -26,6 +26,9 @@ class FoldedPair:
         norm: the batch-norm; it gives what it gets.
         weight: of both together.
         bias: of both together.
+
+    Attributes:
+        stray: how a pass went another way; empty if none did. It stays, for an attack may catch the error.
     """
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, weight: Tensor, bias: Tensor) -> None:
@@ -33,6 +36,7 @@ class FoldedPair:
         conv.bias = nn.Parameter(bias, requires_grad=False)
         self._conv = conv
         self._given: weakref.ref[Tensor] | None = None
+        self.stray = ""
         # Layers ask for `forward` at every call; one on the instance comes before that of the class.
         conv.__dict__["forward"] = self._convolve
         norm.__dict__["forward"] = self._pass_on
@@ -49,7 +53,7 @@ class FoldedPair:
         """
         if self._given is not None:
             self._given = None
-            raise AnotherWayError("a convolution was used without the batch-norm that is folded into it")
+            self._refuse("a convolution was used without the batch-norm that is folded into it")
 
     def _convolve(self, x: Tensor) -> Tensor:
         self.end()
@@ -62,8 +66,12 @@ class FoldedPair:
     def _pass_on(self, x: Tensor) -> Tensor:
         given, self._given = self._given, None
         if given is None or given() is not x:
-            raise AnotherWayError("a batch-norm was used without the convolution it is folded into")
+            self._refuse("a batch-norm was used without the convolution it is folded into")
         return x
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self.stray = reason
+        raise AnotherWayError(reason)
 
 
 class Watch:
@@ -86,6 +94,13 @@ class Watch:
     def _after(self, _module: nn.Module, _inputs: Any, _outputs: Any) -> None:
         for pair in self._pairs:
             pair.end()
+
+
+def stray_of(network: nn.Module) -> str:
+    """Return how a pass of a folded copy went another way, though nobody heard of it; empty if none did."""
+    forwards = (part.__dict__.get("forward") for part in network.modules())
+    pairs = (getattr(forward, "__self__", None) for forward in forwards)
+    return next((pair.stray for pair in pairs if isinstance(pair, FoldedPair) and pair.stray), "")
 
 
 def went_another_way(error: BaseException) -> bool:

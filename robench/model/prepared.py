@@ -19,6 +19,7 @@ from torch import nn
 from robench.errors import JobError
 from robench.model.evaluation import evaluation_mode
 from robench.model.fast_copy import RECIPES, Recipe, prepared_copy
+from robench.model.folded_pair import stray_of
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.network_state import NetworkState
 from robench.model.proof import PROOF_IMAGES, Answer, ask, difference
@@ -41,6 +42,11 @@ class _Copies:
     def __init__(self, model: Model, recipe: Recipe) -> None:
         self._pairs = [(t, prepared_copy(t.module, recipe)) for t in networks_under_test(model.net)]
         self.states = [NetworkState(copy) for _, copy in self._pairs]
+
+    @property
+    def stray(self) -> str:
+        """How a pass of one of them went another way than the trace; empty if none did."""
+        return next(filter(None, (stray_of(copy) for _, copy in self._pairs)), "")
 
     @contextmanager
     def standing_in(self) -> Iterator[None]:
@@ -120,6 +126,10 @@ class PreparedModel:
         """Use a copy no more in the crafting at hand, and keep why."""
         self.reasons[name] = reason
         self._copies.pop(name, None)
+
+    def stray(self, name: str) -> str:
+        """Return how a copy was asked in a way in which it is not the network; empty if it never was."""
+        return self._copies[name].stray if name in self._copies else ""
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:

@@ -1,12 +1,13 @@
 """A folded copy notices in every pass whether it is still the network it was made from."""
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from attacks.gradient.pgd import PGD
-from robench.api import benchmark, wrap
+from robench.api import benchmark, make_attack, wrap
 from robench.data.images import image_set
 from robench.model.fast_copy import Recipe, prepared_copy
 from robench.model.folded_pair import AnotherWayError, went_another_way
@@ -81,6 +82,40 @@ def test_an_attack_is_run_again_on_a_plainer_copy(kind):
     assert "folded" in reasons, reasons
     if kind in (LargeBatches, LargeBatchesNormed):
         assert "is folded into" in reasons["folded"]
+
+
+@dataclass(frozen=True)
+class GivesUp:
+    """PGD that takes any error for the end, as code around a network often does."""
+
+    info = PGD.info
+    inner: PGD
+
+    def __call__(self, oracle, rng):
+        try:
+            return self.inner(oracle, rng)
+        except Exception:  # noqa: BLE001 - what this attack is about
+            return oracle.x.clone()
+
+
+@pytest.mark.parametrize("name", ["caught", "torchattacks/pgd", "art/pgd"])
+@pytest.mark.parametrize("kind", [LargeBatches, LargeBatchesNormed])
+def test_an_error_that_an_attack_or_a_library_catches_is_not_lost(kind, name):
+    def attack():
+        options = {"steps": 20}
+        return GivesUp(PGD(**options)) if name == "caught" else make_attack(name, **options)
+
+    labels = kind()(X).argmax(dim=1)
+    data, status = image_set(X, labels, classes=4), {}
+    for eager in (False, True):
+        models = [wrap(kind(), name="m", classes=4)]
+        result = benchmark(models, data, attacks={"a": attack()}, eps=0.1, eager=eager)
+        record = next(r for r in result.records if r.attack.label == "a")
+        status[eager] = record.columns.status
+        if not eager:
+            assert "is folded into" in record.provenance.engine.not_used["folded"]
+    assert status[False] == status[True]
+    assert "broken" in status[True]
 
 
 def test_the_reason_is_recognised_where_another_error_was_raised_from_it():
