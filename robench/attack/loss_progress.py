@@ -12,9 +12,6 @@ from robench.types import Mask, PerSample
 WINDOW = 10
 """How many of the last steps are looked at; of an ascent of less than four times as many, a quarter."""
 
-REACH = 10.0
-"""How many times what the last steps gained is held possible of more steps of the same ascent."""
-
 ROUNDING = 1e-6
 """Least rise of a loss, relative to 1 + |loss|, that says anything."""
 
@@ -27,9 +24,7 @@ class LossProgress:
 
     Attributes:
         rise: by how much the loss rose, from the first point of the ascent to the best; float64. Of several
-            ascents on one image the one that had settled best counts; 0 if none is known or none rose, and
-            where more steps could not matter: the rise slows down, and `REACH` times its late part would not
-            take the loss to where images fall.
+            ascents on one image the one that had settled best counts; 0 if none is known or none rose.
         late_rise: the part of it that was gained over the last steps.
 
     Args:
@@ -41,22 +36,15 @@ class LossProgress:
         self.rise = torch.zeros(count, dtype=torch.float64, device=device)
         self.late_rise = torch.zeros_like(self.rise)
         self._losses: list[PerSample] | None = None
-        self._boundary: float | None = None
 
     def begin(self) -> None:
         """Begin an ascent."""
-        self._losses, self._boundary = [], None
+        self._losses = []
 
-    def follow(self, losses: PerSample, *, boundary: float | None = None) -> None:
-        """Note the losses of one step.
-
-        Args:
-            losses: (B,), -inf where an image was not asked about; kept, not copied.
-            boundary: what the loss is at least where an image falls; None if that is not known.
-        """
+    def follow(self, losses: PerSample) -> None:
+        """Note the losses (B,) of one step, -inf where an image was not asked about; kept, not copied."""
         if self._losses is not None:
             self._losses.append(losses)
-            self._boundary = boundary
 
     def end(self) -> None:
         """End the ascent and keep, per image, the one that had settled best."""
@@ -65,9 +53,6 @@ class LossProgress:
             return  # a single gradient leads somewhere, but nothing tells how high that is
         rise, late, start = rises(losses)
         known = rise > ROUNDING * (1 + start.abs())
-        if self._boundary is not None:
-            slowing = late <= rise / 4  # a steady rise gains a quarter of it in the last quarter
-            known &= ~slowing | (start + rise + REACH * late >= self._boundary)
         better = known & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
         self.rise = torch.where(better, rise, self.rise)
         self.late_rise = torch.where(better, late, self.late_rise)

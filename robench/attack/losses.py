@@ -6,7 +6,6 @@ log-softmax first, changes nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -106,15 +105,6 @@ def dlr(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
     top = ordered.topk(3, dim=1).values
     several = _offered(outputs, kind) >= 3
     return lead / (top[:, 0] - top[:, 2] + TIE).where(several, 1.0)
-
-
-def boundary_of(loss: Loss) -> float | None:
-    """Return what a loss is at least where another class than the label is predicted; None if unknown.
-
-    With another class ahead p_y is at most a half, and the cross-entropy at least log 2.
-    """
-    boundaries: dict[Loss, float] = {cross_entropy: math.log(2), margin: 0.0, score_margin: 0.0, dlr: 0.0}
-    return boundaries.get(loss)
 
 
 def targeted_dlr(outputs: Outputs, pairs: Pairs, kind: OutputKind) -> PerSample:

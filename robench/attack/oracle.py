@@ -12,9 +12,9 @@ from torch import Tensor
 from robench.attack.best_points import BestPoints
 from robench.attack.ledger import Ledger, Rows
 from robench.attack.loss_progress import FooledSources, LossProgress
-from robench.attack.losses import Loss, boundary_of
+from robench.attack.losses import Loss
 from robench.attack.questions import ALL, GradientAnswer, Questions, chunks, placed
-from robench.attack.threat import Goal, ThreatModel
+from robench.attack.threat import ThreatModel
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, predictions
 from robench.types import Images, Labels, LabelsOrPairs, Mask, Outputs, PerSample
 
@@ -196,10 +196,7 @@ class Oracle:
             self._compare(source, rows, points, answer.predicted)
             gradient = placed(answer.gradient, rows, gradient)
             value = placed(answer.value, rows, value)
-        # Of another function than the model, or other labels, nobody knows where the model's images fall.
-        own = y is None and source.name == "exact" and not self.model.rejects
-        known = own and self.threat.goal is Goal.UNTARGETED
-        self.progress.follow(value, boundary=boundary_of(loss) if known else None)
+        self.progress.follow(value)
         return value, gradient
 
     def score_gradients(self, x_adv: Images) -> tuple[Outputs, Tensor]:

@@ -10,7 +10,6 @@ from attacks.gradient.apgd import APGD
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.pgd import PGD
 from robench.attack.loss_progress import FooledSources, LossProgress, rises
-from robench.attack.losses import boundary_of, cross_entropy, dlr, margin, score_margin, targeted_dlr
 from robench.model.interface import GradientSource, Model, OutputKind
 from tests.robench.judge import gallery
 from tests.truths import attacked
@@ -111,43 +110,3 @@ def test_a_surrogate_that_falls_where_the_model_stands_is_noted():
     assert not (oracle.ledger.deceived & oracle.broken).any()
     _, honest, _ = attacked(PGD(steps=20), MODEL, X, Y, eps=0.15)
     assert not honest.ledger.deceived.any()
-
-
-def progress_of(*losses, boundary):
-    progress = LossProgress(len(losses), torch.device("cpu"))
-    progress.begin()
-    for step in columns(*losses):
-        progress.follow(step, boundary=boundary)
-    progress.end()
-    return progress
-
-
-def test_images_on_which_more_steps_could_not_matter_are_left_out():
-    slowing = [0.0, 2.0, 3.0, 3.5, 3.75]  # the last of four moves brings 0.25, ten times that is 2.5
-    steady = [0.0, 1.0, 2.0, 3.0, 4.0]  # it may only begin
-    growing = [0.0, 0.5, 1.0, 2.0, 4.0]
-    low = progress_of(slowing, steady, growing, boundary=30.0)
-    assert low.rise.tolist() == [0.0, 0.0, 4.0]  # four moves of one each: 4 + 10 is far below 30
-    assert low.late_rise.tolist() == [0.0, 0.0, 2.0]
-    near = progress_of(slowing, steady, growing, boundary=6.25)
-    assert near.late_rise.tolist() == [0.25, 1.0, 2.0]
-    unknown = progress_of(slowing, steady, growing, boundary=None)
-    assert unknown.late_rise.tolist() == [0.25, 1.0, 2.0]
-
-
-@pytest.mark.parametrize("kind", OutputKind)
-def test_losses_are_at_least_their_boundary_where_another_class_is_ahead(kind):
-    outputs = torch.randn(20_000, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3
-    if kind is not OutputKind.LOGITS:
-        outputs = outputs.log_softmax(dim=1)
-    if kind is OutputKind.SIMPLEX:
-        outputs = outputs.exp()
-    y = torch.randint(5, (20_000,), generator=torch.Generator().manual_seed(1))
-    wrong = outputs.argmax(dim=1) != y
-    for loss in (cross_entropy, margin, score_margin, dlr):
-        assert float(loss(outputs, y, kind)[wrong].min()) >= boundary_of(loss) - 1e-12
-    near = cross_entropy(
-        torch.tensor([[0.0, 1e-9, -40.0]], dtype=torch.float64), torch.tensor([0]), OutputKind.LOGITS
-    )
-    assert near.item() == pytest.approx(boundary_of(cross_entropy))
-    assert boundary_of(targeted_dlr) is None
