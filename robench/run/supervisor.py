@@ -61,7 +61,7 @@ class Supervisor:
     _crew: dict[int, Worker] = field(default_factory=dict)
     _tasks: dict[int, Task] = field(default_factory=dict)
     _backlog: Backlog = field(init=False)
-    _asked: int = 0
+    _lister: int | None = None
     _misfires: int = 0
     _accuracy: AccuracySoFar = field(default_factory=AccuracySoFar)
     _told_to_stop: bool = False
@@ -225,7 +225,7 @@ class Supervisor:
                 continue
             task = self._backlog.taken(self._allowed)
             if task is None:
-                if self._asked == self._backlog.listed < self._backlog.pieces:
+                if self._lister is None and self._backlog.listed < self._backlog.pieces:
                     self._list_next(number, worker)
                 continue
             if worker is None:
@@ -237,11 +237,14 @@ class Supervisor:
             self.reporter.begin(task.note.title)
 
     def _list_next(self, number: int, worker: Worker | None) -> None:
-        """Let an idle worker say what there is to do on the next shard; start one where there is none."""
+        """Let an idle worker say what there is to do on the next shard; start one where all are at work."""
         if worker:
-            self._asked += 1
+            self._lister = number
             worker.order("jobs", self._backlog.listed)
-        elif not self._crew:
+            return
+        idle = any(not other.busy for other in self._crew.values())
+        starting = len(self._crew) - len(self._tasks)
+        if not idle and starting < self._backlog.pieces - self._backlog.listed:
             self._hire(number)
 
     def _allowed(self, task: Task) -> bool:
@@ -256,6 +259,7 @@ class Supervisor:
         match event:
             case ("jobs", shard, notes):
                 worker.busy = False
+                self._lister = None
                 self._backlog.add(shard, notes)
             case ("unit", key, title, cached) if task:
                 if key not in task.keys:  # of a job that is tried again some units are known
@@ -326,7 +330,8 @@ class Supervisor:
         words = worker.last_words()
         del self._crew[number]
         if task is None:
-            self._asked = self._backlog.listed
+            if self._lister == number:
+                self._lister = None
             self._misfires += 1
             if self._misfires > MISFIRES:
                 expected = "models made again as the first worker made them"

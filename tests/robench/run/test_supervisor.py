@@ -39,8 +39,9 @@ def record(key):
 class Hall:
     """What all simulated workers of a test share: the jobs, who does what, and who dies when."""
 
-    def __init__(self, store, pieces=2, clean=2, attacks=3, deaths=(), making=()):
+    def __init__(self, store, pieces=2, clean=2, attacks=3, deaths=(), making=(), looks=0):
         self.store, self.pieces, self.counts = store, pieces, (clean, attacks)
+        self.looks, self.together = looks, []  # how long a job takes; how many are done at a time
         self.deaths, self.making = deque(deaths), deque(making)
         self.log, self.crew = [], []
 
@@ -74,6 +75,7 @@ class Simulated:
         self.busy, self.model, self.activity = True, "", ""
         self.since = self.heard = supervisor.time.monotonic()
         self.memory, self.dead, self.words = 0, False, ""
+        self.looks = 0
         self.told = deque([("model", "net")])
         death = hall.making.popleft() if hall.making else None
         if isinstance(death, dict):  # it could make fewer models than others
@@ -93,6 +95,8 @@ class Simulated:
         if kind == "jobs":
             self.told.append(("jobs", arguments[0], self.hall.notes(arguments[0])))
         elif kind == "do":
+            self.looks = self.hall.looks
+            self.hall.together.append(sum(worker.looks > 0 for worker in self.hall.crew))
             if self.hall.deaths and self.hall.deaths.popleft():
                 self.dead, self.words = True, "its process was killed by SIGSEGV"
                 return
@@ -105,6 +109,10 @@ class Simulated:
             self.told += [("features", "f"), ("done", {}, 0)]
 
     def events(self):
+        if self.looks > 1:
+            self.looks -= 1
+            return
+        self.looks = 0
         while self.told:
             event = self.told.popleft()
             self.model = event[1] if event[0] == "model" else self.model
@@ -161,19 +169,33 @@ def test_every_job_is_done_once_and_attacks_after_the_clean_images_of_their_shar
     assert all(worker.dead for worker in hall.crew)
 
 
+@pytest.mark.parametrize(("count", "pieces", "together"), [(1, 6, 1), (2, 6, 2), (3, 6, 3), (4, 2, 2)])
+def test_one_attack_on_one_model_is_divided_by_shards(hire, tmp_path, count, pieces, together):
+    with joined(tmp_path) as leases:
+        made, hall, summary = hire(
+            leases, processes=Processes(count=count), pieces=pieces, clean=1, attacks=1, looks=20
+        )
+        made.run()
+    assert max(hall.together) == together
+    assert len([worker for worker in hall.crew if worker]) == together  # nobody is hired for nothing
+    done = [order[1:] for order in hall.log if order[0] == "do"]
+    assert sorted(done) == [(shard, index) for shard in range(pieces) for index in range(2)]
+    assert summary.status == "finished"
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 4), pieces=st.integers(1, 3), clean=st.integers(0, 2), attacks=st.integers(0, 4),
-    deaths=st.lists(st.booleans(), max_size=12),
+    deaths=st.lists(st.booleans(), max_size=12), looks=st.integers(0, 3),
 )  # fmt: skip
 def test_whoever_dies_every_job_is_finished_or_failed(
-    hire, tmp_path_factory, count, pieces, clean, attacks, deaths
+    hire, tmp_path_factory, count, pieces, clean, attacks, deaths, looks
 ):
     root = tmp_path_factory.mktemp("run")
     with joined(root) as leases:
         made, hall, summary = hire(
             leases, root=root, processes=Processes(count=count), pieces=pieces, clean=clean, attacks=attacks,
-            deaths=deaths,
+            deaths=deaths, looks=looks,
         )  # fmt: skip
         made.run()
     jobs = pieces * (clean + attacks)
