@@ -88,9 +88,9 @@ class EconomicalAutoAttack:
         bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex, LIU_ADAPTIVE),
         norms=("Linf", "L2", "L1"),
         randomised=True,
-        revision=3,
+        revision=4,
     )
-    first_steps: int = 25
+    first_steps: int = 40
     steps: int = 20
     classes: int = 9
     far: float = 1.3
