@@ -32,7 +32,10 @@ def labels(count=4):
 
 
 def run(folder, monkeypatch, *arguments, x=None, y=None, configuration=CONFIGURATION, command="run"):
-    """Write the plan's files, where they are not there, and give it to the command line."""
+    """Write the plan's files, where they are not there, and give it to the command line.
+
+    Everything is done in this process, unless `--workers` says otherwise: a worker imports torch anew.
+    """
     monkeypatch.chdir(folder)
     monkeypatch.delenv("ROBENCH_TRACEBACK", raising=False)
     weights = next(iter(sorted(folder.glob("weights.*"))), folder / "weights.safetensors")
@@ -41,7 +44,7 @@ def run(folder, monkeypatch, *arguments, x=None, y=None, configuration=CONFIGURA
     if not weights.exists():
         torch.manual_seed(0)
         save(network(), weights)
-    out = ["--out", "out"] if command == "run" else []
+    out = ["--out", "out", "--workers", "0"] if command == "run" else []
     return CliRunner().invoke(app, [command, "c.yaml", *out, *arguments], prog_name="robench")
 
 

@@ -59,7 +59,7 @@ def test_strict_turns_a_standing_finding_into_exit_code_1(tmp_path, maker, attac
     (tmp_path / "nets.py").write_text(NETS)
     config = tmp_path / "c.yaml"
     config.write_text(PLAN.format(maker=maker, attack=attack))
-    words = ["run", str(config), "-o", str(tmp_path / "run"), "--trust-code", "-q"]
+    words = ["run", str(config), "-o", str(tmp_path / "run"), "--trust-code", "-q", "--workers", "0"]
     assert CliRunner().invoke(app, words).exit_code == 0
     strict = CliRunner().invoke(app, [*words, "--strict"])
     assert strict.exit_code == bool(code), strict.output
