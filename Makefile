@@ -5,7 +5,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-all coverage mutants fuzz browser-test lint types imports ci audit bench clean
+.PHONY: quickstart test test-thorough test-all coverage mutants fuzz browser-test lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -13,12 +13,16 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
+# Tests that take more than a second or two each.
+test-thorough: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m thorough
+
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "not gpu"
 
-# Branch coverage of the fast tests: a table of what they never run, and coverage.xml.
+# Branch coverage of the fast and the thorough tests: a table of what they never run, and coverage.xml.
 coverage: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -q --cov --cov-report=term:skip-covered --cov-report=xml
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-report=xml
 
 # Small faults in the modules that decide numbers, one at a time: prints those that no test notices. An hour or more.
 mutants: $(STAMP)

@@ -53,6 +53,7 @@ every = pytest.mark.parametrize("name", STRONG)
 few = pytest.mark.parametrize("classes", [2, 3])
 
 
+@pytest.mark.thorough
 @every
 @few
 def test_few_classes_break_where_geometry_says(name, classes):
@@ -78,6 +79,7 @@ HEADS = {
 }
 
 
+@pytest.mark.thorough
 @every
 @few
 @pytest.mark.parametrize("head", HEADS)

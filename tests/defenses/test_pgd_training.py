@@ -220,6 +220,7 @@ recipe(epochs=3)(network(), toy(100), context=context(Path({path!r}), progress))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
     path = tmp_path / "state"

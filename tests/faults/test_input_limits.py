@@ -538,6 +538,7 @@ def test_sparse_tensors_are_refused_before_their_indices_are_walked(tmp_path):
         loading.load(net(), tmp_path / "m.pt")
 
 
+@pytest.mark.thorough
 def test_lists_of_lists_without_end_are_refused(tmp_path):
     shared = [list(range(2000)) for _ in range(100)]
     for _ in range(3):
@@ -580,6 +581,7 @@ def test_a_hash_or_a_card_without_end_is_not_read(tmp_path):
 NINE = "a: &b0 [x]\n" + "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 9)}]\n" for n in range(1, 9))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -610,6 +612,7 @@ def test_a_configuration_of_two_megabytes_is_refused(tmp_path):
 # Memory
 
 
+@pytest.mark.thorough
 @needs_posix
 def test_what_is_refused_was_not_held_in_memory(tmp_path):
     """A bomb of 400 MiB is answered without as much as 100 MiB more."""

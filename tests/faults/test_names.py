@@ -62,6 +62,7 @@ def clean(text, *, lines=True):
     )
 
 
+@pytest.mark.thorough
 def test_every_text_of_every_report_is_visible(named, tmp_path):
     folder = named
     records = Store(folder).read_records()

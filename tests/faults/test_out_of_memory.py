@@ -213,6 +213,7 @@ def test_a_model_that_votes_over_many_copies_of_an_image():
     assert [r.columns.status for r in short.records] == [r.columns.status for r in few.records]
 
 
+@pytest.mark.thorough
 def test_only_what_does_not_fit_is_done_with_fewer():
     with scarce(FITS, with_gradient_only=True):
         clean, attacked = run(recipes({"pgd": OURS["pgd"]})).records
@@ -248,6 +249,7 @@ class Whole:
         return oracle.threat.project(x, start + oracle.threat.eps * gradient.sign())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("attack", "fitted"), [(Whole(), 2), (Whole(needs=6, lends=False), 4), (Whole(needs=1), 1)]
 )
@@ -282,6 +284,7 @@ def test_images_that_belong_together_are_never_handed_apart():
     assert "Lower `shard`" in text
 
 
+@pytest.mark.thorough
 def test_a_joint_batch_is_not_split():
     models = [made(coupling=Coupling.JOINT), Model(name="alone", net=Scarce(seed=1), classes=3)]
     with scarce(FITS, "device"):
@@ -310,6 +313,7 @@ def test_an_error_of_another_kind_is_not_tried_again():
     assert Whole.handed == [IMAGES]
 
 
+@pytest.mark.thorough
 def test_memory_of_a_failed_try_is_free_before_the_next(monkeypatch):
     held = []
 
@@ -348,6 +352,7 @@ def test_the_reporter_is_told_once_for_each_model():
     assert told == []
 
 
+@pytest.mark.thorough
 def test_details_show_where_memory_ran_out():
     def screen(records, **options):
         console = Console(width=120, record=True, file=io.StringIO())
@@ -395,6 +400,7 @@ def robench(tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.thorough
 def test_what_does_not_fit_at_all_fails_alone(robench, tmp_path):
     done = robench(most=0)
     assert done.exit_code == 3
@@ -406,6 +412,7 @@ def test_what_does_not_fit_at_all_fails_alone(robench, tmp_path):
         assert "Traceback" not in text
 
 
+@pytest.mark.thorough
 def test_a_folder_keeps_what_fitted_and_goes_on_with_it(robench, tmp_path):
     assert robench(most=5).exit_code == 0
     store = Store(tmp_path / "out")

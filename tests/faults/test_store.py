@@ -160,6 +160,7 @@ def closed(path):
 DAMAGES = [half, brackets, wrong_type, one_bit, fifo, folder, device, endless, listening, huge, closed]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_record_is_named_left_out_and_left_alone(run, damage):
     path = one_of(run)
@@ -174,6 +175,7 @@ def test_a_damaged_record_is_named_left_out_and_left_alone(run, damage):
     assert not (run / "damaged").exists()
 
 
+@pytest.mark.thorough
 def test_every_command_goes_on_without_a_damaged_record(run):
     path = one_of(run)
     fifo(path)
@@ -293,6 +295,7 @@ LOST = {
 LAST = []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", LOST)
 def test_what_the_plan_asks_for_and_is_not_there_is_said_everywhere(run, what):
     dropped, said = LOST[what]

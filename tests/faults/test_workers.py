@@ -37,6 +37,7 @@ def judged(folder):
     return {r.target.name for r in Store(folder / "out").read_records() if r.attack.label == "pgd"}
 
 
+@pytest.mark.thorough
 def test_what_ends_its_process_costs_its_own_jobs(run, tmp_path):
     done = run(plan("make_exit", "make_die"))
     assert done.returncode == 3, done.stderr

@@ -17,12 +17,15 @@ from tests.robench.model.untouched import answers, differences, taken_down
 from tests.robench.random_networks import BLOCKS, ENTRANCES, EXTRAS, HEADS, STATES, drawn
 from tests.robench.trials import EUCLIDEAN, LIBRARIES, OTHERS, PLAIN, QUICK, SEED, Tally, Trial
 
-FAST, SLOW, CHUNK = 60, 560, 10
-"""Networks of the fast tests, of all tests, and of one test."""
+FIRST, FAST, SLOW, CHUNK = 10, 60, 560, 10
+"""Networks of the fast tests, with those marked `thorough`, with those marked `slow`, and of one test."""
 
 
 def chunks(first, last):
-    return pytest.mark.parametrize("seeds", [range(i, i + CHUNK) for i in range(first, last, CHUNK)], ids=str)
+    seeds = [range(start, start + CHUNK) for start in range(first, last, CHUNK)]
+    thorough = [pytest.mark.thorough] if first == 0 else []
+    marked = [pytest.param(some, marks=thorough if some.start >= FIRST else ()) for some in seeds]
+    return pytest.mark.parametrize("seeds", marked, ids=str)
 
 
 @chunks(0, FAST)
@@ -37,6 +40,7 @@ def test_verdicts_are_those_of_plain_loops(seeds):
     tally.confirm()
 
 
+@pytest.mark.thorough
 def test_a_flag_may_be_turned_between_two_evaluations():
     tally, first = Tally(), list(BLOCKS).index("norm_by_a_flag")
     for seed in range(first, first + 6 * len(BLOCKS), len(BLOCKS)):
@@ -102,6 +106,7 @@ def changes(seed):
     return [f"seed {seed} {trial.kinds}: {what}" for what in dict.fromkeys(found)]
 
 
+@pytest.mark.thorough
 def test_a_seed_gives_the_same_network_and_few_seeds_give_all_kinds():
     for seed in range(3):
         one, other = drawn(seed), drawn(seed)
@@ -115,6 +120,7 @@ def test_a_seed_gives_the_same_network_and_few_seeds_give_all_kinds():
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_another_network_has_other_verdicts_and_rounding_does_not_excuse_them():
     tally = Tally()
     for seed in range(5):

@@ -70,6 +70,7 @@ def test_list_shows_the_plugins_and_whose_they_are(robench):
     assert line.endswith("(from robench-example)")
 
 
+@pytest.mark.thorough
 def test_the_attack_keeps_the_laws(robench):
     done = robench("check", "attacks:random_points", "--set", "tries=5")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -120,6 +121,7 @@ def test_two_packages_that_claim_one_name_are_named(robench, site, tmp_path):
     assert "Uninstall one of them" in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

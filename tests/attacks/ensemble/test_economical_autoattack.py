@@ -68,6 +68,7 @@ def test_it_breaks_exactly_the_images_whose_ball_reaches_over_a_linear_boundary(
         assert int(oracle.ledger.backwards[hopeless].max()) <= FULL.first_steps + 1 + 2
 
 
+@pytest.mark.thorough
 @norms
 def test_it_breaks_what_brute_force_breaks_and_nothing_else(norm):
     model, x, y, truth = two_pixels(norm, 0.12)
@@ -95,6 +96,7 @@ def test_it_is_never_weaker_than_its_first_stage(norm, drop):
     assert 5 < int(early.broken.sum()) < 35
 
 
+@pytest.mark.thorough
 def test_it_leaves_standing_what_the_standard_cascade_does_for_a_tenth_of_its_passes():
     model, x = small_net(seed=1, width=32), images(60)
     y = classify(model, x)
@@ -111,6 +113,7 @@ def masks():
     return {name: model for name, (model, _) in gallery.broken(gallery.sound()).items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["rounded", "saturated", "argmax-only", "wavy"])
 def test_a_mask_that_stops_the_gradients_does_not_stop_it(masks, name):
     """It breaks what the standard cascade breaks, give or take what the luck of a blind search decides."""

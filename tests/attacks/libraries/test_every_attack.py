@@ -147,6 +147,7 @@ def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, c
     assert (printed.out, printed.err) == ("", "")
 
 
+@pytest.mark.thorough
 @names
 def test_what_the_table_says_of_chance_and_company_is_so(name, tmp_path, monkeypatch):
     attack = installed(name)

@@ -25,6 +25,7 @@ norms = pytest.mark.parametrize("norm", [LINF, L2], ids=lambda n: n.name)
 QUICK = HopSkipJump(steps=4, samples=25)
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(HopSkipJump(steps=1, samples=4)))
 

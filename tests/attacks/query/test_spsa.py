@@ -129,6 +129,7 @@ def test_no_gradient_is_taken():
     assert oracle.ledger.backwards.tolist() == [0] * 4
 
 
+@pytest.mark.thorough
 def test_robust_accuracy_agrees_with_torchattacks():
     """Within 12 points of 40 digits, for 12 steps of 32 pairs of queries each."""
     torchattacks = pytest.importorskip("torchattacks")

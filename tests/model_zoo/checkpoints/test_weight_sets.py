@@ -429,6 +429,7 @@ def test_a_normalisation_beside_the_weights_is_compared(tmp_path):
     assert same(loaded(tmp_path, content | {"mean": torch.zeros(3), "std": torch.ones(3)}), A)
 
 
+@pytest.mark.thorough
 def test_a_file_with_sets_without_end_is_refused(tmp_path):
     content = state(A)
     for _ in range(6):

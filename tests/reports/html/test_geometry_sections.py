@@ -94,6 +94,7 @@ def test_neighbours_are_the_kept_pictures_in_order(whole):
     assert [" ".join(q.text.split()) for q in queries[:2]] == ["before: class 0", "after: class 1"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("keep", [0, 9, 0.5, 0.999])
 def test_a_half_written_file_is_a_line_and_the_rest_is_shown(folder, keep):
     path = Store(folder).geometry("space-2")
@@ -160,6 +161,7 @@ def test_features_that_do_not_vary_say_so(folder):
     assert page.text.count("those of all these images are equal") == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
 def test_figures_of_hostile_names_are_the_same_each_time(tmp_path, suffix):
     root = run_folder(tmp_path / "run", names=[HOSTILE, "b", "c"], spaces=True)

@@ -199,6 +199,7 @@ def test_the_worst_of_all_gradient_sources_counts():
     assert len(frame) == 20 * (1 + len(model.sources))
 
 
+@pytest.mark.thorough
 def test_the_room_of_attacks_can_be_called_and_imports_nothing():
     code = (
         "import sys, robench; room = robench.attack\n"

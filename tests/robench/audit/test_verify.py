@@ -145,6 +145,7 @@ def test_one_verdict_turned_is_found_even_where_the_tables_agree(run):
     assert path.stem in result.output
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("part", "field", "value"),
     [
@@ -266,6 +267,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert "run folder" in result.output
 
 
+@pytest.mark.thorough
 def test_a_run_of_random_models_holds_and_its_draws_cannot_be_changed(tmp_path):
     config = (
         CONFIG.partition("  - name: graph")[0]

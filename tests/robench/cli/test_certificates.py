@@ -98,6 +98,7 @@ def test_a_layer_without_bounds_is_refused_before_the_training(tmp_path):
     assert not list((run / "models").glob("*/weights*"))
 
 
+@pytest.mark.thorough
 def test_a_false_certificate_is_the_first_line_and_exit_code_4(tmp_path, monkeypatch):
     from robench.bounds import Outcome, Verdict
 

@@ -77,6 +77,7 @@ def test_it_comes_on_a_real_machine_without_being_played():
     assert is_out_of_memory(caught.value)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("most", "images", "sizes"),
     [

@@ -116,6 +116,7 @@ def test_check_without_preflight_asks_for_no_folder(file, monkeypatch):
     assert (answer.exit_code, "valid" in answer.output) == (0, True)
 
 
+@pytest.mark.thorough
 def test_a_run_loads_the_file_and_verify_finds_it_in_another_folder(file, tmp_path, monkeypatch):
     weights(tmp_path / "here")
     weights(tmp_path / "there")

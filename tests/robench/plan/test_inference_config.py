@@ -90,6 +90,7 @@ def finished(tmp_path_factory):
     return file, folder / "run", result
 
 
+@pytest.mark.thorough
 def test_a_run_has_a_row_for_every_defended_model(finished):
     _, run, result = finished
     assert result.exit_code == 0, result.output

@@ -219,6 +219,7 @@ def test_every_attack_with_fresh_starts_tells_them(toy, name):
     assert curve.robust[-1] == len(standing(records))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("wrap", [lambda model: model, joint], ids=["independent", "joint"])
 @pytest.mark.parametrize("transfer", [True, False], ids=["kept", "dropped"])
 def test_every_curve_ends_at_the_number_of_the_table(toy, wrap, transfer):

@@ -104,6 +104,7 @@ def test_one_changed_number_reruns_exactly_its_own(finished, tmp_path):
     assert outcome.cached == 2 * (2 + 2 * 5 * 2)
 
 
+@pytest.mark.thorough
 def test_force_computes_everything_again(finished, tmp_path):
     out, first = finished
     subprocess.run(["cp", "-r", f"{out}/.", str(tmp_path)], check=True)
@@ -141,6 +142,7 @@ class Failures(Quiet):
         self.told.append(text)
 
 
+@pytest.mark.thorough
 def test_a_training_that_raises_is_told_with_its_reason(tmp_path):
     (tmp_path / "nets.py").write_text(RAISES)
     text = PLAN.replace(
@@ -156,6 +158,7 @@ def test_a_training_that_raises_is_told_with_its_reason(tmp_path):
     assert failures.told == ["bad: RuntimeError: out of order."]
 
 
+@pytest.mark.thorough
 def test_a_model_that_raises_fails_alone(tmp_path):
     (tmp_path / "nets.py").write_text(RAISES)
     text = PLAN.replace("threats:", '  - {name: bad, architecture: "nets.py:make"}\nthreats:')
@@ -210,6 +213,7 @@ def test_cuda_without_a_gpu_is_refused(tmp_path):
         go(parsed(), tmp_path, device="cuda")
 
 
+@pytest.mark.thorough
 def test_train_only_leaves_weights_that_run_finds(tmp_path):
     outcome = train_only(parsed(), tmp_path, config_text=PLAN, environment=Environment(device="cpu"))
     assert outcome.finished == 1
@@ -252,6 +256,7 @@ def killed(folder, number, at, what):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_what_was_finished_and_resumes(finished, tmp_path, number, code):
     out, _ = finished
@@ -266,6 +271,7 @@ def test_an_interrupted_run_keeps_what_was_finished_and_resumes(finished, tmp_pa
     assert verdicts(tmp_path / "out") == verdicts(out)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("at", [30, 61])
 def test_a_killed_run_leaves_no_torn_file_and_resumes(finished, tmp_path, at):
     out, _ = finished

@@ -67,6 +67,7 @@ def kept(out):
     return {key: read_snapshot(store.geometry(key)) for key in keys}
 
 
+@pytest.mark.thorough
 def test_every_model_has_one_on_every_board(finished):
     found = kept(finished)
     places = set()
@@ -165,6 +166,7 @@ def test_without_adversarial_images_what_was_kept_stays_and_nothing_fails(copy):
     assert len(kept(copy)) == 7
 
 
+@pytest.mark.thorough
 def test_adversarial_images_are_taken_from_the_folder_one_shard_at_a_time(copy, monkeypatch):
     alive = weakref.WeakSet()
     most = 0

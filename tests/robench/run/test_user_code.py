@@ -88,6 +88,7 @@ def test_nothing_is_done_without_consent(run):
     assert "mine.py to be imported" in broken.stderr
 
 
+@pytest.mark.thorough
 def test_what_is_edited_is_done_anew_and_nothing_else(run):
     assert counts(run()) == "8 units finished, 0 cached, 0 failed"
     assert counts(run()) == "0 units finished, 8 cached, 0 failed"
@@ -124,6 +125,7 @@ def test_what_is_edited_is_done_anew_and_nothing_else(run):
     assert weights.is_dir()
 
 
+@pytest.mark.thorough
 def test_an_attack_of_another_file_leaves_the_rest_as_it_is(run):
     Path("attack.py").write_text(CODE)
     Path("mine.yaml").write_text(PLAN.replace('"mine.py:up"', '"attack.py:up"'))
