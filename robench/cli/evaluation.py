@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from robench.cli.console import one_line, printable
+from robench.cli.execution import outcome_of
 from robench.cli.options import Options
-from robench.cli.session import finish, interruptible
+from robench.cli.session import finish
 
 if TYPE_CHECKING:
     from robench.plan.spec import DataSpec, Plan
-    from robench.run.outcome import Outcome
-    from robench.run.progress import Reporter
 
 GATE_FAILED = 1
 CERTIFICATE_BROKEN = 4
@@ -36,33 +35,17 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
         RobenchError: the plan cannot be done here, or the disk refused.
         Exit: jobs failed, a certified image was broken, or `--strict` finds a row in doubt.
     """
-    folder, processes = options.folder(plan), options.processes
+    folder = options.folder(plan)
     if options.dry_run:
         _describe(plan, folder)
         return
-
-    def work(reporter: Reporter) -> Outcome:
-        from robench.run.execute import execute
-
-        return execute(
-            plan,
-            folder,
-            config_text=text,
-            environment=options.environment,
-            reporter=reporter,
-            command=_command(),
-            eager=options.engine == "eager",
-            processes=processes,
-            asked=options.asked,
-        )
-
-    stop = processes.stop if processes else None
-    outcome = interruptible(
-        work,
+    outcome = outcome_of(
+        plan,
+        text,
         folder,
-        quiet=options.quiet,
-        threads=options.threads,
-        stop=stop,
+        options,
+        command=_command(),
+        asked=options.asked,
         leave=lambda: _report(folder, quiet=True),
     )
     table = _boards(folder)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robench.cli.console import one_line
+from robench.cli.execution import outcome_of
 from robench.cli.options import Options, taking
-from robench.cli.session import finish, interruptible
+from robench.cli.session import finish
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.plan.spec import Plan
-    from robench.run.outcome import Outcome
-    from robench.run.progress import Reporter
 
 DIFFERS = 1
 _ASKED = ("overrides", "limit", "seed", "batch_size")
@@ -46,25 +45,7 @@ def rerun(
         do = "Choose another with --out"
         raise ConfigError(where=str(folder), expected="a folder without a run", got="a run", do=do)
     plan, text, asked = _plan_of(run, config, options)
-    processes = options.processes
-
-    def work(reporter: Reporter) -> Outcome:
-        from robench.run.execute import execute
-
-        return execute(
-            plan,
-            folder,
-            config_text=text,
-            environment=options.environment,
-            reporter=reporter,
-            command=f"robench rerun {run.name}",
-            eager=options.engine == "eager",
-            processes=processes,
-            asked=asked,
-        )
-
-    stop = processes.stop if processes else None
-    outcome = interruptible(work, folder, quiet=options.quiet, threads=options.threads, stop=stop)
+    outcome = outcome_of(plan, text, folder, options, command=f"robench rerun {run.name}", asked=asked)
     comparison = differences_of(Store(run), Store(folder))
     for line in comparison.lines():
         typer.echo(one_line(line))

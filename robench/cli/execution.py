@@ -1,0 +1,61 @@
+"""A plan done in a folder, by the processes that options ask for: what `run`, `eval` and `rerun` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robench.cli.options import Options
+from robench.cli.session import interruptible
+
+if TYPE_CHECKING:
+    from robench.plan.spec import Plan
+    from robench.run.outcome import Outcome
+    from robench.run.progress import Reporter
+
+
+def outcome_of(
+    plan: Plan,
+    text: str,
+    folder: Path,
+    options: Options,
+    *,
+    command: str,
+    asked: Mapping[str, Any],
+    leave: Callable[[], object] | None = None,
+) -> Outcome:
+    """Do a plan and return what was done; Ctrl-C and signals end it so that it can be resumed.
+
+    Args:
+        plan: what is done.
+        text: the configuration it was read from, kept verbatim.
+        folder: where records are kept.
+        options: of the command.
+        command: kept in the run's summary.
+        asked: the options that change the plan, kept so that the run can be repeated.
+        leave: is called where it was interrupted, before the command ends.
+
+    Raises:
+        RobenchError: the plan cannot be done here, or the disk refused.
+        Exit: it was interrupted.
+    """
+    processes = options.processes
+
+    def work(reporter: Reporter) -> Outcome:
+        from robench.run.execute import execute
+
+        return execute(
+            plan,
+            folder,
+            config_text=text,
+            environment=options.environment,
+            reporter=reporter,
+            command=command,
+            eager=options.engine == "eager",
+            processes=processes,
+            asked=asked,
+        )
+
+    stop = processes.stop if processes else None
+    return interruptible(work, folder, quiet=options.quiet, threads=options.threads, stop=stop, leave=leave)
