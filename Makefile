@@ -5,7 +5,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-thorough test-all coverage mutants fuzz browser-test lint types imports ci audit bench clean
+.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -31,6 +31,14 @@ mutants: $(STAMP)
 # Damaged and hostile files to every reader, ten minutes each.
 fuzz: $(STAMP)
 	ROBENCH_FUZZ_SECONDS=600 $(BIN)/python -m pytest -m slow tests/faults/fuzz
+
+# On a machine with a GPU: its tests, attacks and training beside peers, the card's limit; at most eight minutes.
+gpu: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu --out benchmarks/gpu.md
+
+# The same at toy sizes on the processor.
+gpu-rehearsal: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu --rehearse --minutes 30
 
 # Installs Chromium (apt-get) and playwright where they are missing.
 browser-test: $(STAMP)

@@ -52,9 +52,9 @@ def network(
     return net
 
 
-def training_context() -> TrainingContext:
-    """Return the context of a training on the CPU that keeps no files and tells nobody."""
-    return TrainingContext(seed=0, device="cpu", state=None, identity={}, progress=lambda row: None)
+def training_context(device: str = "cpu") -> TrainingContext:
+    """Return the context of a training that keeps no files and tells nobody."""
+    return TrainingContext(seed=0, device=device, state=None, identity={}, progress=lambda row: None)
 
 
 def defense(name: str, **options: Any) -> Defense:
