@@ -214,7 +214,7 @@ def pgd(card: Card, architecture: str, steps: int) -> list[str]:
     """Time PGD with a random start of ours, with the prepared copy and without, and of two peers."""
     model = card.model(architecture)
     x, y = card.images(model, card.size.images[0])
-    options = {"steps": steps, "step_size": STEP, "drop": False}
+    options: dict[str, Any] = {"steps": steps, "step_size": STEP, "drop": False}
     rivals: dict[str, Call] = {
         "robench": _crafted(model, x, y, "pgd", EPS, eager=False, **options),
         "robench, as it is": _crafted(model, x, y, "pgd", EPS, eager=True, **options),
