@@ -59,17 +59,19 @@ def prepared_copy(network: nn.Module, recipe: Recipe) -> nn.Module:
         for parameter in twin.parameters():
             parameter.requires_grad_(False)
             parameter.grad = None
-        if recipe.fold and not _fold(twin):
-            raise ValueError("no batch-norm follows a convolution alone")
         if recipe.channels_last:
             for part in twin.modules():
                 if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and not part.weight.is_sparse:
-                    # Not `contiguous`: it takes a weight with one input channel for channels-last as it is,
-                    # and the first layer of a network on grey images would send everything after it the slow
-                    # way.
-                    weight = part.weight
-                    weight.data = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
+                    part.weight.data = _channels_last(part.weight)
+        if recipe.fold and not _fold(twin, channels_last=recipe.channels_last):
+            raise ValueError("no batch-norm follows a convolution alone")
     return twin
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    # Not `contiguous`: it takes a weight with one input channel for channels-last as it is, and the first
+    # layer of a network on grey images would send everything after it the slow way.
+    return torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
 
 
 def _places(network: nn.Module) -> set[int]:
@@ -77,7 +79,7 @@ def _places(network: nn.Module) -> set[int]:
     return {t.data_ptr() for t in tensors if t.layout is torch.strided and t.numel()}
 
 
-def _fold(net: nn.Module) -> int:
+def _fold(net: nn.Module, *, channels_last: bool) -> int:
     """Fold every batch-norm that follows a convolution and nothing else; return how many."""
     state = NetworkState(net)
     with borrowed_global_randomness(0), kept_torch_state():
@@ -85,7 +87,7 @@ def _fold(net: nn.Module) -> int:
     state.restore()  # tracing runs the network's own code on symbols, which it may keep
     single = _one_place(net)
     folded = [
-        FoldedPair(conv, norm, *_fused(conv, norm))
+        FoldedPair(conv, norm, *_fused(conv, norm, channels_last=channels_last))
         for conv, norm in pairs
         if single(conv) and single(norm) and _plain(conv, norm)
     ]
@@ -139,7 +141,7 @@ def _hooked(layer: nn.Module) -> bool:
     )
 
 
-def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d, *, channels_last: bool) -> tuple[Tensor, Tensor]:
     mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
     with torch.no_grad():
         scale = (variance + norm.eps).rsqrt()
@@ -147,7 +149,8 @@ def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
             scale = scale * norm.weight
         shift = (0 if conv.bias is None else conv.bias) - mean
         bias = shift * scale + (0 if norm.bias is None else norm.bias)
-        return conv.weight * scale[:, None, None, None], bias
+        weight = conv.weight * scale[:, None, None, None]
+        return _channels_last(weight) if channels_last else weight, bias
 
 
 def _pairs(net: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:

@@ -2,16 +2,33 @@
 
 Which layers follow each other is read from one trace of the network's code. Code may go another way in
 another pass: for large batches, for some images, after a while. So every pass is watched: what such a
-convolution gives must reach its batch-norm, and nothing else may.
+convolution gives must reach its batch-norm as it is, and nothing else may be done with it; and what both are
+folded from must be what it was. The layers keep their own weights, for whoever else reads them.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor, nn
+
+_FORM = (
+    Tensor.shape.__get__,
+    Tensor.dtype.__get__,
+    Tensor.device.__get__,
+    Tensor.ndim.__get__,
+    Tensor.requires_grad.__get__,
+    Tensor.is_cuda.__get__,
+    Tensor.size,
+    Tensor.dim,
+    Tensor.numel,
+    Tensor.__len__,
+    Tensor.is_floating_point,
+)
+"""What may be asked of a convolution's answer: batch-norm leaves it as it is."""
 
 
 class AnotherWayError(RuntimeError):
@@ -22,8 +39,8 @@ class FoldedPair:
     """A convolution and the batch-norm that is folded into it.
 
     Args:
-        conv: the convolution; its weight and bias become those of both layers together.
-        norm: the batch-norm; it gives what it gets.
+        conv: the convolution; it computes with the weight and the bias of both layers together.
+        norm: the batch-norm; it gives what the convolution computed.
         weight: of both together.
         bias: of both together.
 
@@ -32,10 +49,10 @@ class FoldedPair:
     """
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, weight: Tensor, bias: Tensor) -> None:
-        conv.weight = nn.Parameter(weight, requires_grad=False)
-        conv.bias = nn.Parameter(bias, requires_grad=False)
-        self._conv = conv
-        self._given: weakref.ref[Tensor] | None = None
+        self._conv, self._norm = conv, norm
+        self._weight, self._bias = weight, bias
+        self._given: weakref.ref[_Unfinished] | None = None
+        self._sources = _sources(conv, norm)
         self.stray = ""
         # Layers ask for `forward` at every call; one on the instance comes before that of the class.
         conv.__dict__["forward"] = self._convolve
@@ -57,21 +74,58 @@ class FoldedPair:
 
     def _convolve(self, x: Tensor) -> Tensor:
         self.end()
-        conv = self._conv
-        output: Tensor = conv._conv_forward(x, conv.weight, conv.bias)
+        if self._norm.training or _sources(self._conv, self._norm) != self._sources:
+            self._refuse("a batch-norm or its convolution was not what was folded")
+        output: Tensor = self._conv._conv_forward(x, self._weight, self._bias)
+        answer = _Unfinished.of(output, self._refuse)
         # Weak, so that memory of a pass that is broken off is free.
-        self._given = weakref.ref(output)
-        return output
+        self._given = weakref.ref(answer)
+        return answer
 
     def _pass_on(self, x: Tensor) -> Tensor:
         given, self._given = self._given, None
-        if given is None or given() is not x:
+        if given is None or not isinstance(x, _Unfinished) or given() is not x:
             self._refuse("a batch-norm was used without the convolution it is folded into")
-        return x
+        return x.output
 
     def _refuse(self, reason: str) -> NoReturn:
         self.stray = reason
         raise AnotherWayError(reason)
+
+
+class _Unfinished(Tensor):
+    """What a convolution gives to the batch-norm that is folded into it: nobody may compute with it.
+
+    Attributes:
+        output: what both layers compute together.
+        refuse: raises, with the reason.
+    """
+
+    output: Tensor
+    refuse: Callable[[str], NoReturn]
+
+    @classmethod
+    def of(cls, output: Tensor, refuse: Callable[[str], NoReturn]) -> _Unfinished:
+        """Return a stand-in for what both layers compute together."""
+        answer = output.detach().as_subclass(cls)
+        answer.output, answer.refuse = output, refuse
+        return answer
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Answer questions about its form, and refuse all others."""
+        if func in _FORM and isinstance(args[0], _Unfinished):
+            return func(args[0].output, *args[1:], **(kwargs or {}))
+        for one in _among((*args, *(kwargs or {}).values())):
+            one.refuse("what a convolution gave was used, though a batch-norm is folded into it")
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
 
 class Watch:
@@ -94,6 +148,20 @@ class Watch:
     def _after(self, _module: nn.Module, _inputs: Any, _outputs: Any) -> None:
         for pair in self._pairs:
             pair.end()
+
+
+def _sources(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Any, ...]:
+    """Return what tells whether two layers are still those that were folded: tensors, their versions, eps."""
+    tensors = [*conv._parameters.values(), *norm._parameters.values(), *norm._buffers.values()]
+    # Counters of passes, which are no floats, do not matter to an answer.
+    known = [(id(t), t.data_ptr(), t._version) for t in tensors if t is not None and t.is_floating_point()]
+    return (*known, norm.eps, norm.track_running_stats, type(conv), type(norm))
+
+
+def _among(values: Sequence[Any]) -> list[_Unfinished]:
+    """Return the unfinished answers among the arguments of a call."""
+    inner = [v for value in values if isinstance(value, list | tuple) for v in value]
+    return [value for value in (*values, *inner) if isinstance(value, _Unfinished)]
 
 
 def stray_of(network: nn.Module) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 from attacks.gradient.pgd import PGD
 from robench.api import benchmark, make_attack, wrap
@@ -133,8 +135,125 @@ def test_the_reason_is_recognised_where_another_error_was_raised_from_it():
     assert not went_another_way(ValueError("x"))
 
 
-def test_copies_of_a_folded_copy_watch_themselves():
+def test_copies_of_a_folded_copy_are_not_used():
+    """Who copies layers may write to them: a copy of a pair answers nothing."""
     twin = copy.deepcopy(prepared_copy(LargeBatches(), Recipe("folded", fold=True)))
-    torch.testing.assert_close(twin(X[:5]), LargeBatches()(X[:5]), rtol=1e-4, atol=1e-4)
+    with pytest.raises(AnotherWayError, match="not what was folded"):
+        twin(X[:5])
+
+
+class ReadsItsWeights(LargeBatches):
+    """Large batches are computed with the very weights of the layers: the same function."""
+
+    def other_way(self, h):
+        conv, norm = self.block[0], self.block[1]
+        h = functional.conv2d(h, conv.weight, conv.bias, conv.stride, conv.padding)
+        return functional.batch_norm(
+            h, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
+
+
+class PastTheInstance(LargeBatches):
+    def other_way(self, h):
+        return nn.BatchNorm2d.forward(self.block[1], nn.Conv2d.forward(self.block[0], h))
+
+
+class BuiltAnew(LargeBatches):
+    def other_way(self, h):
+        with torch.random.fork_rng():
+            other = copy.deepcopy(type(self)().block).eval()
+        other.load_state_dict(self.block.state_dict())
+        return other(h)
+
+
+@pytest.mark.parametrize("kind", [ReadsItsWeights, PastTheInstance, BuiltAnew])
+def test_whoever_reads_the_weights_of_folded_layers_gets_their_own(kind):
+    net = kind()
+    twin = prepared_copy(net, Recipe("folded", fold=True))
+    for x in (X, X[:5]):
+        torch.testing.assert_close(twin(x), net(x), rtol=1e-4, atol=1e-4)
+    assert {k: v.tolist() for k, v in net.state_dict().items()} == {
+        k: v.tolist() for k, v in twin.state_dict().items()
+    }
+
+
+class WritesBetween(LargeBatches):
+    def other_way(self, h):
+        between = self.block[0](h)
+        between.mul_(1.5)
+        return self.block[1](between)
+
+
+class KeepsWhatIsBetween(LargeBatches):
+    def other_way(self, h):
+        between = self.block[0](h)
+        return self.block[1](between) + between
+
+
+class SeesItByAHook(LargeBatches):
+    def other_way(self, h):
+        between = []
+        handle = self.block[0].register_forward_hook(lambda _m, _i, o: between.append(o))
+        h = self.block(h)
+        handle.remove()
+        return torch.cat([h[:, :1], h[:, 1:] + between[0][:, 1:]], dim=1)
+
+
+class AnotherEps(LargeBatches):
+    def other_way(self, h):
+        norm = self.block[1]
+        eps, norm.eps = norm.eps, 1.0
+        try:
+            return self.block(h)
+        finally:
+            norm.eps = eps
+
+
+class OtherWeights(LargeBatches):
+    def other_way(self, h):
+        weights = {name: 1.5 * value for name, value in self.block.named_parameters()}
+        return torch.func.functional_call(self.block, weights, (h,))
+
+
+class MovesItsMean(LargeBatches):
+    def other_way(self, h):
+        mean = self.block[1].running_mean
+        before = mean.clone()
+        mean += 0.3
+        h = self.block(h)
+        mean.copy_(before)
+        return h
+
+
+class OwnStatistics(LargeBatches):
+    def other_way(self, h):
+        self.block[1].train()
+        h = self.block(h)
+        self.block[1].eval()
+        return h
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [WritesBetween, KeepsWhatIsBetween, SeesItByAHook, AnotherEps, OtherWeights, MovesItsMean, OwnStatistics],
+)
+def test_a_pass_in_which_folding_is_wrong_raises(kind):
+    net = kind()
+    twin = prepared_copy(net, Recipe("folded", fold=True))
+    torch.testing.assert_close(twin(X[:5]), net(X[:5]), rtol=1e-4, atol=1e-4)
     with pytest.raises(AnotherWayError):
         twin(X)
+
+
+def test_what_is_between_may_be_asked_for_its_form():
+    class AsksForTheForm(LargeBatches):
+        def other_way(self, h):
+            between = self.block[0](h)
+            assert between.shape == (len(between), *h.shape[1:])
+            assert between.dtype is torch.float32
+            assert between.size(0) == len(h)
+            return self.block[1](between)
+
+    net = AsksForTheForm()
+    twin = prepared_copy(net, Recipe("folded", fold=True))
+    torch.testing.assert_close(twin(X), net(X), rtol=1e-4, atol=1e-4)
