@@ -1,4 +1,9 @@
-"""What identifies a network: every number in it, wherever it keeps it."""
+"""What identifies a network: every number in it, wherever it keeps it.
+
+Also where Python hides it: in lists, in objects, in private attributes, in what a function holds on to, in
+hooks. Two networks taken for one would share crafted images, and the second would be attacked with those of
+the first.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,25 @@ import hashlib
 import io
 import pickle
 import re
+import sys
 import zipfile
+from collections import deque
 from collections.abc import Mapping
+from enum import Enum
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+\.?")
 _KNOWN = ("torch.", "torchvision.", "robench.", "model_zoo.", "defenses.", "attacks.")
 """Packages whose code is known by their version."""
+_OWN_OF_MODULES = frozenset({*nn.Module().__dict__, "_is_full_backward_hook", "training"})
+"""What torch keeps in every module."""
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _SIMPLE = (str, int, float, bool, bytes, type(None), torch.dtype, torch.Size)
 
 
@@ -29,26 +41,56 @@ def network_digest(net: nn.Module) -> bytes:
     not a library's: two networks may have the same weights and another `forward`. Attributes count because a
     scale or a mean may decide the answers without being a parameter.
     """
-    digest = hashlib.sha256()
+    digest = _Digest()
+    _add_network(digest, net)
+    return digest.digest()
+
+
+class _Digest:
+    """A SHA-256 that knows which objects it has met, for they may hold each other."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._met: dict[int, tuple[int, Any]] = {}
+        self.update, self.digest = self._hash.update, self._hash.digest
+
+    def met(self, value: object) -> bool:
+        """Tell whether an object was met before, and add which one it is."""
+        if id(value) in self._met:
+            self.update(f"again {self._met[id(value)][0]}".encode())
+            return True
+        self._met[id(value)] = (len(self._met), value)  # held, so that its id stays its own
+        return False
+
+
+def _add_network(digest: _Digest, net: nn.Module) -> None:
+    for part in net.modules():
+        digest.met(part)
     for name, value in sorted(net.state_dict().items()):
         _add(digest, name, value)
     for name, part in net.named_modules():
         digest.update(f"{name}:{type(part).__qualname__}".encode())
-        if not type(part).__module__.startswith(_KNOWN):
+        mine = not type(part).__module__.startswith(_KNOWN)
+        if mine:
             _add_class(digest, name, type(part))
         if isinstance(part, torch.jit.ScriptModule):
             if not any(name.startswith(f"{outer}.") for outer in _scripts(net)):
                 _add_program(digest, name, part)
             continue
+        if isinstance(part, torch.fx.GraphModule):
+            digest.update(part.code.encode())
+            continue
+        for key in sorted(part._non_persistent_buffers_set):
+            _add(digest, f"{name}.{key}", part._buffers.get(key))
+        for hooks in _HOOKS:
+            for hook in getattr(part, hooks).values():  # its keys are numbered through the process
+                _add(digest, f"{name}.{hooks}", hook)
         for key, value in sorted(vars(part).items()):
-            if isinstance(value, FunctionType | MethodType | partial):
-                _add_code(digest, f"{name}.{key}", value)
-            elif not key.startswith("_") and key != "training" and _tells(value):
+            if key not in _OWN_OF_MODULES and (mine or not key.startswith("_")):
                 _add(digest, f"{name}.{key}", value)
-    return digest.digest()
 
 
-def _add_class(digest: Any, name: str, kind: type) -> None:
+def _add_class(digest: _Digest, name: str, kind: type) -> None:
     """Add the code of a class that is neither torch's nor ours, up to the first that is."""
     for base in kind.__mro__:
         if base.__module__.startswith(_KNOWN) or base is object:
@@ -56,41 +98,47 @@ def _add_class(digest: Any, name: str, kind: type) -> None:
         for key, value in sorted(vars(base).items()):
             method = value.__func__ if isinstance(value, classmethod | staticmethod) else value
             method = method.fget if isinstance(method, property) else method
-            if isinstance(method, FunctionType):
-                _add_code(digest, f"{name}:{base.__qualname__}.{key}", method)
-            elif not key.startswith("_") and _tells(value):
-                _add(digest, f"{name}:{base.__qualname__}.{key}", value)
+            if isinstance(method, FunctionType) or not key.startswith(("__", "_abc_")):
+                _add(digest, f"{name}:{base.__qualname__}.{key}", method)
 
 
-def _add_code(digest: Any, name: str, function: Any) -> None:
-    """Add what a function does and the plain values it holds on to; a function of a library by its name."""
-    if isinstance(function, partial):
-        _add(digest, f"{name}(", [v for v in (*function.args, *function.keywords.items()) if _tells(v)])
-        function = function.func
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    digest.update(f"{name}:{getattr(function, '__qualname__', type(function).__qualname__)}".encode())
-    if code is None or str(getattr(function, "__module__", "")).startswith(_KNOWN):
+def _add_code(digest: _Digest, name: str, function: FunctionType) -> None:
+    """Add what a function does and what it holds on to; a function of a library by its name."""
+    digest.update(f"{name}:{function.__qualname__}".encode())
+    if str(function.__module__).startswith(_KNOWN) or digest.met(function):
         return
-    _add_instructions(digest, code)
+    _add_instructions(digest, function.__code__)
     held = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
-    for i, value in enumerate((*held, *(function.__defaults__ or ()))):
-        if isinstance(value, FunctionType) and value is not function:
-            _add_code(digest, f"{name}[{i}]", value)
-        elif _tells(value):
-            _add(digest, f"{name}[{i}]", value)
-    for key in sorted(set(code.co_names) & function.__globals__.keys()):
-        if _tells(value := function.__globals__[key]):
+    defaults = (function.__defaults__, function.__kwdefaults__)
+    for i, value in enumerate((*held, *(given for given in defaults if given))):
+        _add(digest, f"{name}[{i}]", value)
+    for key in sorted(_names_in(function.__code__) & function.__globals__.keys()):
+        value = function.__globals__[key]
+        if not isinstance(value, ModuleType):
             _add(digest, f"{name}:{key}", value)
 
 
-def _add_instructions(digest: Any, code: CodeType) -> None:
+def _names_in(code: CodeType) -> set[str]:
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*map(_names_in, inner))
+
+
+def _add_instructions(digest: _Digest, code: CodeType) -> None:
     digest.update(code.co_code + repr((code.co_names, code.co_varnames)).encode())
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             _add_instructions(digest, constant)
         else:
-            digest.update(repr(constant).encode())
+            digest.update(_text(constant).encode())
+
+
+def _text(value: Any) -> str:
+    """Return a text of plain values; those of a set have no order, and another one in each process."""
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_text, value)))}}}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))})"
+    return repr(value) if isinstance(value, (*_SIMPLE, complex)) else type(value).__qualname__
 
 
 def _filled(cell: Any) -> bool:
@@ -104,34 +152,77 @@ def _scripts(net: nn.Module) -> list[str]:
     return [name for name, part in net.named_modules() if isinstance(part, torch.jit.ScriptModule)]
 
 
-def _tells(value: Any) -> bool:
-    """Tell whether an attribute is a plain value, or a list or mapping of such."""
-    if isinstance(value, Mapping):
-        return all(_tells(entry) for entry in value.values())
-    if isinstance(value, list | tuple):
-        return all(_tells(entry) for entry in value)
-    return isinstance(value, (*_SIMPLE, Tensor)) or type(value).__module__ == "numpy"
-
-
-def _add(digest: Any, name: str, value: Any) -> None:
+def _add(digest: _Digest, name: str, value: Any) -> None:
+    """Add any value: what can be told of it in the same words in every process."""
     if isinstance(value, Tensor):
         digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
         _add_tensor(digest, value.detach())
-    elif isinstance(value, Mapping):
+    elif isinstance(value, (Enum, *_SIMPLE)):
+        digest.update(f"{name}={value!r}".encode())
+    elif isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+        digest.update(f"{name}:{value.dtype}:{value.shape}".encode() + value.tobytes())
+    elif isinstance(value, torch.ScriptObject):
+        digest.update(f"{name}:{type(value).__qualname__}".encode() + _pickled(value))
+    elif isinstance(value, FunctionType):
+        _add_code(digest, name, value)
+    else:
+        digest.update(f"{name}:{type(value).__qualname__}".encode())
+        # Tuples hold nothing that holds them, and which of them are one object is no rule of the language.
+        if isinstance(value, tuple) or not digest.met(value):
+            _add_parts(digest, name, value)
+
+
+def _add_parts(digest: _Digest, name: str, value: Any) -> None:
+    """Add what a value consists of: entries, arguments, attributes."""
+    if isinstance(value, Mapping):
         for key in sorted(value, key=str):
             _add(digest, f"{name}[{key}]", value[key])
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | deque | np.ndarray):
         for i, entry in enumerate(value):
             _add(digest, f"{name}[{i}]", entry)
-    elif isinstance(value, _SIMPLE):
-        digest.update(f"{name}={value!r}".encode())
-    elif type(value).__module__ == "numpy":
-        digest.update(f"{name}:{value.dtype}:{value.shape}".encode() + value.tobytes())
-    else:
-        digest.update(f"{name}:{type(value).__qualname__}".encode() + _pickled(value))
+    elif isinstance(value, set | frozenset):
+        digest.update(_text(value).encode())
+    elif isinstance(value, partial):
+        _add(digest, f"{name}()", (value.func, value.args, value.keywords))
+    elif isinstance(value, MethodType):
+        _add(digest, f"{name}()", (value.__func__, value.__self__))
+    elif isinstance(value, nn.Module):
+        _add_network(digest, value)
+    elif isinstance(value, type):
+        digest.update(f"{value.__module__}:{value.__qualname__}".encode())
+        if _walked(value):
+            _add_class(digest, name, value)
+    elif _walked(type(value)) or isinstance(value, SimpleNamespace):
+        _add_object(digest, name, value)
 
 
-def _add_tensor(digest: Any, value: Tensor) -> None:
+def _add_object(digest: _Digest, name: str, value: Any) -> None:
+    kind = type(value)
+    if _walked(kind) and not kind.__module__.startswith(_KNOWN):
+        _add_class(digest, name, kind)
+    slots = {slot for base in kind.__mro__ for slot in _slots(base) if hasattr(value, slot)}
+    entries = {**getattr(value, "__dict__", {}), **{slot: getattr(value, slot) for slot in slots}}
+    for key in sorted(entries):
+        _add(digest, f"{name}.{key}", entries[key])
+
+
+def _walked(kind: type) -> bool:
+    """Tell whether the attributes of objects of a class may decide an answer.
+
+    Those of Python's own library and of torch hold locks, counters and addresses.
+    """
+    known = tuple(package for package in _KNOWN if package != "torchvision.")
+    return kind.__module__.partition(".")[
+        0
+    ] not in sys.stdlib_module_names and not kind.__module__.startswith((*known, "numpy"))
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = vars(kind).get("__slots__", ())
+    return tuple(s for s in ((slots,) if isinstance(slots, str) else slots) if not s.startswith("__"))
+
+
+def _add_tensor(digest: _Digest, value: Tensor) -> None:
     if value.is_quantized:
         value = value.dequantize()
     if value.layout is not torch.strided:
@@ -141,7 +232,7 @@ def _add_tensor(digest: Any, value: Tensor) -> None:
     digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
-def _add_program(digest: Any, name: str, part: torch.jit.ScriptModule) -> None:
+def _add_program(digest: _Digest, name: str, part: torch.jit.ScriptModule) -> None:
     """Add a TorchScript program as it would be saved, without the times in its archive."""
     with zipfile.ZipFile(io.BytesIO(part.save_to_buffer())) as archive:
         entries = {entry.partition("/")[2]: archive.read(entry) for entry in archive.namelist()}

@@ -16,12 +16,10 @@ import torch
 from torch import Tensor, nn
 
 _FORM = (
-    Tensor.shape.__get__,
-    Tensor.dtype.__get__,
-    Tensor.device.__get__,
-    Tensor.ndim.__get__,
-    Tensor.requires_grad.__get__,
-    Tensor.is_cuda.__get__,
+    *(
+        vars(torch._C.TensorBase)[n].__get__
+        for n in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda")
+    ),
     Tensor.size,
     Tensor.dim,
     Tensor.numel,

@@ -2,11 +2,12 @@
 
 import copy
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 from robench.model.fingerprint import network_digest
 
@@ -83,3 +84,118 @@ def test_what_cannot_be_written_out_is_known_by_its_type():
             pass
 
     assert network_digest(Odd(2, 2)) != b""
+
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        return x * self.by
+
+
+class Slotted(Scale):
+    __slots__ = ("by",)
+
+
+class Odd(nn.Module):
+    """Scales its input by what it holds in an odd place."""
+
+    def __init__(self, place, by):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        nn.init.ones_(self.fc.weight)
+        nn.init.zeros_(self.fc.bias)
+        place(self, by)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+def layer(by):
+    diagonal = nn.Linear(4, 4, bias=False)
+    diagonal.weight.data = by * torch.eye(4)
+    return diagonal
+
+
+def by_global(by):
+    names = {"SCALE": Scale(by), "inner": None}
+    exec("def inner(x): return (lambda z: SCALE(z))(x)\ndef outer(x): return inner(x)", names)
+    return names["outer"]
+
+
+def keyword(by):
+    def scaled(x, *, by=by):
+        return x * by
+
+    return scaled
+
+
+def closure(by):
+    layers = [layer(by)]
+    return lambda x: layers[0](x) + 0
+
+
+def loop(by):
+    ring = [by]
+    ring.append(ring)
+    return ring
+
+
+PLACES = {
+    "private": lambda n, by: setattr(n, "_scale", by),
+    "object": lambda n, by: setattr(n, "pre", Scale(by)),
+    "slots": lambda n, by: setattr(n, "pre", Slotted(by)),
+    "method": lambda n, by: setattr(n, "pre", Scale(by).__call__),
+    "namespace": lambda n, by: setattr(n, "options", SimpleNamespace(by=by)),
+    "list of layers": lambda n, by: setattr(n, "pre", [layer(by)]),
+    "mapping beside what cannot be told": lambda n, by: setattr(n, "pre", {"a": object(), "b": layer(by)}),
+    "set": lambda n, by: setattr(n, "pre", {by, "a", "b"}),
+    "ring": lambda n, by: setattr(n, "pre", loop(by)),
+    "global of a global": lambda n, by: setattr(n, "pre", by_global(by)),
+    "keyword": lambda n, by: setattr(n, "pre", keyword(by)),
+    "closure": lambda n, by: setattr(n, "pre", closure(by)),
+    "hook": lambda n, by: n.fc.register_forward_hook(lambda _m, _i, o: o * by),
+    "passing buffer": lambda n, by: n.register_buffer("by", torch.tensor(by), persistent=False),
+    "class": lambda n, by: setattr(n, "kind", type("Kind", (), {"_by": by, "__module__": "theirs"})),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_lies_in_odd_places_counts(place):
+    first, again, other = (network_digest(Odd(PLACES[place], by)) for by in (1.0, 1.0, 0.5))
+    assert first == again
+    assert first != other
+
+
+def test_the_code_of_a_graph_counts():
+    digests = set()
+    for operation in (torch.relu, torch.sigmoid):
+        graph = fx.Graph()
+        graph.output(graph.call_function(operation, (graph.placeholder("x"),)))
+        digests.add(network_digest(fx.GraphModule(nn.Module(), graph)))
+    assert len(digests) == 2
+
+
+def test_sets_of_names_are_told_in_no_order():
+    """Their order is another one in each process."""
+
+    def of(names):
+        def chosen(x):
+            return x if "b" in {"a", "b"} else -x
+
+        constants = tuple(names if isinstance(c, frozenset) else c for c in chosen.__code__.co_consts)
+        assert names in constants
+        chosen.__code__ = chosen.__code__.replace(co_consts=constants)
+        net = Odd(PLACES["private"], 1.0)
+        net.pre = chosen
+        return network_digest(net)
+
+    class Backwards(frozenset):
+        def __iter__(self):
+            return iter(sorted(super().__iter__(), reverse=True))
+
+        def __repr__(self):
+            return f"frozenset({{{', '.join(map(repr, self))}}})"
+
+    assert of(frozenset("ab")) == of(Backwards("ab"))
