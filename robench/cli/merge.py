@@ -15,9 +15,13 @@ def merge(
     out: Annotated[Path, typer.Option("-o", "--out", help="The run folder to make.")],
 ) -> None:
     """Bring the parts of one plan together; `robench run` on the new folder finishes and reports it."""
+    from robench.record.merging import check_parts
     from robench.record.merging import merge as bring_together
+    from robench.run.leases import Leases
 
-    merged = bring_together(parts, out)
+    check_parts(parts, out)  # first, for a lease makes the folder
+    with Leases(out / "leases").joined("", alone=True):
+        merged = bring_together(parts, out)
     whole = f" of {merged.expected}" if merged.expected else ""
     twice = f" ({merged.twice} were in several parts, all alike)" if merged.twice else ""
     typer.echo(f"{merged.records}{whole} records of {len(parts)} parts{twice}: {one_line(str(out))}")

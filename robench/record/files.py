@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -69,8 +70,27 @@ def write_new(path: Path, content: str | bytes) -> bool:
     return True
 
 
+def copy_atomic(source: Path, path: Path) -> None:
+    """Give a file another name, by a link where the disk has links, else by a copy: whole or not at all.
+
+    Args:
+        source: a regular file.
+        path: the new name, which is not taken.
+
+    Raises:
+        StorageError: the source cannot be read, or the disk refused.
+    """
+    with contextlib.suppress(OSError):  # another disk, a disk without links, or one that refuses: see below
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, path)
+        _sync_folder(path.parent)
+        return
+    with open_regular(source, most=MOST_TENSORS) as stream, _written(path, stream) as temporary:
+        os.replace(temporary, path)
+
+
 @contextlib.contextmanager
-def _written(path: Path, content: str | bytes) -> Iterator[Path]:
+def _written(path: Path, content: str | bytes | BinaryIO) -> Iterator[Path]:
     """Give a temporary file beside `path` that holds the content, and see to it that its new name lasts."""
     # A lone surrogate, which a name in a record may hold, has no place in UTF-8.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
@@ -79,7 +99,10 @@ def _written(path: Path, content: str | bytes) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as stream:
-                stream.write(data)
+                if isinstance(data, bytes):
+                    stream.write(data)
+                else:
+                    shutil.copyfileobj(data, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
             yield temporary

@@ -6,6 +6,7 @@ that was killed had finished of its plan; `run.json` says it in the end.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -61,9 +62,14 @@ def append_key(root: Path, key: str) -> None:
     """
     path = root / JOURNAL
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
         try:
-            os.write(handle, f"{key}\n".encode())
+            # A disk that was full has left a piece of a line: let it be no key, nor part of this one.
+            size = os.fstat(handle).st_size
+            whole = not size or os.pread(handle, 1, size - 1) == b"\n"
+            line = (f"{key}\n" if whole else f" \n{key}\n").encode()
+            if os.write(handle, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
     except OSError as error:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robench.errors import ConfigError, StorageError
-from robench.record.files import read_text
+from robench.record.files import copy_atomic, read_text
 from robench.record.journal import KEY
 from robench.record.repetition import unit_name
 from robench.record.schema import Record
@@ -38,8 +36,27 @@ class Merged:
     twice: int
 
 
+def check_parts(parts: Sequence[Path], out: Path) -> None:
+    """Check that folders are runs of one plan, and of that of `out` where there is one; write nothing.
+
+    Raises:
+        ConfigError: no run folder, or another plan than the first.
+    """
+    plan = _plan_of(parts[0])
+    for folder in (*parts[1:], *_begun(out)):
+        if _plan_of(folder) != plan:
+            raise ConfigError(
+                where=str(folder),
+                expected=f"a run of the same plan as {parts[0]}",
+                got="another plan",
+                do="Give the parts one configuration and the same overrides; only --shard and --out differ",
+            )
+
+
 def merge(parts: Sequence[Path], out: Path) -> Merged:
     """Copy the records and images of several run folders of one plan into a new one.
+
+    Whoever calls it sees to it that nobody else writes to `out`.
 
     Args:
         parts: the run folders.
@@ -49,16 +66,8 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
         ConfigError: no run folder, or another plan than the first.
         StorageError: a record is damaged, two of one unit differ, or the disk refused.
     """
-    plan = _plan_of(parts[0])
-    for folder in (*parts[1:], *([out] if is_run(out) else [])):
-        if _plan_of(folder) != plan:
-            raise ConfigError(
-                where=str(folder),
-                expected=f"a run of the same plan as {parts[0]}",
-                got="another plan",
-                do="Give the parts one configuration and the same overrides; only --shard and --out differ",
-            )
-    folders = {folder.resolve(): folder for folder in (*parts, *([out] if is_run(out) else []))}
+    check_parts(parts, out)
+    folders = {folder.resolve(): folder for folder in (*parts, *_begun(out))}
     runs = [Store(folder) for folder in folders.values()]
     listed = [run.planned() for run in runs]  # before `begin`, which writes to one of them if it is `out`
     summaries = [run.facts()[0] for run in runs]
@@ -90,6 +99,12 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
     store.write_json("run.json", _summary(summaries, list(holders), models, whole=len(names) >= expected))
     twice = sum(count > 1 for count in holders.values())
     return Merged(records=len(holders), expected=expected, twice=twice)
+
+
+def _begun(out: Path) -> list[Path]:
+    """Return the folder to make if something of a run is in it; else a merge was ended before it began."""
+    begun = is_run(out) and (os.path.lexists(out / "plan.json") or Store(out).keys())
+    return [out] if begun else []
 
 
 def _add(store: Store, record: Record, path: Path) -> None:
@@ -132,19 +147,8 @@ def _copy_files(source: Path, target: Path) -> None:
         if not path.is_file() or path.is_symlink() or path.name.startswith("."):
             continue
         copy = target / path.relative_to(source)
-        if copy.exists():
-            continue
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):  # another disk, or a disk without links
-            os.link(path, copy)
-            continue
-        temporary = copy.with_name(f".{copy.name}.part")
-        try:
-            shutil.copyfile(path, temporary)
-            os.replace(temporary, copy)
-        except OSError as error:
-            got = error.strerror or str(error)
-            raise StorageError(where=str(copy), expected="to write the file", got=got) from error
+        if not copy.exists():
+            copy_atomic(path, copy)
 
 
 def _expected(summaries: list[dict[str, Any]]) -> int:

@@ -126,13 +126,13 @@ class Leases:
         temporary = self._folder / f".{secrets.token_hex(8)}.new"
         text = json.dumps({**_holder(), **facts})
         try:
-            temporary.write_text(text, "utf-8")
             try:
+                temporary.write_text(text, "utf-8")
                 _named(temporary, path, text)
             except FileExistsError:
                 return False
             finally:
-                temporary.unlink()
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             got = error.strerror or str(error)
             raise StorageError(where=str(path), expected="to write a lease", got=got) from error
@@ -278,7 +278,12 @@ def _named(temporary: Path, path: Path, text: str) -> None:
         raise
     except OSError:
         with path.open("x", encoding="utf-8") as file:  # whoever reads it half-written takes it for alive
-            file.write(text)
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:  # a full disk
+                path.unlink(missing_ok=True)
+                raise
 
 
 def _facts(path: Path) -> dict[str, Any]:

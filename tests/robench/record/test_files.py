@@ -12,6 +12,7 @@ import pytest
 from robench.errors import StorageError
 from robench.record import files
 from robench.record.files import (
+    copy_atomic,
     open_regular,
     read_json,
     read_regular,
@@ -73,6 +74,41 @@ def test_a_disk_that_refuses_is_named_and_leaves_nothing(tmp_path, monkeypatch):
     assert listing(tmp_path) == []
     with pytest.raises(StorageError):
         write_new(tmp_path / "a" / "b" / ("c" * 300), "a name that is too long")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_copy_is_whole_or_absent(tmp_path, monkeypatch, links):
+    source, path = tmp_path / "source", tmp_path / "deep" / "copy"
+    source.write_bytes(b"x" * 3_000_000)
+
+    def none(*_):
+        raise OSError(errno.EXDEV, "another disk")
+
+    if not links:
+        monkeypatch.setattr(files.os, "link", none)
+    copy_atomic(source, path)
+    assert path.read_bytes() == source.read_bytes()
+    assert path.samefile(source) is links
+    assert listing(path.parent) == ["copy"]
+
+
+def test_a_copy_that_does_not_fit_leaves_nothing(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 3_000_000)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "link", full)
+    monkeypatch.setattr(files.shutil, "copyfileobj", lambda read, write: write.write(read.read(5)) and full())
+    with pytest.raises(StorageError, match=r"copy: expected to write the file, got No space left"):
+        copy_atomic(source, tmp_path / "copy")
+    assert listing(tmp_path) == ["source"]
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.undo()
+    monkeypatch.setattr(files.os, "link", full)
+    with pytest.raises(StorageError, match="got a FIFO"):
+        copy_atomic(tmp_path / "pipe", tmp_path / "copy")
 
 
 def test_the_folder_is_written_through_too(tmp_path, monkeypatch):

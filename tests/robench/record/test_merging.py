@@ -158,6 +158,17 @@ def test_without_links_files_are_copied_whole(parts, monkeypatch, full):
     assert Store(folder / "all").adv("k").read_bytes() == b"one"
 
 
+def test_a_merge_that_was_ended_before_it_began_is_begun_again(parts):
+    folder, folders = parts
+    store = Store(folder / "all")
+    store.prepare()
+    store.write_json("run.json", {"name": "", "status": "running", "units": [], "plan": "0" * 32})
+    assert merge(folders, store.root).records == SHAPE.units
+    (store.root / "plan.json").unlink()
+    with pytest.raises(ConfigError, match=r"expected a run folder with its plan\.json, got none"):
+        merge(folders, store.root)
+
+
 def test_a_part_without_its_plan_is_refused(parts):
     folder, folders = parts
     (folders[1] / "plan.json").unlink()

@@ -65,6 +65,20 @@ def test_a_journal_without_the_hash_of_a_plan_is_none(tmp_path, text):
         read_journal(tmp_path)
 
 
+def test_a_line_that_a_full_disk_cut_is_no_key_and_spoils_no_other(tmp_path, monkeypatch):
+    write_journal(tmp_path, "0" * 32, ["a"])
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:3]))  # what fits
+    with pytest.raises(StorageError, match="to add a line to the journal, got No space left"):
+        append_key(tmp_path, "bbbbbb")
+    monkeypatch.undo()
+    assert read_journal(tmp_path)[1] == ["a"]
+    append_key(tmp_path, "c")
+    append_key(tmp_path, "d")
+    assert read_journal(tmp_path)[1] == ["a", "c", "d"]
+    assert (tmp_path / JOURNAL).read_text().splitlines()[1:] == ["a", "bbb ", "c", "d"]
+
+
 def test_a_line_is_added_only_to_a_journal(tmp_path):
     with pytest.raises(StorageError, match="to add a line to the journal, got No such file"):
         append_key(tmp_path, "a")

@@ -1,10 +1,13 @@
 """Leases: one holder at a time, none lost with the dead, one plan in a folder."""
 
+import contextlib
+import errno
 import json
 import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -157,6 +160,40 @@ def test_without_hard_links_a_lease_has_one_holder_too(folder, monkeypatch):
         assert not other.take("k")
         rewritten(folder / "k.lease", since="0")
         assert other.take("k")
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_full_disk_leaves_no_piece_of_a_lease(folder, monkeypatch, links):
+    with Leases(folder).joined(PLAN) as one, monkeypatch.context() as patch:
+        if links:
+            patch.setattr(leases.Path, "write_text", full)
+        else:
+            patch.setattr(os, "link", full)
+            patch.setattr(leases.Path, "open", half_open(leases.Path.open))
+        with pytest.raises(StorageError, match="to write a lease, got No space left"):
+            one.take("k")
+        assert [path.stem for path in folder.iterdir()] == [one._me]
+        patch.undo()
+        assert one.take("k")
+    assert not folder.exists()
+
+
+def half_open(whole):
+    """Return an `open` of new files that take three characters and no more."""
+
+    @contextlib.contextmanager
+    def opened(path, *args, **options):
+        with whole(path, *args, **options) as file:
+            if "x" in args:
+                yield SimpleNamespace(write=lambda text: (file.write(text[:3]), file.flush(), full()))
+            else:
+                yield file
+
+    return opened
 
 
 def test_who_waits_for_a_lock_can_be_asked_to_stop(folder, monkeypatch):
