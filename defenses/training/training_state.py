@@ -81,19 +81,22 @@ def save_state(path: Path, state: TrainingState) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.robench-tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Not into the file: of a full disk torch says no more than that a position is not what it was.
+        data = io.BytesIO()
+        torch.save(content, data)
         with temporary.open("wb") as file:
-            torch.save(content, file)
+            file.write(data.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+    except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StorageError(
             where=str(path),
             expected="the training state to be written",
-            got=str(error),
+            got=error.strerror or str(error),
             do="Free space or choose another folder; the same command resumes",
         ) from error
 

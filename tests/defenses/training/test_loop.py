@@ -192,6 +192,7 @@ def test_a_state_that_the_system_refuses_half_way_leaves_the_older_one(few, tmp_
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.exit_code == 4
+    assert caught.value.got == "File too large"
     assert load_state(path, {}).epoch == 1
     assert [file.name for file in tmp_path.iterdir()] == ["state"]
 

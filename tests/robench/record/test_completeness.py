@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from robench.record.certificates import Certificates
 from robench.record.columns import Columns
-from robench.record.completeness import Have, by_plan, missing_rows
+from robench.record.completeness import Have, by_plan, count_images, missing_rows
 from robench.record.planned import PlannedRun, planned_run
 from robench.record.threat_summary import ThreatSummary
 from tests.records import record_of
@@ -49,6 +50,38 @@ def test_images_of_several_shards_count_together_and_once():
     parts = [record("a", "clean", [0, 1]), record("a", "clean", [2, 3]), record("a", "clean", [1, 2])]
     assert lacks(plan("pgd"), [*parts, record("a", "pgd", [0, 1, 2])]) == ("pgd 3 of 4 images",)
     assert lacks(plan("pgd"), [parts[0], record("a", "pgd", range(4))]) == ("clean 2 of 4 images",)
+
+
+def test_an_image_counts_once_wherever_it_stands():
+    assert count_images([]) == 0
+    assert count_images([record("a", "clean", [0, 0, 1])]) == 2
+    assert count_images([record("a", "clean", [3, 1, 2])]) == 3
+    assert count_images([record("a", "clean", [0, 1]), record("b", "clean", [0, 1])]) == 2
+    assert count_images([record("a", "clean", [0, 1]), record("b", "clean", [1, 2])]) == 3
+
+
+def test_images_judged_on_others_alone_are_missing_here():
+    elsewhere = record("b", "pgd", range(4), source="a", through="exact", offered=("exact",))
+    records = [record("a", "clean", range(4)), record("b", "clean", range(4)), elsewhere]
+    assert lacks(plan("pgd"), records) == ("pgd 0 of 4 images",)
+
+
+@pytest.mark.parametrize(
+    ("images", "models", "texts"),
+    [
+        (range(4), (), ()), (range(3), (), ("crown 3 of 4 images",)), ((), (), ("crown 0 of 4 images",)),
+        ((), ("a",), ("crown 0 of 4 images",)), ((), ("b",), ()),
+    ],
+)  # fmt: skip
+def test_bounds_that_are_asked_for_are_counted(images, models, texts):
+    threats = [{**THREAT, "attacks": [], "bounds": [{"label": "crown", "models": list(models)}]}]
+    planned = planned_run({"models": [{"name": "a"}, {"name": "b"}], "threats": threats})
+    records = [record("a", "clean", range(4))]
+    if images:
+        n = len(images)
+        own = Certificates(certified=[1] * n, bound=[0.5] * n, domains=[1] * n, seconds=[0.1] * n)
+        records.append(dataclasses.replace(record("a", "crown", images), certificates=own))
+    assert lacks(planned, records) == texts
 
 
 def test_an_attack_without_any_record_is_named():

@@ -88,8 +88,9 @@ def test_a_copy_is_whole_or_absent(tmp_path, monkeypatch, links):
         monkeypatch.setattr(files.os, "link", none)
     copy_atomic(source, path)
     assert path.read_bytes() == source.read_bytes()
-    assert path.samefile(source) is links
-    assert listing(path.parent) == ["copy"]
+    copy_atomic(source, path.with_name("another"))  # where the folder is there
+    assert path.samefile(source) is path.with_name("another").samefile(source) is links
+    assert listing(path.parent) == ["another", "copy"]
 
 
 def test_a_copy_that_does_not_fit_leaves_nothing(tmp_path, monkeypatch):
@@ -146,6 +147,16 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_or_refused(tmp_pa
     monkeypatch.setattr(files.os, "stat", lambda path: small(os.open(path, os.O_RDONLY)))
     with pytest.raises(StorageError, match="at most 9 bytes, got more"):
         read_regular(path, most=9)
+
+
+def test_a_file_that_is_exchanged_before_it_is_opened_is_looked_at_again(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 10)
+    small = os.stat(path)
+    path.write_bytes(b"x" * 11)
+    monkeypatch.setattr(files.os, "stat", lambda _: small)
+    with pytest.raises(StorageError, match="at most 10 bytes, got 11 bytes"), open_regular(path, most=10):
+        pass
 
 
 def test_what_is_not_there_is_none(tmp_path):

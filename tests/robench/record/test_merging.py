@@ -102,6 +102,13 @@ def test_a_model_that_failed_alone_is_enough(parts):
     assert Store(folder / "all").read_json("run.json")["status"] == "failed jobs"
 
 
+def test_parts_that_do_not_tell_how_much_there_is(parts):
+    folder, folders = parts
+    for one in map(Store, folders):
+        one.write_json("run.json", {"status": "part", "units": []})
+    assert merge(folders, folder / "all").expected == 0
+
+
 def test_parts_may_be_added_one_after_the_other(parts):
     folder, folders = parts
     out = folder / "all"

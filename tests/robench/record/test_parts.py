@@ -1,10 +1,13 @@
 """What the parts of a record tell beyond their fields."""
 
-from dataclasses import replace
+import math
+from dataclasses import asdict, replace
 
 import pytest
 
 from robench.record.parts import (
+    Engine,
+    Provenance,
     RecordedAttack,
     RecordedDataset,
     RecordedSource,
@@ -18,7 +21,7 @@ from robench.record.reader import DEEPEST, FieldError, check_depth, described
     ("classes", "label", "name"),
     [
         (("cat", "dog"), 1, "dog"), (("cat", "dog"), 2, "rejected"), (("cat", "dog"), 3, "3"),
-        (("cat", "dog"), -1, "no answer"), ((), 1, "1"), ((), -2, "no answer"),
+        (("cat", "dog"), 0, "cat"), (("cat", "dog"), -1, "no answer"), ((), 1, "1"), ((), -2, "no answer"),
     ],
 )  # fmt: skip
 def test_a_label_has_a_name(classes, label, name):
@@ -37,6 +40,35 @@ def test_what_is_made_in_memory_is_written_without_its_defaults():
     assert RecordedThreat(norm="L2").plain() == {"norm": "L2"}
     assert RecordedAttack(label="clean").plain() == {"label": "clean"}
     assert RecordedAttack(label="clean").is_clean
+
+
+DEFAULTS = [
+    (RecordedTarget, {"name": "a"}, {"fingerprint": "", "output": "", "coupling": "", "sources": (),
+                                     "details": {}, "recipe": ""}),
+    (RecordedSource, {"name": "a"}, {"fingerprint": "", "gradient_source": "", "gradients": 0,
+                                     "stand_in": ""}),
+    (RecordedAttack, {"label": "a"}, {"name": "", "title": "", "options": {}, "library": "",
+                                      "library_version": "", "minimises": False, "needs": "gradient",
+                                      "control": False, "revision": 1, "code_sha256": ""}),
+    (RecordedThreat, {}, {"norm": "", "eps": math.inf, "bounds": None, "goal": "",
+                          "knowledge": None, "budget": None, "eps_text": ""}),
+    (RecordedDataset, {"name": "d", "split": "s"}, {"digest": "", "set": "", "n": 0, "classes": ()}),
+    (Engine, {}, {"used": "", "not_used": {}}),
+    (Provenance, {}, {"versions": {}, "device": "", "machine": "", "cores": None, "threads": 0, "gpu": "",
+                      "batch_size": 0, "micro_batch": 0, "seconds": 0.0, "images_sha256": "", "engine": None,
+                      "shard": None, "crafted": "", "failed_jobs": ()}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "rest"), DEFAULTS, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_what_an_old_record_does_not_tell_is_unknown(part, fields, rest):
+    values = asdict(part.read(fields))
+    assert values.pop("extra") == {}
+    assert values.pop("stated") == tuple(fields)
+    assert values == fields | rest
+    assert [type(values[name]) for name in rest] == [type(value) for value in rest.values()]
 
 
 def test_unknown_fields_may_be_dropped():

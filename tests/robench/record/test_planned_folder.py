@@ -112,6 +112,19 @@ def test_a_run_folder_has_any_of_these(tmp_path):
     assert not is_run(tmp_path)
 
 
+def test_every_kind_of_file_has_its_place(tmp_path):
+    store = Store(tmp_path)
+    places = {
+        "units/k.json": store.unit, "adv/k.safetensors": store.adv, "data/k.safetensors": store.images,
+        "geometry/k.safetensors": store.geometry, "models/k": store.model, "errors/k.json": store.error,
+    }  # fmt: skip
+    for name, place in places.items():
+        assert place("k") == tmp_path / name
+        for hostile in ("../k", "", "a/b", "k" * 129, "-k"):
+            with pytest.raises(StorageError, match="a unit's key of letters and digits"):
+                place(hostile)
+
+
 def test_what_lies_in_the_place_of_a_part_is_set_aside(tmp_path, told):
     root = tmp_path / "run"
     root.mkdir()
@@ -145,6 +158,10 @@ def test_a_record_whose_name_is_no_key_is_set_aside(store, told):
 def test_what_another_process_moved_before_is_left(store, told):
     store.set_aside(store.root / "units" / "gone.json", "why")
     assert told == []
+    there = store.root / "units" / "k.json"
+    there.write_text("half")
+    assert store.set_aside(there, "why").read_text() == "half"
+    assert not there.exists()
 
 
 def test_a_folder_that_cannot_be_listed_is_named(store, monkeypatch):
@@ -413,6 +430,15 @@ def test_attacks_are_those_of_the_threat_and_each_once():
     ):  # fmt: skip
         assert planned.attacks(threat._replace(**other)) == ()
     assert planned.attacks(threat._replace(bounds=None)) == ("a", "b", "c")  # every plan has one box
+
+
+def test_bounds_are_those_of_the_threat_and_of_the_model_and_each_once():
+    bounds = [{"label": "crown"}, {"label": "bab", "models": ["m", "n"]}, {"label": "crown"}]
+    planned = planned_run({**ONE, "threats": [{**THREAT, "bounds": bounds}, {**THREAT, "budget": 6}]})
+    threat = planned.threats[0].threat
+    assert planned.bounds(threat, "m") == planned.bounds(threat, "n") == ("crown", "bab")
+    assert planned.bounds(threat, "other") == ("crown",)
+    assert planned.bounds(threat._replace(budget=6), "m") == ()
 
 
 def test_what_a_folder_says_of_itself_is_text(store):

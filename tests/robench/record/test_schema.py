@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from robench.errors import StorageError
 from robench.record.schema import Columns, Finding, Record
+from robench.record.seal import sealed_text
 from tests.records import record_of
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -48,6 +50,28 @@ def test_json_never_holds_nan():
         record(provenance={"x": math.nan}).to_json()
     with pytest.raises(ValueError, match="JSON"):
         record(columns=replace(record().columns, linf=[math.inf])).to_json()
+
+
+def test_a_note_changes_its_field_and_no_other():
+    before = record()
+    after = before.noting(seed=5)
+    assert after == replace(before, seed=5)
+    assert (before.seed, after.columns is before.columns) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"), [(99, ", and it says schema 99"), ("x", ", and it says schema 'x'"), (None, "")]
+)
+def test_a_record_with_a_wrong_checksum_says_of_which_schema_it_is(schema, says):
+    sealed = sealed_text(record().to_json())
+    text = re.sub(r'"seed": ?0', '"seed": 1', sealed)
+    if schema is not None:
+        text = re.sub(r'"schema": ?\d+', f'"schema": {json.dumps(schema)}', text)
+    assert text != sealed
+    with pytest.raises(StorageError) as caught:
+        Record.from_json(text, where="units/k.json")
+    assert caught.value.where == "units/k.json"
+    assert caught.value.got.endswith(says) if says else "schema" not in caught.value.got
 
 
 def test_white_box_means_crafted_on_the_very_model():
