@@ -37,6 +37,7 @@ from robench.intake.archives import open_archive, read_member
 from robench.intake.limits import CHECKPOINT, CONFIGURATION, DATA, LIMITS, Limit, size_text
 from robench.intake.user_modules import UserModules
 from robench.plan.yaml_reader import read_file
+from robench.record.files import MOST_RECORD, MOST_TENSORS, MOST_TEXT
 from tests.faults.fuzz.data_files import CIFAR, IDX, NPZ, PICTURES
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="pipes and devices have names on POSIX only")
@@ -199,6 +200,12 @@ def test_every_limit_is_in_the_documentation():
     for limit in LIMITS:
         assert limit.variable in text
         assert (size_text(limit.most) if limit.unit == "bytes" else f"{limit.most:,}") in text
+
+
+def test_the_limits_of_a_run_folder_are_in_the_documentation():
+    text = (Path(__file__).parents[2] / "docs" / "limits.md").read_text("utf-8")
+    assert f"accounts) | {size_text(MOST_RECORD)}, {size_text(MOST_TEXT)} |" in text
+    assert f"features in a run folder | {size_text(MOST_TENSORS)} |" in text
 
 
 def test_a_limit_without_a_variable_says_where_to_look():

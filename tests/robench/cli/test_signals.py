@@ -33,6 +33,17 @@ with signals.noted(stop):
         time.sleep(0.01)
     print("stopped", flush=True)
 """
+DEAF = """
+with signals.raised():
+    word = "ready"
+    while True:
+        try:
+            print(word, flush=True)
+            while True:
+                time.sleep(0.01)
+        except BaseException as error:  # as some libraries do
+            word = type(error).__name__
+"""
 
 
 @pytest.fixture
@@ -69,6 +80,25 @@ def test_a_command_whose_progress_nobody_reads_ends(start, numbers, code):
         process.wait(timeout=1)
     process.send_signal(numbers[-1])
     assert process.wait(timeout=60) == code
+
+
+@pytest.mark.parametrize(
+    ("numbers", "heard", "code"),
+    [
+        ([signal.SIGTERM], "Terminated", 143),
+        ([signal.SIGUSR1], "Terminated", 138),
+        ([signal.SIGINT, signal.SIGINT], "KeyboardInterrupt", 130),
+        ([signal.SIGINT, signal.SIGTERM], "KeyboardInterrupt", 143),
+    ],
+)
+def test_work_in_this_process_that_catches_everything_ends_all_the_same(start, numbers, heard, code):
+    process = start(DEAF)
+    process.send_signal(numbers[0])
+    assert process.stdout.readline() == f"{heard}\n"
+    for number in numbers[1:]:
+        process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert "Finished work is saved" in process.stderr.read()
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGUSR1])

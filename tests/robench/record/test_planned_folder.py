@@ -156,7 +156,8 @@ def test_a_record_whose_name_is_no_key_is_set_aside(store, told):
 
 
 def test_what_another_process_moved_before_is_left(store, told):
-    store.set_aside(store.root / "units" / "gone.json", "why")
+    aside = store.set_aside(store.root / "units" / "gone.json", "why")
+    assert aside.parent == store.root / "damaged"
     assert told == []
     there = store.root / "units" / "k.json"
     there.write_text("half")

@@ -74,6 +74,11 @@ def test_a_record_with_a_wrong_checksum_says_of_which_schema_it_is(schema, says)
     assert caught.value.got.endswith(says) if says else "schema" not in caught.value.got
 
 
+def test_what_has_a_wrong_checksum_need_not_be_json():
+    with pytest.raises(StorageError, match=r"units/k\.json: .* another checksum, or none"):
+        Record.from_json("[" + sealed_text(record().to_json()), where="units/k.json")
+
+
 def test_white_box_means_crafted_on_the_very_model():
     assert record().white_box
     assert not record(source={"name": "b"}).white_box
