@@ -138,6 +138,7 @@ def check_command(trained, tmp_path, monkeypatch, room):
         assert (out / name).read_bytes() == (folder / "whole" / name).read_bytes()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", range(8))
 def test_a_command_ends_with_exit_code_4_and_resumes(trained, tmp_path, monkeypatch, part):
     check_command(trained, tmp_path, monkeypatch, part * trained[1] // 8)

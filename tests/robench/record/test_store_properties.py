@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def folder_with(root, keys):
     return root
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=25)
 @given(st.lists(SOME, min_size=1, max_size=4), st.data())
 def test_parts_may_be_merged_in_any_order_and_any_groups(parts, data):
@@ -70,7 +72,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(STEPS, max_size=12))
 def test_a_store_holds_what_a_dictionary_would(steps):
     place = Path(tempfile.mkdtemp())
