@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robench.errors import StorageError
+from robench.record.certificates import Certificates
 from robench.record.schema import Columns, Finding, Record
 from robench.record.seal import sealed_text
 from tests.records import record_of
@@ -77,6 +78,23 @@ def test_a_record_with_a_wrong_checksum_says_of_which_schema_it_is(schema, says)
 def test_what_has_a_wrong_checksum_need_not_be_json():
     with pytest.raises(StorageError, match=r"units/k\.json: .* another checksum, or none"):
         Record.from_json("[" + sealed_text(record().to_json()), where="units/k.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"bound": []}, "several lengths"), ({"seconds": [0.1, 0.2]}, "several lengths"),
+     ({"certified": [2]}, "something else than 0 and 1"), ({"certified": [-1]}, "something else than 0 and 1")],
+)  # fmt: skip
+def test_certificates_that_do_not_fit_together_are_refused(change, words):
+    whole = {"certified": [1], "bound": [0.5], "domains": [1], "seconds": [0.1]}
+    own = Certificates(**whole)
+    assert own.plain() == whole
+    with pytest.raises(ValueError, match=words):
+        Certificates(**whole | change)
+    two = Certificates(certified=[1, 0], bound=[0.5, -1.0], domains=[1, 3], seconds=[0.1, 0.2])
+    with pytest.raises(ValueError, match="as many certificates as images"):
+        replace(record(), certificates=two)
+    assert replace(record(), certificates=own).certificates == own
 
 
 def test_white_box_means_crafted_on_the_very_model():
