@@ -83,7 +83,8 @@ def test_what_has_a_wrong_checksum_need_not_be_json():
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"bound": []}, "several lengths"), ({"seconds": [0.1, 0.2]}, "several lengths"),
-     ({"certified": [2]}, "something else than 0 and 1"), ({"certified": [-1]}, "something else than 0 and 1")],
+     ({"certified": [2]}, "something else than 0 and 1"),
+     ({"certified": [-1]}, "something else than 0 and 1")],
 )  # fmt: skip
 def test_certificates_that_do_not_fit_together_are_refused(change, words):
     whole = {"certified": [1], "bound": [0.5], "domains": [1], "seconds": [0.1]}
