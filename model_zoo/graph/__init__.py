@@ -7,7 +7,7 @@ from model_zoo.graph.kernel_density import class_log_density
 from model_zoo.graph.neighbours import Neighbours, nearest_neighbours, neighbours_in
 from model_zoo.graph.settings import Graph
 from model_zoo.graph.voting import combine, disjoint_templates, vote, vote_independent
-from model_zoo.graph.weights import edge_weights, sigma_squared, weight_slopes
+from model_zoo.graph.weights import edge_weights, sigma_squared
 
 __all__ = [
     "Graph",
@@ -28,5 +28,4 @@ __all__ = [
     "sigma_squared",
     "vote",
     "vote_independent",
-    "weight_slopes",
 ]

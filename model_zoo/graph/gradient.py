@@ -1,6 +1,8 @@
-"""The exact gradient of Eq. 5 by implicit differentiation: one more solve with the forward pass's matrix.
+"""The exact gradient of interpolation on a graph, in two parts that heads put together.
 
-With `lambda` from `A lambda = dL/du`, and neighbour sets held fixed (true almost everywhere),
+`neighbour_distances` sends a gradient of squared distances to the points. `HarmonicExtension` gets one of
+the edge weights by implicit differentiation: one more solve with the forward pass's matrix. With `lambda`
+from `A lambda = dL/du`, and neighbour sets held fixed (true almost everywhere),
 `dL/dS_qj = lambda_q . (u_j - u_q)` and `dL/dW_tq = mu lambda_q . (G_t - u_q)`. Let U hold u on the queries
 and G on the template, and Lambda hold lambda on the queries and 0 on the template. As `S = W + W^T`, both
 become one formula for the edge i -> j:
@@ -9,74 +11,87 @@ become one formula for the edge i -> j:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model_zoo.graph.neighbours import nearest_neighbours
-from model_zoo.graph.settings import Graph
 from model_zoo.graph.solvers import solve_rows
 from model_zoo.graph.system import build
-from model_zoo.graph.weights import edge_weights, sigma_squared, weight_slopes
 
 _DENSE_LIMIT = 4096  # points; above, the matrix of coefficients is never made dense
 _DIFFERENCE_ELEMENTS = 2**22
 
 
-class JointInterpolation(torch.autograd.Function):
-    """`u (Q, C)` and `singular (Q,)` of Eq. 5; differentiable once in the query and template features."""
+def neighbour_distances(query: Tensor, template: Tensor, index: Tensor, distance2: Tensor) -> Tensor:
+    """Return the squared distances `(N, m)` of neighbour lists, differentiable in the points.
+
+    Args:
+        query: features `(Q, D)`, points 0 .. Q-1.
+        template: features `(T, D)`, points Q .. N-1.
+        index: neighbours of every point, `(N, m)`.
+        distance2: their squared distances, which the search has measured.
+    """
+    return cast("Tensor", _NeighbourDistances.apply(query, template, index, distance2))
+
+
+class _NeighbourDistances(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, template: Tensor, index: Tensor, distance2: Tensor) -> Tensor:
+        ctx.save_for_backward(query, template, index)
+        return distance2.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, coefficient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return dL/d(query) and, only if asked for, dL/d(template)."""
+        query, template, index = ctx.saved_tensors
+        points = torch.cat([query, template])
+        rows = len(points) if ctx.needs_input_grad[1] else len(query)
+        grad = _pull(coefficient, index, points, rows)
+        by_template = grad[len(query) :] if ctx.needs_input_grad[1] else None
+        return grad[: len(query)], by_template, None, None
+
+
+class HarmonicExtension(torch.autograd.Function):
+    """`u (Q, C)` and `singular (Q,)` of Eq. 5 from neighbour lists; differentiable once in the weights."""
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, template: Tensor, labels: Tensor, classes: int, graph: Graph
+        ctx: Any, weight: Tensor, index: Tensor, labels: Tensor, classes: int, mu: float, solver: str
     ) -> tuple[Tensor, Tensor]:
-        """Build the graph and solve it."""
-        points = torch.cat([query, template])
-        mu = graph.coupling(points=len(points), template=len(template))
-        index, distance2 = nearest_neighbours(points, graph.m, search=graph.search)
-        sigma2 = sigma_squared(distance2, graph.n)[:, None]
-        weight = edge_weights(distance2, sigma2, graph.kernel)
+        """Build the system from weights `(N, m)` of the lists `index (N, m)` and solve it."""
         system = build(index, weight, labels, classes, mu)
-        u, ctx.solve = solve_rows(system, graph.solver)
-        ctx.save_for_backward(points, labels, index, distance2, system.singular, u)
-        ctx.graph, ctx.mu, ctx.classes = graph, mu, classes
+        u, ctx.solve = solve_rows(system, solver)
+        ctx.save_for_backward(index, labels, system.singular, u)
+        ctx.mu, ctx.classes = mu, classes
         ctx.mark_non_differentiable(system.singular)
         return u, system.singular
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_u: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        """Return dL/d(query) and, only if asked for, dL/d(template)."""
-        points, labels, index, distance2, singular, u = ctx.saved_tensors
-        queries = len(u)
+        """Return dL/d(weight)."""
+        index, labels, singular, u = ctx.saved_tensors
         # rows of singular queries are constant; what edges they have are too weak to count
         adjoint = ctx.solve(grad_u.masked_fill(singular[:, None], 0.0))
-        by_weight = _edge_gradient(adjoint, u, F.one_hot(labels, ctx.classes).to(u.dtype), index, ctx.mu)
-        n = ctx.graph.n
-        by_distance2, by_sigma2 = weight_slopes(distance2, distance2[:, n - 1 : n], ctx.graph.kernel)
-        coefficient = by_weight * by_distance2
-        coefficient[:, n - 1] += (by_weight * by_sigma2).sum(1)  # sigma2 is itself the n-th distance
-        rows = len(points) if ctx.needs_input_grad[1] else queries
-        grad = _pull(coefficient, index, points, rows)
-        by_template = grad[queries:] if ctx.needs_input_grad[1] else None
-        return grad[:queries], by_template, None, None, None
+        one_hot = F.one_hot(labels, ctx.classes).to(u.dtype)
+        spread = torch.cat([adjoint, torch.zeros_like(one_hot)])
+        by_weight = edge_gradient(spread, torch.cat([u, one_hot]), index)
+        by_weight[len(u) :] *= 1 + ctx.mu
+        return by_weight, None, None, None, None, None
 
 
-def _edge_gradient(adjoint: Tensor, u: Tensor, one_hot: Tensor, index: Tensor, mu: float) -> Tensor:
-    """Return dL/dW `(N, m)` for every edge of the neighbour lists."""
-    queries = len(u)
-    values = torch.cat([u, one_hot])
-    spread = torch.cat([adjoint, torch.zeros_like(one_hot)])
-    grad = torch.empty(index.shape, dtype=u.dtype, device=u.device)
-    step = _rows_at_once(index, u.shape[1])
+def edge_gradient(spread: Tensor, values: Tensor, index: Tensor) -> Tensor:
+    """Return `(spread_i - spread_j) . (values_j - values_i)`, `(N, m)`, of every edge i -> j of the lists."""
+    grad = torch.empty(index.shape, dtype=values.dtype, device=values.device)
+    step = _rows_at_once(index, values.shape[1])
     for start in range(0, len(index), step):
         at = slice(start, start + step)
         there = index[at]
         grad[at] = ((spread[at, None] - spread[there]) * (values[there] - values[at, None])).sum(-1)
-    grad[queries:] *= 1 + mu
     return grad
 
 

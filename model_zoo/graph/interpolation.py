@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from model_zoo.graph.coverage import check_features, check_points, check_template
-from model_zoo.graph.gradient import JointInterpolation
-from model_zoo.graph.neighbours import working_precision
+from model_zoo.graph.gradient import HarmonicExtension, neighbour_distances
+from model_zoo.graph.neighbours import nearest_neighbours, working_precision
 from model_zoo.graph.settings import Graph
+from model_zoo.graph.weights import edge_weights, sigma_squared
 from robench.errors import InputError
 
 
@@ -49,16 +50,55 @@ def interpolate(
         graph: neighbours, kernel, mu, search and solver; the paper's by default.
     """
     graph = graph or Graph()
+    lists = joint_lists(query, template, labels, classes=classes, graph=graph)
+    with torch.autocast(query.device.type, enabled=False):
+        weight = edge_weights(lists.distance2, sigma_squared(lists.distance2, graph.n)[:, None], graph.kernel)
+        mu = graph.coupling(points=len(lists.index), template=len(template))
+        return harmonic(lists, weight, classes=classes, mu=mu, solver=graph.solver)
+
+
+class Lists(NamedTuple):
+    """The neighbour lists of a joint graph: queries are points 0 .. Q-1, the template Q .. N-1.
+
+    Attributes:
+        query: `(Q, D)` in working precision.
+        template: `(T, D)`.
+        labels: `(T,)` int64 on the same device.
+        index: `(N, m)`, every point first in its own list.
+        distance2: `(N, m)` squared distances, differentiable in the points, neighbour sets held fixed.
+    """
+
+    query: Tensor
+    template: Tensor
+    labels: Tensor
+    index: Tensor
+    distance2: Tensor
+
+
+def joint_lists(query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph) -> Lists:
+    """Return who is whose neighbour in the joint graph of queries `(Q, D)` and template `(T, D)`.
+
+    Raises:
+        InputError: the template cannot label all classes, features do not fit together or are not finite, or
+            there are fewer than m points.
+    """
     check_template(labels, classes, template)
     check_pair(query, template)
     check_points(len(query) + len(template), graph)
-    if len(query) == 0:
-        return Interpolation(query.new_zeros(0, classes), labels.new_zeros(0, dtype=torch.bool))
     labels = labels.to(query.device, torch.int64)
     dtype = torch.promote_types(query.dtype, template.dtype)
-    points = (working_precision(part.to(dtype)) for part in (query, template))
+    query, template = (working_precision(part.to(dtype)) for part in (query, template))
     with torch.autocast(query.device.type, enabled=False):
-        answer = JointInterpolation.apply(*points, labels, classes, graph)
+        near = nearest_neighbours(torch.cat([query, template]), graph.m, search=graph.search)
+        distance2 = neighbour_distances(query, template, near.ids, near.distance2)
+    return Lists(query, template, labels, near.ids, distance2)
+
+
+def harmonic(lists: Lists, weight: Tensor, *, classes: int, mu: float, solver: str) -> Interpolation:
+    """Solve Eq. 5 for weights `(N, m)` of neighbour lists; mu = 0 is Laplace's equation for `S = W + W^T`."""
+    if len(lists.query) == 0:
+        return Interpolation(weight.new_zeros(0, classes), lists.labels.new_zeros(0, dtype=torch.bool))
+    answer = HarmonicExtension.apply(weight, lists.index, lists.labels, classes, mu, solver)
     u, singular = cast("tuple[Tensor, Tensor]", answer)
     return Interpolation(u, singular)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from robench.errors import InputError, nearest
 
 KERNELS = ("gaussian", "published")
-MUS = ("paper", "published", "published_integer")
+MUS = ("paper", "published", "published_integer", "none")
 SEARCHES = ("auto", "torch", "faiss")
 SOLVERS = ("auto", "cholesky", "cg")
 
@@ -23,7 +23,8 @@ class Graph:
         kernel: "gaussian", `exp(-d2 / sigma2)` as in the paper; "published", `exp(-(d2 / sigma2)^2)` as in
             the authors' code.
         mu: weight of the template term; "paper" is `N / T - 1` (Eq. 5), "published" is `N / T`, and
-            "published_integer" is `N / T` rounded down, as Python 2 divides whole numbers.
+            "published_integer" is `N / T` rounded down, as Python 2 divides whole numbers; "none" is 0:
+            Laplace's equation, without a term of its own for the template.
         search: "torch" or "faiss"; both are exact. "auto" is "torch", which never leaves the device.
         solver: "cholesky", "cg", or "auto" (Cholesky while the number of queries is small).
 
@@ -59,6 +60,8 @@ class Graph:
 
     def coupling(self, *, points: int, template: int) -> float:
         """Return the constant mu of Eq. 5 for a graph of `points`, `template` of them labelled."""
+        if self.mu == "none":
+            return 0.0
         if self.mu == "published_integer":
             return float(points // template)
         return points / template - (1.0 if self.mu == "paper" else 0.0)

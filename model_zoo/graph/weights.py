@@ -1,4 +1,4 @@
-"""Edge weights from squared distances: each point's scale sigma, the two kernels, and their slopes.
+"""Edge weights from squared distances: each point's scale sigma, and the two kernels.
 
 A point whose n nearest neighbours are all duplicates of it has sigma = 0. Its weights are the limit
 sigma -> 0: 1 to its duplicates, 0 to every other point, with slope 0. Nothing is ever divided by zero.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# exp(-ratio) has long underflowed here; the cap keeps 0 * infinity out of the slopes.
+# exp(-ratio) has long underflowed here; capped before the division, so that no slope is 0 * infinity.
 _MAX_RATIO = 1e4
 
 
@@ -26,24 +26,16 @@ def edge_weights(distance2: Tensor, sigma2: Tensor, kernel: str = "gaussian") ->
         sigma2: squared scales, broadcast against `distance2`.
         kernel: "gaussian" or "published".
     """
-    degenerate, ratio, _ = _ratio(distance2, sigma2)
+    degenerate, ratio = _ratio(distance2, sigma2)
     weight = torch.exp(-ratio if kernel == "gaussian" else -ratio.square())
     return torch.where(degenerate, (distance2 < _floor(distance2)).to(weight.dtype), weight)
 
 
-def weight_slopes(distance2: Tensor, sigma2: Tensor, kernel: str = "gaussian") -> tuple[Tensor, Tensor]:
-    """Return `dW / d(d2)` and `dW / d(sigma2)`, both of the shape of `distance2`."""
-    degenerate, ratio, scale = _ratio(distance2, sigma2)
-    by_ratio = -torch.exp(-ratio) if kernel == "gaussian" else -2 * ratio * torch.exp(-ratio.square())
-    by_distance2 = (by_ratio / scale).masked_fill(degenerate, 0.0)
-    return by_distance2, -ratio * by_distance2
-
-
-def _ratio(distance2: Tensor, sigma2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return where sigma is zero, the capped ratio d2 / sigma2, and a divisor that is never zero."""
+def _ratio(distance2: Tensor, sigma2: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where sigma is zero, and the capped ratio d2 / sigma2, which is never divided by zero."""
     degenerate = sigma2 < _floor(sigma2)
     scale = torch.where(degenerate, torch.ones_like(sigma2), sigma2)
-    return degenerate, (distance2 / scale).clamp(max=_MAX_RATIO), scale
+    return degenerate, torch.minimum(distance2, _MAX_RATIO * scale) / scale
 
 
 def _floor(values: Tensor) -> float:
