@@ -12,6 +12,31 @@ SHI_LAPLACIAN = (
     "author={Shi, Zuoqiang and Osher, Stanley and Zhu, Wei}, journal={Journal of Scientific Computing}, "
     "volume={73}, pages={1164--1177}, year={2017}}"
 )
+ZHU_HARMONIC = (
+    "@inproceedings{zhu2003semi, title={Semi-supervised learning using {Gaussian} fields and harmonic "
+    "functions}, author={Zhu, Xiaojin and Ghahramani, Zoubin and Lafferty, John}, booktitle={ICML}, "
+    "pages={912--919}, year={2003}}"
+)
+CALDER_POISSON = (
+    "@inproceedings{calder2020poisson, title={Poisson learning: graph based semi-supervised learning at "
+    "very low label rates}, author={Calder, Jeff and Cook, Brendan and Thorpe, Matthew and Slep{\\v{c}}ev, "
+    "Dejan}, booktitle={ICML}, pages={1306--1316}, year={2020}, note={arXiv:2006.11184}}"
+)
+CALDER_PROPERLY = (
+    "@article{calder2020properly, title={Properly-weighted graph {Laplacian} for semi-supervised learning}, "
+    "author={Calder, Jeff and Slep{\\v{c}}ev, Dejan}, journal={Applied Mathematics \\& Optimization}, "
+    "volume={82}, pages={1111--1159}, year={2020}, note={arXiv:1810.04351}}"
+)
+BROWN_GLL = (
+    "@article{brown2024gll, title={{GLL}: a differentiable graph learning layer for neural networks}, "
+    "author={Brown, Jason and Chen, Bohan and Hardiman-Mostow, Harris and Calder, Jeff and Bertozzi, Andrea "
+    "L.}, journal={arXiv:2412.08016}, year={2024}}"
+)
+CALDER_GAME = (
+    "@article{calder2018game, title={The game theoretic p-{Laplacian} and semi-supervised learning with few "
+    "labels}, author={Calder, Jeff}, journal={Nonlinearity}, volume={32}, number={1}, pages={301--330}, "
+    "year={2018}, note={arXiv:1711.10144}}"
+)
 WANG_FEYNMAN_KAC = (
     "@inproceedings{wang2019resnets, title={ResNets ensemble via the Feynman-Kac formalism to improve "
     "natural and robust accuracies}, author={Wang, Bao and Shi, Zuoqiang and Osher, Stanley J.}, "

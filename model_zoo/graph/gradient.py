@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from model_zoo.graph.neighbours import squared_distances
 from model_zoo.graph.solvers import solve_rows
 from model_zoo.graph.system import build
 
@@ -53,6 +54,31 @@ class _NeighbourDistances(torch.autograd.Function):
         grad = _pull(coefficient, index, points, rows)
         by_template = grad[len(query) :] if ctx.needs_input_grad[1] else None
         return grad[: len(query)], by_template, None, None
+
+
+def cross_distances(query: Tensor, template: Tensor) -> Tensor:
+    """Return the squared distances `(Q, T)` of every query to every template point.
+
+    Differentiable once in `query (Q, D)`; `template (T, D)` stands still.
+    """
+    return cast("Tensor", _CrossDistances.apply(query, template))
+
+
+class _CrossDistances(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, template: Tensor) -> Tensor:
+        ctx.save_for_backward(query, template)
+        everyone = torch.arange(len(template), device=query.device).expand(len(query), -1)
+        return squared_distances(query, template, everyone)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, coefficient: Tensor) -> tuple[Tensor, None]:
+        """Return dL/d(query)."""
+        query, template = ctx.saved_tensors
+        centre = template.mean(0)  # a shared offset would only add cancellation
+        pull = coefficient.sum(1, keepdim=True) * (query - centre) - coefficient @ (template - centre)
+        return 2 * pull, None
 
 
 class HarmonicExtension(torch.autograd.Function):

@@ -53,7 +53,7 @@ def interpolate(
     lists = joint_lists(query, template, labels, classes=classes, graph=graph)
     with torch.autocast(query.device.type, enabled=False):
         weight = edge_weights(lists.distance2, sigma_squared(lists.distance2, graph.n)[:, None], graph.kernel)
-        mu = graph.coupling(points=len(lists.index), template=len(template))
+        mu = graph.coupling(points=len(lists.ids), template=len(template))
         return harmonic(lists, weight, classes=classes, mu=mu, solver=graph.solver)
 
 
@@ -64,14 +64,14 @@ class Lists(NamedTuple):
         query: `(Q, D)` in working precision.
         template: `(T, D)`.
         labels: `(T,)` int64 on the same device.
-        index: `(N, m)`, every point first in its own list.
+        ids: `(N, m)`, every point first in its own list.
         distance2: `(N, m)` squared distances, differentiable in the points, neighbour sets held fixed.
     """
 
     query: Tensor
     template: Tensor
     labels: Tensor
-    index: Tensor
+    ids: Tensor
     distance2: Tensor
 
 
@@ -98,7 +98,7 @@ def harmonic(lists: Lists, weight: Tensor, *, classes: int, mu: float, solver: s
     """Solve Eq. 5 for weights `(N, m)` of neighbour lists; mu = 0 is Laplace's equation for `S = W + W^T`."""
     if len(lists.query) == 0:
         return Interpolation(weight.new_zeros(0, classes), lists.labels.new_zeros(0, dtype=torch.bool))
-    answer = HarmonicExtension.apply(weight, lists.index, lists.labels, classes, mu, solver)
+    answer = HarmonicExtension.apply(weight, lists.ids, lists.labels, classes, mu, solver)
     u, singular = cast("tuple[Tensor, Tensor]", answer)
     return Interpolation(u, singular)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 # A point whose every road to the template is weaker than this, relative to its degree, has no road: double
 # precision cannot tell such an A from a singular one.
-_NEGLIGIBLE = 1e-12
+NEGLIGIBLE = 1e-12
 
 
 class System(NamedTuple):
@@ -58,11 +58,18 @@ def build(index: Tensor, weight: Tensor, labels: Tensor, classes: int, mu: float
     flat = index[queries:][t, k] * classes + labels[t]
     back = weight.new_zeros(queries * classes).index_add_(0, flat, weight[queries:][t, k])
     mass = mass + (1 + mu) * back.view(queries, classes)
-    # S_QQ: every edge once in each direction
-    i, k = to_query.nonzero(as_tuple=True)
-    j, value = near[i, k], near_weight[i, k]
-    row, col, value = torch.cat([i, j]), torch.cat([j, i]), torch.cat([value, value])
+    row, col, value = symmetrised(near, near_weight, to_query)
     return _finish(row, col, value, mass, _unreachable(row, col, value, mass))
+
+
+def symmetrised(index: Tensor, weight: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return entries `(row, col, value)` of `S = W + W^T` from the `kept (R, m)` edges of neighbour lists.
+
+    Every edge comes once in each direction; entries that come in several parts add up.
+    """
+    i, k = kept.nonzero(as_tuple=True)
+    j, value = index[i, k], weight[i, k]
+    return torch.cat([i, j]), torch.cat([j, i]), torch.cat([value, value])
 
 
 def _finish(row: Tensor, col: Tensor, value: Tensor, mass: Tensor, singular: Tensor) -> System:
@@ -76,11 +83,11 @@ def _unreachable(row: Tensor, col: Tensor, value: Tensor, mass: Tensor) -> Tenso
     """Return which queries no path of edges joins to the template: breadth-first from those that touch it."""
     direct = mass.sum(1)
     degree = direct.index_add(0, row, value)
-    reached = direct > _NEGLIGIBLE * degree
+    reached = direct > NEGLIGIBLE * degree
     count = int(reached.sum())
     if count == len(reached):
         return ~reached
-    strong = value > _NEGLIGIBLE * degree[row]
+    strong = value > NEGLIGIBLE * degree[row]
     row, col = row[strong], col[strong]
     while True:
         reached = reached.index_fill(0, row[reached[col]], True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from model_zoo.graph.settings import Graph
+from model_zoo.heads.graph_network import clean_features
 from model_zoo.heads.templates import draw_templates
-from model_zoo.heads.wnll_network import WNLLNetwork, clean_features
+from model_zoo.heads.wnll_network import WNLLNetwork
 from model_zoo.last_layer import Branched
 from robench.data.images import ImageSet, crop_flip
 from robench.errors import InputError

@@ -1,4 +1,4 @@
-"""What an attacker can differentiate and see of a WNLL-headed model (WNLL.md, section 4).
+"""What an attacker can differentiate and see of a model with a graph head (WNLL.md, section 4).
 
 Each source makes one pass through the network and returns the surrogate's outputs beside the model's own u.
 Where the surrogate is a simplex point, the loss at it is -log u_y or the margin, as `robench.attack.losses`
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from model_zoo.graph.kernel_density import class_log_density
-from model_zoo.heads.wnll_network import WNLLNetwork, guarded
+from model_zoo.heads.graph_network import GraphNetwork, guarded
 from robench.data.images import ImageSet
 from robench.model.interface import GradientSource, Memory, Neighbourhood, OutputKind
 from robench.types import Features, Images, Outputs
@@ -36,14 +36,17 @@ class StraightThrough(torch.autograd.Function):
         return None, gradients[0]
 
 
-def gradient_sources(net: WNLLNetwork, *, tau: float) -> dict[str, GradientSource]:
-    """Return the sources a WNLL model offers, in the order an attacker would try them.
+def gradient_sources(
+    net: GraphNetwork, *, tau: float, output: OutputKind = OutputKind.SIMPLEX
+) -> dict[str, GradientSource]:
+    """Return the sources a graph head offers, in the order an attacker would try them.
 
     `straight_through` and `linear` only where the network has a linear branch; `exact` and `kernel` always.
 
     Args:
         net: the model's network.
         tau: temperature of the `kernel` source.
+        output: what the model's rows u are.
     """
     linear = net.branches.linear
 
@@ -65,12 +68,12 @@ def gradient_sources(net: WNLLNetwork, *, tau: float) -> dict[str, GradientSourc
         return log_density(net, z, tau), net.classify(z.detach())
 
     sources = [
-        GradientSource("exact", exact, OutputKind.SIMPLEX),
+        GradientSource("exact", exact, output),
         GradientSource("kernel", kernel, OutputKind.LOGITS),
     ]
     if linear is not None:
         sources = [
-            GradientSource("straight_through", straight_through, OutputKind.SIMPLEX),
+            GradientSource("straight_through", straight_through, output),
             GradientSource("linear", through_linear, OutputKind.LOGITS, template_free=True),
             *sources,
         ]
@@ -82,7 +85,7 @@ def _logits(linear: nn.Module | None, z: Features) -> Outputs:
     return cast("Outputs", linear(z))
 
 
-def log_density(net: WNLLNetwork, z: Features, tau: float) -> Outputs:
+def log_density(net: GraphNetwork, z: Features, tau: float) -> Outputs:
     """Return class log-densities (B, K) over all templates together; NaN where features are not finite."""
 
     def of(finite: Features) -> Outputs:
@@ -91,8 +94,8 @@ def log_density(net: WNLLNetwork, z: Features, tau: float) -> Outputs:
     return guarded(z, of)
 
 
-def neighbourhood_of(net: WNLLNetwork, templates: Callable[[], Sequence[ImageSet]]) -> Neighbourhood:
-    """Return what an attacker who knows everything sees of a WNLL network: features, graph and template.
+def neighbourhood_of(net: GraphNetwork, templates: Callable[[], Sequence[ImageSet]]) -> Neighbourhood:
+    """Return what an attacker who knows everything sees of a graph network: features, graph and template.
 
     Args:
         net: the model's network.

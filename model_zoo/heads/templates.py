@@ -1,4 +1,4 @@
-"""Which training images a WNLL head puts into its graph: labelled ones to interpolate from, and others."""
+"""Which training images a graph head puts into its graph: labelled ones to interpolate from, and others."""
 
 from __future__ import annotations
 
@@ -50,6 +50,43 @@ def draw_templates(
     for template in templates:
         _check_classes(template, classes)
     return templates
+
+
+def draw_graph_images(
+    data: ImageSet,
+    size: int | None,
+    *,
+    votes: int,
+    balanced: bool,
+    unlabelled: int,
+    m: int,
+    classes: int,
+    seed: int,
+) -> tuple[list[ImageSet], ImageSet | None]:
+    """Draw all training images of a graph head: its templates, and unlabelled ones if there shall be some.
+
+    Args:
+        data: the training split or a subset of it.
+        size: images per template T; None shares all of `data` out.
+        votes: number of templates.
+        balanced: see `draw_templates`.
+        unlabelled: number of images without a label.
+        m: neighbours that every point of the graph keeps, itself counted first.
+        classes: number of classes K.
+        seed: the only source of chance.
+
+    Raises:
+        InputError: as `draw_templates` and `draw_unlabelled`, or a template is smaller than m.
+    """
+    templates = draw_templates(data, size, votes=votes, balanced=balanced, classes=classes, seed=seed)
+    if m > len(templates[0]):
+        raise InputError(
+            where="template",
+            expected=f"a template of at least m = {m} images",
+            got=f"{len(templates[0])}",
+            do="Lower `m`, or give the template more training images",
+        )
+    return templates, draw_unlabelled(data, unlabelled, seed=seed) if unlabelled else None
 
 
 def draw_unlabelled(data: ImageSet, size: int, *, seed: int) -> ImageSet:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from model_zoo.heads.scales import check_scale
 from model_zoo.papers import SHI_LAPLACIAN, WANG_OSHER
-from robench.errors import ConfigError, InputError
+from robench.errors import ConfigError
 from robench.plan.spec import LATER
 from robench.recipe import Info, identity_of
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from model_zoo.last_layer import Branched
     from robench.data.images import ImageSet
     from robench.model.interface import Model
 
@@ -68,9 +70,7 @@ class WNLL:
 
     def __post_init__(self) -> None:
         """Refuse numbers no graph can be built with."""
-        if not 2 <= self.n <= self.m:
-            got = f"n = {self.n}, m = {self.m}"
-            raise ConfigError(expected="2 <= n <= m (a point is its own first neighbour)", got=got)
+        check_scale(self.n, self.m)
         if self.protocol not in ("independent", "joint", "voting"):
             expected = "protocol 'independent', 'joint' or 'voting'"
             raise ConfigError(expected=expected, got=repr(self.protocol))
@@ -121,68 +121,53 @@ class WNLL:
                 or the network has no linear layer last.
         """
         from model_zoo.graph.settings import Graph
-        from model_zoo.heads.expectation import DRAWS, NAME, expectation, randomness_in
-        from model_zoo.heads.sources import gradient_sources, neighbourhood_of
+        from model_zoo.heads.graph_model import graph_model
         from model_zoo.heads.wnll_network import WNLLNetwork
-        from model_zoo.last_layer import branched
-        from robench.model.interface import Coupling, Model, OutputKind
+        from robench.model.interface import OutputKind
 
         del output
         templates, unlabelled = self._draw(training_data(), classes=classes, seed=seed)
-        network = network.to(device)
-        net = WNLLNetwork(
-            branched(network, templates[0].batch(slice(0, 3))[0].to(device)),
-            templates,
-            classes=classes,
-            graph=Graph(
-                m=self.m, n=self.n, kernel=self.kernel, mu=self.mu, search=self.search, solver=self.solver
-            ),
-            joint=self.protocol == "joint",
-            rule=self.rule,
-            device=device,
-            unlabelled=unlabelled,
+        graph = Graph(
+            m=self.m, n=self.n, kernel=self.kernel, mu=self.mu, search=self.search, solver=self.solver
         )
-        facts = identity_of(self) | {
-            "template": len(templates[0]),
-            "template_sha256": [template.digest() for template in templates],
-            "votes": len(templates),
-        }
-        if unlabelled is not None:
-            facts["unlabelled_sha256"] = unlabelled.digest()
-        sources = gradient_sources(net, tau=self.tau)
-        if randomness := randomness_in(network):
-            facts |= {"chance": randomness, "draws": DRAWS}
-            sources = {NAME: expectation(net, next(iter(sources.values()))), **sources}
-        return Model(
+
+        def put_on(branches: Branched) -> WNLLNetwork:
+            return WNLLNetwork(
+                branches,
+                templates,
+                classes=classes,
+                graph=graph,
+                joint=self.protocol == "joint",
+                rule=self.rule,
+                device=device,
+                unlabelled=unlabelled,
+            )
+
+        return graph_model(
+            put_on,
+            network,
+            templates,
+            unlabelled,
             name=name,
-            net=net,
-            classes=classes,
             output=OutputKind.SIMPLEX,
-            coupling=Coupling.JOINT if self.protocol == "joint" else Coupling.INDEPENDENT,
-            sources=sources,
-            details={**details, "head": "wnll", **facts},
-            neighbourhood=neighbourhood_of(net, lambda: templates),
-            template=True,
-            random=bool(randomness),
+            tau=self.tau,
+            device=device,
+            details={**details, "head": "wnll", **identity_of(self)},
         )
 
     def _draw(
         self, training_data: ImageSet, *, classes: int, seed: int
     ) -> tuple[list[ImageSet], ImageSet | None]:
         """Return the templates, and the unlabelled images if there shall be some."""
-        from model_zoo.heads.templates import draw_templates, draw_unlabelled
+        from model_zoo.heads.templates import draw_graph_images
 
-        votes = self.votes if self.protocol == "voting" else 1
-        templates = draw_templates(
-            training_data, self.template, votes=votes, balanced=self.balanced, classes=classes, seed=seed
+        return draw_graph_images(
+            training_data,
+            self.template,
+            votes=self.votes if self.protocol == "voting" else 1,
+            balanced=self.balanced,
+            unlabelled=self.unlabelled,
+            m=self.m,
+            classes=classes,
+            seed=seed,
         )
-        if self.m > len(templates[0]):
-            raise InputError(
-                where="template",
-                expected=f"a template of at least m = {self.m} images",
-                got=f"{len(templates[0])}",
-                do="Lower `m`, or give the template more training images",
-            )
-        if not self.unlabelled:
-            return templates, None
-        return templates, draw_unlabelled(training_data, self.unlabelled, seed=seed)

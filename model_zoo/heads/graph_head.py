@@ -1,0 +1,162 @@
+"""What the recipes of the graph heads after WNLL have in common. No torch at import."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from robench.errors import ConfigError
+from robench.recipe import Info, identity_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from model_zoo.graph.settings import Graph
+    from model_zoo.heads.graph_network import GraphNetwork
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphHead:
+    """Classifies an image by carrying the labels of template images over a graph of features.
+
+    Attributes:
+        protocol: `independent`, each image alone with the template; `joint`, the batch shares one graph with
+            the template.
+        m: neighbours each point keeps, itself counted first; at most the size of the template.
+        template: training images in the template; None takes all of them.
+        balanced: draw as many of every class as of any other; otherwise purely at random.
+        search: `torch`, `faiss` or `auto`; all exact.
+        solver: `cholesky`, `cg` or `auto`.
+        tau: temperature of the gradient source `kernel`.
+        unlabelled: training images without a label that join every joint graph.
+    """
+
+    info: ClassVar[Info]
+    name: ClassVar[str]
+    """What the model's details call the head."""
+    logits: ClassVar[bool] = False
+    """Whether its rows are scores, and not points of the simplex."""
+    same_alone: ClassVar[str] = ""
+    """The head that it amounts to where an image is alone with the template; empty where it is one itself."""
+    offers: ClassVar[tuple[str, ...]] = ("expectation", "straight_through", "linear", "exact", "kernel")
+    protocol: Literal["independent", "joint"] = "independent"
+    m: int = 30
+    template: int | None = 500
+    balanced: bool = True
+    search: Literal["auto", "torch", "faiss"] = "auto"
+    solver: Literal["auto", "cholesky", "cg"] = "auto"
+    tau: float = 1.0
+    unlabelled: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse options no graph can be built with."""
+        if self.m < 2:
+            raise ConfigError(
+                expected="m of at least 2 (a point is its own first neighbour)", got=str(self.m)
+            )
+        if self.protocol not in ("independent", "joint"):
+            raise ConfigError(expected="protocol 'independent' or 'joint'", got=repr(self.protocol))
+        if self.same_alone and self.protocol == "independent":
+            raise ConfigError(
+                expected="protocol 'joint': an image alone with the template is classified as by "
+                f"`{self.same_alone}`",
+                got=repr(self.protocol),
+                do=f"Set `protocol: joint`, or use the head `{self.same_alone}`",
+            )
+        if self.template is not None and self.template < 1:
+            raise ConfigError(expected="a template of at least one image", got=str(self.template))
+        if self.template is not None and self.m > self.template:
+            do, got = "Lower `m` or raise `template`", f"template = {self.template}"
+            raise ConfigError(expected=f"a template of at least m = {self.m} images", got=got, do=do)
+        if not self.tau > 0:
+            raise ConfigError(expected="tau above 0", got=str(self.tau))
+        if self.unlabelled < 0:
+            raise ConfigError(expected="unlabelled of at least 0", got=str(self.unlabelled))
+        if self.unlabelled and self.protocol != "joint":
+            expected = "protocol 'joint' with `unlabelled`: an image alone with the template meets no others"
+            raise ConfigError(expected=expected, got=repr(self.protocol), do="Set `protocol: joint`")
+
+    @abstractmethod
+    def graph(self) -> Graph:
+        """Return the settings of its graph."""
+
+    @abstractmethod
+    def network(self) -> Callable[..., GraphNetwork]:
+        """Return what makes its network, with its own options filled in."""
+
+    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
+        """Refuse training data no graph can be built from, by drawing from them what `__call__` will draw.
+
+        Raises:
+            InputError: as `__call__`.
+        """
+        self._draw(training_data(), classes=classes, seed=seed)
+
+    def __call__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        classes: int,
+        training_data: Callable[[], ImageSet],
+        seed: int,
+        device: str,
+        details: Mapping[str, Any],
+        output: str = "logits",
+    ) -> Model:
+        """Return the model over the network's features; see `heads.Head`.
+
+        The template images stay clean; their features are computed once. A foreign network is split at its
+        last linear layer, without being changed. `output` is not used: a network whose outputs are not those
+        of its last linear layer is refused.
+
+        Raises:
+            InputError: the template is too small for m, misses a class, or is not from the training split;
+                or the network has no linear layer last.
+        """
+        from functools import partial
+
+        from model_zoo.heads.graph_model import graph_model
+        from robench.model.interface import OutputKind
+
+        del output
+        templates, unlabelled = self._draw(training_data(), classes=classes, seed=seed)
+        return graph_model(
+            partial(
+                self.network(),
+                templates=templates,
+                classes=classes,
+                graph=self.graph(),
+                joint=self.protocol == "joint",
+                device=device,
+                unlabelled=unlabelled,
+            ),
+            network,
+            templates,
+            unlabelled,
+            name=name,
+            output=OutputKind.LOGITS if self.logits else OutputKind.SIMPLEX,
+            tau=self.tau,
+            device=device,
+            details={**details, "head": self.name, **identity_of(self)},
+        )
+
+    def _draw(
+        self, training_data: ImageSet, *, classes: int, seed: int
+    ) -> tuple[list[ImageSet], ImageSet | None]:
+        from model_zoo.heads.templates import draw_graph_images
+
+        return draw_graph_images(
+            training_data,
+            self.template,
+            votes=1,
+            balanced=self.balanced,
+            unlabelled=self.unlabelled,
+            m=self.m,
+            classes=classes,
+            seed=seed,
+        )

@@ -1,0 +1,70 @@
+"""A graph head's model: network, templates, gradient sources, and the facts that identify it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from model_zoo.heads.expectation import DRAWS, NAME, expectation, randomness_in
+from model_zoo.heads.graph_network import GraphNetwork
+from model_zoo.heads.sources import gradient_sources, neighbourhood_of
+from model_zoo.last_layer import Branched, branched
+from robench.data.images import ImageSet
+from robench.model.interface import Coupling, Model, OutputKind
+
+
+def graph_model(
+    put_on: Callable[[Branched], GraphNetwork],
+    network: nn.Module,
+    templates: Sequence[ImageSet],
+    unlabelled: ImageSet | None,
+    *,
+    name: str,
+    output: OutputKind,
+    tau: float,
+    device: str,
+    details: Mapping[str, Any],
+) -> Model:
+    """Return the model of a graph head over a network's features.
+
+    Args:
+        put_on: makes the head's network from features and linear branch.
+        network: images to outputs; a foreign one is split at its last linear layer, without being changed.
+        templates: the clean training images that the head remembers.
+        unlabelled: training images that join every joint graph.
+        name: the model's name.
+        output: what the head's rows are.
+        tau: temperature of the gradient source `kernel`.
+        device: where the network is moved to.
+        details: facts of the model and the head's own options.
+
+    Raises:
+        InputError: the network has no linear layer last, or a template cannot be used.
+    """
+    network = network.to(device)
+    net = put_on(branched(network, templates[0].batch(slice(0, 3))[0].to(device)))
+    facts = {
+        "template": len(templates[0]),
+        "template_sha256": [template.digest() for template in templates],
+        "votes": len(templates),
+    }
+    if unlabelled is not None:
+        facts["unlabelled_sha256"] = unlabelled.digest()
+    sources = gradient_sources(net, tau=tau, output=output)
+    if randomness := randomness_in(network):
+        facts |= {"chance": randomness, "draws": DRAWS}
+        sources = {NAME: expectation(net, next(iter(sources.values()))), **sources}
+    return Model(
+        name=name,
+        net=net,
+        classes=net.classes,
+        output=output,
+        coupling=Coupling.JOINT if net.joint else Coupling.INDEPENDENT,
+        sources=sources,
+        details={**details, **facts},
+        neighbourhood=neighbourhood_of(net, lambda: templates),
+        template=True,
+        random=bool(randomness),
+    )

@@ -1,0 +1,75 @@
+"""The game-theoretic p-Laplacian (Calder 2018, arXiv:1711.10144) as a head. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from model_zoo.heads.graph_head import GraphHead
+from model_zoo.heads.scales import check_scale
+from model_zoo.papers import CALDER_GAME
+from robench.errors import ConfigError
+from robench.recipe import Info
+
+if TYPE_CHECKING:
+    from model_zoo.graph.settings import Graph
+    from model_zoo.heads.graph_network import GraphNetwork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PLaplace(GraphHead):
+    """Classifies an image by the game-theoretic p-Laplacian, one equation for each class.
+
+    `u_q = a mean_S(u) + (1 - a) (max u + min u) / 2` over the neighbours of every query, `a = 1 / (p - 1)`; S
+    as in `laplace`, which is p = 2. The classes' values are divided by their sum.
+
+    Attributes:
+        protocol: `joint`, the batch shares one graph with the template. `independent` is refused: an image
+            alone with the template gets the class that `laplace` gives it.
+        m: neighbours each point keeps, itself counted first; at most the size of the template.
+        n: the neighbour whose distance is a point's scale sigma, itself counted first; 2 to m.
+        p: at least 2, and finite.
+        template: training images in the template; None takes all of them.
+        balanced: draw as many of every class as of any other; otherwise purely at random.
+        search: `torch`, `faiss` or `auto`; all exact.
+        solver: `auto` or `cholesky`: the systems of the game are solved directly.
+        tau: temperature of the gradient source `kernel`.
+        unlabelled: training images without a label that join every joint graph.
+    """
+
+    info: ClassVar[Info] = Info(
+        title="p-Laplace learning",
+        paper="Calder 2018, arXiv:1711.10144 (the game-theoretic p-Laplacian)",
+        bibtex=CALDER_GAME,
+    )
+    name: ClassVar[str] = "p_laplace"
+    same_alone: ClassVar[str] = "laplace"
+    protocol: Literal["independent", "joint"] = "joint"
+    n: int = 15
+    p: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse options no graph can be built with."""
+        GraphHead.__post_init__(self)
+        check_scale(self.n, self.m)
+        if not 2 <= self.p < float("inf"):
+            raise ConfigError(expected="p of at least 2, and finite", got=str(self.p))
+        if self.solver == "cg":
+            raise ConfigError(
+                expected="solver `auto` or `cholesky`: the systems are not symmetric", got="'cg'"
+            )
+
+    def graph(self) -> Graph:
+        """Return the settings of its graph."""
+        from model_zoo.graph.settings import Graph
+
+        return Graph(m=self.m, n=self.n, mu="none", search=self.search, solver=self.solver)
+
+    def network(self) -> Callable[..., GraphNetwork]:
+        """Return what makes its network, with its own options filled in."""
+        from functools import partial
+
+        from model_zoo.heads.graph_networks import PLaplaceNetwork
+
+        return partial(PLaplaceNetwork, p=self.p)
