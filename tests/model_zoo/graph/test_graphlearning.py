@@ -134,7 +134,7 @@ def largest_gap(gl, method, wanted, start=0):
         problem = (classes, m, n)
         want = theirs(gl, method, query.numpy(), template.numpy(), labels.numpy(), *problem)[: len(query)]
         if not np.isfinite(want).all():
-            # their conjugate gradients divide 0 by 0 where one class's residual is exactly 0 before the others'
+            # their conjugate gradients divide 0 by 0 once the residual of one class only is exactly 0
             failures += 1
             assert failures <= 8 + wanted // 4, "their solver fails too often to say anything"
             continue

@@ -192,3 +192,18 @@ def test_the_adaptive_attack_is_at_least_as_strong_as_every_single_source(name, 
     assert 0 < strongest <= int(worst.sum()) < 20
     assert oracle.threat.admits(x, x_adv).all()
     assert isinstance(ADAPTIVE, GraphAdaptive)
+
+
+def test_laplace_is_bounded_as_wnll_is_and_the_others_offer_no_bounds():
+    """Over boxes without width, the margins are those of u; over wider ones, less."""
+    net = made("laplace", "independent").net
+    z = net.branches.features(X).detach().double()
+    u = net.classify(z.float())
+    y = predictions(u)
+    point, wide = (net.margins_over(z - r, z + r, y) for r in (0.0, 1e-3))
+    margins = u.gather(1, y[:, None]) - u
+    assert (point <= margins + 1e-4).all()
+    torch.testing.assert_close(point.float(), margins, rtol=0, atol=1e-3)
+    assert (wide <= point + 1e-6).all()
+    for name in ("poisson", "gll"):
+        assert not hasattr(made(name, "independent").net, "margins_over")

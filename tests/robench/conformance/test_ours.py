@@ -13,7 +13,7 @@ QUICK = {
     "attacks": ("fgsm", "pgd", "cw", "torchattacks/pgd"),
     "defenses": ("natural", "bit_depth"),
     "models": ("digits_cnn", "raw_pixels"),
-    "heads": ("linear", "wnll"),
+    "heads": ("linear", "wnll", "laplace", "gll"),
     "datasets": ("digits", "npz"),
 }
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.1, "validation": 0.2}

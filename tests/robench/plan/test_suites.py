@@ -61,3 +61,18 @@ def test_the_published_protocol_is_measured_on_the_same_networks():
 
 def test_the_softmax_head_is_attacked_once_more_on_the_same_network():
     assert suite("wnll-re-evaluation-softmax")["softmax"] == suite("wnll-re-evaluation")["softmax"]
+
+
+def test_the_graph_heads_share_one_network_and_one_size_of_template():
+    models = suite("mnist-graph-heads")
+    heads = {name: model.head for name, model in models.items() if name != "softmax"}
+    assert {model.features_of for name, model in models.items() if name in heads} == {"softmax"}
+    assert {head.options["template"] for head in heads.values()} == {200}
+    assert {head.name for head in heads.values()} == {
+        "wnll",
+        "laplace",
+        "poisson",
+        "pwll",
+        "gll",
+        "p_laplace",
+    }
