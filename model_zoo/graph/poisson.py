@@ -142,7 +142,8 @@ class _Potential(torch.autograd.Function):
         operator = _operator(ids, weight.double())
         right = torch.cat([source.new_zeros(queries, source.shape[1]), source]).double()
         dense = solver == "cholesky" or (solver == "auto" and len(ids) // graphs <= _DENSE_LIMIT)
-        ctx.inverse = _dense(operator, queries, graphs) if dense else _iterative(operator)
+        direct = _dense(operator, queries, graphs) if dense else None
+        ctx.inverse = direct or _iterative(operator)  # where rounding made M indefinite, as in solvers.py
         u = ctx.inverse(right)
         labelled = torch.cat([right.new_zeros(queries, 1), right.new_ones(len(source), 1)])
         singular = operator.total(labelled)[:queries, 0] == 0
@@ -192,8 +193,8 @@ def _components(row: Tensor, col: Tensor, count: int) -> Tensor:
         label = lower
 
 
-def _dense(operator: _Operator, queries: int, graphs: int) -> Solve:
-    """Return the solver of `M x = b` by Cholesky factorisations, one per graph."""
+def _dense(operator: _Operator, queries: int, graphs: int) -> Solve | None:
+    """Return the solver of `M x = b` by Cholesky, a factor per graph, or None where rounding broke one."""
     count = len(operator.component)
     size, per_query = count // graphs, queries // graphs
     number = torch.arange(count, device=operator.row.device)
@@ -218,7 +219,9 @@ def _dense(operator: _Operator, queries: int, graphs: int) -> Solve:
     same = component[:, :, None] == component[:, None, :]
     matrix += torch.einsum("gi,gj->gij", root, root) * same
     matrix.diagonal(dim1=1, dim2=2).add_(operator.degree[arranged, 0].view(graphs, size))
-    factor = torch.linalg.cholesky(matrix)
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    if bool((info > 0).any()):
+        return None
 
     def solve(b: Tensor) -> Tensor:
         x = torch.cholesky_solve(b[arranged].view(graphs, size, -1), factor)

@@ -162,6 +162,18 @@ def test_a_component_without_labels_is_singular_and_one_with_few_gets_their_exce
     assert torch.autograd.gradcheck(lambda w: potential(w, ids, source, 1, solver).u, (weight,))
 
 
+@pytest.mark.parametrize("bridge", [1e-3, 1e-7, 1e-10])
+def test_a_weak_bridge_carries_the_current_all_the_same(bridge):
+    """Label, query - bridge - query, label: half a unit crosses it, whatever the drop it takes."""
+    ids = torch.tensor([[0, 2, 1], [1, 3, 0], [2, 0, 2], [3, 1, 3]])
+    weight = torch.tensor([[1.0, 0.5, bridge / 2]] * 2 + [[1.0, 0.5, 0.0]] * 2, dtype=torch.float64)
+    source = torch.tensor([[0.5, -0.5], [-0.5, 0.5]], dtype=torch.float64)
+    for solver in ("cholesky", "cg"):
+        u = potential(weight, ids, source, 1, solver).u
+        drop = u[0] - u[1]
+        torch.testing.assert_close(drop * bridge, source[0], rtol=1e-4, atol=0)
+
+
 def test_a_point_whose_weights_all_vanish_stands_alone():
     ids = torch.tensor([[0, 2], [1, 2], [2, 1], [3, 1]])
     weight = torch.tensor([[1.0, 0.0], [1.0, 0.5], [1.0, 0.5], [1.0, 0.5]], dtype=torch.float64)
