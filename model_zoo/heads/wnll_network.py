@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from model_zoo.graph.carried import Linear
 from model_zoo.graph.coverage import check_features, check_template
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent, prepare_template
 from model_zoo.graph.interpolation import Interpolation, interpolate
@@ -185,10 +186,17 @@ class WNLLNetwork(nn.Module):
             )
         return FeatureNetwork(network)
 
-    def margins_over(self, low: Tensor, high: Tensor, y: Labels) -> Tensor:
+    @property
+    def slack(self) -> float:
+        """What a bound of a margin must exceed: weights are computed in float32."""
+        return 1e-3
+
+    def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
         """Return lower bounds (B, K) of u_y minus each other u over boxes of features (B, D), float64."""
         templates = [template.prepared for template in self.templates if isinstance(template, Template)]
-        margins = [share_margins(low, high, y, _on_the_cpu(prepared)) for prepared in templates]
+        margins = [
+            share_margins(low, high, y, _on_the_cpu(prepared), linear=linear) for prepared in templates
+        ]
         return margins[0] if len(margins) == 1 else vote_margins(margins, y, self.rule)
 
     def _joint(self, z: Outputs, moved: Tensor | None = None) -> Interpolation:
