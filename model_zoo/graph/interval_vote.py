@@ -85,7 +85,7 @@ def _one(
     off = rounding_of(points.shape[1])
     nearest, farthest = distances_over(low, high, points, linear, image)
     nearest, farthest = nearest * (1 - off), farthest * (1 + off)
-    nearer = surely_nearer(low, high, points, off)
+    nearer = surely_nearer(low, high, points, off) | (farthest[:, None] < nearest[None])
     if linear is not None:
         # Whoever may be a neighbour is worth asking about; the nearest ones push others out.
         middle = (points - (low + high) / 2).square().sum(1)

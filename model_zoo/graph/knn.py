@@ -72,7 +72,8 @@ def _one(
         distance = (points - (low + high) / 2).square().sum(1).masked_fill(~own, torch.inf)
         voters = torch.zeros_like(own)
         voters[distance.topk(min(k, int(own.sum()), len(own)), largest=False).indices] = True
-        nearer = also_nearer(nearer, voters[:, None] & ~own[None], low, high, points, linear, image)
+        pairs = voters[:, None] & ~own[None] & (nearer.sum(dim=0) < k)[None]
+        nearer = also_nearer(nearer, pairs, low, high, points, linear, image)
     possible = nearer.sum(dim=0) < k
     sure = (~nearer).sum(dim=1) - 1 < k  # fewer than k others, itself not counted, may be nearer or as near
     votes = max(int((sure & own).sum()), k - int((possible & ~own).sum()))
