@@ -99,3 +99,17 @@ ZHANG_BAB_ATTACK = (
     "{ReLU} networks}, author={Zhang, Huan and Wang, Shiqi and Xu, Kaidi and Wang, Yihan and Jana, Suman and "
     "Hsieh, Cho-Jui and Kolter, J. Zico}, booktitle={ICML}, year={2022}}"
 )
+COVER_HART = (
+    "@article{cover1967nearest, title={Nearest neighbor pattern classification}, author={Cover, Thomas and "
+    "Hart, Peter}, journal={IEEE Transactions on Information Theory}, volume={13}, pages={21--27}, "
+    "year={1967}}"
+)
+PAPERNOT_DEEP_KNN = (
+    "@article{papernot2018deep, title={Deep k-nearest neighbors: towards confident, interpretable and robust "
+    "deep learning}, author={Papernot, Nicolas and McDaniel, Patrick}, journal={arXiv:1803.04765}, "
+    "year={2018}}"
+)
+NADARAYA = (
+    "@article{nadaraya1964estimating, title={On estimating regression}, author={Nadaraya, Elizbar}, "
+    "journal={Theory of Probability and Its Applications}, volume={9}, pages={141--142}, year={1964}}"
+)

@@ -4,7 +4,8 @@ Notation of `independent.py`. Over the box every squared distance d_t lies in an
 
 - t may be among the m - 1 nearest unless m - 1 others are nearer everywhere in the box, and surely is if
   fewer than m - 1 others may be nearer or as near somewhere. Who is nearer of s and t is a linear question,
-  `d_s - d_t = |z_s|^2 - |z_t|^2 - 2 z (z_s - z_t)`, answered exactly over the box;
+  `d_s - d_t = |z_s|^2 - |z_t|^2 - 2 z (z_s - z_t)`, answered exactly over the box, and by the network's own
+  bounds of linear functions of z where it has some (`carried.py`);
 - sigma^2 is the (n-1)-th smallest distance, and order statistics keep intervals;
 - an outward weight falls with d_t / sigma^2, an inward one with d_t, and is there while d_t is at most the
   radius of t;
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from model_zoo.graph.carried import Linear, also_nearer, distances_over, rounding_of, surely_nearer
 from model_zoo.graph.independent import PreparedTemplate
 from model_zoo.graph.settings import Graph
 from robench.types import Labels
@@ -30,7 +32,9 @@ _LEAST = math.exp(-1)
 """Weight of a neighbour at the distance sigma, under both kernels."""
 
 
-def share_margins(low: Tensor, high: Tensor, y: Labels, prepared: PreparedTemplate) -> Tensor:
+def share_margins(
+    low: Tensor, high: Tensor, y: Labels, prepared: PreparedTemplate, *, linear: Linear | None = None
+) -> Tensor:
     """Return lower bounds (B, C) of u_y - u_c over boxes of features, for one template; 0 for y itself.
 
     Args:
@@ -38,9 +42,10 @@ def share_margins(low: Tensor, high: Tensor, y: Labels, prepared: PreparedTempla
         high: (B, D) highest features, float64.
         y: (B,) classes.
         prepared: the template.
+        linear: bounds of linear functions of the features; None leaves the box.
     """
     points = prepared.features.double()
-    rows = [_one(low[i], high[i], int(y[i]), points, prepared) for i in range(len(low))]
+    rows = [_one(low[i], high[i], int(y[i]), points, prepared, linear, i) for i in range(len(low))]
     return torch.stack(rows) if rows else low.new_zeros(0, prepared.classes)
 
 
@@ -64,15 +69,30 @@ def vote_margins(margins: Sequence[Tensor], y: Labels, rule: str) -> Tensor:
     return bound.scatter(1, y[:, None], 0.0)
 
 
-def _one(low: Tensor, high: Tensor, y: int, points: Tensor, prepared: PreparedTemplate) -> Tensor:
+def _one(
+    low: Tensor,
+    high: Tensor,
+    y: int,
+    points: Tensor,
+    prepared: PreparedTemplate,
+    linear: Linear | None,
+    image: int,
+) -> Tensor:
     """Return the bounds (C,) for the box of one query."""
     graph, count, classes = prepared.graph, len(points), prepared.classes
     labels = prepared.labels.to(points.device)
     # The head computes distances in float32: what rounding may change is given to both ends.
-    off = (points.shape[1] + 8) * 2.0**-22
-    nearest, farthest = _distances(low, high, points)
+    off = rounding_of(points.shape[1])
+    nearest, farthest = distances_over(low, high, points, linear, image)
     nearest, farthest = nearest * (1 - off), farthest * (1 + off)
-    nearer = _surely_nearer(low, high, points, off)
+    nearer = surely_nearer(low, high, points, off) | (farthest[:, None] < nearest[None])
+    if linear is not None:
+        # Whoever may be a neighbour is worth asking about; the nearest ones push others out.
+        middle = (points - (low + high) / 2).square().sum(1)
+        close = torch.zeros_like(labels, dtype=torch.bool)
+        close[middle.topk(min(graph.m - 1, count), largest=False).indices] = True
+        pairs = close[:, None] & (nearer.sum(dim=0) < graph.m - 1)[None]
+        nearer = also_nearer(nearer, pairs, low, high, points, linear, image)
     others = (~nearer).sum(dim=1)  # of t: how many s, t among them, t is not surely nearer than
     out, own = graph.m - 1, graph.n - 1
     possible = nearer.sum(dim=0) < out
@@ -101,23 +121,6 @@ def _one(low: Tensor, high: Tensor, y: int, points: Tensor, prepared: PreparedTe
     share = (difference / (lower_y + upper + rest).clamp_min(1e-300)).clamp_min(-1.0)
     share[y] = 0.0
     return share
-
-
-def _distances(low: Tensor, high: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return smallest and largest squared distances (T,) of points (T, D) to a box."""
-    inside = points.clamp(low, high)
-    corner = torch.maximum((points - low).abs(), (points - high).abs())
-    return (points - inside).square().sum(1), corner.square().sum(1)
-
-
-def _surely_nearer(low: Tensor, high: Tensor, points: Tensor, off: float) -> Tensor:
-    """Tell of s (rows) and t (columns) whether s is nearer than t everywhere in a box, (T, T)."""
-    middle, radius = (low + high) / 2, (high - low) / 2
-    distance = (points - middle).square().sum(1)
-    spread = torch.cdist(points * radius, points * radius, p=1)
-    largest = (points - middle).abs().add(radius).square().sum(1)
-    room = off * (largest[:, None] + largest[None])
-    return distance[:, None] - distance[None] + 2 * spread + room < 0
 
 
 def _kernel(ratio: Tensor, graph: Graph) -> Tensor:

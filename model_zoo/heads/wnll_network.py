@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from model_zoo.graph.carried import Linear
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent
 from model_zoo.graph.interpolation import Interpolation, interpolate
 from model_zoo.graph.interval_vote import share_margins, vote_margins
@@ -71,7 +72,14 @@ class WNLLNetwork(GraphNetwork):
             )
         return FeatureNetwork(network)
 
-    def margins_over(self, low: Tensor, high: Tensor, y: Labels) -> Tensor:
+    @property
+    def slack(self) -> float:
+        """What a bound of a margin must exceed: weights are computed in float32."""
+        return 1e-3
+
+    def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
         """Return lower bounds (B, K) of u_y minus each other u over boxes of features (B, D), float64."""
-        margins = [share_margins(low, high, y, _on_the_cpu(prepared)) for prepared in self.prepared]
+        margins = [
+            share_margins(low, high, y, _on_the_cpu(prepared), linear=linear) for prepared in self.prepared
+        ]
         return margins[0] if len(margins) == 1 else vote_margins(margins, y, self.rule)

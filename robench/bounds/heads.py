@@ -6,6 +6,7 @@ far every class stays behind the true one while features move inside of a box (`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -29,8 +30,8 @@ from robench.model.interface import Coupling, Model, predictions
 from robench.model.tested_network import TestedNetwork
 from robench.types import Images, Labels, Mask
 
-SLACK = 1e-3
-"""What a margin between two shares of the vote must exceed, for the head computes weights in float32."""
+Linear = Callable[[Tensor, int], Tensor]
+"""Lower bounds (N,) of `a z` for rows a (N, D), over the features z that an image (its number) can have."""
 
 
 @runtime_checkable
@@ -45,13 +46,19 @@ class BoundedHead(Protocol):
         """
         ...
 
-    def margins_over(self, low: Tensor, high: Tensor, y: Labels) -> Tensor:
-        """Return lower bounds (B, K) of the true class's share minus each other's over boxes of features.
+    @property
+    def slack(self) -> float:
+        """What a margin must exceed, for the head computes in float32; 0 where its bounds leave room."""
+        ...
+
+    def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
+        """Return lower bounds (B, K) of the true class's output minus each other's over boxes of features.
 
         Args:
             low: (B, D) lowest features, float64.
             high: (B, D) highest features, float64.
             y: (B,) true classes; their own column is 0.
+            linear: lower bounds of linear functions of the features of an image; None leaves the box.
         """
         ...
 
@@ -145,46 +152,52 @@ class HeadCertifier:
 
     def slack(self, x: Images) -> Tensor:
         """Return what a margin must exceed, (B,): the box holds what float32 makes of the features."""
-        return torch.full((len(x),), SLACK, dtype=torch.float64)
+        return torch.full((len(x),), self.head.slack, dtype=torch.float64)
 
     def bounded(self, x: Images, effort: Effort) -> Bounded:
         """Return bounds of every node up to the features around images (B, C, H, W)."""
         return bounded(self.exact, self.rough, Region.around(x, self.threat), effort)
 
     @torch.no_grad()
-    def boxes(self, x: Images, effort: Effort) -> tuple[Tensor, Tensor]:
-        """Return lowest and highest features (B, D) over each image's region, float32's own errors included.
+    def reachable(self, x: Images, effort: Effort) -> tuple[Tensor, Tensor, Linear | None]:
+        """Return lowest and highest features (B, D) over each image's region, and bounds of linear functions.
 
-        These are eight times the largest difference seen on the image and near it: measured, not proven.
+        Float32's own errors are in them, as eight times the largest difference seen on the image and near it:
+        measured, not proven.
         """
-        found = self.bounded(x, effort)
-        low, high = (side.flatten(1).clone() for side in found.intervals[self.exact.output])
-        if effort.crown:
-            for sign, side in ((1.0, low), (-1.0, high)):
-                values = self._carried(found, sign, *low.shape)
-                side.copy_(sign * torch.maximum(sign * side, values))
+        within = self.bounded(x, effort)
+        low, high = (side.flatten(1).clone() for side in within.intervals[self.exact.output])
         seen = self._differences(x)
-        room = (8 * seen.apart + 2.0**-21 * seen.output)[:, None]
-        return low - room, high + room
+        room = 8 * seen.apart + 2.0**-21 * seen.output
+        if not effort.crown:
+            return low - room[:, None], high + room[:, None], None
+        identity = torch.eye(low.shape[1], dtype=torch.float64)
+        for i in range(len(x)):
+            low[i] = torch.maximum(low[i], self._carried(within, identity, i))
+            high[i] = torch.minimum(high[i], -self._carried(within, -identity, i))
 
-    def _carried(self, found: Bounded, sign: float, count: int, width: int) -> Tensor:
-        """Return lower bounds (B, D) of sign times each feature, by CROWN."""
-        owner = torch.arange(count).repeat_interleave(width)
-        place = torch.arange(width).repeat(count)
-        largest = max(side[0].numel() for side, _ in found.intervals)
-        length, values = max(16, ELEMENTS // largest), []
-        for i in range(0, len(owner), length):
-            a = sign * torch.nn.functional.one_hot(place[i : i + length], width).double()
-            values.append(found.backward.lower(self.exact.output, Rows(a, owner[i : i + length]))[0])
-        joined = torch.cat(values)
-        return (joined - 4 * UNIT * joined.abs()).view(count, width)
+        def linear(a: Tensor, image: int) -> Tensor:
+            return self._carried(within, a, image) - room[image] * a.abs().sum(dim=1) * (1 + 1e-12)
+
+        return low - room[:, None], high + room[:, None], linear
+
+    def _carried(self, within: Bounded, a: Tensor, image: int) -> Tensor:
+        """Return lower bounds (N,) of functions (N, D) of an image's features, by CROWN."""
+        largest = max(side[0].numel() for side, _ in within.intervals)
+        length, values = max(16, ELEMENTS // largest), [a.new_zeros(0)]
+        output, exact = self.exact.output, within.backward
+        for part in a.split(length) if len(a) else ():
+            owner = torch.full((len(part),), image)
+            value = exact.lower(output, Rows(part, owner))[0]
+            values.append(value - 4 * UNIT * value.abs())
+        return torch.cat(values)
 
     def margins(self, x: Images, y: Labels, effort: Effort, *, batch: int = 20) -> Tensor:
-        """Return lower bounds (B, K) of the true class's share minus each other's; inf for itself."""
-        found = [torch.zeros(0, self.model.classes, dtype=torch.float64)]
+        """Return lower bounds (B, K) of the true class's output minus each other's; inf for itself."""
+        parts = [torch.zeros(0, self.model.classes, dtype=torch.float64)]
         for i in range(0, len(x), batch):
-            part, labels = x[i : i + batch], y[i : i + batch]
-            low, high = self.boxes(part, effort)
-            margins = self.head.margins_over(low, high, labels)
-            found.append(margins.scatter(1, labels[:, None], torch.inf))
-        return torch.cat(found)
+            images, labels = x[i : i + batch], y[i : i + batch]
+            low, high, linear = self.reachable(images, effort)
+            margins = self.head.margins_over(low, high, labels, linear)
+            parts.append(margins.scatter(1, labels[:, None], torch.inf))
+        return torch.cat(parts)

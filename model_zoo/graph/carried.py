@@ -1,0 +1,75 @@
+"""What is linear in the features, bounded through the network: who is nearer, and how far away points are.
+
+`d_t - d_s = |z_t|^2 - |z_s|^2 + 2 z (z_s - z_t)` is linear in the features z of a query, so that it can be
+carried back to the image as margins are, which keeps how features move together: a box forgets that.
+A distance `|z|^2 - 2 z z_t + |z_t|^2` is not, but its square part lies between a tangent and chords that are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Linear = Callable[[Tensor, int], Tensor]
+"""Lower bounds (N,) of `a z` for rows a (N, D), over the features z that an image (its number) can have."""
+
+
+def rounding_of(width: int) -> float:
+    """Return what share of squared distances of that many features float32 may change, with room."""
+    return (width + 8) * 2.0**-22
+
+
+def distances_over(
+    low: Tensor, high: Tensor, points: Tensor, linear: Linear | None, image: int
+) -> tuple[Tensor, Tensor]:
+    """Return smallest and largest squared distances (T,) from points (T, D) to the features of an image.
+
+    Args:
+        low: (D,) lowest features, float64.
+        high: (D,) highest features.
+        points: template points, float64.
+        linear: bounds of linear functions of the features; None leaves the box.
+        image: number of the image.
+    """
+    nearest = (points - points.clamp(low, high)).square().sum(1)
+    farthest = torch.maximum((points - low).abs(), (points - high).abs()).square().sum(1)
+    if linear is None:
+        return nearest, farthest
+    middle = (low + high) / 2
+    # z^2 is above its tangent 2 m z - m^2 everywhere, and below its chord (l + h) z - l h inside of [l, h].
+    own = points.square().sum(1)
+    room = 2.0**-40 * (farthest + own + low.square().sum() + high.square().sum())
+    tangent = linear(2 * (middle - points), image) - middle.square().sum() + own
+    chord = -linear(-(low + high - 2 * points), image) - (low * high).sum() + own
+    return torch.maximum(nearest, tangent - room), torch.minimum(farthest, chord + room)
+
+
+def surely_nearer(low: Tensor, high: Tensor, points: Tensor, off: float) -> Tensor:
+    """Tell of s (rows) and t (columns) whether s is nearer than t everywhere in a box, (T, T)."""
+    middle, radius = (low + high) / 2, (high - low) / 2
+    distance = (points - middle).square().sum(1)
+    spread = torch.cdist(points * radius, points * radius, p=1)
+    largest = (points - middle).abs().add(radius).square().sum(1)
+    room = off * (largest[:, None] + largest[None])
+    return distance[:, None] - distance[None] + 2 * spread + room < 0
+
+
+def also_nearer(
+    nearer: Tensor, pairs: Tensor, low: Tensor, high: Tensor, points: Tensor, linear: Linear, image: int
+) -> Tensor:
+    """Return `nearer` (T, T) with those of the pairs (T, T) that the network's own bounds decide as well.
+
+    Only pairs that are open and not the other way round at the middle of the box are asked about.
+    """
+    middle = (low + high) / 2
+    distance = (points - middle).square().sum(1)
+    s, t = (pairs & ~nearer & (distance[:, None] < distance[None])).nonzero(as_tuple=True)
+    largest = torch.maximum((points - low).abs(), (points - high).abs()).square().sum(1)
+    own = points.square().sum(1)
+    room = rounding_of(points.shape[1]) * (largest[s] + largest[t]) + 2.0**-40 * (own[s] + own[t])
+    sure = linear(2 * (points[s] - points[t]), image) + own[t] - own[s] > room
+    result = nearer.clone()
+    result[s[sure], t[sure]] = True
+    return result

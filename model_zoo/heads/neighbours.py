@@ -1,0 +1,217 @@
+"""Heads that compare an image with a template by features: a hard and a soft vote. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from model_zoo.papers import COVER_HART, NADARAYA, PAPERNOT_DEEP_KNN
+from robench.errors import ConfigError, InputError
+from robench.recipe import Info, identity_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from model_zoo.heads.template_network import TemplateNetwork
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KNN:
+    """The class that most of the k nearest template images have, by distance of features.
+
+    Ties go to the class of the nearest image among the tied. The vote is flat: it has no gradient of its own.
+
+    Attributes:
+        k: how many images vote; 1 to 100, at most the size of the template.
+        template: training images in the template; None takes all of them.
+        balanced: draw as many of every class as of any other; otherwise purely at random.
+        tau: temperature of the gradient source `kernel`.
+    """
+
+    info: ClassVar[Info] = Info(
+        title="k nearest neighbours",
+        paper="Cover & Hart 1967; on features: Papernot & McDaniel 2018, arXiv:1803.04765",
+        bibtex=COVER_HART + "\n" + PAPERNOT_DEEP_KNN,
+    )
+    offers: ClassVar[tuple[str, ...]] = ("straight_through", "linear", "kernel")
+    k: int = 5
+    template: int | None = 500
+    balanced: bool = True
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers nobody can vote with."""
+        if not 1 <= self.k <= 100:
+            raise ConfigError(expected="k from 1 to 100", got=str(self.k))
+        _check(self.template, self.k, "k", self.tau)
+
+    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
+        """Refuse training data no template can be drawn from.
+
+        Raises:
+            InputError: as `__call__`.
+        """
+        _draw(self, training_data(), self.k, classes=classes, seed=seed)
+
+    def __call__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        classes: int,
+        training_data: Callable[[], ImageSet],
+        seed: int,
+        device: str,
+        details: Mapping[str, Any],
+        output: str = "logits",
+    ) -> Model:
+        """Return the model: votes (B, K) on the simplex; see `heads.Head`.
+
+        Raises:
+            ConfigError: the network's answers are random.
+            InputError: the template is too small, misses a class, or is not from the training split.
+        """
+        from model_zoo.heads.template_network import KNNNetwork
+        from model_zoo.last_layer import branched
+
+        del output
+        template = _draw(self, training_data(), self.k, classes=classes, seed=seed)
+        branches = branched(_fixed(network, device), template.batch(slice(0, 3))[0].to(device))
+        net = KNNNetwork(branches, template, classes=classes, device=device, reach=self.k)
+        return _model(net, template, self, "knn", name=name, details=details)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelDensity:
+    """The class of the largest kernel density at an image's features: a soft vote of the whole template.
+
+    Scores are log sum of exp(-d^2 / h^2) over the template images of a class, scaled to log probabilities.
+
+    Attributes:
+        bandwidth: h, in units of the features; None: h^2 is the median squared distance of template images to
+            their n-th neighbour among them.
+        n: that neighbour, the image itself counted first; 2 to the size of the template.
+        template: training images in the template; None takes all of them.
+        balanced: draw as many of every class as of any other; otherwise purely at random.
+        tau: temperature of the gradient source `kernel`, whose scale is each image's own.
+    """
+
+    info: ClassVar[Info] = Info(title="kernel density", paper="Nadaraya 1964; Parzen 1962", bibtex=NADARAYA)
+    offers: ClassVar[tuple[str, ...]] = ("linear", "exact", "kernel")
+    bandwidth: float | None = None
+    n: int = 8
+    template: int | None = 500
+    balanced: bool = True
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers no density can be computed with."""
+        if self.bandwidth is not None and not 1e-6 <= self.bandwidth <= 1e6:
+            raise ConfigError(expected="a bandwidth from 1e-6 to 1e6", got=str(self.bandwidth))
+        if self.n < 2:
+            raise ConfigError(expected="n of at least 2 (an image is its own first)", got=str(self.n))
+        _check(self.template, self.n, "n", self.tau)
+
+    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
+        """Refuse training data no template can be drawn from.
+
+        Raises:
+            InputError: as `__call__`.
+        """
+        _draw(self, training_data(), self.n, classes=classes, seed=seed)
+
+    def __call__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        classes: int,
+        training_data: Callable[[], ImageSet],
+        seed: int,
+        device: str,
+        details: Mapping[str, Any],
+        output: str = "logits",
+    ) -> Model:
+        """Return the model: log probabilities (B, K); see `heads.Head`.
+
+        Raises:
+            ConfigError: the network's answers are random.
+            InputError: the template is too small, misses a class, or is not from the training split.
+        """
+        from model_zoo.heads.template_network import KernelDensityNetwork
+        from model_zoo.last_layer import branched
+
+        del output
+        template = _draw(self, training_data(), self.n, classes=classes, seed=seed)
+        branches = branched(_fixed(network, device), template.batch(slice(0, 3))[0].to(device))
+        net = KernelDensityNetwork(
+            branches, template, classes=classes, device=device, reach=self.n, bandwidth=self.bandwidth
+        )
+        return _model(net, template, self, "kernel_density", name=name, details=details, h=net.h2**0.5)
+
+
+def _check(template: int | None, least: int, name: str, tau: float) -> None:
+    if template is not None and template < least:
+        expected = f"a template of at least {name} = {least} images"
+        raise ConfigError(
+            expected=expected, got=f"template = {template}", do=f"Lower `{name}` or raise `template`"
+        )
+    if not tau > 0:
+        raise ConfigError(expected="tau above 0", got=str(tau))
+
+
+def _draw(recipe: KNN | KernelDensity, data: ImageSet, least: int, *, classes: int, seed: int) -> ImageSet:
+    """Return the template."""
+    from model_zoo.heads.templates import draw_templates
+
+    (template,) = draw_templates(
+        data, recipe.template, votes=1, balanced=recipe.balanced, classes=classes, seed=seed
+    )
+    if len(template) < least:
+        do = "Give the template more training images"
+        expected = f"a template of at least {least} images"
+        raise InputError(where="template", expected=expected, got=f"{len(template)}", do=do)
+    return template
+
+
+def _fixed(network: nn.Module, device: str) -> nn.Module:
+    """Return the network on its device.
+
+    Raises:
+        ConfigError: its answers are random.
+    """
+    from model_zoo.heads.expectation import randomness_in
+
+    if randomness := randomness_in(network):
+        expected, do = "a network that answers the same each time", "Use the head linear or wnll"
+        raise ConfigError(where="head", expected=expected, got=str(randomness), do=do)
+    return network.to(device)
+
+
+def _model(
+    net: TemplateNetwork,
+    template: ImageSet,
+    recipe: KNN | KernelDensity,
+    head: str,
+    *,
+    name: str,
+    details: Mapping[str, Any],
+    **facts: float,
+) -> Model:
+    from model_zoo.heads.template_network import template_neighbourhood, template_sources
+    from robench.model.interface import Model
+
+    drawn = {"template": len(template), "template_sha256": [template.digest()]}
+    return Model(
+        name=name,
+        net=net,
+        classes=net.classes,
+        output=net.output,
+        sources=template_sources(net, tau=recipe.tau),
+        details={**details, "head": head, **identity_of(recipe), **drawn, **facts},
+        neighbourhood=template_neighbourhood(net, template),
+        template=True,
+    )
