@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -337,6 +338,14 @@ def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
             text = f"{whole} ({number})"
         shown[identity] = text
     return shown
+
+
+def with_common_names(every: Sequence[Samples]) -> list[Samples]:
+    """Return boards on all of which a model has the same name, and no two models share one."""
+    records = [r for own in every for r in (*own.clean, *own.attacked, *own.bounds)]
+    absent = {model: (model[1:], "no record") for own in every for model in own.missing if model[0] == ":"}
+    names = shown_names({**absent, **_models(records)})
+    return [dataclasses.replace(own, names={model: names[model] for model in own.names}) for own in every]
 
 
 def table_of(records: Sequence[Record]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from robench.cli.board import board
 from robench.cli.certify import certify
 from robench.cli.check import check
 from robench.cli.compare import compare
@@ -70,6 +71,7 @@ app.command()(show)
 app.command()(check)
 app.command()(certify)
 app.command()(leaderboard)
+app.command()(board)
 app.command()(compare)
 app.command()(verify)
 app.command()(parity)
