@@ -132,10 +132,12 @@ def _notes(board: Board, own: Samples) -> list[str]:
     """Return what must be said before rows of several runs are compared."""
     notes = []
     present = [row for row in board.rows if not row.absent]
-    if len({frozenset(row.attacks) for row in present}) > 1:
+    if own.asked is not None and len({frozenset(row.attacks) for row in present}) > 1:
+        asked = [label for identity, label in own.labels.items() if identity in own.asked]
         notes.append(
-            "Not every row met the same attacks: the column Attacks says how many it met. A row "
-            "that met fewer may stand higher than it would."
+            "Not every row met the same attacks. A rank asks for those that most rows met: "
+            f"{', '.join(asked)}. "
+            "Whatever else was tried on a row counts against it."
         )
     twins: dict[str, list[str]] = {}
     for row in present:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.board.leaderboard import boards_of
+from reports.board.many_runs import boards_of_many_runs
 from reports.board.run_folder import MOST_FAULTS, Run, read_trainings
-from reports.board.samples import Samples, model_of, split_into_boards, with_common_names
+from reports.board.samples import Samples, model_of
 from reports.html.board_sections import BoardSection, board_sections
 from reports.html.gallery import Guide
 from reports.html.model_sections import ModelSection, model_sections
@@ -100,7 +101,7 @@ def site_pages(
     run = Run(
         records=records, trainings=tuple(one for entry in entries for one in read_trainings(entry.root))
     )
-    samples = with_common_names(split_into_boards(records))
+    samples = boards_of_many_runs(records)
     every_board = boards_of(samples)
     lost = [Guide(own, Pixels(None)).lost() for own in samples]
     links = _links(samples)
