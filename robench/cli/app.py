@@ -23,6 +23,7 @@ from robench.cli.parity import parity
 from robench.cli.rerun import rerun
 from robench.cli.run import run
 from robench.cli.show import show
+from robench.cli.submit import submit
 from robench.cli.train import train
 from robench.cli.verify import verify
 
@@ -72,6 +73,7 @@ app.command()(check)
 app.command()(certify)
 app.command()(leaderboard)
 app.command()(board)
+app.command()(submit)
 app.command()(compare)
 app.command()(verify)
 app.command()(parity)
