@@ -97,7 +97,7 @@ def packed(broken: BrokenImages) -> bytes:
     import numpy as np
     from safetensors.numpy import save
 
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         "positions": np.array(broken.positions, dtype=np.int64),
         "x_adv": np.ascontiguousarray(broken.x_adv),
     }

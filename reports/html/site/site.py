@@ -151,8 +151,8 @@ def site_pages(
     }
     lines = history(entries)
     identity_of = {name: identity for own in samples for identity, name in own.names.items()}
-    for section in model_sections(run, every_board, samples, sections, lost, links):
-        identity = identity_of[section.title]
+    for of_model in model_sections(run, every_board, samples, sections, lost, links):
+        identity = identity_of[of_model.title]
         fingerprint = targets[identity].fingerprint
         mine = [
             line
@@ -160,14 +160,14 @@ def site_pages(
             if line.fingerprint == fingerprint and (fingerprint or line.name == targets[identity].name)
         ]
         model = ModelPage(
-            file=links[section.title],
-            section=section,
-            background=_facts(backgrounds[identity], section),
-            history=history_table(mine, name="history", caption=f"Every measurement of {section.title}"),
+            file=links[of_model.title],
+            section=of_model,
+            background=_facts(backgrounds[identity], of_model),
+            history=history_table(mine, name="history", caption=f"Every measurement of {of_model.title}"),
             again=judged_again(targets[identity].name, runs.get(identity, ())),
         )
         pages[model.file] = page(
-            "site_model.html.jinja", styles=_STYLES, title=title, model=model, standing=_standing(section)
+            "site_model.html.jinja", styles=_STYLES, title=title, model=model, standing=_standing(of_model)
         )
     if published:
         pages[PUBLISHED] = page(
