@@ -1,4 +1,4 @@
-"""RobustBench's files of model infos: read as they are published, refused in one sentence where they are not."""
+"""RobustBench's model infos: read as they are published, refused in one sentence where they are not."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The repository's own site of boards in a real browser, from a folder: on a desk and on a phone, nothing fetched."""
+"""The repository's own site of boards in a real browser: on a desk and on a phone, and nothing is fetched."""
 
 import os
 import shutil

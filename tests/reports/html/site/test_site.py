@@ -48,7 +48,7 @@ def test_runs_of_one_setting_share_a_board_and_others_do_not(tmp_path):
     second = entry(tmp_path, "second", [("c", 3)])
     fewer = entry(tmp_path, "fewer", [("d", 2)], images=150)
     made_rows = rows([first, second, fewer])
-    assert {place for place in made_rows} == {(200, "a"), (200, "b"), (200, "c"), (150, "d")}
+    assert set(made_rows) == {(200, "a"), (200, "b"), (200, "c"), (150, "d")}
     text = site_pages([first, second, fewer], title="many")["index.html"]
     assert text.count('<section class="board"') == 2
     assert text.count("Measured on other images too, and so never ranked with these") == 2
