@@ -75,12 +75,12 @@ def test_of_each_broken_image_the_smallest_change_is_kept(run, submission):
     assert len(smallest) > 20
     with unpacked(submission) as one:
         kept = list(of_submission(one.root, Store(one.root).readable()[0]))
-    places = [(b.record.target.name, b.record.columns.index[at]) for b in kept for at in b.positions]
-    assert sorted(places) == sorted(smallest)
-    for broken in kept:
-        for at in broken.positions:
-            image = (broken.record.target.name, broken.record.columns.index[at])
-            assert broken.record.columns.linf[at] == smallest[image]
+        places = [(b.record.target.name, b.record.columns.index[at]) for b in kept for at in b.positions]
+        assert sorted(places) == sorted(smallest)
+        for broken in kept:
+            for at in broken.positions:
+                image = (broken.record.target.name, broken.record.columns.index[at])
+                assert broken.record.columns.linf[at] == smallest[image]
 
 
 def test_they_are_the_images_of_the_run(run):
