@@ -5,7 +5,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test lint types imports ci audit bench clean
+.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test board lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -43,6 +43,10 @@ gpu-rehearsal: $(STAMP)
 # Installs Chromium (apt-get) and playwright where they are missing.
 browser-test: $(STAMP)
 	.ci/browser
+
+# The repository's own site, docs/board, from the submission files beside it.
+board: $(STAMP)
+	$(BIN)/robench board docs/submissions/*.zip -o docs/board --title "robench: defenses on digits"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -165,7 +165,9 @@ def _missing(
     if planned := samples.missing.get(target):
         return planned
     n = samples.n
-    have = {"clean": clean.n if clean else 0, **{label: n if s else 0 for label, s in attacks.items()}}
+    asked = {label for key, label in samples.labels.items() if samples.asked is None or key in samples.asked}
+    met = {label: n if share else 0 for label, share in attacks.items() if share or label in asked}
+    have = {"clean": clean.n if clean else 0, **met}
     have |= missing_bounds(samples, target)
     mine = samples.judged(target)
     if not any(len(record.columns) for record in mine):

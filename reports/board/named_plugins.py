@@ -38,7 +38,7 @@ def named_plugins(records: Iterable[Record], plans: Sequence[dict[str, Any]] = (
     """
     by_name: dict[tuple[Kind, str], NamedPlugin] = {}
     for kind, name in (*_of_records(records), *(item for plan in plans for item in _of_plan(plan))):
-        by_name.setdefault((kind, name), NamedPlugin(kind, name, _info(kind, name)))
+        by_name.setdefault((kind, name), NamedPlugin(kind, name, info_of(kind, name)))
     order: tuple[Kind, ...] = ("attacks", "defenses", "heads", "models", "datasets")
     return sorted(by_name.values(), key=lambda use: order.index(use.kind))
 
@@ -101,12 +101,13 @@ def _class_named(kind: Kind, class_name: str) -> str:
 
 def _infos(kind: Kind) -> Iterator[tuple[str, Info]]:
     for name in plugins.names(kind):
-        info = _info(kind, name)
+        info = info_of(kind, name)
         if info is not None:
             yield name, info
 
 
-def _info(kind: Kind, name: str) -> Info | None:
+def info_of(kind: Kind, name: str) -> Info | None:
+    """Return what is known of a plugin, None where no such plugin is installed here."""
     if name not in plugins.names(kind):
         return None
     try:

@@ -62,6 +62,7 @@ class Samples:
             `robench.record.completeness`. Models without any record are in it too.
         bounds: records of bounds.
         bound_labels: shown label of every way to bound, by identity, in the order of the records.
+        asked: attacks that a row must have met, by identity; None for all of the board.
     """
 
     setting: Setting
@@ -74,6 +75,7 @@ class Samples:
     missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bounds: tuple[Record, ...] = ()
     bound_labels: dict[str, str] = field(default_factory=dict)
+    asked: frozenset[str] | None = None
 
     @property
     def unbounded(self) -> bool:
@@ -258,9 +260,14 @@ def _from_elsewhere(
     keys, seeds = {r.key for r in own}, {r.seed for r in own}
     attacks = {attack_of(r) for r in own}
     names = {"", *planned.models}
+    fingerprints: dict[str, set[str]] = {}
+    for record in own:
+        fingerprints.setdefault(record.target.name, set()).add(record.target.fingerprint)
     for record in records:
+        mark = record.target.fingerprint
         if (
             record.planned != planned
+            and mark in fingerprints.get(record.target.name, {mark})  # else another model of that name
             and record.key not in keys
             and record.seed in seeds
             and record.target.name in names
@@ -294,7 +301,7 @@ def _samples(
         n=max(setting.size, count_images(everything)),
         clean=tuple(clean),
         attacked=tuple(attacked),
-        names=shown_names({**absent, **_models(everything)}),
+        names=shown_names({**absent, **model_names(everything)}),
         labels=_labels(attacked),
         missing=missing,
         bounds=tuple(bounds),
@@ -307,7 +314,7 @@ def _labels(records: Sequence[Record]) -> dict[str, str]:
     return shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in records})
 
 
-def _models(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
+def model_names(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
     """Return name and mark of each model: the seed where each of a name has another, else the fingerprint."""
     names: dict[str, tuple[str, str]] = {}
     sources = [r.source for r in records if not r.attack.is_clean]

@@ -16,13 +16,16 @@ from reports.html.gallery import Guide
 from reports.html.model_sections import model_sections
 from reports.html.pixels import Pixels
 from reports.html.side_by_side import comparisons
+from reports.html.site.site import check_folder, write_site
 from reports.html.template import page
 from reports.html.training_sections import curves
 from reports.text.escape import FRESH
 from reports.text.facts import provenance
 from reports.text.sentences import summary
 from robench.recipe import Info
+from robench.record.board_entry import BoardEntry
 from robench.record.files import write_atomic
+from robench.record.published_numbers import PublishedNumber
 from robench.record.schema import Record
 from robench.record.store import Fault
 
@@ -50,6 +53,36 @@ class HTML:
             ConfigError: the folder is not the folder of a run.
         """
         return page_of(read_run(folder, readable))
+
+    def check_site(self, folder: Path) -> None:
+        """Refuse a folder for a site that holds something else.
+
+        Raises:
+            ConfigError: it does.
+        """
+        check_folder(folder)
+
+    def write_site(
+        self,
+        entries: Sequence[BoardEntry],
+        folder: Path,
+        *,
+        title: str,
+        published: Sequence[PublishedNumber] = (),
+    ) -> list[Path]:
+        """Write a site of many runs, and return its pages, the first page first.
+
+        Args:
+            entries: the runs.
+            folder: where to.
+            title: of the site.
+            published: numbers measured by others, shown apart.
+
+        Raises:
+            ConfigError: the folder holds something else.
+            StorageError: the disk refused.
+        """
+        return write_site(entries, folder, title=title, published=published)
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
         """Write the page of a run folder, with these records, and return its path.

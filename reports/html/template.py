@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -13,24 +14,36 @@ from markupsafe import Markup
 from reports.text.escape import visible
 
 
-def page(**sections: Any) -> str:
+def page(
+    template: str = "page.html.jinja",
+    *,
+    styles: Sequence[str] = ("style.css",),
+    scripts: Sequence[str] = ("script.js",),
+    **sections: Any,
+) -> str:
     """Return the page.
 
     Args:
+        template: its template.
+        styles: the files of its style, one after the other.
+        scripts: the files of its script, one after the other.
         sections: what the template asks for; every text is escaped, and its invisible signs are written out.
     """
-    style, script = _source("style.css"), _source("script.js")
+    style, script = ("".join(map(_source, names)) for names in (styles, scripts))
     # Both hashes cover exactly what stands between the tags.
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"
     )
-    template = _environment().get_template("page.html.jinja")
-    text: str = template.render(
-        policy=policy,
-        style=Markup(style),
-        script=Markup(script),
-        **sections,
+    text: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=policy,
+            style=Markup(style),
+            script=Markup(script),
+            **sections,
+        )
     )
     return text
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from robench.cli.board import board
 from robench.cli.certify import certify
 from robench.cli.check import check
 from robench.cli.compare import compare
@@ -22,6 +23,7 @@ from robench.cli.parity import parity
 from robench.cli.rerun import rerun
 from robench.cli.run import run
 from robench.cli.show import show
+from robench.cli.submit import submit
 from robench.cli.train import train
 from robench.cli.verify import verify
 
@@ -70,6 +72,8 @@ app.command()(show)
 app.command()(check)
 app.command()(certify)
 app.command()(leaderboard)
+app.command()(board)
+app.command()(submit)
 app.command()(compare)
 app.command()(verify)
 app.command()(parity)

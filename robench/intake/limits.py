@@ -105,11 +105,18 @@ EXPANSION = Limit(
 MEMBERS = Limit(what="a table of contents of an archive", most=64 * MIB)
 PICTURE = Limit(what="a picture file", most=GIB, variable="ROBENCH_MAX_PICTURE_BYTES")
 PIXELS = Limit(what="a picture", most=100_000_000, unit="pixels", variable="ROBENCH_MAX_PICTURE_PIXELS")
+SUBMISSION = Limit(what="a submission file", most=GIB, variable="ROBENCH_MAX_SUBMISSION_BYTES")
+SUBMITTED = Limit(
+    what="what a submission file unpacks to", most=4 * GIB, variable="ROBENCH_MAX_SUBMISSION_UNPACKED"
+)
+SUBMITTED_FILES = Limit(
+    what="a submission", most=100_000, unit="files", variable="ROBENCH_MAX_SUBMISSION_FILES"
+)
 FILES = Limit(what="a folder", most=20_000_000, unit="entries", variable="ROBENCH_MAX_FOLDER_ENTRIES")
 
 LIMITS = (
     CONFIGURATION, PYTHON_FILE, SMALL_FILE, DATA, UNPACKED, EXPANSION, MEMBERS, PICTURE, PIXELS, FILES,
-    CHECKPOINT, TENSORS, STEPS, PARTS,
+    CHECKPOINT, TENSORS, STEPS, PARTS, SUBMISSION, SUBMITTED, SUBMITTED_FILES,
 )  # fmt: skip
 """All of them, as docs/limits.md lists them."""
 

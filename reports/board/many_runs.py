@@ -1,0 +1,60 @@
+"""Records of many runs, of people who know nothing of each other, grouped by board."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from reports.board.samples import (
+    Samples,
+    attack_of,
+    model_names,
+    model_of,
+    shown_names,
+    split_into_boards,
+)
+from robench.record.schema import Record
+
+
+def boards_of_many_runs(records: Iterable[Record]) -> list[Samples]:
+    """Group the records of many runs by board.
+
+    A model has one name on all boards, and no two share one. On a board are the models that something was
+    tried on under its threat, or that a plan has there: not each that was measured on the same images.
+    """
+    return _with_common_names([_asked(_tried(own)) for own in split_into_boards(records)])
+
+
+def _tried(own: Samples) -> Samples:
+    threat = own.setting.threat
+    if not threat.norm:
+        return own
+    stays = {model_of(record.target) for record in (*own.attacked, *own.bounds)}
+    stays |= {model_of(r.target) for r in own.clean if r.planned and r.planned.has(threat)}
+    sources = {model_of(record.source) for record in (*own.attacked, *own.bounds)}
+    gone = {model_of(record.target) for record in own.clean} - stays
+    return dataclasses.replace(
+        own,
+        clean=tuple(record for record in own.clean if model_of(record.target) in stays),
+        names={model: name for model, name in own.names.items() if model not in gone - sources},
+        missing={model: lacks for model, lacks in own.missing.items() if model not in gone},
+    )
+
+
+def _asked(own: Samples) -> Samples:
+    """Ask for the attacks that most rows met: one more attack on one row must cost no other row its rank."""
+    met: dict[str, set[str]] = {}
+    for record in own.attacked:
+        if model_of(record.source) == model_of(record.target):
+            met.setdefault(model_of(record.target), set()).add(attack_of(record))
+    counts = Counter(map(frozenset, met.values()))
+    most = max(counts, key=lambda one: (counts[one], len(one), sorted(one)), default=None)
+    return dataclasses.replace(own, asked=most)
+
+
+def _with_common_names(every: Sequence[Samples]) -> list[Samples]:
+    records = [r for own in every for r in (*own.clean, *own.attacked, *own.bounds)]
+    absent = {model: (model[1:], "no record") for own in every for model in own.missing if model[0] == ":"}
+    names = shown_names({**absent, **model_names(records)})
+    return [dataclasses.replace(own, names={model: names[model] for model in own.names}) for own in every]

@@ -1,0 +1,158 @@
+"""The boards of a site: those of a report's page, with what is known of every model and who measured it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.board.boards import Board, Row
+from reports.board.samples import Samples, Setting, model_of
+from reports.html.board_sections import BoardSection
+from reports.html.site.background import Background
+from reports.html.tables import Column, Entry, Table, text_entry
+from reports.text.escape import NOTHING
+from robench.record.board_entry import BoardEntry
+
+EXTRA = ("Defense", "Architecture", "Parameters", "Extra data", "Paper", "Attacks", "Runs", "Judged again")
+"""Columns that a board of many runs has beside those of a report."""
+NOT_JUDGED_AGAIN = "not re-judged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteBoard:
+    """One board of a site.
+
+    Attributes:
+        section: as on a report's page.
+        norm: of its threat; `none` for clean accuracy.
+        dataset: the images' name.
+        notes: what a reader must know before comparing, in sentences.
+        others: title and address of boards of the same data and threat with other images.
+        published: whether numbers published elsewhere speak of this data, norm and radius.
+    """
+
+    section: BoardSection
+    norm: str
+    dataset: str
+    notes: tuple[str, ...]
+    others: tuple[tuple[str, str], ...]
+    published: bool = False
+
+
+def measured_by(entries: Sequence[BoardEntry]) -> dict[str, list[BoardEntry]]:
+    """Return the runs that hold records of a model, by its identity."""
+    runs: dict[str, list[BoardEntry]] = {}
+    for entry in entries:
+        for identity in dict.fromkeys(model_of(record.target) for record in entry.records):
+            runs.setdefault(identity, []).append(entry)
+    return runs
+
+
+def site_board(
+    board: Board,
+    own: Samples,
+    section: BoardSection,
+    *,
+    backgrounds: Mapping[str, Background],
+    runs: Mapping[str, Sequence[BoardEntry]],
+    others: Sequence[tuple[str, str]],
+    published: bool,
+) -> SiteBoard:
+    """Return one board of a site.
+
+    Args:
+        board: its numbers.
+        own: its records.
+        section: the board as a report shows it.
+        backgrounds: what is known of each model, by identity.
+        runs: the runs that measured it, by identity.
+        others: title and address of boards of the same data and threat with other images.
+        published: whether numbers published elsewhere are of the same data and threat.
+    """
+    identities = {name: identity for identity, name in own.names.items()}
+    extra = [
+        _cells(board, row, identities[row.model], backgrounds, runs.get(identities[row.model], ()))
+        for row in board.rows
+    ]
+    return SiteBoard(
+        section=dataclasses.replace(section, table=_widened(section.table, extra)),
+        norm=board.norm or "none",
+        dataset=board.dataset,
+        notes=tuple(_notes(board, own)),
+        others=tuple(others),
+        published=published,
+    )
+
+
+def _cells(
+    board: Board,
+    row: Row,
+    identity: str,
+    backgrounds: Mapping[str, Background],
+    runs: Sequence[BoardEntry],
+) -> tuple[Entry, ...]:
+    known = backgrounds.get(identity, Background())
+    tried = f"{len(row.attacks)} of {len(board.attacks)}" if board.attacks else ""
+    many = None if known.parameters is None else f"{known.parameters:,}"
+    name = identity.partition(":")[2]
+    return (
+        text_entry(known.defense),
+        text_entry(known.architecture),
+        Entry(text=many or NOTHING, order=known.parameters),
+        text_entry(known.extra_data(board.dataset)),
+        text_entry(known.paper),
+        text_entry(tried),
+        text_entry(", ".join(entry.title for entry in runs)),
+        text_entry(judged_again(name, runs)),
+    )
+
+
+def judged_again(name: str, runs: Sequence[BoardEntry]) -> str:
+    """Return what came of asking a model again about the images that broke it, in the words of its runs."""
+    if not runs:
+        return ""
+    texts = dict.fromkeys(entry.judged_again.get(name, NOT_JUDGED_AGAIN) for entry in runs)
+    return "; ".join(texts)
+
+
+def _widened(table: Table, extra: Sequence[tuple[Entry, ...]]) -> Table:
+    """Return a table with the columns of `EXTRA` after its remarks."""
+    at = next(i for i, column in enumerate(table.columns) if column.title == "Remarks") + 1
+    numeric = {"Parameters"}
+    columns = tuple(Column(title, numeric=title in numeric) for title in EXTRA)
+    return dataclasses.replace(
+        table,
+        columns=(*table.columns[:at], *columns, *table.columns[at:]),
+        rows=tuple((*row[:at], *cells, *row[at:]) for row, cells in zip(table.rows, extra, strict=True)),
+    )
+
+
+def _notes(board: Board, own: Samples) -> list[str]:
+    """Return what must be said before rows of several runs are compared."""
+    notes = []
+    present = [row for row in board.rows if not row.absent]
+    if own.asked is not None and len({frozenset(row.attacks) for row in present}) > 1:
+        asked = [label for identity, label in own.labels.items() if identity in own.asked]
+        notes.append(
+            "Not every row met the same attacks. A rank asks for those that most rows met: "
+            f"{', '.join(asked)}. "
+            "Whatever else was tried on a row counts against it."
+        )
+    twins: dict[str, list[str]] = {}
+    for row in present:
+        twins.setdefault(row.fingerprint, []).append(row.model)
+    notes += [
+        f"The same weights under several names: {', '.join(names)}."
+        for fingerprint, names in twins.items()
+        if fingerprint and len(names) > 1
+    ]
+    seeds = {record.seed for record in (*own.clean, *own.attacked)}
+    if len(seeds) > 1:
+        notes.append(f"The runs have several seeds: {', '.join(map(str, sorted(seeds)))}.")
+    return notes
+
+
+def same_but_for_images(setting: Setting) -> tuple[object, ...]:
+    """Return what two boards share that differ in their images alone."""
+    return (setting.dataset, setting.split, setting.threat)

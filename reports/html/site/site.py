@@ -1,0 +1,241 @@
+"""Many runs to a folder of pages: every board on one page, and a page for each model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.board.leaderboard import boards_of
+from reports.board.many_runs import boards_of_many_runs
+from reports.board.run_folder import MOST_FAULTS, Run, read_trainings
+from reports.board.samples import Samples, model_of
+from reports.html.board_sections import BoardSection, board_sections
+from reports.html.gallery import Guide
+from reports.html.model_sections import ModelSection, model_sections
+from reports.html.pixels import Pixels
+from reports.html.site.background import Background, background_of
+from reports.html.site.boards import SiteBoard, judged_again, measured_by, same_but_for_images, site_board
+from reports.html.site.history import history, history_table
+from reports.html.site.published_table import covers, published_sections
+from reports.html.tables import Column, Entry, Table, number_entry, share, text_entry
+from reports.html.template import page
+from reports.text.escape import FRESH, NOTHING
+from reports.text.facts import Fact
+from reports.text.sentences import summary
+from robench.errors import ConfigError
+from robench.record.board_entry import BoardEntry
+from robench.record.files import write_atomic
+from robench.record.folder import Fault
+from robench.record.published_numbers import PublishedNumber
+
+INDEX, MODELS, PUBLISHED = "index.html", "models", "published.html"
+GENERATOR = '<meta name="generator" content="robench board">'
+"""What the first page says of itself: a folder with it may be written anew."""
+_STYLES = ("style.css", "site.css")
+_PLAIN = re.compile(r"[^0-9A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPage:
+    """What is on the page of a model beside the section that a report has of it."""
+
+    file: str
+    section: ModelSection
+    background: tuple[Fact, ...]
+    history: Table
+    again: str
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than a site, before any work.
+
+    Raises:
+        ConfigError: it is a file, or holds other files.
+    """
+    if not folder.exists():
+        return
+    index = folder / INDEX
+    own = index.is_file() and GENERATOR in index.read_text("utf-8", "replace")[:2000]
+    if folder.is_dir() and (own or not any(folder.iterdir())):
+        return
+    got = "a folder with other files" if folder.is_dir() else "a file"
+    do = "Name another folder with -o"
+    raise ConfigError(where=str(folder), expected="no such folder, an empty one, or a site", got=got, do=do)
+
+
+def write_site(
+    entries: Sequence[BoardEntry], folder: Path, *, title: str, published: Sequence[PublishedNumber] = ()
+) -> list[Path]:
+    """Write a site and return its first page and the others; pages of models that are gone are deleted.
+
+    Args:
+        entries: the runs.
+        folder: where to.
+        title: of the site.
+        published: numbers measured by others, shown apart.
+
+    Raises:
+        ConfigError: the folder holds something else.
+        StorageError: the disk refused.
+    """
+    check_folder(folder)
+    pages = site_pages(entries, title=title, published=published)
+    for name, text in pages.items():
+        write_atomic(folder / name, text)
+    for stale in sorted((folder / MODELS).glob("*.html")):
+        if f"{MODELS}/{stale.name}" not in pages:
+            stale.unlink()
+    if PUBLISHED not in pages:
+        (folder / PUBLISHED).unlink(missing_ok=True)
+    return [folder / name for name in pages]
+
+
+def site_pages(
+    entries: Sequence[BoardEntry], *, title: str, published: Sequence[PublishedNumber] = ()
+) -> dict[str, str]:
+    """Return the pages of a site by the names of their files, the first page first."""
+    records = tuple(record for entry in entries for record in entry.records)
+    run = Run(
+        records=records, trainings=tuple(one for entry in entries for one in read_trainings(entry.root))
+    )
+    samples = boards_of_many_runs(records)
+    every_board = boards_of(samples)
+    lost = [Guide(own, Pixels(None)).lost() for own in samples]
+    links = _links(samples)
+    sections = board_sections(every_board, samples, links, lost)
+    targets = {model_of(record.target): record.target for record in records}
+    backgrounds = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
+    runs = measured_by(entries)
+    groups: dict[object, list[BoardSection]] = {}
+    for own, section in zip(samples, sections, strict=True):
+        groups.setdefault(same_but_for_images(own.setting), []).append(section)
+    shown = [
+        site_board(
+            board,
+            own,
+            section,
+            backgrounds=backgrounds,
+            runs=runs,
+            others=[
+                (one.title, f"#{one.name}")
+                for one in groups[same_but_for_images(own.setting)]
+                if one is not section
+            ],
+            published=any(covers(number, board) for number in published),
+        )
+        for board, own, section in zip(every_board, samples, sections, strict=True)
+    ]
+    faults = [
+        Fault(f"{entry.title}: {fault.about}", fault.text) for entry in entries for fault in entry.faults
+    ]
+    certified = any(board.certificates for board in every_board)
+    fresh = FRESH if any(board.random for board in every_board) else ""
+    pages = {
+        INDEX: page(
+            "site.html.jinja",
+            styles=_STYLES,
+            scripts=("script.js", "site.js"),
+            title=title,
+            summary=summary(run, every_board),
+            boards=shown,
+            filters=_filters(shown, backgrounds),
+            runs=[(entry, len(entry.records)) for entry in entries],
+            published=len(published),
+            unreadable=(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS)),
+            fresh=fresh,
+            certified=certified,
+        )
+    }
+    lines = history(entries)
+    identity_of = {name: identity for own in samples for identity, name in own.names.items()}
+    for of_model in model_sections(run, every_board, samples, sections, lost, links):
+        identity = identity_of[of_model.title]
+        fingerprint = targets[identity].fingerprint
+        mine = [
+            line
+            for line in lines
+            if line.fingerprint == fingerprint and (fingerprint or line.name == targets[identity].name)
+        ]
+        model = ModelPage(
+            file=links[of_model.title],
+            section=of_model,
+            background=_facts(backgrounds[identity], of_model),
+            history=history_table(mine, name="history", caption=f"Every measurement of {of_model.title}"),
+            again=judged_again(targets[identity].name, runs.get(identity, ())),
+        )
+        pages[model.file] = page(
+            "site_model.html.jinja", styles=_STYLES, title=title, model=model, standing=_standing(of_model)
+        )
+    if published:
+        pages[PUBLISHED] = page(
+            "site_published.html.jinja",
+            styles=_STYLES,
+            title=title,
+            sections=published_sections(published),
+        )
+    return pages
+
+
+def _links(samples: Sequence[Samples]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for own in samples:
+        for identity, name in own.names.items():
+            names.setdefault(name, identity)
+    return {name: model_file(identity, name) for name, identity in names.items() if identity[:1] != ":"}
+
+
+def model_file(identity: str, name: str) -> str:
+    """Return the name of a model's page: readable, safe in every file system, and of no two models alike."""
+    plain = _PLAIN.sub("-", name)[:40].strip("-").lower() or "model"
+    return f"{MODELS}/{plain}-{hashlib.sha256(identity.encode('utf-8', 'replace')).hexdigest()[:10]}.html"
+
+
+def _filters(
+    boards: Sequence[SiteBoard], backgrounds: dict[str, Background]
+) -> list[tuple[str, str, list[str]]]:
+    """Return what can be chosen: the kind, its label and its values; none of which there is only one."""
+    known = backgrounds.values()
+    choices = [
+        ("norm", "Norm", {board.norm for board in boards}),
+        ("dataset", "Data", {board.dataset for board in boards}),
+        ("Architecture", "Architecture", {one.architecture for one in known}),
+        ("Defense", "Defense", {one.defense for one in known}),
+    ]
+    return [(kind, label, sorted(values - {""})) for kind, label, values in choices if len(values - {""}) > 1]
+
+
+def _facts(background: Background, section: ModelSection) -> tuple[Fact, ...]:
+    facts = {
+        "defense": background.defense,
+        "architecture": background.architecture,
+        "parameters": "" if background.parameters is None else f"{background.parameters:,}",
+        "trained on": background.data,
+        "paper": background.paper,
+        "boards": str(len(section.parts)),
+    }
+    return tuple((name, value) for name, value in facts.items() if value)
+
+
+def _standing(section: ModelSection) -> Table:
+    """Return where a model stands: one row for each board."""
+    titles = ("Board", "Rank", "Worst case, %", "Clean, %", "Remarks", "n")
+    words = {"Board", "Remarks"}
+    return Table(
+        name="standing",
+        caption=f"Where {section.title} stands",
+        columns=tuple(Column(one, numeric=one not in words, head=one == "Board") for one in titles),
+        rows=tuple(
+            (
+                text_entry(part.title, href=f"../{INDEX}{part.board_link}"),
+                Entry(text=str(part.row.rank or NOTHING), order=part.row.rank),
+                share(part.row.worst_case),
+                share(part.row.clean),
+                text_entry(", ".join(part.row.remarks)),
+                number_entry(part.row.n),
+            )
+            for part in section.parts
+        ),
+    )

@@ -1,0 +1,234 @@
+"""Ask the networks of a run, or of a submission, again: about its clean images, and those that broke them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from robench.attack.craft import targets_of
+from robench.attack.norms import norm_named
+from robench.attack.threat import Goal, ThreatModel
+from robench.audit.rejudgement import TOLERANCE
+from robench.audit.verify import read_plan
+from robench.data.images import ImageSet
+from robench.errors import RobenchError
+from robench.judge.verdict import classify, judge
+from robench.plan.spec import ModelSpec, Plan
+from robench.record.broken_images import BrokenImages
+from robench.record.schema import Finding, Record, Status
+from robench.record.store import Store
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.preparation import Workshop
+from robench.run.settings import Environment
+from robench.run.shards import Shard
+
+BATCH = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of asking one model again.
+
+    Attributes:
+        model: its name.
+        reason: why it was not asked; empty if it was.
+        clean: clean images that it was asked about.
+        broken: images that broke it that it was asked about.
+        changed_clean: of how many clean images it says another class.
+        unbroken: how many of the others break it no longer.
+    """
+
+    model: str
+    reason: str = ""
+    clean: int = 0
+    broken: int = 0
+    changed_clean: int = 0
+    unbroken: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether no more differs than may where sums round differently."""
+        return not any(
+            differ > TOLERANCE * asked
+            for differ, asked in ((self.changed_clean, self.clean), (self.unbroken, self.broken))
+        )
+
+    @property
+    def text(self) -> str:
+        """It in words."""
+        if self.reason:
+            return f"not re-judged: {self.reason}"
+        differ = self.changed_clean + self.unbroken
+        word = f"{differ} differ" if differ else "all as stated"
+        return f"{'holds' if self.holds else 'does NOT hold'}: {self.clean + self.broken} images, {word}"
+
+
+def judge_again(
+    store: Store,
+    records: Sequence[Record],
+    broken: Iterable[BrokenImages],
+    *,
+    folders: Sequence[Path],
+    environment: Environment,
+) -> list[Answer]:
+    """Ask every model of a run that is at hand; nothing is trained and nothing is written.
+
+    Args:
+        store: the folder with the plan.
+        records: what it states.
+        broken: the images that broke its models.
+        folders: where trained networks may be.
+        environment: where to rebuild the models.
+    """
+    names = list(dict.fromkeys(record.target.name for record in records))
+    try:
+        plan = read_plan(store)
+        data = Workshop(plan, folders[0], environment).load(plan.data)
+    except RobenchError as error:
+        return [Answer(model=name, reason=_short(error)) for name in names]
+    whole = next(iter(Shard.split(data, max(len(data), 1)))).whole
+    own_broken: dict[str, list[BrokenImages]] = {}
+    for one in broken:
+        own_broken.setdefault(one.record.target.name, []).append(one)
+    return [
+        _answer(
+            name,
+            [record for record in records if record.target.name == name],
+            own_broken.get(name, []),
+            data,
+            whole,
+            plan,
+            folders,
+            environment,
+        )
+        for name in names
+    ]
+
+
+def _answer(
+    name: str,
+    own: Sequence[Record],
+    broken: Sequence[BrokenImages],
+    data: ImageSet,
+    whole: str,
+    plan: Plan,
+    folders: Sequence[Path],
+    environment: Environment,
+) -> Answer:
+    if any(record.target.joint for record in own):
+        return Answer(model=name, reason="its images share graphs")
+    if any(record.draws for record in own):
+        return Answer(model=name, reason="it answers at random")
+    if any(record.dataset.set != whole for record in own):
+        return Answer(model=name, reason="the images at hand are others")
+    try:
+        made = _model(name, plan, folders, data, environment)
+    except RobenchError as error:
+        return Answer(model=name, reason=_short(error))
+    if made is None:
+        return Answer(model=name, reason="its weights are not at hand")
+    if any(record.target.fingerprint != made.fingerprint for record in own):
+        return Answer(model=name, reason="the network at hand is another one")
+    place = {index: row for row, index in enumerate(data.indices.tolist())}
+    if any(index not in place for record in own for index in record.columns.index):
+        return Answer(model=name, reason="the images at hand are others")
+    clean = [record for record in own if record.attack.is_clean]
+    try:
+        changed = sum(_changed(made, record, data, place) for record in clean)
+        unbroken = sum(_unbroken(made, one, data, place) for one in broken)
+    except RobenchError as error:
+        return Answer(model=name, reason=_short(error))
+    return Answer(
+        model=name,
+        clean=sum(len(record.columns) for record in clean),
+        broken=sum(len(one.positions) for one in broken),
+        changed_clean=changed,
+        unbroken=unbroken,
+    )
+
+
+def _model(
+    name: str, plan: Plan, folders: Sequence[Path], data: ImageSet, environment: Environment
+) -> EvaluatedModel | None:
+    """Return a model whose weights are in one of the folders, or in the file that the plan names."""
+    for specs in _parts(plan, name):
+        alone = dataclasses.replace(plan, models=tuple(specs), threats=())
+        for folder in folders:
+            workshop = Workshop(alone, folder, environment)
+            if not workshop.untrained(data.shape, len(data.classes)):
+                models = workshop.models(data.shape, len(data.classes))
+                return next((one for one in models if one.model.name == name), None)
+    return None
+
+
+def _parts(plan: Plan, name: str) -> Iterator[list[ModelSpec]]:
+    """Yield what of a plan is needed to make one model: itself, and the one whose network it shares."""
+    for spec in plan.models:
+        if spec.name == name:
+            yield [one for one in plan.models if one.name in {name, spec.features_of}]
+
+
+def _rows(record: Record, positions: Sequence[int], place: dict[int, int]) -> torch.Tensor:
+    index = record.columns.index
+    return torch.tensor([place[index[position]] for position in positions], dtype=torch.int64)
+
+
+def _changed(made: EvaluatedModel, record: Record, data: ImageSet, place: dict[int, int]) -> int:
+    rows = _rows(record, range(len(record.columns)), place)
+    x, y = data.batch(rows)
+    said = classify(made.model, x.to(made.model.device), batch_size=BATCH).cpu()
+    other = said != torch.tensor(list(record.columns.clean))
+    return int((other | (y != torch.tensor(list(record.columns.label)))).sum())
+
+
+def _unbroken(made: EvaluatedModel, one: BrokenImages, data: ImageSet, place: dict[int, int]) -> int:
+    threat = one.record.threat
+    model, rows = made.model, _rows(one.record, one.positions, place)
+    x, y = (tensor.to(model.device) for tensor in data.batch(rows))
+    x_adv = torch.from_numpy(one.x_adv).to(model.device)
+    if x_adv.shape != x.shape:
+        return len(rows)
+    goal = Goal.TARGETED if threat.goal == str(Goal.TARGETED) else Goal.UNTARGETED
+    verdict = judge(
+        model,
+        x,
+        y,
+        x_adv,
+        threat=ThreatModel(
+            norm=norm_named(threat.norm),
+            eps=float(threat.eps),
+            bounds=threat.bounds or (0.0, 1.0),
+            goal=goal,
+        ),
+        target=targets_of(y, model.classes) if goal is Goal.TARGETED else None,
+        batch_size=BATCH,
+    )
+    return sum(str(status) != Status.BROKEN for status in verdict.status)
+
+
+def doubted(records: Sequence[Record], answers: Sequence[Answer]) -> list[Record]:
+    """Return the records with a finding on all those of models of which what is stated does not hold."""
+    failed = {answer.model: answer for answer in answers if not answer.reason and not answer.holds}
+
+    def noted(record: Record) -> Record:
+        answer = failed.get(record.target.name)
+        if answer is None:
+            return record
+        finding = Finding(
+            code="not-reproduced",
+            evidence=f"asked again, the network gives another class to {answer.changed_clean} of "
+            f"{answer.clean} clean images, and {answer.unbroken} of {answer.broken} images that are said to "
+            "have broken it do not",
+            remedy="Run `robench verify` where it was measured, and submit what comes out",
+        )
+        return record.noting(findings=(*record.findings, finding))
+
+    return [noted(record) for record in records]
+
+
+def _short(error: RobenchError) -> str:
+    return f"expected {error.expected}, got {error.got}"[:160]

@@ -1,0 +1,175 @@
+"""A site of many runs: what may be compared shares a board, and everything else is kept apart and said."""
+
+import re
+
+import pytest
+
+from reports.board.leaderboard import boards_of
+from reports.board.many_runs import boards_of_many_runs
+from reports.html.site.boards import NOT_JUDGED_AGAIN
+from reports.html.site.site import check_folder, model_file, site_pages, write_site
+from robench.errors import ConfigError
+from robench.record.board_entry import BoardEntry
+from robench.record.schema import Finding
+from tests.records import changed
+from tests.reports.html.page_parser import parse
+from tests.reports.html.synthetic import made
+
+ALARM = "<script>alert(1)</script>"
+
+
+def entry(root, title, models, *, images=200, attacks=("attack-0", "attack-1"), day="2026-01-02", **fields):
+    """Return a run of (name, number of its weights) models."""
+    records = []
+    for name, seed in models:
+        for attack in ("clean", *attacks):
+            record = made(name, attack, 0, images, images, seed=seed)
+            record = changed(record, dataset={"set": f"the first {images}", "digest": f"{images}"})
+            records.append(record.noting(key=f"{title}-{record.key}-{name}"))
+    return BoardEntry(title=title, root=root, records=tuple(records), day=day, **fields)
+
+
+def rows(entries):
+    boards = boards_of(boards_of_many_runs(record for one in entries for record in one.records))
+    return {(board.n, row.model): row for board in boards for row in board.rows}
+
+
+def robust(records):
+    """Return how many images stood in every record, by a loop."""
+    fell = set()
+    for record in records:
+        for index, status in zip(record.columns.index, record.columns.status, strict=True):
+            fell |= {index} if str(status) != "robust" else set()
+    return len(records[0].columns) - len(fell)
+
+
+def test_runs_of_one_setting_share_a_board_and_others_do_not(tmp_path):
+    first = entry(tmp_path, "first", [("a", 1), ("b", 5)])
+    second = entry(tmp_path, "second", [("c", 3)])
+    fewer = entry(tmp_path, "fewer", [("d", 2)], images=150)
+    made_rows = rows([first, second, fewer])
+    assert set(made_rows) == {(200, "a"), (200, "b"), (200, "c"), (150, "d")}
+    text = site_pages([first, second, fewer], title="many")["index.html"]
+    assert text.count('<section class="board"') == 2
+    assert text.count("Measured on other images too, and so never ranked with these") == 2
+
+
+def test_the_worst_case_is_over_everything_that_any_run_tried(tmp_path):
+    early = entry(tmp_path, "early", [("net", 3)], attacks=("attack-0",))
+    late = entry(tmp_path, "late", [("net", 3)], attacks=("attack-1", "attack-02"), day="2026-05-06")
+    tried = [record for one in (early, late) for record in one.records]
+    row = rows([early, late])[200, "net"]
+    assert row.worst_case.count == robust(tried)
+    assert row.worst_case.count < robust(early.records)
+    pages = site_pages([late, early], title="many")
+    page = next(text for name, text in pages.items() if name.startswith("models/"))
+    shown = page.partition("History")[2]
+    assert shown.index("2026-01-02") < shown.index("2026-05-06")
+    for one in (early, late):
+        assert f"{100 * robust(one.records) / 200:.1f}" in shown
+
+
+def test_a_row_that_met_fewer_attacks_has_no_rank_and_one_more_attack_costs_nobody_a_rank(tmp_path):
+    full = entry(tmp_path, "full", [("a", 1), ("b", 5)])
+    few = entry(tmp_path, "few", [("c", 3)], attacks=("attack-0",))
+    more = entry(tmp_path, "more", [("d", 6)], attacks=("attack-0", "attack-1", "attack-02"))
+    found = rows([full, few, more])
+    assert found[200, "c"].rank is None
+    assert "attack-1 0 of 200 images" in found[200, "c"].lacks
+    assert all(found[200, name].rank for name in "abd")
+    assert "A rank asks for those that most rows met: attack-0, attack-1." in re.sub(
+        r"<[^>]+>", "", site_pages([full, few, more], title="many")["index.html"]
+    )
+
+
+def test_two_models_of_one_name_are_two_rows_and_two_pages(tmp_path):
+    entries = [entry(tmp_path, "first", [("net", 1)]), entry(tmp_path, "second", [("net", 4)])]
+    pages = site_pages(entries, title="many")
+    assert len([name for name in pages if name.startswith("models/")]) == 2
+    assert len({model for _, model in rows(entries)}) == 2
+
+
+def test_one_model_under_two_names_is_said(tmp_path):
+    entries = [entry(tmp_path, "first", [("net", 1)]), entry(tmp_path, "second", [("other", 1)])]
+    text = site_pages(entries, title="many")["index.html"]
+    assert "The same weights under several names: net, other." in text
+
+
+def test_a_model_measured_on_the_same_images_under_another_threat_is_on_no_other_board(tmp_path):
+    first = entry(tmp_path, "first", [("a", 1)])
+    second = entry(tmp_path, "second", [("b", 2)])
+    stronger = tuple(
+        r if r.attack.is_clean else changed(r, threat={"eps": 0.3, "eps_text": "0.3"}) for r in second.records
+    )
+    boards = boards_of(boards_of_many_runs((*first.records, *stronger)))
+    assert sorted((board.eps_text, row.model) for board in boards for row in board.rows) == [
+        ("0.1", "a"), ("0.3", "b"),
+    ]  # fmt: skip
+
+
+def test_hostile_names_are_text_and_pages_have_safe_names(tmp_path):
+    entries = [entry(tmp_path, ALARM, [(ALARM, 1), ("../../x", 2), ("\u202egpj", 3), ("", 4)])]
+    pages = site_pages(entries, title=ALARM)
+    assert len(pages) == 5
+    for name, text in pages.items():
+        assert re.fullmatch(r"index\.html|models/[a-z0-9-]+\.html", name), name
+        assert ALARM not in text
+        assert "\u202e" not in text
+        parse(text)
+
+
+def test_every_link_between_the_pages_leads_somewhere(tmp_path):
+    entries = [
+        entry(tmp_path, "first", [("a", 1), ("b", 5)]),
+        entry(tmp_path, "second", [("c", 3)], images=150),
+    ]
+    pages = site_pages(entries, title="many")
+    places = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in pages.items()}
+    links = 0
+    for name, text in pages.items():
+        for href in re.findall(r'href="([^"]+)"', text):
+            if href.startswith("data:"):
+                continue
+            file, _, part = href.partition("#")
+            page = file.removeprefix("../") or name
+            assert page in pages, (name, href)
+            assert not part or part in places[page], (name, href)
+            links += 1
+    assert links > 20
+
+
+def test_what_was_not_asked_again_is_marked_and_what_was_says_how(tmp_path):
+    entries = [
+        entry(tmp_path, "first", [("a", 1)], judged_again={"a": "holds: 99 images, all as stated"}),
+        entry(tmp_path, "second", [("b", 2)]),
+    ]
+    text = site_pages(entries, title="many")["index.html"]
+    assert "holds: 99 images, all as stated" in text
+    assert text.count(f"<bdi>{NOT_JUDGED_AGAIN}</bdi>") == 1
+
+
+def test_a_finding_on_every_record_of_a_model_leaves_it_without_a_rank(tmp_path):
+    good = entry(tmp_path, "first", [("a", 1), ("b", 2)])
+    finding = Finding(code="not-reproduced", evidence="e", remedy="r")
+    doubted = tuple(r.noting(findings=(finding,)) if r.target.name == "b" else r for r in good.records)
+    (board,) = boards_of(boards_of_many_runs(doubted))
+    assert [(row.model, row.rank) for row in board.rows] == [("a", 1), ("b", None)]
+
+
+def test_the_same_runs_give_the_same_pages_and_stale_ones_go(tmp_path):
+    folder = tmp_path / "site"
+    both = [entry(tmp_path, "first", [("a", 1), ("b", 5)])]
+    first = {path.name: path.read_bytes() for path in write_site(both, folder, title="t")}
+    assert first == {path.name: path.read_bytes() for path in write_site(both, folder, title="t")}
+    write_site([entry(tmp_path, "first", [("a", 1)])], folder, title="t")
+    assert [path.name for path in (folder / "models").iterdir()] == [
+        model_file(f"{1:064x}:a", "a").removeprefix("models/")
+    ]
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match="a folder with other files"):
+        check_folder(tmp_path)
+    with pytest.raises(ConfigError, match="got a file"):
+        check_folder(tmp_path / "thesis.tex")
