@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.board.boards import Board
@@ -118,31 +118,33 @@ def board_curves(board: Board, samples: Samples) -> BoardCurves:
     """Return the curves of a board from its records."""
     order = {row.model: at for at, row in enumerate(board.rows)}
     targets = sorted({model_of(r.target) for r in samples.attacked}, key=lambda t: order[samples.names[t]])
-    records_of = {target: _white_cells(samples, target) for target in targets}
     labels = samples.labels if math.isfinite(board.eps) else {}
-
-    def panels(curve: Callable[[list[list[Record]]], Curve | None]) -> tuple[Panel, ...]:
-        every_panel = []
+    titles = (*labels.values(), *((IN_TURN,) if len(labels) > 1 else ()))
+    lines: dict[str, dict[str, list[Line]]] = {
+        kind: {title: [] for title in titles} for kind in ("points", "tries", "passes")
+    }
+    for target in targets:  # all curves of one model before those of the next: its records are read once
+        cells = _white_cells(samples, target)
         for key, label in labels.items():
-            own = {target: list(by_attack.get(key, {}).values()) for target, by_attack in records_of.items()}
-            every_panel.append(Panel(attack=label, lines=_lines(samples, own, curve)))
-        return tuple(panel for panel in every_panel if panel.lines)
-
-    tries = panels(lambda parts: over_tries(r for part in parts for r in part))
-    passes = panels(over_passes)
-    if len(labels) > 1:
-        every = {
-            t: [part for parts in by_attack.values() for part in parts.values()]
-            for t, by_attack in records_of.items()
-        }
-        passes = (*passes, Panel(attack=IN_TURN, lines=_lines(samples, every, over_passes)))
+            parts = list(cells[key].values())
+            own = [record for part in parts for record in part]
+            _add(lines["points"][label], samples, target, over_points(own))
+            _add(lines["tries"][label], samples, target, over_tries(own))
+            _add(lines["passes"][label], samples, target, over_passes(parts))
+        if IN_TURN in titles:
+            every = [part for by_source in cells.values() for part in by_source.values()]
+            _add(lines["passes"][IN_TURN], samples, target, over_passes(every))
+    panels = {
+        kind: tuple(Panel(attack=title, lines=tuple(own)) for title, own in of_kind.items() if own)
+        for kind, of_kind in lines.items()
+    }
     joint = {samples.names[model_of(r.target)] for r in samples.attacked if r.target.joint}
     return BoardCurves(
         board=board,
         joint=tuple(sorted(joint)),
-        points=panels(lambda parts: over_points(r for part in parts for r in part)),
-        tries=tuple(panel for panel in tries if any(line.curve.end > 1 for line in panel.lines)),
-        passes=tuple(panel for panel in passes if panel.lines),
+        points=panels["points"],
+        tries=tuple(panel for panel in panels["tries"] if any(line.curve.end > 1 for line in panel.lines)),
+        passes=panels["passes"],
     )
 
 
@@ -157,17 +159,10 @@ def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Reco
     return groups
 
 
-def _lines(
-    samples: Samples,
-    groups: dict[str, list[list[Record]]],
-    curve: Callable[[list[list[Record]]], Curve | None],
-) -> tuple[Line, ...]:
-    lines = []
-    for target, parts in groups.items():
-        if parts and (line := curve(parts)) is not None:
-            name = samples.names[target]
-            lines.append(Line(model=name, fingerprint=fingerprint_of(target), curve=line))
-    return tuple(lines)
+def _add(lines: list[Line], samples: Samples, target: str, curve: Curve | None) -> None:
+    """Add the curve of a model to the lines of a panel, where it has one."""
+    if curve is not None:
+        lines.append(Line(model=samples.names[target], fingerprint=fingerprint_of(target), curve=curve))
 
 
 def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Family, ...]:

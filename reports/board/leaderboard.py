@@ -19,7 +19,7 @@ from reports.board.certified import (
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import unlifted_codes
 from reports.board.lifted_findings import lifted_codes
-from reports.board.measurements import joined, measurements, median_sizes, transfers
+from reports.board.measurements import measurements, median_sizes, transfers
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
     Samples,
@@ -40,6 +40,7 @@ from reports.board.shares import (
     robust_share,
     worst,
 )
+from robench.record.columns import TOTALS
 from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
 from robench.record.schema import Record
@@ -92,8 +93,8 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     smallest = median_sizes([record for record in mine if record.attack.minimises])
     passes = None
     if white and (images := count_images(white)):
-        forwards, backwards = joined(white, "forwards", "backwards")
-        passes = float((forwards + backwards).sum()) / images
+        spent = (record.columns.total(name) for record in white for name in TOTALS)
+        passes = sum(spent) / images
     stood = robust_but_for(samples, target)
     headline = robust_share(mine, untouched, stood)
     draws = draws_of(samples.everything(target))

@@ -125,7 +125,7 @@ def _tell_unlike(run: Path, records: Sequence[Record], first: dict[str, tuple[Pa
     unlike: dict[Path, int] = {}
     for record in records:
         place, before = first.setdefault(record.key, (run, record))
-        if before.columns != record.columns:
+        if before is not record and before.columns != record.columns:
             unlike[place] = unlike.get(place, 0) + 1
     for place, count in unlike.items():
         units = "1 unit is" if count == 1 else f"{count} units are"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from robench.record.packing import (
@@ -38,6 +39,9 @@ _KINDS: dict[str, type] = {
 SHARED = ("index", "label", "clean")
 """Columns that many records have alike: one array serves them all."""
 
+TOTALS = ("forwards", "backwards")
+"""Columns of which tables show the sum alone."""
+
 _MOST_SHARED = 2**14
 _shared: dict[tuple[str, str, int], NDArray[np.int64]] = {}
 
@@ -48,12 +52,14 @@ class _Stored:
 
     Attributes:
         near: index, label, clean, status and stood.
+        totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
         rest: the others; None where `again` reads them when they are asked for.
         again: returns the columns of the same file.
     """
 
     near: dict[str, Any]
     rest: dict[str, NDArray[Any]] | None = None
+    totals: dict[str, float] = field(default_factory=dict)
     again: Callable[[], Columns] | None = None
 
 
@@ -192,7 +198,19 @@ class Columns(_Lazy):
             again: reads the columns of the file.
         """
         stored = _stored_of(self)
-        return self if stored is None else _of(_Stored(near=stored.near, again=again))
+        if stored is None:
+            return self
+        totals = {
+            name: float(column.sum()) for name, column in zip(TOTALS, self.arrays(*TOTALS), strict=True)
+        }
+        return _of(_Stored(near=stored.near, totals=totals, again=again))
+
+    def total(self, name: str) -> float:
+        """Return the sum of a column of numbers; those of `TOTALS` are not read from the file for it."""
+        stored = _stored_of(self)
+        if stored is not None and name in stored.totals and _list_of(self, name) is None:
+            return stored.totals[name]
+        return float(self.array(name).sum())
 
     def compact(self) -> Columns:
         """Return the same columns as arrays, which take less memory than lists."""
@@ -243,7 +261,9 @@ class Columns(_Lazy):
         n = len(status)  # a letter for each image: so the size of the file bounds what follows
         near: dict[str, NDArray[Any]] = {
             "status": status,
-            "stood": unpack_draws(data.get("stood", []), n, path=f"{path}.stood"),
+            "stood": unpack_draws(data["stood"], n, path=f"{path}.stood")
+            if data.get("stood")
+            else _no_draws(n),
         }
         rest: dict[str, NDArray[Any]] = {}
         for name, kind in _KINDS.items():
@@ -264,6 +284,11 @@ class Columns(_Lazy):
 
 
 _NAMES = tuple(one.name for one in dataclasses.fields(Columns))
+
+
+@lru_cache(maxsize=64)
+def _no_draws(n: int) -> NDArray[np.uint8]:
+    return unpack_draws([], n, path="stood")
 
 
 def _stored_of(columns: Any) -> _Stored | None:

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
@@ -32,6 +33,7 @@ from robench.record.folder import Fault, is_run
 from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
+from robench.record.recent_columns import RecentColumns
 from robench.record.schema import Record, noting_failed
 from robench.record.seal import is_cut, sealed_text
 
@@ -44,6 +46,10 @@ __all__ = ["Fault", "Store", "is_run"]
 
 class Store(PlannedFolder):
     """Reads and writes the records of a run folder; see `robench.record.folder.RunFolder`."""
+
+    def __init__(self, root: Path, *, told: Callable[[str], None] | None = None) -> None:
+        super().__init__(root, told=told)
+        self._recent = RecentColumns()
 
     def read(self, key: str) -> Record:
         """Return one record, all of it.
@@ -77,12 +83,15 @@ class Store(PlannedFolder):
 
     def _columns(self, key: str, status: NDArray[np.uint8]) -> Columns:
         """Return the columns of a record that was read before, with these statuses."""
+        if (recent := self._recent.of(key)) is not None:
+            return recent
         columns = self.read(key).columns
         if columns.array("status").tobytes() != status.tobytes():
             where, got = str(self.unit(key)), "another one, written since then"
             raise StorageError(
                 where=where, expected="the record that was there when this command began", got=got
             )
+        self._recent.keep(key, columns)
         return columns
 
     def has(self, key: str) -> bool:
