@@ -11,7 +11,6 @@ from reports.board.boards import Board, Measurement, Row
 from reports.board.shares import Share
 from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
 
-
 MOST_MODELS = 64
 """Rows and columns of a heat map; it grows with their square."""
 
