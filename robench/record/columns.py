@@ -144,6 +144,23 @@ class Columns(_Lazy):
         if unknown := set(self.status) - set(Status):
             raise ValueError(f"the unknown status {described(min(unknown))} in `status`")
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether all columns are the same; those in a file are compared as arrays, and not kept."""
+        if not isinstance(other, Columns):
+            return NotImplemented
+        if self is other:
+            return True
+        if _stored_of(self) is None or _stored_of(other) is None:
+            return all(getattr(self, name) == getattr(other, name) for name in _NAMES)
+        import numpy as np
+
+        pairs = zip(self.arrays(*_NAMES), other.arrays(*_NAMES), strict=True)
+        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+    def __hash__(self) -> int:
+        """Return a number that equal ones share."""
+        return hash(self.array("status").tobytes())
+
     def __len__(self) -> int:
         """Return how many images there are."""
         stored = _stored_of(self)
