@@ -55,12 +55,14 @@ class _Stored:
         totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
         rest: the others; None where `again` reads them when they are asked for.
         again: returns the columns of the same file.
+        listed: whether any of them was asked for as a list, which its owner may have changed since.
     """
 
     near: dict[str, Any]
     rest: dict[str, NDArray[Any]] | None = None
     totals: dict[str, float] = field(default_factory=dict)
     again: Callable[[], Columns] | None = None
+    listed: bool = False
 
 
 class _Lazy:
@@ -80,6 +82,7 @@ class _Lazy:
                 column = ["".join(map(str, draws)) for draws in column.tolist()] if column.shape[1] else []
             else:
                 column = column.tolist()
+            _stored_of(self).listed = True
             object.__setattr__(self, name, column)
             return column
 
@@ -188,6 +191,11 @@ class Columns(_Lazy):
     def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
         """Return several columns as `array` does, with one look at the file."""
         stored = _stored_of(self)
+        if stored is not None and not stored.listed:
+            try:
+                return tuple([stored.near[name] for name in names])
+            except KeyError:
+                pass  # some are in the file
         listed = {name: own for name in names if (own := _list_of(self, name)) is not None}
         arrays = {name: self._from_list(name, own) for name, own in listed.items()}
         if stored is not None:
