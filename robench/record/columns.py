@@ -225,9 +225,8 @@ class Columns(_Lazy):
         stored = _stored_of(self)
         if stored is None:
             return self
-        totals = {
-            name: float(column.sum()) for name, column in zip(TOTALS, self.arrays(*TOTALS), strict=True)
-        }
+        arrays = stored.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
+        totals = {name: float(arrays[name].sum()) for name in TOTALS}
         return _of(_Stored(near=stored.near, totals=totals, again=again))
 
     def total(self, name: str) -> float:

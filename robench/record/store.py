@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ class Store(PlannedFolder):
             raise StorageError(where=str(path), expected=f"the record of unit {key!r}", got=got, do=do)
         return record
 
-    def _light(self, key: str) -> Record:
+    def _light(self, key: str, planned: PlannedRun | None = None) -> Record:
         """Return one record, read and checked as a whole, of which most columns stay in the file.
 
         They are read again, and checked again, when they are asked for: so a board of many records needs room
@@ -77,9 +77,9 @@ class Store(PlannedFolder):
         """
         record = self.read(key)
         if record.schema == 1:
-            return record.noting(columns=record.columns.compact())
+            return record.noting(columns=record.columns.compact(), planned=planned)
         again = partial(self._columns, key, record.columns.array("status"))
-        return record.noting(columns=record.columns.released(again))
+        return record.noting(columns=record.columns.released(again), planned=planned)
 
     def _columns(self, key: str, status: NDArray[np.uint8]) -> Columns:
         """Return the columns of a record that was read before, with these statuses."""
@@ -172,14 +172,10 @@ class Store(PlannedFolder):
         records = []
         for key in keys:
             try:
-                records.append(self._light(key))
+                records.append(self._light(key, planned))
             except StorageError as error:
                 faults.append(Fault.of(f"units/{key}.json", error))
-        return self._noting(records, planned), faults
-
-    def _noting(self, records: Sequence[Record], planned: PlannedRun | None) -> list[Record]:
-        noted = noting_failed(records, self._failed_jobs())
-        return [record.noting(planned=planned) for record in noted] if planned else noted
+        return noting_failed(records, self._failed_jobs()), faults
 
     def read_records(self, keys: Iterable[str] | None = None) -> list[Record]:
         """Return the records of some units, by default of the plan that ran last.
@@ -189,7 +185,8 @@ class Store(PlannedFolder):
         """
         if keys is not None:
             return [self._light(key) for key in keys]
-        return self._noting([self._light(key) for key in self.planned()], self.plan()[0])
+        planned = self.plan()[0]
+        return noting_failed([self._light(key, planned) for key in self.planned()], self._failed_jobs())
 
     def _failed_jobs(self) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""
