@@ -226,7 +226,7 @@ class Columns(_Lazy):
         if stored is None:
             return self
         arrays = stored.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
-        totals = {name: float(arrays[name].sum()) for name in TOTALS}
+        totals = {name: _sum(arrays[name]) for name in TOTALS}
         return _of(_Stored(near=stored.near, totals=totals, again=again))
 
     def total(self, name: str) -> float:
@@ -234,7 +234,7 @@ class Columns(_Lazy):
         stored = _stored_of(self)
         if stored is not None and name in stored.totals and _list_of(self, name) is None:
             return stored.totals[name]
-        return float(self.array(name).sum())
+        return _sum(self.array(name))
 
     def compact(self) -> Columns:
         """Return the same columns as arrays, which take less memory than lists."""
@@ -308,6 +308,13 @@ class Columns(_Lazy):
 
 
 _NAMES = tuple(one.name for one in dataclasses.fields(Columns))
+
+
+def _sum(column: NDArray[Any]) -> float:
+    import numpy as np
+
+    with np.errstate(over="ignore"):  # of numbers that no attack can have: infinity
+        return float(column.sum())
 
 
 @lru_cache(maxsize=64)
