@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Again = Callable[[str, NDArray[np.uint8]], "Columns"]
+
 LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
 """Columns that records of earlier versions do not have."""
 
@@ -54,15 +56,22 @@ class _Stored:
         near: index, label, clean, status and stood.
         totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
         rest: the others; None where `again` reads them when they are asked for.
-        again: returns the columns of the same file.
+        again: returns the columns of the file of a key, which had these statuses.
+        key: of the file.
         listed: whether any of them was asked for as a list, which its owner may have changed since.
     """
 
     near: dict[str, Any]
     rest: dict[str, NDArray[Any]] | None = None
-    totals: dict[str, float] = field(default_factory=dict)
-    again: Callable[[], Columns] | None = None
+    totals: tuple[float, ...] = ()
+    again: Again | None = None
+    key: str = ""
     listed: bool = False
+
+    def whole(self) -> Columns:
+        """Return the columns, read from the file once more."""
+        assert self.again is not None
+        return self.again(self.key, self.near["status"])
 
 
 class _Lazy:
@@ -202,7 +211,7 @@ class Columns(_Lazy):
             asked = [name for name in names if name not in arrays]
             arrays |= {name: stored.near[name] for name in asked if name in stored.near}
             if len(arrays) < len(set(names)):
-                again = _stored_of(stored.again()) if stored.again else stored
+                again = _stored_of(stored.whole()) if stored.again else stored
                 rest = again.rest if again and again.rest else {}
                 arrays |= {name: rest[name] for name in asked if name not in arrays}
         return tuple(arrays[name] for name in names)
@@ -216,24 +225,25 @@ class Columns(_Lazy):
             return unpack_draws(values, len(self), path=name)
         return np.array(values, dtype=np.int64 if _KINDS[name] is int else np.float64)
 
-    def released(self, again: Callable[[], Columns]) -> Columns:
+    def released(self, again: Again, key: str) -> Columns:
         """Return the same columns with most of them left in the file until they are asked for.
 
         Args:
-            again: reads the columns of the file.
+            again: reads the columns of a file; called with the key and these statuses.
+            key: of the file.
         """
         stored = _stored_of(self)
         if stored is None:
             return self
         arrays = stored.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
-        totals = {name: _sum(arrays[name]) for name in TOTALS}
-        return _of(_Stored(near=stored.near, totals=totals, again=again))
+        totals = tuple([_sum(arrays[name]) for name in TOTALS])
+        return _of(_Stored(near=stored.near, totals=totals, again=again, key=key))
 
     def total(self, name: str) -> float:
         """Return the sum of a column of numbers; those of `TOTALS` are not read from the file for it."""
         stored = _stored_of(self)
-        if stored is not None and name in stored.totals and _list_of(self, name) is None:
-            return stored.totals[name]
+        if stored is not None and stored.totals and name in TOTALS and _list_of(self, name) is None:
+            return stored.totals[TOTALS.index(name)]
         return _sum(self.array(name))
 
     def compact(self) -> Columns:
@@ -258,7 +268,7 @@ class Columns(_Lazy):
             ValueError: a number is NaN or infinite.
         """
         stored = _stored_of(self)
-        whole = stored.again() if stored and stored.again else self
+        whole = stored.whole() if stored and stored.again else self
         data: dict[str, Any] = {"status": pack_status(self.array("status"))}
         for name, kind in _KINDS.items():
             own = _list_of(self, name)

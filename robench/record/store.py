@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,7 @@ class Store(PlannedFolder):
     def __init__(self, root: Path, *, told: Callable[[str], None] | None = None) -> None:
         super().__init__(root, told=told)
         self._recent = RecentColumns()
+        self._again = self._columns  # one object for all records
 
     def read(self, key: str) -> Record:
         """Return one record, all of it.
@@ -78,8 +78,7 @@ class Store(PlannedFolder):
         record = self.read(key)
         if record.schema == 1:
             return record.noting(columns=record.columns.compact(), planned=planned)
-        again = partial(self._columns, key, record.columns.array("status"))
-        return record.noting(columns=record.columns.released(again), planned=planned)
+        return record.noting(columns=record.columns.released(self._again, key), planned=planned)
 
     def _columns(self, key: str, status: NDArray[np.uint8]) -> Columns:
         """Return the columns of a record that was read before, with these statuses."""
