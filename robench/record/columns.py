@@ -200,21 +200,18 @@ class Columns(_Lazy):
     def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
         """Return several columns as `array` does, with one look at the file."""
         stored = _stored_of(self)
-        if stored is not None and not stored.listed:
-            try:
-                return tuple([stored.near[name] for name in names])
-            except KeyError:
-                pass  # some are in the file
-        listed = {name: own for name in names if (own := _list_of(self, name)) is not None}
-        arrays = {name: self._from_list(name, own) for name, own in listed.items()}
-        if stored is not None:
-            asked = [name for name in names if name not in arrays]
-            arrays |= {name: stored.near[name] for name in asked if name in stored.near}
-            if len(arrays) < len(set(names)):
-                again = _stored_of(stored.whole()) if stored.again else stored
-                rest = again.rest if again and again.rest else {}
-                arrays |= {name: rest[name] for name in asked if name not in arrays}
-        return tuple(arrays[name] for name in names)
+        if stored is None:
+            return tuple([self._from_list(name, getattr(self, name)) for name in names])
+        own: dict[str, NDArray[Any]] = stored.near
+        if stored.listed:
+            lists = ((name, _list_of(self, name)) for name in names)
+            own = own | {name: self._from_list(name, one) for name, one in lists if one is not None}
+        far = [name for name in names if name not in own]
+        if far and stored.rest is not None:
+            own = stored.rest | own
+        elif far:
+            own = own | dict(zip(far, stored.whole().arrays(*far), strict=True))
+        return tuple([own[name] for name in names])
 
     def _from_list(self, name: str, values: list[Any]) -> NDArray[Any]:
         import numpy as np
