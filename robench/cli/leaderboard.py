@@ -107,7 +107,8 @@ def read_runs(runs: list[Path]) -> list[Record]:
         tell_faults(run, faults)
         damaged += len(faults)
         recipes = model_recipes(store.plan_data())
-        _tell_unlike(run, readable, first)
+        if len(runs) > 1:
+            _tell_unlike(run, readable, first)
         targets: dict[int, RecordedTarget] = {}  # many records share theirs
         for record in readable:
             one = record.target

@@ -292,9 +292,9 @@ class Columns(_Lazy):
         n = len(status)  # a letter for each image: so the size of the file bounds what follows
         near: dict[str, NDArray[Any]] = {
             "status": status,
-            "stood": unpack_draws(data["stood"], n, path=f"{path}.stood")
-            if data.get("stood")
-            else _no_draws(n),
+            "stood": _no_draws(n)
+            if data.get("stood", []) == []
+            else unpack_draws(data["stood"], n, path=f"{path}.stood"),
         }
         rest: dict[str, NDArray[Any]] = {}
         for name, kind in _KINDS.items():

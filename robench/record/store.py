@@ -76,6 +76,7 @@ class Store(PlannedFolder):
         for a few of them. Those of version 1, slow to read, are kept.
         """
         record = self.read(key)
+        self._recent.forget(key)  # it may be another one than the last time
         if record.schema == 1:
             return record.noting(columns=record.columns.compact(), planned=planned)
         return record.noting(columns=record.columns.released(self._again, key), planned=planned)
@@ -114,6 +115,7 @@ class Store(PlannedFolder):
             StorageError: the disk refused; every other record is intact.
         """
         path, text = self.unit(record.key), sealed_text(record.to_json()) + "\n"
+        self._recent.forget(record.key)
         while not write_new(path, text):
             try:
                 self.read(record.key)

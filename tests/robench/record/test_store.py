@@ -185,6 +185,22 @@ def test_of_what_was_read_last_no_more_is_kept_than_there_is_room_for(monkeypatc
     assert [recent.of(key) for key in (*"abc", "huge")] == [None] * 4
 
 
+def test_a_record_that_was_replaced_is_not_taken_for_the_one_that_was_read_last(store):
+    store.write(larger("k1"))
+    (before,) = store.read_records()
+    assert before.columns.array("l2").tolist() == larger("k1").columns.l2
+    other = dataclasses.replace(larger("k2"), key="k1")  # with the same statuses
+    Store(store.root).write(other, replace=True)
+    (after,) = store.read_records()
+    assert after.columns.array("l2").tolist() == other.columns.l2
+    store.write(larger("k1"), replace=True)
+    assert after.columns.array("l2").tolist() == larger("k1").columns.l2
+    fallen = dataclasses.replace(other.columns, status=["broken"] * len(other.columns))
+    store.write(dataclasses.replace(other, columns=fallen), replace=True)
+    with pytest.raises(StorageError, match="another one, written since then"):
+        after.columns.array("l2")
+
+
 def test_sums_of_passes_are_known_without_the_file(store):
     store.write(larger("k1"))
     (one,) = store.read_records()
