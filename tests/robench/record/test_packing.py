@@ -236,3 +236,11 @@ def test_records_of_version_1_are_read_and_written_as_they_were(tmp_path):
     assert (lean.schema, lean.columns) == (1, old.columns)
     store.unit("k").unlink()
     assert lean.columns.array("l2").tolist() == [0.2]  # slow to read: it is kept
+
+
+@pytest.mark.parametrize("wrong", [None, "", 0, False, {}, {"draws": 0, "text": ""}])
+def test_draws_that_are_none_must_say_so_by_an_empty_list(wrong):
+    data = {"status": "rb", **{name: [1, 2] for name in NAMES if name != "status"}}
+    assert Columns.unpack(data).draws == Columns.unpack(data | {"stood": []}).draws == 0
+    with pytest.raises(FieldError, match="stood"):
+        Columns.unpack(data | {"stood": wrong})
