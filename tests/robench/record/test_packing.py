@@ -240,7 +240,8 @@ def test_records_of_version_1_are_read_and_written_as_they_were(tmp_path):
 
 @pytest.mark.parametrize("wrong", [None, "", 0, False, {}, {"draws": 0, "text": ""}])
 def test_draws_that_are_none_must_say_so_by_an_empty_list(wrong):
-    data = {"status": "rb", **{name: [1, 2] for name in NAMES if name != "status"}}
+    numbers = (*NAMES, "linf", "l2", "forwards", "backwards")
+    data = {"status": "rb", **{name: [1, 2] for name in numbers}}
     assert Columns.unpack(data).draws == Columns.unpack(data | {"stood": []}).draws == 0
     with pytest.raises(FieldError, match="stood"):
         Columns.unpack(data | {"stood": wrong})
