@@ -50,12 +50,14 @@ def test_a_folder_that_is_laid_out_is_like_one_that_was_run(tmp_path):
         assert made.read(key) == ran.read(key)
 
 
+@pytest.mark.thorough
 def test_what_is_read_from_files_when_it_is_asked_for_gives_the_same_tables(folder):
     records, faults = Store(folder).readable()
     assert not faults
     assert rendered(records) == rendered(in_memory(folder))
 
 
+@pytest.mark.thorough
 def test_the_same_after_records_were_replaced_damaged_and_removed(tmp_path):
     store = lay_out(tmp_path / "run", SHAPE)
     before = rendered(store.readable()[0])
