@@ -8,6 +8,8 @@
 | `python -m benchmarks training` | our training loop against a bare PyTorch loop |
 | `python -m benchmarks wnll_training` | a step of a WNLL stage, with and without cached backbone outputs |
 | `python -m benchmarks cascade` | the reference AutoAttack, ours, and our economical one |
+| `python -m benchmarks.scale` | what plan, store and reports cost by themselves, of simulated runs |
+| `python -m benchmarks.store_cost` | what the run folder costs beside an attack |
 | `python -m benchmarks.coverage` | how often the interval of `robench compare` covers the true gap |
 | `python -m benchmarks.convergence` | how many images fall to more effort where `not-converged` is lifted |
 | `python -m benchmarks.re_evaluation RUN...` | the tables of docs/wnll-re-evaluation.md, from run folders |

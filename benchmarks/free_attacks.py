@@ -16,6 +16,7 @@ import numpy as np
 from robench.plan import config
 from robench.plan.spec import Plan, content_hash, to_json
 from robench.record.files import write_atomic
+from robench.record.journal import write_journal
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -25,6 +26,7 @@ from robench.record.parts import (
     RecordedThreat,
 )
 from robench.record.schema import Columns, Record
+from robench.record.seal import sealed_text
 from robench.record.store import Store
 from robench.run.executor import Event, Processes
 from robench.run.leases import Leases
@@ -212,6 +214,43 @@ class Free:
 
     def close(self) -> None:
         """Nothing is left to close."""
+
+
+DISTINCT = 4
+"""Shards with verdicts of their own in a folder that was laid out; the next ones repeat theirs."""
+
+
+def lay_out(folder: Path, shape: Shape) -> Store:
+    """Write what a simulated plan leaves, without running it and without waiting for the disk.
+
+    Only what reads a folder can be measured on it. Of the files of images it holds none.
+    """
+    plan, text = shape.plan()
+    store = Store(folder)
+    store.prepare()
+    store.begin(to_json(plan), text)
+    texts = [
+        (shard, index, at, record(shape, shard, index, at).to_json())
+        for shard in range(min(DISTINCT, shape.shards))
+        for index, job in enumerate(shape.jobs)
+        for at in range(len(shape.targets(*job)))
+    ]
+    keys = []
+    for shard in range(shape.shards):
+        for like, index, at, own in texts:
+            if like == shard % DISTINCT:
+                key, crafted = key_of(shard, index, at), key_of(shard, index)
+                changed = own.replace(key_of(like, index, at), key, 1).replace(key_of(like, index), crafted)
+                changed = changed.replace(f'"digest": "d{like}"', f'"digest": "d{shard}"', 1)
+                first = f'"index": {{"from": {like * shape.images}}}'
+                changed = changed.replace(first, f'"index": {{"from": {shard * shape.images}}}', 1)
+                store.unit(key).write_text(sealed_text(changed) + "\n", "utf-8")
+                keys.append(key)
+    digest = content_hash(to_json(plan))
+    write_journal(folder, digest, keys)
+    facts = {"name": "simulated", "status": "finished", "plan": digest, "expected": len(keys), "units": keys}
+    store.write_json("run.json", facts)
+    return store
 
 
 def run(folder: Path, shape: Shape) -> Store:

@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.free_attacks import Shape, run
+from benchmarks.free_attacks import Shape, lay_out, run
 from robench.record.store import Store
 
 _ROBENCH = [sys.executable, "-m", "robench"]
@@ -27,6 +28,8 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=2000, help="rounded up to whole shards")
     parser.add_argument("--transfer", action="store_true", help="judge every attack on every model")
     parser.add_argument("--parts", type=int, default=0, help="also merge so many parts of the run")
+    parser.add_argument("--laid-out", action="store_true", help="write the records without running the plan")
+    parser.add_argument("--repeats", type=int, default=1, help="of leaderboard and report, for their medians")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this folder and leave it there")
     arguments = parser.parse_args()
     one = Shape(
@@ -38,17 +41,20 @@ def main() -> None:
     )
     shape = dataclasses.replace(one, shards=-(-arguments.units // one.units))
     with tempfile.TemporaryDirectory() as name:
-        _measure(arguments.keep or Path(name), shape, arguments.parts)
+        _measure(arguments.keep or Path(name), shape, arguments)
 
 
-def _measure(folder: Path, shape: Shape, parts: int) -> None:
+def _measure(folder: Path, shape: Shape, arguments: argparse.Namespace) -> None:
+    parts, repeats = arguments.parts, arguments.repeats
     transfer = ", each attack judged on all of them" if shape.transfer else ""
     print(f"{shape.units} units of {shape.images} images, {shape.models} models{transfer}\n")
     print("| what | seconds | of a processor | each unit, ms | peak, MiB |\n|---|---|---|---|---|")
     whole = folder / "whole"
     script = "import sys; from benchmarks.scale import again; again(*sys.argv[1:])"
     words = [str(whole), json.dumps(dataclasses.asdict(shape))]
-    for what in ("run, nothing there", "run again, all there"):
+    if arguments.laid_out:
+        lay_out(whole, shape)
+    for what in () if arguments.laid_out else ("run, nothing there", "run again, all there"):
         _time(what, [sys.executable, "-c", script, *words], shape)
     if parts:
         split(whole, folder / "parts", parts)
@@ -56,8 +62,8 @@ def _measure(folder: Path, shape: Shape, parts: int) -> None:
         _time(
             f"merge of {parts} parts", [*_ROBENCH, "merge", *folders, "--out", str(folder / "merged")], shape
         )
-    _time("leaderboard", [*_ROBENCH, "leaderboard", str(whole)], shape)
-    _time("report", [*_ROBENCH, "report", str(whole), "-o", str(folder / "page.html")], shape)
+    _time("leaderboard", [*_ROBENCH, "leaderboard", str(whole)], shape, repeats)
+    _time("report", [*_ROBENCH, "report", str(whole), "-o", str(folder / "page.html")], shape, repeats)
     size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     page = (folder / "page.html").stat().st_size
     print(f"\n{size / 2**20:.0f} MiB on disk, {size / shape.units / 1024:.1f} KiB a unit; ", end="")
@@ -84,16 +90,19 @@ def split(whole: Path, folder: Path, parts: int) -> None:
         part.write_json("run.json", {**facts, "units": own})
 
 
-def _time(what: str, command: list[str], shape: Shape) -> None:
-    """Print what a command took: seconds, those of a processor, and the most memory of its process."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{what} ended with exit code {process.returncode}")
-    own, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def _time(what: str, command: list[str], shape: Shape, repeats: int = 1) -> None:
+    """Print what a command took: seconds, those of a processor, and the most memory; medians of repeats."""
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{what} ended with exit code {process.returncode}")
+        taken.append((seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
+    seconds, own, peak = map(statistics.median, zip(*taken, strict=True))
     each = 1000 * own / shape.units
     print(f"| {what} | {seconds:.1f} | {own:.1f} | {each:.2f} | {peak:.0f} |", flush=True)
 

@@ -75,6 +75,8 @@ def gap_of(samples: Samples, target: str) -> Share | None:
     """
     own, attacked = samples.bounded(target), samples.judged(target)
     certified = certified_images(own)
+    if not certified:
+        return None
     if attacked:
         images, verdicts = worst(attacked, robust_but_for(samples, target))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.board.boards import Board
@@ -114,36 +114,66 @@ class Family:
     models: tuple[Radii, ...]
 
 
+class CurveLines:
+    """The curves of one board, one model after another, so that the records of a model are read once.
+
+    Args:
+        board: the board.
+        samples: its records.
+    """
+
+    def __init__(self, board: Board, samples: Samples) -> None:
+        self.board, self.samples = board, samples
+        self._labels = samples.labels if math.isfinite(board.eps) else {}
+        titles = (*self._labels.values(), *((IN_TURN,) if len(self._labels) > 1 else ()))
+        self._lines: dict[str, dict[str, list[Line]]] = {
+            kind: {title: [] for title in titles} for kind in ("points", "tries", "passes")
+        }
+
+    def add(self, target: str) -> None:
+        """Add the curves of a model, given by its identity; models are added in the order of the board."""
+        cells = _white_cells(self.samples, target)
+        for key, label in self._labels.items():
+            parts = list(cells[key].values())
+            own = [record for part in parts for record in part]
+            self._add("points", label, target, over_points(own))
+            self._add("tries", label, target, over_tries(own))
+            self._add("passes", label, target, over_passes(parts))
+        if len(self._labels) > 1:
+            every = [part for by_source in cells.values() for part in by_source.values()]
+            self._add("passes", IN_TURN, target, over_passes(every))
+
+    def _add(self, kind: str, title: str, target: str, curve: Curve | None) -> None:
+        if curve is not None:
+            line = Line(model=self.samples.names[target], fingerprint=fingerprint_of(target), curve=curve)
+            self._lines[kind][title].append(line)
+
+    def curves(self) -> BoardCurves:
+        """Return the curves of the models that were added."""
+        panels = {
+            kind: tuple(Panel(attack=title, lines=tuple(own)) for title, own in of_kind.items() if own)
+            for kind, of_kind in self._lines.items()
+        }
+        samples = self.samples
+        joint = {samples.names[model_of(r.target)] for r in samples.attacked if r.target.joint}
+        several = (panel for panel in panels["tries"] if any(line.curve.end > 1 for line in panel.lines))
+        return BoardCurves(
+            board=self.board,
+            joint=tuple(sorted(joint)),
+            points=panels["points"],
+            tries=tuple(several),
+            passes=panels["passes"],
+        )
+
+
 def board_curves(board: Board, samples: Samples) -> BoardCurves:
     """Return the curves of a board from its records."""
+    lines = CurveLines(board, samples)
     order = {row.model: at for at, row in enumerate(board.rows)}
-    targets = sorted({model_of(r.target) for r in samples.attacked}, key=lambda t: order[samples.names[t]])
-    records_of = {target: _white_cells(samples, target) for target in targets}
-    labels = samples.labels if math.isfinite(board.eps) else {}
-
-    def panels(curve: Callable[[list[list[Record]]], Curve | None]) -> tuple[Panel, ...]:
-        every_panel = []
-        for key, label in labels.items():
-            own = {target: list(by_attack.get(key, {}).values()) for target, by_attack in records_of.items()}
-            every_panel.append(Panel(attack=label, lines=_lines(samples, own, curve)))
-        return tuple(panel for panel in every_panel if panel.lines)
-
-    tries = panels(lambda parts: over_tries(r for part in parts for r in part))
-    passes = panels(over_passes)
-    if len(labels) > 1:
-        every = {
-            t: [part for parts in by_attack.values() for part in parts.values()]
-            for t, by_attack in records_of.items()
-        }
-        passes = (*passes, Panel(attack=IN_TURN, lines=_lines(samples, every, over_passes)))
-    joint = {samples.names[model_of(r.target)] for r in samples.attacked if r.target.joint}
-    return BoardCurves(
-        board=board,
-        joint=tuple(sorted(joint)),
-        points=panels(lambda parts: over_points(r for part in parts for r in part)),
-        tries=tuple(panel for panel in tries if any(line.curve.end > 1 for line in panel.lines)),
-        passes=tuple(panel for panel in passes if panel.lines),
-    )
+    targets = {model_of(r.target) for r in samples.attacked}
+    for target in sorted(targets, key=lambda t: order[samples.names[t]]):
+        lines.add(target)
+    return lines.curves()
 
 
 def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Record]]]:
@@ -155,19 +185,6 @@ def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Reco
             source = record.source.gradient_source
             groups[attack_of(record)].setdefault(source, []).append(record)
     return groups
-
-
-def _lines(
-    samples: Samples,
-    groups: dict[str, list[list[Record]]],
-    curve: Callable[[list[list[Record]]], Curve | None],
-) -> tuple[Line, ...]:
-    lines = []
-    for target, parts in groups.items():
-        if parts and (line := curve(parts)) is not None:
-            name = samples.names[target]
-            lines.append(Line(model=name, fingerprint=fingerprint_of(target), curve=line))
-    return tuple(lines)
 
 
 def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Family, ...]:

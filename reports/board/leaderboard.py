@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from reports.board.boards import Board, Doubt, Row
 from reports.board.certificate_checks import certificate_check
@@ -19,7 +20,7 @@ from reports.board.certified import (
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import unlifted_codes
 from reports.board.lifted_findings import lifted_codes
-from reports.board.measurements import joined, measurements, median_sizes, transfers
+from reports.board.measurements import measurements, median_sizes, transfers
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import (
     Samples,
@@ -40,10 +41,15 @@ from reports.board.shares import (
     robust_share,
     worst,
 )
+from robench.record.columns import TOTALS
 from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
 from robench.record.schema import Record
-from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE
+from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def boards(records: Iterable[Record]) -> list[Board]:
@@ -92,8 +98,8 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     smallest = median_sizes([record for record in mine if record.attack.minimises])
     passes = None
     if white and (images := count_images(white)):
-        forwards, backwards = joined(white, "forwards", "backwards")
-        passes = float((forwards + backwards).sum()) / images
+        spent = (record.columns.total(name) for record in white for name in TOTALS)
+        passes = sum(spent) / images
     stood = robust_but_for(samples, target)
     headline = robust_share(mine, untouched, stood)
     draws = draws_of(samples.everything(target))
@@ -210,14 +216,14 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
 
     ranked: list[Row] = []
     unranked: list[Row] = []
-    first: list[str] | None = None
+    first: list[str] | NDArray[np.bool_] | None = None
     for target, row in sorted(rows.items(), key=order):
         if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
             unranked.append(row)
             continue
         now = _verdicts(samples, target)
         rank = len(ranked) + 1
-        if first is not None and paired_p_value(first, now) >= SIGNIFICANCE:
+        if first is not None and _p_value(first, now) >= SIGNIFICANCE:
             rank = ranked[-1].rank or rank
         else:
             first = now
@@ -229,14 +235,26 @@ def _value(share: Share | None) -> float:
     return -1.0 if share is None or share.value is None else share.value
 
 
-def _verdicts(samples: Samples, target: str) -> list[str]:
-    """Return per image, in index order, what the headline of a complete row counts, draw by draw."""
+def _p_value(first: list[str] | NDArray[np.bool_], second: list[str] | NDArray[np.bool_]) -> float:
+    """Return the p-value of two paired rows being alike."""
+    if isinstance(first, list) or isinstance(second, list):
+        draws = (rows if isinstance(rows, list) else ["01"[one] for one in rows.tolist()]
+                 for rows in (first, second))  # fmt: skip
+        return paired_p_value(*draws)
+    return mcnemar(int((first & ~second).sum()), int((second & ~first).sum()))
+
+
+def _verdicts(samples: Samples, target: str) -> list[str] | NDArray[np.bool_]:
+    """Return per image, in index order, what the headline of a complete row counts.
+
+    Whether it stands; of a random model one 0 or 1 for each draw.
+    """
     clean = samples.untouched(target)
     records = samples.judged(target) if samples.labels else clean
     if is_random(records):
         return list(outcomes(records, clean).values())
     verdict = robust_but_for(samples, target) if samples.labels else right
-    return ["01"[one] for one in worst(records, verdict)[1].tolist()]
+    return worst(records, verdict)[1]
 
 
 def _own(samples: Samples, target: str) -> list[Record]:

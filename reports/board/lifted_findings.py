@@ -44,7 +44,8 @@ def lifted_codes(own: Sequence[Record]) -> set[str]:
     """
     attacked = [r for r in own if not r.attack.is_clean]
     proper = [r for r in attacked if is_proper(r)]
-    lifted = {UNSETTLED} if proper and _hardly_moves(proper) else set()
+    met = any(_unsettled(r) for r in own)  # else there is nothing to lift, and no record to read again for it
+    lifted = {UNSETTLED} if met and proper and _hardly_moves(proper) else set()
     return lifted | ({UNREACHABLE} if _reached(attacked) else set())
 
 

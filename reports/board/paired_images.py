@@ -63,7 +63,14 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
 
 def count(some: Standing) -> float:
     """Return how many images stand, on average over draws."""
-    return float(sum(some.stands.tolist()))
+    return _sum(some.stands)
+
+
+def _sum(shares: NDArray[np.float64]) -> float:
+    """Return the sum of shares; exact where they are 0 and 1, and else added in order."""
+    import numpy as np
+
+    return float(np.add.accumulate(shares)[-1]) if len(shares) else 0.0
 
 
 def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -80,7 +87,7 @@ def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArr
 def gap(first: Standing, second: Standing) -> int:
     """Return how many more images stand against the first attacker, of those that met both; rounded."""
     ours, theirs = _shared(first, second)
-    return round(float(sum((first.stands[ours] - second.stands[theirs]).tolist())))
+    return round(_sum(first.stands[ours] - second.stands[theirs]))
 
 
 def weakness(first: Standing, second: Standing) -> float:
@@ -90,7 +97,7 @@ def weakness(first: Standing, second: Standing) -> float:
     """
     places, others = _shared(first, second)
     ours, theirs = first.stands[places], second.stands[others]
-    if sum(ours.tolist()) <= sum(theirs.tolist()):
+    if _sum(ours) <= _sum(theirs):
         return 1.0
     if first.draws is None and second.draws is None:
         return mcnemar(int((ours > theirs).sum()), int((theirs > ours).sum()))

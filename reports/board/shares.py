@@ -150,9 +150,10 @@ def worst(
             np.logical_and(found[1], verdict(record), out=found[1])
     if not shards:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
-    images = np.concatenate([index for index, _ in shards.values()])
-    verdicts = np.concatenate([own for _, own in shards.values()])
-    if (np.diff(images) > 0).all():
+    in_order = sorted(shards.values(), key=lambda shard: int(shard[0][0]) if len(shard[0]) else -1)
+    images = np.concatenate([index for index, _ in in_order])
+    verdicts = np.concatenate([own for _, own in in_order])
+    if (images[1:] > images[:-1]).all():
         return images, verdicts
     unique, places = np.unique(images, return_inverse=True)
     every = np.ones(len(unique), dtype=bool)

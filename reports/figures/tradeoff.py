@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from reports.board.boards import Board, Row
+from reports.figures.lines import GREY, remark
 from reports.figures.selection import draw_to
 from reports.figures.style import COLOURS, MARKERS, blank, shown, styled
 from robench.errors import ConfigError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_NAMED = 24
+"""Models with a colour, an interval and a name; more names cannot be read, and take long to place."""
+
 BESIDE = 1.03
 """Where the names begin, in widths of the axes."""
 
@@ -27,7 +31,8 @@ class Tradeoff:
     """One point per model: clean accuracy to the right, worst-case robust accuracy up, with 95 % intervals.
 
     The names stand beside the plot in the order of their points, each joined to its own by a line, so none
-    covers another. The marker shows the head.
+    covers another. The marker shows the head. Of more models than `MOST_NAMED` the first of the board are
+    named, and the others are grey points without an interval; the figure says how many.
     """
 
     info: ClassVar[Info] = Info(
@@ -53,11 +58,16 @@ class Tradeoff:
                 expected="a board with clean and robust accuracies under a finite eps",
                 got="none" if not rows else "eps inf",
             )
+        rows, others = rows[:MOST_NAMED], rows[MOST_NAMED:]
         rows.sort(key=lambda row: (_share(row)[1], _share(row)[0]))
         heads = sorted({row.head for row in rows})
         order = [row.model for row in board.rows]  # a model has one colour in all figures of a board
         with styled():
             figure, axes = blank(7.2, max(3.6, 0.24 * len(rows) + 1.2))
+            if others:
+                x, y = zip(*map(_share, others), strict=True)
+                axes.plot(x, y, linestyle="", marker=".", markersize=4, color=GREY)
+                remark(figure, others_in_words(len(others)))
             for number, row in enumerate(rows):
                 colour = COLOURS[order.index(row.model) % len(COLOURS)]
                 _point(axes, row, colour, MARKERS[heads.index(row.head) % len(MARKERS)])
@@ -83,6 +93,12 @@ class Tradeoff:
                 handles = _legend(heads)
                 figure.legend(handles=handles, loc="outside lower left", ncols=len(heads), frameon=False)
         return figure
+
+
+def others_in_words(count: int) -> str:
+    """Return what is said of the models that have no name in the figure; nothing of none."""
+    named = f"The first {MOST_NAMED} models of the board have names"
+    return f"{named}; the other {count} are grey points without their intervals." if count else ""
 
 
 def _share(row: Row) -> tuple[float, float]:

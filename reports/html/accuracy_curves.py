@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from reports.board.boards import Board
-from reports.board.curves import IN_TURN, BoardCurves, Family, Panel, board_curves, families
+from reports.board.curves import IN_TURN, BoardCurves, CurveLines, Family, Panel, families
 from reports.board.samples import Samples
 from reports.board.shares import Share
 from reports.figures.curve_figures import SHARES, Compute, Eps, Restarts, Sizes, Steps
@@ -63,23 +63,37 @@ class CurveSection:
     left_out: bool = False
 
 
-def curve_sections(boards: Sequence[Board], samples: Sequence[Samples]) -> list[CurveSection]:
-    """Return the curves of every board, in the same order, as long as there is room on the page."""
-    room = MOST_BYTES
-    own = {at: family for family in families(boards, samples) for at in family.boards}
-    sections = []
-    for at, (board, sample) in enumerate(zip(boards, samples, strict=True)):
-        family = own.get(at)
+class CurveSections:
+    """The curves of every board, one board after another, as long as there is room on the page.
+
+    Args:
+        boards: the boards.
+        samples: their records.
+    """
+
+    def __init__(self, boards: Sequence[Board], samples: Sequence[Samples]) -> None:
+        self.sections: list[CurveSection] = []
+        self._boards, self._samples, self._room = boards, samples, MOST_BYTES
+        self._own = {at: family for family in families(boards, samples) for at in family.boards}
+
+    def lines(self) -> CurveLines | None:
+        """Return where the curves of the next board are put, None where there is no room for them."""
+        at = len(self.sections)
+        return CurveLines(self._boards[at], self._samples[at]) if self._room > 0 else None
+
+    def draw(self, lines: CurveLines | None) -> None:
+        """Draw the curves of the next board."""
+        at = len(self.sections)
+        family = self._own.get(at)
         first = family.boards[0] if family else at
-        elsewhere = (f"#board-{first}-curves", boards[first].title) if first != at else None
-        if room <= 0:
-            sections.append(CurveSection(elsewhere=elsewhere, left_out=True))
-            continue
+        elsewhere = (f"#board-{first}-curves", self._boards[first].title) if first != at else None
+        if lines is None:
+            self.sections.append(CurveSection(elsewhere=elsewhere, left_out=True))
+            return
         over_eps = _of_family(family, at) if family and first == at else ()
-        drawings = (*over_eps, *_of_board(board_curves(board, sample), at))
-        room -= sum(len(one.figure) for one in drawings)
-        sections.append(CurveSection(drawings=drawings, elsewhere=elsewhere))
-    return sections
+        drawings = (*over_eps, *_of_board(lines.curves(), at))
+        self._room -= sum(len(one.figure) for one in drawings)
+        self.sections.append(CurveSection(drawings=drawings, elsewhere=elsewhere))
 
 
 def _of_family(family: Family, at: int) -> Iterator[Drawing]:

@@ -13,7 +13,7 @@ from reports.board.depth import details_of, series_of
 from reports.board.samples import Samples
 from reports.figures.depth import Depth
 from reports.figures.style import shown
-from reports.figures.tradeoff import Tradeoff
+from reports.figures.tradeoff import MOST_NAMED, Tradeoff, others_in_words
 from reports.html.inline_svg import inline_svg
 from reports.html.tables import Table, heat_map, leaderboard
 from reports.text.escape import joint_note, percent, visible
@@ -99,7 +99,8 @@ def _tradeoff(board: Board, name: str) -> Markup | None:
         figure = Tradeoff().draw(readable)
     except ConfigError:  # an infinite radius: nothing to draw
         return None
-    description = f"Clean against robust accuracy in percent. {'; '.join(points)}."
+    more = others_in_words(len(points) - MOST_NAMED) if len(points) > MOST_NAMED else ""
+    description = f"Clean against robust accuracy in percent. {more} {'; '.join(points[:MOST_NAMED])}."
     return inline_svg(figure, name=f"{name}-tradeoff", description=description)
 
 

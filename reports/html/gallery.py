@@ -119,16 +119,25 @@ class Guide:
             smallest = broken.groupby("index")["l2"].min().sort_values(kind="stable")
             yield "The smallest changes that break it", [int(i) for i in smallest.index]
             return
-        by_attack = white.groupby(["attack", "index"], observed=True)["robust"].all()
-        survivors = by_attack.groupby("attack", observed=True).sum()
-        fallen = {int(i) for i in broken["index"]}
-        if len(survivors) > 1:
-            worst = str(survivors.idxmin())
-            attackers = broken.groupby("index")["attack"].nunique()
-            by_worst = {int(i) for i in broken.loc[broken["attack"] == worst, "index"]}
-            alone = sorted(i for i in by_worst if attackers[i] == 1)
+        import numpy as np
+
+        # Of every attack and image: whether it was tried, whether it stood each time, whether it was broken.
+        images, places = np.unique(white["index"].to_numpy(), return_inverse=True)
+        attacks, codes = white["attack"].cat.categories, white["attack"].cat.codes.to_numpy()
+        tried, stands, fell = np.zeros((3, len(attacks), len(images)), dtype=bool)
+        tried[codes, places] = stands[codes, places] = True
+        lost_it = ~white["robust"].to_numpy()
+        stands[codes[lost_it], places[lost_it]] = False
+        was_broken = broken["attack"].cat.codes.to_numpy()
+        fell[was_broken, np.searchsorted(images, broken["index"].to_numpy())] = True
+        played = np.flatnonzero(tried.any(axis=1))
+        fallen = set(images[fell.any(axis=0)].tolist())
+        if len(played) > 1:
+            worst = played[stands[played].sum(axis=1).argmin()]
+            alone = images[fell[worst] & (fell.sum(axis=0) == 1)].tolist()
             if alone:
-                yield f"Only {self.samples.labels[worst]}, the strongest attack here, breaks these", alone
+                label = self.samples.labels[str(attacks[worst])]
+                yield f"Only {label}, the strongest attack here, breaks these", alone
         if len(self.samples.names) > 1 and lost & fallen:
             yield (
                 "No model of this board survives these; here they fell to white-box attacks",

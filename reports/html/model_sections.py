@@ -9,6 +9,7 @@ from reports.board.boards import Board, Row
 from reports.board.run_folder import Run
 from reports.board.samples import Samples, model_of
 from reports.board.shares import Share
+from reports.html.accuracy_curves import CurveSections
 from reports.html.board_sections import BoardSection, Evidence
 from reports.html.gallery import Guide, Strip
 from reports.html.geometry_sections import GeometrySection, geometry_sections
@@ -53,8 +54,12 @@ def model_sections(
     sections: Sequence[BoardSection],
     lost: Sequence[set[int]],
     links: dict[str, str],
+    curves: CurveSections,
 ) -> list[ModelSection]:
-    """Return a section for every model, in the order of the boards."""
+    """Return a section for every model, in the order of the boards, and draw the curves of each board.
+
+    All that asks for the columns of a model is made before the next model: they are read once for it.
+    """
     pixels = Pixels(run.root)
     guides = [Guide(own, pixels) for own in samples]
     parts: dict[str, list[Part]] = {name: [] for name in links}
@@ -69,6 +74,7 @@ def model_sections(
         boards, samples, sections, guides, lost, identities_of, spaces, strict=True
     ):
         judged = {model_of(record.target): record for record in (*own.clean, *own.attacked)}
+        lines = curves.lines()
         for number, row in enumerate(board.rows):
             target = identities[row.model]
             if row.absent:
@@ -91,6 +97,9 @@ def model_sections(
                     geometry=space.get(target),
                 )
             )
+            if lines is not None:
+                lines.add(target)
+        curves.draw(lines)
     return [
         ModelSection(
             name=links[name].removeprefix("#"),

@@ -10,7 +10,7 @@ from typing import ClassVar
 from reports.board.leaderboard import boards_of
 from reports.board.run_folder import MOST_FAULTS, Readable, Run, read_run
 from reports.board.samples import split_into_boards
-from reports.html.accuracy_curves import curve_sections
+from reports.html.accuracy_curves import CurveSections
 from reports.html.board_sections import board_sections, model_links
 from reports.html.gallery import Guide
 from reports.html.model_sections import model_sections
@@ -103,13 +103,15 @@ def page_of(run: Run) -> str:
     lost = [guide.lost() for guide in guides]
     links = model_links(every_board)
     sections = board_sections(every_board, samples, links, lost)
+    accuracy_curves = CurveSections(every_board, samples)
+    models = model_sections(run, every_board, samples, sections, lost, links, accuracy_curves)
     return page(
         title=str(run.facts.get("name") or (run.root.name if run.root else "") or "robench"),
         summary=summary(run, every_board),
         boards=sections,
         side_by_side=comparisons(every_board, guides, links),
-        accuracy_curves=curve_sections(every_board, samples),
-        models=model_sections(run, every_board, samples, sections, lost, links),
+        accuracy_curves=accuracy_curves.sections,
+        models=models,
         curves=curves(run),
         provenance=provenance(run),
         config=run.config.splitlines(),

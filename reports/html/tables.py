@@ -11,6 +11,9 @@ from reports.board.boards import Board, Measurement, Row
 from reports.board.shares import Share
 from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
 
+MOST_MODELS = 64
+"""Rows and columns of a heat map; it grows with their square."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -169,17 +172,22 @@ def _remarks(row: Row, finding: dict[tuple[str, str], str]) -> Entry:
 def heat_map(board: Board, *, name: str) -> Table:
     """Return source x target: robust accuracy of targets on images crafted on sources, worst over attacks."""
     combined = {(t.source, t.target): t.robust for t in board.combined_transfers()}
-    models = [row.model for row in board.rows if any(row.model in pair for pair in combined)]
+    every = {name for pair in combined for name in pair}
+    there = [row.model for row in board.rows if row.model in every]
+    models = there[:MOST_MODELS]
+    sources = {source for source, _ in combined}
     columns = (Column("Crafted on", numeric=False, head=True), *(Column(model) for model in models))
     rows = tuple(
         (text_entry(source), *(_pair(combined.get((source, target)), source == target) for target in models))
         for source in models
-        if any(source == s for s, _ in combined)
+        if source in sources
     )
     caption = (
         "Robust accuracy in percent of the model at the top on images crafted on the model at the left, "
         "worst over all attacks and gradient sources. Framed: both are the same, so the attack is white-box."
     )
+    if len(there) > MOST_MODELS:
+        caption += f" The first {MOST_MODELS} of {len(there)} models of the board are shown."
     return Table(name=name, caption=caption, columns=columns, rows=rows)
 
 

@@ -107,7 +107,8 @@ def read_runs(runs: list[Path]) -> list[Record]:
         tell_faults(run, faults)
         damaged += len(faults)
         recipes = model_recipes(store.plan_data())
-        _tell_unlike(run, readable, first)
+        if len(runs) > 1:
+            _tell_unlike(run, readable, first)
         targets: dict[int, RecordedTarget] = {}  # many records share theirs
         for record in readable:
             one = record.target
@@ -125,7 +126,7 @@ def _tell_unlike(run: Path, records: Sequence[Record], first: dict[str, tuple[Pa
     unlike: dict[Path, int] = {}
     for record in records:
         place, before = first.setdefault(record.key, (run, record))
-        if before.columns != record.columns:
+        if before is not record and before.columns != record.columns:
             unlike[place] = unlike.get(place, 0) + 1
     for place, count in unlike.items():
         units = "1 unit is" if count == 1 else f"{count} units are"

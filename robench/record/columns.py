@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from robench.record.packing import (
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Again = Callable[[str, NDArray[np.uint8]], "Columns"]
+
 LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
 """Columns that records of earlier versions do not have."""
 
@@ -38,6 +41,9 @@ _KINDS: dict[str, type] = {
 SHARED = ("index", "label", "clean")
 """Columns that many records have alike: one array serves them all."""
 
+TOTALS = ("forwards", "backwards")
+"""Columns of which tables show the sum alone."""
+
 _MOST_SHARED = 2**14
 _shared: dict[tuple[str, str, int], NDArray[np.int64]] = {}
 
@@ -48,13 +54,24 @@ class _Stored:
 
     Attributes:
         near: index, label, clean, status and stood.
+        totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
         rest: the others; None where `again` reads them when they are asked for.
-        again: returns the columns of the same file.
+        again: returns the columns of the file of a key, which had these statuses.
+        key: of the file.
+        listed: whether any of them was asked for as a list, which its owner may have changed since.
     """
 
     near: dict[str, Any]
     rest: dict[str, NDArray[Any]] | None = None
-    again: Callable[[], Columns] | None = None
+    totals: tuple[float, ...] = ()
+    again: Again | None = None
+    key: str = ""
+    listed: bool = False
+
+    def whole(self) -> Columns:
+        """Return the columns, read from the file once more."""
+        assert self.again is not None
+        return self.again(self.key, self.near["status"])
 
 
 class _Lazy:
@@ -74,6 +91,7 @@ class _Lazy:
                 column = ["".join(map(str, draws)) for draws in column.tolist()] if column.shape[1] else []
             else:
                 column = column.tolist()
+            _stored_of(self).listed = True
             object.__setattr__(self, name, column)
             return column
 
@@ -138,6 +156,23 @@ class Columns(_Lazy):
         if unknown := set(self.status) - set(Status):
             raise ValueError(f"the unknown status {described(min(unknown))} in `status`")
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether all columns are the same; those in a file are compared as arrays, and not kept."""
+        if not isinstance(other, Columns):
+            return NotImplemented
+        if self is other:
+            return True
+        if _stored_of(self) is None or _stored_of(other) is None:
+            return all(getattr(self, name) == getattr(other, name) for name in _NAMES)
+        import numpy as np
+
+        pairs = zip(self.arrays(*_NAMES), other.arrays(*_NAMES), strict=True)
+        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+    def __hash__(self) -> int:
+        """Return a number that equal ones share."""
+        return hash(self.array("status").tobytes())
+
     def __len__(self) -> int:
         """Return how many images there are."""
         stored = _stored_of(self)
@@ -165,16 +200,18 @@ class Columns(_Lazy):
     def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
         """Return several columns as `array` does, with one look at the file."""
         stored = _stored_of(self)
-        listed = {name: own for name in names if (own := _list_of(self, name)) is not None}
-        arrays = {name: self._from_list(name, own) for name, own in listed.items()}
-        if stored is not None:
-            asked = [name for name in names if name not in arrays]
-            arrays |= {name: stored.near[name] for name in asked if name in stored.near}
-            if len(arrays) < len(set(names)):
-                again = _stored_of(stored.again()) if stored.again else stored
-                rest = again.rest if again and again.rest else {}
-                arrays |= {name: rest[name] for name in asked if name not in arrays}
-        return tuple(arrays[name] for name in names)
+        if stored is None:
+            return tuple([self._from_list(name, getattr(self, name)) for name in names])
+        own: dict[str, NDArray[Any]] = stored.near
+        if stored.listed:
+            lists = ((name, _list_of(self, name)) for name in names)
+            own = own | {name: self._from_list(name, one) for name, one in lists if one is not None}
+        far = [name for name in names if name not in own]
+        if far and stored.rest is not None:
+            own = stored.rest | own
+        elif far:
+            own = own | dict(zip(far, stored.whole().arrays(*far), strict=True))
+        return tuple([own[name] for name in names])
 
     def _from_list(self, name: str, values: list[Any]) -> NDArray[Any]:
         import numpy as np
@@ -185,14 +222,26 @@ class Columns(_Lazy):
             return unpack_draws(values, len(self), path=name)
         return np.array(values, dtype=np.int64 if _KINDS[name] is int else np.float64)
 
-    def released(self, again: Callable[[], Columns]) -> Columns:
+    def released(self, again: Again, key: str) -> Columns:
         """Return the same columns with most of them left in the file until they are asked for.
 
         Args:
-            again: reads the columns of the file.
+            again: reads the columns of a file; called with the key and these statuses.
+            key: of the file.
         """
         stored = _stored_of(self)
-        return self if stored is None else _of(_Stored(near=stored.near, again=again))
+        if stored is None:
+            return self
+        arrays = stored.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
+        totals = tuple([_sum(arrays[name]) for name in TOTALS])
+        return _of(_Stored(near=stored.near, totals=totals, again=again, key=key))
+
+    def total(self, name: str) -> float:
+        """Return the sum of a column of numbers; those of `TOTALS` are not read from the file for it."""
+        stored = _stored_of(self)
+        if stored is not None and stored.totals and name in TOTALS and _list_of(self, name) is None:
+            return stored.totals[TOTALS.index(name)]
+        return _sum(self.array(name))
 
     def compact(self) -> Columns:
         """Return the same columns as arrays, which take less memory than lists."""
@@ -216,7 +265,7 @@ class Columns(_Lazy):
             ValueError: a number is NaN or infinite.
         """
         stored = _stored_of(self)
-        whole = stored.again() if stored and stored.again else self
+        whole = stored.whole() if stored and stored.again else self
         data: dict[str, Any] = {"status": pack_status(self.array("status"))}
         for name, kind in _KINDS.items():
             own = _list_of(self, name)
@@ -243,7 +292,9 @@ class Columns(_Lazy):
         n = len(status)  # a letter for each image: so the size of the file bounds what follows
         near: dict[str, NDArray[Any]] = {
             "status": status,
-            "stood": unpack_draws(data.get("stood", []), n, path=f"{path}.stood"),
+            "stood": _no_draws(n)
+            if data.get("stood", []) == []
+            else unpack_draws(data["stood"], n, path=f"{path}.stood"),
         }
         rest: dict[str, NDArray[Any]] = {}
         for name, kind in _KINDS.items():
@@ -264,6 +315,18 @@ class Columns(_Lazy):
 
 
 _NAMES = tuple(one.name for one in dataclasses.fields(Columns))
+
+
+def _sum(column: NDArray[Any]) -> float:
+    import numpy as np
+
+    with np.errstate(over="ignore"):  # of numbers that no attack can have: infinity
+        return float(column.sum())
+
+
+@lru_cache(maxsize=64)
+def _no_draws(n: int) -> NDArray[np.uint8]:
+    return unpack_draws([], n, path="stood")
 
 
 def _stored_of(columns: Any) -> _Stored | None:

@@ -150,7 +150,8 @@ def over_passes(groups: Iterable[Sequence[Record]]) -> Curve | None:
     every = [record for cell in groups for record in cell]
     if not every:
         return None
-    images = np.unique(np.concatenate([record.columns.array("index") for record in every]))
+    shards = {id(one): one for one in (record.columns.array("index") for record in every)}
+    images = np.unique(np.concatenate(list(shards.values())))
     breaks, spent = np.full(len(images), math.inf), np.zeros(len(images))
     names = ("index", "forwards", "backwards", "first_success", "first_passes")
     for record in every:
@@ -247,9 +248,14 @@ def _least(pieces: Sequence[tuple[NDArray[Any], Floats]]) -> tuple[NDArray[Any],
             shards[id(index)] = (index, np.minimum(known[1], values))
     if not shards:
         return np.zeros(0, dtype=np.int64), np.zeros(0)
-    images, places = np.unique(np.concatenate([index for index, _ in shards.values()]), return_inverse=True)
+    in_order = sorted(shards.values(), key=lambda shard: int(shard[0][0]) if len(shard[0]) else -1)
+    every = np.concatenate([index for index, _ in in_order])
+    numbers = np.concatenate([values for _, values in in_order])
+    if (every[1:] > every[:-1]).all():
+        return every, numbers
+    images, places = np.unique(every, return_inverse=True)
     least = np.full(len(images), math.inf)
-    np.minimum.at(least, places, np.concatenate([values for _, values in shards.values()]))
+    np.minimum.at(least, places, numbers)
     return images, least
 
 

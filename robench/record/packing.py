@@ -134,7 +134,7 @@ def unpack_numbers(data: Any, kind: type, n: int, *, path: str) -> Array:
     if isinstance(data, list):
         array = np.array(read_value(data, list[kind], path=path), dtype=wide)  # type: ignore[valid-type]
         return _of_length(array, n, path)
-    form, value = next(iter(data.items())) if isinstance(data, Mapping) and len(data) == 1 else ("", None)
+    form, value = next(iter(data.items())) if type(data) is dict and len(data) == 1 else ("", None)
     if form == "same":
         mark = (kind, repr(value), n)
         if (same := _constant.get(mark)) is None:
@@ -194,10 +194,10 @@ def unpack_status(data: Any, *, path: str) -> NDArray[np.uint8]:
         return status_codes(read_value(data, list[str], path=path), path=path)
     if not isinstance(data, str):
         raise FieldError(expected=f"a list or a text in the field `{path}`", got=described(data))
-    codes = np.frombuffer(data.encode("utf-8", "replace").translate(_PLACES), dtype=np.uint8)
-    if len(codes) and codes.max() == len(STATUSES):
+    places = data.encode("utf-8", "replace").translate(_PLACES)
+    if len(STATUSES) in places:
         raise FieldError(expected=f"the letters {_LETTERS} in the field `{path}`", got=described(data))
-    return codes
+    return np.frombuffer(places, dtype=np.uint8)
 
 
 def status_codes(statuses: Sequence[str], *, path: str = "status") -> NDArray[np.uint8]:

@@ -91,16 +91,16 @@ def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dic
     """
     if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
         raise FieldError(expected=f"an object in the field `{path}`", got=described(data))
-    kinds = _kinds(cls)
-    fields = _own_fields(cls)
+    kinds = _own_kinds(cls)
     values: dict[str, Any] = {}
-    for one in fields:
-        place = f"{path}.{one.name}" if path else one.name
+    for one in _own_fields(cls):
         if one.name in data:
+            place = f"{path}.{one.name}" if path else one.name
             values[one.name] = read_value(data[one.name], kinds[one.name], path=place)
         elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+            place = f"{path}.{one.name}" if path else one.name
             raise FieldError(expected=f"a field `{place}`", got="none")
-    unknown = {name: value for name, value in data.items() if name not in {one.name for one in fields}}
+    unknown = {name: value for name, value in data.items() if name not in kinds}
     if surplus:
         return {**values, "extra": unknown} if unknown else values
     if unknown:
@@ -120,6 +120,8 @@ def read_value(value: Any, kind: Any, *, path: str) -> Any:
         if type(value) is not kind or kind in _NUMBERS:
             _check_all([value], kind, path)
         return value
+    if type(value) is kind:
+        return value  # a part that was read before
     return _read_compound(value, kind, path)
 
 
@@ -234,8 +236,9 @@ def _finite(*values: float) -> bool:
 
 
 @cache
-def _kinds(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls, include_extras=True)
+def _own_kinds(cls: Any) -> dict[str, Any]:
+    kinds = get_type_hints(cls, include_extras=True)
+    return {one.name: kinds[one.name] for one in _own_fields(cls)}
 
 
 @cache

@@ -167,6 +167,8 @@ class Record:
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
                 data["columns"] = Columns.unpack(data["columns"])
             data |= {name: _part(kind, data[name], name) for name, kind in _PARTS.items() if name in data}
+            if isinstance(made := data.get("provenance"), dict) and "versions" in made:
+                made["versions"] = _one_of(made["versions"])
             check_depth({name: value for name, value in data.items() if name not in {"columns", *_PARTS}})
             return cls(**read_fields(cls, data, path=""))
         except FieldError as error:
@@ -188,6 +190,8 @@ _PARTS: dict[str, type[Part]] = {
 """What many records have alike."""
 _MOST_PARTS = 2**14
 _parts: dict[tuple[str, bytes], Part] = {}
+_MOST_ALIKE = 2**8
+_alike: dict[bytes, Any] = {}
 
 
 def _part(kind: type[Part], data: Any, name: str) -> Part:
@@ -203,6 +207,13 @@ def _part(kind: type[Part], data: Any, name: str) -> Part:
             _parts.clear()
         part = _parts[mark] = kind.read(data, path=name)
     return part
+
+
+def _one_of(data: Any) -> Any:
+    """Return plain JSON data that many records have alike, one object for all; nobody may write to it."""
+    if len(_alike) >= _MOST_ALIKE:
+        _alike.clear()
+    return _alike.setdefault(marshal.dumps(data), data)
 
 
 def _damaged(text: str, error: StorageError) -> StorageError:
@@ -227,7 +238,8 @@ def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[
 
     def noted(record: Record) -> Record:
         failed = tuple(failed_jobs.get(record.target.name, ()))
-        provenance = dataclasses.replace(record.provenance, failed_jobs=failed)
-        return dataclasses.replace(record, provenance=provenance) if failed else record
+        if not failed:
+            return record
+        return record.noting(provenance=dataclasses.replace(record.provenance, failed_jobs=failed))
 
     return [noted(record) for record in records]

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
@@ -32,6 +32,7 @@ from robench.record.folder import Fault, is_run
 from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
+from robench.record.recent_columns import RecentColumns
 from robench.record.schema import Record, noting_failed
 from robench.record.seal import is_cut, sealed_text
 
@@ -44,6 +45,11 @@ __all__ = ["Fault", "Store", "is_run"]
 
 class Store(PlannedFolder):
     """Reads and writes the records of a run folder; see `robench.record.folder.RunFolder`."""
+
+    def __init__(self, root: Path, *, told: Callable[[str], None] | None = None) -> None:
+        super().__init__(root, told=told)
+        self._recent = RecentColumns()
+        self._again = self._columns  # one object for all records
 
     def read(self, key: str) -> Record:
         """Return one record, all of it.
@@ -63,26 +69,29 @@ class Store(PlannedFolder):
             raise StorageError(where=str(path), expected=f"the record of unit {key!r}", got=got, do=do)
         return record
 
-    def _light(self, key: str) -> Record:
+    def _light(self, key: str, planned: PlannedRun | None = None) -> Record:
         """Return one record, read and checked as a whole, of which most columns stay in the file.
 
         They are read again, and checked again, when they are asked for: so a board of many records needs room
         for a few of them. Those of version 1, slow to read, are kept.
         """
         record = self.read(key)
+        self._recent.forget(key)  # it may be another one than the last time
         if record.schema == 1:
-            return record.noting(columns=record.columns.compact())
-        again = partial(self._columns, key, record.columns.array("status"))
-        return record.noting(columns=record.columns.released(again))
+            return record.noting(columns=record.columns.compact(), planned=planned)
+        return record.noting(columns=record.columns.released(self._again, key), planned=planned)
 
     def _columns(self, key: str, status: NDArray[np.uint8]) -> Columns:
         """Return the columns of a record that was read before, with these statuses."""
+        if (recent := self._recent.of(key)) is not None:
+            return recent
         columns = self.read(key).columns
         if columns.array("status").tobytes() != status.tobytes():
             where, got = str(self.unit(key)), "another one, written since then"
             raise StorageError(
                 where=where, expected="the record that was there when this command began", got=got
             )
+        self._recent.keep(key, columns)
         return columns
 
     def has(self, key: str) -> bool:
@@ -106,6 +115,7 @@ class Store(PlannedFolder):
             StorageError: the disk refused; every other record is intact.
         """
         path, text = self.unit(record.key), sealed_text(record.to_json()) + "\n"
+        self._recent.forget(record.key)
         while not write_new(path, text):
             try:
                 self.read(record.key)
@@ -163,14 +173,10 @@ class Store(PlannedFolder):
         records = []
         for key in keys:
             try:
-                records.append(self._light(key))
+                records.append(self._light(key, planned))
             except StorageError as error:
                 faults.append(Fault.of(f"units/{key}.json", error))
-        return self._noting(records, planned), faults
-
-    def _noting(self, records: Sequence[Record], planned: PlannedRun | None) -> list[Record]:
-        noted = noting_failed(records, self._failed_jobs())
-        return [record.noting(planned=planned) for record in noted] if planned else noted
+        return noting_failed(records, self._failed_jobs()), faults
 
     def read_records(self, keys: Iterable[str] | None = None) -> list[Record]:
         """Return the records of some units, by default of the plan that ran last.
@@ -180,7 +186,8 @@ class Store(PlannedFolder):
         """
         if keys is not None:
             return [self._light(key) for key in keys]
-        return self._noting([self._light(key) for key in self.planned()], self.plan()[0])
+        planned = self.plan()[0]
+        return noting_failed([self._light(key, planned) for key in self.planned()], self._failed_jobs())
 
     def _failed_jobs(self) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""

@@ -3,9 +3,10 @@
 import pytest
 
 from reports.board.leaderboard import boards
+from reports.figures.lines import GREY
 from reports.figures.selection import draw_to
 from reports.figures.style import shown
-from reports.figures.tradeoff import Tradeoff
+from reports.figures.tradeoff import MOST_NAMED, Tradeoff
 from reports.figures.transfer import TransferMap
 from robench.errors import ConfigError
 from tests.reports.board.test_leaderboard import TEN, B, R, record
@@ -30,6 +31,28 @@ def test_tradeoff_has_a_point_with_its_intervals_for_every_model():
     bars = [tuple(b.get_segments()[0][:, 1]) for c in axes.containers for b in c.lines[2][1:]]
     assert any(pytest.approx((100 * row.worst_case.low, 100 * row.worst_case.high)) == bar for bar in bars)
     assert {"a", "b"} <= set(texts(figure))
+
+
+def test_tradeoff_of_many_models_names_the_first_of_the_board_and_says_what_it_leaves_out():
+    count = MOST_NAMED + 7
+    many = [
+        one
+        for at in range(count)
+        for one in (
+            record(f"m{at}", "", "clean", [R] * 40, gradient=""),
+            record(f"m{at}", f"m{at}", "pgd", [*[B] * at, *[R] * (40 - at)]),
+        )
+    ]
+    (board,) = boards(many)
+    figure = Tradeoff().draw(board)
+    (axes,) = figure.axes
+    named = {text for text in texts(figure) if text in {row.model for row in board.rows}}
+    assert named == {row.model for row in board.rows[:MOST_NAMED]}
+    assert len(axes.containers) == MOST_NAMED
+    grey = next(line for line in axes.lines if line.get_color() == GREY)
+    rest = [100 * row.worst_case.value for row in board.rows[MOST_NAMED:]]
+    assert sorted(grey.get_ydata()) == pytest.approx(sorted(rest))
+    assert any("the other 7 are grey points" in text.replace("\n", " ") for text in texts(figure))
 
 
 def test_transfer_map_shows_every_pair_and_leaves_unknown_ones_empty():

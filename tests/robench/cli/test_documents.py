@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 
 import pytest
 from typer.testing import CliRunner
@@ -60,3 +61,23 @@ def test_units_of_two_folders_that_differ_are_told(folder, tmp_path):
     assert done.exit_code == 0
     assert f"1 unit is in {folder} and in {other} with other verdicts" in done.stderr
     assert f"those of {other} are shown" in done.stderr
+
+
+def reads_of(monkeypatch, words):
+    """Return how often a command reads each record."""
+    real, count = Store.read, Counter()
+    monkeypatch.setattr(Store, "read", lambda self, key: count.update([key]) or real(self, key))
+    done = CliRunner().invoke(app, words, prog_name="robench")
+    assert done.exit_code == 0, done.output
+    return count
+
+
+def test_a_leaderboard_reads_every_record_once(folder, monkeypatch):
+    count = reads_of(monkeypatch, ["leaderboard", str(folder)])
+    assert set(count) == set(Store(folder).planned())
+    assert set(count.values()) == {1}
+
+
+def test_a_page_reads_the_columns_of_a_model_once_for_all_of_its_tables(folder, monkeypatch, tmp_path):
+    words = ["report", str(folder), "-o", str(tmp_path / "page.html")]
+    assert max(reads_of(monkeypatch, words).values()) == 2  # all of it, then what was left in the file

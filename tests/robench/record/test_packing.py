@@ -165,7 +165,7 @@ def test_a_record_of_any_columns_comes_back_as_it_was(some):
     assert after.to_json() == before.to_json()
     assert (len(after.columns), after.draws) == (len(some.index), len(some.stood[0]) if some.stood else 0)
     assert Record.from_json(record(columns=some, schema=1).to_json()).columns == some
-    for lean in (some.compact(), after.columns.released(lambda: after.columns)):
+    for lean in (some.compact(), after.columns.released(lambda key, status: after.columns, "")):
         assert lean == some
         assert record(columns=lean).to_json() == before.to_json()
 
@@ -236,3 +236,12 @@ def test_records_of_version_1_are_read_and_written_as_they_were(tmp_path):
     assert (lean.schema, lean.columns) == (1, old.columns)
     store.unit("k").unlink()
     assert lean.columns.array("l2").tolist() == [0.2]  # slow to read: it is kept
+
+
+@pytest.mark.parametrize("wrong", [None, "", 0, False, {}, {"draws": 0, "text": ""}])
+def test_draws_that_are_none_must_say_so_by_an_empty_list(wrong):
+    numbers = (*NAMES, "linf", "l2", "forwards", "backwards")
+    data = {"status": "rb", **{name: [1, 2] for name in numbers}}
+    assert Columns.unpack(data).draws == Columns.unpack(data | {"stood": []}).draws == 0
+    with pytest.raises(FieldError, match="stood"):
+        Columns.unpack(data | {"stood": wrong})

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from robench.errors import StorageError
-from robench.record import files
+from robench.record import files, recent_columns
 from robench.record.files import sweep, write_atomic
 from robench.record.schema import Columns
 from robench.record.store import Store, is_run
@@ -141,3 +142,88 @@ def test_kill_minus_nine_leaves_no_torn_file(tmp_path):
     assert len(written) == 7
     for path in written:
         assert len(json.loads(path.read_text())) == 20001
+
+
+def larger(key, images=40):
+    """Return a record whose columns differ from image to image and from key to key."""
+    import numpy as np
+
+    chance = np.random.default_rng([ord(sign) for sign in key])
+    columns = Columns(
+        index=list(range(images)), label=[1] * images, clean=[1] * images, adversarial=[2] * images,
+        status=["broken", "robust"] * (images // 2), linf=chance.random(images).tolist(),
+        l2=chance.random(images).tolist(), forwards=chance.integers(1, 99, images).astype(float).tolist(),
+        backwards=chance.random(images).tolist(), first_success=[1] * images,
+    )  # fmt: skip
+    return dataclasses.replace(record(key), columns=columns)
+
+
+def test_columns_left_in_the_file_are_read_again_once_for_many_questions(store, monkeypatch):
+    for key in ("k1", "k2"):
+        store.write(larger(key))
+    first, second = store.read_records()
+    reads = []
+    real = Store.read
+    monkeypatch.setattr(Store, "read", lambda self, key: reads.append(key) or real(self, key))
+    for _ in range(3):
+        for one in (first, second):
+            assert one.columns.array("l2").tolist() == larger(one.key).columns.l2
+            assert one.columns.array("linf").tolist() == larger(one.key).columns.linf
+    assert reads == ["k1", "k2"]
+
+
+def test_of_what_was_read_last_no_more_is_kept_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(recent_columns, "MOST_IMAGES", 100)
+    recent = recent_columns.RecentColumns()
+    columns = {key: larger(key).columns for key in ("a", "b", "c")}
+    recent.keep("a", columns["a"])
+    recent.keep("b", columns["b"])
+    assert recent.of("a") is columns["a"]  # asked for last, so b goes first
+    recent.keep("c", columns["c"])
+    assert [recent.of(key) is not None for key in "abc"] == [True, False, True]
+    recent.keep("huge", larger("huge", images=102).columns)
+    assert [recent.of(key) for key in (*"abc", "huge")] == [None] * 4
+
+
+def test_a_record_that_was_replaced_is_not_taken_for_the_one_that_was_read_last(store):
+    store.write(larger("k1"))
+    (before,) = store.read_records()
+    assert before.columns.array("l2").tolist() == larger("k1").columns.l2
+    other = dataclasses.replace(larger("k2"), key="k1")  # with the same statuses
+    Store(store.root).write(other, replace=True)
+    (after,) = store.read_records()
+    assert after.columns.array("l2").tolist() == other.columns.l2
+    store.write(larger("k1"), replace=True)
+    assert after.columns.array("l2").tolist() == larger("k1").columns.l2
+    fallen = dataclasses.replace(other.columns, status=["broken"] * len(other.columns))
+    store.write(dataclasses.replace(other, columns=fallen), replace=True)
+    with pytest.raises(StorageError, match="another one, written since then"):
+        after.columns.array("l2")
+
+
+def test_sums_of_passes_are_known_without_the_file(store):
+    store.write(larger("k1"))
+    (one,) = store.read_records()
+    store.unit("k1").unlink()
+    columns = larger("k1").columns
+    assert one.columns.total("forwards") == sum(columns.forwards)
+    assert one.columns.total("backwards") == pytest.approx(sum(columns.backwards), rel=1e-12)
+    assert columns.total("l2") == pytest.approx(sum(columns.l2), rel=1e-12)
+    with pytest.raises(StorageError):
+        one.columns.total("l2")
+
+
+def test_columns_in_files_are_compared_as_those_of_lists_are(store):
+    from robench.record.schema import Record
+
+    same, other = larger("k1"), dataclasses.replace(larger("k2"), key="k1")
+    read = {name: Record.from_json(one.to_json()).columns for name, one in (("same", same), ("other", other))}
+    assert read["same"] == read["same"] == same.columns == Record.from_json(same.to_json()).columns
+    assert read["same"] != read["other"]
+    assert read["same"] != other.columns
+    assert read["same"] != "columns"
+    for name in ("status", "forwards", "first_try"):
+        values = getattr(same.columns, name)
+        changed = [*values[:-1], "failed" if name == "status" else values[-1] + 1]
+        data = dataclasses.replace(same, columns=dataclasses.replace(same.columns, **{name: changed}))
+        assert Record.from_json(data.to_json()).columns != read["same"]

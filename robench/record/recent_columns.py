@@ -1,0 +1,38 @@
+"""The columns that were read last: tables of one model ask for the same ones one after another."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from robench.record.columns import Columns
+
+MOST_IMAGES = 2**17
+"""Images of all columns that are kept together: about 10 MiB."""
+
+
+class RecentColumns:
+    """Keeps the columns of the records that were read last, as many as there is room for."""
+
+    def __init__(self) -> None:
+        self._columns: OrderedDict[str, Columns] = OrderedDict()
+        self._images = 0
+
+    def of(self, key: str) -> Columns | None:
+        """Return the columns of a record, None where they are not kept."""
+        columns = self._columns.get(key)
+        if columns is not None:
+            self._columns.move_to_end(key)
+        return columns
+
+    def keep(self, key: str, columns: Columns) -> None:
+        """Keep the columns of a record, and forget those that were asked for longest ago."""
+        self.forget(key)
+        self._columns[key] = columns
+        self._images += len(columns)
+        while self._images > MOST_IMAGES:
+            self.forget(next(iter(self._columns)))
+
+    def forget(self, key: str) -> None:
+        """Forget the columns of a record, if they are kept."""
+        if (columns := self._columns.pop(key, None)) is not None:
+            self._images -= len(columns)
