@@ -54,9 +54,9 @@ def model_sections(
     sections: Sequence[BoardSection],
     lost: Sequence[set[int]],
     links: dict[str, str],
-    curves: CurveSections,
+    curves: CurveSections | None = None,
 ) -> list[ModelSection]:
-    """Return a section for every model, in the order of the boards, and draw the curves of each board.
+    """Return a section for every model, in the order of the boards, and draw the curves of each if asked to.
 
     All that asks for the columns of a model is made before the next model: they are read once for it.
     """
@@ -74,7 +74,7 @@ def model_sections(
         boards, samples, sections, guides, lost, identities_of, spaces, strict=True
     ):
         judged = {model_of(record.target): record for record in (*own.clean, *own.attacked)}
-        lines = curves.lines()
+        lines = curves.lines() if curves else None
         for number, row in enumerate(board.rows):
             target = identities[row.model]
             if row.absent:
@@ -99,7 +99,8 @@ def model_sections(
             )
             if lines is not None:
                 lines.add(target)
-        curves.draw(lines)
+        if curves:
+            curves.draw(lines)
     return [
         ModelSection(
             name=links[name].removeprefix("#"),

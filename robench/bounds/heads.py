@@ -186,7 +186,7 @@ class HeadCertifier:
         largest = max(side[0].numel() for side, _ in within.intervals)
         length, values = max(16, ELEMENTS // largest), [a.new_zeros(0)]
         output, exact = self.exact.output, within.backward
-        for part in a.split(length) if len(a) else ():
+        for part in torch.split(a, length) if len(a) else ():
             owner = torch.full((len(part),), image)
             value = exact.lower(output, Rows(part, owner))[0]
             values.append(value - 4 * UNIT * value.abs())
