@@ -189,8 +189,10 @@ def _add_parts(digest: _Digest, name: str, value: Any) -> None:
     elif isinstance(value, nn.Module):
         _add_network(digest, value)
     elif isinstance(value, type):
-        digest.update(f"{value.__module__}:{value.__qualname__}".encode())
-        if _walked(value):
+        if not _walked(value):
+            digest.update(f"{value.__module__}:{value.__qualname__}".encode())
+        else:  # its code says more than its module, whose name depends on where its file lies
+            digest.update(value.__qualname__.encode())
             _add_class(digest, name, value)
     elif _walked(type(value)) or isinstance(value, SimpleNamespace):
         _add_object(digest, name, value)

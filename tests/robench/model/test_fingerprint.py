@@ -199,3 +199,15 @@ def test_sets_of_names_are_told_in_no_order():
             return f"frozenset({{{', '.join(map(repr, self))}}})"
 
     assert of(frozenset("ab")) == of(Backwards("ab"))
+
+
+def test_a_class_is_known_by_its_code_and_not_by_where_its_file_lies():
+    def held(module, body="return x + 1"):
+        names = {"__name__": module}
+        exec(f"class Step:\n    def apply(self, x):\n        {body}\n", names)
+        net = nn.Flatten()
+        net.step = names["Step"]
+        return network_digest(net)
+
+    assert held("_user_1234.mine") == held("_user_5678.mine")
+    assert held("_user_1234.mine") != held("_user_1234.mine", "return x + 2")
