@@ -224,7 +224,8 @@ def test_train_only_leaves_weights_that_run_finds(tmp_path):
 
 
 KILLED = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from robench.cli import main
 from robench.run.keeper import FolderKeeper
 from robench.record import files
