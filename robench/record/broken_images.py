@@ -52,8 +52,9 @@ def is_alone(record: Record) -> bool:
 def smallest_changes(records: Sequence[Record]) -> dict[str, tuple[Record, tuple[int, ...]]]:
     """Return which images of which records to keep, by the records' keys.
 
-    Of each image that anything broke, on each model and under each threat, the smallest change in the
-    threat's own norm; of equal ones the first.
+    Of each image that anything broke, on each model and under each threat, the smallest change: in L2 under
+    an L2 threat, else by the largest change of a pixel, for records hold no other size; of equal ones the
+    first.
     """
     best: dict[tuple[object, ...], tuple[float, int, int]] = {}
     for number, record in enumerate(records):

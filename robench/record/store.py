@@ -83,9 +83,9 @@ class Store(PlannedFolder):
 
     def _columns(self, key: str, status: NDArray[np.uint8]) -> Columns:
         """Return the columns of a record that was read before, with these statuses."""
-        if (recent := self._recent.of(key)) is not None:
-            return recent
-        columns = self.read(key).columns
+        columns = self._recent.of(key)
+        if columns is None:
+            columns = self.read(key).columns
         if columns.array("status").tobytes() != status.tobytes():
             where, got = str(self.unit(key)), "another one, written since then"
             raise StorageError(

@@ -201,6 +201,18 @@ def test_a_record_that_was_replaced_is_not_taken_for_the_one_that_was_read_last(
         after.columns.array("l2")
 
 
+def test_columns_that_are_kept_are_compared_too(store):
+    store.write(larger("k1"))
+    (before,) = store.read_records()
+    columns = larger("k1").columns
+    fallen = dataclasses.replace(columns, status=["broken"] * len(columns))
+    Store(store.root).write(dataclasses.replace(larger("k1"), columns=fallen), replace=True)
+    (after,) = store.read_records()
+    assert after.columns.array("l2").tolist() == columns.l2  # now they are kept
+    with pytest.raises(StorageError, match="another one, written since then"):
+        before.columns.array("l2")
+
+
 def test_sums_of_passes_are_known_without_the_file(store):
     store.write(larger("k1"))
     (one,) = store.read_records()
