@@ -76,15 +76,30 @@ def _one(
         nearer = also_nearer(nearer, pairs, low, high, points, linear, image)
     possible = nearer.sum(dim=0) < k
     sure = (~nearer).sum(dim=1) - 1 < k  # fewer than k others, itself not counted, may be nearer or as near
-    votes = max(int((sure & own).sum()), k - int((possible & ~own).sum()))
+    # If y has fewer than j votes, more than k - j others that may vote come before its j-th nearest point.
+    maybe = (~nearer[own][:, possible & ~own]).sum(dim=1)
+    votes = max(int((sure & own).sum()), k - int((possible & ~own).sum()), _rank_count(maybe, k))
     before = nearer[own].sum(dim=0)  # how many of class y are nearer than each point
     bound = low.new_zeros(classes)
     for c in range(classes):
         if c != y:
             rival = labels == c
-            most = min(int((possible & rival).sum()), k - int((sure & ~rival).sum()))
+            ahead = nearer[~rival][:, rival].sum(dim=0)
+            most = min(
+                int((possible & rival).sum()),
+                k - int((sure & ~rival).sum()),
+                _rank_count(ahead, k),
+                k - votes,
+            )
             bound[c] = _against(before[possible & rival].sort().values.tolist(), votes, most, k)
     return bound
+
+
+def _rank_count(before: Tensor, k: int) -> int:
+    """Return the largest j so that j points have at most k - j of other classes before them."""
+    ordered = before.sort().values[:k]
+    enough = (ordered <= k - torch.arange(1, len(ordered) + 1)).nonzero()
+    return int(enough.max()) + 1 if len(enough) else 0
 
 
 def _against(before: list[int], votes: int, most: int, k: int) -> float:

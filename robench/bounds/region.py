@@ -68,11 +68,11 @@ class Region:
 
     def least(self, rows: Rows) -> Tensor:
         """Return a lower bound of each function of the pixels, (N,); the exact least up to rounding."""
-        low, high = rows.take(self.low), rows.take(self.high)
         a = rows.a
         if self.norm == "Linf":
-            middle, half = (low + high) / 2, (high - low) / 2
-            return (a * middle - a.abs() * half).flatten(1).sum(dim=1)
+            middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+            return _products(rows, a, middle) - _products(rows, a.abs(), half)
+        low, high = rows.take(self.low), rows.take(self.high)
         x = rows.take(self.x)
         multiplier = self._multiplier(a.detach(), low - x, high - x)
         gain = self._lagrangian(a, multiplier, low - x, high - x)
@@ -139,3 +139,14 @@ class Region:
         enough = place < spent.shape[1]
         found = steep.gather(1, place.clamp_max(spent.shape[1] - 1))
         return torch.where(enough, found, 0.0).squeeze(1)
+
+
+def _products(rows: Rows, a: Tensor, values: Tensor) -> Tensor:
+    """Return the sum of coefficients times values (B, ...) of the image of each function, (N,)."""
+    if rows.corner is None and rows.owner is not None and len(a):
+        owner, counts = torch.unique_consecutive(rows.owner, return_counts=True)
+        if 4 * len(owner) <= len(a):  # one product for all functions of an image, and nothing is copied
+            flat, parts = values.flatten(1), torch.split(a.flatten(1), counts.tolist())
+            return torch.cat([part @ flat[i] for part, i in zip(parts, owner.tolist(), strict=True)])
+    products: Tensor = torch.linalg.vecdot(a.flatten(1), rows.take(values).flatten(1))
+    return products

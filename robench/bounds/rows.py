@@ -34,7 +34,8 @@ class Rows:
 
     def mass(self) -> Tensor:
         """Return the sum of absolute coefficients of each function, (N,)."""
-        return self.a.detach().abs().flatten(1).sum(dim=1)
+        mass: Tensor = torch.linalg.vector_norm(self.a.detach().flatten(1), ord=1, dim=1)
+        return mass
 
     def dot(self, values: Tensor) -> Tensor:
         """Return each function of values in the same place, (N, ...) as the coefficients, (N,)."""

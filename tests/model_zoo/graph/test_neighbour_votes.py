@@ -160,3 +160,27 @@ def test_distances_hold_those_of_all_points_in_reach():
         true = (moved[:, image, None] - points.double()).square().sum(-1)
         assert bool((least <= true.amin(0) + 1e-9).all())
         assert bool((most >= true.amax(0) - 1e-9).all())
+
+
+def test_votes_are_counted_where_points_of_one_class_cannot_be_told_apart():
+    # Wherever the query is, three of the five nearest are of class 0, on its own side: never the same three.
+    sides = torch.tensor([0.5, 0.55, 0.6, 1.0, 1.01])
+    points, labels = torch.cat([sides, -sides])[:, None], torch.tensor([0, 0, 0, 1, 1] * 2)
+    low, high, y = (torch.tensor([[end]], dtype=torch.float64) for end in (-0.3, 0.3, 0))
+    bound = vote_margins_over(low, high, y[0].long(), points, labels, classes=2, k=5)
+    grid = torch.linspace(-0.3, 0.3, 601)[:, None]
+    u = nearest_votes(grid, points, labels, classes=2, k=5)
+    assert 0 < float(bound[0, 1]) <= float((u[:, 0] - u[:, 1]).min())
+
+
+@given(seed=st.integers(0, 10_000), radius=st.floats(0.0, 1.0), k=st.integers(1, 12), steps=st.integers(1, 4))
+def test_bounds_of_votes_hold_where_many_points_are_tied_or_copies(seed, radius, k, steps):
+    points, labels, queries, y = clusters(seed, spread=1.0)
+    points, queries = ((part * steps).round() / steps for part in (points, queries))
+    bound = knn_bound(queries - radius, queries + radius, y, points, labels, k)
+    generator = torch.Generator().manual_seed(seed + 1)
+    noise = torch.rand(100, *queries.shape, generator=generator, dtype=torch.float64) * 2 - 1
+    for moved in (queries + 0.999 * radius * noise, queries + 0.999 * radius * noise.sign()):
+        u = nearest_votes(moved.flatten(0, 1).float(), points, labels, classes=CLASSES, k=k)
+        margins = margins_of(u.double().view(100, len(y), -1), y)
+        assert bool((margins.amin(0) >= bound - 1e-6).all())

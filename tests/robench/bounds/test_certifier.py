@@ -365,3 +365,19 @@ def test_no_images_have_no_bounds():
     assert lower_bounds(
         net, images(0), torch.zeros(0, dtype=torch.long), ThreatModel(norm=L1, eps=1.0)
     ).shape == (0,)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_crown_alone_holds_too_and_what_is_cut_at_zero_needs_no_lower_bound(name, monkeypatch):
+    net = networks.drawn(GALLERY[name], seed=3)
+    threat, x = ThreatModel(norm=LINF, eps=0.05), images(2)
+    y = net(x).argmax(1)
+    certifier = Certifier.of(net, threat, x)
+    alone = certifier.margins(x, y, Effort(combined=False)).amin(dim=1)
+    with torch.no_grad():
+        for i in range(2):
+            points = sampled(threat, x[i : i + 1], 50)
+            assert bool((margins(net(points), y[i]).double() >= alone[i] - 1e-4).all())
+    usual = certifier.margins(x, y, Effort())
+    monkeypatch.setattr("robench.bounds.network._cut_at_zero", lambda graph, node: False)
+    assert torch.allclose(certifier.margins(x, y, Effort()), usual, rtol=1e-9, atol=1e-9)
