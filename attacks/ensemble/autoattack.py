@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from attacks.ensemble.branch_and_bound import BranchAndBoundAttack
 from attacks.gradient.apgd import APGD, APGDTargeted
 from attacks.minimal.fab import FAB, FABTargeted
 from attacks.query.square import Square
@@ -12,9 +13,12 @@ from attacks.shared.options import finite_radius, positive
 from attacks.shared.papers import together
 from robench.attack.protocol import Attack, AttackInfo
 from robench.errors import ConfigError
+from robench.plan import LATER
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.model.interface import Model
     from robench.randomness import Randomness
     from robench.types import Images
 
@@ -40,6 +44,7 @@ class AutoAttack:
         version: `standard`, or `plus` with five restarts, APGD on the `dlr` loss and untargeted FAB as well.
         attacks: only these of the version's attacks, in its order; all by default.
         scale: factor on the numbers of steps and queries: 1 is AutoAttack, less is quicker and weaker.
+        branch_and_bound: seconds of `branch_and_bound` for each image that stands at the end; None for none.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -54,10 +59,11 @@ class AutoAttack:
     version: Literal["standard", "plus"] = "standard"
     attacks: tuple[str, ...] | None = None
     scale: float = 1.0
+    branch_and_bound: float | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
-        positive(scale=self.scale)
+        positive(scale=self.scale, branch_and_bound=self.branch_and_bound)
         if self.version not in VERSIONS:
             raise ConfigError(where="version", expected="`standard` or `plus`", got=repr(self.version))
         known = VERSIONS[self.version]
@@ -79,7 +85,19 @@ class AutoAttack:
             "square": Square(queries=queries, rescale=False),
         }
         chosen = VERSIONS[self.version] if self.attacks is None else self.attacks
-        return {name: made[name] for name in VERSIONS[self.version] if name in chosen}
+        parts = {name: made[name] for name in VERSIONS[self.version] if name in chosen}
+        if self.branch_and_bound is not None:
+            parts["branch-and-bound"] = BranchAndBoundAttack(seconds=self.branch_and_bound)
+        return parts
+
+    def check_model(self, model: Model, threat: ThreatModel, shape: tuple[int, ...]) -> None:
+        """Refuse a model that `branch_and_bound`, where it is wanted, cannot bound.
+
+        Raises:
+            ConfigError: names the layer.
+        """
+        if self.branch_and_bound is not None:
+            BranchAndBoundAttack().check_model(model, threat, shape)
 
     def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return each image's point of the attack that broke it, or of the last one.

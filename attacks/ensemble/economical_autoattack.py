@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from attacks.ensemble.branch_and_bound import BranchAndBoundAttack
 from attacks.gradient.apgd import APGD
 from attacks.minimal.fab import FAB
 from attacks.query.square import Square
@@ -12,12 +13,15 @@ from attacks.shared.options import at_least, finite_radius, positive
 from attacks.shared.papers import LIU_ADAPTIVE, together
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.plan import LATER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from attacks.ensemble.cascade_stages import CascadeStages
     from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.model.interface import Model
     from robench.randomness import Randomness
     from robench.types import Images
 
@@ -76,6 +80,7 @@ class EconomicalAutoAttack:
         queries: queries of Square on a close call, in each round.
         end_steps: steps of APGD from where Square ended.
         refine_queries: queries, in each round, of the search from the worst point of a close call.
+        branch_and_bound: seconds of `branch_and_bound` for each image that stands at the end; None for none.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -104,6 +109,7 @@ class EconomicalAutoAttack:
     queries: int = 1500
     end_steps: int = 100
     refine_queries: int = 500
+    branch_and_bound: float | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
@@ -113,7 +119,7 @@ class EconomicalAutoAttack:
         at_least(
             2, least_queries=self.least_queries, queries=self.queries, refine_queries=self.refine_queries
         )
-        positive(far=self.far, near=self.near)
+        positive(far=self.far, near=self.near, branch_and_bound=self.branch_and_bound)
         if self.near > self.far:
             raise ConfigError(where="near", expected=f"at most far, {self.far:g}", got=f"{self.near:g}")
         if self.least_queries > self.queries:
@@ -141,6 +147,9 @@ class EconomicalAutoAttack:
             if number > 0:
                 stages.append(lambda: cascade.narrow(self.fab_classes, self.near))
             stages += self._round(cascade, rng.split("round", number), number)
+        if (seconds := self.branch_and_bound) is not None:
+            parts = BranchAndBoundAttack(seconds=seconds)
+            stages.append(lambda: cascade.worst.replace(parts(oracle, rng.split("branch-and-bound"))))
         for stage in stages:
             standing = cascade.standing
             if oracle.finished or not bool(standing.any()):
@@ -149,6 +158,15 @@ class EconomicalAutoAttack:
             with oracle.only(standing):
                 stage()
         return cascade.worst.points
+
+    def check_model(self, model: Model, threat: ThreatModel, shape: tuple[int, ...]) -> None:
+        """Refuse a model that `branch_and_bound`, where it is wanted, cannot bound.
+
+        Raises:
+            ConfigError: names the layer.
+        """
+        if self.branch_and_bound is not None:
+            BranchAndBoundAttack().check_model(model, threat, shape)
 
     def _round(self, cascade: CascadeStages, rng: Randomness, number: int) -> list[Callable[[], None]]:
         """Return the stages of one round, with chances of their own."""

@@ -156,3 +156,16 @@ TORCHATTACK = (
 def together(*entries: str) -> str:
     """Return several entries as one text."""
     return "\n".join(entries)
+
+
+ZHANG_BAB = (
+    "@inproceedings{zhang2022branch, title={A branch and bound framework for stronger adversarial attacks of "
+    "{ReLU} networks}, author={Zhang, Huan and Wang, Shiqi and Xu, Kaidi and Wang, Yihan and Jana, Suman and "
+    "Hsieh, Cho-Jui and Kolter, J. Zico}, booktitle={ICML}, year={2022}}"
+)
+WANG_BETA_CROWN = (
+    "@inproceedings{wang2021beta, title={Beta-{CROWN}: efficient bound propagation with per-neuron split "
+    "constraints for neural network robustness verification}, author={Wang, Shiqi and Zhang, Huan and Xu, "
+    "Kaidi and Lin, Xue and Jana, Suman and Hsieh, Cho-Jui and Kolter, J. Zico}, booktitle={NeurIPS}, "
+    "year={2021}}"
+)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robench.attack.oracle import Oracle
+    from robench.attack.threat import ThreatModel
+    from robench.model.interface import Model
     from robench.randomness import Randomness
     from robench.types import Images
 
@@ -43,6 +45,8 @@ class AttackInfo(Info):
         goals: which goals it can play.
         layers: whether it looks at the layers of the network, which is then attacked as it is: a faster copy
             may have others.
+        rectifiers: whether it attacks networks of linear layers and rectifiers only, whose layers it reads,
+            and refuses others.
         library: the distribution that implements it, `robench` for our own.
         library_version: its version, where keys and records tell it beside the attack: another version may
             give other images.
@@ -67,6 +71,7 @@ class AttackInfo(Info):
     unconfined: bool = False
     goals: tuple[str, ...] = ("untargeted", "targeted")
     layers: bool = False
+    rectifiers: bool = False
     library: str = "robench"
     library_version: str = ""
     install: str = ""
@@ -97,6 +102,45 @@ class Attack(Protocol):
             The last point tried for each image, (B, C, H, W); the judge decides what it is worth.
         """
         ...
+
+
+@runtime_checkable
+class SelectiveAttack(Protocol):
+    """An attack that cannot attack every model, and says so before any work."""
+
+    def check_model(self, model: Model, threat: ThreatModel, shape: tuple[int, ...], /) -> None:
+        """Refuse a model that it cannot attack.
+
+        Args:
+            model: what would be attacked.
+            threat: under which threat.
+            shape: (C, H, W) of its images.
+
+        Raises:
+            ConfigError: says what of the model or the threat it cannot deal with.
+        """
+        ...
+
+
+def check_subject(
+    attack: Attack, model: Model, threat: ThreatModel, shape: tuple[int, ...], *, label: str
+) -> None:
+    """Refuse a model that an attack cannot attack, before anything is run.
+
+    Raises:
+        ConfigError: names attack and model, and what it cannot deal with.
+    """
+    if not isinstance(attack, SelectiveAttack):
+        return
+    try:
+        attack.check_model(model, threat, shape)
+    except ConfigError as error:
+        own = f"model {model.name!r}"
+        where = error.where if error.where.startswith(own) else f"{own}, {error.where}"
+        do = "Put this model, or this attack, into a configuration of its own"
+        raise ConfigError(
+            where=f"{label} on {where}", expected=error.expected, got=error.got, do=do
+        ) from None
 
 
 def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Tensor:

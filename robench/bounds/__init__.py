@@ -1,6 +1,6 @@
 """Certified lower bounds of robustness: what no attack can break, image by image."""
 
-from robench.bounds.branch_and_bound import branch_and_bound
+from robench.bounds.branch_and_bound import branch_and_bound, outcomes_of
 from robench.bounds.certifier import Certifier, lower_bounds
 from robench.bounds.methods import certified_outcomes
 from robench.bounds.search import Budget, Outcome, Verdict
@@ -13,4 +13,5 @@ __all__ = [
     "branch_and_bound",
     "certified_outcomes",
     "lower_bounds",
+    "outcomes_of",
 ]

@@ -6,6 +6,7 @@ whose minimisers are starts for more gradients (Zhang et al. 2022, arXiv:2206.06
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,16 +17,21 @@ from torch import Tensor, nn
 
 from robench.attack.norms import per_image
 from robench.attack.threat import ThreatModel
+from robench.bounds.agreement import NEAR
 from robench.bounds.branching import Splitter
 from robench.bounds.certifier import Certifier
 from robench.bounds.inputs import identities
 from robench.bounds.local_search import descended
 from robench.bounds.network import Effort, margin_bounds, margin_rows
+from robench.bounds.passes import Passes
 from robench.bounds.region import Region
 from robench.bounds.search import Budget, Outcome, Search, Verdict
 from robench.model.interface import Model
 from robench.randomness import Randomness
 from robench.types import Images, Labels
+
+ANSWERS = 2 * (1 + NEAR) + 1
+"""Answers of the network itself that every image takes: graph and network are compared twice."""
 
 
 def branch_and_bound(
@@ -88,7 +94,15 @@ def _wrong(certifier: Certifier, x: Images, y: Labels) -> Outcome:
     started = time.perf_counter()
     bound = float(certifier.margins(x, y, Effort()).min())
     seconds = time.perf_counter() - started
-    return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x[0], domains=1, seconds=seconds)
+    return Outcome(
+        verdict=Verdict.BROKEN,
+        bound=bound,
+        x_adv=x[0],
+        domains=1,
+        seconds=seconds,
+        closest=x[0],
+        forwards=ANSWERS,
+    )
 
 
 def decide(
@@ -99,28 +113,22 @@ def decide(
     found = certifier.bounded(x, Effort())
     margins = margin_bounds(found, y, Effort()).scatter(1, y[:, None], torch.inf)[0]
     bound = float(margins.min())
+    attack = Descent(certifier, x, y, budget, rng, Passes(forwards=ANSWERS, backwards=len(margins) - 1))
     if bound > slack:
-        seconds = time.perf_counter() - started
-        return Outcome(verdict=Verdict.CERTIFIED, bound=bound, x_adv=None, domains=1, seconds=seconds)
-    attack = Descent(certifier, x, y, budget, rng)
+        return attack.outcome(Verdict.CERTIFIED, bound, started)
     if budget.attacked + budget.restarts:
         x_adv = attack.anywhere(8 * budget.restarts, 40)
         if x_adv is not None:
-            seconds = time.perf_counter() - started
-            return Outcome(verdict=Verdict.BROKEN, bound=bound, x_adv=x_adv, domains=1, seconds=seconds)
+            return attack.outcome(Verdict.BROKEN, bound, started, x_adv)
     rivals = (~(margins > slack)).nonzero().squeeze(1)
     owner = torch.zeros(len(rivals), dtype=torch.long)
     functions = margin_rows(certifier.model.classes, y, owner, rivals, torch.float64).a
-    outcome = Search(Splitter.of(found), attack, budget, above=slack, started=started).run(functions)
+    splitter = Splitter.of(found, attack.passes)
+    outcome = Search(splitter, attack, budget, above=slack, started=started).run(functions)
     decided = margins[margins > slack]
     least = min([outcome.bound, *decided.tolist()])
-    return Outcome(
-        verdict=outcome.verdict,
-        bound=max(bound, least) if outcome.verdict is not Verdict.BROKEN else bound,
-        x_adv=outcome.x_adv,
-        domains=outcome.domains,
-        seconds=outcome.seconds,
-    )
+    bound = max(bound, least) if outcome.verdict is not Verdict.BROKEN else bound
+    return attack.outcome(outcome.verdict, bound, started, outcome.x_adv, domains=outcome.domains)
 
 
 @dataclass(slots=True)
@@ -133,8 +141,10 @@ class Descent:
         y: (1,) its class.
         budget: how many starts, and when to polish.
         rng: for random starts.
+        passes: what was spent.
         turns: batches so far.
         pool: margins and points that were not polished yet, the best first.
+        closest: (C, H, W) the admissible point of the smallest margin met, and `least` that margin.
     """
 
     certifier: Certifier
@@ -142,8 +152,26 @@ class Descent:
     y: Labels
     budget: Budget
     rng: Randomness
+    passes: Passes = field(default_factory=Passes)
     turns: int = 0
     pool: list[tuple[float, Tensor]] = field(default_factory=list)
+    closest: Tensor | None = None
+    least: float = math.inf
+
+    def outcome(
+        self, verdict: Verdict, bound: float, started: float, x_adv: Tensor | None = None, *, domains: int = 1
+    ) -> Outcome:
+        """Return what is known of the image, with what was spent on it."""
+        return Outcome(
+            verdict=verdict,
+            bound=bound,
+            x_adv=x_adv,
+            domains=domains,
+            seconds=time.perf_counter() - started,
+            closest=self.x[0].float() if self.closest is None else self.closest,
+            forwards=self.passes.forwards,
+            backwards=self.passes.backwards,
+        )
 
     def __call__(self, points: Tensor, until: float) -> Tensor | None:
         """Return an admissible image that the model itself gets wrong, (C, H, W), or None.
@@ -177,6 +205,7 @@ class Descent:
         at = threat.project(x, points)
         best, least = at, torch.full((len(points),), torch.inf)
         for turn in range(steps + 1):
+            self.passes.book(forwards=len(at), backwards=len(at))
             with torch.enable_grad():
                 leaf = at.detach().requires_grad_(True)
                 margin = _margin(graph(leaf), labels)
@@ -188,6 +217,7 @@ class Descent:
                 break
             length = threat.eps * reach * (1 - turn / (steps + 1)) ** 1.5
             at = threat.project(x, at - per_image(length, at) * threat.norm.ascent(gradient))
+        self._remember(least, best)
         wrong = (least <= 0).nonzero().squeeze(1)
         found = self._confirmed(best[wrong].detach())
         if found is None and self.budget.polish is not None:
@@ -195,6 +225,12 @@ class Descent:
             self.pool += [(float(least[i]), best[i : i + 1].detach()) for i in kept]
             self.pool = sorted(self.pool, key=itemgetter(0))[:32]
         return found
+
+    def _remember(self, margins: Tensor, points: Tensor) -> None:
+        """Keep the point (N, ...) of the smallest margin (N,), if it is smaller than any before."""
+        if len(margins) and float(margins.min()) < self.least:
+            number = int(margins.argmin())
+            self.least, self.closest = float(margins[number]), points[number].detach().clone()
 
     def _polished(self, until: float) -> Tensor | None:
         """Improve the best point not improved yet by integer programming."""
@@ -208,12 +244,16 @@ class Descent:
         function[int(outputs.argmax())] = -1.0
         region = Region.around(self.x, self.certifier.threat)
         point = descended(self.certifier.exact, self.certifier.rough, region, point, function, until)
-        return self._confirmed(self.certifier.reach.project(self.x.float(), point.float()))
+        point = self.certifier.reach.project(self.x.float(), point.float())
+        self._remember(_margin(self.certifier.rough(point), self.y).detach(), point)
+        self.passes.book(forwards=1)
+        return self._confirmed(point)
 
     def _confirmed(self, points: Tensor) -> Tensor | None:
         """Return the first of the points (N, ...) that is admissible and that the model itself gets wrong."""
         if not len(points):
             return None
+        self.passes.book(forwards=len(points))
         x, labels = self.x.float().expand(len(points), *self.x.shape[1:]), self.y.expand(len(points))
         broken = ~self.certifier.right(points, labels) & self.certifier.threat.admits(x, points)
         return points[int(broken.nonzero()[0])] if bool(broken.any()) else None

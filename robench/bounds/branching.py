@@ -8,13 +8,14 @@ is split (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718, sect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from robench.bounds.backward import Backward
 from robench.bounds.network import Bounded
+from robench.bounds.passes import Passes
 from robench.bounds.rectifier import PackedLines, Passing, Rectifier
 from robench.bounds.rows import Rows
 
@@ -124,18 +125,21 @@ class Splitter:
         rough: the same in float32.
         layers: with rectifiers of unsure sign, in float64.
         rough_layers: the same in float32.
+        passes: what was spent.
     """
 
     exact: Backward
     rough: Backward
     layers: list[Layer]
     rough_layers: list[Layer]
+    passes: Passes = field(default_factory=Passes)
 
     @classmethod
-    def of(cls, found: Bounded) -> Splitter:
-        """Return what splits the region of the bounds of one image."""
+    def of(cls, found: Bounded, passes: Passes | None = None) -> Splitter:
+        """Return what splits the region of the bounds of one image; it books what it spends on `passes`."""
         layers = layers_of(found)
-        return cls(found.backward, found.rough_backward(), layers, [la.to(torch.float32) for la in layers])
+        rough_layers = [layer.to(torch.float32) for layer in layers]
+        return cls(found.backward, found.rough_backward(), layers, rough_layers, passes or Passes())
 
     @property
     def width(self) -> int:
@@ -170,6 +174,7 @@ class Splitter:
     @torch.no_grad()
     def exact_bounds(self, domains: Domains) -> tuple[Tensor, Tensor]:
         """Return lower bounds (N,) that hold for real numbers, and about where each is reached."""
+        self.passes.book(backwards=len(domains))
         backward = self.within(domains, exact=True)
         bound, at = backward.lower(backward.graph.output, Rows(domains.functions, None))
         return bound, backward.region.least_at(at)
@@ -177,6 +182,7 @@ class Splitter:
     @torch.no_grad()
     def rough_bounds(self, domains: Domains) -> Tensor:
         """Return bounds (N,) in float32, which only lead the search."""
+        self.passes.book(backwards=len(domains))
         backward = self.within(domains, exact=False)
         return backward.lower(backward.graph.output, Rows(domains.functions.float(), None))[0]
 
@@ -190,6 +196,7 @@ class Splitter:
         """
         if not self.layers:
             return domains
+        self.passes.book(forwards=steps * len(domains), backwards=steps * len(domains))
         rows = Rows(domains.functions.float(), None)
         moving = [domains.slopes.clone(), domains.pressure.clone()]
         first, second = [[torch.zeros_like(leaf) for leaf in moving] for _ in range(2)]
@@ -216,6 +223,7 @@ class Splitter:
 
     def costs(self, domains: Domains) -> tuple[Tensor, Tensor]:
         """Return what each open rectifier costs the bound at its minimiser and at worst, both (N, U)."""
+        self.passes.book(forwards=len(domains), backwards=len(domains))
         pressure = domains.pressure.clone().requires_grad_(True)
         seen: dict[int, Tensor] = {}
         with torch.enable_grad():

@@ -27,8 +27,8 @@ class Effort:
 
     Attributes:
         crown: carry functions back; otherwise interval bounds only.
-        combined: keep the better of CROWN and intervals for each neuron, and carry back only those that
-            intervals leave open; otherwise CROWN alone for every neuron, as it was published.
+        combined: keep the better of CROWN and intervals for each neuron whose sign intervals leave open;
+            otherwise CROWN's own bound, as it was published.
         inner_steps: of Adam for the slopes under each neuron whose sign is not sure.
         outer_steps: for the slopes under each margin.
         step_size: the first of Adam.
@@ -105,16 +105,15 @@ def bounded(exact: Graph, rough: Graph, region: Region, effort: Effort) -> Bound
 
 
 def _refine(found: Bounded, node: int, effort: Effort) -> None:
-    """Replace the interval of each value of a node whose sign is not sure by the better of it and CROWN."""
+    """Replace the interval of each value whose sign is not sure by CROWN's, or by the better of both."""
     low, high = (side.flatten(1).contiguous() for side in found.intervals[node])
-    open_ = (low < 0) & (high > 0) if effort.combined else torch.ones_like(low, dtype=torch.bool)
-    owner, place = open_.nonzero(as_tuple=True)
+    owner, place = ((low < 0) & (high > 0)).nonzero(as_tuple=True)
     shape = found.exact.nodes[node].shape
     for sign, side in ((-1.0, high), (1.0, low)):
         values = neuron_bounds(found, node, owner, place, sign, effort.inner_steps, effort.step_size)
         best = torch.maximum(sign * side[owner, place], values) if effort.combined else values
         side[owner, place] = sign * best
-        if effort.combined and sign < 0 and _cut_at_zero(found.exact, node):
+        if sign < 0 and _cut_at_zero(found.exact, node):
             # How far below zero a value lies that is surely not above it makes no difference.
             rest = high[owner, place] > 0
             owner, place = owner[rest], place[rest]

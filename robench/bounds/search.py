@@ -107,6 +107,10 @@ class Outcome:
         x_adv: (C, H, W) an adversarial image, where one was found.
         domains: subdomains bounded.
         seconds: spent.
+        closest: (C, H, W) the point of the region with the smallest margin that gradients met; the image
+            itself where none were asked for.
+        forwards: passes spent on it, see `robench.bounds.passes`.
+        backwards: the same, backward.
     """
 
     verdict: Verdict
@@ -114,6 +118,9 @@ class Outcome:
     x_adv: Tensor | None
     domains: int
     seconds: float
+    closest: Tensor | None = None
+    forwards: int = 0
+    backwards: int = 0
 
 
 @dataclass(slots=True, eq=False)

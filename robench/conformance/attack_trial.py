@@ -15,7 +15,7 @@ from robench.attack.threat import Goal, ThreatModel
 from robench.conformance.isolation import lent_generators
 from robench.conformance.result import require
 from robench.conformance.toys import ToyNet, toy_images, toy_model
-from robench.model.interface import Model, predictions
+from robench.model.interface import Model, OutputKind, predictions
 from robench.randomness import Randomness
 from robench.types import Images, Labels, Mask
 
@@ -113,8 +113,25 @@ class AttackTrial:
     def plain(self) -> AttackRun:
         """A run on ten classes, under the first norm."""
         if self._plain is None:
-            self._plain = self.play(toy_model())
+            self._plain = self.play(self.toy())
         return self._plain
+
+    def toy(
+        self,
+        classes: int = 10,
+        output: OutputKind = OutputKind.LOGITS,
+        *,
+        joint: bool = False,
+        bad: str = "none",
+    ) -> Model:
+        """Return a toy that the attack can attack; see `toy_model`."""
+        return toy_model(classes, output, joint=joint, bad=bad, rectified=self.recipe.info.rectifiers)
+
+    def _labels(self, model: Model) -> Labels:
+        """Return what a sound model of this kind predicts, with one label wrong from the start."""
+        y = classified(self.toy(model.classes), toy_images())
+        y[0] = (y[0] + 1) % model.classes
+        return y
 
     def play(self, model: Model, rules: Rules = PLAIN, *, rows: Tensor | None = None) -> AttackRun:
         """Run the attack once.
@@ -125,7 +142,7 @@ class AttackTrial:
             rows: which of the toy images, all by default; an image keeps its identity.
         """
         rows = torch.arange(len(toy_images())) if rows is None else rows
-        x, y = toy_images()[rows], _labels(model)[rows]
+        x, y = toy_images()[rows], self._labels(model)[rows]
         threat = rules.threat(self.norm, Goal(self.recipe.info.goals[0]))
         wanted = (y + 1) % model.classes if threat.goal is Goal.TARGETED else y
         oracle = Oracle(
@@ -160,13 +177,6 @@ class AttackTrial:
             start=x,
             y=y,
         )
-
-
-def _labels(model: Model) -> Labels:
-    """Return what a sound model of this kind predicts, with one label wrong from the start."""
-    y = classified(toy_model(model.classes), toy_images())
-    y[0] = (y[0] + 1) % model.classes
-    return y
 
 
 @torch.no_grad()

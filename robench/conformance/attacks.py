@@ -17,7 +17,7 @@ from robench.attack.threat import Goal
 from robench.conformance.attack_trial import RADII, AttackRun, AttackTrial, Rules, classified
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
-from robench.conformance.toys import bright, toy_model
+from robench.conformance.toys import bright
 from robench.errors import ConfigError
 from robench.model.interface import Model, OutputKind
 from robench.types import Images
@@ -71,7 +71,7 @@ def runs(trial: AttackTrial) -> str:
 
 def seed(trial: AttackTrial) -> str:
     """The same seed gives the same bits."""
-    _same_bits(trial.plain.last, trial.play(toy_model()).last, "two runs with seed 0")
+    _same_bits(trial.plain.last, trial.play(trial.toy()).last, "two runs with seed 0")
     return ""
 
 
@@ -79,13 +79,13 @@ def seedless(trial: AttackTrial) -> str:
     """An attack that declares `randomised=False` does not depend on the seed."""
     if trial.recipe.info.randomised:
         raise InapplicableError("It declares that it is randomised")
-    _same_bits(trial.plain.last, trial.play(toy_model(), Rules(seed=1)).last, "seeds 0 and 1")
+    _same_bits(trial.plain.last, trial.play(trial.toy(), Rules(seed=1)).last, "seeds 0 and 1")
     return ""
 
 
 def chance(trial: AttackTrial) -> str:
     """The global generators of torch, NumPy and Python are neither moved nor used."""
-    other = trial.play(toy_model(), Rules(global_seed=1))
+    other = trial.play(trial.toy(), Rules(global_seed=1))
     require(not other.moved, f"moved: {', '.join(other.moved)}; draw from rng instead")
     _same_bits(trial.plain.last, other.last, "two states of the global generators")
     return ""
@@ -100,7 +100,7 @@ def inputs(trial: AttackTrial) -> str:
 
 def model(trial: AttackTrial) -> str:
     """The model's weights, modes, requires_grad, .grad and hooks are as they were."""
-    target = toy_model()
+    target = trial.toy()
     target.net.get_parameter("first").requires_grad_(False)
     before = _state(target)
     trial.play(target)
@@ -115,12 +115,12 @@ def admissible(trial: AttackTrial) -> str:
     _confined(trial)
     checked = []
     for name in trial.norms:
-        run = trial.plain if name == trial.norm else trial.play(toy_model(), Rules(norm=name))
+        run = trial.plain if name == trial.norm else trial.play(trial.toy(), Rules(norm=name))
         _admitted(run, f"{name} {RADII.get(name, 1.0):g}")
         checked.append(name)
     if trial.recipe.info.minimises:
         try:
-            _admitted(trial.play(toy_model(), Rules(eps=float("inf"))), f"{trial.norm} inf")
+            _admitted(trial.play(trial.toy(), Rules(eps=float("inf"))), f"{trial.norm} inf")
             checked.append("inf")
         except ConfigError as refusal:
             checked.append(f"inf refused: {refusal}")
@@ -131,7 +131,7 @@ def zero(trial: AttackTrial) -> str:
     """With eps = 0 the images come back unchanged."""
     _confined(trial)
     for name in trial.norms:
-        run = trial.play(toy_model(), Rules(norm=name, eps=0.0))
+        run = trial.play(trial.toy(), Rules(norm=name, eps=0.0))
         # As much as the judge allows for, and a NaN is no small difference.
         worst = float((run.last - run.start).abs().max())
         require(worst <= run.oracle.threat.tolerance, f"{name}: a pixel moved by {worst:.3g}")
@@ -148,12 +148,12 @@ def batch(trial: AttackTrial) -> str:
     whole = trial.plain.proposal
     count = len(whole)
     _alike(
-        whole, trial.play(toy_model(), Rules(batch_size=5)).proposal, torch.arange(count), "in passes of 5"
+        whole, trial.play(trial.toy(), Rules(batch_size=5)).proposal, torch.arange(count), "in passes of 5"
     )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    _alike(whole, trial.play(toy_model(), rows=order).proposal, order, "in another order")
+    _alike(whole, trial.play(trial.toy(), rows=order).proposal, order, "in another order")
     for part in torch.split(torch.arange(count), 5):
-        _alike(whole, trial.play(toy_model(), rows=part).proposal, part, f"in a batch of {len(part)}")
+        _alike(whole, trial.play(trial.toy(), rows=part).proposal, part, f"in a batch of {len(part)}")
     return f"to within {TOLERANCE:g}"
 
 
@@ -162,7 +162,7 @@ def dropping(trial: AttackTrial) -> str:
     if trial.recipe.info.minimises or trial.recipe.info.couples_images:
         why = "minimises" if trial.recipe.info.minimises else "couples images"
         raise InapplicableError(f"It {why}, so its images never leave")
-    whole, spared = trial.plain.broken, trial.play(toy_model(), Rules(drop=True)).broken
+    whole, spared = trial.plain.broken, trial.play(trial.toy(), Rules(drop=True)).broken
     wrong = (whole != spared).nonzero().flatten().tolist()
     require(not wrong, f"another verdict on image {wrong[:1]} of {len(whole)}")
     return f"{int(whole.sum())} of {len(whole)} broken"
@@ -173,7 +173,7 @@ def outputs(trial: AttackTrial) -> str:
     for classes in (2, 10):
         for kind in OutputKind:
             try:
-                run = trial.play(toy_model(classes, kind))
+                run = trial.play(trial.toy(classes, kind))
             except Exception as error:
                 text = f"{kind} of {classes} classes: {type(error).__name__}: {error}"
                 raise BrokenLawError(text) from error
@@ -185,7 +185,7 @@ def outputs(trial: AttackTrial) -> str:
 def joint(trial: AttackTrial) -> str:
     """A joint batch goes through the model whole, or is refused with a ConfigError."""
     try:
-        run = trial.play(toy_model(joint=True), Rules(batch_size=5, drop=True))
+        run = trial.play(trial.toy(joint=True), Rules(batch_size=5, drop=True))
     except ConfigError as refusal:
         raise InapplicableError(f"Refused: {refusal}") from None
     count = len(run.start)
@@ -199,7 +199,7 @@ def targeted(trial: AttackTrial) -> str:
     if Goal.TARGETED not in trial.recipe.info.goals:
         raise InapplicableError("It declares that it plays an untargeted goal only")
     try:
-        run = trial.play(toy_model(), Rules(goal=Goal.TARGETED))
+        run = trial.play(trial.toy(), Rules(goal=Goal.TARGETED))
     except ConfigError as refusal:
         raise InapplicableError(f"Refused: {refusal}") from None
     _admitted_too(trial, run, "targeted")
@@ -212,7 +212,7 @@ def budget(trial: AttackTrial) -> str:
     """A budget of passes is kept image by image, or refused with a ConfigError."""
     for most in (1, 7):
         try:
-            run = trial.play(toy_model(), Rules(budget=most))
+            run = trial.play(trial.toy(), Rules(budget=most))
         except ConfigError as refusal:
             raise InapplicableError(f"Refused: {refusal}") from None
         ledger = run.oracle.ledger
@@ -242,8 +242,13 @@ def knowledge(trial: AttackTrial) -> str:
 
 def nan(trial: AttackTrial) -> str:
     """A model that returns NaN does not crash it, and does not spoil the images on which it does not."""
-    trial.play(toy_model(bad="all"))
-    run = trial.play(toy_model(bad="half"))
+    try:
+        trial.play(trial.toy(bad="all"))
+        run = trial.play(trial.toy(bad="half"))
+    except ConfigError as refusal:
+        if not trial.recipe.info.rectifiers:
+            raise
+        raise InapplicableError(f"Refused: {refusal}") from None
     sane = ~bright(run.start)
     fine = torch.isfinite(run.proposal[sane].flatten(1)).all(dim=1)
     require(bool(fine.all()), f"{int((~fine).sum())} of {int(sane.sum())} other images are spoilt")

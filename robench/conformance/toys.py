@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from robench.data.images import ImageSet, image_set
 from robench.model.interface import Coupling, Model, OutputKind
@@ -32,10 +33,18 @@ class ToyNet(nn.Module):
         joint: let each image see the mean of its batch.
         bad: which images get outputs and gradients that are no number: none, `half` (those that are bright
             in one corner), or `all`.
+        rectified: made of linear layers and a ReLU, for attacks that attack nothing else. Its arithmetic does
+            depend on the batch; such attacks ask about one image at a time.
     """
 
     def __init__(
-        self, classes: int, output: OutputKind = OutputKind.LOGITS, *, joint: bool = False, bad: str = "none"
+        self,
+        classes: int,
+        output: OutputKind = OutputKind.LOGITS,
+        *,
+        joint: bool = False,
+        bad: str = "none",
+        rectified: bool = False,
     ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(classes)
@@ -44,23 +53,26 @@ class ToyNet(nn.Module):
         self.second = nn.Parameter(torch.randn(classes, width, generator=generator))
         self.register_buffer("middle", torch.tensor(0.5))
         self.part = nn.Identity()
-        self.output, self.joint, self.bad = output, joint, bad
+        self.output, self.joint, self.bad, self.rectified = output, joint, bad, rectified
         self.batches: list[int] = []
 
     def forward(self, x: Images) -> Outputs:
         """Map images (B, 3, 8, 8) to outputs (B, K); note the size of the batch."""
-        self.batches.append(len(x))
+        if isinstance(x, Tensor):  # and not a symbol that stands for one
+            self.batches.append(len(x))
         if self.joint:
             x = x + 0.05 * (x.mean(dim=0, keepdim=True) - 0.5)
         z = self.part(x - self.get_buffer("middle")).flatten(1)
-        hidden = (z[:, None, :] * self.first).sum(dim=2).tanh()
-        scores = (hidden[:, None, :] * self.second).sum(dim=2)
-        if self.output is not OutputKind.LOGITS:
+        if self.rectified:
+            scores = functional.linear(functional.linear(z, self.first).relu(), self.second)
+        else:
+            hidden = (z[:, None, :] * self.first).sum(dim=2).tanh()
+            scores = (hidden[:, None, :] * self.second).sum(dim=2)
+        if self.output is OutputKind.LOG_PROBABILITIES:
             scores = scores.log_softmax(dim=1)
         if self.output is OutputKind.SIMPLEX:
-            scores = scores.exp()
-        outputs: Outputs = scores * self._factor(x)
-        return outputs
+            scores = scores.softmax(dim=1)
+        return scores if self.bad == "none" else scores * self._factor(x)
 
     def _factor(self, x: Images) -> Tensor:
         factor = x.new_ones(len(x), 1)
@@ -75,10 +87,15 @@ def bright(x: Images) -> Tensor:
 
 
 def toy_model(
-    classes: int = 10, output: OutputKind = OutputKind.LOGITS, *, joint: bool = False, bad: str = "none"
+    classes: int = 10,
+    output: OutputKind = OutputKind.LOGITS,
+    *,
+    joint: bool = False,
+    bad: str = "none",
+    rectified: bool = False,
 ) -> Model:
     """Return a ToyNet as a model; one part is in training mode, and one parameter has a gradient."""
-    net = ToyNet(classes, output, joint=joint, bad=bad).eval()
+    net = ToyNet(classes, output, joint=joint, bad=bad, rectified=rectified).eval()
     net.part.train()
     net.second.grad = torch.ones_like(net.second)
     coupling = Coupling.JOINT if joint else Coupling.INDEPENDENT

@@ -14,7 +14,7 @@ from robench.judge.probes import VERSION as PROBES
 from robench.machine import versions
 from robench.model.prepared import VERSION as ENGINE
 from robench.plan.spec import SCHEMA, content_hash
-from robench.recipe import options_of
+from robench.recipe import identity_of
 from robench.run.bounding import BoundColumn, Bounding
 from robench.run.evaluated_model import EvaluatedModel, attacked_model
 from robench.run.settings import Settings
@@ -245,7 +245,7 @@ def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
         "label": label,
         "name": attack.info.identity or f"{kind.__module__}:{kind.__qualname__}",
         "title": attack.info.title,
-        "options": options_of(attack),
+        "options": identity_of(attack),
         "library": attack.info.library,
         "minimises": attack.info.minimises,
         "needs": str(attack.info.knowledge),

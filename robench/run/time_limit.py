@@ -18,6 +18,9 @@ SLACK = 5.0
 FEWEST, MOST = 20_000, 10_000_000
 """Passes on one image: what a recipe that states none may need, and what no option makes it exceed."""
 
+SECONDS = ("seconds", "branch_and_bound")
+"""Options of attacks that are seconds for an image."""
+
 _NO_COUNTS = {"seed", "classes", "batch_size"}
 
 
@@ -31,10 +34,12 @@ def seconds_for(job: Job, *, seconds_per_image: float) -> float:
     images = max(1, len(job.shard.data))
     if (bounding := job.units[0].bounding) is not None:
         return ANY_JOB + SLACK * images * bounding.seconds
-    passes = passes_of(options_of(job.crafting.attack)) if job.crafting else FEWEST / 100
+    options = options_of(job.crafting.attack) if job.crafting else {}
+    passes = passes_of(options) if job.crafting else FEWEST / 100
     if job.crafting and job.crafting.threat.budget:
         passes = min(passes, job.crafting.threat.budget)
-    return ANY_JOB + SLACK * passes * images * seconds_per_image
+    searching = sum(float(options.get(name) or 0.0) for name in SECONDS)
+    return ANY_JOB + SLACK * images * (passes * seconds_per_image + searching)
 
 
 def passes_of(options: Mapping[str, Any]) -> int:
