@@ -10,7 +10,7 @@ from robench.errors import PluginError
 from robench.recipe import build
 
 QUICK = {
-    "attacks": ("fgsm", "pgd", "cw", "torchattacks/pgd"),
+    "attacks": ("fgsm", "pgd", "cw", "branch_and_bound", "torchattacks/pgd"),
     "defenses": ("natural", "bit_depth"),
     "models": ("digits_cnn", "raw_pixels"),
     "heads": ("linear", "wnll", "laplace", "gll"),
@@ -31,6 +31,7 @@ OPTIONS = {
     "wnll_pgd": GRAPH | ATTACKED | {"passes": 1},
     "ensemble": {"eps": 0.15, "others": 2, "other_epochs": 1},
     "autoattack": {"scale": 0.02},
+    "branch_and_bound": {"seconds": None, "domains": 60, "restarts": 2, "minimisers": 2},
     "economical_autoattack": {
         "first_steps": 2,
         "steps": 3,
