@@ -56,3 +56,16 @@ def test_a_budget_bounds_the_passes_and_every_job_has_half_an_hour():
     assert seconds_for(job(Threat()), seconds_per_image=0.01) == ANY_JOB + 5 * 300_000 * 100 * 0.01
     assert seconds_for(job(Limited()), seconds_per_image=0.01) == ANY_JOB + 5 * 100 * 100 * 0.01
     assert seconds_for(job(Limited()), seconds_per_image=0.0) == ANY_JOB
+
+
+def test_an_attack_that_is_given_seconds_for_an_image_has_them_beside_its_passes():
+    @dataclasses.dataclass
+    class Timed:
+        seconds: float | None = 60.0
+        branch_and_bound: float | None = None
+
+    timed = job(Threat())
+    timed.crafting.attack = Timed()
+    assert seconds_for(timed, seconds_per_image=0.0) == ANY_JOB + 5 * 100 * 60
+    timed.crafting.attack = Timed(seconds=None, branch_and_bound=10.0)
+    assert seconds_for(timed, seconds_per_image=0.0) == ANY_JOB + 5 * 100 * 10
