@@ -45,6 +45,13 @@ def evaluate_one(
             help="quick, standard, full, or attacks with commas between; also file.py:NAME, or a YAML list.",
         ),
     ] = "standard",
+    bounds: Annotated[
+        str | None,
+        typer.Option(
+            "--bounds",
+            help="Certify too: ibp, crown, alpha_crown or branch_and_bound, with commas; or a YAML list.",
+        ),
+    ] = None,
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="Weights: safetensors or a PyTorch state_dict.")
     ] = None,
@@ -80,6 +87,7 @@ def evaluate_one(
         norm=norm,
         eps=eps,
         attacks=attacks,
+        bounds=bounds,
         checkpoint=checkpoint,
         key=key,
         name=name,

@@ -28,6 +28,7 @@ class SingleModel:
         eps: radius as text, such as `8/255`; several with commas between; `inf` for the smallest
             perturbation.
         attacks: presets and attacks with commas between, or a list in YAML.
+        bounds: ways to bound with commas between, or a list in YAML; none by default.
         checkpoint: file with weights.
         key: the part of it to look in.
         name: of the model's row; made from the model and its checkpoint by default.
@@ -45,6 +46,7 @@ class SingleModel:
     norm: str
     eps: str
     attacks: str
+    bounds: str | None = None
     checkpoint: str | None = None
     key: str | None = None
     name: str | None = None
@@ -78,6 +80,7 @@ class SingleModel:
             "eps": _radius(radii[0]) if len(radii) == 1 else list(map(_radius, radii)),
             **({"goal": "targeted"} if self.targeted else {}),
             "attacks": attacks,
+            **({"bounds": _entries("--bounds", self.bounds)} if self.bounds is not None else {}),
         }
         size = radii[0].replace("/", "-") if len(radii) == 1 else "several"
         return {
@@ -107,9 +110,7 @@ class SingleModel:
 
     def _attacks(self, *, smallest: bool) -> tuple[list[Any], int | None]:
         """Return the attacks, and how many images they are worth where only presets are named."""
-        text = self.attacks.strip()
-        words: Any = read_value(text, source="--attacks") if text.startswith(("[", "{")) else _words(text)
-        words = words if isinstance(words, list) else [words]
+        words = _entries("--attacks", self.attacks)
         chosen: list[Any] = []
         limits: list[int | None] = []
         for word in words:
@@ -211,8 +212,13 @@ def _radius(text: str) -> float | str:
     return number if math.isfinite(number) else text
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
+def _entries(option: str, text: str) -> list[Any]:
+    """Return what an option lists: names with commas between, or YAML."""
+    text = text.strip()
+    if not text.startswith(("[", "{")):
+        return [word.strip() for word in text.split(",")]
+    value = read_value(text, source=option)
+    return value if isinstance(value, list) else [value]
 
 
 def _reference(where: str, text: str) -> str:

@@ -163,3 +163,21 @@ def test_the_old_order_of_model_and_configuration_is_refused_with_the_new_one(cl
     done = cli(command, "natural", "digits")
     assert done.exit_code == 2
     assert f"Write: robench {command} digits natural" in " ".join(done.stderr.split())
+
+
+def test_bounds_stand_beside_attacks(cli):
+    words = [*LINE, "--attacks", "fgsm", "--limit", 10, "--device", "cpu", "--workers", 0]
+    done = cli(*words, "--bounds", "crown,branch_and_bound", "--out", "both")
+    assert done.exit_code == 0, done.output
+    assert "Certified" in done.stdout
+    threat = json.loads((Path("both") / "plan.json").read_text())["threats"][0]
+    assert [bound["bound"]["name"] for bound in threat["bounds"]] == ["crown", "branch_and_bound"]
+    listed = cli(*words, "--bounds", "[{branch_and_bound: {seconds: 3}}]", "--out", "listed", "--dry-run")
+    assert listed.exit_code == 0, listed.output
+
+
+@pytest.mark.parametrize("bounds", ["crwon", "", "[{crown: {steps: 3}}]", "[3]"])
+def test_bounds_that_do_not_exist_are_refused_before_any_work(cli, bounds):
+    done = cli(*LINE, "--bounds", bounds, "--out", "none")
+    assert done.exit_code == 2, done.output
+    assert not Path("none").exists()
