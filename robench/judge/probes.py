@@ -18,7 +18,7 @@ from robench.model.tested_network import networks_under_test
 from robench.record.schema import Finding
 from robench.types import Images, Labels, Mask, Outputs
 
-VERSION = 4
+VERSION = 5
 """Goes into the key of the units that hold the answers."""
 
 IMAGES = 64
