@@ -146,7 +146,8 @@ def _off_the_path(model: Model, source: GradientSource, x: Images, y: Labels) ->
     for _ in range(STEPS):
         at, _, gradient = walk[-1]
         length = gradient.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, *(1,) * (x.ndim - 1))
-        walk.append(_visited(loss, (at + PATH / STEPS * gradient / length).clamp(*model.bounds)))
+        step = (PATH / STEPS * gradient / length).to(at.dtype)  # a network is asked in the type of its images
+        walk.append(_visited(loss, (at + step).clamp(*model.bounds)))
     shares = torch.stack([_unexplained(walk[::stride]) for stride in (1, 2, 4)]).amin(dim=0)
     moved = ~shares.isnan()
     if int(moved.sum()) < min(4, len(x)) or float(shares[moved].median()) <= OFF:
@@ -181,7 +182,8 @@ def _unexplained(walk: list[Visit]) -> PerSample:
     apart, total = torch.zeros_like(walk[0][1]), torch.zeros_like(walk[0][1])
     for (start, before, slope), (end, after, next_slope) in pairwise(walk):
         changed = after - before
-        expected = ((slope + next_slope) / 2 * (end - start)).flatten(1).sum(dim=1)
+        moved = end.double() - start.double()
+        expected = ((slope + next_slope) / 2 * moved).flatten(1).sum(dim=1)
         apart += (changed - expected).abs()
         total += torch.maximum(changed.abs(), expected.abs())
     return (apart / total).masked_fill(total < 1e-4, torch.nan)
