@@ -14,7 +14,7 @@ from attacks.libraries.adapter import Arguments, Library, Option, Row, attack_cl
 from attacks.libraries.table import Entry, Table, read_table
 from robench.attack.protocol import Attack, Knowledge
 
-NORMS = ("Linf", "L2", "L1")
+NORMS = ("Linf", "L2", "L1", "L0")
 """The norms that robench judges under."""
 
 
@@ -103,7 +103,7 @@ class LibraryCatalogue:
     def _row(self, entry: Entry) -> Row:
         settings = entry.settings
         minimises = entry.kind != "fixed"
-        free = entry.kind == "free" or not set(entry.norms) <= set(NORMS)
+        free = entry.kind == "free" or "L0" in entry.norms
         norms = NORMS if free else entry.norms
         values = self._norm_values.get(entry.norm_option, {})
         goals = ("targeted",) if entry.targeted_only else ("untargeted",) if entry.untargeted else ()

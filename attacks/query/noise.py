@@ -21,8 +21,17 @@ def corner(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
     """Return a random extreme point around each image, clipped to the box, (B, C, H, W).
 
     The steepest step for a random normal gradient, as long as the radius: uniform among the corners of the
-    cube under Linf and those of the cross-polytope under L1, and on the sphere under L2.
+    cube under Linf and those of the cross-polytope under L1, and on the sphere under L2. Under L0 as many
+    values as the radius says are at random ends of the box.
     """
+    import torch
+
+    from robench.attack.norms import L0
+
+    if threat.norm is L0:
+        low, high = threat.bounds
+        ends = threat.sample(x, rng)
+        return x.where(ends == x, torch.where(ends > x, high, low))
     return threat.clip(x + threat.eps * threat.norm.ascent(rng.normal(x)))
 
 
@@ -60,7 +69,7 @@ class Noise:
         title="Random noise",
         paper="Carlini et al. 2019, arXiv:1902.06705, section 4.10",
         bibtex=CARLINI_EVALUATING,
-        norms=("Linf", "L2", "L1"),
+        norms=("Linf", "L2", "L1", "L0"),
         knowledge=Knowledge.DECISION,
         randomised=True,
         control=True,

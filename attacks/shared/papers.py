@@ -96,6 +96,15 @@ PINTOR_FMN = (
     "constraints}, author={Pintor, Maura and Roli, Fabio and Brendel, Wieland and Biggio, Battista}, "
     "booktitle={NeurIPS}, year={2021}}"
 )
+CINA_SIGMA_ZERO = (
+    "@inproceedings{cina2025sigma, title={$\\sigma$-zero: gradient-based optimization of $\\ell_0$-norm "
+    "adversarial examples}, author={Cin{\\`a}, Antonio Emanuele and Villani, Francesco and Pintor, Maura and "
+    'Sch{\\"o}nherr, Lea and Biggio, Battista and Pelillo, Marcello}, booktitle={ICLR}, year={2025}}'
+)
+MATYASKO_PDPGD = (
+    "@article{matyasko2021pdpgd, title={{PDPGD}: primal-dual proximal gradient descent adversarial attack}, "
+    "author={Matyasko, Alexander and Chau, Lap-Pui}, journal={arXiv:2106.01538}, year={2021}}"
+)
 RONY_DDN = (
     "@inproceedings{rony2019decoupling, title={Decoupling direction and norm for efficient "
     "gradient-based L2 adversarial attacks and defenses}, author={Rony, Jerome and Hafemann, Luiz G. and "

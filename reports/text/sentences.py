@@ -22,7 +22,7 @@ _DISTANCES = {
     "Linf": "change every pixel value by at most {eps}",
     "L2": "move the image by at most {eps} in Euclidean distance, all pixel values together",
     "L1": "change the pixel values by at most {eps} in sum",
-    "L0": "change at most {eps} pixels",
+    "L0": "change at most {eps} values of an image (a pixel of three channels has three)",
 }
 
 

@@ -168,7 +168,7 @@ def attack(
         attack: a name such as `pgd` or `art/pgd` (`robench list attacks`), `path/to/mine.py:NAME`, which is
             run, a function `(model, x, y, eps)`, or what `make_attack` returns.
         eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation.
-        norm: `Linf`, `L2` or `L1`.
+        norm: `Linf`, `L2`, `L1` or `L0` (how many values change).
         targeted: aim at the class after the true one instead of at any other.
         output: what a row of the network's output is: `logits`, `log_probabilities` or `simplex`.
         source: the gradient source to attack through; every one that the model offers by default.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from robench.attack.losses import score_margin as score_margin
     from robench.attack.losses import targeted_dlr as targeted_dlr
     from robench.attack.losses import targeted_margin as targeted_margin
+    from robench.attack.norms import L0 as L0
     from robench.attack.norms import L1 as L1
     from robench.attack.norms import L2 as L2
     from robench.attack.norms import LINF as LINF

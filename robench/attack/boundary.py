@@ -3,14 +3,15 @@
 Smallest perturbations lie on a decision boundary, where another rounding decides. A point that was
 adversarial for a prepared copy, or at the last bit only, may not be for the judge. So each is asked about
 once more on the original network, moved out a little where it has fallen back, and in, by bisection, as far
-as it stays adversarial with a margin.
+as it stays adversarial with a margin. Under L0 a shorter change is no smaller: there values go back to what
+they were, the least changed ones first.
 """
 
 from __future__ import annotations
 
 import torch
 
-from robench.attack.norms import per_image
+from robench.attack.norms import L0, per_image
 from robench.attack.oracle import Oracle
 from robench.model.interface import Coupling
 from robench.types import Images, Labels, Mask
@@ -65,6 +66,8 @@ def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
         best = torch.where(per_image(good, best), there, best)
         high = torch.where(good, high * length, high)
         sure |= good
+    if threat.norm is L0:
+        return _fewer_values(oracle, rows, best, sure)
     if oracle.confidence > 0:
         return best
     for _ in range(STEPS):
@@ -74,6 +77,27 @@ def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
         good[sure] = _adversarial(oracle, rows[sure], there[sure])
         best = torch.where(per_image(good, best), there, best)
         high, low = torch.where(good, middle, high), torch.where(good, low, middle)
+    return best
+
+
+def _fewer_values(oracle: Oracle, rows: Labels, points: Images, sure: Mask) -> Images:
+    """Return the points (b, C, H, W) with as few values changed as stay adversarial, by bisection."""
+    x = oracle.x[rows]
+    change = (points - x).abs().flatten(1)
+    order = change.argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(change.shape[1], device=x.device).expand_as(order)
+    rank = torch.empty_like(order).scatter_(1, order, places)
+    best, few, many = points.clone(), torch.zeros_like(rows), (change > 0).sum(dim=1)
+    for _ in range(STEPS):
+        middle = (few + many) // 2
+        open_ = sure & (middle > few)
+        if not bool(open_.any()):
+            break
+        there = torch.where((rank < middle[:, None]).view(x.shape), points, x)
+        good = open_.clone()
+        good[open_] = _adversarial(oracle, rows[open_], there[open_])
+        best = torch.where(per_image(good, best), there, best)
+        many, few = torch.where(good, middle, many), torch.where(open_ & ~good, middle, few)
     return best
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from robench.attack import changed_values
 from robench.errors import ConfigError, nearest
 from robench.randomness import Randomness
 from robench.types import Column, FlatImages, Images, Mask, PerSample
@@ -21,7 +22,7 @@ class Norm:
     """A norm on perturbations.
 
     Attributes:
-        name: `Linf`, `L2` or `L1`.
+        name: `Linf`, `L2`, `L1` or `L0`.
         size: norm of each perturbation, (B, ...) to (B,).
         project: nearest point of the ball of the given radii, (B, ...) and (B,) to (B, ...).
         ascent: unit step that raises a linear loss most (the dual norm's maximiser); zero where the gradient
@@ -31,6 +32,9 @@ class Norm:
             highest values allowed (B, ...), lowest <= 0 <= highest, and radii (B,), to (B, ...). None where
             projecting on the ball and clipping then is used: the same point under Linf, a feasible one
             under L2.
+
+    L0 counts the values that are changed. It is no norm: it has no largest step and no volume, so its ascent
+    is one value by 1, and its samples draw which values to change, and how.
     """
 
     name: str
@@ -151,7 +155,15 @@ def _l1_sample(like: Images, eps: PerSample, rng: Randomness) -> Images:
 LINF = Norm("Linf", _linf_size, _linf_project, torch.sign, _linf_sample)
 L2 = Norm("L2", _l2_size, _l2_project, _l2_ascent, _l2_sample)
 L1 = Norm("L1", _l1_size, _l1_project, _l1_ascent, _l1_sample, _l1_project_boxed)
-NORMS = {norm.name: norm for norm in (LINF, L2, L1)}
+L0 = Norm(
+    "L0",
+    changed_values.size,
+    changed_values.project,
+    changed_values.ascent,
+    changed_values.sample,
+    changed_values.project_boxed,
+)
+NORMS = {norm.name: norm for norm in (LINF, L2, L1, L0)}
 
 
 def norm_named(name: str) -> Norm:

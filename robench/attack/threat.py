@@ -8,10 +8,10 @@ from enum import StrEnum
 
 import torch
 
-from robench.attack.norms import LINF, Norm
+from robench.attack.norms import L0, LINF, Norm
 from robench.errors import ConfigError
 from robench.plan.knowledge import in_order
-from robench.plan.radius import radius
+from robench.plan.radius import WHOLE, radius
 from robench.plan.spec import KNOWN
 from robench.randomness import Randomness
 from robench.types import Images, Mask
@@ -30,8 +30,8 @@ class ThreatModel:
 
     Attributes:
         norm: how a perturbation is measured.
-        eps: its largest size in input units, a number or text such as `8/255`; `inf` asks for the smallest
-            perturbation.
+        eps: its largest size in input units, a number or text such as `8/255`; under L0 a whole number of
+            values; `inf` asks for the smallest perturbation.
         bounds: the box that images live in.
         goal: untargeted or targeted.
         knowledge: what the attacker knows beside the model's answers: some of `weights`, `template` and
@@ -39,8 +39,8 @@ class ThreatModel:
         budget: most forwards plus backwards an attacker may spend on one image; None for no limit.
 
     Raises:
-        ConfigError: eps is negative or not a number, the bounds are empty, the knowledge is none that exists,
-            or the budget is below 1.
+        ConfigError: eps is negative or not a number, or no whole one under L0, the bounds are empty, the
+            knowledge is none that exists, or the budget is below 1.
     """
 
     norm: Norm = LINF
@@ -55,6 +55,8 @@ class ThreatModel:
     def __post_init__(self) -> None:
         """Refuse a radius or a box that means nothing."""
         object.__setattr__(self, "eps", radius(self.eps)[0])
+        if self.norm is L0 and self.bounded and self.eps != int(self.eps):
+            raise ConfigError(where="eps", expected=WHOLE, got=repr(self.eps))
         if not self.bounds[0] < self.bounds[1]:
             raise ConfigError(where="bounds", expected="lower < upper", got=repr(self.bounds))
         object.__setattr__(self, "knowledge", in_order(self.knowledge))

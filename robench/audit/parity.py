@@ -15,6 +15,7 @@ from robench.data.images import ImageSet
 from robench.errors import ConfigError, JobError, PluginError, nearest
 from robench.model.interface import Model
 from robench.recipe import build, describe
+from robench.record.curves import size_column
 from robench.record.schema import Record, Status
 from robench.record.statistics import SIGNIFICANCE, discordant, mcnemar
 from robench.run.evaluate import evaluate
@@ -162,7 +163,7 @@ def parity(
     columns = {r.attack.label: r for r in records if r.attack.label in attacks}
     stands = {name: [s == Status.ROBUST for s in r.columns.status] for name, r in columns.items()}
     order = sorted(stands, key=lambda name: (sum(stands[name]), list(attacks).index(name)))
-    return [_version(name, columns[name], stands, order[0], norm, memory) for name in order]
+    return [_version(name, columns[name], stands, order[0], memory) for name in order]
 
 
 def disputed(versions: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
@@ -176,13 +177,13 @@ def disputed(versions: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
 
 
 def _version(
-    name: str, record: Record, stands: dict[str, list[bool]], strongest: str, norm: str, memory: _SilentMemory
+    name: str, record: Record, stands: dict[str, list[bool]], strongest: str, memory: _SilentMemory
 ) -> Version:
     columns, mine = record.columns, stands[name]
     others = [theirs for other, theirs in stands.items() if other != name]
     sizes = sorted(
         size
-        for size, status in zip(columns.l2 if norm == "L2" else columns.linf, columns.status, strict=True)
+        for size, status in zip(getattr(columns, size_column(record)), columns.status, strict=True)
         if status == Status.BROKEN
     )
     passes = [

@@ -19,6 +19,7 @@ from robench.cli.guard import TRACEBACK, Guard
 from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
 from robench.cli.merge import merge
+from robench.cli.optimality import optimality
 from robench.cli.parity import parity
 from robench.cli.rerun import rerun
 from robench.cli.run import run
@@ -72,6 +73,7 @@ app.command()(show)
 app.command()(check)
 app.command()(certify)
 app.command()(leaderboard)
+app.command()(optimality)
 app.command()(board)
 app.command()(submit)
 app.command()(compare)

@@ -37,7 +37,7 @@ def evaluate_one(
     eps: Annotated[
         str, typer.Option("--eps", help="Radius such as 8/255, several with commas, or inf for the smallest.")
     ],
-    norm: Annotated[str, typer.Option("--norm", help="Linf, L2 or L1.")] = "Linf",
+    norm: Annotated[str, typer.Option("--norm", help="Linf, L2, L1 or L0.")] = "Linf",
     attacks: Annotated[
         str,
         typer.Option(

@@ -58,6 +58,7 @@ class Verdict:
         status: one Status per image.
         linf: largest pixel change of the judged point, float64.
         l2: Euclidean size of the change, float64.
+        distance: size of the change in the norm of the threat, float64.
         landing: where the proposals were judged.
         findings: reasons to doubt the attack or the model.
     """
@@ -67,6 +68,7 @@ class Verdict:
     status: list[Status]
     linf: PerSample
     l2: PerSample
+    distance: PerSample
     landing: Landing
     findings: tuple[Finding, ...]
 
@@ -199,6 +201,7 @@ def judge(
         status=status,
         linf=LINF.size(delta),
         l2=L2.size(delta),
+        distance=threat.norm.size(delta),
         landing=place,
         findings=tuple(finding for finding in findings if finding),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from robench.errors import ConfigError
 
 EXPECTED = "a number of at least 0, a fraction such as 8/255, or inf"
+WHOLE = "a whole number of values that may change, or inf, as the radius of L0"
 
 
 def read_radius(value: Any) -> tuple[float, str]:

@@ -13,10 +13,10 @@ from robench.plan.bound_entry import BoundEntry, bound_entry
 from robench.plan.entry import Entry, Items, Positive, checked, one_of, plugin_choice, refusal
 from robench.plan.file_names import check_label
 from robench.plan.knowledge import in_order
-from robench.plan.radius import read_radius
+from robench.plan.radius import WHOLE, read_radius
 from robench.plan.spec import KNOWLEDGE, KNOWN, Choice
 
-NORMS = ("Linf", "L2", "L1")
+NORMS = ("Linf", "L2", "L1", "L0")
 GOALS = ("untargeted", "targeted")
 
 
@@ -95,6 +95,9 @@ class ThreatEntry(Entry):
         if self.bounds and self.goal != "untargeted":
             do = "Give bounds a threat of their own"
             raise refusal("bounds", expected="bounds under an untargeted goal", got=self.goal, do=do)
+        if self.bounds and self.norm == "L0":
+            do = "Give bounds a threat of their own, under Linf, L2 or L1"
+            raise refusal("bounds", expected="bounds under a norm", got="L0, which counts values", do=do)
         if self.bounds and math.inf in self.eps:
             do = "Give bounds a threat of their own"
             raise refusal("bounds", expected="bounds under a finite eps", got="inf", do=do)
@@ -106,4 +109,7 @@ class ThreatEntry(Entry):
             if self.norm == "Linf" and 1 < eps < math.inf:
                 do = f"Pixels live in [0, 1]: write {eps:g}/255, or inf for no limit"
                 raise refusal("eps", position, expected="an Linf radius of at most 1", got=text, do=do)
+            if self.norm == "L0" and eps < math.inf and eps != int(eps):
+                do = "L0 counts the values of an image that change: write 10 for ten of them"
+                raise refusal("eps", position, expected=WHOLE, got=text, do=do)
         return self

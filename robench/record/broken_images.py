@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
+from robench.record.curves import size_column
 from robench.record.files import MOST_TENSORS
 from robench.record.packing import STATUSES
 from robench.record.schema import Record, Status
@@ -52,16 +53,17 @@ def is_alone(record: Record) -> bool:
 def smallest_changes(records: Sequence[Record]) -> dict[str, tuple[Record, tuple[int, ...]]]:
     """Return which images of which records to keep, by the records' keys.
 
-    Of each image that anything broke, on each model and under each threat, the smallest change: in L2 under
-    an L2 threat, else by the largest change of a pixel, for records hold no other size; of equal ones the
-    first.
+    Of each image that anything broke, on each model and under each threat, the smallest change in the norm of
+    the threat; of equal ones the first.
     """
     best: dict[tuple[object, ...], tuple[float, int, int]] = {}
     for number, record in enumerate(records):
         if record.attack.is_clean or record.certificates or not is_alone(record):
             continue
         status, index = record.columns.array("status"), record.columns.array("index")
-        size = record.columns.array("l2" if record.threat.norm == "L2" else "linf")
+        size = record.columns.array(size_column(record))
+        if not size.any():  # of an earlier version, which did not keep it
+            size = record.columns.array("linf")
         shared = (record.target.fingerprint, record.target.name, record.dataset.digest)
         place = (*shared, threat_summary_of(record.threat))
         broken = STATUSES.index(Status.BROKEN)

@@ -28,13 +28,16 @@ if TYPE_CHECKING:
 
     Again = Callable[[str, NDArray[np.uint8]], "Columns"]
 
-LATER_COLUMNS = ("points", "tries", "first_passes", "first_try")
+LATER_COLUMNS = ("points", "tries", "first_passes", "first_try", "distance")
 """Columns that records of earlier versions do not have."""
+
+RARE_COLUMNS = ("distance", "stood")
+"""Columns that most records have no use for; these do not write them."""
 
 _KINDS: dict[str, type] = {
     "index": int, "label": int, "clean": int, "adversarial": int, "linf": float, "l2": float,
     "forwards": float, "backwards": float, "first_success": int, "points": int, "tries": int,
-    "first_passes": int, "first_try": int,
+    "first_passes": int, "first_try": int, "distance": float,
 }  # fmt: skip
 """Columns of numbers."""
 
@@ -116,6 +119,8 @@ class Columns(_Lazy):
         tries: how many fresh starts it made, 0 if unknown.
         first_passes: forwards plus backwards spent at the first success, 0 if never or unknown.
         first_try: the fresh start of the first success, from 1; 0 if never or unknown.
+        distance: size of the change in the norm of a threat that neither `linf` nor `l2` measures, L1 or L0;
+            0 under the others.
         stood: of a random model one text per image, such as `1101`: whether it stood (1) in each fresh draw
             of noise, at the judged point; empty for any other. `status` is of the draw that was attacked.
 
@@ -141,6 +146,7 @@ class Columns(_Lazy):
     tries: list[int] = field(default_factory=list)
     first_passes: list[int] = field(default_factory=list)
     first_try: list[int] = field(default_factory=list)
+    distance: list[float] = field(default_factory=list)
     stood: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -254,9 +260,10 @@ class Columns(_Lazy):
         return _of(_Stored(near=near, rest={name: _thin(column) for name, column in arrays.items()}))
 
     def plain(self) -> dict[str, list[Any]]:
-        """Return plain JSON data as lists; `stood` is in it only for a random model."""
+        """Return plain JSON data as lists; of `RARE_COLUMNS` those that say something."""
         columns = {name: getattr(self, name) for name in _NAMES}
-        return columns if self.stood else {k: v for k, v in columns.items() if k != "stood"}
+        absent = {name for name in RARE_COLUMNS if not any(columns[name])}
+        return {name: column for name, column in columns.items() if name not in absent}
 
     def packed(self) -> dict[str, Any]:
         """Return plain JSON data in short forms; see `robench.record.packing`.
@@ -264,11 +271,15 @@ class Columns(_Lazy):
         Raises:
             ValueError: a number is NaN or infinite.
         """
+        import numpy as np
+
         stored = _stored_of(self)
         whole = stored.whole() if stored and stored.again else self
         data: dict[str, Any] = {"status": pack_status(self.array("status"))}
         for name, kind in _KINDS.items():
             own = _list_of(self, name)
+            if name in RARE_COLUMNS and not (whole.array(name) if own is None else np.array(own)).any():
+                continue
             data[name] = pack_numbers(whole.array(name) if own is None else own, kind)
         if self.draws:
             data["stood"] = pack_draws(self.array("stood"))

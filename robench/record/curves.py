@@ -179,17 +179,17 @@ def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
         records: of one model under one norm and goal, at any radius, transferred images included.
 
     Returns:
-        None if the norm's sizes are not kept: only those of L2 and Linf are.
+        None if a size is not kept: records of earlier versions have those of L2 and Linf alone.
     """
     import numpy as np
 
     pieces = []
     for record in records:
-        name = {"L2": "l2", "Linf": "linf"}.get(record.threat.norm)
-        if name is None:
-            return None
+        name = size_column(record)
         index, sizes = record.columns.arrays("index", name)
         right, stands = _verdicts(record)
+        if name == "distance" and (right & ~stands).any() and not sizes.any():
+            return None
         # An admitted point may lie beyond the radius by rounding: it counts as on it.
         broke = np.where(stands, math.inf, np.where(right, np.minimum(sizes, radius_of(record)), 0.0))
         pieces.append((index, broke))
@@ -222,6 +222,11 @@ def over_eps(records: Sequence[Record]) -> Curve | None:
     }
     reachable = {i: breaks[i] if breaks[i] <= furthest else math.inf for i in images}
     return curve_of(reachable, end=furthest)
+
+
+def size_column(record: Record) -> str:
+    """Return the name of the column that holds sizes in the norm of a record's threat."""
+    return {"L2": "l2", "Linf": "linf"}.get(record.threat.norm, "distance")
 
 
 def radius_of(record: Record) -> float:

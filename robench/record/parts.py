@@ -105,7 +105,7 @@ class RecordedThreat(Part):
     """The threat model; all by default where nothing was attacked.
 
     Attributes:
-        norm: `Linf`, `L2` or `L1`; empty for no attack.
+        norm: `Linf`, `L2`, `L1` or `L0`; empty for no attack.
         eps: radius in input units; infinity for none.
         bounds: smallest and largest pixel value; None where the record does not tell.
         goal: `untargeted` or `targeted`.

@@ -14,7 +14,7 @@ class ThreatSummary(NamedTuple):
     """A threat as plain data; all empty where nothing was attacked.
 
     Attributes:
-        norm: `Linf`, `L2` or `L1`, empty for no attack.
+        norm: `Linf`, `L2`, `L1` or `L0`, empty for no attack.
         eps: radius; infinity for the smallest perturbation and for no attack.
         goal: `untargeted` or `targeted`.
         bounds: the box that images live in; None where a record does not say.

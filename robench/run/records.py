@@ -7,6 +7,7 @@ from typing import Any
 
 from robench.attack.craft import Crafted
 from robench.attack.ledger import Ledger
+from robench.attack.norms import L2, LINF
 from robench.judge.verdict import Verdict
 from robench.machine import hardware, versions
 from robench.model.interface import Coupling
@@ -64,6 +65,7 @@ def record_of(
 
 def _columns(unit: Unit, crafted: Crafted | None, verdict: Verdict, stood: list[str]) -> Columns:
     data = unit.shard.data
+    norm = unit.crafting.board.threat.norm if unit.crafting else LINF
     ledger = crafted.ledger if crafted else Ledger.empty(len(data))
     return Columns(
         index=data.indices.tolist(),
@@ -73,6 +75,7 @@ def _columns(unit: Unit, crafted: Crafted | None, verdict: Verdict, stood: list[
         status=[str(status) for status in verdict.status],
         linf=verdict.linf.tolist(),
         l2=verdict.l2.tolist(),
+        distance=verdict.distance.tolist() if norm not in {LINF, L2} else [],
         forwards=[float(v) for v in ledger.forwards.tolist()],
         backwards=[float(v) for v in ledger.backwards.tolist()],
         first_success=ledger.first_success.tolist(),

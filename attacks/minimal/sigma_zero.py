@@ -1,0 +1,91 @@
+"""sigma-zero: a smooth count of the values that change, and a threshold under which changes are dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from attacks.minimal.ddn import anneal
+from attacks.shared.options import at_least, not_negative, positive
+from attacks.shared.papers import CINA_SIGMA_ZERO
+from robench.attack.protocol import AttackInfo
+
+if TYPE_CHECKING:
+    from robench.attack.oracle import Oracle
+    from robench.randomness import Randomness
+    from robench.types import Images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigmaZero:
+    """Descend on the lead of the true class plus a smooth count of the values that change.
+
+    Cina et al. 2025 (arXiv:2402.01879), Algorithm 1: a change d counts for d^2 / (d^2 + sigma), the gradient
+    is divided by its largest entry, and what is smaller than a threshold becomes zero again after every step.
+    Steps are those of Adam, as in the authors' released code.
+    The threshold rises while an image is broken and falls while it is not. A radius, if there is one, only
+    says what counts.
+
+    Attributes:
+        steps: gradient steps; the paper uses 100 and 1000.
+        step_size: first length of a step, largest entry, in units of the box; it falls to a tenth along a
+            cosine.
+        sigma: how sharply a change counts.
+        threshold: first size below which a change is dropped.
+        rate: by how much of the step size the threshold changes each step.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        title="sigma-zero",
+        paper="Cina et al. 2025, arXiv:2402.01879",
+        bibtex=CINA_SIGMA_ZERO,
+        norms=("L0",),
+        minimises=True,
+    )
+    steps: int = 300
+    step_size: float = 1.0
+    sigma: float = 1e-3
+    threshold: float = 0.3
+    rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse options that mean nothing."""
+        at_least(1, steps=self.steps)
+        positive(step_size=self.step_size, sigma=self.sigma)
+        not_negative(threshold=self.threshold, rate=self.rate)
+
+    def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
+        """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
+        import torch
+
+        from attacks.shared.adam import Adam
+        from robench.attack.losses import ranked_margin
+        from robench.attack.norms import LINF, per_image
+
+        x, threat = oracle.x, oracle.threat
+        loss, count, width = (
+            ranked_margin(),
+            x[0].numel() if len(x) else 1,
+            threat.bounds[1] - threat.bounds[0],
+        )
+        x_adv, delta, adam = x, torch.zeros_like(x), Adam.at_rest(x)
+        threshold = x.new_full((len(x),), self.threshold)
+        for step in range(self.steps):
+            if oracle.finished:
+                break
+            gradient = oracle.gradient(loss, x_adv)
+            broken = oracle.reached
+            uphill = gradient.where(~per_image(broken, x), 0.0)
+            scaled = delta / width
+            smooth = 2 * self.sigma * scaled / (scaled.square() + self.sigma).square() / count / width
+            descent = smooth - uphill
+            largest = LINF.size(descent)
+            descent = descent / per_image(largest.where(largest > 0, 1.0), x)
+            length = anneal(self.step_size, self.step_size / 10, step / self.steps)
+            moved = threat.clip(x + delta - length * width * adam.direction(descent)) - x
+            threshold = (threshold + self.rate * length * torch.where(broken, 1.0, -1.0)).clamp(0, 1)
+            delta = moved.where(moved.abs() >= width * per_image(threshold, x), 0.0)
+            x_adv = threat.clip(x + delta)
+            delta = x_adv - x
+        oracle.outputs(x_adv)
+        return threat.project(x, x_adv)

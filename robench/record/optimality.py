@@ -1,0 +1,151 @@
+"""How near to the smallest perturbations known an attack comes: the optimality of AttackBench. No torch here.
+
+Cina et al. 2024 (arXiv:2404.19460), section 3.3: between the robust accuracy over the radius that an attack
+shows and the lowest one known lies an area; the score is 1 minus its share of what would lie there for an
+attack that finds nothing. 1 is as near as anybody, 0 is nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from robench.record.curves import Breaks, smallest_perturbations
+from robench.record.schema import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimality:
+    """What one attack reaches of what is known, on one model and under one norm.
+
+    Attributes:
+        model: the model's name.
+        fingerprint: of the model.
+        norm: in which perturbations are measured.
+        attack: the attack's label.
+        n: images it attacked.
+        broken: how many of those that were right at first it broke.
+        median: median size of its smallest perturbations, images wrong at first at 0; None if it broke less
+            than half.
+        known_median: the same of the smallest known.
+        score: optimality, at most 1; None where the model is right about no image, or nothing broke any.
+        nearest: share of the images right at first on which it comes within 1 % of the smallest known.
+        passes: mean forwards plus backwards an image, over all gradient sources.
+    """
+
+    model: str
+    fingerprint: str
+    norm: str
+    attack: str
+    n: int
+    broken: int
+    median: float | None
+    known_median: float | None
+    score: float | None
+    nearest: float | None
+    passes: float
+
+
+Known = Mapping[tuple[str, str], Breaks]
+"""By fingerprint of a model and norm: the smallest perturbation known of each image."""
+
+
+def optimality(sizes: Breaks, known: Breaks) -> float | None:
+    """Return the optimality of some smallest perturbations against those known.
+
+    The area under a curve of robust accuracy up to the largest size known is the mean of the sizes, none
+    counted for more than that. (AttackBench's released code joins the curve's corners by slopes instead, which
+    for some hundred images changes the third digit.)
+
+    Args:
+        sizes: of the attack, by image; 0 for an image that was wrong at first, inf for one it did not break.
+        known: the smallest known, by image, for at least the same images; never above `sizes`.
+
+    Returns:
+        None where nothing could be reached: no image was right at first and is known to break.
+    """
+    finite = (size for image, size in known.items() if image in sizes and size < math.inf)
+    largest = max(finite, default=0.0)
+    if largest <= 0:
+        return None
+    best = _area(known, sizes, largest)
+    nothing = largest * sum(known[image] > 0 for image in sizes) / len(sizes)
+    if nothing <= best:
+        return None
+    return 1 - (_area(sizes, sizes, largest) - best) / (nothing - best)
+
+
+def _area(sizes: Breaks, images: Iterable[int], largest: float) -> float:
+    values = [min(sizes[image], largest) for image in images]
+    return math.fsum(values) / len(values)
+
+
+def scores(records: Sequence[Record], *, known: Known | None = None) -> list[Optimality]:
+    """Return the optimality of every attack that looks for smallest perturbations, the best ones first.
+
+    The smallest known are over all records of a model and norm, of any attack, radius and source, and over
+    what is given.
+
+    Args:
+        records: of runs.
+        known: smaller perturbations that are known from elsewhere.
+    """
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        if record.attack.is_clean or record.certificates or record.threat.goal != "untargeted":
+            continue
+        place = (record.target.fingerprint, record.threat.norm, record.dataset.set or record.dataset.digest)
+        groups.setdefault(place, []).append(record)
+    lines = []
+    for (fingerprint, norm, _), group in groups.items():
+        lines += _scores(group, fingerprint, norm, (known or {}).get((fingerprint, norm), {}))
+    return sorted(lines, key=_place)
+
+
+def _place(line: Optimality) -> tuple[str, str, float, int, str]:
+    return (line.model, line.norm, -(line.score or 0.0), -line.broken, line.attack)
+
+
+def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Breaks) -> list[Optimality]:
+    known = smallest_perturbations(group)
+    if known is None:
+        return []
+    known = {image: min(size, elsewhere.get(image, math.inf)) for image, size in known.items()}
+    attacks: dict[str, list[Record]] = {}
+    for record in group:
+        own = record.source.fingerprint == fingerprint
+        if record.attack.minimises and math.isinf(record.threat.eps) and own:
+            attacks.setdefault(record.attack.label, []).append(record)
+    lines = []
+    for label, mine in attacks.items():
+        sizes = smallest_perturbations(mine)
+        assert sizes is not None  # of the same norm
+        images = sum(len(record.columns) for record in mine)
+        passes = sum(record.columns.total("forwards") + record.columns.total("backwards") for record in mine)
+        right = [image for image, size in known.items() if size > 0 and image in sizes]
+        near = sum(sizes[image] <= 1.01 * known[image] < math.inf for image in right)
+        lines.append(
+            Optimality(
+                model=mine[0].target.name,
+                fingerprint=fingerprint,
+                norm=norm,
+                attack=label,
+                n=len(sizes),
+                broken=sum(0 < size < math.inf for size in sizes.values()),
+                median=_median(sizes.values()),
+                known_median=_median(known[image] for image in sizes),
+                score=optimality(sizes, known),
+                nearest=near / len(right) if right else None,
+                passes=passes / len(sizes) if images else 0.0,
+            )
+        )
+    return lines
+
+
+def _median(sizes: Iterable[float]) -> float | None:
+    from statistics import median
+
+    values = list(sizes)
+    middle = median(values) if values else math.inf
+    return middle if middle < math.inf else None
