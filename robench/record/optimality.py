@@ -55,7 +55,7 @@ def optimality(sizes: Breaks, known: Breaks) -> float | None:
     """Return the optimality of some smallest perturbations against those known.
 
     The area under a curve of robust accuracy up to the largest size known is the mean of the sizes, none
-    counted for more than that. (AttackBench's released code joins the curve's corners by slopes instead, which
+    counted for more than that. (AttackBench's code joins the curve's corners by slopes instead, which
     for some hundred images changes the third digit.)
 
     Args:
