@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,48 +11,13 @@ from typing import TYPE_CHECKING, Any
 from robench import plugins
 from robench.api import html
 from robench.api.plots import Plots
+from robench.record.frame import frame_of
 from robench.record.schema import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = (
-    "index", "label", "clean", "adversarial", "status", "linf", "l2", "forwards", "backwards",
-    "first_success", "points", "tries", "first_passes", "first_try",
-)  # fmt: skip
 SHARES = ("clean", "white_box", "worst_case")
-
-
-def frame_of(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one line for each image of each record: who judged, who was attacked by what, what came out."""
-    import pandas as pd
-
-    parts = []
-    for record in records:
-        columns = {name: getattr(record.columns, name) for name in _COLUMNS}
-        attacked = not record.attack.is_clean
-        facts = {
-            "model": record.target.name,
-            "source": record.source.name,
-            "gradient_source": record.source.gradient_source,
-            "attack": record.attack.label,
-            "norm": record.threat.norm,
-            "eps": record.threat.eps if attacked else 0.0,
-            "eps_text": record.threat.eps_text,
-            "goal": record.threat.goal,
-            "dataset": record.dataset.name,
-            "split": record.dataset.split,
-            "seed": record.seed,
-        }
-        parts.append(pd.DataFrame({**{name: [value] * len(columns["index"]) for name, value in facts.items()},
-                                   **columns}))  # fmt: skip
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*_FACTS, *_COLUMNS])
-
-
-_FACTS = (
-    "model", "source", "gradient_source", "attack", "norm", "eps", "eps_text", "goal", "dataset", "split",
-    "seed",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

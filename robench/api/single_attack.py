@@ -11,7 +11,6 @@ from torch import Tensor
 
 from robench.api import html
 from robench.api.makers import Network, columns_of, make_attack, wrap
-from robench.api.results import frame_of
 from robench.attack.craft import Crafted, check_attack
 from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
@@ -24,6 +23,7 @@ from robench.judge.verdict import landing
 from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
 from robench.plan.radius import radius
+from robench.record.frame import frame_of
 from robench.record.schema import Finding, Record, Status
 from robench.record.statistics import wilson
 from robench.run.evaluate import evaluate
