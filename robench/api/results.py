@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robench import plugins
 from robench.api import html
 from robench.api.plots import Plots
+from robench.recipe import build
 from robench.record.frame import frame_of
 from robench.record.schema import Record
 
@@ -54,12 +55,23 @@ class Results:
         """The figures: `plot.tradeoff()`, or any other by its name, `plot("transfer")`."""
         return Plots(self.records)
 
-    def write(self, folder: str | Path, *formats: str) -> list[Path]:
-        """Write report files (by default `csv` and `markdown`) into a folder and return their paths."""
-        names = formats or ("csv", "markdown")
-        return [
-            path for name in names for path in plugins.find("reports", name)()(self.records, Path(folder))
-        ]
+    def write(self, folder: str | Path, *formats: str, **options: Any) -> list[Path]:
+        """Write files into a folder and return their paths.
+
+        Args:
+            folder: where to.
+            formats: `csv` and `markdown` by default; `parquet`, `huggingface`, `model_index`, `owasp` or any
+                other that is written as files (`robench list reports`).
+            options: of the formats, such as `dataset="me/digits"` for `huggingface`.
+
+        Raises:
+            PluginError: no format has that name.
+            ConfigError: a format has no such option, or lacks something.
+            StorageError: the disk refused.
+        """
+        names = [name.replace("-", "_") for name in formats or ("csv", "markdown")]
+        recipes = [build(plugins.find("reports", name), options, where=f"write, {name}") for name in names]
+        return [path for recipe in recipes for path in recipe(self.records, Path(folder))]
 
     def __repr__(self) -> str:
         """Return one line: how many models, attacks, images, records and failures."""
