@@ -5,7 +5,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test board lint types imports ci audit bench clean
+.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test board readme-numbers lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -47,6 +47,10 @@ browser-test: $(STAMP)
 # The repository's own site, docs/board, from the submission files beside it.
 board: $(STAMP)
 	$(BIN)/robench board docs/submissions/*.zip -o docs/board --title "robench: defenses on digits"
+
+# The numbers between the markers of README.md, from the commands above them: some minutes.
+readme-numbers: $(STAMP)
+	$(BIN)/python -m benchmarks.readme_numbers
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

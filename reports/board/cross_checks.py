@@ -76,6 +76,28 @@ def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
     return tuple(d for d in doubts if d)
 
 
+def asked(samples: Samples, others: Sequence[Samples], target: str) -> dict[str, int]:
+    """Return how many comparisons each of the questions has to go by; 0 where it could not be asked.
+
+    Args:
+        samples: the board.
+        others: all boards of the records, for other radii.
+        target: identity of the model.
+    """
+    if samples.unbounded:
+        return dict.fromkeys((BLACK_BOX, NOISE, ONE_STEP, MORE_STEPS, LARGER), 0)
+    white = samples.white_box(target)
+    smaller = [s for s in others if _same_but_smaller(s, samples) and target in s.names]
+    comparisons = {
+        BLACK_BOX: _black_box(white, samples.judged(target), samples, target),
+        NOISE: _noise(white, samples),
+        ONE_STEP: _one_step(white, samples),
+        MORE_STEPS: _more_steps(white, samples),
+        LARGER: _larger(samples, smaller, target),
+    }
+    return {code: sum(1 for _ in pairs) for code, pairs in comparisons.items()}
+
+
 def doubt(name: str, code: str, comparisons: Iterator[Comparison], remedy: str) -> Doubt | None:
     """Return the doubt if any of the comparisons fails beyond chance; the one of the largest gap is told."""
     pairs = list(comparisons)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from reports.board.boards import Board, Row
-from reports.board.leaderboard import boards
+from reports.board.by_model import MeasuredModel, by_model
 from reports.board.run_folder import Readable, Run, read_run
-from reports.board.samples import model_of, split_into_boards
 from reports.cards.limits import limits
 from reports.text.escape import NOTHING, number, with_interval
 from reports.text.facts import Fact, card, trained
 from reports.text.markdown import escape, table
 from reports.text.sentences import threat_in_words
-from robench.errors import ConfigError
-from robench.plan.file_names import check_name
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.parts import RecordedTarget, RecordedThreat
@@ -26,7 +22,6 @@ from robench.record.schema import Record
 from robench.record.threat_summary import threat_summary_of
 
 FOLDER = "cards"
-_PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,40 +72,13 @@ def _write(cards: Sequence[Page], folder: Path) -> list[Path]:
 
 def pages(run: Run) -> list[Page]:
     """Return a card for every model of a run, in the order of its boards."""
-    results: dict[str, list[tuple[Board, Row]]] = {}
-    records: dict[str, list[Record]] = {}
-    for board, samples in zip(boards(run.records), split_into_boards(run.records), strict=True):
-        identities = {label: target for target, label in samples.names.items()}
-        for row in board.rows:
-            target = identities[row.model]
-            if row.absent:
-                continue  # nothing is known of it
-            results.setdefault(target, []).append((board, row))
-            own = [r for r in (*samples.clean, *samples.attacked) if model_of(r.target) == target]
-            records.setdefault(target, []).extend(own)
-    cards = []
-    taken: set[str] = set()
-    for target, measured in results.items():
-        file = _file(measured[0][1], taken)
-        cards.append(Page(file=file, text=_text(run, measured, records[target])))
-    return cards
+    return [Page(file=f"{one.file}.md", text=text_of(run, one)) for one in by_model(run.records)]
 
 
-def _file(row: Row, taken: set[str]) -> str:
-    """Return a name of a file that is safe everywhere and not taken; the fingerprint tells likes apart."""
-    plain = _PLAIN.sub("-", row.model)[:60].strip("-.")
-    try:
-        harmless = plain == check_name(row.model, what="name of a model")
-    except ConfigError:
-        harmless = False
-    name = plain if harmless else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
-    while name.lower() in taken:
-        name += "-2"
-    taken.add(name.lower())
-    return f"{name}.md"
-
-
-def _text(run: Run, results: Sequence[tuple[Board, Row]], records: Sequence[Record]) -> str:
+def text_of(run: Run, model: MeasuredModel) -> str:
+    """Return the card of a model of a run."""
+    records = model.records
+    results = [(result.board, result.row) for result in model.results]
     row = results[0][1]
     target = records[0].target
     seeds = sorted({record.seed for record in records})

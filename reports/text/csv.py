@@ -20,6 +20,7 @@ from reports.text.curves_csv import curve_lines
 from reports.text.escape import visible
 from robench.recipe import Info
 from robench.record.files import write_atomic
+from robench.record.frame import frame_of
 from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
@@ -45,6 +46,8 @@ RANDOM_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
 """Of random models only; where there is none the files are without them."""
 CERTIFIED_COLUMNS = ("certified", "certified_low", "certified_high", "gap", "gap_low", "gap_high")
 """Of boards with bounds only, followed by three for each way to bound; else the file is without them."""
+Lines = tuple[Sequence[str], list[list[Any]]]
+"""A header, and lines of as many values."""
 SEED_COLUMNS = ("model", "column", "seed", "value", "doubted", "seeds", "mean", "deviation", "low", "high")
 
 
@@ -54,19 +57,21 @@ class CSV:
 
     Attributes:
         seeds_only: render the spread over seeds instead of the leaderboard.
+        images: also write images.csv, a line for each image and measurement.
     """
 
     info: ClassVar[Info] = Info(title="CSV", paper="none; RFC 4180")
     seeds_only: bool = False
+    images: bool = False
 
     def render(self, records: Sequence[Record]) -> str:
         """Return the leaderboards of some records as CSV text, or their spread over seeds."""
         if self.seeds_only:
             return seeds_csv(over_seeds(records))
-        return leaderboard_csv(board_facts(split_into_boards(records)))
+        return csv_text(*leaderboard_lines(board_facts(split_into_boards(records))))
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
-        """Write all three files and return their paths.
+        """Write the files and return their paths.
 
         Raises:
             StorageError: the disk refused; older files are intact.
@@ -74,10 +79,12 @@ class CSV:
         samples = split_into_boards(records)
         facts = board_facts(samples)
         files = {
-            folder / "leaderboard.csv": leaderboard_csv(facts),
-            folder / "measurements.csv": measurements_csv(facts),
+            folder / "leaderboard.csv": csv_text(*leaderboard_lines(facts)),
+            folder / "measurements.csv": csv_text(*measurement_lines(facts)),
             folder / "curves.csv": curves_csv(facts, samples),
         }
+        if self.images:
+            files[folder / "images.csv"] = csv_text(*image_lines(records))
         for path, text in files.items():
             write_atomic(path, text)
         return list(files)
@@ -110,7 +117,7 @@ def board_facts(every: Sequence[Samples]) -> list[BoardFacts]:
     return facts
 
 
-def leaderboard_csv(facts: Sequence[BoardFacts]) -> str:
+def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
     """Return one line per model and board; shares are fractions, and each attack has columns of its own."""
     labels = list(dict.fromkeys(label for one in facts for label in one.board.attacks))
     names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
@@ -130,7 +137,7 @@ def leaderboard_csv(facts: Sequence[BoardFacts]) -> str:
     ]
     more = [*(RANDOM_COLUMNS if random else ()), *(CERTIFIED_COLUMNS if bounds else ())]
     more += [f"certified: {label}{end}" for label in bounds for end in ("", " low", " high")]
-    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines)
+    return [*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines
 
 
 def curves_csv(facts: Sequence[BoardFacts], samples: Sequence[Samples]) -> str:
@@ -146,7 +153,7 @@ def curves_csv(facts: Sequence[BoardFacts], samples: Sequence[Samples]) -> str:
     return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CURVE_COLUMNS], lines)
 
 
-def measurements_csv(facts: Sequence[BoardFacts]) -> str:
+def measurement_lines(facts: Sequence[BoardFacts]) -> Lines:
     """Return one line per target, source, gradient source, attack and threat."""
     lines = []
     random = any(one.board.random for one in facts)
@@ -168,7 +175,13 @@ def measurements_csv(facts: Sequence[BoardFacts]) -> str:
             more = _one_draw(cell) if random else []
             lines.append([*_board(one.board), *_threat(one.board), *values, *more])
     more_columns = RANDOM_COLUMNS if random else ()
-    return csv_text([*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS, *more_columns], lines)
+    return [*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS, *more_columns], lines
+
+
+def image_lines(records: Sequence[Record]) -> Lines:
+    """Return one line for each image of each measurement, as `robench.record.frame` has it."""
+    table = frame_of(records)
+    return list(table.columns), table.astype(object).to_numpy().tolist()
 
 
 def seeds_csv(boards: Sequence[SeedBoard]) -> str:

@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from robench.api.benchmark_inputs import (
+    AttackLike,
+    Subject,
+    attacks_from,
+    check_radius,
+    images_from,
+    models_from,
+)
 from robench.api.results import Results
 from robench.attack.norms import norm_named
-from robench.attack.protocol import Attack
 from robench.attack.threat import Goal, ThreatModel
 from robench.data.images import ImageSet
 from robench.data.loading import load_data as load_selection
-from robench.errors import InputError
+from robench.errors import ConfigError, InputError, nearest
 from robench.model.interface import Model
 from robench.plan.radius import radius
 from robench.plan.spec import KNOWN, Choice, DataSpec
@@ -42,8 +49,10 @@ def load_data(
 
     Raises:
         PluginError: no data set has that name.
-        InputError: files missing or unreadable.
+        InputError: files missing or unreadable, or a limit that is no whole number.
     """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+        raise InputError(where="load_data", expected="limit as a whole number, or None", got=repr(limit))
     spec = DataSpec(dataset=Choice(name=name, options=options), split=split, limit=limit, subset=subset)
     return load_selection(spec, root=Path(root) if root else None, download=download, seed=seed)
 
@@ -72,10 +81,10 @@ class Options(TypedDict, total=False):
 
 
 def benchmark(
-    models: Sequence[Model] | Model,
-    images: ImageSet,
+    models: Sequence[Subject] | Subject,
+    images: ImageSet | tuple[Any, Any],
     *,
-    attacks: Mapping[str, Attack],
+    attacks: Mapping[str, AttackLike] | Sequence[str] | str,
     eps: float | str,
     sources: Mapping[str, Sequence[str]] | None = None,
     stand_ins: Mapping[str, Model] | None = None,
@@ -85,9 +94,10 @@ def benchmark(
     """Evaluate models against attacks under one threat model, white-box and by transfer.
 
     Args:
-        models: the models, or one; their names must differ.
-        images: what to evaluate on.
-        attacks: column label to recipe.
+        models: the models, or one; their names must differ. A plain module or function will do, and is called
+            after its class.
+        images: what to evaluate on: a set, or images and labels.
+        attacks: column label to attack, made by `make_attack` or named; or only names, such as `["pgd"]`.
         eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation.
         sources: per model name the gradient sources to attack through; all it offers by default.
         stand_ins: per model name the same network with another template, attacked in its place where the
@@ -104,14 +114,19 @@ def benchmark(
             - `transfer`, `seed`, `shard`, `batch_size`, `eager`, `draws`: see `robench.run.Settings`.
 
     Raises:
-        ConfigError: an attack cannot play under this threat, or would need what it withholds; too few draws.
-        InputError: models and data do not fit, or the images are no ImageSet.
-        TypeError: there is no option of that name.
+        ConfigError: an attack cannot play under this threat, or would need what it withholds; too few draws;
+            there is no option of that name.
+        PluginError: no attack has that name.
+        InputError: models and data do not fit, or something is given that is none of these.
     """
-    models = [models] if isinstance(models, Model) else models
-    for model in models:
-        _check(model, Model, "models", "a Model", "robench.wrap(net, name=..., classes=...)")
-    _check(images, ImageSet, "images", "an ImageSet", "robench.image_set(images, labels)")
+    known = [*Options.__annotations__, "sources", "stand_ins", "reporter"]
+    for name in options:
+        if name not in known:
+            do = nearest(name, known)
+            raise ConfigError(where="benchmark", expected="an option of benchmark", got=repr(name), do=do)
+    data = images_from(images)
+    subjects = models_from(models, data)
+    recipes = attacks_from(attacks)
     number, text = radius(eps)
     threat = ThreatModel(
         norm=norm_named(options.get("norm", "Linf")),
@@ -120,24 +135,18 @@ def benchmark(
         knowledge=tuple(options.get("knowledge", KNOWN)),
         budget=options.get("budget"),
     )
+    check_radius(threat)
     settings = {name: value for name, value in options.items() if name not in THREAT_OPTIONS}
     work = Work(
-        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in models],
-        data=images,
-        boards=[Board(threat=threat, eps_text=text, attacks=dict(attacks))],
+        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in subjects],
+        data=data,
+        boards=[Board(threat=threat, eps_text=text, attacks=recipes)],
         settings=Settings(**settings),  # type: ignore[arg-type]
     )
     memory = Memory()
     finished = [unit.record for unit in evaluate(work, memory, reporter)]
     records = noting_failed(finished, memory.failed_jobs)
     return Evaluation(records=tuple(records), failures=tuple(memory.failures.values()))
-
-
-def _check(value: object, kind: type[Any], where: str, expected: str, maker: str) -> None:
-    """Refuse what is not of a kind, with the call that makes it."""
-    if not isinstance(value, kind):
-        got = f"a {type(value).__name__}"
-        raise InputError(where=where, expected=expected, got=got, do=f"Make one with `{maker}`")
 
 
 def _evaluated(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> EvaluatedModel:

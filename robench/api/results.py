@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,48 +11,14 @@ from typing import TYPE_CHECKING, Any
 from robench import plugins
 from robench.api import html
 from robench.api.plots import Plots
+from robench.recipe import build
+from robench.record.frame import frame_of
 from robench.record.schema import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = (
-    "index", "label", "clean", "adversarial", "status", "linf", "l2", "forwards", "backwards",
-    "first_success", "points", "tries", "first_passes", "first_try",
-)  # fmt: skip
 SHARES = ("clean", "white_box", "worst_case")
-
-
-def frame_of(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one line for each image of each record: who judged, who was attacked by what, what came out."""
-    import pandas as pd
-
-    parts = []
-    for record in records:
-        columns = {name: getattr(record.columns, name) for name in _COLUMNS}
-        attacked = not record.attack.is_clean
-        facts = {
-            "model": record.target.name,
-            "source": record.source.name,
-            "gradient_source": record.source.gradient_source,
-            "attack": record.attack.label,
-            "norm": record.threat.norm,
-            "eps": record.threat.eps if attacked else 0.0,
-            "eps_text": record.threat.eps_text,
-            "goal": record.threat.goal,
-            "dataset": record.dataset.name,
-            "split": record.dataset.split,
-            "seed": record.seed,
-        }
-        parts.append(pd.DataFrame({**{name: [value] * len(columns["index"]) for name, value in facts.items()},
-                                   **columns}))  # fmt: skip
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*_FACTS, *_COLUMNS])
-
-
-_FACTS = (
-    "model", "source", "gradient_source", "attack", "norm", "eps", "eps_text", "goal", "dataset", "split",
-    "seed",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -90,12 +55,23 @@ class Results:
         """The figures: `plot.tradeoff()`, or any other by its name, `plot("transfer")`."""
         return Plots(self.records)
 
-    def write(self, folder: str | Path, *formats: str) -> list[Path]:
-        """Write report files (by default `csv` and `markdown`) into a folder and return their paths."""
-        names = formats or ("csv", "markdown")
-        return [
-            path for name in names for path in plugins.find("reports", name)()(self.records, Path(folder))
-        ]
+    def write(self, folder: str | Path, *formats: str, **options: Any) -> list[Path]:
+        """Write files into a folder and return their paths.
+
+        Args:
+            folder: where to.
+            formats: `csv` and `markdown` by default; `parquet`, `huggingface`, `model_index`, `owasp` or any
+                other that is written as files (`robench list reports`).
+            options: of the formats, such as `dataset="me/digits"` for `huggingface`.
+
+        Raises:
+            PluginError: no format has that name.
+            ConfigError: a format has no such option, or lacks something.
+            StorageError: the disk refused.
+        """
+        names = [name.replace("-", "_") for name in formats or ("csv", "markdown")]
+        recipes = [build(plugins.find("reports", name), options, where=f"write, {name}") for name in names]
+        return [path for recipe in recipes for path in recipe(self.records, Path(folder))]
 
     def __repr__(self) -> str:
         """Return one line: how many models, attacks, images, records and failures."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from robench.api import html
+from robench.api.benchmark_inputs import check_radius
 from robench.api.makers import Network, columns_of, make_attack, wrap
-from robench.api.results import frame_of
 from robench.attack.craft import Crafted, check_attack
 from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
@@ -19,11 +19,12 @@ from robench.attack.threat import Goal, ThreatModel
 from robench.data.arrays import own_array
 from robench.data.images import ImageSet, image_set
 from robench.data.pixels import read_images
-from robench.errors import JobError
+from robench.errors import InputError, JobError
 from robench.judge.verdict import landing
 from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
 from robench.plan.radius import radius
+from robench.record.frame import frame_of
 from robench.record.schema import Finding, Record, Status
 from robench.record.statistics import wilson
 from robench.run.evaluate import evaluate
@@ -188,6 +189,7 @@ def attack(
     recipe = make_attack(attack, **options)
     goal = Goal.TARGETED if targeted else Goal.UNTARGETED
     threat = ThreatModel(norm=norm_named(norm), eps=number, goal=goal)
+    check_radius(threat)
     check_attack(recipe, threat, label=label)
     model, data = _subject(net, x, y, output)
     if source is not None:
@@ -221,6 +223,10 @@ def _subject(net: Model | Network, x: Any, y: Any, output: str) -> tuple[Model, 
         pixels = read_images(x, where="images", labels=own_array(y, where="images", what="labels").size)
     first = pixels[:2].float() / (255 if pixels.dtype == torch.uint8 else 1)
     columns = columns_of(module, first, where="attack", output=output)
+    if columns < 2:
+        do = "For two classes return two scores, such as `torch.cat([-score, score], 1)`"
+        expected = "a network with one output for each class"
+        raise InputError(where="attack", expected=expected, got="one output in all", do=do)
     data = image_set(pixels, y, name="images", classes=columns)
     name = type(module).__name__ if isinstance(net, torch.nn.Module) else getattr(net, "__name__", "function")
     return wrap(module, name=name, classes=columns, output=output), data

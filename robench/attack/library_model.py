@@ -225,6 +225,7 @@ def lent(
     form: Form = "scores",
     ascends: bool | None = None,
     name: str = "a library",
+    owner: str = "the library",
     kind: type[SurrogateModule] = SurrogateModule,
 ) -> Iterator[SurrogateModule]:
     """Lend an oracle's model to a library: global generators seeded, passes booked afterwards.
@@ -240,6 +241,7 @@ def lent(
         ascends: whether its gradients are the steps of one ascent of the cross-entropy; taken for granted of
             an attack that does not minimise.
         name: how messages call the attack.
+        owner: how messages call the one whose code it is.
         kind: what is lent.
 
     Raises:
@@ -269,7 +271,7 @@ def lent(
         if error is module.error or is_out_of_memory(error):
             raise
         lines = str(error).strip().splitlines() or ["without a message"]
-        got = f"the library's own {type(error).__name__}: {lines[0].rstrip('.')}"
+        got = f"{owner}'s own {type(error).__name__}: {lines[0].rstrip('.')}"
         if module.odd_shape is not None:
             got += f", after it had asked about images of shape {module.odd_shape}"
         do = "It cannot attack this network or these images, or not with these options: try others"

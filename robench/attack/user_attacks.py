@@ -210,7 +210,7 @@ def _lent(
     chosen = {name: values[name] for name in given}
     eps = oracle.threat.eps if oracle.threat.bounded else math.inf
     parts = []
-    with lent(oracle, rng) as model, torch.enable_grad():
+    with lent(oracle, rng, name=user.name, owner="the attack") as model, torch.enable_grad():
         for x, y in zip(torch.split(oracle.x, size), torch.split(oracle.y, size), strict=True):
             parts.append(_like(run(attack, model, x.clone(), y.clone(), eps, dict(chosen)), x, user.name))
     return torch.cat(parts) if parts else oracle.x.clone()

@@ -15,6 +15,7 @@ from robench.cli.console import clean_warnings
 from robench.cli.doctor import doctor
 from robench.cli.documents import badge, cite, plot, report, table
 from robench.cli.eval import evaluate_one
+from robench.cli.export import export
 from robench.cli.guard import TRACEBACK, Guard
 from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
@@ -84,4 +85,5 @@ app.command()(table)
 app.command()(cite)
 app.command()(badge)
 app.command()(report)
+app.command()(export)
 app.command()(doctor)

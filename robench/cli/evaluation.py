@@ -12,10 +12,13 @@ import typer
 
 from robench.cli.console import one_line, printable
 from robench.cli.execution import outcome_of
+from robench.cli.logged import log_headlines, open_log
 from robench.cli.options import Options
+from robench.cli.run_log import place_of
 from robench.cli.session import finish
 
 if TYPE_CHECKING:
+    from robench.cli.run_log import RunLog
     from robench.plan.spec import DataSpec, Plan
 
 GATE_FAILED = 1
@@ -36,9 +39,24 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
         Exit: jobs failed, a certified image was broken, or `--strict` finds a row in doubt.
     """
     folder = options.folder(plan)
+    if options.log is not None:
+        place_of(options.log)  # refused before any work
     if options.dry_run:
         _describe(plan, folder)
         return
+    log = open_log(options.log, plan, folder)
+    try:
+        _evaluate(plan, text, options, folder, log, tell_configuration=tell_configuration)
+    finally:
+        if log:
+            log.close()
+            if complaint := log.complaint():
+                typer.echo(one_line(f"log: {complaint}"), err=True)
+
+
+def _evaluate(
+    plan: Plan, text: str, options: Options, folder: Path, log: RunLog | None, *, tell_configuration: bool
+) -> None:
     outcome = outcome_of(
         plan,
         text,
@@ -47,8 +65,11 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
         command=_command(),
         asked=options.asked,
         leave=lambda: _report(folder, quiet=True),
+        log=log,
     )
     table = _boards(folder)
+    if log:
+        log_headlines(log, table)
     contradictions = broken_certificates(table)
     for line in contradictions:  # before everything else: no number of this run can be believed
         typer.echo(printable(line))
@@ -84,7 +105,9 @@ def _page_first(paths: list[Path]) -> list[Path]:
 
 def _command() -> str:
     """Return the command line without folders, which say nothing to a reader elsewhere."""
-    named = [re.sub(r"(^|=)(?:~|\.{0,2})/(?:.*/)?([^/]+)/*$", r"\1\2", word) for word in sys.argv[1:]]
+    named = [
+        re.sub(r"(^(?:mlflow:)?|=)(?:~|\.{0,2})/(?:.*/)?([^/]+)/*$", r"\1\2", word) for word in sys.argv[1:]
+    ]
     return shlex.join(["robench", *named])
 
 

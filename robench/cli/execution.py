@@ -10,6 +10,7 @@ from robench.cli.options import Options
 from robench.cli.session import interruptible
 
 if TYPE_CHECKING:
+    from robench.cli.run_log import RunLog
     from robench.plan.spec import Plan
     from robench.run.outcome import Outcome
     from robench.run.progress import Reporter
@@ -24,6 +25,7 @@ def outcome_of(
     command: str,
     asked: Mapping[str, Any],
     leave: Callable[[], object] | None = None,
+    log: RunLog | None = None,
 ) -> Outcome:
     """Do a plan and return what was done; Ctrl-C and signals end it so that it can be resumed.
 
@@ -35,6 +37,7 @@ def outcome_of(
         command: kept in the run's summary.
         asked: the options that change the plan, kept so that the run can be repeated.
         leave: is called where it was interrupted, before the command ends.
+        log: who is told numbers as they come.
 
     Raises:
         RobenchError: the plan cannot be done here, or the disk refused.
@@ -58,4 +61,6 @@ def outcome_of(
         )
 
     stop = processes.stop if processes else None
-    return interruptible(work, folder, quiet=options.quiet, threads=options.threads, stop=stop, leave=leave)
+    return interruptible(
+        work, folder, quiet=options.quiet, threads=options.threads, stop=stop, leave=leave, log=log
+    )

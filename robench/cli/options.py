@@ -89,6 +89,14 @@ Part = Annotated[
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Refuse operations whose bits vary from run to run (GPUs).")
 ]
+Log = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        metavar="mlflow:FOLDER",
+        help="Also tell MLflow, in a folder or at a URI; what fails there never stops a run.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if a finding puts a row in doubt.")]
 QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Print the last lines only.")]
 
@@ -120,6 +128,7 @@ class Options:
     address: Address = None
     shard: Part = None
     deterministic: Deterministic = False
+    log: Log = None
 
     @property
     def processes(self) -> Processes | None:

@@ -15,6 +15,7 @@ from robench.cli.pace import rate, span
 from robench.cli.signals import noted, raised
 
 if TYPE_CHECKING:
+    from robench.cli.run_log import RunLog
     from robench.run.outcome import Outcome
     from robench.run.progress import Reporter
     from robench.run.stop import Stop
@@ -42,6 +43,7 @@ def interruptible(
     threads: int | None,
     stop: Stop | None = None,
     leave: Callable[[], object] | None = None,
+    log: RunLog | None = None,
 ) -> Result:
     """Do the work with a reporter; where it is interrupted, say what is saved and how to go on.
 
@@ -52,12 +54,17 @@ def interruptible(
         threads: CPU threads of this process; None leaves that to torch.
         stop: how work in other processes is asked to stop; None where it is done in this one.
         leave: done after a stop that let the units in work finish, such as writing what is there.
+        log: who is told numbers as they come.
     """
     from robench.cli.reporters import reporter_for
 
     if stop is None:
         use_machine(threads)
     reporter = reporter_for(quiet=quiet)
+    if log:
+        from robench.cli.logged import Logged
+
+        reporter = Logged(reporter, log)
     try:
         with noted(stop) if stop else raised():
             return work(reporter)

@@ -9,7 +9,8 @@ from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z_/$][\w./$@+-]*(:[\w./$@+-]+)*", re.ASCII)
 """Text that means itself without quotes: words, paths, fractions are none of YAML's other values."""
-_WORDS = {"null", "true", "false", "nan", "inf"}
+_WORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off", "y", "n"}
+"""What YAML, 1.2 or the older 1.1 that others read, takes for something else than text."""
 _FRACTION = re.compile(r"\d+(\.\d+)?/\d+(\.\d+)?")
 _WIDEST = 90
 

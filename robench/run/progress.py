@@ -35,6 +35,7 @@ class ColumnAccuracy:
         n: images judged so far.
         images: images of this unit.
         certified: whether it is a column of bounds.
+        column: which one; None where nobody says.
     """
 
     attacked: bool
@@ -42,6 +43,7 @@ class ColumnAccuracy:
     n: int
     images: int
     certified: bool = False
+    column: Column | None = None
 
     def text(self) -> str:
         """Return it in a few words, such as `robust 63.0 % (n 200)`."""
@@ -59,7 +61,8 @@ class AccuracySoFar:
     def add(self, record: Record) -> ColumnAccuracy:
         """Add a unit and return its column's accuracy: image by image the worst over gradient sources."""
         names = (record.source.name, record.target.name)
-        column = self._columns.setdefault((threat_summary_of(record.threat), *names, record.attack.label), {})
+        place = (threat_summary_of(record.threat), *names, record.attack.label)
+        column = self._columns.setdefault(place, {})
         statuses = record.columns.status
         stands = [status == Status.ROBUST for status in statuses]
         if record.certificates:
@@ -74,6 +77,7 @@ class AccuracySoFar:
             n=sum(count for count, _ in column.values()),
             images=len(statuses),
             certified=record.certificates is not None,
+            column=place,
         )
 
 

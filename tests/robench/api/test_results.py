@@ -128,7 +128,7 @@ def test_text_is_a_radius_in_a_threat_model_too():
 def test_models_that_are_none_are_refused():
     data = robench.load_data("digits", limit=5)
     with pytest.raises(InputError, match=r"robench\.wrap"):
-        robench.benchmark([nn.Linear(1, 1)], data, attacks={}, eps=0.1)
+        robench.benchmark(["linear"], data, attacks={}, eps=0.1)
     with pytest.raises(InputError, match=r"a torch\.nn\.Module or a function"):
         robench.wrap("net", name="a", classes=2)
 

@@ -1,0 +1,94 @@
+"""Boards turned round: for each model the boards it is on, and a name for a file about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from reports.board.boards import Board, Row
+from reports.board.leaderboard import boards_of
+from reports.board.samples import Samples, split_into_boards
+from robench.errors import ConfigError
+from robench.plan.file_names import check_name
+from robench.record.schema import Record
+
+_PLAIN = re.compile(r"[^0-9A-Za-z._-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One model on one board.
+
+    Attributes:
+        board: the board.
+        row: the model's row of it.
+        samples: the records of the board.
+        target: identity of the model among them.
+    """
+
+    board: Board
+    row: Row
+    samples: Samples
+    target: str
+
+    @property
+    def records(self) -> list[Record]:
+        """The records that were judged on the model, the clean ones first."""
+        return list(self.samples.everything(self.target))
+
+
+@dataclass(slots=True, kw_only=True)
+class MeasuredModel:
+    """A model with everything that was measured of it.
+
+    Attributes:
+        name: as the boards show it.
+        file: a name of a file or folder that is safe everywhere, and no other model's.
+        results: one for each board it is on.
+    """
+
+    name: str
+    file: str
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def records(self) -> list[Record]:
+        """All records that were judged on it."""
+        return [record for result in self.results for record in result.records]
+
+
+def by_model(records: Sequence[Record]) -> list[MeasuredModel]:
+    """Return every model of some records, in the order of the boards; one without a record is left out."""
+    models: dict[str, MeasuredModel] = {}
+    taken: set[str] = set()
+    samples = split_into_boards(records)
+    for board, own in zip(boards_of(samples), samples, strict=True):
+        identities = {label: target for target, label in own.names.items()}
+        for row in board.rows:
+            if row.absent:
+                continue  # nothing is known of it
+            target = identities[row.model]
+            if target not in models:
+                models[target] = MeasuredModel(name=row.model, file=_file(row, taken))
+            models[target].results.append(Result(board=board, row=row, samples=own, target=target))
+    return list(models.values())
+
+
+def file_part(text: str) -> str:
+    """Return a text as part of a file's name: letters, digits, points and dashes, at most 60."""
+    return _PLAIN.sub("-", text)[:60].strip("-.")
+
+
+def _file(row: Row, taken: set[str]) -> str:
+    """Return a name that is safe everywhere and not taken; the fingerprint tells likes apart."""
+    plain = file_part(row.model)
+    try:
+        harmless = plain == check_name(row.model, what="name of a model")
+    except ConfigError:
+        harmless = False
+    name = plain if harmless else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
+    while name.lower() in taken:
+        name += "-2"
+    taken.add(name.lower())
+    return name

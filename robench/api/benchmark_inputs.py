@@ -1,0 +1,88 @@
+"""What `benchmark` may be given: models or plain networks, an image set or arrays, attacks or their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from robench.api.makers import Network, make_attack, wrap
+from robench.attack.protocol import Attack
+from robench.attack.threat import ThreatModel
+from robench.data.images import ImageSet, image_set
+from robench.errors import ConfigError, InputError
+from robench.model.interface import Model
+
+Subject = Model | Network
+"""What can be evaluated."""
+AttackLike = Attack | str | Callable[..., Any]
+"""An attack with its options, the name of one, or a function `(model, x, y, eps)`."""
+
+
+def models_from(models: Sequence[Subject] | Subject, images: ImageSet) -> list[Model]:
+    """Return models; a plain network becomes one that is called after its class.
+
+    Raises:
+        InputError: something is neither.
+    """
+    several = isinstance(models, Sequence) and not isinstance(models, str | nn.Module)
+    return [_model(one, images) for one in (models if several else [models])]  # type: ignore[list-item, union-attr]
+
+
+def _model(subject: Subject, images: ImageSet) -> Model:
+    if isinstance(subject, Model):
+        return subject
+    given: object = subject
+    if isinstance(given, type) or not callable(given):
+        got = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+        do = "Make one with `robench.wrap(net, name=..., classes=...)`"
+        raise InputError(where="models", expected="a Model, a torch.nn.Module or a function", got=got, do=do)
+    name = type(subject).__name__ if isinstance(subject, nn.Module) else getattr(subject, "__name__", "model")
+    return wrap(subject, name=name.strip("<>"), classes=len(images.classes))
+
+
+def images_from(images: ImageSet | tuple[Any, Any]) -> ImageSet:
+    """Return a set of images, of a set or of images and labels.
+
+    Raises:
+        InputError: they are neither, or refused.
+    """
+    if isinstance(images, ImageSet):
+        return images
+    given: object = images
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return image_set(given[0], given[1], name="images")
+    do = "Make one with `robench.image_set(images, labels)`"
+    expected = "an ImageSet, or a pair of images and labels"
+    raise InputError(where="images", expected=expected, got=f"a {type(given).__name__}", do=do)
+
+
+def check_radius(threat: ThreatModel) -> None:
+    """Refuse an Linf radius that is wider than all pixel values together: one meant in 255ths.
+
+    Raises:
+        ConfigError: says so.
+    """
+    if threat.norm.name == "Linf" and threat.bounded and threat.eps > 1:
+        do = f"Write {threat.eps:g}/255 if pixels from 0 to 255 were meant, or inf for any change"
+        expected = "an Linf radius of at most 1, as pixels lie in [0, 1]"
+        raise ConfigError(where="eps", expected=expected, got=f"{threat.eps:g}", do=do)
+
+
+def attacks_from(attacks: Mapping[str, AttackLike] | Sequence[str] | str) -> dict[str, Attack]:
+    """Return attacks by column label: of a mapping, of names, or of one name.
+
+    Raises:
+        InputError: they are none of these.
+        PluginError: no attack has that name.
+    """
+    given: object = attacks
+    if isinstance(given, str):
+        given = [given]
+    if isinstance(given, Mapping):
+        return {str(label): make_attack(attack) for label, attack in given.items()}
+    if isinstance(given, Sequence) and all(isinstance(name, str) for name in given):
+        return {name: make_attack(name) for name in given}
+    expected = 'a mapping such as {"PGD": robench.make_attack("pgd")}, or names such as ["pgd", "fgsm"]'
+    raise InputError(where="attacks", expected=expected, got=f"a {type(given).__name__}")

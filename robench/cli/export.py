@@ -1,0 +1,77 @@
+"""`robench export RUN... --to NAME`: results in the layout of others, in a folder."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from robench.cli.console import one_line
+from robench.cli.leaderboard import check_runs, read_runs
+from robench.errors import ConfigError
+
+EVERYTHING = {"csv": {"images": True}}
+"""Options of a format that a run's own report leaves out and that one who exports wants."""
+
+
+def export(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="huggingface, model-index, owasp, csv or parquet; `robench list reports` has them all.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder to write into, by default export/FORMAT.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the format; `robench show FORMAT`."),
+    ] = None,
+) -> None:
+    """Write results in the layout of others: Hugging Face, OWASP's AI Exchange, CSV or Parquet.
+
+    Nothing is uploaded, and no network is used.
+    """
+    from robench import plugins
+    from robench.recipe import build
+
+    plugin = plugins.find("reports", _name(to), where="--to")
+    if "folder" not in inspect.signature(plugin.__call__).parameters:
+        raise _no_files(to)
+    options = {**EVERYTHING.get(_name(to), {}), **dict(map(_option, overrides or ()))}
+    recipe = build(plugin, options, where=f"--set, of {to}")
+    check_runs(runs)
+    folder = out or Path("export") / to
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(where="--out", expected="a folder", got=f"the file {folder}")
+    for path in recipe(read_runs(runs), folder):
+        typer.echo(one_line(f"Written: {path}"))
+
+
+def _name(text: str) -> str:
+    """Return a format's name as plugins have it: with underscores."""
+    return text.replace("-", "_").lower()
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Return name and value of `name=value`.
+
+    Raises:
+        ConfigError: there is no equals sign, or nothing before it.
+    """
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        raise ConfigError(where="--set", expected="OPTION=VALUE", got=repr(text))
+    words: dict[str, Any] = {"true": True, "false": False}
+    return name.strip(), words.get(value.strip().lower(), value)
+
+
+def _no_files(to: str) -> ConfigError:
+    do = "Choose huggingface, model-index, owasp, csv or parquet"
+    return ConfigError(where="--to", expected="a format that is written as files", got=repr(to), do=do)

@@ -1,0 +1,48 @@
+"""Records as one tidy table: a line for each image and measurement. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from robench.record.schema import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FACTS = (
+    "model", "source", "gradient_source", "attack", "norm", "eps", "eps_text", "goal", "dataset", "split",
+    "seed",
+)  # fmt: skip
+"""What all images of a record share."""
+OUTCOMES = (
+    "index", "label", "clean", "adversarial", "status", "linf", "l2", "forwards", "backwards",
+    "first_success", "points", "tries", "first_passes", "first_try",
+)  # fmt: skip
+"""What each image has of its own."""
+
+
+def frame_of(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one line for each image of each record: who judged, who was attacked by what, what came out."""
+    import pandas as pd
+
+    parts = []
+    for record in records:
+        columns = {name: getattr(record.columns, name) for name in OUTCOMES}
+        attacked = not record.attack.is_clean
+        facts = {
+            "model": record.target.name,
+            "source": record.source.name,
+            "gradient_source": record.source.gradient_source,
+            "attack": record.attack.label,
+            "norm": record.threat.norm,
+            "eps": record.threat.eps if attacked else 0.0,
+            "eps_text": record.threat.eps_text,
+            "goal": record.threat.goal,
+            "dataset": record.dataset.name,
+            "split": record.dataset.split,
+            "seed": record.seed,
+        }
+        shared = {name: [value] * len(columns["index"]) for name, value in facts.items()}
+        parts.append(pd.DataFrame({**shared, **columns}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*FACTS, *OUTCOMES])

@@ -1,0 +1,118 @@
+"""`.eval_results` files: read by the hub's own reader, with the numbers of the boards and their doubts."""
+
+import pytest
+from ruamel.yaml import YAML
+
+from reports.board.leaderboard import boards
+from reports.exports.eval_results import EvalResults
+from robench.errors import ConfigError
+from robench.recipe import build
+from tests.records import changed
+from tests.reports.exports import measured
+from tests.reports.html.synthetic import made
+
+KEYS = {"dataset": {"id", "task_id", "revision"}, "source": {"url", "name", "user", "org"}}
+"""Of hub-docs, eval_results.yaml; beside `value`, `date`, `notes` and `verifyToken`."""
+
+
+def files(folder):
+    return {
+        p.name: YAML(typ="safe", pure=True).load(p.read_text("utf-8")) for p in sorted(folder.glob("*.yaml"))
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    EvalResults()(measured.boards(), tmp_path)
+    return tmp_path / "first" / ".eval_results"
+
+
+def test_a_file_for_each_number_with_the_value_of_the_board(folder):
+    entries = files(folder)
+    assert set(entries) == {
+        "mnist-accuracy.yaml",
+        "mnist-robust_accuracy_linf_0.1.yaml",
+        "mnist-robust_accuracy_linf_0.2.yaml",
+    }
+    (entry,) = entries["mnist-robust_accuracy_linf_0.1.yaml"]
+    board = next(b for b in boards(measured.boards()) if b.eps == 0.1)
+    share = next(row for row in board.rows if row.model == "first").worst_case
+    assert entry["dataset"] == {"id": "ylecun/mnist", "task_id": "robust_accuracy_linf_0.1"}
+    assert entry["value"] == pytest.approx(100 * share.count / share.n, abs=0.005)
+    ends = f"{round(100 * share.low, 2)} to {round(100 * share.high, 2)}"
+    for words in ("Linf 0.1, untargeted", "attacks: pgd, fgsm", "n 120", ends):
+        assert words in entry["notes"]
+
+
+def test_keys_are_those_of_the_documentation(tmp_path):
+    plugin = EvalResults(
+        source_url="example", source_name="a run", source_user="me", revision="abc", date="2026-01-31"
+    )
+    plugin(measured.boards(), tmp_path)
+    for (entry,) in files(tmp_path / "first" / ".eval_results").values():
+        assert set(entry) == {"dataset", "value", "date", "source", "notes"}
+        for part, keys in KEYS.items():
+            assert set(entry[part]) <= keys
+        assert isinstance(entry["value"], float)
+        assert isinstance(entry["date"], str)
+
+
+def test_the_hub_s_own_reader_reads_them(tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    EvalResults(source_url="example", source_name="a run", date="2026-01-31")(measured.boards(), tmp_path)
+    contents = files(tmp_path / "second" / ".eval_results").values()
+    assert contents
+    for content in contents:
+        entries = hub.parse_eval_result_entries(content)
+        assert hub.eval_result_entries_to_yaml(entries) == content
+        assert entries[0].dataset_id == "ylecun/mnist"
+
+
+def test_a_doubted_and_partial_row_says_so_first(tmp_path):
+    records = measured.on_mnist([
+        made("a", "clean", 0, 120, 120, seed=1),
+        made("a", "pgd", 0, 120, 120, seed=1, findings=["nonfinite"]),
+        made("a", "fgsm", 0, 60, 120, seed=1, findings=["nonfinite"]),
+    ])  # fmt: skip
+    EvalResults()(records, tmp_path)
+    (entry,) = files(tmp_path / "a" / ".eval_results")["mnist-robust_accuracy_linf_0.1.yaml"]
+    assert "IN DOUBT: nonfinite" in entry["notes"]
+    assert "PARTIAL: fgsm through exact 60 of 120 images" in entry["notes"]
+
+
+def test_without_a_radius_the_median_size_is_the_number(tmp_path):
+    EvalResults()(measured.minimal(), tmp_path)
+    (entry,) = files(tmp_path / "first" / ".eval_results")["mnist-median_perturbation_l2_inf.yaml"]
+    (board,) = (b for b in boards(measured.minimal()) if b.norm == "L2")
+    assert entry["value"] == pytest.approx(board.rows[0].median_l2, rel=0.005)
+    assert "median over broken images" in entry["notes"]
+
+
+def test_names_cannot_leave_the_folder(tmp_path):
+    records = [changed(r, target={"name": "../up"}, source={"name": "../up"}) for r in measured.boards()[:1]]
+    (folder,) = EvalResults()(records, tmp_path / "out")
+    assert folder.parent == tmp_path / "out"
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+class TestRefusals:
+    def test_a_data_set_that_the_hub_does_not_know(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"none for 'toy'.*--set dataset=ORG/NAME"):
+            EvalResults()([made("a", "clean", 0, 120, 120, seed=1)], tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"source_name": "me"}, "source_url"),
+            ({"date": "yesterday"}, "yesterday"),
+            ({"data": "x"}, "dataset"),
+        ],
+    )
+    def test_options(self, options, words):
+        with pytest.raises(ConfigError, match=words):
+            build(EvalResults, options, where="--set")
+
+    def test_an_unknown_part_of_a_task(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"\{norm\}.*got '\{radius\}'"):
+            EvalResults(task="{radius}")(measured.boards(), tmp_path)

@@ -1,0 +1,90 @@
+"""`benchmark` takes what a first-time user has at hand, or refuses it in one sentence."""
+
+import pytest
+import torch
+from torch import nn
+
+import robench
+from robench.errors import ConfigError, InputError, JobError, PluginError
+
+DATA = robench.load_data("digits", limit=12)
+X, Y = DATA.batch(slice(None))
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def score(result):
+    return result.leaderboard().set_index("model").worst_case.to_dict()
+
+
+def test_a_plain_module_pairs_and_names_give_what_models_sets_and_recipes_give():
+    recipe = robench.make_attack("fgsm")
+    model = robench.wrap(net(), name="Sequential", classes=10)
+    whole = robench.benchmark([model], DATA, attacks={"fgsm": recipe}, eps=0.1)
+    for attacks in ("fgsm", ["fgsm"], {"fgsm": "fgsm"}):
+        assert score(robench.benchmark(net(), DATA, attacks=attacks, eps="0.1")) == score(whole)
+    assert score(robench.benchmark([net()], (X, Y), attacks="fgsm", eps=0.1)) == score(whole)
+
+
+def test_functions_are_models_and_attacks():
+    own = net()
+
+    def mine(x):
+        return own(x)
+
+    def brighter(model, x, y, eps):
+        return x + eps
+
+    result = robench.benchmark([mine, own], DATA, attacks={"up": brighter}, eps=0.1)
+    board = result.leaderboard().set_index("model")
+    assert set(board.index) == {"mine", "Sequential"}
+    assert board.loc["mine", "attack: up"] == board.loc["Sequential", "attack: up"]
+
+
+def evaluate(net, images=DATA, attacks="fgsm", eps=0.1, **options):
+    return robench.benchmark(net, images, attacks=attacks, eps=eps, **options)
+
+
+def single():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+
+
+def divide(model, x, y, eps):
+    return 1 / 0
+
+
+REFUSALS = [
+    (lambda: evaluate("net"), InputError, "got a str.*robench.wrap"),
+    (lambda: evaluate([nn.Linear]), InputError, "got the class Linear"),
+    (lambda: evaluate([net(), net()]), InputError, "different names"),
+    (lambda: evaluate(net(), X), InputError, "pair of images and labels"),
+    (lambda: evaluate(net(), attacks=3), InputError, "names such as"),
+    (lambda: evaluate(net(), attacks=["pdg"]), PluginError, "Did you mean 'pgd'"),
+    (lambda: evaluate(net(), attacks={"a": None}), InputError, "name of an attack"),
+    (lambda: evaluate(net(), eps=8), ConfigError, "Write 8/255"),
+    (lambda: evaluate(net(), transfr=False), ConfigError, "'transfer'"),
+    (lambda: robench.attack(net(), X, Y, "fgsm", eps=8), ConfigError, "at most 1.*Write 8/255"),
+    (lambda: robench.attack(single(), X, Y, eps=0.1), InputError, "two scores"),
+    (lambda: robench.attack(net(), X, Y, divide, eps=0.1), JobError, "the attack's own Zero"),
+    (lambda: robench.load_data("digits", limit="5"), InputError, "whole number"),
+    (lambda: robench.open_run(None), ConfigError, "path of a run folder"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "words"), REFUSALS)
+def test_everything_else_is_refused_in_a_sentence(call, kind, words):
+    with pytest.raises(kind, match=words) as refusal:
+        call()
+    assert "\n" not in str(refusal.value)
+
+
+def test_results_are_exported_with_options(tmp_path):
+    result = robench.benchmark(net(), DATA, attacks="fgsm", eps=0.1)
+    paths = result.write(tmp_path, "huggingface", dataset="me/digits")
+    assert [p.name for p in paths] == ["Sequential"]
+    assert (tmp_path / "Sequential" / ".eval_results" / "digits-accuracy.yaml").exists()
+    with pytest.raises(ConfigError, match="Did you mean 'dataset'"):
+        result.write(tmp_path, "model-index", datasat="me/digits")
