@@ -1,4 +1,8 @@
-"""The plugin: a run folder, or records alone, to one HTML file."""
+"""The plugin: a run folder, or records alone, to one HTML file.
+
+The first screen is `templates/page.html.jinja`; its sentence is `reports.text.sentences.summary`, its first
+table `reports.html.tables.leaderboard`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Certified lower bounds of robustness: what no attack can break, image by image."""
+"""Certified lower bounds of robustness: what no attack can break, image by image.
+
+To be read in this order: `methods` (the door), `certifier`, `network`, `backward`, `rectifier`, `search`.
+"""
 
 from robench.bounds.branch_and_bound import branch_and_bound, outcomes_of
 from robench.bounds.certifier import Certifier, lower_bounds

@@ -16,6 +16,13 @@ from robench.model.noise import fresh
 from robench.record.schema import Finding, Status
 from robench.types import Images, Labels, Mask, PerSample
 
+VERSION = 1
+"""Version of the rule for one image; raised, it goes into every key, so that earlier verdicts are not kept.
+
+What is robust over several records is in `reports.board.shares.robust`, and counted so by
+`reports.board.samples`, `robench.record.curves` and `robench.record.run_comparison` too.
+"""
+
 INADMISSIBLE = "inadmissible"
 
 

@@ -2,7 +2,8 @@
 
 Parameters are frozen, batch-norm is folded into the convolution before it (in evaluation mode both together
 are one convolution: Jacob et al. 2018, arXiv:1712.05877, section 3.2), weights of convolutions are laid out
-channels-last. Whether a copy is the same function is proven elsewhere (`robench.model.proof`).
+channels-last. Start at `robench.model.prepared`, which chooses a copy and has it proven by
+`robench.model.proof`.
 """
 
 from __future__ import annotations

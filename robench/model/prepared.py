@@ -27,7 +27,7 @@ from robench.model.tested_network import TestedNetwork, networks_under_test
 from robench.types import Images
 
 VERSION = 1
-"""Goes into the key of every unit: before there were proven copies, networks were rewritten in place."""
+"""Goes into every key but those of bounds: before it, networks were rewritten in place, with no proof."""
 
 AS_IT_IS = "as it is"
 

@@ -1,4 +1,7 @@
-"""What is still to be done in a run: the jobs of each shard, which of them may begin, who has taken them."""
+"""The jobs of each shard: which of them wait, may begin, or are taken.
+
+All jobs are in it; of those that were done before, `robench.run.evaluate` skips the finished units.
+"""
 
 from __future__ import annotations
 

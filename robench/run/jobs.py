@@ -11,6 +11,7 @@ from robench.attack.threat import ThreatModel
 from robench.attack.visibility import hides_noise
 from robench.judge.findings import VERSION as FINDINGS
 from robench.judge.probes import VERSION as PROBES
+from robench.judge.verdict import VERSION as JUDGE
 from robench.machine import versions
 from robench.model.prepared import VERSION as ENGINE
 from robench.plan.spec import SCHEMA, content_hash
@@ -275,6 +276,7 @@ def _record_key(
             "data": [shard.data.name, shard.data.split],
             # The clean unit also holds the answers to the questions put to the model itself.
             **({"findings": FINDINGS} if crafting else {"probes": PROBES}),
+            **({"judge": JUDGE} if JUDGE > 1 else {}),
             # Said only where it is so: the keys of all other models stay what they were.
             **({"draws": settings.draws} if target.model.random else {}),
         }
