@@ -61,7 +61,7 @@ def test_without_a_radius_the_share_is_not_called_robust():
         Badge().render([record("a", "clean", [R] * 4), record("a", "cw", [B, R, R, M])])
     )
     assert label == "median L2"
-    assert "1 of those broken, 50.0 % unbroken, L2 inf" in text
+    assert "1 of those broken, 50.0 % unbroken, smallest L2 perturbation" in text
     assert "robust" not in title
 
 

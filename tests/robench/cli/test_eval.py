@@ -74,7 +74,7 @@ def plan_of(cli, *words):
     ("words", "text"),
     [
         ([], "at most 1000 images"),
-        ([], "Linf 0.1, untargeted, weights and template known: pgd, economical_autoattack"),
+        ([], "Linf 0.1, untargeted: pgd, economical_autoattack"),
         (["--attacks", "quick"], "at most 200 images"),
         (["--attacks", "quick"], "apgd, pgd, square"),
         (["--attacks", "quick", "--norm", "L1"], "known: apgd, square"),
@@ -92,7 +92,9 @@ def test_what_a_line_means(cli, words, text):
 
 
 def test_radii_files_and_names(cli, tmp_path):
-    assert "threat L2 inf" in plan_of(cli, *LINE[:-1], "inf", "--norm", "L2", "--attacks", "full")
+    assert "threat smallest L2 perturbation" in plan_of(
+        cli, *LINE[:-1], "inf", "--norm", "L2", "--attacks", "full"
+    )
     shown = plan_of(cli, *LINE[:-1], "2/255, 8/255")
     assert "net-digits-Linf-several" in shown
     assert "Linf 8/255" in shown
