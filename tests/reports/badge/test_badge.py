@@ -100,4 +100,4 @@ def test_a_median_is_named_after_the_norm_it_was_measured_in():
     attacked = changed(record("a", "cw", [B, B]), threat={"norm": "L1"})
     _, label, text = texts(Badge().render([record("a", "clean", [R, R]), attacked]))
     assert label == "median Linf"
-    assert "0.1 of those broken, 0.0 % unbroken, L1 inf" in text
+    assert "0.1 of those broken, 0.0 % unbroken, smallest L1 perturbation" in text
