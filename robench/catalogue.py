@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackFacts:
+    """What a list of attacks tells of each.
+
+    Attributes:
+        norms: that it aims at.
+        knowledge: what it needs to see of a model: `gradient`, `score` or `decision`.
+        smallest: whether it looks for the smallest perturbation rather than for any inside the ball.
+    """
+
+    norms: tuple[str, ...]
+    knowledge: str
+    smallest: bool = False
 
 
 class Catalogue(Protocol):
@@ -29,6 +45,14 @@ class Catalogue(Protocol):
 
     def brief(self, name: str) -> tuple[str, str]:
         """Return the first sentence about an attack, and its paper."""
+        ...
+
+    def facts(self, name: str) -> AttackFacts:
+        """Return what a list tells of an attack, without its recipe."""
+        ...
+
+    def explained(self, name: str) -> Mapping[str, str]:
+        """Return what is known of an attack's options beside their types and defaults, by option."""
         ...
 
     def called(self, value: str) -> str | None:

@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from robench.catalogue import Catalogue
+from robench import option_docs
+from robench.catalogue import AttackFacts, Catalogue
 from robench.errors import PluginError, nearest
 from robench.recipe import summary
 
@@ -119,6 +120,31 @@ def brief(kind: Kind, name: str) -> tuple[str, str]:
         return place[0].brief(place[1])
     recipe = find(kind, name)
     return summary(recipe), recipe.info.paper
+
+
+def facts(name: str) -> AttackFacts:
+    """Return what a list tells of an attack.
+
+    Raises:
+        PluginError: as `find` does.
+    """
+    if name in names("attacks") and (place := _listed("attacks", name)):
+        return place[0].facts(place[1])
+    info = find("attacks", name).info
+    return AttackFacts(norms=tuple(info.norms), knowledge=str(info.knowledge), smallest=info.minimises)
+
+
+def explained(kind: Kind, name: str) -> dict[str, str]:
+    """Return what the options of a plugin mean, by option, as far as its docstrings or its library say.
+
+    Raises:
+        PluginError: as `find` does.
+    """
+    texts = option_docs.explained(find(kind, name))
+    known = proper(kind, name)
+    if known is not None and (place := _listed(kind, known)):
+        texts = {**place[0].explained(place[1]), **texts}
+    return texts
 
 
 def called(kind: Kind, value: str) -> str | None:

@@ -11,8 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from attacks.libraries.adapter import Arguments, Library, Option, Row, attack_class
-from attacks.libraries.table import Entry, Table, read_table
+from attacks.libraries.docstrings import explained
+from attacks.libraries.table import Entry, Table, read_table, sentence_of
 from robench.attack.protocol import Attack, Knowledge
+from robench.catalogue import AttackFacts
 
 NORMS = ("Linf", "L2", "L1", "L0")
 """The norms that robench judges under."""
@@ -70,7 +72,16 @@ class LibraryCatalogue:
     def brief(self, name: str) -> tuple[str, str]:
         """Return the first sentence about an attack, and its paper."""
         entry = self.table.attacks[name]
-        return self._sentence(entry), entry.cite
+        return sentence_of(self.prefix, entry), entry.cite
+
+    def facts(self, name: str) -> AttackFacts:
+        """Return what `robench list` tells of an attack."""
+        entry = self.table.attacks[name]
+        return AttackFacts(norms=entry.norms, knowledge=entry.sees, smallest=entry.kind == "smallest")
+
+    def explained(self, name: str) -> Mapping[str, str]:
+        """Return what the library's own docstrings say of an attack's options; nothing where it is absent."""
+        return explained(self.prefix, name)
 
     def called(self, value: str) -> str | None:
         """Return the name of the recipe that records call `module:qualname`; None for none."""
@@ -142,7 +153,7 @@ class LibraryCatalogue:
         )
 
     def _text(self, entry: Entry, *, free: bool) -> str:
-        parts = [self._sentence(entry), ""]
+        parts = [sentence_of(self.prefix, entry), "", self._sentence(entry), ""]
         if entry.note:
             parts += [entry.note, ""]
         parts += [

@@ -143,6 +143,17 @@ def _value(text: str) -> Any:
 
 
 @cache
+def _sentences() -> dict[str, dict[str, str]]:
+    return tomllib.loads((TABLES / "sentences.toml").read_text("utf-8"))
+
+
+def sentence_of(library: str, entry: Entry) -> str:
+    """Return what an attack does in one plain sentence: its own, or that of its paper."""
+    sentences = _sentences()
+    return sentences["attacks"].get(f"{library}/{entry.name}") or sentences["papers"][entry.paper]
+
+
+@cache
 def _papers() -> dict[str, dict[str, str]]:
     return tomllib.loads((TABLES / "papers.toml").read_text("utf-8"))
 

@@ -30,7 +30,9 @@ SLOW_DOWN = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CW:
-    """Minimise ||x_adv - x||^2 + c max(-kappa, s_y - max_{i != y} s_i) over w, x_adv = (tanh w + 1) / 2.
+    """The smallest L2 change by Adam on distance plus a margin of scores, inside the box by a tanh.
+
+    It minimises ||x_adv - x||^2 + c max(-kappa, s_y - max_{i != y} s_i) over w, x_adv = (tanh w + 1) / 2.
 
     Carlini & Wagner 2017 (arXiv:1608.04644), section V.A and VI.A; Wang & Osher 2019 (arXiv:1907.06800),
     Eq. 17-20 and 23. Untargeted as written here; under a targeted goal label and rivals change places. The

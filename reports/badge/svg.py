@@ -115,9 +115,10 @@ def claim(board: Board, row: Row) -> Claim:
     doubts = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.standing]
     codes = [f"partial{row.lacks}" if doubt == "partial" else doubt for doubt in doubts]
     label, value = _measured(board, row)
-    threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
+    threat = f"{board.threat.power(board.eps_text)}, {board.goal}" if board.norm else "no attack"
     goal = "" if board.goal in {"", "untargeted"} else f" {_short(board.goal)}"
-    short = f"{board.norm} {_short(board.eps_text)}{goal}" if board.norm else "no attack"
+    power = board.threat.power(_short(board.eps_text))
+    short = f"{power}{goal}" if board.norm else "no attack"
     attacks = f", {len(board.attacks)} attacks" if len(board.attacks) > 1 else ""
     text = f"{value}, {short}, {_short(board.dataset)}, n {row.n}"
     sentence = (

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from reports.board.boards import Doubt
 from reports.board.certified import bounds_of, certified_images
 from reports.board.samples import Samples, fingerprint_of, model_of
+from robench.counted import counted
 from robench.record.schema import Record
 
 BROKEN_CERTIFICATE = "broken-certificate"
@@ -63,7 +64,8 @@ def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -
         model=samples.names[target],
         code=BROKEN_CERTIFICATE,
         count=len(broken),
-        evidence=f"{len(broken)} of {len(certified)} images certified under {radius} are broken all the same:"
+        evidence=f"{len(broken)} of {counted(len(certified), 'image')} "
+        f"certified under {radius} are broken all the same:"
         f" image {first.image} by {first.by} at {threat.norm} {first.size:.6g}",
         remedy="The bound or the judge is wrong: believe neither number of this row, and report it with the "
         "run folder",

@@ -41,6 +41,7 @@ from reports.board.shares import (
     robust_share,
     worst,
 )
+from robench.counted import counted
 from robench.record.columns import TOTALS
 from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
@@ -177,7 +178,7 @@ def _missing(
     have |= missing_bounds(samples, target)
     mine = samples.judged(target)
     if not any(len(record.columns) for record in mine):
-        return tuple(f"{what} {count} of {n} images" for what, count in have.items() if count < n)
+        return tuple(f"{what} {count} of {counted(n, 'image')}" for what, count in have.items() if count < n)
     places: dict[tuple[str, str, str], list[Record]] = {}
     for record in mine:
         place = (model_of(record.source), attack_of(record), record.source.gradient_source)
@@ -193,7 +194,7 @@ def _missing(
         # An attack without gradients, or one that goes through all sources by itself, has none to miss.
         lost = offered - tried if tried & offered else ()
         have |= {f"{label} through {through}": 0 for through in sorted(lost)}
-    texts = [f"{what} {count} of {n} images" for what, count in have.items() if count < n]
+    texts = [f"{what} {count} of {counted(n, 'image')}" for what, count in have.items() if count < n]
     if is_random(mine) and any(len(record.columns) and not record.draws for record in mine):
         texts.append("fresh draws of noise, for an earlier version judged it in the attacked draw alone")
     return tuple(texts)

@@ -11,6 +11,7 @@ from reports.board.findings import is_control, is_proper
 from reports.board.paired_images import count, standing
 from reports.board.samples import Samples, is_joint
 from reports.board.shares import right as correct
+from robench.counted import counted
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 
 FEW_IMAGES = "too-few-images"
@@ -45,7 +46,7 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
             model=name,
             code=FEW_IMAGES,
             count=1,
-            evidence=f"{samples.n} images; a rank needs {ENOUGH_TO_RANK}",
+            evidence=f"{counted(samples.n, 'image')}; a rank needs {ENOUGH_TO_RANK}",
             remedy="Evaluate more images",
         )
     yield from _failed_jobs(samples, target, name)
@@ -181,7 +182,8 @@ def unbounded_check(samples: Samples, target: str) -> Doubt | None:
         model=samples.names[target],
         code=UNBOUNDED,
         count=len(failed),
-        evidence=f"{samples.labels[worst]} leaves {failed[worst]} of {len(left[worst])} images standing "
+        evidence=f"{samples.labels[worst]} leaves {failed[worst]} of {counted(len(left[worst]), 'image')} "
+        "standing "
         "although it may change them into any other",
         remedy="The attack fails, not the radius: more steps, a longer step, a larger c; its smallest "
         "perturbations are too large as well",

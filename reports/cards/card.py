@@ -112,7 +112,7 @@ def _results(results: Sequence[tuple[Board, Row]]) -> tuple[list[str], list[list
     header += ["Median L2", "Rank", "Remarks"]
     rows = []
     for board, row in results:
-        threat = f"{board.norm} {board.eps_text}, {board.goal}" if board.norm else "no attack"
+        threat = f"{board.threat.power(board.eps_text)}, {board.goal}" if board.norm else "no attack"
         remarks = [*(["in doubt"] if row.doubted else []), *row.remarks]
         texts = [f"{board.dataset} {board.split}", threat, str(row.n)]
         texts += [with_interval(share) for share in (row.clean, row.white_box, row.worst_case)]
@@ -124,7 +124,7 @@ def _results(results: Sequence[tuple[Board, Row]]) -> tuple[list[str], list[list
 
 def _attacks(results: Sequence[tuple[Board, Row]]) -> str:
     rows = [
-        (f"{board.norm} {board.eps_text}", label, with_interval(share), str(share.n))
+        (board.threat.power(board.eps_text), label, with_interval(share), str(share.n))
         for board, row in results
         for label, share in row.attacks.items()
     ]

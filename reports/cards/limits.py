@@ -52,7 +52,8 @@ def _measured(results: Sequence[Result]) -> list[str]:
     if not attacked:
         return ["It was not attacked: nothing is known of its robustness."]
     threats = "; ".join(
-        f"{board.norm} {board.eps_text}, {board.goal}: {', '.join(board.attacks)}" for board in attacked
+        f"{board.threat.power(board.eps_text)}, {board.goal}: {', '.join(board.attacks)}"
+        for board in attacked
     )
     sentences = [
         f"Robust means: right against these attacks and no others ({threats}). It is an upper bound, no "

@@ -10,6 +10,7 @@ from reports.board.run_folder import Run
 from reports.figures import training
 from reports.html.inline_svg import inline_svg
 from reports.text.facts import Fact, training_facts
+from robench.counted import counted
 
 MOST_CURVES = 20
 """Trainings with a figure of their own; the others are named."""
@@ -37,7 +38,7 @@ def curves(run: Run) -> list[Curve]:
         ]
         stages = len({row.get("stage") for row in done.history})
         description = (
-            f"{len(done.history)} epochs{f' in {stages} stages' if stages > 1 else ''}. "
+            f"{counted(len(done.history), 'epoch')}{f' in {stages} stages' if stages > 1 else ''}. "
             f"After the last one: {'; '.join(measured) or 'no accuracy was measured'}."
         )
         figure = None

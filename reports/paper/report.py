@@ -111,7 +111,8 @@ class Paper:
             raise ConfigError(
                 expected=f"a run that measured a cell of Tables {', '.join(tables())} of {reference()}",
                 got="none that did" if records else "no finished unit",
-                do="`robench table RUN --paper 6` says why no model belongs into Table 6",
+                do="Use `robench leaderboard RUN` for the numbers of a run; `robench table RUN --paper 6` "
+                "says why no model belongs into Table 6",
             )
         return filled
 

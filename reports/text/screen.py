@@ -28,6 +28,7 @@ from reports.text.escape import (
     transfer_table,
     visible,
 )
+from robench.counted import counted
 from robench.recipe import Info
 from robench.record.schema import Record
 
@@ -108,7 +109,9 @@ class Screen:
         renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in listed]
         if lifted := len(board.doubts) - len(listed):
             renderables.append(
-                Text(f"({lifted} findings lifted on ranked rows; --details shows them)", style="dim")
+                Text(
+                    f"({counted(lifted, 'finding')} lifted on ranked rows; --details shows them)", style="dim"
+                )
             )
         return renderables
 

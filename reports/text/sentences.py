@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from reports.board.boards import Board
 from reports.board.run_folder import Run
+from robench.counted import counted
 from robench.plan.spec import TEMPLATE
 from robench.record.parts import RecordedThreat
 from robench.record.threat_summary import listed
@@ -97,7 +98,10 @@ def summary(run: Run, boards: Sequence[Board]) -> str:
     attacked = [board for board in boards if board.norm]
     images = max(board.n for board in boards)
     parts = [_counted(len(models), "model"), _counted(len(attacked), "threat model")]
-    parts += [_counted(len({a for b in attacked for a in b.attacks}), "attack"), f"{images} images"]
+    parts += [
+        _counted(len({a for b in attacked for a in b.attacks}), "attack"),
+        f"{counted(images, 'image')}",
+    ]
     status = str(run.facts.get("status") or "")
     return " ".join(
         [f"{', '.join(parts)}.", *([_STATES.get(status, f"The run is {status}.")] * bool(status))]

@@ -16,6 +16,7 @@ from robench.attack.craft import Crafted, check_attack
 from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
 from robench.attack.threat import Goal, ThreatModel
+from robench.counted import counted
 from robench.data.arrays import own_array
 from robench.data.images import ImageSet, image_set
 from robench.data.pixels import read_images
@@ -110,7 +111,8 @@ class Attacked:
         others = [f"{count[s]} {s}" for s in Status if count[s] and s is not Status.ROBUST]
         codes = sorted({finding.code for finding in self.findings})
         return (
-            f"{self.attack}, {self.norm} {self.eps}: {count[Status.ROBUST]} of {len(self)} images robust "
+            f"{self.attack}, {self.norm} {self.eps}: {count[Status.ROBUST]} of {counted(len(self), 'image')} "
+            "robust "
             f"[{100 * low:.1f}, {100 * high:.1f}] %{''.join(f', {text}' for text in others)}"
             f"{'; findings: ' + ', '.join(codes) if codes else ''}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -37,12 +37,14 @@ class CraftSettings:
         seed: the plan's seed.
         drop: let broken images leave the batch; only sound when no other model is judged on the result.
         batch_size: most images per pass.
+        passes: is told of the passes that are made, each on one image; None for nobody.
     """
 
     source: str | None = None
     seed: int = 0
     drop: bool = True
     batch_size: int = 250
+    passes: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,7 @@ def _craft_piece(
             drop=settings.drop and not attack.info.minimises,
             minimise=attack.info.minimises,
             batch_size=settings.batch_size,
+            passes=settings.passes,
         )
         rng = Randomness(settings.seed, indices, (type(attack).__name__, gradient_source.name))
         try:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robench.attack.library_queries import LibraryQueries
 from robench.attack.losses import log_probabilities
 from robench.attack.oracle import Oracle
+from robench.attack.questions import ALL
 from robench.errors import ConfigError, JobError, RobenchError
 from robench.model.global_state import kept_global_state
 from robench.model.interface import Coupling, GradientSource, Model, OutputKind
@@ -277,7 +278,8 @@ def lent(
         do = "It cannot attack this network or these images, or not with these options: try others"
         raise JobError(where=name, expected="adversarial images", got=got, do=do) from error
     finally:
-        oracle.charge(
+        oracle.ledger.book(
+            ALL,
             forwards=-(-module.rows_forward // max(count, 1)),
             backwards=-(-module.rows_backward // max(count, 1)),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -41,6 +41,7 @@ class Oracle:
             want confident points; where none has it, the smallest that reaches the goal is remembered.
         together: set by attacks whose points belong together, such as one perturbation for all images: no
             image is dropped, and the last points are proposed as they are, never mixed with earlier ones.
+        passes: is told of the passes that are made, each on one image; None for nobody.
 
     Attributes:
         lent: set where a library attacks. Its own points are proposed, and one it met earlier only where that
@@ -65,6 +66,7 @@ class Oracle:
     batch_size: int = 250
     confidence: float = 0.0
     together: bool = False
+    passes: Callable[[int], None] | None = None
     lent: bool = field(init=False, default=False)
     unassigned: bool = field(init=False, default=False)
     reached: Mask = field(init=False)
@@ -247,7 +249,7 @@ class Oracle:
 
         One forward pass for points (b, C, H, W) of these rows (b,); -inf where the goal is not reached.
         """
-        self.ledger.book(rows, forwards=self.model.forwards)
+        self._book(rows, forwards=self.model.forwards)
         return self._questions.relative_lead(self._questions.own(points), self.y[rows])
 
     def note_answers(self, rows: Rows, points: Images, own: Outputs) -> None:
@@ -265,7 +267,7 @@ class Oracle:
 
     def charge(self, *, forwards: int, backwards: int) -> None:
         """Book passes on the whole batch, each so many per image."""
-        self.ledger.book(ALL, forwards=forwards, backwards=backwards)
+        self._book(ALL, forwards=forwards, backwards=backwards)
 
     def proposal(self, last: Images) -> Images:
         """Return what the attack has to show for each image: its last point, or a better one seen before.
@@ -299,9 +301,14 @@ class Oracle:
 
     def _ask(self, rows: Rows, points: Images) -> Outputs:
         own = self._questions.own(points)
-        self.ledger.book(rows, forwards=self.model.forwards)
+        self._book(rows, forwards=self.model.forwards)
         self.note_answers(rows, points, own)
         return own
+
+    def _book(self, rows: Rows, *, forwards: int = 0, backwards: int = 0) -> None:
+        self.ledger.book(rows, forwards=forwards, backwards=backwards)
+        if self.passes is not None:
+            self.passes((len(self.x) if isinstance(rows, slice) else len(rows)) * (forwards + backwards))
 
     @property
     def _source(self) -> GradientSource:
@@ -327,7 +334,7 @@ class Oracle:
     def _note(
         self, source: GradientSource, rows: Rows, points: Images, answer: GradientAnswer, gradients: int = 1
     ) -> None:
-        self.ledger.book(rows, forwards=source.forwards, backwards=gradients * source.backwards)
+        self._book(rows, forwards=source.forwards, backwards=gradients * source.backwards)
         self.ledger.note_gradient(rows, answer.gradient, answer.finite)
         self.note_answers(rows, points, answer.own)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from robench.counted import counted
 from robench.errors import ConfigError, JobError, nearest
 from robench.judge.certification import Certificate, certify, smoothed_network
 from robench.model.interface import Model
@@ -24,6 +25,8 @@ from robench.run.settings import Environment
 from robench.types import Images
 
 COLUMNS = ("index", "label", "prediction", "radius", "correct")
+MANY = 1_000_000
+"""Passes of a network from which on it is said beforehand how many there are."""
 ABSTAINED = "abstain"
 """What stands for the prediction where nothing could be certified."""
 
@@ -111,6 +114,10 @@ def certify_plan(
         model = models[name]
         smoothed_network(model)
         pieces = range(0, len(data), plan.batch_size)
+        if (copies := len(data) * (n0 + n)) >= MANY:
+            each = f"{n0 + n:,} noisy copies of {counted(len(data), 'image')}"
+            faster = "a smaller --n is faster, and certifies smaller radii"
+            reporter.stage(f"{copies:,} passes: {each}; {faster}")
         reporter.start(len(pieces))
         certified: list[Certified] = []
         for start in pieces:
@@ -120,7 +127,7 @@ def certify_plan(
             some = partial(_certificates, model, x.to(model.device), n0=n0, n=n, alpha=alpha)
             certificates = batches.do(lambda size: some(batch_size=size), most=len(x))  # noqa: B023 - called here
             certified += map(Certified, part.indices.tolist(), y.tolist(), certificates)
-            reporter.advance(f"{len(certified)} of {len(data)} images certified")
+            reporter.advance(f"{len(certified)} of {counted(len(data), 'image')} certified")
         path = store.root / f"certified-{name}.csv"
         store.write_text(path.name, as_csv(certified))
     return certified, path, time.perf_counter() - started

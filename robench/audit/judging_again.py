@@ -14,6 +14,7 @@ from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
 from robench.audit.rejudgement import TOLERANCE
 from robench.audit.verify import read_plan
+from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.errors import RobenchError
 from robench.judge.verdict import classify, judge
@@ -64,7 +65,8 @@ class Answer:
             return f"not re-judged: {self.reason}"
         differ = self.changed_clean + self.unbroken
         word = f"{differ} differ" if differ else "all as stated"
-        return f"{'holds' if self.holds else 'does NOT hold'}: {self.clean + self.broken} images, {word}"
+        images = counted(self.clean + self.broken, "image")
+        return f"{'holds' if self.holds else 'does NOT hold'}: {images}, {word}"
 
 
 def judge_again(
@@ -221,7 +223,8 @@ def doubted(records: Sequence[Record], answers: Sequence[Answer]) -> list[Record
         finding = Finding(
             code="not-reproduced",
             evidence=f"asked again, the network gives another class to {answer.changed_clean} of "
-            f"{answer.clean} clean images, and {answer.unbroken} of {answer.broken} images that are said to "
+            f"{answer.clean} clean images, and {answer.unbroken} of {counted(answer.broken, 'image')} "
+            "that are said to "
             "have broken it do not",
             remedy="Run `robench verify` where it was measured, and submit what comes out",
         )

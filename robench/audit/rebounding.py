@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from robench.audit.rejudgement import Check, differing
+from robench.counted import counted
 from robench.errors import StorageError
 from robench.plan.bounds import BranchAndBound
 from robench.randomness import Randomness
@@ -44,4 +45,6 @@ def check_bounds(work: Work, store: Store, *, sample: int, seed: int) -> Check |
         first = first or (f"{wrong} of {len(kept.certified)} in {unit.title}" if wrong else "")
     if not again:  # only searches by the clock: they are checked against the attacks alone
         return None
-    return Check(name="bounds", looked=looked, wrong=changed, evidence=first or f"of {len(again)} units")
+    return Check(
+        name="bounds", looked=looked, wrong=changed, evidence=first or f"of {counted(len(again), 'unit')}"
+    )

@@ -17,6 +17,7 @@ import torch
 
 from robench.attack.craft import Crafted, targets_of
 from robench.attack.threat import Goal
+from robench.counted import counted
 from robench.errors import StorageError
 from robench.judge.verdict import Verdict, classify, judge, reached
 from robench.model.batch_identity import batch_of
@@ -215,7 +216,7 @@ def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Ch
             broken += sum(a == Status.BROKEN for a, _ in pairs)
             revived += sum(a == Status.BROKEN and not hit for a, hit in pairs)
     share = f"{revived} of {broken} broken images stand again after rounding to 8 bits"
-    missing = f"{absent} files missing or damaged" if absent else ""
+    missing = f"{counted(absent, 'file')} missing or damaged" if absent else ""
     return [
         Check(name="images", looked=images, wrong=absent, evidence=missing),
         Check(

@@ -19,6 +19,7 @@ from robench.audit.rejudgement import (
     check_other_batches,
     differing,
 )
+from robench.counted import counted
 from robench.errors import ConfigError, StorageError
 from robench.plan.spec import Plan
 from robench.randomness import Randomness
@@ -67,7 +68,9 @@ def check_files(store: Store) -> list[Check]:
     units = store.planned()
     missing = max(int(store.facts()[0].get("expected", 0)) - len(units), 0)
     unreadable = [f"{store.root / fault.about}: {fault.text}" for fault in faults]
-    evidence = "; ".join(unreadable[:3]) or (f"{missing} units were never finished" if missing else "")
+    evidence = "; ".join(unreadable[:3]) or (
+        f"{counted(missing, 'unit')} were never finished" if missing else ""
+    )
     readable = Check(name="records", looked=len(units), wrong=len(unreadable) + missing, evidence=evidence)
     return [readable, _tables(store, records)]
 
@@ -143,7 +146,7 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
         record = judge_unit(job.white_box, again, work.settings)
         verdicts += len(before)
         changed += differing(record.columns.status, before)
-    several = f"{len(jobs_again)} of {len(jobs)} jobs"
+    several = f"{len(jobs_again)} of {counted(len(jobs), 'job')}"
     return Check(
         name="repeats",
         looked=verdicts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from robench.cli.documents import badge, cite, plot, report, table
 from robench.cli.eval import evaluate_one
 from robench.cli.export import export
 from robench.cli.guard import TRACEBACK, Guard
+from robench.cli.help_text import paragraphs
 from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
 from robench.cli.merge import merge
@@ -64,26 +66,47 @@ def options(
         os.environ[TRACEBACK] = "1"
 
 
-app.command()(run)
-app.command("eval")(evaluate_one)
-app.command()(train)
-app.command()(merge)
-app.command()(rerun)
-app.command("list")(list_plugins)
-app.command()(show)
-app.command()(check)
-app.command()(certify)
-app.command()(leaderboard)
-app.command()(optimality)
-app.command()(board)
-app.command()(submit)
-app.command()(compare)
-app.command()(verify)
-app.command()(parity)
-app.command()(plot)
-app.command()(table)
-app.command()(cite)
-app.command()(badge)
-app.command()(report)
-app.command()(export)
-app.command()(doctor)
+MEASURE = "Measure"
+READ = "Read and compare results"
+SHARE = "Publish"
+TRUST = "Check and prove"
+KNOW = "What there is"
+
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    MEASURE: {
+        "run": run,
+        "eval": evaluate_one,
+        "train": train,
+        "certify": certify,
+        "merge": merge,
+    },
+    TRUST: {
+        "check": check,
+        "verify": verify,
+        "rerun": rerun,
+        "parity": parity,
+    },
+    READ: {
+        "leaderboard": leaderboard,
+        "compare": compare,
+        "plot": plot,
+        "table": table,
+        "report": report,
+        "optimality": optimality,
+    },
+    SHARE: {
+        "board": board,
+        "submit": submit,
+        "badge": badge,
+        "cite": cite,
+        "export": export,
+    },
+    KNOW: {
+        "list": list_plugins,
+        "show": show,
+        "doctor": doctor,
+    },
+}
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel, help=paragraphs(command.__doc__ or ""))(command)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench.cli.console import one_line
-from robench.cli.leaderboard import tell_faults
+from robench.cli.leaderboard import refuse_tables, tell_faults
 from robench.cli.options import Options, check_device, taking
+from robench.counted import counted
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def board(
         shown = judged_again(entries, models or [], options) if rejudge else entries
         written = pages.write_site(shown, out, title=title, published=numbers)
     more = len(written) - 1
-    typer.echo(one_line(f"Written: {written[0]} and {more} more page{'' if more == 1 else 's'}"))
+    typer.echo(one_line(f"Written: {written[0]} and {counted(more, 'more page')}"))
 
 
 def _check(runs: Sequence[Path], models: Sequence[Path], rejudge: bool) -> None:
@@ -70,6 +71,7 @@ def _check(runs: Sequence[Path], models: Sequence[Path], rejudge: bool) -> None:
 
     for run in runs:
         if not is_run(run) and not (run.is_file() and zipfile.is_zipfile(run)):
+            refuse_tables(run, "a run folder or a submission file")
             do = "Name folders that `robench run` printed last, or files of `robench submit`"
             got = (
                 "a folder without `units`" if run.is_dir() else "another file" if run.exists() else "nothing"

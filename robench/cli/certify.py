@@ -12,7 +12,9 @@ import typer
 from robench.cli.argument_order import check_order
 from robench.cli.console import printable
 from robench.cli.options import Config, Options, taking
+from robench.cli.pace import span
 from robench.cli.session import SOME_FAILED, interruptible
+from robench.counted import counted
 from robench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
     from robench.run.progress import Reporter
 
 RADII = "0,0.25,0.5,0.75,1"
+N0, N, ALPHA = 100, 100_000, 0.001
+"""Noisy copies and risk of Cohen et al. 2019, section 4 (arXiv:1902.02918)."""
+BY_BOUNDS, BY_SMOOTHING = "Certified by bounds", "Certified by smoothing"
 SMOOTHING = "smoothing"
+CERTIFIED = "images that no attack can break, certified"
 
 
 @taking(
@@ -36,42 +42,66 @@ def certify(
         list[str] | None,
         typer.Option(
             "--method",
-            help="ibp, crown, alpha_crown, branch_and_bound or smoothing; repeatable. By default the bounds "
-            "of CONFIG, or smoothing.",
+            help="ibp, crown, alpha_crown, branch_and_bound or smoothing; repeatable. By default smoothing "
+            "where MODEL has it, else the bounds of CONFIG, else crown.",
         ),
     ] = None,
     norm: Annotated[
-        Literal["Linf", "L2", "L1"] | None, typer.Option("--norm", help="Bounds: norm of --eps.")
+        Literal["Linf", "L2", "L1"] | None,
+        typer.Option("--norm", help="Norm of --eps. [Linf]", rich_help_panel=BY_BOUNDS),
     ] = None,
     eps: Annotated[
-        str | None, typer.Option("--eps", help="Bounds: radius, such as 2/255; by default those of CONFIG.")
+        str | None,
+        typer.Option(
+            "--eps", help="Radius such as 2/255; by default those of CONFIG.", rich_help_panel=BY_BOUNDS
+        ),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", help="branch_and_bound: most of them for an image.")
+        float | None,
+        typer.Option(
+            "--seconds", help="branch_and_bound: most of them for an image.", rich_help_panel=BY_BOUNDS
+        ),
     ] = None,
     domains: Annotated[
-        int | None, typer.Option("--domains", min=1, help="branch_and_bound: most nodes for an image.")
+        int | None,
+        typer.Option(
+            "--domains", min=1, help="branch_and_bound: most nodes for an image.", rich_help_panel=BY_BOUNDS
+        ),
     ] = None,
     n0: Annotated[
-        int | None, typer.Option("--n0", min=1, help="Smoothing: copies to guess the class from. [100]")
+        int | None,
+        typer.Option(
+            "--n0", min=1, help=f"Noisy copies to guess the class from. [{N0}]", rich_help_panel=BY_SMOOTHING
+        ),
     ] = None,
     n: Annotated[
-        int | None, typer.Option("--n", min=1, help="Smoothing: copies to bound its probability. [1000]")
+        int | None,
+        typer.Option(
+            "--n", min=1, help=f"Noisy copies to bound its probability. [{N}]", rich_help_panel=BY_SMOOTHING
+        ),
     ] = None,
     alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Smoothing: risk that a certificate is wrong. [0.001]")
+        float | None,
+        typer.Option(
+            "--alpha", help=f"Risk that a certificate is wrong. [{ALPHA:g}]", rich_help_panel=BY_SMOOTHING
+        ),
     ] = None,
     radii: Annotated[
         str | None,
-        typer.Option("--radii", help=f"Smoothing: L2 radii to report, with commas between. [{RADII}]"),
+        typer.Option(
+            "--radii",
+            help=f"L2 radii to report, with commas between. [{RADII}]",
+            rich_help_panel=BY_SMOOTHING,
+        ),
     ] = None,
     *,
     options: Options,
 ) -> None:
-    """Certify the images of a configuration on one model; nothing is attacked.
+    """Certify the images of a configuration on one model: how many no attack can break; nothing is attacked.
 
-    A model with `inference: smoothing` is certified in L2 by noisy copies, with a risk alpha of each
-    certificate; any other by bounds, without a risk, under the threats of the configuration or --eps.
+    A model with `inference: smoothing` is certified by smoothing: in L2, by as many noisy copies as Cohen et
+    al. 2019 took, with a risk alpha of each certificate. Any other model is certified by bounds: without a
+    risk, under the threats of the configuration or --eps.
     """
     for_bounds = {"--norm": norm, "--eps": eps, "--seconds": seconds, "--domains": domains}
     for_smoothing = {"--n0": n0, "--n": n, "--alpha": alpha, "--radii": radii}
@@ -83,9 +113,9 @@ def certify(
             plan,
             model,
             options,
-            n0=100 if n0 is None else n0,
-            n=1000 if n is None else n,
-            alpha=0.001 if alpha is None else alpha,
+            n0=N0 if n0 is None else n0,
+            n=N if n is None else n,
+            alpha=ALPHA if alpha is None else alpha,
             radii=_radii(RADII if radii is None else radii),
         )
         return
@@ -195,17 +225,16 @@ def _by_bounds(
 
     bounded = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
     from robench.audit.certify_bounds import certified_counts
-    from robench.record.statistics import wilson
 
-    typer.echo(printable(f"{model}: certified accuracy, by bounds"))
+    typer.echo(printable(f"{model}: {CERTIFIED} by bounds, without a risk"))
     for (threat, label), (certified, n) in certified_counts(bounded.records).items():
-        low, high = wilson(certified, n)
-        share = f"{certified / max(n, 1):7.2%}  [{low:.2%}, {high:.2%}]  {certified} of {n}"
-        typer.echo(printable(f"  {threat:<12} {label:<18} {share}"))
-    typer.echo(f"Time: {bounded.seconds:.1f} s.")
+        typer.echo(printable(_line(threat, label, certified, n)))
+    typer.echo(f"Time: {span(bounded.seconds)}.")
     typer.echo(f"Files: {printable(str(bounded.path))}")
     if bounded.failed:
-        typer.echo(f"{bounded.failed} jobs failed: see {printable(str(folder / 'errors'))}", err=True)
+        typer.echo(
+            f"{counted(bounded.failed, 'job')} failed: see {printable(str(folder / 'errors'))}", err=True
+        )
         raise typer.Exit(SOME_FAILED)
 
 
@@ -224,9 +253,12 @@ def _by_smoothing(
         )
 
     images, path, seconds = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
-    for line in _table(images, radii, f"{model}: certified accuracy, alpha {alpha:g}, {n} noisy copies"):
+    title = (
+        f"{model}: {CERTIFIED} by smoothing, with risk {alpha:g} each, {counted(n, 'noisy copy', digits=',')}"
+    )
+    for line in _table(images, radii, title):
         typer.echo(printable(line))
-    typer.echo(f"Time: {seconds:.1f} s.")
+    typer.echo(f"Time: {span(seconds)}.")
     typer.echo(f"Files: {printable(str(path))}")
 
 
@@ -242,16 +274,21 @@ def _radii(text: str) -> list[float]:
     return radii
 
 
+def _line(threat: str, method: str, certified: int, n: int) -> str:
+    """Return the share of images certified under a threat in one way, with its Wilson interval."""
+    from robench.record.statistics import wilson
+
+    low, high = wilson(certified, n)
+    share = f"{certified / max(n, 1):7.2%}  [{low:.2%}, {high:.2%}]  {certified} of {n}"
+    return f"  {threat:<12} {method:<18} {share}"
+
+
 def _table(images: list[Certified], radii: list[float], title: str) -> list[str]:
     """Return the share certified at each radius, with its Wilson interval, and the abstentions."""
     from robench.audit.certify import certified_at
-    from robench.record.statistics import wilson
 
     lines = [title]
     for radius in radii:
-        right = certified_at(images, radius)
-        low, high = wilson(right, len(images))
-        share = f"{right / len(images):7.2%}  [{low:.2%}, {high:.2%}]  {right} of {len(images)}"
-        lines.append(f"  L2 {radius:<6g} {share}")
+        lines.append(_line(f"L2 {radius:g}", SMOOTHING, certified_at(images, radius), len(images)))
     abstained = sum(image.certificate.prediction < 0 for image in images)
     return [*lines, f"  abstained on {abstained} of {len(images)}"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +9,13 @@ import typer
 
 from robench.cli.console import printable
 from robench.cli.options import DataRoot, Device, Download, Options, Set, TrustCode, check_device
+from robench.counted import counted
 from robench.errors import ConfigError, nearest
-from robench.plan.data_root import check_checkpoints, located
+from robench.plan.data_root import check_checkpoints
 
 if TYPE_CHECKING:
     from robench.conformance import Checked
-    from robench.plan.spec import DataSpec, Plan
+    from robench.plan.spec import Plan
 
 LAW_BROKEN = 1
 FROM_FILES = ("attacks", "defenses")
@@ -36,7 +35,8 @@ def check(
     target: Target = "robench.yaml",
     overrides: Set = None,
     preflight: Annotated[
-        bool, typer.Option("--preflight", help="Also load the data and build every model.")
+        bool,
+        typer.Option("--preflight", help="Also do what a run does before its first unit; train nothing."),
     ] = False,
     device: Device = "auto",
     data_root: DataRoot = None,
@@ -55,19 +55,25 @@ def check(
             raise ConfigError(where=got, expected="a configuration or suite", got=f"the plugin {target!r}")
         _conformance(*plugin, overrides or [], data_root, download=download, trust_code=trust_code)
         return
-    plan, _ = Options(overrides=overrides).parsed(target)
+    options = Options(
+        overrides=overrides, device=device, data_root=data_root, download=download, trust_code=trust_code
+    )
+    plan, _ = options.parsed(target)
     attacks = sum(len(threat.attacks) for threat in plan.threats)
-    counts = f"{len(plan.models)} models, {len(plan.threats)} threats, {attacks} attacks"
-    bounds = sum(len(threat.bounds) for threat in plan.threats)
-    counts += f", {bounds} bounds" if bounds else ""
+    nouns = {"model": len(plan.models), "threat": len(plan.threats), "attack": attacks}
+    if bounds := sum(len(threat.bounds) for threat in plan.threats):
+        nouns["bound"] = bounds
+    counts = ", ".join(counted(count, noun) for noun, count in nouns.items())
     code = _references(plan)
     if code and trust_code:
         _check_code(plan)
     unseen = "; code of files was not looked into: --trust-code" if code and not trust_code else ""
-    typer.echo(printable(f"{target}: valid: {counts}{unseen}"))
     if preflight:
         check_checkpoints(plan, data_root)
-        _preflight(plan, device, data_root, download=download, trust_code=trust_code)
+        _preflight(plan, options)
+    typer.echo(printable(f"{target}: valid: {counts}{unseen}"))
+    if not preflight:
+        typer.echo("Data and networks were not looked at; --preflight does what a run does before it begins.")
 
 
 def _references(plan: Plan) -> bool:
@@ -226,57 +232,21 @@ def _options(overrides: list[str]) -> dict[str, Any]:
     return options
 
 
-def _preflight(plan: Plan, device: str, data_root: Path | None, *, download: bool, trust_code: bool) -> None:
-    """Load the data, build every network, load its checkpoint, put the head on, and ask for two images."""
-    import torch
+def _preflight(plan: Plan, options: Options) -> None:
+    """Do what `robench run` does before its first unit, without the trainings, and say what there is.
 
-    from robench import plugins
-    from robench.data.loading import load_data
-    from robench.machine import resolve_device
-    from robench.model.interface import predictions
-    from robench.model.user_defenses import defense_of
-    from robench.run.layout import boards_of
-    from robench.run.preparation import defended, undefended
+    Raises:
+        RobenchError: what a run would refuse.
+    """
+    from robench.run.trial import try_out
 
-    device = resolve_device(device)
-    boards_of(plan.threats, trust_code=trust_code)
-    load = partial(load_data, root=data_root, download=download, seed=plan.seed)
-    data = load(plan.data)
-    typer.echo(printable(f"data: {data.name} {data.split}, {len(data)} images {data.shape}"))
-    builder = plugins.find("builders", "zoo")()
-    classes = len(data.classes)
-    networks: dict[str, Any] = {}
-    specs = {spec.name: spec for spec in plan.models}
-    for spec in plan.models:
-        owner = specs[spec.features_of or spec.name]
-        if owner.name not in networks:
-            network = builder.network(
-                owner, shape=data.shape, classes=classes, seed=plan.seed, trust_code=trust_code
-            )
-            if owner.checkpoint:
-                path = located(owner.checkpoint, data_root, where=owner.where)
-                builder.load(network, path, sha256=owner.sha256, key=owner.key)
-            networks[owner.name] = network
-        if owner.train:
-            defense_of(owner.train.defense, trust_code=trust_code)
-        train = owner.train.data if owner.train else _training(plan.data)
-        model = builder.model(
-            undefended(spec),
-            networks[owner.name],
-            classes=classes,
-            training_data=partial(load, train),
-            seed=plan.seed,
-            device=device,
-        )
-        model = defended(
-            model, spec, training_data=partial(load, train), seed=plan.seed, trust_code=trust_code
-        )
-        images, _ = data.batch(slice(0, 2))
-        with torch.no_grad():
-            predictions(model.net(images.to(model.device)))
-        sources = ", ".join(model.sources)
-        typer.echo(printable(f"model {spec.name}: ok on {model.device}, gradient sources: {sources}"))
-
-
-def _training(spec: DataSpec) -> DataSpec:
-    return dataclasses.replace(spec, split="train", limit=None, at_most=None)
+    trial = try_out(plan, options.folder(plan), options.environment)
+    data = trial.data
+    typer.echo(printable(f"data: {data.name} {data.split}, {counted(len(data), 'image')} {data.shape}"))
+    for evaluated in trial.models:
+        model = evaluated.model
+        sources = ", ".join(evaluated.sources or model.sources)
+        typer.echo(printable(f"model {model.name}: ok on {model.device}, gradient sources: {sources}"))
+    for warning in trial.warnings:
+        typer.echo(printable(warning))
+    typer.echo(f"a run would leave {counted(trial.units, 'unit')}")

@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from robench.visible_text import visible
 
@@ -23,8 +23,11 @@ def output() -> Console:
     from rich.console import Console
 
     # A pipe has no width; rich would assume 80 and break tables.
-    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=PIPED_WIDTH if wide else None, highlight=False, soft_wrap=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False, soft_wrap=False)
+    stream: Any = Unpadded(sys.stdout)
+    width = None if "COLUMNS" in os.environ else PIPED_WIDTH
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
 
 
 def errors() -> Console:
@@ -33,6 +36,34 @@ def errors() -> Console:
 
     stream: Any = LastingErrors()
     return Console(file=stream, highlight=False)
+
+
+class Unpadded:
+    """A stream that leaves out the spaces that rich fills lines up with.
+
+    Args:
+        stream: where whole lines go.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        """Write the lines that are whole, without spaces at their ends."""
+        *lines, self._line = (self._line + text).split("\n")
+        self._stream.write("".join(f"{line.rstrip(' ')}\n" for line in lines))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._stream.write(self._line)
+        self._line = ""
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the stream has besides."""
+        return getattr(self._stream, name)
 
 
 class LastingErrors:

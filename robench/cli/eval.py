@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @taking(
     "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",
-    "trust_code", "dry_run", "force", "strict", "quiet", "engine", "workers", "timeout_per_job",
+    "trust_code", "dry_run", "force", "strict", "quiet", "format", "engine", "workers", "timeout_per_job",
     "memory_per_job", "retry_failed", "executor", "address", "shard", "deterministic", "log",
 )  # fmt: skip
 def evaluate_one(

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robench.cli.console import one_line, printable
+from robench.cli.console import one_line, printable, unread
 from robench.cli.execution import outcome_of
 from robench.cli.logged import log_headlines, open_log
 from robench.cli.options import Options
 from robench.cli.run_log import place_of
 from robench.cli.session import finish
+from robench.counted import counted
+from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.cli.run_log import RunLog
-    from robench.plan.spec import DataSpec, Plan
+    from robench.plan.spec import DataSpec, Plan, ThreatSpec
+    from robench.run.outcome import Outcome
 
 GATE_FAILED = 1
 CERTIFICATE_BROKEN = 4
@@ -42,6 +45,8 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
     if options.log is not None:
         place_of(options.log)  # refused before any work
     if options.dry_run:
+        if options.format != "text":
+            raise ConfigError(where="--format json", expected="a run", got="--dry-run, which tells in text")
         _describe(plan, folder)
         return
     log = open_log(options.log, plan, folder)
@@ -57,6 +62,7 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
 def _evaluate(
     plan: Plan, text: str, options: Options, folder: Path, log: RunLog | None, *, tell_configuration: bool
 ) -> None:
+    plain = options.format == "text"
     outcome = outcome_of(
         plan,
         text,
@@ -67,18 +73,22 @@ def _evaluate(
         leave=lambda: _report(folder, quiet=True),
         log=log,
     )
-    table = _boards(folder)
+    tables = _tables(folder)
+    table = tables["boards"]
     if log:
         log_headlines(log, table)
     contradictions = broken_certificates(table)
     for line in contradictions:  # before everything else: no number of this run can be believed
-        typer.echo(printable(line))
-    paths = _page_first(_report(folder, quiet=options.quiet))
+        typer.echo(printable(line), err=not plain)
+    paths = _page_first(_report(folder, quiet=options.quiet or not plain))
     if tell_configuration:
         paths.append(folder / "config.yaml")
     doubts = _doubts(table)
+    if not plain:
+        with unread():
+            typer.echo(_json(tables, outcome, folder, paths))
     try:
-        finish(outcome, "units", paths, doubt=_doubt(doubts), folder=folder)
+        finish(outcome, "unit", paths, doubt=_doubt(doubts), folder=folder, err=not plain)
     except typer.Exit:
         if not contradictions:
             raise
@@ -95,7 +105,7 @@ def _doubt(doubts: dict[str, set[str]]) -> str:
     if not doubts:
         return "no row in doubt"
     codes = sorted(set().union(*doubts.values()))
-    return f"{len(doubts)} model{'s' * (len(doubts) > 1)} in doubt: {', '.join(codes)}"
+    return f"{counted(len(doubts), 'model')} in doubt: {', '.join(codes)}"
 
 
 def _page_first(paths: list[Path]) -> list[Path]:
@@ -117,7 +127,7 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     In this order: a reader that closes the pipe early must cost neither the files nor the exit code.
     """
     from robench import plugins
-    from robench.cli.console import output, unread
+    from robench.cli.console import output
     from robench.record.store import Store
 
     records = Store(folder).read_records()
@@ -133,18 +143,34 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     return paths
 
 
-def _boards(folder: Path) -> list[dict[str, Any]]:
-    """Return the boards of a run folder as plain JSON data; none for no records."""
+def _json(tables: dict[str, Any], outcome: Outcome, folder: Path, paths: list[Path]) -> str:
+    """Return what a run did and its boards as JSON text."""
+    import json
+
+    run = {
+        "folder": str(folder),
+        "finished": outcome.finished,
+        "cached": outcome.cached,
+        "failed": outcome.failed,
+        "seconds": outcome.seconds,
+        "images": outcome.images,
+        "files": [str(path) for path in paths],
+    }
+    return json.dumps({"schema": tables["schema"], "run": run, **tables}, indent=1, allow_nan=False)
+
+
+def _tables(folder: Path) -> dict[str, Any]:
+    """Return the boards of a run folder and the spread over seeds as plain JSON data."""
     import json
 
     from robench import plugins
     from robench.record.store import Store
 
     records = Store(folder).read_records()
-    boards: list[dict[str, Any]] = []
+    tables: dict[str, Any] = {"schema": 1, "boards": [], "over_seeds": []}
     if records:
-        boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
-    return boards
+        tables = json.loads(plugins.find("reports", "json")().render(records))
+    return tables
 
 
 def broken_certificates(boards: list[dict[str, Any]]) -> list[str]:
@@ -167,23 +193,33 @@ def _doubts(boards: list[dict[str, Any]]) -> dict[str, set[str]]:
 
 def _describe(plan: Plan, folder: Path) -> None:
     from robench.record.store import Store
-    from robench.record.threat_summary import ThreatSummary
 
+    pairs = len(plan.models) * sum(len(t.attacks) for t in plan.threats)
+    graph = any(model.head.name != "linear" for model in plan.models)
     lines = [
         f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {_count(plan.data)} images, "
         f"shards of {plan.shard}, seed {plan.seed}",
         *(f"model {m.name}: {_origin(m)}, head {m.head.name}" for m in plan.models),
         *(
-            f"threat {ThreatSummary(t.norm, t.eps, t.goal, None, t.knowledge, t.budget).text(t.eps_text)}: "
+            f"threat {_threat(t, graph=graph)}: "
             f"{', '.join([*(a.label for a in t.attacks), *(f'{b.label} bounds' for b in t.bounds)])}"
             for t in plan.threats
         ),
-        f"{len(plan.models) * sum(len(t.attacks) for t in plan.threats)} (model, attack) pairs per gradient "
-        f"source and shard; transfer {'on' if plan.transfer else 'off'}",
-        f"{folder}: {len(Store(folder).keys())} finished units are there. Nothing was run.",
+        f"{counted(pairs, '(model, attack) pair')} per gradient source and shard; "
+        f"transfer {'on' if plan.transfer else 'off'}",
+        f"{folder}: {counted(len(Store(folder).keys()), 'finished unit')} there. Nothing was run.",
     ]
     for line in lines:
         typer.echo(printable(line))
+
+
+def _threat(spec: ThreatSpec, *, graph: bool) -> str:
+    """Return a threat of a plan in one line."""
+    from robench.record.plain_threat import plain_text
+    from robench.record.threat_summary import ThreatSummary
+
+    threat = ThreatSummary(spec.norm, spec.eps, spec.goal, None, spec.knowledge, spec.budget)
+    return plain_text(threat, spec.eps_text, graph=graph)
 
 
 def _count(data: DataSpec) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from robench.cli.console import one_line
+from robench.counted import counted
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ def leaderboard(
 
         from rich.console import Console
 
+        from robench.cli.console import PIPED_WIDTH, Unpadded
+
         stream = StringIO()
-        console = Console(file=stream, width=200, no_color=True)
+        lines: Any = Unpadded(stream)
+        console = Console(file=lines, width=PIPED_WIDTH, no_color=True)
         for part in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
             console.print(part)
         text = stream.getvalue()
@@ -129,7 +133,7 @@ def _tell_unlike(run: Path, records: Sequence[Record], first: dict[str, tuple[Pa
         if before is not record and before.columns != record.columns:
             unlike[place] = unlike.get(place, 0) + 1
     for place, count in unlike.items():
-        units = "1 unit is" if count == 1 else f"{count} units are"
+        units = f"{counted(count, 'unit')} {'is' if count == 1 else 'are'}"
         text = f"{units} in {place} and in {run} with other verdicts or costs; those of {run} are shown"
         typer.echo(one_line(text), err=True)
 
@@ -153,5 +157,22 @@ def check_runs(runs: list[Path]) -> None:
 
     for run in runs:
         if not is_run(run):
+            refuse_tables(run, "a run folder")
             do = "Name the folder that `robench run` printed last"
             raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)
+
+
+def refuse_tables(folder: Path, expected: str) -> None:
+    """Refuse a folder of tables that the Python API wrote, which are no run.
+
+    Raises:
+        ConfigError: says that the records behind the tables are not in it, and how to keep them.
+    """
+    if (folder / "leaderboard.csv").is_file() or (folder / "leaderboard.md").is_file():
+        raise ConfigError(
+            where=str(folder),
+            expected=expected,
+            got="tables, such as `write` of the Python API makes, without the records behind them",
+            do="Evaluate the model with `robench run` or `robench eval`, which keep records, and name that "
+            "folder",
+        )

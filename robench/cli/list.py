@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from typing import Annotated, Literal, get_args
 
 import typer
@@ -15,6 +18,9 @@ Listed = Literal["attacks", "defenses", "models", "heads", "datasets", "reports"
 KINDS: tuple[Listed, ...] = get_args(Listed)
 SUITES = "suites"
 OURS = "robench"
+NEEDS = {"gradient": "gradients", "score": "scores", "decision": "labels"}
+"""What an attack sees of a model, in one word."""
+NEEDS_WIDTH = max(map(len, NEEDS.values()))
 
 
 def list_plugins(
@@ -36,15 +42,39 @@ def list_plugins(
         return
     title = ""
     width = max((len(entry["name"]) for entry in entries), default=0)
+    norms = max((len(entry.get("norms", "")) for entry in entries), default=0)
     for entry in entries:
         if entry["kind"] != title:
             typer.echo(f"{'' if not title else chr(10)}{entry['kind']}")
             title = entry["kind"]
-        owner = "" if entry["from"] == OURS else f"  (from {entry['from']})"
-        line = f"  {entry['name']:<{width}}  {entry['summary']}{owner}"
-        typer.echo(printable(line))
+        for line in _lines(entry, width, norms, _columns()):
+            typer.echo(printable(line))
     if not entries:
         typer.echo("Nothing matches.")
+
+
+def _lines(entry: dict[str, str], width: int, norms: int, columns: int) -> list[str]:
+    """Return an entry in one line; in several where it is wider than the terminal.
+
+    Args:
+        entry: what is listed.
+        width: of the names.
+        norms: width of the norms; 0 where no entry has any.
+        columns: width of the terminal; 0 for no limit.
+    """
+    owner = "" if entry["from"] == OURS else f"  (from {entry['from']})"
+    first, text = f"  {entry['name']:<{width}}", f"{entry['summary']}{owner}"
+    if "norms" in entry:
+        first += f"  {entry['norms']:<{norms}}  {entry['needs']:<{NEEDS_WIDTH}}"
+        text = f"{text} {entry['paper']}".strip()
+    if not columns or len(first) + 2 + len(text) <= columns:
+        return [f"{first}  {text}"]
+    return [first.rstrip(), *textwrap.wrap(text, columns, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+
+
+def _columns() -> int:
+    """Return the width of the terminal; 0 where output goes elsewhere, a line for each entry."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def _entries(kind: str) -> list[dict[str, str]]:
@@ -75,6 +105,10 @@ def _plugin(kind: Listed, name: str) -> dict[str, str]:
     try:
         summary, paper = plugins.brief(kind, name)
         entry |= {"summary": summary, "paper": paper}
+        if kind == "attacks":
+            facts = plugins.facts(name)
+            smallest = ", smallest" if facts.smallest else ""
+            entry |= {"norms": ", ".join(facts.norms) + smallest, "needs": NEEDS[facts.knowledge]}
     except RobenchError as error:
         entry["summary"] = f"cannot be loaded: {error}"
     except Exception as error:  # noqa: BLE001 - one broken plugin, whatever it raises, must not hide the others

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from robench.cli.console import one_line
+from robench.counted import counted
 
 
 def merge(
@@ -24,5 +25,7 @@ def merge(
         merged = bring_together(parts, out)
     whole = f" of {merged.expected}" if merged.expected else ""
     twice = f" ({merged.twice} were in several parts, all alike)" if merged.twice else ""
-    typer.echo(f"{merged.records}{whole} records of {len(parts)} parts{twice}: {one_line(str(out))}")
+    typer.echo(
+        f"{merged.records}{whole} records of {counted(len(parts), 'part')}{twice}: {one_line(str(out))}"
+    )
     typer.echo("The same `robench run` without --shard, on this folder, does what is missing and reports.")

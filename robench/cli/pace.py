@@ -2,29 +2,101 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from robench.counted import counted
+from robench.run.workload import Part
+
+FEW = 4
+"""Passes of a job whose time says what every job costs, and not what passes do."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a part of the work is.
+
+    Attributes:
+        part: what it is.
+        units: finished, those of before included.
+        timed: units finished now.
+        seconds: that these took.
+    """
+
+    part: Part
+    units: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+
+    @property
+    def left(self) -> int:
+        """Jobs that are not begun; of one that is under way only verdicts are left, which cost little."""
+        return self.part.jobs - math.ceil(self.units / self.part.units)
+
+    @property
+    def jobs(self) -> int:
+        """Jobs of which units were finished now."""
+        return math.ceil(self.timed / self.part.units)
+
+    @property
+    def each(self) -> float:
+        """Seconds that one of them took."""
+        return self.seconds / self.jobs if self.jobs else 0.0
 
 
 class Pace:
     """Measures units and images finished now; what was finished before costs no time and is left out.
 
+    The time left is told by attack: jobs of an attack on a model that were timed say what the others take.
+    Of those that were not, the passes they will make are known, about; what a pass takes with this attack,
+    or else with others of its library, and on this model, is taken from what was timed. Before anything of
+    more than a few passes was timed, no time is told.
+
     Args:
         total: units in all.
         clock: seconds, from any start.
+        parts: what there is to do; where nothing is known of it, all units count alike.
     """
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, total: int, clock: Callable[[], float] = time.monotonic, parts: Iterable[Part] = ()
+    ) -> None:
         self._clock = clock
-        self._started = clock()
+        self._started = self._last = clock()
+        self._parts = {part.title: Progress(part) for part in parts}
         self.total = total
         self.count = self.units = self.images = 0
+        self._before, self._told = "", False
 
-    def note(self, images: int, *, cached: bool) -> None:
-        """Note one more unit, and whether it was finished before."""
+    def resumed(self) -> str:
+        """Return after which unit of before the work goes on, the first time it is asked; else nothing."""
+        title, self._before = self._before, ""
+        if not title or self.units:
+            return ""
+        return f"goes on after {title}: {self.count} of {counted(self.total, 'unit')} were there"
+
+    def note(self, images: int, *, cached: bool, title: str = "") -> None:
+        """Note one more unit, and whether it was finished before.
+
+        Args:
+            images: how many it is of.
+            cached: whether it was finished before.
+            title: of the unit, as progress names it.
+        """
+        now = self._clock()
         self.count += 1
         self.units += not cached
         self.images += 0 if cached else images
+        if (progress := self._parts.get(title.partition(" -> ")[0].removesuffix(": failed"))) is not None:
+            progress.units += 1
+            self._told = self._told or not cached
+            progress.timed += not cached
+            progress.seconds += 0.0 if cached else now - self._last
+        self._last = now
+        if cached:
+            self._before = title
 
     def reach(self, count: int) -> None:
         """Note that so many units are done, all of them now."""
@@ -37,8 +109,69 @@ class Pace:
             return ""
         parts = [f"{rate(self.images / passed)} images/s"] if self.images else []
         if left := self.total - self.count:
-            parts.append(f"{span(left * passed / self.units)} left")
+            seconds, sure = self._left() if self._told else (left * passed / self.units, True)
+            if seconds is not None:
+                parts.append(f"{'' if sure else 'about '}{span(seconds)} left")
         return ", ".join(parts)
+
+    def _left(self) -> tuple[float | None, bool]:
+        """Return the seconds left, None where that is not known yet; and whether all attacks were timed."""
+        timed = [one for one in self._parts.values() if one.timed]
+        seconds, sure = 0.0, True
+        for one in self._parts.values():
+            if one.left > 0:
+                each, known = (one.each, True) if one.timed else foreseen(one.part, timed)
+                if each is None:
+                    return None, False
+                seconds, sure = seconds + one.left * each, sure and known
+        return seconds, sure
+
+
+def foreseen(part: Part, timed: Sequence[Progress]) -> tuple[float | None, bool]:
+    """Return the seconds that a job is expected to take, and whether its attack was timed on another model.
+
+    That is what every job costs however few passes it makes, and what its passes cost.
+
+    Args:
+        part: what the job is of.
+        timed: what was timed.
+
+    Returns:
+        None for the seconds where only jobs of a few passes were timed.
+    """
+    few = [one for one in timed if one.part.passes <= FEW]
+    always = min((one.each for one in few), default=0.0)
+    if part.passes <= FEW and few:
+        return sum(one.each for one in few) / len(few), True
+    same = [one for one in timed if one.part.attack == part.attack]
+    many = [one for one in timed if one.part.passes > FEW]
+    choices = (
+        [one for one in same if one.part.model == part.model],
+        same,
+        [one for one in many if one.part.library == part.library],
+        many,
+    )
+    alike = next((choice for choice in choices if choice), [])
+    passes = sum(one.jobs * one.part.passes for one in alike)
+    if not passes:
+        return None, False
+    pass_seconds = max(0.0, sum(one.seconds - one.jobs * always for one in alike)) / passes
+    slowness = compared(part.model, {one.part.model for one in alike}, timed)
+    return always + part.passes * pass_seconds * slowness, bool(same)
+
+
+def compared(model: str, others: Collection[str], timed: Iterable[Progress]) -> float:
+    """Return how many times as long a model takes as others, by attacks timed on both; 1 where none were."""
+    mine: dict[str, list[float]] = {}
+    theirs: dict[str, list[float]] = {}
+    for one in timed:
+        for times, named in ((mine, one.part.model == model), (theirs, one.part.model in others)):
+            if named:
+                times.setdefault(one.part.attack, []).append(one.each)
+    both = mine.keys() & theirs.keys()
+    own = sum(sum(mine[attack]) / len(mine[attack]) for attack in both)
+    usual = sum(sum(theirs[attack]) / len(theirs[attack]) for attack in both)
+    return own / usual if own > 0 and usual > 0 else 1.0
 
 
 def rate(value: float) -> str:

@@ -14,6 +14,7 @@ from robench.cli.console import one_line
 from robench.cli.options import Config, Options, taking
 from robench.cli.parity_table import plain, remarks, show
 from robench.cli.session import use_machine
+from robench.counted import counted
 from robench.errors import ConfigError, JobError, nearest
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ def parity(
         typer.echo(json.dumps([plain(version) for version in versions], indent=1))
     else:
         radius = "smallest perturbation" if minimises else f"eps {threat.eps_text}"
-        show(f"{attack} on {model}: {data.name}, {len(data)} images, {threat.norm}, {radius}", versions)
+        show(
+            f"{attack} on {model}: {data.name}, {counted(len(data), 'image')}, {threat.norm}, {radius}",
+            versions,
+        )
         for line in remarks(versions, attack):
             typer.echo(one_line(line))
     for name, why in absent.items():

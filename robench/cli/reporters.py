@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -12,10 +12,14 @@ from rich.table import Column
 from rich.text import Text
 
 from robench.cli.console import LastingErrors, errors, one_line, printable
-from robench.cli.pace import Pace
+from robench.cli.pace import Pace, span
+from robench.counted import counted
 from robench.run.progress import ColumnAccuracy, Quiet, Reporter
+from robench.run.workload import Part
 
 TRAINING_LINE_SECONDS = 5.0
+ALIVE_SECONDS = 30.0
+"""Seconds without a line after which one says what is at work."""
 ACCURACIES = {
     "train_accuracy": "train",
     "train_robust_accuracy": "train under attack",
@@ -38,17 +42,29 @@ class PlainReporter(Quiet):
 
     def __init__(self) -> None:
         self.pace = Pace(0)
-        self.told = 0.0
+        self.parts: Sequence[Part] = ()
+        self.told = self.spoke = 0.0
 
     def _line(self, text: str) -> None:
         errors = LastingErrors()
         errors.write(printable(text).replace("\n", " ") + "\n")
         errors.flush()
+        self.spoke = time.monotonic()
 
     def start(self, total: int) -> None:
         """Say how many units there are."""
-        self.pace = Pace(total)
-        self._line(f"{total} units")
+        self.pace = Pace(total, parts=self.parts)
+        self._line(counted(total, "unit"))
+
+    def workload(self, parts: Sequence[Part]) -> None:
+        """Keep what there is to do, to tell the time left."""
+        self.parts = parts
+
+    def alive(self, text: str, seconds: float, passes: int) -> None:
+        """Say now and then that a unit is at work, where nothing else is said."""
+        self._say_resumed()
+        if time.monotonic() - self.spoke >= ALIVE_SECONDS:
+            self._line(f"  {alive_text(text, seconds, passes)}")
 
     def stage(self, text: str) -> None:
         """Say what begins."""
@@ -56,10 +72,16 @@ class PlainReporter(Quiet):
 
     def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
         """Say which unit is finished and its column's accuracy; cached ones are only counted."""
-        self.pace.note(accuracy.images if accuracy else 0, cached=cached)
+        if not cached:
+            self._say_resumed()
+        self.pace.note(accuracy.images if accuracy else 0, cached=cached, title=text)
         if not cached:
             tail = ": ".join(filter(None, (text, state_text(accuracy, self.pace))))
             self._line(f"[{self.pace.count}/{self.pace.total}] {tail}")
+
+    def _say_resumed(self) -> None:
+        if text := self.pace.resumed():
+            self._line(text)
 
     def training(self, row: dict[str, float]) -> None:
         """Say every epoch's row, and a step now and then."""
@@ -109,6 +131,7 @@ class RichReporter(Quiet):
 
     def __init__(self) -> None:
         self._progress: Bars | None = None
+        self._parts: Sequence[Part] = ()
         self._pace = self._epoch = Pace(0)
         self._units: TaskID | None = None
         self._steps: TaskID | None = None
@@ -125,8 +148,17 @@ class RichReporter(Quiet):
     def start(self, total: int) -> None:
         """Open the bar of units."""
         self._end_steps()
-        self._pace = Pace(total)
+        self._pace = Pace(total, parts=self._parts)
         self._units = self._bars().add_task("", total=total)
+
+    def workload(self, parts: Sequence[Part]) -> None:
+        """Keep what there is to do, to tell the time left."""
+        self._parts = parts
+
+    def alive(self, text: str, seconds: float, passes: int) -> None:
+        """Write above the bars for how long a unit has been at work."""
+        self._say_resumed()
+        self._bars().title = printable(alive_text(text, seconds, passes)).replace("\n", " ")
 
     def stage(self, text: str) -> None:
         """Print what begins."""
@@ -139,11 +171,17 @@ class RichReporter(Quiet):
 
     def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
         """Move the bar of units by one and write beside it the accuracy of this unit's column."""
-        self._pace.note(accuracy.images if accuracy else 0, cached=cached)
+        if not cached:
+            self._say_resumed()
+        self._pace.note(accuracy.images if accuracy else 0, cached=cached, title=text)
         if self._units is not None:
             self._bars().title = printable(text).replace("\n", " ")
             description = state_text(accuracy, self._pace)
             self._bars().update(self._units, advance=1, description=description)
+
+    def _say_resumed(self) -> None:
+        if text := self._pace.resumed():
+            self._print(text)
 
     def training(self, row: dict[str, float]) -> None:
         """Move the bar of steps, or print an epoch's row."""
@@ -178,6 +216,17 @@ class RichReporter(Quiet):
         if self._steps is not None and self._progress is not None:
             self._progress.remove_task(self._steps)
         self._steps = None
+
+
+def alive_text(title: str, seconds: float, passes: int) -> str:
+    """Return that a unit is at work, for how long, and what it did.
+
+    Example:
+        >>> alive_text("cw on net", 62.0, 12000)
+        'at work for 1 min 2 s, 12,000 passes: cw on net'
+    """
+    work = f", {counted(passes, 'pass', digits=',')}" if passes else ""
+    return f"at work for {span(seconds)}{work}: {title}"
 
 
 def state_text(accuracy: ColumnAccuracy | None, pace: Pace) -> str:

@@ -9,7 +9,7 @@ from robench.run.torchrun import refuse_several
 
 @taking(
     "out", "overrides", "limit", "seed", "device", "data_root", "download", "batch_size", "threads",
-    "trust_code", "dry_run", "force", "strict", "quiet", "engine", "workers", "timeout_per_job",
+    "trust_code", "dry_run", "force", "strict", "quiet", "format", "engine", "workers", "timeout_per_job",
     "memory_per_job", "retry_failed", "executor", "address", "shard", "deterministic", "log",
 )  # fmt: skip
 def run(config: Config = "robench.yaml", *, options: Options) -> None:

@@ -13,6 +13,7 @@ import typer
 from robench.cli.console import printable, unread
 from robench.cli.pace import rate, span
 from robench.cli.signals import noted, raised
+from robench.counted import counted
 
 if TYPE_CHECKING:
     from robench.cli.run_log import RunLog
@@ -80,15 +81,18 @@ def interruptible(
         reporter.close()
 
 
-def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doubt: str = "") -> None:
+def finish(
+    outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doubt: str = "", err: bool = False
+) -> None:
     """Print the three last lines: what happened, how long it took, where report or files lie.
 
     Args:
         outcome: what was done.
-        noun: what was counted.
+        noun: what was counted, in the singular.
         paths: what was written, the most important first.
         folder: the run folder; why jobs failed lies in its `errors`, or in `run.json` for trainings.
         doubt: whether the numbers can be believed; empty where there are none.
+        err: print them on stderr, as stdout is for a program.
     """
     if outcome.failed:  # before the last lines, so that these stay the last
         reasons = folder / "errors"
@@ -96,16 +100,17 @@ def finish(outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doub
             reasons = folder / "run.json"
         typer.echo(f"Why jobs failed: {printable(str(reasons))}", err=True)
     with unread():
-        _tell(outcome, noun, paths, doubt)
+        _tell(outcome, noun, paths, doubt, err=err)
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
 
 
-def _tell(outcome: Outcome, noun: str, paths: list[Path], doubt: str) -> None:
-    counts = f"{outcome.finished} {noun} finished, {outcome.cached} cached, {outcome.failed} failed"
-    typer.echo(counts + (f"; {doubt}." if doubt else "."))
+def _tell(outcome: Outcome, noun: str, paths: list[Path], doubt: str, *, err: bool) -> None:
+    counts = f"{counted(outcome.finished, noun)} finished, {outcome.cached} cached, {outcome.failed} failed"
+    typer.echo(counts + (f"; {doubt}." if doubt else "."), err=err)
     pace = ""
     if outcome.images and outcome.judging > 0:
-        pace = f", {outcome.images} images judged at {rate(outcome.images / outcome.judging)} a second"
-    typer.echo(f"Time: {span(outcome.seconds)}{pace}.")
-    typer.echo(f"Report: {printable(', '.join(map(str, paths)))}")
+        each_second = rate(outcome.images / outcome.judging)
+        pace = f", {counted(outcome.images, 'image')} judged at {each_second} a second"
+    typer.echo(f"Time: {span(outcome.seconds)}{pace}.", err=err)
+    typer.echo(f"Report: {printable(', '.join(map(str, paths)))}", err=err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,11 @@ import typer
 from robench.cli.console import one_line, printable
 from robench.cli.leaderboard import tell_faults
 from robench.cli.list import KINDS, Listed
+from robench.counted import counted
 from robench.errors import ConfigError, nearest
+
+WIDTH = 110
+"""Cells of a line that explains an option."""
 
 
 def show(
@@ -36,9 +41,8 @@ def show(
 
 
 def _plugin(kind: Listed, name: str) -> list[str]:
-    import inspect
-
     from robench import plugins
+    from robench.option_docs import without_options
     from robench.recipe import describe
 
     recipe = plugins.find(kind, name)
@@ -46,7 +50,7 @@ def _plugin(kind: Listed, name: str) -> list[str]:
     lines = [
         f"{kind.removesuffix('s')} {name}: {info.title}",
         "",
-        inspect.getdoc(recipe) or "",
+        without_options(recipe.__doc__ or ""),
         "",
         f"Paper: {info.paper}",
         f"From: {plugins.distribution(kind, name)}",
@@ -58,11 +62,19 @@ def _plugin(kind: Listed, name: str) -> list[str]:
     options = describe(recipe)
     if not options:
         return [*lines, "Options: none"]
+    texts = plugins.explained(kind, name)
     lines += ["Options:"]
-    lines += [f"  {key}: {value['type']} = {value['default']!r}" for key, value in options.items()]
+    for key, value in options.items():
+        default = "required" if value["default"] == "required" else repr(value["default"])
+        lines += [f"  {key}: {value['type']} = {default}", *_folded(texts.get(key, ""))]
     if info.bibtex:
         lines += ["", info.bibtex]
     return lines
+
+
+def _folded(text: str) -> list[str]:
+    """Return what an option means as lines beneath it."""
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def _library(info: Any) -> list[str]:
@@ -100,6 +112,7 @@ def _defense_facts(info: Any) -> list[str]:
 def _run(folder: Path) -> list[str]:
     from robench.record.completeness import missing_rows
     from robench.record.store import Store
+    from robench.record.threat_summary import threat_summary_of
 
     store = Store(folder)
     facts, _ = store.facts()
@@ -110,10 +123,13 @@ def _run(folder: Path) -> list[str]:
     lines += [f"unreadable: {fault.about}: {fault.text}" for fault in faults]
     images: dict[tuple[str, ...], int] = {}
     for record in records:
-        threat = f"{record.threat.norm} {record.threat.eps_text}".strip()
+        threat = threat_summary_of(record.threat).power(record.threat.eps_text) if record.threat.norm else ""
         place = (record.target.name, record.attack.label, threat)
         images[place] = images.get(place, 0) + len(record.columns)
-    lines += [f"  {target}: {attack} {threat} ({n} images)" for (target, attack, threat), n in images.items()]
+    lines += [
+        f"  {target}: {attack} {threat} ({counted(n, 'image')})"
+        for (target, attack, threat), n in images.items()
+    ]
     lines += [
         f"missing: {setting}: {model}: {'; '.join(texts)}" for setting, model, texts in missing_rows(records)
     ]

@@ -18,6 +18,7 @@ from robench.conformance.attack_trial import RADII, AttackRun, AttackTrial, Rule
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import bright
+from robench.counted import counted
 from robench.errors import ConfigError
 from robench.model.interface import Model, OutputKind
 from robench.types import Images
@@ -175,10 +176,10 @@ def outputs(trial: AttackTrial) -> str:
             try:
                 run = trial.play(trial.toy(classes, kind))
             except Exception as error:
-                text = f"{kind} of {classes} classes: {type(error).__name__}: {error}"
+                text = f"{kind} of {counted(classes, 'class')}: {type(error).__name__}: {error}"
                 raise BrokenLawError(text) from error
             finite = bool(torch.isfinite(run.last).all())
-            require(finite, f"{kind} of {classes} classes: images that are no number")
+            require(finite, f"{kind} of {counted(classes, 'class')}: images that are no number")
     return ""
 
 
@@ -225,7 +226,7 @@ def budget(trial: AttackTrial) -> str:
 def booked(trial: AttackTrial) -> str:
     """Every pass through the model is booked in the ledger: the oracle is the only road to it."""
     run = trial.plain
-    counts = f"{run.passed} images went through the model, {run.booked} are booked"
+    counts = f"{counted(run.passed, 'image')} went through the model, {run.booked} are booked"
     require(run.passed <= run.booked, counts)
     return counts
 
@@ -236,7 +237,7 @@ def knowledge(trial: AttackTrial) -> str:
     if declared == Knowledge.GRADIENT:
         raise InapplicableError("It declares that it needs gradients")
     taken = int(trial.plain.oracle.ledger.backwards.sum())
-    require(taken == 0, f"{taken} gradients taken, declared: {declared}")
+    require(taken == 0, f"{counted(taken, 'gradient')} taken, declared: {declared}")
     return str(declared)
 
 
@@ -252,13 +253,14 @@ def nan(trial: AttackTrial) -> str:
     sane = ~bright(run.start)
     fine = torch.isfinite(run.proposal[sane].flatten(1)).all(dim=1)
     require(bool(fine.all()), f"{int((~fine).sum())} of {int(sane.sum())} other images are spoilt")
-    return f"{int((~sane).sum())} of {len(sane)} images with NaN"
+    return f"{int((~sane).sum())} of {counted(len(sane), 'image')} with NaN"
 
 
 def _same_bits(one: Images, other: Images, what: str) -> None:
     different = (one != other).flatten(1).any(dim=1).nonzero().flatten().tolist()
     require(
-        not different, f"{what} differ in {len(different)} of {len(one)} images, first image {different[:1]}"
+        not different,
+        f"{what} differ in {len(different)} of {counted(len(one), 'image')}, first image {different[:1]}",
     )
 
 

@@ -19,6 +19,7 @@ from robench import plugins
 from robench.conformance.isolation import lent_generators
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
+from robench.counted import counted
 from robench.errors import ConfigError
 from robench.model.builder import Builder
 from robench.recipe import Info
@@ -83,7 +84,7 @@ def builds(trial: ModelTrial) -> str:
             continue
         for count in (1, 5):
             outputs = _outputs(net, trial.images(count))
-            expected = f"(B, D) for {count} images of shape {shape}"
+            expected = f"(B, D) for {counted(count, 'image')} of shape {shape}"
             require(outputs.ndim == 2 and len(outputs) == count, f"{tuple(outputs.shape)}, not {expected}")
             require(bool(torch.isfinite(outputs).all()), f"outputs that are no number for images {shape}")
         return f"images {shape} give rows of {outputs.shape[1]}"
@@ -136,7 +137,7 @@ def gradient(trial: ModelTrial) -> str:
     require(bool(torch.isfinite(gradient).all()), "gradients that are no number")
     dead = (gradient.flatten(1).abs().amax(dim=1) == 0).nonzero().flatten().tolist()
     require(len(dead) < len(x), "the gradient of every image is zero")
-    return f"{len(x) - len(dead)} of {len(x)} images"
+    return f"{len(x) - len(dead)} of {counted(len(x), 'image')}"
 
 
 def inputs(trial: ModelTrial) -> str:
@@ -157,8 +158,8 @@ def learns(trial: ModelTrial) -> str:
     with lent_generators(0):
         network(trial.images(4)).square().sum().backward()
     reached = [p for p in parameters if p.grad is not None and bool(torch.isfinite(p.grad).all())]
-    require(bool(reached), f"none of {len(parameters)} parameters gets a finite gradient")
-    return f"{len(reached)} of {len(parameters)} parameters"
+    require(bool(reached), f"none of {counted(len(parameters), 'parameter')} gets a finite gradient")
+    return f"{len(reached)} of {counted(len(parameters), 'parameter')}"
 
 
 def weights(trial: ModelTrial) -> str:

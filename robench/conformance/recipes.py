@@ -10,6 +10,7 @@ import sys
 from typing import Any, Protocol
 
 from robench.conformance.result import InapplicableError, require
+from robench.counted import counted
 from robench.recipe import Info, describe, options_of
 
 _TIMEOUT = 120
@@ -58,7 +59,7 @@ def described(trial: Trial) -> str:
     # A dataclass without a docstring gets its signature for one.
     require(bool(doc) and not doc.startswith(f"{kind.__name__}("), f"{kind.__name__} has no docstring")
     canonical(options_of(recipe))  # raises TypeError where an option is not plain data
-    return f"{len(describe(kind))} options"
+    return f"{counted(len(describe(kind)), 'option')}"
 
 
 def light(trial: Trial) -> str:

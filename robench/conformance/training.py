@@ -17,6 +17,7 @@ from robench.conformance.isolation import lent_generators, watched_splits
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches, toy_data
+from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.errors import ConfigError
 from robench.model.defense import Defense, DefenseInfo, TrainingContext
@@ -155,7 +156,7 @@ def trains(trial: TrainingTrial) -> str:
     x, y = toy_data().batch(slice(None))
     with torch.no_grad():
         right = float((predictions(training.network.eval()(x)) == y).float().mean())
-    return f"{len(training.history)} epochs, accuracy {right:.2f} on the toy data"
+    return f"{counted(len(training.history), 'epoch')}, accuracy {right:.2f} on the toy data"
 
 
 def seed(trial: TrainingTrial) -> str:
@@ -208,7 +209,7 @@ def progress(trial: TrainingTrial) -> str:
     training = trial.plain
     untold = [number for number, row in enumerate(training.history, start=1) if row not in training.rows]
     require(not untold, f"{len(training.rows)} calls, none with row {untold[:1]} of {len(training.history)}")
-    return f"{len(training.rows)} calls for {len(training.history)} epochs"
+    return f"{len(training.rows)} calls for {counted(len(training.history), 'epoch')}"
 
 
 def resume(trial: TrainingTrial) -> str:
@@ -219,7 +220,10 @@ def resume(trial: TrainingTrial) -> str:
         resumed = trial.train(state=state)
         _same_weights(trial.plain.network, resumed.network, "an uninterrupted and a resumed training")
         count = len(resumed.history)
-        require(count == len(trial.plain.history), f"{count} rows of history, not {len(trial.plain.history)}")
+        require(
+            count == len(trial.plain.history),
+            f"{counted(count, 'row')} of history, not {len(trial.plain.history)}",
+        )
     return "Killed after the first epoch"
 
 

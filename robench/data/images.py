@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robench.counted import counted
 from robench.data.arrays import own_array
 from robench.data.labels import check_labels, read_labels
 from robench.data.pixels import check_images, read_images
@@ -64,8 +65,8 @@ class ImageSet:
         kind = str(self.images.dtype).removeprefix("torch.")
         unknown = int((self.labels < 0).sum())
         return (
-            f"ImageSet({self.name!r} {self.split}: {len(self)} images {self.shape} {kind}, "
-            f"{len(self.classes)} classes{f', {unknown} without a label' if unknown else ''})"
+            f"ImageSet({self.name!r} {self.split}: {counted(len(self), 'image')} {self.shape} {kind}, "
+            f"{counted(len(self.classes), 'class')}{f', {unknown} without a label' if unknown else ''})"
         )
 
     def _repr_html_(self) -> str:
@@ -157,7 +158,7 @@ def check_coverage(data: ImageSet, *, where: str) -> None:
     if missing:
         raise InputError(
             where=where,
-            expected=f"labelled images of all {len(data.classes)} classes",
+            expected=f"labelled images of all {counted(len(data.classes), 'class')}",
             got=f"none of class {', '.join(missing)}",
             do="Use more images, or a class-balanced choice: `subset: balanced`",
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from robench import plugins, recipe
+from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.data.listing import ListedRecipe
 from robench.errors import InputError
@@ -97,7 +98,7 @@ def balanced_rows(labels: torch.Tensor, classes: int, count: int, *, seed: int) 
     for label in (counts < shares).nonzero()[:1, 0].tolist():
         raise InputError(
             where="balanced subset",
-            expected=f"at least {int(shares[label])} images of class {label}",
+            expected=f"at least {counted(int(shares[label]), 'image')} of class {label}",
             got=str(int(counts[label])),
             do="Lower the limit or use `subset: first`",
         )

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import torch
 
 from robench.attack.ledger import Ledger
+from robench.counted import counted
 from robench.record.schema import Finding, Status
 
 VERSION = 3
@@ -58,7 +59,7 @@ def _nonfinite(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
         return None
     return Finding(
         code="nonfinite",
-        evidence=f"outputs or gradients were not finite for {count} images that survived",
+        evidence=f"outputs or gradients were not finite for {counted(count, 'image')} that survived",
         remedy="Use a loss or a gradient source that stays finite",
     )
 
@@ -72,7 +73,7 @@ def _zero_gradient(ledger: Ledger, survived: torch.Tensor, known: Collection[str
     return Finding(
         code="zero-gradient",
         evidence=f"the gradient was exactly zero at every step for {stuck} of "
-        f"{int(survived.sum())} images that survived",
+        f"{counted(int(survived.sum()), 'image')} that survived",
         remedy="Their robustness is unproven: attack through another gradient source or without one",
     )
 
@@ -88,7 +89,8 @@ def _not_converged(ledger: Ledger, survived: torch.Tensor, known: Collection[str
         return None
     return Finding(
         code="not-converged",
-        evidence=f"the loss of {open_ended} of {int(survived.sum())} images that survived was still rising: "
+        evidence=f"the loss of {open_ended} of {counted(int(survived.sum()), 'image')} "
+        "that survived was still rising: "
         f"the last steps brought {float(share.mean()):.0%} of its rise",
         remedy="More steps, or a step size that lets the attack settle",
     )
@@ -101,8 +103,8 @@ def _transfer_failure(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
         return None
     return Finding(
         code="transfer-failure",
-        evidence=f"the surrogate was fooled and the model was not on {count} of {standing} images that "
-        "survived",
+        evidence=f"the surrogate was fooled and the model was not on {count} of {counted(standing, 'image')} "
+        "that survived",
         remedy="The surrogate says nothing more there: attack through a source closer to the model",
     )
 
@@ -115,7 +117,8 @@ def _unconfirmed(ledger: Ledger, status: list[Status], known: Collection[str]) -
         return None
     return Finding(
         code="unconfirmed",
-        evidence=f"{count} of {len(status)} images that the attack saw broken stood when the judge asked",
+        evidence=f"{count} of {counted(len(status), 'image')} "
+        "that the attack saw broken stood when the judge asked",
         remedy="They count as robust, and may not be: the network's answers hang on rounding, order or batch",
     )
 
@@ -129,6 +132,7 @@ def _silent_success(ledger: Ledger, status: list[Status]) -> Finding | None:
         return None
     return Finding(
         code="silent-success",
-        evidence=f"the library broke {count} of {len(ledger.silent)} images on its way and returned others",
+        evidence=f"the library broke {count} of {counted(len(ledger.silent), 'image')} "
+        "on its way and returned others",
         remedy="They were judged by the points that broke them; its own count would be too high",
     )

@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 
 from robench.attack.losses import cross_entropy
+from robench.counted import counted
 from robench.judge.unbounded_ascent import standing_anywhere
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.record.schema import Finding
@@ -76,7 +77,7 @@ def without_gradient(model: Model, x: Images) -> Finding | None:
 def _no_gradient(count: int) -> Finding:
     return Finding(
         code="no-gradient",
-        evidence=f"the gradient is exactly zero for all {count} images asked about",
+        evidence=f"the gradient is exactly zero for all {counted(count, 'image')} asked about",
         remedy="Attack through a surrogate (BPDA), or use score- and decision-based attacks",
     )
 
@@ -119,7 +120,8 @@ def _wrong_gradient(model: Model, x: Images, y: Labels) -> Finding | None:
         return None if model.random else _off_the_path(model, source, x, y)
     return Finding(
         code="wrong-gradient",
-        evidence=f"for {int(wrong.sum())} of {len(x)} images the loss does not change along the gradient "
+        evidence=f"for {int(wrong.sum())} of {counted(len(x), 'image')} "
+        "the loss does not change along the gradient "
         "as the gradient says",
         remedy="The gradient is masked or noisy: smooth the model for the attacker (BPDA, EOT)",
     )
@@ -235,7 +237,7 @@ def _unreachable(model: Model, x: Images, y: Labels) -> Finding | None:
         return None
     return Finding(
         code="unreachable",
-        evidence=f"{standing} of {len(y)} images stand although every pixel may become anything",
+        evidence=f"{standing} of {counted(len(y), 'image')} stand although every pixel may become anything",
         remedy="The attack does not see the model: try other gradient sources, black-box attacks, more steps",
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 
+from robench.counted import counted
 from robench.judge.gradient_probes import gradient_defect, without_gradient
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
@@ -98,7 +99,7 @@ def _changes_input(model: Model, x: Images, most: int) -> tuple[Finding, ...]:
     return (
         Finding(
             code="changes-input",
-            evidence=f"the network wrote into {changed} of the {len(x)} images it was given",
+            evidence=f"the network wrote into {changed} of the {counted(len(x), 'image')} it was given",
             remedy="It is given copies here, so no number suffers; elsewhere it may change data of others",
         ),
     )
@@ -127,7 +128,7 @@ def _random(model: Model, x: Images, outputs: Outputs) -> Finding | None:
         return None
     return Finding(
         code="random-output",
-        evidence=f"{int(different.sum())} of {len(x)} images got another answer when asked again",
+        evidence=f"{int(different.sum())} of {counted(len(x), 'image')} got another answer when asked again",
         remedy="Attack the expectation over the randomness (EOT), and draw it by `robench.model.noise`",
     )
 
@@ -147,7 +148,8 @@ def _batch_dependent(model: Model, x: Images, outputs: Outputs) -> Finding | Non
         return None
     return Finding(
         code="batch-dependence",
-        evidence=f"the answer to {int(different.sum())} of {len(x)} images depends on the rest of the batch",
+        evidence=f"the answer to {int(different.sum())} of {counted(len(x), 'image')} "
+        "depends on the rest of the batch",
         remedy="Put the model into evaluation mode, or declare it joint",
     )
 
@@ -162,7 +164,8 @@ def _label_only(outputs: Outputs) -> Finding | None:
         return None
     return Finding(
         code="label-only",
-        evidence=f"all {len(outputs)} outputs are the same two numbers: the class and nothing else",
+        evidence=f"all {counted(len(outputs), 'output')} "
+        "are the same two numbers: the class and nothing else",
         remedy="Attack the scores the class is taken from, or use attacks that need labels only",
     )
 

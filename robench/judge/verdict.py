@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robench.attack.norms import L2, LINF, per_image
 from robench.attack.threat import Goal, ThreatModel
+from robench.counted import counted
 from robench.errors import JobError
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, TIED, Coupling, Model, predictions
@@ -255,7 +256,7 @@ def _inadmissible(x: Images, place: Landing, threat: ThreatModel) -> Finding | N
     low, high = float(place.raw.min()), float(place.raw.max())
     return Finding(
         code=INADMISSIBLE,
-        evidence=f"{int(place.outside.sum())} of {len(x)} proposals left the threat model, by "
+        evidence=f"{int(place.outside.sum())} of {counted(len(x), 'proposal')} left the threat model, by "
         f"up to {threat.norm.name} {size:.6g} (eps {threat.eps:.6g}), pixels {low:.6g} to {high:.6g}",
         remedy="They were projected and judged where they landed; check eps and clipping",
     )
@@ -266,7 +267,7 @@ def _not_finite_proposals(place: Landing) -> Finding | None:
         return None
     return Finding(
         code="nonfinite-proposal",
-        evidence=f"{int((~place.finite).sum())} of {len(place.finite)} proposals were not finite",
+        evidence=f"{int((~place.finite).sum())} of {counted(len(place.finite), 'proposal')} were not finite",
         remedy="They were judged as the clean image; check the attack's gradients",
     )
 
@@ -277,7 +278,8 @@ def _tied(adversarial: Labels) -> Finding | None:
         return None
     return Finding(
         code="tied-output",
-        evidence=f"{tied} of {len(adversarial)} images got no answer: classes share the largest output",
+        evidence=f"{tied} of {counted(len(adversarial), 'image')} "
+        "got no answer: classes share the largest output",
         remedy="A tie is not right. Equal votes: more of them; a coarse number type: a finer one; "
         "1/K for every class of a graph head: a larger template or m",
     )
@@ -289,6 +291,6 @@ def _not_finite_outputs(status: list[Status]) -> Finding | None:
         return None
     return Finding(
         code="nonfinite-output",
-        evidence=f"the model's output was not finite on {failed} of {len(status)} images",
+        evidence=f"the model's output was not finite on {failed} of {counted(len(status), 'image')}",
         remedy="They count as not robust; find where the network overflows",
     )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from robench.counted import counted
+from robench.record.plain_threat import setting_text
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
@@ -113,7 +115,7 @@ class Have:
 
 
 def _lack(what: str, count: int, n: int) -> str:
-    return f"{what} {count} of {n} images"
+    return f"{what} {count} of {counted(n, 'image')}"
 
 
 def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -135,7 +137,7 @@ def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, .
                 for model in planned.models or dict.fromkeys(r.target.name for r in here):
                     judged = [r for r in fitting if r.target.name == model]
                     if texts := have.missing(model, judged):
-                        found.append((f"{name} {split}, {threat.text()}", model, texts))
+                        found.append((f"{name} {split}, {setting_text(threat)}", model, texts))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robench.counted import counted
 from robench.plan.spec import KNOWN
 from robench.record.schema import Record
 from robench.record.store import Store
@@ -38,7 +39,7 @@ class Repetition:
     def lines(self) -> list[str]:
         """Return it for a person."""
         lines = [
-            f"{self.compared} records compared: {len(self.verdicts)} differ in verdicts or costs, "
+            f"{counted(self.compared, 'record')} compared: {len(self.verdicts)} differ in verdicts or costs, "
             f"{len(self.images)} in bits of their images only; {self.missing} are in one run alone."
         ]
         lines += [f"differs: {title}" for title in (*self.verdicts, *self.images)[:SHOWN]]

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from robench.counted import counted
 from robench.errors import ConfigError, nearest
 from robench.plan.spec import content_hash
 from robench.record.draws import mean_interval, paired_p_value, share_stood, worst_outcome
 from robench.record.parts import CLEAN
+from robench.record.plain_threat import setting_text
 from robench.record.schema import Record, Status
 from robench.record.statistics import gap_interval, mcnemar
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
@@ -209,7 +211,9 @@ def unmatched(
                 if again is None:
                     lines.append(f"{place}: {column} on {two} not in B")
                 elif lost := len(ours.keys() - again.keys()):
-                    lines.append(f"{place}: {lost} of {len(ours)} images of {column} on {two} not in B")
+                    lines.append(
+                        f"{place}: {lost} of {counted(len(ours), 'image')} of {column} on {two} not in B"
+                    )
             there = after[setting][two]
             lines += [
                 f"{place}: in the worst case on {two}, {what} not in B"
@@ -259,7 +263,7 @@ def _fewer(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[str,
 
 def _text(setting: Setting) -> str:
     data, split, _, threat = setting
-    return f"{data} {split}, {threat.text()}"
+    return f"{data} {split}, {setting_text(threat)}"
 
 
 def _difference(
@@ -305,7 +309,7 @@ def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) 
 
 def _names(table: Verdicts) -> str:
     models = sorted({model for models in table.values() for model in models})
-    settings = sorted({f"{s[0]} {s[1]} (images {s[2][:8]}), {s[3].text()}" for s in table})
+    settings = sorted({f"{s[0]} {s[1]} (images {s[2][:8]}), {setting_text(s[3])}" for s in table})
     return f"{', '.join(models) or 'no model'} on {', '.join(settings) or 'nothing'}"
 
 

@@ -11,6 +11,7 @@ from robench.attack.craft import Crafted
 from robench.model.prepared import PreparedModels
 from robench.record.schema import Record
 from robench.run.bound_units import bound_unit
+from robench.run.heartbeat import Heartbeat
 from robench.run.jobs import Crafting, Job, Unit, clean_job
 from robench.run.keeper import Keeper, failure_text, last_line
 from robench.run.progress import QUIET, AccuracySoFar, Finished, Reporter
@@ -62,6 +63,7 @@ class Context:
     keeper: Keeper
     reporter: Reporter
     prepared: PreparedModels
+    heartbeat: Heartbeat
     short: set[str] = field(default_factory=set)
 
     def ran_short(self, micro_batch: int, model: str) -> None:
@@ -74,7 +76,13 @@ class Context:
     @classmethod
     def of(cls, work: Work, keeper: Keeper, reporter: Reporter) -> Context:
         """Return the context of an evaluation that begins."""
-        return cls(work.settings, keeper, reporter, PreparedModels(eager=work.settings.eager))
+        prepared = PreparedModels(eager=work.settings.eager)
+        return cls(work.settings, keeper, reporter, prepared, Heartbeat(reporter))
+
+    def begin(self, title: str) -> None:
+        """Tell which unit is worked on from now."""
+        self.heartbeat.begin(title)
+        self.reporter.begin(title)
 
     def failed(self, error: BaseException, key: str, title: str, model: str) -> None:
         """Record why a job failed, and whose row lacks it."""
@@ -141,9 +149,15 @@ def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
     """Return the crafted images of a job, made now if they are not kept; None if that failed."""
     if kept := context.keeper.crafted(job.key):
         return kept
-    context.reporter.begin(crafting.title)
+    context.begin(crafting.title)
     try:
-        crafted = craft_unit(crafting, job.shard, context.settings, prepared=context.prepared)
+        crafted = craft_unit(
+            crafting,
+            job.shard,
+            context.settings,
+            prepared=context.prepared,
+            passes=context.heartbeat.passes,
+        )
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
         context.failed(error, job.key, crafting.title, crafting.source.model.name)
         for _ in job.units:
@@ -157,7 +171,7 @@ def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
 def _judged(unit: Unit, crafted: Crafted | None, answers: CleanAnswers, context: Context) -> Record | None:
     """Return the record of a unit, judged now and kept; None if that failed."""
     name = unit.target.model.name
-    context.reporter.begin(unit.title)
+    context.begin(unit.title)
     clean, known = answers.predictions.get(name), answers.codes.get(name, ())
     try:
         if unit.bounding:

@@ -112,12 +112,15 @@ class Crafting:
         return self.board.threat
 
     @property
+    def power(self) -> str:
+        """Norm and radius in words, such as `Linf 8/255` or `smallest L2`."""
+        name = self.threat.norm.name
+        return f"{name} {self.board.eps_text}" if self.threat.bounded else f"smallest {name}"
+
+    @property
     def title(self) -> str:
         """One line for a person."""
-        return (
-            f"{self.label} on {self.source.model.name} through {self.gradient_source} "
-            f"({self.threat.norm.name} {self.board.eps_text})"
-        )
+        return f"{self.label} on {self.source.model.name} through {self.gradient_source} ({self.power})"
 
     def key(self, shard: Shard, *, seed: int) -> str:
         """Return the hash of everything that can change the images; names of rows are not part of it."""

@@ -23,6 +23,7 @@ from robench.run.preparation import Workshop
 from robench.run.progress import Reporter
 from robench.run.settings import Environment, Settings
 from robench.run.work import Work
+from robench.run.workload import multiplied, parts_of
 
 FIRST_ANSWERS = 3
 """Images that every model answers to before anything is measured: two at once, and one alone."""
@@ -115,10 +116,13 @@ def lay_out(
     settings = Settings.of(plan, eager=eager)
     started = time.perf_counter()
     work = Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model)
+    reporter.workload(list(parts_of(work)))
     pace = (time.perf_counter() - started) / FIRST_ANSWERS  # as if one model had taken all the time
     for evaluated in work.models:  # how networks are asked where that is not plain
         for note in {tested.note for tested in networks_under_test(evaluated.model.net)} - {""}:
             reporter.stage(f"{evaluated.model.name}: {note}")
+    for warning in multiplied(work):
+        reporter.stage(warning)
     keeper = FolderKeeper(store)
     for shard in work.shards():
         keeper.keep_images(shard.digest, shard.data)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robench import recipe
+from robench.counted import counted
 from robench.data.images import ImageSet, check_coverage
 from robench.data.loading import load_data
 from robench.errors import CheckpointError, JobError, RobenchError
@@ -84,6 +85,7 @@ class Networks:
         load: gives the images of a specification.
         shape: (C, H, W) of the images.
         classes: number of classes.
+        trains: whether networks are trained that are not yet; else they keep their first weights.
     """
 
     plan: Plan
@@ -94,6 +96,7 @@ class Networks:
     load: Callable[[DataSpec], ImageSet]
     shape: tuple[int, int, int]
     classes: int
+    trains: bool = True
     _networks: dict[str, Network] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -203,12 +206,27 @@ class Networks:
         if spec.train is not None:
             name = spec.train.defense.name
             facts["training"] = short_name(name) if is_reference(name) else name
-            if self._to_train(spec):
+            if self._to_train(spec) and not self.trains:
+                self.reporter.stage(f"{spec.name}: would be trained")
+            elif self._to_train(spec):
                 facts["checkpoint"] = self._train(spec, spec.train, module)
             else:
                 self.reporter.stage(f"{spec.name}: weights found, not trained again")
                 facts["checkpoint"] = self.builder.load(module, self.weights(spec), sha256=None)
         return Network(module, facts, remarks)
+
+    def _progress(self, name: str, *, resumed: bool) -> Callable[[dict[str, float]], None]:
+        """Return what a training tells its rows; of one that goes on the first says after which epoch."""
+        waiting = resumed
+
+        def tell(row: dict[str, float]) -> None:
+            nonlocal waiting
+            if waiting and "epoch" in row:
+                self.reporter.stage(f"training {name}: goes on after epoch {row['epoch'] - 1:.0f}")
+            waiting = False
+            self.reporter.training(row)
+
+        return tell
 
     def _train(self, spec: ModelSpec, train: TrainSpec, module: Any) -> str:
         """Train a network, write its weights and their card, and return the hash of the file."""
@@ -218,7 +236,7 @@ class Networks:
         if not defense.info.uses_unlabelled:
             data = data.labelled()
         self.reporter.stage(
-            f"training {spec.name}: {identity['defense']} on {len(data)} images of {data.name}"
+            f"training {spec.name}: {identity['defense']} on {counted(len(data), 'image')} of {data.name}"
         )
         if self.environment.force:
             abandon(path.parent, spec.name)
@@ -229,7 +247,7 @@ class Networks:
             device=self.environment.device,
             state=state,
             identity=identity,
-            progress=self.reporter.training,
+            progress=self._progress(spec.name, resumed=state.is_file()),
             history=path.parent / "history.csv",
             last=last.update,
         )

@@ -37,6 +37,7 @@ class Workshop:
         reporter: who is told.
         failures: why models could not be made, by name.
         builder: makes networks and puts heads on them.
+        trains: whether networks are trained that are not yet; else they keep their first weights.
         load: gives the images of a specification.
     """
 
@@ -45,6 +46,7 @@ class Workshop:
     environment: Environment
     reporter: Reporter = QUIET
     failures: dict[str, str] = field(default_factory=dict)
+    trains: bool = True
     builder: Builder = field(init=False)
     load: ImageLoader = field(init=False)
 
@@ -122,6 +124,7 @@ class Workshop:
             load=self.load,
             shape=shape,
             classes=classes,
+            trains=self.trains,
         )
 
     def _checked(self, shape: tuple[int, int, int], classes: int) -> Networks:

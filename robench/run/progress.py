@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from robench.record.schema import Record, Status
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
+from robench.run.workload import Part
 
 Column = tuple[ThreatSummary, str, str, str]
 """Threat, source, target and the attack's label."""
@@ -97,6 +99,14 @@ class Reporter(Protocol):
 
     def model(self, name: str) -> None:
         """Note which model is made or tried from now."""
+        return
+
+    def workload(self, parts: Sequence[Part]) -> None:
+        """Note what there is to do, in parts that take alike long; told before `start`."""
+        return
+
+    def alive(self, text: str, seconds: float, passes: int) -> None:
+        """Note that a unit has been at work for so long, with so many passes, each on one image."""
         return
 
     def begin(self, text: str) -> None:

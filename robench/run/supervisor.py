@@ -29,6 +29,9 @@ MISFIRES = 5
 SILENCE = 3600.0
 """Seconds without a word after which the making of models counts as hanging."""
 
+QUIET_SECONDS = 20.0
+"""Seconds without a word of a job after which it is told from here that it is at work."""
+
 TICK = 0.2
 """Seconds between two looks at time, memory and signals."""
 
@@ -66,6 +69,7 @@ class Supervisor:
     _accuracy: AccuracySoFar = field(default_factory=AccuracySoFar)
     _told_to_stop: bool = False
     _begun: bool = False
+    _asked: float = 0.0
 
     def __post_init__(self) -> None:
         """Begin with nothing known of what there is to do."""
@@ -293,6 +297,10 @@ class Supervisor:
                 self.reporter.failed(text)
             case ("begin", text):
                 self.reporter.begin(text)
+            case ("alive", text, float(seconds), int(passes)):
+                self.reporter.alive(text, seconds, passes)
+            case ("workload", list(parts)) if not quiet:
+                self.reporter.workload(parts)
             case ("advance", text):
                 self.reporter.advance(text)
             case ("finding", text) if not quiet:
@@ -315,6 +323,9 @@ class Supervisor:
             limit = processes.timeout or task.note.seconds
             if now - worker.since > limit:
                 worker.end(f"it took more than {limit:.0f} s")
+            elif now - worker.heard > QUIET_SECONDS and now - self._asked > QUIET_SECONDS:
+                self._asked = now  # what tells of no passes, as bounds do, is at work all the same
+                self.reporter.alive(task.note.title, now - worker.since, 0)
         else:  # a training or the loading of data may be silent for long; a model that is tried may not
             limit = processes.timeout if processes.timeout and worker.activity == "model" else SILENCE
             if now - worker.heard > limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from robench.attack.craft import Crafted, CraftSettings, craft, targets_of
@@ -24,7 +24,12 @@ from robench.types import Labels
 
 
 def craft_unit(
-    crafting: Crafting, shard: Shard, settings: Settings, *, prepared: PreparedModels | None = None
+    crafting: Crafting,
+    shard: Shard,
+    settings: Settings,
+    *,
+    prepared: PreparedModels | None = None,
+    passes: Callable[[int], None] | None = None,
 ) -> Crafted:
     """Craft one shard on the device of the attacked model and return the result on the CPU.
 
@@ -33,6 +38,7 @@ def craft_unit(
         shard: the images.
         settings: seed and batch size.
         prepared: copies of networks that were proven on earlier shards.
+        passes: is told of every pass, on how many images it was.
     """
     model = crafting.attacked.model
     x, y = shard.data.batch(slice(None))
@@ -49,6 +55,7 @@ def craft_unit(
                 seed=seed_from(settings.seed, "craft"),
                 drop=crafting.drop,
                 batch_size=settings.batch_size,
+                passes=passes,
             ),
             prepared=prepared.of(model) if prepared else None,
         )

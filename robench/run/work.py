@@ -112,6 +112,11 @@ class Work:
         bounded = [pieces_of(part.stop - part.start, one) for part in cut for one in self.boundings]
         return len(cut) * judged + sum(map(len, bounded))
 
+    def pieces_of(self, bounding: Bounding) -> int:
+        """Return in how many jobs the images are bounded in one way."""
+        cut = pieces(len(self.data), self.settings.shard, even=self._joint)
+        return sum(len(pieces_of(part.stop - part.start, bounding)) for part in cut)
+
     @property
     def _joint(self) -> bool:
         return any(evaluated.model.coupling is Coupling.JOINT for evaluated in self.models)

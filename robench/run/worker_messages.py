@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from robench.plan.spec import Plan
 from robench.run.progress import ColumnAccuracy, Reporter
 from robench.run.settings import Environment
+from robench.run.workload import Part
 
 FEATURES = "features"
 """Name of the job that keeps the features for figures: of its lease and of the account of its failure."""
@@ -90,6 +92,14 @@ class Telling(Reporter):
     def model(self, name: str) -> None:
         """Tell which model is made or tried."""
         self._pipe.send(("model", name))
+
+    def workload(self, parts: Sequence[Part]) -> None:
+        """Tell what there is to do."""
+        self._pipe.send(("workload", list(parts)))
+
+    def alive(self, text: str, seconds: float, passes: int) -> None:
+        """Tell that a unit has been at work for so long."""
+        self._pipe.send(("alive", text, seconds, passes))
 
     def begin(self, text: str) -> None:
         """Tell what is worked on."""

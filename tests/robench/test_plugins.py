@@ -137,8 +137,10 @@ def test_a_name_that_nearly_means_an_attack_is_answered(installed, name, remedy)
 def test_what_is_listed_of_a_library_needs_no_class(installed):
     installed(*LIBRARIES)
     sentence, paper = plugins.brief("attacks", "foolbox/EADAttack")
-    assert sentence == "Chen et al. 2018, arXiv:1709.04114; L1, smallest; gradients."
+    assert sentence == "Carlini & Wagner's attack with an L1 term, so that few pixels change."
     assert paper == "Chen et al. 2018, arXiv:1709.04114"
+    facts = plugins.facts("foolbox/EADAttack")
+    assert (facts.norms, facts.knowledge, facts.smallest) == (("L1",), "gradient", True)
     assert plugins.brief("attacks", "difgsm")[1].startswith("Xie et al. 2019")
 
 

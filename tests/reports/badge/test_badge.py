@@ -61,7 +61,7 @@ def test_without_a_radius_the_share_is_not_called_robust():
         Badge().render([record("a", "clean", [R] * 4), record("a", "cw", [B, R, R, M])])
     )
     assert label == "median L2"
-    assert "1 of those broken, 50.0 % unbroken, L2 inf" in text
+    assert "1 of those broken, 50.0 % unbroken, smallest L2 perturbation" in text
     assert "robust" not in title
 
 
@@ -100,4 +100,4 @@ def test_a_median_is_named_after_the_norm_it_was_measured_in():
     attacked = changed(record("a", "cw", [B, B]), threat={"norm": "L1"})
     _, label, text = texts(Badge().render([record("a", "clean", [R, R]), attacked]))
     assert label == "median Linf"
-    assert "0.1 of those broken, 0.0 % unbroken, L1 inf" in text
+    assert "0.1 of those broken, 0.0 % unbroken, smallest L1 perturbation" in text

@@ -367,3 +367,138 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
     assert b"Traceback" not in writer.stderr.read()
     writer.stderr.close()
     assert writer.wait() in {0, 1}
+
+
+def test_help_stands_in_groups_and_every_command_is_in_one(cli):
+    text = cli("--help").stdout
+    for title in ("Measure", "Check and prove", "Read and compare results", "Publish", "What there is"):
+        assert f" {title} " in text
+    assert " Commands " not in text
+    groups = [command.rich_help_panel for command in app.registered_commands]
+    assert all(isinstance(group, str) for group in groups)
+    assert all(f" {command.name} " in text for command in app.registered_commands)
+    for title in ("Result", "What is done", "Where and how", "Worker processes"):
+        assert f" {title} " in cli("run", "--help").stdout
+
+
+def test_paragraphs_of_a_help_text_are_folded_where_the_terminal_ends(cli):
+    lines = [line.strip() for line in cli("certify", "--help").stdout.splitlines()]
+    start = next(at for at, line in enumerate(lines) if line.startswith("A model with"))
+    assert all(len(line) > 55 for line in lines[start : start + 3])
+
+
+def test_a_run_prints_json_alone_on_stdout(cli, runner):
+    runner()
+    done = cli("run", "digits", "-o", "out", "--format", "json")
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert answer["schema"] == 1
+    assert (answer["run"]["folder"], answer["run"]["finished"], answer["run"]["failed"]) == ("out", 2, 0)
+    assert "out/report.html" in answer["run"]["files"]
+    assert answer["boards"][0]["rows"][0]["model"] == HOSTILE
+    assert "2 units finished" in done.stderr
+
+
+def test_json_of_a_run_with_failures_is_whole_and_the_exit_code_3(cli, runner):
+    runner(failed=1)
+    done = cli("run", "digits", "--format", "json", "-q")
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["run"]["failed"] == 1
+
+
+def test_json_of_a_dry_run_is_refused(cli, runner):
+    runner()
+    done = cli("run", "digits", "--format", "json", "--dry-run")
+    assert done.exit_code == 2
+    assert "--format json: expected a run" in done.stderr
+
+
+def test_piped_tables_end_where_their_text_ends(cli, run_folders, tmp_path):
+    done = cli("leaderboard", "one", "two")
+    lines = done.stdout.splitlines()
+    assert len(lines) > 5
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert cli("leaderboard", "one", "two", "-o", "board.txt").exit_code == 0
+    written = (tmp_path / "board.txt").read_text().splitlines()
+    assert written == lines
+
+
+def test_list_tells_of_each_attack_norms_what_it_sees_and_its_paper(cli):
+    lines = [line.split("  ") for line in cli("list", "attacks").stdout.splitlines()[1:]]
+    facts = {words[1]: [word.strip() for word in words[2:] if word.strip()] for words in lines}
+    assert facts["pgd"][:2] == ["Linf, L2", "gradients"]
+    assert facts["square"][1] == "scores"
+    assert facts["art/HopSkipJump"][:2] == ["Linf, L2, smallest", "labels"]
+    assert facts["art/HopSkipJump"][2].endswith("from labels alone. Chen et al. 2020, arXiv:1904.02144")
+    for name, words in facts.items():
+        assert len(words) == 3, name
+        assert ". " in words[2], name
+    entries = json.loads(cli("list", "attacks", "--format", "json").stdout)
+    assert all(entry["norms"] and entry["needs"] and entry["paper"] for entry in entries)
+
+
+def test_list_folds_an_entry_where_the_terminal_is_narrow():
+    from robench.cli.list import _lines
+
+    entry = {
+        "name": "pgd",
+        "summary": "word " * 30,
+        "paper": "P",
+        "norms": "Linf",
+        "needs": "scores",
+        "from": "x",
+    }
+    lines = _lines(entry, 10, 6, 60)
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 60
+    assert len(_lines(entry, 10, 6, 0)) == 1
+
+
+@pytest.mark.parametrize("name", ["DIFGSM", "DiFgsm", "difgsm"])
+def test_a_bare_name_finds_our_attack_whatever_its_capitals(cli, name):
+    assert cli("show", name).stdout.startswith("attack difgsm: M-DI2-FGSM")
+
+
+def test_a_bare_name_of_a_library_is_refused_with_the_whole_one(cli):
+    done = cli("show", "eadattack")
+    assert done.exit_code == 2
+    assert "write 'foolbox/EADAttack'" in done.stderr
+
+
+def test_show_explains_every_option(cli):
+    text = cli("show", "trades").stdout
+    assert "  milestones: tuple[int, ...] | None = None\n      epochs after which" in text
+    assert "  eps: float = required" in text
+    assert "Attributes:" not in text
+    lines = text[text.index("Options:") :].split("\n\n")[0].splitlines()[1:]
+    options = [at for at, line in enumerate(lines) if line[2] != " "]
+    assert len(options) > 20
+    assert all(lines[at + 1].startswith("      ") for at in options)
+    assert "the probability of applying input diversity" in cli("show", "torchattacks/DIFGSM").stdout
+
+
+def test_table_of_an_ordinary_run_says_what_to_use(cli, run_folders):
+    done = cli("table", "one")
+    assert done.exit_code == 2
+    assert "Use `robench leaderboard RUN`" in done.stderr
+
+
+def test_check_counts_in_the_singular_too(cli, tmp_path):
+    (tmp_path / "one.yaml").write_text(
+        "dataset: digits\nmodels: [{name: a, architecture: digits_cnn}]\n"
+        "threats: [{norm: Linf, eps: 0.1, attacks: [fgsm]}]\n"
+    )
+    assert "one.yaml: valid: 1 model, 1 threat, 1 attack\n" in cli("check", "one.yaml").stdout
+    assert "--preflight" in cli("check", "one.yaml").stdout
+
+
+@pytest.mark.parametrize("command", ["board", "leaderboard", "badge", "compare"])
+def test_a_folder_of_tables_is_refused_with_what_to_do(cli, run_folders, command):
+    from robench.api import open_run
+
+    tables = run_folders / "tables"
+    open_run(run_folders / "one").write(tables)
+    assert (tables / "leaderboard.csv").is_file()
+    done = cli(command, "tables", *(["one"] if command == "compare" else []))
+    assert done.exit_code == 2
+    assert "without the records behind them. Evaluate the model with `robench run`" in done.stderr

@@ -74,15 +74,15 @@ def plan_of(cli, *words):
     ("words", "text"),
     [
         ([], "at most 1000 images"),
-        ([], "Linf 0.1, untargeted, weights and template known: pgd, economical_autoattack"),
+        ([], "Linf 0.1, untargeted: pgd, economical_autoattack"),
         (["--attacks", "quick"], "at most 200 images"),
         (["--attacks", "quick"], "apgd, pgd, square"),
-        (["--attacks", "quick", "--norm", "L1"], "known: apgd, square"),
+        (["--attacks", "quick", "--norm", "L1"], "untargeted: apgd, square"),
         (["--attacks", "full"], "digits test, all images"),
         (["--trust-code"], "at most 1000 images"),
         (["--attacks", "quick,deepfool"], "digits test, all images"),
         (["--attacks", "quick", "--limit", "7"], "digits test, 7 images"),
-        (["--attacks", "[fgsm, {pgd: {steps: 3}, label: mine}]"], "known: fgsm, mine"),
+        (["--attacks", "[fgsm, {pgd: {steps: 3}, label: mine}]"], "untargeted: fgsm, mine"),
         (["--set", "threats.0.attacks=[square]", "--seed", "4"], "seed 4"),
         (["--set", "dataset.subset=balanced", "--targeted"], "Linf 0.1, targeted"),
     ],
@@ -92,7 +92,9 @@ def test_what_a_line_means(cli, words, text):
 
 
 def test_radii_files_and_names(cli, tmp_path):
-    assert "threat L2 inf" in plan_of(cli, *LINE[:-1], "inf", "--norm", "L2", "--attacks", "full")
+    assert "threat smallest L2 perturbation" in plan_of(
+        cli, *LINE[:-1], "inf", "--norm", "L2", "--attacks", "full"
+    )
     shown = plan_of(cli, *LINE[:-1], "2/255, 8/255")
     assert "net-digits-Linf-several" in shown
     assert "Linf 8/255" in shown

@@ -115,6 +115,7 @@ def test_a_plain_line_carries_robust_accuracy_and_pace(capsys):
     plain.advance("cw on net: failed")
     assert capsys.readouterr().err.splitlines() == [
         "3 units",
+        "goes on after clean on net: 1 of 3 units were there",
         "[2/3] pgd on net: robust 30.0 % (n 10), 5 images/s, 2.0 s left",
         "[3/3] cw on net: failed: 5 images/s",
     ]
@@ -201,3 +202,38 @@ except typer.Exit as ending:
 def test_results_that_nobody_reads_any_more_change_no_exit_code(tmp_path, failed, code):
     command = [sys.executable, "-c", ENDING, str(failed)]
     assert subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, check=False).returncode == code
+
+
+def test_work_that_goes_on_says_after_which_unit(capsys):
+    plain = PlainReporter()
+    plain.start(4)
+    plain.advance("clean on net -> net", cached=True)
+    plain.advance("pgd on net -> net", cached=True)
+    plain.advance("cw on net -> net", accuracy=ColumnAccuracy(attacked=True, right=3, n=10, images=10))
+    plain.advance("fgsm on net -> net", accuracy=ColumnAccuracy(attacked=True, right=3, n=10, images=10))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "goes on after pgd on net -> net: 2 of 4 units were there"
+    assert [line for line in lines if "goes on" in line] == lines[1:2]
+
+
+def test_a_long_unit_shows_that_it_lives_in_a_pipe_too(capsys):
+    plain = PlainReporter()
+    plain.start(2)
+    plain.alive("cw on net", 31.0, 500)
+    assert capsys.readouterr().err.splitlines() == ["2 units"]
+    plain.spoke -= 31.0
+    plain.alive("cw on net\x1b[31m", 62.0, 12_000)
+    plain.alive("cw on net", 63.0, 12_500)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "  at work for 1 min 2 s, 12,000 passes: cw on net\\x1b[31m"
+
+
+def test_a_long_unit_shows_that_it_lives_in_a_terminal(monkeypatch):
+    stream = io.StringIO()
+    console = Console(file=stream, width=100, force_terminal=True, no_color=True)
+    monkeypatch.setattr("robench.cli.reporters.errors", lambda: console)
+    rich = RichReporter()
+    rich.start(2)
+    rich.alive("cw on net", 62.0, 1)
+    assert rich._bars().title == "at work for 1 min 2 s, 1 pass: cw on net"
+    rich.close()

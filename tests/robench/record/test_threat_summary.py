@@ -22,6 +22,7 @@ def test_terms_of_a_threat_model_survive_its_record():
     ("threat", "text"),
     [
         (ThreatSummary(), "no attack"),
+        (ThreatSummary("L2", float("inf"), "untargeted"), "smallest L2 perturbation, untargeted"),
         (ThreatSummary("L2", 0.5, "targeted"), "L2 0.5, targeted"),
         (
             ThreatSummary("Linf", 0.1, "untargeted", (0.0, 1.0), ("weights",)),

@@ -1,0 +1,78 @@
+"""What a library's own docstrings say of its attacks' options, read from its files; none is imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from robench.option_docs import options_in
+
+FOLDERS = {"art": "attacks", "foolbox": "attacks", "adv_lib": "attacks"}
+"""Where in a library its attacks are; all of it where nothing stands here."""
+_DEPTH = 6
+"""Classes that are looked through, one beneath the other."""
+
+
+def explained(library: str, name: str) -> dict[str, str]:
+    """Return what the docstrings of an attack and of the classes beneath it say of options, by name.
+
+    Args:
+        library: the package that is imported, such as `art`.
+        name: of the class or function.
+
+    Returns:
+        By option the text in one line; empty where the library is not installed or says nothing.
+    """
+    texts: dict[str, str] = {}
+    files = [(path, _text(path)) for path in _files(library)]
+    wanted = [name]
+    for _ in range(_DEPTH):
+        nodes = [node for one in wanted if (node := _definition(files, one)) is not None]
+        wanted = []
+        for node in nodes:
+            for docstring in _docstrings(node):
+                for option, text in options_in(docstring).items():
+                    texts.setdefault(option, text)
+            if isinstance(node, ast.ClassDef):
+                wanted += [base.id for base in node.bases if isinstance(base, ast.Name)]
+    return texts
+
+
+def _files(library: str) -> list[Path]:
+    spec = find_spec(library)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return [
+        path for place in places for path in sorted((Path(place) / FOLDERS.get(library, "")).rglob("*.py"))
+    ]
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")
+
+
+def _definition(files: list[tuple[Path, str]], name: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """Return the class or function of a name in the first file that has it."""
+    start = re.compile(rf"^(?:class|def) {re.escape(name)}\b", re.MULTILINE)
+    for _, text in files:
+        if not start.search(text):
+            continue
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+                return node
+    return None
+
+
+def _docstrings(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
+    """Yield the docstrings of a class and of how it is made, or of a function."""
+    yield ast.get_docstring(node) or ""
+    if isinstance(node, ast.ClassDef):
+        for part in node.body:
+            if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+                yield ast.get_docstring(part) or ""

@@ -1,0 +1,59 @@
+"""A plan laid out as a run does it, and nothing trained, evaluated or written: what is refused is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from robench.data.images import ImageSet
+from robench.errors import JobError
+from robench.plan.spec import Plan
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.layout import boards_of
+from robench.run.preparation import Workshop
+from robench.run.progress import QUIET, Reporter
+from robench.run.settings import Environment, Settings
+from robench.run.work import Work
+from robench.run.workload import multiplied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a run of a plan would begin with.
+
+    Attributes:
+        data: the images.
+        models: the models, those that would be trained with their first weights.
+        units: records that it would leave.
+        warnings: what would take long, in words.
+    """
+
+    data: ImageSet
+    models: list[EvaluatedModel]
+    units: int
+    warnings: tuple[str, ...] = ()
+
+
+def try_out(plan: Plan, folder: Path, environment: Environment, reporter: Reporter = QUIET) -> Trial:
+    """Do what a run does before its first unit, without the trainings.
+
+    Args:
+        plan: the validated plan.
+        folder: the run folder; it is read if it is there.
+        environment: where it would be done, and what it might do there.
+        reporter: who is told.
+
+    Raises:
+        RobenchError: the plan cannot be run here; as a run would say it.
+    """
+    environment = environment.resolved()
+    boards = boards_of(plan.threats, trust_code=environment.trust_code)
+    workshop = Workshop(plan, folder / "models", replace(environment, force=False), reporter, trains=False)
+    data = workshop.load(plan.data)
+    models = workshop.models(data.shape, len(data.classes))
+    for name, reason in workshop.failures.items():
+        raise JobError(where=f"model {name!r}", expected="a model", got=reason)
+    work = Work(models=models, data=data, boards=boards, settings=Settings.of(plan))
+    for _ in work.shards():  # a joint model may refuse the sizes of its graphs
+        pass
+    return Trial(data=data, models=models, units=work.units(), warnings=tuple(multiplied(work)))
