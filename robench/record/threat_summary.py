@@ -37,14 +37,22 @@ class ThreatSummary(NamedTuple):
         """
         if not self.norm:
             return "no attack"
-        parts = [f"{self.norm} {eps_text or f'{self.eps:g}'}", self.goal, *self.conditions()]
-        return ", ".join(part for part in parts if part)
+        return ", ".join(part for part in (self.power(eps_text), self.goal, *self.conditions()) if part)
+
+    def power(self, eps_text: str = "") -> str:
+        """Return norm and radius: `Linf 8/255`, or `smallest L2 perturbation` where there is no radius."""
+        if math.isinf(self.eps):
+            return f"smallest {self.norm} perturbation"
+        return f"{self.norm} {eps_text or f'{self.eps:g}'}"
 
     def conditions(self) -> list[str]:
         """Return what is not norm, radius or goal: what is known, the budget, and an unusual box."""
+        known = [] if self.knowledge is None else [f"{listed(self.knowledge)} known"]
+        return [*known, *self.limits()]
+
+    def limits(self) -> list[str]:
+        """Return the budget, and an unusual box."""
         parts = []
-        if self.knowledge is not None:
-            parts.append(f"{listed(self.knowledge)} known")
         if self.budget is not None:
             # Each attack has it for itself, and again through every gradient source.
             parts.append(
