@@ -15,8 +15,8 @@ from reports.figures.depth import Depth
 from reports.figures.palette import Look
 from reports.figures.style import shown
 from reports.figures.tradeoff import MOST_NAMED, Tradeoff, others_in_words
+from reports.html.background import Background
 from reports.html.inline_svg import inline_svg
-from reports.html.site.background import Background
 from reports.html.tables import Table, heat_map, leaderboard
 from reports.text.answers import Answer, answer
 from reports.text.doubt_sentences import DoubtGroup, doubt_groups

@@ -12,12 +12,12 @@ from reports.board.run_folder import MOST_FAULTS, Readable, Run, read_run
 from reports.board.samples import model_of, split_into_boards
 from reports.figures.palette import look_of
 from reports.html.accuracy_curves import CurveSections
+from reports.html.background import background_of
 from reports.html.board_sections import board_sections, model_links
 from reports.html.gallery import Guide
 from reports.html.model_sections import model_sections
 from reports.html.pixels import Pixels
 from reports.html.side_by_side import comparisons
-from reports.html.site.background import background_of
 from reports.html.site.site import check_folder, write_site
 from reports.html.template import page
 from reports.html.training_sections import curves

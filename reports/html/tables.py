@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from reports.board.boards import Board, Measurement, Row
 from reports.board.shares import Share
 from reports.figures.palette import Look
-from reports.html.site.background import Background
+from reports.html.background import Background
 from reports.text.doubt_sentences import short_sentence
 from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
 

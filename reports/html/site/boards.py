@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from reports.board.boards import Board, Row
 from reports.board.samples import Samples, Setting, model_of
 from reports.html.accuracy_curves import Drawing
+from reports.html.background import Background
 from reports.html.board_sections import BoardSection
-from reports.html.site.background import Background
 from reports.html.tables import Column, Entry, Table, paper_entry, text_entry
 from reports.text.escape import NOTHING
 from robench.record.board_entry import BoardEntry

@@ -14,11 +14,11 @@ from reports.board.run_folder import MOST_FAULTS, Run, read_trainings
 from reports.board.samples import Samples, model_of
 from reports.figures.palette import look_of
 from reports.html.accuracy_curves import over_eps
+from reports.html.background import Background, background_of
 from reports.html.board_sections import BoardSection, board_sections, model_links
 from reports.html.gallery import Guide
 from reports.html.model_sections import ModelSection, model_sections
 from reports.html.pixels import Pixels
-from reports.html.site.background import Background, background_of
 from reports.html.site.boards import SiteBoard, judged_again, measured_by, same_but_for_images, site_board
 from reports.html.site.history import history, history_table
 from reports.html.site.published_table import covers, published_sections
