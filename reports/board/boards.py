@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from reports.board.lazily import Lazily
 from reports.board.shares import Share
-from robench.record.threat_summary import ThreatSummary
+from robench.plan.spec import KNOWN, TEMPLATE
+from robench.record.threat_summary import ThreatSummary, listed
 
 MOST_LACKS = 3
 """Things a partial row lacks that are told in its remarks; the rest is counted."""
@@ -173,9 +174,24 @@ class Heading:
     def title(self) -> str:
         """The board in one line.
 
-        Such as `digits test, 300 images, Linf 8/255, untargeted, weights and template known`.
+        Such as `digits test, 300 images, Linf 8/255, untargeted`; what an attacker knows is in it where it
+        matters.
         """
-        return f"{self.dataset} {self.split}, {self.n} images, {self.threat.text(self.eps_text)}"
+        if not self.norm:
+            return f"{self.dataset} {self.split}, {self.n} images, no attack"
+        parts = [f"{self.dataset} {self.split}", f"{self.n} images", self.threat.power(self.eps_text)]
+        return ", ".join(part for part in (*parts, self.goal, *self.conditions) if part)
+
+    @property
+    def conditions(self) -> list[str]:
+        """What is not norm, radius or goal: what is known where it matters, the budget, an unusual box."""
+        known = self.known
+        return [*([] if known is None else [f"{listed(known)} known"]), *self.threat.limits()]
+
+    @property
+    def known(self) -> tuple[str, ...] | None:
+        """What the attacker knows; None where it says nothing: all that is usual."""
+        return None if self.knowledge == KNOWN else self.knowledge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +221,14 @@ class Board(Heading):
             yield from self.transfers.chosen(lambda attack: not attack)
             return
         yield from (one for one in self.transfers if not one.attack)
+
+    @property
+    def known(self) -> tuple[str, ...] | None:
+        """What the attacker knows; None for what is usual of plain networks, which have no template."""
+        if any(row.head not in {"", "linear"} for row in self.rows):
+            return self.knowledge
+        plain = tuple(word for word in self.knowledge or () if word != TEMPLATE)
+        return None if self.knowledge in {None, KNOWN} else plain
 
     @property
     def random(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.board.boards import Board
@@ -69,13 +69,15 @@ class BoardCurves:
 class Mark:
     """Robust accuracy of a model at the radius of a board; what broke at a smaller radius is broken.
 
-    `certified` is the share that a bound proves, there or at a larger radius; None where there is no bound.
+    `robust` is None where nothing was attacked. `certified` is the share that a bound proves, there or at a
+    larger radius; None where there is no bound. `doubted` says whether the row of that board is in doubt.
     """
 
     eps: float
     eps_text: str
-    robust: Share
+    robust: Share | None
     certified: Share | None = None
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class Radii:
         clean: the share of images that are right without a perturbation.
         exact: the distribution of its smallest perturbations, None if no attack looked for small ones.
         marks: at the radii of boards, rising.
+        doubted: whether the row without a radius, which `exact` comes from, is in doubt.
     """
 
     model: str
@@ -95,6 +98,7 @@ class Radii:
     clean: float
     exact: Curve | None
     marks: tuple[Mark, ...]
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,11 +194,12 @@ def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Reco
 def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Family, ...]:
     """Return the boards that differ in the radius only, those of them that say something over eps.
 
-    A family says something if an attack looked for small perturbations, or if it has several finite radii.
+    A family says something if an attack looked for small perturbations, or if it has several finite radii,
+    attacked or bounded.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for at, one in enumerate(samples):
-        if one.attacked:
+        if one.attacked or one.bounds:
             setting = one.setting
             threat = setting.threat._replace(eps=math.inf)
             groups.setdefault((setting._replace(threat=threat),), []).append(at)
@@ -205,20 +210,25 @@ def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Famil
 
 def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Samples]) -> Family:
     identities: dict[str, str] = {}
+    doubted: set[tuple[str, float]] = set()
     for board, own in zip(boards, samples, strict=True):
         backwards = {name: identity for identity, name in own.names.items()}
         for row in board.rows:
             identity = backwards[row.model]
+            doubted |= {(identity, board.eps)} if row.doubted else set()
             identities.setdefault(identity, identity.partition(":")[2])
     names = shown_names({i: (name, fingerprint_of(i)[:8]) for i, name in identities.items()})
-    models = [_radii(identity, name, samples) for identity, name in names.items()]
+    models = [
+        _radii(identity, name, samples, {eps for other, eps in doubted if other == identity})
+        for identity, name in names.items()
+    ]
     first = boards[0]
     return Family(
         boards=tuple(places),
         title=", ".join(
             [
                 f"{first.dataset} {first.split}, {first.n} images, {first.norm}, {first.goal}",
-                *first.threat.conditions(),
+                *first.conditions,
             ]
         ),
         norm=first.norm,
@@ -233,40 +243,44 @@ def _certified_at(board: Samples, samples: Sequence[Samples], target: str) -> Sh
     return share_of({i: i in sure for i in certified_images(bounds_of(board, target))})
 
 
-def _radii(target: str, name: str, samples: Sequence[Samples]) -> Radii | None:
+def _radii(target: str, name: str, samples: Sequence[Samples], doubted: set[float]) -> Radii | None:
     own = [(one, one.judged(target)) for one in samples]
     mine = [record for _, records in own for record in records]
     if any(record.draws for record in mine):
         return None  # the smallest perturbation that met an unlucky draw
-    finite = [(one, records) for one, records in own if records and math.isfinite(one.setting.threat.eps)]
+    finite = [(one, records) for one, records in own if math.isfinite(one.setting.threat.eps)
+              and (records or one.bounded(target))]  # fmt: skip
     if len(finite) < 2 and not any(record.attack.minimises for record in mine):
         return None  # before the sizes are read, which takes long
-    smallest = smallest_perturbations(mine)
-    if not smallest:
+    smallest = smallest_perturbations(mine) or {}
+    if mine and not smallest:
         return None
-    marks = []
-    for one, records in finite:
-        eps = one.setting.threat.eps
-        judged = worst(records)[0].tolist()
-        if judged:
-            robust = sum(smallest[index] > eps for index in judged)
-            marks.append(
-                Mark(
-                    eps=eps,
-                    eps_text=one.eps_text,
-                    robust=Share(robust, len(judged)),
-                    certified=_certified_at(one, samples, target),
-                )
-            )
-    curve = over_eps(mine)
+    marks = [
+        Mark(
+            eps=one.setting.threat.eps,
+            eps_text=one.eps_text,
+            robust=_robust_at(one.setting.threat.eps, records, smallest),
+            certified=_certified_at(one, samples, target),
+            doubted=one.setting.threat.eps in doubted,
+        )
+        for one, records in finite
+    ]
+    curve = over_eps(mine) if mine else None
     if curve is None and len(marks) < 2:
         return None
     # Not those of size 0: in a joint batch an image may fall without being moved itself.
-    wrong = int((~worst(mine, right)[1]).sum())
+    verdicts = worst(mine or samples[0].untouched(target), right)[1]
     return Radii(
         model=name,
         fingerprint=fingerprint_of(target),
-        clean=1 - wrong / len(smallest),
+        clean=float(verdicts.sum()) / len(verdicts) if len(verdicts) else 0.0,
         exact=curve,
         marks=tuple(sorted(marks, key=lambda mark: mark.eps)),
+        doubted=math.inf in doubted,
     )
+
+
+def _robust_at(eps: float, records: Sequence[Record], smallest: Mapping[int, float]) -> Share | None:
+    """Return the share of the images judged at a radius that no perturbation of at most that size breaks."""
+    judged = worst(records)[0].tolist() if records else []
+    return Share(sum(smallest[index] > eps for index in judged), len(judged)) if judged else None

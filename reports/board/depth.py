@@ -72,6 +72,8 @@ def details_of(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
 def series_of(board: Board, details: Mapping[str, Mapping[str, Any]]) -> list[Series]:
     """Return the rows of a board that hold at least two depths of a family, head and training.
 
+    Only rows that were attacked or bounded count.
+
     Args:
         board: the board.
         details: what its records say of every model, by fingerprint; see `details_of`.
@@ -80,7 +82,12 @@ def series_of(board: Board, details: Mapping[str, Mapping[str, Any]]) -> list[Se
     for row in board.rows:
         own = details.get(row.fingerprint, {})
         depth = depth_of(own)
-        if depth and row.clean and row.worst_case and row.clean.n and row.worst_case.n:
+        if (
+            depth
+            and row.clean
+            and row.clean.n
+            and any(one and one.n for one in (row.worst_case, row.certified))
+        ):
             training, before = str(own.get("training") or ""), own.get("inference") or []
             if names := [str(one.get("defense")) for one in before if isinstance(one, dict)]:
                 training += f" behind {', '.join(names)}"

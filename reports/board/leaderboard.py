@@ -41,6 +41,7 @@ from reports.board.shares import (
     robust_share,
     worst,
 )
+from reports.board.size_ranks import by_size, ranked_by_size
 from robench.counted import counted
 from robench.record.columns import TOTALS
 from robench.record.completeness import count_images
@@ -206,8 +207,11 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
     That is McNemar's, and between means over draws the sign-flip test, of which McNemar's is a case.
 
     It is compared with the first row of the rank, not with its neighbour: along a chain of neighbours, each
-    hardly worse than the one before, every row of a board could share the first rank.
+    hardly worse than the one before, every row of a board could share the first rank. Without a radius the
+    size of a perturbation counts instead: see `size_ranks`.
     """
+    if by_size(samples, rows):
+        return ranked_by_size(samples, rows)
 
     def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
         row = item[1]

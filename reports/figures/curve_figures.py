@@ -9,9 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from reports.board.curves import IN_TURN, BoardCurves, Family, Radii
-from reports.figures.lines import GREY, LIT, draw_lines, draw_panels, frame, grid, legend, remark, shown_line
+from reports.figures.labels import FOLDED, folded
+from reports.figures.lines import (
+    MOST_PANELS,
+    arranged,
+    draw_lines,
+    draw_panel,
+    draw_panels,
+    frame,
+    grid,
+    legend,
+    remark,
+    shown_line,
+)
+from reports.figures.palette import Look, look_of
 from reports.figures.selection import draw_curves_to, draw_family_to
-from reports.figures.style import COLOURS, MARKERS, blank, shown, styled
+from reports.figures.style import LONGEST, MARKERS, NARROW, blank, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
 from robench.record.curves import Curve
@@ -100,7 +113,27 @@ class _PanelFigure:
             raise ConfigError(where=where, expected=shows.expected, got=shows.got, do=shows.do)
         panels = sorted(panels, key=lambda panel: panel.attack != IN_TURN)
         text = self.note if note is None else note
-        return draw_panels(panels, title=curves.board.title, xlabel=shows.xlabel, note=text)
+        doubted = [row.model for row in curves.board.rows if row.doubted]
+        look = look_of([row.model for row in curves.board.rows], doubted=doubted)
+        if len({line.model for panel in panels for line in panel.lines}) == 1:
+            look = look_of([panel.attack for panel in panels])
+        return draw_panels(panels, title=curves.board.title, xlabel=shows.xlabel, note=text, look=look)
+
+    def parts(self, curves: BoardCurves, look: Look) -> list[tuple[Figure, list[str]]]:
+        """Return every panel as a figure of its own, with the names of its lines; none where there is none.
+
+        Args:
+            curves: of the board.
+            look: of its models.
+        """
+        panels = sorted(getattr(curves, _PANELS[self.name].field), key=lambda panel: panel.attack != IN_TURN)
+        whole = arranged(panels)[:MOST_PANELS] if panels else []
+        end = max((curve.end for _, lines in whole for _, curve in lines), default=0.0)
+        xlabel = _PANELS[self.name].xlabel
+        return [
+            (draw_panel(heading, lines, xlabel=xlabel, look=look, end=end), [name for name, _ in lines])
+            for heading, lines in whole
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,24 +199,47 @@ class Eps:
         """Draw the boards with that text in their title; see `selection.draw_family_to`."""
         return draw_family_to(self.draw, records, path, board=board)
 
-    def draw(self, family: Family, *, note: str | None = None) -> Figure:
-        """Return the figure of boards that differ in the radius only."""
+    def draw(self, family: Family, *, note: str | None = None, look: Look | None = None) -> Figure:
+        """Return the figure of boards that differ in the radius only.
+
+        Args:
+            family: the boards.
+            note: a remark below the figure; by default what its lines mean.
+            look: of the models; by default the first ones have a colour each.
+        """
         names = [one.model for one in family.models]
+        look = (look or look_of(names)).of(
+            one.model for one in family.models if one.doubted or any(mark.doubted for mark in one.marks)
+        )
         right = max(map(_right, family.models)) or 1.0
         with styled():
-            figure, (axes,) = grid(1, family.title)
+            figure, (axes,) = grid(
+                1, "" if look.narrow else family.title, (NARROW, 3.4) if look.narrow else None
+            )
             for one in family.models:
                 if one.exact:
-                    draw_lines(axes, [(one.model, one.exact.up_to(right))], names)
+                    lined = look.of([one.model] if one.doubted else [])
+                    draw_lines(axes, [(one.model, one.exact.up_to(right))], lined)
             for place, one in reversed(list(enumerate(family.models))):
-                _marks(axes, one, place)
-                _certified(axes, one, place)
+                _between(axes, one, look)
+                _marks(axes, one, place, look)
+                _certified(axes, one, look)
             if not any(one.exact for one in family.models):
                 texts = {0.0: "0", **{m.eps: m.eps_text for one in family.models for m in one.marks}}
                 axes.set_xticks(sorted(texts), [texts[eps] for eps in sorted(texts)])
             axes.set_xlim(0, 1.03 * right)
-            frame(figure, [axes], f"eps, {family.norm}")
-            legend(figure, names, markers=MARKERS if any(one.marks for one in family.models) else ())
+            attacked = any(mark.robust for one in family.models for mark in one.marks) or any(
+                one.exact for one in family.models
+            )
+            frame(
+                figure,
+                [axes],
+                f"eps, {family.norm}",
+                "robust accuracy, %" if attacked else "certified accuracy, %",
+            )
+            if not look.narrow:
+                markers = MARKERS if any(one.marks for one in family.models) else ()
+                legend(figure, names, look, markers=markers)
             remark(figure, self.note if note is None else note)
         return figure
 
@@ -197,33 +253,45 @@ def _right(one: Radii) -> float:
     return far
 
 
-def _marks(axes: Axes, one: Radii, place: int) -> None:
+def _marks(axes: Axes, one: Radii, place: int, look: Look) -> None:
     """Draw the points of one model, joined if there is no exact line, from its clean accuracy on."""
-    lit = place < LIT
-    colour = COLOURS[place] if lit else GREY
-    x = [mark.eps for mark in one.marks]
-    y = [100 * (mark.robust.value or 0.0) for mark in one.marks]
-    if one.exact is None:
-        axes.plot([0.0, *x], [100 * one.clean, *y], color=colour, linewidth=1.2 if lit else 0.6,
-                  alpha=1.0 if lit else 0.7)  # fmt: skip
-    if lit and x:
-        low = [at - 100 * mark.robust.low for at, mark in zip(y, one.marks, strict=True)]
-        high = [100 * mark.robust.high - at for at, mark in zip(y, one.marks, strict=True)]
-        axes.errorbar(x, y, yerr=[low, high], fmt=MARKERS[place % len(MARKERS)], color=colour, markersize=4.5,
+    lit, colour = look.lit(one.model), look.colour(one.model)
+    marks = [(mark, mark.robust) for mark in one.marks if mark.robust]
+    if one.exact is None and marks:
+        x = [0.0, *(mark.eps for mark, _ in marks)]
+        y = [100 * one.clean, *(100 * (robust.value or 0.0) for _, robust in marks)]
+        axes.plot(x, y, color=colour, linewidth=1.2 if lit else 0.6, alpha=1.0 if lit else 0.7)
+    for mark, robust in marks if lit else ():
+        at = 100 * (robust.value or 0.0)
+        axes.errorbar([mark.eps], [at], yerr=[[at - 100 * robust.low], [100 * robust.high - at]],
+                      fmt=MARKERS[look.places[one.model] % len(MARKERS)], color=colour, markersize=4.5,
+                      markerfacecolor=look.of([one.model] if mark.doubted else []).face(one.model),
                       elinewidth=0.9, capsize=2, clip_on=False, zorder=3)  # fmt: skip
 
 
-def _certified(axes: Axes, one: Radii, place: int) -> None:
+def _between(axes: Axes, one: Radii, look: Look) -> None:
+    """Shade what is neither certified nor broken, between the two sides of one model."""
+    both = [(mark.eps, mark.certified, mark.robust) for mark in one.marks if mark.certified and mark.robust]
+    if look.lit(one.model) and len(both) > 1:
+        low, high = (
+            [100 * (share.value or 0.0) for share in side] for side in list(zip(*both, strict=True))[1:]
+        )
+        axes.fill_between(
+            [eps for eps, *_ in both], low, high, color=look.colour(one.model), alpha=0.1, linewidth=0
+        )
+
+
+def _certified(axes: Axes, one: Radii, look: Look) -> None:
     """Draw what is certified of one model: a bound at each radius, joined for the eye only."""
     bounds = [(mark.eps, mark.certified) for mark in one.marks if mark.certified]
     if not bounds:
         return
-    lit = place < LIT
+    lit = look.lit(one.model)
     y = [100 * (share.value or 0.0) for _, share in bounds]
     axes.plot(
         [eps for eps, _ in bounds],
         y,
-        color=COLOURS[place] if lit else GREY,
+        color=look.colour(one.model),
         linestyle=":",
         linewidth=1.5 if lit else 0.7,
         marker="^" if lit else "",
@@ -251,12 +319,20 @@ class Sizes:
         """Draw the boards with that text in their title; see `selection.draw_family_to`."""
         return draw_family_to(self.draw, records, path, board=board)
 
-    def draw(self, family: Family, *, note: str | None = None) -> Figure:
+    def draw(self, family: Family, *, note: str | None = None, look: Look | None = None) -> Figure:
         """Return the figure of boards that differ in the radius only.
+
+        Args:
+            family: the boards.
+            note: a remark below the figure; by default what its marks mean.
+            look: of the models; by default the first ones have a colour each.
 
         Raises:
             ConfigError: no attack looked for small perturbations.
         """
+        look = (look or look_of([one.model for one in family.models])).of(
+            one.model for one in family.models if one.doubted
+        )
         every = [(one.model, one.exact) for one in family.models if one.exact]
         if not every:
             raise ConfigError(
@@ -269,15 +345,17 @@ class Sizes:
         ends = [curve.reached(share) or 0.0 for _, curve in rows for share in SHARES]
         right = 1.06 * max(*ends, *(c.end for _, c in rows if math.isfinite(c.end))) or 1.0
         with styled():
-            figure, axes = blank(7.6, 0.26 * len(rows) + 1.2)
-            for place, (_, curve) in enumerate(rows):
-                _row(axes, curve, place, right)
-            axes.set_yticks(range(len(rows)), [shown(name) for name, _ in rows])
+            figure, axes = blank(NARROW if look.narrow else 7.6, 0.26 * len(rows) + 1.2)
+            for place, (name, curve) in enumerate(rows):
+                _row(axes, curve, place, right, look.colour(name), look.face(name))
+            width = FOLDED if look.narrow else LONGEST
+            axes.set_yticks(range(len(rows)), [folded(shown(name), width) for name, _ in rows])
             axes.set_ylim(len(rows) - 0.4, -0.6)
             axes.set_xlim(0, right)
             axes.grid(visible=False, axis="y")
             axes.set_xlabel(f"smallest perturbation found, {family.norm}")
-            figure.suptitle(shown_line(family.title), x=0.01, ha="left", fontsize=10, fontweight="bold")
+            if not look.narrow:
+                figure.suptitle(shown_line(family.title), x=0.01, ha="left", fontsize=10, fontweight="bold")
             rest = (
                 f"{len(every) - len(rows)} more models are in curves.csv. " if len(every) > len(rows) else ""
             )
@@ -285,9 +363,8 @@ class Sizes:
         return figure
 
 
-def _row(axes: Axes, curve: Curve, place: int, right: float) -> None:
+def _row(axes: Axes, curve: Curve, place: int, right: float, colour: str, face: str) -> None:
     low, first, middle, third, high = (curve.reached(share) for share in SHARES)
-    colour = COLOURS[0]
     for start, end, width in ((low, high, 1.0), (first, third, 5.0)):
         if start is not None:
             stop = right if end is None else end
@@ -296,4 +373,4 @@ def _row(axes: Axes, curve: Curve, place: int, right: float) -> None:
     if high is None and low is not None:
         axes.plot([right], [place], marker=">", color=colour, markersize=5, clip_on=False)
     if middle is not None:
-        axes.plot([middle], [place], marker="o", color=COLOURS[1], markersize=5, zorder=3)
+        axes.plot([middle], [place], marker="o", color=colour, markerfacecolor=face, markersize=6, zorder=3)

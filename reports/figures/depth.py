@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from reports.board.boards import Board
-from reports.board.depth import Series, details_of, series_of
+from reports.board.depth import Point, Series, details_of, series_of
 from reports.board.shares import Share
+from reports.figures.palette import HOLLOW
 from reports.figures.selection import choose
-from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
+from reports.figures.style import COLOURS, MARKERS, NARROW, check_suffix, save, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
 from robench.record.schema import Record
@@ -27,10 +28,11 @@ _LINES = ("-", "--", ":", "-.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """Clean and worst-case error of every model against its depth, with 95 % intervals.
+    """Clean, worst-case and certified error of every model against its depth, with 95 % intervals.
 
     A line joins the models of one family, head and training, through the median where several have one depth.
-    The colour tells the head.
+    The colour tells the head; a hollow mark is of a row in doubt. Where there are bounds, a dotted line shows
+    the images that are not certified: the true error lies between it and that of the attacks.
     """
 
     info: ClassVar[Info] = Info(
@@ -44,8 +46,13 @@ class Depth:
         save(self.draw(chosen, series_of(chosen, details_of(records))), path)
         return path
 
-    def draw(self, board: Board, series: Sequence[Series]) -> Figure:
+    def draw(self, board: Board, series: Sequence[Series], *, narrow: bool = False) -> Figure:
         """Return the figure of one board; see `depth.series_of`.
+
+        Args:
+            board: the board.
+            series: of its rows.
+            narrow: with its two parts one below the other, for the width of a phone.
 
         Raises:
             ConfigError: there is no series, or the board's radius is infinite.
@@ -61,27 +68,36 @@ class Depth:
             )
         heads = sorted({one.head for one in series})
         kinds = sorted({(one.family, one.training) for one in series})
+        size = (NARROW, 5.2 + 0.18 * len(series)) if narrow else (7.2, 3.4 + 0.18 * len(series))
         with styled():
-            figure = Figure(figsize=(7.2, 3.4 + 0.18 * len(series)), layout="constrained")
-            left, right = figure.subplots(1, 2)
+            figure = Figure(figsize=size, layout="constrained")
+            left, right = figure.subplots(*((2, 1) if narrow else (1, 2)))
             for one in series:
                 kind = kinds.index((one.family, one.training))
                 style = (COLOURS[heads.index(one.head) % len(COLOURS)], _LINES[kind % len(_LINES)])
                 marker = MARKERS[kind % len(MARKERS)]
                 label = shown(one.family) + f", {shown(one.head or 'own head')}"
                 label += f", {shown(one.training)}" if one.training not in {"", "none"} else ""
-                clean = [(p.depth, p.row.clean) for p in one.points if p.row.clean]
-                robust = [(p.depth, p.row.worst_case) for p in one.points if p.row.worst_case]
-                _line(left, clean, *style, marker, label)
-                _line(right, robust, *style, marker, "")
+                _line(left, [(p, p.row.clean) for p in one.points], *style, marker, label)
+                _line(right, [(p, p.row.worst_case) for p in one.points], *style, marker, "")
+                _line(right, [(p, p.row.certified) for p in one.points], style[0], ":", "^", "")
             depths = sorted({point.depth for one in series for point in one.points})
             for axes in (left, right):
                 axes.set_xticks(depths, _ticks(depths))
                 axes.set_xlabel("depth")
             left.set_title("Clean error, %")
-            right.set_title(f"Robust error, {shown(board.norm)} {shown(board.eps_text)}, worst case, %")
-            figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=7)
+            right.set_title(f"{_right_side(board)}, {shown(board.norm)} {shown(board.eps_text)}, %")
+            figure.legend(loc="outside lower left", frameon=False, ncols=1 if narrow else 2, fontsize=7)
         return figure
+
+
+def _right_side(board: Board) -> str:
+    """Return what the errors under the threat are of."""
+    attacked = any(row.worst_case for row in board.rows)
+    bounded = any(row.certified for row in board.rows)
+    if attacked and bounded:
+        return "Robust error, dotted: not certified"
+    return "Robust error, worst case" if attacked else "Not certified"
 
 
 def _ticks(depths: Sequence[int]) -> list[str]:
@@ -96,25 +112,36 @@ def _ticks(depths: Sequence[int]) -> list[str]:
 
 
 def _line(
-    axes: Axes, points: Sequence[tuple[int, Share]], colour: str, line: str, marker: str, label: str
+    axes: Axes,
+    points: Sequence[tuple[Point, Share | None]],
+    colour: str,
+    line: str,
+    marker: str,
+    label: str,
 ) -> None:
     """Draw the errors of one series: a mark with its interval for each model, a line through the medians."""
     errors: dict[int, list[float]] = {}
-    for depth, share in points:
+    for point, share in points:
+        if share is None or not share.n:
+            continue
         error = 100 * (1 - (share.value or 0.0))
-        errors.setdefault(depth, []).append(error)
+        errors.setdefault(point.depth, []).append(error)
         low, high = 100 * (1 - share.high), 100 * (1 - share.low)
         axes.errorbar(
-            depth,
+            point.depth,
             error,
             yerr=[[max(0.0, error - low)], [max(0.0, high - error)]],
             fmt=marker,
             color=colour,
+            markerfacecolor=HOLLOW if point.row.doubted else colour,
             markersize=5,
             elinewidth=0.8,
             capsize=2,
+            zorder=3,
         )
+    if not errors:
+        return
     medians = [statistics.median(errors[depth]) for depth in sorted(errors)]
-    axes.plot(
-        sorted(errors), medians, line, color=colour, linewidth=1.4, marker=marker, markersize=5, label=label
-    )
+    axes.plot(sorted(errors), medians, line, color=colour, linewidth=1.4)
+    if label:
+        axes.plot([], [], line, color=colour, linewidth=1.4, marker=marker, markersize=5, label=label)

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reports.board.curves import IN_TURN, Panel
-from reports.figures.style import COLOURS, shown, styled
+from reports.figures.palette import GREY, HOLLOW, Look, look_of
+from reports.figures.style import NARROW, SOFT, shown, styled
 from robench.record.curves import Curve
 from robench.visible_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-LIT = 8
-"""Lines with a colour, a band and a name of their own; the others are thin and grey."""
 
 MOST_PANELS = 6
 MOST_PLACES, MOST_GREY = 100, 20
@@ -25,8 +23,6 @@ MOST_PLACES, MOST_GREY = 100, 20
 LONG = 50
 """With a longer axis it is logarithmic: most images break early."""
 
-GREY = "#999999"
-
 Named = tuple[str, Curve]
 
 
@@ -34,16 +30,19 @@ def arranged(panels: Sequence[Panel]) -> list[tuple[str, list[Named]]]:
     """Return (title, lines) of every panel to draw: one per attack, or one of all attacks on one model."""
     models = {line.model for panel in panels for line in panel.lines}
     if len(models) > 1:
-        return [(_attack(p.attack), [(line.model, line.curve) for line in p.lines]) for p in panels]
-    lines = [(_attack(panel.attack), line.curve) for panel in panels for line in panel.lines]
+        return [(attack_title(p.attack), [(line.model, line.curve) for line in p.lines]) for p in panels]
+    lines = [(attack_title(panel.attack), line.curve) for panel in panels for line in panel.lines]
     return [(next(iter(models)), lines)]
 
 
-def _attack(label: str) -> str:
+def attack_title(label: str) -> str:
+    """Return what a panel or line of an attack is called."""
     return "all attacks, in turn" if label == IN_TURN else label
 
 
-def draw_panels(panels: Sequence[Panel], *, title: str, xlabel: str, note: str = "") -> Figure:
+def draw_panels(
+    panels: Sequence[Panel], *, title: str, xlabel: str, note: str = "", look: Look | None = None
+) -> Figure:
     """Return the figure of some panels, at least one.
 
     Args:
@@ -51,49 +50,71 @@ def draw_panels(panels: Sequence[Panel], *, title: str, xlabel: str, note: str =
         title: of the whole.
         xlabel: what x is.
         note: a remark below, for a picture that stands alone.
+        look: of the models; by default the first ones have a colour each.
     """
     whole = arranged(panels)
     parts = whole[:MOST_PANELS]
     names = list(dict.fromkeys(name for _, lines in parts for name, _ in lines))
     end = max(curve.end for _, lines in parts for _, curve in lines)
     left_out = len(whole) - len(parts)
+    look = look or look_of(names)
     with styled():
         figure, axes = grid(len(parts), title)
         for one, (heading, lines) in zip(axes, parts, strict=True):
-            draw_lines(one, lines, names)
+            draw_lines(one, lines, look)
             one.set_title(shown(heading))
             scale(one, max(curve.end for _, curve in lines), log=end > LONG)
         frame(figure, axes, xlabel)
-        legend(figure, names, what="models" if len(parts) > 1 or len(whole) > 1 else "")
+        legend(figure, names, look, what="models" if len(parts) > 1 or len(whole) > 1 else "")
         more = f"{left_out} more attacks are in curves.csv. " if left_out else ""
         remark(figure, more + note)
     return figure
 
 
-def grid(count: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many panels in up to two columns; call it inside `styled`."""
+def draw_panel(heading: str, lines: Sequence[Named], *, xlabel: str, look: Look, end: float) -> Figure:
+    """Return one panel by itself, for a page that arranges them and names the lines; see `arranged`.
+
+    Args:
+        heading: what stands above it.
+        lines: name and curve.
+        xlabel: what x is.
+        look: of the models.
+        end: of the longest axis among the panels.
+    """
+    with styled():
+        figure, (axes,) = grid(1, "", size=(NARROW, 2.7))
+        draw_lines(axes, lines, look)
+        axes.set_title(shown(heading))
+        scale(axes, max(curve.end for _, curve in lines), log=end > LONG)
+        frame(figure, [axes], xlabel)
+    return figure
+
+
+def grid(count: int, title: str, size: tuple[float, float] | None = None) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many panels in up to two columns, its size in inches; for inside `styled`."""
     from matplotlib.figure import Figure
 
     columns = min(count, 2)
     rows = -(-count // columns)
-    figure = Figure(figsize=(7.6, 3.6 if rows == 1 else 2.3 * rows + 0.7), layout="constrained")
+    size = size or (7.6, 3.6 if rows == 1 else 2.3 * rows + 0.7)
+    figure = Figure(figsize=size, layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for empty in axes[count:]:
         empty.remove()
-    figure.suptitle(shown_line(title), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    if title:
+        figure.suptitle(shown_line(title), x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure, axes[:count]
 
 
-def draw_lines(axes: Axes, lines: Sequence[Named], names: Sequence[str]) -> None:
-    """Draw the curves of one panel, in the colours of their places among all names of the figure."""
+def draw_lines(axes: Axes, lines: Sequence[Named], look: Look) -> None:
+    """Draw the curves of one panel, in the colours of their models; those without are thin and grey."""
     for name, curve in reversed(lines):  # the first lie on top
-        place = names.index(name)
-        lit = place < LIT
+        lit, colour = look.lit(name), look.colour(name)
         thin = curve.thinned(MOST_PLACES if lit else MOST_GREY)
         x = [*thin.x, max(thin.end, thin.x[-1])]
         y = [100 * r / thin.n for r in (*thin.robust, thin.robust[-1])]
         if not lit:
-            axes.plot(x, y, drawstyle="steps-post", color=GREY, linewidth=0.6, alpha=0.7)
+            axes.plot(x, y, look.line(name), drawstyle="steps-post", color=GREY, linewidth=0.6, alpha=0.7)
             continue
         low, high = zip(*thin.band(), strict=True)
         axes.fill_between(
@@ -101,11 +122,11 @@ def draw_lines(axes: Axes, lines: Sequence[Named], names: Sequence[str]) -> None
             [100 * v for v in (*low, low[-1])],
             [100 * v for v in (*high, high[-1])],
             step="post",
-            color=COLOURS[place],
+            color=colour,
             alpha=0.13,
             linewidth=0,
         )
-        axes.plot(x, y, drawstyle="steps-post", color=COLOURS[place], linewidth=1.5)
+        axes.plot(x, y, look.line(name), drawstyle="steps-post", color=colour, linewidth=1.5)
 
 
 def scale(axes: Axes, end: float, *, log: bool) -> None:
@@ -121,35 +142,55 @@ def scale(axes: Axes, end: float, *, log: bool) -> None:
     axes.set_xlim(0, end or 1.0)  # where every image was wrong before, no attack took a step
 
 
-def frame(figure: Figure, axes: Sequence[Axes], xlabel: str) -> None:
+def frame(figure: Figure, axes: Sequence[Axes], xlabel: str, ylabel: str = "robust accuracy, %") -> None:
     """Give all panels the same percentages, and name the axes once."""
     for one in axes:
         one.set_ylim(-2, 102)
     if len(axes) == 1:
         axes[0].set_xlabel(xlabel)
-        axes[0].set_ylabel("robust accuracy, %")
+        axes[0].set_ylabel(ylabel)
     else:
         for last in axes[-2:]:  # the lowest of each column
             last.set_xlabel(xlabel)
-        figure.supylabel("robust accuracy, %", fontsize=9)
+        figure.supylabel(ylabel, fontsize=9)
 
 
 def legend(
-    figure: Figure, names: Sequence[str], *, what: str = "models", markers: Sequence[str] = ()
+    figure: Figure,
+    names: Sequence[str],
+    look: Look,
+    *,
+    what: str = "models",
+    markers: Sequence[str] = (),
 ) -> None:
     """Name the lines beside the panels, where no line can run; say how many have no name of their own."""
     from matplotlib.lines import Line2D
 
-    if len(names) < 2:
-        return
+    lit = [name for name in names if look.lit(name)]
     handles = [
-        Line2D([], [], color=COLOURS[at], linewidth=1.8, label=shown(name),
-               marker=markers[at % len(markers)] if markers else "")
-        for at, name in enumerate(names[:LIT])
-    ]  # fmt: skip
-    if len(names) > LIT:
-        label = f"the other {len(names) - LIT} {what}".strip()
+        Line2D(
+            [],
+            [],
+            color=look.colour(name),
+            linestyle=look.line(name),
+            linewidth=1.8,
+            label=shown(name),
+            markerfacecolor=look.face(name),
+            marker=markers[look.places[name] % len(markers)] if markers else "",
+        )
+        for name in lit
+    ]
+    if len(names) < 2 and not look.doubted.intersection(names):
+        return
+    if len(names) > len(lit):
+        label = f"the other {len(names) - len(lit)} {what}".strip()
         handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=label))
+    if look.doubted.intersection(names):
+        marker = "o" if markers else ""
+        words = "hollow, dashed: in doubt" if markers else "dashed: in doubt"
+        handles.append(
+            Line2D([], [], color=SOFT, linestyle="--", marker=marker, markerfacecolor=HOLLOW, label=words)
+        )
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8)
 
 
@@ -162,9 +203,7 @@ def remark(figure: Figure, text: str) -> None:
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.set(rect=(0, height, 1, 1 - height))  # type: ignore[call-arg]
-    figure.text(
-        0.01, 0.05 / figure.get_figheight(), "\n".join(lines), va="bottom", fontsize=7, color="#666666"
-    )
+    figure.text(0.01, 0.05 / figure.get_figheight(), "\n".join(lines), va="bottom", fontsize=7, color=SOFT)
 
 
 def shown_line(title: str) -> str:

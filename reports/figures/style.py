@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Okabe and Ito (2008), without the yellow that vanishes on white, and a brown."""
 
+INK, SOFT = "#000000", "#666666"
+"""Text, and what explains it; a page replaces them by its own."""
+
+NARROW = 4.6
+"""Width in inches of a figure that a phone shows whole, with text of the size of the page's."""
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SUFFIXES = (".svg", ".png", ".pdf")
 LONGEST = 28

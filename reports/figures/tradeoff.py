@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from reports.board.boards import Board, Row
-from reports.figures.lines import GREY, remark
+from reports.figures.labels import FOLDED, folded, heights, uncrossed
+from reports.figures.lines import remark
+from reports.figures.palette import GREY, HOLLOW, Look, look_of
 from reports.figures.selection import draw_to
-from reports.figures.style import COLOURS, MARKERS, blank, shown, styled
+from reports.figures.style import INK, LONGEST, MARKERS, NARROW, SOFT, blank, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
 from robench.record.schema import Record
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_NAMED = 24
-"""Models with a colour, an interval and a name; more names cannot be read, and take long to place."""
+"""Models with an interval and a name; more names cannot be read, and take long to place."""
 
 BESIDE = 1.03
 """Where the names begin, in widths of the axes."""
@@ -30,9 +32,10 @@ BESIDE = 1.03
 class Tradeoff:
     """One point per model: clean accuracy to the right, worst-case robust accuracy up, with 95 % intervals.
 
-    The names stand beside the plot in the order of their points, each joined to its own by a line, so none
-    covers another. The marker shows the head. Of more models than `MOST_NAMED` the first of the board are
-    named, and the others are grey points without an interval; the figure says how many.
+    The names stand beside the plot near their points, each joined to its own by a line; none covers another,
+    and no two lines cross. The marker shows the head; it is hollow where the row is in doubt. Of more models
+    than `MOST_NAMED` the first of the board are named, and the others are grey points without an interval;
+    the figure says how many.
     """
 
     info: ClassVar[Info] = Info(
@@ -43,8 +46,12 @@ class Tradeoff:
         """Draw the board with that text in its title and write it to `path`; see `selection.draw_to`."""
         return draw_to(self.draw, records, path, board=board)
 
-    def draw(self, board: Board) -> Figure:
+    def draw(self, board: Board, look: Look | None = None) -> Figure:
         """Return the figure of one board.
+
+        Args:
+            board: the board.
+            look: of its models; by default the first ones have a colour each.
 
         Raises:
             ConfigError: no model of the board has both accuracies, or its radius is infinite.
@@ -58,47 +65,34 @@ class Tradeoff:
                 expected="a board with clean and robust accuracies under a finite eps",
                 got="none" if not rows else "eps inf",
             )
+        look = look or look_of([row.model for row in board.rows])
+        look = look.of(row.model for row in rows if row.doubted)
         rows, others = rows[:MOST_NAMED], rows[MOST_NAMED:]
-        rows.sort(key=lambda row: (_share(row)[1], _share(row)[0]))
         heads = sorted({row.head for row in rows})
-        order = [row.model for row in board.rows]  # a model has one colour in all figures of a board
         with styled():
-            figure, axes = blank(7.2, max(3.6, 0.24 * len(rows) + 1.2))
+            height = max(3.4, 0.24 * len(rows) + 1.2)
+            figure, axes = blank(NARROW if look.narrow else 7.2, height)
             if others:
                 x, y = zip(*map(_share, others), strict=True)
                 axes.plot(x, y, linestyle="", marker=".", markersize=4, color=GREY)
-                remark(figure, others_in_words(len(others)))
-            for number, row in enumerate(rows):
-                colour = COLOURS[order.index(row.model) % len(COLOURS)]
-                _point(axes, row, colour, MARKERS[heads.index(row.head) % len(MARKERS)])
-                height = (number + 0.5) / len(rows)
-                axes.annotate(
-                    shown(row.model),
-                    xy=_share(row),
-                    xytext=(BESIDE, height),
-                    textcoords="axes fraction",
-                    va="center",
-                    color=colour,
-                    arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.5},
-                    annotation_clip=False,
-                )
+                remark(figure, "" if look.narrow else others_in_words(len(others)))
+            for row in reversed(rows):  # the first lie on top
+                _point(axes, row, look, MARKERS[heads.index(row.head) % len(MARKERS)])
+            _names(axes, rows, look, 0.21 / (height - 1.1))
             axes.set_xlabel("clean accuracy, %")
-            axes.set_ylabel(f"robust accuracy, {board.norm} {board.eps_text}, worst case, %")
-            axes.set_title(
-                "\n".join(
-                    [f"{board.dataset}, {board.n} images", ", ".join(board.threat.conditions())]
-                ).strip()
-            )
-            if len(heads) > 1:
-                handles = _legend(heads)
-                figure.legend(handles=handles, loc="outside lower left", ncols=len(heads), frameon=False)
+            axes.set_ylabel(f"robust accuracy, {board.norm} {board.eps_text}, %")
+            if not look.narrow:
+                title = [f"{board.dataset}, {board.n} images", ", ".join(board.conditions)]
+                axes.set_title("\n".join(title).strip())
+            if handles := _legend(heads if len(heads) > 1 else [], hollow=bool(look.doubted)):
+                figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False)
         return figure
 
 
 def others_in_words(count: int) -> str:
     """Return what is said of the models that have no name in the figure; nothing of none."""
     named = f"The first {MOST_NAMED} models of the board have names"
-    return f"{named}; the other {count} are grey points without their intervals." if count else ""
+    return f"{named}; the other {count} are grey points without their intervals." if count > 0 else ""
 
 
 def _share(row: Row) -> tuple[float, float]:
@@ -106,7 +100,7 @@ def _share(row: Row) -> tuple[float, float]:
     return 100 * (row.clean.value or 0.0), 100 * (row.worst_case.value or 0.0)
 
 
-def _point(axes: Axes, row: Row, colour: str, marker: str) -> None:
+def _point(axes: Axes, row: Row, look: Look, marker: str) -> None:
     assert row.clean and row.worst_case  # noqa: PT018 - draw kept only such rows
     x, y = _share(row)
     axes.errorbar(
@@ -115,23 +109,49 @@ def _point(axes: Axes, row: Row, colour: str, marker: str) -> None:
         xerr=[[x - 100 * row.clean.low], [100 * row.clean.high - x]],
         yerr=[[y - 100 * row.worst_case.low], [100 * row.worst_case.high - y]],
         fmt=marker,
-        color=colour,
+        color=look.colour(row.model),
+        markerfacecolor=look.face(row.model),
         markersize=6,
         elinewidth=0.8,
     )
 
 
-def _legend(heads: list[str]) -> list[object]:
+def _names(axes: Axes, rows: Sequence[Row], look: Look, gap: float) -> None:
+    """Write the names to the right, near their points, each joined to its own by a line."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    axes.set(xlim=(left, right), ylim=(low, high))
+    names = [folded(shown(row.model), FOLDED if look.narrow else LONGEST) for row in rows]
+    points = [((x - left) / (right - left), (y - low) / (high - low)) for x, y in map(_share, rows)]
+    lines = max(name.count("\n") + 1 for name in names)
+    order = sorted(range(len(rows)), key=lambda at: (points[at][1], points[at][0]))
+    places = heights([points[at][1] for at in order], gap * lines)
+    chosen = uncrossed([points[at] for at in order], [(BESIDE, height) for height in places])
+    for at, place in zip(order, chosen, strict=True):
+        colour = look.colour(rows[at].model)
+        axes.annotate(
+            names[at],
+            xy=_share(rows[at]),
+            xytext=(BESIDE, places[place]),
+            textcoords="axes fraction",
+            va="center",
+            color=colour if look.lit(rows[at].model) else INK,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.5,
+                "alpha": 0.6,
+                "relpos": (0.0, 0.5),
+            },
+            annotation_clip=False,
+        )
+
+
+def _legend(heads: Sequence[str], *, hollow: bool) -> list[object]:
     from matplotlib.lines import Line2D
 
+    marks = [(MARKERS[i % len(MARKERS)], SOFT, f"head: {head or 'own'}") for i, head in enumerate(heads)]
+    marks += [("o", HOLLOW, "hollow: in doubt")] if hollow else []
     return [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=MARKERS[i % len(MARKERS)],
-            color="#555555",
-            label=f"head: {head or 'own'}",
-        )
-        for i, head in enumerate(heads)
+        Line2D([], [], linestyle="", marker=marker, color=SOFT, markerfacecolor=face, label=label)
+        for marker, face, label in marks
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reports.board.run_folder import Training as Done
 from reports.board.run_folder import read_trainings
-from reports.figures.style import COLOURS, check_suffix, save, shown, styled
+from reports.figures.style import COLOURS, NARROW, check_suffix, save, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
 from robench.record.schema import Record
@@ -74,11 +74,12 @@ class Training:
         return path
 
 
-def draw(rows: Sequence[Row]) -> Figure:
+def draw(rows: Sequence[Row], *, narrow: bool = False) -> Figure:
     """Return the training curves of one network: accuracy on the left, loss on the right.
 
     Args:
         rows: its history; see `robench.record.training_history`.
+        narrow: with the loss below, for the width of a phone.
 
     Raises:
         ConfigError: the history is empty.
@@ -88,8 +89,8 @@ def draw(rows: Sequence[Row]) -> Figure:
     if not rows:
         raise ConfigError(where="history", expected="at least one epoch", got="none")
     with styled():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        _fill(figure, rows)
+        figure = Figure(figsize=(NARROW, 4.4) if narrow else (7.2, 2.9), layout="constrained")
+        _fill(figure, rows, narrow=narrow)
     return figure
 
 
@@ -106,10 +107,13 @@ def draw_several(trainings: Sequence[Done]) -> Figure:
     return figure
 
 
-def _fill(figure: Figure | SubFigure, rows: Sequence[Row]) -> None:
+def _fill(figure: Figure | SubFigure, rows: Sequence[Row], *, narrow: bool = False) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    if narrow:
+        left, right = figure.subplots(2, 1, height_ratios=(3, 2))
+    else:
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for column, (name, colour, line) in ACCURACIES.items():
         _curve(left, rows, column, label=name, colour=COLOURS[colour], line=line, factor=100.0)
     _curve(right, rows, "loss", label="", colour=COLOURS[0], line="-", factor=1.0)

@@ -81,7 +81,7 @@ class TransferMap:
             axes.set_xlabel("judged on")
             axes.set_ylabel("crafted on")
             title = f"Robust accuracy, %\n{board.norm} {board.eps_text}, {board.n} images"
-            title = "\n".join([title, *board.threat.conditions()])
+            title = "\n".join([title, *board.conditions])
             figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
             figure.colorbar(image, ax=axes, shrink=0.8)
         return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,10 @@ from reports.board.curves import IN_TURN, BoardCurves, CurveLines, Family, Panel
 from reports.board.samples import Samples
 from reports.board.shares import Share
 from reports.figures.curve_figures import SHARES, Compute, Eps, Restarts, Sizes, Steps
+from reports.figures.lines import attack_title
+from reports.figures.palette import Look, look_of
 from reports.html.inline_svg import inline_svg
-from reports.html.tables import Column, Entry, Table, number_entry, text_entry
+from reports.html.tables import Column, Entry, Swatch, Table, number_entry, swatch, text_entry
 from reports.text.escape import number, percent, visible
 
 if TYPE_CHECKING:
@@ -38,14 +40,18 @@ class Drawing:
     Attributes:
         title: what it shows, in a few words.
         caption: what its curves mean.
-        figure: the picture.
+        figures: the pictures.
+        legend: what has which colour; empty where the picture says it.
         table: the same in numbers.
+        first: whether it stands beside the board's other figures, and not among the curves.
     """
 
     title: str
     caption: str
-    figure: Markup
+    figures: tuple[Markup, ...]
+    legend: tuple[Swatch, ...]
     table: Table
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +75,12 @@ class CurveSections:
     Args:
         boards: the boards.
         samples: their records.
+        look: of the models in all figures.
     """
 
-    def __init__(self, boards: Sequence[Board], samples: Sequence[Samples]) -> None:
+    def __init__(self, boards: Sequence[Board], samples: Sequence[Samples], look: Look) -> None:
         self.sections: list[CurveSection] = []
+        self._look = look
         self._boards, self._samples, self._room = boards, samples, MOST_BYTES
         self._own = {at: family for family in families(boards, samples) for at in family.boards}
 
@@ -90,46 +98,89 @@ class CurveSections:
         if lines is None:
             self.sections.append(CurveSection(elsewhere=elsewhere, left_out=True))
             return
-        over_eps = _of_family(family, at) if family and first == at else ()
-        drawings = (*over_eps, *_of_board(lines.curves(), at))
-        self._room -= sum(len(one.figure) for one in drawings)
+        over_eps = _of_family(family, at, self._look) if family and first == at else ()
+        drawings = (*over_eps, *_of_board(lines.curves(), at, self._look))
+        self._room -= sum(len(figure) for one in drawings for figure in one.figures)
         self.sections.append(CurveSection(drawings=drawings, elsewhere=elsewhere))
 
 
-def _of_family(family: Family, at: int) -> Iterator[Drawing]:
-    figure = Eps().draw(family, note="")
-    yield _drawing(at, "eps", "Accuracy by eps", Eps.note, figure, _eps_table(family, at))
-    if any(one.exact for one in family.models):
-        figure = Sizes().draw(family, note="")
-        yield _drawing(at, "sizes", "Smallest perturbations", Sizes.note, figure, _sizes_table(family, at))
+def over_eps(
+    boards: Sequence[Board], samples: Sequence[Samples], look: Look
+) -> dict[int, tuple[Drawing, ...]]:
+    """Return the figures over eps of boards that differ in the radius only, by the place of the first.
+
+    Args:
+        boards: the boards.
+        samples: their records.
+        look: of the models in all figures.
+    """
+    every = families(boards, samples)
+    return {one.boards[0]: tuple(_of_family(one, one.boards[0], look)) for one in every}
 
 
-def _of_board(curves: BoardCurves, at: int) -> Iterator[Drawing]:
+def _of_family(family: Family, at: int, look: Look) -> Iterator[Drawing]:
+    models = family.models
+    doubted = {one.model for one in models if one.doubted or any(mark.doubted for mark in one.marks)}
+    legend = _legend([one.model for one in models], look.of(doubted))
+    figures = [Eps().draw(family, note="", look=look)]
+    yield _drawing(
+        at, "eps", "Accuracy by eps", Eps.note, figures, legend, _eps_table(family, at), first=True
+    )
+    if any(one.exact for one in models):
+        figures = [Sizes().draw(family, note="", look=look)]
+        title = "Smallest perturbations"
+        yield _drawing(at, "sizes", title, Sizes.note, figures, (), _sizes_table(family, at), first=True)
+
+
+def _of_board(curves: BoardCurves, at: int, look: Look) -> Iterator[Drawing]:
     joint = ""
     if curves.joint:
         joint = (
             " In a joint graph an image counts from the first batch that broke it, if the proposed one does."
         )
-    if curves.points:
-        table = _table(curves.points, at, "steps", "points")
-        yield _drawing(
-            at, "steps", "Accuracy by steps", Steps.note + joint, Steps().draw(curves, note=""), table
-        )
-    if curves.passes:
-        table = _table(curves.passes, at, "compute", "passes")
-        figure = Compute().draw(curves, note="")
-        yield _drawing(at, "compute", "Accuracy by compute", Compute.note + joint, figure, table)
-    if curves.tries:
-        table = _table(curves.tries, at, "restarts", "fresh starts")
-        figure = Restarts().draw(curves, note="")
-        yield _drawing(at, "restarts", "Accuracy by restarts", Restarts.note + joint, figure, table)
+    look = look.of(row.model for row in curves.board.rows if row.doubted)
+    kinds: tuple[tuple[Steps | Compute | Restarts, str, str, Sequence[Panel]], ...] = (
+        (Steps(), "Accuracy by steps", "points", curves.points),
+        (Compute(), "Accuracy by compute", "passes", curves.passes),
+        (Restarts(), "Accuracy by restarts", "fresh starts", curves.tries),
+    )
+    for recipe, title, unit, panels in kinds:
+        if panels:
+            alone = len({line.model for panel in panels for line in panel.lines}) == 1
+            own = look_of([attack_title(panel.attack) for panel in panels], narrow=True) if alone else look
+            parts = recipe.parts(curves, own)
+            legend = _legend(dict.fromkeys(name for _, names in parts for name in names), own)
+            table = _table(panels, at, recipe.name, unit)
+            figures = [figure for figure, _ in parts]
+            yield _drawing(at, recipe.name, title, recipe.note + joint, figures, legend, table)
 
 
-def _drawing(at: int, name: str, title: str, caption: str, figure: Figure, table: Table) -> Drawing:
+def _legend(names: Iterable[str], look: Look) -> tuple[Swatch, ...]:
+    """Return the marks of the models with a colour, and one for all others."""
+    every = tuple(names)
+    lit = [swatch(name, look, name in look.doubted) for name in every if look.lit(name)]
+    rest = len(every) - len(lit)
+    return (*lit, *([Swatch(None, False, f"the other {rest}")] if rest else []))
+
+
+def _drawing(
+    at: int,
+    name: str,
+    title: str,
+    caption: str,
+    figures: Sequence[Figure],
+    legend: tuple[Swatch, ...],
+    table: Table,
+    *,
+    first: bool = False,
+) -> Drawing:
     start = "; ".join(" ".join(cell.text for cell in row) for row in table.rows[:3])
     description = f"{title}. The table below has the same in numbers. It begins: {visible(start)}."
-    picture = inline_svg(figure, name=f"board-{at}-{name}", description=description)
-    return Drawing(title=title, caption=caption, figure=picture, table=table)
+    pictures = tuple(
+        inline_svg(figure, name=f"board-{at}-{name}-{part}", description=description)
+        for part, figure in enumerate(figures)
+    )
+    return Drawing(title=title, caption=caption, figures=pictures, legend=legend, table=table, first=first)
 
 
 def _table(panels: Sequence[Panel], at: int, name: str, unit: str) -> Table:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from reports.board.lost_images import lost_images
 from reports.board.samples import Samples, attack_of, model_of, table_of
-from reports.board.shares import worst
 from reports.html.pixels import Pixels, magnified, png
 from reports.text.escape import number
 from robench.record.schema import Record, Status
@@ -77,15 +77,7 @@ class Guide:
 
     def lost(self) -> set[int]:
         """Return the images no model of the board survives; none under an infinite radius, where all fall."""
-        if self.samples.unbounded:
-            return set()
-        # Robust for a target: robust in every record that is about it. Lost: so for no target.
-        images, survived = set[int](), set[int]()
-        for target in dict.fromkeys(model_of(r.target) for r in self.samples.attacked):
-            judged, stands = worst(self.samples.judged(target))
-            images.update(judged.tolist())
-            survived.update(judged[stands].tolist())
-        return images - survived
+        return lost_images(self.samples)
 
     def strips(self, target: str, *, lost: set[int], budget: int) -> tuple[Strip, ...]:
         """Return what to show of one model, within so many bytes; nothing where no image can be read.
@@ -140,7 +132,7 @@ class Guide:
                 yield f"Only {label}, the strongest attack here, breaks these", alone
         if len(self.samples.names) > 1 and lost & fallen:
             yield (
-                "No model of this board survives these; here they fell to white-box attacks",
+                "Broken on every model of this board; here they fell to white-box attacks",
                 sorted(lost & fallen),
             )
         elif fallen:

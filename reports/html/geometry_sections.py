@@ -168,7 +168,7 @@ def _figure(group: Sequence[FeatureSpace], own: Samples, *, name: str) -> tuple[
         f"white-box attack that leaves fewest images robust made of them, for every head on this network, in "
         f"the same plane: hollow where that head is wrong. {heads}."
     )
-    return inline_svg(figure, name=name, description=visible(caption)), caption
+    return inline_svg(figure, name=name, description=visible(caption), wide=True), caption
 
 
 def _of(cloud: Cloud, place: int) -> int:

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from reports.figures.style import clean_texts, styled
+from reports.figures.palette import GREY, HOLLOW
+from reports.figures.style import COLOURS, SOFT, clean_texts, styled
 from robench.visible_text import visible
 
 if TYPE_CHECKING:
@@ -22,21 +23,30 @@ _KEPT = {"svg", "g", "path", "use", "defs", "clipPath", "rect", "text", "tspan",
 _INK = {"#000000", "black", "#000"}
 _PAPER = {"#ffffff", "white", "#fff"}
 _GRID = "#e5e5e5"
+_THEME = {
+    **{colour.lower(): f"var(--c{at}, {colour})" for at, colour in enumerate(COLOURS)},
+    SOFT: f"var(--soft, {SOFT})",
+    GREY: f"var(--other, {GREY})",
+    HOLLOW: f"var(--card, {HOLLOW})",
+}
+"""Colours of figures that the page has its own of, in light and dark."""
 _FONT = re.compile(r"(?P<weight>bold|[1-9]00)?\s*(?P<size>[\d.]+)(?:px|pt)?")
 _PRECISE = re.compile(r"-?\d+\.\d{3,}")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
-def inline_svg(figure: Figure, *, name: str, description: str) -> Markup:
+def inline_svg(figure: Figure, *, name: str, description: str, wide: bool = False) -> Markup:
     """Return a figure as an SVG element that a strict content-security policy lets through.
 
-    Style attributes become presentation attributes, black becomes the colour of the page's text, and white
-    backgrounds go, so that the figure can be read in light and dark.
+    Style attributes become presentation attributes, black becomes the colour of the page's text, white
+    backgrounds go, and the colours of models become those of the page, so that the figure can be read in
+    light and dark.
 
     Args:
         figure: what to draw; names in it may be anything.
         name: letters and digits that set its ids apart from those of other figures on the page.
         description: what a person who cannot see the figure should know.
+        wide: whether a phone has to scroll it to have its text in a size that can be read.
     """
     content = BytesIO()
     clean_texts(figure)
@@ -49,7 +59,7 @@ def inline_svg(figure: Figure, *, name: str, description: str) -> Markup:
         "viewBox": root.get("viewBox", ""),
         "role": "img",
         "aria-label": visible(description),
-        "class": "plot",
+        "class": "plot wide" if wide else "plot",
         "fill": "currentColor",
         "stroke-linejoin": "round",
         "stroke-linecap": "butt",
@@ -120,4 +130,4 @@ def _colour(key: str, value: str) -> list[tuple[str, str]]:
         return [(key, "none")]
     if low == _GRID:
         return [(key, "currentColor"), (f"{key}-opacity", "0.14")]
-    return [(key, value)]
+    return [(key, _THEME.get(low, value))]

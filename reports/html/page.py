@@ -13,8 +13,10 @@ from typing import ClassVar
 
 from reports.board.leaderboard import boards_of
 from reports.board.run_folder import MOST_FAULTS, Readable, Run, read_run
-from reports.board.samples import split_into_boards
+from reports.board.samples import model_of, split_into_boards
+from reports.figures.palette import look_of
 from reports.html.accuracy_curves import CurveSections
+from reports.html.background import background_of
 from reports.html.board_sections import board_sections, model_links
 from reports.html.gallery import Guide
 from reports.html.model_sections import model_sections
@@ -106,8 +108,11 @@ def page_of(run: Run) -> str:
     guides = [Guide(own, Pixels(run.root)) for own in samples]
     lost = [guide.lost() for guide in guides]
     links = model_links(every_board)
-    sections = board_sections(every_board, samples, links, lost)
-    accuracy_curves = CurveSections(every_board, samples)
+    look = look_of(links, narrow=True)
+    targets = {model_of(record.target): record.target for record in run.records}
+    known = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
+    sections = board_sections(every_board, samples, links, lost, look=look, known=known)
+    accuracy_curves = CurveSections(every_board, samples, look)
     models = model_sections(run, every_board, samples, sections, lost, links, accuracy_curves)
     return page(
         title=str(run.facts.get("name") or (run.root.name if run.root else "") or "robench"),

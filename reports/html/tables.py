@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.board.boards import Board, Measurement, Row
 from reports.board.shares import Share
+from reports.figures.palette import Look
+from reports.html.background import Background
+from reports.text.doubt_sentences import short_sentence
 from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
+
+DECLARED = ("Training", "Architecture", "Paper")
+"""Columns of what models and defenses declare of themselves."""
+
+_NUMBER = re.compile(r", arXiv:[0-9.v]+")
+
+FEW_ROWS = 5
+"""Rows that need no field to filter them."""
 
 MOST_MODELS = 64
 """Rows and columns of a heat map; it grows with their square."""
@@ -32,11 +44,34 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A short remark on a row, and the place that explains it; one that is lifted puts it in no doubt."""
+    """A short remark on a row, and the place that explains it; one that is lifted puts it in no doubt.
+
+    Attributes:
+        text: a few words.
+        href: where it is explained.
+        lifted: whether it changes nothing.
+        code: of the finding behind it.
+    """
 
     text: str
     href: str
     lifted: bool = False
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Swatch:
+    """The colour of a model or attack in all figures of the page, as a small mark.
+
+    Attributes:
+        place: of its colour; None for grey.
+        hollow: whether it is in doubt.
+        name: beside the mark in a legend.
+    """
+
+    place: int | None
+    hollow: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +87,8 @@ class Entry:
         href: where it leads.
         badges: remarks.
         span: two shares in [0, 1], drawn as a bar from the first to the second.
+        swatch: the model's mark in the figures, drawn before the text.
+        hint: the whole of a text that is shortened.
     """
 
     text: str = NOTHING
@@ -62,6 +99,8 @@ class Entry:
     href: str = ""
     badges: tuple[Badge, ...] = ()
     span: tuple[float, float] | None = None
+    swatch: Swatch | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +142,14 @@ def share(value: Share | None, *, drawn: bool = True) -> Entry:
 
 
 def leaderboard(
-    board: Board, *, name: str, caption: str, links: dict[str, str], finding: dict[tuple[str, str], str]
+    board: Board,
+    *,
+    name: str,
+    caption: str,
+    links: dict[str, str],
+    finding: dict[tuple[str, str], str],
+    look: Look | None = None,
+    known: Mapping[str, Background] | None = None,
 ) -> Table:
     """Return a board as a table, the headline first.
 
@@ -113,38 +159,76 @@ def leaderboard(
         caption: what it shows.
         links: model to the address of its section.
         finding: (model, code) to the address of the evidence.
+        look: of the models in the figures.
+        known: what models and defenses declare of themselves, by the model's shown name; columns of which
+            nothing is known are left out.
     """
-    attacked = bool(board.norm)
+    attacked = bool(board.attacks)
     minimal = any(row.median_l2 is not None for row in board.rows)
+    by_size = math.isinf(board.eps) and minimal
     columns = [Column("Rank"), Column("Model", numeric=False, head=True)]
+    columns += _sizes(board.norm) if by_size else []
     columns += [Column("Worst case, %")] if attacked else []
     bounds = board.certificates
     several = bounds if len(bounds) > 1 else ()
     columns += [Column("Certified, %"), Column("Gap, points")] if bounds else []
     columns += [Column(f"{ONE_DRAW}, %")] if board.random else []
     columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
+    declared = [title for title in DECLARED if known and any(_declared(one, title) for one in known.values())]
+    columns += [Column(title, numeric=False) for title in declared]
     columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if attacked else []
     columns += [Column(label) for label in several]
-    columns += [Column("Median L2"), Column("Median Linf")] if minimal else []
+    columns += _sizes("L2") if minimal and not by_size else []
     columns += [Column("Passes/image")] if attacked else []
     columns += [Column("n")]
     rows = []
     for row in board.rows:
+        sizes = [number_entry(row.median_l2), number_entry(row.median_linf)]
         entries = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
-        entries += [text_entry(row.model, href=links.get(row.model, ""))]
+        entries += [_model(row, links, look)]
+        entries += (sizes if board.norm == "L2" else sizes[::-1]) if by_size else []
         entries += [share(row.worst_case)] if attacked else []
         entries += [share(row.certified), _gap(row)] if bounds else []
         entries += [share(row.one_draw, drawn=False)] if board.random else []
-        entries += [share(row.clean), _remarks(row, finding)]
+        entries += [share(row.clean), _remarks(row, board, name, finding)]
+        own = (known or {}).get(row.model, Background())
+        entries += [paper_entry(_declared(own, title)) for title in declared]
         if attacked:
             entries += [share(row.white_box, drawn=False)]
             entries += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
         entries += [share(row.certified_by.get(label), drawn=False) for label in several]
-        entries += [number_entry(row.median_l2), number_entry(row.median_linf)] if minimal else []
+        entries += sizes if minimal and not by_size else []
         entries += [number_entry(row.passes)] if attacked else []
         entries += [number_entry(row.n)]
         rows.append(tuple(entries))
-    return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=len(rows) > 1)
+    filtered = len(rows) > FEW_ROWS
+    return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=filtered)
+
+
+def _sizes(norm: str) -> list[Column]:
+    """Return the columns of median sizes, that of the norm first."""
+    columns = [Column("Median L2"), Column("Median Linf")]
+    return columns if norm == "L2" else columns[::-1]
+
+
+def _model(row: Row, links: dict[str, str], look: Look | None) -> Entry:
+    entry = text_entry(row.model, href=links.get(row.model, ""))
+    return entry if look is None else dataclasses.replace(entry, swatch=swatch(row.model, look, row.doubted))
+
+
+def swatch(model: str, look: Look, hollow: bool = False) -> Swatch:
+    """Return the mark of a model."""
+    return Swatch(look.places.get(model), hollow, model)
+
+
+def paper_entry(text: str) -> Entry:
+    """Return a cell with authors and year of a paper, or other text as it is; the whole of it is its hint."""
+    short = _NUMBER.sub("", text)
+    return dataclasses.replace(text_entry(short), hint=text if short != text else "")
+
+
+def _declared(known: Background, title: str) -> str:
+    return {"Training": known.defense, "Architecture": known.architecture, "Paper": known.paper}[title]
 
 
 def _gap(row: Row) -> Entry:
@@ -156,15 +240,20 @@ def _gap(row: Row) -> Entry:
     return Entry(text=percent(row.gap), order=row.gap.value, span=(min(ends), max(ends)))
 
 
-def _remarks(row: Row, finding: dict[tuple[str, str], str]) -> Entry:
+def _remarks(row: Row, board: Board, name: str, finding: dict[tuple[str, str], str]) -> Entry:
     partial = [Badge(f"partial{row.lacks}", "#partial")] if row.partial else []
+    own = {doubt.code: doubt for doubt in board.doubts if doubt.model == row.model}
     badges = partial + [
-        Badge(code, finding.get((row.model, code), "#reading"), lifted=code in row.lifted)
-        for code in (*row.standing, *row.lifted)
+        Badge(short_sentence(own[code]), finding.get((row.model, code), "#reading"), code=code)
+        for code in row.standing
+        if code in own
     ]
+    if row.lifted:
+        codes = ", ".join(row.lifted)
+        badges += [Badge(f"{len(row.lifted)} lifted", f"#{name}-lifted", lifted=True, code=codes)]
     return Entry(
         text="" if badges else NOTHING,
-        order=" ".join(b.text for b in badges) or None,
+        order=" ".join(b.code or b.text for b in badges) or None,
         badges=tuple(badges),
     )
 

@@ -43,7 +43,7 @@ def curves(run: Run) -> list[Curve]:
         )
         figure = None
         if number < MOST_CURVES:
-            drawn = training.draw(done.history)
+            drawn = training.draw(done.history, narrow=True)
             figure = inline_svg(drawn, name=f"curve-{number}", description=f"Training curves. {description}")
         facts = training_facts(done)
         figures.append(Curve(title=done.name, figure=figure, facts=facts, description=description))

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from reports.board.boards import Board
-from reports.board.leaderboard import boards
+from reports.board.leaderboard import boards_of
+from reports.board.lost_images import lost_images
 from reports.board.over_seeds import over_seeds
+from reports.board.samples import split_into_boards
+from reports.text.answers import answer
+from reports.text.doubt_sentences import DoubtGroup, doubt_groups
 from reports.text.escape import (
     FRESH,
     certified_note,
@@ -32,10 +36,11 @@ Accuracies in percent. **Worst case**: robust, image by image, against everythin
 gradient sources, and images transferred from other models. **White-box**: the same without transfer. An
 attack's column is the white-box worst case over gradient sources. Images that were misclassified from the
 start and images for which an attack failed count as not robust. Models share a rank where the exact McNemar
-test (5 %) cannot tell them from the first of that rank. No rank: partial rows; rows with a finding on the
-clean images or in every white-box attack and gradient source; boards of fewer than 100 images. Findings in
-brackets were met but put the row in no doubt: another attack or gradient source was free of them, or they can
-move the number by less than its interval.
+test (5 %) cannot tell them from the first of that rank. Without a radius they are ordered by the median size
+of the smallest change, and share a rank where the exact sign test (5 %) cannot tell them apart. No rank:
+partial rows; rows with a finding on the clean images or in every white-box attack and gradient source; boards
+of fewer than 100 images. Findings in brackets were met but put the row in no doubt: another attack or
+gradient source was free of them, or they can move the number by less than its interval.
 """
 OVER_SEEDS = """\
 The same configuration with several seeds: mean, sample standard deviation (n - 1, in percentage points) and
@@ -59,11 +64,12 @@ class Markdown:
         """Return the page of some records."""
         if self.seeds_only:
             return "\n".join(["# Over seeds\n", OVER_SEEDS, *_seed_sections(records)])
-        every_board = boards(records)
+        samples = split_into_boards(records)
+        every_board = boards_of(samples)
         parts = ["# Leaderboard\n", READING]
         parts += [f"{escape(FRESH)}\n"] if any(board.random for board in every_board) else []
-        for board in every_board:
-            parts += _section(board)
+        for board, own in zip(every_board, samples, strict=True):
+            parts += _section(board, len(lost_images(own)))
         if repeated := _seed_sections(records):
             parts += ["## Over seeds\n", OVER_SEEDS, *repeated]
         return "\n".join(parts)
@@ -86,8 +92,14 @@ def escape(text: str) -> str:
     return _EDGE_UNDERSCORE.sub(r"\\_", text)
 
 
-def _section(board: Board) -> list[str]:
-    parts = [f"## {escape(board.title)}\n", table(*leaderboard_table(board))]
+def _section(board: Board, lost: int) -> list[str]:
+    own = answer(board, lost)
+    parts = [
+        f"## {escape(board.title)}\n",
+        f"{escape(own.question)}\n",
+        " ".join([f"**{escape(own.figure)}** {escape(own.about)}.", *map(escape, own.sentences)]) + "\n",
+        table(*leaderboard_table(board)),
+    ]
     parts += [f"{escape(note)}\n" for note in (joint_note(board), certified_note(board)) if note]
     if board.transfers:
         parts += [
@@ -97,13 +109,33 @@ def _section(board: Board) -> list[str]:
         parts += [table(*transfer_table(board))]
     if board.cells:
         parts += ["### Gradient sources\n", table(*detail_table(board))]
-    if board.doubts:
-        parts += ["### Findings\n"]
-        for doubt in board.doubts:
-            what = f"{escape(doubt.model)}: {escape(doubt.code)}"
-            parts += [f"- **{what}** ({doubt.count} x): {escape(doubt.evidence)}. {escape(doubt.remedy)}."]
-        parts += [""]
+    parts += _doubts(board)
     return parts
+
+
+def _doubts(board: Board) -> list[str]:
+    """Return the doubts of a board by code; those that are lifted are folded away."""
+    standing, lifted = (doubt_groups(board, stands=stands) for stands in (True, False))
+    parts = ["### In doubt\n", *_groups(standing)] if standing else []
+    if lifted:
+        count = sum(len(group.cases) for group in lifted)
+        summary = f"{count} finding{'' if count == 1 else 's'} that change{'s' if count == 1 else ''} nothing"
+        parts += [f"<details><summary>{summary}</summary>\n", *_groups(lifted), "</details>\n"]
+    return parts
+
+
+def _groups(groups: Sequence[DoubtGroup]) -> list[str]:
+    parts = []
+    for group in groups:
+        parts += [f"- **{escape(group.headline[:1].upper() + group.headline[1:])}** ({escape(group.code)})"]
+        for case in group.cases:
+            one = case.doubt
+            met = f" Met by {escape(', '.join(case.attacks))}." if case.attacks else ""
+            seen = f" (the first of {one.count})" if one.count > 1 else ""
+            remedy = "" if group.remedy else f" Remedy: {escape(one.remedy)}."
+            parts += [f"  - {escape(one.model)}: {escape(one.evidence)}{seen}.{met}{remedy}"]
+        parts += [f"  - Remedy: {escape(group.remedy)}."] if group.remedy else []
+    return [*parts, ""]
 
 
 def _seed_sections(records: Sequence[Record]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reports.board.boards import Board
 from reports.board.run_folder import Run
 from robench.counted import counted
-from robench.plan.spec import TEMPLATE
+from robench.plan.spec import TEMPLATE, WEIGHTS
 from robench.record.parts import RecordedThreat
 from robench.record.threat_summary import listed
 
@@ -38,7 +38,7 @@ def threat_in_words(board: Board, threat: RecordedThreat) -> str:
         return "Nothing was attacked here: the board shows accuracy on clean images only."
     return " ".join(
         part
-        for part in (_power(board, threat), _goal(board.goal), _knowledge(threat), _budget(threat))
+        for part in (_power(board, threat), _goal(board.goal), _knowledge(board, threat), _budget(threat))
         if part
     )
 
@@ -49,8 +49,8 @@ def _power(board: Board, threat: RecordedThreat) -> str:
     if math.isinf(board.eps):
         return (
             "The attacker may change an image as far as it takes, and looks for a small change in "
-            f"{board.norm}. {scale} A robust accuracy above zero then says that the attack failed, not that "
-            "the model is robust: compare the median distances."
+            f"{board.norm}. {scale} Rows are ordered by the median size of that change. A robust accuracy "
+            "above zero says that the attack failed, not that the model is robust."
         )
     text = _DISTANCES.get(board.norm, f"move the image by at most {{eps}} in the distance {board.norm}")
     return f"The attacker may {text.format(eps=board.eps_text)}. {scale}"
@@ -68,12 +68,14 @@ def _goal(goal: str) -> str:
     return f"The goal is: {goal}." if goal else ""
 
 
-def _knowledge(threat: RecordedThreat) -> str:
+def _knowledge(board: Board, threat: RecordedThreat) -> str:
     knowledge = threat.knowledge
     if knowledge is None:
         return ""
-    sentences = [f"The attacker knows {listed(knowledge)}."]
-    if knowledge and TEMPLATE not in knowledge:
+    known = board.known if board.known is not None else (WEIGHTS,)  # no template where there is none
+    graph = any(row.head not in {"", "linear"} for row in board.rows)
+    sentences = [f"The attacker knows {listed(known)}."]
+    if knowledge and graph and TEMPLATE not in knowledge:
         sentences.append(
             "Attacks that would need the template of a graph head are run on a stand-in: the same network "
             "with another template."

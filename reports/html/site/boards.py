@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from reports.board.boards import Board, Row
 from reports.board.samples import Samples, Setting, model_of
+from reports.html.accuracy_curves import Drawing
+from reports.html.background import Background
 from reports.html.board_sections import BoardSection
-from reports.html.site.background import Background
-from reports.html.tables import Column, Entry, Table, text_entry
+from reports.html.tables import Column, Entry, Table, paper_entry, text_entry
 from reports.text.escape import NOTHING
 from robench.record.board_entry import BoardEntry
 
@@ -30,6 +31,7 @@ class SiteBoard:
         notes: what a reader must know before comparing, in sentences.
         others: title and address of boards of the same data and threat with other images.
         published: whether numbers published elsewhere speak of this data, norm and radius.
+        drawings: accuracy over eps and smallest perturbations, where its runs tell.
     """
 
     section: BoardSection
@@ -38,6 +40,7 @@ class SiteBoard:
     notes: tuple[str, ...]
     others: tuple[tuple[str, str], ...]
     published: bool = False
+    drawings: tuple[Drawing, ...] = ()
 
 
 def measured_by(entries: Sequence[BoardEntry]) -> dict[str, list[BoardEntry]]:
@@ -58,6 +61,7 @@ def site_board(
     runs: Mapping[str, Sequence[BoardEntry]],
     others: Sequence[tuple[str, str]],
     published: bool,
+    drawings: Sequence[Drawing] = (),
 ) -> SiteBoard:
     """Return one board of a site.
 
@@ -69,6 +73,7 @@ def site_board(
         runs: the runs that measured it, by identity.
         others: title and address of boards of the same data and threat with other images.
         published: whether numbers published elsewhere are of the same data and threat.
+        drawings: its figures over eps.
     """
     identities = {name: identity for identity, name in own.names.items()}
     extra = [
@@ -82,6 +87,7 @@ def site_board(
         notes=tuple(_notes(board, own)),
         others=tuple(others),
         published=published,
+        drawings=tuple(drawings),
     )
 
 
@@ -101,7 +107,7 @@ def _cells(
         text_entry(known.architecture),
         Entry(text=many or NOTHING, order=known.parameters),
         text_entry(known.extra_data(board.dataset)),
-        text_entry(known.paper),
+        paper_entry(known.paper),
         text_entry(tried),
         text_entry(", ".join(entry.title for entry in runs)),
         text_entry(judged_again(name, runs)),

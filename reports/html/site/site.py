@@ -12,11 +12,13 @@ from reports.board.leaderboard import boards_of
 from reports.board.many_runs import boards_of_many_runs
 from reports.board.run_folder import MOST_FAULTS, Run, read_trainings
 from reports.board.samples import Samples, model_of
-from reports.html.board_sections import BoardSection, board_sections
+from reports.figures.palette import look_of
+from reports.html.accuracy_curves import over_eps
+from reports.html.background import Background, background_of
+from reports.html.board_sections import BoardSection, board_sections, model_links
 from reports.html.gallery import Guide
 from reports.html.model_sections import ModelSection, model_sections
 from reports.html.pixels import Pixels
-from reports.html.site.background import Background, background_of
 from reports.html.site.boards import SiteBoard, judged_again, measured_by, same_but_for_images, site_board
 from reports.html.site.history import history, history_table
 from reports.html.site.published_table import covers, published_sections
@@ -105,7 +107,9 @@ def site_pages(
     every_board = boards_of(samples)
     lost = [Guide(own, Pixels(None)).lost() for own in samples]
     links = _links(samples)
-    sections = board_sections(every_board, samples, links, lost)
+    look = look_of(model_links(every_board), narrow=True)
+    sections = board_sections(every_board, samples, links, lost, look=look)
+    drawings = over_eps(every_board, samples, look)
     targets = {model_of(record.target): record.target for record in records}
     backgrounds = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
     runs = measured_by(entries)
@@ -125,8 +129,9 @@ def site_pages(
                 if one is not section
             ],
             published=any(covers(number, board) for number in published),
+            drawings=drawings.get(at, ()),
         )
-        for board, own, section in zip(every_board, samples, sections, strict=True)
+        for at, (board, own, section) in enumerate(zip(every_board, samples, sections, strict=True))
     ]
     faults = [
         Fault(f"{entry.title}: {fault.about}", fault.text) for entry in entries for fault in entry.faults

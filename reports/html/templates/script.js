@@ -56,6 +56,33 @@
     });
   }
 
+  // Whatever is cut off at the right says so, and how many columns there are.
+  const cut = [...document.querySelectorAll(".scroll")].map((part) => {
+    const hint = document.createElement("button");
+    hint.type = "button";
+    hint.className = "hint";
+    hint.hidden = true;
+    part.after(hint);
+    hint.addEventListener("click", () => part.scrollBy({ left: 0.8 * part.clientWidth, behavior: "smooth" }));
+    return [part, hint];
+  });
+  const look = ([part, hint]) => {
+    const end = part.getBoundingClientRect().right;
+    const more = part.scrollWidth - part.clientWidth - part.scrollLeft > 2;
+    part.classList.toggle("more-right", more);
+    hint.hidden = !more;
+    if (!more) return;
+    const headers = [...part.querySelectorAll("thead th")];
+    const names = headers.filter((h) => h.getBoundingClientRect().right > end + 2).map((h) => h.textContent.trim());
+    const columns = names.length === 1 ? "1 more column" : `${names.length} more columns`;
+    hint.textContent = names.length ? `${columns}: ${names.slice(0, 3).join(", ")}${names.length > 3 ? ", \u2026" : ""} \u2192` : "more to the right \u2192";
+  };
+  for (const pair of cut) pair[0].addEventListener("scroll", () => look(pair), { passive: true });
+  const lookAtAll = () => cut.forEach(look);
+  window.addEventListener("resize", lookAtAll);
+  document.addEventListener("toggle", lookAtAll, true);
+  lookAtAll();
+
   // A link into a closed part opens it.
   const reveal = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));

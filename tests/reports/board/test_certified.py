@@ -6,8 +6,11 @@ import pytest
 
 from reports.board.certificate_checks import BROKEN_CERTIFICATE
 from reports.board.curves import families
+from reports.board.depth import details_of, series_of
 from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
+from reports.figures.curve_figures import Eps
+from reports.figures.depth import Depth
 from reports.text.csv import CSV
 from reports.text.markdown import Markdown
 from robench.record.certificates import Certificates
@@ -161,3 +164,42 @@ def test_a_record_of_bounds_survives_its_way_through_json():
         dataclasses.replace(SEARCH, columns=CLEAN.columns.__class__(**{
             name: [] for name in ("index", "label", "clean", "adversarial", "status", "linf", "l2",
                                   "forwards", "backwards", "first_success")}))  # fmt: skip
+
+
+def test_without_attacks_curves_over_eps_have_the_certified_side_alone():
+    small, large = bound([R] * 9 + [M], [1] * 6 + [0] * 4, eps=0.1), bound([R] * 9 + [M], [1] * 2 + [0] * 8)
+    records = [CLEAN, small, large]
+    (family,) = families(boards(records), split_into_boards(records))
+    (one,) = family.models
+    assert (one.clean, one.exact) == (0.9, None)
+    assert [(mark.eps, mark.robust, mark.certified.count) for mark in one.marks] == [
+        (0.1, None, 6),
+        (0.3, None, 2),
+    ]
+    (axes,) = Eps().draw(family).axes
+    assert axes.get_ylabel() == "certified accuracy, %"
+    lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+    assert ([0.1, 0.3], [60.0, 20.0]) in lines
+
+
+def test_without_attacks_error_against_depth_is_that_of_the_bounds():
+    records = []
+    for name, certified in (("vgg11", 6), ("vgg16", 3)):
+        details = {"architecture": name, "architecture_options": {}, "head": "linear", "training": "natural"}
+        clean = record(name, "", "clean", [R] * 10, gradient="", fingerprint=name)
+        own = bound([R] * 10, [1] * certified + [0] * (10 - certified), target=name)
+        mark = {"fingerprint": name, "details": details}
+        records += [
+            changed(clean, target={"details": details}),
+            dataclasses.replace(changed(own, target=mark, source=mark_of(name)), key=f"bound-{name}"),
+        ]
+    (board,) = boards(records)
+    left, right = Depth().draw(board, series_of(board, details_of(records))).axes
+    assert right.get_title(loc="left").startswith("Not certified")
+    lines = [list(map(float, line.get_ydata())) for line in right.lines if line.get_linestyle() == ":"]
+    assert [pytest.approx([40.0, 70.0])] == [line for line in lines if len(line) == 2]
+    assert any(len(line.get_xdata()) == 2 for line in left.lines)
+
+
+def mark_of(name):
+    return {"fingerprint": name}

@@ -8,7 +8,8 @@ from reports.board.curves import IN_TURN, Line, Panel, board_curves, families
 from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
 from reports.figures.curve_figures import Compute, Eps, Restarts, Sizes, Steps
-from reports.figures.lines import LIT, MOST_PANELS, arranged, draw_panels
+from reports.figures.lines import MOST_PANELS, arranged, draw_panels
+from reports.figures.palette import LIT
 from reports.figures.training import Training
 from robench.cli.app import app
 from robench.errors import ConfigError

@@ -3,7 +3,7 @@
 import pytest
 
 from reports.board.leaderboard import boards
-from reports.figures.lines import GREY
+from reports.figures.palette import GREY
 from reports.figures.selection import draw_to
 from reports.figures.style import shown
 from reports.figures.tradeoff import MOST_NAMED, Tradeoff

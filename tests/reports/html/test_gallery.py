@@ -57,7 +57,7 @@ def test_by_hand(tmp_path):
     assert lost == {0, 1}
     assert "strong" in only.title
     assert [e.index for e in only.exhibits] == [1, 2]  # 0 falls to `weak` too
-    assert "No model" in nobody.title
+    assert "Broken on every model" in nobody.title
     assert [(e.index, e.attack) for e in nobody.exhibits] == [(0, "strong"), (1, "strong")]  # 2.0 beats 3.0
     assert (only.total, nobody.total) == (2, 2)
     first = only.exhibits[0]

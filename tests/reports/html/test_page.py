@@ -9,6 +9,7 @@ import pytest
 
 from reports.board.leaderboard import boards
 from reports.html.page import HTML
+from reports.text.doubt_sentences import short_sentence
 from reports.text.escape import visible
 from robench.record.store import Store
 from tests.records import changed
@@ -37,7 +38,7 @@ def test_a_reader_without_eyes_or_mouse_finds_everything(page):
     assert html.attributes["lang"] == "en"
     assert len(list(page.all("h1"))) == 1
     assert [e.text.strip() for e in page.all("h2")] == [
-        "Leaderboards", "Findings", "Models", "Trainings", "Provenance", "How to read this",
+        "Leaderboards", "Models", "Trainings", "Provenance", "How to read this",
     ]  # fmt: skip
     assert all(image.attributes["alt"] for image in page.all("img"))
     for drawing in page.all("svg"):
@@ -72,8 +73,8 @@ def test_every_link_leads_somewhere_and_every_id_is_unique(page):
     links = [e.attributes["href"] for e in page.all("a")]
     assert links
     assert {link.removeprefix("#") for link in links} <= set(ids)
-    badges = [e.attributes["href"] for e in page.all("a") if e.attributes.get("class") == "badge"]
-    assert "#board-0-finding-0" in badges
+    doubts = [e.attributes["href"] for e in page.all("a") if e.attributes.get("class") == "doubt-link"]
+    assert "#board-0-finding-0" in doubts
     inside = re.compile(r"url\(#([^)]+)\)")
     for element in page.all():
         for value in element.attributes.values():
@@ -104,19 +105,59 @@ def test_nothing_is_fetched_and_only_our_script_runs(page):
 def test_the_numbers_are_those_of_the_boards(page, folder):
     (board,) = boards(Store(folder).read_records())
     header, *shown = rows(page, "board-0-table")
-    assert header[:6] == ["Rank", "Model", "Worst case, %", "Clean, %", "Remarks", "White-box, %"]
+    assert header[:6] == ["Rank", "Model", "Worst case, %", "Clean, %", "Remarks", "Architecture"]
+    assert header[6] == "White-box, %"
     assert [line[1] for line in shown] == [row.model for row in board.rows]
     for line, row in zip(shown, board.rows, strict=True):
         worst = row.worst_case
         low, high = 100 * worst.low, 100 * worst.high
         assert line[2] == f"{100 * worst.value:.1f} [{low:.1f}, {high:.1f}]"
-        assert line[4] == (" ".join([*row.standing, *(f"({code})" for code in row.lifted)]) or "-")
-        assert line[6:8] == [f"{100 * row.attacks[label].value:.1f}" for label in board.attacks]
+        own = [doubt for doubt in board.doubts if doubt.model == row.model and doubt.stands]
+        assert line[4] == (" ".join(f"{short_sentence(one)} {one.code}" for one in own) or "-")
+        assert line[5] == "toy"
+        assert line[7:9] == [f"{100 * row.attacks[label].value:.1f}" for label in board.attacks]
     (table,) = [e for e in page.all("table") if e.attributes["id"] == "board-0-table"]
     bars = [e for e in table.all("rect") if e.attributes["class"] == "range"]
     worst = board.rows[0].worst_case
     assert float(bars[0].attributes["x"]) == pytest.approx(100 * worst.low, abs=0.05)
     assert float(bars[0].attributes["width"]) == pytest.approx(100 * (worst.high - worst.low), abs=0.06)
+
+
+def test_the_first_screen_says_what_was_asked_and_what_the_answer_is(page, folder):
+    (board,) = boards(Store(folder).read_records())
+    (said,) = [e for e in page.all("article") if e.attributes.get("class") == "answer"]
+    text = " ".join(said.text.split())
+    assert text.startswith(
+        "On how many of 120 images (toy test) does each of 3 models stay right when an attacker may change "
+        "every pixel value by at most 0.1?"
+    )
+    best = next(row for row in board.rows if row.rank)
+    assert f"{100 * best.worst_case.value:.1f} % right against everything tried: {best.model}" in text
+    assert "In doubt, with no rank: model-01." in text
+    assert "images are broken on every model." in text
+
+
+def test_a_doubt_names_its_attack_and_library_and_what_is_lifted_is_folded_away(page):
+    (doubts,) = [e for e in page.all("section") if e.attributes.get("class") == "doubts"]
+    text = " ".join(doubts.text.split())
+    assert "an attack had no gradient to follow on some images zero-gradient" in text
+    assert "model-01: what was seen" in text
+    assert "met by attack-0 (robench), attack-01 (robench)" in text
+
+
+def test_a_model_has_one_colour_on_the_page_and_one_in_doubt_is_hollow(page):
+    (table,) = [e for e in page.all("table") if e.attributes["id"] == "board-0-table"]
+    own = {}
+    for row in next(iter(table.all("tbody"))).all("tr"):
+        (head,) = row.all("th")
+        (mark,) = head.all("span")
+        own[head.text.strip()] = mark.attributes["class"].split()
+    assert {name: marks[1] for name, marks in own.items()} == {name: f"m{at}" for at, name in enumerate(own)}
+    assert [name for name, marks in own.items() if "hollow" in marks] == ["model-01"]
+    for legend in (e for e in page.all("ul") if e.attributes.get("class") == "legend"):
+        for item in legend.all("li"):
+            (mark,) = item.all("span") if "doubt" not in item.text else [next(iter(item.all("span")))]
+            assert mark.attributes["class"].split()[1] == own[item.text.split()[0]][1]
 
 
 def test_what_is_said_of_ranks_is_how_they_are_given(page):

@@ -3,6 +3,7 @@ import io
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,8 @@ class TestHostileNames:
     def test_markdown(self, name, tmp_path):
         (path,) = Markdown()(records(name, name or "pgd"), tmp_path)
         text = path.read_text("utf-8")
-        assert "<" not in text
+        own = re.compile(r"^<details><summary>[0-9a-z ]+</summary>$|^</details>$", re.MULTILINE)
+        assert "<" not in own.sub("", text)  # nothing but our own fold
         assert all(s == "\n" or s.isprintable() for s in text)
         bars = []
         for line in text.splitlines():

@@ -1,0 +1,19 @@
+"""Images that are broken on every model of a board."""
+
+from __future__ import annotations
+
+from reports.board.samples import Samples, model_of
+from reports.board.shares import worst
+
+
+def lost_images(samples: Samples) -> set[int]:
+    """Return the images no model of the board survives; none under an infinite radius, where all fall."""
+    if samples.unbounded:
+        return set()
+    # Robust for a target: robust in every record that is about it. Lost: so for no target.
+    images, survived = set[int](), set[int]()
+    for target in dict.fromkeys(model_of(r.target) for r in samples.attacked):
+        judged, stands = worst(samples.judged(target))
+        images.update(judged.tolist())
+        survived.update(judged[stands].tolist())
+    return images - survived

@@ -1,0 +1,65 @@
+"""Ranks where there is no radius: by the median size of the smallest perturbations, not by what withstood."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+from reports.board.boards import Row
+from reports.board.samples import Samples
+from robench.record.curves import smallest_perturbations
+from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
+
+
+def median_of(row: Row, norm: str) -> float | None:
+    """Return a row's median size in the norm of its board; sizes are kept in L2 and Linf."""
+    return row.median_l2 if norm == "L2" else row.median_linf
+
+
+def by_size(samples: Samples, rows: Mapping[str, Row]) -> bool:
+    """Tell whether the rows of a board are compared by size: no radius, and small changes found."""
+    norm = samples.setting.threat.norm
+    measured = any(median_of(row, norm) is not None for row in rows.values())
+    return samples.unbounded and bool(samples.labels) and norm in {"L2", "Linf"} and measured
+
+
+def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]:
+    """Return rows by falling median size; a row that breaks no easier than the first of a rank shares it.
+
+    That is asked image by image by the exact sign test (5 %): of the images that do not take both the same,
+    does the first take the larger change more often than chance would have it? What nothing broke takes an
+    infinite one, what was wrong before none.
+    """
+    norm = samples.setting.threat.norm
+
+    def order(item: tuple[str, Row]) -> tuple[float, float, str]:
+        row = item[1]
+        clean = row.clean.value if row.clean else None
+        return (-(median_of(row, norm) or 0.0), -(clean or 0.0), row.model)
+
+    ranked: list[Row] = []
+    unranked: list[Row] = []
+    first: Mapping[int, float] = {}
+    for target, row in sorted(rows.items(), key=order):
+        if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
+            unranked.append(row)
+            continue
+        sizes = smallest_perturbations(samples.judged(target)) or {}
+        rank = len(ranked) + 1
+        if ranked and not _easier(first, sizes):
+            rank = ranked[-1].rank or rank
+        else:
+            first = sizes
+        ranked.append(dataclasses.replace(row, rank=rank))
+    return (*ranked, *unranked)
+
+
+def _easier(first: Mapping[int, float], second: Mapping[int, float]) -> bool:
+    """Tell whether the second takes smaller changes, image by image and beyond chance."""
+    pairs = [(first[index], second[index]) for index in first.keys() & second.keys()]
+    larger, smaller = _count(a > b for a, b in pairs), _count(a < b for a, b in pairs)
+    return larger > smaller and mcnemar(larger, smaller) < SIGNIFICANCE
+
+
+def _count(flags: Iterable[bool]) -> int:
+    return sum(map(bool, flags))

@@ -1,0 +1,46 @@
+"""Boards without a radius: rows by the median size of the smallest changes."""
+
+from reports.board.leaderboard import boards
+from tests.reports.board.test_leaderboard import B, M, R, record
+
+
+def without_radius(name, sizes, statuses=None):
+    n = len(sizes)
+    return [
+        record(name, "", "clean", [R] * n, gradient="", fingerprint=name),
+        record(name, name, "cw", statuses or [B] * n, eps="inf", norm="L2", minimises=True,
+               l2=sizes, fingerprint=name),
+    ]  # fmt: skip
+
+
+def ranks(*groups):
+    (board,) = boards([one for group in groups for one in group])
+    return [(row.rank, row.model) for row in board.rows]
+
+
+def test_the_hardest_to_break_comes_first_although_all_fall():
+    easy = without_radius("easy", [1.0] * 120)
+    hard = without_radius("hard", [2.0] * 120)
+    assert ranks(easy, hard) == [(1, "hard"), (2, "easy")]
+
+
+def test_rows_that_take_larger_changes_by_turns_share_a_rank():
+    first = without_radius("first", [1.0, 2.0] * 60)
+    second = without_radius("second", [1.9, 1.0] * 60)
+    assert ranks(first, second) == [(1, "first"), (1, "second")]
+
+
+def test_an_image_that_was_wrong_before_takes_no_change_at_all():
+    sizes = [1.0] * 120
+    right, wrong = without_radius("right", sizes), without_radius("wrong", sizes, [M] * 30 + [B] * 90)
+    assert ranks(wrong, right) == [(1, "right"), (2, "wrong")]  # the medians of what was broken are alike
+
+
+def test_a_doubted_row_has_no_rank_and_stands_last():
+    survives = without_radius("survives", [3.0] * 120, [R] * 90 + [B] * 30)
+    assert ranks(survives, without_radius("falls", [1.0] * 120)) == [(1, "falls"), (None, "survives")]
+
+
+def test_the_title_says_what_is_asked():
+    (board,) = boards(without_radius("a", [1.0] * 120))
+    assert board.title == "toy test, 120 images, smallest L2 perturbation, untargeted"
