@@ -26,20 +26,20 @@ def models_from(models: Sequence[Subject] | Subject, images: ImageSet) -> list[M
     Raises:
         InputError: something is neither.
     """
-    several = isinstance(models, Sequence) and not isinstance(models, str | nn.Module)
-    return [_model(one, images) for one in (models if several else [models])]  # type: ignore[list-item, union-attr]
+    given: object = models
+    subjects = given if isinstance(given, list | tuple) else [given]
+    return [_model(subject, images) for subject in subjects]
 
 
-def _model(subject: Subject, images: ImageSet) -> Model:
-    if isinstance(subject, Model):
-        return subject
-    given: object = subject
+def _model(given: object, images: ImageSet) -> Model:
+    if isinstance(given, Model):
+        return given
     if isinstance(given, type) or not callable(given):
         got = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
         do = "Make one with `robench.wrap(net, name=..., classes=...)`"
         raise InputError(where="models", expected="a Model, a torch.nn.Module or a function", got=got, do=do)
-    name = type(subject).__name__ if isinstance(subject, nn.Module) else getattr(subject, "__name__", "model")
-    return wrap(subject, name=name.strip("<>"), classes=len(images.classes))
+    name = type(given).__name__ if isinstance(given, nn.Module) else getattr(given, "__name__", "model")
+    return wrap(given, name=name.strip("<>"), classes=len(images.classes))
 
 
 def images_from(images: ImageSet | tuple[Any, Any]) -> ImageSet:
