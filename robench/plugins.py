@@ -141,8 +141,8 @@ def explained(kind: Kind, name: str) -> dict[str, str]:
         PluginError: as `find` does.
     """
     texts = option_docs.explained(find(kind, name))
-    known = proper(kind, name)
-    if known is not None and (place := _listed(kind, known)):
+    listed_name = proper(kind, name)
+    if listed_name is not None and (place := _listed(kind, listed_name)):
         texts = {**place[0].explained(place[1]), **texts}
     return texts
 

@@ -28,16 +28,16 @@ def explained(library: str, name: str) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     files = [(path, _text(path)) for path in _files(library)]
-    wanted = [name]
+    names = [name]
     for _ in range(_DEPTH):
-        nodes = [node for one in wanted if (node := _definition(files, one)) is not None]
-        wanted = []
+        nodes = [node for one in names if (node := _definition(files, one)) is not None]
+        names = []
         for node in nodes:
             for docstring in _docstrings(node):
                 for option, text in options_in(docstring).items():
                     texts.setdefault(option, text)
             if isinstance(node, ast.ClassDef):
-                wanted += [base.id for base in node.bases if isinstance(base, ast.Name)]
+                names += [base.id for base in node.bases if isinstance(base, ast.Name)]
     return texts
 
 

@@ -27,6 +27,9 @@ from robench.types import Images
 COLUMNS = ("index", "label", "prediction", "radius", "correct")
 MANY = 1_000_000
 """Passes of a network from which on it is said beforehand how many there are."""
+TOGETHER = 16
+"""Images that are certified together at least: a pass of fewer wastes a GPU."""
+
 ABSTAINED = "abstain"
 """What stands for the prediction where nothing could be certified."""
 
@@ -113,7 +116,8 @@ def certify_plan(
             raise JobError(where=f"model {name!r}", expected="a model", got=workshop.failures[name])
         model = models[name]
         smoothed_network(model)
-        pieces = range(0, len(data), plan.batch_size)
+        at_once = min(plan.batch_size, max(TOGETHER, MANY // (n0 + n)))  # so that each tells before long
+        pieces = range(0, len(data), at_once)
         if (copies := len(data) * (n0 + n)) >= MANY:
             each = f"{n0 + n:,} noisy copies of {counted(len(data), 'image')}"
             faster = "a smaller --n is faster, and certifies smaller radii"
@@ -121,7 +125,7 @@ def certify_plan(
         reporter.start(len(pieces))
         certified: list[Certified] = []
         for start in pieces:
-            part = data.subset(slice(start, start + plan.batch_size))
+            part = data.subset(slice(start, start + at_once))
             x, y = part.batch(slice(None))
             batches = FittingBatches(images=len(x), where=f"model {model.name!r}")
             some = partial(_certificates, model, x.to(model.device), n0=n0, n=n, alpha=alpha)

@@ -274,12 +274,12 @@ def _radii(text: str) -> list[float]:
     return radii
 
 
-def _line(threat: str, method: str, certified: int, n: int) -> str:
-    """Return the share of images certified under a threat in one way, with its Wilson interval."""
+def _line(threat: str, method: str, count: int, n: int) -> str:
+    """Return the share of images count under a threat in one way, with its Wilson interval."""
     from robench.record.statistics import wilson
 
-    low, high = wilson(certified, n)
-    share = f"{certified / max(n, 1):7.2%}  [{low:.2%}, {high:.2%}]  {certified} of {n}"
+    low, high = wilson(count, n)
+    share = f"{count / max(n, 1):7.2%}  [{low:.2%}, {high:.2%}]  {count} of {n}"
     return f"  {threat:<12} {method:<18} {share}"
 
 

@@ -243,9 +243,9 @@ def _preflight(plan: Plan, options: Options) -> None:
     trial = try_out(plan, options.folder(plan), options.environment)
     data = trial.data
     typer.echo(printable(f"data: {data.name} {data.split}, {counted(len(data), 'image')} {data.shape}"))
-    for evaluated in trial.models:
-        model = evaluated.model
-        sources = ", ".join(evaluated.sources or model.sources)
+    for entry in trial.models:
+        model = entry.model
+        sources = ", ".join(entry.sources or model.sources)
         typer.echo(printable(f"model {model.name}: ok on {model.device}, gradient sources: {sources}"))
     for warning in trial.warnings:
         typer.echo(printable(warning))

@@ -116,14 +116,14 @@ class Pace:
 
     def _left(self) -> tuple[float | None, bool]:
         """Return the seconds left, None where that is not known yet; and whether all attacks were timed."""
-        timed = [one for one in self._parts.values() if one.timed]
+        references = [one for one in self._parts.values() if one.timed]
         seconds, sure = 0.0, True
         for one in self._parts.values():
             if one.left > 0:
-                each, known = (one.each, True) if one.timed else foreseen(one.part, timed)
+                each, is_known = (one.each, True) if one.timed else foreseen(one.part, references)
                 if each is None:
                     return None, False
-                seconds, sure = seconds + one.left * each, sure and known
+                seconds, sure = seconds + one.left * each, sure and is_known
         return seconds, sure
 
 
@@ -165,8 +165,8 @@ def compared(model: str, others: Collection[str], timed: Iterable[Progress]) -> 
     mine: dict[str, list[float]] = {}
     theirs: dict[str, list[float]] = {}
     for one in timed:
-        for times, named in ((mine, one.part.model == model), (theirs, one.part.model in others)):
-            if named:
+        for times, is_its in ((mine, one.part.model == model), (theirs, one.part.model in others)):
+            if is_its:
                 times.setdefault(one.part.attack, []).append(one.each)
     both = mine.keys() & theirs.keys()
     own = sum(sum(mine[attack]) / len(mine[attack]) for attack in both)

@@ -74,7 +74,7 @@ def clopper_pearson_lower(successes: int, n: int, alpha: float) -> float:
 
 
 def certify(
-    model: Model, x: Images, *, n0: int = 100, n: int = 1000, alpha: float = 0.001
+    model: Model, x: Images, *, n0: int = 100, n: int = 100_000, alpha: float = 0.001
 ) -> list[Certificate]:
     """Certify images one by one, by the algorithm CERTIFY of Cohen et al. 2019 (section 3.2.2).
 

@@ -76,8 +76,8 @@ class Context:
     @classmethod
     def of(cls, work: Work, keeper: Keeper, reporter: Reporter) -> Context:
         """Return the context of an evaluation that begins."""
-        prepared = PreparedModels(eager=work.settings.eager)
-        return cls(work.settings, keeper, reporter, prepared, Heartbeat(reporter))
+        copies = PreparedModels(eager=work.settings.eager)
+        return cls(work.settings, keeper, reporter, copies, Heartbeat(reporter))
 
     def begin(self, title: str) -> None:
         """Tell which unit is worked on from now."""

@@ -215,9 +215,9 @@ class Networks:
                 facts["checkpoint"] = self.builder.load(module, self.weights(spec), sha256=None)
         return Network(module, facts, remarks)
 
-    def _progress(self, name: str, *, resumed: bool) -> Callable[[dict[str, float]], None]:
+    def _progress(self, name: str, *, goes_on: bool) -> Callable[[dict[str, float]], None]:
         """Return what a training tells its rows; of one that goes on the first says after which epoch."""
-        waiting = resumed
+        waiting = goes_on
 
         def tell(row: dict[str, float]) -> None:
             nonlocal waiting
@@ -247,7 +247,7 @@ class Networks:
             device=self.environment.device,
             state=state,
             identity=identity,
-            progress=self._progress(spec.name, resumed=state.is_file()),
+            progress=self._progress(spec.name, goes_on=state.is_file()),
             history=path.parent / "history.csv",
             last=last.update,
         )

@@ -57,8 +57,8 @@ class Part:
 def parts_of(work: Work) -> Iterator[Part]:
     """Yield the parts of a work: every model on clean images, every crafting, every way to bound."""
     shards = list(work.shards())
-    for evaluated in work.models:
-        name = evaluated.model.name
+    for entry in work.models:
+        name = entry.model.name
         yield Part(
             title=f"clean on {name}", attack="clean", library="robench", model=name,
             jobs=len(shards), units=1, passes=1.0,
@@ -102,8 +102,8 @@ def multiplied(work: Work) -> Iterator[str]:
 
 def expected_passes(attack: Any) -> float:
     """Return about how many passes an attack makes on one image, forwards and backwards, by its options."""
-    if (known := ENSEMBLES.get(type(attack).__name__)) is not None:
-        return float(known)
+    if (guess := ENSEMBLES.get(type(attack).__name__)) is not None:
+        return float(guess)
     counts = [
         value
         for name, value in options_of(attack).items()

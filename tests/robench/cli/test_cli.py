@@ -389,38 +389,38 @@ def test_paragraphs_of_a_help_text_are_folded_where_the_terminal_ends(cli):
 
 def test_a_run_prints_json_alone_on_stdout(cli, runner):
     runner()
-    done = cli("run", "digits", "-o", "out", "--format", "json")
-    assert done.exit_code == 0, done.output
-    answer = json.loads(done.stdout)
+    result = cli("run", "digits", "-o", "out", "--format", "json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
     assert answer["schema"] == 1
     assert (answer["run"]["folder"], answer["run"]["finished"], answer["run"]["failed"]) == ("out", 2, 0)
     assert "out/report.html" in answer["run"]["files"]
     assert answer["boards"][0]["rows"][0]["model"] == HOSTILE
-    assert "2 units finished" in done.stderr
+    assert "2 units finished" in result.stderr
 
 
 def test_json_of_a_run_with_failures_is_whole_and_the_exit_code_3(cli, runner):
     runner(failed=1)
-    done = cli("run", "digits", "--format", "json", "-q")
-    assert done.exit_code == 3
-    assert json.loads(done.stdout)["run"]["failed"] == 1
+    result = cli("run", "digits", "--format", "json", "-q")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["run"]["failed"] == 1
 
 
 def test_json_of_a_dry_run_is_refused(cli, runner):
     runner()
-    done = cli("run", "digits", "--format", "json", "--dry-run")
-    assert done.exit_code == 2
-    assert "--format json: expected a run" in done.stderr
+    result = cli("run", "digits", "--format", "json", "--dry-run")
+    assert result.exit_code == 2
+    assert "--format json: expected a run" in result.stderr
 
 
 def test_piped_tables_end_where_their_text_ends(cli, run_folders, tmp_path):
-    done = cli("leaderboard", "one", "two")
-    lines = done.stdout.splitlines()
+    result = cli("leaderboard", "one", "two")
+    lines = result.stdout.splitlines()
     assert len(lines) > 5
     assert [line for line in lines if line != line.rstrip()] == []
     assert cli("leaderboard", "one", "two", "-o", "board.txt").exit_code == 0
-    written = (tmp_path / "board.txt").read_text().splitlines()
-    assert written == lines
+    saved_lines = (tmp_path / "board.txt").read_text().splitlines()
+    assert saved_lines == lines
 
 
 def test_list_tells_of_each_attack_norms_what_it_sees_and_its_paper(cli):
@@ -460,9 +460,9 @@ def test_a_bare_name_finds_our_attack_whatever_its_capitals(cli, name):
 
 
 def test_a_bare_name_of_a_library_is_refused_with_the_whole_one(cli):
-    done = cli("show", "eadattack")
-    assert done.exit_code == 2
-    assert "write 'foolbox/EADAttack'" in done.stderr
+    result = cli("show", "eadattack")
+    assert result.exit_code == 2
+    assert "write 'foolbox/EADAttack'" in result.stderr
 
 
 def test_show_explains_every_option(cli):
@@ -478,9 +478,9 @@ def test_show_explains_every_option(cli):
 
 
 def test_table_of_an_ordinary_run_says_what_to_use(cli, run_folders):
-    done = cli("table", "one")
-    assert done.exit_code == 2
-    assert "Use `robench leaderboard RUN`" in done.stderr
+    result = cli("table", "one")
+    assert result.exit_code == 2
+    assert "Use `robench leaderboard RUN`" in result.stderr
 
 
 def test_check_counts_in_the_singular_too(cli, tmp_path):
@@ -499,6 +499,20 @@ def test_a_folder_of_tables_is_refused_with_what_to_do(cli, run_folders, command
     tables = run_folders / "tables"
     open_run(run_folders / "one").write(tables)
     assert (tables / "leaderboard.csv").is_file()
-    done = cli(command, "tables", *(["one"] if command == "compare" else []))
-    assert done.exit_code == 2
-    assert "without the records behind them. Evaluate the model with `robench run`" in done.stderr
+    result = cli(command, "tables", *(["one"] if command == "compare" else []))
+    assert result.exit_code == 2
+    assert "without the records behind them. Evaluate the model with `robench run`" in result.stderr
+
+
+def test_certify_takes_the_numbers_of_copies_of_its_paper(cli):
+    from inspect import signature
+
+    from robench.cli.certify import ALPHA, N0, N
+    from robench.judge.certification import certify
+
+    defaults = {name: one.default for name, one in signature(certify).parameters.items()}
+    assert (N0, N, ALPHA) == (100, 100_000, 0.001) == (defaults["n0"], defaults["n"], defaults["alpha"])
+    text = cli("certify", "--help").stdout
+    assert "[100000]" in text
+    assert "Certified by bounds" in text
+    assert "Certified by smoothing" in text

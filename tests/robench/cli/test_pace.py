@@ -52,11 +52,11 @@ def test_a_slow_library_does_not_make_it_jump_tenfold():
     parts = [part("pgd", jobs=4), part("fgsm", jobs=4, passes=2.0), part("art/x", jobs=4, library="art")]
     costs = {"pgd on net": 1.0, "fgsm on net": 0.02, "art/x on net": 15.0}
     lines = told(parts, costs)
-    after = [(said, true) for said, true in lines[2:]]
-    assert all(said == pytest.approx(true, abs=0.06) for said, true in after)
+    after = [(guess, true) for guess, true in lines[2:]]
+    assert all(guess == pytest.approx(true, abs=0.06) for guess, true in after)
     # All units alike would say 9 s after the first two, where 62 are left; and 60 s after the third.
-    counted = [0.51 * 10, 48.0]
-    assert counted[1] / counted[0] > 9
+    by_units = [0.51 * 10, 48.0]
+    assert by_units[1] / by_units[0] > 9
     assert after[0][0] / lines[1][0] < 10
 
 

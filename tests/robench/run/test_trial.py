@@ -53,9 +53,9 @@ def test_what_a_run_refuses_a_check_refuses_in_the_same_words(said, wrong, monke
 
 
 def test_what_a_run_takes_is_valid_and_nothing_is_trained_or_written(said, tmp_path):
-    done = said("check", "--preflight", more="train: {defense: {natural: {epochs: 500}}}")
-    assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines() == [
+    result = said("check", "--preflight", more="train: {defense: {natural: {epochs: 500}}}")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
         "data: Digits 8x8 test, 6 images (1, 8, 8)",
         "model a: ok on cpu, gradient sources: exact",
         "a run would leave 2 units",
@@ -66,8 +66,8 @@ def test_what_a_run_takes_is_valid_and_nothing_is_trained_or_written(said, tmp_p
 
 def test_a_slow_attack_through_many_sources_is_warned_of(said):
     head = "head: {wnll: {protocol: independent, m: 15, n: 8, template: 300}}"
-    done = said("check", "--preflight", more=head, attacks="autoattack, fgsm")
-    assert done.exit_code == 0, done.output
-    assert "a: slow attacks (autoattack) go through each of its 4 gradient sources" in done.stdout
+    result = said("check", "--preflight", more=head, attacks="autoattack, fgsm")
+    assert result.exit_code == 0, result.output
+    assert "a: slow attacks (autoattack) go through each of its 4 gradient sources" in result.stdout
     assert "slow" not in said("check", "--preflight", more=head, attacks="fgsm").stdout
     assert "slow" not in said("check", "--preflight", attacks="autoattack").stdout
