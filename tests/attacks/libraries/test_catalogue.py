@@ -49,7 +49,9 @@ def test_it_is_a_recipe_with_the_options_of_the_library():
     )
     assert "xie2019improving" in info.bibtex
     assert "kim2020torchattacks" in info.bibtex
-    assert inspect.getdoc(kind).startswith("Xie et al. 2019, arXiv:1803.06978; Linf; gradients, randomised.")
+    sentence, _, facts = inspect.getdoc(kind).partition("\n\n")
+    assert sentence == "Momentum steps at a randomly shrunk and padded image, for transfer."
+    assert facts.startswith("Xie et al. 2019, arXiv:1803.06978; Linf; gradients, randomised.")
 
 
 def test_records_and_pickles_find_it_again():
