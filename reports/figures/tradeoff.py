@@ -85,7 +85,8 @@ class Tradeoff:
                 title = [f"{board.dataset}, {board.n} images", ", ".join(board.conditions)]
                 axes.set_title("\n".join(title).strip())
             if handles := _legend(heads if len(heads) > 1 else [], hollow=bool(look.doubted)):
-                figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False)
+                columns = min(len(handles), 2 if look.narrow else 4)
+                figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False)
         return figure
 
 

@@ -60,6 +60,8 @@ def background_of(target: RecordedTarget, trainings: Sequence[Training]) -> Back
     architecture = target.detail("architecture") or str(
         _dictionary(card.get("architecture")).get("name") or ""
     )
+    if ".py:" in architecture:  # of a user's file: its name, and not where it lies
+        architecture = architecture.replace("\\", "/").rpartition("/")[2]
     return Background(
         paper=_paper(training, head),
         architecture=architecture + (f" + {head}" if head not in {"", "linear"} else ""),

@@ -1,6 +1,7 @@
 """The page in a real browser: it sorts, filters, opens and asks nobody for anything."""
 
 import os
+import re
 import shutil
 from itertools import pairwise
 
@@ -35,7 +36,7 @@ def browser():
 def address(tmp_path_factory):
     root = run_folder(
         tmp_path_factory.mktemp("run"),
-        names=["model-b", ALARM, "\u05d0\u05d1 long " + "x" * 500],
+        names=["model-b", ALARM, "\u05d0\u05d1 long " + "x" * 500, "model-d", "model-e", "model-f"],
         spaces=True,
     )
     path = root / "report.html"
@@ -106,9 +107,9 @@ def test_filtering(browser, address):
     page = opened(browser, address)
     page.get_by_label("Show only rows with").fill("MODEL-B")
     assert page.locator("#board-0-table tbody tr:visible").count() == 1
-    assert page.locator("output").first.inner_text() == "1 of 3 rows"
+    assert page.locator("output").first.inner_text() == "1 of 6 rows"
     page.get_by_label("Show only rows with").fill("")
-    assert page.locator("#board-0-table tbody tr:visible").count() == 3
+    assert page.locator("#board-0-table tbody tr:visible").count() == 6
 
 
 def test_a_link_opens_the_closed_part_it_leads_to(browser, address):
@@ -134,6 +135,24 @@ def test_no_width_makes_the_page_scroll_sideways(browser, address, width, scheme
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     light = page.evaluate("getComputedStyle(document.body).backgroundColor").split("(")[1].split(",")[0]
     assert (int(light) > 128) == (scheme == "light")
+
+
+def test_what_is_cut_off_says_what_there_is_more(browser, address):
+    page = opened(browser, address, 390)
+    hint = page.locator("#board-0 .scroll + .hint").first
+    assert re.fullmatch(r"\d+ more columns: .+ \u2192", hint.inner_text())
+    page.locator("#board-0 .scroll").first.evaluate(
+        "e => e.scrollTo({left: e.scrollWidth, behavior: 'instant'})"
+    )
+    page.wait_for_function("document.querySelector('#board-0 .scroll + .hint').hidden")
+
+
+def test_a_phone_shows_figures_and_pictures_whole(browser, address):
+    page = opened(browser, address, 390)
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    beyond = """all => all.map(e => [e.getBoundingClientRect(), e.outerHTML.slice(0, 80)])
+                        .filter(([box]) => box.width && box.right > 390).map(([, text]) => text)"""
+    assert page.eval_on_selector_all(".picture svg, .picture svg text, .beside img, .strip img", beyond) == []
 
 
 def test_fifty_models_ten_attacks_a_thousand_images(browser, tmp_path):
