@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks.free_attacks import Shape, lay_out, run
+from robench.record.index_file import INDEX
 from robench.record.store import Store
 
 _ROBENCH = [sys.executable, "-m", "robench"]
@@ -52,8 +53,9 @@ def _measure(folder: Path, shape: Shape, arguments: argparse.Namespace) -> None:
     whole = folder / "whole"
     script = "import sys; from benchmarks.scale import again; again(*sys.argv[1:])"
     words = [str(whole), json.dumps(dataclasses.asdict(shape))]
-    if arguments.laid_out:
-        lay_out(whole, shape)
+    if arguments.laid_out and not whole.exists():  # by a process of its own: its memory would count as theirs
+        own = "import sys; from benchmarks.scale import laid_out; laid_out(*sys.argv[1:])"
+        subprocess.run([sys.executable, "-c", own, *words], check=True)
     for what in () if arguments.laid_out else ("run, nothing there", "run again, all there"):
         _time(what, [sys.executable, "-c", script, *words], shape)
     if parts:
@@ -62,7 +64,11 @@ def _measure(folder: Path, shape: Shape, arguments: argparse.Namespace) -> None:
         _time(
             f"merge of {parts} parts", [*_ROBENCH, "merge", *folders, "--out", str(folder / "merged")], shape
         )
-    _time("leaderboard", [*_ROBENCH, "leaderboard", str(whole)], shape, repeats)
+    show = [*_ROBENCH, "leaderboard", str(whole)]
+    (whole / INDEX).unlink(missing_ok=True)
+    _time("leaderboard --no-index", [*show, "--no-index"], shape)
+    _time("leaderboard, which makes the index", show, shape)
+    _time("leaderboard", show, shape, repeats)
     _time("report", [*_ROBENCH, "report", str(whole), "-o", str(folder / "page.html")], shape, repeats)
     size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     page = (folder / "page.html").stat().st_size
@@ -73,6 +79,11 @@ def _measure(folder: Path, shape: Shape, arguments: argparse.Namespace) -> None:
 def again(folder: str, shape: str) -> None:
     """Do a simulated run, or what is missing of it; in a process of its own, whose memory is measured."""
     run(Path(folder), Shape(**json.loads(shape)))
+
+
+def laid_out(folder: str, shape: str) -> None:
+    """Write what a simulated run leaves, without running it."""
+    lay_out(Path(folder), Shape(**json.loads(shape)))
 
 
 def split(whole: Path, folder: Path, parts: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Generic, TypeVar, overload
 
 Entry = TypeVar("Entry")
@@ -13,11 +14,23 @@ class Lazily(Sequence[Entry], Generic[Entry, Mark]):
     """A sequence of which each entry is computed once, when it is first asked for.
 
     Args:
-        parts: what is known of each entry beforehand, and a call that makes it.
+        parts: returns what is known of each entry beforehand, and a call that makes it; called once, when
+            anything is first asked for.
+        some: whether it is known that there is an entry.
     """
 
-    def __init__(self, parts: Sequence[tuple[Mark, Callable[[], Entry]]]) -> None:
-        self._parts, self._done = parts, dict[int, Entry]()
+    def __init__(
+        self, parts: Callable[[], Sequence[tuple[Mark, Callable[[], Entry]]]], *, some: bool = False
+    ) -> None:
+        self._ask, self._some, self._done = parts, some, dict[int, Entry]()
+
+    @cached_property
+    def _parts(self) -> Sequence[tuple[Mark, Callable[[], Entry]]]:
+        return self._ask()
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any."""
+        return self._some or len(self) > 0
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -38,9 +51,16 @@ class Lazily(Sequence[Entry], Generic[Entry, Mark]):
 
     def chosen(self, wanted: Callable[[Mark], bool]) -> Iterator[Entry]:
         """Yield those of which what is known beforehand is wanted; the others are not computed."""
+        for number in sorted(at for mark, places in self._by_mark.items() if wanted(mark) for at in places):
+            yield self[number]
+
+    @cached_property
+    def _by_mark(self) -> dict[Mark, list[int]]:
+        """Where the entries of each mark are: far fewer marks than entries."""
+        places: dict[Mark, list[int]] = {}
         for number, (mark, _) in enumerate(self._parts):
-            if wanted(mark):
-                yield self[number]
+            places.setdefault(mark, []).append(number)
+        return places
 
     def __eq__(self, other: object) -> bool:
         """Tell whether all are the same."""

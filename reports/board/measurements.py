@@ -26,17 +26,19 @@ def measurements(samples: Samples) -> Lazily[Measurement, tuple[bool, str]]:
 
     Known of each beforehand: whether it is white-box, and the shown name of its target.
     """
+    return Lazily(partial(_places, samples))
+
+
+def _places(samples: Samples) -> list[tuple[tuple[bool, str], Callable[[], Measurement]]]:
     groups: dict[Place, list[Record]] = {}
     for record in samples.attacked:
         gradient_source = record.source.gradient_source
         place = (model_of(record.target), model_of(record.source), attack_of(record), gradient_source)
         groups.setdefault(place, []).append(record)
-    return Lazily(
-        [
-            ((place[0] == place[1], samples.names[place[0]]), partial(_measurement, samples, place, records))
-            for place, records in groups.items()
-        ]
-    )
+    return [
+        ((place[0] == place[1], samples.names[place[0]]), partial(_measurement, samples, place, records))
+        for place, records in groups.items()
+    ]
 
 
 def _measurement(samples: Samples, place: Place, records: Sequence[Record]) -> Measurement:
@@ -95,11 +97,16 @@ def transfers(samples: Samples) -> Sequence[Transfer]:
 
     Known of each beforehand: the label of its attack, empty for all together.
     """
+    crossed = (r for r in samples.attacked if model_of(r.source) != model_of(r.target))
+    return Lazily(partial(_pairs, samples), some=any(len(record.columns) for record in crossed))
+
+
+def _pairs(samples: Samples) -> list[tuple[str, Callable[[], Transfer]]]:
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in samples.attacked:
         groups.setdefault((model_of(record.source), model_of(record.target)), []).append(record)
     if all(source == target for source, target in groups):
-        return ()
+        return []
     parts: list[tuple[str, Callable[[], Transfer]]] = []
     for (source, target), records in groups.items():
         by_attack: dict[str, list[Record]] = {}
@@ -109,7 +116,7 @@ def transfers(samples: Samples) -> Sequence[Transfer]:
         for attack, part in {**tables, "": records}.items():
             if any(len(record.columns) for record in part):
                 parts.append((attack, partial(_transfer, samples, source, target, attack, part)))
-    return Lazily(parts)
+    return parts
 
 
 def _transfer(samples: Samples, source: str, target: str, attack: str, records: Sequence[Record]) -> Transfer:

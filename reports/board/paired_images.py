@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.board.shares import worst
+from reports.board.shares import stands, worst
 from robench.record.draws import paired_p_value, share_stood, worst_outcome
-from robench.record.packing import ROBUST
 from robench.record.schema import Record, Status
 from robench.record.statistics import mcnemar
 
@@ -46,9 +45,9 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
     import numpy as np
 
     every = list(records)
-    if not fresh or not any(record.draws for record in every):
-        images, stands = worst(every, lambda record: record.columns.array("status") == ROBUST)
-        return Standing(images, stands.astype(np.float64))
+    if not fresh or not any(record.columns.draws for record in every):
+        images, verdicts = worst(every, stands)
+        return Standing(images, verdicts.astype(np.float64))
     points: dict[int, list[tuple[str, bool]]] = {}
     for record in every:
         columns = record.columns

@@ -68,7 +68,7 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
 def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Find jobs of a row that failed: what is left of it looks complete, and is not."""
     records = samples.everything(target)
-    failed = dict.fromkeys(title for r in records for title in r.provenance.failed_jobs)
+    failed = dict.fromkeys(title for r in records for title in r.conditions.failed_jobs)
     if failed:
         first = list(failed)[:3]
         more = f" and {len(failed) - len(first)} more" if len(failed) > len(first) else ""
@@ -137,7 +137,7 @@ def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     if not sizes:
         return
     least, most = min(sizes.values()), max(sizes.values())
-    sizes_asked_for = {r.provenance.shard for r in records if r.provenance.shard is not None}
+    sizes_asked_for = {r.conditions.shard for r in records if r.conditions.shard is not None}
     uneven = most - least > 1
     if not uneven and all(size - least <= 1 for size in sizes_asked_for):
         return

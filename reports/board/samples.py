@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from robench.plan.spec import content_hash
 from robench.record.completeness import Have, by_plan, count_images
 from robench.record.packing import ROBUST, STATUSES
-from robench.record.parts import RecordedAttack, RecordedSource, RecordedTarget
+from robench.record.parts import (
+    RecordedAttack,
+    RecordedDataset,
+    RecordedSource,
+    RecordedTarget,
+    RecordedThreat,
+)
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
@@ -102,9 +108,9 @@ class Samples:
         """Return the records of a model's clean images."""
         return self._untouched.get(target, ())
 
-    def white_box(self, target: str) -> list[Record]:
+    def white_box(self, target: str) -> Sequence[Record]:
         """Return the records of attacks on a model that were crafted on it."""
-        return [r for r in self.judged(target) if model_of(r.source) == target]
+        return self._white.get(target, [])
 
     def everything(self, target: str) -> Sequence[Record]:
         """Return all records that were judged on a model, the clean ones first."""
@@ -117,6 +123,10 @@ class Samples:
     @cached_property
     def _judged(self) -> dict[str, list[Record]]:
         return _by_target(self.attacked)
+
+    @cached_property
+    def _white(self) -> dict[str, list[Record]]:
+        return _by_target(r for r in self.attacked if model_of(r.source) == model_of(r.target))
 
     @cached_property
     def _bounded(self) -> dict[str, list[Record]]:
@@ -220,15 +230,28 @@ def is_joint(record: Record) -> bool:
 
 def setting_of(record: Record) -> Setting:
     """Return what a record shares with those on its board."""
-    data = record.dataset
+    data, threat = record.dataset, record.threat
+    before = _settings.get((id(data), id(threat)))
+    if before is not None:
+        return before[0]
     # `digest` is the shard's own; `set` and `n` are those of all images that were asked for.
-    return Setting(
+    setting = Setting(
         dataset=data.name,
         split=data.split,
         digest=data.set,
         size=data.n,
-        threat=threat_summary_of(record.threat),
+        threat=threat_summary_of(threat),
     )
+    if len(_settings) >= _MOST_SETTINGS:
+        _settings.clear()
+    # Those that it is of are kept with it: so nobody else has their numbers meanwhile.
+    _settings[id(data), id(threat)] = (setting, data, threat)
+    return setting
+
+
+_MOST_SETTINGS = 10_000
+_settings: dict[tuple[int, int], tuple[Setting, RecordedDataset, RecordedThreat]] = {}
+"""The last settings asked about: many records share one."""
 
 
 def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
@@ -317,13 +340,15 @@ def _labels(records: Sequence[Record]) -> dict[str, str]:
 def model_names(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
     """Return name and mark of each model: the seed where each of a name has another, else the fingerprint."""
     names: dict[str, tuple[str, str]] = {}
-    sources = [r.source for r in records if not r.attack.is_clean]
-    models: list[RecordedTarget | RecordedSource] = [*(r.target for r in records), *sources]
+    # Many records share one target, source and seed: each is looked at once.
+    targets = {(id(r.target), r.seed): (r.target, r.seed) for r in records}
+    sources = {id(r.source): r.source for r in records if not r.attack.is_clean}
+    models: list[RecordedTarget | RecordedSource] = [*(one for one, _ in targets.values()), *sources.values()]
     for model in models:
         names[model_of(model)] = (model.name, model.fingerprint[:8])
     seeds: dict[str, set[int]] = {}
-    for record in records:
-        seeds.setdefault(model_of(record.target), set()).add(record.seed)
+    for target, seed in targets.values():
+        seeds.setdefault(model_of(target), set()).add(seed)
     for name in {name for name, _ in names.values()}:
         own = [model for model, (other, _) in names.items() if other == name]
         own_seeds = [seed for model in own for seed in seeds.get(model, ())]

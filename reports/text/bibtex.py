@@ -116,7 +116,7 @@ def _without(use: NamedPlugin) -> str:
 
 def _software(records: Sequence[Record]) -> Entry:
     """Return the entry of robench in the versions that made the records."""
-    versions = {version for record in records if (version := record.provenance.versions.get("robench"))}
+    versions = {version for record in records if (version := record.conditions.versions.get("robench"))}
     note = {"note": f"version {', '.join(sorted(map(_plain, versions)))}"} if versions else {}
     return Entry(kind=SOFTWARE.kind, key=SOFTWARE.key, fields={**SOFTWARE.fields, **note})
 

@@ -84,7 +84,7 @@ def provenance(run: Run) -> list[Fact]:
     digests = {(r.dataset.name, r.dataset.set) for r in run.records}
     lines += [(f"images of {name}", digest) for name, digest in sorted(digests) if digest]
     if not isinstance(versions, dict):
-        versions = next((r.provenance.versions for r in run.records), None)
+        versions = next((r.conditions.versions for r in run.records), None)
     if isinstance(versions, dict):
         lines += [(f"version of {name}", plain(value)) for name, value in versions.items()]
     return lines

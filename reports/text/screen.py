@@ -144,7 +144,7 @@ def engine_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]
     units: Counter[tuple[str, str]] = Counter()
     reasons: dict[tuple[str, str], dict[str, str]] = {}
     for record in records:
-        engine = record.provenance.engine
+        engine = record.conditions.engine
         if not record.white_box or engine is None:
             continue
         place = (record.target.name, engine.used)
@@ -161,7 +161,7 @@ def memory_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]
     """Return a header and, for every model on which memory ran out, how many images at once fitted."""
     sizes: dict[str, list[int]] = {}
     for record in records:
-        if micro_batch := record.provenance.micro_batch:
+        if micro_batch := record.conditions.micro_batch:
             sizes.setdefault(record.target.name, []).append(micro_batch)
     rows = [[model, str(min(fitted)), str(len(fitted))] for model, fitted in sizes.items()]
     return ["Model", "Images at once", "Units"], rows

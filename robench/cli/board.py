@@ -105,7 +105,7 @@ def entries_of(runs: Sequence[Path]) -> Iterator[list[BoardEntry]]:
             else:
                 submission = stack.enter_context(unpacked(run))
                 root, name, day = submission.root, submission.name, submission.day
-            records, faults = Store(root).readable()
+            records, faults = Store(root).readable(index=root == run)
             tell_faults(run, faults)
             entries.append(
                 BoardEntry(

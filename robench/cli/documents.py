@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench.cli.console import one_line
-from robench.cli.leaderboard import Format, check_runs, print_or_write, read_runs, tell_faults
+from robench.cli.leaderboard import NO_INDEX, Format, check_runs, print_or_write, read_runs, tell_faults
 
 if TYPE_CHECKING:
     from robench.record.schema import Record
@@ -102,11 +102,12 @@ def report(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="File to write, by default RUN/report.html.")
     ] = None,
+    no_index: Annotated[bool, typer.Option("--no-index", help=NO_INDEX)] = False,
 ) -> None:
     """Write the HTML report and the model cards of a run folder; damaged files are listed on the page."""
     from robench import plugins
 
-    (readable,) = read_and_tell([run])
+    (readable,) = read_and_tell([run], index=not no_index)
     text: str = plugins.find("reports", "html", where="robench report")().render_run(run, readable)
     print_or_write(text, out or run / "report.html")
     if out is None:
@@ -115,7 +116,7 @@ def report(
 
 
 def read_and_tell(
-    runs: list[Path], *, features: bool = False
+    runs: list[Path], *, features: bool = False, index: bool = True
 ) -> list[tuple[list[Record], list[Fault]] | None]:
     """Return what can be read of run folders; name on stderr what cannot, on request of their features too.
 
@@ -130,7 +131,7 @@ def read_and_tell(
             readable.append(None)
             continue
         store = Store(run)
-        own = store.readable()
+        own = store.readable(index=index)
         kept = store.facts()[0].get("geometry", []) if features else []
         tell_faults(run, [*own[1], *snapshot_faults(store, kept)])
         readable.append(own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_FAULTS = 20
 """Damaged files named one by one; the rest is counted."""
+NO_INDEX = "Read every record; neither use nor make an index (docs/scale.md)."
 Format = Literal["text", "md", "csv", "json", "tex"]
 _PLUGINS = {"md": "markdown", "csv": "csv", "json": "json", "tex": "latex"}
 
@@ -34,6 +35,7 @@ def leaderboard(
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Only mean and spread over the runs' seeds.")
     ] = False,
+    no_index: Annotated[bool, typer.Option("--no-index", help=NO_INDEX)] = False,
 ) -> None:
     """Show the leaderboard of run folders; runs share a board only where images and threat are the same.
 
@@ -44,7 +46,7 @@ def leaderboard(
     if seeds and format == "tex":
         do = "Use --format csv or md"
         raise ConfigError(where="--seeds", expected="text, md, csv or json", got="tex", do=do)
-    records = read_runs(runs)
+    records = read_runs(runs, index=not no_index)
     if seeds and len(numbers := {record.seed for record in records}) < 2:
         do = "Run the same configuration with --seed 1 --out ANOTHER_FOLDER, and name both folders"
         got = f"seed {next(iter(numbers))} only"
@@ -90,15 +92,20 @@ def print_or_write(text: str, out: Path | None) -> None:
         typer.echo(one_line(f"Written: {out}"))
 
 
-def read_runs(runs: list[Path]) -> list[Record]:
+def read_runs(runs: list[Path], *, index: bool = True) -> list[Record]:
     """Return the records of run folders; each names the recipe of its model, where its run's plan has one.
 
     What is damaged is named on stderr and left out.
+
+    Args:
+        runs: the folders.
+        index: use the indexes of large runs; else read every record.
 
     Raises:
         ConfigError: a folder is no run, or none of them has a finished unit.
     """
     from robench.record.run_comparison import model_recipes
+    from robench.record.schema import put_targets
     from robench.record.store import Store
 
     check_runs(runs)
@@ -107,18 +114,25 @@ def read_runs(runs: list[Path]) -> list[Record]:
     first: dict[str, tuple[Path, Record]] = {}
     for run in runs:
         store = Store(run)
-        readable, faults = store.readable()
+        readable, faults = store.readable(index=index)
         tell_faults(run, faults)
         damaged += len(faults)
         recipes = model_recipes(store.plan_data())
         if len(runs) > 1:
             _tell_unlike(run, readable, first)
-        targets: dict[int, RecordedTarget] = {}  # many records share theirs
-        for record in readable:
-            one = record.target
+        targets: dict[int, tuple[RecordedTarget, RecordedTarget]] = {}  # many records share theirs
+
+        def with_recipe(
+            one: RecordedTarget,
+            targets: dict[int, tuple[RecordedTarget, RecordedTarget]] = targets,
+            recipes: Mapping[str, str] = recipes,
+        ) -> RecordedTarget:
             if id(one) not in targets:
-                targets[id(one)] = dataclasses.replace(one, recipe=recipes.get(one.name, ""))
-            records.append(record.noting(target=targets[id(one)]))
+                targets[id(one)] = one, dataclasses.replace(one, recipe=recipes.get(one.name, ""))
+            return targets[id(one)][1]
+
+        put_targets(readable, with_recipe)
+        records += readable
     if not records:
         got = "none that can be read" if damaged else "none"
         raise ConfigError(expected="at least one finished unit", got=got, do="Run `robench run` first")

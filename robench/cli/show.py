@@ -116,7 +116,7 @@ def _run(folder: Path) -> list[str]:
 
     store = Store(folder)
     facts, _ = store.facts()
-    records, faults = store.readable()
+    records, faults = store.readable(index=True)
     tell_faults(folder, faults)
     lines = [f"run {facts.get('name', folder.name)}: {facts.get('status', 'unfinished')}"]
     lines += [f"{len(records)} of {facts.get('expected', 'unknown')} units"]

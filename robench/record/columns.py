@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from robench.record.packing import (
     STATUSES,
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Again = Callable[[str, NDArray[np.uint8]], "Columns"]
+    from robench.record.parts import Provenance
+
+    Again = Callable[[str, NDArray[np.uint8], str], "Columns"]
 
 LATER_COLUMNS = ("points", "tries", "first_passes", "first_try", "distance")
 """Columns that records of earlier versions do not have."""
@@ -56,15 +58,17 @@ class _Stored:
     """Columns as arrays, as a file holds them.
 
     Attributes:
-        near: index, label, clean, status and stood.
+        near: index, label, clean and stood, which many records have alike.
+        status: places in `STATUSES`.
         totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
         rest: the others; None where `again` reads them when they are asked for.
-        again: returns the columns of the file of a key, which had these statuses.
+        again: returns the columns of the file of a key, which had these statuses, and this checksum or none.
         key: of the file.
         listed: whether any of them was asked for as a list, which its owner may have changed since.
     """
 
     near: dict[str, Any]
+    status: NDArray[np.uint8]
     rest: dict[str, NDArray[Any]] | None = None
     totals: tuple[float, ...] = ()
     again: Again | None = None
@@ -74,7 +78,47 @@ class _Stored:
     def whole(self) -> Columns:
         """Return the columns, read from the file once more."""
         assert self.again is not None
-        return self.again(self.key, self.near["status"])
+        return self.again(self.key, self.status, "")
+
+    def total(self, name: str) -> float | None:
+        """Return the sum of a column of `TOTALS`, None where the column itself is at hand."""
+        return self.totals[TOTALS.index(name)] if self.totals else None
+
+
+class Origin(Protocol):
+    """A row of an index, which tells what its record has."""
+
+    def provenance(self) -> Provenance:
+        """Return how the record was made."""
+
+    def conditions(self) -> Provenance:
+        """Return the same without what no other record has."""
+
+    def total(self, place: int) -> float:
+        """Return the sum of a column of `TOTALS`."""
+
+    def digest(self) -> str:
+        """Return the checksum of the record."""
+
+
+@dataclass(slots=True, kw_only=True)
+class IndexedColumns(_Stored):
+    """Columns of which an index told what boards need; the rest is read from the file.
+
+    Attributes:
+        origin: the row of the index.
+    """
+
+    origin: Origin
+
+    def whole(self) -> Columns:
+        """Return the columns, read from the file that the index was made from."""
+        assert self.again is not None
+        return self.again(self.key, self.status, self.origin.digest())
+
+    def total(self, name: str) -> float:
+        """Return the sum of a column of `TOTALS`."""
+        return self.origin.total(TOTALS.index(name))
 
 
 class _Lazy:
@@ -182,7 +226,7 @@ class Columns(_Lazy):
     def __len__(self) -> int:
         """Return how many images there are."""
         stored = _stored_of(self)
-        return len(stored.near["status"] if stored else self.index)
+        return len(stored.status if stored else self.index)
 
     @property
     def draws(self) -> int:
@@ -190,7 +234,8 @@ class Columns(_Lazy):
         stored = _stored_of(self)
         if stored is None:
             return len(self.stood[0]) if self.stood else 0
-        return int(stored.near["stood"].shape[1])
+        draws: int = stored.near["stood"].shape[1]
+        return draws
 
     def array(self, name: str) -> NDArray[Any]:
         """Return a column as an array that must not be written to.
@@ -201,6 +246,13 @@ class Columns(_Lazy):
         Raises:
             StorageError: it had to be read from its file once more, and that is no longer what it was.
         """
+        stored = _stored_of(self)
+        if stored is not None and not stored.listed:  # boards ask for these most of the time
+            if name == "status":
+                return stored.status
+            near: NDArray[Any] | None = stored.near.get(name)
+            if near is not None:
+                return near
         return self.arrays(name)[0]
 
     def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
@@ -208,7 +260,7 @@ class Columns(_Lazy):
         stored = _stored_of(self)
         if stored is None:
             return tuple([self._from_list(name, getattr(self, name)) for name in names])
-        own: dict[str, NDArray[Any]] = stored.near
+        own: dict[str, NDArray[Any]] = stored.near | {"status": stored.status}
         if stored.listed:
             lists = ((name, _list_of(self, name)) for name in names)
             own = own | {name: self._from_list(name, one) for name, one in lists if one is not None}
@@ -218,6 +270,15 @@ class Columns(_Lazy):
         elif far:
             own = own | dict(zip(far, stored.whole().arrays(*far), strict=True))
         return tuple([own[name] for name in names])
+
+    def verdicts(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.uint8]]:
+        """Return index, clean, label and status as `array` does; what boards ask of every record."""
+        stored = _stored_of(self)
+        if stored is None or stored.listed:
+            index, clean, label, status = self.arrays("index", "clean", "label", "status")
+            return index, clean, label, status
+        near = stored.near
+        return near["index"], near["clean"], near["label"], stored.status
 
     def _from_list(self, name: str, values: list[Any]) -> NDArray[Any]:
         import numpy as np
@@ -232,7 +293,7 @@ class Columns(_Lazy):
         """Return the same columns with most of them left in the file until they are asked for.
 
         Args:
-            again: reads the columns of a file; called with the key and these statuses.
+            again: reads the columns of a file; called with the key, these statuses and no checksum.
             key: of the file.
         """
         stored = _stored_of(self)
@@ -240,13 +301,28 @@ class Columns(_Lazy):
             return self
         arrays = stored.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
         totals = tuple([_sum(arrays[name]) for name in TOTALS])
-        return _of(_Stored(near=stored.near, totals=totals, again=again, key=key))
+        return columns_of(
+            _Stored(near=stored.near, status=stored.status, totals=totals, again=again, key=key)
+        )
+
+    def origin(self) -> Origin:
+        """Return the row of an index that the columns come from.
+
+        Raises:
+            AttributeError: they come from elsewhere.
+        """
+        stored = _stored_of(self)
+        if not isinstance(stored, IndexedColumns):
+            raise AttributeError("provenance")
+        return stored.origin
 
     def total(self, name: str) -> float:
         """Return the sum of a column of numbers; those of `TOTALS` are not read from the file for it."""
         stored = _stored_of(self)
-        if stored is not None and stored.totals and name in TOTALS and _list_of(self, name) is None:
-            return stored.totals[TOTALS.index(name)]
+        if stored is not None and name in TOTALS and _list_of(self, name) is None:
+            total = stored.total(name)
+            if total is not None:
+                return total
         return _sum(self.array(name))
 
     def compact(self) -> Columns:
@@ -254,10 +330,11 @@ class Columns(_Lazy):
         if _stored_of(self) is not None:
             return self
         arrays = dict(zip(_NAMES, self.arrays(*_NAMES), strict=True))
-        near = {name: arrays.pop(name) for name in ("status", "stood")}
+        near, status = {"stood": arrays.pop("stood")}, arrays.pop("status")
         for name in SHARED:
             near[name] = _one_of(name, repr(arrays[name].tobytes()), arrays.pop(name))
-        return _of(_Stored(near=near, rest={name: _thin(column) for name, column in arrays.items()}))
+        rest = {name: _thin(column) for name, column in arrays.items()}
+        return columns_of(_Stored(near=near, status=status, rest=rest))
 
     def plain(self) -> dict[str, list[Any]]:
         """Return plain JSON data as lists; of `RARE_COLUMNS` those that say something."""
@@ -302,8 +379,7 @@ class Columns(_Lazy):
         status = unpack_status(data["status"], path=f"{path}.status")
         n = len(status)  # a letter for each image: so the size of the file bounds what follows
         near: dict[str, NDArray[Any]] = {
-            "status": status,
-            "stood": _no_draws(n)
+            "stood": no_draws(n)
             if data.get("stood", []) == []
             else unpack_draws(data["stood"], n, path=f"{path}.stood"),
         }
@@ -313,16 +389,10 @@ class Columns(_Lazy):
             if name not in LATER_COLUMNS:
                 own = data[name]
             if name in SHARED:
-                mark = (name, repr(own), n)
-                column = _shared.get(mark)
-                near[name] = (
-                    _one_of(name, mark[1], unpack_numbers(own, kind, n, path=place))
-                    if column is None
-                    else column
-                )
+                near[name] = shared_column(name, own, n, path=place)
             else:
                 rest[name] = unpack_numbers(own, kind, n, path=place)
-        return _of(_Stored(near=near, rest=rest))
+        return columns_of(_Stored(near=near, status=status, rest=rest))
 
 
 _NAMES = tuple(one.name for one in dataclasses.fields(Columns))
@@ -336,15 +406,30 @@ def _sum(column: NDArray[Any]) -> float:
 
 
 @lru_cache(maxsize=64)
-def _no_draws(n: int) -> NDArray[np.uint8]:
+def no_draws(n: int) -> NDArray[np.uint8]:
+    """Return how images of a model that is not random stood: (n, 0)."""
     return unpack_draws([], n, path="stood")
+
+
+def shared_column(name: str, data: Any, n: int, *, path: str) -> NDArray[np.int64]:
+    """Return a column of `SHARED` from its JSON form: of two records with the same one, the same array.
+
+    Raises:
+        FieldError: as `unpack_numbers`.
+    """
+    mark = (name, repr(data), n)
+    column = _shared.get(mark)
+    if column is None:
+        column = _one_of(name, mark[1], unpack_numbers(data, _KINDS[name], n, path=path))
+    return column
 
 
 def _stored_of(columns: Any) -> _Stored | None:
     try:
-        return cast("_Stored | None", object.__getattribute__(columns, "_stored"))
+        stored: _Stored | None = columns._stored
     except AttributeError:
         return None
+    return stored
 
 
 def _list_of(columns: Columns, name: str) -> list[Any] | None:
@@ -355,7 +440,8 @@ def _list_of(columns: Columns, name: str) -> list[Any] | None:
         return None
 
 
-def _of(stored: _Stored) -> Columns:
+def columns_of(stored: _Stored) -> Columns:
+    """Return columns of checked arrays."""
     columns = object.__new__(Columns)
     object.__setattr__(columns, "_stored", stored)
     return columns

@@ -6,12 +6,17 @@ Records that exist cannot tell what does not: a row is compared with the plan of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from robench.counted import counted
 from robench.record.plain_threat import setting_text
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def by_plan(records: Iterable[Record]) -> dict[PlannedRun, list[Record]]:
@@ -29,9 +34,25 @@ def by_plan(records: Iterable[Record]) -> dict[PlannedRun, list[Record]]:
 
 def count_images(records: Iterable[Record]) -> int:
     """Return how many different images some records are about."""
+    shards = {id(one): one for one in [record.columns.array("index") for record in records]}
+    mark = tuple(shards)
+    before = _counted.get(mark)
+    if before is not None:
+        return before[1]
+    if len(_counted) >= _MOST_COUNTED:
+        _counted.clear()
+    _counted[mark] = (tuple(shards.values()), count := _count(shards))
+    return count
+
+
+_MOST_COUNTED = 256
+_counted: dict[tuple[int, ...], tuple[tuple[NDArray[np.int64], ...], int]] = {}
+"""The last shards that were counted, by what tells arrays apart while they are here: columns share them."""
+
+
+def _count(shards: Mapping[int, NDArray[np.int64]]) -> int:
     import numpy as np
 
-    shards = {id(one): one for one in (record.columns.array("index") for record in records)}
     pieces = sorted((one for one in shards.values() if len(one)), key=lambda one: int(one[0]))
     if not pieces:
         return 0

@@ -7,13 +7,14 @@ regular files of a size that can be meant: whoever unpacks a run folder does not
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,6 +47,16 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         StorageError: the disk refused (full, read-only, gone); an older file is intact.
     """
     with _written(path, content) as temporary:
+        os.replace(temporary, path)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file as `write_atomic` does, one piece after another.
+
+    Raises:
+        StorageError: the disk refused; an older file is intact.
+    """
+    with _written(path, pieces) as temporary:
         os.replace(temporary, path)
 
 
@@ -90,7 +101,7 @@ def copy_atomic(source: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _written(path: Path, content: str | bytes | BinaryIO) -> Iterator[Path]:
+def _written(path: Path, content: str | bytes | BinaryIO | Iterable[bytes]) -> Iterator[Path]:
     """Give a temporary file beside `path` that holds the content, and see to it that its new name lasts."""
     # A lone surrogate, which a name in a record may hold, has no place in UTF-8.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
@@ -101,8 +112,10 @@ def _written(path: Path, content: str | bytes | BinaryIO) -> Iterator[Path]:
             with temporary.open("xb") as stream:
                 if isinstance(data, bytes):
                     stream.write(data)
-                else:
+                elif isinstance(data, io.IOBase):
                     shutil.copyfileobj(data, stream)
+                else:
+                    stream.writelines(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             yield temporary

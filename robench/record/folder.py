@@ -149,7 +149,7 @@ class RunFolder:
         Raises:
             StorageError: the folder cannot be listed.
         """
-        return sorted(path.stem for path in self._unit_files() if KEY.fullmatch(path.stem))
+        return sorted(name[:-5] for name in self._unit_files() if KEY.fullmatch(name[:-5]))
 
     def strays(self) -> list[Path]:
         """Return the files in `units` whose name is no key, in order.
@@ -157,12 +157,13 @@ class RunFolder:
         Raises:
             StorageError: the folder cannot be listed.
         """
-        return sorted(path for path in self._unit_files() if not KEY.fullmatch(path.stem))
+        folder = self.root / "units"
+        return sorted(folder / name for name in self._unit_files() if not KEY.fullmatch(name[:-5]))
 
-    def _unit_files(self) -> list[Path]:
+    def _unit_files(self) -> list[str]:
         folder = self.root / "units"
         try:
-            return [path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != "."]
+            return [name for name in os.listdir(folder) if name.endswith(".json") and name[0] != "."]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:

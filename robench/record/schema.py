@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import marshal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from robench.errors import StorageError
 from robench.record.certificates import Certificates
@@ -56,8 +56,23 @@ class Finding:
     remedy: str
 
 
+class _Lazy:
+    """A provenance that was not asked for yet is made from what the index of the run folder says."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # a name that is no field must not look like one to the type checker
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "provenance":
+                raise AttributeError(name)
+            provenance = self.columns.origin().provenance()
+            object.__setattr__(self, "provenance", provenance)
+            return provenance
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(_Lazy):
     """One (source, attack, threat, shard) judged on one target; aggregates are derived, never stored.
 
     Attributes:
@@ -106,11 +121,23 @@ class Record:
         """How often each image was asked about under fresh noise; 0 for a model that is not random."""
         return self.columns.draws
 
+    @property
+    def conditions(self) -> Provenance:
+        """How the record was made, as far as many records have it alike: without its seconds and images."""
+        try:
+            return cast("Provenance", object.__getattribute__(self, "provenance"))
+        except AttributeError:
+            return self.columns.origin().conditions()
+
     def noting(self, **values: Any) -> Record:
         """Return the record with other values in some fields; as `dataclasses.replace`, and faster."""
         copy = object.__new__(Record)
-        for name in _FIELDS:
-            object.__setattr__(copy, name, values[name] if name in values else getattr(self, name))
+        lazily = "columns" not in values and "provenance" not in values and not _has_provenance(self)
+        for name, put in _PUT:
+            if name in values:
+                put(copy, values[name])
+            elif name != "provenance" or not lazily:
+                put(copy, getattr(self, name))
         return copy
 
     def to_json(self) -> str:
@@ -166,9 +193,9 @@ class Record:
                 )
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
                 data["columns"] = Columns.unpack(data["columns"])
-            data |= {name: _part(kind, data[name], name) for name, kind in _PARTS.items() if name in data}
+            data |= {name: part_of(kind, data[name], name) for name, kind in _PARTS.items() if name in data}
             if isinstance(made := data.get("provenance"), dict) and "versions" in made:
-                made["versions"] = _one_of(made["versions"])
+                made["versions"] = alike(made["versions"])
             check_depth({name: value for name, value in data.items() if name not in {"columns", *_PARTS}})
             return cls(**read_fields(cls, data, path=""))
         except FieldError as error:
@@ -179,7 +206,24 @@ class Record:
         raise StorageError(where=where, expected=expected, got=got, do=do)
 
 
-_FIELDS = tuple(one.name for one in dataclasses.fields(Record))
+_PUT: tuple[tuple[str, Callable[[Record, Any], None]], ...] = tuple(
+    (one.name, Record.__dict__[one.name].__set__) for one in dataclasses.fields(Record)
+)
+"""How to give a new record its fields."""
+_INDEXED = (
+    "key",
+    "target",
+    "source",
+    "attack",
+    "threat",
+    "dataset",
+    "seed",
+    "columns",
+    "findings",
+    "planned",
+)
+_PUT_INDEXED = tuple(dict(_PUT)[name] for name in _INDEXED)
+_PUT_SCHEMA, _PUT_CERTIFICATES = (dict(_PUT)[name] for name in ("schema", "certificates"))
 _PARTS: dict[str, type[Part]] = {
     "target": RecordedTarget,
     "source": RecordedSource,
@@ -194,7 +238,36 @@ _MOST_ALIKE = 2**8
 _alike: dict[bytes, Any] = {}
 
 
-def _part(kind: type[Part], data: Any, name: str) -> Part:
+def _has_provenance(record: Record) -> bool:
+    try:
+        object.__getattribute__(record, "provenance")
+    except AttributeError:
+        return False
+    return True
+
+
+def laid_out(*values: Any) -> Record:
+    """Return a record of the present schema without certificates, whose provenance the index tells.
+
+    Args:
+        values: key, target, source, attack, threat, dataset, seed, columns, findings and planned.
+    """
+    record = object.__new__(Record)
+    for put, value in zip(_PUT_INDEXED, values, strict=True):
+        put(record, value)
+    _PUT_SCHEMA(record, RECORD_SCHEMA)
+    _PUT_CERTIFICATES(record, None)
+    return record
+
+
+def put_targets(records: Iterable[Record], targets: Callable[[RecordedTarget], RecordedTarget]) -> None:
+    """Give records that were just read, and that nobody else has, other targets."""
+    put = dict(_PUT)["target"]
+    for record in records:
+        put(record, targets(record.target))
+
+
+def part_of(kind: type[Part], data: Any, name: str) -> Part:
     """Return a part of a record; equal ones are read once and shared.
 
     Raises:
@@ -209,7 +282,7 @@ def _part(kind: type[Part], data: Any, name: str) -> Part:
     return part
 
 
-def _one_of(data: Any) -> Any:
+def alike(data: Any) -> Any:
     """Return plain JSON data that many records have alike, one object for all; nobody may write to it."""
     if len(_alike) >= _MOST_ALIKE:
         _alike.clear()
@@ -235,6 +308,8 @@ def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[
         records: what there is.
         failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
     """
+    if not failed_jobs:
+        return list(records)
 
     def noted(record: Record) -> Record:
         failed = tuple(failed_jobs.get(record.target.name, ()))

@@ -57,6 +57,12 @@ def is_cut(text: str) -> bool:
     return not text.endswith("\n") and bool(_END.search(text, max(0, len(text) - 90)))
 
 
+def seal_of(text: str) -> str:
+    """Return the digest in a sealed text, empty where there is none."""
+    match = _END.search(text, max(0, len(text) - 90))
+    return match[1] if match else ""
+
+
 def sealed_tensors(saved: bytes) -> bytes:
     """Return the bytes of a safetensors file with its digest in place of the zeros of `unsealed_notes`.
 

@@ -13,6 +13,7 @@ Layout of `runs/NAME/`::
     models/<key>/             trained networks
     errors/<key>.json         units that failed, and why
     damaged/                  what could not be read when the run went on; made anew, never deleted
+    index.bin                 what boards need of the records; made from them, safe to delete
     leaderboard.csv  .md      made from the units; safe to delete
     report.html               made from the whole folder; safe to delete
 """
@@ -21,7 +22,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +31,13 @@ from robench.errors import StorageError
 from robench.record.columns import Columns
 from robench.record.files import MOST_RECORD, read_json, read_text, write_atomic, write_new
 from robench.record.folder import Fault, is_run
+from robench.record.index import FEWEST, Index
 from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
 from robench.record.recent_columns import RecentColumns
 from robench.record.schema import Record, noting_failed
-from robench.record.seal import is_cut, sealed_text
+from robench.record.seal import is_cut, seal_of, sealed_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +60,10 @@ class Store(PlannedFolder):
         Raises:
             StorageError: missing, half-written, foreign, or of another unit; names the file.
         """
+        return self._read(key)[0]
+
+    def _read(self, key: str) -> tuple[Record, str]:
+        """Return one record, and the checksum in its file, empty where it has none."""
         path = self.unit(key)
         text = read_text(path, most=MOST_RECORD)
         if text is None:
@@ -67,26 +74,36 @@ class Store(PlannedFolder):
         if record.key != key:
             got, do = f"one of {record.key[:80]!r}", "Delete the file and run the same command again"
             raise StorageError(where=str(path), expected=f"the record of unit {key!r}", got=got, do=do)
-        return record
+        return record, seal_of(text)
 
-    def _light(self, key: str, planned: PlannedRun | None = None) -> Record:
+    def _light(self, key: str, planned: PlannedRun | None = None, index: Index | None = None) -> Record:
         """Return one record, read and checked as a whole, of which most columns stay in the file.
 
         They are read again, and checked again, when they are asked for: so a board of many records needs room
-        for a few of them. Those of version 1, slow to read, are kept.
+        for a few of them. Those of version 1, slow to read, are kept. One that the index knows is not read.
         """
-        record = self.read(key)
         self._recent.forget(key)  # it may be another one than the last time
+        before = None
+        if index is not None:
+            if (known := index.record(key)) is not None:
+                return known
+            before = index.stamp(key)
+        record, digest = (self.read(key), "") if index is None else self._read(key)
         if record.schema == 1:
             return record.noting(columns=record.columns.compact(), planned=planned)
-        return record.noting(columns=record.columns.released(self._again, key), planned=planned)
+        record = record.noting(columns=record.columns.released(self._again, key), planned=planned)
+        if index is not None:
+            index.add(record, digest, before)
+        return record
 
-    def _columns(self, key: str, status: NDArray[np.uint8]) -> Columns:
-        """Return the columns of a record that was read before, with these statuses."""
+    def _columns(self, key: str, status: NDArray[np.uint8], digest: str = "") -> Columns:
+        """Return the columns of a record that was read before, with these statuses (and this checksum)."""
         columns = self._recent.of(key)
+        same = True
         if columns is None:
-            columns = self.read(key).columns
-        if columns.array("status").tobytes() != status.tobytes():
+            record, own = self._read(key) if digest else (self.read(key), "")
+            columns, same = record.columns, digest == own
+        if not same or columns.array("status").tobytes() != status.tobytes():
             where, got = str(self.unit(key)), "another one, written since then"
             raise StorageError(
                 where=where, expected="the record that was there when this command began", got=got
@@ -153,10 +170,14 @@ class Store(PlannedFolder):
             return {}
         return account if isinstance(account, dict) else {}
 
-    def readable(self) -> tuple[list[Record], list[Fault]]:
+    def readable(self, *, index: bool = False) -> tuple[list[Record], list[Fault]]:
         """Return the records of the plan that can be read, and a line for everything that cannot.
 
-        Nothing is altered, and nothing damaged keeps the rest from being read.
+        Nothing is altered but the index, and nothing damaged keeps the rest from being read.
+
+        Args:
+            index: take from the index what it knows, and make it anew where much is new to it; else every
+                record is read. See `robench.record.index`.
         """
         planned, faults = self.plan()
         faults = [*self.facts()[1], *faults]
@@ -171,12 +192,29 @@ class Store(PlannedFolder):
         except StorageError as error:
             faults.append(Fault.of("units", error))
         records = []
-        for key in keys:
-            try:
-                records.append(self._light(key, planned))
-            except StorageError as error:
-                faults.append(Fault.of(f"units/{key}.json", error))
+        with self._index(keys, planned) if index else contextlib.nullcontext() as known:
+            for key in keys:
+                try:
+                    records.append(self._light(key, planned, known))
+                except StorageError as error:
+                    faults.append(Fault.of(f"units/{key}.json", error))
         return noting_failed(records, self._failed_jobs()), faults
+
+    @contextlib.contextmanager
+    def _index(self, keys: Sequence[str], planned: PlannedRun | None) -> Iterator[Index | None]:
+        """Give the index of a folder large enough for one, and write it anew in the end if that helps."""
+        index = None
+        if len(keys) >= FEWEST and os.name == "posix":  # elsewhere the stamps of files say less
+            with contextlib.suppress(OSError):
+                index = Index(self.root, self._again, planned)
+        if index is None:
+            yield None
+            return
+        try:
+            yield index
+            index.write()
+        finally:
+            index.close()
 
     def read_records(self, keys: Iterable[str] | None = None) -> list[Record]:
         """Return the records of some units, by default of the plan that ran last.

@@ -43,6 +43,7 @@ from tests.faults.fuzz.data_files import (
     read_npz,
     read_svhn,
 )
+from tests.faults.fuzz.indexes import damages, read_index
 from tests.faults.fuzz.mutations import damaged, damaged_members, programs
 from tests.faults.fuzz.run_folders import (
     facts_bytes,
@@ -57,6 +58,7 @@ from tests.faults.fuzz.run_folders import (
     record_bytes,
 )
 from tests.faults.fuzz.run_tensors import crafted_bytes, read_crafted, read_geometry, snapshot_bytes
+from tests.faults.fuzz.submissions import read_one, submission_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,4 +123,6 @@ READERS = {
     "geometry": Reader(inputs=snapshot_bytes, read=read_geometry),
     "crafted images": Reader(inputs=crafted_bytes, read=read_crafted),
     "training history": Reader(inputs=history_pairs, read=read_history),
+    "index": Reader(inputs=damages, read=read_index),
+    "submission": Reader(inputs=submission_bytes, read=read_one),
 }

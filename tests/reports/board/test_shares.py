@@ -1,14 +1,19 @@
 """A random model's shares are means over draws in every report, with the attacked draw beside them."""
 
+import binascii
 import csv
 import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 
+from benchmarks.free_attacks import Shape
+from benchmarks.free_attacks import record as free_record
 from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
+from reports.board.shares import right, robust, stands, worst
 from reports.html.page import HTML
 from reports.text.csv import CSV, board_facts, leaderboard_csv, measurements_csv
 from reports.text.escape import leaderboard_table
@@ -16,7 +21,9 @@ from reports.text.json import JSON
 from reports.text.latex import LaTeX
 from reports.text.markdown import Markdown
 from robench.record.draws import mean_stood
+from robench.record.packing import STATUSES
 from robench.record.run_comparison import differences
+from robench.record.schema import Columns
 from tests.reports.board.test_leaderboard import record
 
 R, B, M = "robust", "broken", "misclassified"
@@ -103,3 +110,24 @@ def test_two_runs_are_compared_by_means_over_draws():
 
 def test_a_tie_has_a_name():
     assert CLEAN.dataset.class_name(-2) == "no answer"
+
+
+def packed(chance, n):
+    return binascii.b2a_base64(chance.integers(1, 3, n).astype(np.uint8).tobytes(), newline=False).decode()
+
+
+def test_all_records_of_a_shard_together_are_judged_as_one_by_one():
+    # The smallest number of several statuses is that of `robust` only where all are.
+    assert STATUSES.index("robust") == len(STATUSES) - 1
+    chance = np.random.default_rng(0)
+    shape = Shape(models=2, attacks=3, shards=2, images=30, transfer=True)
+    records = [
+        one.noting(columns=Columns.unpack(one.columns.packed() | {"clean": {"u1": packed(chance, 30)}}))
+        for one in (free_record(shape, shard, index) for shard in range(2) for index in range(2, 8))
+    ]
+    for verdict in (robust, stands, right):
+        images, together = worst(records, verdict)
+        assert images.tolist() == list(range(60))
+        for image, verdicts in zip(images.tolist(), together.tolist(), strict=True):
+            own = [one for one in records if image in one.columns.index]
+            assert verdicts == all(verdict(one)[one.columns.index.index(image)] for one in own)

@@ -7,6 +7,7 @@ import pytest
 
 from robench.errors import StorageError
 from robench.plan.spec import content_hash
+from robench.record import folder
 from robench.record.folder import PARTS
 from robench.record.journal import JOURNAL, append_key, derived_files, read_journal, write_journal
 from robench.record.planned import planned_run
@@ -169,7 +170,7 @@ def test_a_folder_that_cannot_be_listed_is_named(store, monkeypatch):
     def refused(_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(store.root), "iterdir", refused)
+    monkeypatch.setattr(folder.os, "listdir", refused)
     with pytest.raises(StorageError, match="a folder that can be listed, got Permission denied"):
         store.keys()
 

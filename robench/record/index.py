@@ -1,0 +1,169 @@
+"""An index of a run folder: what boards need of its records, so that not every one is read each time.
+
+It can always be made again, and nothing else depends on it: `index.bin` in the run folder, safe to delete.
+A row is believed only while the file of its record has the same size, times of last change (of content and of
+inode, in nanoseconds), inode and device as when it was read as a whole and its checksum was right. Whatever
+does not fit is read from its record: other stamps, a record that is not in the index, an index that is
+damaged, cut off or of another version. What that cannot notice is a disk that gives other bytes back than
+were written; docs/scale.md says so, and `robench verify` and `robench run` read every byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robench.errors import StorageError
+from robench.record.files import sweep
+from robench.record.index_file import INDEX, DamagedIndexError, pieces_of, write_index
+from robench.record.index_rows import (
+    MOST_ROWS,
+    Piece,
+    PieceError,
+    Reading,
+    Stamp,
+    can_hold,
+    packed_rows,
+)
+from robench.record.planned import PlannedRun
+from robench.record.schema import Record
+
+if TYPE_CHECKING:
+    from robench.record.columns import Again
+
+FEWEST = 1000
+"""Fewer records are read at once, and never indexed: it takes less than half a second."""
+SETTLED_NS = 2_000_000_000
+"""A file must not have changed for so long before it is read: a clock of files may tick that seldom."""
+MOST_IMAGES = 2**26
+"""Most images, times draws, of the rows of one piece."""
+
+
+class Index:
+    """The index of a run folder, for reading it once; to be closed.
+
+    Args:
+        root: the run folder.
+        again: reads the columns of a record.
+        planned: what the plan of the folder asks for.
+
+    Raises:
+        OSError: the folder of records cannot be opened.
+    """
+
+    def __init__(self, root: Path, again: Again, planned: PlannedRun | None) -> None:
+        self._path = root / INDEX
+        self._folder = os.open(root / "units", os.O_RDONLY)
+        self._again, self._planned = again, planned
+        self._pieces: list[Piece] = []
+        self._used: list[int] = []
+        self._piece = self._row = 0  # where the last record was found: the next one is often behind it
+        self._places: dict[str, tuple[int, int]] | None = None
+        self._fresh: list[Reading] = []
+        with contextlib.suppress(DamagedIndexError, PieceError):
+            pieces = [Piece(data) for data in pieces_of(self._path)]
+            self._pieces, self._used = pieces, [0] * len(pieces)
+
+    def stamp(self, key: str) -> Stamp | None:
+        """Return the stamp of the file of a record, None where there is none that can be told."""
+        try:
+            return Stamp.of(os.stat(f"{key}.json", dir_fd=self._folder))
+        except (OSError, ValueError):  # ValueError: no such key
+            return None
+
+    def record(self, key: str) -> Record | None:
+        """Return the record of a key as it is in the index, None where it is not, or its file has changed."""
+        place = self._next(key) or self._last(key)
+        if place is None:
+            return None
+        try:
+            now = os.stat(f"{key}.json", dir_fd=self._folder)
+        except (OSError, ValueError):
+            return None
+        stamp = (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, now.st_dev)
+        if stamp != self._pieces[place[0]].stamps[place[1]]:
+            place = self._last(key)  # a row that was added later
+            if place is None or stamp != self._pieces[place[0]].stamps[place[1]]:
+                return None
+        number, row = place
+        self._used[number] += 1
+        return self._pieces[number].record(row, key, self._again, self._planned)
+
+    def _next(self, key: str) -> tuple[int, int] | None:
+        """Return the place behind that of the last record, if it is this one's: most often it is."""
+        if self._piece < len(self._pieces):
+            keys = self._pieces[self._piece].keys
+            if self._row < len(keys) and keys[self._row] == key:
+                place = self._piece, self._row
+                self._row += 1
+                if self._row == len(keys):
+                    self._pieces[self._piece].close()
+                    self._piece, self._row = self._piece + 1, 0
+                return place
+        return None
+
+    def _last(self, key: str) -> tuple[int, int] | None:
+        """Return the last place of a key."""
+        if self._places is None:
+            pieces = enumerate(self._pieces)
+            self._places = {own: (at, row) for at, piece in pieces for row, own in enumerate(piece.keys)}
+        place = self._places.get(key)
+        if place is not None:
+            self._piece, self._row = place[0], place[1] + 1
+        return place
+
+    def add(self, record: Record, digest: str, before: Stamp | None) -> None:
+        """Take up a record that was read as a whole.
+
+        Args:
+            record: as it is in its file.
+            digest: the checksum in it; empty where there is none.
+            before: the stamp of the file before it was read.
+        """
+        if before is None or not digest or min(before) < 0 or not can_hold(record):
+            return
+        if before.ctime_ns <= time.time_ns() - SETTLED_NS and self.stamp(record.key) == before:
+            self._fresh.append(Reading(record, digest, before))
+
+    def close(self) -> None:
+        """Forget what only serves to find records."""
+        os.close(self._folder)
+        for piece in self._pieces:
+            piece.close()
+
+    def write(self) -> None:
+        """Write the index where enough records are new to it; a disk that refuses is no matter.
+
+        Pieces of the old one are copied where half of their rows still serve.
+        """
+        if len(self._fresh) < FEWEST:
+            return
+        useful = [2 * used > len(piece.keys) for used, piece in zip(self._used, self._pieces, strict=True)]
+        with contextlib.suppress(StorageError, DamagedIndexError):
+            sweep(self._path.parent)
+            write_index(self._path, self._all(useful))
+
+    def _all(self, useful: list[bool]) -> Iterator[bytes]:
+        if any(useful):
+            # Another process may have written one since: then as many of its pieces, which are as good.
+            yield from (data for data, keep in zip(pieces_of(self._path), useful, strict=False) if keep)
+        yield from map(packed_rows, _groups(self._fresh))
+
+
+def _groups(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
+    """Yield readings in groups that each fit into a piece."""
+    group: list[Reading] = []
+    images = 0
+    for reading in readings:
+        own = len(reading.record.columns) * (1 + reading.record.draws)
+        if group and (len(group) == MOST_ROWS or images + own > MOST_IMAGES):
+            yield group
+            group, images = [], 0
+        group.append(reading)
+        images += own
+    if group:
+        yield group
