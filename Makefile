@@ -5,7 +5,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test board lint types imports ci audit bench clean
+.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test board docs docs-tables lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -48,6 +48,14 @@ browser-test: $(STAMP)
 board: $(STAMP)
 	$(BIN)/robench board docs/submissions/*.zip -o docs/board --title "robench: defenses on digits"
 
+# The documentation site, in build/site: fails at a warning, a broken link, and anything from another host.
+docs: $(STAMP)
+	$(BIN)/python -m docs_site --out build/site
+
+# The tables and pages of docs/ that are made from the source.
+docs-tables: $(STAMP)
+	$(BIN)/python -m docs_site.tables
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,7 +82,7 @@ bench: $(STAMP)
 # --no-deps installs it without; all it does import is a dependency of robench.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	$(BIN)/python -m pip install --quiet --no-deps "torchattacks==3.5.1"
 	touch $(STAMP)
 
