@@ -29,9 +29,9 @@ is the control.
 *Finds* is any image in the ball, the *smallest* perturbation (also under `eps: inf`), or any image at all,
 which is projected on the ball (*free*). *Sees* is what it needs of the model. *Passes* are those of the
 defaults on an image that nothing breaks, with ten classes: *f* forwards, *b* backwards. An image that is
-broken costs less, and other settings cost in proportion. Measured by `python -m docs_site.measure_passes`,
-by us and not by the library; `-` where it could not be: the library is not there, or the attack needs other
-images, or an image of another class to start from.
+broken costs less, and other settings cost in proportion. Measured by
+`python -m docs_site.measure_passes`, by us and not by the library; `-` where it was not: the library was
+not there, or the attack needs other images, or more time, or an image of another class to start from.
 
 This page is made from the source by `make docs-tables`.
 """
