@@ -5,7 +5,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test board readme-numbers lint types imports ci audit bench clean
+.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test board readme-numbers docs docs-tables lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -52,6 +52,14 @@ board: $(STAMP)
 readme-numbers: $(STAMP)
 	$(BIN)/python -m benchmarks.readme_numbers
 
+# The documentation site, in build/site: fails at a warning, a broken link, and anything from another host.
+docs: $(STAMP)
+	$(BIN)/python -m docs_site --out build/site
+
+# The tables and pages of docs/ that are made from the source.
+docs-tables: $(STAMP)
+	$(BIN)/python -m docs_site.tables
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,7 +86,7 @@ bench: $(STAMP)
 # --no-deps installs it without; all it does import is a dependency of robench.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	$(BIN)/python -m pip install --quiet --no-deps "torchattacks==3.5.1"
 	touch $(STAMP)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -76,31 +77,55 @@ def checked(check: Callable[[Any], Any]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def one_of(allowed: Collection[str]) -> AfterValidator:
-    """Return a validator of text that is one of a few names."""
+@dataclass(frozen=True)
+class OneOf:
+    """Text that is one of a few names.
 
-    def validate(value: str, info: ValidationInfo) -> str:
-        if value not in allowed:
-            expected = f"{info.field_name}: one of {', '.join(allowed)}"
-            raise refusal(expected=expected, got=repr(value), do=nearest(value, allowed))
+    Attributes:
+        allowed: the names.
+    """
+
+    allowed: tuple[str, ...]
+
+    def __call__(self, value: str, info: ValidationInfo) -> str:
+        """Return the text, or refuse it with the nearest name."""
+        if value not in self.allowed:
+            expected = f"{info.field_name}: one of {', '.join(self.allowed)}"
+            raise refusal(expected=expected, got=repr(value), do=nearest(value, self.allowed))
         return value
 
-    return AfterValidator(validate)
+
+def one_of(allowed: Collection[str]) -> AfterValidator:
+    """Return a validator of text that is one of a few names."""
+    return AfterValidator(OneOf(tuple(allowed)))
 
 
-def different(what: str, valid: Callable[[Any], bool]) -> AfterValidator:
-    """Return a validator of a list whose items are valid, and each there once."""
+@dataclass(frozen=True)
+class Different:
+    """A list whose items are valid, and each there once.
 
-    def validate(values: list[Any], info: ValidationInfo) -> list[Any]:
+    Attributes:
+        what: what the items are, in words.
+        valid: tells whether an item is one.
+    """
+
+    what: str
+    valid: Callable[[Any], bool]
+
+    def __call__(self, values: list[Any], info: ValidationInfo) -> list[Any]:
+        """Return the list, or refuse its first wrong item."""
         earlier: set[Any] = set()
         for position, value in enumerate(values):
-            if not valid(value) or value in earlier:
-                expected = f"{info.field_name}: different {what}"
+            if not self.valid(value) or value in earlier:
+                expected = f"{info.field_name}: different {self.what}"
                 raise refusal(position, expected=expected, got=repr(value))
             earlier.add(value)
         return values
 
-    return AfterValidator(validate)
+
+def different(what: str, valid: Callable[[Any], bool]) -> AfterValidator:
+    """Return a validator of a list whose items are valid, and each there once."""
+    return AfterValidator(Different(what, valid))
 
 
 def plugin_choice(value: Any, *, what: str, beside: Collection[str] = ()) -> Choice:

@@ -13,11 +13,11 @@ _WINDOWS_SIGNS = '<>:"|?*'
 
 
 def check_name(name: str, *, what: str, where: str = "") -> str:
-    r"""Return a name that can be a file's on every system.
+    """Return a name that can be a file's on every system.
 
     Raises:
-        ConfigError: empty, too long, a leading dot or space, a trailing one, `/` or `\`, control or invisible
-            direction characters, a character or a device name that Windows reserves.
+        ConfigError: empty, too long, a leading dot or space, a trailing one, a slash or a backslash, control
+            or invisible direction characters, a character or a device name that Windows reserves.
     """
 
     def refuse(reason: str) -> ConfigError:
