@@ -27,9 +27,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="Small-CNN, buffer 128, for `cascade` on MNIST")
     parser.add_argument("--out", type=Path, help="also write the Markdown to this file")
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(NAMES)
-    if unknown:
-        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
+    strangers = set(arguments.names) - set(NAMES)
+    if strangers:
+        parser.error(f"unknown benchmark: {', '.join(sorted(strangers))}; choose from {', '.join(NAMES)}")
     names = arguments.names or DEFAULT
     keep_freed_memory()  # for all rivals alike: they share the process
     facts = hardware("cpu")

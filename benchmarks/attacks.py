@@ -65,12 +65,12 @@ def foolbox_run(model: Model, data: ImageSet, make: Callable[[Any], Any], eps: f
     import foolbox
 
     x, y = data.batch(slice(None))
-    wrapped = foolbox.PyTorchModel(copy.deepcopy(model.net).eval(), bounds=(0, 1), device="cpu")
+    their_model = foolbox.PyTorchModel(copy.deepcopy(model.net).eval(), bounds=(0, 1), device="cpu")
     attack = make(foolbox.attacks)
 
     def run() -> Tensor:
-        _, clipped, _ = attack(wrapped, x, y, epsilons=eps)
-        x_adv: Tensor = clipped
+        _, points, _ = attack(their_model, x, y, epsilons=eps)
+        x_adv: Tensor = points
         return x_adv
 
     return run
@@ -162,8 +162,8 @@ def _table(
     for name, run in rivals.items():
         verdict = judge(model, x, y, run().detach().float(), threat=threat)
         robust = sum(s is Status.ROBUST for s in verdict.status)
-        broken = torch.tensor([s is Status.BROKEN for s in verdict.status])
-        size = f"{float(verdict.l2[broken].median()):.3f}" if bool(broken.any()) else "-"
+        breaks = torch.tensor([s is Status.BROKEN for s in verdict.status])
+        size = f"{float(verdict.l2[breaks].median()):.3f}" if bool(breaks.any()) else "-"
         lines.append(
             f"| {name} | {timing.median(name):.3f} | {timing.ratio(name):.2f} | {robust}/{len(x)} | {size} |"
         )

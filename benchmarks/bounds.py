@@ -88,30 +88,28 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="how many (default all)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of branch and bound, for an image")
     parser.add_argument("--whole-ball", action="store_true", help="leave the box of pixels out of the threat")
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     keep_freed_memory()
-    subject = SUBJECTS[chosen.name]
-    model, data = loaded(subject, chosen.data_root)
-    end = None if chosen.images is None else chosen.first + chosen.images
-    x, y = data.batch(slice(chosen.first, end))
+    subject = SUBJECTS[arguments.name]
+    model, data = loaded(subject, arguments.data_root)
+    end = None if arguments.images is None else arguments.first + arguments.images
+    x, y = data.batch(slice(arguments.first, end))
     # A box that no ball around an image reaches the end of binds nowhere.
-    threat = ThreatModel(eps=subject.eps, bounds=(-1.0, 2.0) if chosen.whole_ball else (0.0, 1.0))
-    started = time.perf_counter()
-    if chosen.method in {"branch_and_bound", "attack"}:
-        attacking = chosen.method == "attack"  # the same search, most of its time for adversarial images
-        budget = Budget.attacking(chosen.seconds) if attacking else Budget(seconds=chosen.seconds)
+    threat = ThreatModel(eps=subject.eps, bounds=(-1.0, 2.0) if arguments.whole_ball else (0.0, 1.0))
+    start = time.perf_counter()
+    if arguments.method in {"branch_and_bound", "attack"}:
+        attacking = arguments.method == "attack"  # the same search, most of its time for adversarial images
+        budget = Budget.attacking(arguments.seconds) if attacking else Budget(seconds=arguments.seconds)
         lines = searched(model, x, y, threat, budget)
     else:
         certifier = Certifier.of(model, threat, x)
         x, y = certifier.checked(x, y)
         right, slack = certifier.right(x, y), certifier.slack(x)
-        margins = certifier.margins(x[right], y[right], WAYS[chosen.method]).amin(dim=1)
-        certified = int((margins > slack[right]).sum())
-        lines = [
-            f"{certified} of {len(x)} certified ({100 * certified / len(x):.2f} %), {int(right.sum())} right"
-        ]
-    lines.append(f"{time.perf_counter() - started:.1f} s, {time.process_time():.1f} s of processor in all")
-    print(f"{chosen.name}, {chosen.method}, eps {subject.eps:.6g}: " + "; ".join(lines))
+        margins = certifier.margins(x[right], y[right], WAYS[arguments.method]).amin(dim=1)
+        count = int((margins > slack[right]).sum())
+        lines = [f"{count} of {len(x)} certified ({100 * count / len(x):.2f} %), {int(right.sum())} right"]
+    lines.append(f"{time.perf_counter() - start:.1f} s, {time.process_time():.1f} s of processor in all")
+    print(f"{arguments.name}, {arguments.method}, eps {subject.eps:.6g}: " + "; ".join(lines))
 
 
 def searched(
@@ -129,9 +127,9 @@ def searched(
               f"{outcome.seconds:.1f} s", flush=True)  # fmt: skip
 
     branch_and_bound(model, x, y, threat, budget=budget, progress=told)
-    listed = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     return [
-        f"of {len(x)}: {listed}",
+        f"of {len(x)}: {summary}",
         f"{100 * counts['certified'] / len(x):.1f} % certified",
         f"at most {slowest:.1f} s",
     ]

@@ -75,13 +75,13 @@ def reference(model: Model, data: ImageSet, threat: ThreatModel, seed: int, batc
     logging.getLogger("auto-attack").setLevel(logging.ERROR)
     x, y = data.batch(slice(None))
     counter = CountedNetwork(model.net)
-    prepared = PreparedModel(model)  # the same copy as our attacks ask
-    engine = prepared.choose(x, list(model.sources.values()))
-    with prepared.using(engine), torch.random.fork_rng(devices=[]):
-        started = time.perf_counter()
+    engines = PreparedModel(model)  # the same copy as our attacks ask
+    engine = engines.choose(x, list(model.sources.values()))
+    with engines.using(engine), torch.random.fork_rng(devices=[]):
+        start = time.perf_counter()
         cascade = AutoAttack(counter, norm=threat.norm.name, eps=threat.eps, seed=seed, version="standard")
         x_adv, _ = cascade.run_standard_evaluation(x.clone(), y.clone(), batch_size=batch_size)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - start
     return Outcome(
         standing=_standing(model, data, x_adv, threat),
         forwards=counter.forwards / len(x),
@@ -95,12 +95,12 @@ def ours(model: Model, data: ImageSet, threat: ThreatModel, name: str, seed: int
     x, y = data.batch(slice(None))
     attack = plugins.find("attacks", name)(**options)
     settings = CraftSettings(seed=seed)
-    crafted = craft(model, attack, x, y, threat=threat, indices=data.indices, settings=settings)
+    result = craft(model, attack, x, y, threat=threat, indices=data.indices, settings=settings)
     return Outcome(
-        standing=_standing(model, data, crafted.x_adv, threat),
-        forwards=float(crafted.ledger.forwards.double().mean()),
-        backwards=float(crafted.ledger.backwards.double().mean()),
-        seconds=crafted.seconds,
+        standing=_standing(model, data, result.x_adv, threat),
+        forwards=float(result.ledger.forwards.double().mean()),
+        backwards=float(result.ledger.backwards.double().mean()),
+        seconds=result.seconds,
     )
 
 

@@ -55,11 +55,11 @@ def short_attacks(models: list[Model], data: ImageSet) -> Iterator[ShortAttack]:
                 # Steps of the same length, ten times as many: the attack, had it gone on.
                 longer = make_attack("pgd", steps=10 * steps, step_size=length * eps / steps)
                 alone = rows(models, data, eps, {"short": short})
-                met = {name: row for name, row in alone.items() if CODE in row.findings}
-                if not met:
+                doubts = {name: row for name, row in alone.items() if CODE in row.findings}
+                if not doubts:
                     continue
                 more = standing(models, data, eps, {"short": short, "long": longer})
-                for name, row in met.items():
+                for name, row in doubts.items():
                     worst = row.worst_case
                     assert worst is not None
                     yield ShortAttack(
@@ -97,10 +97,10 @@ def report() -> list[str]:
     attacks = list(short_attacks(models, test))
     lines = ["| finding | attacks | more than half fell: to more steps | to restarts and APGD too |"]
     lines += ["|---|---|---|---|"]
-    for lifted in (True, False):
-        group = [attack for attack in attacks if attack.lifted is lifted]
+    for is_lifted in (True, False):
+        group = [attack for attack in attacks if attack.lifted is is_lifted]
         to_steps, to_all = sum(c.steps > c.room for c in group), sum(c.effort > c.room for c in group)
-        lines.append(f"| {'lifted' if lifted else 'stands'} | {len(group)} | {to_steps} | {to_all} |")
+        lines.append(f"| {'lifted' if is_lifted else 'stands'} | {len(group)} | {to_steps} | {to_all} |")
     wrong = [attack for attack in attacks if attack.lifted and attack.effort > attack.room]
     return [*lines, *(f"- {c.title}: {c.steps} and {c.effort} more, {c.room:.1f} allowed" for c in wrong)]
 

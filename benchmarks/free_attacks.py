@@ -61,8 +61,8 @@ class Shape:
     def jobs(self) -> list[tuple[str, str]]:
         """Model and attack of every job on a shard; clean images come first."""
         names = [f"m{number}" for number in range(self.models)]
-        attacked = [(name, label) for name in names for label in ATTACKS[: self.attacks]]
-        return [(name, "clean") for name in names] + attacked
+        pairs = [(name, label) for name in names for label in ATTACKS[: self.attacks]]
+        return [(name, "clean") for name in names] + pairs
 
     @property
     def units(self) -> int:
@@ -163,12 +163,12 @@ class FreeWorker:
             case ("do", int(shard), int(index), str()):
                 for at in range(len(self.shape.targets(*self.shape.jobs[index]))):
                     key = key_of(shard, index, at)
-                    cached = self.store.has(key)
-                    if not cached:
+                    from_store = self.store.has(key)
+                    if not from_store:
                         if at == 0:
                             write_atomic(self.store.adv(key), os.urandom(2000))
                         self.store.write(record(self.shape, shard, index, at))
-                    self.told.append(("unit", key, key, cached))
+                    self.told.append(("unit", key, key, from_store))
                 self.told.append(("done", {}, 0))
             case _:
                 self.told.append(("done", {}, 0))
@@ -239,12 +239,14 @@ def lay_out(folder: Path, shape: Shape) -> Store:
     for shard in range(shape.shards):
         for like, index, at, own in texts:
             if like == shard % DISTINCT:
-                key, crafted = key_of(shard, index, at), key_of(shard, index)
-                changed = own.replace(key_of(like, index, at), key, 1).replace(key_of(like, index), crafted)
-                changed = changed.replace(f'"digest": "d{like}"', f'"digest": "d{shard}"', 1)
+                key, images_key = key_of(shard, index, at), key_of(shard, index)
+                content = own.replace(key_of(like, index, at), key, 1).replace(
+                    key_of(like, index), images_key
+                )
+                content = content.replace(f'"digest": "d{like}"', f'"digest": "d{shard}"', 1)
                 first = f'"index": {{"from": {like * shape.images}}}'
-                changed = changed.replace(first, f'"index": {{"from": {shard * shape.images}}}', 1)
-                store.unit(key).write_text(sealed_text(changed) + "\n", "utf-8")
+                content = content.replace(first, f'"index": {{"from": {shard * shape.images}}}', 1)
+                store.unit(key).write_text(sealed_text(content) + "\n", "utf-8")
                 keys.append(key)
     digest = content_hash(to_json(plan))
     write_journal(folder, digest, keys)

@@ -39,7 +39,7 @@ def users_of(name: str) -> set[str]:
     users, new = set[str](), {name}
     while new:
         users |= new
-        new = {module for module, used in using.items() if used & new} - users
+        new = {module for module, names in using.items() if names & new} - users
     return users
 
 
@@ -70,8 +70,8 @@ def install(name: str, file: Path, code: CodeType) -> None:
 
     class Finder:
         @staticmethod
-        def find_spec(wanted: str, path: Any = None, target: Any = None) -> Any:
-            if wanted != name:
+        def find_spec(module: str, path: Any = None, target: Any = None) -> Any:
+            if module != name:
                 return None
             spec = importlib.util.spec_from_file_location(name, file.resolve())
             assert spec is not None

@@ -127,12 +127,12 @@ def _crafted(
     indices = torch.arange(len(x))
 
     def run() -> Tensor:
-        prepared = PreparedModel(model, eager=eager)
-        crafted = craft(
+        engines = PreparedModel(model, eager=eager)
+        result = craft(
             model, attack, x, y, threat=ThreatModel(norm=LINF, eps=eps), indices=indices, settings=settings,
-            prepared=prepared,
+            prepared=engines,
         )  # fmt: skip
-        return crafted.x_adv
+        return result.x_adv
 
     return run
 
@@ -147,9 +147,9 @@ def _torchattacks(model: Model, x: Tensor, y: Tensor, make: Callable[[Any, nn.Mo
 def _foolbox(model: Model, x: Tensor, y: Tensor, steps: int) -> Call:
     import foolbox
 
-    wrapped = foolbox.PyTorchModel(copy.deepcopy(model.net).eval(), bounds=(0, 1), device=x.device)
+    their_model = foolbox.PyTorchModel(copy.deepcopy(model.net).eval(), bounds=(0, 1), device=x.device)
     attack = foolbox.attacks.LinfPGD(abs_stepsize=STEP, steps=steps)
-    return lambda: attack(wrapped, x, y, epsilons=EPS)[1]
+    return lambda: attack(their_model, x, y, epsilons=EPS)[1]
 
 
 def _reference(model: Model, x: Tensor, y: Tensor, eps: float) -> Call:
@@ -191,8 +191,8 @@ def _table(
     def kept(name: str, call: Call) -> Call:
         return lambda: proposals.update({name: call()})
 
-    waited = {name: card.waited(kept(name, call)) for name, call in rivals.items()}
-    timing = alternate(waited, repeats=card.size.repeats, warmup=warmup)
+    calls = {name: card.waited(kept(name, call)) for name, call in rivals.items()}
+    timing = alternate(calls, repeats=card.size.repeats, warmup=warmup)
     robust = {name: _robust(model, x, y, x_adv, eps) for name, x_adv in proposals.items()}
     lines = [
         f"### {title}, {model.name}, {len(x)} images",
@@ -328,8 +328,8 @@ def limit(card: Card, architecture: str) -> list[str]:
     with counter:
         step()
     side = 4096 if card.size is FULL else 256
-    left, right = (torch.rand(side, side, device=card.device) for _ in range(2))
-    rivals: dict[str, Call] = {"step": step, "product": lambda: left @ right}
+    one, right = (torch.rand(side, side, device=card.device) for _ in range(2))
+    rivals: dict[str, Call] = {"step": step, "product": lambda: one @ right}
     timing = alternate(
         {n: card.waited(c) for n, c in rivals.items()}, repeats=5 * card.size.repeats, warmup=3
     )
@@ -343,30 +343,32 @@ def limit(card: Card, architecture: str) -> list[str]:
 
 def tests(card: Card) -> list[str]:
     """Run the tests marked `gpu`, and return what pytest says at the end."""
-    left = max(30.0, min(150.0, card.deadline - time.monotonic()))
+    seconds = max(30.0, min(150.0, card.deadline - time.monotonic()))
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider"]
     where = os.environ | ({"ROBENCH_GPU_REHEARSAL": "1"} if card.device == "cpu" else {})
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=left, check=False, env=where)
+        process = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=False, env=where
+        )
     except subprocess.TimeoutExpired:
-        return [f"`pytest -m gpu`: not finished after {left:.0f} s", ""]
-    tail = done.stdout.strip().splitlines()[-12:]
-    return [f"`pytest -m gpu` (exit code {done.returncode}):", "", "```", *tail, "```", ""]
+        return [f"`pytest -m gpu`: not finished after {seconds:.0f} s", ""]
+    tail = process.stdout.strip().splitlines()[-12:]
+    return [f"`pytest -m gpu` (exit code {process.returncode}):", "", "```", *tail, "```", ""]
 
 
 def parts(card: Card) -> list[tuple[str, float, Callable[[], list[str]]]]:
     """Return what is measured, in order: title, seconds that it may need on a card, and the call."""
     first, *others = card.size.networks
     slow = {"wide_resnet34_10": 3.0}
-    found: list[tuple[str, float, Callable[[], list[str]]]] = [("tests", 60.0, lambda: tests(card))]
+    tasks: list[tuple[str, float, Callable[[], list[str]]]] = [("tests", 60.0, lambda: tests(card))]
     for name in (first, *others):
         for steps in card.size.steps:
             seconds = 0.4 * steps * slow.get(name, 1.0)
-            found.append((f"PGD-{steps}, {name}", seconds, lambda n=name, s=steps: pgd(card, n, s)))  # type: ignore[misc]
-        found.append((f"training, {name}", 15.0, lambda n=name: training(card, n)))  # type: ignore[misc]
-        found.append((f"limit, {name}", 10.0, lambda n=name: limit(card, n)))  # type: ignore[misc]
-    found.append((f"AutoAttack, {first}", 90.0, lambda: cascades(card, first)))
-    return found
+            tasks.append((f"PGD-{steps}, {name}", seconds, lambda n=name, s=steps: pgd(card, n, s)))  # type: ignore[misc]
+        tasks.append((f"training, {name}", 15.0, lambda n=name: training(card, n)))  # type: ignore[misc]
+        tasks.append((f"limit, {name}", 10.0, lambda n=name: limit(card, n)))  # type: ignore[misc]
+    tasks.append((f"AutoAttack, {first}", 90.0, lambda: cascades(card, first)))
+    return tasks
 
 
 def main() -> None:

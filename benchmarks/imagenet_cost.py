@@ -121,12 +121,12 @@ def rates_here(batch: int, repeats: int) -> tuple[float, float]:
     forwards, backwards = [], []
     for turn in range(repeats + 1):
         own = x.clone().requires_grad_()
-        started = time.process_time()
+        start = time.process_time()
         outputs = net(own)
         between = time.process_time()
         torch.autograd.grad(outputs.square().sum(), own)
         if turn:  # the first one warms up
-            forwards.append(between - started)
+            forwards.append(between - start)
             backwards.append(time.process_time() - between)
     return batch / statistics.median(forwards), batch / statistics.median(backwards)
 
@@ -157,8 +157,8 @@ def report(study: Study, rates: tuple[float, float], where: str, device: str = "
         f"hours on {study.gpus} {device}s | at {study.price:g} a {device} hour |",
         "|---|---|---|---|---|",
     ]
-    for name, fitted in CASCADES.items():
-        passes = fitted.at(study.robust)
+    for name, cascade in CASCADES.items():
+        passes = cascade.at(study.robust)
         hours = study.hours(passes, rates)
         lines.append(
             f"| {name} | {passes[0]:,.0f}, {passes[1]:,.0f} | {hours:,.0f} | {hours / study.gpus:,.0f} | "
@@ -187,14 +187,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="of the measurement")
     parser.add_argument("--repeats", type=int, default=5, help="of the measurement")
     arguments = parser.parse_args()
-    given = (arguments.forwards_per_second, arguments.backwards_per_second)
-    if (given[0] is None) != (given[1] is None):
+    rates = (arguments.forwards_per_second, arguments.backwards_per_second)
+    if (rates[0] is None) != (rates[1] is None):
         parser.error("give both --forwards-per-second and --backwards-per-second, or neither")
     if not 0 <= arguments.robust <= 1:
         parser.error("--robust is a share, from 0 to 1")
     names = ("models", "images", "gpus", "batch", "repeats")
     if any(getattr(arguments, name) < 1 for name in names) or any(
-        rate is not None and rate <= 0 for rate in given
+        rate is not None and rate <= 0 for rate in rates
     ):
         parser.error(f"{', '.join(names)} and rates are positive")
     study = Study(
@@ -205,10 +205,10 @@ def main() -> None:
         price=arguments.price,
     )
     where, device = "a GPU as given on the command line", "GPU"
-    if given[0] is None:
+    if rates[0] is None:
         where, device = "a core of this processor, as measured, and no GPU", "core"
-        given = rates_here(arguments.batch, arguments.repeats)
-    print("\n".join(report(study, given, where, device)))
+        rates = rates_here(arguments.batch, arguments.repeats)
+    print("\n".join(report(study, rates, where, device)))
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def report(model: Model, data: ImageSet, *, eps: float, step: float, repeats: in
         "| attack | bare, median s | by name, median s | by name / bare |",
         "|---|---|---|---|",
     ]
-    for name, (bare, named) in pairs.items():
-        timing = alternate({"bare": bare, "named": named}, repeats=repeats)
+    for name, (bare, adapter) in pairs.items():
+        timing = alternate({"bare": bare, "named": adapter}, repeats=repeats)
         ratio = timing.ratio("named", ours="bare")
         lines.append(
             f"| `{name}` | {timing.median('bare'):.3f} | {timing.median('named'):.3f} | {ratio:.3f} |"
@@ -79,15 +79,15 @@ def _named(model: Model, data: ImageSet, eps: float, name: str, **options: Any) 
     attack = plugins.find("attacks", name)(**options)
     x, y = data.batch(slice(None))
     # As in a run: the network stands behind its door, and copies that were proven once are used again.
-    tested = Model(name=model.name, net=TestedNetwork(model.net), classes=model.classes)
-    prepared = PreparedModel(tested)
+    target = Model(name=model.name, net=TestedNetwork(model.net), classes=model.classes)
+    engines = PreparedModel(target)
     settings = CraftSettings(drop=False, batch_size=len(x))
     threat = ThreatModel(norm=LINF, eps=eps)
 
     def run() -> Tensor:
-        crafted = craft(
-            tested, attack, x, y, threat=threat, indices=data.indices, settings=settings, prepared=prepared
+        result = craft(
+            target, attack, x, y, threat=threat, indices=data.indices, settings=settings, prepared=engines
         )
-        return crafted.x_adv
+        return result.x_adv
 
     return run

@@ -75,20 +75,20 @@ def main() -> None:
     warm()
     for file in arguments.files or map(Path, TESTS):
         tests = arguments.tests or default_tests(file)
-        chosen = list(mutants(file.read_text("utf-8"), str(file.resolve())))
+        changes = list(mutants(file.read_text("utf-8"), str(file.resolve())))
         if arguments.lines:
             first, last = map(int, arguments.lines.split("-"))
-            chosen = [one for one in chosen if first <= one.line <= last]
-        if arguments.sample and arguments.sample < len(chosen):
-            chosen = random.Random(0).sample(chosen, arguments.sample)
+            changes = [one for one in changes if first <= one.line <= last]
+        if arguments.sample and arguments.sample < len(changes):
+            changes = random.Random(0).sample(changes, arguments.sample)
         start = time.monotonic()
-        tally = Trial(file, tests, arguments.quick).run(chosen)
+        tally = Trial(file, tests, arguments.quick).run(changes)
         if arguments.then and tally.survivors:
             print(f"{file}: and of these {len(tally.survivors)}, by the slower tests:", flush=True)
             second = Trial(file, arguments.then).run(tally.survivors)
             tally = Tally(tally.noticed + second.noticed, tally.hanging + second.hanging, second.survivors)
         print(
-            f"{file}: {len(chosen)} mutants, {tally.noticed} noticed ({tally.hanging} by their time), "
+            f"{file}: {len(changes)} mutants, {tally.noticed} noticed ({tally.hanging} by their time), "
             f"{len(tally.survivors)} not, {time.monotonic() - start:.0f} s",
             flush=True,
         )
@@ -118,7 +118,7 @@ class Trial:
         self.users = users_of(self.name)
         self.reach, self.seconds = self._whole()
         if quick is not None:
-            self.seconds = {test: taken for test, taken in self.seconds.items() if taken <= quick}
+            self.seconds = {test: seconds for test, seconds in self.seconds.items() if seconds <= quick}
 
     def run(self, chosen: Sequence[Mutant]) -> Tally:
         """Try the mutants, and print those that nobody notices."""
@@ -143,10 +143,10 @@ class Trial:
     def _tests_of(self, mutant: Mutant) -> list[str]:
         """Return the tests that reach a line, the quickest first; all for what is run at import."""
         lines = range(mutant.lines[0], mutant.lines[1] + 1)
-        reached = {test for line in lines for test in self.reach.get(line, ())}
-        if "" in reached:
-            reached = set(self.seconds)
-        return sorted(reached & self.seconds.keys(), key=lambda test: self.seconds[test])
+        names = {test for line in lines for test in self.reach.get(line, ())}
+        if "" in names:
+            names = set(self.seconds)
+        return sorted(names & self.seconds.keys(), key=lambda test: self.seconds[test])
 
     def _try(self, mutant: Mutant, tests: Sequence[str]) -> int:
         """Ask the tests with the mutant in the place of the module; runs in a fork."""
@@ -213,8 +213,8 @@ class Trial:
             os.setpgid(child, child)
         end = time.monotonic() + limit
         while time.monotonic() < end:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
+            process, status = os.waitpid(child, os.WNOHANG)
+            if process:
                 self._end_group(child)
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.01)

@@ -103,17 +103,17 @@ def split(whole: Path, folder: Path, parts: int) -> None:
 
 def _time(what: str, command: list[str], shape: Shape, repeats: int = 1) -> None:
     """Print what a command took: seconds, those of a processor, and the most memory; medians of repeats."""
-    taken = []
+    costs = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(f"{what} ended with exit code {process.returncode}")
-        taken.append((seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
-    seconds, own, peak = map(statistics.median, zip(*taken, strict=True))
+        costs.append((seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
+    seconds, own, peak = map(statistics.median, zip(*costs, strict=True))
     each = 1000 * own / shape.units
     print(f"| {what} | {seconds:.1f} | {own:.1f} | {each:.2f} | {peak:.0f} |", flush=True)
 

@@ -87,8 +87,8 @@ def work_of(images: int, steps: int) -> Work:
     options = {"steps": steps, "step_size": 1e-6}  # none falls: all steps are made on all images
     attack = recipe.build(plugins.find("attacks", "pgd"), options, where="benchmark")
     board = Board(threat=ThreatModel(eps=1e-5), eps_text="1e-5", attacks={"pgd": attack})
-    evaluated = EvaluatedModel(model=model, fingerprint=model.fingerprint())
-    return Work(models=[evaluated], data=data, boards=[board], settings=Settings(shard=images))
+    entry = EvaluatedModel(model=model, fingerprint=model.fingerprint())
+    return Work(models=[entry], data=data, boards=[board], settings=Settings(shard=images))
 
 
 def measure(folder: Path, work: Work) -> tuple[Clock, Clock]:
@@ -105,15 +105,15 @@ def measure(folder: Path, work: Work) -> tuple[Clock, Clock]:
         with whole.running():
             with own.running():
                 leases.take("job")
-            finished = next(units)
+            outcome = next(units)
             with own.running():
-                keeper.keep_images(finished.record.dataset.digest, work.data)
-                store.read(finished.record.key)  # as the supervisor does when a worker tells of it
-                store.note(finished.record.key)
+                keeper.keep_images(outcome.record.dataset.digest, work.data)
+                store.read(outcome.record.key)  # as the supervisor does when a worker tells of it
+                store.note(outcome.record.key)
                 leases.free("job")
         with own.running():  # what the next run does with what is there
-            keeper.record(finished.record.key)
-            keeper.crafted(finished.record.provenance.crafted)
+            keeper.record(outcome.record.key)
+            keeper.crafted(outcome.record.provenance.crafted)
         if list(units):
             raise SystemExit("more than one unit")
     attack = Clock()

@@ -37,8 +37,8 @@ def alternate(rivals: Mapping[str, Callable[[], object]], *, repeats: int, warmu
         # Every other round runs backwards, so that no rival always follows the same one.
         order = list(rivals)[:: 1 if turn % 2 == 0 else -1]
         for name in order:
-            started = time.perf_counter()
+            start = time.perf_counter()
             rivals[name]()
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(time.perf_counter() - start)
     return Timing(seconds=seconds)

@@ -37,7 +37,7 @@ def report(root: Path | None, count: int, repeats: int) -> list[str]:
         bare: _bare(net, data, attack=None, layout=torch.channels_last),
     }
     in_bfloat16 = ATTACK | {"attack_precision": "bfloat16"}
-    attacked = {
+    rivals = {
         "robench": _ours(net, data, "pgd_training", ATTACK),
         "robench, attack_precision: bfloat16": _ours(net, data, "pgd_training", in_bfloat16),
         bare: _bare(net, data, attack=_pgd, layout=torch.contiguous_format),
@@ -45,7 +45,7 @@ def report(root: Path | None, count: int, repeats: int) -> list[str]:
     setting = f"Small-CNN, {data.name}, {count} images"
     return [
         *_table(f"Natural training, {setting}, both channels-last", natural, bare, count, repeats),
-        *_table(f"PGD training with 7 steps, {setting}", attacked, bare, count, repeats),
+        *_table(f"PGD training with 7 steps, {setting}", rivals, bare, count, repeats),
     ]
 
 

@@ -50,7 +50,7 @@ def measure(name: str, way: str, root: Path | None, steps: int) -> dict[str, flo
         )
         objective = options.graph_objective(stage)
         for step in range(1 + steps):
-            started = time.perf_counter()
+            start = time.perf_counter()
             rows = torch.arange(SIZE) + SIZE * (step % (len(training_set) // SIZE))
             x, y = training_set.batch(rows)
             batch = BatchContext(0.0, Randomness(step, training_set.indices[rows]))
@@ -58,7 +58,7 @@ def measure(name: str, way: str, root: Path | None, steps: int) -> dict[str, flo
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"first": seconds[0], "step": statistics.median(seconds[1:]), "peak": peak}
 

@@ -117,8 +117,8 @@ class _EnsembleLoss:
         sources = (*self.others, self.network)
         source = sources[batch.rng.split("source").torch_seed() % len(sources)]
         x_adv = self.attacked(source, x, y)
-        clean, attacked = self.network(x), self.network(x_adv)
-        return (F.cross_entropy(clean, y) + F.cross_entropy(attacked, y)) / 2, attacked
+        clean, adversarial = self.network(x), self.network(x_adv)
+        return (F.cross_entropy(clean, y) + F.cross_entropy(adversarial, y)) / 2, adversarial
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
         import torch

@@ -144,9 +144,9 @@ class BoundLoss:
         if mode not in self._bounds:  # a forward pass may ask in which mode it is
             self._bounds[mode] = TrainedBounds(self.network)
         steps = self._bounds[mode].steps(x, (x - eps).clamp_min(0), (x + eps).clamp_max(1))
-        carried = self.options.bound == "crown_ibp"
+        is_crown = self.options.bound == "crown_ibp"
         beta = self.options.beta_end if beta is None else beta
-        beta = beta if carried else 0.0
+        beta = beta if is_crown else 0.0
         logits = steps[-1].output.value
         if beta == 0:
             return margin_bounds(steps, y, carried=False), logits

@@ -60,8 +60,8 @@ class ManifoldMixup(TrainingOptions):
         positive(alpha=self.alpha)
         for layer in self.layers:
             one_of("layers", layer, ("input", "features"))
-        hidden = "features" in self.layers and len(set(self.layers)) == len(self.layers)
-        require(hidden, "layers", "different layers, `features` among them", list(self.layers))
+        is_valid = "features" in self.layers and len(set(self.layers)) == len(self.layers)
+        require(is_valid, "layers", "different layers, `features` among them", list(self.layers))
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
@@ -99,8 +99,8 @@ class _MixedLoss:
         else:
             z = self.network.features(x)
             logits = self.network.linear(z.lerp(z[partner], 1 - share))
-        mixed = share * F.cross_entropy(logits, y) + (1 - share) * F.cross_entropy(logits, y[partner])
-        return mixed, logits
+        mixture = share * F.cross_entropy(logits, y) + (1 - share) * F.cross_entropy(logits, y[partner])
+        return mixture, logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
         del x, y, rng

@@ -81,6 +81,6 @@ def mart_loss(clean: Outputs, attacked: Outputs, y: Labels, weight: float) -> Te
     rival = attacked.scatter(1, own, -torch.inf).argmax(dim=1, keepdim=True)
     whole = attacked.logsumexp(dim=1)
     without_rival = attacked.scatter(1, rival, -torch.inf).logsumexp(dim=1)
-    boosted = (whole - attacked.gather(1, own).squeeze(1)) + (whole - without_rival)
+    boosted_loss = (whole - attacked.gather(1, own).squeeze(1)) + (whole - without_rival)
     doubt = 1 - clean.softmax(dim=1).gather(1, own).squeeze(1)
-    return (boosted + weight * kl_divergence(clean, attacked) * doubt).mean()
+    return (boosted_loss + weight * kl_divergence(clean, attacked) * doubt).mean()

@@ -72,8 +72,8 @@ def code_facts(spec: ModelSpec) -> dict[str, str]:
         return {}
     from importlib.metadata import version
 
-    installed = version(DISTRIBUTIONS.get(library, library))
-    return {"library": f"{library} {'.'.join(installed.split('.')[:2])}"}
+    number = version(DISTRIBUTIONS.get(library, library))
+    return {"library": f"{library} {'.'.join(number.split('.')[:2])}"}
 
 
 def statistics(spec: ModelSpec) -> Statistics | None:
@@ -89,11 +89,11 @@ def statistics(spec: ModelSpec) -> Statistics | None:
         return spec.normalize
     where = choice.where or spec.where
     name = choice.name.removeprefix(robustbench.PREFIX)
-    known = robustbench.published(name, where=where).normalize
-    if spec.normalize not in (None, known):
+    normalisation = robustbench.published(name, where=where).normalize
+    if spec.normalize not in (None, normalisation):
         do = "Remove `normalize`: it comes with the name"
-        raise ConfigError(where=where, expected=f"normalize {known}", got=f"{spec.normalize}", do=do)
-    return known
+        raise ConfigError(where=where, expected=f"normalize {normalisation}", got=f"{spec.normalize}", do=do)
+    return normalisation
 
 
 def check_statistics(normalize: Statistics | None, channels: int, *, where: str) -> None:

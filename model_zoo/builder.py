@@ -55,8 +55,8 @@ class ZooBuilder:
         with borrowed_global_randomness(seed_from("weights", seed)):
             module = lookup.make(spec, shape=shape, classes=classes, trust_code=trust_code)
             if getattr(module, "feature_dim", None) is not None:
-                weighted = spec.train is not None or spec.checkpoint is not None
-                linear = weighted or any(True for _ in module.parameters())
+                has_weights = spec.train is not None or spec.checkpoint is not None
+                linear = has_weights or any(True for _ in module.parameters())
                 return Network(
                     module, classes=classes, buffer=spec.buffer, normalize=statistics, linear=linear
                 )
@@ -168,8 +168,8 @@ class ZooBuilder:
             details=details,
             output=spec.output,
         )
-        for tested in networks_under_test(model.net):
-            tested.precision = spec.precision
+        for part in networks_under_test(model.net):
+            part.precision = spec.precision
         for source in spec.sources or ():
             model.source(source)
         return model

@@ -56,13 +56,13 @@ class SplitNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to the features (B, D) under the last linear layer."""
-        received: list[Tensor] = []
-        handle = self._last[0].register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
+        inputs_seen: list[Tensor] = []
+        handle = self._last[0].register_forward_pre_hook(lambda _, inputs: inputs_seen.append(inputs[0]))
         try:
             self._door[0](x)
         finally:
             handle.remove()
-        return received[-1].to(x.dtype)
+        return inputs_seen[-1].to(x.dtype)
 
     def forward(self, x: Tensor) -> Outputs:
         """Map images (B, C, H, W) to the network's own logits (B, K)."""

@@ -46,8 +46,8 @@ def torchvision_model(
     import torchvision.models
 
     del channels
-    known = torchvision.models.list_models(module=torchvision.models)
-    _check_name(name, known, "a torchvision classifier", where)
+    choices = torchvision.models.list_models(module=torchvision.models)
+    _check_name(name, choices, "a torchvision classifier", where)
     _check_options(options, {"weights", "num_classes", "progress"}, where)
     settings = {**_TORCHVISION_DEFAULTS.get(name, {}), **options}
     with blamed(where or name):
@@ -71,8 +71,8 @@ def timm_model(name: str, *, channels: int, classes: int, options: dict[str, Any
     """
     timm = library("timm", f"timm:{name}", where)
     _check_name(name, timm.list_models(), "a timm classifier", where)
-    refused = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
-    _check_options(options, refused | {"num_classes", "in_chans", "features_only"}, where)
+    exclusions = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+    _check_options(options, exclusions | {"num_classes", "in_chans", "features_only"}, where)
     with blamed(where or name):
         model: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=classes, in_chans=channels, **options
@@ -139,14 +139,14 @@ def library(package: str, name: str, where: str) -> Any:
         raise ConfigError(where=where, expected=expected, got=str(error), do=do) from error
 
 
-def _check_name(name: str, known: list[str], expected: str, where: str) -> None:
-    if name not in known:
-        do = nearest(name, known)
+def _check_name(name: str, choices: list[str], expected: str, where: str) -> None:
+    if name not in choices:
+        do = nearest(name, choices)
         raise ConfigError(where=where, expected=f"the name of {expected}", got=repr(name), do=do)
 
 
-def _check_options(options: dict[str, Any], refused: set[str], where: str) -> None:
-    own = sorted(refused & set(options))
+def _check_options(options: dict[str, Any], exclusions: set[str], where: str) -> None:
+    own = sorted(exclusions & set(options))
     if own:
         do = "Load weights with `checkpoint`; channels and classes are the data set's"
         raise ConfigError(where=where, expected="options of the network", got=own[0], do=do)

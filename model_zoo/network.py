@@ -47,9 +47,9 @@ class Normalize(nn.Module):
         """Refuse weights made for another normalisation, which would silently replace the configured one."""
         errors: list[str] = args[-1]
         for name, own in (("mean", self.mean), ("std", self.std)):
-            stored = state_dict.get(prefix + name)
-            if stored is not None and not torch.allclose(stored.to(own), own):
-                got = f"{stored.flatten().tolist()}, not {own.flatten().tolist()}"
+            from_file = state_dict.get(prefix + name)
+            if from_file is not None and not torch.allclose(from_file.to(own), own):
+                got = f"{from_file.flatten().tolist()}, not {own.flatten().tolist()}"
                 errors.append(f"the weights were made for the normalisation {name} {got}")
         super()._load_from_state_dict(state_dict, prefix, *args)
 

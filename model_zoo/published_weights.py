@@ -59,10 +59,10 @@ def _torchvision(name: str, *, root: Path | None, download: bool, where: str) ->
     import torchvision.models
 
     del root
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
+    choices = torchvision.models.list_models(module=torchvision.models)
+    if name not in choices:
         expected = "the name of a torchvision classifier"
-        raise ConfigError(where=where, expected=expected, got=repr(name), do=nearest(name, known))
+        raise ConfigError(where=where, expected=expected, got=repr(name), do=nearest(name, choices))
     weights = torchvision.models.get_model_weights(name).DEFAULT
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / weights.url.rpartition("/")[2]
@@ -85,16 +85,16 @@ def _timm(name: str, *, root: Path | None, download: bool, where: str) -> dict[s
 
     timm = library("timm", f"timm:{name}", where)
     plain = name.partition(".")[0]
-    if plain not in (known := timm.list_models()):
+    if plain not in (choices := timm.list_models()):
         expected = "the name of a timm classifier"
-        raise ConfigError(where=where, expected=expected, got=repr(name), do=nearest(plain, known))
+        raise ConfigError(where=where, expected=expected, got=repr(name), do=nearest(plain, choices))
     facts = timm.models.get_pretrained_cfg(name)
     if facts is None or not facts.hf_hub_id:
         do = "Name a file with --checkpoint"
         raise ConfigError(where=where, expected=f"published weights of timm:{name}", got="none", do=do)
-    found = _hugging_face(facts.hf_hub_id, root=root, download=download, where=where)
+    entry = _hugging_face(facts.hf_hub_id, root=root, download=download, where=where)
     normalize = {"mean": list(facts.mean), "std": list(facts.std)}
-    return {**found, "architecture": f"timm:{plain}", "normalize": normalize}
+    return {**entry, "architecture": f"timm:{plain}", "normalize": normalize}
 
 
 def _robustbench(name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:

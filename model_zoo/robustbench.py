@@ -153,7 +153,7 @@ _GROUPS: tuple[tuple[Published, tuple[str, ...]], ...] = (
         ("cifar100/Linf/Addepalli2021Towards_PARN18", "cifar100/corruptions/Addepalli2021Towards_PARN18"),
     ),
 )
-_PUBLISHED = {name: published for published, names in _GROUPS for name in names}
+_PUBLISHED = {name: model for model, names in _GROUPS for name in names}
 
 
 def names() -> list[str]:

@@ -27,8 +27,8 @@ class RobenchError(Exception):
         head = f"{where}: " if where else ""
         tail = f" {do}" if do.endswith("?") else f" {do.rstrip('.')}." if do else ""
         # What came is the input's own text, of any length.
-        shown = got if len(got) <= LONGEST else f"{got[:LONGEST]}... ({len(got)} characters)"
-        super().__init__(f"{head}expected {expected}, got {shown}.{tail}")
+        excerpt = got if len(got) <= LONGEST else f"{got[:LONGEST]}... ({len(got)} characters)"
+        super().__init__(f"{head}expected {expected}, got {excerpt}.{tail}")
 
 
 class ConfigError(RobenchError):
@@ -81,5 +81,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return "Did you mean " + " or ".join(repr(c) for c in close) + "?"
     if not names:
         return "Nothing of this kind is installed."
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"Choose one of: {shown}"
+    excerpt = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"Choose one of: {excerpt}"

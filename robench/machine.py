@@ -31,13 +31,13 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 @cache
 def versions() -> dict[str, str]:
     """Return the installed version of every package that can change a number, `absent` where missing."""
-    found = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            numbers[package] = "absent"
+    return numbers
 
 
 def hardware(device: str) -> dict[str, Any]:
@@ -95,5 +95,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # musl has none
         return False
     settings = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: (1 << 31) - 1, _TOP_PAD: 64 << 20}
-    listened = [mallopt(name, value) == 1 for name, value in settings.items()]  # every one is asked
-    return all(listened)
+    answers = [mallopt(name, value) == 1 for name, value in settings.items()]  # every one is asked
+    return all(answers)

@@ -43,24 +43,24 @@ def _owner(dist: Distribution) -> str:
 def _index(kind: Kind) -> dict[str, tuple[EntryPoint, ...]]:
     index: dict[str, list[EntryPoint]] = {}
     for point in _everything().select(group=f"robench.{kind}"):
-        known = index.setdefault(point.name, [])
+        owners = index.setdefault(point.name, [])
         # The same distribution can be listed twice (an editable install run from its own folder).
-        if all(point.value != other.value for other in known):
-            known.append(point)
+        if all(point.value != other.value for other in owners):
+            owners.append(point)
     return {name: tuple(points) for name, points in sorted(index.items())}
 
 
 @cache
 def _loaded_catalogues() -> tuple[dict[str, tuple[EntryPoint, Catalogue]], dict[str, str]]:
     """Return the catalogues by name, and why others cannot be loaded."""
-    loaded: dict[str, tuple[EntryPoint, Catalogue]] = {}
-    broken: dict[str, str] = {}
+    catalogues: dict[str, tuple[EntryPoint, Catalogue]] = {}
+    faults: dict[str, str] = {}
     for point in _everything().select(group=CATALOGUES):
         try:
-            loaded.setdefault(point.name, (point, point.load()))
+            catalogues.setdefault(point.name, (point, point.load()))
         except Exception as error:  # noqa: BLE001 - the boundary to other people's modules, as in `find`
-            broken[point.name] = f"{type(error).__name__}: {error}"
-    return dict(sorted(loaded.items())), broken
+            faults[point.name] = f"{type(error).__name__}: {error}"
+    return dict(sorted(catalogues.items())), faults
 
 
 def _catalogues(kind: Kind) -> dict[str, tuple[EntryPoint, Catalogue]]:
@@ -75,12 +75,12 @@ def broken_catalogues() -> dict[str, str]:
 @cache
 def _spellings(kind: Kind) -> dict[str, str]:
     """Return every name that a plugin may be called by, with the name it is listed by."""
-    known = {name: name for name in _index(kind)}
+    spellings = {name: name for name in _index(kind)}
     for library, (_, catalogue) in _catalogues(kind).items():
-        listed = {name: name for name in catalogue.names()}
-        for name, proper_name in {**catalogue.aliases, **listed}.items():
-            known.setdefault(f"{library}/{name}", f"{library}/{proper_name}")
-    return known
+        own_names = {name: name for name in catalogue.names()}
+        for name, proper_name in {**catalogue.aliases, **own_names}.items():
+            spellings.setdefault(f"{library}/{name}", f"{library}/{proper_name}")
+    return spellings
 
 
 def _listed(kind: Kind, name: str) -> tuple[Catalogue, str] | None:
@@ -103,11 +103,11 @@ def proper(kind: Kind, name: str) -> str | None:
     """
     if name in _index(kind):
         return name  # the tables of libraries are read only where they may be meant
-    known = _spellings(kind)
-    if name in known:
-        return known[name]
-    meant = {listed for spelling, listed in known.items() if spelling.lower() == name.lower()}
-    return meant.pop() if len(meant) == 1 else None
+    spellings = _spellings(kind)
+    if name in spellings:
+        return spellings[name]
+    matches = {target for spelling, target in spellings.items() if spelling.lower() == name.lower()}
+    return matches.pop() if len(matches) == 1 else None
 
 
 def brief(kind: Kind, name: str) -> tuple[str, str]:
@@ -196,8 +196,8 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             `info`.
     """
     noun = kind.removesuffix("s")
-    known = proper(kind, name)
-    if known is None:
+    proper_name = proper(kind, name)
+    if proper_name is None:
         library = name.partition("/")[0]
         if kind == "attacks" and library in broken_catalogues():
             check_shadows()
@@ -205,9 +205,9 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             raise PluginError(where=where, expected=expected, got=got, do="Update or reinstall their package")
         do = elsewhere(kind, name) or _nearest(kind, name)
         raise PluginError(where=where, expected=f"the name of an installed {noun}", got=repr(name), do=do)
-    if place := _listed(kind, known):
+    if place := _listed(kind, proper_name):
         return place[0].find(place[1])
-    name = known
+    name = proper_name
     points = _index(kind)[name]
     if len(points) > 1:
         owners = " and ".join(sorted(p.dist.name if p.dist else p.value for p in points))
@@ -237,8 +237,8 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             got=f"{type(error).__name__}: {error}",
             do=f"Update or uninstall {distribution(kind, name)!r}",
         ) from error
-    described = dataclasses.is_dataclass(plugin) and isinstance(plugin, type) and hasattr(plugin, "info")
-    if kind != "builders" and not described:
+    is_recipe = dataclasses.is_dataclass(plugin) and isinstance(plugin, type) and hasattr(plugin, "info")
+    if kind != "builders" and not is_recipe:
         raise PluginError(
             where=where,
             expected=f"{noun} {name!r} to be a dataclass of options with an `info`",
@@ -253,12 +253,12 @@ def elsewhere(kind: Kind, name: str) -> str:
 
     That is: names that differ in capitals, a library's attack without its library, one that is left out.
     """
-    known = _spellings(kind)
+    spellings = _spellings(kind)
     library, slash, inner = name.partition("/")
-    if meant := [spelling for spelling in known if spelling.lower() == name.lower()]:
-        return f"Write {' or '.join(map(repr, meant))}"
+    if matches := [spelling for spelling in spellings if spelling.lower() == name.lower()]:
+        return f"Write {' or '.join(map(repr, matches))}"
     if kind == "attacks" and not slash:
-        have = [s for s in known if s.partition("/")[2].lower() == name.lower()]
+        have = [s for s in spellings if s.partition("/")[2].lower() == name.lower()]
         if have:
             return f"A library has it: write {' or '.join(map(repr, have))}"
     if slash and library in _catalogues(kind):
@@ -269,11 +269,11 @@ def elsewhere(kind: Kind, name: str) -> str:
 
 
 def _nearest(kind: Kind, name: str) -> str:
-    known: Iterable[str] = _spellings(kind)
+    spellings: Iterable[str] = _spellings(kind)
     library, slash, _ = name.partition("/")
     if slash and library in _catalogues(kind):
-        known = [spelling for spelling in known if spelling.startswith(f"{library}/")]
-    close = nearest(name, known)
+        spellings = [spelling for spelling in spellings if spelling.startswith(f"{library}/")]
+    close = nearest(name, spellings)
     # Where nothing is near, some of ours are listed rather than some of a library's.
     return close if close.endswith("?") or slash else nearest(name, _index(kind))
 
@@ -286,8 +286,8 @@ def check_shadows() -> None:
     """
     root = Path(__file__).resolve().parent.parent
     for package in OUR_PACKAGES:
-        loaded = sys.modules.get(package)
-        spec = loaded.__spec__ if loaded is not None else find_spec(package)
+        module = sys.modules.get(package)
+        spec = module.__spec__ if module is not None else find_spec(package)
         places = [Path(p).resolve() for p in (spec.submodule_search_locations or [])] if spec else []
         if spec and spec.origin and spec.origin.endswith(f"{package}.py"):
             places = [Path(spec.origin).resolve()]

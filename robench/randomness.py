@@ -60,8 +60,8 @@ class Randomness:
     def uniform(self, like: Tensor) -> Tensor:
         """Draw uniform numbers in [0, 1), one per entry of `like` (B, ...)."""
         bits = self._bits(like)
-        kept = 24 if like.dtype != torch.float64 else 53
-        return (_shift(bits, 64 - kept)).to(like.dtype) * 2.0**-kept
+        precision = 24 if like.dtype != torch.float64 else 53
+        return (_shift(bits, 64 - precision)).to(like.dtype) * 2.0**-precision
 
     def normal(self, like: Tensor) -> Tensor:
         """Draw standard normal numbers, one per entry of `like` (B, ...), by Box and Muller (1958)."""

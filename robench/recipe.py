@@ -79,14 +79,14 @@ def build(recipe: type[R], options: dict[str, Any], *, where: str) -> R:
     Raises:
         ConfigError: an option is unknown, has the wrong type, or its value is refused by the recipe.
     """
-    known = describe(recipe)
+    descriptions = describe(recipe)
     for name, value in options.items():
-        if name not in known:
+        if name not in descriptions:
             raise ConfigError(
                 where=where,
                 expected=f"an option of {recipe.__name__}",
                 got=repr(name),
-                do=nearest(str(name), known) if known else "It has no options",
+                do=nearest(str(name), descriptions) if descriptions else "It has no options",
             )
         entries = value if isinstance(value, list | tuple) else [value]
         if any(type(entry) is int and abs(entry) > LARGEST for entry in entries):

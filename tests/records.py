@@ -27,11 +27,11 @@ def record_of(**fields):
 
 def changed(record, **parts):
     """Return a record with some fields of its parts changed, as in `changed(r, target={"name": "b"})`."""
-    made = {
+    values = {
         name: PARTS[name].read({**getattr(record, name).plain(), **value}) if name in PARTS else value
         for name, value in parts.items()
     }
-    return dataclasses.replace(record, **made)
+    return dataclasses.replace(record, **values)
 
 
 def plain_of(path):

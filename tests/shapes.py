@@ -42,20 +42,20 @@ def check_shapes() -> int:
     """
     modules = [module for package in PACKAGES for module in _modules(package)]
     _import_types(modules)
-    checked: dict[int, tuple[object, object]] = {}
+    wrappers: dict[int, tuple[object, object]] = {}
     for module in modules:
         for holder in (module, *_classes(module)):
             for member in list(vars(holder).values()):
                 if inspect.isfunction(member) and member.__module__ == module.__name__ and tensors_of(member):
-                    checked[id(member)] = (member, checking(member))
+                    wrappers[id(member)] = (member, checking(member))
     for holder in _holders():
         names = [f.name for f in dataclasses.fields(holder)] if _is_value(holder) else list(vars(holder))
         for name in names:
             member = getattr(holder, name) if _is_value(holder) else vars(holder)[name]
-            if id(member) in checked and checked[id(member)][0] is member:
-                put = object.__setattr__ if _is_value(holder) else setattr
-                put(holder, name, checked[id(member)][1])
-    return len(checked)
+            if id(member) in wrappers and wrappers[id(member)][0] is member:
+                setter = object.__setattr__ if _is_value(holder) else setattr
+                setter(holder, name, wrappers[id(member)][1])
+    return len(wrappers)
 
 
 def tensors_of(function):
@@ -81,8 +81,8 @@ def checking(function):
 
     def check(values):
         if not hints:
-            known = typing.get_type_hints(function, include_extras=True)
-            hints.update({name: known[name] for name in names})
+            types = typing.get_type_hints(function, include_extras=True)
+            hints.update({name: types[name] for name in names})
         with jaxtyped("context"):
             for name, hint in hints.items():
                 value = values.get(name)

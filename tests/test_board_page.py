@@ -27,14 +27,16 @@ def test_the_site_is_what_the_command_makes(tmp_path):
     files = sorted((ROOT / "docs" / "submissions").glob("*.zip"))
     assert len(files) == 2
     title = re.search(r'--title "([^"]+)"', words())[1]
-    done = CliRunner().invoke(
+    outcome = CliRunner().invoke(
         app, ["board", *map(str, files), "-o", str(tmp_path / "site"), "--title", title]
     )
-    assert done.exit_code == 0, done.output
-    made = {path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*.html")}
-    kept = {path.relative_to(ROOT / "docs" / "board") for path in (ROOT / "docs" / "board").rglob("*.html")}
-    assert made == kept
-    for name in made:
+    assert outcome.exit_code == 0, outcome.output
+    pages = {path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*.html")}
+    own_pages = {
+        path.relative_to(ROOT / "docs" / "board") for path in (ROOT / "docs" / "board").rglob("*.html")
+    }
+    assert pages == own_pages
+    for name in pages:
         now, then = (
             (folder / name).read_text("utf-8") for folder in (tmp_path / "site", ROOT / "docs" / "board")
         )

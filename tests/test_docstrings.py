@@ -30,8 +30,8 @@ EXAMPLES = {
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_what_a_docstring_shows_comes_out(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS)
-    assert (done.attempted, done.failed) == (EXAMPLES[name], 0)
+    outcome = doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS)
+    assert (outcome.attempted, outcome.failed) == (EXAMPLES[name], 0)
 
 
 def test_the_modules_that_show_something_are_found():

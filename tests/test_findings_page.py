@@ -11,16 +11,16 @@ def raised():
     """Return every code in the source: given to a Finding, or named by a module of checks."""
     kernel = "\n".join(path.read_text() for path in (ROOT / "robench").rglob("*.py"))
     checks = "\n".join(path.read_text() for path in (ROOT / "reports" / "board").glob("*_checks.py"))
-    named = re.findall(r'^[A-Z_]+ = "([a-z]+(?:-[a-z]+)+)"', checks, flags=re.MULTILINE)
+    by_check = re.findall(r'^[A-Z_]+ = "([a-z]+(?:-[a-z]+)+)"', checks, flags=re.MULTILINE)
     constants = dict(re.findall(r'^([A-Z_]+) = "([a-z-]+)"', kernel, flags=re.MULTILINE))
     by_name = {constants[name] for name in re.findall(r"code=([A-Z_]+)\b", kernel) if name in constants}
-    return {*re.findall(r'code="([a-z-]+)"', kernel), *by_name, *named}
+    return {*re.findall(r'code="([a-z-]+)"', kernel), *by_name, *by_check}
 
 
 def test_the_page_and_the_code_agree():
-    listed = re.findall(r"^\| `([a-z-]+)` \|", PAGE, flags=re.MULTILINE)
-    assert sorted(listed) == sorted(raised())
-    assert len(listed) > 25
+    codes = re.findall(r"^\| `([a-z-]+)` \|", PAGE, flags=re.MULTILINE)
+    assert sorted(codes) == sorted(raised())
+    assert len(codes) > 25
 
 
 def test_every_code_says_what_was_seen_what_to_do_and_where_it_comes_from():

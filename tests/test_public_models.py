@@ -45,19 +45,21 @@ def measured(out, suite, *labels):
     outcome = execute(plan, out, config_text="", environment=Environment(device="cpu", data_root=DATA))
     assert outcome.failed == 0
     clean: dict[str, set[int]] = {}
-    broken: dict[str, set[int]] = {}
+    breaks: dict[str, set[int]] = {}
     findings: dict[str, set[str]] = {}
     for record in Store(out).read_records():
         name, columns = record.target.name, record.columns
-        kept = {i for i, status in zip(columns.index, columns.status, strict=True) if status == "robust"}
+        survivors = {i for i, status in zip(columns.index, columns.status, strict=True) if status == "robust"}
         findings.setdefault(name, set()).update(finding.code for finding in record.findings)
         if record.attack.label == "clean":
-            clean.setdefault(name, set()).update(kept)
+            clean.setdefault(name, set()).update(survivors)
         else:
-            broken.setdefault(name, set()).update(set(columns.index) - kept)
+            breaks.setdefault(name, set()).update(set(columns.index) - survivors)
     return {
-        name: Measured(clean=len(kept), worst=len(kept - broken.get(name, set())), findings=findings[name])
-        for name, kept in clean.items()
+        name: Measured(
+            clean=len(survivors), worst=len(survivors - breaks.get(name, set())), findings=findings[name]
+        )
+        for name, survivors in clean.items()
     }
 
 
@@ -69,27 +71,27 @@ def test_trades_clean(tmp_path):
 @pytest.mark.timeout(4 * 3600)
 def test_trades_falls_as_far_as_to_the_published_attacks(tmp_path):
     """All 10,000 images: about an hour of one core."""
-    found = measured(tmp_path, "public-mnist-trades", "economical-AA")["TRADES"]
-    assert found.worst <= 9271  # published: AutoAttack leaves 9,281, Adaptive Auto Attack 9,271
-    assert not found.findings
+    result = measured(tmp_path, "public-mnist-trades", "economical-AA")["TRADES"]
+    assert result.worst <= 9271  # published: AutoAttack leaves 9,281, Adaptive Auto Attack 9,271
+    assert not result.findings
 
 
 def test_wong_kolter_clean_and_one_step(tmp_path):
-    found = measured(tmp_path, "public-mnist-kw", "fgsm")["Wong-Kolter"]
-    assert 10_000 - found.clean == pytest.approx(180, abs=5)  # published error: 1.8 %
-    assert 10_000 - found.worst == pytest.approx(390, abs=5)  # published error under FGSM: 3.9 %
+    result = measured(tmp_path, "public-mnist-kw", "fgsm")["Wong-Kolter"]
+    assert 10_000 - result.clean == pytest.approx(180, abs=5)  # published error: 1.8 %
+    assert 10_000 - result.worst == pytest.approx(390, abs=5)  # published error under FGSM: 3.9 %
 
 
 @pytest.mark.slow
 def test_wong_kolter_is_between_the_published_attack_and_the_certificate(tmp_path):
-    found = measured(tmp_path, "public-mnist-kw", "PGD-40x2")["Wong-Kolter"]
-    assert 405 <= 10_000 - found.worst <= 580  # published errors: PGD 4.1 %, certified at most 5.8 %
-    assert not found.findings
+    result = measured(tmp_path, "public-mnist-kw", "PGD-40x2")["Wong-Kolter"]
+    assert 405 <= 10_000 - result.worst <= 580  # published errors: PGD 4.1 %, certified at most 5.8 %
+    assert not result.findings
 
 
 def test_cifar_networks_fall_as_far_as_to_the_published_attack(tmp_path):
-    found = measured(tmp_path, "public-cifar-sdp", "economical-AA")
-    adv, mix = found["CNN-A-adv"], found["CNN-A-mix"]
+    results = measured(tmp_path, "public-cifar-sdp", "economical-AA")
+    adv, mix = results["CNN-A-adv"], results["CNN-A-mix"]
     assert (adv.clean, mix.clean) == (140, 158)  # published: 70.0 and 79.0 % of 200
     assert adv.worst <= 100  # published: PGD leaves 50.0 %
     assert mix.worst <= 106  # published: PGD leaves 53.0 %
@@ -97,35 +99,35 @@ def test_cifar_networks_fall_as_far_as_to_the_published_attack(tmp_path):
 
 
 def test_mnist_cnn_a_is_between_attack_and_certificate(tmp_path):
-    found = measured(tmp_path, "public-mnist-sdp", "economical-AA")["CNN-A-adv"]
-    assert 141 <= found.worst <= 153  # of 200; published: verified 70.5 %, PGD leaves 76.5 %
-    assert not found.findings
+    result = measured(tmp_path, "public-mnist-sdp", "economical-AA")["CNN-A-adv"]
+    assert 141 <= result.worst <= 153  # of 200; published: verified 70.5 %, PGD leaves 76.5 %
+    assert not result.findings
 
 
 def test_cnn_tiny_falls_further_than_under_the_published_autoattack(tmp_path):
-    found = measured(tmp_path, "public-mnist-tiny", "economical-AA")["CNN-Tiny"]
-    assert found.clean == 20
-    assert found.worst <= 17  # published: AutoAttack breaks 3, a MIP solver all 20
+    result = measured(tmp_path, "public-mnist-tiny", "economical-AA")["CNN-Tiny"]
+    assert result.clean == 20
+    assert result.worst <= 17  # published: AutoAttack breaks 3, a MIP solver all 20
 
 
 @pytest.mark.slow
 def test_cnn_tiny_autoattack_breaks_three_at_least(tmp_path):
-    found = measured(tmp_path, "public-mnist-tiny", "AutoAttack")["CNN-Tiny"]
-    assert found.clean == 20
-    assert found.worst <= 17  # published: AutoAttack breaks 3, a MIP solver all 20
+    result = measured(tmp_path, "public-mnist-tiny", "AutoAttack")["CNN-Tiny"]
+    assert result.clean == 20
+    assert result.worst <= 17  # published: AutoAttack breaks 3, a MIP solver all 20
 
 
 def test_exact_cifar_images_are_those_the_verifiers_used():
     exact = load_data("npz", root=DATA, path="cifar10-exact/test_1000.npz")
-    chosen = load_data("npz", root=DATA, path="models/cifar_sdp_200.npz")
+    selection = load_data("npz", root=DATA, path="models/cifar_sdp_200.npz")
     assert exact.labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]  # as in Krizhevsky's test_batch
-    known = {
+    labels = {
         image.numpy().tobytes(): int(label) for image, label in zip(exact.images, exact.labels, strict=True)
     }
-    shared = [
-        (known[key], int(label))
-        for image, label in zip(chosen.images, chosen.labels, strict=True)
-        if (key := image.numpy().tobytes()) in known
+    pairs = [
+        (labels[key], int(label))
+        for image, label in zip(selection.images, selection.labels, strict=True)
+        if (key := image.numpy().tobytes()) in labels
     ]
-    assert shared
-    assert all(one == other for one, other in shared)
+    assert pairs
+    assert all(one == other for one, other in pairs)

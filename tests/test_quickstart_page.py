@@ -36,25 +36,25 @@ def test_the_file_of_an_attack_and_a_defense_is_trained_and_attacked_with(file):
     )
     Path("mine.yaml").write_text("dataset: {name: digits, limit: 12}\n" + small)
     words = ["run", "mine.yaml", "--trust-code", "--workers", "0", "--device", "cpu"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
-    assert "signs" in done.stdout
+    outcome = CliRunner().invoke(app, words)
+    assert outcome.exit_code == 0, outcome.output
+    assert "signs" in outcome.stdout
 
 
 @pytest.mark.parametrize("target", ["attacks:mine.py:signs", "defenses:mine.py:plain"])
 def test_both_keep_the_laws(file, target):
-    done = CliRunner().invoke(app, ["check", target, "--trust-code"])
-    assert done.exit_code == 0, done.output
-    assert "0 failed" in done.stdout
-    refused = CliRunner().invoke(app, ["check", target])
-    assert refused.exit_code == 2
-    assert "--trust-code" in refused.stderr
+    outcome = CliRunner().invoke(app, ["check", target, "--trust-code"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "0 failed" in outcome.stdout
+    refusal = CliRunner().invoke(app, ["check", target])
+    assert refusal.exit_code == 2
+    assert "--trust-code" in refusal.stderr
 
 
 def test_a_bare_reference_is_told_the_kinds(file):
-    done = CliRunner().invoke(app, ["check", "mine.py:signs", "--trust-code"])
-    assert done.exit_code == 2
-    assert "attacks:mine.py:signs or defenses:mine.py:signs" in " ".join(done.stderr.split())
+    outcome = CliRunner().invoke(app, ["check", "mine.py:signs", "--trust-code"])
+    assert outcome.exit_code == 2
+    assert "attacks:mine.py:signs or defenses:mine.py:signs" in " ".join(outcome.stderr.split())
 
 
 def test_every_preset_is_in_the_table():

@@ -7,12 +7,12 @@ from tests.reports.board.test_leaderboard import B, M, R, record
 
 
 def seeded(seed, *args, **kwargs):
-    made = record(*args, **kwargs)
-    return dataclasses.replace(made, seed=seed, key=f"{seed}-{made.key}")
+    original = record(*args, **kwargs)
+    return dataclasses.replace(original, seed=seed, key=f"{seed}-{original.key}")
 
 
 def runs():
-    for seed, fallen in ((0, B), (1, R)):
+    for seed, status in ((0, B), (1, R)):
         yield seeded(seed, "softmax", "", "clean", [R, R, R, M], gradient="")
         yield seeded(seed, "softmax", "softmax", "published", [R, R, B, M], gradient="published")
         yield seeded(seed, "softmax", "softmax", "adaptive", [R, R, B, M], gradient="adaptive")
@@ -21,7 +21,7 @@ def runs():
             seed, "softmax-published", "softmax-published", "published", [R, R, R, M], gradient="published"
         )
         yield seeded(seed, "softmax-wnll", "softmax-wnll", "published", [R, R, R, M], gradient="published")
-        yield seeded(seed, "softmax-wnll", "softmax-wnll", "ifgsm", [fallen, R, R, M], gradient="exact")
+        yield seeded(seed, "softmax-wnll", "softmax-wnll", "ifgsm", [status, R, R, M], gradient="exact")
         yield seeded(seed, "softmax-wnll", "softmax", "published", [R, B, R, M], gradient="published")
 
 

@@ -50,9 +50,9 @@ def test_what_is_wrong_is_named(arguments, options, name):
 def test_the_functions_own_errors_stay_what_they_are():
     with pytest.raises(TypeError, match="missing 1 required"):
         checked(X)
-    with pytest.raises(RuntimeError, match="max") as caught:
+    with pytest.raises(RuntimeError, match="max") as error:
         checked(torch.zeros(0, 1, 2, 2), torch.zeros(0, dtype=torch.int64))
-    assert not getattr(caught.value, "__notes__", [])
+    assert not getattr(error.value, "__notes__", [])
 
 
 def test_python_s_generator_stays_where_it_was():

@@ -52,8 +52,8 @@ def test_before_the_limit_the_unit_is_finished_and_the_job_queued_again(start, t
         assert process.poll() is None
     process.send_signal(signal.SIGUSR1)  # to the script alone, as `B:` says
     assert process.wait(timeout=60) == 138
-    asked = "run study.yaml --out parts/3 --shard 3/16"
-    assert (tmp_path / "asked").read_text().splitlines() == [asked, "finished"]
+    request = "run study.yaml --out parts/3 --shard 3/16"
+    assert (tmp_path / "asked").read_text().splitlines() == [request, "finished"]
     assert (tmp_path / "queued").read_text() == "requeue 77\n"
 
 

@@ -66,9 +66,9 @@ class AutoAttack:
         positive(scale=self.scale, branch_and_bound=self.branch_and_bound)
         if self.version not in VERSIONS:
             raise ConfigError(where="version", expected="`standard` or `plus`", got=repr(self.version))
-        known = VERSIONS[self.version]
-        if self.attacks is not None and (not self.attacks or not set(self.attacks) <= set(known)):
-            raise ConfigError(where="attacks", expected=f"some of {', '.join(known)}", got=str(self.attacks))
+        names = VERSIONS[self.version]
+        if self.attacks is not None and (not self.attacks or not set(self.attacks) <= set(names)):
+            raise ConfigError(where="attacks", expected=f"some of {', '.join(names)}", got=str(self.attacks))
 
     def parts(self, norm: str) -> dict[str, Attack]:
         """Return the attacks that play under a norm, with the published settings, in order."""
@@ -76,7 +76,7 @@ class AutoAttack:
         plus, sparse = self.version == "plus", norm == "L1"
         restarts = RESTARTS if plus or sparse else 1
         classes = RESTARTS if sparse and not plus else CLASSES
-        made: dict[str, Attack] = {
+        recipes: dict[str, Attack] = {
             "apgd-ce": APGD(steps=steps, restarts=restarts),
             "apgd-dlr": APGD(steps=steps, restarts=restarts, loss="dlr"),
             "apgd-t": APGDTargeted(steps=steps, classes=classes),
@@ -84,8 +84,8 @@ class AutoAttack:
             "fab-t": FABTargeted(steps=steps, classes=CLASSES),
             "square": Square(queries=queries, rescale=False),
         }
-        chosen = VERSIONS[self.version] if self.attacks is None else self.attacks
-        parts = {name: made[name] for name in VERSIONS[self.version] if name in chosen}
+        names = VERSIONS[self.version] if self.attacks is None else self.attacks
+        parts = {name: recipes[name] for name in VERSIONS[self.version] if name in names}
         if self.branch_and_bound is not None:
             parts["branch-and-bound"] = BranchAndBoundAttack(seconds=self.branch_and_bound)
         return parts
@@ -114,15 +114,15 @@ class AutoAttack:
         finite_radius(threat.eps, "AutoAttack")
         # Images of a joint batch may each have fallen in another batch, and only one batch is proposed.
         whole = oracle.model.coupling is Coupling.JOINT
-        kept = x
+        proposals = x
         for name, attack in self.parts(threat.norm.name).items():
             standing = torch.ones_like(oracle.broken) if whole else ~oracle.broken
             if oracle.finished or not bool(standing.any()):
                 break
             with oracle.only(standing):
                 last = attack(oracle, rng.split(name))
-                kept = torch.where(per_image(standing, x), oracle.proposal(last), kept)
-        return kept
+                proposals = torch.where(per_image(standing, x), oracle.proposal(last), proposals)
+        return proposals
 
     def _scaled(self, count: int) -> int:
         return max(round(count * self.scale), 1)

@@ -49,11 +49,11 @@ def linearised_distance(x: Images, point: Images, linearise: Linearise, threat: 
     """
     lead, slope = linearise(point)
     rise = (slope * (point - x)).flatten(1).sum(dim=1) - lead
-    known = rise.isfinite()
-    rise = rise.where(known, 0.0).clamp_min(0)
+    is_finite = rise.isfinite()
+    rise = rise.where(is_finite, 0.0).clamp_min(0)
     step = step_to_hyperplane(x, slope, rise, norm=threat.norm, bounds=threat.bounds)
-    reached = (slope * step).flatten(1).sum(dim=1) >= (1 - REACHED) * rise
-    return threat.norm.size(step).where(known & reached, torch.inf)
+    in_box = (slope * step).flatten(1).sum(dim=1) >= (1 - REACHED) * rise
+    return threat.norm.size(step).where(is_finite & in_box, torch.inf)
 
 
 def any_of(oracle: Oracle, hopeful: Mask) -> Mask:
@@ -73,13 +73,13 @@ def ascending(oracle: Oracle, steps: int) -> Watch | None:
     """
     if oracle.model.coupling is Coupling.JOINT:
         return None
-    seen: list[tuple[PerSample, int]] = []
+    history: list[tuple[PerSample, int]] = []
 
     def watch(best: PerSample, step: int) -> Mask:
-        seen.append((best, step))
-        if len(seen) == 1:
+        history.append((best, step))
+        if len(history) == 1:
             return torch.ones_like(oracle.broken)
-        (before, then), _ = seen[-2:]
+        (before, then), _ = history[-2:]
         return best + OPTIMISM * (best - before) / (step - then) * (steps - step) > 0
 
     return watch
@@ -91,18 +91,18 @@ def shrinking(oracle: Oracle, eps: float, steps: int) -> Watch:
     Asked after each FAB_BLOCK steps, from the second on. An image without any adversarial point by
     then stops.
     """
-    seen: list[PerSample] = []
+    history: list[PerSample] = []
 
     def watch(smallest: PerSample, step: int) -> Mask:
         if step % FAB_BLOCK:
             return torch.ones_like(oracle.broken)
-        seen.append(smallest)
-        if len(seen) == 1:
+        history.append(smallest)
+        if len(history) == 1:
             return torch.ones_like(oracle.broken)
-        gained = (seen[-2] - smallest).nan_to_num(0.0, posinf=0.0)
-        hopeful = smallest - OPTIMISM * gained / FAB_BLOCK * (steps - step) <= eps
+        gain = (history[-2] - smallest).nan_to_num(0.0, posinf=0.0)
+        hopeful = smallest - OPTIMISM * gain / FAB_BLOCK * (steps - step) <= eps
         # Its first adversarial point came in this block: there is no progress to measure yet.
-        fresh = seen[-2].isinf() & smallest.isfinite()
+        fresh = history[-2].isinf() & smallest.isfinite()
         return any_of(oracle, hopeful | fresh)
 
     return watch
@@ -124,9 +124,9 @@ def searching(oracle: Oracle, *, least: int, rival: PerSample, close: Mask) -> W
     looks = 0
     going = torch.ones_like(oracle.broken)
 
-    def watch(value: PerSample, spent: int) -> Mask:
+    def watch(value: PerSample, queries: int) -> Mask:
         nonlocal going, looks
-        if spent == (least + 1) // 2 * 2 ** (looks + 1):
+        if queries == (least + 1) // 2 * 2 ** (looks + 1):
             looks += 1
             going = any_of(oracle, value.isfinite() & (close | (value >= rival)))
         return going

@@ -82,9 +82,9 @@ def _answers(
     """
     value, gradient = oracle.value_and_gradient(loss, point, labels, source=source)
     value = value.where(~value.isnan(), -torch.inf)
-    answered = value > -torch.inf
-    if not apart and oracle.model.coupling is Coupling.JOINT and bool(answered.any()):
-        value = value[answered].mean().expand(len(value))
+    active = value > -torch.inf
+    if not apart and oracle.model.coupling is Coupling.JOINT and bool(active.any()):
+        value = value[active].mean().expand(len(value))
     return value, gradient
 
 
@@ -132,10 +132,10 @@ def _climb(
     value, gradient = _answers(oracle, loss, point, labels, source=source, apart=how.hold)
     best, best_value, best_gradient = point, value, gradient
     size = x.new_full((len(x),), 2 * threat.eps if how.first is None else how.first)
-    raised = torch.zeros_like(value)
-    halved, last_best = torch.zeros_like(value, dtype=torch.bool), best_value
+    rises = torch.zeros_like(value)
+    cuts, last_best = torch.zeros_like(value, dtype=torch.bool), best_value
     last_look, looks = 0, checkpoints(how.steps)
-    going = torch.ones_like(halved)
+    going = torch.ones_like(cuts)
     for step in range(1, how.steps + 1):
         if oracle.finished or not bool((going & oracle.active).any()):
             break
@@ -149,19 +149,19 @@ def _climb(
         previous = value
         with oracle.only(going):
             value, gradient = _answers(oracle, loss, point, labels, source=source, apart=how.hold)
-        raised += value > previous
+        rises += value > previous
         better = value > best_value
         best_value = torch.where(better, value, best_value)
         best = torch.where(per_image(better, x), point, best)
         best_gradient = torch.where(per_image(better, x), gradient, best_gradient)
         if step in looks:
-            stuck = ~halved & (best_value <= last_best)
-            halved = (raised < how.rho * (step - last_look)) | stuck
+            stuck = ~cuts & (best_value <= last_best)
+            cuts = (rises < how.rho * (step - last_look)) | stuck
             going = going if watch is None else going & watch(best_value, step)
             last_best, last_look = best_value, step
-            raised = torch.zeros_like(raised)
-            size = torch.where(halved, size / 2, size)
-            back = halved & ~oracle.reached if how.hold else halved
+            rises = torch.zeros_like(rises)
+            size = torch.where(cuts, size / 2, size)
+            back = cuts & ~oracle.reached if how.hold else cuts
             value = torch.where(back, best_value, value)
             point = torch.where(per_image(back, x), best, point)
             gradient = torch.where(per_image(back, x), best_gradient, gradient)
@@ -204,8 +204,8 @@ def _climb_in_one_ball(
     every = max(int(0.04 * steps), 1)
     value, gradient = _answers(oracle, loss, point, labels)
     best, best_value, best_gradient = point, value, gradient
-    filled = _pixels(point - x)
-    count = filled / SPARSER
+    pixel_counts = _pixels(point - x)
+    count = pixel_counts / SPARSER
     size = x.new_full((len(x),), threat.eps)
     for step in range(1, steps + 1):
         if oracle.finished:
@@ -220,11 +220,11 @@ def _climb_in_one_ball(
         best_gradient = torch.where(per_image(better, x), gradient, best_gradient)
         if step % every == 0:
             now = _pixels(best - x)
-            sparser = now < PROGRESS * filled
+            sparser = now < PROGRESS * pixel_counts
             size = torch.where(sparser, threat.eps, (size / SHORTER).clamp_min(threat.eps / SHORTEST))
             point = torch.where(per_image(sparser, x), best, point)
             gradient = torch.where(per_image(sparser, x), best_gradient, gradient)
-            count, filled = now / SPARSER, now
+            count, pixel_counts = now / SPARSER, now
     return best
 
 
@@ -240,6 +240,6 @@ def _sparse(gradient: Images, count: PerSample) -> Images:
         return gradient
     last = (count.long().clamp(1, slope.shape[1]) - 1)[:, None]
     least = slope.sort(dim=1, descending=True).values.gather(1, last)
-    chosen = gradient.flatten(1).sign() * (slope >= least)
-    total = L1.size(chosen)[:, None]
-    return (chosen / total.clamp_min(1)).view(gradient.shape)
+    signs = gradient.flatten(1).sign() * (slope >= least)
+    total = L1.size(signs)[:, None]
+    return (signs / total.clamp_min(1)).view(gradient.shape)

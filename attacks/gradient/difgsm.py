@@ -52,16 +52,16 @@ def rescaling(
     height, width = x.shape[-2:]
     coin, size, down, right = rng.uniform(x.new_empty(len(x), 4)).unbind(dim=1)
     least = max(int(height * smallest), 1)
-    shrunk = (least + (size * (height - least)).floor()).clamp(max=height)
-    narrow = (shrunk * width / height).round().clamp(1, width)
-    unchanged = coin >= probability
+    tall = (least + (size * (height - least)).floor()).clamp(max=height)
+    narrow = (tall * width / height).round().clamp(1, width)
+    identity = coin >= probability
     return (
-        _interpolation(height, shrunk, (down * (height - shrunk + 1)).floor(), unchanged).unsqueeze(1),
-        _interpolation(width, narrow, (right * (width - narrow + 1)).floor(), unchanged).unsqueeze(1),
+        _interpolation(height, tall, (down * (height - tall + 1)).floor(), identity).unsqueeze(1),
+        _interpolation(width, narrow, (right * (width - narrow + 1)).floor(), identity).unsqueeze(1),
     )
 
 
-def _interpolation(side: int, length: PerSample, start: PerSample, unchanged: torch.Tensor) -> torch.Tensor:
+def _interpolation(side: int, length: PerSample, start: PerSample, identity: torch.Tensor) -> torch.Tensor:
     """Return (B, side, side): row i holds the weights with which pixel i of the shrunk, padded line is made.
 
     Pixel i of `length` lies at (i + 1/2) side / length - 1/2 in the old line, its two neighbours share it,
@@ -76,7 +76,7 @@ def _interpolation(side: int, length: PerSample, start: PerSample, unchanged: to
     inside = (place >= 0) & (place < length[:, None])
     weights = weights * inside[:, :, None]
     return torch.where(
-        unchanged[:, None, None], torch.eye(side, device=length.device, dtype=length.dtype), weights
+        identity[:, None, None], torch.eye(side, device=length.device, dtype=length.dtype), weights
     )
 
 

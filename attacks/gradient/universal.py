@@ -68,19 +68,19 @@ class Universal:
         x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "a universal perturbation")
         oracle.together = True
-        shared = best = torch.zeros_like(x[:1])
+        perturbation = best = torch.zeros_like(x[:1])
         most = -1
         for sweep in range(self.sweeps + 1):
-            oracle.outputs(threat.clip(x + shared))
-            broken = int(oracle.reached.sum())
-            if broken > most:
-                best, most = shared, broken
-            if sweep == self.sweeps or broken >= self.fooled * len(x) or oracle.finished:
+            oracle.outputs(threat.clip(x + perturbation))
+            count = int(oracle.reached.sum())
+            if count > most:
+                best, most = perturbation, count
+            if sweep == self.sweeps or count >= self.fooled * len(x) or oracle.finished:
                 break
-            shared = self._sweep(oracle, shared, rng)
+            perturbation = self._sweep(oracle, perturbation, rng)
         return threat.clip(x + best)
 
-    def _sweep(self, oracle: Oracle, shared: Images, rng: Randomness) -> Images:
+    def _sweep(self, oracle: Oracle, perturbation: Images, rng: Randomness) -> Images:
         """Give every image its turn to push the shared perturbation (1, C, H, W); return what comes out."""
         import torch
 
@@ -91,9 +91,9 @@ class Universal:
                 break
             mine = torch.zeros_like(oracle.reached)
             mine[turn] = True
-            start = threat.clip(x + shared)
+            start = threat.clip(x + perturbation)
             with oracle.only(mine):
                 point = cross(oracle, start, steps=self.steps, rivals=self.rivals, overshoot=self.overshoot)
-            pushed = shared + (point - start)[turn : turn + 1]
-            shared = threat.norm.project(pushed, x.new_full((1,), threat.eps))
-        return shared
+            total = perturbation + (point - start)[turn : turn + 1]
+            perturbation = threat.norm.project(total, x.new_full((1,), threat.eps))
+        return perturbation

@@ -150,8 +150,8 @@ def accepted(kind: Callable[..., Any], arguments: Arguments) -> Arguments:
     """Return those of these arguments that a class or function of a library has a parameter for."""
     import inspect
 
-    known = inspect.signature(kind).parameters
-    return {name: value for name, value in arguments.items() if name in known}
+    parameters = inspect.signature(kind).parameters
+    return {name: value for name, value in arguments.items() if name in parameters}
 
 
 def refuse_other_boxes(oracle: Oracle, library: str) -> None:

@@ -72,13 +72,13 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
     refuse_other_boxes(oracle, "adv-lib")
     function = getattr(imported("adv_lib.attacks"), row.theirs[threat.norm.name])
     theirs = {latin(name): name for name in inspect.signature(function).parameters}
-    given = {theirs[name]: value for name, value in arguments.items()}
+    options = {theirs[name]: value for name, value in arguments.items()}
     targeted = {"targeted": threat.goal is Goal.TARGETED, "num_classes": oracle.model.classes}
-    given |= accepted(function, targeted)
+    options |= accepted(function, targeted)
     with lent(oracle, rng, form=row.form, ascends=row.ascends, name=row.label) as module:
 
         def attack(images: Images, labels: Labels) -> Images:
-            x_adv: Images = function(module, images.clone(), labels.clone(), **given)
+            x_adv: Images = function(module, images.clone(), labels.clone(), **options)
             return x_adv
 
         x_adv = in_parts(oracle, attack)

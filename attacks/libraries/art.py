@@ -63,8 +63,8 @@ def evade(name: str, oracle: Oracle, rng: Randomness, options: Arguments) -> Ima
     """
     if oracle.threat.eps == 0:  # ART refuses a ball that is a point
         return oracle.x.clone()
-    filled = _from_threat(name, _class_named(name), oracle.threat, options)
-    return _generate(name, oracle, rng, {**filled, **options}, confined="eps" in filled)
+    from_threat = _from_threat(name, _class_named(name), oracle.threat, options)
+    return _generate(name, oracle, rng, {**from_threat, **options}, in_ball="eps" in from_threat)
 
 
 def _generate(
@@ -73,7 +73,7 @@ def _generate(
     rng: Randomness,
     arguments: Arguments,
     *,
-    confined: bool,
+    in_ball: bool,
     form: Form = "scores",
     ascends: bool | None = None,
     most: int | None = None,
@@ -85,7 +85,7 @@ def _generate(
         oracle: whose model is attacked.
         rng: seeds the global generators.
         arguments: what the class is made with beside the estimator, the size of a batch and silence.
-        confined: whether it keeps to the ball by itself.
+        in_ball: whether it keeps to the ball by itself.
         form: see `lent`.
         ascends: see `lent`.
         most: most images at a time.
@@ -122,7 +122,7 @@ def _generate(
             ]
     x_adv = torch.as_tensor(np.concatenate(parts)).to(x)
     # An attack that knows no radius looks for the smallest perturbation and may have found a larger one.
-    return x_adv if confined else threat.project(x, x_adv)
+    return x_adv if in_ball else threat.project(x, x_adv)
 
 
 _WRITES = ("GeoDA",)
@@ -151,16 +151,16 @@ def _class_named(name: str) -> type[Any]:
     from art.attacks import evasion
     from art.attacks.attack import EvasionAttack
 
-    known = {
+    classes = {
         key: value
         for key, value in vars(evasion).items()
         if inspect.isclass(value) and issubclass(value, EvasionAttack)
     }
-    if name not in known:
+    if name not in classes:
         expected = "the name of an evasion attack of ART"
-        raise ConfigError(where="attack", expected=expected, got=repr(name), do=nearest(name, known))
-    chosen: type[Any] = known[name]
-    return chosen
+        raise ConfigError(where="attack", expected=expected, got=repr(name), do=nearest(name, classes))
+    kind: type[Any] = classes[name]
+    return kind
 
 
 def _from_threat(
@@ -169,27 +169,27 @@ def _from_threat(
     """Return the options that the threat model decides."""
     from robench.attack.threat import Goal
 
-    known = inspect.signature(recipe).parameters
+    parameters = inspect.signature(recipe).parameters
     for option in options:
-        if option not in known:
+        if option not in parameters:
             raise ConfigError(
                 where=f"art {name}",
                 expected="an option of this attack",
                 got=repr(option),
-                do=nearest(option, known),
+                do=nearest(option, parameters),
             )
     targeted = threat.goal is Goal.TARGETED
-    if targeted and "targeted" not in known:
+    if targeted and "targeted" not in parameters:
         raise ConfigError(where=f"art {name}", expected="an untargeted goal", got="targeted")
-    filled: dict[str, Any] = {
+    values: dict[str, Any] = {
         "targeted": targeted,
         "norm": _NORMS[threat.norm.name],
     }
-    if "eps" in known:
-        filled["eps"] = float(finite_radius(threat.eps, f"ART's {name}"))
-        default = known["max_iter"].default if "max_iter" in known else 2.5
-        filled["eps_step"] = _step(name, filled["eps"], options.get("max_iter", default))
-    return {key: value for key, value in filled.items() if key in known and key not in options}
+    if "eps" in parameters:
+        values["eps"] = float(finite_radius(threat.eps, f"ART's {name}"))
+        default = parameters["max_iter"].default if "max_iter" in parameters else 2.5
+        values["eps_step"] = _step(name, values["eps"], options.get("max_iter", default))
+    return {key: value for key, value in values.items() if key in parameters and key not in options}
 
 
 def _step(name: str, eps: float, steps: float) -> float:
@@ -217,20 +217,20 @@ def _run_as_told(
         oracle,
         rng,
         {**arguments, **targeted},
-        confined=eps is not None,
+        in_ball=eps is not None,
         form=row.form,
         ascends=row.ascends,
         most=1 if row.one_by_one else None,
     )
 
 
-def _with_step(entry: Entry, given: Arguments, eps: float) -> Arguments:
+def _with_step(entry: Entry, arguments: Arguments, eps: float) -> Arguments:
     """Return the step in place of ART's 0.1, which suits no radius, where none is given."""
-    if "eps_step" not in given or given["eps_step"] is not None:
+    if "eps_step" not in arguments or arguments["eps_step"] is not None:
         return {}
     if not entry.radius:
         return {"eps_step": 0.1}  # the Wasserstein attack's own
-    return {"eps_step": 2 * eps if "Auto" in entry.name else madry_step(eps, given.get("max_iter", 2.5))}
+    return {"eps_step": 2 * eps if "Auto" in entry.name else madry_step(eps, arguments.get("max_iter", 2.5))}
 
 
 INSTALL = "pip install adversarial-robustness-toolbox"

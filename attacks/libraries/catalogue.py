@@ -87,8 +87,8 @@ class LibraryCatalogue:
         """Return the name of the recipe that records call `module:qualname`; None for none."""
         module, _, name = value.partition(":")
         name = name.removeprefix(f"{self.prefix}_")
-        known = module == self.library.module and value == f"{module}:{self.prefix}_{name}"
-        return name if known and name in self.table.attacks else None
+        is_ours = module == self.library.module and value == f"{module}:{self.prefix}_{name}"
+        return name if is_ours and name in self.table.attacks else None
 
     def class_named(self, name: str) -> type[Attack]:
         """Return the class of this name.
@@ -120,10 +120,10 @@ class LibraryCatalogue:
         goals = ("targeted",) if entry.targeted_only else ("untargeted",) if entry.untargeted else ()
 
         def arguments(attack: Any, eps: float) -> Arguments:
-            given = {setting.name: getattr(attack, setting.name) for setting in settings}
+            values = {setting.name: getattr(attack, setting.name) for setting in settings}
             if self._steps is not None:
-                given |= self._steps(entry, given, eps)
-            return {**given, entry.radius: eps} if entry.radius else given
+                values |= self._steps(entry, values, eps)
+            return {**values, entry.radius: eps} if entry.radius else values
 
         return Row(
             name=f"{self.prefix}_{entry.name}",

@@ -75,14 +75,14 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
     radius = {} if eps is None else {"epsilon": eps}
     with lent(oracle, rng, form=row.form, ascends=row.ascends, name=row.label) as module:
         module.training = False  # the flag foolbox looks at; the network itself is in eval mode
-        wrapped = foolbox.PyTorchModel(module, bounds=threat.bounds, device=x.device)
+        their_model = foolbox.PyTorchModel(module, bounds=threat.bounds, device=x.device)
         kind = getattr(foolbox.attacks, row.theirs[threat.norm.name])
         further = accepted(kind, {"distance": _DISTANCES[threat.norm.name]})
         distance = {name: getattr(foolbox.distances, value) for name, value in further.items()}
         attack = kind(**arguments, **distance)
         targeted = threat.goal is Goal.TARGETED
         criterion = foolbox.TargetedMisclassification if targeted else foolbox.Misclassification
-        x_adv = in_parts(oracle, lambda images, y: attack.run(wrapped, images, criterion(y), **radius))
+        x_adv = in_parts(oracle, lambda images, y: attack.run(their_model, images, criterion(y), **radius))
     return threat.project(x, x_adv) if eps is None else x_adv
 
 

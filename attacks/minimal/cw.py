@@ -82,9 +82,9 @@ class CW:
         for search in range(self.binary_search_steps):
             if oracle.finished:
                 break
-            x_adv, reached = self._minimise(oracle, x, threat, c)
+            x_adv, successes = self._minimise(oracle, x, threat, c)
             if search + 1 < self.binary_search_steps:
-                lower, upper = lower.where(reached, c), c.where(reached, upper)
+                lower, upper = lower.where(successes, c), c.where(successes, upper)
                 c = ((lower + upper) / 2).where(upper < math.inf, 10 * c)
         return threat.project(x, x_adv)
 
@@ -99,7 +99,7 @@ class CW:
         reach, limit = half * STRETCH, math.atanh(1 / STRETCH)
         w = ((x - middle) / reach).atanh()
         mean, variance = torch.zeros_like(w), torch.zeros_like(w)
-        x_adv, reached = x, torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        x_adv, successes = x, torch.zeros(len(x), dtype=torch.bool, device=x.device)
         speed = torch.ones_like(c)
         for step in range(1, self.steps + 1):
             if oracle.finished:
@@ -107,7 +107,7 @@ class CW:
             # The oracle's margin rises with the attacker's success; its hinge is applied here by hand, so
             # that a satisfied hinge is not noted as a vanished gradient of the model.
             value, ascent = oracle.value_and_gradient(margin, x_adv)
-            reached |= (value >= self.kappa) & (value > 0)
+            successes |= (value >= self.kappa) & (value > 0)
             weight = c.where(value < self.kappa, 0.0)
             slope = reach * (1 - w.tanh().square())
             gradient = (2 * (x_adv - x) - per_image(weight, x) * ascent) * slope
@@ -116,9 +116,9 @@ class CW:
             scale = (variance / (1 - BETA_2**step)).sqrt_().add_(TINY)
             # Divided by STRETCH, a mid-grey pixel moves as fast as in the published parameterisation.
             rate = per_image(speed, x) * (self.learning_rate / STRETCH / (1 - BETA_1**step))
-            speed = (speed * SLOW_DOWN).clamp_min(1).where(reached, speed * self.speed_up)
-            asked = per_image(value > -math.inf, x)  # dropped or out of budget: leave it where it is
-            w = (w - rate * mean / scale).clamp_(-limit, limit).where(asked, w)
-            x_adv = threat.clip(middle + reach * w.tanh()).where(asked, x_adv)
+            speed = (speed * SLOW_DOWN).clamp_min(1).where(successes, speed * self.speed_up)
+            active = per_image(value > -math.inf, x)  # dropped or out of budget: leave it where it is
+            w = (w - rate * mean / scale).clamp_(-limit, limit).where(active, w)
+            x_adv = threat.clip(middle + reach * w.tanh()).where(active, x_adv)
         value = oracle.value(margin, x_adv)
-        return x_adv, reached | ((value >= self.kappa) & (value > 0))
+        return x_adv, successes | ((value >= self.kappa) & (value > 0))

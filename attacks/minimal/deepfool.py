@@ -50,19 +50,19 @@ def nearest_boundary(oracle: Oracle, x_adv: Images, *, norm: Norm, rivals: int) 
 
     count = 1 if oracle.threat.goal is Goal.TARGETED else min(rivals, oracle.model.classes - 1)
     step, distance = torch.zeros_like(x_adv), x_adv.new_full((len(x_adv),), torch.inf)
-    fooled = torch.zeros(len(x_adv), dtype=torch.bool, device=x_adv.device)
+    successes = torch.zeros(len(x_adv), dtype=torch.bool, device=x_adv.device)
     for rank in range(count):
-        with oracle.only(~fooled):
+        with oracle.only(~successes):
             value, gradient = oracle.value_and_gradient(ranked_margin(rank), x_adv)
         if rank == 0:
-            fooled = oracle.reached.clone()
-            if bool(fooled.all()):
+            successes = oracle.reached.clone()
+            if bool(successes.all()):
                 break
         gradient = free_part(gradient, x_adv, oracle.threat.bounds)
         direction = norm.ascent(gradient)
         steepness = (gradient * direction).flatten(1).sum(dim=1)
         away = torch.where(steepness > 0, value.abs() / steepness, torch.inf)
-        nearer = (away < distance) & ~fooled
+        nearer = (away < distance) & ~successes
         distance = away.where(nearer, distance)
         away = away.where(nearer, 0.0)
         step = torch.where(per_image(nearer, step), per_image(away, step) * direction, step)

@@ -135,8 +135,8 @@ def nearest(oracle: Oracle) -> Linearise:
         dual = (oracle.threat.norm.ascent(every) * every).flatten(1).sum(dim=1).view(lead.shape)
         distance = lead.abs() / dual.clamp_min(torch.finfo(dual.dtype).tiny)
         distance = distance.nan_to_num(torch.inf).scatter(1, oracle.y[:, None], torch.inf)
-        chosen = distance.argmin(dim=1)
-        return lead[rows, chosen], slope[rows, chosen]
+        nearest_class = distance.argmin(dim=1)
+        return lead[rows, nearest_class], slope[rows, nearest_class]
 
     return linearise
 

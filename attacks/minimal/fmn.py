@@ -75,20 +75,20 @@ class FMN:
         loss = ranked_margin()
         x_adv, delta = x, torch.zeros_like(x)
         radius = x.new_full((len(x),), torch.inf)
-        smallest, broken = radius.clone(), torch.zeros_like(oracle.reached)
+        smallest, successes = radius.clone(), torch.zeros_like(oracle.reached)
         for step in range(self.steps):
             if oracle.finished:
                 break
             value, gradient = oracle.value_and_gradient(loss, x_adv)
-            reached, size = oracle.reached, threat.norm.size(delta)
-            smallest, broken = torch.minimum(smallest, size).where(reached, smallest), broken | reached
+            hits, size = oracle.reached, threat.norm.size(delta)
+            smallest, successes = torch.minimum(smallest, size).where(hits, smallest), successes | hits
             gradient = free_part(gradient, x_adv, threat.bounds)
             gamma = anneal(self.gamma, self.last_gamma, step / self.steps)
             steepness = (gradient * threat.norm.ascent(gradient)).flatten(1).sum(dim=1)
             away = torch.where(steepness > 0, value.abs() / steepness, 0.0)
             guess = size + (1 + gamma) * away
-            outside = torch.where(broken, radius * (1 + gamma), guess)
-            radius = torch.where(reached, torch.minimum(radius * (1 - gamma), smallest), outside)
+            outside = torch.where(successes, radius * (1 + gamma), guess)
+            radius = torch.where(hits, torch.minimum(radius * (1 - gamma), smallest), outside)
             length = anneal(self.step_size, self.last_step_size, step / self.steps)
             delta = threat.norm.project(delta + length * L2.ascent(gradient), radius)
             x_adv = threat.clip(x + delta)

@@ -50,14 +50,14 @@ def _together(steep: FlatImages, room: FlatImages, need: Column, norm: Norm) -> 
     until = room / speed.where(speed > 0, 1.0)
     knots, order = until.sort(dim=1)
     gain = (speed * steep).gather(1, order)
-    spent = (gain * knots).cumsum(dim=1)
-    left = gain.flip(1).cumsum(dim=1).flip(1)  # of this pixel and all later ones, without cancellation
-    risen = spent + knots * (left - gain)  # at each knot
-    position = torch.searchsorted(risen, need).clamp_max(risen.shape[1] - 1)
-    before = (spent - gain * knots).gather(1, position)
-    still = left.gather(1, position)
+    gain_before = (gain * knots).cumsum(dim=1)
+    gain_after = gain.flip(1).cumsum(dim=1).flip(1)  # of this pixel and all later ones, without cancellation
+    rise = gain_before + knots * (gain_after - gain)  # at each knot
+    position = torch.searchsorted(rise, need).clamp_max(rise.shape[1] - 1)
+    before = (gain_before - gain * knots).gather(1, position)
+    still = gain_after.gather(1, position)
     time = (need - before) / still.where(still > 0, 1.0)
-    time = torch.where(need > risen[:, -1:], knots[:, -1:], time.clamp_min(0))
+    time = torch.where(need > rise[:, -1:], knots[:, -1:], time.clamp_min(0))
     return torch.minimum(speed * time, room)
 
 
@@ -66,9 +66,9 @@ def _steepest_first(steep: FlatImages, room: FlatImages, need: Column) -> FlatIm
     order = steep.argsort(dim=1, descending=True, stable=True)
     slope, space = steep.gather(1, order), room.gather(1, order)
     before = (slope * space).cumsum(dim=1) - slope * space
-    moved = ((need - before) / slope.where(slope > 0, 1.0)).clamp_min(0)
-    moved = torch.minimum(moved, space).where(slope > 0, 0.0)
-    return torch.zeros_like(steep).scatter(1, order, moved)
+    step = ((need - before) / slope.where(slope > 0, 1.0)).clamp_min(0)
+    step = torch.minimum(step, space).where(slope > 0, 0.0)
+    return torch.zeros_like(steep).scatter(1, order, step)
 
 
 def blend(ours: Images, theirs: Images, norm: Norm, most: float) -> PerSample:

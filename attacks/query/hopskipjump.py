@@ -75,19 +75,19 @@ def boundary_normal(
 
     from robench.attack.norms import L2
 
-    signed, plain = torch.zeros_like(point), torch.zeros_like(point)
+    total, plain = torch.zeros_like(point), torch.zeros_like(point)
     balance = torch.zeros_like(look)
     length = _each(look.clamp_min(torch.finfo(look.dtype).tiny), point)
     for _ in range(samples):
-        asked = oracle.threat.clip(point + length * L2.ascent(rng.normal(point)))
-        direction = (asked - point) / length  # what the box left of it
-        sign = 2 * oracle.successful(asked).to(point.dtype) - 1
-        signed += _each(sign, point) * direction
+        query = oracle.threat.clip(point + length * L2.ascent(rng.normal(point)))
+        direction = (query - point) / length  # what the box left of it
+        sign = 2 * oracle.successful(query).to(point.dtype) - 1
+        total += _each(sign, point) * direction
         plain += direction
         balance += sign / samples
     # Where all signs agree, taking off their mean would leave nothing.
     baseline = balance.where(balance.abs() < 1, 0.0)
-    return signed - _each(baseline, point) * plain
+    return total - _each(baseline, point) * plain
 
 
 def _each(values: Mask | PerSample, like: Images) -> Tensor:
@@ -134,8 +134,8 @@ class HopSkipJump:
 
     def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
         """Return the last point at the boundary, projected; see `robench.attack.Attack`."""
-        point, started = self._start(oracle, rng)
-        with oracle.only(started):
+        point, has_start = self._start(oracle, rng)
+        with oracle.only(has_start):
             point = bisect(oracle, point)
             for step in range(1, self.steps + 1):
                 if oracle.finished:
@@ -146,15 +146,15 @@ class HopSkipJump:
     def _start(self, oracle: Oracle, rng: Randomness) -> tuple[Images, Mask]:
         """Return a point of success per image and where one was found; clean images that are one stay."""
         x, threat = oracle.x, oracle.threat
-        point, started = x, oracle.successful(x)
+        point, has_start = x, oracle.successful(x)
         for number in range(self.trials):
-            if oracle.finished or bool(started.all()):
+            if oracle.finished or bool(has_start.all()):
                 break
             noise = coarse_noise(x, number, rng.split("start", number), threat)
-            with oracle.only(~started):
-                hit = oracle.successful(noise) & ~started
-            point, started = noise.where(_each(hit, x), point), started | hit
-        return point, started
+            with oracle.only(~has_start):
+                hit = oracle.successful(noise) & ~has_start
+            point, has_start = noise.where(_each(hit, x), point), has_start | hit
+        return point, has_start
 
     def _walk(self, oracle: Oracle, point: Images, rng: Randomness, step: int) -> Images:
         """Step off the boundary along its estimated normal, as far as success allows, and go back to it."""
@@ -167,13 +167,13 @@ class HopSkipJump:
         samples = min(int(self.samples * math.sqrt(step)), self.most_samples)
         normal = boundary_normal(oracle, point, look, rng, samples=samples)
         direction, length = threat.norm.ascent(normal), distance / math.sqrt(step)
-        done = torch.zeros_like(oracle.reached)
+        successes = torch.zeros_like(oracle.reached)
         for _ in range(HALVINGS):
-            with oracle.only(~done):
+            with oracle.only(~successes):
                 proposal = threat.clip(point + _each(length, x) * direction)
-                hit = oracle.successful(proposal) & ~done
-            point, done = proposal.where(_each(hit, x), point), done | hit
+                hit = oracle.successful(proposal) & ~successes
+            point, successes = proposal.where(_each(hit, x), point), successes | hit
             length = length / 2
-            if oracle.finished or bool(done.all()):
+            if oracle.finished or bool(successes.all()):
                 break
         return bisect(oracle, point)

@@ -122,8 +122,8 @@ class Square:
                 break
             if query % BLOCK == 0:
                 draws = rng.uniform(many)
-            covered = area(query, queries=self.queries, first=self.first_share, rescale=self.rescale)
-            side = round(math.sqrt(covered * x.shape[2] * x.shape[3]))
+            share = area(query, queries=self.queries, first=self.first_share, rescale=self.rescale)
+            side = round(math.sqrt(share * x.shape[2] * x.shape[3]))
             point = move(x, best, min(max(side, 1), *x.shape[2:]), threat, draws[:, query % BLOCK])
             with oracle.only(going):
                 new_value = oracle.value(loss, point)

@@ -80,17 +80,17 @@ def move_mass(x: Images, best: Images, side: int, threat: ThreatModel, uniform: 
     delta = best - x
     into, out_of = corners(x, side, uniform[:, :2]), corners(x, side, uniform[:, 2:4])
     there = inside(x, into, side)
-    touched = there | inside(x, out_of, side)
+    windows_mask = there | inside(x, out_of, side)
     old = cut(delta, into, side)
     sign = signs(uniform[:, 5:, None, None])
     new = _unit(old, threat) + sign * _turned(side, uniform[:, 4:5], threat)
-    unused, channels = per_image(threat.norm.size(delta), x), x.shape[1]
-    windows = _size(delta * touched, threat)
+    norm_now, channels = per_image(threat.norm.size(delta), x), x.shape[1]
+    windows = _size(delta * windows_mask, threat)
     if threat.norm is L1:
-        size = (threat.eps - unused).clamp_min(0) / channels + windows
+        size = (threat.eps - norm_now).clamp_min(0) / channels + windows
     else:
-        size = ((threat.eps**2 - unused.square()).clamp_min(0) / channels + windows.square()).sqrt()
-    delta = delta.where(~touched, 0.0) + place(_unit(new, threat) * size, x, into)
+        size = ((threat.eps**2 - norm_now.square()).clamp_min(0) / channels + windows.square()).sqrt()
+    delta = delta.where(~windows_mask, 0.0) + place(_unit(new, threat) * size, x, into)
     return _on_the_sphere(x, delta, threat)
 
 

@@ -120,6 +120,6 @@ class StrongestPoints:
             self.meet(points)
             return
         value = self._oracle.value(self._loss, points)
-        gained = int((value > 0).sum()) - int((self.value > 0).sum())
-        if gained > 0 or (gained == 0 and float(value.mean()) > float(self.value.mean())):
+        gain = int((value > 0).sum()) - int((self.value > 0).sum())
+        if gain > 0 or (gain == 0 and float(value.mean()) > float(self.value.mean())):
             self.points, self.value = points, value

@@ -71,14 +71,14 @@ def neighbour_scores(around: Neighbourhood, z: Features, classes: int) -> Output
     centre = points.mean(dim=0)  # a shared offset would only add cancellation
     z, points = z - centre, points - centre
     squares = z.square().sum(1, keepdim=True) + points.square().sum(1) - 2 * z @ points.T
-    wanted = (around.reach + 1) // 2
+    count = (around.reach + 1) // 2
     means = []
     for label in range(classes):
         own = squares[:, memory.labels == label]
         if own.shape[1] == 0:
             means.append(torch.full_like(squares[:, 0], torch.inf))
             continue
-        means.append(own.topk(min(wanted, own.shape[1]), dim=1, largest=False).values.mean(dim=1))
+        means.append(own.topk(min(count, own.shape[1]), dim=1, largest=False).values.mean(dim=1))
     mean = torch.stack(means, dim=1)
     scale = mean.detach().amin(dim=1, keepdim=True).clamp_min(torch.finfo(mean.dtype).tiny)
     return -mean / scale

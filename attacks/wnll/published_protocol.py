@@ -36,10 +36,10 @@ def training_rows(scores: Outputs, labels: Labels) -> tuple[Outputs, Labels]:
     import torch
     import torch.nn.functional as F
 
-    predicted = scores.argmax(dim=1)
-    wrong = predicted != labels
+    answers = scores.argmax(dim=1)
+    wrong = answers != labels
     order = torch.cat([wrong.nonzero().squeeze(1), (~wrong).nonzero().squeeze(1)])
-    sure = F.one_hot(predicted, scores.shape[1]).to(scores.dtype)
+    sure = F.one_hot(answers, scores.shape[1]).to(scores.dtype)
     return torch.where(wrong[:, None], scores, sure)[order], labels[order]
 
 
@@ -168,5 +168,5 @@ def climb_as_published(
 def _affordable(oracle: Oracle, passes: int) -> bool:
     """Tell whether the budget of every image still has so many passes."""
     budget = oracle.threat.budget
-    spent = int((oracle.ledger.forwards + oracle.ledger.backwards).max())
-    return budget is None or spent + passes <= budget
+    cost = int((oracle.ledger.forwards + oracle.ledger.backwards).max())
+    return budget is None or cost + passes <= budget

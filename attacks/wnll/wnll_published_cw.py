@@ -90,8 +90,8 @@ class WNLLPublishedCW:
             raise ConfigError(where="goal", expected="untargeted, as published", got="targeted")
         source = _source(oracle.model)
         oracle.track, oracle.batch_size = False, max(len(x), 1)
-        predicted = oracle.outputs(x).nan_to_num(0.0).argmax(dim=1)
-        pairs = torch.stack([predicted, targets(oracle.model, predicted, rng)], dim=1)
+        answers = oracle.outputs(x).nan_to_num(0.0).argmax(dim=1)
+        pairs = torch.stack([answers, targets(oracle.model, answers, rng)], dim=1)
         loss = _hinge(self.c, self.kappa)
         point, best, least = x, x, float("inf")
         mean, variance = torch.zeros_like(x), torch.zeros_like(x)
@@ -99,10 +99,10 @@ class WNLLPublishedCW:
             if oracle.finished:
                 break
             value, ascent = oracle.value_and_gradient(loss, point, pairs, source=source)
-            asked = value > -torch.inf
-            if not bool(asked.any()):
+            active = value > -torch.inf
+            if not bool(active.any()):
                 break
-            total, gradient = float(-value[asked].sum()), -ascent
+            total, gradient = float(-value[active].sum()), -ascent
             if not self.shared_memory:
                 total += float((point - x).square().sum())
                 gradient = gradient + 2 * (point - x)
@@ -126,8 +126,8 @@ def targets(model: Model, predicted: Labels, rng: Randomness) -> Labels:
     import torch
 
     if model.neighbourhood is None:
-        drawn = rng.uniform(torch.empty(len(predicted), device=predicted.device))
-        return (drawn * model.classes).long()
+        draws = rng.uniform(torch.empty(len(predicted), device=predicted.device))
+        return (draws * model.classes).long()
     return torch.cat([model.neighbourhood.memory().labels, predicted])[: len(predicted)]
 
 
@@ -136,8 +136,8 @@ def _hinge(c: float, kappa: float) -> Loss:
 
     def loss(outputs: Outputs, pairs: Labels, kind: OutputKind) -> PerSample:
         del kind  # u or logits, as they are
-        own, wanted = outputs.gather(1, pairs).unbind(dim=1)
-        return -c * (own - wanted + kappa).clamp_min(0)
+        own, goal = outputs.gather(1, pairs).unbind(dim=1)
+        return -c * (own - goal + kappa).clamp_min(0)
 
     return loss
 

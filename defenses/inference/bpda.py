@@ -36,16 +36,16 @@ class TransformedNetwork(nn.Module):
     def forward(self, x: Images, shared: Any = None) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to the base network's outputs."""
         with torch.no_grad():
-            transformed = self.transform(x, shared)
-        return cast("Outputs", self.base(transformed))
+            images = self.transform(x, shared)
+        return cast("Outputs", self.base(images))
 
 
 class _Identity(torch.autograd.Function):
     """Forward: the transformed images. Backward: the gradient, unchanged, to the images themselves."""
 
     @staticmethod
-    def forward(_ctx: FunctionCtx, x: Tensor, transformed: Tensor) -> Tensor:
-        return transformed.view_as(transformed).to(x.dtype)
+    def forward(_ctx: FunctionCtx, x: Tensor, images: Tensor) -> Tensor:
+        return images.view_as(images).to(x.dtype)
 
     @staticmethod
     def backward(_ctx: FunctionCtx, *gradients: Any) -> tuple[Tensor, None]:
@@ -55,8 +55,8 @@ class _Identity(torch.autograd.Function):
 def straight_through(x: Images, transform: Transform, shared: Any = None) -> Images:
     """Return transformed images whose gradient is handed to `x` unchanged."""
     with torch.no_grad():
-        transformed = transform(x, shared)
-    return cast("Images", _Identity.apply(x, transformed))
+        images = transform(x, shared)
+    return cast("Images", _Identity.apply(x, images))
 
 
 def bpda_source(source: GradientSource, transform: Transform, name: str) -> GradientSource:

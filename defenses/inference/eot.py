@@ -122,8 +122,8 @@ def transformed_model(
     net = TransformedNetwork(transform, model.net)
 
     def versions(x: Images) -> Callable[[], Images]:
-        shared = transform.shared(x.detach())
-        return lambda: straight_through(x, transform, shared)
+        setup = transform.shared(x.detach())
+        return lambda: straight_through(x, transform, setup)
 
     sources = [
         eot_source(model.sources[old], versions, net, count=count, name=new, answer_forwards=model.forwards)

@@ -91,11 +91,11 @@ def _start(x: Images, mask: Tensor) -> Images:
 def _around(x: Tensor) -> Tensor:
     """Return sums over 3 x 3 windows, zero beyond the border."""
     height, width = x.shape[-2:]
-    padded = F.pad(x, (1, 1, 1, 1))
+    canvas = F.pad(x, (1, 1, 1, 1))
     total = torch.zeros_like(x)
     for i in range(3):
         for j in range(3):
-            total = total + padded[..., i : i + height, j : j + width]
+            total = total + canvas[..., i : i + height, j : j + width]
     return total
 
 

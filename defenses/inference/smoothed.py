@@ -46,9 +46,9 @@ class SmoothedNetwork(nn.Module):
 
         A copy that got no answer, as its largest outputs tie, votes for no class.
         """
-        counts, lost = self._count(x, self.votes, use="smoothing")
+        counts, failures = self._count(x, self.votes, use="smoothing")
         shares = counts.to(x.dtype) / self.votes
-        return shares.where((lost == 0)[:, None], torch.nan)
+        return shares.where((failures == 0)[:, None], torch.nan)
 
     def counts(self, x: Images, copies: int, *, use: str) -> Tensor:
         """Return how many of `copies` noisy copies got each class, (B, K) int64.
@@ -66,16 +66,16 @@ class SmoothedNetwork(nn.Module):
     def _count(self, x: Images, copies: int, use: str) -> tuple[Tensor, Tensor]:
         """Return the votes (B, K), and how many copies' outputs were no number (B,)."""
         total = torch.zeros(len(x), self.classes, dtype=torch.int64, device=x.device)
-        lost = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        failures = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         group = 1 if self.joint else max(1, at_once(_ROWS) // max(len(x), 1))
         noisy = self._copies(x, copies, use)
         for start in range(0, copies, group):
             batch = torch.cat([next(noisy) for _ in range(start, min(start + group, copies))])
             votes = predictions(self.base(batch)).view(-1, len(x))
-            lost += (votes == NOT_FINITE).sum(dim=0)
+            failures += (votes == NOT_FINITE).sum(dim=0)
             # No answer, of either kind, is the first of K + 1 columns and left out.
             total += F.one_hot((votes + 1).clamp_min(0), self.classes + 1)[:, :, 1:].sum(dim=0)
-        return total, lost
+        return total, failures
 
     def _copies(self, x: Images, copies: int, use: str) -> Iterator[Images]:
         """Yield the noisy copies, each (B, C, H, W)."""

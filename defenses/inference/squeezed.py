@@ -45,8 +45,8 @@ class SqueezedNetwork(nn.Module):
 
     def versions(self, x: Images) -> list[Images]:
         """Return the images and their squeezed versions; the gradient goes through all of them unchanged."""
-        squeezed = [straight_through(x, s) for s in self.squeezers if isinstance(s, Transform)]
-        return [x, *squeezed]
+        variants = [straight_through(x, s) for s in self.squeezers if isinstance(s, Transform)]
+        return [x, *variants]
 
     def score(self, outputs: Sequence[Outputs]) -> PerSample:
         """Return the largest L1 distance, (B,) from 0 to 2, of the base's outputs on the versions."""
@@ -115,5 +115,5 @@ def calibrated_threshold(
     with evaluation_mode(net):
         scores = FittingBatches(images=len(x), where="feature squeezing").do(scores_of, most=_BATCH)
     ranks = torch.cat(scores).sort().values
-    accepted = len(ranks) - math.floor(false_positives * len(ranks))
-    return float(ranks[accepted - 1])
+    quota = len(ranks) - math.floor(false_positives * len(ranks))
+    return float(ranks[quota - 1])

@@ -96,8 +96,8 @@ class MedianFilter(Transform):
         del shared
         rows = self._mirrored(x.shape[2], x.device)
         columns = self._mirrored(x.shape[3], x.device)
-        padded = x[:, :, rows][:, :, :, columns]
-        windows = padded.unfold(2, self.side, 1).unfold(3, self.side, 1).flatten(-2)
+        canvas = x[:, :, rows][:, :, :, columns]
+        windows = canvas.unfold(2, self.side, 1).unfold(3, self.side, 1).flatten(-2)
         return windows.sort(dim=-1).values[..., self.side**2 // 2]
 
     def _mirrored(self, length: int, device: torch.device) -> Tensor:

@@ -86,8 +86,8 @@ class StageRun:
             # Dropout draws from the global generator; a chunk's draws depend on nothing before it.
             with borrowed_global_randomness(seed_from(seed, "dropout", epoch, start, *group.random_label)):
                 results = [self._step(data, batches[step], epoch, step, steps) for step in chunk]
-            summed = group.sum(torch.stack([loss for loss, _ in results]))
-            losses = [loss / group.size for loss in summed.tolist()]
+            sums = group.sum(torch.stack([loss for loss, _ in results]))
+            losses = [loss / group.size for loss in sums.tolist()]
             for step, loss in zip(chunk, losses, strict=True):
                 _check_finite(loss, epoch, step, data.indices[batches[step]])
                 total += loss * len(batches[step])

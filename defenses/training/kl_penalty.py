@@ -61,8 +61,8 @@ class KLPenaltyLoss(ABC):
         """Attack the batch; return the mean loss and the logits (B, K) of the attacked images."""
         network = self.inner.model.net
         x_adv = self.attacked_images(x, y, batch)
-        clean, attacked = network(x), network(x_adv)
-        return self.formula(clean, attacked, y), attacked
+        clean, adversarial = network(x), network(x_adv)
+        return self.formula(clean, adversarial, y), adversarial
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
         """Tell which images (B,) withstand the attack at the full radius."""

@@ -173,11 +173,11 @@ def _train_stage(
         )
         training_set = _on_device(stage.training_set, torch.device(context.device))
         while state.epoch < first_epoch + stage.options.epochs:
-            started = time.perf_counter()
+            start = time.perf_counter()
             row = run.epoch(training_set, state.epoch) | columns
             with average.applied(stage.network, training_set, settings.layout):
                 row |= _validation_row(stage, settings, state)
-            row["seconds"] = time.perf_counter() - started
+            row["seconds"] = time.perf_counter() - start
             state.epoch += 1
             state.history.append(row)
             state.network, state.optimizer = settings.network.state_dict(), optimizer.state_dict()

@@ -15,14 +15,14 @@ from robench.randomness import borrowed_global_randomness, seed_from
 @contextmanager
 def frozen_except(network: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """Inside the block only the given parameters of the network get a gradient."""
-    trained = {id(parameter) for parameter in parameters}
-    frozen = [p for p in network.parameters() if p.requires_grad and id(p) not in trained]
-    for parameter in frozen:
+    ids = {id(parameter) for parameter in parameters}
+    others = [p for p in network.parameters() if p.requires_grad and id(p) not in ids]
+    for parameter in others:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in frozen:
+        for parameter in others:
             parameter.requires_grad_(True)
 
 

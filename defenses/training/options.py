@@ -158,7 +158,7 @@ def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
         steps: how many there are in the whole training; `cosine` and `cyclic` are read at the middle of
             each, so no step has rate 0.
     """
-    passed = (step + 0.5) / steps
+    progress = (step + 0.5) / steps
     match options.schedule:
         case "constant":
             factor = 1.0
@@ -167,9 +167,9 @@ def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
             milestones, gamma = milestones_and_gamma(options)
             factor = gamma ** sum(epoch >= milestone for milestone in milestones)
         case "cosine":
-            factor = 0.5 * (1 + math.cos(math.pi * passed))
+            factor = 0.5 * (1 + math.cos(math.pi * progress))
         case "cyclic":
-            factor = min(passed / options.warm_up, (1 - passed) / (1 - options.warm_up))
+            factor = min(progress / options.warm_up, (1 - progress) / (1 - options.warm_up))
     return options.learning_rate * factor
 
 
@@ -181,8 +181,8 @@ def optimizer_of(parameters: Iterable[nn.Parameter], options: TrainingOptions) -
     """
     import torch
 
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    if not trained:
+    weights = [parameter for parameter in parameters if parameter.requires_grad]
+    if not weights:
         raise ConfigError(
             where="train",
             expected="a network with parameters to train",
@@ -191,7 +191,7 @@ def optimizer_of(parameters: Iterable[nn.Parameter], options: TrainingOptions) -
         )
     rate, decay = options.learning_rate, options.weight_decay
     if options.optimizer == "adamw":
-        return torch.optim.AdamW(trained, lr=rate, betas=(options.momentum, 0.999), weight_decay=decay)
+        return torch.optim.AdamW(weights, lr=rate, betas=(options.momentum, 0.999), weight_decay=decay)
     return torch.optim.SGD(
-        trained, lr=rate, momentum=options.momentum, nesterov=options.nesterov, weight_decay=decay
+        weights, lr=rate, momentum=options.momentum, nesterov=options.nesterov, weight_decay=decay
     )

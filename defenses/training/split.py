@@ -27,14 +27,12 @@ def split(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSe
     """
     if not fraction:
         return data, None
-    labelled = (data.labels >= 0).nonzero().squeeze(1)
-    count = max(1, round(fraction * len(labelled)))
-    if count >= len(labelled):
-        raise InputError(
-            where="validation", expected="images left to train on", got=f"{len(labelled)} in all"
-        )
-    seeded = torch.Generator().manual_seed(seed_from(seed, "validation"))
-    validation_set = labelled[torch.randperm(len(labelled), generator=seeded)[:count]].sort().values
+    rows = (data.labels >= 0).nonzero().squeeze(1)
+    count = max(1, round(fraction * len(rows)))
+    if count >= len(rows):
+        raise InputError(where="validation", expected="images left to train on", got=f"{len(rows)} in all")
+    generator = torch.Generator().manual_seed(seed_from(seed, "validation"))
+    validation_set = rows[torch.randperm(len(rows), generator=generator)[:count]].sort().values
     rest = torch.ones(len(data), dtype=torch.bool).index_fill(0, validation_set, False)
     return data.subset(rest.nonzero().squeeze(1)), data.subset(validation_set)
 
@@ -85,5 +83,5 @@ def _covered(first: Tensor, second: Tensor) -> bool:
         return False
     size = int(torch.cat([first, second]).max()) + 1
     before, after = torch.bincount(first, minlength=size), torch.bincount(second, minlength=size)
-    lost = (after == 0) & (before > 0) | (before == 0) & (after > 1)
-    return not bool(lost.any())
+    losses = (after == 0) & (before > 0) | (before == 0) & (after > 1)
+    return not bool(losses.any())

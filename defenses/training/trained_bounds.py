@@ -78,24 +78,24 @@ class TrainedBounds:
             ConfigError: a layer has no bound here; it is named.
         """
         images = Enclosed(0, x, low, high)
-        steps, known = [Step(None, (), images)], dict[fx.Node, Any]()
+        steps, values = [Step(None, (), images)], dict[fx.Node, Any]()
         for node in self._symbols.graph.nodes:
             if node.op == "placeholder":
-                known[node] = images if not known else _default(node)
+                values[node] = images if not values else _default(node)
             elif node.op == "get_attr":
-                known[node] = _attribute(self._symbols, str(node.target))
+                values[node] = _attribute(self._symbols, str(node.target))
             elif node.op == "output":
-                output = known[node.args[0]]
+                output = values[node.args[0]]
                 if not isinstance(output, Enclosed) or output.number != steps[-1].output.number:
                     raise refusal("output", "an output that is not one tensor of logits")
             else:
-                known[node] = self._step(node, known, steps)
+                values[node] = self._step(node, values, steps)
         return steps
 
-    def _step(self, node: fx.Node, known: dict[fx.Node, Any], steps: list[Step]) -> Any:
+    def _step(self, node: fx.Node, values: dict[fx.Node, Any], steps: list[Step]) -> Any:
         """Take one step; return what came out: an interval, or a plain value such as a shape."""
-        args: Any = fx.node.map_arg(node.args, lambda n: known[n])
-        kwargs: Any = fx.node.map_arg(node.kwargs, lambda n: known[n])
+        args: Any = fx.node.map_arg(node.args, lambda n: values[n])
+        kwargs: Any = fx.node.map_arg(node.kwargs, lambda n: values[n])
         inputs = [one for one in args if isinstance(one, Enclosed)]
         name = str(node.target)
         if node.op == "call_module":
@@ -127,14 +127,14 @@ class TrainedBounds:
     def _function(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rule | None:
         if not args or not isinstance(args[0], Enclosed | Tensor | int | float):
             return None
-        known = [isinstance(one, Enclosed) for one in args]
+        is_enclosed = [isinstance(one, Enclosed) for one in args]
         plain = tuple(one.value if isinstance(one, Enclosed) else one for one in args)
-        if not any(known):
+        if not any(is_enclosed):
             return None
-        rule = rule_of_function(node.target, known, plain)
+        rule = rule_of_function(node.target, is_enclosed, plain)
         if rule and kwargs.keys() <= ({"inplace"} if rule.rectifier else set()):
-            return Rule(_filled(rule.value, plain, known), rule.spread, rule.rectifier)
-        if known != [True] + [False] * (len(args) - 1):
+            return Rule(_filled(rule.value, plain, is_enclosed), rule.spread, rule.rectifier)
+        if is_enclosed != [True] + [False] * (len(args) - 1):
             return None
 
         def again(x: Tensor) -> Tensor:
@@ -178,17 +178,17 @@ def _holds_intervals(args: Any) -> bool:
     return bool(there)
 
 
-def _filled(function: Any, plain: tuple[Any, ...], known: list[bool]) -> Any:
+def _filled(function: Any, plain: tuple[Any, ...], is_enclosed: list[bool]) -> Any:
     """Return a function of those arguments that are intervals; the others stay as they are."""
-    if all(known):
+    if all(is_enclosed):
         return function
 
     def of_known(*inputs: Tensor) -> Tensor:
         values = iter(inputs)
-        merged: Tensor = function(
-            *(next(values) if own else one for one, own in zip(plain, known, strict=True))
+        answer: Tensor = function(
+            *(next(values) if own else one for one, own in zip(plain, is_enclosed, strict=True))
         )
-        return merged
+        return answer
 
     return of_known
 
@@ -222,12 +222,12 @@ def margin_bounds(steps: Sequence[Step], y: Labels, *, carried: bool) -> Outputs
     logits = steps[-1].output.value
     eye = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
     with torch.enable_grad():
-        columns = [_carried(steps, eye[y] - eye[j], carried=carried) for j in range(logits.shape[1])]
+        columns = [_carried(steps, eye[y] - eye[j], whole=carried) for j in range(logits.shape[1])]
     bounds = torch.stack(columns, dim=1)
     return bounds.scatter(1, y[:, None], 0.0)
 
 
-def _carried(steps: Sequence[Step], function: Tensor, *, carried: bool) -> Tensor:
+def _carried(steps: Sequence[Step], function: Tensor, *, whole: bool) -> Tensor:
     """Return a lower bound (B,) of a function (B, K) of the logits over the region."""
     waiting: dict[int, Tensor] = {steps[-1].output.number: function}
     bound = function.new_zeros(len(function))
@@ -236,7 +236,7 @@ def _carried(steps: Sequence[Step], function: Tensor, *, carried: bool) -> Tenso
         if number not in waiting:
             continue
         a = waiting.pop(number)
-        if step.rule is None or (step.rule.spread is None and not carried):
+        if step.rule is None or (step.rule.spread is None and not whole):
             middle, radius = (
                 (step.output.low + step.output.high) / 2,
                 (step.output.high - step.output.low) / 2,

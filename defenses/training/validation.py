@@ -57,8 +57,8 @@ def validate(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_fo
     """
     stage.network.eval()
     model = stage.classifier() if stage.classifier else model_of(stage.network, len(data.classes))
-    natural = own = monitored = 0
-    attacked, monitor, eps = True, _monitor(stage, model), stage.options.monitor_eps
+    natural = own = survivors_of_monitor = 0
+    has_attack, monitor, eps = True, _monitor(stage, model), stage.options.monitor_eps
     for rows in torch.split(torch.arange(len(data), device=data.labels.device), EVALUATION_BATCH):
         x, y = data.batch(rows)
         x = x.contiguous(memory_format=layout)
@@ -70,18 +70,18 @@ def validate(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_fo
         rng = Randomness(seed, data.indices[rows[correct]], ("validation",))
         x, y = x[correct].contiguous(memory_format=layout), y[correct]
         with borrowed_global_randomness(rng.torch_seed()):
-            if attacked:
+            if has_attack:
                 survivors = stage.objective.survives(x, y, rng)
-                attacked = survivors is not None
+                has_attack = survivors is not None
                 own += 0 if survivors is None else int(survivors.sum())
             if monitor is not None and eps is not None:
-                monitored += int(monitor.survives(x, y, rng.split("monitor"), eps).sum())
+                survivors_of_monitor += int(monitor.survives(x, y, rng.split("monitor"), eps).sum())
     count = len(data)
-    attacked &= bool(natural) or stage.objective.adversarial  # with nothing right, nothing was asked
+    has_attack &= bool(natural) or stage.objective.adversarial  # with nothing right, nothing was asked
     return ValidationAccuracy(
         natural=natural / count,
-        own=own / count if attacked else None,
-        monitored=None if monitor is None else monitored / count,
+        own=own / count if has_attack else None,
+        monitored=None if monitor is None else survivors_of_monitor / count,
         images=count,
     )
 

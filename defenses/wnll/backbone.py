@@ -85,11 +85,11 @@ class Backbone(nn.Module):
             outputs = inputs[0]
             with borrowed_global_randomness(1):
                 again = self(probe)
-                doubled = self(torch.cat([probe[:1], probe[:1]]))  # two, for batch-norm refuses one
+                pair = self(torch.cat([probe[:1], probe[:1]]))  # two, for batch-norm refuses one
             tolerance = _SCALE * float(outputs.abs().max())
             return (
                 torch.equal(outputs, again)
-                and bool(((outputs[:1] - doubled[:1]).abs() <= tolerance).all())
+                and bool(((outputs[:1] - pair[:1]).abs() <= tolerance).all())
                 and torch.equal(Tail(self.network)(outputs), logits)
             )
 

@@ -95,15 +95,15 @@ class WNLLTraining(WNLLOptions):
         buffer = buffer_parameters(network)
         self.check(data, seed=context.seed)
         training_set, validation_set = split(data, self.validation, context.seed)
-        labelled, unlabelled = training_set.labelled(), training_set.unlabelled()
+        with_labels, without_labels = training_set.labelled(), training_set.unlabelled()
         cache = BackboneCache(network, context.device)
         stages = []
         for number in range(self.passes):
             first, second = stage_options(self, number)
-            half, template = halves(labelled, context.seed, number)
+            half, template = halves(with_labels, context.seed, number)
             wnll_stage = WNLLStage(
                 network,
-                joined(template, unlabelled),
+                joined(template, without_labels),
                 options=second,
                 context=context,
                 training_set=half,
@@ -111,7 +111,7 @@ class WNLLTraining(WNLLOptions):
             )
             linear = first.linear_objective(network, len(data.classes))
             stages += [
-                Stage(network=network, objective=linear, options=first, training_set=labelled),
+                Stage(network=network, objective=linear, options=first, training_set=with_labels),
                 Stage(
                     network=network,
                     objective=second.graph_objective(wnll_stage),

@@ -33,10 +33,10 @@ def stated(checkpoint: Path) -> dict[str, Any]:
     Empty where there is no card, or where it states none of both.
     """
     card = _card(checkpoint)
-    held_out, data = card.get("held_out"), card.get("data")
-    if not isinstance(held_out, dict):
+    test, data = card.get("held_out"), card.get("data")
+    if not isinstance(test, dict):
         return {}
-    accuracy, images = held_out.get("accuracy"), held_out.get("images")
+    accuracy, images = test.get("accuracy"), test.get("images")
     if not isinstance(accuracy, int | float) or not isinstance(images, int | float):
         return {}
     if not 0 <= accuracy <= 1 or not 1 <= images < float("inf"):

@@ -49,14 +49,14 @@ class Faults:
 
     def text(self) -> str:
         """Return them as parts of a sentence."""
-        labelled = (
+        groups = (
             ("missing keys", self.missing),
             ("unexpected keys", self.unexpected),
             ("wrong shapes", self.shapes),
             ("wrong kinds of number", self.kinds),
             ("one tensor in the network, two in the file", self.tied),
         )
-        return "; ".join(f"{label}: {enumeration(names, most=12)}" for label, names in labelled if names)
+        return "; ".join(f"{label}: {enumeration(names, most=12)}" for label, names in groups if names)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,9 +135,9 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
     if len(sets) > _MOST_SETS:
         sets = sorted(sets, key=lambda s: -len(s.tensors))[:_MOST_SETS]
     fits: list[Fit] = []
-    for joined in (False, True):
+    for is_joint in (False, True):
         if not any(fit.faults.count() == 0 for fit in fits):
-            for source in (s for s in sets if s.joined == joined):
+            for source in (s for s in sets if s.joined == is_joint):
                 fits += _fits(source, network, twins, where=str(path))
     good = [fit for fit in fits if not fit.faults.count()]
     if not good:
@@ -193,16 +193,16 @@ def _fit(source: WeightSet, reading: Reading, network: Network, twins: dict[str,
     own, faults = network.own, Faults()
     state, notes = dict(reading.state), list[str]()
     if network.layouts:
-        known = translated(state, own, normalize=network.normalize, where=where)
-        state, notes, faults.refusal = known.state, [*known.notes], known.refusal
+        translation = translated(state, own, normalize=network.normalize, where=where)
+        state, notes, faults.refusal = translation.state, [*translation.notes], translation.refusal
     for name, first in twins.items():
         kin = next((n for n, f in twins.items() if f == first and n in state), None)
         if name not in state and kin is not None:
             state[name] = state[kin]
     faults.missing = [name for name in own if name not in state]
     faults.unexpected = [name for name in state if name not in own]
-    shared = [name for name in own if name in state]
-    for name in shared:
+    common = [name for name in own if name in state]
+    for name in common:
         if state[name].shape != own[name].shape:
             faults.shapes.append(f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}")
         elif kind := _wrong_kind(name, state[name], own[name]):
@@ -213,34 +213,34 @@ def _fit(source: WeightSet, reading: Reading, network: Network, twins: dict[str,
     return Fit(source=source, reading=reading, state=state, notes=notes, faults=faults)
 
 
-def _wrong_kind(name: str, stored: Tensor, own: Tensor) -> str:
+def _wrong_kind(name: str, tensor: Tensor, own: Tensor) -> str:
     """Return why numbers of one kind cannot become those of another, empty if they can."""
     if (
-        stored.layout is not torch.strided
-        or stored.is_nested
-        or stored.device.type == "meta"
-        or stored.is_quantized
+        tensor.layout is not torch.strided
+        or tensor.is_nested
+        or tensor.device.type == "meta"
+        or tensor.is_quantized
     ):
         kind = (
-            "no numbers (saved from the meta device)" if stored.device.type == "meta" else "no plain tensor"
+            "no numbers (saved from the meta device)" if tensor.device.type == "meta" else "no plain tensor"
         )
-        return f"{name} is {'quantised' if stored.is_quantized else kind}"
+        return f"{name} is {'quantised' if tensor.is_quantized else kind}"
     dtype = own.dtype
-    if stored.dtype == dtype or name.endswith(_COUNTER):
+    if tensor.dtype == dtype or name.endswith(_COUNTER):
         return ""
-    both_float = stored.is_floating_point() and dtype.is_floating_point
+    both_float = tensor.is_floating_point() and dtype.is_floating_point
     if (
         both_float
-        or (stored.is_complex() and dtype.is_complex)
-        or (stored.ndim == 0 and not stored.is_complex())
+        or (tensor.is_complex() and dtype.is_complex)
+        or (tensor.ndim == 0 and not tensor.is_complex())
     ):
         return ""
     lossless = (
         not dtype.is_floating_point
-        and not stored.is_complex()
-        and torch.equal(stored.to(dtype).to(stored.dtype), stored)
+        and not tensor.is_complex()
+        and torch.equal(tensor.to(dtype).to(tensor.dtype), tensor)
     )
-    return "" if lossless else f"{name} {_short(stored.dtype)} instead of {_short(dtype)}"
+    return "" if lossless else f"{name} {_short(tensor.dtype)} instead of {_short(dtype)}"
 
 
 def _short(kind: torch.dtype) -> str:
@@ -256,14 +256,14 @@ def _leave_out(fit: Fit, inside: Sequence[tuple[str, ...]], network: Network) ->
     if not network.layouts or not beside:
         return
     sets = tuple(".".join(p) + "." for p in inside if p != fit.reading.prefix[: len(p)])
-    known = {
+    neighbours = {
         name: module for name, module in beside.items() if name.startswith(sets) or is_extra(name, module)
     }
-    faults.unexpected = [n for n in faults.unexpected if before + n not in known]
-    faults.unexpected += [name for name in fit.reading.beside if name not in known]
-    fit.state = {n: t for n, t in fit.state.items() if n in network.own or before + n not in known}
+    faults.unexpected = [n for n in faults.unexpected if before + n not in neighbours]
+    faults.unexpected += [name for name in fit.reading.beside if name not in neighbours]
+    fit.state = {n: t for n, t in fit.state.items() if n in network.own or before + n not in neighbours}
     groups: dict[str, int] = {}
-    for name, module in known.items():
+    for name, module in neighbours.items():
         if not name.startswith(sets):
             way = name[: len(name) - len(name.removeprefix(before))]
             at = f"{way}{module}" if name.startswith(f"{way}{module}") else module

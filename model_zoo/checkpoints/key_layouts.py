@@ -108,8 +108,8 @@ def _readings(whole: Reading) -> Iterator[Reading]:
     yield whole
     if len(whole.prefix) >= _DEEPEST:
         return
-    carried = {name for pair in _STATISTICS if all(name in whole.state for name in pair) for name in pair}
-    names = [name for name in whole.state if name not in carried]
+    statistics = {name for pair in _STATISTICS if all(name in whole.state for name in pair) for name in pair}
+    names = [name for name in whole.state if name not in statistics]
     heads = dict.fromkeys(name.partition(".")[0] for name in names if "." in name)
     for head in islice(heads, _MOST_HEADS):
         below = {n.removeprefix(f"{head}."): whole.state[n] for n in names if n.startswith(f"{head}.")}
@@ -121,7 +121,7 @@ def _readings(whole: Reading) -> Iterator[Reading]:
         yield from _readings(
             Reading(
                 prefix=(*whole.prefix, head),
-                state={name: whole.state[name] for name in carried if name not in below} | below,
+                state={name: whole.state[name] for name in statistics if name not in below} | below,
                 beside=whole.beside | {f"{before}{name}": name.partition(".")[0] for name in rest},
             )
         )
@@ -163,38 +163,40 @@ def translated(
     Returns:
         The renamed state_dict; with unknown keys still in it, and without those the file lacks.
     """
-    renamed = dict(state)
-    if renamed.keys() == own.keys():
-        return Translated(state=renamed)
-    renamed, notes = put_together(_without_wrappers(renamed, own), own)
+    target = dict(state)
+    if target.keys() == own.keys():
+        return Translated(state=target)
+    target, notes = put_together(_without_wrappers(target, own), own)
     branches = "linear.weight" in own and any(name.startswith("backbone.") for name in own)
-    ours = any(name.startswith("backbone.") for name in renamed)
-    carried, refusal = _take_statistics(renamed, own if ours or not branches else {}, normalize, where=where)
+    ours = any(name.startswith("backbone.") for name in target)
+    statistics, refusal = _take_statistics(
+        target, own if ours or not branches else {}, normalize, where=where
+    )
     if branches and not ours:
-        notes += _drop_unused(renamed)
-        renamed = _in_branches(renamed, own)
+        notes += _drop_unused(target)
+        target = _in_branches(target, own)
         if normalize is not None:
-            renamed |= {name: own[name] for name in ("normalize.mean", "normalize.std")}
-            if not carried:
+            target |= {name: own[name] for name in ("normalize.mean", "normalize.std")}
+            if not statistics:
                 notes.append("kept the configured normalisation: the file has none")
-    return Translated(state=renamed, notes=(*notes, *_count(renamed, own)), refusal=refusal)
+    return Translated(state=target, notes=(*notes, *_count(target, own)), refusal=refusal)
 
 
 def _without_wrappers(state: State, own: Mapping[str, Tensor]) -> State:
     """Remove what wrappers put into names, unless the network's own names have it or two would become one."""
     mine = {part for name in own for part in name.split(".")}
     drop = {part for part in _INSIDE if part not in mine}
-    renamed = {
+    short_names = {
         ".".join(part for part in name.split(".") if part not in drop): tensor
         for name, tensor in state.items()
     }
-    return renamed if len(renamed) == len(state) and "" not in renamed else state
+    return short_names if len(short_names) == len(state) and "" not in short_names else state
 
 
 def _count(state: State, own: Mapping[str, Tensor]) -> list[str]:
     """Fill in the counters of batches that a file lacks, and remove those that the network lacks."""
     notes = []
-    unwanted = [name for name in state if name.endswith(_COUNTER) and name not in own]
+    counters = [name for name in state if name.endswith(_COUNTER) and name not in own]
     lacking = [
         name
         for name in own
@@ -202,12 +204,12 @@ def _count(state: State, own: Mapping[str, Tensor]) -> list[str]:
         and name not in state
         and name.removesuffix(_COUNTER) + "running_mean" in state
     ]
-    for name in unwanted:
+    for name in counters:
         del state[name]
     for name in lacking:
         state[name] = own[name]
-    if unwanted:
-        notes.append(f"dropped {len(unwanted)} x {_COUNTER}: the network has none")
+    if counters:
+        notes.append(f"dropped {len(counters)} x {_COUNTER}: the network has none")
     if lacking:
         notes.append(f"filled in {len(lacking)} x {_COUNTER}: files of PyTorch before 0.4.1 have none")
     return notes
@@ -222,12 +224,12 @@ def _take_statistics(
         return False, None
     if max(state[name].numel() for name in pair) > _MOST_CHANNELS:
         return False, None
-    stored = tuple(state.pop(name).detach().flatten().float() for name in pair)
-    configured = (torch.zeros(1), torch.ones(1)) if normalize is None else normalize
-    for one, other in zip(stored, configured, strict=True):
+    from_file = tuple(state.pop(name).detach().flatten().float() for name in pair)
+    from_plan = (torch.zeros(1), torch.ones(1)) if normalize is None else normalize
+    for one, other in zip(from_file, from_plan, strict=True):
         expected = other.detach().cpu().flatten()
         if len(expected) not in (1, len(one)) or not torch.allclose(one, expected.expand_as(one), atol=1e-6):
-            statistics = [[round(float(number), 6) for number in numbers] for numbers in stored]
+            statistics = [[round(float(number), 6) for number in numbers] for numbers in from_file]
             return True, CheckpointError(
                 where=where,
                 expected="the normalisation of the configuration",
@@ -239,27 +241,27 @@ def _take_statistics(
 
 def _drop_unused(state: State) -> list[str]:
     """Remove the block that is never run, if it is indeed a twin of the one that is."""
-    unused, running = _UNUSED
-    twins = {name: running + name.removeprefix(unused) for name in state if name.startswith(unused)}
+    prefix, running = _UNUSED
+    twins = {name: running + name.removeprefix(prefix) for name in state if name.startswith(prefix)}
     if not twins or any(t not in state or state[t].shape != state[n].shape for n, t in twins.items()):
         return []
     for name in twins:
         del state[name]
-    return [f"dropped {len(twins)} keys {unused}*: the published network never runs that block"]
+    return [f"dropped {len(twins)} keys {prefix}*: the published network never runs that block"]
 
 
 def _in_branches(state: State, own: Mapping[str, Tensor]) -> State:
     """Give names of a backbone and a linear branch; a name that leads nowhere stays as it is."""
-    renamed: State = {}
+    new_state: State = {}
     layers = {name.rpartition(".")[0] for name in state}
     # One `Sequential`: its layers have numbers for names, and the last one is the linear branch.
-    numbered = bool(layers) and all(layer.isdecimal() for layer in layers)
-    classifiers = (*_CLASSIFIERS, max(layers, key=int)) if numbered else _CLASSIFIERS
+    has_numbers = bool(layers) and all(layer.isdecimal() for layer in layers)
+    classifiers = (*_CLASSIFIERS, max(layers, key=int)) if has_numbers else _CLASSIFIERS
     for name, tensor in state.items():
         layer, _, rest = name.rpartition(".")
         inner = name
         for pattern, replacement in _RENAMES:
             inner = pattern.sub(replacement, inner)
         goal = f"linear.{rest}" if layer in classifiers else f"backbone.{inner}"
-        renamed[goal if goal in own else name] = tensor
-    return renamed
+        new_state[goal if goal in own else name] = tensor
+    return new_state

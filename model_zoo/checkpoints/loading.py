@@ -62,8 +62,8 @@ def load(
     data = read_regular(path, CHECKPOINT, error=CheckpointError, expected="a readable checkpoint")
     digest = hashlib.sha256(data).hexdigest()
     _check_hash(path, digest, sha256)
-    loaded = state_files.read(data, safetensors_only=path.suffix == ".safetensors", where=where)
-    part, way = select(loaded, steps, where=where)
+    data_read = state_files.read(data, safetensors_only=path.suffix == ".safetensors", where=where)
+    part, way = select(data_read, steps, where=where)
     target = network.module if isinstance(network, Normalized) else network
     own = _own(target, where=where)
     if not own and not part:  # a network without weights, and a file that says so
@@ -118,16 +118,16 @@ def _numbers(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor]
     notes = []
     floats = {name: tensor for name, tensor in state.items() if own[name].is_floating_point()}
     kinds = Counter((t.dtype, own[n].dtype) for n, t in floats.items() if t.dtype != own[n].dtype)
-    for (stored, own_kind), count in kinds.items():
-        names = [str(kind).removeprefix("torch.") for kind in (stored, own_kind)]
+    for (file_kind, own_kind), count in kinds.items():
+        names = [str(kind).removeprefix("torch.") for kind in (file_kind, own_kind)]
         notes.append(f"{count} tensors are stored as {names[0]} and used as {names[1]}")
-    broken = [
+    faults = [
         f"{int(wrong.sum())} of {wrong.numel()} in {name}"
         for name, tensor in floats.items()
         if (wrong := ~torch.isfinite(tensor.to(own[name].dtype))).any()
     ]
-    if broken:
-        notes.append(f"numbers that are not finite: {state_files.enumeration(broken)}")
+    if faults:
+        notes.append(f"numbers that are not finite: {state_files.enumeration(faults)}")
     apart = [name for name, _ in target.named_buffers() if name not in own]
     if apart:
         notes.append(f"kept buffers that no file holds: {state_files.enumeration(apart)}")
@@ -142,9 +142,9 @@ def _statistics(network: nn.Module) -> tuple[Tensor, Tensor] | None:
 def _check_hash(path: Path, digest: str, expected: str | None) -> None:
     parts, beside = list[str](), sidecar_path(path)
     if os.path.lexists(beside):
-        read = read_regular(beside, SMALL_FILE, error=CheckpointError, expected="a readable hash")
+        content = read_regular(beside, SMALL_FILE, error=CheckpointError, expected="a readable hash")
         try:
-            parts = read.decode("utf-8").split()
+            parts = content.decode("utf-8").split()
         except UnicodeDecodeError as error:
             where, got = str(beside), str(error)
             raise CheckpointError(where=where, expected="a readable hash", got=got) from error

@@ -46,7 +46,7 @@ def put_together(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[s
     Salimans & Kingma 2016, arXiv:1602.07868: w = g v / ||v||, the norm taken over all axes but the one along
     which g has its numbers. A network that has the parts itself gets them, under its own names.
     """
-    weights, normed, pruned = dict(state), 0, 0
+    weights, norm_count, mask_count = dict(state), 0, 0
     for name in state:
         match = _LENGTH.match(name)
         if match is None or name in own:
@@ -64,7 +64,7 @@ def put_together(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[s
             if whole is not None:
                 del weights[length], weights[direction]
                 weights[before + weight] = whole
-                normed += 1
+                norm_count += 1
     for name in state:
         match = _PRUNED.match(name)
         if match is None or name in own:
@@ -82,15 +82,17 @@ def put_together(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[s
             continue
         del weights[name], weights[f"{whole_name}_orig"]
         weights[whole_name] = original * state[name].to(original.dtype)
-        pruned += 1
-    notes = [f"put {normed} weights of weight normalisation together"] if normed else []
-    return weights, notes + ([f"multiplied {pruned} pruned weights with their masks"] if pruned else [])
+        mask_count += 1
+    notes = [f"put {norm_count} weights of weight normalisation together"] if norm_count else []
+    return weights, notes + (
+        [f"multiplied {mask_count} pruned weights with their masks"] if mask_count else []
+    )
 
 
 def is_plain(tensor: Tensor) -> bool:
     """Tell whether a tensor has numbers one after the other, as weights have, that can be computed with."""
-    strided = tensor.layout is torch.strided and not tensor.is_nested
-    return strided and tensor.device.type != "meta" and not tensor.is_quantized
+    has_strides = tensor.layout is torch.strided and not tensor.is_nested
+    return has_strides and tensor.device.type != "meta" and not tensor.is_quantized
 
 
 def _weight_norm(direction: Tensor, length: Tensor, shape: torch.Size) -> Tensor | None:

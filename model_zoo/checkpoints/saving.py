@@ -41,14 +41,14 @@ def save(network: nn.Module, path: Path, *, card: dict[str, Any] | None = None) 
     files = {path: data, sidecar_path(path): f"{digest}  {path.name}\n".encode()}
     if card is not None:
         files[card_path(path)] = card_text({**card, "weights": path.name, "sha256": digest})
-    staged = Staged(files)
+    transaction = Staged(files)
     try:
         # Two files cannot be replaced at once: without the old hash, a crash in between leaves no lie.
         sidecar_path(path).unlink(missing_ok=True)
     except OSError as error:
-        staged.discard()
+        transaction.discard()
         raise StorageError(where=str(path), expected="to replace the file", got=str(error)) from error
-    staged.commit()
+    transaction.commit()
     return digest
 
 

@@ -145,14 +145,14 @@ def read_torch(data: bytes, *, where: str) -> Any:
     """
     stand_ins: list[Any] = [(answer, name) for name, answer in STAND_INS.items()]
     try:
-        if refused := sorted(
+        if strangers := sorted(
             {
                 name
                 for name in names_asked_for(data, where=where, error=CheckpointError)
                 if _REFUSED.fullmatch(name)
             }
         ):
-            got = f"a pickle that asks for {', '.join(refused)}"
+            got = f"a pickle that asks for {', '.join(strangers)}"
             do = "Save plain tensors: sparse and nested ones as `tensor.to_dense()`"
             raise CheckpointError(where=where, expected="weights only", got=got, do=do)
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):

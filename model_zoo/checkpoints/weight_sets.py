@@ -139,26 +139,26 @@ def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Con
 
 def _check_tensors(contents: Contents, where: str) -> None:
     """Refuse more tensors than any network has, and such as are large by repeating a few numbers."""
-    seen: dict[int, Tensor] = {}
+    distinct: dict[int, Tensor] = {}
     for weights in contents.sets:
         TENSORS.check(len(weights.tensors), where=where, error=CheckpointError)
-        seen |= {id(tensor): tensor for tensor in weights.tensors.values()}
-    for tensor in seen.values():
+        distinct |= {id(tensor): tensor for tensor in weights.tensors.values()}
+    for tensor in distinct.values():
         if is_plain(tensor):
-            stored = tensor.untyped_storage().nbytes()
+            capacity = tensor.untyped_storage().nbytes()
             check_expansion(
-                stored, tensor.numel() * tensor.element_size(), where=where, error=CheckpointError
+                capacity, tensor.numel() * tensor.element_size(), where=where, error=CheckpointError
             )
 
 
-def _kind(loaded: Any) -> str:
-    if isinstance(loaded, Mapping):
-        names = [str(name) for name in loaded]
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        names = [str(name) for name in value]
         return f"no tensors, but {enumeration(names)}" if names else "an empty mapping"
-    if isinstance(loaded, list | tuple):
-        kinds = sorted({type(item).__name__ for item in loaded})
-        return f"a list of {len(loaded)} ({enumeration(kinds)}), without names"
-    return type(loaded).__name__
+    if isinstance(value, list | tuple):
+        kinds = sorted({type(item).__name__ for item in value})
+        return f"a list of {len(value)} ({enumeration(kinds)}), without names"
+    return type(value).__name__
 
 
 def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozenset[int]) -> None:
@@ -179,17 +179,17 @@ def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozens
         beside = tuple(str(name) for name, value in node.items() if not isinstance(value, Tensor))
         contents.sets.append(WeightSet(steps=steps, tensors=tensors, beside=beside, arrays=arrays))
     contents.arrays += arrays
-    begun = len(contents.sets)
+    first = len(contents.sets)
     for name, value in node.items():
         if not (isinstance(name, str) and _NEVER.match(name.lower())):
             step = name if type(name) is int else str(name)
             _walk(value, (*steps, step), contents, above | {id(node)})
     if (
         contents.left[0] >= 0
-        and 0 < len(contents.sets) - begun <= _MOST_JOINED
-        and (joined := dict(_joined(node, "", frozenset()))).keys() != tensors.keys()
+        and 0 < len(contents.sets) - first <= _MOST_JOINED
+        and (union := dict(_joined(node, "", frozenset()))).keys() != tensors.keys()
     ):
-        contents.sets.append(WeightSet(steps=steps, tensors=joined, joined=True))
+        contents.sets.append(WeightSet(steps=steps, tensors=union, joined=True))
 
 
 def _walk_list(
@@ -238,39 +238,39 @@ def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tu
     Raises:
         CheckpointError: it leads nowhere; names what is there.
     """
-    node, way, left = loaded, tuple[Step, ...](), steps
-    while left:
-        step = _step(node, left)
-        if step is None and not way and left[0] in {"checkpoint", "ckpt"} and len(left) > 1:
-            left = left[1:]
+    node, way, rest = loaded, tuple[Step, ...](), steps
+    while rest:
+        step = _step(node, rest)
+        if step is None and not way and rest[0] in {"checkpoint", "ckpt"} and len(rest) > 1:
+            rest = rest[1:]
             continue
         if step is None:
-            raise _leads_nowhere(node, way, left[0], where)
+            raise _leads_nowhere(node, way, rest[0], where)
         node, count, own = step
-        way, left = (*way, *own), left[count:]
+        way, rest = (*way, *own), rest[count:]
     return node, way
 
 
-def _step(node: Any, left: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]] | None:
+def _step(node: Any, rest: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]] | None:
     """Return what the next steps lead to, how many of them were used, and how they are written."""
     if isinstance(node, list | tuple):
-        digits = str(left[0])
+        digits = str(rest[0])
         if digits.isascii() and digits.isdigit() and int(digits) < len(node):
             return node[int(digits)], 1, (int(digits),)
         return None
     if not isinstance(node, Mapping):
         return None
     names = {str(name): name for name in node}
-    for count in range(1, len(left) + 1):
-        name = ".".join(map(str, left[:count]))
+    for count in range(1, len(rest) + 1):
+        name = ".".join(map(str, rest[:count]))
         if name in names:
             own = names[name]
             return node[own], count, (own if type(own) is int else name,)
-    for count in range(len(left), 0, -1) if isinstance(left[0], str) else ():
-        prefix = ".".join(map(str, left[:count])) + "."
+    for count in range(len(rest), 0, -1) if isinstance(rest[0], str) else ():
+        prefix = ".".join(map(str, rest[:count])) + "."
         below = {n.removeprefix(prefix): node[own] for n, own in names.items() if n.startswith(prefix)}
         if below:
-            return below, count, left[:count]
+            return below, count, rest[:count]
     return None
 
 

@@ -50,12 +50,12 @@ class _Cifar:
 
         check_split(split, where=self.where)
         folder = data_root(root) / self.folder
-        needed = [*self.files[split], self.meta[0]]
-        absent = [name for name in needed if not (folder / name).exists()]
+        names = [*self.files[split], self.meta[0]]
+        absent = [name for name in names if not (folder / name).exists()]
         if absent and not download:
             raise InputError(
                 where=self.where,
-                expected=f"the files {', '.join(needed)} in {folder}",
+                expected=f"the files {', '.join(names)} in {folder}",
                 got=f"no {absent[0]}",
                 do="Say where they are with `--data-root DIR`, or allow `--download`",
             )

@@ -78,10 +78,10 @@ class CIFAR10JPEG:
         def read(positions: Sequence[int]) -> Pixels:
             names = [members[position][0] for position in positions]
             with _opened(path) as archive:
-                packed = ((name, archive.getinfo(name)) for name in names)
+                pairs = ((name, archive.getinfo(name)) for name in names)
                 pictures = [
                     decode(read_member(archive, member, where=str(path)), where=f"{path}:{name}")
-                    for name, member in packed
+                    for name, member in pairs
                 ]
             return stacked(pictures, names, where=str(path))
 
@@ -125,12 +125,12 @@ def _members(archive: zipfile.ZipFile, split: str, *, where: str) -> list[tuple[
     empty = [name for name, names in of_class.items() if not names]
     if empty:
         raise InputError(where=where, expected="ten classes", got=f"no {split} pictures of {empty[0]!r}")
-    placed = [
+    entries = [
         (block, _scramble(f"{block}/{label}"), name, label)
         for label, names in enumerate(of_class.values())
         for block, name in enumerate(sorted(names, key=_scramble))
     ]
-    return [(name, label) for _, _, name, label in sorted(placed)]
+    return [(name, label) for _, _, name, label in sorted(entries)]
 
 
 def _scramble(name: str) -> bytes:

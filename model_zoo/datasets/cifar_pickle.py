@@ -119,7 +119,7 @@ def read_batch(data: bytes, *, where: str) -> dict[str, Any]:
     """
     try:
         _check_steps(data, where=where)
-        loaded = _Reader(io.BytesIO(data), encoding="bytes").load()
+        content = _Reader(io.BytesIO(data), encoding="bytes").load()
     except _RefusedError as error:
         raise InputError(
             where=where,
@@ -129,9 +129,9 @@ def read_batch(data: bytes, *, where: str) -> dict[str, Any]:
         ) from error
     except _BROKEN as error:
         raise _damaged(where, str(error) or type(error).__name__) from error
-    if not isinstance(loaded, dict):
-        raise _damaged(where, f"a pickled {type(loaded).__name__}")
-    return {_text(key): value for key, value in loaded.items() if isinstance(key, bytes | str)}
+    if not isinstance(content, dict):
+        raise _damaged(where, f"a pickled {type(content).__name__}")
+    return {_text(key): value for key, value in content.items() if isinstance(key, bytes | str)}
 
 
 def _check_steps(data: bytes, *, where: str) -> None:

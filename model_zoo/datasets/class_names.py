@@ -79,7 +79,7 @@ def labels_of(names: Collection[str], classes: int | Sequence[str], *, where: st
         InputError: a name is no number below `classes` or not among them, or two are the same number.
     """
     labels: dict[str, int] = {}
-    taken = set[int]()
+    numbers = set[int]()
     places = {} if isinstance(classes, int) else {name: place for place, name in enumerate(classes)}
     for name in sorted(names):
         if isinstance(classes, int):
@@ -93,11 +93,11 @@ def labels_of(names: Collection[str], classes: int | Sequence[str], *, where: st
                 expected = "class folders that `classes` names"
                 raise InputError(where=where, expected=expected, got=repr(name), do=do)
             label = places[name]
-        if label in taken:
+        if label in numbers:
             expected = "class folders of different numbers"
             raise InputError(where=where, expected=expected, got=f"{name!r} and another {label}")
         labels[name] = label
-        taken.add(label)
+        numbers.add(label)
     return labels
 
 

@@ -110,14 +110,14 @@ class ImageFolder:
             raise InputError(where=str(top / split), expected="at least one picture", got="none")
 
         def read(positions: Sequence[int]) -> Pixels:
-            pictures, held = [], 0
-            chosen = [files[position][0] for position in positions]
-            for file in chosen:
+            pictures, size = [], 0
+            selection = [files[position][0] for position in positions]
+            for file in selection:
                 data = read_regular(file, PICTURE, expected="a readable picture")
                 pictures.append(decode(data, where=str(file), resize=self.resize, gray=self.gray))
-                held += pictures[-1].nbytes
-                UNPACKED.check(held, where=str(top / split))
-            return stacked(pictures, [str(file) for file in chosen], where=str(top / split))
+                size += pictures[-1].nbytes
+                UNPACKED.check(size, where=str(top / split))
+            return stacked(pictures, [str(file) for file in selection], where=str(top / split))
 
         return Listing(
             name=top.name,

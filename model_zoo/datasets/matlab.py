@@ -44,16 +44,16 @@ def read_mat(data: bytes, *, where: str) -> dict[str, NDArray[np.generic]]:
     if order is None or data[124:126] not in (b"\x00\x01", b"\x01\x00"):
         raise _refusal(where, f"the start {data[:19]!r}")
     arrays: dict[str, NDArray[np.generic]] = {}
-    unpacked = 0
+    total = 0
     try:
         for number, element in enumerate(_elements(memoryview(data)[128:], order)):
             kind, body = element
             if number >= _MOST_ELEMENTS:
                 raise ValueError(f"more than {_MOST_ELEMENTS} elements")
             if kind == _COMPRESSED:
-                inflated = _inflated(body, unpacked, where)
-                unpacked += len(inflated)
-                kind, body = next(_elements(memoryview(inflated), order))
+                content = _inflated(body, total, where)
+                total += len(content)
+                kind, body = next(_elements(memoryview(content), order))
             if kind == _MATRIX:
                 name, array = _array([*islice(_elements(body, order), _PARTS)], order)
                 if array is not None:
@@ -85,12 +85,12 @@ def _inflated(body: memoryview, before: int, where: str) -> bytes:
     """Unpack an element, where `before` bytes of the file were unpacked already."""
     most = min(UNPACKED.value() - before, max(FLOOR, len(body) * EXPANSION.value()))
     stream = zlib.decompressobj()
-    unpacked = stream.decompress(body, max(most, 0) + 1)
-    UNPACKED.check(before + len(unpacked), where=where)
-    check_expansion(len(body), len(unpacked), where=where)
+    content = stream.decompress(body, max(most, 0) + 1)
+    UNPACKED.check(before + len(content), where=where)
+    check_expansion(len(body), len(content), where=where)
     if not stream.eof:
         raise ValueError("a compressed array that is cut off")
-    return unpacked
+    return content
 
 
 def _array(parts: list[tuple[int, memoryview]], order: str) -> tuple[str, NDArray[np.generic] | None]:
@@ -103,8 +103,8 @@ def _array(parts: list[tuple[int, memoryview]], order: str) -> tuple[str, NDArra
     if kind is None or flag & _COMPLEX:
         return label, None
     shape = tuple(int(side) for side in np.frombuffer(sides, dtype=order + "i4"))
-    stored, body = parts[3]
-    values = np.frombuffer(body, dtype=order + _STORED[stored])
+    number_kind, body = parts[3]
+    values = np.frombuffer(body, dtype=order + _STORED[number_kind])
     if not shape or min(shape) < 0 or math.prod(shape) != len(values):
         raise ValueError(f"{len(values)} values for the shape {shape}")
     return label, values.astype(kind, copy=False).reshape(shape, order="F")

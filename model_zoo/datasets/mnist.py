@@ -63,8 +63,8 @@ class MNIST:
             check_downloads(folder, hashes, algorithm="sha256")
 
         folder = data_root(root) / "MNIST" / "raw"
-        allowed = fetch if download else None
-        return load_idx(split, folder, where="mnist", name="MNIST", classes=10, fetch=allowed)
+        source = fetch if download else None
+        return load_idx(split, folder, where="mnist", name="MNIST", classes=10, fetch=source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,18 +55,18 @@ def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, where: str)
     with archive.open(member) as file:
         shape, fortran, kind = _header(file, where=f"{where}:{member.filename[:100]}")
         count = math.prod(shape)
-        left = member.file_size - file.tell()
-        if count * kind.itemsize != left:
+        rest = member.file_size - file.tell()
+        if count * kind.itemsize != rest:
             raise InputError(
                 where=f"{where}:{member.filename[:100]}",
                 expected=f"{count * kind.itemsize} bytes for the shape {_short(shape)} of {kind}",
-                got=str(left),
+                got=str(rest),
                 do="The file is damaged: save it again",
             )
         values = np.empty(count, dtype=kind)
         data, place = values.view(np.uint8), 0
-        while place < left:  # the last read lets the archive compare its checksum
-            piece = file.read(min(left - place, 1 << 20))
+        while place < rest:  # the last read lets the archive compare its checksum
+            piece = file.read(min(rest - place, 1 << 20))
             if not piece:
                 raise EOFError("an array that is cut off")
             data[place : place + len(piece)] = np.frombuffer(piece, dtype=np.uint8)

@@ -106,11 +106,11 @@ def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[A
 def _pick(names: list[str], path: Path, split: str, holds: str) -> tuple[str, str]:
     """Return under which names the images and labels of a split are."""
     plain = [(x, y) for x in _IMAGES for y in _LABELS] if split == holds else []
-    marked = [(f"{x}_{split}", f"{y}_{split}") for x in _IMAGES for y in _LABELS]
-    marked += [(f"{split}_{x}", f"{split}_{y}") for x in _IMAGES for y in _LABELS]
+    with_split = [(f"{x}_{split}", f"{y}_{split}") for x in _IMAGES for y in _LABELS]
+    with_split += [(f"{split}_{x}", f"{split}_{y}") for x in _IMAGES for y in _LABELS]
     # The first are those that were known before there were others: what was read from a file stays so.
-    known = [(x, y) for x, y in plain if x in ("x", "images") and y in ("y", "labels")]
-    pairs = [(f"x_{split}", f"y_{split}"), *known, *marked, *plain]
+    oldest = [(x, y) for x, y in plain if x in ("x", "images") and y in ("y", "labels")]
+    pairs = [(f"x_{split}", f"y_{split}"), *oldest, *with_split, *plain]
     for x, y in pairs:
         if x in names and y in names:
             if (x, y) not in (("x", "y"), (f"x_{split}", f"y_{split}")):

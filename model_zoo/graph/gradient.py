@@ -127,8 +127,8 @@ def _pull(coefficient: Tensor, index: Tensor, points: Tensor, rows: int) -> Tens
     if total <= _DENSE_LIMIT:
         dense = coefficient.new_zeros(total, total).scatter_(1, index, coefficient)
         both = dense[:rows] + dense.T[:rows]
-        centred = points - points.mean(0)
-        return 2 * (both.sum(1, keepdim=True) * centred[:rows] - both @ centred)
+        offsets = points - points.mean(0)
+        return 2 * (both.sum(1, keepdim=True) * offsets[:rows] - both @ offsets)
     grad = torch.zeros_like(points)
     step = _rows_at_once(index, points.shape[1])
     for start in range(0, total, step):

@@ -88,11 +88,11 @@ def interpolate_independent(query: Tensor, prepared: PreparedTemplate) -> Interp
         return Interpolation(mass / mass.sum(1, keepdim=True), singular)
 
 
-def _inward(query: Tensor, prepared: PreparedTemplate) -> tuple[Tensor, Tensor, Tensor]:
+def _inward(query: Tensor, template: PreparedTemplate) -> tuple[Tensor, Tensor, Tensor]:
     """Return the pairs (q, t) with q among the m nearest of t, and their differentiable squared distances."""
-    q, t = within(query.detach(), prepared.features, prepared.radius2)
-    distance2 = (query[q] - prepared.features[t]).square().sum(-1)
+    q, t = within(query.detach(), template.features, template.radius2)
+    distance2 = (query[q] - template.features[t]).square().sum(-1)
     inside = (
-        distance2.detach() <= prepared.radius2[t]
+        distance2.detach() <= template.radius2[t]
     )  # in a tie the query comes first, as in the joint graph
     return q[inside], t[inside], distance2[inside]

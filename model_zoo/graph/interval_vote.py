@@ -74,13 +74,13 @@ def _one(
     high: Tensor,
     y: int,
     points: Tensor,
-    prepared: PreparedTemplate,
+    template: PreparedTemplate,
     linear: Linear | None,
     image: int,
 ) -> Tensor:
     """Return the bounds (C,) for the box of one query."""
-    graph, count, classes = prepared.graph, len(points), prepared.classes
-    labels = prepared.labels.to(points.device)
+    graph, count, classes = template.graph, len(points), template.classes
+    labels = template.labels.to(points.device)
     # The head computes distances in float32: what rounding may change is given to both ends.
     off = rounding_of(points.shape[1])
     nearest, farthest = distances_over(low, high, points, linear, image)
@@ -104,8 +104,8 @@ def _one(
     most = torch.where(possible, _kernel(nearest / scale_high.clamp_min(1e-300), graph), 0.0)
     most = torch.where(nearer.sum(dim=0) < own, most, most.clamp_max(_LEAST))  # not nearer than sigma
     mu = graph.coupling(points=count + 1, template=count)
-    inward = [(1 + mu) * _inward(side, prepared, graph) for side in (farthest, nearest)]
-    radius = prepared.radius2.double().to(points.device)
+    inward = [(1 + mu) * _inward(side, template, graph) for side in (farthest, nearest)]
+    radius = template.radius2.double().to(points.device)
     inward[0] = inward[0] * (farthest <= radius)
     inward[1] = inward[1] * (nearest <= radius)
     one_hot = torch.nn.functional.one_hot(labels, classes).to(points.dtype)
@@ -127,9 +127,9 @@ def _kernel(ratio: Tensor, graph: Graph) -> Tensor:
     return torch.exp(-ratio if graph.kernel == "gaussian" else -ratio.square())
 
 
-def _inward(distance2: Tensor, prepared: PreparedTemplate, graph: Graph) -> Tensor:
+def _inward(distance2: Tensor, template: PreparedTemplate, graph: Graph) -> Tensor:
     """Return the weight that each template point gives a query at a distance (T,); it falls with it."""
-    inner, outer = (side.double().to(distance2.device) for side in (prepared.inner2, prepared.outer2))
+    inner, outer = (side.double().to(distance2.device) for side in (template.inner2, template.outer2))
     scale = torch.minimum(torch.maximum(distance2, inner), outer)
     weight = _kernel(distance2 / scale.clamp_min(1e-300), graph)
     return torch.where(scale <= 0, (distance2 <= 0).to(weight), weight)

@@ -97,8 +97,8 @@ def _one(
 
 def _rank_count(before: Tensor, k: int) -> int:
     """Return the largest j so that j points have at most k - j of other classes before them."""
-    ordered = before.sort().values[:k]
-    enough = (ordered <= k - torch.arange(1, len(ordered) + 1)).nonzero()
+    ranks = before.sort().values[:k]
+    enough = (ranks <= k - torch.arange(1, len(ranks) + 1)).nonzero()
     return int(enough.max()) + 1 if len(enough) else 0
 
 
@@ -119,6 +119,6 @@ def _against(before: list[int], votes: int, most: int, k: int) -> float:
     for m in range(1, most + 1):
         ahead = max(votes, min(before[m - 1], k)) - m
         # If y's first is before all of class c that may vote, the shared vote favours y.
-        shared = unit if before[0] >= 1 else (unit - 1 if ahead + m > 0 else -1.0)
-        worst = min(worst, (ahead + shared) / (k + 1))
+        split_vote = unit if before[0] >= 1 else (unit - 1 if ahead + m > 0 else -1.0)
+        worst = min(worst, (ahead + split_vote) / (k + 1))
     return worst

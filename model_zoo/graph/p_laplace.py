@@ -110,9 +110,9 @@ class _Game(NamedTuple):
 
     def improved(self, choice: Tensor, values: Tensor, sign: int) -> tuple[Tensor, bool]:
         """Return each query's best neighbour (its choice unless another is better), and if one changed."""
-        offered = (sign * values)[:, None, :].masked_fill(~self.open, -torch.inf)
-        best = offered.max(dim=2)
-        present = offered.gather(2, choice[..., None])[..., 0]
+        options = (sign * values)[:, None, :].masked_fill(~self.open, -torch.inf)
+        best = options.max(dim=2)
+        present = options.gather(2, choice[..., None])[..., 0]
         better = best.values > present + _BETTER
         return torch.where(better, best.indices, choice), bool(better.any())
 
@@ -122,11 +122,11 @@ class _Game(NamedTuple):
         highest, lowest = first, first
         for _ in range(_ROUNDS):
             values = self.values(highest, lowest)
-            lowest, changed = self.improved(lowest, values, -1)
-            if changed:  # until the minimiser's reply is the best
+            lowest, has_change = self.improved(lowest, values, -1)
+            if has_change:  # until the minimiser's reply is the best
                 continue
-            highest, changed = self.improved(highest, values, 1)
-            if not changed:
+            highest, has_change = self.improved(highest, values, 1)
+            if not has_change:
                 return values, highest, lowest
         raise JobError(
             expected=f"policy iteration to end within {_ROUNDS} rounds",

@@ -92,14 +92,14 @@ def _joined(
     shape = (count, size, m + 1)
     merged2 = torch.cat([distance2[:, :1].expand(count, -1, -1), cross2[..., None],
                          distance2[:, 1:].expand(count, -1, -1)], dim=2)  # fmt: skip
-    merged = torch.cat([ids[:, :1] + shift, torch.arange(count, device=query.device)[:, None, None].expand(
+    both = torch.cat([ids[:, :1] + shift, torch.arange(count, device=query.device)[:, None, None].expand(
         count, size, 1), ids[:, 1:] + shift], dim=2)  # fmt: skip
     key = merged2.detach().clone()
     key[..., 0] = -1
     order = key.sort(dim=2, stable=True).indices[..., :m]
-    assert merged.shape == shape
+    assert both.shape == shape
     return (
-        torch.cat([own_ids, merged.gather(2, order).flatten(0, 1)]),
+        torch.cat([own_ids, both.gather(2, order).flatten(0, 1)]),
         torch.cat([own2, merged2.gather(2, order).flatten(0, 1)]),
     )
 
@@ -145,8 +145,8 @@ class _Potential(torch.autograd.Function):
         direct = _dense(operator, queries, graphs) if dense else None
         ctx.inverse = direct or _iterative(operator)  # where rounding made M indefinite, as in solvers.py
         u = ctx.inverse(right)
-        labelled = torch.cat([right.new_zeros(queries, 1), right.new_ones(len(source), 1)])
-        singular = operator.total(labelled)[:queries, 0] == 0
+        label_flags = torch.cat([right.new_zeros(queries, 1), right.new_ones(len(source), 1)])
+        singular = operator.total(label_flags)[:queries, 0] == 0
         ctx.operator, ctx.queries = operator, queries
         ctx.save_for_backward(ids, u)
         ctx.mark_non_differentiable(singular)
@@ -160,9 +160,9 @@ class _Potential(torch.autograd.Function):
         rest = u.new_zeros(len(u) - ctx.queries, u.shape[1])
         adjoint = ctx.inverse(torch.cat([grad_u.double(), rest]))
         degree, volume = operator.degree, operator.total(operator.degree)
-        pulled, pushed = operator.total(degree * u), operator.total(degree * adjoint)
-        by_degree = (pulled * pushed).sum(1) / volume[:, 0].square()
-        by_degree = by_degree - (adjoint * pulled + pushed * u).sum(1) / volume[:, 0]
+        pull, push = operator.total(degree * u), operator.total(degree * adjoint)
+        by_degree = (pull * push).sum(1) / volume[:, 0].square()
+        by_degree = by_degree - (adjoint * pull + push * u).sum(1) / volume[:, 0]
         by_weight = edge_gradient(adjoint, u, ids) + by_degree[:, None] + by_degree[ids]
         by_weight[:, 0] = 0.0  # a point's weight to itself cancels in L
         return by_weight.to(grad_u.dtype), None, None, None, None
@@ -177,8 +177,8 @@ def _operator(ids: Tensor, weight: Tensor) -> _Operator:
     # too weak for double precision at both ends: no edge, and the two sides are solved for apart
     value = value.masked_fill(value <= NEGLIGIBLE * torch.minimum(degree[row], degree[col]), 0.0)
     degree = weight.new_zeros(len(ids)).index_add(0, row, value)
-    joined = value > 0
-    component = _components(row[joined], col[joined], len(ids))
+    is_edge = value > 0
+    component = _components(row[is_edge], col[is_edge], len(ids))
     return _Operator(row, col, value, degree.masked_fill(degree == 0, 1.0)[:, None], component)
 
 
@@ -210,21 +210,21 @@ def _dense(operator: _Operator, queries: int, graphs: int) -> Solve | None:
     flat.index_add_(0, (home * size + place)[operator.row] * size + place[operator.col], -operator.value)
     matrix = flat.view(graphs, size, size)
     where = home * size + place
-    arranged = torch.empty_like(number)
-    arranged[where] = number
-    isolated = operator.total(torch.ones_like(operator.degree)) == 1
-    degree = operator.degree.masked_fill(isolated, 0.0)  # one point's d d^T / vol is d, and M is that already
-    root = (degree / operator.total(operator.degree).sqrt())[arranged].view(graphs, size)
-    component = operator.component[arranged].view(graphs, size)
+    places = torch.empty_like(number)
+    places[where] = number
+    singles = operator.total(torch.ones_like(operator.degree)) == 1
+    degree = operator.degree.masked_fill(singles, 0.0)  # one point's d d^T / vol is d, and M is that already
+    root = (degree / operator.total(operator.degree).sqrt())[places].view(graphs, size)
+    component = operator.component[places].view(graphs, size)
     same = component[:, :, None] == component[:, None, :]
     matrix += torch.einsum("gi,gj->gij", root, root) * same
-    matrix.diagonal(dim1=1, dim2=2).add_(operator.degree[arranged, 0].view(graphs, size))
+    matrix.diagonal(dim1=1, dim2=2).add_(operator.degree[places, 0].view(graphs, size))
     factor, info = torch.linalg.cholesky_ex(matrix)
     if bool((info > 0).any()):
         return None
 
     def solve(b: Tensor) -> Tensor:
-        x = torch.cholesky_solve(b[arranged].view(graphs, size, -1), factor)
+        x = torch.cholesky_solve(b[places].view(graphs, size, -1), factor)
         return x.flatten(0, 1)[where]
 
     return solve

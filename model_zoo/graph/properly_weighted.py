@@ -75,5 +75,5 @@ def _gamma(lists: Lists, reach: Reach, search: str) -> Tensor:
     # gamma = zeta is reached where dist = r (zeta - 1)^(-1 / alpha); nearer points get no more
     closest2 = (reach.radius * (reach.zeta - 1) ** (-1 / reach.alpha)) ** 2
     ratio2 = reach.radius**2 / distance2.clamp_min(closest2)
-    known = lists.template.new_full((len(lists.template),), reach.zeta)
-    return torch.cat([1 + ratio2 ** (reach.alpha / 2), known])
+    at_template = lists.template.new_full((len(lists.template),), reach.zeta)
+    return torch.cat([1 + ratio2 ** (reach.alpha / 2), at_template])

@@ -84,8 +84,8 @@ def careful(rows: Tensor, reference: Tensor, k: int) -> Tensor:
     norms2, own2 = points.square().sum(1), rows.square().sum(1, keepdim=True)
     distance2 = torch.addmm(norms2, rows, points.T, alpha=-2) + own2
     last = distance2.kthvalue(k, dim=1, keepdim=True).values
-    tied = (distance2 - last).abs() <= _roundoff(points) * (own2 + norms2.max())
-    return torch.where(tied, last, distance2).sort(dim=1, stable=True).indices[:, :k]
+    ties = (distance2 - last).abs() <= _roundoff(points) * (own2 + norms2.max())
+    return torch.where(ties, last, distance2).sort(dim=1, stable=True).indices[:, :k]
 
 
 def _roundoff(features: Tensor) -> float:

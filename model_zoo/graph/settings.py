@@ -67,7 +67,7 @@ class Graph:
         return points / template - (1.0 if self.mu == "paper" else 0.0)
 
 
-def _choice(name: str, value: str, known: Collection[str]) -> None:
-    """Refuse a value outside `known`."""
-    if value not in known:
-        raise InputError(expected=f"a {name} this graph has", got=repr(value), do=nearest(value, known))
+def _choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Refuse a value outside `choices`."""
+    if value not in choices:
+        raise InputError(expected=f"a {name} this graph has", got=repr(value), do=nearest(value, choices))

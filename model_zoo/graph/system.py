@@ -83,14 +83,14 @@ def _unreachable(row: Tensor, col: Tensor, value: Tensor, mass: Tensor) -> Tenso
     """Return which queries no path of edges joins to the template: breadth-first from those that touch it."""
     direct = mass.sum(1)
     degree = direct.index_add(0, row, value)
-    reached = direct > NEGLIGIBLE * degree
-    count = int(reached.sum())
-    if count == len(reached):
-        return ~reached
+    is_near = direct > NEGLIGIBLE * degree
+    count = int(is_near.sum())
+    if count == len(is_near):
+        return ~is_near
     strong = value > NEGLIGIBLE * degree[row]
     row, col = row[strong], col[strong]
     while True:
-        reached = reached.index_fill(0, row[reached[col]], True)
-        previous, count = count, int(reached.sum())
+        is_near = is_near.index_fill(0, row[is_near[col]], True)
+        previous, count = count, int(is_near.sum())
         if count == previous:
-            return ~reached
+            return ~is_near

@@ -64,7 +64,7 @@ def vote_independent(
     query: Tensor, templates: Sequence[PreparedTemplate], *, rule: str = "majority"
 ) -> Interpolation:
     """Vote in the independent protocol, with each prepared template in turn."""
-    return combine([interpolate_independent(query, prepared) for prepared in templates], rule)
+    return combine([interpolate_independent(query, template) for template in templates], rule)
 
 
 def disjoint_templates(
@@ -85,10 +85,10 @@ def disjoint_templates(
     if size * count > len(labels):
         raise InputError(expected=f"at least {size * count} points to draw from", got=f"{len(labels)}")
     order = torch.randperm(len(labels), generator=generator)
-    shuffled = labels.cpu()[order]
+    permutation = labels.cpu()[order]
     place = torch.empty(len(labels), dtype=torch.float64)
     for c in range(classes):  # spread every class evenly over the order, so that each stretch has its share
-        members = (shuffled == c).nonzero()[:, 0]
+        members = (permutation == c).nonzero()[:, 0]
         start = torch.rand(1, generator=generator, dtype=torch.float64)
         place[members] = (torch.arange(len(members), dtype=torch.float64) + start) / max(1, len(members))
     order = order[place.argsort(stable=True)]

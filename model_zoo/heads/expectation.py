@@ -52,8 +52,8 @@ def expectation(net: nn.Module, source: GradientSource, *, count: int = DRAWS) -
             with draw(number):
                 outputs = source.surrogate(x)[0]
             parts.append(outputs if simplex else log_probabilities(outputs, source.output))
-        stacked = torch.stack(parts)
-        average = stacked.mean(dim=0) if simplex else stacked.logsumexp(dim=0) - math.log(len(parts))
+        table = torch.stack(parts)
+        average = table.mean(dim=0) if simplex else table.logsumexp(dim=0) - math.log(len(parts))
         if current_draw():
             return average, average.detach()
         with torch.no_grad():

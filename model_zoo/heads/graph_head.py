@@ -124,7 +124,7 @@ class GraphHead:
         from robench.model.interface import OutputKind
 
         del output
-        templates, unlabelled = self._draw(training_data(), classes=classes, seed=seed)
+        templates, extra = self._draw(training_data(), classes=classes, seed=seed)
         return graph_model(
             partial(
                 self.network(),
@@ -133,11 +133,11 @@ class GraphHead:
                 graph=self.graph(),
                 joint=self.protocol == "joint",
                 device=device,
-                unlabelled=unlabelled,
+                unlabelled=extra,
             ),
             network,
             templates,
-            unlabelled,
+            extra,
             name=name,
             output=OutputKind.LOGITS if self.logits else OutputKind.SIMPLEX,
             tau=self.tau,

@@ -42,9 +42,9 @@ class Template(nn.Module):
             check_template(labels, classes, features)
             buffers = {"features": features, "labels": labels}
         else:
-            prepared = prepare_template(features, labels, classes=classes, graph=graph)
+            template = prepare_template(features, labels, classes=classes, graph=graph)
             names = ("features", "labels", "one_hot", "radius2", "inner2", "outer2")
-            buffers = {name: getattr(prepared, name) for name in names}
+            buffers = {name: getattr(template, name) for name in names}
         for name, tensor in buffers.items():
             self.register_buffer(name, tensor, persistent=False)
 
@@ -152,9 +152,9 @@ class GraphNetwork(nn.Module, ABC):
         rows = [self.alone(z, template) for template in templates]
         return rows[0] if len(rows) == 1 else combine(rows, self.rule)
 
-    def _joint(self, z: Outputs, moved: Tensor | None = None) -> Interpolation:
+    def _joint(self, z: Outputs, candidates: Tensor | None = None) -> Interpolation:
         points, labels = self.points
-        points = points if moved is None else moved
+        points = points if candidates is None else candidates
         if self.unlabelled is None:
             return self.together(z, points, labels)
         whole = self.together(torch.cat([z, self.unlabelled.to(z.dtype)]), points, labels)

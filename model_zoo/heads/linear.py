@@ -69,24 +69,24 @@ class Linear:
                 do="Train the model, load a checkpoint, or choose the head `wnll`",
             )
         if output not in list(OutputKind):
-            known = ", ".join(OutputKind)
-            raise ConfigError(where=f"model {name!r}", expected=f"output as one of {known}", got=repr(output))
-        tested = network if isinstance(network, TestedNetwork) else TestedNetwork(network, kind=output)
+            kinds = ", ".join(OutputKind)
+            raise ConfigError(where=f"model {name!r}", expected=f"output as one of {kinds}", got=repr(output))
+        net = network if isinstance(network, TestedNetwork) else TestedNetwork(network, kind=output)
         model = Model(
             name=name,
-            net=tested.to(device),
+            net=net.to(device),
             classes=classes,
             output=OutputKind(output),
             details={**details, "head": "linear"},
-            features=penultimate(tested.module),
+            features=penultimate(net.module),
         )
         randomness = randomness_in(network)
         if not randomness:
             return model
-        averaged = expectation(model.net, model.source("exact"), count=self.draws)
+        mean_source = expectation(model.net, model.source("exact"), count=self.draws)
         return replace(
             model,
-            sources={NAME: averaged, **model.sources},
+            sources={NAME: mean_source, **model.sources},
             random=True,
             details={**model.details, "chance": randomness, "draws": self.draws},
         )

@@ -204,14 +204,14 @@ def _model(
     from model_zoo.heads.template_network import template_neighbourhood, template_sources
     from robench.model.interface import Model
 
-    drawn = {"template": len(template), "template_sha256": [template.digest()]}
+    identity = {"template": len(template), "template_sha256": [template.digest()]}
     return Model(
         name=name,
         net=net,
         classes=net.classes,
         output=net.output,
         sources=template_sources(net, tau=recipe.tau),
-        details={**details, "head": head, **identity_of(recipe), **drawn, **facts},
+        details={**details, "head": head, **identity_of(recipe), **identity, **facts},
         neighbourhood=template_neighbourhood(net, template),
         template=True,
     )

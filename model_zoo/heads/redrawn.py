@@ -61,12 +61,12 @@ class RedrawnNetwork(WNLLNetwork):
         device: str,
         crops: bool = False,
     ) -> None:
-        fixed = draw_random(pool, size, classes=classes, seed=seed)
-        fixed = cropped(fixed, seed=seed) if crops else fixed
+        template = draw_random(pool, size, classes=classes, seed=seed)
+        template = cropped(template, seed=seed) if crops else template
         super().__init__(
-            branches, [fixed], classes=classes, graph=graph, joint=True, rule="majority", device=device
+            branches, [template], classes=classes, graph=graph, joint=True, rule="majority", device=device
         )
-        self._pool, self._size, self._seed, self._fixed = pool, size, seed, fixed
+        self._pool, self._size, self._seed, self._fixed = pool, size, seed, template
         self._crops = crops
 
     @property

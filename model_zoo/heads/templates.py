@@ -123,8 +123,8 @@ def _rank_in_class(labels: Tensor) -> Tensor:
 def _check_classes(template: ImageSet, classes: int) -> None:
     missing = (torch.bincount(template.labels, minlength=classes) == 0).nonzero().flatten().tolist()
     if missing:
-        known = dict(enumerate(template.classes))
-        names = ", ".join(repr(known.get(label, str(label))) for label in missing[:10])
+        titles = dict(enumerate(template.classes))
+        names = ", ".join(repr(titles.get(label, str(label))) for label in missing[:10])
         raise InputError(
             where="template",
             expected=f"a template with all {classes} classes",

@@ -126,7 +126,7 @@ class WNLL:
         from robench.model.interface import OutputKind
 
         del output
-        templates, unlabelled = self._draw(training_data(), classes=classes, seed=seed)
+        templates, extra = self._draw(training_data(), classes=classes, seed=seed)
         graph = Graph(
             m=self.m, n=self.n, kernel=self.kernel, mu=self.mu, search=self.search, solver=self.solver
         )
@@ -140,14 +140,14 @@ class WNLL:
                 joint=self.protocol == "joint",
                 rule=self.rule,
                 device=device,
-                unlabelled=unlabelled,
+                unlabelled=extra,
             )
 
         return graph_model(
             put_on,
             network,
             templates,
-            unlabelled,
+            extra,
             name=name,
             output=OutputKind.SIMPLEX,
             tau=self.tau,

@@ -30,15 +30,15 @@ class FeatureNetwork(nn.Module):
         return features
 
 
-def _on_the_cpu(prepared: PreparedTemplate) -> PreparedTemplate:
+def _on_the_cpu(template: PreparedTemplate) -> PreparedTemplate:
     return replace(
-        prepared,
-        features=prepared.features.cpu(),
-        labels=prepared.labels.cpu(),
-        one_hot=prepared.one_hot.cpu(),
-        radius2=prepared.radius2.cpu(),
-        inner2=prepared.inner2.cpu(),
-        outer2=prepared.outer2.cpu(),
+        template,
+        features=template.features.cpu(),
+        labels=template.labels.cpu(),
+        one_hot=template.one_hot.cpu(),
+        radius2=template.radius2.cpu(),
+        inner2=template.inner2.cpu(),
+        outer2=template.outer2.cpu(),
     )
 
 
@@ -80,6 +80,6 @@ class WNLLNetwork(GraphNetwork):
     def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
         """Return lower bounds (B, K) of u_y minus each other u over boxes of features (B, D), float64."""
         margins = [
-            share_margins(low, high, y, _on_the_cpu(prepared), linear=linear) for prepared in self.prepared
+            share_margins(low, high, y, _on_the_cpu(template), linear=linear) for template in self.prepared
         ]
         return margins[0] if len(margins) == 1 else vote_margins(margins, y, self.rule)

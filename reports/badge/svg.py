@@ -136,8 +136,8 @@ def _measured(board: Board, row: Row) -> tuple[str, str]:
     if math.isinf(board.eps):
         # Sizes are kept in L2 and Linf; a median under another norm is that in Linf, and is called so.
         norm, median = ("L2", row.median_l2) if board.norm == "L2" else ("Linf", row.median_linf)
-        left = percent(row.worst_case)
-        return f"median {norm}", f"{number(median)} of those broken, {left} % unbroken"
+        rest = percent(row.worst_case)
+        return f"median {norm}", f"{number(median)} of those broken, {rest} % unbroken"
     return "robust accuracy", _interval(row.worst_case)
 
 

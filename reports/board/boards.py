@@ -90,8 +90,8 @@ class Row:
     def remarks(self) -> tuple[str, ...]:
         """What a reader must know of the row: what stands first, then in brackets what does not."""
         partial = (f"partial{self.lacks}",) if self.partial else ()
-        lifted = (f"({', '.join(self.lifted)})",) if self.lifted else ()
-        return (*partial, *self.standing, *lifted)
+        codes = (f"({', '.join(self.lifted)})",) if self.lifted else ()
+        return (*partial, *self.standing, *codes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

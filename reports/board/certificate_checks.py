@@ -45,26 +45,26 @@ def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -
         target: identity of the model.
     """
     images = certified_images(bounds_of(samples, target))
-    certified = {index for index, sure in images.items() if sure}
-    if not certified:
+    proofs = {index for index, sure in images.items() if sure}
+    if not proofs:
         return None
-    broken: dict[int, Broken] = {}
+    breaks: dict[int, Broken] = {}
     for other in every or (samples,):
         if other.setting.unattacked == samples.setting.unattacked:
             for record in (*other.clean, *other.attacked, *other.bounds):
                 if _same(record, target):
-                    for one in _broken_in(record, certified, samples):
-                        broken.setdefault(one.image, one)
-    if not broken:
+                    for one in _broken_in(record, proofs, samples):
+                        breaks.setdefault(one.image, one)
+    if not breaks:
         return None
-    first = next(iter(broken.values()))
+    first = next(iter(breaks.values()))
     threat = samples.setting.threat
     radius = f"{threat.norm} {samples.eps_text or f'{threat.eps:g}'}"
     return Doubt(
         model=samples.names[target],
         code=BROKEN_CERTIFICATE,
-        count=len(broken),
-        evidence=f"{len(broken)} of {counted(len(certified), 'image')} "
+        count=len(breaks),
+        evidence=f"{len(breaks)} of {counted(len(proofs), 'image')} "
         f"certified under {radius} are broken all the same:"
         f" image {first.image} by {first.by} at {threat.norm} {first.size:.6g}",
         remedy="The bound or the judge is wrong: believe neither number of this row, and report it with the "
@@ -79,7 +79,7 @@ def _same(record: Record, target: str) -> bool:
     return own == target or (fingerprint_of(own) == fingerprint_of(target) != "")
 
 
-def _broken_in(record: Record, certified: set[int], samples: Samples) -> Iterator[Broken]:
+def _broken_in(record: Record, proofs: set[int], samples: Samples) -> Iterator[Broken]:
     """Yield the certified images that a record shows with another answer than the true class."""
     eps, norm = samples.setting.threat.eps, samples.setting.threat.norm
     columns, limit = record.columns, eps * (1 + TOLERANCE) + TOLERANCE
@@ -89,7 +89,7 @@ def _broken_in(record: Record, certified: set[int], samples: Samples) -> Iterato
     sizes = _sizes(record, norm)
     lines = zip(columns.index, columns.label, columns.clean, columns.adversarial, sizes, strict=True)
     for index, label, clean, adversarial, size in lines:
-        if index not in certified:
+        if index not in proofs:
             continue
         if clean != label:
             yield Broken(int(index), "the clean evaluation", 0.0)
@@ -100,10 +100,10 @@ def _broken_in(record: Record, certified: set[int], samples: Samples) -> Iterato
 def _sizes(record: Record, norm: str) -> Sequence[float]:
     """Return how far each image was moved, or an upper bound of it, in a norm; infinite where unknown."""
     own = record.threat
-    unknown = [float("inf")] * len(record.columns.index)
+    nothing = [float("inf")] * len(record.columns.index)
     if (own.bounds or _BOX) != _BOX:
-        return unknown
-    measured = {"Linf": record.columns.linf, "L2": record.columns.l2}
-    if norm in measured:
-        return measured[norm]
-    return [float(own.eps)] * len(unknown) if own.norm == norm else unknown
+        return nothing
+    sizes = {"Linf": record.columns.linf, "L2": record.columns.l2}
+    if norm in sizes:
+        return sizes[norm]
+    return [float(own.eps)] * len(nothing) if own.norm == norm else nothing

@@ -24,8 +24,8 @@ def certified_images(records: Iterable[Record]) -> dict[int, bool]:
     images: dict[int, bool] = {}
     for record in records:
         if record.certificates:
-            for index, certified in zip(record.columns.index, record.certificates.certified, strict=True):
-                images[int(index)] = images.get(int(index), False) or bool(certified)
+            for index, verdict in zip(record.columns.index, record.certificates.certified, strict=True):
+                images[int(index)] = images.get(int(index), False) or bool(verdict)
     return images
 
 
@@ -41,14 +41,14 @@ def broken_by_search(records: Iterable[Record]) -> set[int]:
 
 def robust_but_for(samples: Samples, target: str) -> Callable[[Record], NDArray[np.bool_]]:
     """Return the verdict by which images that a search for a bound broke are not robust either."""
-    broken = sorted(broken_by_search(samples.bounded(target)))
-    if not broken:
+    breaks = sorted(broken_by_search(samples.bounded(target)))
+    if not breaks:
         return robust
 
     def verdict(record: Record) -> NDArray[np.bool_]:
         import numpy as np
 
-        return robust(record) & ~np.isin(record.columns.array("index"), broken)
+        return robust(record) & ~np.isin(record.columns.array("index"), breaks)
 
     return verdict
 
@@ -73,21 +73,21 @@ def gap_of(samples: Samples, target: str) -> Share | None:
 
     A clean image that is wrong counts as broken; clean ones are taken where nothing was attacked.
     """
-    own, attacked = samples.bounded(target), samples.judged(target)
-    certified = certified_images(own)
-    if not certified:
+    own, attack_records = samples.bounded(target), samples.judged(target)
+    proofs = certified_images(own)
+    if not proofs:
         return None
-    if attacked:
-        images, verdicts = worst(attacked, robust_but_for(samples, target))
+    if attack_records:
+        images, verdicts = worst(attack_records, robust_but_for(samples, target))
     else:
         images, verdicts = worst(samples.untouched(target), right)
-    broken = set() if attacked else broken_by_search(own)
+    breaks = set() if attack_records else broken_by_search(own)
     stands = {
-        index: stood and index not in broken
-        for index, stood in zip(images.tolist(), verdicts.tolist(), strict=True)
+        index: verdict and index not in breaks
+        for index, verdict in zip(images.tolist(), verdicts.tolist(), strict=True)
     }
-    both = certified.keys() & stands.keys()
-    return Share(sum(stands[i] and not certified[i] for i in both), len(both)) if both else None
+    both = proofs.keys() & stands.keys()
+    return Share(sum(stands[i] and not proofs[i] for i in both), len(both)) if both else None
 
 
 def missing_bounds(samples: Samples, target: str) -> dict[str, int]:

@@ -101,21 +101,21 @@ def asked(samples: Samples, others: Sequence[Samples], target: str) -> dict[str,
 def doubt(name: str, code: str, comparisons: Iterator[Comparison], remedy: str) -> Doubt | None:
     """Return the doubt if any of the comparisons fails beyond chance; the one of the largest gap is told."""
     pairs = list(comparisons)
-    failed = [
+    failures = [
         (c.stands, gap(c.strong, c.weak), -p, c.text)
         for c, p in zip(pairs, holm([weakness(c.strong, c.weak) for c in pairs]), strict=True)
         if p < SIGNIFICANCE
     ]
-    if not failed:
+    if not failures:
         return None
-    _, images, p, text = max(failed)
+    _, images, p, text = max(failures)
     return Doubt(
         model=name,
         code=code,
-        count=len(failed),
+        count=len(failures),
         evidence=text.format(gap=images) + f" (p = {-p:.2g})",
         remedy=remedy,
-        stands=any(f[0] for f in failed),
+        stands=any(f[0] for f in failures),
     )
 
 
@@ -141,8 +141,8 @@ def _black_box(
         if source != target:
             text = f"images crafted on {samples.names[source]} break {{gap}} more than those crafted on it"
             yield Comparison(text, own, standing(records), stands=True)
-    blind = [r for r in white if not uses_gradients(r) and not is_control(r)]
-    for attack, records in by_attack(blind).items():
+    black_box = [r for r in white if not uses_gradients(r) and not is_control(r)]
+    for attack, records in by_attack(black_box).items():
         text = f"{samples.labels[attack]}, without gradients, breaks {{gap}} more than all attacks with them"
         yield Comparison(text, own, standing(records), stands=True)
 
@@ -164,9 +164,9 @@ def _noise(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
 
 def _one_step(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
     """Compare each iterative gradient attack, and all together, with each one-step attack."""
-    bounded = [r for r in white if uses_gradients(r) and not r.attack.minimises]
-    iterative = by_attack([r for r in bounded if is_proper(r)])
-    for single, records in by_attack([r for r in bounded if is_one_step(r)]).items():
+    in_ball = [r for r in white if uses_gradients(r) and not r.attack.minimises]
+    iterative = by_attack([r for r in in_ball if is_proper(r)])
+    for single, records in by_attack([r for r in in_ball if is_one_step(r)]).items():
         one, label = standing(records), samples.labels[single]
         for attack, theirs in iterative.items():
             if _sources(theirs) >= _sources(records) or len(_sources(theirs)) == 1:
@@ -261,5 +261,5 @@ def _versions(ours: RecordedAttack, theirs: RecordedAttack) -> bool:
     if not ours.title or theirs.title.rpartition(" (")[0] != ours.title:
         return False
     mine, other = ours.options, theirs.options
-    shared = mine.keys() & other.keys()
-    return all(mine[k] == other[k] for k in shared) and all(mine.get(k, v) == v for k, v in THEIRS.items())
+    common = mine.keys() & other.keys()
+    return all(mine[k] == other[k] for k in common) and all(mine.get(k, v) == v for k, v in THEIRS.items())

@@ -89,21 +89,21 @@ def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
 
 def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     mine, white = samples.judged(target), samples.white_box(target)
-    untouched = samples.untouched(target)
+    clean_records = samples.untouched(target)
     clean = _clean(samples, target)
     by_attack: dict[str, list[Record]] = {}
     for record in white:
         by_attack.setdefault(attack_of(record), []).append(record)
     attacks = {
-        label: robust_share(by_attack.get(key, []), untouched) for key, label in samples.labels.items()
+        label: robust_share(by_attack.get(key, []), clean_records) for key, label in samples.labels.items()
     }
     smallest = median_sizes([record for record in mine if record.attack.minimises])
     passes = None
     if white and (images := count_images(white)):
-        spent = (record.columns.total(name) for record in white for name in TOTALS)
-        passes = sum(spent) / images
-    stood = robust_but_for(samples, target)
-    headline = robust_share(mine, untouched, stood)
+        costs = (record.columns.total(name) for record in white for name in TOTALS)
+        passes = sum(costs) / images
+    verdict = robust_but_for(samples, target)
+    headline = robust_share(mine, clean_records, verdict)
     draws = draws_of(samples.everything(target))
     stands = tuple(sorted(d.code for d in doubts if d.stands))
     missing = _missing(samples, target, clean, attacks)
@@ -115,7 +115,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         clean=clean,
         attacks={label: share for label, share in attacks.items() if share is not None},
         worst_case=headline,
-        white_box=robust_share(white, untouched, stood),
+        white_box=robust_share(white, clean_records, verdict),
         n=(headline or clean or Share(0, 0)).n,
         median_l2=smallest[0],
         median_linf=smallest[1],
@@ -127,7 +127,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         standing=stands,
         joint=any(is_joint(r) for r in _own(samples, target)),
         draws=draws,
-        one_draw=_one_draw(samples, mine, untouched) if draws else None,
+        one_draw=_one_draw(samples, mine, clean_records) if draws else None,
         certified=share_of(certified_images(bounds_of(samples, target))),
         certified_by=shares_by_method(samples, target),
         gap=gap_of(samples, target),
@@ -155,9 +155,9 @@ def _absent(samples: Samples, target: str) -> Row:
     )
 
 
-def _one_draw(samples: Samples, attacked: Sequence[Record], clean: Sequence[Record]) -> Share | None:
+def _one_draw(samples: Samples, attack_records: Sequence[Record], clean: Sequence[Record]) -> Share | None:
     """Return the worst case of a random model, or its clean accuracy, in the draw that was attacked."""
-    return one_draw_share(attacked) if samples.labels else one_draw_share(clean, right)
+    return one_draw_share(attack_records) if samples.labels else one_draw_share(clean, right)
 
 
 def _clean(samples: Samples, target: str) -> Share | None:
@@ -170,12 +170,14 @@ def _missing(
     samples: Samples, target: str, clean: Share | None, attacks: dict[str, Share | None]
 ) -> tuple[str, ...]:
     """Return what a row lacks: of its plan, else of what other rows and its own gradient sources show."""
-    if planned := samples.missing.get(target):
-        return planned
+    if gaps := samples.missing.get(target):
+        return gaps
     n = samples.n
-    asked = {label for key, label in samples.labels.items() if samples.asked is None or key in samples.asked}
-    met = {label: n if share else 0 for label, share in attacks.items() if share or label in asked}
-    have = {"clean": clean.n if clean else 0, **met}
+    request = {
+        label for key, label in samples.labels.items() if samples.asked is None or key in samples.asked
+    }
+    counts = {label: n if share else 0 for label, share in attacks.items() if share or label in request}
+    have = {"clean": clean.n if clean else 0, **counts}
     have |= missing_bounds(samples, target)
     mine = samples.judged(target)
     if not any(len(record.columns) for record in mine):
@@ -185,16 +187,16 @@ def _missing(
         place = (model_of(record.source), attack_of(record), record.source.gradient_source)
         places.setdefault(place, []).append(record)
     for (source, key, through), records in sorted(places.items()):
-        crafted = "" if source == target else f" crafted on {samples.names[source]}"
-        have[f"{samples.labels[key]}{f' through {through}' if through else ''}{crafted}"] = count_images(
+        origin = "" if source == target else f" crafted on {samples.names[source]}"
+        have[f"{samples.labels[key]}{f' through {through}' if through else ''}{origin}"] = count_images(
             records
         )
-    offered = {source for record in mine for source in record.target.sources}
+    choices = {source for record in mine for source in record.target.sources}
     for key, label in samples.labels.items():
-        tried = {through for source, attack, through in places if (source, attack) == (target, key)} - {""}
+        attempts = {through for source, attack, through in places if (source, attack) == (target, key)} - {""}
         # An attack without gradients, or one that goes through all sources by itself, has none to miss.
-        lost = offered - tried if tried & offered else ()
-        have |= {f"{label} through {through}": 0 for through in sorted(lost)}
+        gap_names = choices - attempts if attempts & choices else ()
+        have |= {f"{label} through {through}": 0 for through in sorted(gap_names)}
     texts = [f"{what} {count} of {counted(n, 'image')}" for what, count in have.items() if count < n]
     if is_random(mine) and any(len(record.columns) and not record.draws for record in mine):
         texts.append("fresh draws of noise, for an earlier version judged it in the attacked draw alone")
@@ -219,21 +221,21 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
         median = row.median_l2 if samples.setting.threat.norm == "L2" else row.median_linf
         return (-_value(headline), -(median or 0.0), -_value(row.clean), row.model)
 
-    ranked: list[Row] = []
-    unranked: list[Row] = []
+    ranking: list[Row] = []
+    rest: list[Row] = []
     first: list[str] | NDArray[np.bool_] | None = None
     for target, row in sorted(rows.items(), key=order):
         if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
-            unranked.append(row)
+            rest.append(row)
             continue
         now = _verdicts(samples, target)
-        rank = len(ranked) + 1
+        rank = len(ranking) + 1
         if first is not None and _p_value(first, now) >= SIGNIFICANCE:
-            rank = ranked[-1].rank or rank
+            rank = ranking[-1].rank or rank
         else:
             first = now
-        ranked.append(dataclasses.replace(row, rank=rank))
-    return (*ranked, *unranked)
+        ranking.append(dataclasses.replace(row, rank=rank))
+    return (*ranking, *rest)
 
 
 def _value(share: Share | None) -> float:

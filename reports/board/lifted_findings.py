@@ -42,39 +42,42 @@ def lifted_codes(own: Sequence[Record]) -> set[str]:
     Args:
         own: the clean and white-box records of one model on one board.
     """
-    attacked = [r for r in own if not r.attack.is_clean]
-    proper = [r for r in attacked if is_proper(r)]
-    met = any(_unsettled(r) for r in own)  # else there is nothing to lift, and no record to read again for it
-    lifted = {UNSETTLED} if met and proper and _hardly_moves(proper) else set()
-    return lifted | ({UNREACHABLE} if _reached(attacked) else set())
+    attacks = [r for r in own if not r.attack.is_clean]
+    proper = [r for r in attacks if is_proper(r)]
+    has_doubt = any(
+        _unsettled(r) for r in own
+    )  # else there is nothing to lift, and no record to read again for it
+    codes = {UNSETTLED} if has_doubt and proper and _hardly_moves(proper) else set()
+    return codes | ({UNREACHABLE} if _reached(attacks) else set())
 
 
-def _reached(attacked: Sequence[Record]) -> bool:
+def _reached(attacks: Sequence[Record]) -> bool:
     """Tell whether attacks without gradients break images, and, beyond chance, no more than those with."""
-    blind = [r for r in attacked if not uses_gradients(r) and not is_control(r)]
-    seeing = [r for r in attacked if uses_gradients(r) and not is_one_step(r)]
-    if not seeing or not any((r.columns.array("status") == BROKEN).any() for r in blind):
+    black_box = [r for r in attacks if not uses_gradients(r) and not is_control(r)]
+    seeing = [r for r in attacks if uses_gradients(r) and not is_one_step(r)]
+    if not seeing or not any((r.columns.array("status") == BROKEN).any() for r in black_box):
         return False
     return all(
-        weakness(standing(seeing), standing(group)) >= SIGNIFICANCE for group in _by_attack(blind).values()
+        weakness(standing(seeing), standing(group)) >= SIGNIFICANCE
+        for group in _by_attack(black_box).values()
     )
 
 
 def _hardly_moves(proper: Sequence[Record]) -> bool:
     """Tell whether what may still fall to ascents that were cut short is within half the row's interval."""
     stands = standing(proper, fresh=False)
-    left = stands.images[stands.stands == 1]
-    low, high = wilson(len(left), len(stands))
+    survivors = stands.images[stands.stands == 1]
+    low, high = wilson(len(survivors), len(stands))
     room = len(stands) * (high - low) / 2
     attacks = _by_attack(_only_unsettled([r for r in proper if uses_gradients(r)]))
     if any(_may_fall(records, len(stands)) <= room for records in attacks.values()):
         return True
     for weak, records in attacks.items():
-        agreed = standing(records, fresh=False)
-        if len(agreed) < len(stands) or count(agreed) - len(left) > room:
+        agreement = standing(records, fresh=False)
+        if len(agreement) < len(stands) or count(agreement) - len(survivors) > room:
             continue
         if _steps(records) >= LEAST_STEPS and any(
-            other != weak and _far_stronger(attacks[other], records, left) for other in attacks
+            other != weak and _far_stronger(attacks[other], records, survivors) for other in attacks
         ):
             return True
     return False
@@ -82,12 +85,12 @@ def _hardly_moves(proper: Sequence[Record]) -> bool:
 
 def _only_unsettled(records: Sequence[Record]) -> list[Record]:
     """Return the records of the attacks and sources that met none of the other ways to get nowhere."""
-    lost = {
+    settled_runs = {
         (attack_of(r), r.source.gradient_source)
         for r in records
         if {f.code for f in r.findings} & (WEAK - {UNSETTLED})
     }
-    return [r for r in records if (attack_of(r), r.source.gradient_source) not in lost]
+    return [r for r in records if (attack_of(r), r.source.gradient_source) not in settled_runs]
 
 
 def _may_fall(records: Sequence[Record], images: int) -> float:
@@ -149,23 +152,23 @@ def _to_come(share: float, steps: int) -> float:
     return low / (1 - low)
 
 
-def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], left: NDArray[np.int64]) -> bool:
+def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], survivors: NDArray[np.int64]) -> bool:
     """Tell whether an attack spends at least twice as much on what is left, and levels off."""
     if any(_unsettled(r) and not _levels_off(r, _length(r)) for r in strong):
         return False
-    if _spent(strong, left) >= TWICE * _spent(weak, left) > 0:
+    if _spent(strong, survivors) >= TWICE * _spent(weak, survivors) > 0:
         return True
     return strong[0].attack.name == weak[0].attack.name and (_planned(strong) >= TWICE * _planned(weak) > 0)
 
 
-def _spent(records: Sequence[Record], left: NDArray[np.int64]) -> float:
+def _spent(records: Sequence[Record], survivors: NDArray[np.int64]) -> float:
     """Return the passes on images that stand against everything."""
     import numpy as np
 
     total = 0.0
     for record in records:
         index, forwards, backwards = record.columns.arrays("index", "forwards", "backwards")
-        own = np.isin(index, left)
+        own = np.isin(index, survivors)
         total += float((forwards + backwards)[own].sum())
     return total
 
@@ -184,8 +187,8 @@ def _steps(records: Sequence[Record]) -> float:
 def _length(record: Record) -> int:
     """Return the points of one try on a survivor, or the gradients asked for; 0 if unknown."""
     status, points, tries = record.columns.arrays("status", "points", "tries")
-    tried = (points // tries.clip(min=1))[status == ROBUST]
-    return int(tried.max(initial=0)) or record.source.gradients
+    lengths = (points // tries.clip(min=1))[status == ROBUST]
+    return int(lengths.max(initial=0)) or record.source.gradients
 
 
 def _levels_off(record: Record, steps: int) -> bool:

@@ -33,22 +33,22 @@ def _tried(own: Samples) -> Samples:
     stays = {model_of(record.target) for record in (*own.attacked, *own.bounds)}
     stays |= {model_of(r.target) for r in own.clean if r.planned and r.planned.has(threat)}
     sources = {model_of(record.source) for record in (*own.attacked, *own.bounds)}
-    gone = {model_of(record.target) for record in own.clean} - stays
+    leavers = {model_of(record.target) for record in own.clean} - stays
     return dataclasses.replace(
         own,
         clean=tuple(record for record in own.clean if model_of(record.target) in stays),
-        names={model: name for model, name in own.names.items() if model not in gone - sources},
-        missing={model: lacks for model, lacks in own.missing.items() if model not in gone},
+        names={model: name for model, name in own.names.items() if model not in leavers - sources},
+        missing={model: lacks for model, lacks in own.missing.items() if model not in leavers},
     )
 
 
 def _asked(own: Samples) -> Samples:
     """Ask for the attacks that most rows met: one more attack on one row must cost no other row its rank."""
-    met: dict[str, set[str]] = {}
+    attacks_of: dict[str, set[str]] = {}
     for record in own.attacked:
         if model_of(record.source) == model_of(record.target):
-            met.setdefault(model_of(record.target), set()).add(attack_of(record))
-    counts = Counter(map(frozenset, met.values()))
+            attacks_of.setdefault(model_of(record.target), set()).add(attack_of(record))
+    counts = Counter(map(frozenset, attacks_of.values()))
     most = max(counts, key=lambda one: (counts[one], len(one), sorted(one)), default=None)
     return dataclasses.replace(own, asked=most)
 

@@ -131,15 +131,15 @@ def median_sizes(records: Sequence[Record]) -> tuple[float | None, float | None]
     if not any((record.columns.array("status") == BROKEN).any() for record in records):
         return None, None
     index, status, l2, linf = joined(records, "index", "status", "l2", "linf")
-    broken = status == BROKEN
+    breaks = status == BROKEN
     once = bool((np.diff(index) > 0).all())  # each image in one record alone
-    images, places = (index[broken], None) if once else np.unique(index[broken], return_inverse=True)
+    images, places = (index[breaks], None) if once else np.unique(index[breaks], return_inverse=True)
 
     def median(sizes: NDArray[np.float64]) -> float:
         if places is None:
-            return float(np.median(sizes[broken]))
+            return float(np.median(sizes[breaks]))
         least = np.full(len(images), np.inf)
-        np.minimum.at(least, places, sizes[broken])
+        np.minimum.at(least, places, sizes[breaks])
         return float(np.median(least))
 
     return median(l2), median(linf)

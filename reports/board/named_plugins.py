@@ -54,12 +54,12 @@ def _of_records(records: Iterable[Record]) -> Iterator[tuple[Kind, str]]:
 
 
 def _of_details(target: RecordedTarget) -> Iterator[tuple[Kind, str]]:
-    named: tuple[tuple[Kind, str], ...] = (
+    plugins: tuple[tuple[Kind, str], ...] = (
         ("models", "architecture"),
         ("heads", "head"),
         ("defenses", "training"),
     )
-    for kind, key in named:
+    for kind, key in plugins:
         name = target.detail(key)
         if name and (kind, name) not in {("defenses", "none"), ("defenses", "checkpoint")}:
             yield kind, name

@@ -117,7 +117,7 @@ def _seed_board(boards: list[tuple[int, Samples, Board]]) -> SeedBoard:
 
 def _rows(name: str, ones: list[_One]) -> list[Repeated]:
     """Return the rows of one model: clean first, its headline last."""
-    repeated = []
+    rows = []
     for column, (label, _) in ones[0].columns.items():
         shares = [(one, one.columns[column][1]) for one in ones]
         numbers = [
@@ -126,7 +126,7 @@ def _rows(name: str, ones: list[_One]) -> list[Repeated]:
         if not numbers:
             continue
         values = tuple(value for _, value in numbers)
-        repeated.append(
+        rows.append(
             Repeated(
                 model=name,
                 column=label,
@@ -136,7 +136,7 @@ def _rows(name: str, ones: list[_One]) -> list[Repeated]:
                 doubted=tuple(one.seed for one, _ in numbers if one.row.doubted),
             )
         )
-    return repeated
+    return rows
 
 
 def _columns(samples: Samples, row: Row) -> dict[str, tuple[str, Share | None]]:
@@ -152,7 +152,7 @@ def _columns(samples: Samples, row: Row) -> dict[str, tuple[str, Share | None]]:
 
 def _faced(samples: Samples, target: str, recipes: Mapping[str, str]) -> list[list[str]]:
     """Return what attacked a model and through what: with fewer attackers a worst case is another number."""
-    faced = {
+    settings = {
         (
             attack_of(record),
             _name(model_of(record.source)),
@@ -162,7 +162,7 @@ def _faced(samples: Samples, target: str, recipes: Mapping[str, str]) -> list[li
         for record in samples.attacked
         if model_of(record.target) == target
     }
-    return [list(each) for each in sorted(faced)]
+    return [list(each) for each in sorted(settings)]
 
 
 def _name(model: str) -> str:

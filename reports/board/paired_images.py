@@ -52,8 +52,8 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
     for record in every:
         columns = record.columns
         one = ["01"[status == Status.ROBUST] for status in columns.status]
-        stood = columns.stood or one
-        for index, draws, status in zip(columns.index, stood, columns.status, strict=True):
+        draws_kept = columns.stood or one
+        for index, draws, status in zip(columns.index, draws_kept, columns.status, strict=True):
             points.setdefault(index, []).append((draws, status == Status.ROBUST))
     outcomes = {index: worst_outcome(of_image) for index, of_image in sorted(points.items())}
     shares = np.array([share_stood(draws) for draws in outcomes.values()])

@@ -68,15 +68,15 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
 def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Find jobs of a row that failed: what is left of it looks complete, and is not."""
     records = samples.everything(target)
-    failed = dict.fromkeys(title for r in records for title in r.conditions.failed_jobs)
-    if failed:
-        first = list(failed)[:3]
-        more = f" and {len(failed) - len(first)} more" if len(failed) > len(first) else ""
+    titles = dict.fromkeys(title for r in records for title in r.conditions.failed_jobs)
+    if titles:
+        first = list(titles)[:3]
+        more = f" and {len(titles) - len(first)} more" if len(titles) > len(first) else ""
         yield Doubt(
             model=name,
             code=FAILED_JOBS,
-            count=len(failed),
-            evidence=f"{len(failed)} of its jobs failed: {'; '.join(first)}{more}",
+            count=len(titles),
+            evidence=f"{len(titles)} of its jobs failed: {'; '.join(first)}{more}",
             remedy="The row lacks them: see why in the folder `errors`, mend it, and run the same again",
             stands=True,
         )
@@ -94,24 +94,24 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     count = f"{right} of {n} clean images are classified right"
     chance = f"chance is 1 in {classes}"
     if right * classes <= n:
-        yield _doubt(name, LOW_CLEAN, f"{count}, and {chance}", given=from_file)
+        yield _doubt(name, LOW_CLEAN, f"{count}, and {chance}", from_user=from_file)
     elif (
         from_file
         and 2 * right * classes < n * (1 + classes)
         and (p := above_chance(right, n, classes)) >= SIGNIFICANCE
     ):
         yield _doubt(
-            name, LOW_CLEAN, f"{count}, and {chance}: no more than luck gives, p {p:.2f}", given=True
+            name, LOW_CLEAN, f"{count}, and {chance}: no more than luck gives, p {p:.2f}", from_user=True
         )
     elif from_file and (card := _card(details)):
         accuracy, images, low = card
         high = wilson(right, n)[1]
         both = f"{count}; the card beside the weights says {100 * accuracy:.1f} % of {images}"
         if high < accuracy / 2:
-            yield _doubt(name, LOW_CLEAN, f"{both}, more than twice as many", given=True)
+            yield _doubt(name, LOW_CLEAN, f"{both}, more than twice as many", from_user=True)
         elif high < low - _FAR:
             apart = f"even the ends of both intervals are {100 * (low - high):.0f} points apart"
-            yield _doubt(name, BELOW_CARD, f"{both}: {apart}", given=True)
+            yield _doubt(name, BELOW_CARD, f"{both}: {apart}", from_user=True)
 
 
 def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
@@ -125,8 +125,8 @@ def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
     return accuracy, images, wilson(round(accuracy * images), images)[0]
 
 
-def _doubt(name: str, code: str, evidence: str, *, given: bool) -> Doubt:
-    remedy = _NORMALIZE if given else _REMEDY
+def _doubt(name: str, code: str, evidence: str, *, from_user: bool) -> Doubt:
+    remedy = _NORMALIZE if from_user else _REMEDY
     return Doubt(model=name, code=code, count=1, evidence=evidence, remedy=remedy, stands=True)
 
 
@@ -138,15 +138,15 @@ def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
         return
     least, most = min(sizes.values()), max(sizes.values())
     sizes_asked_for = {r.conditions.shard for r in records if r.conditions.shard is not None}
-    uneven = most - least > 1
-    if not uneven and all(size - least <= 1 for size in sizes_asked_for):
+    is_uneven = most - least > 1
+    if not is_uneven and all(size - least <= 1 for size in sizes_asked_for):
         return
-    if uneven:
+    if is_uneven:
         evidence = f"graphs of {least} to {most} images: on each size the model is another classifier"
     else:
-        planned = _to(min(sizes_asked_for), max(sizes_asked_for))
+        request = _to(min(sizes_asked_for), max(sizes_asked_for))
         evidence = (
-            f"{len(sizes)} graphs of {_to(least, most)} images, where shards of {planned} were asked for"
+            f"{len(sizes)} graphs of {_to(least, most)} images, where shards of {request} were asked for"
         )
     yield Doubt(
         model=name,
@@ -154,7 +154,7 @@ def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
         count=len(sizes),
         evidence=evidence,
         remedy="Choose `shard` so that it divides the number of images, and compare runs of equal shards",
-        stands=uneven,
+        stands=is_uneven,
     )
 
 
@@ -172,17 +172,17 @@ def unbounded_check(samples: Samples, target: str) -> Doubt | None:
         return None
     real = by_attack([r for r in samples.white_box(target) if not is_control(r)])
     # In the draw that was attacked: a smallest perturbation is at the edge, where another draw may stand.
-    left = {attack: standing(records, fresh=False) for attack, records in real.items()}
-    failed = {a: int(count(s)) for a, s in left.items() if count(s) > FEW * len(s)}
-    if not failed:
+    survivors = {attack: standing(records, fresh=False) for attack, records in real.items()}
+    counts = {a: int(count(s)) for a, s in survivors.items() if count(s) > FEW * len(s)}
+    if not counts:
         return None
     together = standing((r for records in real.values() for r in records), fresh=False)
-    worst = max(failed, key=lambda attack: failed[attack])
+    worst = max(counts, key=lambda attack: counts[attack])
     return Doubt(
         model=samples.names[target],
         code=UNBOUNDED,
-        count=len(failed),
-        evidence=f"{samples.labels[worst]} leaves {failed[worst]} of {counted(len(left[worst]), 'image')} "
+        count=len(counts),
+        evidence=f"{samples.labels[worst]} leaves {counts[worst]} of {counted(len(survivors[worst]), 'image')} "
         "standing "
         "although it may change them into any other",
         remedy="The attack fails, not the radius: more steps, a longer step, a larger c; its smallest "

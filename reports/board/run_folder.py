@@ -87,8 +87,8 @@ def read_run(root: Path, readable: Readable | None = None) -> Run:
     records, faults = readable if readable is not None else store.readable()
     unreadable = list(faults)
     trainings = _trainings(root, unreadable)
-    spaces, lost = read_feature_spaces(root, records, facts.get("geometry"))
-    unreadable += [Fault(*fault) for fault in lost]
+    spaces, space_faults = read_feature_spaces(root, records, facts.get("geometry"))
+    unreadable += [Fault(*fault) for fault in space_faults]
     return Run(
         records=tuple(records),
         root=root,
@@ -110,8 +110,8 @@ def _failures(store: Store, facts: dict[str, Any]) -> tuple[Fault, ...]:
     accounts = store.read_errors().items()
     units = [Fault(str(a.get("job") or key), _last_line(a.get("error"))) for key, a in accounts]
     models = facts.get("failed_models")
-    failed = models.items() if isinstance(models, dict) else ()
-    return (*(Fault(f"model {name}", _last_line(why)) for name, why in failed), *units)
+    failures = models.items() if isinstance(models, dict) else ()
+    return (*(Fault(f"model {name}", _last_line(why)) for name, why in failures), *units)
 
 
 def _last_line(text: Any) -> str:

@@ -177,9 +177,9 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     own_records: dict[Setting, list[Record]] = {}
     for record in of_plans:
         own_records.setdefault(setting_of(record), []).append(record)
-    for planned, own in by_plan(of_plans).items():
+    for plan, own in by_plan(of_plans).items():
         for images in dict.fromkeys(setting_of(record).unattacked for record in own):
-            for one in planned.threats:
+            for one in plan.threats:
                 if not any(s.unattacked == images and one.of(s.threat) for s in boards):
                     boards[images._replace(threat=one.threat)] = []
     for images in clean:
@@ -189,11 +189,11 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
         _samples(
             setting,
             clean.get(setting.unattacked, []),
-            attacked,
+            group,
             bounds.get(setting, []),
             [r for s in dict.fromkeys((setting.unattacked, setting)) for r in own_records.get(s, ())],
         )
-        for setting, attacked in boards.items()
+        for setting, group in boards.items()
     ]
 
 
@@ -210,12 +210,12 @@ def fingerprint_of(model: str) -> str:
 def attack_of(record: Record) -> str:
     """Return the identity of a record's attack: equal labels with other options are other attacks."""
     attack = record.attack
-    seen = _attacks.get(id(attack))
-    if seen is None or seen[0] is not attack:  # the number may be that of one that is gone
+    entry = _attacks.get(id(attack))
+    if entry is None or entry[0] is not attack:  # the number may be that of one that is gone
         if len(_attacks) >= _MOST_ATTACKS:
             _attacks.clear()
-        seen = _attacks[id(attack)] = (attack, content_hash([attack.label, attack.name, attack.options]))
-    return seen[1]
+        entry = _attacks[id(attack)] = (attack, content_hash([attack.label, attack.name, attack.options]))
+    return entry[1]
 
 
 _MOST_ATTACKS = 10_000
@@ -263,33 +263,31 @@ def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str
     """
     missing: dict[str, tuple[str, ...]] = {}
     plans = by_plan(records)
-    for planned, of_folder in plans.items():
-        own = [*of_folder, *(_from_elsewhere(planned, of_folder, records) if len(plans) > 1 else ())]
+    for plan, of_folder in plans.items():
+        own = [*of_folder, *(_from_elsewhere(plan, of_folder, records) if len(plans) > 1 else ())]
         rows: dict[str, list[Record]] = _by_target(own)
-        there = {judged[0].target.name for judged in rows.values()}
-        if not setting.threat.norm or planned.has(setting.threat):
-            rows |= {f":{name}": [] for name in planned.models if name not in there}
-        have = Have(planned, own, setting.threat)
-        for model, judged in rows.items():
-            texts = have.missing(model.partition(":")[2], judged)
+        there = {own_records[0].target.name for own_records in rows.values()}
+        if not setting.threat.norm or plan.has(setting.threat):
+            rows |= {f":{name}": [] for name in plan.models if name not in there}
+        have = Have(plan, own, setting.threat)
+        for model, own_records in rows.items():
+            texts = have.missing(model.partition(":")[2], own_records)
             missing[model] = tuple(dict.fromkeys((*missing.get(model, ()), *texts)))
     return missing
 
 
-def _from_elsewhere(
-    planned: PlannedRun, own: Sequence[Record], records: Sequence[Record]
-) -> Iterator[Record]:
+def _from_elsewhere(plan: PlannedRun, own: Sequence[Record], records: Sequence[Record]) -> Iterator[Record]:
     """Yield what other folders hold of a plan: the same models, seed, and attacks with the same options."""
     keys, seeds = {r.key for r in own}, {r.seed for r in own}
     attacks = {attack_of(r) for r in own}
-    names = {"", *planned.models}
+    names = {"", *plan.models}
     fingerprints: dict[str, set[str]] = {}
     for record in own:
         fingerprints.setdefault(record.target.name, set()).add(record.target.fingerprint)
     for record in records:
         mark = record.target.fingerprint
         if (
-            record.planned != planned
+            record.planned != plan
             and mark in fingerprints.get(record.target.name, {mark})  # else another model of that name
             and record.key not in keys
             and record.seed in seeds
@@ -303,19 +301,19 @@ def _from_elsewhere(
 
 def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
     """Return the radius as the user wrote it."""
-    written = [r.threat.eps_text or str(r.threat.eps) for r in records if not r.attack.is_clean]
-    planned = [one for plan in by_plan(records) for one in plan.threats if one.of(setting.threat)]
-    return next(iter((*written, *(one.eps_text for one in planned))), "")
+    texts = [r.threat.eps_text or str(r.threat.eps) for r in records if not r.attack.is_clean]
+    threats = [one for plan in by_plan(records) for one in plan.threats if one.of(setting.threat)]
+    return next(iter((*texts, *(one.eps_text for one in threats))), "")
 
 
 def _samples(
     setting: Setting,
     clean: list[Record],
-    attacked: list[Record],
+    attacks: list[Record],
     bounds: list[Record],
     of_plans: Sequence[Record],
 ) -> Samples:
-    everything = [*clean, *attacked, *bounds]
+    everything = [*clean, *attacks, *bounds]
     missing = _missing(setting, of_plans)
     absent = {model: (model[1:], "no record") for model in missing if model[0] == ":"}
     return Samples(
@@ -323,9 +321,9 @@ def _samples(
         eps_text=_eps_text(setting, of_plans) if setting.threat.norm else "",
         n=max(setting.size, count_images(everything)),
         clean=tuple(clean),
-        attacked=tuple(attacked),
+        attacked=tuple(attacks),
         names=shown_names({**absent, **model_names(everything)}),
-        labels=_labels(attacked),
+        labels=_labels(attacks),
         missing=missing,
         bounds=tuple(bounds),
         bound_labels=_labels(bounds),
@@ -360,15 +358,15 @@ def model_names(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
 def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
     """Return a name for every identity: its own, with its mark where two share it; no two are alike."""
     names = [name for name, _ in identities.values()]
-    shown: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for identity, (name, mark) in identities.items():
         text = whole = name if names.count(name) == 1 else f"{name} [{mark}]"
         number = 1
-        while text in shown.values():  # one model may be named as another is shown
+        while text in texts.values():  # one model may be named as another is shown
             number += 1
             text = f"{whole} ({number})"
-        shown[identity] = text
-    return shown
+        texts[identity] = text
+    return texts
 
 
 def table_of(records: Sequence[Record]) -> pd.DataFrame:

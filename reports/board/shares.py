@@ -214,18 +214,18 @@ def outcomes(records: Sequence[Record], clean: Sequence[Record] = ()) -> Outcome
     for record in records:
         if record.draws:
             columns = record.columns
-            for index, stood, stands in zip(
+            for index, draws, stands in zip(
                 columns.array("index").tolist(), columns.stood, robust(record).tolist(), strict=True
             ):
-                points.setdefault(index, []).append((stood, stands))
+                points.setdefault(index, []).append((draws, stands))
     for record in clean:
         if record.draws:
             columns = record.columns
-            for index, stood, stands in zip(
+            for index, draws, stands in zip(
                 columns.array("index").tolist(), columns.stood, right(record).tolist(), strict=True
             ):
                 if index in points:
-                    points[index].append((stood, stands))
+                    points[index].append((draws, stands))
     return {index: worst_outcome(of_image) for index, of_image in sorted(points.items())}
 
 

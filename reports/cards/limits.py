@@ -48,18 +48,17 @@ def _doubts(results: Sequence[Result]) -> list[str]:
 
 
 def _measured(results: Sequence[Result]) -> list[str]:
-    attacked = [board for board, _ in results if board.norm]
-    if not attacked:
+    boards = [board for board, _ in results if board.norm]
+    if not boards:
         return ["It was not attacked: nothing is known of its robustness."]
     threats = "; ".join(
-        f"{board.threat.power(board.eps_text)}, {board.goal}: {', '.join(board.attacks)}"
-        for board in attacked
+        f"{board.threat.power(board.eps_text)}, {board.goal}: {', '.join(board.attacks)}" for board in boards
     )
     sentences = [
         f"Robust means: right against these attacks and no others ({threats}). It is an upper bound, no "
         "proof; a stronger attack can only lower it, and other norms or larger radii were not measured."
     ]
-    if any(math.isinf(board.eps) for board in attacked):
+    if any(math.isinf(board.eps) for board in boards):
         sentences.append(
             "Under an infinite radius every image falls sooner or later: there the median distance counts, "
             "not the share that is left."

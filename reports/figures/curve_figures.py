@@ -248,20 +248,20 @@ def _right(one: Radii) -> float:
     """Return how far to the right a model's line is of interest."""
     far = max((mark.eps for mark in one.marks), default=0.0)
     if one.exact:
-        broken = (one.exact.n - one.exact.robust[-1]) / one.exact.n
-        far = max(far, one.exact.reached(NEARLY_ALL * broken) or 0.0)
+        share = (one.exact.n - one.exact.robust[-1]) / one.exact.n
+        far = max(far, one.exact.reached(NEARLY_ALL * share) or 0.0)
     return far
 
 
 def _marks(axes: Axes, one: Radii, place: int, look: Look) -> None:
     """Draw the points of one model, joined if there is no exact line, from its clean accuracy on."""
-    lit, colour = look.lit(one.model), look.colour(one.model)
+    in_colour, colour = look.lit(one.model), look.colour(one.model)
     marks = [(mark, mark.robust) for mark in one.marks if mark.robust]
     if one.exact is None and marks:
         x = [0.0, *(mark.eps for mark, _ in marks)]
         y = [100 * one.clean, *(100 * (robust.value or 0.0) for _, robust in marks)]
-        axes.plot(x, y, color=colour, linewidth=1.2 if lit else 0.6, alpha=1.0 if lit else 0.7)
-    for mark, robust in marks if lit else ():
+        axes.plot(x, y, color=colour, linewidth=1.2 if in_colour else 0.6, alpha=1.0 if in_colour else 0.7)
+    for mark, robust in marks if in_colour else ():
         at = 100 * (robust.value or 0.0)
         axes.errorbar([mark.eps], [at], yerr=[[at - 100 * robust.low], [100 * robust.high - at]],
                       fmt=MARKERS[look.places[one.model] % len(MARKERS)], color=colour, markersize=4.5,
@@ -286,15 +286,15 @@ def _certified(axes: Axes, one: Radii, look: Look) -> None:
     bounds = [(mark.eps, mark.certified) for mark in one.marks if mark.certified]
     if not bounds:
         return
-    lit = look.lit(one.model)
+    in_colour = look.lit(one.model)
     y = [100 * (share.value or 0.0) for _, share in bounds]
     axes.plot(
         [eps for eps, _ in bounds],
         y,
         color=look.colour(one.model),
         linestyle=":",
-        linewidth=1.5 if lit else 0.7,
-        marker="^" if lit else "",
+        linewidth=1.5 if in_colour else 0.7,
+        marker="^" if in_colour else "",
         markersize=4.0,
         clip_on=False,
     )

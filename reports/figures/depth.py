@@ -42,8 +42,8 @@ class Depth:
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
         """Draw the board with that text in its title and write it to `path`; see `selection.choose`."""
         check_suffix(path)
-        chosen, _ = choose(records, board)
-        save(self.draw(chosen, series_of(chosen, details_of(records))), path)
+        selection, _ = choose(records, board)
+        save(self.draw(selection, series_of(selection, details_of(records))), path)
         return path
 
     def draw(self, board: Board, series: Sequence[Series], *, narrow: bool = False) -> Figure:

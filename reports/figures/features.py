@@ -139,10 +139,10 @@ def _scatter(
 
     places = plane.project(features)[rows]
     labels = cloud.label[rows]
-    filled = np.ones(len(labels), dtype=bool) if right is None else right[rows]
+    is_full = np.ones(len(labels), dtype=bool) if right is None else right[rows]
     for number, one in enumerate(cloud.classes):
         for full in (True, False):
-            x, y = places[(labels == one) & (filled == full)].T
+            x, y = places[(labels == one) & (is_full == full)].T
             axes.plot(
                 x,
                 y,

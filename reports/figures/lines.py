@@ -109,11 +109,11 @@ def grid(count: int, title: str, size: tuple[float, float] | None = None) -> tup
 def draw_lines(axes: Axes, lines: Sequence[Named], look: Look) -> None:
     """Draw the curves of one panel, in the colours of their models; those without are thin and grey."""
     for name, curve in reversed(lines):  # the first lie on top
-        lit, colour = look.lit(name), look.colour(name)
-        thin = curve.thinned(MOST_PLACES if lit else MOST_GREY)
+        in_colour, colour = look.lit(name), look.colour(name)
+        thin = curve.thinned(MOST_PLACES if in_colour else MOST_GREY)
         x = [*thin.x, max(thin.end, thin.x[-1])]
         y = [100 * r / thin.n for r in (*thin.robust, thin.robust[-1])]
-        if not lit:
+        if not in_colour:
             axes.plot(x, y, look.line(name), drawstyle="steps-post", color=GREY, linewidth=0.6, alpha=0.7)
             continue
         low, high = zip(*thin.band(), strict=True)

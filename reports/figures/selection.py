@@ -110,26 +110,26 @@ def spaces_of_board(
             raise ConfigError(where=str(folder / name), expected="features that were kept", got=wrong, do=do)
         records += own
         spaces += of_folder
-    chosen, samples = choose(records, board)
-    order = {row.model: at for at, row in enumerate(chosen.rows)}
+    selection, samples = choose(records, board)
+    order = {row.model: at for at, row in enumerate(selection.rows)}
     fitting = {space.model: space for space in spaces if space.setting == samples.setting}
-    ordered = sorted(fitting.values(), key=lambda space: order[samples.names[space.model]])
-    return ordered, samples.names, chosen.title
+    ranking = sorted(fitting.values(), key=lambda space: order[samples.names[space.model]])
+    return ranking, samples.names, selection.title
 
 
 def _bounded(every: Sequence[Board]) -> list[int]:
     return [at for at, one in enumerate(every) if one.norm and one.eps != float("inf")]
 
 
-def _chosen(titles: Sequence[str], text: str | None, preferred: Sequence[int]) -> int:
+def _chosen(titles: Sequence[str], text: str | None, favourites: Sequence[int]) -> int:
     """Return the position of the title with that text; of several without a text, the one preferred."""
     fitting = [at for at, title in enumerate(titles) if text is None or text in title]
-    listed = "; ".join(map(repr, titles))
+    choices = "; ".join(map(repr, titles))
     if not fitting:
-        raise ConfigError(where="board", expected=f"text of one of: {listed or 'no board'}", got=repr(text))
+        raise ConfigError(where="board", expected=f"text of one of: {choices or 'no board'}", got=repr(text))
     if text is None and len(fitting) > 1:
-        fitting = [at for at in fitting if at in preferred]
+        fitting = [at for at in fitting if at in favourites]
     if len(fitting) != 1:
         do = "Name one by text of its title: --board TEXT"
-        raise ConfigError(where="board", expected="one board", got=f"{len(titles)}: {listed}", do=do)
+        raise ConfigError(where="board", expected="one board", got=f"{len(titles)}: {choices}", do=do)
     return fitting[0]

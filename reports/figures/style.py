@@ -110,9 +110,9 @@ def save(figure: Figure, path: Path) -> None:
         StorageError: the disk refused; an older file is intact.
     """
     suffix = check_suffix(path)
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
     content = BytesIO()
     clean_texts(figure)
     with styled():
-        figure.savefig(content, format=suffix[1:], metadata=undated)
+        figure.savefig(content, format=suffix[1:], metadata=metadata)
     write_atomic(path, content.getvalue())

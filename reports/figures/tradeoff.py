@@ -92,8 +92,8 @@ class Tradeoff:
 
 def others_in_words(count: int) -> str:
     """Return what is said of the models that have no name in the figure; nothing of none."""
-    named = f"The first {MOST_NAMED} models of the board have names"
-    return f"{named}; the other {count} are grey points without their intervals." if count > 0 else ""
+    start = f"The first {MOST_NAMED} models of the board have names"
+    return f"{start}; the other {count} are grey points without their intervals." if count > 0 else ""
 
 
 def _share(row: Row) -> tuple[float, float]:

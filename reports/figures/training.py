@@ -60,17 +60,17 @@ class Training:
             StorageError: the disk refused; an older file is intact.
         """
         check_suffix(path)
-        done = [one for folder in folders for one in read_trainings(folder)]
-        chosen = [one for one in done if board is None or board in one.name]
-        names = ", ".join(repr(one.name) for one in done) or "none"
-        if not chosen:
-            what = "a folder with `models/*/history.csv`" if not done else f"text in one of: {names}"
-            got = repr(board) if done else "none"
+        trainings = [one for folder in folders for one in read_trainings(folder)]
+        selection = [one for one in trainings if board is None or board in one.name]
+        names = ", ".join(repr(one.name) for one in trainings) or "none"
+        if not selection:
+            what = "a folder with `models/*/history.csv`" if not trainings else f"text in one of: {names}"
+            got = repr(board) if trainings else "none"
             raise ConfigError(where=", ".join(map(str, folders)), expected=what, got=got)
-        if len(chosen) > MOST:
+        if len(selection) > MOST:
             do = "Choose by text in their names: --board TEXT"
             raise ConfigError(where="board", expected=f"at most {MOST} networks", got=names, do=do)
-        save(draw_several(chosen), path)
+        save(draw_several(selection), path)
         return path
 
 

@@ -212,19 +212,19 @@ def _table(panels: Sequence[Panel], at: int, name: str, unit: str) -> Table:
 def _eps_table(family: Family, at: int) -> Table:
     marks = {mark.eps: mark.eps_text for one in family.models for mark in one.marks}
     columns = [Column("Model", numeric=False, head=True), Column("Clean, %")]
-    bounded = sorted({mark.eps for one in family.models for mark in one.marks if mark.certified})
+    radii = sorted({mark.eps for one in family.models for mark in one.marks if mark.certified})
     columns += [Column(f"eps {marks[radius]}, %") for radius in sorted(marks)]
-    columns += [Column(f"certified {marks[radius]}, %") for radius in bounded]
+    columns += [Column(f"certified {marks[radius]}, %") for radius in radii]
     columns += [Column(f"{share:.0%} broken within") for share in QUARTERS]
     rows = []
     for one in family.models[:MOST_ROWS]:
         own = {mark.eps: mark.robust for mark in one.marks}
-        reached = [one.exact.reached(share) if one.exact else None for share in QUARTERS]
+        thresholds = [one.exact.reached(share) if one.exact else None for share in QUARTERS]
         sure = {mark.eps: mark.certified for mark in one.marks}
         entries = [_cell(own.get(radius)) for radius in sorted(marks)]
-        entries += [_cell(sure.get(radius)) for radius in bounded]
+        entries += [_cell(sure.get(radius)) for radius in radii]
         clean = Entry(text=f"{100 * one.clean:.1f}", order=one.clean)
-        rows.append((text_entry(one.model), clean, *entries, *map(number_entry, reached)))
+        rows.append((text_entry(one.model), clean, *entries, *map(number_entry, thresholds)))
     caption = f"Robust accuracy in percent by eps ({family.norm}), worst case{_first(len(family.models))}."
     return Table(name=f"board-{at}-eps-table", caption=caption, columns=tuple(columns), rows=tuple(rows))
 

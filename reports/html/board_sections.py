@@ -90,7 +90,7 @@ def board_sections(
         known: what models and defenses declare, by identity of the model.
     """
     sections, shorts = [], short_titles(boards)
-    for number, (board, own, gone) in enumerate(zip(boards, samples, lost, strict=True)):
+    for number, (board, own, losses) in enumerate(zip(boards, samples, lost, strict=True)):
         name = f"board-{number}"
         groups = [(stands, group) for stands in (True, False) for group in doubt_groups(board, stands=stands)]
         names = {(doubt.model, doubt.code): f"{name}-finding-{at}" for at, doubt in enumerate(board.doubts)}
@@ -106,7 +106,7 @@ def board_sections(
                 short=shorts[number],
                 threat=threat_in_words(board, threat),
                 note=joint_note(board),
-                answer=answer(board, len(gone)),
+                answer=answer(board, len(losses)),
                 table=leaderboard(
                     board,
                     name=f"{name}-table",
@@ -123,7 +123,7 @@ def board_sections(
                 evidence=tuple(one for _, group in shown_groups for one in group.cases),
                 doubts=tuple(group for stands, group in shown_groups if stands),
                 lifted=tuple(group for stands, group in shown_groups if not stands),
-                lost=len(gone),
+                lost=len(losses),
                 n=board.n,
                 models=sum(not row.absent for row in board.rows),
             )
@@ -190,9 +190,9 @@ def _tradeoff(board: Board, name: str, look: Look) -> Markup | None:
 def _depth(board: Board, own: Samples, name: str) -> Markup | None:
     """Return the figure of a board that holds at least two depths of a family; None for any other."""
     series = series_of(board, details_of((*own.clean, *own.attacked)))
-    named = dataclasses.replace(board, norm=visible(board.norm), eps_text=visible(board.eps_text))
+    clean_board = dataclasses.replace(board, norm=visible(board.norm), eps_text=visible(board.eps_text))
     try:
-        figure = Depth().draw(named, series, narrow=True)
+        figure = Depth().draw(clean_board, series, narrow=True)
     except ConfigError:  # nothing to compare, or an infinite radius
         return None
     points = [

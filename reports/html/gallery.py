@@ -91,24 +91,24 @@ class Guide:
         if not own:
             return ()
         white = table_of(own)
-        broken = white[(white["status"] == Status.BROKEN) & white["right"]]
-        if broken.empty:
+        breaks = white[(white["status"] == Status.BROKEN) & white["right"]]
+        if breaks.empty:
             return ()
         every_strip: list[Strip] = []
-        for title, indices in self._kinds(white, broken, lost):
-            left = budget - sum(e.weight for strip in every_strip for e in strip.exhibits)
-            exhibits = self._exhibits(broken, indices, left)
+        for title, indices in self._kinds(white, breaks, lost):
+            rest = budget - sum(e.weight for strip in every_strip for e in strip.exhibits)
+            exhibits = self._exhibits(breaks, indices, rest)
             if exhibits:
                 every_strip.append(Strip(title=title, total=len(indices), exhibits=exhibits))
         return tuple(every_strip)
 
     def _kinds(
-        self, white: pd.DataFrame, broken: pd.DataFrame, lost: set[int]
+        self, white: pd.DataFrame, breaks: pd.DataFrame, losses: set[int]
     ) -> Iterable[tuple[str, list[int]]]:
         if math.isinf(
             self.samples.setting.threat.eps
         ):  # everything falls: what matters is how little it took
-            smallest = broken.groupby("index")["l2"].min().sort_values(kind="stable")
+            smallest = breaks.groupby("index")["l2"].min().sort_values(kind="stable")
             yield "The smallest changes that break it", [int(i) for i in smallest.index]
             return
         import numpy as np
@@ -116,32 +116,32 @@ class Guide:
         # Of every attack and image: whether it was tried, whether it stood each time, whether it was broken.
         images, places = np.unique(white["index"].to_numpy(), return_inverse=True)
         attacks, codes = white["attack"].cat.categories, white["attack"].cat.codes.to_numpy()
-        tried, stands, fell = np.zeros((3, len(attacks), len(images)), dtype=bool)
-        tried[codes, places] = stands[codes, places] = True
+        attempts, stands, fell = np.zeros((3, len(attacks), len(images)), dtype=bool)
+        attempts[codes, places] = stands[codes, places] = True
         lost_it = ~white["robust"].to_numpy()
         stands[codes[lost_it], places[lost_it]] = False
-        was_broken = broken["attack"].cat.codes.to_numpy()
-        fell[was_broken, np.searchsorted(images, broken["index"].to_numpy())] = True
-        played = np.flatnonzero(tried.any(axis=1))
-        fallen = set(images[fell.any(axis=0)].tolist())
-        if len(played) > 1:
-            worst = played[stands[played].sum(axis=1).argmin()]
+        was_broken = breaks["attack"].cat.codes.to_numpy()
+        fell[was_broken, np.searchsorted(images, breaks["index"].to_numpy())] = True
+        attackers = np.flatnonzero(attempts.any(axis=1))
+        victims = set(images[fell.any(axis=0)].tolist())
+        if len(attackers) > 1:
+            worst = attackers[stands[attackers].sum(axis=1).argmin()]
             alone = images[fell[worst] & (fell.sum(axis=0) == 1)].tolist()
             if alone:
                 label = self.samples.labels[str(attacks[worst])]
                 yield f"Only {label}, the strongest attack here, breaks these", alone
-        if len(self.samples.names) > 1 and lost & fallen:
+        if len(self.samples.names) > 1 and losses & victims:
             yield (
                 "Broken on every model of this board; here they fell to white-box attacks",
-                sorted(lost & fallen),
+                sorted(losses & victims),
             )
-        elif fallen:
-            yield "Broken by at least one attack", sorted(fallen)
+        elif victims:
+            yield "Broken by at least one attack", sorted(victims)
 
-    def _exhibits(self, broken: pd.DataFrame, indices: list[int], budget: int) -> tuple[Exhibit, ...]:
+    def _exhibits(self, breaks: pd.DataFrame, indices: list[int], budget: int) -> tuple[Exhibit, ...]:
         exhibits: list[Exhibit] = []
         for index in indices[: self.each]:
-            exhibit = self.exhibit(broken[broken["index"] == index], index)
+            exhibit = self.exhibit(breaks[breaks["index"] == index], index)
             if exhibit is None or exhibit.weight > budget:
                 break
             budget -= exhibit.weight

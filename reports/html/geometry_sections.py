@@ -101,19 +101,19 @@ def geometry_sections(
         links: address of a model's section, by shown name.
     """
     figures, pictures = MOST_FIGURES, MOST_NEIGHBOURS
-    made = []
+    result = []
     for at, (own, identities) in enumerate(zip(samples, order, strict=True)):
         of_board = {space.model: space for space in run.feature_spaces if space.setting == own.setting}
         spaces = [of_board[model] for model in identities if model in of_board]
         sections = {space.model: _begun(space, own) for space in spaces}
         for number_, group in enumerate(same_networks(spaces)):
             first = group[0]
-            drawn = _figure(group, own, name=f"board-{at}-features-{number_}")
-            if drawn is None:
+            picture = _figure(group, own, name=f"board-{at}-features-{number_}")
+            if picture is None:
                 why = "those of all these images are equal"
                 sections |= {v.model: replace(sections[v.model], reason=why) for v in group}
                 continue
-            figure, caption = drawn
+            figure, caption = picture
             fits = len(figure) <= figures
             figures -= len(figure) if fits else 0
             sections[first.model] = replace(
@@ -124,8 +124,8 @@ def geometry_sections(
             )
             there = (own.names[first.model], links[own.names[first.model]])
             for space in group[1:]:
-                shared = {"shared": there} if fits else {"left_out": True}
-                sections[space.model] = replace(sections[space.model], **shared)
+                change = {"shared": there} if fits else {"left_out": True}
+                sections[space.model] = replace(sections[space.model], **change)
         for space in spaces:
             if nearest := space.geometry.nearest:
                 queries = _queries(space, nearest, pictures)
@@ -136,8 +136,8 @@ def geometry_sections(
                     queries=queries,
                     left_out=sections[space.model].left_out or len(queries) < len(nearest.index),
                 )
-        made.append(sections)
-    return made
+        result.append(sections)
+    return result
 
 
 def _begun(space: FeatureSpace, own: Samples) -> GeometrySection:

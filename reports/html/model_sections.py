@@ -70,16 +70,16 @@ def model_sections(
         [names[row.model] for row in board.rows] for board, names in zip(boards, identities_of, strict=True)
     ]
     spaces = geometry_sections(run, samples, order, links)
-    for board, own, section, guide, gone, identities, space in zip(
+    for board, own, section, guide, losses, identities, space in zip(
         boards, samples, sections, guides, lost, identities_of, spaces, strict=True
     ):
-        judged = {model_of(record.target): record for record in (*own.clean, *own.attacked)}
+        target_of = {model_of(record.target): record for record in (*own.clean, *own.attacked)}
         lines = curves.lines() if curves else None
         for number, row in enumerate(board.rows):
             target = identities[row.model]
             if row.absent:
                 continue
-            targets.setdefault(row.model, judged[target])
+            targets.setdefault(row.model, target_of[target])
             measurements = list(board.white_box(row.model))
             caption = f"Every white-box attack on {row.model}, {board.title}"
             parts[row.model].append(
@@ -93,7 +93,7 @@ def model_sections(
                     if measurements
                     else None,
                     evidence=tuple(e for e in section.evidence if e.doubt.model == row.model),
-                    strips=guide.strips(target, lost=gone, budget=share),
+                    strips=guide.strips(target, lost=losses, budget=share),
                     geometry=space.get(target),
                 )
             )

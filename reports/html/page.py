@@ -106,14 +106,14 @@ def page_of(run: Run) -> str:
     samples = split_into_boards(run.records)
     every_board = boards_of(samples)
     guides = [Guide(own, Pixels(run.root)) for own in samples]
-    lost = [guide.lost() for guide in guides]
+    losses = [guide.lost() for guide in guides]
     links = model_links(every_board)
     look = look_of(links, narrow=True)
     targets = {model_of(record.target): record.target for record in run.records}
     known = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
-    sections = board_sections(every_board, samples, links, lost, look=look, known=known)
+    sections = board_sections(every_board, samples, links, losses, look=look, known=known)
     accuracy_curves = CurveSections(every_board, samples, look)
-    models = model_sections(run, every_board, samples, sections, lost, links, accuracy_curves)
+    models = model_sections(run, every_board, samples, sections, losses, links, accuracy_curves)
     return page(
         title=str(run.facts.get("name") or (run.root.name if run.root else "") or "robench"),
         summary=summary(run, every_board),

@@ -86,8 +86,8 @@ def heads(board: Board, samples: Samples) -> list[str]:
     networks: dict[str, list[str]] = {}
     for target in order:
         networks.setdefault(_network(details[target]), []).append(target)
-    shared = next((group for group in networks.values() if len(group) > 1), order[:2])
-    return shared[:MOST_HEADS]
+    rivals = next((group for group in networks.values() if len(group) > 1), order[:2])
+    return rivals[:MOST_HEADS]
 
 
 def _network(record: Record) -> str:
@@ -141,10 +141,10 @@ def _lane(
     exhibits = []
     for attack in attacks:
         lines = of_image[(of_image["target"] == target) & (of_image["attack"] == attack)]
-        broken = lines[lines["status"] == Status.BROKEN]
+        breaks = lines[lines["status"] == Status.BROKEN]
         # An image that stands is shown as the attack left it.
-        chosen = lines if broken.empty else broken
-        exhibits.append(None if chosen.empty else guide.exhibit(chosen, index))
+        selection = lines if breaks.empty else breaks
+        exhibits.append(None if selection.empty else guide.exhibit(selection, index))
     model = guide.samples.names[target]
     before = next((cell.before for cell in exhibits if cell), "")
     return Lane(model=model, link=links.get(model, ""), before=before, cells=tuple(exhibits))

@@ -163,12 +163,12 @@ def leaderboard(
         known: what models and defenses declare of themselves, by the model's shown name; columns of which
             nothing is known are left out.
     """
-    attacked = bool(board.attacks)
+    has_attack = bool(board.attacks)
     minimal = any(row.median_l2 is not None for row in board.rows)
     by_size = math.isinf(board.eps) and minimal
     columns = [Column("Rank"), Column("Model", numeric=False, head=True)]
     columns += _sizes(board.norm) if by_size else []
-    columns += [Column("Worst case, %")] if attacked else []
+    columns += [Column("Worst case, %")] if has_attack else []
     bounds = board.certificates
     several = bounds if len(bounds) > 1 else ()
     columns += [Column("Certified, %"), Column("Gap, points")] if bounds else []
@@ -176,10 +176,10 @@ def leaderboard(
     columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
     declared = [title for title in DECLARED if known and any(_declared(one, title) for one in known.values())]
     columns += [Column(title, numeric=False) for title in declared]
-    columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if attacked else []
+    columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if has_attack else []
     columns += [Column(label) for label in several]
     columns += _sizes("L2") if minimal and not by_size else []
-    columns += [Column("Passes/image")] if attacked else []
+    columns += [Column("Passes/image")] if has_attack else []
     columns += [Column("n")]
     rows = []
     for row in board.rows:
@@ -187,18 +187,18 @@ def leaderboard(
         entries = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
         entries += [_model(row, links, look)]
         entries += (sizes if board.norm == "L2" else sizes[::-1]) if by_size else []
-        entries += [share(row.worst_case)] if attacked else []
+        entries += [share(row.worst_case)] if has_attack else []
         entries += [share(row.certified), _gap(row)] if bounds else []
         entries += [share(row.one_draw, drawn=False)] if board.random else []
         entries += [share(row.clean), _remarks(row, board, name, finding)]
         own = (known or {}).get(row.model, Background())
         entries += [paper_entry(_declared(own, title)) for title in declared]
-        if attacked:
+        if has_attack:
             entries += [share(row.white_box, drawn=False)]
             entries += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
         entries += [share(row.certified_by.get(label), drawn=False) for label in several]
         entries += sizes if minimal and not by_size else []
-        entries += [number_entry(row.passes)] if attacked else []
+        entries += [number_entry(row.passes)] if has_attack else []
         entries += [number_entry(row.n)]
         rows.append(tuple(entries))
     filtered = len(rows) > FEW_ROWS
@@ -233,10 +233,10 @@ def _declared(known: Background, title: str) -> str:
 
 def _gap(row: Row) -> Entry:
     """Return the gap with a bar from what is certified to what attacks leave: the truth lies on it."""
-    attacked = row.worst_case or row.clean
-    if row.gap is None or row.gap.value is None or row.certified is None or attacked is None:
+    robustness = row.worst_case or row.clean
+    if row.gap is None or row.gap.value is None or row.certified is None or robustness is None:
         return Entry()
-    ends = (row.certified.value or 0.0, attacked.value or 0.0)
+    ends = (row.certified.value or 0.0, robustness.value or 0.0)
     return Entry(text=percent(row.gap), order=row.gap.value, span=(min(ends), max(ends)))
 
 
@@ -260,14 +260,14 @@ def _remarks(row: Row, board: Board, name: str, finding: dict[tuple[str, str], s
 
 def heat_map(board: Board, *, name: str) -> Table:
     """Return source x target: robust accuracy of targets on images crafted on sources, worst over attacks."""
-    combined = {(t.source, t.target): t.robust for t in board.combined_transfers()}
-    every = {name for pair in combined for name in pair}
+    transfers = {(t.source, t.target): t.robust for t in board.combined_transfers()}
+    every = {name for pair in transfers for name in pair}
     there = [row.model for row in board.rows if row.model in every]
     models = there[:MOST_MODELS]
-    sources = {source for source, _ in combined}
+    sources = {source for source, _ in transfers}
     columns = (Column("Crafted on", numeric=False, head=True), *(Column(model) for model in models))
     rows = tuple(
-        (text_entry(source), *(_pair(combined.get((source, target)), source == target) for target in models))
+        (text_entry(source), *(_pair(transfers.get((source, target)), source == target) for target in models))
         for source in models
         if source in sources
     )
@@ -298,8 +298,8 @@ def measurement_table(measurements: Sequence[Measurement], *, name: str, caption
     columns = [Column("Attack", numeric=False, head=True), Column("Gradient source", numeric=False)]
     columns += [Column("Robust, %"), Column("Findings", numeric=False)]
     columns += [Column(title) for title in titles] + [Column("Library", numeric=False)]
-    batched = any(cell.robust.batches for cell in measurements)
-    columns += [Column("Batches"), Column("Over batches, %", numeric=False)] if batched else []
+    has_batches = any(cell.robust.batches for cell in measurements)
+    columns += [Column("Batches"), Column("Over batches, %", numeric=False)] if has_batches else []
     rows = tuple(
         (
             text_entry(cell.attack),
@@ -314,7 +314,7 @@ def measurement_table(measurements: Sequence[Measurement], *, name: str, caption
             number_entry(cell.forwards),
             number_entry(cell.backwards),
             text_entry(cell.library),
-            *(map(text_entry, over_batches(cell.robust)) if batched else ()),
+            *(map(text_entry, over_batches(cell.robust)) if has_batches else ()),
         )
         for cell in measurements
     )

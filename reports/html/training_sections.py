@@ -29,22 +29,22 @@ class Curve:
 def curves(run: Run) -> list[Curve]:
     """Return the trainings of the run, the first ones with their curves."""
     figures = []
-    for number, done in enumerate(run.trainings):
-        last = done.history[-1]
-        measured = [
+    for number, run_training in enumerate(run.trainings):
+        last = run_training.history[-1]
+        accuracies = [
             f"{name} {100 * last[column]:.1f} %"
             for column, (name, _, _) in training.ACCURACIES.items()
             if column in last
         ]
-        stages = len({row.get("stage") for row in done.history})
+        stages = len({row.get("stage") for row in run_training.history})
         description = (
-            f"{counted(len(done.history), 'epoch')}{f' in {stages} stages' if stages > 1 else ''}. "
-            f"After the last one: {'; '.join(measured) or 'no accuracy was measured'}."
+            f"{counted(len(run_training.history), 'epoch')}{f' in {stages} stages' if stages > 1 else ''}. "
+            f"After the last one: {'; '.join(accuracies) or 'no accuracy was measured'}."
         )
         figure = None
         if number < MOST_CURVES:
-            drawn = training.draw(done.history, narrow=True)
-            figure = inline_svg(drawn, name=f"curve-{number}", description=f"Training curves. {description}")
-        facts = training_facts(done)
-        figures.append(Curve(title=done.name, figure=figure, facts=facts, description=description))
+            chart = training.draw(run_training.history, narrow=True)
+            figure = inline_svg(chart, name=f"curve-{number}", description=f"Training curves. {description}")
+        facts = training_facts(run_training)
+        figures.append(Curve(title=run_training.name, figure=figure, facts=facts, description=description))
     return figures

@@ -74,15 +74,15 @@ def _network(model: OurModel) -> list[str]:
 
 
 def _training(model: OurModel, slot: Slot) -> list[str]:
-    trained, expected = model.training, slot.training.get(slot.head, "")
+    method, expected = model.training, slot.training.get(slot.head, "")
     notes = []
-    if trained == "checkpoint":
+    if method == "checkpoint":
         notes += ["trained elsewhere: how is not in the records"]
-    elif trained != expected:
-        notes += [f"trained by {trained} (paper: {expected})"]
+    elif method != expected:
+        notes += [f"trained by {method} (paper: {expected})"]
     if slot.trials:
         notes += [f"one training (paper: {slot.trials})"]
-    if trained in {"none", "checkpoint"}:
+    if method in {"none", "checkpoint"}:
         return notes
     if not model.card:
         return [*notes, "settings of the training unknown: its model card is not in the run folder"]
@@ -94,7 +94,7 @@ def _training(model: OurModel, slot: Slot) -> list[str]:
     return notes + [
         f"training {name} {shown(options.get(name))} (paper: {shown(paper)})"
         for name, paper in slot.training_settings.items()
-        if (name in options or trained == expected) and not same(options.get(name), paper)
+        if (name in options or method == expected) and not same(options.get(name), paper)
     ]
 
 

@@ -113,14 +113,14 @@ def paper_tables(records: Sequence[Record], trainings: Sequence[Training] = ()) 
         trainings: networks trained in them, whose model cards tell how.
     """
     ours = our_models(records, trainings)
-    return [_table(published, ours) for published in tables().values()]
+    return [_table(table, ours) for table in tables().values()]
 
 
-def _table(published: Published, ours: Sequence[OurModel]) -> PaperTable:
+def _table(table: Published, ours: Sequence[OurModel]) -> PaperTable:
     rows = []
     with_row: set[tuple[str, object]] = set()
     reasons: list[tuple[str, str]] = []
-    for label, slots in zip(published.rows, published.slots, strict=True):
+    for label, slots in zip(table.rows, table.slots, strict=True):
         lines = []
         for model in ours:
             line = _line(model, slots)
@@ -130,8 +130,8 @@ def _table(published: Published, ours: Sequence[OurModel]) -> PaperTable:
         rows.append(PaperRow(label=label, slots=slots, lines=tuple(lines)))
     for model in ours:
         if (model.target, model.images) not in with_row:
-            reasons.append((model.name, _why(model, published)))
-    return PaperTable(published=published, rows=tuple(rows), unplaced=tuple(unplaced(reasons)))
+            reasons.append((model.name, _why(model, table)))
+    return PaperTable(published=table, rows=tuple(rows), unplaced=tuple(unplaced(reasons)))
 
 
 def _line(model: OurModel, slots: Sequence[Slot]) -> Line | None:
@@ -154,9 +154,9 @@ def _line(model: OurModel, slots: Sequence[Slot]) -> Line | None:
     )
 
 
-def _why(model: OurModel, published: Published) -> str:
+def _why(model: OurModel, table: Published) -> str:
     """Return why a model has no row: what refuses it in the cell that it comes closest to."""
-    refusals = [mismatch(model, slot) for slots in published.slots for slot in slots]
+    refusals = [mismatch(model, slot) for slots in table.slots for slot in slots]
     if None in refusals:
         return "no attack of the table was run under the paper's threat model"
     return max(refusal for refusal in refusals if refusal)[1]

@@ -65,9 +65,9 @@ def mismatch(model: OurModel, slot: Slot) -> tuple[int, str] | None:
     Returns:
         How many questions it answered rightly before, in the order of the questions, and the reason.
     """
-    unlabelled = int(model.details.get("unlabelled") or 0)
+    extra = int(model.details.get("unlabelled") or 0)
     graph = {name: model.details.get(name) for name in slot.graph_exact}
-    trained = model.training
+    method = model.training
     kinds = {*slot.training.values(), "checkpoint"}
     images = model.training_images
     reasons = (
@@ -79,12 +79,12 @@ def mismatch(model: OurModel, slot: Slot) -> tuple[int, str] | None:
             f"its network is {model.architecture or 'unknown'}",
         ),
         (model.head != slot.head, f"its head is {model.details.get('head') or 'unknown'}"),
-        (trained not in kinds, f"its training is {trained or 'unknown'}"),
+        (method not in kinds, f"its training is {method or 'unknown'}"),
         (
             slot.images_exact and images != slot.training_images,
             f"trained on {'an unknown number of' if images is None else format(images, ',')} images",
         ),
-        (unlabelled != slot.unlabelled, f"{unlabelled:,} unlabelled images in its graph"),
+        (extra != slot.unlabelled, f"{extra:,} unlabelled images in its graph"),
         (graph != slot.graph_exact, ", ".join(f"{name} {value}" for name, value in graph.items())),
     )
     return next(((at, reason) for at, (wrong, reason) in enumerate(reasons) if wrong), None)
@@ -185,16 +185,16 @@ def _attacked(
     ]
     sources = tuple(dict.fromkeys(r.source.gradient_source for r in records))
     surrogate = model.heads.get(source, ("", ""))[0] == GRAPH and PAPERS_SOURCE in sources
-    chosen = PAPERS_SOURCE if surrogate else ""
-    lines = [r for r in every if chosen in {"", r.source.gradient_source}]
+    gradient = PAPERS_SOURCE if surrogate else ""
+    lines = [r for r in every if gradient in {"", r.source.gradient_source}]
     clean = samples.untouched(model.target)
-    chosen_records = [r for r in records if chosen in {"", r.source.gradient_source}]
+    chosen_records = [r for r in records if gradient in {"", r.source.gradient_source}]
     own = samples.untouched(model.target)
     weights = model.checkpoints
     return OurNumber(
         share=robust_share(lines, clean) or Share(0, 0),
         worst=robust_share(every, clean) if len(sources) > 1 else None,
-        source=chosen or (sources[0] if len(sources) == 1 else ""),
+        source=gradient or (sources[0] if len(sources) == 1 else ""),
         sources=sources,
         crafted_on=samples.names[source] if slot.oracle else "",
         shares_features=bool(weights.get(source)) and weights.get(source) == weights.get(model.target),

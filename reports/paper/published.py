@@ -114,8 +114,8 @@ def tables() -> dict[str, Published]:
 
 @cache
 def _file() -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((files("reports.paper") / FILE).read_text("utf-8"))
-    return read
+    content: dict[str, Any] = json.loads((files("reports.paper") / FILE).read_text("utf-8"))
+    return content
 
 
 def _table(number: str, entry: dict[str, Any]) -> Published:

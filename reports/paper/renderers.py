@@ -93,8 +93,8 @@ def _latex(text: TableText) -> str:
 
 
 def _tex(text: str) -> str:
-    escaped = latex.escape(text).replace(DAGGER, r"$^\dagger$")
-    return f"{{{escaped}}}" if escaped.startswith("[") else escaped
+    code = latex.escape(text).replace(DAGGER, r"$^\dagger$")
+    return f"{{{code}}}" if code.startswith("[") else code
 
 
 def _finite(value: Any) -> Any:

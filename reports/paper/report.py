@@ -93,28 +93,28 @@ class Paper:
         return [path]
 
     def _render(self, runs: Sequence[Run]) -> str:
-        chosen = self._chosen(runs)
+        selection = self._chosen(runs)
         if self.format == "csv":
-            return renderers.as_csv(chosen)
+            return renderers.as_csv(selection)
         if self.format == "json":
-            return renderers.as_json(chosen, _left_out(runs))
+            return renderers.as_json(selection, _left_out(runs))
         render = renderers.as_latex if self.format == "tex" else renderers.as_markdown
-        return render(chosen, _left_out(runs))
+        return render(selection, _left_out(runs))
 
     def _chosen(self, runs: Sequence[Run]) -> list[PaperTable]:
         records = [record for run in runs for record in run.records]
         every_table = paper_tables(records, [training for run in runs for training in run.trainings])
         if self.table:
             return [table for table in every_table if table.published.number == self.table]
-        filled = [table for table in every_table if table.filled]
-        if not filled:
+        selection = [table for table in every_table if table.filled]
+        if not selection:
             raise ConfigError(
                 expected=f"a run that measured a cell of Tables {', '.join(tables())} of {reference()}",
                 got="none that did" if records else "no finished unit",
                 do="Use `robench leaderboard RUN` for the numbers of a run; `robench table RUN --paper 6` "
                 "says why no model belongs into Table 6",
             )
-        return filled
+        return selection
 
 
 def _runs(folders: Sequence[Path], readable: Sequence[Readable | None]) -> list[Run]:
@@ -122,9 +122,9 @@ def _runs(folders: Sequence[Path], readable: Sequence[Readable | None]) -> list[
 
 
 def _left_out(runs: Sequence[Run]) -> list[str]:
-    lost = [f"Left out, {fault.about}: {fault.text}" for run in runs for fault in run.unreadable]
+    faults = [f"Left out, {fault.about}: {fault.text}" for run in runs for fault in run.unreadable]
     rows = [row for run in runs for row in missing_rows(run.records)]
     return [
-        *lost,
+        *faults,
         *(f"Partial, {model}, {setting}: lacks {'; '.join(texts)}" for setting, model, texts in rows),
     ]

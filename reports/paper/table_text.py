@@ -56,8 +56,8 @@ UNBOUNDED = (
 
 def table_text(table: PaperTable) -> TableText:
     """Return a table as texts: published, ours, difference and, where it says more, the worst gradient."""
-    published = table.published
-    kind = "error" if published.error else "accuracy"
+    original = table.published
+    kind = "error" if original.error else "accuracy"
     rows: list[tuple[str, ...]] = []
     starts: list[int] = []
     notes: list[tuple[str, str, tuple[str, ...]]] = []
@@ -72,9 +72,9 @@ def table_text(table: PaperTable) -> TableText:
             doubts += [(line.model, line.findings)] if line.findings else []
             rows += _lines(line, mark)
     return TableText(
-        title=f"Table {published.number} of {reference()}: {published.title} ({kind} in percent)",
-        header=("Model", "Number", "n", *published.columns),
-        reading=(*READING, UNBOUNDED) if "C&W" in published.columns else READING,
+        title=f"Table {original.number} of {reference()}: {original.title} ({kind} in percent)",
+        header=("Model", "Number", "n", *original.columns),
+        reading=(*READING, UNBOUNDED) if "C&W" in original.columns else READING,
         rows=tuple(rows),
         starts=tuple(starts),
         notes=tuple(notes),

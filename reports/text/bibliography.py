@@ -80,8 +80,8 @@ def _value(text: str, at: int) -> tuple[str, int]:
     depth = 0
     for here, sign in _signs(text, at):
         depth += (sign == "{") - (sign == "}")
-        closed = depth == 0 and (sign == "}" if opening == "{" else sign == '"' and here > at)
-        if closed:
+        is_end = depth == 0 and (sign == "}" if opening == "{" else sign == '"' and here > at)
+        if is_end:
             return text[at + 1 : here], here + 1
     raise _broken("braces that close", text, at)
 

@@ -52,8 +52,8 @@ class BibTeX:
         Raises:
             ConfigError: there is no record.
         """
-        read = [own or Store(folder).readable() for folder, own in zip_longest(folders, readable)]
-        records = [record for own in read for record in own[0]]
+        contents = [own or Store(folder).readable() for folder, own in zip_longest(folders, readable)]
+        records = [record for own in contents for record in own[0]]
         if not records:
             raise ConfigError(expected="at least one finished unit", got="none", do="Run `robench run` first")
         return _text(records, [plan for folder in folders for plan in _plan(folder)])
@@ -80,20 +80,20 @@ def _plan(folder: Path) -> list[dict[str, Any]]:
 def _text(records: Sequence[Record], plans: Sequence[dict[str, Any]]) -> str:
     software = _software(records)
     entries = {software.key: software}
-    comments, unknown = [], []
+    comments, leftovers = [], []
     for use in named_plugins(records, plans):
         what = visible(f"{use.kind.removesuffix('s')} {use.name}")
         try:
             own = read_entries(use.info.bibtex) if use.info else []
         except ConfigError as error:
-            unknown.append(f"% broken BibTeX of {what}: {visible(str(error))}")
+            leftovers.append(f"% broken BibTeX of {what}: {visible(str(error))}")
             continue
         own = [_kept(entries, entry) for entry in own]
         if own:
             comments.append(f"% {what}: {', '.join(entry.key for entry in own)}")
         else:
-            unknown.append(f"% {what}: {_without(use)}")
-    head = ["% What was used, and the key of its entry. Made by robench.", *comments, *unknown]
+            leftovers.append(f"% {what}: {_without(use)}")
+    head = ["% What was used, and the key of its entry. Made by robench.", *comments, *leftovers]
     return "\n\n".join(["\n".join(head), *map(str, entries.values())]) + "\n"
 
 

@@ -220,8 +220,8 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
     ]  # fmt: skip
 
 
-def _one_draw(measured: Row | Measurement) -> list[Any]:
-    return [measured.draws or None, *_ends(measured.one_draw)]
+def _one_draw(result: Row | Measurement) -> list[Any]:
+    return [result.draws or None, *_ends(result.one_draw)]
 
 
 def _certified(row: Row, bounds: Sequence[str]) -> list[float | None]:

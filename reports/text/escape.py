@@ -109,9 +109,9 @@ def joint_note(board: Board) -> str:
         f"Joint graph: {', '.join(row.model for row in joint)}. Images of one graph are not independent, so "
         "intervals and ranks, which take them for such, may be too sure."
     )
-    widened = [row for row in joint if (headline := row.worst_case or row.clean) and headline.batches]
-    if widened:
-        names = "" if len(widened) == len(joint) else f" of {', '.join(row.model for row in widened)}"
+    wide_rows = [row for row in joint if (headline := row.worst_case or row.clean) and headline.batches]
+    if wide_rows:
+        names = "" if len(wide_rows) == len(joint) else f" of {', '.join(row.model for row in wide_rows)}"
         note += f" The intervals{names} also hold Student's t interval over batches."
     return note
 
@@ -130,11 +130,11 @@ def certified_note(board: Board) -> str:
 
 def transfer_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
-    combined = {(t.source, t.target): t.robust for t in board.combined_transfers()}
-    sources = list(dict.fromkeys(source for source, _ in combined))
-    targets = list(dict.fromkeys(target for _, target in combined))
+    shares = {(t.source, t.target): t.robust for t in board.combined_transfers()}
+    sources = list(dict.fromkeys(source for source, _ in shares))
+    targets = list(dict.fromkeys(target for _, target in shares))
     header = ["Crafted on \\ judged on", *targets]
-    return header, [[source, *(percent(combined.get((source, t))) for t in targets)] for source in sources]
+    return header, [[source, *(percent(shares.get((source, t))) for t in targets)] for source in sources]
 
 
 def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
@@ -142,8 +142,8 @@ def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
     header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
     header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
     white_box = list(board.white_box())
-    batched = any(cell.robust.batches for cell in white_box)
-    header += ["Batches", "Over batches [95% CI]"] if batched else []
+    has_batches = any(cell.robust.batches for cell in white_box)
+    header += ["Batches", "Over batches [95% CI]"] if has_batches else []
     rows = [
         [
             cell.target,
@@ -157,7 +157,7 @@ def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
             number(cell.forwards),
             number(cell.backwards),
             ", ".join(cell.findings) or NOTHING,
-            *(over_batches(cell.robust) if batched else ()),
+            *(over_batches(cell.robust) if has_batches else ()),
         ]
         for cell in white_box
     ]

@@ -70,8 +70,8 @@ class Markdown:
         parts += [f"{escape(FRESH)}\n"] if any(board.random for board in every_board) else []
         for board, own in zip(every_board, samples, strict=True):
             parts += _section(board, len(lost_images(own)))
-        if repeated := _seed_sections(records):
-            parts += ["## Over seeds\n", OVER_SEEDS, *repeated]
+        if sections := _seed_sections(records):
+            parts += ["## Over seeds\n", OVER_SEEDS, *sections]
         return "\n".join(parts)
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
@@ -152,5 +152,5 @@ def _seed_sections(records: Sequence[Record]) -> list[str]:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose cells show exactly these texts."""
     lines = [header, ["---"] * len(header), *rows]
-    escaped = [[escape(cell) for cell in line] if at != 1 else line for at, line in enumerate(lines)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
+    cells_text = [[escape(cell) for cell in line] if at != 1 else line for at, line in enumerate(lines)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells_text) + "\n"

@@ -79,16 +79,16 @@ class Screen:
         header, rows = memory_table(records)
         if self.details and rows:
             renderables.append(table("where memory ran out", header, rows))
-        for repeated in over_seeds(records):
-            header, rows = seed_table(repeated)
+        for comparison in over_seeds(records):
+            header, rows = seed_table(comparison)
             # A model has several rows here: its name stands on the first.
             names = ["", *(row[0] for row in rows)]
             brief = [
                 ["" if row[0] == before else row[0], *row[1:]]
                 for before, row in zip(names, rows, strict=False)
             ]
-            renderables.append(table(f"over seeds: {repeated.title}", header, brief))
-            renderables += [Text(visible(f"left out: {text}"), style="dim") for text in repeated.left_out]
+            renderables.append(table(f"over seeds: {comparison.title}", header, brief))
+            renderables += [Text(visible(f"left out: {text}"), style="dim") for text in comparison.left_out]
         return renderables
 
     def _board(self, board: Board) -> list[RenderableType]:
@@ -104,13 +104,13 @@ class Screen:
         if self.details and board.cells:
             renderables.append(table("gradient sources, white-box", *detail_table(board)))
         # Whatever was met on a row that has a rank is lifted: one line instead of a page of them.
-        ranked = set() if self.details else {row.model for row in board.rows if row.rank}
-        listed = [d for d in board.doubts if d.model not in ranked]
-        renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in listed]
-        if lifted := len(board.doubts) - len(listed):
+        ranking = set() if self.details else {row.model for row in board.rows if row.rank}
+        open_doubts = [d for d in board.doubts if d.model not in ranking]
+        renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in open_doubts]
+        if count := len(board.doubts) - len(open_doubts):
             renderables.append(
                 Text(
-                    f"({counted(lifted, 'finding')} lifted on ranked rows; --details shows them)", style="dim"
+                    f"({counted(count, 'finding')} lifted on ranked rows; --details shows them)", style="dim"
                 )
             )
         return renderables
@@ -151,8 +151,13 @@ def engine_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]
         units[place] += 1
         reasons.setdefault(place, {}).update(engine.not_used)
     rows = [
-        [model, used, str(count), "; ".join(f"{k}: {v}" for k, v in reasons[model, used].items()) or "-"]
-        for (model, used), count in units.items()
+        [
+            model,
+            engine_name,
+            str(count),
+            "; ".join(f"{k}: {v}" for k, v in reasons[model, engine_name].items()) or "-",
+        ]
+        for (model, engine_name), count in units.items()
     ]
     return ["Model", "Asked", "Units", "Not used, and why"], rows
 
@@ -163,7 +168,7 @@ def memory_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]
     for record in records:
         if micro_batch := record.conditions.micro_batch:
             sizes.setdefault(record.target.name, []).append(micro_batch)
-    rows = [[model, str(min(fitted)), str(len(fitted))] for model, fitted in sizes.items()]
+    rows = [[model, str(min(batch_sizes)), str(len(batch_sizes))] for model, batch_sizes in sizes.items()]
     return ["Model", "Images at once", "Units"], rows
 
 
@@ -193,7 +198,7 @@ class FittingTable:
         if _total(whole) <= options.max_width:
             yield self._table(range(len(self.header)), self.title)
             return
-        narrow = [min(self._width(at, wrapped=True), WIDEST) for at in range(len(self.header))]
+        narrow = [min(self._width(at, breakable=True), WIDEST) for at in range(len(self.header))]
         for number, part in enumerate(self.parts(narrow, options.max_width)):
             yield self._table(part, "" if number else self.title)
 
@@ -210,9 +215,9 @@ class FittingTable:
                 every_part.append([*keys, at])
         return every_part or [keys]
 
-    def _width(self, at: int, *, wrapped: bool = False) -> int:
-        """Return how many cells a column needs; `wrapped` lets its name break between words."""
-        pieces = self.header[at].split() if wrapped else [self.header[at]]
+    def _width(self, at: int, *, breakable: bool = False) -> int:
+        """Return how many cells a column needs; `breakable` lets its name break between words."""
+        pieces = self.header[at].split() if breakable else [self.header[at]]
         return max(map(cell_len, [*(pieces or [""]), *(row[at] for row in self.rows)]))
 
     def _table(self, columns: Sequence[int], title: str) -> Table:

@@ -97,11 +97,11 @@ def summary(run: Run, boards: Sequence[Board]) -> str:
     if not boards:
         return "No unit of this run is finished, so there is nothing to rank."
     models = {(row.fingerprint, row.model) for board in boards for row in board.rows}
-    attacked = [board for board in boards if board.norm]
+    threat_boards = [board for board in boards if board.norm]
     images = max(board.n for board in boards)
-    parts = [_counted(len(models), "model"), _counted(len(attacked), "threat model")]
+    parts = [_counted(len(models), "model"), _counted(len(threat_boards), "threat model")]
     parts += [
-        _counted(len({a for b in attacked for a in b.attacks}), "attack"),
+        _counted(len({a for b in threat_boards for a in b.attacks}), "attack"),
         f"{counted(images, 'image')}",
     ]
     status = str(run.facts.get("status") or "")

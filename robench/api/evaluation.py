@@ -144,14 +144,14 @@ def benchmark(
         settings=Settings(**settings),  # type: ignore[arg-type]
     )
     memory = Memory()
-    finished = [unit.record for unit in evaluate(work, memory, reporter)]
-    records = noting_failed(finished, memory.failed_jobs)
+    results = [unit.record for unit in evaluate(work, memory, reporter)]
+    records = noting_failed(results, memory.failed_jobs)
     return Evaluation(records=tuple(records), failures=tuple(memory.failures.values()))
 
 
 def _evaluated(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> EvaluatedModel:
-    evaluated = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources)
+    entry = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources)
     if model.name not in stand_ins:
-        return evaluated
+        return entry
     other = stand_ins[model.name]
-    return with_stand_in(evaluated, EvaluatedModel(model=other, fingerprint=other.fingerprint()))
+    return with_stand_in(entry, EvaluatedModel(model=other, fingerprint=other.fingerprint()))

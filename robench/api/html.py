@@ -51,12 +51,12 @@ def picture(image: NDArray[np.floating[Any]], title: str = "") -> Picture:
     if channels not in (1, 3):
         return Picture(text(image.shape))
     pixels = (np.nan_to_num(np.clip(image, 0, 1)) * 255).round().astype("uint8")
-    stored = Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0))
+    bitmap = Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0))
     stream = io.BytesIO()
-    stored.save(stream, format="PNG")
+    bitmap.save(stream, format="PNG")
     code = base64.b64encode(stream.getvalue()).decode()
-    shown = max(ENLARGED, width)
+    pixel_width = max(ENLARGED, width)
     return Picture(
-        f'<img src="data:image/png;base64,{code}" width="{shown}" title="{text(title)}" '
+        f'<img src="data:image/png;base64,{code}" width="{pixel_width}" title="{text(title)}" '
         'style="image-rendering: pixelated">'
     )

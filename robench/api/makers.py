@@ -57,17 +57,17 @@ def wrap(
     module = as_network(net, where)
     _check_output(output, where)
     if precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise InputError(where=where, expected=f"precision as one of {known}", got=repr(precision))
+        precisions = ", ".join(PRECISIONS)
+        raise InputError(where=where, expected=f"precision as one of {precisions}", got=repr(precision))
     if class_map is not None and (len(class_map) != classes or len(set(class_map)) != classes):
         raise InputError(
             where=where,
             expected=f"a class_map of {classes} different outputs",
             got=f"{len(class_map)}, {len(set(class_map))} of them different",
         )
-    tested = TestedNetwork(module, class_map=class_map, kind=output, precision=precision)
+    network = TestedNetwork(module, class_map=class_map, kind=output, precision=precision)
     details = {} if precision == PRECISIONS[0] else {"precision": precision}
-    return Model(name=name, net=tested, classes=classes, output=OutputKind(output), details=details)
+    return Model(name=name, net=network, classes=classes, output=OutputKind(output), details=details)
 
 
 def make_attack(attack: str | Callable[..., Any], **options: Any) -> Attack:
@@ -89,9 +89,9 @@ def make_attack(attack: str | Callable[..., Any], **options: Any) -> Attack:
         return cast("Attack", attack)
     if isinstance(attack, str):
         return attack_named(attack, options, trust_code=True, where=attack)
-    given: object = attack
-    if not callable(given):
-        got = type(given).__name__
+    candidate: object = attack
+    if not callable(candidate):
+        got = type(candidate).__name__
         raise InputError(where="attack", expected="the name of an attack, or a function", got=got)
     return attack_from(_own(attack), options)
 
@@ -134,9 +134,9 @@ def wnll_head(
             logits come from no linear layer.
         ConfigError: an option is unknown or refused.
     """
-    given: object = net
-    if not isinstance(given, nn.Module):
-        as_network(given, "wnll_head")
+    candidate: object = net
+    if not isinstance(candidate, nn.Module):
+        as_network(candidate, "wnll_head")
         got, do = "a function", "The head needs the layers of the network: give the module itself"
         raise InputError(where="wnll_head", expected="a torch.nn.Module", got=got, do=do)
     data = training_set(images, where="wnll_head", classes=classes)
@@ -168,10 +168,10 @@ def training_set(images: ImageSet | tuple[Any, Any], *, where: str, classes: int
                 where=where, expected="training images", got=f"the split {images.split!r}", do=do
             )
         return images
-    given: object = images
-    if not isinstance(given, tuple | list) or len(given) != 2:
+    candidate: object = images
+    if not isinstance(candidate, tuple | list) or len(candidate) != 2:
         expected = "training images as an ImageSet, or a pair of images and labels"
-        raise InputError(where=where, expected=expected, got=f"a {type(given).__name__}")
+        raise InputError(where=where, expected=expected, got=f"a {type(candidate).__name__}")
     return image_set(images[0], images[1], split="train", classes=classes, name="training images")
 
 
@@ -188,11 +188,11 @@ def columns_of(net: nn.Module, x: Images, *, where: str, output: str = "logits")
         InputError: it raises, or answers with something else than a row of numbers for each image.
     """
     _check_output(output, where)
-    tested = TestedNetwork(net, kind=output)
+    network = TestedNetwork(net, kind=output)
     images = x.to(device_of(net))
     try:
         with evaluation_mode(net), torch.no_grad(), borrowed_global_randomness(0):
-            return int(tested(images).shape[1])
+            return int(network(images).shape[1])
     except RobenchError:
         raise
     except Exception as error:

@@ -34,8 +34,8 @@ class Drawing:
             ConfigError: another suffix.
             StorageError: the disk refused; an older file is intact.
         """
-        written: Path = self._recipe(self._records, Path(path), board=self._board)
-        return written
+        file: Path = self._recipe(self._records, Path(path), board=self._board)
+        return file
 
     def __repr__(self) -> str:
         """Return one line."""

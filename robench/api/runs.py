@@ -28,8 +28,8 @@ class Run(Results):
     damaged: tuple[str, ...] = ()
 
     def _summary(self) -> str:
-        damaged = f", {len(self.damaged)} damaged" if self.damaged else ""
-        return f"{self.name!r}, {self.status}: {Results._summary(self)}{damaged}"
+        damage = f", {len(self.damaged)} damaged" if self.damaged else ""
+        return f"{self.name!r}, {self.status}: {Results._summary(self)}{damage}"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.text(repr(self))}</p>{Results._repr_html_(self) if self.records else ''}"
@@ -57,10 +57,12 @@ def open_run(folder: str | Path) -> Run:
     recipes = model_recipes(store.plan_data())
     from dataclasses import replace
 
-    named = [replace(r, target=replace(r.target, recipe=recipes.get(r.target.name, ""))) for r in records]
+    with_recipes = [
+        replace(r, target=replace(r.target, recipe=recipes.get(r.target.name, ""))) for r in records
+    ]
     failures = [f"{a.get('job', key)}: {a.get('error', '')}" for key, a in store.read_errors().items()]
     return Run(
-        records=tuple(named),
+        records=tuple(with_recipes),
         failures=tuple(failures),
         folder=path,
         name=str(facts.get("name", path.name)),

@@ -118,8 +118,8 @@ class Attacked:
         )
 
     def _repr_html_(self) -> str:
-        shown = [i for i, s in enumerate(self.status) if s is Status.BROKEN][: html.MOST_PICTURES]
-        shown = shown or list(range(min(len(self), html.MOST_PICTURES)))
+        positions = [i for i, s in enumerate(self.status) if s is Status.BROKEN][: html.MOST_PICTURES]
+        positions = positions or list(range(min(len(self), html.MOST_PICTURES)))
         rows = [
             [
                 html.picture(self.x[i].numpy()),
@@ -129,7 +129,7 @@ class Attacked:
                 str(self.status[i]),
                 f"{float(self.distance[i]):.4g}",
             ]
-            for i in shown
+            for i in positions
         ]
         header = ["Clean", "Adversarial", "Label", "Predicted", "Verdict", f"{self.norm} distance"]
         return html.table(self._summary(), header, rows)
@@ -208,7 +208,7 @@ def attack(
         boards=[Board(threat=threat, eps_text=text, attacks={label: recipe})],
         settings=replace(settings, shard=len(data)) if model.coupling is Coupling.JOINT else settings,
     )
-    records = [finished.record for finished in evaluate(work, keeper)]
+    records = [unit.record for unit in evaluate(work, keeper)]
     if keeper.failures:
         title, why = next(iter(keeper.failures.items()))
         got = (last_line(why) or title).rstrip(".")
@@ -246,22 +246,22 @@ def _judged(
     sources = list(dict.fromkeys(r.source.gradient_source for r in records if not r.attack.is_clean))
     x, labels = data.batch(slice(None))
     clean = _column(records, "", "clean")
-    chosen: list[int] | None = None
+    strongest: list[int] | None = None
     columns: list[dict[str, list[Any]]] = []
     for name in sources:
         mine = [r for r in records if not r.attack.is_clean and r.source.gradient_source == name]
         columns.append({key: [v for r in mine for v in getattr(r.columns, key)] for key in _KEYS})
-        crafted = torch.cat([keeper.images[r.provenance.crafted].x_adv for r in mine])
-        columns[-1]["images"] = list(landing(x, crafted, threat).point)
-        fallen = [status == Status.BROKEN for status in columns[-1]["status"]]
-        if chosen is None:
-            chosen = [0] * len(fallen)
+        points = torch.cat([keeper.images[r.provenance.crafted].x_adv for r in mine])
+        columns[-1]["images"] = list(landing(x, points, threat).point)
+        breaks = [status == Status.BROKEN for status in columns[-1]["status"]]
+        if strongest is None:
+            strongest = [0] * len(breaks)
         place = len(columns) - 1
-        chosen = [
+        strongest = [
             place if fell and columns[at]["status"][i] != Status.BROKEN else at
-            for i, (at, fell) in enumerate(zip(chosen, fallen, strict=True))
+            for i, (at, fell) in enumerate(zip(strongest, breaks, strict=True))
         ]
-    rows = list(enumerate(chosen or []))
+    rows = list(enumerate(strongest or []))
     best = {key: [columns[at][key][i] for i, at in rows] for key in (*_KEYS, "images")}
     images = torch.stack(best["images"])
     return Attacked(

@@ -81,9 +81,13 @@ def train(
         ConfigError: an option is unknown or refused, or the defense belongs in front of a trained model.
         JobError: the loss stopped being a number.
     """
-    given: object = net
-    if not isinstance(given, nn.Module):
-        got = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+    candidate: object = net
+    if not isinstance(candidate, nn.Module):
+        got = (
+            f"the class {candidate.__name__}"
+            if isinstance(candidate, type)
+            else f"a {type(candidate).__name__}"
+        )
         raise InputError(where="train", expected="a torch.nn.Module", got=got)
     recipe: Defense = defense_of(Choice(name=defense, options=options, where=defense), trust_code=True)
     data = training_set(images, where="train")

@@ -40,17 +40,17 @@ def towards_the_clean_image(oracle: Oracle, proposal: Images) -> Images:
     if oracle.model.coupling is Coupling.JOINT or oracle.together or oracle.lent or not oracle.track:
         return proposal
     rows = (oracle.ledger.claimed & _affords(oracle)).nonzero().squeeze(1)
-    moved = proposal.clone()
+    points = proposal.clone()
     for chunk in torch.split(rows, oracle.batch_size) if len(rows) else ():
-        moved[chunk] = _moved(oracle, chunk, proposal[chunk])
-    return moved
+        points[chunk] = _moved(oracle, chunk, proposal[chunk])
+    return points
 
 
 def _affords(oracle: Oracle) -> Mask:
-    spent = oracle.ledger.forwards + oracle.ledger.backwards
+    passes = oracle.ledger.forwards + oracle.ledger.backwards
     if oracle.threat.budget is None:
         return torch.ones_like(oracle.broken)
-    return spent + (STEPS + len(OUTWARD)) * oracle.model.forwards <= oracle.threat.budget
+    return passes + (STEPS + len(OUTWARD)) * oracle.model.forwards <= oracle.threat.budget
 
 
 def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:

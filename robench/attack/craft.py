@@ -156,20 +156,20 @@ def craft(
     check_attack(attack, threat)
     check_images(x, where="attack input", bounds=threat.bounds)
     prepared = PreparedModel(model) if prepared is None else prepared
-    seen = as_seen(model, threat)
+    visible_model = as_seen(model, threat)
 
     def in_pieces(size: tuple[int, int]) -> Crafted:
         piece, batch_size = size
         parts = [
             _craft_piece(
-                seen,
+                visible_model,
                 attack,
                 x[rows],
                 y[rows],
                 threat=threat,
                 indices=indices[rows],
                 settings=replace(settings, batch_size=batch_size),
-                prepared=prepared,
+                engines=prepared,
             )
             for rows in _pieces(len(x), piece)
         ]
@@ -223,16 +223,16 @@ def _craft_piece(
     threat: ThreatModel,
     indices: torch.Tensor,
     settings: CraftSettings,
-    prepared: PreparedModel,
+    engines: PreparedModel,
 ) -> Crafted:
     """Run the attack on images that it is handed at once; see `craft`."""
     gradient_source = model.source(settings.source) if settings.source else next(iter(model.sources.values()))
     sources = list(model.sources.values()) if attack.info.own_source else [gradient_source]
     goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y
-    started = time.perf_counter()
-    prepared.begin()
+    start = time.perf_counter()
+    engines.begin()
     while True:
-        engine = AS_IT_IS if attack.info.layers else prepared.choose(x, sources)
+        engine = AS_IT_IS if attack.info.layers else engines.choose(x, sources)
         oracle = Oracle(
             model,
             x.clone(),
@@ -247,17 +247,17 @@ def _craft_piece(
         rng = Randomness(settings.seed, indices, (type(attack).__name__, gradient_source.name))
         try:
             # A network may draw from the global generators: what they held before is no part of the plan.
-            with prepared.using(engine), borrowed_global_randomness(rng.torch_seed()):
+            with engines.using(engine), borrowed_global_randomness(rng.torch_seed()):
                 proposal = _proposal(attack, oracle, x, goal, rng)
         except Exception as error:
             if engine == AS_IT_IS or not went_another_way(error):
                 raise
-            prepared.drop(engine, f"in a pass of the attack, {error}")
+            engines.drop(engine, f"in a pass of the attack, {error}")
             continue
-        if stray := prepared.stray(engine):  # the attack caught the error, and may have given up for it
-            prepared.drop(engine, f"in a pass of the attack, {stray}")
+        if stray := engines.stray(engine):  # the attack caught the error, and may have given up for it
+            engines.drop(engine, f"in a pass of the attack, {stray}")
             continue
-        if engine == AS_IT_IS or _confirmed(prepared, engine, sources, oracle, proposal):
+        if engine == AS_IT_IS or _confirmed(engines, engine, sources, oracle, proposal):
             break
     if attack.info.minimises:
         with evaluation_mode(model.net), borrowed_global_randomness(rng.torch_seed()):
@@ -265,9 +265,9 @@ def _craft_piece(
     return Crafted(
         x_adv=proposal,
         ledger=oracle.ledger,
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - start,
         engine=engine,
-        not_used=dict(prepared.reasons),
+        not_used=dict(engines.reasons),
     )
 
 
@@ -293,11 +293,11 @@ def _proposal(attack: Attack, oracle: Oracle, x: Images, goal: Labels, rng: Rand
 
 
 def _confirmed(
-    prepared: PreparedModel, engine: str, sources: Sequence[GradientSource], oracle: Oracle, proposal: Images
+    engines: PreparedModel, engine: str, sources: Sequence[GradientSource], oracle: Oracle, proposal: Images
 ) -> bool:
     """Prove the copy at points the attack ended in, those it claims first."""
     finite = torch.isfinite(proposal.flatten(1)).all(dim=1)
     order = oracle.ledger.claimed.logical_and(finite).to(torch.int8).argsort(descending=True, stable=True)
-    return prepared.confirm(
+    return engines.confirm(
         engine, proposal[order[:CONFIRMED]].where(finite[order[:CONFIRMED], None, None, None], 0), sources
     )

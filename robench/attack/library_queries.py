@@ -53,9 +53,9 @@ class LibraryQueries:
         if rows is None:
             oracle.unassigned = True
             return
-        known = oracle.broken[rows]
+        earlier = oracle.broken[rows]
         oracle.note_answers(rows, points.to(oracle.x.dtype), own.detach())
-        fresh = rows[oracle.broken[rows] & ~known]
+        fresh = rows[oracle.broken[rows] & ~earlier]
         oracle.ledger.first_passes[fresh] += self._passes[fresh]
         if scores is None:
             return

@@ -52,8 +52,8 @@ class LossProgress:
         if not losses or len(losses) < 2:
             return  # a single gradient leads somewhere, but nothing tells how high that is
         rise, late, start = rises(losses)
-        known = rise > ROUNDING * (1 + start.abs())
-        better = known & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
+        is_real = rise > ROUNDING * (1 + start.abs())
+        better = is_real & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
         self.rise = torch.where(better, rise, self.rise)
         self.late_rise = torch.where(better, late, self.late_rise)
 
@@ -84,9 +84,9 @@ class FooledSources:
     def deceived(self) -> Mask:
         """Where (B,) every gradient source that was asked was fooled at an admissible point in vain."""
         some, honest = self._nowhere.clone(), self._nowhere.clone()
-        for source, asked in self._asked.items():
+        for source, mask in self._asked.items():
             some |= self._fooled[source]
-            honest |= asked & ~self._fooled[source]
+            honest |= mask & ~self._fooled[source]
         return some & ~honest
 
 
@@ -103,16 +103,16 @@ def rises(losses: Sequence[PerSample]) -> tuple[PerSample, PerSample, PerSample]
             on ends there, and one that is taken up later begins there.
     """
     table = torch.stack(list(losses)).double()
-    known = torch.isfinite(table)
+    is_finite = torch.isfinite(table)
     step = torch.arange(len(table), device=table.device)[:, None].expand_as(table)
-    last = step.where(known, 0).amax(dim=0)
-    first = step.where(known, len(table) - 1).amin(dim=0).minimum(last)
-    best = table.where(known, -torch.inf).cummax(dim=0).values
+    last = step.where(is_finite, 0).amax(dim=0)
+    first = step.where(is_finite, len(table) - 1).amin(dim=0).minimum(last)
+    best = table.where(is_finite, -torch.inf).cummax(dim=0).values
     window = ((last - first + 3) // 4).clamp(max=WINDOW)
     start = table.gather(0, first[None])[0]
     end = best.gather(0, last[None])[0]
     before = best.gather(0, (last - window)[None])[0]
-    missing = ~known.any(dim=0)
+    missing = ~is_finite.any(dim=0)
     zero = torch.zeros_like(end)
     return (
         (end - start).where(~missing, zero),

@@ -46,10 +46,10 @@ def unmasked(outputs: Outputs) -> Outputs:
     A network may mask classes by -inf. Differences with such a score would be infinite and their gradients
     NaN; so they are finite, the class stays last, and gradients go to the other scores only.
     """
-    masked = outputs == -torch.inf
-    lowest = outputs.detach().masked_fill(masked, torch.inf).amin(dim=1, keepdim=True)
+    mask = outputs == -torch.inf
+    lowest = outputs.detach().masked_fill(mask, torch.inf).amin(dim=1, keepdim=True)
     floor = (lowest - MASKED).clamp_min(torch.finfo(outputs.dtype).min)
-    return torch.where(masked, floor, outputs)
+    return torch.where(mask, floor, outputs)
 
 
 def scores(outputs: Outputs, kind: OutputKind) -> Outputs:
@@ -98,11 +98,11 @@ def dlr(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
     log-probabilities; of a simplex point the logarithm is taken. Two classes have no third score, and no
     ratio of differences that would still vary: the margin is returned, as where all but two are masked.
     """
-    ordered = scores(outputs, kind)
-    lead = margin(ordered, y, kind)
+    values = scores(outputs, kind)
+    lead = margin(values, y, kind)
     if outputs.shape[1] < 3:
         return lead
-    top = ordered.topk(3, dim=1).values
+    top = values.topk(3, dim=1).values
     several = _offered(outputs, kind) >= 3
     return lead / (top[:, 0] - top[:, 2] + TIE).where(several, 1.0)
 
@@ -122,9 +122,9 @@ def targeted_dlr(outputs: Outputs, pairs: Pairs, kind: OutputKind) -> PerSample:
     if outputs.shape[1] < 3:
         return lead
     top = scores(outputs, kind).topk(min(4, outputs.shape[1]), dim=1).values
-    offered = _offered(outputs, kind)
-    low = top[:, 2:].mean(dim=1).where(offered >= top.shape[1], top[:, 2])
-    return lead / (top[:, 0] - low + TIE).where(offered >= 3, 1.0)
+    class_count = _offered(outputs, kind)
+    low = top[:, 2:].mean(dim=1).where(class_count >= top.shape[1], top[:, 2])
+    return lead / (top[:, 0] - low + TIE).where(class_count >= 3, 1.0)
 
 
 def targeted_margin(outputs: Outputs, pairs: Pairs, kind: OutputKind) -> PerSample:
@@ -135,8 +135,8 @@ def targeted_margin(outputs: Outputs, pairs: Pairs, kind: OutputKind) -> PerSamp
         pairs: label and target class, (B, 2) int64.
         kind: what the outputs are; of a simplex point the logarithm is taken.
     """
-    chosen = scores(outputs, kind).gather(1, pairs)
-    return chosen[:, 1] - chosen[:, 0]
+    pair_scores = scores(outputs, kind).gather(1, pairs)
+    return pair_scores[:, 1] - pair_scores[:, 0]
 
 
 def ranked_margin(rank: int = 0) -> Loss:
@@ -147,9 +147,9 @@ def ranked_margin(rank: int = 0) -> Loss:
     """
 
     def loss(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
-        compared = scores(outputs, kind)
-        own = compared.gather(1, y[:, None]).squeeze(1)
-        return _others(compared, y).topk(rank + 1, dim=1).values[:, rank] - own
+        values = scores(outputs, kind)
+        own = values.gather(1, y[:, None]).squeeze(1)
+        return _others(values, y).topk(rank + 1, dim=1).values[:, rank] - own
 
     return loss
 

@@ -79,9 +79,9 @@ def _l2_project(delta: Images, eps: PerSample) -> Images:
 def _l2_ascent(gradient: Images) -> Images:
     # Scaling by the largest entry first keeps tiny gradients from underflowing when squared.
     largest = per_image(_linf_size(gradient), gradient)
-    scaled = torch.where(largest > 0, gradient / largest.where(largest > 0, torch.ones_like(largest)), 0.0)
-    size = per_image(_l2_size(scaled), scaled)
-    return scaled / size.where(size > 0, torch.ones_like(size))
+    direction = torch.where(largest > 0, gradient / largest.where(largest > 0, torch.ones_like(largest)), 0.0)
+    size = per_image(_l2_size(direction), direction)
+    return direction / size.where(size > 0, torch.ones_like(size))
 
 
 def _l2_sample(like: Images, eps: PerSample, rng: Randomness) -> Images:

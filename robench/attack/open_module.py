@@ -26,11 +26,11 @@ class OpenModule(SurrogateModule):
         if not torch.is_grad_enabled():
             return self.own(x)
         points = x.detach()
-        counted: list[bool] = []
+        marks: list[bool] = []
 
         def count(gradient: Tensor | None, *, at_images: bool) -> None:
-            if not counted:
-                counted.append(True)
+            if not marks:
+                marks.append(True)
                 self.rows_backward += len(points) * self.backwards
             if at_images and gradient is not None and self.gradient_listener is not None:
                 self.gradient_listener(points, gradient.detach())
@@ -83,8 +83,8 @@ def unlocked(module: OpenModule) -> Iterator[None]:
             now = getattr(part, name)
             now.clear()
             now.update(before)
-        for parameter, required, gradient in weights:
-            parameter.requires_grad_(required)
+        for parameter, flag, gradient in weights:
+            parameter.requires_grad_(flag)
             parameter.grad = gradient
 
 

@@ -241,8 +241,8 @@ class Oracle:
     def successful(self, x_adv: Images) -> Mask:
         """Tell which points reach the attacker's goal, by one forward pass; (B,). Inactive images: False."""
         active = self.active
-        predicted = predictions(self.outputs(x_adv), self.model.output)
-        return self._questions.reached(predicted, self.y) & active
+        answers = predictions(self.outputs(x_adv), self.model.output)
+        return self._questions.reached(answers, self.y) & active
 
     def lead(self, rows: torch.Tensor, points: Images) -> PerSample:
         """Return by how much what the attacker wants leads, (b,), relative to the image's largest output.
@@ -254,16 +254,16 @@ class Oracle:
 
     def note_answers(self, rows: Rows, points: Images, own: Outputs) -> None:
         """Note the model's own outputs (b, columns) at points (b, C, H, W) of these rows; keep the best."""
-        predicted = predictions(own, self.model.output)
-        reached = self._questions.reached(predicted, self.y[rows])
-        self.reached[rows] = reached
+        answers = predictions(own, self.model.output)
+        successes = self._questions.reached(answers, self.y[rows])
+        self.reached[rows] = successes
         if not self.track:
             return
-        self.ledger.note_points(rows, start=max(self._starts, 1), nonfinite=predicted == NOT_FINITE)
+        self.ledger.note_points(rows, start=max(self._starts, 1), nonfinite=answers == NOT_FINITE)
         confident = None
         if self.minimise and self.confidence > 0:
             confident = self._questions.lead(own, self.y[rows]) >= self.confidence
-        self.ledger.note_first_success(self.best_points.meet(rows, points, reached, confident))
+        self.ledger.note_first_success(self.best_points.meet(rows, points, successes, confident))
 
     def charge(self, *, forwards: int, backwards: int) -> None:
         """Book passes on the whole batch, each so many per image."""
@@ -284,18 +284,18 @@ class Oracle:
             self.outputs(last)
             return self.best_points.joint_proposal(last, self.ledger, lent=self.lent)
         if self.lent:
-            asked = self.broken
+            mask = self.broken
         else:
-            asked = self.broken & self._affords(self.model.forwards) & (not self.minimise)
-        self._ask_last(asked, last)
+            mask = self.broken & self._affords(self.model.forwards) & (not self.minimise)
+        self._ask_last(mask, last)
         if self.unassigned:
             for column in (self.ledger.points, self.ledger.first_success, self.ledger.first_passes):
                 column.zero_()
-        return self.best_points.proposal(last, asked, self.ledger, lent=self.lent)
+        return self.best_points.proposal(last, mask, self.ledger, lent=self.lent)
 
-    def _ask_last(self, asked: Mask, last: Images) -> None:
+    def _ask_last(self, mask: Mask, last: Images) -> None:
         """Ask the model about the last points of these images (B,), whoever else is active."""
-        rows = asked.nonzero().squeeze(1)
+        rows = mask.nonzero().squeeze(1)
         for part in torch.split(rows, self.batch_size) if len(rows) else ():
             self._ask(part, last[part])
 
@@ -338,12 +338,12 @@ class Oracle:
         self.ledger.note_gradient(rows, answer.gradient, answer.finite)
         self.note_answers(rows, points, answer.own)
 
-    def _compare(self, source: GradientSource, rows: Rows, points: Images, predicted: Labels | None) -> None:
+    def _compare(self, source: GradientSource, rows: Rows, points: Images, answers: Labels | None) -> None:
         """Note where what is differentiated was fooled, and the model behind it was not."""
         if not self.track:
             return
-        fooled = None
-        if predicted is not None:
-            fooled = self._questions.reached(predicted, self.y[rows]) & ~self.best_points.last_success[rows]
-            fooled = self.best_points.admissible(rows, points, fooled)
-        self._fooled.compare(source.name, rows, fooled)
+        deceptions = None
+        if answers is not None:
+            deceptions = self._questions.reached(answers, self.y[rows]) & ~self.best_points.last_success[rows]
+            deceptions = self.best_points.admissible(rows, points, deceptions)
+        self._fooled.compare(source.name, rows, deceptions)

@@ -192,9 +192,9 @@ def has_older_form(attack: Attack) -> bool:
     )
 
 
-def _binds(signature: inspect.Signature, *values: int, **named: int) -> bool:
+def _binds(signature: inspect.Signature, *values: int, **keywords: int) -> bool:
     try:
-        signature.bind(*values, **named)
+        signature.bind(*values, **keywords)
     except TypeError:
         return False
     return True

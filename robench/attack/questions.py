@@ -71,10 +71,10 @@ class Questions:
             surrogate, own = source.surrogate(leaf)
             losses = self.sign * loss(surrogate, y, source.output)
             gradient = _gradient(losses, leaf)
-        predicted = None
+        classes = None
         if surrogate is not own:
-            predicted = predictions(surrogate.detach()[:, : self.model.classes], source.output)
-        return _answer(own, predicted, losses, gradient)
+            classes = predictions(surrogate.detach()[:, : self.model.classes], source.output)
+        return _answer(own, classes, losses, gradient)
 
     def score_gradients(self, source: GradientSource, points: Images) -> GradientAnswer:
         """Ask for the scores of the source's outputs, and for the gradient of each."""
@@ -128,11 +128,11 @@ def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
     return batch
 
 
-def _answer(own: Outputs, predicted: Labels | None, value: Tensor, gradient: Tensor) -> GradientAnswer:
+def _answer(own: Outputs, classes: Labels | None, value: Tensor, gradient: Tensor) -> GradientAnswer:
     finite = torch.isfinite(gradient.flatten(1)).all(dim=1)
     if not finite.all():
         gradient = gradient.where(per_image(finite, gradient), torch.zeros_like(gradient))
-    return GradientAnswer(own.detach(), predicted, value.detach(), gradient, finite)
+    return GradientAnswer(own.detach(), classes, value.detach(), gradient, finite)
 
 
 def _gradient(losses: PerSample, point: Images, *, keep: bool = False) -> Images:

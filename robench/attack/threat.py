@@ -105,9 +105,9 @@ class ThreatModel:
         low, high = self.bounds
         flat = x_adv.flatten(1)
         finite = torch.isfinite(flat).all(dim=1)
-        boxed = ((flat >= low) & (flat <= high)).all(dim=1)
+        inside = ((flat >= low) & (flat <= high)).all(dim=1)
         near = self.norm.size(delta) <= self.eps * (1 + self.tolerance) + self.tolerance
-        return finite & boxed & near
+        return finite & inside & near
 
     def spec(self) -> dict[str, object]:
         """Return plain JSON data; an infinite radius is the text `inf`."""

@@ -96,11 +96,11 @@ def _plugin(user: UserObject, where: str) -> type[Any]:
     """Return a whole plugin, known by its file's content; it may draw from the global generators."""
     own = user.value.__call__
 
-    def call(self: Any, oracle: Oracle, *arguments: Any, **named: Any) -> Images:
+    def call(self: Any, oracle: Oracle, *arguments: Any, **keywords: Any) -> Images:
         """Run the attack with the global generators seeded, and put them back."""
-        rng: Randomness = named["rng"] if "rng" in named else arguments[-1]
+        rng: Randomness = keywords["rng"] if "rng" in keywords else arguments[-1]
         with borrowed_global_randomness(rng.torch_seed()):
-            return _like(own(self, oracle, *arguments, **named), oracle.x, user.name)
+            return _like(own(self, oracle, *arguments, **keywords), oracle.x, user.name)
 
     setattr(call, "__signature__", inspect.signature(own))  # noqa: B010 - says which form its call has
     info = replace(user.value.info, identity=user.name, code=user.digest)
@@ -113,16 +113,19 @@ def _plain(user: UserObject, where: str) -> type[Any]:
     made_with = parameters_of(value, where)
     if not isinstance(value, type):
         run: Run = _function
-        told, options = made_with, options_among(made_with, skip=4, given=GIVEN)
+        parameters, options = made_with, options_among(made_with, skip=4, given=GIVEN)
     elif made_with and made_with[0].name == "model":
         run = _made_with_model
-        told, options = made_with, options_among(made_with, skip=1, given=(*GIVEN, "eps"))
+        parameters, options = made_with, options_among(made_with, skip=1, given=(*GIVEN, "eps"))
     else:
         run = _made_first
-        told, options = parameters_of(value.__call__, where)[1:], options_among(made_with, skip=0, given=())
+        parameters, options = (
+            parameters_of(value.__call__, where)[1:],
+            options_among(made_with, skip=0, given=()),
+        )
     if run is not _made_with_model:
-        _check_call(user, told, where)
-    given = [name for name in GIVEN if any(parameter.name == name for parameter in told)]
+        _check_call(user, parameters, where)
+    names = [name for name in GIVEN if any(parameter.name == name for parameter in parameters)]
 
     def call(self: Any, oracle: Oracle, rng: Randomness) -> Images:
         """Lend the model to the user's code and return its images; see `robench.attack.Attack`.
@@ -131,7 +134,7 @@ def _plain(user: UserObject, where: str) -> type[Any]:
             ConfigError: a targeted goal, and the code has no parameter `targeted`; or there is a budget.
             JobError: what came back are no images like those given.
         """
-        return _lent(self, oracle, rng, user=user, run=run, given=given)
+        return _lent(self, oracle, rng, user=user, run=run, names=names)
 
     info = AttackInfo(
         title=user.name.rpartition(":")[2],
@@ -165,34 +168,34 @@ def _norms(user: UserObject, where: str) -> tuple[str, ...]:
     """Return the norms that an attribute `norms` of the code names; all by default."""
     norms = getattr(user.value, "norms", tuple(NORMS))
     names = (norms,) if isinstance(norms, str) else tuple(norms)
-    if unknown := [name for name in names if name not in NORMS]:
+    if strangers := [name for name in names if name not in NORMS]:
         expected = f"norms of {user.name} among {', '.join(NORMS)}"
-        raise ConfigError(where=where, expected=expected, got=repr(unknown[0]))
+        raise ConfigError(where=where, expected=expected, got=repr(strangers[0]))
     return names
 
 
 def _function(
-    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, given: dict[str, Any]
+    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, context: dict[str, Any]
 ) -> Any:
-    return attack.user_code(model, x, y, eps, **recipe.options_of(attack), **given)
+    return attack.user_code(model, x, y, eps, **recipe.options_of(attack), **context)
 
 
 def _made_first(
-    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, given: dict[str, Any]
+    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, context: dict[str, Any]
 ) -> Any:
-    return attack.user_code(**recipe.options_of(attack))(model, x, y, eps, **given)
+    return attack.user_code(**recipe.options_of(attack))(model, x, y, eps, **context)
 
 
 def _made_with_model(
-    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, given: dict[str, Any]
+    attack: Any, model: SurrogateModule, x: Tensor, y: Tensor, eps: float, context: dict[str, Any]
 ) -> Any:
     names = inspect.signature(attack.user_code).parameters
     radius = {"eps": eps} if "eps" in names else {}
-    return attack.user_code(model, **radius, **recipe.options_of(attack), **given)(x, y)
+    return attack.user_code(model, **radius, **recipe.options_of(attack), **context)(x, y)
 
 
 def _lent(
-    attack: Any, oracle: Oracle, rng: Randomness, *, user: UserObject, run: Run, given: list[str]
+    attack: Any, oracle: Oracle, rng: Randomness, *, user: UserObject, run: Run, names: list[str]
 ) -> Images:
     import torch
 
@@ -201,18 +204,18 @@ def _lent(
     from robench.model.interface import Coupling
 
     targeted = oracle.threat.goal is Goal.TARGETED
-    if targeted and "targeted" not in given:
+    if targeted and "targeted" not in names:
         do = "Give it the parameter `targeted`; y are then the classes to aim at"
         raise ConfigError(where=user.name, expected="an untargeted goal", got="a targeted one", do=do)
     whole = oracle.model.coupling is Coupling.JOINT
     size = max(len(oracle.x) if whole else oracle.batch_size, 1)
     values = {"norm": oracle.threat.norm.name, "targeted": targeted, "seed": rng.torch_seed()}
-    chosen = {name: values[name] for name in given}
+    context = {name: values[name] for name in names}
     eps = oracle.threat.eps if oracle.threat.bounded else math.inf
     parts = []
     with lent(oracle, rng, name=user.name, owner="the attack") as model, torch.enable_grad():
         for x, y in zip(torch.split(oracle.x, size), torch.split(oracle.y, size), strict=True):
-            parts.append(_like(run(attack, model, x.clone(), y.clone(), eps, dict(chosen)), x, user.name))
+            parts.append(_like(run(attack, model, x.clone(), y.clone(), eps, dict(context)), x, user.name))
     return torch.cat(parts) if parts else oracle.x.clone()
 
 

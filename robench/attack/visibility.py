@@ -76,8 +76,8 @@ def as_seen(model: Model, threat: ThreatModel) -> Model:
 
 def hides_noise(model: Model, threat: ThreatModel) -> bool:
     """Tell whether `as_seen` changes what an attack differentiates."""
-    hidden = model.random and RANDOMNESS not in threat.knowledge
-    return hidden and not all(source.unseen for source in model.sources.values())
+    hides = model.random and RANDOMNESS not in threat.knowledge
+    return hides and not all(source.unseen for source in model.sources.values())
 
 
 def _elsewhere(source: GradientSource, answer: Callable[[Images], Outputs]) -> GradientSource:

@@ -70,8 +70,8 @@ def narrowed(plan: Plan, name: str) -> Plan:
             got="one without inference defenses",
             do="Only a smoothed model has a certificate",
         )
-    kept = {name, specs[name].features_of}
-    return replace(plan, models=tuple(spec for spec in plan.models if spec.name in kept), threats=())
+    names = {name, specs[name].features_of}
+    return replace(plan, models=tuple(spec for spec in plan.models if spec.name in names), threats=())
 
 
 def certify_plan(
@@ -104,7 +104,7 @@ def certify_plan(
         ConfigError: no such model, or it cannot be certified.
         JobError: its training failed.
     """
-    started = time.perf_counter()
+    begin = time.perf_counter()
     store = Store(out, told=reporter.finding)
     plan = narrowed(plan, name)
     store.prepare()
@@ -123,18 +123,18 @@ def certify_plan(
             faster = "a smaller --n is faster, and certifies smaller radii"
             reporter.stage(f"{copies:,} passes: {each}; {faster}")
         reporter.start(len(pieces))
-        certified: list[Certified] = []
+        images: list[Certified] = []
         for start in pieces:
             part = data.subset(slice(start, start + at_once))
             x, y = part.batch(slice(None))
             batches = FittingBatches(images=len(x), where=f"model {model.name!r}")
             some = partial(_certificates, model, x.to(model.device), n0=n0, n=n, alpha=alpha)
             certificates = batches.do(lambda size: some(batch_size=size), most=len(x))  # noqa: B023 - called here
-            certified += map(Certified, part.indices.tolist(), y.tolist(), certificates)
-            reporter.advance(f"{len(certified)} of {counted(len(data), 'image')} certified")
+            images += map(Certified, part.indices.tolist(), y.tolist(), certificates)
+            reporter.advance(f"{len(images)} of {counted(len(data), 'image')} certified")
         path = store.root / f"certified-{name}.csv"
-        store.write_text(path.name, as_csv(certified))
-    return certified, path, time.perf_counter() - started
+        store.write_text(path.name, as_csv(images))
+    return images, path, time.perf_counter() - begin
 
 
 def _certificates(

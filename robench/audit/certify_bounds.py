@@ -73,8 +73,8 @@ def bounded_plan(plan: Plan, name: str, methods: Sequence[Choice], radius: Radiu
         ConfigError: no finite radius is known.
     """
     spec = next(spec for spec in plan.models if spec.name == name)
-    kept = {name, spec.features_of}
-    asked = tuple(BoundSpec(label=one.name, bound=one, models=(name,)) for one in methods)
+    names = {name, spec.features_of}
+    choices = tuple(BoundSpec(label=one.name, bound=one, models=(name,)) for one in methods)
     threats: dict[tuple[str, float], ThreatSpec] = {}
     for threat in plan.threats:
         if radius is None and threat.eps < math.inf and (threat.norm, threat.eps) not in threats:
@@ -82,15 +82,15 @@ def bounded_plan(plan: Plan, name: str, methods: Sequence[Choice], radius: Radiu
                 replace(bound, models=(name,)) for bound in threat.bounds if name in (bound.models or (name,))
             )
             threats[threat.norm, threat.eps] = _alone(Radius(threat.norm, threat.eps, threat.eps_text),
-                                                      asked or own or _crown(name))  # fmt: skip
+                                                      choices or own or _crown(name))  # fmt: skip
     if radius is not None:
-        threats = {(radius.norm, radius.eps): _alone(radius, asked or _crown(name))}
+        threats = {(radius.norm, radius.eps): _alone(radius, choices or _crown(name))}
     if not threats:
         raise ConfigError(
             where="--eps", expected="a radius to certify, or a threat with a finite eps", got="neither",
             do="Write --eps 2/255",
         )  # fmt: skip
-    models = tuple(spec for spec in plan.models if spec.name in kept)
+    models = tuple(spec for spec in plan.models if spec.name in names)
     return replace(plan, models=models, threats=tuple(threats.values()))
 
 
@@ -120,7 +120,7 @@ def certify_by_bounds(
         ConfigError: the model has no bounds; the layer is named.
         JobError: its training failed.
     """
-    started = time.perf_counter()
+    start = time.perf_counter()
     store = Store(out, told=reporter.finding)
     store.prepare()
     with Leases(store.root / "leases").joined("", alone=True):
@@ -135,12 +135,12 @@ def certify_by_bounds(
         reporter.start(len(jobs))
         records = []
         for job in jobs:
-            for unit, finished in do_job(job, CleanAnswers(), context):
-                reporter.advance(unit.title, cached=finished.cached)
-                records.append(finished.record)
+            for unit, outcome in do_job(job, CleanAnswers(), context):
+                reporter.advance(unit.title, cached=outcome.cached)
+                records.append(outcome.record)
         path = store.root / f"certified-{name}.csv"
         store.write_text(path.name, as_csv(records))
-    return Bounded(records, path, time.perf_counter() - started, keeper.failures)
+    return Bounded(records, path, time.perf_counter() - start, keeper.failures)
 
 
 def certified_counts(records: Sequence[Record]) -> dict[tuple[str, str], tuple[int, int]]:
@@ -148,9 +148,9 @@ def certified_counts(records: Sequence[Record]) -> dict[tuple[str, str], tuple[i
     counts: dict[tuple[str, str], tuple[int, int]] = {}
     for record in records:
         place = (f"{record.threat.norm} {record.threat.eps_text}", record.attack.label)
-        certified, n = counts.get(place, (0, 0))
+        count, n = counts.get(place, (0, 0))
         own = record.certificates.certified if record.certificates else []
-        counts[place] = (certified + sum(own), n + len(own))
+        counts[place] = (count + sum(own), n + len(own))
     return counts
 
 
@@ -164,13 +164,13 @@ def as_csv(records: Sequence[Record]) -> str:
         own, columns = record.certificates, record.columns
         if own is None:
             continue
-        for index, label, clean, certified, bound, seconds in zip(
+        for index, label, clean, verdict, bound, seconds in zip(
             columns.index, columns.label, columns.clean, own.certified, own.bound, own.seconds, strict=True
         ):
             writer.writerow(
                 [
                     index, label, clean, words[label == clean], record.attack.label, record.threat.norm,
-                    f"{record.threat.eps:.9g}", words[certified], f"{bound:.9g}", f"{seconds:.3f}",
+                    f"{record.threat.eps:.9g}", words[verdict], f"{bound:.9g}", f"{seconds:.3f}",
                 ]
             )  # fmt: skip
     return text.getvalue()

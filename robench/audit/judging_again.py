@@ -54,8 +54,8 @@ class Answer:
     def holds(self) -> bool:
         """Whether no more differs than may where sums round differently."""
         return not any(
-            differ > TOLERANCE * asked
-            for differ, asked in ((self.changed_clean, self.clean), (self.unbroken, self.broken))
+            differ > TOLERANCE * total
+            for differ, total in ((self.changed_clean, self.clean), (self.unbroken, self.broken))
         )
 
     @property
@@ -114,7 +114,7 @@ def judge_again(
 def _answer(
     name: str,
     own: Sequence[Record],
-    broken: Sequence[BrokenImages],
+    images: Sequence[BrokenImages],
     data: ImageSet,
     whole: str,
     plan: Plan,
@@ -128,28 +128,28 @@ def _answer(
     if any(record.dataset.set != whole for record in own):
         return Answer(model=name, reason="the images at hand are others")
     try:
-        made = _model(name, plan, folders, data, environment)
+        entry = _model(name, plan, folders, data, environment)
     except RobenchError as error:
         return Answer(model=name, reason=_short(error))
-    if made is None:
+    if entry is None:
         return Answer(model=name, reason="its weights are not at hand")
-    if any(record.target.fingerprint != made.fingerprint for record in own):
+    if any(record.target.fingerprint != entry.fingerprint for record in own):
         return Answer(model=name, reason="the network at hand is another one")
     place = {index: row for row, index in enumerate(data.indices.tolist())}
     if any(index not in place for record in own for index in record.columns.index):
         return Answer(model=name, reason="the images at hand are others")
     clean = [record for record in own if record.attack.is_clean]
     try:
-        changed = sum(_changed(made, record, data, place) for record in clean)
-        unbroken = sum(_unbroken(made, one, data, place) for one in broken)
+        clean_changes = sum(_changed(entry, record, data, place) for record in clean)
+        survivals = sum(_unbroken(entry, one, data, place) for one in images)
     except RobenchError as error:
         return Answer(model=name, reason=_short(error))
     return Answer(
         model=name,
         clean=sum(len(record.columns) for record in clean),
-        broken=sum(len(one.positions) for one in broken),
-        changed_clean=changed,
-        unbroken=unbroken,
+        broken=sum(len(one.positions) for one in images),
+        changed_clean=clean_changes,
+        unbroken=survivals,
     )
 
 
@@ -179,17 +179,17 @@ def _rows(record: Record, positions: Sequence[int], place: dict[int, int]) -> to
     return torch.tensor([place[index[position]] for position in positions], dtype=torch.int64)
 
 
-def _changed(made: EvaluatedModel, record: Record, data: ImageSet, place: dict[int, int]) -> int:
+def _changed(entry: EvaluatedModel, record: Record, data: ImageSet, place: dict[int, int]) -> int:
     rows = _rows(record, range(len(record.columns)), place)
     x, y = data.batch(rows)
-    said = classify(made.model, x.to(made.model.device), batch_size=BATCH).cpu()
-    other = said != torch.tensor(list(record.columns.clean))
+    answers = classify(entry.model, x.to(entry.model.device), batch_size=BATCH).cpu()
+    other = answers != torch.tensor(list(record.columns.clean))
     return int((other | (y != torch.tensor(list(record.columns.label)))).sum())
 
 
-def _unbroken(made: EvaluatedModel, one: BrokenImages, data: ImageSet, place: dict[int, int]) -> int:
+def _unbroken(entry: EvaluatedModel, one: BrokenImages, data: ImageSet, place: dict[int, int]) -> int:
     threat = one.record.threat
-    model, rows = made.model, _rows(one.record, one.positions, place)
+    model, rows = entry.model, _rows(one.record, one.positions, place)
     x, y = (tensor.to(model.device) for tensor in data.batch(rows))
     x_adv = torch.from_numpy(one.x_adv).to(model.device)
     if x_adv.shape != x.shape:
@@ -214,10 +214,10 @@ def _unbroken(made: EvaluatedModel, one: BrokenImages, data: ImageSet, place: di
 
 def doubted(records: Sequence[Record], answers: Sequence[Answer]) -> list[Record]:
     """Return the records with a finding on all those of models of which what is stated does not hold."""
-    failed = {answer.model: answer for answer in answers if not answer.reason and not answer.holds}
+    failures = {answer.model: answer for answer in answers if not answer.reason and not answer.holds}
 
     def noted(record: Record) -> Record:
-        answer = failed.get(record.target.name)
+        answer = failures.get(record.target.name)
         if answer is None:
             return record
         finding = Finding(

@@ -99,21 +99,21 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
     ours = plugins.find("attacks", name, where="parity")
     versions: dict[str, Attack] = {name: build(ours, dict(options), where=name)}
     absent: dict[str, str] = {}
-    known = plugins.names("attacks")
-    if not any(f"{library}/{name}" in known for library in LIBRARIES):
-        pairs = sorted({other.partition("/")[2] for other in known if "/" in other} & set(known))
+    catalogue = plugins.names("attacks")
+    if not any(f"{library}/{name}" in catalogue for library in LIBRARIES):
+        pairs = sorted({other.partition("/")[2] for other in catalogue if "/" in other} & set(catalogue))
         do = nearest(name, pairs)
         raise ConfigError(where="parity", expected="an attack that a library has too", got=repr(name), do=do)
     default = {key: getattr(versions[name], key) for key in describe(ours)}
     for library in LIBRARIES:
         theirs = f"{library}/{name}"
-        if theirs not in known:
+        if theirs not in catalogue:
             absent[theirs] = "no version of this attack"
             continue
         recipe = plugins.find("attacks", theirs)
-        shared = {key: value for key, value in default.items() if key in describe(recipe)}
+        common = {key: value for key, value in default.items() if key in describe(recipe)}
         try:
-            versions[theirs] = build(recipe, shared, where=theirs)
+            versions[theirs] = build(recipe, common, where=theirs)
         except PluginError as error:
             absent[theirs] = error.got
     return versions, absent
@@ -155,7 +155,7 @@ def parity(
         settings=Settings(transfer=False, seed=seed, shard=len(images), batch_size=batch_size),
     )
     memory = _SilentMemory()
-    records = [finished.record for finished in evaluate(work, memory)]
+    records = [unit.record for unit in evaluate(work, memory)]
     if memory.failures:
         raise JobError(
             where="parity", expected="every version to run", got=next(iter(memory.failures.values()))
@@ -170,9 +170,9 @@ def disputed(versions: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
     """Return who broke which images, where the versions do not agree: the versions to the images' indices."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for position, index in enumerate(versions[0].index):
-        broke = tuple(v.name for v in versions if not v.stands[position])
-        if 0 < len(broke) < len(versions):
-            groups.setdefault(broke, []).append(index)
+        breakers = tuple(v.name for v in versions if not v.stands[position])
+        if 0 < len(breakers) < len(versions):
+            groups.setdefault(breakers, []).append(index)
     return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
 
@@ -203,8 +203,8 @@ def _version(
         index=tuple(columns.index),
         stands=tuple(mine),
         silent=tuple(
-            missed and status == Status.BROKEN
-            for missed, status in zip(memory.silent[record.provenance.crafted], columns.status, strict=True)
+            miss and status == Status.BROKEN
+            for miss, status in zip(memory.silent[record.provenance.crafted], columns.status, strict=True)
         ),
     )
 

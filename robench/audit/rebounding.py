@@ -29,22 +29,22 @@ def check_bounds(work: Work, store: Store, *, sample: int, seed: int) -> Check |
     if not jobs:
         return None
     draws = Randomness(seed, torch.arange(len(again)), ("verify bounds",)).uniform(torch.empty(len(again), 1))
-    looked = changed = 0
+    total = changes = 0
     first = ""
     for place in draws[:, 0].argsort()[:sample].tolist():
         unit, bounding = again[place]
         try:
-            kept = store.read(unit.key).certificates
+            before = store.read(unit.key).certificates
         except StorageError:
             continue  # `records` tells of it
-        made = bound_unit(unit, bounding, work.settings).certificates
-        if kept is None or made is None:
+        now = bound_unit(unit, bounding, work.settings).certificates
+        if before is None or now is None:
             continue
-        wrong = differing(kept.certified, made.certified)
-        looked, changed = looked + len(kept.certified), changed + wrong
-        first = first or (f"{wrong} of {len(kept.certified)} in {unit.title}" if wrong else "")
+        wrong = differing(before.certified, now.certified)
+        total, changes = total + len(before.certified), changes + wrong
+        first = first or (f"{wrong} of {len(before.certified)} in {unit.title}" if wrong else "")
     if not again:  # only searches by the clock: they are checked against the attacks alone
         return None
     return Check(
-        name="bounds", looked=looked, wrong=changed, evidence=first or f"of {counted(len(again), 'unit')}"
+        name="bounds", looked=total, wrong=changes, evidence=first or f"of {counted(len(again), 'unit')}"
     )

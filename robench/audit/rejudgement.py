@@ -97,12 +97,12 @@ class Tally:
         if wrong:
             self.otherwise += 1
             self.first = self.first or f"{', '.join(wrong)} of {title} ({kept.key})"
-        turned = differing(*(_verdicts(record) for record in (kept, again)))
+        changes = differing(*(_verdicts(record) for record in (kept, again)))
         self.verdicts += len(kept.columns.status)
-        self.turned += turned
+        self.turned += changes
         self.elsewhere += 0 if _same_place(kept, again) else len(kept.columns.status)
-        if turned and not self.first_turned:
-            self.first_turned = f"{turned} of {len(kept.columns.status)} in {title} ({kept.key})"
+        if changes and not self.first_turned:
+            self.first_turned = f"{changes} of {len(kept.columns.status)} in {title} ({kept.key})"
 
     def checks(self) -> list[Check]:
         """Return what was found."""
@@ -125,10 +125,10 @@ def differing(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 def _verdicts(record: Record) -> list[tuple[Any, ...]]:
     """Return what was judged of each image."""
-    stood = record.columns.stood or [""] * len(
+    draws = record.columns.stood or [""] * len(
         record.columns.index
     )  # under fresh noise, where it was asked so
-    return list(zip(*(getattr(record.columns, name) for name in JUDGED), stood, strict=True))
+    return list(zip(*(getattr(record.columns, name) for name in JUDGED), draws, strict=True))
 
 
 def check_claims(work: Work, store: Store) -> list[Check]:
@@ -139,16 +139,16 @@ def check_claims(work: Work, store: Store) -> list[Check]:
         for job in work.jobs(shard):
             if job.units[0].bounding:
                 continue  # `bounds` does some of them again
-            crafted = keeper.crafted(job.key) if job.crafting else None
-            if job.crafting and crafted is None:
+            result = keeper.crafted(job.key) if job.crafting else None
+            if job.crafting and result is None:
                 continue  # `images` tells of it
-            for unit, kept in _readable(store, job):
+            for unit, record in _readable(store, job):
                 name = unit.target.model.name
                 if job.crafting is None:  # a run leaves out what only follows from these
-                    codes[name] = {finding.code for finding in kept.findings}
-                settings = replace(work.settings, batch_size=_passes_of(kept) or work.settings.batch_size)
-                again = judge_unit(unit, crafted, settings, known=codes.get(name, ()) if crafted else ())
-                tally.compare(unit.title, kept, again)
+                    codes[name] = {finding.code for finding in record.findings}
+                settings = replace(work.settings, batch_size=_passes_of(record) or work.settings.batch_size)
+                again = judge_unit(unit, result, settings, known=codes.get(name, ()) if result else ())
+                tally.compare(unit.title, record, again)
     return tally.checks()
 
 
@@ -171,20 +171,20 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value.plain() if isinstance(value, Part) else value))
 
 
-def _near(kept: list[float], again: list[float]) -> bool:
-    return len(kept) == len(again) and all(
-        abs(a - b) <= 1e-6 * max(1.0, abs(b)) for a, b in zip(kept, again, strict=True)
+def _near(before: list[float], again: list[float]) -> bool:
+    return len(before) == len(again) and all(
+        abs(a - b) <= 1e-6 * max(1.0, abs(b)) for a, b in zip(before, again, strict=True)
     )
 
 
-def _same_place(kept: Record, again: Record) -> bool:
+def _same_place(before: Record, again: Record) -> bool:
     """Tell whether a record was made on a processor where the same sums come out bit for bit."""
     places = [
         (
             r.provenance.versions.get("torch"),
             *(r.provenance.device, r.provenance.machine, r.provenance.threads),
         )
-        for r in (kept, again)
+        for r in (before, again)
     ]
     return places[0] == places[1] and again.provenance.device == "cpu"
 
@@ -196,48 +196,48 @@ def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Ch
     broken images stand again once pixels are rounded to 1/255, as in a picture file: a fact, not a failure.
     """
     keeper = FolderKeeper(store)
-    verdicts = turned = broken = revived = images = absent = 0
+    verdicts = changes = breaks = revivals = images = absent = 0
     first = ""
     for job in (job for shard in work.shards() for job in work.jobs(shard) if job.crafting):
-        crafted = keeper.crafted(job.key)
-        if crafted is None:
+        result = keeper.crafted(job.key)
+        if result is None:
             absent += 1
             continue
-        images += len(crafted.x_adv)
+        images += len(result.x_adv)
         for unit, record in _readable(store, job):
-            again, rounded = _again(unit, crafted, batch_size)
-            kept = [str(s) for s in record.columns.status]
-            changed = differing(again, kept)
-            verdicts += len(kept)
-            turned += changed
-            if changed and not first:
-                first = f"{changed} of {len(kept)} in {unit.title}"
-            pairs = list(zip(again, rounded, strict=True))
-            broken += sum(a == Status.BROKEN for a, _ in pairs)
-            revived += sum(a == Status.BROKEN and not hit for a, hit in pairs)
-    share = f"{revived} of {broken} broken images stand again after rounding to 8 bits"
+            again, rounded_hits = _again(unit, result, batch_size)
+            statuses = [str(s) for s in record.columns.status]
+            differences = differing(again, statuses)
+            verdicts += len(statuses)
+            changes += differences
+            if differences and not first:
+                first = f"{differences} of {len(statuses)} in {unit.title}"
+            pairs = list(zip(again, rounded_hits, strict=True))
+            breaks += sum(a == Status.BROKEN for a, _ in pairs)
+            revivals += sum(a == Status.BROKEN and not hit for a, hit in pairs)
+    share = f"{revivals} of {breaks} broken images stand again after rounding to 8 bits"
     missing = f"{counted(absent, 'file')} missing or damaged" if absent else ""
     return [
         Check(name="images", looked=images, wrong=absent, evidence=missing),
         Check(
             name="batches",
             looked=verdicts,
-            wrong=turned,
+            wrong=changes,
             allowed=int(TOLERANCE * verdicts),
             evidence=first,
         ),
-        Check(name="8 bits", looked=broken, wrong=0, evidence=share if broken else "nothing was broken"),
+        Check(name="8 bits", looked=breaks, wrong=0, evidence=share if breaks else "nothing was broken"),
     ]
 
 
-def _again(unit: Unit, crafted: Crafted, batch_size: int) -> tuple[list[str], list[bool]]:
+def _again(unit: Unit, result: Crafted, batch_size: int) -> tuple[list[str], list[bool]]:
     """Return each image's new verdict, and whether its 8-bit version still reaches the attacker's goal."""
     assert unit.crafting is not None
     data, threat, model = unit.shard.data, unit.crafting.threat, unit.target.model
     x, y = data.batch(slice(None))
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed_from("verify", len(y))))
     back = order.argsort()
-    x, y, x_adv = (t[order].to(model.device) for t in (x, y, crafted.x_adv))
+    x, y, x_adv = (t[order].to(model.device) for t in (x, y, result.x_adv))
     target = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
     coarse = (x_adv.clamp(0, 1) * EIGHT_BITS).round() / EIGHT_BITS
 
@@ -248,7 +248,7 @@ def _again(unit: Unit, crafted: Crafted, batch_size: int) -> tuple[list[str], li
     whole = "a joint batch" if model.coupling is Coupling.JOINT else ""
     batches = FittingBatches(images=len(y), where=f"model {model.name!r}", whole=whole)
     with batch_of(data.indices):  # a model that draws a template per batch draws the run's own
-        verdict, predicted = batches.do(judged, most=batch_size)
-    hit = reached(model, predicted, y, target)
+        verdict, answers = batches.do(judged, most=batch_size)
+    hit = reached(model, answers, y, target)
     statuses = [str(verdict.status[i]) for i in back.tolist()]
     return statuses, hit.cpu()[back].tolist()

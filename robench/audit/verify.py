@@ -79,17 +79,17 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
     """Compare the tables in the folder with the same made now, in a folder of their own."""
     from tempfile import TemporaryDirectory
 
-    different, earlier, looked = [], [], 0
+    different, earlier, total = [], [], 0
     with TemporaryDirectory() as folder:
         for name in ("csv", "markdown"):
             for path in plugins.find("reports", name)()(records, Path(folder)):
-                kept = store.root / path.name
+                file = store.root / path.name
                 try:
-                    before = read_regular(kept, most=MOST_TEXT)
+                    before = read_regular(file, most=MOST_TEXT)
                 except StorageError as error:
                     before = str(error).encode()
                 if before is not None:
-                    looked += 1
+                    total += 1
                     now = path.read_bytes()
                     if before != now and _is_earlier(before, now):
                         earlier.append(path.name)
@@ -99,7 +99,7 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
     if earlier:
         lacks = f"without the columns that came later ({', '.join(sorted(LATER_TABLE_COLUMNS))})"
         evidence.append(f"{', '.join(earlier)}: by an earlier version, {lacks}")
-    return Check(name="tables", looked=looked, wrong=len(different), evidence="; ".join(evidence))
+    return Check(name="tables", looked=total, wrong=len(different), evidence="; ".join(evidence))
 
 
 def _is_earlier(before: bytes, now: bytes) -> bool:
@@ -110,10 +110,10 @@ def _is_earlier(before: bytes, now: bytes) -> bool:
         return False
     if any(len(line) != len(new[0]) for line in new):
         return False  # no table: text, or one below the other
-    kept = [
+    columns = [
         at for at, name in enumerate(new[0]) if old and (name in old[0] or name not in LATER_TABLE_COLUMNS)
     ]
-    return [[line[at] for at in kept] for line in new] == old
+    return [[line[at] for at in columns] for line in new] == old
 
 
 def check_keys(work: Work, store: Store) -> Check:
@@ -131,26 +131,26 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
     jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.crafting]
     draws = Randomness(seed, torch.arange(len(jobs)), ("verify",)).uniform(torch.empty(len(jobs), 1))
     jobs_again = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
-    verdicts = changed = 0
+    verdicts = changes = 0
     furthest = 0.0
     for job in jobs_again:
         assert job.crafting is not None
         again = craft_unit(job.crafting, job.shard, work.settings)
-        crafted = keeper.crafted(job.key)
-        if crafted is not None:
-            furthest = max(furthest, float((again.x_adv - crafted.x_adv).abs().max()))
+        result = keeper.crafted(job.key)
+        if result is not None:
+            furthest = max(furthest, float((again.x_adv - result.x_adv).abs().max()))
         try:
             before = store.read(job.white_box.key).columns.status
         except StorageError:
             continue  # `records` tells of it
         record = judge_unit(job.white_box, again, work.settings)
         verdicts += len(before)
-        changed += differing(record.columns.status, before)
+        changes += differing(record.columns.status, before)
     several = f"{len(jobs_again)} of {counted(len(jobs), 'job')}"
     return Check(
         name="repeats",
         looked=verdicts,
-        wrong=changed,
+        wrong=changes,
         allowed=int(2 * TOLERANCE * verdicts),
         evidence=f"{several}; pixels differ by at most {furthest:.2g}",
     )
@@ -179,16 +179,16 @@ def verify(
         ConfigError: no plan is in the folder.
         StorageError: weights that the run trained are gone.
     """
-    lost = ""
+    reason = ""
     try:
         plan = read_plan(store)
     except ConfigError as error:
         if not os.path.lexists(store.root / "plan.json"):
             raise
-        lost = str(error)
+        reason = str(error)
     yield from check_files(store)
-    if lost:  # the files were looked at all the same
-        yield Check(name="plan", looked=1, wrong=1, evidence=lost)
+    if reason:  # the files were looked at all the same
+        yield Check(name="plan", looked=1, wrong=1, evidence=reason)
         return
     workshop = Workshop(plan, store.root / "models", environment, reporter)
     work = _rebuilt(plan, workshop)
@@ -205,12 +205,12 @@ def verify(
 
 def _rebuilt(plan: Plan, workshop: Workshop) -> Work:
     data = workshop.load(plan.data)
-    untrained = workshop.untrained(data.shape, len(data.classes))
-    if untrained:
+    names = workshop.untrained(data.shape, len(data.classes))
+    if names:
         raise StorageError(
             where="verify",
             expected="the weights the run was made with",
-            got=f"none for {', '.join(untrained)}",
+            got=f"none for {', '.join(names)}",
             do="Keep the folder `models` of the run",
         )
     return Work(

@@ -60,8 +60,8 @@ def searched(threat: ThreatModel, shape: Sequence[int]) -> ThreatModel:
         ConfigError: the radius or the box is not finite, or the norm is none of Linf, L2 and L1.
     """
     near = capped(threat, shape)
-    admitted, projected = _radii(near, shape)
-    return replace(near, eps=max(0.0, near.eps - max(0.0, projected - admitted)))
+    outer, reach = _radii(near, shape)
+    return replace(near, eps=max(0.0, near.eps - max(0.0, reach - outer)))
 
 
 def _radii(threat: ThreatModel, shape: Sequence[int]) -> tuple[float, float]:
@@ -70,10 +70,10 @@ def _radii(threat: ThreatModel, shape: Sequence[int]) -> tuple[float, float]:
     Each pixel is rounded then, and under L2 the size by which it is scaled. L1 rounds towards the image.
     """
     eps, size = threat.eps, max(map(abs, outer_box(threat))) + threat.eps
-    rounded = {"Linf": 1.0, "L2": math.sqrt(math.prod(shape)), "L1": 0.0}[threat.norm.name]
-    scaled = 8.0 if threat.norm.name == "L2" else 1.0
-    admitted = eps * (1 + threat.tolerance) + threat.tolerance
-    return admitted, eps * (1 + scaled * _SINGLE) + rounded * _SINGLE * size
+    roundings = {"Linf": 1.0, "L2": math.sqrt(math.prod(shape)), "L1": 0.0}[threat.norm.name]
+    factor = 8.0 if threat.norm.name == "L2" else 1.0
+    outer = eps * (1 + threat.tolerance) + threat.tolerance
+    return outer, eps * (1 + factor * _SINGLE) + roundings * _SINGLE * size
 
 
 def admissible_radius(threat: ThreatModel, shape: Sequence[int]) -> float:

@@ -60,13 +60,13 @@ def differences(graph: Graph, net: nn.Module, x: Images, threat: ThreatModel) ->
     Raises:
         ConfigError: the network fails, or its outputs are not those of the graph by number or not finite.
     """
-    tested = net if isinstance(net, TestedNetwork) else TestedNetwork(net)
-    device = next((t.device for t in (*tested.parameters(), *tested.buffers())), torch.device("cpu"))
+    network = net if isinstance(net, TestedNetwork) else TestedNetwork(net)
+    device = next((t.device for t in (*network.parameters(), *network.buffers())), torch.device("cpu"))
     rows = []
-    with evaluation_mode(tested):
+    with evaluation_mode(network):
         for number, identity in enumerate(identities(x)):
             points = _near(x[number : number + 1], threat, identity)
-            theirs = _answers(tested, points.to(device)).double().cpu()
+            theirs = _answers(network, points.to(device)).double().cpu()
             values = graph.values(points.double())
             ours = getattr(values[-1], graph.ending)(dim=1) if graph.ending else values[-1]
             if ours.shape != theirs.shape:
@@ -95,15 +95,15 @@ def check_agreement(found: Differences) -> None:
 def _near(one: Images, threat: ThreatModel, identity: Tensor) -> Images:
     """Return an image (1, C, H, W) and points of its region: half of them inside, half at its edge."""
     x = one.expand(NEAR, *one.shape[1:])
-    drawn = threat.sample(x, Randomness(0, identity + torch.arange(NEAR), ("agreement",)))
-    edge = threat.project(x, x + 8 * (drawn - x))
+    samples = threat.sample(x, Randomness(0, identity + torch.arange(NEAR), ("agreement",)))
+    edge = threat.project(x, x + 8 * (samples - x))
     inside = (torch.arange(NEAR) < NEAR // 2).view(-1, 1, 1, 1)
-    return torch.cat([one, torch.where(inside, drawn, edge)])
+    return torch.cat([one, torch.where(inside, samples, edge)])
 
 
-def _answers(tested: TestedNetwork, points: Images) -> Tensor:
+def _answers(network: TestedNetwork, points: Images) -> Tensor:
     try:
-        outputs: Tensor = tested(points)
+        outputs: Tensor = network(points)
     except RobenchError:
         raise
     except Exception as error:

@@ -115,10 +115,10 @@ class Aliases:
             raise Unbounded("an `out` argument, which changes another tensor")
         if not self._in_place(node):
             return None
-        changed = node.args[0] if node.args else node.kwargs.get("input")
-        if not isinstance(changed, fx.Node):
+        target = node.args[0] if node.args else node.kwargs.get("input")
+        if not isinstance(target, fx.Node):
             raise Unbounded("a change in place of what is no tensor of the forward pass")
-        return changed
+        return target
 
     def write(self, node: fx.Node, changed: fx.Node) -> set[fx.Node]:
         """Return all names of a tensor that the operation of a node changes, the node itself among them.
@@ -163,7 +163,7 @@ class Aliases:
         if node.target in AUGMENTED.values() or node.kwargs.get("inplace"):
             return True
         try:
-            given = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
+            arguments = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             return False  # a function written in C: none of those takes `inplace`
-        return bool(given.arguments.get("inplace"))
+        return bool(arguments.arguments.get("inplace"))

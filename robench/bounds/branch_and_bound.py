@@ -91,9 +91,9 @@ def outcomes_of(
 
 def _wrong(certifier: Certifier, x: Images, y: Labels) -> Outcome:
     """Return the outcome of an image (1, C, H, W) that the model gets wrong as it is."""
-    started = time.perf_counter()
+    start = time.perf_counter()
     bound = float(certifier.margins(x, y, Effort()).min())
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     return Outcome(
         verdict=Verdict.BROKEN,
         bound=bound,
@@ -109,26 +109,26 @@ def decide(
     certifier: Certifier, x: Images, y: Labels, budget: Budget, *, slack: float, rng: Randomness
 ) -> Outcome:
     """Return what is found out about one image (1, C, H, W) that the model gets right."""
-    started = time.perf_counter()
-    found = certifier.bounded(x, Effort())
-    margins = margin_bounds(found, y, Effort()).scatter(1, y[:, None], torch.inf)[0]
+    start = time.perf_counter()
+    bounds = certifier.bounded(x, Effort())
+    margins = margin_bounds(bounds, y, Effort()).scatter(1, y[:, None], torch.inf)[0]
     bound = float(margins.min())
     attack = Descent(certifier, x, y, budget, rng, Passes(forwards=ANSWERS, backwards=len(margins) - 1))
     if bound > slack:
-        return attack.outcome(Verdict.CERTIFIED, bound, started)
+        return attack.outcome(Verdict.CERTIFIED, bound, start)
     if budget.attacked + budget.restarts:
         x_adv = attack.anywhere(8 * budget.restarts, 40)
         if x_adv is not None:
-            return attack.outcome(Verdict.BROKEN, bound, started, x_adv)
+            return attack.outcome(Verdict.BROKEN, bound, start, x_adv)
     rivals = (~(margins > slack)).nonzero().squeeze(1)
     owner = torch.zeros(len(rivals), dtype=torch.long)
     functions = margin_rows(certifier.model.classes, y, owner, rivals, torch.float64).a
-    splitter = Splitter.of(found, attack.passes)
-    outcome = Search(splitter, attack, budget, above=slack, started=started).run(functions)
-    decided = margins[margins > slack]
-    least = min([outcome.bound, *decided.tolist()])
+    splitter = Splitter.of(bounds, attack.passes)
+    outcome = Search(splitter, attack, budget, above=slack, started=start).run(functions)
+    proofs = margins[margins > slack]
+    least = min([outcome.bound, *proofs.tolist()])
     bound = max(bound, least) if outcome.verdict is not Verdict.BROKEN else bound
-    return attack.outcome(outcome.verdict, bound, started, outcome.x_adv, domains=outcome.domains)
+    return attack.outcome(outcome.verdict, bound, start, outcome.x_adv, domains=outcome.domains)
 
 
 @dataclass(slots=True)
@@ -184,10 +184,10 @@ class Descent:
         starts = torch.cat([points.float(), self._drawn(self.budget.restarts)])
         # Where a bound is reached is already a good place: shorter steps stay near it.
         reach = torch.where(torch.arange(len(starts)) < len(points), 0.5, 1.0)
-        found = self._descended(starts, reach, 20)
-        if found is None and self.budget.polish is not None and self.turns % self.budget.polish == 0:
-            found = self._polished(until)
-        return found
+        point = self._descended(starts, reach, 20)
+        if point is None and self.budget.polish is not None and self.turns % self.budget.polish == 0:
+            point = self._polished(until)
+        return point
 
     def anywhere(self, count: int, steps: int) -> Tensor | None:
         """Return an adversarial image from random starts, or None."""
@@ -219,12 +219,12 @@ class Descent:
             at = threat.project(x, at - per_image(length, at) * threat.norm.ascent(gradient))
         self._remember(least, best)
         wrong = (least <= 0).nonzero().squeeze(1)
-        found = self._confirmed(best[wrong].detach())
-        if found is None and self.budget.polish is not None:
-            kept = least.argsort()[:3].tolist()
-            self.pool += [(float(least[i]), best[i : i + 1].detach()) for i in kept]
+        point = self._confirmed(best[wrong].detach())
+        if point is None and self.budget.polish is not None:
+            places = least.argsort()[:3].tolist()
+            self.pool += [(float(least[i]), best[i : i + 1].detach()) for i in places]
             self.pool = sorted(self.pool, key=itemgetter(0))[:32]
-        return found
+        return point
 
     def _remember(self, margins: Tensor, points: Tensor) -> None:
         """Keep the point (N, ...) of the smallest margin (N,), if it is smaller than any before."""
@@ -255,8 +255,8 @@ class Descent:
             return None
         self.passes.book(forwards=len(points))
         x, labels = self.x.float().expand(len(points), *self.x.shape[1:]), self.y.expand(len(points))
-        broken = ~self.certifier.right(points, labels) & self.certifier.threat.admits(x, points)
-        return points[int(broken.nonzero()[0])] if bool(broken.any()) else None
+        breaks = ~self.certifier.right(points, labels) & self.certifier.threat.admits(x, points)
+        return points[int(breaks.nonzero()[0])] if bool(breaks.any()) else None
 
 
 def _margin(outputs: Tensor, y: Labels) -> Tensor:

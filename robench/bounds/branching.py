@@ -40,20 +40,20 @@ class Layer:
 
     def to(self, dtype: torch.dtype) -> Layer:
         """Return the same layer in another type."""
-        kept = ("base", "lower", "upper", "raised", "pressure")
-        lines = replace(self.lines, **{name: getattr(self.lines, name).to(dtype) for name in kept})
+        names = ("base", "lower", "upper", "raised", "pressure")
+        lines = replace(self.lines, **{name: getattr(self.lines, name).to(dtype) for name in names})
         return replace(self, lines=lines, ends=(self.ends[0].to(dtype), self.ends[1].to(dtype)))
 
     def within(self, split: Tensor, slopes: Tensor, pressure: Tensor) -> PackedLines:
         """Return the lines in subdomains, (N, U) each."""
         split, slopes, pressure = split[:, self.part], slopes[:, self.part], pressure[:, self.part]
-        decided = split != 0
+        is_split = split != 0
         exact = torch.where(split > 0, 1.0, self.slope).to(slopes.dtype)
         return replace(
             self.lines,
-            lower=torch.where(decided, exact, slopes),
-            upper=torch.where(decided, exact, self.lines.upper),
-            raised=torch.where(decided, 0.0, self.lines.raised),
+            lower=torch.where(is_split, exact, slopes),
+            upper=torch.where(is_split, exact, self.lines.upper),
+            raised=torch.where(is_split, 0.0, self.lines.raised),
             pressure=-pressure * split,
         )
 
@@ -65,19 +65,19 @@ def layers_of(found: Bounded) -> list[Layer]:
         place = lines.loose[0].flatten().nonzero().squeeze(1)
         if not len(place):
             continue
-        packed = {name: getattr(lines, name).flatten(1)[:, place] for name in ("usual", "upper", "raised")}
+        columns = {name: getattr(lines, name).flatten(1)[:, place] for name in ("usual", "upper", "raised")}
         step, source = found.exact.nodes[number].step, found.exact.nodes[number].inputs[0]
         assert isinstance(step, Rectifier)
         low, high = (side.flatten(1)[:, place] for side in found.intervals[source])
-        made = PackedLines(
+        pack = PackedLines(
             torch.where(lines.loose, 0.0, lines.upper),
             place,
-            packed["usual"],
-            packed["upper"],
-            packed["raised"],
-            torch.zeros_like(packed["upper"]),
+            columns["usual"],
+            columns["upper"],
+            columns["raised"],
+            torch.zeros_like(columns["upper"]),
         )
-        layers.append(Layer(number, slice(end, end + len(place)), step.slope, made, (low, high)))
+        layers.append(Layer(number, slice(end, end + len(place)), step.slope, pack, (low, high)))
         end += len(place)
     return layers
 
@@ -225,7 +225,7 @@ class Splitter:
         """Return what each open rectifier costs the bound at its minimiser and at worst, both (N, U)."""
         self.passes.book(forwards=len(domains), backwards=len(domains))
         pressure = domains.pressure.clone().requires_grad_(True)
-        seen: dict[int, Tensor] = {}
+        coefficients: dict[int, Tensor] = {}
         with torch.enable_grad():
             signs = domains.split
             # A multiplier's derivative is an input at the minimiser: here it is asked everywhere.
@@ -233,15 +233,17 @@ class Splitter:
             backward = self.within(domains, exact=False)
             lines = dict(backward.lines)
             for layer in self.rough_layers:
-                held = lines[layer.number]
-                assert isinstance(held, PackedLines)
-                lines[layer.number] = replace(held, pressure=held.pressure + probe[:, layer.part])
+                pack = lines[layer.number]
+                assert isinstance(pack, PackedLines)
+                lines[layer.number] = replace(pack, pressure=pack.pressure + probe[:, layer.part])
             backward = replace(backward, lines=lines)
-            value, _ = backward.lower(backward.graph.output, Rows(domains.functions.float(), None), seen=seen)
+            value, _ = backward.lower(
+                backward.graph.output, Rows(domains.functions.float(), None), seen=coefficients
+            )
             (inputs,) = torch.autograd.grad(value.sum(), probe)
         here, worst = torch.zeros_like(inputs), torch.zeros_like(inputs)
         for layer in self.rough_layers:
-            a = seen[layer.number].detach().flatten(1)[:, layer.lines.place]
+            a = coefficients[layer.number].detach().flatten(1)[:, layer.lines.place]
             (low, high), lines_here, slopes = layer.ends, layer.lines, domains.slopes[:, layer.part]
             z = torch.minimum(torch.maximum(inputs[:, layer.part], low), high)
             value_there = torch.where(z > 0, z, layer.slope * z)
@@ -272,9 +274,9 @@ class Splitter:
         count = min(candidates, self.width)
         scores = [score.masked_fill(~is_open, -1.0) for score in self.costs(domains)]
         picks = torch.cat([score.topk(count, dim=1).indices for score in scores], dim=1)
-        n, tried = picks.shape
-        repeated = domains.of(torch.arange(n).repeat_interleave(tried))
-        value = self.rough_bounds(self.halves(repeated, picks.flatten())).view(2, n, tried)
+        n, tries = picks.shape
+        copies = domains.of(torch.arange(n).repeat_interleave(tries))
+        value = self.rough_bounds(self.halves(copies, picks.flatten())).view(2, n, tries)
         gain = (value.clamp(max=0.0) - domains.bound.float()[None, :, None]).clamp(min=1e-6)
         score = gain.amin(dim=0) * 0.8 + gain.amax(dim=0) * 0.2
         score = score.masked_fill(~is_open.gather(1, picks), -1.0)

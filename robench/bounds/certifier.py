@@ -136,11 +136,11 @@ class Certifier:
         near it, and at least eight roundings of its largest output: measured, not proven. Bounds themselves
         are valid for real numbers.
         """
-        found = self._differences(x)
-        size = found.output
+        gaps = self._differences(x)
+        size = gaps.output
         if self.exact.ending:  # where probabilities differ by less than a rounding they are tied
-            size = torch.maximum(found.scores, torch.ones_like(size)) * 2
-        return 8 * found.apart + 2.0**-21 * size
+            size = torch.maximum(gaps.scores, torch.ones_like(size)) * 2
+        return 8 * gaps.apart + 2.0**-21 * size
 
     def bounded(self, x: Images, effort: Effort) -> Bounded:
         """Return bounds of every node around images (B, C, H, W)."""
@@ -152,15 +152,15 @@ class Certifier:
         Slopes that are best for tighter bounds inside of the network are not always the usual ones, so where
         slopes are optimised the better of both is taken.
         """
-        found = []
+        pieces = []
         for i in range(0, len(x), batch):
             part, labels = x[i : i + batch], y[i : i + batch]
             margins = margin_bounds(self.bounded(part, effort), labels, effort)
             if effort.inner_steps or effort.outer_steps:
                 plain = Effort()
                 margins = torch.maximum(margins, margin_bounds(self.bounded(part, plain), labels, plain))
-            found.append(margins.scatter(1, labels[:, None], torch.inf))
-        return torch.cat(found) if found else torch.zeros(0, self.model.classes, dtype=torch.float64)
+            pieces.append(margins.scatter(1, labels[:, None], torch.inf))
+        return torch.cat(pieces) if pieces else torch.zeros(0, self.model.classes, dtype=torch.float64)
 
 
 def lower_bounds(

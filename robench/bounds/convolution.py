@@ -48,8 +48,8 @@ class Convolution:
         """See `Affine`; windows stay windows until they are as large as the layer."""
         (shape,) = shapes
         offset = rows.a.flatten(2).sum(dim=2) @ self.bias
-        grown = [(rows.a.shape[2 + i] - 1) * self.stride[i] + self._reach(i) for i in (0, 1)]
-        if rows.corner is not None and grown[0] * grown[1] < 0.6 * shape[1] * shape[2]:
+        extents = [(rows.a.shape[2 + i] - 1) * self.stride[i] + self._reach(i) for i in (0, 1)]
+        if rows.corner is not None and extents[0] * extents[1] < 0.6 * shape[1] * shape[2]:
             a = self._transposed(rows.a, (0, 0), (0, 0))
             corner = rows.corner * rows.corner.new_tensor(self.stride) - rows.corner.new_tensor(self.padding)
             return [rows.having(a).at(corner).masked(shape)], offset

@@ -62,11 +62,11 @@ class Graph:
 
     def values(self, x: Tensor) -> list[Tensor]:
         """Return what every node makes of images (B, C, H, W) of the graph's type."""
-        found: list[Tensor] = [x]
+        values: list[Tensor] = [x]
         for node in self.nodes[1:]:
             assert node.step is not None
-            found.append(node.step.value(*(found[i] for i in node.inputs)))
-        return found
+            values.append(node.step.value(*(values[i] for i in node.inputs)))
+        return values
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) of the graph's type to outputs (B, K)."""
@@ -87,12 +87,12 @@ class Graph:
 
         Behind at most one the interval bound of a box is exact.
         """
-        found = [0]
+        depths = [0]
         for step in self.nodes[1 : node + 1]:
-            before = max(found[i] for i in step.inputs)
+            before = max(depths[i] for i in step.inputs)
             plain = isinstance(step.step, Scale | Selection) or (
                 isinstance(step.step, Gathering) and step.step.fan == 1
             )
             alone = isinstance(step.step, Convolution | Dense | Gathering)
-            found.append(before if plain else before + 1 if alone else 99)
-        return found[node]
+            depths.append(before if plain else before + 1 if alone else 99)
+        return depths[node]

@@ -167,8 +167,8 @@ class HeadCertifier:
         """
         within = self.bounded(x, effort)
         low, high = (side.flatten(1).clone() for side in within.intervals[self.exact.output])
-        seen = self._differences(x)
-        room = 8 * seen.apart + 2.0**-21 * seen.output
+        gaps = self._differences(x)
+        room = 8 * gaps.apart + 2.0**-21 * gaps.output
         if not effort.crown:
             return low - room[:, None], high + room[:, None], None
         identity = torch.eye(low.shape[1], dtype=torch.float64)

@@ -67,11 +67,11 @@ def pieces(found: Bounded, layers: list[Layer], start: int, rows: Rows) -> tuple
     Returns:
         Coefficients of the pixels (N, D) and of the rectifiers (N, U), and constants (N,).
     """
-    noted = rows.a.new_zeros(len(rows), layers[-1].part.stop if layers else 0)
+    costs = rows.a.new_zeros(len(rows), layers[-1].part.stop if layers else 0)
     lines: dict[int, Passing] = dict(found.lines)
-    lines.update({layer.number: _Recording(layer, noted) for layer in layers})
+    lines.update({layer.number: _Recording(layer, costs) for layer in layers})
     least, at = Backward(found.exact, lines, found.region).lower(start, rows)
-    return at.a.flatten(1), noted, least - found.region.least(at)
+    return at.a.flatten(1), costs, least - found.region.least(at)
 
 
 def solved(found: Bounded, function: Tensor, seconds: float) -> Tensor | None:
@@ -82,18 +82,18 @@ def solved(found: Bounded, function: Tensor, seconds: float) -> Tensor | None:
     low, high = np.zeros(pixels + 2 * count), np.ones(pixels + 2 * count)
     low[:pixels], high[:pixels] = (side.flatten().numpy() for side in (found.region.low, found.region.high))
     cost = np.zeros(pixels + 2 * count)
-    a, noted, _ = pieces(found, layers, found.exact.output, Rows(function[None], None))
-    cost[:pixels], cost[pixels : pixels + count] = a[0].numpy(), noted[0].numpy()
+    a, costs, _ = pieces(found, layers, found.exact.output, Rows(function[None], None))
+    cost[:pixels], cost[pixels : pixels + count] = a[0].numpy(), costs[0].numpy()
     blocks, least, most = [], [], []
     for layer in layers:
         source, size = found.exact.nodes[layer.number].inputs[0], len(layer.lines.place)
         shape = found.exact.nodes[source].shape
         one = torch.zeros(size, *shape, dtype=torch.float64)
         one.view(size, -1)[torch.arange(size), layer.lines.place] = 1.0
-        a, noted, constant = pieces(found, layers, source, Rows(one, torch.zeros(size, dtype=torch.long)))
+        a, costs, constant = pieces(found, layers, source, Rows(one, torch.zeros(size, dtype=torch.long)))
         z_low, z_high = (end[0].numpy() for end in layer.ends)
         own, s = np.eye(count)[layer.part], layer.slope
-        input_of, output_of = a.numpy(), noted.numpy()
+        input_of, output_of = a.numpy(), costs.numpy()
         offset = constant.numpy()
         high[pixels : pixels + count][layer.part] = z_high
         low[pixels : pixels + count][layer.part] = s * z_low
@@ -112,16 +112,16 @@ def solved(found: Bounded, function: Tensor, seconds: float) -> Tensor | None:
         constraints = LinearConstraint(table, np.concatenate(least), np.concatenate(most))
     integral = np.concatenate([np.zeros(pixels + count), np.ones(count)])
     with _quiet():
-        done = milp(
+        solution = milp(
             cost,
             integrality=integral,
             bounds=Bounds(low, high),
             constraints=constraints,
             options={"time_limit": max(seconds, 0.1), "mip_rel_gap": 1e-3},
         )
-    if done.x is None:
+    if solution.x is None:
         return None
-    return torch.from_numpy(done.x[:pixels]).view(1, *found.region.x.shape[1:])
+    return torch.from_numpy(solution.x[:pixels]).view(1, *found.region.x.shape[1:])
 
 
 @contextmanager
@@ -131,15 +131,15 @@ def _quiet() -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     flush(None)
-    kept = {stream: os.dup(stream) for stream in (1, 2)}
+    copies = {stream: os.dup(stream) for stream in (1, 2)}
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        for stream in kept:
+        for stream in copies:
             os.dup2(nowhere, stream)
         yield
     finally:
         flush(None)
-        for stream, copy in kept.items():
+        for stream, copy in copies.items():
             os.dup2(copy, stream)
             os.close(copy)
         os.close(nowhere)
@@ -163,13 +163,13 @@ def descended(
     value, radius = float(graph(best)[0] @ function), region.radius / 8
     while value >= 0 and time.perf_counter() < until and radius > _LEAST_RADIUS * region.radius:
         low, high = torch.maximum(best - radius, region.low), torch.minimum(best + radius, region.high)
-        found = bounded(graph, rough, replace(region, x=best, low=low, high=high), Effort())
-        layers = layers_of(found)
+        bounds = bounded(graph, rough, replace(region, x=best, low=low, high=high), Effort())
+        layers = layers_of(bounds)
         count = layers[-1].part.stop if layers else 0
         if count > MOST:
             radius *= 0.7
             continue
-        point = solved(found, function, min(5.0, until - time.perf_counter()))
+        point = solved(bounds, function, min(5.0, until - time.perf_counter()))
         if point is None:
             radius *= 0.7
             continue

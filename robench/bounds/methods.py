@@ -65,11 +65,11 @@ def certified_outcomes(
     if isinstance(method, BranchAndBound) and isinstance(certifier, Certifier):
         return outcomes_of(certifier, x, y, budget_of(method), seed=seed)
     name = next(name for name, kind in METHODS.items() if isinstance(method, kind))
-    started = time.perf_counter()
+    start = time.perf_counter()
     bounds = certifier.margins(x, y, EFFORTS[name]).amin(dim=1)
     right = certifier.right(x, y)
     above = bounds > certifier.slack(x)
-    seconds = (time.perf_counter() - started) / max(len(x), 1)
+    seconds = (time.perf_counter() - start) / max(len(x), 1)
     outcomes = []
     for number, (bound, correct, sure) in enumerate(
         zip(bounds.tolist(), right.tolist(), above.tolist(), strict=True)

@@ -86,38 +86,38 @@ class Bounded:
 @torch.no_grad()
 def bounded(exact: Graph, rough: Graph, region: Region, effort: Effort) -> Bounded:
     """Bound every node in turn; those that go into a rectifier by CROWN, where their sign is not sure."""
-    found = Bounded(exact, rough, region, [(region.low, region.high)])
-    wanted = {exact.nodes[number].inputs[0] for number in exact.rectifiers}
+    result = Bounded(exact, rough, region, [(region.low, region.high)])
+    targets = {exact.nodes[number].inputs[0] for number in exact.rectifiers}
     for number, node in enumerate(exact.nodes[1:], start=1):
-        inputs = [found.intervals[i] for i in node.inputs]
-        found.intervals.append(interval_of(node, inputs, [exact.nodes[i].shape for i in node.inputs]))
+        inputs = [result.intervals[i] for i in node.inputs]
+        result.intervals.append(interval_of(node, inputs, [exact.nodes[i].shape for i in node.inputs]))
         if isinstance(node.step, Rectifier):
             ((low, high),) = inputs
-            found.lines[number] = Lines.between(low, high, node.step.slope)
-            size = torch.maximum(low.abs(), high.abs()).maximum(found.lines[number].raised.abs())
-            found.magnitudes[number] = size.flatten(1).amax(dim=1) * (1 + 1e-6)
+            result.lines[number] = Lines.between(low, high, node.step.slope)
+            size = torch.maximum(low.abs(), high.abs()).maximum(result.lines[number].raised.abs())
+            result.magnitudes[number] = size.flatten(1).amax(dim=1) * (1 + 1e-6)
             continue
-        found.magnitudes[number] = magnitude(node, inputs)
+        result.magnitudes[number] = magnitude(node, inputs)
         exactly = region.norm == "Linf" and exact.mixes(number) <= 1
-        if effort.crown and number in wanted and not exactly:
-            _refine(found, number, effort)
-    return found
+        if effort.crown and number in targets and not exactly:
+            _refine(result, number, effort)
+    return result
 
 
-def _refine(found: Bounded, node: int, effort: Effort) -> None:
+def _refine(bounds: Bounded, node: int, effort: Effort) -> None:
     """Replace the interval of each value whose sign is not sure by CROWN's, or by the better of both."""
-    low, high = (side.flatten(1).contiguous() for side in found.intervals[node])
+    low, high = (side.flatten(1).contiguous() for side in bounds.intervals[node])
     owner, place = ((low < 0) & (high > 0)).nonzero(as_tuple=True)
-    shape = found.exact.nodes[node].shape
+    shape = bounds.exact.nodes[node].shape
     for sign, side in ((-1.0, high), (1.0, low)):
-        values = neuron_bounds(found, node, owner, place, sign, effort.inner_steps, effort.step_size)
+        values = neuron_bounds(bounds, node, owner, place, sign, effort.inner_steps, effort.step_size)
         best = torch.maximum(sign * side[owner, place], values) if effort.combined else values
         side[owner, place] = sign * best
-        if sign < 0 and _cut_at_zero(found.exact, node):
+        if sign < 0 and _cut_at_zero(bounds.exact, node):
             # How far below zero a value lies that is surely not above it makes no difference.
             rest = high[owner, place] > 0
             owner, place = owner[rest], place[rest]
-    found.intervals[node] = (low.view(-1, *shape), high.view(-1, *shape))
+    bounds.intervals[node] = (low.view(-1, *shape), high.view(-1, *shape))
 
 
 def _cut_at_zero(graph: Graph, node: int) -> bool:
@@ -147,10 +147,10 @@ def neuron_bounds(
     return torch.cat(values)
 
 
-def _chunks(found: Bounded, node: int, owner: Tensor) -> list[slice]:
+def _chunks(bounds: Bounded, node: int, owner: Tensor) -> list[slice]:
     """Return slices of neurons whose coefficients fit into memory at once."""
-    largest = max(low[0].numel() for low, _ in found.intervals[: node + 1])
-    if len(found.exact.nodes[node].shape) == 3:
+    largest = max(low[0].numel() for low, _ in bounds.intervals[: node + 1])
+    if len(bounds.exact.nodes[node].shape) == 3:
         largest //= 8  # windows, at least on most of the way
     length = max(16, ELEMENTS // max(1, largest))
     return [slice(i, i + length) for i in range(0, len(owner), length)]

@@ -46,8 +46,8 @@ def adaptive_max_pooled(reader: Reader, x: Ref, output_size: Any, return_indices
     shape = reader.shape_of(x)
     if len(shape) != 3:
         raise Unbounded("a max pooling of something that is no batch of images")
-    for axis, wanted in enumerate(pair(output_size)):
-        x = _maximum(reader, x, axis + 2, adaptive_windows(shape[1 + axis], wanted))
+    for axis, size in enumerate(pair(output_size)):
+        x = _maximum(reader, x, axis + 2, adaptive_windows(shape[1 + axis], size))
     return x
 
 
@@ -88,8 +88,8 @@ def _maximum(reader: Reader, x: Ref, axis: int, windows: list[list[int]]) -> Ref
         index = torch.tensor([window[min(turn, len(window) - 1)] for window in windows])
         parts.append(reader.add(Selection(axis, index), x))
     while len(parts) > 1:
-        paired = [reader.larger(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
-        parts = paired + parts[2 * len(paired) :]
+        winners = [reader.larger(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
+        parts = winners + parts[2 * len(winners) :]
     return parts[0]
 
 

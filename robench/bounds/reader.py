@@ -42,8 +42,8 @@ class Reader:
     def add(self, step: Affine | Rectifier, *inputs: Ref) -> Ref:
         """Append a step; its shape is found by taking it."""
         with torch.no_grad():
-            given = [torch.zeros(1, *self.shape_of(ref), dtype=torch.float64) for ref in inputs]
-            shape = tuple(step.value(*given).shape[1:])
+            samples = [torch.zeros(1, *self.shape_of(ref), dtype=torch.float64) for ref in inputs]
+            shape = tuple(step.value(*samples).shape[1:])
         if not shape or 0 in shape:
             raise Unbounded("no values at all" if shape else "one number for each image without an axis")
         self.nodes.append(Node(self.name, step, tuple(ref.number for ref in inputs), shape))
@@ -51,11 +51,11 @@ class Reader:
 
     def graph(self, output: Ref) -> Graph:
         """Return what was written, its last node the output and nothing beside the way there."""
-        needed = {output.number}
+        numbers = {output.number}
         for number in range(output.number, 0, -1):
-            if number in needed:
-                needed.update(self.nodes[number].inputs)
-        order = sorted(needed | {0})
+            if number in numbers:
+                numbers.update(self.nodes[number].inputs)
+        order = sorted(numbers | {0})
         place = {old: new for new, old in enumerate(order)}
         nodes = [self.nodes[old] for old in order]
         return Graph([Node(n.name, n.step, tuple(place[i] for i in n.inputs), n.shape) for n in nodes])
@@ -140,8 +140,8 @@ class Reader:
         if not (isinstance(first, Batch) or first == -1) or any(isinstance(n, Batch) for n in rest):
             raise Unbounded(f"a reshape to {told(wanted)}, which may mix images of a batch")
         if -1 in rest:
-            known = math.prod(n for n in rest if n != -1)
-            rest[rest.index(-1)] = count // max(known, 1)
+            product = math.prod(n for n in rest if n != -1)
+            rest[rest.index(-1)] = count // max(product, 1)
         if math.prod(rest) != count:
             raise Unbounded(f"a reshape to {told(wanted)}, which mixes images of a batch")
         return self.gathered(x, lambda t: t.reshape(len(t), *rest))
@@ -156,8 +156,8 @@ class Reader:
     def averaged(self, x: Ref, axes: Any, keep: bool = False, mean: bool = True) -> Ref:
         """Append a mean or a sum over axes other than the batch."""
         shape = self.shape_of(x)
-        listed = range(len(shape) + 1) if axes is None else [axes] if isinstance(axes, int) else axes
-        places = tuple(axis % (len(shape) + 1) for axis in listed)
+        numbers = range(len(shape) + 1) if axes is None else [axes] if isinstance(axes, int) else axes
+        places = tuple(axis % (len(shape) + 1) for axis in numbers)
         if 0 in places or not places:  # none at all are all to torch
             raise Unbounded("a mean or sum over the images of a batch")
         fan = math.prod(shape[axis - 1] for axis in places)

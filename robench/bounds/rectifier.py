@@ -71,8 +71,8 @@ class Lines:
         lift = torch.maximum(high - chord * high, slope * low - chord * low)
         lift = lift + 8 * UNIT * (high.abs() + low.abs()) if low.dtype == torch.float64 else lift
         upper = torch.where(on, 1.0, torch.where(off, slope, chord))
-        raised = torch.where(on | off, 0.0, lift)
-        return cls(least, most, usual, upper.to(low.dtype), raised.to(low.dtype))
+        offset = torch.where(on | off, 0.0, lift)
+        return cls(least, most, usual, upper.to(low.dtype), offset.to(low.dtype))
 
     @property
     def loose(self) -> Tensor:
@@ -85,8 +85,8 @@ class Lines:
 
     def to(self, dtype: torch.dtype) -> Lines:
         """Return the same lines in another type: for float32, only as good as its rounding."""
-        kept = ("least", "most", "usual", "upper", "raised")
-        return replace(self, **{name: getattr(self, name).to(dtype) for name in kept})
+        names = ("least", "most", "usual", "upper", "raised")
+        return replace(self, **{name: getattr(self, name).to(dtype) for name in names})
 
     def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
         """Return functions of the inputs that are nowhere above these, and their constants (N,).
@@ -116,9 +116,9 @@ class Chosen(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Return the derivative with respect to the coefficients and the lower slopes."""
-        a, slope, raised = ctx.saved_tensors
+        a, slope, offset = ctx.saved_tensors
         back = given * slope
-        back += torch.where(a > 0, 0.0, raised) * constant.view(-1, *[1] * (a.ndim - 1))
+        back += torch.where(a > 0, 0.0, offset) * constant.view(-1, *[1] * (a.ndim - 1))
         return back, given * a.clamp(min=0), None, None
 
 
@@ -165,7 +165,7 @@ class _Packed(torch.autograd.Function):
         base: Tensor,
         place: Tensor,
         upper: Tensor,
-        raised: Tensor,
+        offset: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the coefficients (N, ...) of the inputs and the constants (N,)."""
         here = a.flatten(1).index_select(1, place)
@@ -173,17 +173,17 @@ class _Packed(torch.autograd.Function):
         slope = torch.where(positive, lower, upper)
         out = (a * base).contiguous()
         out.view(len(out), -1).index_copy_(1, place, torch.addcmul(pressure, here, slope))
-        ctx.save_for_backward(here, slope, raised, base, place)
-        return out, (here.clamp(max=0) * raised).sum(dim=1)
+        ctx.save_for_backward(here, slope, offset, base, place)
+        return out, (here.clamp(max=0) * offset).sum(dim=1)
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, constant: Tensor) -> tuple[Tensor | None, ...]:
         """Return the derivative with respect to the coefficients, the lower slopes and the pressure."""
-        here, slope, raised, base, place = ctx.saved_tensors
-        there = given.flatten(1).index_select(1, place)
+        here, slope, offset, base, place = ctx.saved_tensors
+        there = gradient.flatten(1).index_select(1, place)
         back = None
         if ctx.needs_input_grad[0]:
-            inner = torch.where(here > 0, 0.0, raised).mul_(constant[:, None]).addcmul_(there, slope)
-            back = (given * base).contiguous()
+            inner = torch.where(here > 0, 0.0, offset).mul_(constant[:, None]).addcmul_(there, slope)
+            back = (gradient * base).contiguous()
             back.view(len(back), -1).index_copy_(1, place, inner)
         return back, there * here.clamp(min=0), there, None, None, None, None

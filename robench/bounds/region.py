@@ -134,11 +134,11 @@ class Region:
         """Return the steepness at which the budget is spent, steepest pixels first."""
         steep, order = a.flatten(1).abs().sort(dim=1, descending=True)
         room = torch.where(a > 0, -low, high).flatten(1).gather(1, order)
-        spent = room.cumsum(dim=1)
-        place = torch.searchsorted(spent, spent.new_full((len(a), 1), self.radius))
-        enough = place < spent.shape[1]
-        found = steep.gather(1, place.clamp_max(spent.shape[1] - 1))
-        return torch.where(enough, found, 0.0).squeeze(1)
+        costs = room.cumsum(dim=1)
+        place = torch.searchsorted(costs, costs.new_full((len(a), 1), self.radius))
+        enough = place < costs.shape[1]
+        steepness = steep.gather(1, place.clamp_max(costs.shape[1] - 1))
+        return torch.where(enough, steepness, 0.0).squeeze(1)
 
 
 def _products(rows: Rows, a: Tensor, values: Tensor) -> Tensor:

@@ -123,9 +123,9 @@ def _overhang(corner: Tensor, height: int, width: int, shape: Sequence[int]) -> 
 def _windows(values: Tensor, corner: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Return a view (B, rows, columns, C, h, w) of all windows of values, and which ones the corners mean."""
     top, left, bottom, right = _overhang(corner, height, width, values.shape[1:])
-    padded = F.pad(values, (left, right, top, bottom)).contiguous()
-    batch, channels, tall, wide = padded.shape
-    s = padded.stride()
+    canvas = F.pad(values, (left, right, top, bottom)).contiguous()
+    batch, channels, tall, wide = canvas.shape
+    s = canvas.stride()
     size = (batch, tall - height + 1, wide - width + 1, channels, height, width)
-    view = padded.as_strided(size, (s[0], s[2], s[3], s[1], s[2], s[3]))
+    view = canvas.as_strided(size, (s[0], s[2], s[3], s[1], s[2], s[3]))
     return view, corner + corner.new_tensor([top, left])

@@ -154,12 +154,12 @@ class Search:
         waiting: list[tuple[float, int, Domains]] = []
         fresh, steps = self.splitter.root(functions), self.budget.root_steps
         while True:
-            bounded, points = self._bounded(fresh, steps)
-            x_adv = self._attacked(bounded, points)
-            done = bounded.bound > self.above
-            self.closed = min([self.closed, *bounded.bound[done].tolist()])
-            for i in (~done).nonzero().squeeze(1).tolist():
-                heapq.heappush(waiting, (float(bounded.bound[i]), next(order), bounded.of([i])))
+            children, points = self._bounded(fresh, steps)
+            x_adv = self._attacked(children, points)
+            is_proven = children.bound > self.above
+            self.closed = min([self.closed, *children.bound[is_proven].tolist()])
+            for i in (~is_proven).nonzero().squeeze(1).tolist():
+                heapq.heappush(waiting, (float(children.bound[i]), next(order), children.of([i])))
             least = min(self.closed, self.stuck, waiting[0][0] if waiting else math.inf)
             if x_adv is not None:
                 return self._outcome(Verdict.BROKEN, least, x_adv)
@@ -168,8 +168,8 @@ class Search:
                 return self._outcome(verdict, least, None)
             if self._spent():
                 return self._outcome(Verdict.UNDECIDED, least, None)
-            taken = [heapq.heappop(waiting)[2] for _ in range(min(self.budget.batch, len(waiting)))]
-            parents = Domains.joined(taken)
+            leaves = [heapq.heappop(waiting)[2] for _ in range(min(self.budget.batch, len(waiting)))]
+            parents = Domains.joined(leaves)
             neuron = self.splitter.chosen(parents, self.budget.candidates)
             self._settle(parents.of(neuron < 0))
             fresh, steps = (
@@ -185,9 +185,9 @@ class Search:
             better = self.splitter.improved(leaves, steps=_LEAF_STEPS, step_sizes=(0.0, size))
             bound = torch.maximum(self.splitter.exact_bounds(better)[0], leaves.bound)
             leaves = replace(better, bound=bound)
-        done = leaves.bound > self.above
-        self.closed = min([self.closed, *leaves.bound[done].tolist()])
-        self.stuck = min([self.stuck, *leaves.bound[~done].tolist()])
+        is_proven = leaves.bound > self.above
+        self.closed = min([self.closed, *leaves.bound[is_proven].tolist()])
+        self.stuck = min([self.stuck, *leaves.bound[~is_proven].tolist()])
 
     def _bounded(self, domains: Domains, steps: int) -> tuple[Domains, Tensor]:
         """Return subdomains with their bounds, and the points where these are reached."""
@@ -202,9 +202,9 @@ class Search:
         open_ = (domains.bound <= self.above).nonzero().squeeze(1)
         if not len(open_) or not self.budget.attacked + self.budget.restarts:
             return None
-        chosen = open_[domains.bound[open_].argsort()[: self.budget.attacked]]
+        rows = open_[domains.bound[open_].argsort()[: self.budget.attacked]]
         end = math.inf if self.budget.seconds is None else self.started + self.budget.seconds
-        return self.attack(points[chosen], end)
+        return self.attack(points[rows], end)
 
     def _spent(self) -> bool:
         seconds, domains = self.budget.seconds, self.budget.domains

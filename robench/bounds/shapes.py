@@ -67,8 +67,8 @@ def transposed(reader: Reader, x: Ref, one: int, other: int) -> Ref:
 def squeezed(reader: Reader, x: Ref, *axes: Any) -> Ref:
     """Append the removal of axes of length one."""
     rank = len(reader.shape_of(x)) + 1
-    listed = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
-    if not listed or any(axis % rank == 0 for axis in listed):
+    places = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
+    if not places or any(axis % rank == 0 for axis in places):
         raise Unbounded("a squeeze that may drop the batch")
     return reader.gathered(x, lambda t: t.squeeze(*axes))
 

@@ -43,30 +43,30 @@ def followed(symbols: fx.Graph, network: nn.Module, reader: Reader) -> tuple[Ref
     Raises:
         Unbounded: a step has no bound; the reader's name is that of the step.
     """
-    known: dict[fx.Node, Any] = {}
+    values: dict[fx.Node, Any] = {}
     aliases = Aliases(symbols, network)
 
     def value(argument: Any) -> Any:
-        return fx.node.map_arg(argument, lambda node: known[node])
+        return fx.node.map_arg(argument, lambda node: values[node])
 
     for node in symbols.nodes:
         if node.op == "output":
             return _output(reader, value(node.args[0]))
         if node.op in {"placeholder", "get_attr"}:
-            known[node] = _given(node, network, reader, first=not known)
+            values[node] = _given(node, network, reader, first=not values)
             aliases.add(node, ())
             continue
         args, kwargs = value(node.args), value(node.kwargs)
         reader.name = _named(node, network)
         if _mentions((args, kwargs), _Ended):
             raise Unbounded("something after a softmax")
-        sources = [other for other in node.all_input_nodes if _mentions(known[other], (Ref, Tensor))]
-        changed = aliases.written(node)
-        if changed is not None and isinstance(known[changed], Tensor):
+        sources = [other for other in node.all_input_nodes if _mentions(values[other], (Ref, Tensor))]
+        target = aliases.written(node)
+        if target is not None and isinstance(values[target], Tensor):
             raise Unbounded("a change in place of a constant")
         names = {node}
-        if changed is not None and changed in sources:
-            names = aliases.write(node, changed)
+        if target is not None and target in sources:
+            names = aliases.write(node, target)
         else:  # a number that is counted up, as by `n += 1`, is a new number
             aliases.add(node, sources)
         try:
@@ -75,7 +75,7 @@ def followed(symbols: fx.Graph, network: nn.Module, reader: Reader) -> tuple[Ref
             # Arguments of kinds that no bound was written for, such as values where numbers are usual.
             raise Unbounded(f"arguments bounds do not know ({type(error).__name__}: {error})") from error
         for name in names:
-            known[name] = result
+            values[name] = result
     raise Unbounded("a forward pass without an output")
 
 
@@ -183,10 +183,10 @@ def _overridden(layer: nn.Module) -> bool:
 
 
 def _attribute(network: nn.Module, path: str) -> Any:
-    found: Any = network
+    value: Any = network
     for part in path.split("."):
-        found = getattr(found, part)
-    return found.detach().clone() if isinstance(found, Tensor) else found
+        value = getattr(value, part)
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def _named(node: fx.Node, network: nn.Module) -> str:

@@ -32,10 +32,10 @@ def exact(tensor: Tensor) -> Tensor:
     """Return constants in float64, apart from the user's; refuse what is not a finite real number."""
     if tensor.is_complex() or tensor.is_quantized:
         raise Unbounded("weights that are no real numbers")
-    found = tensor.detach().to("cpu", torch.float64, copy=True)
-    if not bool(torch.isfinite(found).all()):
+    values = tensor.detach().to("cpu", torch.float64, copy=True)
+    if not bool(torch.isfinite(values).all()):
         raise Unbounded("weights that are not finite")
-    return found
+    return values
 
 
 def pair(value: Any) -> tuple[int, int]:

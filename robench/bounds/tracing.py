@@ -57,7 +57,7 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
         ConfigError: a layer has no bound; it is named.
     """
     network = net.module if isinstance(net, TestedNetwork) else net
-    mapped = net.class_map if isinstance(net, TestedNetwork) else None
+    class_map = net.class_map if isinstance(net, TestedNetwork) else None
     tracer, top = _Tracer(), f"'' ({type(network).__name__})"
     if _hooked(network):
         raise refusal(top, "hooks, which may change what it returns")
@@ -81,16 +81,16 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
         reader = Reader(tuple(shape))
         try:
             output, ending = followed(symbols, network, reader)
-            if mapped is not None:
-                output = _mapped(reader, output, mapped)
+            if class_map is not None:
+                output = _mapped(reader, output, class_map)
         except Unbounded as error:
             raise refusal(reader.name, str(error)) from error
         # What a forward pass only notes down, such as its features, is its own affair.
-        read = {str(node.target) for node in symbols.nodes if node.op == "get_attr"}
-        held = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
-        changed = sorted(state.changes() & (read | held))
-        if changed:
-            got = f"a forward pass that changes the network's own {', '.join(changed[:3])}"
+        attributes = {str(node.target) for node in symbols.nodes if node.op == "get_attr"}
+        tensors = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+        changes = sorted(state.changes() & (attributes | tensors))
+        if changes:
+            got = f"a forward pass that changes the network's own {', '.join(changes[:3])}"
             raise refusal(top, got)
         if _generators() != before:
             raise refusal(top, "a forward pass that draws random numbers")
@@ -103,13 +103,13 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
     return graph
 
 
-def _mapped(reader: Reader, output: Ref, mapped: tuple[int, ...]) -> Ref:
+def _mapped(reader: Reader, output: Ref, class_map: tuple[int, ...]) -> Ref:
     """Append the choice of the outputs that stand for classes."""
     shape = reader.shape_of(output)
-    if len(shape) != 1 or max(mapped) >= shape[0]:
+    if len(shape) != 1 or max(class_map) >= shape[0]:
         reader.name = "output"
-        raise Unbounded(f"outputs of shape {shape}, from which class {max(mapped)} is to be taken")
-    index = torch.tensor(mapped)
+        raise Unbounded(f"outputs of shape {shape}, from which class {max(class_map)} is to be taken")
+    index = torch.tensor(class_map)
     return reader.gathered(output, lambda t: t.index_select(1, index.to(t.device)))
 
 

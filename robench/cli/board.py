@@ -59,10 +59,10 @@ def board(
     pages.check_site(out)
     numbers = read_published(published or [])
     with entries_of(runs) as entries:
-        shown = judged_again(entries, models or [], options) if rejudge else entries
-        written = pages.write_site(shown, out, title=title, published=numbers)
-    more = len(written) - 1
-    typer.echo(one_line(f"Written: {written[0]} and {counted(more, 'more page')}"))
+        judged_entries = judged_again(entries, models or [], options) if rejudge else entries
+        files = pages.write_site(judged_entries, out, title=title, published=numbers)
+    more = len(files) - 1
+    typer.echo(one_line(f"Written: {files[0]} and {counted(more, 'more page')}"))
 
 
 def _check(runs: Sequence[Path], models: Sequence[Path], rejudge: bool) -> None:
@@ -123,12 +123,12 @@ def entries_of(runs: Sequence[Path]) -> Iterator[list[BoardEntry]]:
         yield entries
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def _unique(name: str, names: set[str]) -> str:
     text, number = name, 1
-    while text in taken:
+    while text in names:
         number += 1
         text = f"{name} ({number})"
-    taken.add(text)
+    names.add(text)
     return text
 
 
@@ -145,24 +145,24 @@ def judged_again(entries: Sequence[BoardEntry], models: Sequence[Path], options:
 
     use_machine(options.threads)
     extra = [folder / "models" if (folder / "models").is_dir() else folder for folder in models]
-    done = []
+    results = []
     for entry in entries:
         store = Store(entry.root)
-        broken = of_submission(entry.root, entry.records) if entry.submitted else of_run(store, entry.records)
+        images = of_submission(entry.root, entry.records) if entry.submitted else of_run(store, entry.records)
         answers = judge_again(
             store,
             entry.records,
-            list(broken),
+            list(images),
             folders=[entry.root / "models", *extra],
             environment=options.environment,
         )
         for answer in answers:
             typer.echo(one_line(f"{entry.title}: {answer.model}: {answer.text}"), err=True)
-        done.append(
+        results.append(
             dataclasses.replace(
                 entry,
                 records=tuple(doubted(entry.records, answers)),
                 judged_again={answer.model: answer.text for answer in answers},
             )
         )
-    return done
+    return results

@@ -132,19 +132,22 @@ def _smoothed(plan: Plan, name: str, method: list[str] | None) -> bool:
     from robench.plan.bounds import METHODS
 
     specs = {spec.name: spec for spec in plan.models}
-    if unknown := [one for one in method or () if one not in (*METHODS, SMOOTHING)]:
-        expected, do = f"one of {', '.join(METHODS)}, {SMOOTHING}", nearest(unknown[0], (*METHODS, SMOOTHING))
-        raise ConfigError(where="--method", expected=expected, got=repr(unknown[0]), do=do)
+    if strangers := [one for one in method or () if one not in (*METHODS, SMOOTHING)]:
+        expected, do = (
+            f"one of {', '.join(METHODS)}, {SMOOTHING}",
+            nearest(strangers[0], (*METHODS, SMOOTHING)),
+        )
+        raise ConfigError(where="--method", expected=expected, got=repr(strangers[0]), do=do)
     if name not in specs:
         expected = "the name of a model of the configuration"
         raise ConfigError(where="MODEL", expected=expected, got=repr(name), do=nearest(name, specs))
-    defended = bool(specs[name].inference)
-    wanted = set(method or [SMOOTHING] if defended else method or [])
-    if not defended and SMOOTHING in wanted:
+    has_defense = bool(specs[name].inference)
+    choices = set(method or [SMOOTHING] if has_defense else method or [])
+    if not has_defense and SMOOTHING in choices:
         expected = "a model with `inference: smoothing`, listed first"
         do = "Bounds do without: leave --method out"
         raise ConfigError(where="--method", expected=expected, got=f"{name!r}, which has none", do=do)
-    if defended and wanted != {SMOOTHING}:
+    if has_defense and choices != {SMOOTHING}:
         got = f"{name!r}, which has inference defenses"
         raise ConfigError(
             where="--method",
@@ -152,11 +155,11 @@ def _smoothed(plan: Plan, name: str, method: list[str] | None) -> bool:
             got=got,
             do="Use --method smoothing",
         )
-    return defended
+    return has_defense
 
 
-def _refuse(given: Mapping[str, object], expected: str, got: str) -> None:
-    for name, value in given.items():
+def _refuse(options: Mapping[str, object], expected: str, got: str) -> None:
+    for name, value in options.items():
         if value is not None:
             raise ConfigError(where=name, expected=expected, got=got)
 
@@ -220,20 +223,20 @@ def _by_bounds(
     def work(reporter: Reporter) -> Bounded:
         from robench.audit.certify_bounds import Radius, bounded_plan, certify_by_bounds
 
-        narrowed = bounded_plan(plan, model, methods, Radius(*radius) if radius else None)
-        return certify_by_bounds(narrowed, model, folder, environment=options.environment, reporter=reporter)
+        smaller = bounded_plan(plan, model, methods, Radius(*radius) if radius else None)
+        return certify_by_bounds(smaller, model, folder, environment=options.environment, reporter=reporter)
 
-    bounded = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
+    result = interruptible(work, folder, quiet=options.quiet, threads=options.threads)
     from robench.audit.certify_bounds import certified_counts
 
     typer.echo(printable(f"{model}: {CERTIFIED} by bounds, without a risk"))
-    for (threat, label), (certified, n) in certified_counts(bounded.records).items():
-        typer.echo(printable(_line(threat, label, certified, n)))
-    typer.echo(f"Time: {span(bounded.seconds)}.")
-    typer.echo(f"Files: {printable(str(bounded.path))}")
-    if bounded.failed:
+    for (threat, label), (count, n) in certified_counts(result.records).items():
+        typer.echo(printable(_line(threat, label, count, n)))
+    typer.echo(f"Time: {span(result.seconds)}.")
+    typer.echo(f"Files: {printable(str(result.path))}")
+    if result.failed:
         typer.echo(
-            f"{counted(bounded.failed, 'job')} failed: see {printable(str(folder / 'errors'))}", err=True
+            f"{counted(result.failed, 'job')} failed: see {printable(str(folder / 'errors'))}", err=True
         )
         raise typer.Exit(SOME_FAILED)
 
@@ -290,5 +293,5 @@ def _table(images: list[Certified], radii: list[float], title: str) -> list[str]
     lines = [title]
     for radius in radii:
         lines.append(_line(f"L2 {radius:g}", SMOOTHING, certified_at(images, radius), len(images)))
-    abstained = sum(image.certificate.prediction < 0 for image in images)
-    return [*lines, f"  abstained on {abstained} of {len(images)}"]
+    abstentions = sum(image.certificate.prediction < 0 for image in images)
+    return [*lines, f"  abstained on {abstentions} of {len(images)}"]

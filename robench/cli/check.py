@@ -67,11 +67,11 @@ def check(
     code = _references(plan)
     if code and trust_code:
         _check_code(plan)
-    unseen = "; code of files was not looked into: --trust-code" if code and not trust_code else ""
+    note = "; code of files was not looked into: --trust-code" if code and not trust_code else ""
     if preflight:
         check_checkpoints(plan, data_root)
         _preflight(plan, options)
-    typer.echo(printable(f"{target}: valid: {counts}{unseen}"))
+    typer.echo(printable(f"{target}: valid: {counts}{note}"))
     if not preflight:
         typer.echo("Data and networks were not looked at; --preflight does what a run does before it begins.")
 
@@ -138,9 +138,9 @@ def _plugin(target: str) -> tuple[Checked, str] | None:
         do = "Write " + " or ".join(f"{kind}:{target}" for kind in kinds)
         got = f"{target!r}, which is {len(kinds)}"
         raise ConfigError(where="robench check", expected="the name of one plugin", got=got, do=do)
-    known = {*suites(), *(name for kind in CHECKED for name in plugins.names(kind))}
+    choices = {*suites(), *(name for kind in CHECKED for name in plugins.names(kind))}
     expected = "a configuration file, a suite or a plugin"
-    near = plugins.elsewhere("attacks", target) or nearest(target, known)
+    near = plugins.elsewhere("attacks", target) or nearest(target, choices)
     do = f"{near.rstrip('.')}{'' if near.endswith('?') else '.'} A file's name ends in .yaml"
     raise ConfigError(where="robench check", expected=expected, got=repr(target), do=do)
 
@@ -193,8 +193,8 @@ def _conformance(
     name = plugins.proper(kind, name) or name
     where = f"{kind}:{name}"
     options = _options(overrides)
-    for option, known in recipe.describe(plugin).items():
-        if known["default"] == "required" and option not in options:
+    for option, description in recipe.describe(plugin).items():
+        if description["default"] == "required" and option not in options:
             do = f"Add --set {option}=VALUE"
             raise ConfigError(
                 where=where, expected=f"the option {option!r}, which has no default", got="none", do=do

@@ -39,7 +39,7 @@ def compare(
 
     before, after, pairs = read_runs([first]), read_runs([second]), _pairs(pair)
     gaps = differences(before, after, pairs=pairs)
-    unpaired = unmatched(before, after, pairs=pairs)
+    leftovers = unmatched(before, after, pairs=pairs)
     partial = {"A": missing_rows(before), "B": missing_rows(after)}
     if format == "json":
         typer.echo(json.dumps([{**_plain(d), **_lacks(d, partial)} for d in gaps], indent=1))
@@ -49,7 +49,7 @@ def compare(
         for setting, model, texts in rows:
             line = f"partial: {model} of {run}, {setting}: lacks {'; '.join(texts)}"
             typer.echo(one_line(line), err=format == "json")
-    for text in unpaired:
+    for text in leftovers:
         typer.echo(one_line(f"not compared: {text}"), err=True)
     if max_drop is None:
         return
@@ -57,11 +57,11 @@ def compare(
     for d in worse:
         text = f"{d.model}, {d.column}, {d.setting}: {100 * d.gap:+.1f} points, more than {max_drop:g} down"
         typer.echo(one_line(f"regression: {text}"), err=True)
-    if unpaired:
+    if leftovers:
         typer.echo("--max-drop cannot vouch for what was not compared; exit code 1", err=True)
     if partial["B"]:
         typer.echo("--max-drop cannot vouch for a partial run; exit code 1", err=True)
-    if worse or unpaired or partial["B"]:
+    if worse or leftovers or partial["B"]:
         raise typer.Exit(REGRESSION)
 
 

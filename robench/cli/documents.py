@@ -132,7 +132,7 @@ def read_and_tell(
             continue
         store = Store(run)
         own = store.readable(index=index)
-        kept = store.facts()[0].get("geometry", []) if features else []
-        tell_faults(run, [*own[1], *snapshot_faults(store, kept)])
+        snapshots = store.facts()[0].get("geometry", []) if features else []
+        tell_faults(run, [*own[1], *snapshot_faults(store, snapshots)])
         readable.append(own)
     return readable

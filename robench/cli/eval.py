@@ -81,7 +81,7 @@ def evaluate_one(
 
     refuse_several("robench eval", "Start it without torchrun")
     check_device(options.device)
-    said = SingleModel(
+    request = SingleModel(
         model=model,
         data=data,
         norm=norm,
@@ -100,7 +100,7 @@ def evaluate_one(
         batch_size=options.batch_size,
     )
     options = replace(options, trust_code=True, limit=None, seed=None, batch_size=None)
-    configuration = _overridden(said.configuration(), options)
+    configuration = _overridden(request.configuration(), options)
     plan, _ = _read(configuration)
     if (complete := _weights(configuration, options)) is not None:
         configuration = complete
@@ -157,6 +157,6 @@ def _weights(configuration: dict[str, Any], options: Options) -> dict[str, Any] 
 
     builder: Builder = plugins.find("builders", "zoo")()
     root = options.data_root
-    published = builder.published(name, root=root, download=options.download, where="MODEL")
-    kept = {key: value for key, value in published.items() if key not in model or key == "architecture"}
-    return {**configuration, "models": [{**model, **kept}, *configuration["models"][1:]]}
+    weights = builder.published(name, root=root, download=options.download, where="MODEL")
+    additions = {key: value for key, value in weights.items() if key not in model or key == "architecture"}
+    return {**configuration, "models": [{**model, **additions}, *configuration["models"][1:]]}

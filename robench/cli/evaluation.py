@@ -115,10 +115,10 @@ def _page_first(paths: list[Path]) -> list[Path]:
 
 def _command() -> str:
     """Return the command line without folders, which say nothing to a reader elsewhere."""
-    named = [
+    arguments = [
         re.sub(r"(^(?:mlflow:)?|=)(?:~|\.{0,2})/(?:.*/)?([^/]+)/*$", r"\1\2", word) for word in sys.argv[1:]
     ]
-    return shlex.join(["robench", *named])
+    return shlex.join(["robench", *arguments])
 
 
 def _report(folder: Path, *, quiet: bool) -> list[Path]:
@@ -235,5 +235,5 @@ def _origin(model: Any) -> str:
         return f"features of {model.features_of}"
     if model.checkpoint:
         return f"{model.architecture.name} from {model.checkpoint.name}"
-    trained = f"trained by {model.train.defense.name}" if model.train else "untrained"
-    return f"{model.architecture.name}, {trained}"
+    training = f"trained by {model.train.defense.name}" if model.train else "untrained"
+    return f"{model.architecture.name}, {training}"

@@ -110,13 +110,13 @@ def read_runs(runs: list[Path], *, index: bool = True) -> list[Record]:
 
     check_runs(runs)
     records: list[Record] = []
-    damaged = 0
+    damage = 0
     first: dict[str, tuple[Path, Record]] = {}
     for run in runs:
         store = Store(run)
         readable, faults = store.readable(index=index)
         tell_faults(run, faults)
-        damaged += len(faults)
+        damage += len(faults)
         recipes = model_recipes(store.plan_data())
         if len(runs) > 1:
             _tell_unlike(run, readable, first)
@@ -134,7 +134,7 @@ def read_runs(runs: list[Path], *, index: bool = True) -> list[Record]:
         put_targets(readable, with_recipe)
         records += readable
     if not records:
-        got = "none that can be read" if damaged else "none"
+        got = "none that can be read" if damage else "none"
         raise ConfigError(expected="at least one finished unit", got=got, do="Run `robench run` first")
     return records
 

@@ -32,11 +32,11 @@ def list_plugins(
     format: Annotated[Format, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
     """List attacks, defenses, models, heads, data sets, reports, figures and suites."""
-    known = (*KINDS, SUITES)
-    if kind is not None and kind not in known:
+    kinds = (*KINDS, SUITES)
+    if kind is not None and kind not in kinds:
         expected = "a kind of thing to list"
-        raise ConfigError(where="robench list", expected=expected, got=repr(kind), do=nearest(kind, known))
-    entries = [e for k in known if kind in {None, k} for e in _entries(k) if _matches(e, keyword)]
+        raise ConfigError(where="robench list", expected=expected, got=repr(kind), do=nearest(kind, kinds))
+    entries = [e for k in kinds if kind in {None, k} for e in _entries(k) if _matches(e, keyword)]
     if format == "json":
         typer.echo(json.dumps(entries, indent=1))
         return

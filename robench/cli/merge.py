@@ -22,10 +22,10 @@ def merge(
 
     check_parts(parts, out)  # first, for a lease makes the folder
     with Leases(out / "leases").joined("", alone=True):
-        merged = bring_together(parts, out)
-    whole = f" of {merged.expected}" if merged.expected else ""
-    twice = f" ({merged.twice} were in several parts, all alike)" if merged.twice else ""
+        result = bring_together(parts, out)
+    whole = f" of {result.expected}" if result.expected else ""
+    twice = f" ({result.twice} were in several parts, all alike)" if result.twice else ""
     typer.echo(
-        f"{merged.records}{whole} records of {counted(len(parts), 'part')}{twice}: {one_line(str(out))}"
+        f"{result.records}{whole} records of {counted(len(parts), 'part')}{twice}: {one_line(str(out))}"
     )
     typer.echo("The same `robench run` without --shard, on this folder, does what is missing and reports.")

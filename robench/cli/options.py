@@ -222,16 +222,16 @@ class Options:
         memory = size_in_bytes(self.memory_per_job) if self.memory_per_job is not None else None
         part = part_of(self.shard) if self.shard is not None else None
         if not self.workers:
-            guarded = {
+            options = {
                 "--shard": part,
                 "--timeout-per-job": self.timeout_per_job,
                 "--memory-per-job": memory,
                 "--deterministic": self.deterministic,
                 "--executor": self.executor == "ray",
             }
-            if used := [name for name, value in guarded.items() if value]:
+            if names := [name for name, value in options.items() if value]:
                 raise ConfigError(
-                    where=used[0], expected="worker processes", got="--workers 0", do="Leave --workers 0 out"
+                    where=names[0], expected="worker processes", got="--workers 0", do="Leave --workers 0 out"
                 )
             return None
         if self.executor == "ray" and memory:
@@ -362,7 +362,7 @@ def taking(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(Options, include_extras=True)
         defaults = {field.name: field.default for field in dataclasses.fields(Options)}
-        shared = [
+        parameters = [
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hints[name]
             )
@@ -372,7 +372,7 @@ def taking(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         flat = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for place in own
-            for parameter in (shared if place.name == "options" else [place])
+            for parameter in (parameters if place.name == "options" else [place])
         ]
 
         @functools.wraps(command)

@@ -104,12 +104,12 @@ class Pace:
 
     def text(self) -> str:
         """Return images per second and the time left, as far as anything is known."""
-        passed = self._clock() - self._started
-        if not self.units or passed <= 0:
+        duration = self._clock() - self._started
+        if not self.units or duration <= 0:
             return ""
-        parts = [f"{rate(self.images / passed)} images/s"] if self.images else []
-        if left := self.total - self.count:
-            seconds, sure = self._left() if self._told else (left * passed / self.units, True)
+        parts = [f"{rate(self.images / duration)} images/s"] if self.images else []
+        if rest := self.total - self.count:
+            seconds, sure = self._left() if self._told else (rest * duration / self.units, True)
             if seconds is not None:
                 parts.append(f"{'' if sure else 'about '}{span(seconds)} left")
         return ", ".join(parts)

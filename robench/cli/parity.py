@@ -116,8 +116,8 @@ def _prepared(plan: Plan, name: str, options: Options) -> tuple[Model, ImageSet]
     from robench.run.preparation import Workshop
 
     spec = next(s for s in plan.models if s.name == name)
-    needed = {name, spec.features_of}
-    smaller = dataclasses.replace(plan, models=tuple(s for s in plan.models if s.name in needed))
+    names = {name, spec.features_of}
+    smaller = dataclasses.replace(plan, models=tuple(s for s in plan.models if s.name in names))
     folder = options.folder(plan) / "models"
     workshop = Workshop(smaller, folder, options.environment, reporter_for(quiet=False))
     data = workshop.load(plan.data)

@@ -45,9 +45,9 @@ def remarks(versions: list[Version], ours: str) -> list[str]:
     lines = []
     for names, images in disputed(versions).items():
         others = [v.name for v in versions if v.name not in names]
-        shown = ", ".join(map(str, images[:SHOWN]))
+        listing = ", ".join(map(str, images[:SHOWN]))
         more = f" and {len(images) - SHOWN} more (--format json)" if len(images) > SHOWN else ""
-        text = f"Broken by {', '.join(names)}, not by {', '.join(others)}: {len(images)}: {shown}{more}"
+        text = f"Broken by {', '.join(names)}, not by {', '.join(others)}: {len(images)}: {listing}{more}"
         lines += textwrap.wrap(text, 100, subsequent_indent="  ")
     for v in versions:
         if silent := sum(v.silent):

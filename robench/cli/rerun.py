@@ -44,8 +44,8 @@ def rerun(
     if is_run(folder):
         do = "Choose another with --out"
         raise ConfigError(where=str(folder), expected="a folder without a run", got="a run", do=do)
-    plan, text, asked = _plan_of(run, config, options)
-    outcome = outcome_of(plan, text, folder, options, command=f"robench rerun {run.name}", asked=asked)
+    plan, text, request = _plan_of(run, config, options)
+    outcome = outcome_of(plan, text, folder, options, command=f"robench rerun {run.name}", asked=request)
     comparison = differences_of(Store(run), Store(folder))
     for line in comparison.lines():
         typer.echo(one_line(line))
@@ -62,15 +62,15 @@ def _plan_of(run: Path, config: Path | None, options: Options) -> tuple[Plan, st
 
     text = read_file(run / "config.yaml")
     summary = Store(run).read_json("run.json")
-    asked = summary.get("asked") if isinstance(summary, dict) else None
-    if not isinstance(asked, dict):
+    request = summary.get("asked") if isinstance(summary, dict) else None
+    if not isinstance(request, dict):
         raise ConfigError(
             where=str(run / "run.json"),
             expected="a note of the options it was run with",
             got="none",
             do="It was made by an earlier version: run its config.yaml with the same options by hand",
         )
-    known = {name: asked[name] for name in _ASKED if asked.get(name) is not None}
-    again = dataclasses.replace(options, **known)
+    settings = {name: request[name] for name in _ASKED if request.get(name) is not None}
+    again = dataclasses.replace(options, **settings)
     plan = again.applied(parse(text, file=config or run / "config.yaml", overrides=again.overrides))
-    return plan, text, asked
+    return plan, text, request

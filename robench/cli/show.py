@@ -30,7 +30,7 @@ def show(
         lines = _run(Path(name))
     else:
         proper = {kind: plugins.proper(kind, name) for kind in KINDS}
-        lines = [line for kind, known in proper.items() if known for line in (*_plugin(kind, known), "")]
+        lines = [line for kind, target in proper.items() if target for line in (*_plugin(kind, target), "")]
         if name in suites():
             lines += [f"suite {name}", "", locate(name).read_text("utf-8")]
         if not lines:
@@ -95,11 +95,11 @@ def _attack_facts(info: Any) -> list[str]:
     if not hasattr(info, "norms"):
         return []
     wants = "the smallest perturbation" if info.minimises else "any perturbation inside the ball"
-    randomised = ", randomised" if info.randomised else ""
+    chance_note = ", randomised" if info.randomised else ""
     return [
         f"Norms: {', '.join(info.norms)}",
         f"Goals: {', '.join(info.goals)}",
-        f"Needs: {info.knowledge}; looks for {wants}{randomised}",
+        f"Needs: {info.knowledge}; looks for {wants}{chance_note}",
     ]
 
 

@@ -29,7 +29,7 @@ def noted(stop: Stop) -> Iterator[None]:
     def ask(number: int, frame: FrameType | None) -> None:
         stop.ask(number, now=number == signal.SIGTERM)
 
-    with _handled({signal.SIGINT: ask, signal.SIGTERM: ask, _user_signal(): ask}), _listened(noted=True):
+    with _handled({signal.SIGINT: ask, signal.SIGTERM: ask, _user_signal(): ask}), _listened(patient=True):
         yield
 
 
@@ -45,7 +45,7 @@ def raised() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Terminated(128 + number)
 
-    with _handled({signal.SIGTERM: stop, _user_signal(): stop}), _listened(noted=False):
+    with _handled({signal.SIGTERM: stop, _user_signal(): stop}), _listened(patient=False):
         yield
 
 
@@ -67,11 +67,11 @@ def _handled(handlers: dict[int, object]) -> Iterator[None]:
 
 
 @contextmanager
-def _listened(*, noted: bool) -> Iterator[None]:
+def _listened(*, patient: bool) -> Iterator[None]:
     """Hear signals in a thread, and end the process where they are not answered.
 
     Args:
-        noted: whether the first Ctrl-C or SIGUSR1 may take as long as the units in work.
+        patient: whether the first Ctrl-C or SIGUSR1 may take as long as the units in work.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -80,7 +80,9 @@ def _listened(*, noted: bool) -> Iterator[None]:
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     over = threading.Event()
-    threading.Thread(target=_listen, args=(reader, over, noted), name="robench-signals", daemon=True).start()
+    threading.Thread(
+        target=_listen, args=(reader, over, patient), name="robench-signals", daemon=True
+    ).start()
     try:
         yield
     finally:
@@ -89,7 +91,7 @@ def _listened(*, noted: bool) -> Iterator[None]:
         os.close(writer)
 
 
-def _listen(reader: int, over: threading.Event, noted: bool) -> None:
+def _listen(reader: int, over: threading.Event, patient: bool) -> None:
     """End the process where a signal is not answered in time."""
     first: int | None = None
     with os.fdopen(reader, "rb", buffering=0) as pipe:
@@ -98,10 +100,10 @@ def _listen(reader: int, over: threading.Event, noted: bool) -> None:
             if number not in (signal.SIGINT, signal.SIGTERM, _user_signal()):
                 continue
             again = first is not None
-            if again and not noted and not over.is_set():
+            if again and not patient and not over.is_set():
                 _leave(number)
             first = number
-            if number == signal.SIGTERM or (again if noted else number != signal.SIGINT):
+            if number == signal.SIGTERM or (again if patient else number != signal.SIGINT):
                 threading.Thread(target=_insist, args=(number, over), daemon=True).start()
 
 

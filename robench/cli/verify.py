@@ -37,7 +37,7 @@ def verify(
     from robench.record.store import Store
 
     use_machine(options.threads)
-    failed = 0
+    failures = 0
     for check in checks(
         Store(run),
         environment=options.environment.resolved(),
@@ -46,16 +46,16 @@ def verify(
         seed=seed,
         reporter=FailuresOnly(),
     ):
-        failed += not check.holds
+        failures += not check.holds
         if not options.quiet or not check.holds:
             typer.echo(one_line(_line(check)))
-    typer.echo(f"{one_line(str(run))}: {'does NOT hold' if failed else 'holds'}")
-    if failed:
+    typer.echo(f"{one_line(str(run))}: {'does NOT hold' if failures else 'holds'}")
+    if failures:
         raise typer.Exit(FAILED)
 
 
 def _line(check: Check) -> str:
     word = "ok    " if check.holds else "FAILED"
-    allowed = f" (up to {check.allowed} may)" if check.allowed else ""
+    allowance = f" (up to {check.allowed} may)" if check.allowed else ""
     tail = f": {check.evidence}" if check.evidence else ""
-    return f"{word} {check.name:<9} {check.looked} looked at, {check.wrong} differ{allowed}{tail}"
+    return f"{word} {check.name:<9} {check.looked} looked at, {check.wrong} differ{allowance}{tail}"

@@ -144,11 +144,11 @@ class AttackTrial:
         rows = torch.arange(len(toy_images())) if rows is None else rows
         x, y = toy_images()[rows], self._labels(model)[rows]
         threat = rules.threat(self.norm, Goal(self.recipe.info.goals[0]))
-        wanted = (y + 1) % model.classes if threat.goal is Goal.TARGETED else y
+        targets = (y + 1) % model.classes if threat.goal is Goal.TARGETED else y
         oracle = Oracle(
             model,
             x.clone(),
-            wanted.clone(),
+            targets.clone(),
             threat,
             minimise=self.recipe.info.minimises,
             drop=rules.drop,
@@ -157,12 +157,12 @@ class AttackTrial:
         net = getattr(model.net, "module", model.net)  # behind its door
         assert isinstance(net, ToyNet)  # only toys are attacked here
         net.batches.clear()
-        with lent_generators(rules.global_seed) as moved:
+        with lent_generators(rules.global_seed) as generators:
             rng = Randomness(rules.seed, rows, ("conformance",))
             last = run_attack(self.recipe, oracle, rng, copies=False)
-        batches, spent = list(net.batches), int(oracle.ledger.forwards.sum())
-        pairs = (("x", oracle.x, x), ("y", oracle.y, wanted))
-        changed = [what for what, now, before in pairs if not torch.equal(now, before)]
+        batches, passes = list(net.batches), int(oracle.ledger.forwards.sum())
+        pairs = (("x", oracle.x, x), ("y", oracle.y, targets))
+        changes = [what for what, now, before in pairs if not torch.equal(now, before)]
         require(isinstance(last, Tensor), f"returned {type(last).__name__}, not a tensor")
         require(last.shape == x.shape, f"returned {tuple(last.shape)}, not {tuple(x.shape)}")
         return AttackRun(
@@ -170,10 +170,10 @@ class AttackTrial:
             proposal=oracle.proposal(last.detach()),
             oracle=oracle,
             passed=sum(batches),
-            booked=spent,
+            booked=passes,
             batches=batches,
-            moved=moved,
-            changed=changed,
+            moved=generators,
+            changed=changes,
             start=x,
             y=y,
         )

@@ -52,11 +52,11 @@ def attack_laws(recipe: Attack) -> Iterator[Result]:
 
 def norms(trial: AttackTrial) -> str:
     """Every norm it declares is one that robench knows."""
-    declared = trial.recipe.info.norms
-    unknown = [name for name in declared if name not in NORMS]
-    require(bool(declared), "it declares none")
-    require(not unknown, f"unknown: {', '.join(unknown)}; known: {', '.join(NORMS)}")
-    return ", ".join(declared)
+    names = trial.recipe.info.norms
+    strangers = [name for name in names if name not in NORMS]
+    require(bool(names), "it declares none")
+    require(not strangers, f"unknown: {', '.join(strangers)}; known: {', '.join(NORMS)}")
+    return ", ".join(names)
 
 
 def runs(trial: AttackTrial) -> str:
@@ -94,8 +94,8 @@ def chance(trial: AttackTrial) -> str:
 
 def inputs(trial: AttackTrial) -> str:
     """The images and labels it is given are not written to."""
-    changed = trial.plain.changed
-    require(not changed, f"changed in place: {', '.join(changed)}")
+    changes = trial.plain.changed
+    require(not changes, f"changed in place: {', '.join(changes)}")
     return ""
 
 
@@ -114,18 +114,18 @@ def model(trial: AttackTrial) -> str:
 def admissible(trial: AttackTrial) -> str:
     """What it returns lies in the ball of each norm it declares, and in [0, 1]."""
     _confined(trial)
-    checked = []
+    names = []
     for name in trial.norms:
         run = trial.plain if name == trial.norm else trial.play(trial.toy(), Rules(norm=name))
         _admitted(run, f"{name} {RADII.get(name, 1.0):g}")
-        checked.append(name)
+        names.append(name)
     if trial.recipe.info.minimises:
         try:
             _admitted(trial.play(trial.toy(), Rules(eps=float("inf"))), f"{trial.norm} inf")
-            checked.append("inf")
+            names.append("inf")
         except ConfigError as refusal:
-            checked.append(f"inf refused: {refusal}")
-    return ", ".join(checked)
+            names.append(f"inf refused: {refusal}")
+    return ", ".join(names)
 
 
 def zero(trial: AttackTrial) -> str:
@@ -163,8 +163,8 @@ def dropping(trial: AttackTrial) -> str:
     if trial.recipe.info.minimises or trial.recipe.info.couples_images:
         why = "minimises" if trial.recipe.info.minimises else "couples images"
         raise InapplicableError(f"It {why}, so its images never leave")
-    whole, spared = trial.plain.broken, trial.play(trial.toy(), Rules(drop=True)).broken
-    wrong = (whole != spared).nonzero().flatten().tolist()
+    whole, with_drops = trial.plain.broken, trial.play(trial.toy(), Rules(drop=True)).broken
+    wrong = (whole != with_drops).nonzero().flatten().tolist()
     require(not wrong, f"another verdict on image {wrong[:1]} of {len(whole)}")
     return f"{int(whole.sum())} of {len(whole)} broken"
 
@@ -204,9 +204,9 @@ def targeted(trial: AttackTrial) -> str:
     except ConfigError as refusal:
         raise InapplicableError(f"Refused: {refusal}") from None
     _admitted_too(trial, run, "targeted")
-    wanted = (run.y + 1) % 10
-    reached = classified(run.oracle.model, run.proposal) == wanted
-    return f"{int(reached.sum())} of {len(wanted)} targets reached"
+    targets = (run.y + 1) % 10
+    hits = classified(run.oracle.model, run.proposal) == targets
+    return f"{int(hits.sum())} of {len(targets)} targets reached"
 
 
 def budget(trial: AttackTrial) -> str:
@@ -217,8 +217,8 @@ def budget(trial: AttackTrial) -> str:
         except ConfigError as refusal:
             raise InapplicableError(f"Refused: {refusal}") from None
         ledger = run.oracle.ledger
-        spent = int((ledger.forwards + ledger.backwards).max())
-        require(spent <= most, f"{spent} passes on one image with a budget of {most}")
+        passes = int((ledger.forwards + ledger.backwards).max())
+        require(passes <= most, f"{passes} passes on one image with a budget of {most}")
         _admitted_too(trial, run, f"budget {most}")
     return "1 and 7 passes"
 
@@ -233,12 +233,12 @@ def booked(trial: AttackTrial) -> str:
 
 def knowledge(trial: AttackTrial) -> str:
     """An attack that declares that it sees scores or labels only takes no gradient."""
-    declared = trial.recipe.info.knowledge
-    if declared == Knowledge.GRADIENT:
+    claim = trial.recipe.info.knowledge
+    if claim == Knowledge.GRADIENT:
         raise InapplicableError("It declares that it needs gradients")
-    taken = int(trial.plain.oracle.ledger.backwards.sum())
-    require(taken == 0, f"{counted(taken, 'gradient')} taken, declared: {declared}")
-    return str(declared)
+    gradients = int(trial.plain.oracle.ledger.backwards.sum())
+    require(gradients == 0, f"{counted(gradients, 'gradient')} taken, declared: {claim}")
+    return str(claim)
 
 
 def nan(trial: AttackTrial) -> str:

@@ -80,15 +80,15 @@ def builds(trial: Maker) -> str:
 
 def kind(trial: Maker) -> str:
     """Its rows are what the model declares: logits, log-probabilities or points of the simplex."""
-    declared, outputs = trial.plain.output, rows(trial.plain, unseen_images()).double()
-    if declared == OutputKind.SIMPLEX:
+    claim, outputs = trial.plain.output, rows(trial.plain, unseen_images()).double()
+    if claim == OutputKind.SIMPLEX:
         low = float(outputs.min())
         require(low >= -TOLERANCE, f"a simplex row has the entry {low:.3g}")
-    if declared != OutputKind.LOGITS:
-        total = outputs.exp().sum(dim=1) if declared == OutputKind.LOG_PROBABILITIES else outputs.sum(dim=1)
+    if claim != OutputKind.LOGITS:
+        total = outputs.exp().sum(dim=1) if claim == OutputKind.LOG_PROBABILITIES else outputs.sum(dim=1)
         worst = float((total - 1).abs().max())
-        require(worst <= TOLERANCE, f"declared {declared}, but a row sums to 1 with an error of {worst:.3g}")
-    return str(declared)
+        require(worst <= TOLERANCE, f"declared {claim}, but a row sums to 1 with an error of {worst:.3g}")
+    return str(claim)
 
 
 def coupling(trial: Maker) -> str:

@@ -63,11 +63,11 @@ class DatasetTrial:
 
     def load(self, split: str, global_seed: int = 0) -> ImageSet:
         """Load a split with the network closed."""
-        with without_network() as asked, lent_generators(global_seed) as self.moved:
+        with without_network() as addresses, lent_generators(global_seed) as self.moved:
             try:
                 data = self.recipe(split, root=self.root, download=False)
             finally:
-                self.asked += asked
+                self.asked += addresses
         require(
             isinstance(data, ImageSet),
             f"{split}: it gives a {type(data).__name__}, not an ImageSet",
@@ -160,8 +160,8 @@ def chance(trial: DatasetTrial) -> str:
     other = trial.load(name, global_seed=1)
     require(not trial.moved, f"moved: {', '.join(trial.moved)}")
     # Where it is never twice the same, `repeat` says so.
-    used = split.digest() != other.digest() and split.digest() == trial.load(name).digest()
-    require(not used, "two states of the global generators give other images")
+    depends = split.digest() != other.digest() and split.digest() == trial.load(name).digest()
+    require(not depends, "two states of the global generators give other images")
     return ""
 
 
@@ -180,10 +180,10 @@ def separate(trial: DatasetTrial) -> str:
 def leak(trial: DatasetTrial) -> str:
     """No more than 1 % of the test images are training images too, bit for bit."""
     train, test = _both(trial)
-    known = set(_hashes(train))
-    shared = sum(one in known for one in _hashes(test))
-    counts = f"{shared} of {len(test)} test images are in the training split"
-    require(shared <= LEAK * len(test), counts)
+    hashes = set(_hashes(train))
+    count = sum(one in hashes for one in _hashes(test))
+    counts = f"{count} of {len(test)} test images are in the training split"
+    require(count <= LEAK * len(test), counts)
     return counts
 
 

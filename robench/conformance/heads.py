@@ -88,17 +88,17 @@ def head_laws(recipe: Callable[..., Model]) -> Iterator[Result]:
 
 def offers(trial: HeadTrial) -> str:
     """The gradient sources it offers before it is built are those its model has."""
-    declared = getattr(trial.recipe, "offers", None)
-    if declared is None:
+    claim = getattr(trial.recipe, "offers", None)
+    if claim is None:
         raise InapplicableError("It does not say beforehand what it offers")
     # Some are there only for networks whose answers are random.
     noisy = trial.make(ToyBranches(channels=3, classes=CLASSES, noisy=True).eval())
-    offered = {*trial.plain.sources, *noisy.sources}
-    missing, extra = sorted(set(declared) - offered), sorted(offered - set(declared))
+    names = {*trial.plain.sources, *noisy.sources}
+    missing, extra = sorted(set(claim) - names), sorted(names - set(claim))
     require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
-    misnamed = [name for name, source in trial.plain.sources.items() if source.name != name]
-    require(not misnamed, f"listed under another name than their own: {misnamed}")
-    return ", ".join(declared)
+    strangers = [name for name, source in trial.plain.sources.items() if source.name != name]
+    require(not strangers, f"listed under another name than their own: {strangers}")
+    return ", ".join(claim)
 
 
 def network(trial: HeadTrial) -> str:
@@ -114,8 +114,8 @@ def network(trial: HeadTrial) -> str:
 
 def details(trial: HeadTrial) -> str:
     """The model's details are plain data and keep the facts that were given."""
-    given = dict(trial.plain.details)
-    json.dumps(to_json(given), allow_nan=False)
-    require(given.get("architecture") == "toy", "the given details are gone")
-    require("head" in given, "they do not say `head`")
-    return f"head {given['head']}"
+    facts = dict(trial.plain.details)
+    json.dumps(to_json(facts), allow_nan=False)
+    require(facts.get("architecture") == "toy", "the given details are gone")
+    require("head" in facts, "they do not say `head`")
+    return f"head {facts['head']}"

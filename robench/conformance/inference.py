@@ -55,9 +55,9 @@ class InferenceTrial:
     def make(self, model: Model, global_seed: int = 0) -> Model:
         """Put the defense in front of a model, with the global generators in a given state."""
         with lent_generators(global_seed) as self.moved:
-            defended = self.recipe(model, training_data=training_data, seed=0)
-        require(isinstance(defended, Model), f"it makes a {type(defended).__name__}, not a Model")
-        return defended
+            defense = self.recipe(model, training_data=training_data, seed=0)
+        require(isinstance(defense, Model), f"it makes a {type(defense).__name__}, not a Model")
+        return defense
 
 
 def inference_laws(recipe: InferenceDefense) -> Iterator[Result]:
@@ -94,8 +94,8 @@ def offers(trial: InferenceTrial) -> str:
     say = getattr(trial.recipe, "offers", None)
     if say is None:
         raise InapplicableError("It does not say beforehand what it offers")
-    claim, offered = set(say(tuple(undefended().sources))), set(trial.plain.sources)
-    missing, extra = sorted(claim - offered), sorted(offered - claim)
+    claim, names = set(say(tuple(undefended().sources))), set(trial.plain.sources)
+    missing, extra = sorted(claim - names), sorted(names - claim)
     require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
     return ", ".join(trial.plain.sources)
 
@@ -105,8 +105,8 @@ def network(trial: InferenceTrial) -> str:
     target = undefended()
     target.net.get_submodule("buffer").train()
     before, modes = state_of(target.net), modes_of(target.net)
-    defended = trial.make(target)
-    rows(defended, unseen_images())
+    defense = trial.make(target)
+    rows(defense, unseen_images())
     check_untouched(target.net, before, modes)
     return ""
 

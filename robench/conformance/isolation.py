@@ -23,14 +23,14 @@ def lent_generators(seed: int) -> Iterator[list[str]]:
     The list is filled when the block ends. So a plugin that uses a global generator shows in this list, and
     spoils no other law.
     """
-    moved: list[str] = []
+    generators: list[str] = []
     with borrowed_global_randomness(seed):
         before = (torch.get_rng_state(), _numpy_state(), random.getstate())
-        yield moved
+        yield generators
         after = (torch.get_rng_state(), _numpy_state(), random.getstate())
         same = (torch.equal(before[0], after[0]), before[1] == after[1], before[2] == after[2])
     names = ("torch", "NumPy", "Python")
-    moved.extend(name for name, still in zip(names, same, strict=True) if not still)
+    generators.extend(name for name, still in zip(names, same, strict=True) if not still)
 
 
 def _numpy_state() -> tuple[Any, ...]:
@@ -41,19 +41,19 @@ def _numpy_state() -> tuple[Any, ...]:
 @contextmanager
 def without_network() -> Iterator[list[str]]:
     """Refuse connections to other machines inside the block; yield the addresses that were asked for."""
-    asked: list[str] = []
+    addresses: list[str] = []
     connect = socket.socket.connect
 
     def refused(self: socket.socket, address: Any) -> None:
         if self.family == getattr(socket, "AF_UNIX", None):
             connect(self, address)
             return
-        asked.append(str(address))
+        addresses.append(str(address))
         raise OSError(f"the network is closed during this check; asked for {address}")
 
     def unresolved(host: Any, *args: Any, **options: Any) -> None:
         del args, options
-        asked.append(str(host))
+        addresses.append(str(host))
         raise OSError(f"the network is closed during this check; asked for {host}")
 
     with ExitStack() as stack:
@@ -63,7 +63,7 @@ def without_network() -> Iterator[list[str]]:
             (socket, "getaddrinfo", unresolved),
         ):
             stack.enter_context(patch.object(owner, name, replacement))
-        yield asked
+        yield addresses
 
 
 @contextmanager

@@ -101,12 +101,12 @@ def seed(trial: ModelTrial) -> str:
 
 def feature_dim(trial: ModelTrial) -> str:
     """A backbone's rows are as wide as its `feature_dim`, a whole classifier's as there are classes."""
-    declared = getattr(trial.plain, "feature_dim", None)
+    claim = getattr(trial.plain, "feature_dim", None)
     width = _outputs(trial.plain, trial.images(2)).shape[1]
-    if declared is None:
+    if claim is None:
         require(width == CLASSES, f"no `feature_dim`, and rows of {width} for {CLASSES} classes")
         return "a whole classifier"
-    require(declared == width, f"feature_dim is {declared}, the rows have {width}")
+    require(claim == width, f"feature_dim is {claim}, the rows have {width}")
     return f"{width} features"
 
 
@@ -157,9 +157,9 @@ def learns(trial: ModelTrial) -> str:
         raise InapplicableError("It has no parameters")
     with lent_generators(0):
         network(trial.images(4)).square().sum().backward()
-    reached = [p for p in parameters if p.grad is not None and bool(torch.isfinite(p.grad).all())]
-    require(bool(reached), f"none of {counted(len(parameters), 'parameter')} gets a finite gradient")
-    return f"{len(reached)} of {counted(len(parameters), 'parameter')}"
+    learners = [p for p in parameters if p.grad is not None and bool(torch.isfinite(p.grad).all())]
+    require(bool(learners), f"none of {counted(len(parameters), 'parameter')} gets a finite gradient")
+    return f"{len(learners)} of {counted(len(parameters), 'parameter')}"
 
 
 def weights(trial: ModelTrial) -> str:
@@ -168,13 +168,13 @@ def weights(trial: ModelTrial) -> str:
     other = trial.make(seed=1).eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
-        written = builder.save(trial.plain, path, card={"name": "conformance"})
-        read = builder.load(other, path, sha256=written)
-    require(written == read, "the hashes of the file written and read differ")
+        digest = builder.save(trial.plain, path, card={"name": "conformance"})
+        digest_read = builder.load(other, path, sha256=digest)
+    require(digest == digest_read, "the hashes of the file written and read differ")
     x = trial.images(3)
     different = not torch.equal(_outputs(trial.plain, x), _outputs(other, x))
     require(not different, "the loaded network's rows differ: something is not in its state_dict")
-    return f"SHA-256 {written[:12]}..."
+    return f"SHA-256 {digest[:12]}..."
 
 
 @torch.no_grad()

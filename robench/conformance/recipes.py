@@ -70,7 +70,7 @@ def light(trial: Trial) -> str:
     if module == "__main__":
         raise InapplicableError("It is defined in the running script")
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", _CODE.format(module=module, code=_FOUND)],
         capture_output=True,
         text=True,
@@ -78,6 +78,6 @@ def light(trial: Trial) -> str:
         env={**os.environ, "PYTHONPATH": path},
         check=False,
     )
-    require(done.returncode != _FOUND, f"import {module} imports torch: import it inside functions")
-    require(done.returncode == 0, f"import {module}: {done.stderr.strip().splitlines()[-1:]}")
+    require(process.returncode != _FOUND, f"import {module} imports torch: import it inside functions")
+    require(process.returncode == 0, f"import {module}: {process.stderr.strip().splitlines()[-1:]}")
     return f"import {module}"

@@ -81,13 +81,13 @@ def judged(trial: T, *, first: Sequence[Law[T]], gate: Law[T], rest: Sequence[La
     """
     for law in first:
         yield _result(law, trial)
-    opened = _result(gate, trial)
-    yield opened
+    entry = _result(gate, trial)
+    yield entry
     for law in rest:
-        if opened.verdict is Verdict.HOLDS:
+        if entry.verdict is Verdict.HOLDS:
             yield _result(law, trial)
             continue
-        reason = f"Not looked at: {opened.law!r} fails." if opened.failed else opened.evidence
+        reason = f"Not looked at: {entry.law!r} fails." if entry.failed else entry.evidence
         yield _stated(law, Verdict.NOT_APPLICABLE, reason)
 
 

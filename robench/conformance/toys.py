@@ -66,8 +66,8 @@ class ToyNet(nn.Module):
         if self.rectified:
             scores = functional.linear(functional.linear(z, self.first).relu(), self.second)
         else:
-            hidden = (z[:, None, :] * self.first).sum(dim=2).tanh()
-            scores = (hidden[:, None, :] * self.second).sum(dim=2)
+            activations = (z[:, None, :] * self.first).sum(dim=2).tanh()
+            scores = (activations[:, None, :] * self.second).sum(dim=2)
         if self.output is OutputKind.LOG_PROBABILITIES:
             scores = scores.log_softmax(dim=1)
         if self.output is OutputKind.SIMPLEX:

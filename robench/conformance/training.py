@@ -110,10 +110,12 @@ class TrainingTrial:
         context = TrainingContext(
             seed=1, device="cpu", state=state, identity={"model": model}, progress=progress
         )
-        with watched_splits() as splits, lent_generators(global_seed) as moved:
+        with watched_splits() as splits, lent_generators(global_seed) as generators:
             history = self.recipe(network, data, context=context)
         intact = data.digest() == before[0] and torch.equal(data.indices, before[1])
-        return Trained(network=network, history=history, rows=rows, moved=moved, splits=splits, intact=intact)
+        return Trained(
+            network=network, history=history, rows=rows, moved=generators, splits=splits, intact=intact
+        )
 
 
 def training_laws(recipe: Defense) -> Iterator[Result]:
@@ -149,10 +151,10 @@ def trains(trial: TrainingTrial) -> str:
             finite = isinstance(value, int | float) and math.isfinite(value)
             require(finite, f"row {number}: {name} is {value!r}")
     before, after = trial.fresh().state_dict(), training.network.state_dict()
-    moved = [name for name, value in after.items() if not torch.equal(value, before.get(name, value))]
+    names = [name for name, value in after.items() if not torch.equal(value, before.get(name, value))]
     bad = [name for name, value in after.items() if not bool(torch.isfinite(value).all())]
     require(not bad, f"weights that are no number: {', '.join(bad)}")
-    require(bool(moved), "no weight of the network it was given has changed")
+    require(bool(names), "no weight of the network it was given has changed")
     x, y = toy_data().batch(slice(None))
     with torch.no_grad():
         right = float((predictions(training.network.eval()(x)) == y).float().mean())
@@ -217,9 +219,9 @@ def resume(trial: TrainingTrial) -> str:
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
         _interrupted(trial, state)
-        resumed = trial.train(state=state)
-        _same_weights(trial.plain.network, resumed.network, "an uninterrupted and a resumed training")
-        count = len(resumed.history)
+        second = trial.train(state=state)
+        _same_weights(trial.plain.network, second.network, "an uninterrupted and a resumed training")
+        count = len(second.history)
         require(
             count == len(trial.plain.history),
             f"{counted(count, 'row')} of history, not {len(trial.plain.history)}",

@@ -63,10 +63,10 @@ class ImageSet:
     def __repr__(self) -> str:
         """Return one line: name, split, how many images of which shape and type, and how many classes."""
         kind = str(self.images.dtype).removeprefix("torch.")
-        unknown = int((self.labels < 0).sum())
+        count = int((self.labels < 0).sum())
         return (
             f"ImageSet({self.name!r} {self.split}: {counted(len(self), 'image')} {self.shape} {kind}, "
-            f"{counted(len(self.classes), 'class')}{f', {unknown} without a label' if unknown else ''})"
+            f"{counted(len(self.classes), 'class')}{f', {count} without a label' if count else ''})"
         )
 
     def _repr_html_(self) -> str:
@@ -198,5 +198,5 @@ def crop_flip(x: Images, rng: Randomness) -> Images:
     across = torch.where(draws[:, 2:] < 0.5, across.flip(1), across) + right[:, None]
     along = torch.arange(height, device=x.device) + down[:, None]
     image = torch.arange(count, device=x.device)[:, None, None]
-    padded = F.pad(x, (PADDING,) * 4).permute(0, 2, 3, 1)
-    return padded[image, along[:, :, None], across[:, None, :]].permute(0, 3, 1, 2)
+    canvas = F.pad(x, (PADDING,) * 4).permute(0, 2, 3, 1)
+    return canvas[image, along[:, :, None], across[:, None, :]].permute(0, 3, 1, 2)

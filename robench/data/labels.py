@@ -69,19 +69,19 @@ def check_labels(labels: Tensor, count: int, classes: int, *, where: str = "labe
         raise InputError(where=where, expected=f"{count} labels, one per image", got=str(tuple(labels.shape)))
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise InputError(where=where, expected="integer labels", got=str(labels.dtype), do="Cast to int64")
-    known = labels.long()
-    wrong = (known < 0) | (known >= classes)
+    numbers = labels.long()
+    wrong = (numbers < 0) | (numbers >= classes)
     if wrong.any():
-        row, low, high = int(wrong.nonzero()[0]), int(known.min()), int(known.max())
+        row, low, high = int(wrong.nonzero()[0]), int(numbers.min()), int(numbers.max())
         do = "Labels count from 0; check the number of classes"
         if (low, high) == (1, classes):
             do = f"Labels count from 0 and these from 1 to {classes}: subtract 1"
-        elif bool((known.abs() == 1).all()) and low < high:
+        elif bool((numbers.abs() == 1).all()) and low < high:
             do = "Labels count from 0: make 0 and 1 of -1 and 1, as `(labels + 1) // 2`"
         raise InputError(
             where=where,
             expected=f"labels from 0 to {classes - 1}",
-            got=f"{int(known[row])} at image {row}",
+            got=f"{int(numbers[row])} at image {row}",
             do=do,
         )
 
@@ -116,9 +116,9 @@ def _check_integers(values: NDArray[Any], where: str) -> None:
     if kind == "b":
         raise InputError(where=where, expected="integer labels", got="bool", do="Cast to int64")
     if kind == "f":
-        broken = ~np.isfinite(values) | (values != np.floor(values))
-        if broken.any():
-            row = int(broken.argmax())
+        faults = ~np.isfinite(values) | (values != np.floor(values))
+        if faults.any():
+            row = int(faults.argmax())
             got = f"{float(values[row]):g} at image {row}"
             do = "Labels are class indices: leave images without one out, and of scores take argmax"
         else:

@@ -37,8 +37,8 @@ def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -
     if spec.indices is not None:
         whole = _at(whole, spec.indices)
     limit = spec.limit if spec.at_most is None else min(spec.limit or spec.at_most, len(whole))
-    chosen = select(whole, limit=limit, subset=spec.subset, seed=seed, labelled=spec.labelled)
-    return listing.images(chosen) if listing else chosen
+    selection = select(whole, limit=limit, subset=spec.subset, seed=seed, labelled=spec.labelled)
+    return listing.images(selection) if listing else selection
 
 
 def select(
@@ -56,9 +56,9 @@ def select(
     if limit is not None:
         whole = whole.subset(_rows(whole, limit, subset, seed, what="limit"))
     if labelled is not None:
-        known = torch.zeros(len(whole), dtype=torch.bool)
-        known[_rows(whole, labelled, subset, seed, what="number of labelled images")] = True
-        whole = whole.withholding((~known).nonzero().squeeze(1))
+        mask = torch.zeros(len(whole), dtype=torch.bool)
+        mask[_rows(whole, labelled, subset, seed, what="number of labelled images")] = True
+        whole = whole.withholding((~mask).nonzero().squeeze(1))
     return whole
 
 
@@ -102,8 +102,8 @@ def balanced_rows(labels: torch.Tensor, classes: int, count: int, *, seed: int) 
             got=str(int(counts[label])),
             do="Lower the limit or use `subset: first`",
         )
-    known = (labels >= 0).nonzero().squeeze(1)
-    order = known[draws[known].argsort(stable=True)]
+    rows = (labels >= 0).nonzero().squeeze(1)
+    order = rows[draws[rows].argsort(stable=True)]
     order = order[labels[order].argsort(stable=True)]  # by class, and by draw within a class
     starts = counts.cumsum(0) - counts
     rank = torch.arange(len(order)) - starts[labels[order]]

@@ -64,9 +64,9 @@ def _check_entry(member: zipfile.ZipInfo, size: int, *, where: str, error: type[
     if member.compress_type not in _PACKED:  # bzip2 and LZMA are unpacked at once, whatever is asked for
         got = f"compression of the kind {member.compress_type}"
         raise error(where=where, expected="a member that is stored or deflated", got=got, do="Pack it again")
-    left = max(size - member.header_offset, 0)
-    if member.compress_size > left:  # else the limit of expansion could be moved
-        expected, got = f"at most {left} packed bytes, as there are", str(member.compress_size)
+    rest = max(size - member.header_offset, 0)
+    if member.compress_size > rest:  # else the limit of expansion could be moved
+        expected, got = f"at most {rest} packed bytes, as there are", str(member.compress_size)
         raise error(where=where, expected=expected, got=got, do="The file is damaged: copy it again")
 
 

@@ -15,15 +15,15 @@ _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 def memory() -> int | None:
     """Return how many bytes of memory the machine has, or its container may use; None if nobody says."""
-    known = []
+    sizes = []
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not a POSIX system
-        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     try:
         text = _CONTAINER.read_text("ascii").strip()
     except (OSError, ValueError):
         text = "max"
-    known += [int(text)] if text.isdigit() else []
-    return min((size for size in known if size > 0), default=None)
+    sizes += [int(text)] if text.isdigit() else []
+    return min((size for size in sizes if size > 0), default=None)
 
 
 def check_memory(size: int, *, where: str, error: type[RobenchError] = InputError) -> None:

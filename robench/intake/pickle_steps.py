@@ -78,28 +78,28 @@ class _Work:
         if name in {"BINGET", "GET", "LONG_BINGET"}:
             self.stack.append(self.memo.get(int(argument)) or _Value())
             return
-        taken = self._take(opcode)
+        operands = self._take(opcode)
         if name in _FILLS or name == "DICT":
-            held = taken[:1] if name in _FILLS else []
-            items = taken[len(held) :]
+            target = operands[:1] if name in _FILLS else []
+            items = operands[len(target) :]
             keys = items if name == "ADDITEMS" else [] if name.startswith("APPEND") else items[::2]
             self.done += sum(key.cost for key in keys)
-            whole = held[0] if held else _Value()
+            whole = target[0] if target else _Value()
             whole.cost = min(whole.cost + sum(item.cost for item in items), _ENOUGH)
             self.stack.append(whole)
             return
         if name == "DUP":
-            self.stack += taken * 2
+            self.stack += operands * 2
             return
-        if name == "BUILD" and taken:  # what is built stays what it is
-            weight = sum(_weight(value, _LOOKED_INTO, {}) for value in taken[1:])
+        if name == "BUILD" and operands:  # what is built stays what it is
+            weight = sum(_weight(value, _LOOKED_INTO, {}) for value in operands[1:])
             self.done += weight
-            taken[0].cost = min(taken[0].cost + weight, _ENOUGH)
-            self.stack.append(taken[0])
+            operands[0].cost = min(operands[0].cost + weight, _ENOUGH)
+            self.stack.append(operands[0])
             return
         if name in _CALLS:
-            self.done += sum(_weight(value, _LOOKED_INTO, {}) for value in taken)
-        self.stack += [_made(name, taken, argument) for _ in opcode.stack_after]
+            self.done += sum(_weight(value, _LOOKED_INTO, {}) for value in operands)
+        self.stack += [_made(name, operands, argument) for _ in opcode.stack_after]
 
     def _take(self, opcode: Any) -> list[_Value]:
         """Take what a step takes off the stack."""
@@ -112,26 +112,26 @@ class _Work:
         else:
             start = len(self.stack) - len(before)
         start = max(start, 0)
-        taken = self.stack[start:]
+        operands = self.stack[start:]
         del self.stack[start:]
-        return taken
+        return operands
 
 
-def _made(name: str, taken: list[_Value], argument: Any) -> _Value:
+def _made(name: str, operands: list[_Value], argument: Any) -> _Value:
     if name in _TUPLES:
-        return _Value(1 + sum(part.cost for part in taken), tuple(taken))
+        return _Value(1 + sum(part.cost for part in operands), tuple(operands))
     if name == "LIST":
-        return _Value(1 + sum(part.cost for part in taken))
+        return _Value(1 + sum(part.cost for part in operands))
     if name in _CALLS:  # a set or a mapping made of what it was given
-        return _Value(1 + sum(_weight(value, _LOOKED_INTO, {}) for value in taken))
+        return _Value(1 + sum(_weight(value, _LOOKED_INTO, {}) for value in operands))
     return _Value(1 + len(argument) // _TEXT_PART if isinstance(argument, str | bytes) else 1)
 
 
-def _weight(value: _Value, levels: int, known: dict[tuple[int, int], int]) -> int:
+def _weight(value: _Value, levels: int, weights: dict[tuple[int, int], int]) -> int:
     """Return the parts of a value, those of lists in it as they are now."""
     if not levels or not value.parts:
         return value.cost
     key = (id(value), levels)
-    if key not in known:
-        known[key] = 1 + sum(max(part.cost, _weight(part, levels - 1, known)) for part in value.parts)
-    return min(known[key], _ENOUGH)
+    if key not in weights:
+        weights[key] = 1 + sum(max(part.cost, _weight(part, levels - 1, weights)) for part in value.parts)
+    return min(weights[key], _ENOUGH)

@@ -75,8 +75,8 @@ def pickled_names(stream: IO[bytes], *, where: str, error: type[RobenchError] = 
     names, whole = list[str](), True
     for _ in range(_OLD_PICKLES):
         if whole:
-            found, whole = _names(stream, where, error)
-            names += found
+            batch, whole = _names(stream, where, error)
+            names += batch
     return names
 
 

@@ -68,8 +68,8 @@ def check_defined(reference: str, *, where: str) -> None:
     names = _defined(tree.body)
     if name not in names and "*" not in names:
         own = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-        known = [known for known in own or names if not known.startswith("_")]
-        do = nearest(name, known) if known else "It defines nothing"
+        choices = [choice for choice in own or names if not choice.startswith("_")]
+        do = nearest(name, choices) if choices else "It defines nothing"
         raise ConfigError(where=where, expected=f"a function or class {name!r} in {path}", got="none", do=do)
 
 
@@ -117,11 +117,11 @@ class blamed:  # noqa: N801 - used like a function
         if not isinstance(error, Exception | SystemExit) or isinstance(error, RobenchError):
             return
         line = self._line(error, trace)
-        raised = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error}"
         raise ConfigError(
             where=self._where,
             expected=self._expected,
-            got=f"{raised} (at {line})" if line else raised,
+            got=f"{message} (at {line})" if line else message,
         ) from error
 
     def _line(self, error: BaseException, trace: TracebackType | None) -> str:

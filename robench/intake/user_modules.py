@@ -107,9 +107,9 @@ class UserModules:
         if where is None:
             return False
         file, folder = where
-        known = sys.modules.get(top)
-        spec = getattr(known, "__spec__", None) if known is not None else _spec(top)
-        origin = getattr(known, "__file__", None) or getattr(spec, "origin", None)
+        module = sys.modules.get(top)
+        spec = getattr(module, "__spec__", None) if module is not None else _spec(top)
+        origin = getattr(module, "__file__", None) or getattr(spec, "origin", None)
         if origin is not None and file is not None and Path(origin).resolve() == file.resolve():
             return False  # the process's own module: a second copy of it would be another one
         # A folder without `__init__.py` is a package only where nothing else has its name.

@@ -41,20 +41,20 @@ def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str]
         status: the judge's verdicts.
         known: codes of findings about the model itself; what only follows from them is left out.
     """
-    survived = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
+    survivors = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
     findings = (
-        _nonfinite(ledger, survived),
-        _zero_gradient(ledger, survived, known),
-        _not_converged(ledger, survived, known),
-        _transfer_failure(ledger, survived),
+        _nonfinite(ledger, survivors),
+        _zero_gradient(ledger, survivors, known),
+        _not_converged(ledger, survivors, known),
+        _transfer_failure(ledger, survivors),
         _silent_success(ledger, status),
         _unconfirmed(ledger, status, known),
     )
     return tuple(finding for finding in findings if finding)
 
 
-def _nonfinite(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
-    count = int((ledger.nonfinite & survived).sum())
+def _nonfinite(ledger: Ledger, survivors: torch.Tensor) -> Finding | None:
+    count = int((ledger.nonfinite & survivors).sum())
     if not count:
         return None
     return Finding(
@@ -64,42 +64,42 @@ def _nonfinite(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
     )
 
 
-def _zero_gradient(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
+def _zero_gradient(ledger: Ledger, survivors: torch.Tensor, codes: Collection[str]) -> Finding | None:
     """Find gradients that were zero at every step: they never gave the attack a direction."""
     gradients = ledger.gradients  # not backwards: one gradient may take several
-    stuck = int(((ledger.zero_gradient >= gradients) & (gradients > 0) & survived).sum())
-    if not stuck or EXPLAIN_ZERO_GRADIENTS & set(known):
+    stuck = int(((ledger.zero_gradient >= gradients) & (gradients > 0) & survivors).sum())
+    if not stuck or EXPLAIN_ZERO_GRADIENTS & set(codes):
         return None
     return Finding(
         code="zero-gradient",
         evidence=f"the gradient was exactly zero at every step for {stuck} of "
-        f"{counted(int(survived.sum()), 'image')} that survived",
+        f"{counted(int(survivors.sum()), 'image')} that survived",
         remedy="Their robustness is unproven: attack through another gradient source or without one",
     )
 
 
-def _not_converged(ledger: Ledger, survived: torch.Tensor, known: Collection[str]) -> Finding | None:
+def _not_converged(ledger: Ledger, survivors: torch.Tensor, codes: Collection[str]) -> Finding | None:
     """Find ascents that were still gaining when they ended (Pintor et al. 2022, incomplete optimisation)."""
-    rising = survived & (ledger.rise > 0)
+    rising = survivors & (ledger.rise > 0)
     share = (ledger.late_rise / ledger.rise.clamp_min(1e-300))[rising]
     open_ended = int((share > UNSETTLED).sum())
-    if open_ended < max(NOTABLE * len(survived), 1) or float(share.mean()) <= UNSETTLED:
+    if open_ended < max(NOTABLE * len(survivors), 1) or float(share.mean()) <= UNSETTLED:
         return None
-    if EXPLAIN_UNSETTLED & set(known):
+    if EXPLAIN_UNSETTLED & set(codes):
         return None
     return Finding(
         code="not-converged",
-        evidence=f"the loss of {open_ended} of {counted(int(survived.sum()), 'image')} "
+        evidence=f"the loss of {open_ended} of {counted(int(survivors.sum()), 'image')} "
         "that survived was still rising: "
         f"the last steps brought {float(share.mean()):.0%} of its rise",
         remedy="More steps, or a step size that lets the attack settle",
     )
 
 
-def _transfer_failure(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
+def _transfer_failure(ledger: Ledger, survivors: torch.Tensor) -> Finding | None:
     """Find survivors on which what was differentiated fell and the model did not (Pintor et al. 2022)."""
-    count, standing = int((ledger.deceived & survived).sum()), int(survived.sum())
-    if count < max(NOTABLE * len(survived), 1) or count <= MOST * standing:
+    count, standing = int((ledger.deceived & survivors).sum()), int(survivors.sum())
+    if count < max(NOTABLE * len(survivors), 1) or count <= MOST * standing:
         return None
     return Finding(
         code="transfer-failure",
@@ -109,11 +109,11 @@ def _transfer_failure(ledger: Ledger, survived: torch.Tensor) -> Finding | None:
     )
 
 
-def _unconfirmed(ledger: Ledger, status: list[Status], known: Collection[str]) -> Finding | None:
+def _unconfirmed(ledger: Ledger, status: list[Status], codes: Collection[str]) -> Finding | None:
     """Find images that the attack saw broken at the very point it proposes, and the judge did not."""
     robust = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
     count = int((ledger.claimed & robust).sum())
-    if not count or {"random-output", "batch-dependence"} & set(known):
+    if not count or {"random-output", "batch-dependence"} & set(codes):
         return None
     return Finding(
         code="unconfirmed",

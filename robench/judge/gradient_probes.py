@@ -114,8 +114,8 @@ def _wrong_gradient(model: Model, x: Images, y: Labels) -> Finding | None:
         return _no_gradient(len(x)) if _standing(model, x, y) > MANY * len(y) else None
     wrong = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for distance in DISTANCES:
-        slope, measured = _slopes(loss, x, gradient, distance)
-        wrong &= (measured - slope).abs() > 0.5 * slope.abs() + 1e-4
+        slope, difference = _slopes(loss, x, gradient, distance)
+        wrong &= (difference - slope).abs() > 0.5 * slope.abs() + 1e-4
     if float(wrong.float().mean()) <= 0.5:
         return None if model.random else _off_the_path(model, source, x, y)
     return Finding(
@@ -151,12 +151,12 @@ def _off_the_path(model: Model, source: GradientSource, x: Images, y: Labels) ->
         step = (PATH / STEPS * gradient / length).to(at.dtype)  # a network is asked in the type of its images
         walk.append(_visited(loss, (at + step).clamp(*model.bounds)))
     shares = torch.stack([_unexplained(walk[::stride]) for stride in (1, 2, 4)]).amin(dim=0)
-    moved = ~shares.isnan()
-    if int(moved.sum()) < min(4, len(x)) or float(shares[moved].median()) <= OFF:
+    walkers = ~shares.isnan()
+    if int(walkers.sum()) < min(4, len(x)) or float(shares[walkers].median()) <= OFF:
         return None
     return Finding(
         code="wrong-gradient",
-        evidence=f"along a short ascent {float(shares[moved].median()):.0%} of the loss's changes are not "
+        evidence=f"along a short ascent {float(shares[walkers].median()):.0%} of the loss's changes are not "
         "what its gradients add up to",
         remedy="The loss jumps, or its gradient is not exact: smooth the model for the attacker (BPDA, EOT), "
         "and attack without gradients",
@@ -183,11 +183,11 @@ def _unexplained(walk: list[Visit]) -> PerSample:
     """
     apart, total = torch.zeros_like(walk[0][1]), torch.zeros_like(walk[0][1])
     for (start, before, slope), (end, after, next_slope) in pairwise(walk):
-        changed = after - before
-        moved = end.double() - start.double()
-        expected = ((slope + next_slope) / 2 * moved).flatten(1).sum(dim=1)
-        apart += (changed - expected).abs()
-        total += torch.maximum(changed.abs(), expected.abs())
+        rise = after - before
+        step = end.double() - start.double()
+        expected = ((slope + next_slope) / 2 * step).flatten(1).sum(dim=1)
+        apart += (rise - expected).abs()
+        total += torch.maximum(rise.abs(), expected.abs())
     return (apart / total).masked_fill(total < 1e-4, torch.nan)
 
 
@@ -199,8 +199,8 @@ def _slopes(
     length = gradient.flatten(1).norm(dim=1)
     direction = gradient / length.clamp_min(1e-30).view(shape)
     with torch.no_grad():
-        measured = (loss(x + distance * direction) - loss(x - distance * direction)) / (2 * distance)
-    return length, measured
+        difference = (loss(x + distance * direction) - loss(x - distance * direction)) / (2 * distance)
+    return length, difference
 
 
 def _unstable(model: Model, x: Images, y: Labels) -> Finding | None:

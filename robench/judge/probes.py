@@ -92,14 +92,14 @@ def _first_gradient_defect(model: Model, x: Images, y: Labels, right: Mask) -> F
 
 def _changes_input(model: Model, x: Images, most: int) -> tuple[Finding, ...]:
     parts = [x] if model.coupling is Coupling.JOINT else torch.split(x, most)
-    tested = networks_under_test(model.net)
-    changed = max((sum(map(network.overwritten, parts)) for network in tested), default=0)
-    if not changed:
+    networks = networks_under_test(model.net)
+    count = max((sum(map(network.overwritten, parts)) for network in networks), default=0)
+    if not count:
         return ()
     return (
         Finding(
             code="changes-input",
-            evidence=f"the network wrote into {changed} of the {counted(len(x), 'image')} it was given",
+            evidence=f"the network wrote into {count} of the {counted(len(x), 'image')} it was given",
             remedy="It is given copies here, so no number suffers; elsewhere it may change data of others",
         ),
     )

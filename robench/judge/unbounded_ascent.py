@@ -55,19 +55,19 @@ def standing_anywhere(model: Model, x: Images, y: Labels) -> Mask:
         x: images (B, C, H, W) it gets right; its first gradient source is followed.
         y: their labels (B,).
     """
-    standing, vanished = _climb(model, x, y, FIRST_STEPS[0])
+    standing, flats = _climb(model, x, y, FIRST_STEPS[0])
     # Where there was a gradient at every step, and it led nowhere, other places prove nothing.
-    rows = (standing & vanished).nonzero().flatten()
+    rows = (standing & flats).nonzero().flatten()
     for number, there in enumerate(_partners(model, x, y)):
         if len(rows) == 0:
             break
-        start, found, jumps = _way(model, x[rows], there[rows], y[rows])
+        start, has_start, jumps = _way(model, x[rows], there[rows], y[rows])
         # Its answer changes where its gradient says that it does not: that is no plateau.
-        rows, start, found = rows[~jumps], start[~jumps], found[~jumps]
-        if bool(found.any()):
+        rows, start, has_start = rows[~jumps], start[~jumps], has_start[~jumps]
+        if bool(has_start.any()):
             first = FIRST_STEPS[number % len(FIRST_STEPS)]
-            still, _ = _climb(model, start[found], y[rows[found]], first)
-            standing[rows[found]] = still
+            still, _ = _climb(model, start[has_start], y[rows[has_start]], first)
+            standing[rows[has_start]] = still
         rows = rows[standing[rows]]
     return standing
 
@@ -77,16 +77,16 @@ def _climb(model: Model, x: Images, y: Labels, first: float) -> tuple[Mask, Mask
     low, high = model.bounds
     point = x.clone()
     standing = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    vanished = torch.zeros_like(standing)
+    flats = torch.zeros_like(standing)
     for step in range(STEPS):
         answer = _ask(model, point, y)
         standing &= answer.right
-        vanished |= standing & answer.flat
+        flats |= standing & answer.flat
         if not bool(standing.any()):
             break
         length = (high - low) * max(first * (1 - step / STEPS), 0.02)
         point = (point + length * answer.gradient.sign()).clamp(low, high)
-    return standing, vanished
+    return standing, flats
 
 
 def _partners(model: Model, x: Images, y: Labels) -> Iterator[Images]:
@@ -109,14 +109,14 @@ def _way(model: Model, x: Images, there: Images, y: Labels) -> tuple[Images, Mas
         the answer changed on the way while the gradient was zero on either side and between (B,).
     """
     start = x.clone()
-    found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    jumps, own_class = found.clone(), ~found
+    has_start = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    jumps, own_class = has_start.clone(), ~has_start
     before = _ask(model, x, y)
     last = torch.zeros(len(x), device=x.device, dtype=x.dtype)
 
     def keep(where: Mask, point: Images) -> None:
         start[where] = point[where]
-        found.logical_or_(where)
+        has_start.logical_or_(where)
 
     for share in ON_THE_WAY:
         now = torch.full_like(last, share)
@@ -130,7 +130,7 @@ def _way(model: Model, x: Images, there: Images, y: Labels) -> tuple[Images, Mas
         own_class &= answer.right
         keep(own_class & ~answer.flat, point)
         before, last = answer, now
-    return start, found, jumps
+    return start, has_start, jumps
 
 
 def _slope_between(
@@ -144,18 +144,18 @@ def _slope_between(
 ) -> tuple[Images, Mask]:
     """Look by bisection for a gradient where the answer changes; return points and whether they have one."""
     slope = x.clone()
-    found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    has_slope = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     left, right = left.clone(), right.clone()
     for _ in range(HALVINGS):
         middle = (left + right) / 2
         point = _between(x, there, middle)
         answer = _ask(model, point, y)
-        new = ~answer.flat & ~found
+        new = ~answer.flat & ~has_slope
         slope[new] = point[new]
-        found |= new
-        changed = _changed(before, answer.outputs)
-        left, right = torch.where(changed, left, middle), torch.where(changed, middle, right)
-    return slope, found
+        has_slope |= new
+        changes = _changed(before, answer.outputs)
+        left, right = torch.where(changes, left, middle), torch.where(changes, middle, right)
+    return slope, has_slope
 
 
 def _ask(model: Model, x: Images, y: Labels) -> _Answer:

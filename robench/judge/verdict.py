@@ -147,8 +147,8 @@ def fresh_outcomes(
     for number in range(draws):
         with fresh(number, seed):
             answers.append(classify(model, point, batch_size=batch_size))
-    drawn = torch.stack(answers)
-    robust = ~reached(model, drawn, y, target) & (drawn != NOT_FINITE) if attacked else drawn == y
+    classes = torch.stack(answers)
+    robust = ~reached(model, classes, y, target) & (classes != NOT_FINITE) if attacked else classes == y
     return ["".join("01"[one] for one in image) for image in robust.T.tolist()]
 
 
@@ -234,11 +234,11 @@ def with_count_as_proposed(verdict: Verdict, model: Model, y: Labels, *, batch_s
     return replace(verdict, findings=tuple(findings))
 
 
-def _statuses(clean: Labels, adversarial: Labels, y: Labels, reached: Mask) -> list[Status]:
+def _statuses(clean: Labels, adversarial: Labels, y: Labels, successes: Mask) -> list[Status]:
     """Return the verdict per image: misclassified first, then failed, then whether the goal was reached."""
     statuses = []
     for before, after, label, success in zip(
-        clean.tolist(), adversarial.tolist(), y.tolist(), reached.tolist(), strict=True
+        clean.tolist(), adversarial.tolist(), y.tolist(), successes.tolist(), strict=True
     ):
         if before == NOT_FINITE or (after == NOT_FINITE and before == label):
             statuses.append(Status.FAILED)
@@ -273,12 +273,12 @@ def _not_finite_proposals(place: Landing) -> Finding | None:
 
 
 def _tied(adversarial: Labels) -> Finding | None:
-    tied = int((adversarial == TIED).sum())
-    if not tied:
+    ties = int((adversarial == TIED).sum())
+    if not ties:
         return None
     return Finding(
         code="tied-output",
-        evidence=f"{tied} of {counted(len(adversarial), 'image')} "
+        evidence=f"{ties} of {counted(len(adversarial), 'image')} "
         "got no answer: classes share the largest output",
         remedy="A tie is not right. Equal votes: more of them; a coarse number type: a finer one; "
         "1/K for every class of a graph head: a larger template or m",
@@ -286,11 +286,11 @@ def _tied(adversarial: Labels) -> Finding | None:
 
 
 def _not_finite_outputs(status: list[Status]) -> Finding | None:
-    failed = sum(s is Status.FAILED for s in status)
-    if not failed:
+    failures = sum(s is Status.FAILED for s in status)
+    if not failures:
         return None
     return Finding(
         code="nonfinite-output",
-        evidence=f"the model's output was not finite on {failed} of {counted(len(status), 'image')}",
+        evidence=f"the model's output was not finite on {failures} of {counted(len(status), 'image')}",
         remedy="They count as not robust; find where the network overflows",
     )

@@ -23,7 +23,7 @@ def evaluation_mode(net: nn.Module) -> Iterator[NetworkState]:
     """
     state = NetworkState(net)
     try:
-        precisions = {tested.precision for tested in networks_under_test(net)}
+        precisions = {network.precision for network in networks_under_test(net)}
         with (
             nullcontext() if AS_SET in precisions else float32_proper(),
             kept_global_randomness(),

@@ -53,8 +53,8 @@ def prepared_copy(network: nn.Module, recipe: Recipe) -> nn.Module:
         with torch.no_grad():  # copies of a script's parameters would be results of a computation
             twin = copy.deepcopy(network)
         parts = {id(part) for part in network.modules()} & {id(part) for part in twin.modules()}
-        shared = _places(network) & _places(twin)
-        if parts or shared:
+        overlap = _places(network) & _places(twin)
+        if parts or overlap:
             raise ValueError("the network's copy shares weights with it")
         twin.eval()
         for parameter in twin.parameters():
@@ -87,13 +87,13 @@ def _fold(net: nn.Module, *, channels_last: bool) -> int:
         pairs = _pairs(net)
     state.restore()  # tracing runs the network's own code on symbols, which it may keep
     single = _one_place(net)
-    folded = [
+    twins = [
         FoldedPair(conv, norm, *_fused(conv, norm, channels_last=channels_last))
         for conv, norm in pairs
         if single(conv) and single(norm) and _plain(conv, norm)
     ]
-    Watch(net, folded)
-    return len(folded)
+    Watch(net, twins)
+    return len(twins)
 
 
 def _one_place(net: nn.Module) -> Callable[[nn.Module], bool]:
@@ -164,7 +164,7 @@ def _pairs(net: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         # Often control flow that depends on data: look at the parts on their own.
         return [pair for child in net.children() for pair in _pairs(child)]
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
-    read = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
+    attributes = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
     pairs = []
     for node in graph.nodes:
         if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
@@ -176,7 +176,7 @@ def _pairs(net: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         conv, norm = (net.get_submodule(name) for name in names)
         if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
             continue
-        elsewhere = any(other.startswith(f"{name}.") for other in read for name in names)
+        elsewhere = any(other.startswith(f"{name}.") for other in attributes for name in names)
         if all(calls[name] == 1 for name in names) and not elsewhere:
             pairs.append((conv, norm))
     return pairs

@@ -108,9 +108,9 @@ def _add_code(digest: _Digest, name: str, function: FunctionType) -> None:
     if str(function.__module__).startswith(_KNOWN) or digest.met(function):
         return
     _add_instructions(digest, function.__code__)
-    held = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    values = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
     defaults = (function.__defaults__, function.__kwdefaults__)
-    for i, value in enumerate((*held, *(given for given in defaults if given))):
+    for i, value in enumerate((*values, *(default for default in defaults if default))):
         _add(digest, f"{name}[{i}]", value)
     for key in sorted(_names_in(function.__code__) & function.__globals__.keys()):
         value = function.__globals__[key]
@@ -213,10 +213,10 @@ def _walked(kind: type) -> bool:
 
     Those of Python's own library and of torch hold locks, counters and addresses.
     """
-    known = tuple(package for package in _KNOWN if package != "torchvision.")
+    packages = tuple(package for package in _KNOWN if package != "torchvision.")
     return kind.__module__.partition(".")[
         0
-    ] not in sys.stdlib_module_names and not kind.__module__.startswith((*known, "numpy"))
+    ] not in sys.stdlib_module_names and not kind.__module__.startswith((*packages, "numpy"))
 
 
 def _slots(kind: type) -> tuple[str, ...]:

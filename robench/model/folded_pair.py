@@ -81,8 +81,8 @@ class FoldedPair:
         return answer
 
     def _pass_on(self, x: Tensor) -> Tensor:
-        given, self._given = self._given, None
-        if given is None or not isinstance(x, _Unfinished) or given() is not x:
+        reference, self._given = self._given, None
+        if reference is None or not isinstance(x, _Unfinished) or reference() is not x:
             self._refuse("a batch-norm was used without the convolution it is folded into")
         return x.output
 
@@ -152,8 +152,10 @@ def _sources(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Any, ...]:
     """Return what tells whether two layers are still those that were folded: tensors, their versions, eps."""
     tensors = [*conv._parameters.values(), *norm._parameters.values(), *norm._buffers.values()]
     # Counters of passes, which are no floats, do not matter to an answer.
-    known = [(id(t), t.data_ptr(), t._version) for t in tensors if t is not None and t.is_floating_point()]
-    return (*known, norm.eps, norm.track_running_stats, type(conv), type(norm))
+    identities = [
+        (id(t), t.data_ptr(), t._version) for t in tensors if t is not None and t.is_floating_point()
+    ]
+    return (*identities, norm.eps, norm.track_running_stats, type(conv), type(norm))
 
 
 def _among(values: Sequence[Any]) -> list[_Unfinished]:

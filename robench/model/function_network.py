@@ -58,12 +58,12 @@ def _modules(function: Any) -> Iterator[nn.Module]:
         function = function.__func__
     if not isinstance(function, FunctionType):
         return
-    held = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
-    held += function.__defaults__ or ()
-    held += [
+    values = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    values += function.__defaults__ or ()
+    values += [
         function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__
     ]
-    yield from (value for value in held if isinstance(value, nn.Module))
+    yield from (value for value in values if isinstance(value, nn.Module))
 
 
 def _filled(cell: Any) -> bool:

@@ -66,7 +66,7 @@ def kept_global_state() -> Iterator[None]:
         streams = (sys.stdin, sys.stdout, sys.stderr)
         environment, limit = dict(os.environ), sys.getrecursionlimit()
         logger = logging.getLogger()
-        level, handlers, disabled = logger.level, list(logger.handlers), logging.root.manager.disable
+        level, handlers, threshold = logger.level, list(logger.handlers), logging.root.manager.disable
         hooks = (sys.excepthook, sys.displayhook, warnings.showwarning)
         signals = _signals()
         printing, errors = np.get_printoptions(), np.geterr()
@@ -76,8 +76,8 @@ def kept_global_state() -> Iterator[None]:
         finally:
             cudnn.enabled, cudnn.benchmark, cudnn.deterministic = flags
             torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
-            for kind, (enabled, dtype) in autocast.items():
-                torch.set_autocast_enabled(kind, enabled)
+            for kind, (is_on, dtype) in autocast.items():
+                torch.set_autocast_enabled(kind, is_on)
                 torch.set_autocast_dtype(kind, dtype)
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
@@ -93,7 +93,7 @@ def kept_global_state() -> Iterator[None]:
             sys.setrecursionlimit(limit)
             logger.setLevel(level)
             logger.handlers[:] = handlers
-            logging.disable(disabled)
+            logging.disable(threshold)
             for number, handler in signals.items():
                 if signal.getsignal(number) is not handler:
                     signal.signal(number, handler)

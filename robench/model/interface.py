@@ -160,12 +160,12 @@ class Model:
         """
         from robench.model.evaluation import evaluation_mode
 
-        given: object = x
-        if not isinstance(given, Tensor) or given.ndim != 4:
+        images: object = x
+        if not isinstance(images, Tensor) or images.ndim != 4:
             got = (
-                f"a tensor of shape {tuple(given.shape)}"
-                if isinstance(given, Tensor)
-                else type(given).__name__
+                f"a tensor of shape {tuple(images.shape)}"
+                if isinstance(images, Tensor)
+                else type(images).__name__
             )
             expected, do = (
                 "images as a tensor (B, C, H, W) of floats",

@@ -47,7 +47,7 @@ class NetworkState:
             prefix = f"{name}." if name else ""
             if isinstance(part, torch.jit.ScriptModule):
                 self._scripts.append((part, getattr(part, "training", None)))  # a frozen one has no mode
-                named = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
+                tensors = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
             else:
                 inner = {
                     key: dict(value)
@@ -55,9 +55,9 @@ class NetworkState:
                     if key.startswith("_") and isinstance(value, dict)
                 }
                 self._attributes.append((prefix, part, dict(part.__dict__), inner))
-                named = [*part._parameters.items(), *part._buffers.items()]
-                named += [(k, v) for k, v in part.__dict__.items() if isinstance(v, Tensor)]
-            for key, tensor in named:
+                tensors = [*part._parameters.items(), *part._buffers.items()]
+                tensors += [(k, v) for k, v in part.__dict__.items() if isinstance(v, Tensor)]
+            for key, tensor in tensors:
                 if tensor is not None and id(tensor) not in ids:
                     ids.add(id(tensor))
                     self._tensors[prefix + key] = _tensor_state(tensor)
@@ -107,8 +107,8 @@ def _tensor_state(tensor: Tensor) -> _TensorState:
 
 def _put_back(state: _TensorState) -> None:
     tensor = state.tensor
-    moved = tensor.device != state.storage.device or tensor.dtype != state.storage.dtype
-    if moved or not _same_place(tensor, state.storage):
+    is_elsewhere = tensor.device != state.storage.device or tensor.dtype != state.storage.dtype
+    if is_elsewhere or not _same_place(tensor, state.storage):
         tensor.data = state.storage
     if not _same(state.storage, state.values):
         with torch.no_grad():

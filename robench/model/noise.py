@@ -35,9 +35,9 @@ def content_keys(x: Images) -> Tensor:
     # Odd multipliers are invertible modulo 2**64, so a change of one pixel always changes the sum.
     places = torch.arange(bits.shape[1], device=bits.device, dtype=torch.int64)
     weights = (places * 2 + 1) * _ODD | 1
-    mixed = (bits + 0x9E3779B9) * weights
-    mixed = (mixed ^ (mixed >> 29)) * _ODD
-    return mixed.sum(dim=1)
+    hashes = (bits + 0x9E3779B9) * weights
+    hashes = (hashes ^ (hashes >> 29)) * _ODD
+    return hashes.sum(dim=1)
 
 
 def noise_of(x: Images, *, seed: int, use: str) -> Randomness:

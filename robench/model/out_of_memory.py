@@ -136,15 +136,15 @@ def first_fitting(
         JobError: memory ran out with each of them.
         Exception: whatever else the work raises.
     """
-    reason, halved = "", False
+    reason, is_smaller = "", False
     for size in sizes:
         try:
-            with _limited(size) if halved else nullcontext():
-                return Fit(work(size), size, halved)
+            with _limited(size) if is_smaller else nullcontext():
+                return Fit(work(size), size, is_smaller)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            reason, halved = reason_of(error), True
+            reason, is_smaller = reason_of(error), True
             _let_go(error)
         # Only here, where nothing refers to the error any more, is what it held free.
         gc.collect()
@@ -165,10 +165,10 @@ def _limited(size: int | tuple[int, int]) -> Iterator[None]:
 
 def reason_of(error: BaseException) -> str:
     """Return in one line that memory ran out, and how that was said."""
-    told = next((one for one in _chain(error) if _says_so(one)), error)
-    lines = str(told).strip().splitlines() or [""]
+    cause = next((one for one in _chain(error) if _says_so(one)), error)
+    lines = str(cause).strip().splitlines() or [""]
     line = next((line for line in lines if _TEXTS.search(line)), lines[0]).strip()
-    return f"out of memory ({type(told).__name__}: {line[:200].rstrip('.')})".replace(": )", ")")
+    return f"out of memory ({type(cause).__name__}: {line[:200].rstrip('.')})".replace(": )", ")")
 
 
 def _says_so(error: BaseException) -> bool:
@@ -181,10 +181,10 @@ def _says_so(error: BaseException) -> bool:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those it was raised from, or while they were handled."""
-    seen: set[int] = set()
+    ids: set[int] = set()
     one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
+    while one is not None and id(one) not in ids:
+        ids.add(id(one))
         yield one
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 

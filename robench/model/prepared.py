@@ -54,8 +54,8 @@ class _Copies:
         with ExitStack() as stack:
             for state in self.states:
                 stack.callback(state.restore)
-            for tested, copy in self._pairs:
-                stack.enter_context(tested.standing_in(copy))
+            for network, copy in self._pairs:
+                stack.enter_context(network.standing_in(copy))
             yield
 
 
@@ -144,13 +144,13 @@ class PreparedModel:
             yield
             guards = [original, *(copies.states if copies else ())]
             names = {name for guard in guards for name in guard.changes()} - self._doors()
-            changed = {name.removeprefix("module.") for name in names} - (self._self_changing or set())
-            if changed:
-                first = ", ".join(sorted(changed)[:6])
+            changes = {name.removeprefix("module.") for name in names} - (self._self_changing or set())
+            if changes:
+                first = ", ".join(sorted(changes)[:6])
                 raise JobError(
                     where=f"model {self.model.name!r}",
                     expected="an attack that leaves the network as it is",
-                    got=f"one that changed {len(changed)} of its weights and buffers ({first})",
+                    got=f"one that changed {len(changes)} of its weights and buffers ({first})",
                     do="They were put back; an attack may only ask the oracle",
                 )
 
@@ -173,10 +173,10 @@ class PreparedModel:
         return {f"{name}.module".removeprefix(".") for name, part in parts if isinstance(part, TestedNetwork)}
 
     def _recipes(self) -> list[Recipe]:
-        tested = networks_under_test(self.model.net)
-        if self.eager or not tested:
+        networks = networks_under_test(self.model.net)
+        if self.eager or not networks:
             return []
-        parts = [part for t in tested for part in t.module.modules()]
+        parts = [part for t in networks for part in t.module.modules()]
         fold = any(type(part) is nn.BatchNorm2d for part in parts)
         last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
         return [r for r in RECIPES if (fold or not r.fold) and (last or not r.channels_last)]
@@ -234,8 +234,8 @@ class PreparedModels:
 class _Original:
     """The network itself, asked about some images once for each gradient source."""
 
-    def __init__(self, prepared: PreparedModel, x: Images) -> None:
-        self._prepared, self.x = prepared, x
+    def __init__(self, engines: PreparedModel, x: Images) -> None:
+        self._prepared, self.x = engines, x
         self._answers: dict[str, Answer | None] = {}
 
     def answer(self, source: GradientSource) -> Answer | None:

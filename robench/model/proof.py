@@ -103,8 +103,8 @@ def difference(original: Answer, other: Answer) -> str:
         return "its gradients are not finite in other places"
     error = relative_error(one[sound], two[sound])
     # One image alone has no others beside which a jump would be an exception: only what is far off counts.
-    allowed = GRADIENT_TOLERANCE if len(error) > 1 else 10 * GRADIENT_TOLERANCE
-    if len(error) and float((error > allowed).double().mean()) > SPARED:
+    tolerance = GRADIENT_TOLERANCE if len(error) > 1 else 10 * GRADIENT_TOLERANCE
+    if len(error) and float((error > tolerance).double().mean()) > SPARED:
         return f"its gradients differ by {float(error.median()):.2g} of their length (median)"
     return ""
 

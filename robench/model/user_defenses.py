@@ -106,8 +106,8 @@ def _function(user: UserObject, where: str) -> type[Any]:
             got=f"{user.name}({', '.join(str(p) for p in parameters)})",
             do="Take network and images, in this order, and train the network in place",
         )
-    given = [name for name in GIVEN if any(p.name == name for p in parameters[2:])]
-    options = options_among(parameters, skip=2, given=given)
+    names = [name for name in GIVEN if any(p.name == name for p in parameters[2:])]
+    options = options_among(parameters, skip=2, given=names)
 
     def call(
         self: Any, network: nn.Module, data: ImageSet, *, context: TrainingContext
@@ -122,10 +122,10 @@ def _function(user: UserObject, where: str) -> type[Any]:
         values = {"device": context.device, "seed": context.seed, "progress": progress, "context": context}
         with hosted(network, context):
             network.to(context.device).train()
-            returned = self.user_code(
-                network, data, **recipe.options_of(self), **{name: values[name] for name in given}
+            answer = self.user_code(
+                network, data, **recipe.options_of(self), **{name: values[name] for name in names}
             )
-        history = _history(returned, network, [row for row in rows if "step" not in row], user.name)
+        history = _history(answer, network, [row for row in rows if "step" not in row], user.name)
         for row in history:
             if row not in rows:
                 context.progress(row)
@@ -145,7 +145,7 @@ def hosted(network: nn.Module, context: TrainingContext) -> Iterator[None]:
     draw from them. Afterwards they, modes and `requires_grad` are as before, and no `.grad` is left.
     """
     modes = [(part, part.training) for part in network.modules()]
-    wanted = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    flags = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     try:
         with kept_global_state(), borrowed_global_randomness(seed_from(context.seed, "hosted")):
             yield
@@ -154,12 +154,12 @@ def hosted(network: nn.Module, context: TrainingContext) -> Iterator[None]:
             part.training = training
         for name, parameter in network.named_parameters():
             parameter.grad = None
-            if name in wanted:
-                parameter.requires_grad_(wanted[name])
+            if name in flags:
+                parameter.requires_grad_(flags[name])
 
 
 def _history(
-    returned: Any, network: nn.Module, told: list[dict[str, float]], name: str
+    answer: Any, network: nn.Module, reports: list[dict[str, float]], name: str
 ) -> list[dict[str, float]]:
     """Return the history: what the code returned, else what it told, else one empty row for the whole of it.
 
@@ -168,15 +168,15 @@ def _history(
     """
     from torch.nn import Module
 
-    if returned is None or returned is network:
-        return told or [{"epoch": 1.0}]
-    rows = [returned] if isinstance(returned, dict) else returned
+    if answer is None or answer is network:
+        return reports or [{"epoch": 1.0}]
+    rows = [answer] if isinstance(answer, dict) else answer
     try:
         return [{str(key): float(value) for key, value in row.items()} for row in rows]
     except (TypeError, ValueError, AttributeError):
         raise JobError(
             where=name,
             expected="None, or a list of rows such as {'epoch': 1, 'loss': 0.3}",
-            got="another network" if isinstance(returned, Module) else f"{returned!r:.80}",
-            do="Train the network that is given, in place" if isinstance(returned, Module) else "",
+            got="another network" if isinstance(answer, Module) else f"{answer!r:.80}",
+            do="Train the network that is given, in place" if isinstance(answer, Module) else "",
         ) from None

@@ -144,10 +144,10 @@ def options_among(
 ) -> list[inspect.Parameter]:
     """Return the parameters that a user sets: beyond the first positional ones, and not given by us."""
     rest: list[inspect.Parameter] = []
-    seen = 0
+    count = 0
     for parameter in parameters:
-        if parameter.kind in POSITIONAL and seen < skip:
-            seen += 1
+        if parameter.kind in POSITIONAL and count < skip:
+            count += 1
         elif parameter.kind in NAMED and parameter.name not in given:
             rest.append(parameter)
     return rest

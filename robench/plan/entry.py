@@ -172,10 +172,10 @@ class Entry(BaseModel):
     def _known_keys(cls, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise refusal(expected=f"{cls.title}: a mapping", got=repr(value))
-        known = cls.keys()
+        keys = cls.keys()
         for name in value:
-            if name not in known:
-                do = nearest(str(name), known)
+            if name not in keys:
+                do = nearest(str(name), keys)
                 raise refusal(name, expected=f"a key of {cls.title}", got=repr(name), do=do)
         return {name: entry for name, entry in value.items() if entry is not None}
 

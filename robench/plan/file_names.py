@@ -29,12 +29,12 @@ def check_name(name: str, *, what: str, where: str = "") -> str:
         raise refuse(f"... with more than {LONGEST} characters")
     if any(sign in name for sign in "/\\"):
         raise refuse("which has a path separator")
-    if hidden := [sign for sign in name if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"}]:
-        raise refuse(f"which has the invisible character U+{ord(hidden[0]):04X}")
+    if invisible := [sign for sign in name if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"}]:
+        raise refuse(f"which has the invisible character U+{ord(invisible[0]):04X}")
     if name[0] in ". " or name[-1] in ". ":
         raise refuse("which starts or ends with a dot or a space")
-    if reserved := [sign for sign in name if sign in _WINDOWS_SIGNS]:
-        raise refuse(f"which has {reserved[0]!r}, reserved on Windows")
+    if signs := [sign for sign in name if sign in _WINDOWS_SIGNS]:
+        raise refuse(f"which has {signs[0]!r}, reserved on Windows")
     if name.partition(".")[0].strip().lower() in _WINDOWS_DEVICES:
         raise refuse("a device name on Windows")
     return name
@@ -46,8 +46,8 @@ def check_label(label: str, *, where: str = "") -> str:
     Raises:
         ConfigError: empty, too long, reserved, or with invisible characters.
     """
-    hidden = any(unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for sign in label)
-    if not label.strip() or len(label) > LONGEST or hidden:
+    has_invisible = any(unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for sign in label)
+    if not label.strip() or len(label) > LONGEST or has_invisible:
         expected = f"label: one line of visible text of at most {LONGEST} characters"
         raise ConfigError(where=where, expected=expected, got=repr(label[:LONGEST]))
     if label == "clean":

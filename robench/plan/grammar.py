@@ -226,22 +226,22 @@ class Configuration(Entry):
 
     @model_validator(mode="after")
     def _names_of_models(self) -> Self:
-        known: dict[str, ModelEntry] = {}
+        models: dict[str, ModelEntry] = {}
         for position, model in enumerate(self.models):
-            if model.name in known:
+            if model.name in models:
                 expected, got = "a name of its own for every model", f"{model.name!r} a second time"
                 raise refusal("models", position, "name", expected=expected, got=got)
-            known[model.name] = model
-        others = {name for name, model in known.items() if model.features_of is None}
+            models[model.name] = model
+        others = {name for name, model in models.items() if model.features_of is None}
         for position, model in enumerate(self.models):
             owner, at = model.features_of, ("models", position, "features_of")
             if owner is None or owner in others:
                 continue
-            if owner == model.name or owner not in known:
+            if owner == model.name or owner not in models:
                 expected = "features_of: the name of another model"
                 do = nearest(owner, others - {model.name})
                 raise refusal(*at, expected=expected, got=repr(owner), do=do)
-            expected, source = "features_of: a model with features of its own", known[owner].features_of
+            expected, source = "features_of: a model with features of its own", models[owner].features_of
             got = f"{owner!r}, which has the features of {source!r}"
             raise refusal(*at, expected=expected, got=got, do=f"Write {source}")
         return self

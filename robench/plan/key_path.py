@@ -30,11 +30,11 @@ def parse_key(text: str, *, where: str = "") -> tuple[Step, ...]:
     steps: list[Step] = []
     text, place = text.strip(), 0
     while place < len(text) or not steps:
-        dotted = bool(steps) and text[place] == "."
+        has_dot = bool(steps) and text[place] == "."
         if match := _BRACKET.match(text, place):
             index = match["index"]
             steps.append(int(index) if index else str(match["double"] or match["single"] or match["bare"]))
-        elif (dotted or not steps) and (match := _PLAIN.match(text, place + dotted)):
+        elif (has_dot or not steps) and (match := _PLAIN.match(text, place + has_dot)):
             steps.append(match[0])
         else:
             expected = f"a path of names and positions, such as {EXAMPLES}"

@@ -31,7 +31,7 @@ def in_order(knowledge: Iterable[str]) -> tuple[str, ...]:
                 where="knowledge",
                 expected=f"knowledge: different words among {', '.join(KNOWLEDGE)}",
                 got=repr(name),
-                do=nearest(str(name), [known for known in KNOWLEDGE if known not in names]),
+                do=nearest(str(name), [word for word in KNOWLEDGE if word not in names]),
             )
     if names and WEIGHTS not in names:
         raise ConfigError(

@@ -49,10 +49,10 @@ def plugin_of(kind: Kind, choice: Choice, options: Place) -> Any:
         ConfigError: an option is unknown or wrong; points at the option's own line.
     """
     recipe = plugins.find(kind, choice.name, where=choice.where)
-    known = describe(recipe)
-    wrong = [name for name in choice.options if name not in known]
-    required = [name for name, option in known.items() if option["default"] == "required"]
-    if (absent := [name for name in required if name not in choice.options]) and not wrong:
+    options_of = describe(recipe)
+    wrong = [name for name in choice.options if name not in options_of]
+    necessities = [name for name, option in options_of.items() if option["default"] == "required"]
+    if (absent := [name for name in necessities if name not in choice.options]) and not wrong:
         expected = f"the option {absent[0]!r} of {choice.name!r}, which has no default"
         raise ConfigError(where=choice.where, expected=expected, got="none")
     where = options.at(wrong[0]).where if wrong else choice.where

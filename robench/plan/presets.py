@@ -96,16 +96,16 @@ def attacks_of(preset: Preset, *, norm: str, smallest: bool) -> list[Any]:
     Raises:
         ConfigError: there is none.
     """
-    chosen = [
+    entries = [
         attack
         for attack in (preset.smallest if smallest else preset.bounded)
         if norm in plugins.find("attacks", name_of(attack)).info.norms
     ]
-    if not chosen:
+    if not entries:
         expected = f"attacks of the preset {preset.name!r} under {norm}"
         do = "Name attacks: --attacks NAME,NAME; `robench list attacks` shows them"
         raise ConfigError(where="--attacks", expected=expected, got="none", do=do)
-    return chosen
+    return entries
 
 
 def name_of(attack: Any) -> str:

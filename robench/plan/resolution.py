@@ -180,15 +180,15 @@ def _sources(
     if entry.sources is None:
         return None
     # A third-party head need not say what it offers; then the built model is asked, later.
-    offered = getattr(plugins.find("heads", head.name, where=head.where), "offers", None)
+    choices = getattr(plugins.find("heads", head.name, where=head.where), "offers", None)
     expected = f"a gradient source that the head {head.name!r} offers"
     for choice, recipe in reversed(inference):
         offers = getattr(recipe, "offers", None)
-        offered = None if offered is None or offers is None else offers(offered)
+        choices = None if choices is None or offers is None else offers(choices)
         expected = f"a gradient source that {head.name!r} offers behind {choice.name!r}"
     for position, name in enumerate(entry.sources):
-        if offered is not None and name not in offered:
-            do = nearest(name, offered)
+        if choices is not None and name not in choices:
+            do = nearest(name, choices)
             raise place.at("sources", position).refusal(expected=expected, got=repr(name), do=do)
     return tuple(entry.sources)
 
@@ -213,7 +213,7 @@ def _threats(entry: ThreatEntry, place: Place, folder: Path, models: Sequence[Mo
 def _attacks(entry: ThreatEntry, place: Place, eps: float, folder: Path) -> tuple[AttackSpec, ...]:
     """Return the attacks of a threat, each with a label: its name, and the steps where that comes twice."""
     choices = [proper("attacks", attack.choice) for attack in entry.attacks]
-    unlabelled = Counter(
+    counts = Counter(
         choice.name for choice, attack in zip(choices, entry.attacks, strict=True) if attack.label is None
     )
     specs: dict[str, AttackSpec] = {}
@@ -229,7 +229,7 @@ def _attacks(entry: ThreatEntry, place: Place, eps: float, folder: Path) -> tupl
             choice = replace(choice, name=name)
             _check_attack(choice, recipe.info, entry, eps, at)
             steps = getattr(recipe, "steps", None)
-        several = unlabelled[name] > 1 and steps is not None
+        several = counts[name] > 1 and steps is not None
         label = attack.label or (f"{short}-{steps}" if several else short)
         if label in specs:
             do = "Give one of them a label: {" + name + ": {...}, label: ...}"

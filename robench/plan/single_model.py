@@ -111,17 +111,17 @@ class SingleModel:
     def _attacks(self, *, smallest: bool) -> tuple[list[Any], int | None]:
         """Return the attacks, and how many images they are worth where only presets are named."""
         words = _entries("--attacks", self.attacks)
-        chosen: list[Any] = []
+        entries: list[Any] = []
         limits: list[int | None] = []
         for word in words:
             if isinstance(word, str) and word in PRESETS:
-                chosen += attacks_of(PRESETS[word], norm=self.norm, smallest=smallest)
+                entries += attacks_of(PRESETS[word], norm=self.norm, smallest=smallest)
                 limits.append(PRESETS[word].limit)
                 continue
-            chosen.append(attack_entry(word))
-        distinct = [attack for place, attack in enumerate(chosen) if attack not in chosen[:place]]
-        known = [limit for limit in limits if limit is not None]
-        return distinct, max(known) if known and len(known) == len(limits) == len(words) else None
+            entries.append(attack_entry(word))
+        distinct = [attack for place, attack in enumerate(entries) if attack not in entries[:place]]
+        numbers = [limit for limit in limits if limit is not None]
+        return distinct, max(numbers) if numbers and len(numbers) == len(limits) == len(words) else None
 
 
 def architecture(text: str) -> str:
@@ -138,10 +138,10 @@ def architecture(text: str) -> str:
     if text.endswith(".py"):
         do = f"Name the function that makes it: {text}:make"
         raise ConfigError(where="MODEL", expected="file.py:function", got=repr(text), do=do)
-    known = plugins.names("models")
-    if text not in known:
+    choices = plugins.names("models")
+    if text not in choices:
         expected = "file.py:function, an architecture, or torchvision:, timm:, robustbench: or hf:NAME"
-        raise ConfigError(where="MODEL", expected=expected, got=repr(text), do=nearest(text, known))
+        raise ConfigError(where="MODEL", expected=expected, got=repr(text), do=nearest(text, choices))
     return text
 
 
@@ -163,9 +163,9 @@ def attack_entry(word: Any) -> Any:
 def _attack_name(name: str) -> str:
     if is_reference(name):
         return _reference("--attacks", name)
-    known = plugins.names("attacks")
-    if name not in known:
-        close = nearest(name, [*PRESETS, *known])
+    choices = plugins.names("attacks")
+    if name not in choices:
+        close = nearest(name, [*PRESETS, *choices])
         do = (
             f"{close} `robench list attacks` shows all"
             if close.endswith("?")
@@ -181,8 +181,8 @@ def data_entry(text: str) -> dict[str, Any]:
     Raises:
         ConfigError: neither; the nearest names are given.
     """
-    known = plugins.names("datasets")
-    if text in known:
+    choices = plugins.names("datasets")
+    if text in choices:
         return {"name": text}
     path = Path(text).expanduser()
     if path.suffix == ".npz" and path.is_file():
@@ -190,7 +190,7 @@ def data_entry(text: str) -> dict[str, Any]:
     if path.is_dir():
         return {"name": "image_folder", "options": {"path": str(path.resolve())}}
     expected = "a data set's name, an .npz file, or a folder with a folder for each class"
-    raise ConfigError(where="--data", expected=expected, got=repr(text), do=nearest(text, known))
+    raise ConfigError(where="--data", expected=expected, got=repr(text), do=nearest(text, choices))
 
 
 def plain_name(model: str, checkpoint: str | None) -> str:

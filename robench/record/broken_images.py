@@ -64,19 +64,19 @@ def smallest_changes(records: Sequence[Record]) -> dict[str, tuple[Record, tuple
         size = record.columns.array(size_column(record))
         if not size.any():  # of an earlier version, which did not keep it
             size = record.columns.array("linf")
-        shared = (record.target.fingerprint, record.target.name, record.dataset.digest)
-        place = (*shared, threat_summary_of(record.threat))
-        broken = STATUSES.index(Status.BROKEN)
-        for position in (status == broken).nonzero()[0].tolist():
+        model = (record.target.fingerprint, record.target.name, record.dataset.digest)
+        place = (*model, threat_summary_of(record.threat))
+        code = STATUSES.index(Status.BROKEN)
+        for position in (status == code).nonzero()[0].tolist():
             own = (float(size[position]), number, position)
             image = (*place, int(index[position]))
             best[image] = min(best.get(image, own), own)
-    chosen: dict[int, list[int]] = {}
+    positions_by_record: dict[int, list[int]] = {}
     for _, number, position in best.values():
-        chosen.setdefault(number, []).append(position)
+        positions_by_record.setdefault(number, []).append(position)
     return {
         records[number].key: (records[number], tuple(sorted(positions)))
-        for number, positions in sorted(chosen.items())
+        for number, positions in sorted(positions_by_record.items())
     }
 
 

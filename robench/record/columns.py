@@ -203,8 +203,8 @@ class Columns(_Lazy):
             raise ValueError(f"columns of lengths {lengths}")
         if len(set(map(len, self.stood))) > 1 or set("".join(self.stood)) - {"0", "1"}:
             raise ValueError("texts in `stood` that are not made of equally many 0 and 1")
-        if unknown := set(self.status) - set(Status):
-            raise ValueError(f"the unknown status {described(min(unknown))} in `status`")
+        if strangers := set(self.status) - set(Status):
+            raise ValueError(f"the unknown status {described(min(strangers))} in `status`")
 
     def __eq__(self, other: object) -> bool:
         """Tell whether all columns are the same; those in a file are compared as arrays, and not kept."""
@@ -225,16 +225,16 @@ class Columns(_Lazy):
 
     def __len__(self) -> int:
         """Return how many images there are."""
-        stored = _stored_of(self)
-        return len(stored.status if stored else self.index)
+        storage = _stored_of(self)
+        return len(storage.status if storage else self.index)
 
     @property
     def draws(self) -> int:
         """How often each image was asked about under fresh noise; 0 for a model that is not random."""
-        stored = _stored_of(self)
-        if stored is None:
+        storage = _stored_of(self)
+        if storage is None:
             return len(self.stood[0]) if self.stood else 0
-        draws: int = stored.near["stood"].shape[1]
+        draws: int = storage.near["stood"].shape[1]
         return draws
 
     def array(self, name: str) -> NDArray[Any]:
@@ -257,18 +257,18 @@ class Columns(_Lazy):
 
     def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
         """Return several columns as `array` does, with one look at the file."""
-        stored = _stored_of(self)
-        if stored is None:
+        storage = _stored_of(self)
+        if storage is None:
             return tuple([self._from_list(name, getattr(self, name)) for name in names])
-        own: dict[str, NDArray[Any]] = stored.near | {"status": stored.status}
-        if stored.listed:
+        own: dict[str, NDArray[Any]] = storage.near | {"status": storage.status}
+        if storage.listed:
             lists = ((name, _list_of(self, name)) for name in names)
             own = own | {name: self._from_list(name, one) for name, one in lists if one is not None}
         far = [name for name in names if name not in own]
-        if far and stored.rest is not None:
-            own = stored.rest | own
+        if far and storage.rest is not None:
+            own = storage.rest | own
         elif far:
-            own = own | dict(zip(far, stored.whole().arrays(*far), strict=True))
+            own = own | dict(zip(far, storage.whole().arrays(*far), strict=True))
         return tuple([own[name] for name in names])
 
     def verdicts(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.uint8]]:
@@ -296,13 +296,13 @@ class Columns(_Lazy):
             again: reads the columns of a file; called with the key, these statuses and no checksum.
             key: of the file.
         """
-        stored = _stored_of(self)
-        if stored is None:
+        storage = _stored_of(self)
+        if storage is None:
             return self
-        arrays = stored.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
+        arrays = storage.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
         totals = tuple([_sum(arrays[name]) for name in TOTALS])
         return columns_of(
-            _Stored(near=stored.near, status=stored.status, totals=totals, again=again, key=key)
+            _Stored(near=storage.near, status=storage.status, totals=totals, again=again, key=key)
         )
 
     def origin(self) -> Origin:
@@ -318,9 +318,9 @@ class Columns(_Lazy):
 
     def total(self, name: str) -> float:
         """Return the sum of a column of numbers; those of `TOTALS` are not read from the file for it."""
-        stored = _stored_of(self)
-        if stored is not None and name in TOTALS and _list_of(self, name) is None:
-            total = stored.total(name)
+        storage = _stored_of(self)
+        if storage is not None and name in TOTALS and _list_of(self, name) is None:
+            total = storage.total(name)
             if total is not None:
                 return total
         return _sum(self.array(name))
@@ -350,8 +350,8 @@ class Columns(_Lazy):
         """
         import numpy as np
 
-        stored = _stored_of(self)
-        whole = stored.whole() if stored and stored.again else self
+        storage = _stored_of(self)
+        whole = storage.whole() if storage and storage.again else self
         data: dict[str, Any] = {"status": pack_status(self.array("status"))}
         for name, kind in _KINDS.items():
             own = _list_of(self, name)
@@ -374,8 +374,8 @@ class Columns(_Lazy):
         for name in _NAMES:
             if name not in data and name not in {*LATER_COLUMNS, "stood"}:
                 raise FieldError(expected=f"a field `{path}.{name}`", got="none")
-        if unknown := [name for name in data if name not in _NAMES]:
-            raise FieldError(expected=f"known fields in `{path}`", got=repr(str(unknown[0])[:80]))
+        if strangers := [name for name in data if name not in _NAMES]:
+            raise FieldError(expected=f"known fields in `{path}`", got=repr(str(strangers[0])[:80]))
         status = unpack_status(data["status"], path=f"{path}.status")
         n = len(status)  # a letter for each image: so the size of the file bounds what follows
         near: dict[str, NDArray[Any]] = {

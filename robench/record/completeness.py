@@ -86,9 +86,9 @@ class Have:
             model: name of the row.
             own: those of the records that were judged on it.
         """
-        planned, n = self.planned, self.n
-        if planned.fault:
-            return (f"unknown what, for plan.json cannot be read: {planned.fault}",)
+        plan, n = self.planned, self.n
+        if plan.fault:
+            return (f"unknown what, for plan.json cannot be read: {plan.fault}",)
         if not own:
             return ("every unit of the model",)
         clean = count_images(r for r in own if r.attack.is_clean)
@@ -99,7 +99,7 @@ class Have:
             weights = places.setdefault((source.name, record.attack.label), {})
             column = weights.setdefault(source.fingerprint, {})
             column.setdefault(source.gradient_source, []).append(record)
-        sources = dict.fromkeys((model, *(planned.models if planned.transfer else ())))
+        sources = dict.fromkeys((model, *(plan.models if plan.transfer else ())))
         for label in self.labels:
             columns = {
                 source: self._lacking(places.get((source, label), {}), label, source) for source in sources
@@ -107,27 +107,27 @@ class Have:
             texts += columns.pop(model)
             if short := {source: lacks for source, lacks in columns.items() if lacks}:
                 texts.append(f"{label} crafted on {', '.join(short)}")
-        for label in planned.bounds(self.threat, model):
+        for label in plan.bounds(self.threat, model):
             count = count_images(r for r in own if r.certificates and r.attack.label == label)
             texts += [_lack(label, count, n)] if count < n else []
         return tuple(texts)
 
     def _lacking(
-        self, judged: Mapping[str, Mapping[str, Sequence[Record]]], label: str, source: str
+        self, by_weights: Mapping[str, Mapping[str, Sequence[Record]]], label: str, source: str
     ) -> list[str]:
         """Return in words what is missing of one attack: of all of it, or source by source.
 
         Args:
-            judged: its records on one target, by the weights it was crafted on and by gradient source.
+            by_weights: its records on one target, by the weights it was crafted on and by gradient source.
             label: of the attack.
             source: name of the model it was crafted on.
         """
-        tried = self._tried.get((source, label), set())
-        offered = self._offered.get(source, set())
+        attempts = self._tried.get((source, label), set())
+        choices = self._offered.get(source, set())
         # An attack goes through all that are offered, or through its own choice alone.
-        expected = sorted(offered if tried & offered else tried)
+        expected = sorted(choices if attempts & choices else attempts)
         # What was crafted on two sets of weights of one name, as in parts that each trained, does not add up.
-        counts = [{name: count_images(own.get(name, ())) for name in expected} for own in judged.values()]
+        counts = [{name: count_images(own.get(name, ())) for name in expected} for own in by_weights.values()]
         have = max(counts, key=lambda count: sum(count.values()), default=dict.fromkeys(expected, 0))
         short = {name: count for name, count in have.items() if count < self.n}
         if not expected or (len(short) == len(expected) and len(set(short.values())) == 1):
@@ -145,23 +145,23 @@ def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, .
     Args:
         records: of run folders; those of none are taken for complete.
     """
-    found = []
-    for planned, own in by_plan(records).items():
+    rows = []
+    for plan, own in by_plan(records).items():
         images: dict[tuple[str, str, str], list[Record]] = {}
         for record in own:
             data = record.dataset
             images.setdefault((data.name, data.split, data.set), []).append(record)
         for (name, split, _), here in images.items():
-            for threat in [one.threat for one in planned.threats] or [ThreatSummary()]:
-                fitting = [r for r in here if r.attack.is_clean or _under(planned, r, threat)]
-                have = Have(planned, fitting or here, threat)
-                for model in planned.models or dict.fromkeys(r.target.name for r in here):
-                    judged = [r for r in fitting if r.target.name == model]
-                    if texts := have.missing(model, judged):
-                        found.append((f"{name} {split}, {setting_text(threat)}", model, texts))
-    return found
+            for threat in [one.threat for one in plan.threats] or [ThreatSummary()]:
+                fitting = [r for r in here if r.attack.is_clean or _under(plan, r, threat)]
+                have = Have(plan, fitting or here, threat)
+                for model in plan.models or dict.fromkeys(r.target.name for r in here):
+                    own_records = [r for r in fitting if r.target.name == model]
+                    if texts := have.missing(model, own_records):
+                        rows.append((f"{name} {split}, {setting_text(threat)}", model, texts))
+    return rows
 
 
-def _under(planned: PlannedRun, record: Record, threat: ThreatSummary) -> bool:
+def _under(plan: PlannedRun, record: Record, threat: ThreatSummary) -> bool:
     mine = threat_summary_of(record.threat)
-    return any(one.threat == threat and one.of(mine) for one in planned.threats)
+    return any(one.threat == threat and one.of(mine) for one in plan.threats)

@@ -152,21 +152,21 @@ def over_passes(groups: Iterable[Sequence[Record]]) -> Curve | None:
         return None
     shards = {id(one): one for one in (record.columns.array("index") for record in every)}
     images = np.unique(np.concatenate(list(shards.values())))
-    breaks, spent = np.full(len(images), math.inf), np.zeros(len(images))
+    breaks, costs = np.full(len(images), math.inf), np.zeros(len(images))
     names = ("index", "forwards", "backwards", "first_success", "first_passes")
     for record in every:
         index, forwards, backwards, first, passes = record.columns.arrays(*names)
         right, stands = _verdicts(record)
         cost, places = forwards + backwards, np.searchsorted(images, index)
-        left = breaks[places] == math.inf
-        falls = left & right & ~stands
+        alive = breaks[places] == math.inf
+        falls = alive & right & ~stands
         if (falls & (first != 0) & (passes == 0)).any():
             return None
-        at = spent[places] + np.where(passes != 0, passes, cost)
-        breaks[places[left & ~right]] = 0.0
+        at = costs[places] + np.where(passes != 0, passes, cost)
+        breaks[places[alive & ~right]] = 0.0
         breaks[places[falls]] = at[falls]
-        spent[places[left & stands]] += cost[left & stands]
-    return _curve(breaks, end=float(spent.max(initial=0.0))) if len(images) else None
+        costs[places[alive & stands]] += cost[alive & stands]
+    return _curve(breaks, end=float(costs.max(initial=0.0))) if len(images) else None
 
 
 def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
@@ -191,8 +191,8 @@ def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
         if name == "distance" and (right & ~stands).any() and not sizes.any():
             return None
         # An admitted point may lie beyond the radius by rounding: it counts as on it.
-        broke = np.where(stands, math.inf, np.where(right, np.minimum(sizes, radius_of(record)), 0.0))
-        pieces.append((index, broke))
+        breaks = np.where(stands, math.inf, np.where(right, np.minimum(sizes, radius_of(record)), 0.0))
+        pieces.append((index, breaks))
     images, least = _least(pieces)
     return dict(zip(images.tolist(), least.tolist(), strict=True))
 
@@ -209,14 +209,14 @@ def over_eps(records: Sequence[Record]) -> Curve | None:
     Returns:
         None if no attack of them looked for small perturbations, or the norm's sizes are not kept.
     """
-    looked = [record for record in records if record.attack.minimises]
+    searches = [record for record in records if record.attack.minimises]
     breaks = smallest_perturbations(records)
-    if not looked or breaks is None:
+    if not searches or breaks is None:
         return None
-    furthest = max(radius_of(record) for record in looked)
+    furthest = max(radius_of(record) for record in searches)
     images = {
         i
-        for record in looked
+        for record in searches
         if radius_of(record) == furthest
         for i in record.columns.array("index").tolist()
     }
@@ -247,10 +247,10 @@ def _least(pieces: Sequence[tuple[NDArray[Any], Floats]]) -> tuple[NDArray[Any],
 
     shards: dict[int, tuple[NDArray[Any], Floats]] = {}
     for index, values in pieces:
-        if (known := shards.get(id(index))) is None:  # records of one shard share their array
+        if (entry := shards.get(id(index))) is None:  # records of one shard share their array
             shards[id(index)] = (index, values)
         else:
-            shards[id(index)] = (index, np.minimum(known[1], values))
+            shards[id(index)] = (index, np.minimum(entry[1], values))
     if not shards:
         return np.zeros(0, dtype=np.int64), np.zeros(0)
     in_order = sorted(shards.values(), key=lambda shard: int(shard[0][0]) if len(shard[0]) else -1)

@@ -35,11 +35,11 @@ def worst_draws(points: Sequence[str], robust: Sequence[bool] = ()) -> str:
         return points[0]
     totals = [point.count("1") for point in points]
     luck = list(robust) or [False] * len(points)
-    chosen = []
+    signs = []
     for draw in range(min(map(len, points))):
         others = [(totals[i] - (point[draw] == "1"), luck[i], i) for i, point in enumerate(points)]
-        chosen.append(points[min(others)[2]][draw])
-    return "".join(chosen)
+        signs.append(points[min(others)[2]][draw])
+    return "".join(signs)
 
 
 def worst_outcome(points: Sequence[tuple[str, bool]]) -> str:

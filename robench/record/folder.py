@@ -180,5 +180,5 @@ def _plain(key: str) -> str:
 
 def is_run(folder: Path) -> bool:
     """Tell whether a folder is the folder of a run."""
-    made = (folder / name for name in ("run.json", "plan.json", JOURNAL))
-    return (folder / "units").is_dir() or any(map(os.path.lexists, made))
+    files = (folder / name for name in ("run.json", "plan.json", JOURNAL))
+    return (folder / "units").is_dir() or any(map(os.path.lexists, files))

@@ -69,31 +69,31 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
     check_parts(parts, out)
     folders = {folder.resolve(): folder for folder in (*parts, *_begun(out))}
     runs = [Store(folder) for folder in folders.values()]
-    listed = [run.planned() for run in runs]  # before `begin`, which writes to one of them if it is `out`
+    plans = [run.planned() for run in runs]  # before `begin`, which writes to one of them if it is `out`
     summaries = [run.facts()[0] for run in runs]
     store = Store(out)
     store.prepare()
     store.begin(runs[0].plan_data() or {}, read_text(parts[0] / "config.yaml") or "")
     holders: dict[str, int] = {}
-    done, names, models = set[str](), set[tuple[str, ...]](), set[str]()
-    for run, planned in zip(runs, listed, strict=True):
+    finished_keys, names, models = set[str](), set[tuple[str, ...]](), set[str]()
+    for run, plan_keys in zip(runs, plans, strict=True):
         for name in FILES:
             _copy_files(run.root / name, out / name)
-        own = set(planned)
+        own = set(plan_keys)
         for key in run.keys():  # noqa: SIM118 - not a dict
             record = run.read(key)
             _add(store, record, run.unit(key))
             if key in own:  # others are of a plan before, or were not noted before a kill
                 store.note(key)
                 holders[key] = holders.get(key, 0) + 1
-                done |= {key, record.provenance.crafted}
+                finished_keys |= {key, record.provenance.crafted}
                 names.add(unit_name(record))  # of parts of two versions one unit may have two keys
                 models.add(record.target.name)
         for key in own - set(run.keys()):
             run.read(key)  # says that it is not there
     for run in runs:
         for key, account in run.read_errors().items():
-            if KEY.fullmatch(key) and key not in done:
+            if KEY.fullmatch(key) and key not in finished_keys:
                 store.write_error(key, account)
     expected = _expected(summaries)
     store.write_json("run.json", _summary(summaries, list(holders), models, whole=len(names) >= expected))
@@ -103,8 +103,8 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
 
 def _begun(out: Path) -> list[Path]:
     """Return the folder to make if something of a run is in it; else a merge was ended before it began."""
-    begun = is_run(out) and (os.path.lexists(out / "plan.json") or Store(out).keys())
-    return [out] if begun else []
+    is_old = is_run(out) and (os.path.lexists(out / "plan.json") or Store(out).keys())
+    return [out] if is_old else []
 
 
 def _add(store: Store, record: Record, path: Path) -> None:
@@ -169,7 +169,7 @@ def _summary(
         for name, why in dict(one.get("failed_models") or {}).items()
         if name not in models
     }
-    failed = bool(failed_jobs or failed_models)
+    has_failures = bool(failed_jobs or failed_models)
     return {
         **summaries[0],
         **{
@@ -177,7 +177,7 @@ def _summary(
             for name in _MADE_WITH
             if any(name in one for one in summaries)
         },
-        "status": "failed jobs" if failed else "finished" if whole else "interrupted",
+        "status": "failed jobs" if has_failures else "finished" if whole else "interrupted",
         "units": keys,
         "expected": _expected(summaries),
         "failed_models": failed_models,

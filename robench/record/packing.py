@@ -212,9 +212,9 @@ def status_codes(statuses: Sequence[str], *, path: str = "status") -> NDArray[np
     try:
         return np.fromiter((places[one] for one in statuses), dtype=np.uint8, count=len(statuses))
     except KeyError:
-        unknown = min(set(statuses) - set(STATUSES))
+        stranger = min(set(statuses) - set(STATUSES))
         raise FieldError(
-            expected=f"known statuses in the field `{path}`", got=f"the unknown status {described(unknown)}"
+            expected=f"known statuses in the field `{path}`", got=f"the unknown status {described(stranger)}"
         ) from None
 
 
@@ -235,8 +235,8 @@ def unpack_draws(data: Any, n: int, *, path: str) -> NDArray[np.uint8]:
     text: Any
     if isinstance(data, list):
         texts = read_value(data, list[str], path=path)
-        draws, text, given = len(texts[0]) if texts else 0, "".join(texts), len(texts)
-        alike = all(len(one) == draws for one in texts) and given in {0, n}
+        draws, text, count = len(texts[0]) if texts else 0, "".join(texts), len(texts)
+        alike = all(len(one) == draws for one in texts) and count in {0, n}
     else:
         draws, text = (data.get("draws"), data.get("text")) if isinstance(data, Mapping) else (None, None)
         alike = type(draws) is int and draws > 0 and isinstance(text, str) and len(text) == n * draws

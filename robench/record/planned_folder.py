@@ -62,9 +62,9 @@ class PlannedFolder(RunFolder):
             name = str(plan.get("name", ""))
             self.write_json("run.json", {"name": name, "status": "running", "units": [], "plan": digest})
         self._make_way(JOURNAL)
-        finished = keys if journal == digest else facts.get("units", [])
-        write_journal(self.root, digest, finished)
-        self._noted = set(finished)
+        done_keys = keys if journal == digest else facts.get("units", [])
+        write_journal(self.root, digest, done_keys)
+        self._noted = set(done_keys)
         self._make_way("plan.json")
         if not same and os.path.lexists(self.root / "config.yaml"):
             self._remove(self.root / "config.yaml")
@@ -156,10 +156,10 @@ class PlannedFolder(RunFolder):
             StorageError: an older folder cannot be listed.
         """
         facts, digest = self.facts()[0], self.plan_digest()
-        listed: list[str] | None = facts.get("units")
-        own = listed is not None and "plan" in facts and digest in {facts["plan"], None}
+        units: list[str] | None = facts.get("units")
+        own = units is not None and "plan" in facts and digest in {facts["plan"], None}
         if own and facts.get("status") in FINAL:
-            return listed or []
+            return units or []
         try:
             journal, keys = read_journal(self.root)
         except StorageError:
@@ -167,10 +167,10 @@ class PlannedFolder(RunFolder):
         if journal and digest in {journal, None}:
             return keys
         if own:
-            return listed or []
+            return units or []
         if journal or "plan" in facts:
             return []  # what is listed is of another plan than the folder's
-        return self.keys() if listed is None else listed
+        return self.keys() if units is None else units
 
     def plan(self) -> tuple[PlannedRun | None, list[Fault]]:
         """Return what the plan of the folder asks for, and a line if it cannot be read.
@@ -184,8 +184,8 @@ class PlannedFolder(RunFolder):
         if plan is None and not os.path.lexists(self.root / "plan.json"):
             journal = os.path.lexists(self.root / JOURNAL)
             return _lost_plan("missing") if journal or "plan" in self.facts()[0] else (None, [])
-        planned = planned_run(plan)
-        return (planned, []) if not planned.fault else _lost_plan(planned.fault)
+        run = planned_run(plan)
+        return (run, []) if not run.fault else _lost_plan(run.fault)
 
 
 def _lost_plan(why: str) -> tuple[PlannedRun, list[Fault]]:

@@ -72,8 +72,8 @@ class Part:
         fields = _own_fields(cls)
         values = {one.name: getattr(self, one.name) for one in fields}
         values |= self.extra
-        changed = (one.name for one in fields if not _is_default(one, values[one.name]))
-        names = dict.fromkeys((*(self.stated or ()), *changed, *self.extra))
+        changes = (one.name for one in fields if not _is_default(one, values[one.name]))
+        names = dict.fromkeys((*(self.stated or ()), *changes, *self.extra))
         return {name: _plain(values[name]) for name in names if name in values}
 
 
@@ -100,12 +100,12 @@ def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dic
         elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
             place = f"{path}.{one.name}" if path else one.name
             raise FieldError(expected=f"a field `{place}`", got="none")
-    unknown = {name: value for name, value in data.items() if name not in kinds}
+    strangers = {name: value for name, value in data.items() if name not in kinds}
     if surplus:
-        return {**values, "extra": unknown} if unknown else values
-    if unknown:
+        return {**values, "extra": strangers} if strangers else values
+    if strangers:
         raise FieldError(
-            expected=f"known fields in `{path or 'the record'}`", got=repr(next(iter(unknown))[:80])
+            expected=f"known fields in `{path or 'the record'}`", got=repr(next(iter(strangers))[:80])
         )
     return values
 
@@ -136,8 +136,8 @@ def _read_compound(value: Any, kind: Any, path: str) -> Any:
     if origin is list or origin is tuple:
         if not isinstance(value, list | tuple):
             raise FieldError(expected=f"a list in the field `{path}`", got=described(value))
-        fixed = origin is tuple and args[-1] is not Ellipsis
-        if fixed and len(value) != len(args):
+        has_length = origin is tuple and args[-1] is not Ellipsis
+        if has_length and len(value) != len(args):
             raise FieldError(expected=f"{len(args)} entries in the field `{path}`", got=str(len(value)))
         if dataclasses.is_dataclass(args[0]):
             return tuple(_read_object(item, args[0], f"{path}[{at}]") for at, item in enumerate(value))

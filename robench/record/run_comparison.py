@@ -87,7 +87,7 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
     unique = list({r.key: r for r in records}.values())
     clean: dict[tuple[str, str, str], dict[str, dict[int, Verdict]]] = {}
     points: dict[tuple[Setting, str, str], dict[int, list[tuple[str, bool]]]] = {}
-    searched: list[tuple[Setting, str, Record]] = []
+    searches: list[tuple[Setting, str, Record]] = []
     for record in unique:
         data = record.dataset
         images = (data.name, data.split, data.set or data.digest)
@@ -104,29 +104,29 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
         setting = (*images, threat_summary_of(record.threat))
         places = (*([label] if record.white_box else []), WORST)
         if record.certificates:
-            certified = zip(columns.index, record.certificates.certified, strict=True)
-            rows, places = [(i, "01"[sure], bool(sure)) for i, sure in certified], (label,)
-            searched.append((setting, name, record))
+            certainties = zip(columns.index, record.certificates.certified, strict=True)
+            rows, places = [(i, "01"[sure], bool(sure)) for i, sure in certainties], (label,)
+            searches.append((setting, name, record))
         for column in places:
-            seen = points.setdefault((setting, name, column), {})
+            outcomes = points.setdefault((setting, name, column), {})
             for index, draws, stands in rows:
-                seen.setdefault(index, []).append((draws, stands))
-    for setting, name, record in searched:
+                outcomes.setdefault(index, []).append((draws, stands))
+    for setting, name, record in searches:
         _add_search(points.get((setting, name, WORST), {}), record)
-    found: Verdicts = {}
-    for (setting, name, column), seen in points.items():
-        untouched = clean.get(setting[:3], {}).get(name, {})
-        found.setdefault(setting, {}).setdefault(name, {})[column] = {
-            index: _plain(worst_outcome([*points_of, *_left_alone(untouched.get(index))]))
-            for index, points_of in seen.items()
+    answers: Verdicts = {}
+    for (setting, name, column), outcomes in points.items():
+        clean_outcomes = clean.get(setting[:3], {}).get(name, {})
+        answers.setdefault(setting, {}).setdefault(name, {})[column] = {
+            index: _plain(worst_outcome([*points_of, *_left_alone(clean_outcomes.get(index))]))
+            for index, points_of in outcomes.items()
         }
     for images, models in clean.items():
-        fitting = [setting for setting in found if setting[:3] == images]
+        fitting = [setting for setting in answers if setting[:3] == images]
         for setting in fitting or [(*images, ThreatSummary())]:
             for name, table in models.items():
-                columns_of = found.setdefault(setting, {}).setdefault(name, {})
+                columns_of = answers.setdefault(setting, {}).setdefault(name, {})
                 columns_of[CLEAN] = table
-    return found
+    return answers
 
 
 def _add_search(worst: dict[int, list[tuple[str, bool]]], record: Record) -> None:
@@ -210,9 +210,9 @@ def unmatched(
                 again = after[setting][two].get(column)
                 if again is None:
                     lines.append(f"{place}: {column} on {two} not in B")
-                elif lost := len(ours.keys() - again.keys()):
+                elif losses := len(ours.keys() - again.keys()):
                     lines.append(
-                        f"{place}: {lost} of {counted(len(ours), 'image')} of {column} on {two} not in B"
+                        f"{place}: {losses} of {counted(len(ours), 'image')} of {column} on {two} not in B"
                     )
             there = after[setting][two]
             lines += [
@@ -252,8 +252,8 @@ def _fewer(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[str,
         for record in records:
             name, through = record.source.name, record.source.gradient_source if alike else ""
             place = "" if record.white_box else "other" if name == other else f"of {name}"
-            crafted = "" if record.white_box else f" crafted on {name}"
-            words = f"{record.attack.label}{crafted}{f' through {through}' if through else ''}"
+            origin = "" if record.white_box else f" crafted on {name}"
+            words = f"{record.attack.label}{origin}{f' through {through}' if through else ''}"
             lacks.setdefault((record.attack.label, place, through), words)
         return lacks
 
@@ -272,12 +272,12 @@ def _difference(
     two: str,
     column: str,
     images: list[int],
-    seen: dict[int, Verdict],
+    before: dict[int, Verdict],
     again: dict[int, Verdict],
 ) -> Difference:
     left, right = (
         [one if isinstance(one, str) else "01"[one] for one in (table[i] for i in images)]
-        for table in (seen, again)
+        for table in (before, again)
     )
     changes = [share_stood(b) - share_stood(a) for a, b in zip(left, right, strict=True)]
     random = any(len(draws) > 1 for draws in (*left, *right))
@@ -324,12 +324,12 @@ def model_recipes(plan: Any) -> dict[str, str]:
         return {}
     specs = {str(m["name"]): m for m in models if isinstance(m, Mapping) and "name" in m}
     # Images that share a batch answer together where the graph is joint, so the shard is part of a model.
-    shared = {"shard": plan.get("shard")}
+    common = {"shard": plan.get("shard")}
     recipes = {}
     for name, spec in specs.items():
         features = specs.get(str(spec.get("features_of")))
         recipes[name] = content_hash(
-            [_without_weights(spec, "features_of"), _without_weights(features) if features else None, shared]
+            [_without_weights(spec, "features_of"), _without_weights(features) if features else None, common]
         )
     return recipes
 

@@ -175,12 +175,12 @@ class Record(_Lazy):
                 schema version; names file and field.
         """
         try:
-            sealed = check_text(text, where=where)
+            has_seal = check_text(text, where=where)
         except StorageError as error:
             raise _damaged(text, error) from None
         try:
             data = json.loads(text)
-            if sealed:
+            if has_seal:
                 del data[FIELD]
             if not isinstance(data, dict) or "schema" not in data:
                 raise FieldError(expected="a record of robench", got="JSON without a field `schema`")
@@ -194,8 +194,8 @@ class Record(_Lazy):
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
                 data["columns"] = Columns.unpack(data["columns"])
             data |= {name: part_of(kind, data[name], name) for name, kind in _PARTS.items() if name in data}
-            if isinstance(made := data.get("provenance"), dict) and "versions" in made:
-                made["versions"] = alike(made["versions"])
+            if isinstance(provenance := data.get("provenance"), dict) and "versions" in provenance:
+                provenance["versions"] = alike(provenance["versions"])
             check_depth({name: value for name, value in data.items() if name not in {"columns", *_PARTS}})
             return cls(**read_fields(cls, data, path=""))
         except FieldError as error:
@@ -312,9 +312,9 @@ def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[
         return list(records)
 
     def noted(record: Record) -> Record:
-        failed = tuple(failed_jobs.get(record.target.name, ()))
-        if not failed:
+        titles = tuple(failed_jobs.get(record.target.name, ()))
+        if not titles:
             return record
-        return record.noting(provenance=dataclasses.replace(record.provenance, failed_jobs=failed))
+        return record.noting(provenance=dataclasses.replace(record.provenance, failed_jobs=titles))
 
     return [noted(record) for record in records]

@@ -44,10 +44,10 @@ def check_text(text: str, *, where: str) -> bool:
     Raises:
         StorageError: it is, and is not what was written.
     """
-    found = _END.search(text, max(0, len(text) - 90))
-    if found is None:
+    match = _END.search(text, max(0, len(text) - 90))
+    if match is None:
         return False
-    if _digest(text[: found.start()]) != found[1]:
+    if _digest(text[: match.start()]) != match[1]:
         raise _damaged(where)
     return True
 
@@ -129,18 +129,18 @@ def _check_stream(stream: BinaryIO, where: str, notes: Collection[str]) -> None:
     at = _place(start, str(digest).encode("utf-8", "replace"))
     if at is None:
         raise _damaged(where)
-    found = hashlib.sha256(start[:at] + _ZEROS + start[at + 64 :])
+    content_hash = hashlib.sha256(start[:at] + _ZEROS + start[at + 64 :])
     while piece := stream.read(_PIECE):
-        found.update(piece)
-    if found.hexdigest() != digest:
+        content_hash.update(piece)
+    if content_hash.hexdigest() != digest:
         raise _damaged(where)
 
 
-def _place(saved: bytes, digest: bytes = _ZEROS) -> int | None:
+def _place(content: bytes, digest: bytes = _ZEROS) -> int | None:
     """Return where the digest stands in the header, None where it does not."""
     mark = b'"%s":"%s"' % (FIELD.encode(), digest)
-    end = 8 + int.from_bytes(saved[:8], "little")
-    at = saved.find(mark, 8, end)
+    end = 8 + int.from_bytes(content[:8], "little")
+    at = content.find(mark, 8, end)
     return None if at < 0 or len(digest) != 64 else at + len(mark) - 65
 
 

@@ -129,11 +129,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
         >>> holm([0.04, 0.01, 0.03])
         [0.06, 0.03, 0.06]
     """
-    corrected, least = [0.0] * len(p_values), 0.0
+    adjusted_values, least = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         least = max(least, min(p_values[place] * (len(p_values) - rank), 1.0))
-        corrected[place] = least
-    return corrected
+        adjusted_values[place] = least
+    return adjusted_values
 
 
 def discordant(first: Iterable[bool], second: Iterable[bool]) -> tuple[int, int]:

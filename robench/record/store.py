@@ -76,7 +76,7 @@ class Store(PlannedFolder):
             raise StorageError(where=str(path), expected=f"the record of unit {key!r}", got=got, do=do)
         return record, seal_of(text)
 
-    def _light(self, key: str, planned: PlannedRun | None = None, index: Index | None = None) -> Record:
+    def _light(self, key: str, plan: PlannedRun | None = None, index: Index | None = None) -> Record:
         """Return one record, read and checked as a whole, of which most columns stay in the file.
 
         They are read again, and checked again, when they are asked for: so a board of many records needs room
@@ -90,8 +90,8 @@ class Store(PlannedFolder):
             before = index.stamp(key)
         record, digest = (self.read(key), "") if index is None else self._read(key)
         if record.schema == 1:
-            return record.noting(columns=record.columns.compact(), planned=planned)
-        record = record.noting(columns=record.columns.released(self._again, key), planned=planned)
+            return record.noting(columns=record.columns.compact(), planned=plan)
+        record = record.noting(columns=record.columns.released(self._again, key), planned=plan)
         if index is not None:
             index.add(record, digest, before)
         return record
@@ -179,7 +179,7 @@ class Store(PlannedFolder):
             index: take from the index what it knows, and make it anew where much is new to it; else every
                 record is read. See `robench.record.index`.
         """
-        planned, faults = self.plan()
+        plan, faults = self.plan()
         faults = [*self.facts()[1], *faults]
         try:
             read_journal(self.root)
@@ -192,10 +192,10 @@ class Store(PlannedFolder):
         except StorageError as error:
             faults.append(Fault.of("units", error))
         records = []
-        with self._index(keys, planned) if index else contextlib.nullcontext() as known:
+        with self._index(keys, plan) if index else contextlib.nullcontext() as known:
             for key in keys:
                 try:
-                    records.append(self._light(key, planned, known))
+                    records.append(self._light(key, plan, known))
                 except StorageError as error:
                     faults.append(Fault.of(f"units/{key}.json", error))
         return noting_failed(records, self._failed_jobs()), faults
@@ -224,16 +224,16 @@ class Store(PlannedFolder):
         """
         if keys is not None:
             return [self._light(key) for key in keys]
-        planned = self.plan()[0]
-        return noting_failed([self._light(key, planned) for key in self.planned()], self._failed_jobs())
+        plan = self.plan()[0]
+        return noting_failed([self._light(key, plan) for key in self.planned()], self._failed_jobs())
 
     def _failed_jobs(self) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""
         facts = self.facts()[0]
         if facts.get("plan") not in {None, self.plan_digest()}:
             return {}
-        failed = facts.get("failed_jobs", {})
-        return {str(k): [str(title) for title in v] for k, v in failed.items() if isinstance(v, list)}
+        failures = facts.get("failed_jobs", {})
+        return {str(k): [str(title) for title in v] for k, v in failures.items() if isinstance(v, list)}
 
     def read_errors(self) -> dict[str, dict[str, Any]]:
         """Return the accounts of failed units of the plan by key; an unreadable one says so."""

@@ -92,8 +92,8 @@ def write_submission(run: Path, out: Path) -> int:
             name = path.relative_to(run).as_posix()
             if _NAME.fullmatch(name):
                 files[name] = read_regular(path, most=MOST_TEXT) or b""
-    for broken in of_run(store, records):
-        files[f"{FOLDER}/{broken.record.key}.safetensors"] = packed(broken)
+    for images in of_run(store, records):
+        files[f"{FOLDER}/{images.record.key}.safetensors"] = packed(images)
     manifest = {
         "schema": SCHEMA,
         "name": str(store.facts()[0].get("name") or run.resolve().name),
@@ -196,17 +196,17 @@ def _manifest(files: dict[str, bytes], where: str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         got = described(manifest.get("schema") if isinstance(manifest, dict) else manifest)
         raise InputError(where=f"{where}:{MANIFEST}", expected=f"schema {SCHEMA}", got=got[:200])
-    name, day, listed = manifest.get("name"), manifest.get("day"), manifest.get("files")
-    if not isinstance(name, str) or len(name) > 300 or not isinstance(listed, dict):
+    name, day, hashes = manifest.get("name"), manifest.get("day"), manifest.get("files")
+    if not isinstance(name, str) or len(name) > 300 or not isinstance(hashes, dict):
         expected = "a name and the digests of the files"
         raise InputError(where=f"{where}:{MANIFEST}", expected=expected, got="something else", do=do)
     if not isinstance(day, str) or not re.fullmatch(r"(\d{4}-\d\d-\d\d)?", day, re.ASCII):
         raise InputError(where=f"{where}:{MANIFEST}", expected="a day YYYY-MM-DD", got=described(day)[:100])
-    if strange := sorted(set(map(str, listed)) ^ set(files)):
+    if strange := sorted(set(map(str, hashes)) ^ set(files)):
         got = f"{strange[0][:100]!r} in one of the two"
         raise InputError(where=where, expected=f"the files that {MANIFEST} lists", got=got, do=do)
     for file, content in files.items():
-        if hashlib.sha256(content).hexdigest() != listed[file]:
+        if hashlib.sha256(content).hexdigest() != hashes[file]:
             got = "another digest: it was damaged or edited"
             raise InputError(where=f"{where}:{file}", expected="the file as it was written", got=got, do=do)
     return {"name": name, "day": day}

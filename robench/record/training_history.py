@@ -71,10 +71,10 @@ def robust_overfitting(rows: Sequence[Row]) -> str:
         50.0 % after epoch 1
     """
     name = "validation_robust_accuracy"
-    watched = [row for row in _last_stage(rows) if name in row and row.get("validation_images")]
-    if not watched:
+    validations = [row for row in _last_stage(rows) if name in row and row.get("validation_images")]
+    if not validations:
         return ""
-    best, last = max(watched, key=lambda row: row[name]), watched[-1]
+    best, last = max(validations, key=lambda row: row[name]), validations[-1]
     if _interval(best, name)[0] <= _interval(last, name)[1]:
         return ""
     return (

@@ -146,5 +146,7 @@ class Backlog:
         """Return a job to be done, with how often it has ended its worker in earlier runs."""
         account = self.store.read_error(note.name)
         kills = account.get("kills", 0)
-        known = kills if isinstance(kills, int) else 0
-        return Task(shard=shard, index=index, note=note, kills=known, reason=str(account.get("error", "")))
+        earlier_kills = kills if isinstance(kills, int) else 0
+        return Task(
+            shard=shard, index=index, note=note, kills=earlier_kills, reason=str(account.get("error", ""))
+        )

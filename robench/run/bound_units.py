@@ -35,7 +35,7 @@ def bound_unit(unit: Unit, bounding: Bounding, settings: Settings) -> Record:
     Raises:
         ConfigError: the network computes something else than was read from it.
     """
-    started = time.perf_counter()
+    start = time.perf_counter()
     model, threat = bounding.target.model, bounding.threat
     x, y = unit.shard.data.batch(slice(None))
     certifier = certifier_of(model, threat, unit.shard.data.shape, bounding.method)
@@ -54,19 +54,19 @@ def bound_unit(unit: Unit, bounding: Bounding, settings: Settings) -> Record:
             batch_size=settings.batch_size,
         )
     record = record_of(unit, None, verdict, findings=verdict.findings, stood=[], settings=settings)
-    certified = [
+    proofs = [
         int(one.verdict is Verdict.CERTIFIED and status == Status.ROBUST)
         for one, status in zip(outcomes, verdict.status, strict=True)
     ]
     source = {"name": model.name, "fingerprint": bounding.target.fingerprint}
-    seconds = round(time.perf_counter() - started, 6)
+    seconds = round(time.perf_counter() - start, 6)
     return replace(
         record,
         attack=RecordedAttack.read(bounding.spec()),
         source=RecordedSource.read(source),
         threat=RecordedThreat.read({**threat.spec(), "eps_text": bounding.eps_text}),
         certificates=Certificates(
-            certified=certified,
+            certified=proofs,
             bound=[
                 one.bound if one.bound > LOWEST and math.isfinite(one.bound) else LOWEST for one in outcomes
             ],

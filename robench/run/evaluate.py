@@ -102,11 +102,11 @@ def evaluate(work: Work, keeper: Keeper, reporter: Reporter = QUIET) -> Iterator
     for shard in work.shards():
         answers = CleanAnswers()
         for job in work.jobs(shard):
-            for unit, finished in do_job(job, answers, context):
-                answers.add(unit, finished.record)
-                column = accuracy.add(finished.record)
-                reporter.advance(unit.title, cached=finished.cached, accuracy=column)
-                yield finished
+            for unit, outcome in do_job(job, answers, context):
+                answers.add(unit, outcome.record)
+                column = accuracy.add(outcome.record)
+                reporter.advance(unit.title, cached=outcome.cached, accuracy=column)
+                yield outcome
 
 
 def do_job(job: Job, answers: CleanAnswers, context: Context) -> Iterator[tuple[Unit, Finished]]:
@@ -115,16 +115,16 @@ def do_job(job: Job, answers: CleanAnswers, context: Context) -> Iterator[tuple[
     A job or a unit that raises is recorded as failed; so is one whose code calls `sys.exit`.
     """
     records = [_kept(unit, answers, context) for unit in job.units]
-    crafted = None
+    result = None
     if job.crafting and any(record is None for record in records):
-        crafted = _crafted(job.crafting, job, context)
-        if crafted is None:
+        result = _crafted(job.crafting, job, context)
+        if result is None:
             return
     whole = True
-    for unit, kept in zip(job.units, records, strict=True):
-        if kept:
-            yield unit, Finished(kept, cached=True)
-        elif record := _judged(unit, crafted, answers, context):
+    for unit, stored_record in zip(job.units, records, strict=True):
+        if stored_record:
+            yield unit, Finished(stored_record, cached=True)
+        elif record := _judged(unit, result, answers, context):
             yield unit, Finished(record, cached=False)
         else:
             whole = False
@@ -147,11 +147,11 @@ def _kept(unit: Unit, answers: CleanAnswers, context: Context) -> Record | None:
 
 def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
     """Return the crafted images of a job, made now if they are not kept; None if that failed."""
-    if kept := context.keeper.crafted(job.key):
-        return kept
+    if stored_result := context.keeper.crafted(job.key):
+        return stored_result
     context.begin(crafting.title)
     try:
-        crafted = craft_unit(
+        result = craft_unit(
             crafting,
             job.shard,
             context.settings,
@@ -163,26 +163,26 @@ def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
         for _ in job.units:
             context.reporter.advance(f"{crafting.title}: failed")
         return None
-    context.ran_short(crafted.micro_batch, crafting.source.model.name)
-    context.keeper.keep_crafted(job.key, crafted)
-    return crafted
+    context.ran_short(result.micro_batch, crafting.source.model.name)
+    context.keeper.keep_crafted(job.key, result)
+    return result
 
 
-def _judged(unit: Unit, crafted: Crafted | None, answers: CleanAnswers, context: Context) -> Record | None:
+def _judged(unit: Unit, result: Crafted | None, answers: CleanAnswers, context: Context) -> Record | None:
     """Return the record of a unit, judged now and kept; None if that failed."""
     name = unit.target.model.name
     context.begin(unit.title)
-    clean, known = answers.predictions.get(name), answers.codes.get(name, ())
+    clean, codes = answers.predictions.get(name), answers.codes.get(name, ())
     try:
         if unit.bounding:
             record = bound_unit(unit, unit.bounding, context.settings)
         else:
-            record = judge_unit(unit, crafted, context.settings, clean=clean, known=known)
+            record = judge_unit(unit, result, context.settings, clean=clean, known=codes)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
         context.failed(error, unit.key, unit.title, name)
         context.reporter.advance(f"{unit.title}: failed")
         return None
-    if crafted is None or record.provenance.micro_batch != crafted.micro_batch:
+    if result is None or record.provenance.micro_batch != result.micro_batch:
         context.ran_short(record.provenance.micro_batch, name)
     context.keeper.keep_record(record)
     return record

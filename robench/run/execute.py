@@ -50,7 +50,7 @@ def execute(
         RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
         KeyboardInterrupt: it was asked to stop; what is finished is kept.
     """
-    started = time.perf_counter()
+    start = time.perf_counter()
     store = Store(out, told=reporter.finding)
     store.prepare()
     summary = Summary(plan=plan, command=command, asked=dict(asked or {}))
@@ -79,7 +79,7 @@ def execute(
             if summary.facts:  # else nothing was evaluated, and an earlier account stays
                 store.write_json("run.json", summary.to_json())
             reporter.close()
-    return summary.outcome(seconds=time.perf_counter() - started, judging=judging)
+    return summary.outcome(seconds=time.perf_counter() - start, judging=judging)
 
 
 def _ray(processes: Processes) -> Executor:
@@ -115,9 +115,9 @@ def _do_here(
     judging = time.perf_counter()
     reporter.start(summary.expected)
     try:
-        for finished in evaluate(work, keeper, reporter):
-            summary.add(finished)
-            store.note(finished.record.key)
+        for outcome in evaluate(work, keeper, reporter):
+            summary.add(outcome)
+            store.note(outcome.record.key)
         judging = time.perf_counter() - judging
         for key in record_features(work, keeper, reporter):
             summary.geometry.append(key)
@@ -138,7 +138,7 @@ def train_only(
     from robench.machine import resolve_device
     from robench.run.preparation import Workshop
 
-    started = time.perf_counter()
+    start = time.perf_counter()
     if not any(spec.train for spec in plan.models):
         raise ConfigError(
             where=plan.name, expected="a model with `train:`", got="none", do="Use `robench run` instead"
@@ -160,5 +160,5 @@ def train_only(
         finished=len(paths),
         cached=0,
         failed=len(workshop.failures),
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - start,
     )

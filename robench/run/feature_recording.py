@@ -44,18 +44,21 @@ def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET
     Raises:
         StorageError: the disk refused; everything kept before is intact.
     """
-    finished = replace(keeper, force=False)  # what was computed before this, by this very run too
+    stored_units = replace(keeper, force=False)  # what was computed before this, by this very run too
     for board in work.boards:
-        worst = worst_attacks(work, board, finished)
-        pair, choice = most_confused([record for attacked in worst for record in attacked.records])
-        for attacked in worst:
+        worst = worst_attacks(work, board, stored_units)
+        pair, choice = most_confused([record for worst_attack in worst for record in worst_attack.records])
+        for worst_attack in worst:
             key = content_hash(
                 {
                     "schema": SCHEMA,
                     "kind": "geometry",
                     "version": VERSION,
-                    "target": [attacked.crafting.source.model.name, attacked.crafting.source.fingerprint],
-                    "units": [record.key for record in attacked.records],
+                    "target": [
+                        worst_attack.crafting.source.model.name,
+                        worst_attack.crafting.source.fingerprint,
+                    ],
+                    "units": [record.key for record in worst_attack.records],
                     "classes": list(pair),
                     "choice": choice,
                     "bytes": BYTES // len(work.boards),
@@ -64,11 +67,11 @@ def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET
             if keeper.has_geometry(key):
                 yield key
                 continue
-            title = f"features: {attacked.crafting.title}"
+            title = f"features: {worst_attack.crafting.title}"
             reporter.begin(title)
             try:
                 with borrowed_global_randomness(seed_from(work.settings.seed, "features")):
-                    geometry = _geometry(work, attacked, finished, pair, choice)
+                    geometry = _geometry(work, worst_attack, stored_units, pair, choice)
             except StorageError:
                 raise
             except _LostError:
@@ -96,25 +99,25 @@ def worst_attacks(work: Work, board: Board, keeper: FolderKeeper) -> list[Attack
         results = [(job, record) for job in jobs if (record := keeper.record(job.white_box.key))]
         if not results:
             continue
-        attacked = Attacked(
+        candidate = Attacked(
             crafting=crafting,
             jobs=tuple(job for job, _ in results),
             records=tuple(record for _, record in results),
         )
-        measure = _measure(attacked, missing=len(shards) - len(results))
+        measure = _measure(candidate, missing=len(shards) - len(results))
         name = crafting.source.model.name
         if name not in best or measure < best[name][0]:
-            best[name] = (measure, attacked)
+            best[name] = (measure, candidate)
     return [best[m.model.name][1] for m in work.models if m.model.name in best]
 
 
-def _measure(attacked: Attacked, *, missing: int) -> tuple[float, ...]:
+def _measure(candidate: Attacked, *, missing: int) -> tuple[float, ...]:
     """Return what makes an attack the worst: small is worse."""
-    statuses = [status for record in attacked.records for status in record.columns.status]
+    statuses = [status for record in candidate.records for status in record.columns.status]
     robust = sum(status == Status.ROBUST for status in statuses)
-    if attacked.crafting.threat.bounded:
+    if candidate.crafting.threat.bounded:
         return (missing, robust)
-    sizes = [size for record in attacked.records for size in record.columns.l2]
+    sizes = [size for record in candidate.records for size in record.columns.l2]
     return (missing, robust, statistics.median(sizes))
 
 
@@ -133,23 +136,23 @@ def most_confused(records: Sequence[Record]) -> tuple[tuple[int, ...], str]:
         lines = zip(columns.label, columns.clean, columns.adversarial, strict=True)
         for label, clean, adversarial in lines:
             images[label] += 1
-            answer, counted = (adversarial, after) if clean == label else (clean, before)
+            answer, confusions = (adversarial, after) if clean == label else (clean, before)
             if answer != label:
-                counted[min(label, answer), max(label, answer)] += 1
-    known = set(images)  # a class without images, or a rejection, has nothing to show
-    for counted, when in ((after, "under attack"), (before, "without an attack")):
-        counts = {pair: count for pair, count in counted.items() if set(pair) <= known}
+                confusions[min(label, answer), max(label, answer)] += 1
+    classes = set(images)  # a class without images, or a rejection, has nothing to show
+    for confusions, when in ((after, "under attack"), (before, "without an attack")):
+        counts = {pair: count for pair, count in confusions.items() if set(pair) <= classes}
         if counts:
             pair = min(counts, key=lambda pair: (-counts[pair], pair))
             return pair, f"most often taken for each other {when}, {counts[pair]} times over all models"
-    if len(known) < 2:
+    if len(classes) < 2:
         return (), ""
-    first, second = sorted(sorted(known, key=lambda label: (-images[label], label))[:2])
+    first, second = sorted(sorted(classes, key=lambda label: (-images[label], label))[:2])
     return (first, second), "those with most images; no two were ever taken for each other"
 
 
 def _geometry(
-    work: Work, attacked: Attacked, keeper: FolderKeeper, pair: tuple[int, ...], choice: str
+    work: Work, worst_attack: Attacked, keeper: FolderKeeper, pair: tuple[int, ...], choice: str
 ) -> FeatureSnapshot:
     """Return the geometry of one model.
 
@@ -157,13 +160,13 @@ def _geometry(
         _LostError: the adversarial images it needs are no longer kept.
     """
     # One shard at a time: all adversarial images together may be far more than fits into memory.
-    proposed = lru_cache(maxsize=1)(partial(_proposed, keeper))
+    images_of = lru_cache(maxsize=1)(partial(_proposed, keeper))
     parts = [
-        Part(shard=job.shard, record=record, x_adv=partial(proposed, job.key))
-        for job, record in zip(attacked.jobs, attacked.records, strict=True)
+        Part(shard=job.shard, record=record, x_adv=partial(images_of, job.key))
+        for job, record in zip(worst_attack.jobs, worst_attack.records, strict=True)
     ]
-    geometry = FeatureSnapshot(units=tuple(record.key for record in attacked.records))
-    model, threat = attacked.crafting.source.model, attacked.crafting.threat
+    geometry = FeatureSnapshot(units=tuple(record.key for record in worst_attack.records))
+    model, threat = worst_attack.crafting.source.model, worst_attack.crafting.threat
     room = BYTES // len(work.boards) // 2
     batch = work.settings.batch_size
     batches = FittingBatches(images=batch, where=f"model {model.name!r}")
@@ -186,7 +189,7 @@ class _LostError(Exception):
 
 
 def _proposed(keeper: FolderKeeper, key: str) -> Images:
-    crafted = keeper.crafted(key)
-    if crafted is None:
+    result = keeper.crafted(key)
+    if result is None:
         raise _LostError
-    return crafted.x_adv
+    return result.x_adv

@@ -77,15 +77,15 @@ def cloud_of(
     each = min(EACH, room // (2 * 2 * 4 * max(1, probe.shape[1])))
     if not each:
         raise _refusal(f"features of {probe.shape[1]} numbers an image, too many to keep")
-    shown = [place for own in places for place in own[:each]]
-    before = _features(model, _points(shown, threat, model, before=True), batch)
-    after = _features(model, _points(shown, threat, model, before=False), batch)
+    sample = [place for own in places for place in own[:each]]
+    before = _features(model, _points(sample, threat, model, before=True), batch)
+    after = _features(model, _points(sample, threat, model, before=False), batch)
     return Cloud(
         classes=classes,
         choice=choice,
         clean_features=before.cpu().numpy(),
         adversarial_features=after.cpu().numpy(),
-        **_columns(shown),
+        **_columns(sample),
     )
 
 
@@ -109,14 +109,14 @@ def nearest_of(
     pictures = 2 + 2 * NEIGHBOURS
     side = min(SIDE, max(height, width), max(1, math.isqrt(room // (pictures * channels))))
     size = channels * math.prod(_reduced(height, width, side))
-    wanted = _instructive(parts, min(QUERIES, room // (pictures * size)))
-    kept: dict[tuple[int, int], int] = {}
+    examples = _instructive(parts, min(QUERIES, room // (pictures * size)))
+    numbers: dict[tuple[int, int], int] = {}
     images: list[Tensor] = []
     rows: list[dict[str, Tensor]] = []
     places: list[tuple[Part, int]] = []
     template = 0
     for number, part in enumerate(parts):
-        own = [(part, row) for where, row in wanted if where == number]
+        own = [(part, row) for where, row in examples if where == number]
         if not own:
             continue
         points = [_points(own, threat, model, before=before) for before in (True, False)]
@@ -129,10 +129,10 @@ def nearest_of(
             picture = torch.empty_like(ids)
             for place, row in enumerate(ids.flatten().tolist()):
                 # A shard may have a template of its own: a row means an image only together with it.
-                if (number, row) not in kept:
-                    kept[number, row] = len(images)
+                if (number, row) not in numbers:
+                    numbers[number, row] = len(images)
                     images.append(_eight_bits(memory.images[row : row + 1], side)[0])
-                picture.view(-1)[place] = kept[number, row]
+                picture.view(-1)[place] = numbers[number, row]
             queries = torch.cat([_eight_bits(x[at : at + 1], side) for x in points])
             rows.append(
                 {
@@ -170,22 +170,22 @@ def _instructive(parts: Sequence[Part], count: int) -> list[tuple[int, int]]:
 
     All but one of them are images that fell, of as many classes as there are; one is an image that stood.
     """
-    fallen: list[tuple[int, int, int]] = []
+    breaks: list[tuple[int, int, int]] = []
     robust: list[tuple[int, int]] = []
     for number, part in enumerate(parts):
         columns = part.record.columns
         for row, (status, label) in enumerate(zip(columns.status, columns.label, strict=True)):
             if status == Status.BROKEN:
-                fallen.append((label, number, row))
+                breaks.append((label, number, row))
             elif status == Status.ROBUST:
                 robust.append((number, row))
     firsts: dict[int, tuple[int, int, int]] = {}
-    for one in fallen:
+    for one in breaks:
         firsts.setdefault(one[0], one)
-    ordered = [*firsts.values(), *(one for one in fallen if one not in set(firsts.values()))]
-    spared = robust[: 1 if count > 1 else 0]
-    places = [(number, row) for _, number, row in ordered[: count - len(spared)]]
-    return sorted(places) + spared
+    examples = [*firsts.values(), *(one for one in breaks if one not in set(firsts.values()))]
+    survivors = robust[: 1 if count > 1 else 0]
+    places = [(number, row) for _, number, row in examples[: count - len(survivors)]]
+    return sorted(places) + survivors
 
 
 def _points(places: Sequence[tuple[Part, int]], threat: ThreatModel, model: Model, *, before: bool) -> Images:

@@ -211,18 +211,18 @@ def clean_job(target: EvaluatedModel, shard: Shard, settings: Settings) -> Job:
 
 def crafting_job(crafting: Crafting, shard: Shard, settings: Settings) -> Job:
     """Return the job of crafting the images of a shard once and judging them on every target."""
-    crafted = crafting.key(shard, seed=settings.seed)
+    key = crafting.key(shard, seed=settings.seed)
     units = tuple(
         Unit(
-            key=_record_key(target, crafting, crafted, shard, settings),
+            key=_record_key(target, crafting, key, shard, settings),
             target=target,
             shard=shard,
             crafting=crafting,
-            crafted_key=crafted,
+            crafted_key=key,
         )
         for target in crafting.targets
     )
-    return Job(key=crafted, shard=shard, crafting=crafting, units=units)
+    return Job(key=key, shard=shard, crafting=crafting, units=units)
 
 
 def jobs_on(

@@ -114,13 +114,13 @@ def lay_out(
         begin()
     models = workshop.models(data.shape, len(data.classes))
     settings = Settings.of(plan, eager=eager)
-    started = time.perf_counter()
+    start = time.perf_counter()
     work = Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model)
     reporter.workload(list(parts_of(work)))
-    pace = (time.perf_counter() - started) / FIRST_ANSWERS  # as if one model had taken all the time
-    for evaluated in work.models:  # how networks are asked where that is not plain
-        for note in {tested.note for tested in networks_under_test(evaluated.model.net)} - {""}:
-            reporter.stage(f"{evaluated.model.name}: {note}")
+    pace = (time.perf_counter() - start) / FIRST_ANSWERS  # as if one model had taken all the time
+    for entry in work.models:  # how networks are asked where that is not plain
+        for note in {network.note for network in networks_under_test(entry.model.net)} - {""}:
+            reporter.stage(f"{entry.model.name}: {note}")
     for warning in multiplied(work):
         reporter.stage(warning)
     keeper = FolderKeeper(store)

@@ -221,8 +221,8 @@ class Leases:
     def _keep_alive(self) -> None:
         while not self._closed.wait(self._beat):
             with self._changing:
-                held = list(self._held)
-            for path in held:
+                paths = list(self._held)
+            for path in paths:
                 with contextlib.suppress(OSError):
                     os.utime(path)
 

@@ -31,8 +31,8 @@ def shortage() -> str:
     except OSError:
         return ""
     free, total = _entry(text, "MemAvailable"), _entry(text, "MemTotal")
-    if (left := _left_in_group()) is not None:
-        free, total = min((free, total), left, key=lambda pair: pair[0] / max(pair[1], 1))
+    if (rest := _left_in_group()) is not None:
+        free, total = min((free, total), rest, key=lambda pair: pair[0] / max(pair[1], 1))
     if total and free < LEAST_SHARE * total:
         return f"the machine had {free / 2**20:.0f} of {total / 2**20:.0f} MiB left"
     return ""
@@ -42,13 +42,13 @@ def _left_in_group() -> tuple[int, int] | None:
     """Return free and allowed bytes of the control group; None where there is no limit."""
     try:
         limit = (_GROUP / "memory.max").read_text("utf-8").strip()
-        used = int((_GROUP / "memory.current").read_text("utf-8"))
+        usage = int((_GROUP / "memory.current").read_text("utf-8"))
         cache = re.search(r"^inactive_file (\d+)$", (_GROUP / "memory.stat").read_text("utf-8"), re.MULTILINE)
     except (OSError, ValueError):
         return None
     if not limit.isdigit():
         return None
-    return int(limit) - used + (int(cache[1]) if cache else 0), int(limit)
+    return int(limit) - usage + (int(cache[1]) if cache else 0), int(limit)
 
 
 def _entry(text: str, name: str) -> int:

@@ -134,8 +134,8 @@ class Networks:
 
     def untrained(self) -> list[str]:
         """Return the names of the models whose trained weights are not in the folder."""
-        trained = [spec for spec in self.plan.models if spec.train is not None]
-        return [spec.name for spec in trained if not self.weights(spec).is_file()]
+        specs = [spec for spec in self.plan.models if spec.train is not None]
+        return [spec.name for spec in specs if not self.weights(spec).is_file()]
 
     def _check_checkpoints(self) -> None:
         """Refuse a missing file before hours of training."""

@@ -75,8 +75,8 @@ class Summary:
 
         Of a part the rest may lie in the same folder, so its list of units is never that of the folder.
         """
-        done = "failed jobs" if self.failed_models or self.failures else "finished"
-        self.status = done if whole else "part"
+        status = "failed jobs" if self.failed_models or self.failures else "finished"
+        self.status = status if whole else "part"
 
     def outcome(self, *, seconds: float, judging: float) -> Outcome:
         """Return what the run did."""

@@ -158,11 +158,11 @@ class Workshop:
     def _evaluated(self, spec: ModelSpec, network: Network, classes: int) -> EvaluatedModel:
         """Return a model, and a stand-in where a threat withholds its template."""
         model = self._model(spec, network, classes, "template")
-        evaluated = _identified(model, network, spec)
+        entry = _identified(model, network, spec)
         if model.template and any(TEMPLATE not in threat.knowledge for threat in self.plan.threats):
             other = self._model(spec, network, classes, "stand-in template")
-            return with_stand_in(evaluated, _identified(other, network, spec))
-        return evaluated
+            return with_stand_in(entry, _identified(other, network, spec))
+        return entry
 
     def _model(self, spec: ModelSpec, network: Network, classes: int, template: str) -> Model:
         """Return a network with head and defenses; `template` names the draw of its template."""

@@ -110,11 +110,11 @@ class RayWorker:
         if call is None:
             return
         try:
-            told: list[Event] = self._ray.get(call)
+            batch: list[Event] = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
             self._words = self._words or f"its Ray actor ended: {str(error).strip().splitlines()[0]}"
             raise EOFError from error
-        yield from told
+        yield from batch
 
     def end(self, verdict: str = "") -> None:
         """End it at once."""

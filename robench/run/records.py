@@ -63,10 +63,10 @@ def record_of(
     )
 
 
-def _columns(unit: Unit, crafted: Crafted | None, verdict: Verdict, stood: list[str]) -> Columns:
+def _columns(unit: Unit, result: Crafted | None, verdict: Verdict, draws: list[str]) -> Columns:
     data = unit.shard.data
     norm = unit.crafting.board.threat.norm if unit.crafting else LINF
-    ledger = crafted.ledger if crafted else Ledger.empty(len(data))
+    ledger = result.ledger if result else Ledger.empty(len(data))
     return Columns(
         index=data.indices.tolist(),
         label=data.batch(slice(None))[1].tolist(),
@@ -83,21 +83,21 @@ def _columns(unit: Unit, crafted: Crafted | None, verdict: Verdict, stood: list[
         tries=ledger.tries.tolist(),
         first_passes=ledger.first_passes.tolist(),
         first_try=ledger.first_try.tolist(),
-        stood=stood,
+        stood=draws,
     )
 
 
-def _source(unit: Unit, crafted: Crafted | None) -> dict[str, Any]:
+def _source(unit: Unit, result: Crafted | None) -> dict[str, Any]:
     crafting = unit.crafting
     if crafting is None:
         return {"name": "", "fingerprint": "", "gradient_source": "", "gradients": 0}
-    stood_in = crafting.attacked is not crafting.source
+    has_stand_in = crafting.attacked is not crafting.source
     return {
         "name": crafting.source.model.name,
         "fingerprint": crafting.source.fingerprint,
         "gradient_source": crafting.gradient_source,
-        "gradients": int(crafted.ledger.gradients.max()) if crafted and len(unit.shard.data) else 0,
-        **({"stand_in": crafting.attacked.fingerprint} if stood_in else {}),
+        "gradients": int(result.ledger.gradients.max()) if result and len(unit.shard.data) else 0,
+        **({"stand_in": crafting.attacked.fingerprint} if has_stand_in else {}),
     }
 
 
@@ -113,20 +113,20 @@ def _dataset(unit: Unit) -> dict[str, Any]:
     }
 
 
-def _provenance(unit: Unit, crafted: Crafted | None, settings: Settings, micro_batch: int) -> dict[str, Any]:
+def _provenance(unit: Unit, result: Crafted | None, settings: Settings, micro_batch: int) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "versions": versions(),
         **hardware(str(unit.target.model.device)),
         "batch_size": settings.batch_size,
-        "seconds": round(crafted.seconds, 6) if crafted else 0.0,
+        "seconds": round(result.seconds, 6) if result else 0.0,
     }
-    if crafted:
-        facts["images_sha256"] = _sha256(crafted.x_adv)
-        if crafted.engine:  # which copy of the network was attacked, and why faster ones were not
-            facts["engine"] = {"used": crafted.engine, "not_used": dict(crafted.not_used)}
+    if result:
+        facts["images_sha256"] = _sha256(result.x_adv)
+        if result.engine:  # which copy of the network was attacked, and why faster ones were not
+            facts["engine"] = {"used": result.engine, "not_used": dict(result.not_used)}
     if unit.target.model.coupling is Coupling.JOINT:  # a report compares it with the images there were
         facts["shard"] = settings.shard
-    if sizes := {micro_batch, crafted.micro_batch if crafted else 0} - {0}:  # memory ran out
+    if sizes := {micro_batch, result.micro_batch if result else 0} - {0}:  # memory ran out
         facts["micro_batch"] = min(sizes)
     if unit.crafted_key:  # a report finds the images by it
         facts["crafted"] = unit.crafted_key

@@ -103,11 +103,11 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Start the first worker and wait for the models; one that kills it is left out."""
-        said = False
+        has_note = False
         while not self.leases.take("prepare"):
-            if not said:
+            if not has_note:
                 self.reporter.stage("another process makes the models of this run folder; waiting for it")
-            said = True
+            has_note = True
             self.processes.stop.check(working=False)
             time.sleep(TICK)
         try:
@@ -141,14 +141,14 @@ class Supervisor:
             self._begun = True
             self.begin()
         match event:
-            case ("ready", units, pieces, failed, facts):
+            case ("ready", units, pieces, failures, facts):
                 if not first:
-                    self._made_again(self._crew[number], failed)
+                    self._made_again(self._crew[number], failures)
                     return training
                 self._crew[number].busy = False
                 self._backlog.pieces = pieces
                 self.summary.expected, self.summary.facts = units, facts
-                self.summary.failed_models = dict(failed)
+                self.summary.failed_models = dict(failures)
             case ("training", row):
                 if first:
                     self.reporter.training(row)
@@ -165,14 +165,14 @@ class Supervisor:
                 self._heard_anywhere(event, quiet=not first)
         return training
 
-    def _made_again(self, worker: Worker, failed: dict[str, str]) -> None:
+    def _made_again(self, worker: Worker, failures: dict[str, str]) -> None:
         """Let a worker begin that has the models of the first one; with others its jobs would be others."""
-        missing = failed.keys() - self.summary.failed_models.keys()
+        missing = failures.keys() - self.summary.failed_models.keys()
         if not missing:
             worker.busy = False
             return
         name = min(missing)
-        worker.end(f"it could not make {name!r} again: {failed[name].strip().splitlines()[-1]}")
+        worker.end(f"it could not make {name!r} again: {failures[name].strip().splitlines()[-1]}")
 
     def _lost_while_preparing(self, model: str, words: str) -> None:
         """Note the model that has killed the first worker."""
@@ -255,7 +255,7 @@ class Supervisor:
         """Tell whether a job may be tried; one that has ended its worker twice fails here."""
         if task.kills < TRIES or self.processes.retry_failed:
             return True
-        self._failed(task, f"{task.reason}; twice: try it again with --retry-failed", known=True)
+        self._failed(task, f"{task.reason}; twice: try it again with --retry-failed", has_account=True)
         return False
 
     def _heard(self, number: int, event: Event) -> None:
@@ -265,14 +265,14 @@ class Supervisor:
                 worker.busy = False
                 self._lister = None
                 self._backlog.add(shard, notes)
-            case ("unit", key, title, cached) if task:
+            case ("unit", key, title, from_store) if task:
                 if key not in task.keys:  # of a job that is tried again some units are known
                     task.keys.add(key)
-                    self._count(key, title, cached)
-            case ("done", failed, failures):
+                    self._count(key, title, from_store)
+            case ("done", titles_by_model, failures):
                 worker.busy = False
                 self.summary.failures += failures
-                for model, titles in failed.items():
+                for model, titles in titles_by_model.items():
                     self.summary.failed_jobs.setdefault(model, []).extend(titles)
                 if task:
                     del self._tasks[number]
@@ -281,8 +281,8 @@ class Supervisor:
                 self.summary.geometry.append(key)
             case ("stage", text) if task:  # of one that only makes its models again nothing is new
                 self.reporter.stage(text)
-            case ("ready", _, _, failed, _):
-                self._made_again(worker, failed)
+            case ("ready", _, _, titles_by_model, _):
+                self._made_again(worker, titles_by_model)
             case _:
                 self._heard_anywhere(event, quiet=task is None)
 
@@ -306,12 +306,12 @@ class Supervisor:
             case ("finding", text) if not quiet:
                 self.reporter.finding(text)
 
-    def _count(self, key: str, title: str, cached: bool) -> None:
-        finished = Finished(self.store.read(key), cached=cached)
-        self.summary.add(finished)
+    def _count(self, key: str, title: str, from_store: bool) -> None:
+        outcome = Finished(self.store.read(key), cached=from_store)
+        self.summary.add(outcome)
         self.store.note(key)
-        column = self._accuracy.add(finished.record)
-        self.reporter.advance(title, cached=cached, accuracy=column)
+        column = self._accuracy.add(outcome.record)
+        self.reporter.advance(title, cached=from_store, accuracy=column)
 
     def _look_at(self, worker: Worker) -> None:
         """End a worker that hangs, or takes more memory than it may."""
@@ -358,15 +358,15 @@ class Supervisor:
         self.reporter.stage(f"{task.note.title}: {words}; it is tried once more")
         self._backlog.give_back(task)
 
-    def _failed(self, task: Task, reason: str, *, known: bool = False) -> None:
+    def _failed(self, task: Task, reason: str, *, has_account: bool = False) -> None:
         """Note that a job failed, and whose row lacks it; the others go on.
 
         Args:
             task: the job.
             reason: why it failed.
-            known: whether the account of its failure is there already.
+            has_account: whether the account of its failure is there already.
         """
-        if not known:
+        if not has_account:
             self._write_failure(task, reason)
         self.summary.failures += 1
         if task.note.model:

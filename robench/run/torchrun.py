@@ -84,8 +84,8 @@ def workplace(rank: Rank, folder: Path) -> Iterator[Path]:
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="robench-rank-") as scratch:
-        finished = (folder / "models").resolve()
-        if finished.is_dir():
-            ignored = shutil.ignore_patterns(STATE, ".*")
-            shutil.copytree(finished, Path(scratch) / "models", copy_function=os.symlink, ignore=ignored)
+        models = (folder / "models").resolve()
+        if models.is_dir():
+            exclusions = shutil.ignore_patterns(STATE, ".*")
+            shutil.copytree(models, Path(scratch) / "models", copy_function=os.symlink, ignore=exclusions)
         yield Path(scratch)

@@ -180,7 +180,7 @@ def _held_out(row: Row | None, options: dict[str, Any]) -> dict[str, Any] | None
     clean = {"images": row.get("validation_images"), "accuracy": row["validation_accuracy"]}
     if "validation_robust_accuracy" not in row:
         return clean
-    watched = options.get("monitor_eps") is not None
-    names = {name: f"monitor_{name}" if watched else name for name in ("eps", "norm", "steps")}
+    has_monitor = options.get("monitor_eps") is not None
+    names = {name: f"monitor_{name}" if has_monitor else name for name in ("eps", "norm", "steps")}
     attack = {name: options[option] for name, option in names.items() if option in options}
     return {**clean, "robust_accuracy": row["validation_robust_accuracy"], "attack": attack}

@@ -43,7 +43,7 @@ def craft_unit(
     model = crafting.attacked.model
     x, y = shard.data.batch(slice(None))
     with batch_of(shard.data.indices):
-        crafted = craft(
+        result = craft(
             model,
             crafting.attack,
             x.to(model.device),
@@ -59,7 +59,7 @@ def craft_unit(
             ),
             prepared=prepared.of(model) if prepared else None,
         )
-    return replace(crafted, x_adv=crafted.x_adv.cpu(), ledger=crafted.ledger.cpu())
+    return replace(result, x_adv=result.x_adv.cpu(), ledger=result.ledger.cpu())
 
 
 def asked_again(model: Model, known: Collection[str]) -> bool:
@@ -139,9 +139,9 @@ def judge_unit(
     if crafted is None:
         findings = (*findings, *batches.do(probed, most=IMAGES))
         known = {finding.code for finding in findings}
-    stood: list[str] = []
+    draws: list[str] = []
     if asked_again(model, known) and len(y):
-        stood = batches.do(stood_in, most=settings.batch_size)
+        draws = batches.do(stood_in, most=settings.batch_size)
     if crafted and unit.white_box:
         findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, known))
     return record_of(
@@ -149,7 +149,7 @@ def judge_unit(
         crafted,
         verdict,
         findings=findings,
-        stood=stood,
+        stood=draws,
         settings=settings,
         micro_batch=batches.smallest,
     )

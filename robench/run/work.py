@@ -62,8 +62,8 @@ class Work:
                     for source in self.models
                     for name in _gradient_sources(attack, source)
                 )
-            for evaluated in self.models:
-                check_noise(evaluated.model, board.threat)
+            for entry in self.models:
+                check_noise(entry.model, board.threat)
         boundings = tuple(
             Bounding(
                 target=target,
@@ -80,19 +80,19 @@ class Work:
         for bounding in boundings:
             bounding.check(self.data.shape)
         object.__setattr__(self, "boundings", boundings)
-        check_networks([evaluated.model for evaluated in self.models], self.data, begin=self.begin)
+        check_networks([entry.model for entry in self.models], self.data, begin=self.begin)
         object.__setattr__(self, "craftings", tuple(craftings))
 
     def _check_models(self) -> None:
-        names = [evaluated.model.name for evaluated in self.models]
+        names = [entry.model.name for entry in self.models]
         if len(set(names)) != len(names):
             raise InputError(where="models", expected="different names", got=", ".join(names))
-        for evaluated in self.models:
-            if evaluated.model.classes != len(self.data.classes):
+        for entry in self.models:
+            if entry.model.classes != len(self.data.classes):
                 raise InputError(
-                    where=f"model {evaluated.model.name!r}",
+                    where=f"model {entry.model.name!r}",
                     expected=f"{len(self.data.classes)} classes, as {self.data.name} has",
-                    got=str(evaluated.model.classes),
+                    got=str(entry.model.classes),
                 )
 
     def shards(self) -> Iterator[Shard]:
@@ -108,9 +108,9 @@ class Work:
     def units(self) -> int:
         """Return how many records the whole work will leave."""
         cut = pieces(len(self.data), self.settings.shard, even=self._joint)
-        judged = len(self.models) + sum(len(crafting.targets) for crafting in self.craftings)
-        bounded = [pieces_of(part.stop - part.start, one) for part in cut for one in self.boundings]
-        return len(cut) * judged + sum(map(len, bounded))
+        verdict_count = len(self.models) + sum(len(crafting.targets) for crafting in self.craftings)
+        bound_pieces = [pieces_of(part.stop - part.start, one) for part in cut for one in self.boundings]
+        return len(cut) * verdict_count + sum(map(len, bound_pieces))
 
     def pieces_of(self, bounding: Bounding) -> int:
         """Return in how many jobs the images are bounded in one way."""
@@ -119,7 +119,7 @@ class Work:
 
     @property
     def _joint(self) -> bool:
-        return any(evaluated.model.coupling is Coupling.JOINT for evaluated in self.models)
+        return any(entry.model.coupling is Coupling.JOINT for entry in self.models)
 
     def _targets(self, source: EvaluatedModel) -> Sequence[EvaluatedModel]:
         """Return the models that judge what is crafted on one of them."""

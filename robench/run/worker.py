@@ -181,8 +181,8 @@ class Bench:
             )
         answers = self._known(shard) if job.crafting else CleanAnswers()
         before = self._keeper.failures
-        for unit, finished in do_job(job, answers, self._context):
-            self._pipe.send(("unit", unit.key, unit.title, finished.cached))
+        for unit, outcome in do_job(job, answers, self._context):
+            self._pipe.send(("unit", unit.key, unit.title, outcome.cached))
         self._end(before)
 
     def features(self) -> None:
@@ -199,14 +199,14 @@ class Bench:
         from robench.run.evaluate import CleanAnswers
 
         if self._answers is None or self._answers[0] != shard:
-            kept = replace(self._keeper, force=False)
-            self._answers = (shard, CleanAnswers.kept(self.layout.work, self.shards[shard], kept))
+            keeper = replace(self._keeper, force=False)
+            self._answers = (shard, CleanAnswers.kept(self.layout.work, self.shards[shard], keeper))
         return self._answers[1]
 
     def _end(self, failures_before: int) -> None:
-        failed = {model: list(titles) for model, titles in self._keeper.failed_jobs.items()}
+        failures = {model: list(titles) for model, titles in self._keeper.failed_jobs.items()}
         self._keeper.failed_jobs.clear()
-        self._pipe.send(("done", failed, self._keeper.failures - failures_before))
+        self._pipe.send(("done", failures, self._keeper.failures - failures_before))
 
 
 def _with_own_gpu(orders: Orders) -> Environment:

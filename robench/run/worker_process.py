@@ -83,7 +83,7 @@ class WorkerProcess:
         Raises:
             EOFError: it has ended.
         """
-        ended = self.ended  # asked first: what it told before its end is not lost
+        is_over = self.ended  # asked first: what it told before its end is not lost
         try:
             for _ in range(AT_ONCE):
                 if not self.pipe.poll():
@@ -102,7 +102,7 @@ class WorkerProcess:
         except _NO_EVENT as error:
             self.end(f"something else than events came out of its pipe ({type(error).__name__})")
             raise EOFError from error
-        if ended:  # what it has forked may hold its pipe open
+        if is_over:  # what it has forked may hold its pipe open
             raise EOFError
 
     @property

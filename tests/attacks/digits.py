@@ -28,8 +28,8 @@ def digits_cnn():
         )
         optimizer = torch.optim.Adam(net.parameters(), 5e-3)
         for _ in range(150):
-            chosen = torch.randint(0, 1500, (64,))
-            loss = nn.functional.cross_entropy(net(x[chosen]), y[chosen])
+            rows = torch.randint(0, 1500, (64,))
+            loss = nn.functional.cross_entropy(net(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

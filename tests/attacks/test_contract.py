@@ -55,12 +55,12 @@ def test_splitting_and_permuting_the_batch_changes_nothing(name):
     y = classify(model, x)
     whole, _, _ = attacked(attack, model, x, y, **threat)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
-    moved, _, _ = attacked(attack, model, x[order], y[order], indices=order, **threat)
-    assert torch.allclose(moved, whole[order], atol=1e-5)
-    assert torch.equal(broken(model, moved, y[order]), broken(model, whole, y)[order])
+    permutation, _, _ = attacked(attack, model, x[order], y[order], indices=order, **threat)
+    assert torch.allclose(permutation, whole[order], atol=1e-5)
+    assert torch.equal(broken(model, permutation, y[order]), broken(model, whole, y)[order])
     for part in torch.split(torch.arange(24), 7):
-        found, _, _ = attacked(attack, model, x[part], y[part], indices=part, **threat)
-        assert torch.allclose(found, whole[part], atol=1e-5)
+        piece, _, _ = attacked(attack, model, x[part], y[part], indices=part, **threat)
+        assert torch.allclose(piece, whole[part], atol=1e-5)
     small, _, _ = attacked(attack, model, x, y, batch_size=5, **threat)
     assert torch.allclose(small, whole, atol=1e-5)
 
@@ -82,13 +82,13 @@ def test_dropping_changes_no_verdict(name):
     model, x = small_net(seed=1), images(40)
     y = classify(model, x)
     y[:3] = (y[:3] + 1) % 4  # misclassified from the start
-    kept, full, _ = attacked(attack, model, x, y, **threat)
-    spared, cheap, _ = attacked(attack, model, x, y, drop=True, **threat)
-    assert torch.equal(broken(model, kept, y), broken(model, spared, y))
-    assert 5 < int(broken(model, kept, y).sum()) < 36
+    plain, full, _ = attacked(attack, model, x, y, **threat)
+    dropping, cheap, _ = attacked(attack, model, x, y, drop=True, **threat)
+    assert torch.equal(broken(model, plain, y), broken(model, dropping, y))
+    assert 5 < int(broken(model, plain, y).sum()) < 36
     assert torch.equal(cheap.ledger.first_success > 0, full.ledger.first_success > 0)
-    spent, without = int(cheap.ledger.backwards.sum()), int(full.ledger.backwards.sum())
-    assert spent == without == 40 if name == "fgsm" else spent < without  # of one step none can be spared
+    passes, without = int(cheap.ledger.backwards.sum()), int(full.ledger.backwards.sum())
+    assert passes == without == 40 if name == "fgsm" else passes < without  # of one step none can be spared
 
 
 @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ def test_restarts_of_a_joint_batch_are_not_mixed():
     model, x = joint(small_net(seed=1)), images(12)
     y = classify(model, x)
     threat, rng = ThreatModel(eps=1e-3), Randomness(0, torch.arange(12))  # nothing breaks
-    kept = PGD(steps=3, restarts=3)(Oracle(model, x, y, threat), rng)
+    proposal = PGD(steps=3, restarts=3)(Oracle(model, x, y, threat), rng)
     ends = []
     for restart in range(3):
         start, oracle = threat.sample(x, rng.split("restart", restart)), Oracle(model, x, y, threat)
         ends.append(ascend(oracle, start, loss=cross_entropy, steps=3, step_size=2.5e-3 / 3))
     means = [Oracle(model, x, y, threat).value(cross_entropy, end).mean() for end in ends]
     best = max(range(3), key=lambda i: means[i])
-    assert torch.allclose(kept, ends[best], atol=1e-7)
+    assert torch.allclose(proposal, ends[best], atol=1e-7)
 
 
 @every
@@ -190,7 +190,7 @@ def test_restarts_keep_the_highest_final_loss(drop):
     tiny = ThreatModel(eps=0.003)  # nothing breaks: the loss decides
     rng = Randomness(0, torch.arange(20))
     attack = PGD(steps=1, step_size=1e-4, restarts=4)
-    kept = attack(Oracle(model, x, y, tiny, drop=drop), rng)
+    proposal = attack(Oracle(model, x, y, tiny, drop=drop), rng)
     value = Oracle(model, x, y, tiny).value
     losses = []
     for restart in range(4):
@@ -198,7 +198,7 @@ def test_restarts_keep_the_highest_final_loss(drop):
         oracle = Oracle(model, x, y, tiny)
         end = ascend(oracle, start, loss=cross_entropy, steps=1, step_size=1e-4)
         losses.append(value(cross_entropy, end))
-    assert torch.allclose(value(cross_entropy, kept), torch.stack(losses).amax(0))
+    assert torch.allclose(value(cross_entropy, proposal), torch.stack(losses).amax(0))
     assert (torch.stack(losses).argmax(0) > 0).any()
 
 

@@ -65,11 +65,11 @@ def test_few_classes_break_where_geometry_says(name, classes):
     distance = distances(model, x, y, norm)
     eps = float(distance.median()) * 1.05
     x_adv, oracle, _ = attacked(attack, model, x, y, norm=NORMS[norm], eps=eps)
-    found = broken(model, x_adv, y, x, oracle.threat)
+    breaks = broken(model, x_adv, y, x, oracle.threat)
     inside = distance < eps
-    assert not found[distance > eps * (1 + 1e-4)].any()
-    assert int(found.sum()) >= math.floor(least * int(inside.sum()))
-    assert int(found.sum()) >= 1
+    assert not breaks[distance > eps * (1 + 1e-4)].any()
+    assert int(breaks.sum()) >= math.floor(least * int(inside.sum()))
+    assert int(breaks.sum()) >= 1
     assert torch.isfinite(x_adv).all()
 
 
@@ -91,8 +91,8 @@ def test_the_kind_of_output_changes_no_verdict(name, classes, head):
     options = {"norm": NORMS[norm], "eps": {"Linf": 0.1, "L2": 0.3, "L1": 0.8}[norm]}
     bare, before, _ = attacked(attack, model, x, y, **options)
     twin = with_head(model, *HEADS[head])
-    found, after, _ = attacked(attack, twin, x, y, **options)
+    proposal, after, _ = attacked(attack, twin, x, y, **options)
     one = broken(model, bare, y, x, before.threat)
-    two = broken(twin, found, y, x, after.threat)
+    two = broken(twin, proposal, y, x, after.threat)
     assert int(one.sum()) >= 1
     assert int((one != two).sum()) <= 1

@@ -199,5 +199,5 @@ def test_the_l1_projection_is_the_authors():
 
     x, far = images(40, (1, 4, 5)), images(40, (1, 4, 5), seed=1, low=-2.0, high=2.0)
     eps = torch.full((40,), 1.5)
-    found = L1.project_boxed(far, eps, -x, 1 - x)
-    assert torch.allclose(found, far + L1_projection(x, far, 1.5), atol=1e-5)
+    projection = L1.project_boxed(far, eps, -x, 1 - x)
+    assert torch.allclose(projection, far + L1_projection(x, far, 1.5), atol=1e-5)

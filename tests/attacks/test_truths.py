@@ -76,10 +76,10 @@ def test_several_classes_break_where_geometry_says(norm, loss):
     distance = closed_form(model, x, y, norm)
     eps = float(distance.median())
     x_adv, _, _ = attacked(PGD(steps=60, restarts=3, loss=loss), model, x, y, norm=norm, eps=eps)
-    found = broken(model, x_adv, y)
-    assert not found[distance > 1.0001 * eps].any()  # no attack can
+    breaks = broken(model, x_adv, y)
+    assert not breaks[distance > 1.0001 * eps].any()  # no attack can
     # Cross-entropy climbs towards all wrong classes at once, and may end between two of them.
-    assert found[distance < 0.93 * eps].float().mean() > (0.95 if loss == "margin" else 0.85)
+    assert breaks[distance < 0.93 * eps].float().mean() > (0.95 if loss == "margin" else 0.85)
 
 
 def test_the_box_is_obeyed_and_counted():
@@ -137,10 +137,10 @@ def test_targets_are_reached_where_geometry_says():
     assert not hit[bound > eps * 1.0001].any()
     assert int(hit.sum()) >= int((classify(model, weak) == target).sum()) > 10
     minimal = ThreatModel(norm=L2, eps=math.inf, goal=Goal.TARGETED)
-    found, _, _ = attacked(CW(steps=200, learning_rate=0.02), model, x, target, threat=minimal)
-    assert (classify(model, found) == target).all()
+    images, _, _ = attacked(CW(steps=200, learning_rate=0.02), model, x, target, threat=minimal)
+    assert (classify(model, images) == target).all()
     bound = closed_form(model, x, y, L2, target)
-    size = L2.size(found - x).double()
+    size = L2.size(images - x).double()
     assert (size >= bound * (1 - 1e-4)).all()
     assert (size / bound).median() < 1.2
 
@@ -165,9 +165,9 @@ def test_pgd_breaks_what_brute_force_breaks_and_nothing_else(norm):
     assert 15 < int(truth.sum()) < 65  # it can fail both ways
     attack = PGD(steps=25, restarts=4, loss="margin")
     x_adv, _, _ = attacked(attack, model, x, y, norm=norm, eps=eps)
-    found = broken(model, x_adv, y)
-    assert int((truth & ~found).sum()) <= 1
-    assert int((found & ~truth).sum()) <= 1  # the grid may miss a sliver
+    breaks = broken(model, x_adv, y)
+    assert int((truth & ~breaks).sum()) <= 1
+    assert int((breaks & ~truth).sum()) <= 1  # the grid may miss a sliver
     weak, _, _ = attacked(PGD(steps=1, step_size=1e-4, random_start=False), model, x, y, norm=norm, eps=eps)
     assert int((truth & ~broken(model, weak, y)).sum()) > 10  # a bad attack is seen to be bad
 
@@ -196,11 +196,11 @@ def test_shifted_or_normalised_scores_change_no_verdict(attack, norm, eps, head)
     model, x = small_net(seed=1), images(40)
     y = classify(model, x)
     plain, _, _ = attacked(attack, model, x, y, norm=norm, eps=eps)
-    wanted = broken(model, plain, y, x, ThreatModel(norm=norm, eps=eps))
-    assert 5 < int(wanted.sum()) < 36
+    verdict = broken(model, plain, y, x, ThreatModel(norm=norm, eps=eps))
+    assert 5 < int(verdict.sum()) < 36
     twin = with_head(model, *HEADS[head])
-    found, _, _ = attacked(attack, twin, x, y, norm=norm, eps=eps)
-    assert torch.equal(broken(model, found, y, x, ThreatModel(norm=norm, eps=eps)), wanted)
+    proposal, _, _ = attacked(attack, twin, x, y, norm=norm, eps=eps)
+    assert torch.equal(broken(model, proposal, y, x, ThreatModel(norm=norm, eps=eps)), verdict)
 
 
 def test_a_simplex_head_is_attacked_through_its_logarithm():
@@ -209,19 +209,19 @@ def test_a_simplex_head_is_attacked_through_its_logarithm():
     twin = with_head(model, lambda z: z.softmax(1), OutputKind.SIMPLEX)
     for attack in (FGSM(), PGD(steps=10)):
         plain, _, _ = attacked(attack, model, x, y, eps=0.06)
-        found, _, _ = attacked(attack, twin, x, y, eps=0.06)
-        assert torch.equal(broken(model, found, y), broken(model, plain, y))
-    found, _, _ = attacked(CW(steps=60, learning_rate=0.02), twin, x, y, threat=INFINITE)
-    assert broken(model, found, y).float().mean() > 0.9
+        proposal, _, _ = attacked(attack, twin, x, y, eps=0.06)
+        assert torch.equal(broken(model, proposal, y), broken(model, plain, y))
+    proposal, _, _ = attacked(CW(steps=60, learning_rate=0.02), twin, x, y, threat=INFINITE)
+    assert broken(model, proposal, y).float().mean() > 0.9
 
 
 def test_cw_moves_pixels_that_are_exactly_black_or_white():
     model = small_net(seed=2)
     binary = images(30, seed=3).round()
     assert set(binary.unique().tolist()) == {0.0, 1.0}
-    squeezed = 0.01 + 0.98 * binary
+    grey = 0.01 + 0.98 * binary
     sizes = []
-    for x in (binary, squeezed):
+    for x in (binary, grey):
         y = classify(model, x)
         x_adv, _, _ = attacked(CW(steps=60, learning_rate=0.01), model, x, y, threat=INFINITE)
         assert broken(model, x_adv, y).all()
@@ -234,16 +234,16 @@ def test_cw_moves_pixels_that_are_exactly_black_or_white():
 def test_kappa_buys_confidence():
     model, x = small_net(seed=1), images(20)
     y = classify(model, x)
-    found = {}
+    margins = {}
     for kappa in (0.0, 1.0):
         attack = CW(steps=150, learning_rate=0.01, kappa=kappa)
         x_adv, _, _ = attacked(attack, model, x, y, threat=INFINITE)
         scores = model.net(x_adv).detach()
         own = scores.gather(1, y[:, None]).squeeze(1)
-        found[kappa] = scores.scatter(1, y[:, None], -math.inf).amax(1) - own
-    assert (found[0.0] > 0).all()
-    assert float(found[0.0].median()) < 0.5
-    assert (found[1.0] >= 1).float().mean() > 0.9
+        margins[kappa] = scores.scatter(1, y[:, None], -math.inf).amax(1) - own
+    assert (margins[0.0] > 0).all()
+    assert float(margins[0.0].median()) < 0.5
+    assert (margins[1.0] >= 1).float().mean() > 0.9
 
 
 def test_binary_search_over_c_refines():

@@ -42,11 +42,11 @@ def splitting_changes_nothing(attack, norm, *, atol=1e-5):
     y, options = classify(model, x), {"norm": NORMS[norm], "eps": EPS[norm]}
     whole, _, _ = attacked(attack, model, x, y, **options)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
-    moved, _, _ = attacked(attack, model, x[order], y[order], indices=order, **options)
-    assert torch.allclose(moved, whole[order], atol=atol)
+    permutation, _, _ = attacked(attack, model, x[order], y[order], indices=order, **options)
+    assert torch.allclose(permutation, whole[order], atol=atol)
     part = torch.arange(3, 10)
-    found, _, _ = attacked(attack, model, x[part], y[part], indices=part, **options)
-    assert torch.allclose(found, whole[part], atol=atol)
+    piece, _, _ = attacked(attack, model, x[part], y[part], indices=part, **options)
+    assert torch.allclose(piece, whole[part], atol=atol)
     small, _, _ = attacked(attack, model, x, y, batch_size=5, **options)
     assert torch.allclose(small, whole, atol=atol)
 
@@ -55,16 +55,16 @@ def the_seed_decides(attack, norm):
     """The same seed gives the same bits, another one asks about other points."""
     model, x = small_net(seed=1), images(12)
     y, options = classify(model, x), {"norm": NORMS[norm], "eps": EPS[norm]}
-    asked, found = [], []
+    queries, proposals = [], []
     for seed in (3, 3, 4):
         points = []
         hook = model.net.register_forward_pre_hook(lambda _, inputs, p=points: p.append(inputs[0].detach()))
-        found.append(attacked(attack, model, x, y, seed=seed, **options)[0])
+        proposals.append(attacked(attack, model, x, y, seed=seed, **options)[0])
         hook.remove()
-        asked.append(points)
-    assert torch.equal(found[0], found[1])
-    assert all(torch.equal(a, b) for a, b in zip(asked[0], asked[1], strict=True))
-    same = [torch.equal(a, b) for a, b in zip(asked[0], asked[2], strict=False)]
+        queries.append(points)
+    assert torch.equal(proposals[0], proposals[1])
+    assert all(torch.equal(a, b) for a, b in zip(queries[0], queries[1], strict=True))
+    same = [torch.equal(a, b) for a, b in zip(queries[0], queries[2], strict=False)]
     assert all(same) != attack.info.randomised
 
 
@@ -74,14 +74,14 @@ def dropping_changes_no_verdict(attack, norm):
     y = classify(model, x)
     y[:3] = (y[:3] + 1) % 4  # misclassified from the start
     options = {"norm": NORMS[norm], "eps": EPS[norm]}
-    kept, full, _ = attacked(attack, model, x, y, **options)
-    spared, cheap, _ = attacked(attack, model, x, y, drop=True, **options)
-    assert torch.equal(broken(model, kept, y, x, full.threat), broken(model, spared, y, x, full.threat))
+    plain, full, _ = attacked(attack, model, x, y, **options)
+    dropping, cheap, _ = attacked(attack, model, x, y, drop=True, **options)
+    assert torch.equal(broken(model, plain, y, x, full.threat), broken(model, dropping, y, x, full.threat))
     assert torch.equal(cheap.broken, full.broken)
     assert 5 < int(full.broken.sum()) < 37
     assert int(cheap.ledger.forwards.sum()) < int(full.ledger.forwards.sum())
-    misclassified, most = cheap.ledger.forwards[0], cheap.ledger.forwards.max()
-    assert misclassified < most / 2
+    least, most = cheap.ledger.forwards[0], cheap.ledger.forwards.max()
+    assert least < most / 2
 
 
 def a_budget_is_kept(attack, norm):
@@ -90,8 +90,8 @@ def a_budget_is_kept(attack, norm):
     for budget in (1, 9):
         threat = ThreatModel(norm=NORMS[norm], eps=EPS[norm], budget=budget)
         x_adv, oracle, _ = attacked(attack, model, x, threat=threat)
-        spent = oracle.ledger.forwards + oracle.ledger.backwards
-        assert budget // 9 <= int(spent.max()) <= budget
+        passes = oracle.ledger.forwards + oracle.ledger.backwards
+        assert budget // 9 <= int(passes.max()) <= budget
         assert torch.isfinite(x_adv).all()
 
 

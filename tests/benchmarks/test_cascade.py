@@ -8,19 +8,19 @@ from tests.truths import images, small_net
 
 def test_it_counts_images_and_not_calls_and_changes_no_gradient():
     net = small_net().net
-    counted, x = CountedNetwork(net), images(7)
+    counter, x = CountedNetwork(net), images(7)
     with torch.no_grad():
-        assert torch.equal(counted(x), net(x))
-    assert (counted.forwards, counted.backwards) == (7, 0)
+        assert torch.equal(counter(x), net(x))
+    assert (counter.forwards, counter.backwards) == (7, 0)
     point = x[:3].clone().requires_grad_(True)
-    (found,) = torch.autograd.grad(counted(point).square().sum(), point)
+    (gradient,) = torch.autograd.grad(counter(point).square().sum(), point)
     (truth,) = torch.autograd.grad(net(point).square().sum(), point)
-    assert torch.equal(found, truth)
-    assert (counted.forwards, counted.backwards) == (10, 3)
-    outputs = counted(point)
+    assert torch.equal(gradient, truth)
+    assert (counter.forwards, counter.backwards) == (10, 3)
+    outputs = counter(point)
     for column in outputs.sum(dim=0):  # a gradient for each class is a backward pass for each class
         torch.autograd.grad(column, point, retain_graph=True)
-    assert (counted.forwards, counted.backwards) == (13, 3 + 4 * 3)
+    assert (counter.forwards, counter.backwards) == (13, 3 + 4 * 3)
 
 
 def test_parts_are_weighted_by_their_images_and_differences_are_named():

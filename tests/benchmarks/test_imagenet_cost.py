@@ -8,13 +8,13 @@ from benchmarks.imagenet_cost import CASCADES, Study, resnet50
 
 
 def test_the_line_goes_through_what_was_measured():
-    for fitted in CASCADES.values():
-        for share, *passes in (fitted.first, fitted.second):
-            assert fitted.at(share) == pytest.approx(passes)
-        middle = (fitted.first[0] + fitted.second[0]) / 2
-        halves = zip(fitted.first[1:], fitted.second[1:], strict=True)
-        assert fitted.at(middle) == pytest.approx([sum(pair) / 2 for pair in halves])
-        assert min(fitted.at(0.0)) >= 0
+    for line in CASCADES.values():
+        for share, *passes in (line.first, line.second):
+            assert line.at(share) == pytest.approx(passes)
+        middle = (line.first[0] + line.second[0]) / 2
+        halves = zip(line.first[1:], line.second[1:], strict=True)
+        assert line.at(middle) == pytest.approx([sum(pair) / 2 for pair in halves])
+        assert min(line.at(0.0)) >= 0
 
 
 def test_gpu_hours_by_hand():
@@ -38,7 +38,7 @@ def test_the_network_is_a_resnet_50():
 @pytest.mark.parametrize("words", [["--robust", "1.5"], ["--gpus", "0"], ["--forwards-per-second", "5"]])
 def test_nonsense_is_refused(words, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["imagenet_cost", *words])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as error:
         imagenet_cost.main()
-    assert ended.value.code == 2
+    assert error.value.code == 2
     assert "error" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def rendered(records):
 def in_memory(folder):
     """Return the records of a folder with all their columns, as lists, that no file is asked for again."""
     store = Store(folder)
-    planned, _ = store.plan()
+    plan, _ = store.plan()
     whole = []
     for key in store.planned():
         try:
@@ -36,18 +36,18 @@ def in_memory(folder):
         except StorageError:
             continue
         record.columns.plain()  # from now on they are lists
-        whole.append(record.noting(planned=planned))
+        whole.append(record.noting(planned=plan))
     return whole
 
 
 def test_a_folder_that_is_laid_out_is_like_one_that_was_run(tmp_path):
     shape = Shape(models=2, attacks=2, shards=3, images=10, transfer=True)
-    made, ran = lay_out(tmp_path / "made", shape), run(tmp_path / "ran", shape)
-    assert sorted(made.planned()) == sorted(ran.planned())
-    assert len(made.planned()) == shape.units
-    assert made.readable()[1] == ran.readable()[1] == []
-    for key in made.planned():
-        assert made.read(key) == ran.read(key)
+    copy, ran = lay_out(tmp_path / "made", shape), run(tmp_path / "ran", shape)
+    assert sorted(copy.planned()) == sorted(ran.planned())
+    assert len(copy.planned()) == shape.units
+    assert copy.readable()[1] == ran.readable()[1] == []
+    for key in copy.planned():
+        assert copy.read(key) == ran.read(key)
 
 
 @pytest.mark.thorough
@@ -61,16 +61,16 @@ def test_what_is_read_from_files_when_it_is_asked_for_gives_the_same_tables(fold
 def test_the_same_after_records_were_replaced_damaged_and_removed(tmp_path):
     store = lay_out(tmp_path / "run", SHAPE)
     before = rendered(store.readable()[0])
-    replaced, damaged, cut, removed = random.Random(0).sample(store.planned(), 4)
-    record = store.read(replaced)
+    new_key, bad_key, cut, lost_key = random.Random(0).sample(store.planned(), 4)
+    record = store.read(new_key)
     columns = record.columns.plain() | {"status": ["broken"] * SHAPE.images}
     store.write(record.noting(columns=type(record.columns)(**columns)), replace=True)
-    text = store.unit(damaged).read_text("utf-8")
-    store.unit(damaged).write_text(text.replace('"seed": 0', '"seed": 1', 1), "utf-8")
+    text = store.unit(bad_key).read_text("utf-8")
+    store.unit(bad_key).write_text(text.replace('"seed": 0', '"seed": 1', 1), "utf-8")
     store.unit(cut).write_bytes(store.unit(cut).read_bytes()[:-40])
-    store.unit(removed).unlink()
+    store.unit(lost_key).unlink()
     records, faults = Store(store.root).readable()
-    assert {fault.about for fault in faults} == {f"units/{key}.json" for key in (damaged, cut, removed)}
+    assert {fault.about for fault in faults} == {f"units/{key}.json" for key in (bad_key, cut, lost_key)}
     after = rendered(records)
     assert after == rendered(in_memory(store.root))
     assert after != before
@@ -95,8 +95,8 @@ def test_the_unit_whose_folder_is_timed_is_attacked_by_every_step_on_every_image
     own, whole = measure(tmp_path / "run", work_of(images=12, steps=3))
     assert own.wall > 0
     assert whole.wall > 0
-    attacked = [one for one in Store(tmp_path / "run").read_records() if not one.attack.is_clean]
-    assert [set(one.columns.status) for one in attacked] == [{"robust"}]
-    assert set(attacked[0].columns.backwards) == {3.0}
-    assert len(attacked[0].columns) == 12
-    assert isinstance(attacked[0], Record)
+    attacks = [one for one in Store(tmp_path / "run").read_records() if not one.attack.is_clean]
+    assert [set(one.columns.status) for one in attacks] == [{"robust"}]
+    assert set(attacks[0].columns.backwards) == {3.0}
+    assert len(attacks[0].columns) == 12
+    assert isinstance(attacks[0], Record)

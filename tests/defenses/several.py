@@ -45,37 +45,37 @@ def learned(name, net, *, state=None, stop=None, **options):
 
 def agree(folder):
     """Train by many objectives; then with batch-norm and dropout, whole and from a state."""
-    found = {}
+    results = {}
     for name in (*AGREEING, *BY_SHARE):
         net = plain()
         history = learned(name, net, average="ema" if name == "natural" else "none")
-        found[name] = (net.state_dict(), history)
+        results[name] = (net.state_dict(), history)
     if RANK != "alone":
         options = {"average": "swa", "average_start": 0.5, "precision": "bfloat16"}
-        whole, resumed = network(), network()
+        whole, second = network(), network()
         history = learned("free", whole, **options)
-        found["whole"] = (whole.state_dict(), history)
+        results["whole"] = (whole.state_dict(), history)
         state = folder / "state.pt"
         half = network()
         shorter = _stopped_state(half, state, options)
-        found["stopped"] = (half.state_dict(), shorter)
-        history = learned("free", resumed, state=state, **options)
-        found["resumed"] = (resumed.state_dict(), history)
-    torch.save(found, folder / f"{RANK}.pt")
+        results["stopped"] = (half.state_dict(), shorter)
+        history = learned("free", second, state=state, **options)
+        results["resumed"] = (second.state_dict(), history)
+    torch.save(results, folder / f"{RANK}.pt")
 
 
 def _stopped_state(net, state, options):
     """Leave the state of two epochs behind, by keeping the file as it is then."""
-    kept = []
+    contents = []
 
     def progress(row):
         if "step" not in row and row["epoch"] == 2:
-            kept.append(state.read_bytes())
+            contents.append(state.read_bytes())
 
     defense = recipe("free", **options)
     history = defense(net, toy(), context=context(state, progress))
-    if kept:
-        state.write_bytes(kept[0])
+    if contents:
+        state.write_bytes(contents[0])
     return [{k: v for k, v in row.items() if k not in ("seconds", "processes")} for row in history]
 
 
@@ -90,8 +90,8 @@ class Broken(nn.Module):
         self.steps += 1
         if self.steps == 3 and self.how == "fail" and RANK == "1":
             raise ValueError("only here")
-        lost = self.how == "diverge" and self.steps == 3 and RANK == "1"
-        return self.inner(x) * (torch.nan if lost else 1)
+        diverges = self.how == "diverge" and self.steps == 3 and RANK == "1"
+        return self.inner(x) * (torch.nan if diverges else 1)
 
 
 def main():

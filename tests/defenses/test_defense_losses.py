@@ -47,8 +47,8 @@ def test_trades():
 
 
 def test_mart():
-    def one(clean, attacked, y):
-        p, q = softmax(clean), softmax(attacked)
+    def one(clean, adversarial, y):
+        p, q = softmax(clean), softmax(adversarial)
         rival = max(q[k] for k in range(3) if k != y)
         return -math.log(q[y]) - math.log(1 - rival) + 5 * kl(p, q) * (1 - p[y])
 
@@ -57,10 +57,10 @@ def test_mart():
 
 
 def test_mart_keeps_its_gradient_where_a_wrong_class_is_certain():
-    attacked = torch.tensor([[0.0, 60.0, 0.0]], requires_grad=True)
-    mart_loss(torch.zeros(1, 3), attacked, torch.tensor([0]), 0.0).backward()
+    adversarial = torch.tensor([[0.0, 60.0, 0.0]], requires_grad=True)
+    mart_loss(torch.zeros(1, 3), adversarial, torch.tensor([0]), 0.0).backward()
     # d/ds_0 (-log p_0) = p_0 - 1, d/ds_0 of -log(1 - p_1) = p_0 - 1/2
-    torch.testing.assert_close(attacked.grad, torch.tensor([[-1.5, 2.0, -0.5]]))
+    torch.testing.assert_close(adversarial.grad, torch.tensor([[-1.5, 2.0, -0.5]]))
 
 
 @pytest.mark.parametrize("squared", [False, True])
@@ -96,8 +96,8 @@ def test_distillation_at_a_temperature():
         for q, s in zip(p, logs, strict=True)
     )
     teacher.train()
-    found, logits = SoftenedLoss(student, teacher, t, 3.0).loss(x, y, None)
-    assert found.item() == pytest.approx(3 * soft, rel=1e-5)
+    loss, logits = SoftenedLoss(student, teacher, t, 3.0).loss(x, y, None)
+    assert loss.item() == pytest.approx(3 * soft, rel=1e-5)
     torch.testing.assert_close(logits, student(x))
     hard = mean(-math.log(softmax(s)[k]) for s, k in zip(logs, y.tolist(), strict=True))
     assert SoftenedLoss(student, None, t).loss(x, y, None)[0].item() == pytest.approx(hard, rel=1e-5)

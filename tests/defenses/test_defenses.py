@@ -91,11 +91,11 @@ def test_fast_takes_one_step_of_1_25_eps_from_a_random_start():
     net, sign = linear_problem()
     objective = _FastLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), recipe("fast"))
     x, y, images = torch.full((3, 1, 2, 2), 0.5), torch.tensor([0, 0, 1]), torch.arange(3)
-    found = objective.attacked(x, y, BatchContext(1.0, Randomness(0, images)))
+    images_attacked = objective.attacked(x, y, BatchContext(1.0, Randomness(0, images)))
     start = ThreatModel(eps=EPS).sample(x, Randomness(0, images))
     ascent = torch.cat([-sign, -sign, sign])  # away from the label
     expected = x + (start + 1.25 * EPS * ascent - x).clamp(-EPS, EPS)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(images_attacked, expected)
 
 
 def test_free_moves_on_from_the_perturbation_before():
@@ -104,13 +104,13 @@ def test_free_moves_on_from_the_perturbation_before():
 
     net, sign = linear_problem()
     objective = _FreeLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), recipe("free", step_size=0.1))
-    x, seen = torch.full((2, 1, 2, 2), 0.5), []
-    net.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    x, inputs = torch.full((2, 1, 2, 2), 0.5), []
+    net.register_forward_pre_hook(lambda _, args: inputs.append(args[0].detach().clone()))
     for y in ([0, 1], [0, 1], [1, 1]):
         objective.loss(x, torch.tensor(y), None)[0].backward()
     ends = objective.state()["delta"]
     away = torch.cat([-sign, sign])
-    for point, delta in zip(seen, (0.0, 0.1, EPS), strict=True):
+    for point, delta in zip(inputs, (0.0, 0.1, EPS), strict=True):
         torch.testing.assert_close(point, x + delta * away)
     torch.testing.assert_close(ends, torch.cat([-(EPS - 0.1) * sign, EPS * sign]))
 
@@ -135,7 +135,7 @@ def test_trades_attacks_the_divergence_from_a_gaussian_start():
     options = recipe("trades", step_size=0.1)
     objective = _TradesLoss(InnerAttack(model=model_of(net, 2), norm="Linf"), options)
     x, images = torch.rand(5, 1, 2, 2) / 2 + 0.25, torch.arange(5)
-    found = objective.attacked_images(
+    x_adv = objective.attacked_images(
         x, torch.zeros(5, dtype=torch.int64), BatchContext(1.0, Randomness(3, images))
     )
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
@@ -145,7 +145,7 @@ def test_trades_attacks_the_divergence_from_a_gaussian_start():
         p, q = net(x).softmax(1).detach(), net(leaf).softmax(1)
         (p * (p / q).log()).sum().backward()
         point = (x + LINF.project(point + 0.1 * leaf.grad.sign() - x, torch.full((5,), EPS))).clamp(0, 1)
-    torch.testing.assert_close(found, point)
+    torch.testing.assert_close(x_adv, point)
 
 
 def test_mixup_mixes_features_and_labels_alike():
@@ -160,14 +160,14 @@ def test_mixup_mixes_features_and_labels_alike():
         share, partner, _ = objective.draw(Randomness(seed, rng.images))
         assert sorted(partner.tolist()) == list(range(6))
         assert 0 < share < 1
-        found, logits = objective.loss(x, y, BatchContext(0.5, Randomness(seed, rng.images)))
-        mixed = share * x + (1 - share) * x[partner]
-        z = net.features(mixed)
+        loss, logits = objective.loss(x, y, BatchContext(0.5, Randomness(seed, rng.images)))
+        mixture = share * x + (1 - share) * x[partner]
+        z = net.features(mixture)
         if layer == "features":
             z = share * net.features(x) + (1 - share) * net.features(x[partner])
         torch.testing.assert_close(logits, net.linear(z))
         target = share * torch.eye(2)[y] + (1 - share) * torch.eye(2)[y[partner]]
-        torch.testing.assert_close(found, -(target * logits.log_softmax(1)).sum(1).mean())
+        torch.testing.assert_close(loss, -(target * logits.log_softmax(1)).sum(1).mean())
 
 
 def test_the_mixing_share_follows_the_beta_distribution():
@@ -192,8 +192,8 @@ def test_ensemble_images_come_from_every_network_and_judge_by_the_static_ones():
     torch.testing.assert_close(objective.attacked(other, x, y), expected)
     net.eval()
     assert torch.equal(objective.survives(x, y, None), net(expected).argmax(1) == y)
-    asked = []
-    other.register_forward_hook(lambda *_: asked.append(1))
+    calls = []
+    other.register_forward_hook(lambda *_: calls.append(1))
     for seed in range(12):
         objective.loss(x, y, BatchContext(0.5, Randomness(seed, torch.arange(40))))
-    assert 2 <= len(asked) <= 10
+    assert 2 <= len(calls) <= 10

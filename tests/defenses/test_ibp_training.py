@@ -57,16 +57,16 @@ def images(count=5, side=3, seed=1, channels=1):
     return x, torch.arange(count) % 3
 
 
-def bounds_of(net, x, y, eps, *, carried):
+def bounds_of(net, x, y, eps, *, crown):
     steps = TrainedBounds(net).steps(x, (x - eps).clamp_min(0), (x + eps).clamp_max(1))
-    return margin_bounds(steps, y, carried=carried), steps
+    return margin_bounds(steps, y, carried=crown), steps
 
 
 @pytest.mark.parametrize("carried", [False, True])
 def test_the_bounds_of_a_linear_network_are_exact(carried):
     net = mlp((9, 3))
     x, y = images()
-    bound, _ = bounds_of(net, x, y, 0.1, carried=carried)
+    bound, _ = bounds_of(net, x, y, 0.1, crown=carried)
     weight, bias = net[1].weight, net[1].bias
     difference = weight[y][:, None] - weight[None]
     exact = (difference * x.flatten(1)[:, None]).sum(-1) + bias[y][:, None] - bias[None]
@@ -83,12 +83,12 @@ def test_one_rectifier_in_closed_form():
         net[3].weight.copy_(torch.tensor([[0.0], [1.0]]))
         net[3].bias.zero_()
     x, eps = torch.full((1, 1, 1, 1), 0.45, dtype=torch.float64), 0.25
-    for carried in (False, True):
-        down, _ = bounds_of(net, x, torch.tensor([0]), eps, carried=carried)
-        up, _ = bounds_of(net, x, torch.tensor([1]), eps, carried=carried)
+    for crown in (False, True):
+        down, _ = bounds_of(net, x, torch.tensor([0]), eps, crown=crown)
+        up, _ = bounds_of(net, x, torch.tensor([1]), eps, crown=crown)
         assert down[0, 1].item() == pytest.approx(-0.3)
         # relu(x) itself is at least 0; the adaptive lower line is the identity, as u > -l, and -0.2 at l.
-        assert up[0, 0].item() == pytest.approx(-0.2 if carried else 0.0)
+        assert up[0, 0].item() == pytest.approx(-0.2 if crown else 0.0)
 
 
 @pytest.mark.parametrize("carried", [False, True])
@@ -96,7 +96,7 @@ def test_one_rectifier_in_closed_form():
 def test_bounds_and_intervals_contain_what_the_network_does(make, carried):
     net, eps = make(), 0.05
     x, y = images(count=6, side=4)
-    bound, steps = bounds_of(net, x, y, eps, carried=carried)
+    bound, steps = bounds_of(net, x, y, eps, crown=carried)
     noise = torch.rand(200, *x.shape, generator=torch.Generator().manual_seed(3), dtype=x.dtype) * 2 - 1
     for points in (x + eps * noise, x + eps * noise.sign()):
         outputs = net(points.clamp(0, 1).flatten(0, 1)).view(200, len(x), -1)
@@ -113,8 +113,8 @@ def test_at_radius_zero_the_bounds_are_the_margins():
     x, y = images(side=4)
     outputs = net(x)
     margins = outputs.gather(1, y[:, None]) - outputs
-    for carried in (False, True):
-        bound, _ = bounds_of(net, x, y, 0.0, carried=carried)
+    for crown in (False, True):
+        bound, _ = bounds_of(net, x, y, 0.0, crown=crown)
         assert torch.allclose(bound, margins, atol=1e-12)
 
 
@@ -128,7 +128,7 @@ def test_gradients_are_those_of_the_bounds(carried):
 
     def loss(first, bias, second):
         net[1].weight, net[1].bias, net[3].weight = first, bias, second
-        bound, _ = bounds_of(net, x, y, 0.07, carried=carried)
+        bound, _ = bounds_of(net, x, y, 0.07, crown=carried)
         return nn.functional.cross_entropy(-bound, y)
 
     assert torch.autograd.gradcheck(loss, [one.requires_grad_(True) for one in weights])
@@ -152,9 +152,9 @@ def test_the_loss_is_the_mixture_of_the_paper(bound):
         epochs_passed = 1.0
 
     loss, logits = objective.loss(x, y, Batch())
-    interval, _ = bounds_of(net, x, y, 0.05, carried=False)
-    carried, _ = bounds_of(net, x, y, 0.05, carried=True)
-    margins = interval if bound == "ibp" else 0.5 * carried + 0.5 * interval
+    interval, _ = bounds_of(net, x, y, 0.05, crown=False)
+    crown, _ = bounds_of(net, x, y, 0.05, crown=True)
+    margins = interval if bound == "ibp" else 0.5 * crown + 0.5 * interval
     cross = nn.functional.cross_entropy
     assert torch.allclose(logits, net(x))
     assert torch.allclose(loss, 0.75 * cross(net(x), y) + 0.25 * cross(-margins, y))
@@ -172,9 +172,9 @@ def test_training_certifies_what_bounds_certify_too(bound):
     sure = BoundLoss(net, options).survives(x, y, None)
     assert float(sure.float().mean()) > 0.5
     model = Model(name="net", net=net, classes=2)
-    proven = lower_bounds(model, x, y, ThreatModel(norm=LINF, eps=0.1), method="crown") > 0
+    proofs = lower_bounds(model, x, y, ThreatModel(norm=LINF, eps=0.1), method="crown") > 0
     # CROWN is not always tighter than intervals, and takes roundings off: a few may differ.
-    assert int((sure & ~proven).sum()) <= 0.02 * len(y)
+    assert int((sure & ~proofs).sum()) <= 0.02 * len(y)
 
 
 def test_batch_norm_learns_its_statistics_from_the_images_once_a_step():

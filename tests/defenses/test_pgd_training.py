@@ -92,8 +92,8 @@ def accuracies(net, data):
 
 
 def recipe(**options):
-    given = {"epochs": 6, "eps": EPS, "inner": Ascent(), "validation": 0.1}
-    return PGDTraining(**(given | {"batch_size": 32, "learning_rate": 0.1} | options))
+    values = {"epochs": 6, "eps": EPS, "inner": Ascent(), "validation": 0.1}
+    return PGDTraining(**(values | {"batch_size": 32, "learning_rate": 0.1} | options))
 
 
 def same(one, other):
@@ -108,9 +108,9 @@ def test_it_makes_a_network_robust_where_natural_training_does_not():
     defense = recipe(epochs=3)
     assert isinstance(defense, Defense)
     history = defense(robust, data, context=context())
-    clean, broken = accuracies(natural, data)
+    clean, under_attack = accuracies(natural, data)
     assert clean > 0.97
-    assert broken < 0.5
+    assert under_attack < 0.5
     assert accuracies(robust, data)[1] > 0.85
     assert history[-1]["validation_robust_accuracy"] > 0.8
     assert history[-1]["validation_robust_accuracy"] <= history[-1]["validation_accuracy"]
@@ -139,13 +139,13 @@ def test_the_checkpoint_is_chosen_by_robust_accuracy():
 
 
 def test_the_plugin_pgd_is_asked_for_by_name(monkeypatch):
-    asked = []
-    monkeypatch.setattr(plugins, "find", lambda kind, name: asked.append((kind, name)) or Ascent)
-    by_name, given = network(), network()
+    requests = []
+    monkeypatch.setattr(plugins, "find", lambda kind, name: requests.append((kind, name)) or Ascent)
+    by_name, by_value = network(), network()
     replace(recipe(epochs=1), inner=None, steps=5)(by_name, toy(), context=context())
-    recipe(epochs=1)(given, toy(), context=context())
-    assert asked == [("attacks", "pgd")]
-    assert same(by_name, given)
+    recipe(epochs=1)(by_value, toy(), context=context())
+    assert requests == [("attacks", "pgd")]
+    assert same(by_name, by_value)
 
 
 def test_the_real_pgd_fits():
@@ -158,12 +158,12 @@ def test_the_real_pgd_fits():
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_the_attacker_meets_frozen_parameters_and_the_mode_asked_for(mode):
-    seen = []
+    rows = []
 
     class Spy(Ascent):
         def __call__(self, oracle, rng):
             net = oracle.model.net
-            seen.append(
+            rows.append(
                 (
                     net.training,
                     any(p.requires_grad for p in net.parameters()),
@@ -175,11 +175,11 @@ def test_the_attacker_meets_frozen_parameters_and_the_mode_asked_for(mode):
 
     net = network(norm=True)
     recipe(epochs=1, inner=Spy(), attack_mode=mode, batch_size=128)(net, toy(), context=context())
-    training = [row for row in seen if not row[3]]
+    training = [row for row in rows if not row[3]]
     assert all(row[:2] == (mode == "train", False) for row in training)
     radii = [row[2] for row in training]
     assert radii == pytest.approx([EPS / 6, EPS / 2, EPS * 5 / 6])
-    assert all(row[:3] == (False, False, EPS) for row in seen if row[3])
+    assert all(row[:3] == (False, False, EPS) for row in rows if row[3])
     assert all(p.requires_grad for p in net.parameters())
     # Running statistics move once per step, and in train mode with every pass of the attack too.
     assert int(net[2].num_batches_tracked) == (3 if mode == "eval" else 3 * 6)
@@ -193,18 +193,18 @@ def test_bfloat16_attacks_train_float32_weights():
 
 
 def test_what_is_held_out_is_not_attacked_in_training():
-    data, seen = toy(), set()
+    data, indices = toy(), set()
 
     class Spy(Ascent):
         def __call__(self, oracle, rng):
             if not oracle.track:
-                seen.update(rng.images.tolist())
+                indices.update(rng.images.tolist())
             return super().__call__(oracle, rng)
 
     recipe(epochs=1, inner=Spy())(network(), data, context=context())
     training_set, validation_set = split(data, 0.1, 1)
-    assert seen == set(training_set.indices.tolist())
-    assert seen.isdisjoint(validation_set.indices.tolist())
+    assert indices == set(training_set.indices.tolist())
+    assert indices.isdisjoint(validation_set.indices.tolist())
 
 
 KILLED = """
@@ -226,11 +226,11 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
     path = tmp_path / "state"
     here = Path(__file__).resolve().parent
     code = KILLED.format(root=str(here.parent.parent), here=str(here), path=str(path))
-    ended = subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ))
-    assert ended.returncode == -signal.SIGKILL
-    whole, resumed = network(), network()
+    process = subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ))
+    assert process.returncode == -signal.SIGKILL
+    whole, second = network(), network()
     recipe(epochs=3)(whole, toy(100), context=context())
-    seen = []
-    recipe(epochs=3)(resumed, toy(100), context=context(path, seen.append))
-    assert [row["epoch"] for row in seen if "step" not in row] == [2, 3]
-    assert same(whole, resumed)
+    rows = []
+    recipe(epochs=3)(second, toy(100), context=context(path, rows.append))
+    assert [row["epoch"] for row in rows if "step" not in row] == [2, 3]
+    assert same(whole, second)

@@ -100,8 +100,8 @@ def check_resumption(defense, data, folder, *, epochs=None, make=network):
     history = defense(whole, data, context=context(path, progress))
     for epoch in epochs or sorted({1, len(history) // 2, len(history) - 1}):
         path.write_bytes(files[epoch])
-        resumed = make()
-        again = defense(resumed, data, context=context(path))
-        assert same(whole, resumed)
+        second = make()
+        again = defense(second, data, context=context(path))
+        assert same(whole, second)
         assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in history]
     return whole, history

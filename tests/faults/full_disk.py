@@ -49,9 +49,9 @@ class FullDisk:
                 patch.setattr(os, name, self._asking(name, getattr(os, name)))
             patch.setattr(os, "mkdir", self._if_new("mkdir", os.mkdir, lambda *_: True))
             patch.setattr(os, "open", self._if_new("open", os.open, lambda flags, *_: flags & os.O_CREAT))
-            opened = self._if_new("open", io.open, lambda mode="r", *_: set(mode) & set("wxa"))
-            patch.setattr(io, "open", opened)
-            patch.setattr(builtins, "open", opened)
+            opener = self._if_new("open", io.open, lambda mode="r", *_: set(mode) & set("wxa"))
+            patch.setattr(io, "open", opener)
+            patch.setattr(builtins, "open", opener)
             yield self
 
     def _asking(self, name, whole):
@@ -84,13 +84,13 @@ def units_of(folder):
 
 def robench(*arguments):
     """Run a command; return its exit code and what it said."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-P", "-m", "robench", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
-    return done.returncode, done.stderr
+    return process.returncode, process.stderr
 
 
 class Campaign:
@@ -116,23 +116,23 @@ class Campaign:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", disk], check=True)
         try:
             out = disk / "out"
-            code, said = robench(*command, out)
+            code, message = robench(*command, out)
             self.tries += 1
             self.full += code != 0
-            if code not in (0, 4) or "Traceback" in said or (code and "No space left" not in said):
+            if code not in (0, 4) or "Traceback" in message or (code and "No space left" not in message):
                 self.wrong += 1
-                say(f"{size} KiB, {command[0]}: exit code {code}: {said[-600:]}")
+                say(f"{size} KiB, {command[0]}: exit code {code}: {message[-600:]}")
             self.torn += len(pieces := torn(out) if out.exists() else [])
             before = units_of(out)
             subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
-            code, said = robench(*command, out)
+            code, message = robench(*command, out)
             self.wrong += code != 0
             after = units_of(out)
             self.lost += sum(after.get(name) != content for name, content in before.items())
             same = differences_of(Store(self.whole), Store(out)).same
             self.lost += not same
-            left = f"{len(before)} of {len(after)} records, {pieces or 'nothing'} torn"
-            say(f"{size} KiB, {command[0]}: {left}; the same in the end: {same}")
+            remainder = f"{len(before)} of {len(after)} records, {pieces or 'nothing'} torn"
+            say(f"{size} KiB, {command[0]}: {remainder}; the same in the end: {same}")
         finally:
             subprocess.run(["umount", disk], check=True)
 

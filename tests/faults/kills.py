@@ -93,8 +93,8 @@ class Campaign:
         deadline = time.monotonic() + self.chance.uniform(0, length)
         while time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.002)
-        killed = process.poll() is None
-        if killed:
+        is_alive = process.poll() is None
+        if is_alive:
             self.kills += 1
             victim = self.victim(process)
             self.workers += victim != process.pid
@@ -109,7 +109,7 @@ class Campaign:
         self.torn += len(faults)
         for one in records:
             assert one.columns == store.read(one.key).columns
-        return killed
+        return is_alive
 
     def victim(self, process):
         """Return the number of the process that is killed: the command, or one of its workers."""

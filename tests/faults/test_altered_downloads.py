@@ -29,11 +29,11 @@ def archive():
 @pytest.fixture
 def served():
     """Serve well-formed files that are not the published ones; gives the address and what was asked for."""
-    asked = []
+    requests = []
 
     class Altered(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requests.append(self.path)
             content = (
                 archive() if "cifar" in self.path else MAT[0] if "mat" in self.path else gzip.compress(IDX[0])
             )
@@ -48,7 +48,7 @@ def served():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Altered) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/", asked
+        yield f"http://127.0.0.1:{server.server_port}/", requests
         server.shutdown()
         thread.join()
 
@@ -56,15 +56,15 @@ def served():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("recipe", [CIFAR10(), SVHN(), MNIST()], ids=["cifar10", "svhn", "mnist"])
 def test_altered_bytes_are_refused(tmp_path, monkeypatch, served, recipe):
-    address, asked = served
+    address, requests = served
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", f"{address}cifar-10-python.tar.gz")
-    published = {"test": [f"{address}x.mat", *torchvision.datasets.SVHN.split_list["test"][1:]]}
-    monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", published)
+    listing = {"test": [f"{address}x.mat", *torchvision.datasets.SVHN.split_list["test"][1:]]}
+    monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", listing)
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [address])
-    with contextlib.redirect_stdout(io.StringIO()), pytest.raises(InputError) as caught:
+    with contextlib.redirect_stdout(io.StringIO()), pytest.raises(InputError) as error:
         recipe("test", root=tmp_path, download=True)
-    assert asked
-    assert caught.value.exit_code == 2
-    assert "--data-root DIR" in str(caught.value)
+    assert requests
+    assert error.value.exit_code == 2
+    assert "--data-root DIR" in str(error.value)
     with pytest.raises(InputError):  # nor is what was fetched taken for the data afterwards
         recipe("test", root=tmp_path, download=False)

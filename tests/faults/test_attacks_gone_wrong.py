@@ -66,8 +66,8 @@ def generators():
 
 
 def run(attack, net=None, *, images=None, **options):
-    given = {"eps": EPS, "seed": 3, **options}
-    return benchmark([model(net)], images or data(), attacks={"one": attack}, **given)
+    values = {"eps": EPS, "seed": 3, **options}
+    return benchmark([model(net)], images or data(), attacks={"one": attack}, **values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,8 @@ class TrainsAndRaises(Attack):
         oracle.model.net.train()
         oracle.model.net(oracle.x)
         with torch.no_grad():
-            for tested in networks_under_test(oracle.model.net):
-                for parameter in tested.parameters():
+            for part in networks_under_test(oracle.model.net):
+                for parameter in part.parameters():
                     parameter.add_(1.0)
                     parameter.requires_grad_(False)
         torch.manual_seed(99)
@@ -163,7 +163,7 @@ def test_it_fails_alone_and_the_next_attack_is_not_harmed(attack, reason):
     (failure,) = both.failures
     assert reason in failure
     assert failure.startswith("bad on net")
-    sound = [next(r for r in ended.records if r.attack.label == "sound") for ended in (alone, both)]
+    sound = [next(r for r in outcome.records if r.attack.label == "sound") for outcome in (alone, both)]
     assert sound[0].columns == sound[1].columns
 
 
@@ -213,44 +213,46 @@ class Claims(Attack):
         return oracle.x.clone()
 
 
-def only(ended):
-    assert ended.failures == ()
-    return ended.records[1]
+def only(outcome):
+    assert outcome.failures == ()
+    return outcome.records[1]
 
 
 def test_a_proposal_outside_is_judged_where_it_lands():
-    sound, found = only(run(Attack())), only(run(Outside()))
-    assert [finding.code for finding in found.findings] == ["inadmissible"]
-    assert max(found.columns.linf) <= EPS * (1 + 1e-6)
-    assert found.columns.status == sound.columns.status
+    sound, record = only(run(Attack())), only(run(Outside()))
+    assert [finding.code for finding in record.findings] == ["inadmissible"]
+    assert max(record.columns.linf) <= EPS * (1 + 1e-6)
+    assert record.columns.status == sound.columns.status
 
 
 def test_another_type_is_judged_as_the_images_are():
-    sound, found = only(run(Attack())), only(run(Double()))
-    assert found.columns == sound.columns
-    assert found.findings == sound.findings
+    sound, record = only(run(Attack())), only(run(Double()))
+    assert record.columns == sound.columns
+    assert record.findings == sound.findings
 
 
 def test_no_number_is_the_clean_image():
-    sound, found = only(run(Attack())), only(run(NoNumbers()))
-    assert "nonfinite-proposal" in {finding.code for finding in found.findings}
+    sound, record = only(run(Attack())), only(run(NoNumbers()))
+    assert "nonfinite-proposal" in {finding.code for finding in record.findings}
     half = N // 2
-    assert found.columns.status[half:] == sound.columns.status[half:]
-    assert found.columns.status[:half] == ["robust"] * half  # it had asked about nothing but the clean images
+    assert record.columns.status[half:] == sound.columns.status[half:]
+    assert (
+        record.columns.status[:half] == ["robust"] * half
+    )  # it had asked about nothing but the clean images
     quiet = only(run(OnlyNaN()))
     assert quiet.columns.status == ["robust"] * N
     assert quiet.columns.linf == [0.0] * N
 
 
 def test_a_better_point_on_the_way_counts():
-    sound, found = only(run(Attack())), only(run(Forgets()))
+    sound, record = only(run(Attack())), only(run(Forgets()))
     assert "broken" in sound.columns.status
-    assert found.columns.status == sound.columns.status
+    assert record.columns.status == sound.columns.status
 
 
 def test_a_claim_of_success_changes_no_verdict():
-    found = only(run(Claims()))
-    assert set(found.columns.status) == {"robust"}
+    record = only(run(Claims()))
+    assert set(record.columns.status) == {"robust"}
 
 
 @pytest.mark.parametrize("shape", [(N, 1, 6, 7), (N - 1, 1, 6, 6), (N, 36)])
@@ -275,9 +277,9 @@ class Overflows(nn.Module):
     def forward(self, x):
         outputs = self.net(x)
         start = data().batch(slice(None))[0]
-        moved = torch.stack([(start - one).abs().amax(dim=(1, 2, 3)).min() > 1e-3 for one in x.detach()])
+        is_away = torch.stack([(start - one).abs().amax(dim=(1, 2, 3)).min() > 1e-3 for one in x.detach()])
         if self.forward_too:
-            return outputs.masked_fill(moved[:, None], torch.nan)
+            return outputs.masked_fill(is_away[:, None], torch.nan)
         # The square root of zero: the value is right, its derivative is not finite.
         root = torch.sqrt((x * 0).flatten(1).sum(dim=1, keepdim=True))
         return torch.cat([outputs[:, :1] + root, outputs[:, 1:]], dim=1)
@@ -287,15 +289,15 @@ class Overflows(nn.Module):
 @pytest.mark.parametrize("name", ["pgd", "apgd", "fgsm"])
 def test_no_number_during_an_attack_is_told_and_is_no_robustness(forward, name):
     options = {} if name == "fgsm" else {"steps": 5}
-    ended = run(make_attack(name, **options), Overflows(forward=forward))
-    found = only(ended)
-    codes = {finding.code for finding in found.findings}
+    outcome = run(make_attack(name, **options), Overflows(forward=forward))
+    record = only(outcome)
+    codes = {finding.code for finding in record.findings}
     if forward:
-        assert set(found.columns.status) == {"failed"}
+        assert set(record.columns.status) == {"failed"}
         assert "nonfinite-output" in codes
     else:
         assert "nonfinite" in codes
-        assert all(np.isfinite(found.columns.linf))
+        assert all(np.isfinite(record.columns.linf))
 
 
 class Drawing(Moody):
@@ -324,18 +326,18 @@ def test_the_same_call_gives_the_same_bits_whatever_was_drawn_before(draw):
         "square": make_attack("square", queries=10),
         "cw": make_attack("cw", steps=3),
     }
-    ended = []
+    results = []
     for seed in (0, 1):
         torch.manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
         chance = generators()
-        asked = [model(Drawing(DRAWS[draw]))]
+        models = [model(Drawing(DRAWS[draw]))]
         options = {"norm": "L2", "eps": 1.0, "seed": 3}
-        ended.append(benchmark(asked, data(), attacks=attacks, **options).records)
+        results.append(benchmark(models, data(), attacks=attacks, **options).records)
         assert generators() == chance
-    assert len(ended[0]) == 4
-    for one, two in zip(*ended, strict=True):
+    assert len(results[0]) == 4
+    for one, two in zip(*results, strict=True):
         assert one.columns == two.columns
         assert one.findings == two.findings
         assert one.provenance.images_sha256 == two.provenance.images_sha256
@@ -344,9 +346,9 @@ def test_the_same_call_gives_the_same_bits_whatever_was_drawn_before(draw):
 def test_no_image_is_refused_and_one_is_judged():
     with pytest.raises(InputError, match="at least one image, got none"):
         image_set(torch.zeros(0, 1, 6, 6), torch.zeros(0, dtype=torch.int64), classes=3)
-    ended = run(make_attack("pgd", steps=2), images=data(1))
-    assert all(len(record.columns.status) == 1 for record in ended.records)
-    (board,) = boards(ended.records)
+    outcome = run(make_attack("pgd", steps=2), images=data(1))
+    assert all(len(record.columns.status) == 1 for record in outcome.records)
+    (board,) = boards(outcome.records)
     for share in (board.rows[0].clean, board.rows[0].worst_case):
         assert 0 <= share.low < share.high <= 1
         assert "too-few-images" in {doubt.code for doubt in board.doubts}
@@ -366,6 +368,6 @@ def test_all_lost_and_all_kept_have_an_interval_that_says_how_little_is_known(wr
 
 def test_what_was_wrong_before_is_neither_robust_nor_broken():
     for attack in (Attack(), Claims(), make_attack("pgd", steps=3)):
-        found = only(run(attack, images=data(wrong=4)))
-        assert found.columns.status[:4] == ["misclassified"] * 4
-        assert "misclassified" not in found.columns.status[4:]
+        record = only(run(attack, images=data(wrong=4)))
+        assert record.columns.status[:4] == ["misclassified"] * 4
+        assert "misclassified" not in record.columns.status[4:]

@@ -76,20 +76,20 @@ def test_a_flipped_bit_is_refused_by_the_hash_in_the_configuration(tmp_path, mon
     "style", ["archive", "old format", "bare pickle", "called safetensors", "beside weights"]
 )
 def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch, style):
-    touched, path = tmp_path / "touched", tmp_path / "weights.pt"
+    trace, path = tmp_path / "touched", tmp_path / "weights.pt"
     match style:
         case "archive":
-            torch.save(Touch(touched), path)
+            torch.save(Touch(trace), path)
         case "old format":
-            torch.save(Touch(touched), path, _use_new_zipfile_serialization=False)
+            torch.save(Touch(trace), path, _use_new_zipfile_serialization=False)
         case "bare pickle":
-            path.write_bytes(pickle.dumps(Touch(touched)))
+            path.write_bytes(pickle.dumps(Touch(trace)))
         case "called safetensors":
-            (tmp_path / "weights.safetensors").write_bytes(pickle.dumps(Touch(touched)))
+            (tmp_path / "weights.safetensors").write_bytes(pickle.dumps(Touch(trace)))
         case "beside weights":
-            torch.save({"state_dict": network().state_dict(), "args": Touch(touched)}, path)
+            torch.save({"state_dict": network().state_dict(), "args": Touch(trace)}, path)
     refused(run(tmp_path, monkeypatch), tmp_path)
-    assert not touched.exists()
+    assert not trace.exists()
 
 
 def renamed(state):

@@ -137,9 +137,9 @@ def test_a_tag_of_a_megabyte_takes_no_quadratic_time(text):
 
 def test_messages_do_not_repeat_the_file(tmp_path):
     for text in ("!" + "a" * 40_000 + " x", "a: *" + "b" * 40_000, f"{'k' * 40_000}: 1\n{'k' * 40_000}: 2"):
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError) as error:
             read_text(text, source="c.yaml")
-        assert len(str(caught.value)) < 500
+        assert len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_messages_about_a_plan_do_not_repeat_a_value_of_any_length(old, new):
     text = (SUITES / "digits.yaml").read_text("utf-8")
     assert old in text
     text = text.replace(old, new.replace("LONG", "x" * 50_000), 1)
-    with pytest.raises(RobenchError) as caught:
+    with pytest.raises(RobenchError) as error:
         parse(text, file=SUITES / "digits.yaml")
-    assert len(str(caught.value)) < 5000
+    assert len(str(error.value)) < 5000
 
 
 @pytest.mark.parametrize("version", ["1.3", "1.9", "2.0", "0.1", "1.1", "999999999999.1", "1.", "x"])

@@ -99,8 +99,8 @@ def test_a_report_is_whole_or_as_it_was(whole, tmp_path, monkeypatch, name):
         out = tmp_path / str(room) / "run"
         with FullDisk(room).mounted(monkeypatch), pytest.raises(StorageError, match="No space left"):
             report(records, out)
-        left = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-        assert left.items() <= expected.items(), room  # whole, and nothing beside them
+        files = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        assert files.items() <= expected.items(), room  # whole, and nothing beside them
 
 
 def run(folder, out):
@@ -114,23 +114,23 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     (folder / "plan.yaml").write_text(PLAN)
     with pytest.MonkeyPatch.context() as patch, FullDisk().mounted(patch) as disk:
-        done = run(folder, folder / "whole")
-    assert done.exit_code == 0, done.output
+        outcome = run(folder, folder / "whole")
+    assert outcome.exit_code == 0, outcome.output
     return folder, disk.asked
 
 
-def check_command(trained, tmp_path, monkeypatch, room):
+def check_command(training, tmp_path, monkeypatch, room):
     """Let the disk be full after so many requests of `robench run`, then give it room."""
-    folder, out = trained[0], tmp_path / str(room)
+    folder, out = training[0], tmp_path / str(room)
     with FullDisk(room).mounted(monkeypatch) as disk:
-        done = run(folder, out)
-    assert done.exit_code == 4, (room, disk.refused, done.output)
-    assert "Traceback" not in done.output
-    assert "No space left" in done.stderr, (room, disk.refused)
+        outcome = run(folder, out)
+    assert outcome.exit_code == 4, (room, disk.refused, outcome.output)
+    assert "Traceback" not in outcome.output
+    assert "No space left" in outcome.stderr, (room, disk.refused)
     assert not out.exists() or not torn(out), room
     before = units_of(out)
-    done = run(folder, out)
-    assert done.exit_code == 0, (room, done.output)
+    outcome = run(folder, out)
+    assert outcome.exit_code == 0, (room, outcome.output)
     assert differences_of(Store(folder / "whole"), Store(out)).same, room
     assert before.items() <= units_of(out).items(), room
     assert not (out / "damaged").exists()

@@ -121,9 +121,9 @@ def no_file(kind, path):
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, reader, kind):
     path = tmp_path / "x"
     got = no_file(kind, path)
-    with pytest.raises(RobenchError, match=got) as caught:
+    with pytest.raises(RobenchError, match=got) as error:
         READERS[reader](path)
-    assert caught.value.exit_code == 2
+    assert error.value.exit_code == 2
 
 
 @needs_posix
@@ -340,9 +340,9 @@ def mat(body):
 
 
 def test_a_matlab_file_that_unpacks_to_a_thousandfold_is_refused():
-    packed = zlib.compress(b"\0" * (200 << 20), 9)
+    content = zlib.compress(b"\0" * (200 << 20), 9)
     with pytest.raises(InputError, match="ROBENCH_MAX_EXPANSION"):
-        read_mat(mat(struct.pack("<II", 15, len(packed)) + packed), where="x")
+        read_mat(mat(struct.pack("<II", 15, len(content)) + content), where="x")
 
 
 def test_matlab_elements_and_parts_without_end_are_refused():
@@ -351,11 +351,11 @@ def test_matlab_elements_and_parts_without_end_are_refused():
     inner = struct.pack("<II", 9, 0) * 200_000
     with pytest.raises(InputError):
         read_mat(mat(struct.pack("<II", 14, len(inner)) + inner), where="x")
-    nested = b""
+    content = b""
     for _ in range(5000):  # an array in an array in an array ...
-        nested = struct.pack("<II", 14, len(nested)) + nested
+        content = struct.pack("<II", 14, len(content)) + content
     with pytest.raises(InputError):
-        read_mat(mat(nested), where="x")
+        read_mat(mat(content), where="x")
 
 
 @pytest.mark.parametrize("sides", [(2**31, 2**31, 2**31), (2**32 - 1, 28, 28), (0, 2**32 - 1, 2**32 - 1)])
@@ -547,10 +547,10 @@ def test_sparse_tensors_are_refused_before_their_indices_are_walked(tmp_path):
 
 @pytest.mark.thorough
 def test_lists_of_lists_without_end_are_refused(tmp_path):
-    shared = [list(range(2000)) for _ in range(100)]
+    lists = [list(range(2000)) for _ in range(100)]
     for _ in range(3):
-        shared = [shared] * 50
-    torch.save({"a": shared, **net().state_dict()}, tmp_path / "m.pt")
+        lists = [lists] * 50
+    torch.save({"a": lists, **net().state_dict()}, tmp_path / "m.pt")
     with pytest.raises(CheckpointError, match="without end"):
         loading.load(net(), tmp_path / "m.pt")
 

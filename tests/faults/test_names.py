@@ -68,8 +68,8 @@ def test_every_text_of_every_report_is_visible(named, tmp_path):
     records = Store(folder).read_records()
     for name in ("markdown", "csv", "latex", "html", "cards", "bibtex", "badge", "json"):
         recipe = plugins.find("reports", name)
-        made = recipe(model=records[0].target.name) if name == "badge" else recipe()
-        assert clean(made.render(records)), name
+        report = recipe(model=records[0].target.name) if name == "badge" else recipe()
+        assert clean(report.render(records)), name
     assert clean(plugins.find("reports", "html")().render_run(folder))
     csv.reader(io.StringIO(plugins.find("reports", "csv")().render(records)))
     ElementTree.fromstring(plugins.find("reports", "badge")(model=records[0].target.name).render(records))
@@ -84,11 +84,11 @@ def test_every_text_of_every_report_is_visible(named, tmp_path):
 def test_every_figure_is_valid_xml_and_no_warning_is_raised(named, figure, tmp_path):
     folder = named
     path = tmp_path / "f.svg"
-    done = CliRunner().invoke(app, ["plot", figure, str(folder), "-o", str(path)], prog_name="robench")
-    assert clean(done.output)
-    if done.exit_code == 2:  # nothing to draw, in words
+    outcome = CliRunner().invoke(app, ["plot", figure, str(folder), "-o", str(path)], prog_name="robench")
+    assert clean(outcome.output)
+    if outcome.exit_code == 2:  # nothing to draw, in words
         return
-    assert done.exit_code == 0, done.output
+    assert outcome.exit_code == 0, outcome.output
     text = path.read_text("utf-8")
     ElementTree.fromstring(text)
     assert clean(text)
@@ -97,8 +97,8 @@ def test_every_figure_is_valid_xml_and_no_warning_is_raised(named, figure, tmp_p
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_other_pictures_are_drawn_without_a_warning(named, tmp_path, suffix):
     folder = named
-    done = CliRunner().invoke(app, ["plot", "tradeoff", str(folder), "-o", str(tmp_path / f"f.{suffix}")])
-    assert done.exit_code == 0, done.output
+    outcome = CliRunner().invoke(app, ["plot", "tradeoff", str(folder), "-o", str(tmp_path / f"f.{suffix}")])
+    assert outcome.exit_code == 0, outcome.output
 
 
 @pytest.mark.parametrize("command", ["leaderboard", "show", "table", "report", "cite", "compare"])
@@ -107,9 +107,9 @@ def test_no_command_lets_a_sign_reach_the_terminal(named, command, tmp_path):
     words = [command, str(folder), *([str(folder)] if command == "compare" else ())]
     words += ["--paper", "6"] if command == "table" else []
     words += ["-o", str(tmp_path / "page.html")] if command == "report" else []
-    done = CliRunner().invoke(app, words, prog_name="robench")
-    assert done.exit_code == 0, done.output
-    assert clean(done.output)
+    outcome = CliRunner().invoke(app, words, prog_name="robench")
+    assert outcome.exit_code == 0, outcome.output
+    assert clean(outcome.output)
 
 
 @pytest.mark.parametrize("sign", SIGNS.values())
@@ -161,6 +161,6 @@ def test_no_name_writes_a_line_of_its_own(broken_lines, command, tmp_path):
     words += ["--paper", "6"] if command == "table" else []
     words += ["--model", f"model-00{FORGED}"] if command == "badge" else []
     words += ["-o", str(tmp_path / "a.svg")] if command in {"report", "plot", "badge"} else []
-    done = CliRunner().invoke(app, words, prog_name="robench")
-    assert done.exit_code == 0, done.output
-    assert not [line for line in done.output.splitlines() if line.startswith("FORGED")]
+    outcome = CliRunner().invoke(app, words, prog_name="robench")
+    assert outcome.exit_code == 0, outcome.output
+    assert not [line for line in outcome.output.splitlines() if line.startswith("FORGED")]

@@ -108,8 +108,8 @@ def data(n=IMAGES):
 
 
 def run(attacks, *, models=None, n=IMAGES, **options):
-    given = {"eps": 0.08, "shard": IMAGES, "batch_size": BATCH, "seed": 5, **options}
-    return benchmark(models or [made()], data(n), attacks=attacks, **given)
+    values = {"eps": 0.08, "shard": IMAGES, "batch_size": BATCH, "seed": 5, **options}
+    return benchmark(models or [made()], data(n), attacks=attacks, **values)
 
 
 def plain(record):
@@ -194,8 +194,8 @@ def test_random_models_draw_the_same_noise_again():
     random = made(Noisy(), random=True)
     records = same_as_with_few(recipes({"pgd": OURS["pgd"]}), models=[random], draws=4)
     assert all(record.draws == 4 for record in records)
-    undeclared = made(Noisy(through_torch=True))
-    records = same_as_with_few(recipes({"square": OURS["square"]}), models=[undeclared], draws=3)
+    noisy_model = made(Noisy(through_torch=True))
+    records = same_as_with_few(recipes({"square": OURS["square"]}), models=[noisy_model], draws=3)
     assert "random-output" in {finding.code for finding in records[0].findings}
 
 
@@ -216,12 +216,12 @@ def test_a_model_that_votes_over_many_copies_of_an_image():
 @pytest.mark.thorough
 def test_only_what_does_not_fit_is_done_with_fewer():
     with scarce(FITS, with_gradient_only=True):
-        clean, attacked = run(recipes({"pgd": OURS["pgd"]})).records
+        clean, record = run(recipes({"pgd": OURS["pgd"]})).records
     assert clean.provenance.micro_batch == FITS  # the probes ask for gradients
-    assert attacked.provenance.micro_batch == FITS
+    assert record.provenance.micro_batch == FITS
     with scarce(FITS, with_gradient_only=True):
-        _, asked = run(recipes({"square": OURS["square"]})).records
-    assert asked.provenance.micro_batch == 0
+        _, other = run(recipes({"square": OURS["square"]})).records
+    assert other.provenance.micro_batch == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,9 +277,9 @@ class Coupled(Whole):
 def test_images_that_belong_together_are_never_handed_apart():
     Coupled.handed.clear()
     with scarce(None):
-        ended = run({"coupled": Coupled(needs=5)})
+        outcome = run({"coupled": Coupled(needs=5)})
     assert set(Coupled.handed) == {IMAGES}
-    (text,) = ended.failures
+    (text,) = outcome.failures
     assert "belong together" in text
     assert "Lower `shard`" in text
 
@@ -288,12 +288,12 @@ def test_images_that_belong_together_are_never_handed_apart():
 def test_a_joint_batch_is_not_split():
     models = [made(coupling=Coupling.JOINT), Model(name="alone", net=Scarce(seed=1), classes=3)]
     with scarce(FITS, "device"):
-        ended = run(recipes({"pgd": OURS["pgd"]}), models=models)
-    assert {record.target.name for record in ended.records} == {"alone"}
-    assert all(f"joint batch of {IMAGES} images, which cannot be split" in text for text in ended.failures)
-    assert all("Lower `shard`" in text for text in ended.failures)
-    assert all("CUDA out of memory" in text for text in ended.failures)
-    assert not any("Traceback" in text for text in ended.failures)
+        outcome = run(recipes({"pgd": OURS["pgd"]}), models=models)
+    assert {record.target.name for record in outcome.records} == {"alone"}
+    assert all(f"joint batch of {IMAGES} images, which cannot be split" in text for text in outcome.failures)
+    assert all("Lower `shard`" in text for text in outcome.failures)
+    assert all("CUDA out of memory" in text for text in outcome.failures)
+    assert not any("Traceback" in text for text in outcome.failures)
 
 
 def test_an_error_of_another_kind_is_not_tried_again():
@@ -304,9 +304,9 @@ def test_an_error_of_another_kind_is_not_tried_again():
         return RuntimeError("mat1 and mat2 shapes cannot be multiplied (20x36 and 64x3)")
 
     with scarce(FITS, other):
-        ended = run({"whole": Whole(lends=False)})
-    assert len(ended.failures) == 2
-    assert all("mat1 and mat2" in text for text in ended.failures)
+        outcome = run({"whole": Whole(lends=False)})
+    assert len(outcome.failures) == 2
+    assert all("mat1 and mat2" in text for text in outcome.failures)
     with scarce(FITS, other):
         Whole.handed.clear()
         run({"whole": Whole(lends=False)})
@@ -315,49 +315,49 @@ def test_an_error_of_another_kind_is_not_tried_again():
 
 @pytest.mark.thorough
 def test_memory_of_a_failed_try_is_free_before_the_next(monkeypatch):
-    held = []
+    references = []
 
     @dataclass(frozen=True, kw_only=True)
     class Hoards(Whole):
         def __call__(self, oracle, rng):
-            alive = [ref for ref in held if ref() is not None]
+            alive = [ref for ref in references if ref() is not None]
             assert not alive, "the last try still holds its memory"
             hoard = torch.zeros(10, 10)
-            held.append(weakref.ref(hoard))
+            references.append(weakref.ref(hoard))
             holder = {"hoard": hoard}
             holder["itself"] = holder  # freed by the collector of cycles only
             return Whole.__call__(self, oracle, rng)
 
     with scarce(FITS):
         assert run({"hoards": Hoards(lends=False)}).failures == ()
-    assert len(held) == 3  # 8, 4 and 2 images at once
+    assert len(references) == 3  # 8, 4 and 2 images at once
 
 
 @pytest.mark.slow
 def test_the_reporter_is_told_once_for_each_model():
-    told = []
+    texts = []
 
     class Listener(Quiet):
         def stage(self, text):
-            told.append(text)
+            texts.append(text)
 
     models = [made(), Model(name="other", net=Scarce(seed=1), classes=3)]
     with scarce(FITS):
         run(recipes({"pgd": OURS["pgd"], "fgsm": OURS["fgsm"]}), models=models, reporter=Listener())
-    assert sorted(told) == [
+    assert sorted(texts) == [
         f"{name}: out of memory; done again with 2 images at once" for name in ("net", "other")
     ]
-    told.clear()
+    texts.clear()
     run(recipes({"fgsm": OURS["fgsm"]}), reporter=Listener())
-    assert told == []
+    assert texts == []
 
 
 @pytest.mark.thorough
 def test_details_show_where_memory_ran_out():
     def screen(records, **options):
         console = Console(width=120, record=True, file=io.StringIO())
-        for shown in Screen(**options)(records):
-            console.print(shown)
+        for part in Screen(**options)(records):
+            console.print(part)
         return console.export_text()
 
     with scarce(FITS):
@@ -402,8 +402,8 @@ def robench(tmp_path, monkeypatch):
 
 @pytest.mark.thorough
 def test_what_does_not_fit_at_all_fails_alone(robench, tmp_path):
-    done = robench(most=0)
-    assert done.exit_code == 3
+    outcome = robench(most=0)
+    assert outcome.exit_code == 3
     assert {record.target.name for record in Store(tmp_path / "out").read_records()} == {"pixels"}
     errors = [json.loads(path.read_text())["error"] for path in (tmp_path / "out" / "errors").glob("*.json")]
     assert errors
@@ -417,28 +417,28 @@ def test_a_folder_keeps_what_fitted_and_goes_on_with_it(robench, tmp_path):
     assert robench(most=5).exit_code == 0
     store = Store(tmp_path / "out")
     records = {record.key: record for record in store.read_records()}
-    attacked = [r for r in records.values() if r.source.name == "net"]
-    assert {r.provenance.micro_batch for r in attacked} == {3}
-    kept = FolderKeeper(store).crafted(attacked[0].provenance.crafted)
-    assert kept is not None
-    assert kept.micro_batch == 3
+    attacks = [r for r in records.values() if r.source.name == "net"]
+    assert {r.provenance.micro_batch for r in attacks} == {3}
+    result = FolderKeeper(store).crafted(attacks[0].provenance.crafted)
+    assert result is not None
+    assert result.micro_batch == 3
     others = [r for r in records.values() if "net" not in {r.source.name, r.target.name}]
     assert {r.provenance.micro_batch for r in others} == {0}
     for record in records.values():
         assert Record.from_json(record.to_json()).provenance.micro_batch == record.provenance.micro_batch
-    (path,) = [store.root / "units" / f"{attacked[0].key}.json"]
+    (path,) = [store.root / "units" / f"{attacks[0].key}.json"]
     path.unlink(missing_ok=True)
     assert robench(most=100).exit_code == 0
     again = {record.key: record for record in store.read_records()}
     assert again.keys() == records.keys()
-    assert again[attacked[0].key].provenance.micro_batch == 3  # its images were crafted so
+    assert again[attacks[0].key].provenance.micro_batch == 3  # its images were crafted so
 
 
 @pytest.mark.slow
 def test_a_training_says_what_to_do(robench):
     text = PLAN.replace("architecture: digits_cnn}", "architecture: digits_cnn, train: {defense: natural}}")
-    done = robench(most=10, text=text)
-    assert done.exit_code == 3
-    said = " ".join(done.output.split())
-    assert "expected memory for a step, got out of memory" in said
-    assert "Lower the defense's option `batch_size`" in said
+    outcome = robench(most=10, text=text)
+    assert outcome.exit_code == 3
+    message = " ".join(outcome.output.split())
+    assert "expected memory for a step, got out of memory" in message
+    assert "Lower the defense's option `batch_size`" in message

@@ -37,8 +37,8 @@ def folder(tmp_path_factory):
     """A folder with a finished run in one process, `whole`, that no test may change."""
     root = tmp_path_factory.mktemp("parts")
     (root / "plan.yaml").write_text(PLAN)
-    done = robench(root, "run", "plan.yaml", "-o", "whole", "--threads", "1", "--limit", "20", "-q")
-    assert done.returncode == 0, done.stderr
+    outcome = robench(root, "run", "plan.yaml", "-o", "whole", "--threads", "1", "--limit", "20", "-q")
+    assert outcome.returncode == 0, outcome.stderr
     return root
 
 
@@ -54,24 +54,24 @@ RUN = ("run", "plan.yaml", "--threads", "1", "--limit", "20", "-q")
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2", "3"])
 def test_workers_change_no_bit(folder, workers):
-    done = robench(folder, *RUN, "-o", f"workers-{workers}", "--workers", workers)
-    assert done.returncode == 0, done.stderr
+    outcome = robench(folder, *RUN, "-o", f"workers-{workers}", "--workers", workers)
+    assert outcome.returncode == 0, outcome.stderr
     same(folder, f"workers-{workers}")
 
 
 @pytest.mark.slow
 def test_deterministic_operations_give_the_bits_there_are(folder):
-    done = robench(folder, *RUN, "-o", "deterministic", "--deterministic")
-    assert done.returncode == 0, done.stderr
+    outcome = robench(folder, *RUN, "-o", "deterministic", "--deterministic")
+    assert outcome.returncode == 0, outcome.stderr
     same(folder, "deterministic")
 
 
 @pytest.mark.slow
 def test_everything_is_judged_again_by_force_and_the_same(folder):
     for _ in range(2):
-        done = robench(folder, *RUN, "-o", "forced", "--force", "--workers", "2")
-        assert done.returncode == 0, done.stderr
-        assert "44 units finished, 0 cached" in done.stdout
+        outcome = robench(folder, *RUN, "-o", "forced", "--force", "--workers", "2")
+        assert outcome.returncode == 0, outcome.stderr
+        assert "44 units finished, 0 cached" in outcome.stdout
     same(folder, "forced")
 
 
@@ -79,10 +79,10 @@ def test_everything_is_judged_again_by_force_and_the_same(folder):
 def test_two_runs_on_one_folder_share_the_work(folder):
     command = [sys.executable, "-P", "-m", "robench", *RUN, "-o", "shared"]
     pair = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate()[0] for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], told
-    finished = [int(text.split(" units finished")[0].split()[-1]) for text in told]
-    assert sum(finished) == 44
+    outputs = [process.communicate()[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], outputs
+    counts = [int(text.split(" units finished")[0].split()[-1]) for text in outputs]
+    assert sum(counts) == 44
     same(folder, "shared")
     assert not (folder / "shared" / "leases").exists()
 
@@ -93,9 +93,9 @@ def test_another_plan_is_refused_while_one_is_run(folder):
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not list((folder / "busy").glob("leases/run-*.lease")):
         assert process.poll() is None
-    refused = robench(folder, *RUN, "-o", "busy", "--seed", "7")
-    assert refused.returncode == 2
-    assert "other processes are running in this folder" in refused.stderr
+    refusal = robench(folder, *RUN, "-o", "busy", "--seed", "7")
+    assert refusal.returncode == 2
+    assert "other processes are running in this folder" in refusal.stderr
     process.communicate()
     assert process.returncode == 0
 
@@ -103,24 +103,24 @@ def test_another_plan_is_refused_while_one_is_run(folder):
 @pytest.mark.slow
 def test_parts_are_merged_to_the_whole(folder):
     for part in ("1/2", "2/2"):
-        done = robench(folder, *RUN, "-o", f"part-{part[0]}", "--shard", part)
-        assert done.returncode == 0, done.stderr
+        outcome = robench(folder, *RUN, "-o", f"part-{part[0]}", "--shard", part)
+        assert outcome.returncode == 0, outcome.stderr
     assert json.loads((folder / "part-1" / "run.json").read_text())["status"] == "part"
-    merged = CliRunner().invoke(
+    merger = CliRunner().invoke(
         app, ["merge", *map(str, (folder / "part-1", folder / "part-2")), "-o", str(folder / "all")]
     )
-    assert merged.exit_code == 0, merged.output
-    assert "44 of 44 records of 2 parts (4 were in several parts, all alike)" in merged.output
+    assert merger.exit_code == 0, merger.output
+    assert "44 of 44 records of 2 parts (4 were in several parts, all alike)" in merger.output
     same(folder, "all")
-    done = robench(folder, *RUN, "-o", "all")
-    assert "0 units finished, 44 cached" in done.stdout
+    outcome = robench(folder, *RUN, "-o", "all")
+    assert "0 units finished, 44 cached" in outcome.stdout
 
 
 @pytest.mark.slow
 def test_a_repetition_says_whether_the_bits_are_the_same(folder):
-    done = robench(folder, "rerun", "whole", "-o", "again", "--threads", "1", "-q")
-    assert done.returncode == 0, done.stderr
-    assert "44 records compared: 0 differ" in done.stdout
+    outcome = robench(folder, "rerun", "whole", "-o", "again", "--threads", "1", "-q")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "44 records compared: 0 differ" in outcome.stdout
     record = next(path for path in (folder / "again" / "units").iterdir() if '"pgd"' in path.read_text())
     store = Store(folder / "again")
     whole = store.read(record.stem)
@@ -134,6 +134,6 @@ def test_a_repetition_says_whether_the_bits_are_the_same(folder):
 
 def test_what_is_no_run_cannot_be_merged_or_repeated(tmp_path):
     for arguments in (["merge", "a", "b", "-o", "c"], ["rerun", "a"]):
-        refused = CliRunner().invoke(app, arguments)
-        assert refused.exit_code == 2
-        assert "expected a run folder, got none" in refused.stderr
+        refusal = CliRunner().invoke(app, arguments)
+        assert refusal.exit_code == 2
+        assert "expected a run folder, got none" in refusal.stderr

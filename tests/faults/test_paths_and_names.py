@@ -17,9 +17,9 @@ from tests.faults.plans import CONFIGURATION, refused, run
 )
 @pytest.mark.parametrize("place", ["model", "run"])
 def test_names_that_are_no_plain_names_are_refused(tmp_path, monkeypatch, name, place):
-    quoted = '"' + name.replace("\\", "\\\\").replace("\0", "\\0") + '"'
+    literal = '"' + name.replace("\\", "\\\\").replace("\0", "\\0") + '"'
     old = "name: a," if place == "model" else "name: small"
-    configuration = CONFIGURATION.replace(old, f"name: {quoted}" + "," * (place == "model"))
+    configuration = CONFIGURATION.replace(old, f"name: {literal}" + "," * (place == "model"))
     folder = tmp_path / "deep" / "deeper"
     folder.mkdir(parents=True)
     refused(run(folder, monkeypatch, configuration=configuration), folder, "a plain name")

@@ -20,9 +20,9 @@ RUN = [sys.executable, "-P", "-m", "robench", "run", "plan.yaml", "--threads", "
 def cluster():
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    yield made
-    made.shutdown()
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield machines
+    machines.shutdown()
 
 
 def test_a_node_may_die(cluster, tmp_path):

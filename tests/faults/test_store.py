@@ -66,10 +66,10 @@ def go(out, text=PLAN, reporter=None, **options):
 
 
 def robench(*words):
-    done = CliRunner().invoke(app, [str(word) for word in words], prog_name="robench")
-    assert "Traceback" not in done.output
-    assert done.exception is None or isinstance(done.exception, SystemExit)
-    return done
+    outcome = CliRunner().invoke(app, [str(word) for word in words], prog_name="robench")
+    assert "Traceback" not in outcome.output
+    assert outcome.exception is None or isinstance(outcome.exception, SystemExit)
+    return outcome
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +166,10 @@ def test_a_damaged_record_is_named_left_out_and_left_alone(run, damage):
     path = one_of(run)
     damage(path)
     before = os.lstat(path)
-    done = robench("leaderboard", run)
-    assert done.exit_code == 0, done.output
-    assert path.name in done.stderr
-    assert "partial" in done.stdout
+    outcome = robench("leaderboard", run)
+    assert outcome.exit_code == 0, outcome.output
+    assert path.name in outcome.stderr
+    assert "partial" in outcome.stdout
     after = os.lstat(path)
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert not (run / "damaged").exists()
@@ -186,35 +186,35 @@ def test_every_command_goes_on_without_a_damaged_record(run):
         ("plot", "tradeoff", run, "-o", run.parent / "t.svg"), ("table", run, "--paper", "6"),
         ("badge", run, "--model", "net", "-o", run.parent / "b.svg"),
     ):  # fmt: skip
-        done = robench(*words)
-        assert done.exit_code == 0, (words, done.output)
-        assert path.name in done.stderr, words
+        outcome = robench(*words)
+        assert outcome.exit_code == 0, (words, outcome.output)
+        assert path.name in outcome.stderr, words
     assert "partial" in robench("compare", run, run).stdout
-    verified = robench("verify", run, "--sample", "1")
-    assert verified.exit_code == 1
-    assert path.name in verified.output
+    check = robench("verify", run, "--sample", "1")
+    assert check.exit_code == 1
+    assert path.name in check.output
     assert {one: os.lstat(one).st_mtime_ns for one in run.rglob("*")} == before
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_run_sets_a_damaged_record_aside_and_makes_it_again(run, damage):
-    path, told = one_of(run), Told()
+    path, reporter = one_of(run), Told()
     good = Store(run).read(path.stem)
     damage(path)
     inode = os.lstat(path).st_ino
-    outcome = go(run, reporter=told)
+    outcome = go(run, reporter=reporter)
     assert (outcome.finished, outcome.failed) == (1, 0)
     assert Store(run).read(path.stem).columns == good.columns
     (aside,) = (run / "damaged").iterdir()
     assert os.lstat(aside).st_ino == inode
-    assert any(path.name in text for text in told.texts)
+    assert any(path.name in text for text in reporter.texts)
     assert not any(row.partial for board in boards(Store(run).read_records()) for row in board.rows)
 
 
 @pytest.mark.parametrize("kind", ["adv", "data", "geometry"])
 @pytest.mark.parametrize("damage", [one_bit, fifo, folder])
 def test_a_run_sets_other_damaged_files_aside_too(run, kind, damage):
-    path, told = sorted((run / kind).iterdir())[0], Told()
+    path, reporter = sorted((run / kind).iterdir())[0], Told()
     unit = one_of(run)
     if kind == "adv":
         path = Store(run).adv(Store(run).read(unit.stem).provenance.crafted)
@@ -222,9 +222,9 @@ def test_a_run_sets_other_damaged_files_aside_too(run, kind, damage):
     damage(path)
     robench("report", run, "-o", run.parent / "page.html")
     assert not (run / "damaged").exists()
-    outcome = go(run, reporter=told)
+    outcome = go(run, reporter=reporter)
     assert outcome.failed == 0
-    assert any(f"{kind}/{path.name}" in text for text in told.texts)
+    assert any(f"{kind}/{path.name}" in text for text in reporter.texts)
     assert len(list((run / "damaged").iterdir())) == 1
     assert path.is_file()
 
@@ -234,17 +234,17 @@ def test_a_run_sets_other_damaged_files_aside_too(run, kind, damage):
     "damage", [half, brackets, fifo, folder, device, "[1]", "null", '{"units": 3, "models": 4}']
 )
 def test_damaged_files_of_the_run_are_named_and_set_aside(run, name, damage):
-    path, told = run / name, Told()
+    path, reporter = run / name, Told()
     if isinstance(damage, str):
         path.write_text(damage)
     else:
         damage(path)
     if not (name == "finished.txt" and damage is half):  # half of a list of lines is a list of lines
-        done = robench("leaderboard", run)
-        assert done.exit_code == 0
-        assert name in done.stderr
-        assert ("partial" in done.stdout) == (name == "plan.json")
-    go(run, reporter=told)
+        outcome = robench("leaderboard", run)
+        assert outcome.exit_code == 0
+        assert name in outcome.stderr
+        assert ("partial" in outcome.stdout) == (name == "plan.json")
+    go(run, reporter=reporter)
     records, faults = Store(run).readable()
     assert (len(records), faults) == (20, [])
     assert not any(row.partial for row in boards(records)[0].rows)
@@ -252,13 +252,13 @@ def test_damaged_files_of_the_run_are_named_and_set_aside(run, name, damage):
 
 
 def test_a_name_that_is_no_key_is_named_and_set_aside(run):
-    stray, told = run / "units" / "a b\x1b[31m.json", Told()
+    stray, reporter = run / "units" / "a b\x1b[31m.json", Told()
     stray.write_text("{}")
-    done = robench("leaderboard", run)
-    assert done.exit_code == 0
-    assert "a b\\x1b[31m.json" in done.stderr
-    assert "\x1b[31m" not in done.output
-    go(run, reporter=told)
+    outcome = robench("leaderboard", run)
+    assert outcome.exit_code == 0
+    assert "a b\\x1b[31m.json" in outcome.stderr
+    assert "\x1b[31m" not in outcome.output
+    go(run, reporter=reporter)
     assert not stray.exists()
     assert len(list((run / "damaged").iterdir())) == 1
 
@@ -271,12 +271,12 @@ def test_a_file_in_place_of_a_folder_is_set_aside(run):
     assert [path.read_text() for path in (run / "damaged").iterdir()] == ["x"]
 
 
-def without(run, dropped):
+def without(run, is_loss):
     """Take records out of a folder, and out of what it lists, as if they had never been made."""
     store = Store(run)
     facts = json.loads((run / "run.json").read_text())
     for one in store.read_records():
-        if dropped(one):
+        if is_loss(one):
             store.unit(one.key).unlink()
             facts["units"].remove(one.key)
     (run / "run.json").write_text(json.dumps(facts))
@@ -298,36 +298,38 @@ LAST = []
 @pytest.mark.thorough
 @pytest.mark.parametrize("what", LOST)
 def test_what_the_plan_asks_for_and_is_not_there_is_said_everywhere(run, what):
-    dropped, said = LOST[what]
+    is_loss, message = LOST[what]
     LAST[:] = [Store(run).read_records()[-1].dataset.digest]
-    without(run, dropped)
+    without(run, is_loss)
     records = Store(run).read_records()
     (board,) = boards(records)
     assert board.norm == "Linf"
     assert {row.model for row in board.rows} == {"net", "other"}
     partial = [row for row in board.rows if row.partial]
     assert all(row.rank is None for row in partial)
-    assert any(said in text for row in partial for text in row.missing), [row.missing for row in board.rows]
-    name = next(row.model for row in partial if any(said in text for text in row.missing))
+    assert any(message in text for row in partial for text in row.missing), [
+        row.missing for row in board.rows
+    ]
+    name = next(row.model for row in partial if any(message in text for text in row.missing))
     text = Markdown().render(records)
-    assert said in text.replace("\\", "")
-    assert said in LaTeX().render(records)
+    assert message in text.replace("\\", "")
+    assert message in LaTeX().render(records)
     assert any(
-        row["model"] == name and row["partial"] == "true" and said in row["missing"]
+        row["model"] == name and row["partial"] == "true" and message in row["missing"]
         for row in csv.DictReader(io.StringIO(CSV().render(records)))
     )
     rows = json.loads(JSON().render(records))["boards"][0]["rows"]
-    assert any(said in part for row in rows if row["model"] == name for part in row["missing"])
-    assert said in HTML().render_run(run)
+    assert any(message in part for row in rows if row["model"] == name for part in row["missing"])
+    assert message in HTML().render_run(run)
     assert "partial" in Badge(model=name).render(records)
-    assert said in Badge(model=name).render(records)
+    assert message in Badge(model=name).render(records)
     if what != "a model":
-        assert said in Cards().render(records)
-    shown = robench("leaderboard", run)
-    assert "partial" in shown.stdout
-    compared = robench("compare", run, run)
-    assert said in compared.stdout
-    assert any(said in t for d in json.loads(robench("compare", run, run, "--format", "json").stdout)
+        assert message in Cards().render(records)
+    screen = robench("leaderboard", run)
+    assert "partial" in screen.stdout
+    comparison = robench("compare", run, run)
+    assert message in comparison.stdout
+    assert any(message in t for d in json.loads(robench("compare", run, run, "--format", "json").stdout)
                for t in d["second_lacks"]) or what in {"a model", "every attack"}  # fmt: skip
     assert robench("compare", run, run, "--max-drop", "5").exit_code == 1
     for figure in ("tradeoff", "transfer"):
@@ -336,11 +338,11 @@ def test_what_the_plan_asks_for_and_is_not_there_is_said_everywhere(run, what):
 
 
 def test_an_interrupted_run_is_partial_and_the_finished_one_is_ranked(tmp_path, monkeypatch):
-    keep, left = FolderKeeper.keep_record, [7]
+    keep, countdown = FolderKeeper.keep_record, [7]
 
     def stopping(self, one):
-        left[0] -= 1
-        if not left[0]:
+        countdown[0] -= 1
+        if not countdown[0]:
             raise KeyboardInterrupt
         keep(self, one)
 
@@ -369,22 +371,22 @@ class Killed(BaseException):
 
 def killed_at(monkeypatch, step):
     """Let the process end at the so many-th change of a file; return how many are left."""
-    left = [step]
+    countdown = [step]
 
     def struck(real):
-        def do(*given, **named):
-            left[0] -= 1
-            if left[0] == 0:
+        def do(*arguments, **keywords):
+            countdown[0] -= 1
+            if countdown[0] == 0:
                 raise Killed
-            if left[0] < 0:
+            if countdown[0] < 0:
                 return None  # the process is gone: nothing it does has an effect
-            return real(*given, **named)
+            return real(*arguments, **keywords)
 
         return do
 
     for name in ("replace", "link", "rename", "unlink", "write"):
         monkeypatch.setattr(os, name, struck(getattr(os, name)))
-    return left
+    return countdown
 
 
 OTHER = PLAN.replace("0.1", "0.3")
@@ -400,35 +402,35 @@ def test_whenever_it_is_killed_a_folder_shows_what_belongs_to_its_plan(whole, tm
             facts = json.loads((run / "run.json").read_text())
             facts.pop("plan")
             (run / "run.json").write_text(json.dumps(facts))
-        with monkeypatch.context() as patched:
-            left = killed_at(patched, step)
+        with monkeypatch.context() as patch:
+            countdown = killed_at(patch, step)
             with contextlib.suppress(Killed):
                 Store(run).begin(plan, OTHER)
         eps = json.loads((run / "plan.json").read_text())["threats"][0]["eps"]
-        shown = {board.eps for board in boards(Store(run).readable()[0])}
-        assert shown <= {eps}, step
-        derived = [
+        radii = {board.eps for board in boards(Store(run).readable()[0])}
+        assert radii <= {eps}, step
+        leftovers = [
             name for name in ("leaderboard.csv", "report.html", "measurements.csv") if (run / name).exists()
         ]
-        assert eps == 0.1 or not derived, step
+        assert eps == 0.1 or not leftovers, step
         if (run / "config.yaml").exists():
             assert f"eps: {eps}" in (run / "config.yaml").read_text(), step
-        if left[0] > 0:
+        if countdown[0] > 0:
             break
     else:
         pytest.fail("it never came to its end")
     assert step > 5
-    assert (eps, shown) == (0.3, set())
+    assert (eps, radii) == (0.3, set())
     assert go(run).cached == 20  # nothing of the plan before was lost
     assert {board.eps for board in boards(Store(run).read_records())} == {0.1}
 
 
 def test_a_kill_while_the_other_plan_is_done_shows_its_part_only(run, monkeypatch):
-    keep, left = FolderKeeper.keep_record, [5]
+    keep, countdown = FolderKeeper.keep_record, [5]
 
     def stopping(self, one):
-        left[0] -= 1
-        if not left[0]:
+        countdown[0] -= 1
+        if not countdown[0]:
             raise Killed
         keep(self, one)
 
@@ -446,9 +448,9 @@ def test_a_kill_while_the_other_plan_is_done_shows_its_part_only(run, monkeypatc
     assert Store(run).facts()[0]["status"] == "running"
     (board,) = boards(Store(run).read_records())
     assert (board.eps, {row.partial for row in board.rows}) == (0.3, {True})
-    shown = robench("leaderboard", run).stdout
-    assert "Linf 0.3" in shown
-    assert "Linf 0.1" not in shown
+    screen = robench("leaderboard", run).stdout
+    assert "Linf 0.3" in screen
+    assert "Linf 0.1" not in screen
 
 
 def test_the_journal_holds_the_hash_of_the_plan_and_whole_lines(whole, run):

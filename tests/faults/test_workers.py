@@ -39,9 +39,9 @@ def judged(folder):
 
 @pytest.mark.thorough
 def test_what_ends_its_process_costs_its_own_jobs(run, tmp_path):
-    done = run(plan("make_exit", "make_die"))
-    assert done.returncode == 3, done.stderr
-    assert "Traceback" not in done.stderr
+    outcome = run(plan("make_exit", "make_die"))
+    assert outcome.returncode == 3, outcome.stderr
+    assert "Traceback" not in outcome.stderr
     assert judged(tmp_path) == {"good"}
     reasons = accounts(tmp_path)
     assert {job.split(" on ")[1].split()[0] for job in reasons} == {"make_exit", "make_die"}
@@ -68,17 +68,17 @@ def test_what_has_ended_its_worker_twice_is_not_tried_again(run, tmp_path):
 def test_what_has_ended_its_worker_twice_can_be_tried_again(run, tmp_path):
     assert run(plan("make_die")).returncode == 3
     (tmp_path / "nets.py").write_text(NETS.replace("os._exit(0),", "None,"))
-    retried = run(plan("make_die"), "--retry-failed")
-    assert retried.returncode == 0, retried.stderr
+    outcome = run(plan("make_die"), "--retry-failed")
+    assert outcome.returncode == 0, outcome.stderr
     assert judged(tmp_path) == {"good", "make_die"}
 
 
 @pytest.mark.slow
 def test_what_hangs_or_fills_memory_is_ended(run, tmp_path):
-    started = time.monotonic()
-    done = run(plan("make_hang", "make_fill"), "--timeout-per-job", "8", "--memory-per-job", "1500MB")
-    assert done.returncode == 3, done.stderr
-    assert time.monotonic() - started < 600
+    start = time.monotonic()
+    outcome = run(plan("make_hang", "make_fill"), "--timeout-per-job", "8", "--memory-per-job", "1500MB")
+    assert outcome.returncode == 3, outcome.stderr
+    assert time.monotonic() - start < 600
     assert judged(tmp_path) == {"good"}
     reasons = accounts(tmp_path)
     assert any("it took more than 8 s" in reason for job, reason in reasons.items() if "make_hang" in job)
@@ -88,8 +88,8 @@ def test_what_hangs_or_fills_memory_is_ended(run, tmp_path):
 @pytest.mark.slow
 def test_what_a_model_has_started_ends_with_it(run, tmp_path, monkeypatch):
     monkeypatch.setenv("CHILDREN", str(tmp_path / "children"))
-    done = run(plan("make_spawn"))
-    assert done.returncode == 3, done.stderr
+    outcome = run(plan("make_spawn"))
+    assert outcome.returncode == 3, outcome.stderr
     assert judged(tmp_path) == {"good"}
     children = [int(word) for word in (tmp_path / "children").read_text().split()]
     assert len(children) == 4  # judging clean images and the attack, each tried twice
@@ -98,28 +98,28 @@ def test_what_a_model_has_started_ends_with_it(run, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_worker_that_closes_its_pipe_and_stays_is_ended(run, tmp_path):
-    done = run(plan("make_close"))
-    assert done.returncode == 3, done.stderr
+    outcome = run(plan("make_close"))
+    assert outcome.returncode == 3, outcome.stderr
     assert judged(tmp_path) == {"good"}
     assert set(accounts(tmp_path).values()) == {"its process was killed by SIGKILL"}
 
 
 @pytest.mark.slow
 def test_a_model_that_ends_its_process_while_it_is_made_leaves_the_others(run, tmp_path):
-    done = run(plan("die_while_made"))
-    assert done.returncode == 3, done.stderr
+    outcome = run(plan("die_while_made"))
+    assert outcome.returncode == 3, outcome.stderr
     assert judged(tmp_path) == {"good"}
-    failed = json.loads((tmp_path / "out" / "run.json").read_text())["failed_models"]
-    assert failed == {"die_while_made": "its process ended with exit code 0"}
-    refused = run(plan("stop_while_made"))
-    assert refused.returncode == 2
-    assert "expected the network to be made without an error, got SystemExit: 0" in refused.stderr
+    failures = json.loads((tmp_path / "out" / "run.json").read_text())["failed_models"]
+    assert failures == {"die_while_made": "its process ended with exit code 0"}
+    refusal = run(plan("stop_while_made"))
+    assert refusal.returncode == 2
+    assert "expected the network to be made without an error, got SystemExit: 0" in refusal.stderr
 
 
 @pytest.mark.slow
 def test_without_workers_sys_exit_fails_its_job(run, tmp_path):
-    done = run(plan("make_exit"), "--workers", "0")
-    assert done.returncode == 3, done.stderr
+    outcome = run(plan("make_exit"), "--workers", "0")
+    assert outcome.returncode == 3, outcome.stderr
     assert judged(tmp_path) == {"good"}
     assert "sys.exit(0)" in " ".join(accounts(tmp_path).values())
 
@@ -170,12 +170,12 @@ def test_a_signal_is_answered_while_a_model_hangs_and_no_worker_is_left(tmp_path
     process, workers = hanging(tmp_path)
     assert workers
     for number in numbers:
-        started = time.monotonic()
+        start = time.monotonic()
         process.send_signal(number)
         time.sleep(0.5)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - start < 5
     if code > 0:
         assert "Resume with: robench run plan.yaml" in stderr
         assert not (tmp_path / "out" / "leases").exists()
@@ -191,7 +191,7 @@ def test_the_lease_of_a_dead_run_is_taken_over(tmp_path, run):
     process.kill()
     process.communicate()
     assert list((tmp_path / "out" / "leases").glob("*.lease"))
-    done = run(plan("make_hang"), "--timeout-per-job", "5")
-    assert done.returncode == 3, done.stderr
-    assert "1 units finished, 1 cached, 2 failed" in done.stdout
+    outcome = run(plan("make_hang"), "--timeout-per-job", "5")
+    assert outcome.returncode == 3, outcome.stderr
+    assert "1 units finished, 1 cached, 2 failed" in outcome.stdout
     assert not (tmp_path / "out" / "leases").exists()

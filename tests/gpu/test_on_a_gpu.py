@@ -58,8 +58,8 @@ threats:
 def verdicts(out, device):
     """Return the statuses of a run of the plan, by what was judged."""
     plan = config.parse(PLAN, file=config.locate("digits").parent / "plan.yaml", overrides=None)
-    done = execute(plan, out, config_text=PLAN, environment=Environment(device=device), reporter=Quiet())
-    assert done.failed == 0
+    outcome = execute(plan, out, config_text=PLAN, environment=Environment(device=device), reporter=Quiet())
+    assert outcome.failed == 0
     return {
         (
             r.target.name,
@@ -199,8 +199,8 @@ class Hungry(Watched):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         else:
             free, _ = torch.cuda.mem_get_info()
-            held = torch.empty(len(x) * (free // 12), dtype=torch.uint8, device=x.device)
-            del held
+            ballast = torch.empty(len(x) * (free // 12), dtype=torch.uint8, device=x.device)
+            del ballast
             torch.cuda.empty_cache()
         self.most = max(self.most, len(x))
         return super().forward(x)
@@ -224,8 +224,10 @@ def test_a_training_may_craft_in_bfloat16(tmp_path):
         "natural: {epochs: 2}", "pgd_training: {epochs: 1, eps: 0.1, steps: 2, attack_precision: bfloat16}"
     )
     plan = config.parse(text, file=config.locate("digits").parent / "plan.yaml", overrides=None)
-    done = execute(plan, tmp_path, config_text=text, environment=Environment(device=DEVICE), reporter=Quiet())
-    assert done.failed == 0
+    outcome = execute(
+        plan, tmp_path, config_text=text, environment=Environment(device=DEVICE), reporter=Quiet()
+    )
+    assert outcome.failed == 0
 
 
 def test_the_python_calls_take_what_lies_on_the_device():

@@ -67,8 +67,8 @@ def test_published_parameter_counts(name):
 
 
 def test_table_1_in_millions():
-    shown = [f"{PUBLISHED[f'ResNet{d}'] / 1e6:.2g}" for d in (20, 32, 44, 56, 110)]
-    assert shown == ["0.27", "0.46", "0.66", "0.85", "1.7"]
+    texts = [f"{PUBLISHED[f'ResNet{d}'] / 1e6:.2g}" for d in (20, 32, 44, 56, 110)]
+    assert texts == ["0.27", "0.46", "0.66", "0.85", "1.7"]
 
 
 def test_wide_resnet_parameters_by_hand():

@@ -41,13 +41,13 @@ def spec(name, *, options=None, **rest):
     return ModelSpec(name="row", architecture=Choice(name=name, options=options or {}), **rest)
 
 
-def network(made, shape=(1, 8, 8), seed=0, trust=False):
-    return ZooBuilder().network(made, shape=shape, classes=10, seed=seed, trust_code=trust)
+def network(recipe, shape=(1, 8, 8), seed=0, trust=False):
+    return ZooBuilder().network(recipe, shape=shape, classes=10, seed=seed, trust_code=trust)
 
 
-def model(made, net):
+def model(recipe, net):
     return ZooBuilder().model(
-        made, net, classes=10, training_data=lambda: Digits()("train"), seed=0, device="cpu"
+        recipe, net, classes=10, training_data=lambda: Digits()("train"), seed=0, device="cpu"
     )
 
 
@@ -62,9 +62,9 @@ def test_entry_points_exist_and_describe_themselves(key):
 
 
 def test_weights_depend_on_the_seed_alone():
-    made = spec("digits_cnn", buffer=16, normalize=((0.3,), (0.4,)))
+    recipe = spec("digits_cnn", buffer=16, normalize=((0.3,), (0.4,)))
     before = torch.get_rng_state()
-    first, again, other = network(made), network(made), network(made, seed=1)
+    first, again, other = network(recipe), network(recipe), network(recipe, seed=1)
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(first.linear.weight, again.linear.weight)
     assert not torch.equal(first.linear.weight, other.linear.weight)
@@ -81,21 +81,21 @@ def test_every_family_is_drawn_from_the_seed(name):
 
 
 def test_linear_model_offers_itself():
-    made = spec("digits_cnn", normalize=((0.3,), (0.4,)))
-    net = network(made).eval()
-    found = model(made, net)
+    recipe = spec("digits_cnn", normalize=((0.3,), (0.4,)))
+    net = network(recipe).eval()
+    target = model(recipe, net)
     x = torch.rand(2, 1, 8, 8)
-    torch.testing.assert_close(found.source("exact").surrogate(x)[1], net(x))
-    assert found.details["architecture"] == "digits_cnn"
-    assert found.details["normalize"] == [[0.3], [0.4]]
+    torch.testing.assert_close(target.source("exact").surrogate(x)[1], net(x))
+    assert target.details["architecture"] == "digits_cnn"
+    assert target.details["normalize"] == [[0.3], [0.4]]
 
 
 def test_raw_pixels_have_a_linear_branch_only_if_it_will_have_weights():
     wnll = Choice(name="wnll", options={"m": 10, "n": 5, "template": 100})
     bare = spec("raw_pixels", head=wnll)
     assert list(model(bare, network(bare)).sources) == ["exact", "kernel"]
-    trained = spec("raw_pixels", head=wnll, train=TRAINED)
-    assert "linear" in model(trained, network(trained)).sources
+    recipe = spec("raw_pixels", head=wnll, train=TRAINED)
+    assert "linear" in model(recipe, network(recipe)).sources
     with pytest.raises(ConfigError, match="wnll"):
         model(spec("raw_pixels"), network(spec("raw_pixels")))
 
@@ -104,25 +104,25 @@ def test_two_heads_share_one_network():
     first = spec("digits_cnn")
     net = network(first)
     second = ModelSpec(name="w", features_of="row", head=Choice(name="wnll", options={"m": 10, "n": 5}))
-    shared = model(second, net)
-    assert shared.net.branches.module is net
-    assert shared.details["features_of"] == "row"
+    other = model(second, net)
+    assert other.net.branches.module is net
+    assert other.details["features_of"] == "row"
     assert model(first, net).net.module is net
 
 
 def test_sources_that_are_not_offered_are_refused():
     with pytest.raises(ConfigError, match="straight"):
         model(spec("digits_cnn", sources=("straight",)), network(spec("digits_cnn")))
-    made = spec("digits_cnn", head=Choice(name="wnll", options={"protocol": "nonsense"}))
-    net = network(made)
+    recipe = spec("digits_cnn", head=Choice(name="wnll", options={"protocol": "nonsense"}))
+    net = network(recipe)
     with pytest.raises(ConfigError, match="protocol"):
-        model(made, net)
+        model(recipe, net)
 
 
 def test_torchvision_network_stays_itself(tmp_path):
     stats = ((0.5,) * 3, (0.5,) * 3)
-    made = spec("torchvision:resnet18", normalize=stats)
-    net = network(made, shape=(3, 32, 32))
+    recipe = spec("torchvision:resnet18", normalize=stats)
+    net = network(recipe, shape=(3, 32, 32))
     assert isinstance(net, Normalized)
     digest = ZooBuilder().save(net, tmp_path / "m.safetensors", card={"name": "row"})
     bare = network(spec("torchvision:resnet18"), shape=(3, 32, 32), seed=1)
@@ -150,15 +150,15 @@ def test_users_file(tmp_path):
     )
     with pytest.raises(ConfigError, match="--trust-code"):
         network(spec(f"{file}:ten"))
-    made = spec(f"{file}:ten", output="log_probabilities")
-    found = model(made, network(made, trust=True))
-    assert found.output is OutputKind.LOG_PROBABILITIES
-    assert found.source("exact").output is OutputKind.LOG_PROBABILITIES
-    assert isinstance(found.net.module, nn.Sequential)
+    recipe = spec(f"{file}:ten", output="log_probabilities")
+    target = model(recipe, network(recipe, trust=True))
+    assert target.output is OutputKind.LOG_PROBABILITIES
+    assert target.source("exact").output is OutputKind.LOG_PROBABILITIES
+    assert isinstance(target.net.module, nn.Sequential)
     with pytest.raises(ConfigError, match=r"outputs \(2, 10\), got \(2, 4\)"):
         network(spec(f"{file}:four"), trust=True)
     with pytest.raises(ConfigError, match="output as one of"):
-        model(spec(f"{file}:ten", output="votes"), network(made, trust=True))
+        model(spec(f"{file}:ten", output="votes"), network(recipe, trust=True))
     backbone = network(spec(f"{file}:Backbone", buffer=5, train=TRAINED), trust=True)
     assert isinstance(backbone, Network)
 

@@ -37,17 +37,17 @@ def test_parameters_are_those_of_as_many_resnets_with_one_bias(members):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_one_member_without_noise_is_the_plain_resnet_bit_for_bit(training):
-    made = ensemble(members=1, noise=0.0, depth=20).train(training)
+    net = ensemble(members=1, noise=0.0, depth=20).train(training)
     with borrowed_global_randomness(0):
         plain = CifarResNet(channels=1, depth=20).train(training)
-    assert torch.equal(made(images()), plain(images()))
+    assert torch.equal(net(images()), plain(images()))
 
 
 def test_logits_are_the_mean_of_the_members():
-    made = ensemble(members=3, noise=0.0)
-    network = Network(made, classes=4).eval()
+    net = ensemble(members=3, noise=0.0)
+    network = Network(net, classes=4).eval()
     expected = 0
-    for member, weight in zip(made.members, network.linear.weight.chunk(3, dim=1), strict=True):
+    for member, weight in zip(net.members, network.linear.weight.chunk(3, dim=1), strict=True):
         expected = expected + (member(images()) @ weight.T + network.linear.bias) / 3
     torch.testing.assert_close(network(images()), expected)
 
@@ -79,57 +79,59 @@ def test_the_gradient_goes_through_the_deviation_and_survives_a_constant_image()
 
     (expected,) = torch.autograd.grad(noisy(z).square().sum(), z)
     single = z.detach().float().requires_grad_(True)
-    (found,) = torch.autograd.grad(shaken(single, 0.5, Randomness(0, torch.arange(2))).square().sum(), single)
-    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-5)
+    (gradient,) = torch.autograd.grad(
+        shaken(single, 0.5, Randomness(0, torch.arange(2))).square().sum(), single
+    )
+    torch.testing.assert_close(gradient, expected.float(), rtol=1e-4, atol=1e-5)
     constant = torch.ones(2, 3, 4, 4, requires_grad=True)
-    (found,) = torch.autograd.grad(shaken(constant, 0.5, None).sum(), constant)
-    assert torch.isfinite(found).all()
+    (gradient,) = torch.autograd.grad(shaken(constant, 0.5, None).sum(), constant)
+    assert torch.isfinite(gradient).all()
 
 
 def test_bfloat16_draws_stay_finite():
     z = torch.ones(1, 64, 128, 128, dtype=torch.bfloat16)
     z[:, ::2] = -1
-    found = shaken(z, 1.0, Randomness(0, torch.arange(1)))
-    assert found.dtype is torch.bfloat16
-    assert torch.isfinite(found).all()
+    draws = shaken(z, 1.0, Randomness(0, torch.arange(1)))
+    assert draws.dtype is torch.bfloat16
+    assert torch.isfinite(draws).all()
 
 
 def test_noise_belongs_to_the_image_whatever_its_batch():
-    made, x = ensemble(), images()
-    whole = made(x)
+    net, x = ensemble(), images()
+    whole = net(x)
     order = torch.tensor([3, 1, 5, 0, 2, 4])
-    torch.testing.assert_close(made(x[order]), whole[order], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(torch.cat([made(x[:2]), made(x[2:])]), whole, rtol=1e-5, atol=1e-6)
-    assert torch.equal(made(x), whole)
+    torch.testing.assert_close(net(x[order]), whole[order], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.cat([net(x[:2]), net(x[2:])]), whole, rtol=1e-5, atol=1e-6)
+    assert torch.equal(net(x), whole)
 
 
 def test_draw_seed_member_and_every_pixel_change_the_noise():
-    made, x = ensemble(members=2), images(1)
-    plain = made(x)
+    net, x = ensemble(members=2), images(1)
+    plain = net(x)
     with draw(1):
-        assert not torch.allclose(made(x), plain, rtol=0.01)
+        assert not torch.allclose(net(x), plain, rtol=0.01)
     assert not torch.allclose(ensemble(seed=1)(x), plain, rtol=0.01)
-    made.members[1].load_state_dict(made.members[0].state_dict())
-    first, second = made(x).chunk(2, dim=1)
+    net.members[1].load_state_dict(net.members[0].state_dict())
+    first, second = net(x).chunk(2, dim=1)
     assert not torch.allclose(first, second, rtol=0.01)
-    touched = x.clone()
-    touched[0, 0, 0, 0] += 1e-6
-    assert not torch.allclose(made(touched), plain, rtol=0.01)
+    variant = x.clone()
+    variant[0, 0, 0, 0] += 1e-6
+    assert not torch.allclose(net(variant), plain, rtol=0.01)
 
 
 def test_training_draws_from_the_global_generator_and_evaluation_does_not():
-    made, x = ensemble(noise=0.2).train(), images()
-    for norm in made.modules():
+    net, x = ensemble(noise=0.2).train(), images()
+    for norm in net.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.eval()
     with borrowed_global_randomness(1):
-        first, second = made(x), made(x)
+        first, second = net(x), net(x)
     with borrowed_global_randomness(1):
-        again = made(x)
+        again = net(x)
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
     state = torch.get_rng_state()
-    made.eval()(x)
+    net.eval()(x)
     assert torch.equal(state, torch.get_rng_state())
 
 

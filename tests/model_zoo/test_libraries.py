@@ -73,22 +73,22 @@ class FakeNet(nn.Module):
 
 @pytest.fixture
 def calls(monkeypatch):
-    seen = []
+    requests = []
 
     def create_model(name, *, pretrained, num_classes, in_chans, **options):
-        seen.append((name, pretrained))
+        requests.append((name, pretrained))
         return FakeNet(in_chans, num_classes, **options)
 
     fake = SimpleNamespace(list_models=lambda: ["resnet18", "vit_tiny"], create_model=create_model)
     monkeypatch.setitem(sys.modules, "timm", fake)
-    return seen
+    return requests
 
 
 def test_timm_by_name(calls):
     choice = Choice(name="timm:vit_tiny", options={"width": 6})
-    made = ModelSpec(name="row", architecture=choice, normalize=((0.5,), (0.5,)))
-    network = ZooBuilder().network(made, shape=(1, 8, 8), classes=7, seed=0, trust_code=False)
-    again = ZooBuilder().network(made, shape=(1, 8, 8), classes=7, seed=0, trust_code=False)
+    recipe = ModelSpec(name="row", architecture=choice, normalize=((0.5,), (0.5,)))
+    network = ZooBuilder().network(recipe, shape=(1, 8, 8), classes=7, seed=0, trust_code=False)
+    again = ZooBuilder().network(recipe, shape=(1, 8, 8), classes=7, seed=0, trust_code=False)
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 7)
     assert torch.equal(network.module.head.weight, again.module.head.weight)
     assert network.module.stem.out_channels == 6

@@ -51,10 +51,10 @@ def test_a_repository_of_transformers(hub):
     facts = {"architectures": ["ResNetForImageClassification"]}
     mean = {"image_mean": [0.1], "image_std": [0.3]}
     hub("a/b", config__json=facts, pytorch_model__bin="x", preprocessor_config__json=mean)
-    found = ask("hf:a/b")
-    assert found["architecture"] == "hf:a/b"
-    assert found["checkpoint"].endswith("pytorch_model.bin")
-    assert found["normalize"] == {"mean": [0.1], "std": [0.3]}
+    entry = ask("hf:a/b")
+    assert entry["architecture"] == "hf:a/b"
+    assert entry["checkpoint"].endswith("pytorch_model.bin")
+    assert entry["normalize"] == {"mean": [0.1], "std": [0.3]}
     hub("a/b", preprocessor_config__json={**mean, "do_normalize": False})
     assert "normalize" not in ask("hf:a/b")
 
@@ -157,17 +157,17 @@ def test_robustbench(tmp_path, monkeypatch):
 
 
 def test_a_network_of_transformers_is_made_as_its_repository_says_without_its_code(hub, monkeypatch):
-    asked = []
+    requests = []
 
     class Auto:
         @staticmethod
         def from_pretrained(folder, **options):
-            asked.append((folder, options))
+            requests.append((folder, options))
             return json.loads((Path(folder) / "config.json").read_text())
 
         @staticmethod
         def from_config(config, **options):
-            asked.append(options)
+            requests.append(options)
             return nn.Linear(config["width"], 3)
 
     fake = ModuleType("transformers")
@@ -176,7 +176,7 @@ def test_a_network_of_transformers_is_made_as_its_repository_says_without_its_co
     place = hub("a/b", config__json={"architectures": ["XForImageClassification"], "width": 5})
     network = hugging_face_model("a/b", channels=3, classes=3, options={}, where="x:1")
     assert network.in_features == 5
-    assert asked == [
+    assert requests == [
         (str(place), {"local_files_only": True, "trust_remote_code": False}),
         {"trust_remote_code": False},
     ]

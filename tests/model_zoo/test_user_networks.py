@@ -63,9 +63,9 @@ def test_factories_with_and_without_classes(file):
 
 def test_errors_inside_name_file_and_line(file):
     line = 1 + CODE.splitlines().index("    return nn.Linear(width, classes, unknown=1)")
-    with pytest.raises(ConfigError, match=rf"TypeError.*unknown.*mine\.py, line {line}") as caught:
+    with pytest.raises(ConfigError, match=rf"TypeError.*unknown.*mine\.py, line {line}") as error:
         make(file, "broken")
-    assert isinstance(caught.value.__cause__, TypeError)
+    assert isinstance(error.value.__cause__, TypeError)
     with pytest.raises(ConfigError, match="SystemExit"):
         make(file, "quits")
     file.write_text("x = 1\ny = 1 / 0\n")

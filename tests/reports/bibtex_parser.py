@@ -6,21 +6,21 @@ import re
 def parse(text):
     """Return {key: (kind, fields)}; asserts that braces balance, fields are whole and keys are unique."""
     bare = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
-    found = {}
+    entries = {}
     for piece in re.split(r"(?=@\w+\{)", bare):
         chunk = piece.strip()
         if not chunk.startswith("@"):
             assert not chunk, f"text outside an entry: {chunk!r}"
             continue
-        counted = chunk.replace("\\{", "").replace("\\}", "")
-        assert counted.count("{") == counted.count("}"), chunk
+        braces = chunk.replace("\\{", "").replace("\\}", "")
+        assert braces.count("{") == braces.count("}"), chunk
         assert chunk.endswith("}"), chunk
         kind, rest = chunk[1:-1].split("{", 1)
         key, body = rest.split(",", 1)
         assert re.fullmatch(r"[\w:-]+", key), key
-        assert key not in found, f"{key} twice"
-        found[key] = (kind, dict(_fields(body)))
-    return found
+        assert key not in entries, f"{key} twice"
+        entries[key] = (kind, dict(_fields(body)))
+    return entries
 
 
 def _fields(body):

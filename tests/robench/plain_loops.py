@@ -44,8 +44,8 @@ def ascended(net, x, y, *, eps, step_size, steps):
         outputs = net(point)
         (gradient,) = torch.autograd.grad(F.cross_entropy(outputs, y, reduction="sum"), point)
         wrong |= outputs.argmax(dim=1) != y
-        moved = x_adv + step_size * gradient.sign()
-        x_adv = torch.minimum(torch.maximum(moved, x - eps), x + eps).clamp(0, 1)
+        step = x_adv + step_size * gradient.sign()
+        x_adv = torch.minimum(torch.maximum(step, x - eps), x + eps).clamp(0, 1)
     with torch.no_grad():
         return x_adv, wrong | (net(x_adv).argmax(dim=1) != y)
 

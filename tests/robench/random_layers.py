@@ -122,13 +122,13 @@ def hooked(draw, c):
     layers = nn.Sequential(conv(c), norm(c), nn.ReLU())
     where = draw.randrange(4)
     if where == 0:
-        layers[0].register_forward_hook(lambda layer, given, z: 0.5 * z + 0.1)
+        layers[0].register_forward_hook(lambda layer, inputs, z: 0.5 * z + 0.1)
     elif where == 1:
-        layers[1].register_forward_pre_hook(lambda layer, given: (given[0].tanh(),))
+        layers[1].register_forward_pre_hook(lambda layer, inputs: (inputs[0].tanh(),))
     elif where == 2:
-        layers[1].register_forward_hook(lambda layer, given, z: z + given[0])
+        layers[1].register_forward_hook(lambda layer, inputs, z: z + inputs[0])
     else:
-        layers.register_forward_hook(lambda layer, given, z: z - given[0].mean(dim=(2, 3), keepdim=True))
+        layers.register_forward_hook(lambda layer, inputs, z: z - inputs[0].mean(dim=(2, 3), keepdim=True))
     return layers
 
 

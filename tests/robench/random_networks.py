@@ -119,22 +119,22 @@ def assembled(names, draw, shape, width):
 def chosen(draw, seed):
     """Return names of pieces, of an entrance and of a head that go together, and of a state to be left in."""
     every = list(BLOCKS)
-    names, shrunk = [every[seed % len(every)]], 0
+    names, shrinkings = [every[seed % len(every)]], 0
     names += draw.choices(every, k=draw.randint(0, 3))
-    kept = []
+    rest = []
     for name in names:
-        shrunk += name in SHRINKING
-        if shrunk <= 2 or name not in SHRINKING:
-            kept.append(name)
+        shrinkings += name in SHRINKING
+        if shrinkings <= 2 or name not in SHRINKING:
+            rest.append(name)
     states = draw.sample(STATES, k=draw.randint(0, 2)) + draw.sample(EXTRAS, k=draw.randint(0, 1))
     # A view asks for the plain layout, which these do not leave behind. And PyTorch 2.14 itself finds a wrong
     # gradient of batch-norm on the CPU for one image that lies channels-last and is a view, as behind a hook.
     lasting = {"channels_last", "layer_norm", "channels_last_throughout"}
-    if "hooked_backwards" in kept:
-        kept, states = ([name for name in part if name not in lasting] for part in (kept, states))
-    viewless = lasting & {*kept, *states}
+    if "hooked_backwards" in rest:
+        rest, states = ([name for name in part if name not in lasting] for part in (rest, states))
+    viewless = lasting & {*rest, *states}
     head = draw.choice([name for name in HEADS if name != "view" or not viewless])
-    return [*kept, draw.choice(ENTRANCES), head, *states]
+    return [*rest, draw.choice(ENTRANCES), head, *states]
 
 
 def spread_out(net, shape, classes):
@@ -176,8 +176,8 @@ def put_into_state(net, name, draw):
     elif name == "channels_last_throughout":
         net.to(memory_format=torch.channels_last)
     elif name == "hooked_throughout":
-        net.register_forward_pre_hook(lambda layer, given: (given[0] * 0.9,))
-        net.last.register_forward_hook(lambda layer, given, scores: scores * 1.5)
+        net.register_forward_pre_hook(lambda layer, inputs: (inputs[0] * 0.9,))
+        net.last.register_forward_hook(lambda layer, inputs, scores: scores * 1.5)
     elif name == "patched_throughout":
         own = net.forward
         net.forward = lambda x: own(x) - 0.1 * own(1 - x)

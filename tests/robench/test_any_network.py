@@ -24,8 +24,8 @@ FIRST, FAST, SLOW, CHUNK = 10, 60, 560, 10
 def chunks(first, last):
     seeds = [range(start, start + CHUNK) for start in range(first, last, CHUNK)]
     thorough = [pytest.mark.thorough] if first == 0 else []
-    marked = [pytest.param(some, marks=thorough if some.start >= FIRST else ()) for some in seeds]
-    return pytest.mark.parametrize("seeds", marked, ids=str)
+    parameters = [pytest.param(some, marks=thorough if some.start >= FIRST else ()) for some in seeds]
+    return pytest.mark.parametrize("seeds", parameters, ids=str)
 
 
 @chunks(0, FAST)
@@ -81,29 +81,29 @@ def changes(seed):
     """What is no longer as it was after an evaluation, and after one in which the attack fails."""
     trial = Trial.of(seed)
     net, (x, y), classes = trial.net, trial.data.batch(slice(None)), len(trial.data.classes)
-    answered, before, clean, images = answers(net, x), taken_down(net), x.clone(), trial.data.images.clone()
+    outputs, before, clean, images = answers(net, x), taken_down(net), x.clone(), trial.data.images.clone()
     model, options = wrap(net, name="net", classes=classes), {"eps": trial.eps, "seed": SEED}
-    found = []
+    faults = []
     for attacks in (
         {"pgd": make_attack("pgd", steps=2), "square": make_attack("square", queries=3)},
         {"f": Failing()},
     ):
-        ended = benchmark([model], trial.data, attacks=attacks, **options)
-        failed = [text for text in ended.failures if "half way" not in text]
-        found += [*failed, *differences(before, taken_down(net))]
+        outcome = benchmark([model], trial.data, attacks=attacks, **options)
+        failures = [text for text in outcome.failures if "half way" not in text]
+        faults += [*failures, *differences(before, taken_down(net))]
     try:
         craft(model, Failing(), x, y, threat=ThreatModel(eps=0.1), indices=torch.arange(len(x)))
     except Exception as error:  # noqa: BLE001 - another failure is one more thing to tell
         if "half way" not in str(error):
-            found.append(str(error))
+            faults.append(str(error))
     else:
-        found.append("the attack did not fail")
-    found += differences(before, taken_down(net))
+        faults.append("the attack did not fail")
+    faults += differences(before, taken_down(net))
     if not (torch.equal(trial.data.images, images) and torch.equal(x, clean)):
-        found.append("the images")
-    if answers(net, x) != answered:
-        found.append("answers")
-    return [f"seed {seed} {trial.kinds}: {what}" for what in dict.fromkeys(found)]
+        faults.append("the images")
+    if answers(net, x) != outputs:
+        faults.append("answers")
+    return [f"seed {seed} {trial.kinds}: {what}" for what in dict.fromkeys(faults)]
 
 
 @pytest.mark.thorough
@@ -143,7 +143,7 @@ def test_a_network_that_was_touched_is_noticed():
         lambda: net.stem[0].weight.requires_grad_(False),
         lambda: setattr(net.stem[0].weight, "grad", torch.zeros_like(net.stem[0].weight)),
         lambda: net.pieces.train(not net.pieces.training),
-        lambda: net.last.register_forward_hook(lambda *given: None),
+        lambda: net.last.register_forward_hook(lambda *arguments: None),
         lambda: setattr(net.last, "forward", net.last.forward),
         lambda: net.to(memory_format=torch.channels_last),
         lambda: net.mean.add_(1),
@@ -157,12 +157,12 @@ def test_a_network_that_was_touched_is_noticed():
 
 @chunks(0, FAST)
 def test_the_network_comes_back_as_it_was(seeds):
-    found = [what for seed in seeds for what in changes(seed)]
-    assert not found, "\n".join(found)
+    faults = [what for seed in seeds for what in changes(seed)]
+    assert not faults, "\n".join(faults)
 
 
 @pytest.mark.slow
 @chunks(FAST, SLOW)
 def test_many_a_network_comes_back_as_it_was(seeds):
-    found = [what for seed in seeds for what in changes(seed)]
-    assert not found, "\n".join(found)
+    faults = [what for seed in seeds for what in changes(seed)]
+    assert not faults, "\n".join(faults)

@@ -12,8 +12,8 @@ def installed(monkeypatch):
     """Pretend that exactly these entry points are installed."""
 
     def install(*points):
-        found = [EntryPoint(name, value, f"robench.{kind}") for kind, name, value in points]
-        monkeypatch.setattr(plugins, "entry_points", lambda: EntryPoints(found))
+        entries = [EntryPoint(name, value, f"robench.{kind}") for kind, name, value in points]
+        monkeypatch.setattr(plugins, "entry_points", lambda: EntryPoints(entries))
         plugins.refresh()
 
     yield install
@@ -69,10 +69,10 @@ def test_a_folder_that_hides_ours_is_named(tmp_path, monkeypatch):
     for name in [m for m in sys.modules if m == "attacks" or m.startswith("attacks.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(PluginError) as caught:
+    with pytest.raises(PluginError) as error:
         plugins.check_shadows()
-    assert str(tmp_path / "attacks") in str(caught.value)
-    assert "Rename" in str(caught.value)
+    assert str(tmp_path / "attacks") in str(error.value)
+    assert "Rename" in str(error.value)
 
 
 def test_every_plugin_of_ours_loads_and_names_its_paper():

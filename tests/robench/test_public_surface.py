@@ -54,8 +54,8 @@ def surface():
 
 
 def test_names_and_signatures_are_as_promised():
-    promised = FILE.read_text("utf-8")
-    assert surface() == promised, f"Where the change is meant, renew the list: {RENEW}"
+    promise = FILE.read_text("utf-8")
+    assert surface() == promise, f"Where the change is meant, renew the list: {RENEW}"
 
 
 def public():
@@ -72,7 +72,7 @@ def public():
 
 def test_everything_public_is_documented_and_typed():
     bare = [name for name, value in public() if not (inspect.getdoc(value) or "").strip()]
-    untyped = []
+    without_types = []
     for name, value in public():
         if isinstance(value, type) or not callable(value):
             continue
@@ -82,8 +82,8 @@ def test_everything_public_is_documented_and_typed():
             any(p.annotation is p.empty for p in parameters)
             or signature.return_annotation is inspect.Signature.empty
         ):
-            untyped.append(name)
-    assert (bare, untyped) == ([], [])
+            without_types.append(name)
+    assert (bare, without_types) == ([], [])
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ def test_batch_composition_and_order_do_not_matter(draw):
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
     assert torch.equal(getattr(Randomness(7, indices[order], ("a",)), draw)(like), whole[order])
     for part in torch.split(order, 7):
-        found = getattr(Randomness(7, indices[part], ("a",)), draw)(like[: len(part)])
-        assert torch.equal(found, whole[part])
+        draws = getattr(Randomness(7, indices[part], ("a",)), draw)(like[: len(part)])
+        assert torch.equal(draws, whole[part])
 
 
 def test_streams_are_distinct():
@@ -76,12 +76,12 @@ def test_no_global_generator_is_touched():
 
 def test_borrowed_randomness_is_seeded_and_restored_even_after_an_error():
     before = states()
-    drawn = []
+    draws = []
     for _ in range(2):
         with borrowed_global_randomness(5):
-            drawn.append((torch.rand(1).item(), np.random.rand(), random.random()))
+            draws.append((torch.rand(1).item(), np.random.rand(), random.random()))
         assert same(states(), before)
-    assert drawn[0] == drawn[1]
+    assert draws[0] == draws[1]
 
     def draw_and_fail():
         with borrowed_global_randomness(5):

@@ -45,10 +45,10 @@ def test_fractions_are_numbers():
     ],
 )
 def test_wrong_options_are_refused_with_place_and_nearest_name(options, words):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as error:
         build(Toy, options, where="f.yaml:7")
-    assert str(caught.value).startswith("f.yaml:7: ")
-    assert words in str(caught.value)
+    assert str(error.value).startswith("f.yaml:7: ")
+    assert words in str(error.value)
 
 
 def test_nearest_names_the_closest_or_lists_some():

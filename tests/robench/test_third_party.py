@@ -63,25 +63,25 @@ def robench(site, tmp_path):
 
 def test_list_shows_the_plugins_and_whose_they_are(robench):
     entries = json.loads(robench("list", "--format", "json").stdout)
-    found = {e["kind"]: e for e in entries if e["from"] == "robench-example"}
-    assert {kind: entry["name"] for kind, entry in found.items()} == OURS
-    assert all(entry["paper"] and entry["summary"] for entry in found.values())
+    own_entries = {e["kind"]: e for e in entries if e["from"] == "robench-example"}
+    assert {kind: entry["name"] for kind, entry in own_entries.items()} == OURS
+    assert all(entry["paper"] and entry["summary"] for entry in own_entries.values())
     (line,) = [line for line in robench("list", "attacks").stdout.splitlines() if "random_points" in line]
     assert line.endswith("(from robench-example)")
 
 
 @pytest.mark.thorough
 def test_the_attack_keeps_the_laws(robench):
-    done = robench("check", "attacks:random_points", "--set", "tries=5")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("attacks:random_points: Random points, from robench-example\n")
-    assert re.search(r"^\d\d ok, 0 failed, \d not applicable$", done.stdout, re.MULTILINE)
+    process = robench("check", "attacks:random_points", "--set", "tries=5")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.startswith("attacks:random_points: Random points, from robench-example\n")
+    assert re.search(r"^\d\d ok, 0 failed, \d not applicable$", process.stdout, re.MULTILINE)
 
 
 def test_a_run_uses_all_four_and_gives_a_leaderboard(robench, tmp_path):
     (tmp_path / "example.yaml").write_text(CONFIGURATION)
-    done = robench("run", "example.yaml", "--device", "cpu")
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = robench("run", "example.yaml", "--device", "cpu")
+    assert process.returncode == 0, process.stdout + process.stderr
     board = (tmp_path / "runs" / "example" / "leaderboard.md").read_text("utf-8")
     assert "Stripes" in board
     assert "tiny" in board
@@ -110,15 +110,15 @@ def faulty(tmp_path, name, entry):
 
 def test_two_packages_that_claim_one_name_are_named(robench, site, tmp_path):
     rival = faulty(tmp_path, "rival-attacks", "random_points = json:loads")
-    listed = robench("list", "attacks", places=(site, rival))
-    assert listed.returncode == 0
-    (line,) = [line for line in listed.stdout.splitlines() if "  random_points" in line]
-    done = robench("check", "attacks:random_points", places=(site, rival))
-    assert done.returncode == 2
-    for said in (line, done.stderr):
-        assert "one owner of the attack 'random_points'" in said
-        assert "rival-attacks and robench-example" in said
-    assert "Uninstall one of them" in done.stderr
+    listing = robench("list", "attacks", places=(site, rival))
+    assert listing.returncode == 0
+    (line,) = [line for line in listing.stdout.splitlines() if "  random_points" in line]
+    process = robench("check", "attacks:random_points", places=(site, rival))
+    assert process.returncode == 2
+    for message in (line, process.stderr):
+        assert "one owner of the attack 'random_points'" in message
+        assert "rival-attacks and robench-example" in message
+    assert "Uninstall one of them" in process.stderr
 
 
 @pytest.mark.thorough
@@ -133,29 +133,31 @@ def test_two_packages_that_claim_one_name_are_named(robench, site, tmp_path):
 )
 def test_a_broken_package_says_so_and_hides_nothing(robench, tmp_path, entry, words):
     place = faulty(tmp_path, "no_such_package", entry)
-    listed = robench("list", "attacks", places=(place,))
-    assert listed.returncode == 0, listed.stderr
-    (line,) = [line for line in listed.stdout.splitlines() if line.startswith("  broken")]
+    listing = robench("list", "attacks", places=(place,))
+    assert listing.returncode == 0, listing.stderr
+    (line,) = [line for line in listing.stdout.splitlines() if line.startswith("  broken")]
     assert words in line
-    assert "  pgd " in listed.stdout
+    assert "  pgd " in listing.stdout
     (tmp_path / "plan.yaml").write_text(NAMED)
     for command in (("check", "attacks:broken"), ("show", "broken"), ("check", str(tmp_path / "plan.yaml"))):
-        done = robench(*command, places=(place,))
-        assert done.returncode == 2, done.stderr
-        assert words in " ".join(done.stderr.split())
-        assert "Traceback" not in done.stderr
+        process = robench(*command, places=(place,))
+        assert process.returncode == 2, process.stderr
+        assert words in " ".join(process.stderr.split())
+        assert "Traceback" not in process.stderr
 
 
 def blocks(language):
     """Return the guide's blocks that are files of the example, by their path."""
-    found = re.findall(rf"<!-- file: (\S+) -->\n```{language}\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-    return dict(found)
+    matches = re.findall(
+        rf"<!-- file: (\S+) -->\n```{language}\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL
+    )
+    return dict(matches)
 
 
 def test_the_guide_shows_the_example_as_it_is():
-    shown = blocks("python") | blocks("toml")
-    assert len(shown) == 5
-    for path, text in shown.items():
+    files = blocks("python") | blocks("toml")
+    assert len(files) == 5
+    for path, text in files.items():
         assert (EXAMPLE / path).read_text("utf-8") == text, path
 
 

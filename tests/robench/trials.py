@@ -72,19 +72,19 @@ LIBRARIES = {
 def verdicts(net, data, attacks, *, norm, eps):
     """What the toolkit says: label of each attack to the status of each image."""
     model = wrap(net, name="net", classes=len(data.classes))
-    ended = benchmark([model], data, attacks=attacks, norm=norm, eps=eps, seed=SEED)
-    if ended.failures:
-        raise RuntimeError(ended.failures[0][-300:])
-    return {record.attack.label: [str(s) for s in record.columns.status] for record in ended.records}
+    outcome = benchmark([model], data, attacks=attacks, norm=norm, eps=eps, seed=SEED)
+    if outcome.failures:
+        raise RuntimeError(outcome.failures[0][-300:])
+    return {record.attack.label: [str(s) for s in record.columns.status] for record in outcome.records}
 
 
 def proposed(net, x, y, attack, threat, classes):
     """Where the toolkit's attack ends, (B, C, H, W)."""
-    made = craft(
+    result = craft(
         wrap(net, name="net", classes=classes), attack, x, y,
         threat=threat, indices=torch.arange(len(x)), settings=CraftSettings(seed=seed_from(SEED, "craft")),
     )  # fmt: skip
-    return landing(x, made.x_adv, threat).point
+    return landing(x, result.x_adv, threat).point
 
 
 def plain(net, x, y, label, attack, threat, classes):
@@ -157,19 +157,19 @@ class Trial:
         # As long a Euclidean step as one that changes a third of the pixels by eps.
         eps = self.eps if norm == "Linf" else self.eps * (x[0].numel() / 3) ** 0.5
         threat = ThreatModel(norm=norm_named(norm), eps=eps)
-        made = {label: make_attack(name, **options) for label, (name, options) in chosen.items()}
+        recipes = {label: make_attack(name, **options) for label, (name, options) in chosen.items()}
         try:
-            found = verdicts(self.net, self.data, made, norm=norm, eps=eps)
+            codes = verdicts(self.net, self.data, recipes, norm=norm, eps=eps)
         except RuntimeError as error:
             tally.wrong.append(f"seed {self.seed} {self.kinds}: {error}")
             return
         with torch.no_grad():
             clean = self.untouched(x).argmax(dim=1) == y
-        for label, attack in made.items():
-            end, broken = plain(self.untouched, x, y, label, attack, threat, classes)
-            pairs = zip(clean.tolist(), broken.tolist(), strict=True)
+        for label, attack in recipes.items():
+            end, breaks = plain(self.untouched, x, y, label, attack, threat, classes)
+            pairs = zip(clean.tolist(), breaks.tolist(), strict=True)
             expected = ["misclassified" if not c else "broken" if b else "robust" for c, b in pairs]
-            differ = [i for i in range(IMAGES) if found[label][i] != expected[i]]
+            differ = [i for i in range(IMAGES) if codes[label][i] != expected[i]]
             tally.compared += IMAGES
             if not differ:
                 continue
@@ -178,11 +178,11 @@ class Trial:
             noise = self.noise()
             near = close < max(MARGIN, 10 * noise)
             for draw in range(NUDGED):
-                nudged = Untouched(self.untouched.net, nudge=noise, seed=draw)
-                near |= plain(nudged, x, y, label, attack, threat, classes)[1] != broken
+                neighbour = Untouched(self.untouched.net, nudge=noise, seed=draw)
+                near |= plain(neighbour, x, y, label, attack, threat, classes)[1] != breaks
             tally.excused += int(near[differ].sum())
             tally.wrong += [
-                f"seed {self.seed} {self.kinds}: {label}, image {i}: {found[label][i]}, plainly {expected[i]}"
+                f"seed {self.seed} {self.kinds}: {label}, image {i}: {codes[label][i]}, plainly {expected[i]}"
                 for i in differ
                 if not near[i]
             ]

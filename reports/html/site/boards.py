@@ -98,17 +98,17 @@ def _cells(
     backgrounds: Mapping[str, Background],
     runs: Sequence[BoardEntry],
 ) -> tuple[Entry, ...]:
-    known = backgrounds.get(identity, Background())
-    tried = f"{len(row.attacks)} of {len(board.attacks)}" if board.attacks else ""
-    many = None if known.parameters is None else f"{known.parameters:,}"
+    background = backgrounds.get(identity, Background())
+    attempts = f"{len(row.attacks)} of {len(board.attacks)}" if board.attacks else ""
+    many = None if background.parameters is None else f"{background.parameters:,}"
     name = identity.partition(":")[2]
     return (
-        text_entry(known.defense),
-        text_entry(known.architecture),
-        Entry(text=many or NOTHING, order=known.parameters),
-        text_entry(known.extra_data(board.dataset)),
-        paper_entry(known.paper),
-        text_entry(tried),
+        text_entry(background.defense),
+        text_entry(background.architecture),
+        Entry(text=many or NOTHING, order=background.parameters),
+        text_entry(background.extra_data(board.dataset)),
+        paper_entry(background.paper),
+        text_entry(attempts),
         text_entry(", ".join(entry.title for entry in runs)),
         text_entry(judged_again(name, runs)),
     )
@@ -139,10 +139,10 @@ def _notes(board: Board, own: Samples) -> list[str]:
     notes = []
     present = [row for row in board.rows if not row.absent]
     if own.asked is not None and len({frozenset(row.attacks) for row in present}) > 1:
-        asked = [label for identity, label in own.labels.items() if identity in own.asked]
+        request = [label for identity, label in own.labels.items() if identity in own.asked]
         notes.append(
             "Not every row met the same attacks. A rank asks for those that most rows met: "
-            f"{', '.join(asked)}. "
+            f"{', '.join(request)}. "
             "Whatever else was tried on a row counts against it."
         )
     twins: dict[str, list[str]] = {}

@@ -99,7 +99,7 @@ def history_table(lines: Sequence[Measured], *, name: str, caption: str) -> Tabl
 
 
 def _made_with(record: Record) -> str:
-    made, versions = record.provenance, record.provenance.versions
+    origin, versions = record.provenance, record.provenance.versions
     parts = [f"{name} {plain(versions[name])}" for name in ("robench", "torch") if name in versions]
-    parts += [made.gpu or made.machine, f"seed {record.seed}"]
+    parts += [origin.gpu or origin.machine, f"seed {record.seed}"]
     return ", ".join(filter(None, parts))

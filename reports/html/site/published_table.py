@@ -56,12 +56,12 @@ def _table(numbers: Sequence[PublishedNumber], *, name: str, caption: str) -> Ta
         ("Authors", False), ("Venue", False), ("Passes", True), ("Notes", False),
     ]  # fmt: skip
     columns = tuple(Column(title, numeric=numeric, head=title == "Model") for title, numeric in titles)
-    ordered = sorted(numbers, key=lambda one: (-one.best_known, one.model))
+    ranking = sorted(numbers, key=lambda one: (-one.best_known, one.model))
     return Table(
         name=name,
         caption=caption,
         columns=columns,
-        rows=tuple(_row(one) for one in ordered),
+        rows=tuple(_row(one) for one in ranking),
         filtered=len(numbers) > 1,
     )
 

@@ -105,10 +105,10 @@ def site_pages(
     )
     samples = boards_of_many_runs(records)
     every_board = boards_of(samples)
-    lost = [Guide(own, Pixels(None)).lost() for own in samples]
+    losses = [Guide(own, Pixels(None)).lost() for own in samples]
     links = _links(samples)
     look = look_of(model_links(every_board), narrow=True)
-    sections = board_sections(every_board, samples, links, lost, look=look)
+    sections = board_sections(every_board, samples, links, losses, look=look)
     drawings = over_eps(every_board, samples, look)
     targets = {model_of(record.target): record.target for record in records}
     backgrounds = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
@@ -116,7 +116,7 @@ def site_pages(
     groups: dict[object, list[BoardSection]] = {}
     for own, section in zip(samples, sections, strict=True):
         groups.setdefault(same_but_for_images(own.setting), []).append(section)
-    shown = [
+    board_pages = [
         site_board(
             board,
             own,
@@ -136,7 +136,7 @@ def site_pages(
     faults = [
         Fault(f"{entry.title}: {fault.about}", fault.text) for entry in entries for fault in entry.faults
     ]
-    certified = any(board.certificates for board in every_board)
+    has_certificates = any(board.certificates for board in every_board)
     fresh = FRESH if any(board.random for board in every_board) else ""
     pages = {
         INDEX: page(
@@ -145,18 +145,18 @@ def site_pages(
             scripts=("script.js", "site.js"),
             title=title,
             summary=summary(run, every_board),
-            boards=shown,
-            filters=_filters(shown, backgrounds),
+            boards=board_pages,
+            filters=_filters(board_pages, backgrounds),
             runs=[(entry, len(entry.records)) for entry in entries],
             published=len(published),
             unreadable=(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS)),
             fresh=fresh,
-            certified=certified,
+            certified=has_certificates,
         )
     }
     lines = history(entries)
     identity_of = {name: identity for own in samples for identity, name in own.names.items()}
-    for of_model in model_sections(run, every_board, samples, sections, lost, links):
+    for of_model in model_sections(run, every_board, samples, sections, losses, links):
         identity = identity_of[of_model.title]
         fingerprint = targets[identity].fingerprint
         mine = [
@@ -202,12 +202,12 @@ def _filters(
     boards: Sequence[SiteBoard], backgrounds: dict[str, Background]
 ) -> list[tuple[str, str, list[str]]]:
     """Return what can be chosen: the kind, its label and its values; none of which there is only one."""
-    known = backgrounds.values()
+    facts = backgrounds.values()
     choices = [
         ("norm", "Norm", {board.norm for board in boards}),
         ("dataset", "Data", {board.dataset for board in boards}),
-        ("Architecture", "Architecture", {one.architecture for one in known}),
-        ("Defense", "Defense", {one.defense for one in known}),
+        ("Architecture", "Architecture", {one.architecture for one in facts}),
+        ("Defense", "Defense", {one.defense for one in facts}),
     ]
     return [(kind, label, sorted(values - {""})) for kind, label, values in choices if len(values - {""}) > 1]
 

@@ -56,8 +56,8 @@ def test_it_breaks_what_brute_force_breaks_and_nothing_else(norm, version):
         name for name in ("apgd-ce", "apgd-t", "fab-t", "apgd-dlr") if version == "plus" or name != "apgd-dlr"
     ))  # fmt: skip
     x_adv, oracle, _ = attacked(attack, model, x, y, norm=NORMS[norm], eps=0.12, drop=True)
-    found = broken(model, x_adv, y, x, oracle.threat)
-    assert int((truth != found).sum()) <= 1  # the grid may miss a sliver
+    breaks = broken(model, x_adv, y, x, oracle.threat)
+    assert int((truth != breaks).sum()) <= 1  # the grid may miss a sliver
 
 
 @norms
@@ -67,10 +67,10 @@ def test_it_breaks_all_that_any_part_breaks(norm, drop):
     y = classify(model, x)
     options = {"norm": NORMS[norm], "eps": EPS[norm], "drop": drop}
     x_adv, oracle, _ = attacked(SMALL, model, x, y, **options)
-    found = broken(model, x_adv, y, x, oracle.threat)
-    assert torch.equal(found, oracle.broken)
+    breaks = broken(model, x_adv, y, x, oracle.threat)
+    assert torch.equal(breaks, oracle.broken)
     first, _, _ = attacked(replace(SMALL, attacks=("apgd-ce",)), model, x, y, **options)
-    assert not (broken(model, first, y) & ~found).any()
+    assert not (broken(model, first, y) & ~breaks).any()
 
 
 @pytest.mark.parametrize("drop", [True, False])
@@ -86,20 +86,20 @@ def test_each_part_plays_on_what_still_stands(drop):
     assert int(oracle.ledger.forwards[early].max()) <= 4 + 1 + 2
     assert int(oracle.ledger.forwards[~early].max()) > 150
     if not drop:  # wanted for transfer: the first attack's point of highest loss stays
-        kept, _, _ = attacked(cascade, model, x, y, eps=0.06)
+        proposal, _, _ = attacked(cascade, model, x, y, eps=0.06)
         sure = early & broken(model, last, y)
         assert sure.any()
-        assert torch.equal(kept[sure], last[sure])
+        assert torch.equal(proposal[sure], last[sure])
 
 
 def test_square_sees_through_a_mask_that_stops_the_gradients():
     inner, x = small_net(seed=1), images(30)
-    masked = Model(name="masked", net=Lambda(lambda x: inner.net((x * 64).round() / 64)), classes=4)
-    y = classify(masked, x)
-    blind = AutoAttack(scale=0.03, attacks=("apgd-ce", "apgd-t", "fab-t"))
-    white, _, _ = attacked(blind, masked, x, y, eps=0.1, drop=True)
-    both, _, _ = attacked(replace(blind, attacks=None), masked, x, y, eps=0.1, drop=True)
-    assert int(broken(masked, both, y).sum()) > int(broken(masked, white, y).sum()) + 5
+    rough_model = Model(name="masked", net=Lambda(lambda x: inner.net((x * 64).round() / 64)), classes=4)
+    y = classify(rough_model, x)
+    gradients_only = AutoAttack(scale=0.03, attacks=("apgd-ce", "apgd-t", "fab-t"))
+    white, _, _ = attacked(gradients_only, rough_model, x, y, eps=0.1, drop=True)
+    both, _, _ = attacked(replace(gradients_only, attacks=None), rough_model, x, y, eps=0.1, drop=True)
+    assert int(broken(rough_model, both, y).sum()) > int(broken(rough_model, white, y).sum()) + 5
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_options_that_mean_nothing_are_refused(options):
 
 
 def test_options_come_from_a_configuration():
-    made = build(AutoAttack, {"version": "plus", "attacks": ["fab", "square"], "scale": "1/10"}, where="t")
-    assert list(made.parts("L2")) == ["fab", "square"]
-    assert made.parts("L2")["fab"] == FAB(steps=10, restarts=5)
+    attack = build(AutoAttack, {"version": "plus", "attacks": ["fab", "square"], "scale": "1/10"}, where="t")
+    assert list(attack.parts("L2")) == ["fab", "square"]
+    assert attack.parts("L2")["fab"] == FAB(steps=10, restarts=5)
 
 
 def test_an_infinite_radius_is_refused():

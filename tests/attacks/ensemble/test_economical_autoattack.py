@@ -75,8 +75,8 @@ def test_it_breaks_what_brute_force_breaks_and_nothing_else(norm):
     x_adv, oracle, _ = attacked(
         replace(FULL, queries=400), model, x, y, norm=NORMS[norm], eps=0.12, drop=True
     )
-    found = broken(model, x_adv, y, x, oracle.threat)
-    assert int((truth != found).sum()) <= 1  # the grid may miss a sliver
+    breaks = broken(model, x_adv, y, x, oracle.threat)
+    assert int((truth != breaks).sum()) <= 1  # the grid may miss a sliver
 
 
 @norms
@@ -86,13 +86,13 @@ def test_it_is_never_weaker_than_its_first_stage(norm, drop):
     y = classify(model, x)
     options = {"norm": NORMS[norm], "eps": EPS[norm], "drop": drop}
     x_adv, oracle, _ = attacked(SMALL, model, x, y, **options)
-    found = broken(model, x_adv, y, x, oracle.threat)
-    assert torch.equal(found, oracle.broken)
+    breaks = broken(model, x_adv, y, x, oracle.threat)
+    assert torch.equal(breaks, oracle.broken)
     # Cut down to the first stage by a budget that ends with it.
     passes = 2 * (SMALL.first_steps + (3 if norm == "L1" else 1))
     threat = ThreatModel(norm=NORMS[norm], eps=EPS[norm], budget=passes)
     _, early, _ = attacked(SMALL, model, x, y, threat=threat, drop=drop)
-    assert not (early.broken & ~found).any()
+    assert not (early.broken & ~breaks).any()
     assert 5 < int(early.broken.sum()) < 35
 
 
@@ -123,18 +123,20 @@ def test_a_mask_that_stops_the_gradients_does_not_stop_it(masks, name):
     queries = 600
     cheap = replace(FULL, queries=queries, least_queries=100)
     _, ours, _ = attacked(cheap, model, x, y, **options)
-    blind = AutoAttack(attacks=("apgd-ce", "square"), scale=queries / 5000)
-    _, theirs, _ = attacked(blind, model, x, y, **options)
+    standard = AutoAttack(attacks=("apgd-ce", "square"), scale=queries / 5000)
+    _, theirs, _ = attacked(standard, model, x, y, **options)
     assert int(theirs.broken.sum()) >= 5
     assert int(ours.broken.sum()) >= int(theirs.broken.sum()) - 2
 
 
 def test_square_goes_on_where_it_finds_more_than_the_gradients():
     inner, x = small_net(seed=1), images(30)
-    masked = Model(name="masked", net=Lambda(lambda x: inner.net((x * 64).round() / 64)), classes=4)
-    y = classify(masked, x)
-    _, short, _ = attacked(replace(FULL, least_queries=2, queries=2), masked, x, y, eps=0.06, drop=True)
-    _, full, _ = attacked(replace(FULL, least_queries=20, queries=400), masked, x, y, eps=0.06, drop=True)
+    rough_model = Model(name="masked", net=Lambda(lambda x: inner.net((x * 64).round() / 64)), classes=4)
+    y = classify(rough_model, x)
+    _, short, _ = attacked(replace(FULL, least_queries=2, queries=2), rough_model, x, y, eps=0.06, drop=True)
+    _, full, _ = attacked(
+        replace(FULL, least_queries=20, queries=400), rough_model, x, y, eps=0.06, drop=True
+    )
     assert int(full.broken.sum()) > int(short.broken.sum()) + 5
     assert not int(full.ledger.forwards.max()) < 200
 
@@ -152,11 +154,11 @@ def test_a_search_from_the_worst_points_only_gains_and_breaks_more():
     """The plain way beside it is not to search: every loss is at least what it was, and more images fall."""
     model, x = small_net(seed=1), images(60)
     cascade, oracle = cascade_at(model, x, 0.05)
-    before, fallen = cascade.worst.value.clone(), oracle.broken.clone()
+    before, earlier = cascade.worst.value.clone(), oracle.broken.clone()
     cascade.refine(300, 0.05, math.inf, Randomness(0, torch.arange(len(x)), ("refine",)))
     assert (cascade.worst.value >= before).all()
-    assert (cascade.worst.value > before)[~fallen].any()
-    fresh = oracle.broken & ~fallen
+    assert (cascade.worst.value > before)[~earlier].any()
+    fresh = oracle.broken & ~earlier
     assert fresh.any()
     points = cascade.worst.points
     assert float((points - x).abs().max()) <= 0.05 + 1e-6
@@ -170,16 +172,16 @@ def test_only_close_calls_are_searched_and_only_where_windows_are_repainted():
     cascade, oracle = cascade_at(model, x, 0.02)
     nearest = cascade._distances.amin(dim=0) / 0.02
     near = float(nearest[~oracle.broken].median())
-    spent = oracle.ledger.forwards.clone()
+    passes = oracle.ledger.forwards.clone()
     cascade.refine(20, 0.05, near, Randomness(0, torch.arange(len(x)), ("refine",)))
-    asked = oracle.ledger.forwards > spent
-    assert torch.equal(asked, (nearest <= near) & ~(oracle.broken & ~asked))
-    assert asked.any()
-    assert not asked.all()
+    searches = oracle.ledger.forwards > passes
+    assert torch.equal(searches, (nearest <= near) & ~(oracle.broken & ~searches))
+    assert searches.any()
+    assert not searches.all()
     other, quiet = cascade_at(model, x, 0.5, "L2")
-    spent = quiet.ledger.forwards.clone()
+    passes = quiet.ledger.forwards.clone()
     other.refine(20, 0.05, math.inf, Randomness(0, torch.arange(len(x)), ("refine",)))
-    assert torch.equal(quiet.ledger.forwards, spent)
+    assert torch.equal(quiet.ledger.forwards, passes)
 
 
 def test_close_calls_climb_from_where_the_search_ended():
@@ -189,20 +191,20 @@ def test_close_calls_climb_from_where_the_search_ended():
     cascade, oracle = cascade_at(model, x, 0.03)
     near = float(cascade._distances.amin(dim=0)[~oracle.broken].median()) / 0.03
     close = (cascade._distances.amin(dim=0) <= near * 0.03) & ~oracle.broken
-    fallen, spent = oracle.broken.clone(), oracle.ledger.backwards.clone()
+    earlier, passes = oracle.broken.clone(), oracle.ledger.backwards.clone()
     cascade.search(4, 60, 10, near, rng)
     alone, plain = cascade_at(model, x, 0.03)
     alone.worst.replace(Square(queries=60).search(plain, score_margin, rng))
     only_square = plain.broken & close
     assert not (only_square & ~oracle.broken).any()
-    assert int((oracle.broken & ~fallen).sum()) > int(only_square.sum())
-    gained = close & ~oracle.broken & ~plain.broken
-    assert gained.any()
-    assert (cascade.worst.value >= alone.worst.value)[gained].all()
-    climbed = oracle.ledger.backwards > spent
-    assert climbed.any()
-    assert not (climbed & ~close).any()
-    assert torch.equal(climbed, close & ~only_square)
+    assert int((oracle.broken & ~earlier).sum()) > int(only_square.sum())
+    gains = close & ~oracle.broken & ~plain.broken
+    assert gains.any()
+    assert (cascade.worst.value >= alone.worst.value)[gains].all()
+    climbers = oracle.ledger.backwards > passes
+    assert climbers.any()
+    assert not (climbers & ~close).any()
+    assert torch.equal(climbers, close & ~only_square)
 
 
 def test_only_close_calls_are_measured_anew_and_no_other_comes_back():
@@ -212,10 +214,10 @@ def test_only_close_calls_are_measured_anew_and_no_other_comes_back():
     first = cascade._distances.amin(dim=0)
     near = float(first[standing].median()) / 0.02
     close = (first <= near * 0.02) & standing
-    spent = oracle.ledger.backwards.clone()
+    passes = oracle.ledger.backwards.clone()
     cascade.narrow(2, near)
     assert cascade._distances.shape == (2, 60)
-    assert torch.equal(oracle.ledger.backwards - spent, 2 * close.long())
+    assert torch.equal(oracle.ledger.backwards - passes, 2 * close.long())
     assert cascade._distances[:, ~close].isinf().all()
     # Nothing moved since the first look, so the same boundaries are as far as they were.
     assert torch.allclose(cascade._distances.amin(dim=0)[close], first[close])
@@ -314,7 +316,7 @@ def test_close_calls_start_at_the_same_points_in_whatever_company(monkeypatch):
     cheap = replace(SMALL, **short, rounds=1, classes=2, queries=10, refine_queries=2)
 
     def asked(part):
-        points, measured = [], []
+        points, calls = [], []
 
         def recorded(points_now):
             points.append(points_now.detach().clone())
@@ -322,9 +324,9 @@ def test_close_calls_start_at_the_same_points_in_whatever_company(monkeypatch):
 
         def distance(clean, point, linearise, threat):
             # Both classes lie within `far` at first; then the first image is near to the second class only.
-            measured.append(len(measured))
+            calls.append(len(calls))
             first = (clean - x[0]).flatten(1).abs().amax(dim=1) == 0
-            away = measured[-1] < 2 or (measured[-1] == 2) & first
+            away = calls[-1] < 2 or (calls[-1] == 2) & first
             return torch.where(torch.as_tensor(away), 1.2, 1.0).expand(len(clean)) * threat.eps
 
         monkeypatch.setattr("attacks.ensemble.cascade_stages.linearised_distance", distance)
@@ -342,13 +344,13 @@ def test_a_joint_batch_without_a_close_call_is_spared_that_stage():
     x = images(6, (1, 4, 4), 0, 0.45, 0.55)
     y = classify(model, x)
     eps = float(distances(random_linear(classes=2, shape=(1, 4, 4), centred=True), x, y, "Linf").min()) / 1.6
-    spent = []
+    passes = []
     for steps in (1, 50):
         cheap = replace(SMALL, near_steps=steps, classes=1, fab_classes=1)
         _, oracle, _ = attacked(cheap, model, x, y, eps=eps)
         assert not oracle.broken.any()
-        spent.append(int(oracle.ledger.backwards.max()))
-    assert spent[0] == spent[1]
+        passes.append(int(oracle.ledger.backwards.max()))
+    assert passes[0] == passes[1]
 
 
 def test_images_of_a_joint_batch_that_fell_in_different_batches_are_not_done():

@@ -42,11 +42,11 @@ def test_the_distance_is_exact_for_a_linear_model_from_wherever_one_looks(norm):
     y, threat = classify(model, x), ThreatModel(norm=NORMS[norm], eps=0.1)
     oracle = Oracle(model, x, y, threat)
     point = threat.clip(x + 0.1 * (images(20, (1, 4, 4), 3) - 0.5))
-    found = linearised_distance(x, point, towards(oracle, score_margin, None), threat)
+    estimates = linearised_distance(x, point, towards(oracle, score_margin, None), threat)
     truth = distances(model, x, y, norm)
     inside = truth < 0.3  # the box is not in the way there
     assert int(inside.sum()) > 10
-    close = torch.isclose(found.double(), truth, rtol=1e-3, atol=1e-4)
+    close = torch.isclose(estimates.double(), truth, rtol=1e-3, atol=1e-4)
     assert bool(close[inside].all())
     assert oracle.ledger.forwards.tolist() == oracle.ledger.backwards.tolist() == [1] * 20
 
@@ -58,8 +58,8 @@ def test_there_is_no_distance_where_no_slope_leads_or_the_box_ends():
         model.net[1].bias.copy_(torch.tensor([2.0, 0.0]))
     x = images(3, (1, 1, 2))
     oracle = Oracle(model, x, torch.zeros(3, dtype=torch.int64), ThreatModel(eps=0.1))
-    found = linearised_distance(x, x, towards(oracle, score_margin, None), oracle.threat)
-    assert found.isinf().all()  # the first pixel would have to be 2
+    distances = linearised_distance(x, x, towards(oracle, score_margin, None), oracle.threat)
+    assert distances.isinf().all()  # the first pixel would have to be 2
     with torch.no_grad():
         model.net[1].weight.zero_()
     flat = linearised_distance(x, x, towards(oracle, score_margin, None), oracle.threat)
@@ -76,8 +76,8 @@ def test_an_ascent_goes_on_while_its_last_progress_leads_to_the_boundary():
     watch = ascending(rule(), 20)
     assert watch(torch.tensor([-1.0, -1.0, -1.0, -1.0]), 5).all()  # the first block is not judged
     # 10 steps are left after a block of 5: what is missing may be OPTIMISM * 2 times what was gained.
-    gained = torch.tensor([0.0, 0.1, 0.3, 2.0])
-    assert watch(-1 + gained, 10).tolist() == [False, False, True, True]
+    gain = torch.tensor([0.0, 0.1, 0.3, 2.0])
+    assert watch(-1 + gain, 10).tolist() == [False, False, True, True]
     assert OPTIMISM == 2
 
 
@@ -95,8 +95,8 @@ def test_a_search_goes_on_for_close_calls_or_where_it_matches_the_gradients():
     rival = torch.tensor([-1.0, -1.0, -8.0, -2.0])
     close = torch.tensor([True, False, False, False])
     watch = searching(rule(), least=100, rival=rival, close=close)
-    for spent in range(1, 100):
-        assert watch(torch.full((4,), -9.0), spent).all()  # the least queries are for all
+    for queries in range(1, 100):
+        assert watch(torch.full((4,), -9.0), queries).all()  # the least queries are for all
     assert watch(torch.tensor([-9.0, -5.0, -8.0, -2.0]), 100).tolist() == [True, False, True, True]
     assert watch(torch.full((4,), -9.0), 101).tolist() == [True, False, True, True]
     # Looked at again when the queries have doubled; nobody comes back but for a reason.
@@ -130,6 +130,6 @@ def test_a_joint_batch_goes_on_as_one():
 def test_every_image_gets_the_least_queries_of_a_search_be_they_odd(least):
     nobody = torch.zeros(4, dtype=torch.bool)
     watch = searching(rule(), least=least, rival=torch.zeros(4), close=nobody)
-    for spent in range(1, least + 1):
-        assert watch(torch.full((4,), -9.0), spent).all()
+    for queries in range(1, least + 1):
+        assert watch(torch.full((4,), -9.0), queries).all()
     assert not watch(torch.full((4,), -9.0), least + 1).any()

@@ -59,13 +59,13 @@ def test_several_classes_break_where_geometry_says(attack, norm):
     distance = distances(model, x, y, norm)
     eps = float(distance.median())
     x_adv, oracle, _ = attacked(attack, model, x, y, norm=NORMS[norm], eps=eps, drop=True)
-    found = broken(model, x_adv, y)
+    breaks = broken(model, x_adv, y)
     assert oracle.threat.admits(x, x_adv).all()
-    assert not found[distance > 1.0001 * eps].any()  # no attack can
+    assert not breaks[distance > 1.0001 * eps].any()  # no attack can
     if isinstance(attack, APGDTargeted):
-        assert found[distance < 0.995 * eps].all()  # it tries every wrong class
+        assert breaks[distance < 0.995 * eps].all()  # it tries every wrong class
     else:  # the margin may climb towards a class that is not the nearest
-        assert found[distance < 0.995 * eps].float().mean() > 0.75
+        assert breaks[distance < 0.995 * eps].float().mean() > 0.75
 
 
 @norms
@@ -102,9 +102,9 @@ def test_checkpoints_are_the_published_ones():
     assert checkpoints(1) == []
     assert checkpoints(10) == [3, 5, 6, 7, 8, 9]
     for steps in (2, 7, 33, 1000):
-        found = checkpoints(steps)
-        assert found == sorted(set(found))
-        assert all(0 < step < steps for step in found)
+        places = checkpoints(steps)
+        assert places == sorted(set(places))
+        assert all(0 < step < steps for step in places)
 
 
 def test_a_step_that_overshoots_is_halved_until_the_peak_is_met():
@@ -135,13 +135,15 @@ def test_images_choose_their_steps_alone_and_joint_batches_together():
         oracle = Oracle(single, x[i : i + 1], y[i : i + 1], threat)
         alone = climb(oracle, start[i : i + 1], cross_entropy, how)
         assert torch.allclose(alone, whole[i : i + 1], atol=1e-6)
-    coupled = joint(single)
-    oracle = Oracle(coupled, x, y, threat)
-    asked = []
-    hook = coupled.net.register_forward_pre_hook(lambda _, inputs: asked.append(inputs[0].detach().clone()))
+    pair_model = joint(single)
+    oracle = Oracle(pair_model, x, y, threat)
+    queries = []
+    hook = pair_model.net.register_forward_pre_hook(
+        lambda _, inputs: queries.append(inputs[0].detach().clone())
+    )
     best = climb(oracle, start, cross_entropy, how)
     hook.remove()
-    assert any(torch.equal(best, point) for point in asked)  # one whole batch, not a mixture
+    assert any(torch.equal(best, point) for point in queries)  # one whole batch, not a mixture
 
 
 def test_sparse_steps_change_the_steepest_pixels_alike():
@@ -155,10 +157,10 @@ def test_the_likeliest_wrong_classes_come_in_order():
     model, x = random_linear(classes=5), images(6, SHAPE)
     scores = model.net(x).detach()
     y = scores.argsort(dim=1)[:, -2]  # the label is the second likeliest
-    found = likeliest(Oracle(model, x, y, ThreatModel(eps=0.1)), x, 9)
-    assert len(found) == 4
+    pairs = likeliest(Oracle(model, x, y, ThreatModel(eps=0.1)), x, 9)
+    assert len(pairs) == 4
     order = scores.argsort(dim=1, descending=True)
-    for pair, rank in zip(found, (0, 2, 3, 4), strict=True):
+    for pair, rank in zip(pairs, (0, 2, 3, 4), strict=True):
         assert torch.equal(pair, torch.stack([y, order[:, rank]], dim=1))
 
 
@@ -206,17 +208,17 @@ def test_what_the_output_means_changes_no_verdict(name, head):
     model, x = small_net(seed=1), images(40)
     y = classify(model, x)
     plain, _, _ = attacked(QUICK[name], model, x, y, eps=0.06)
-    found, _, _ = attacked(QUICK[name], with_head(model, *HEADS[head]), x, y, eps=0.06)
-    assert int((broken(model, found, y) != broken(model, plain, y)).sum()) <= 1
+    proposal, _, _ = attacked(QUICK[name], with_head(model, *HEADS[head]), x, y, eps=0.06)
+    assert int((broken(model, proposal, y) != broken(model, plain, y)).sum()) <= 1
 
 
 def test_the_scale_of_the_logits_blinds_cross_entropy_and_not_the_ratio():
     model, x = small_net(seed=1), images(40)
     y = classify(model, x)
-    scaled = with_head(model, lambda z: 300 * z)
+    steep_model = with_head(model, lambda z: 300 * z)
     right = {}
     for loss in ("cross_entropy", "dlr"):
-        x_adv, _, _ = attacked(APGD(steps=20, loss=loss), scaled, x, y, eps=0.06)
+        x_adv, _, _ = attacked(APGD(steps=20, loss=loss), steep_model, x, y, eps=0.06)
         right[loss] = int((~broken(model, x_adv, y)).sum())
     plain, _, _ = attacked(APGD(steps=20, loss="dlr"), model, x, y, eps=0.06)
     assert right["dlr"] == int((~broken(model, plain, y)).sum())
@@ -225,10 +227,10 @@ def test_the_scale_of_the_logits_blinds_cross_entropy_and_not_the_ratio():
 
 def test_a_masked_model_and_one_without_numbers_are_noted():
     inner, x = small_net(), images(10)
-    masked = Model(name="masked", net=Lambda(lambda x: inner.net((x * 4).round() / 4)), classes=4)
+    rough_model = Model(name="masked", net=Lambda(lambda x: inner.net((x * 4).round() / 4)), classes=4)
     broken_net = Model(name="nan", net=Lambda(lambda x: inner.net(x) / (x.flatten(1)[:, :1] < 0)), classes=4)
     for attack in QUICK.values():
-        _, oracle, _ = attacked(attack, masked, x, eps=0.05)
+        _, oracle, _ = attacked(attack, rough_model, x, eps=0.05)
         assert (oracle.ledger.zero_gradient > 0).all()
         x_adv, oracle, _ = attacked(attack, broken_net, x, torch.zeros(10, dtype=torch.int64), eps=0.05)
         assert oracle.ledger.nonfinite.all()
@@ -267,11 +269,11 @@ def test_what_is_broken_stands_still_and_other_images_of_a_joint_batch_climb_on(
     threat = ThreatModel(eps=0.05)
     free = climb(Oracle(model, x, y, threat), x, margin, Climb(steps=12))
     oracle = Oracle(model, x, y, threat)
-    held = climb(oracle, x, margin, Climb(steps=12, hold=True, first=0.05))
+    points = climb(oracle, x, margin, Climb(steps=12, hold=True, first=0.05))
     assert not torch.equal(free[2], x[2])
-    assert torch.equal(held[2], x[2])
-    assert (held != x).flatten(1).any(1).tolist() == [True, True, False, True, True, True]
-    assert int(broken(model, held, y).sum()) >= int(broken(model, free, y).sum())
+    assert torch.equal(points[2], x[2])
+    assert (points != x).flatten(1).any(1).tolist() == [True, True, False, True, True, True]
+    assert int(broken(model, points, y).sum()) >= int(broken(model, free, y).sum())
 
 
 def test_it_climbs_through_the_source_it_is_given_by_steps_as_long_as_it_is_told():

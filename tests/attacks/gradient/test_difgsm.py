@@ -38,38 +38,38 @@ def test_it_keeps_the_laws():
 def test_a_rescaled_image_is_what_torch_interpolates(shape):
     x = images(40, shape)
     rows, columns = rescaling(x, streams(40), probability=1.0, smallest=0.6)
-    found = rows @ x @ columns.mT
-    seen = set()
-    for image, result, row, column in zip(x, found, rows, columns, strict=True):
+    results = rows @ x @ columns.mT
+    layouts = set()
+    for image, result, row, column in zip(x, results, rows, columns, strict=True):
         down, right = (m[0].sum(dim=1).gt(0.5).nonzero().flatten() for m in (row, column))
-        wanted = placed(image, len(down), len(right), int(down[0]), int(right[0]))
-        assert torch.allclose(result, wanted, atol=1e-6)
+        target = placed(image, len(down), len(right), int(down[0]), int(right[0]))
+        assert torch.allclose(result, target, atol=1e-6)
         assert int(shape[1] * 0.6) <= len(down) < shape[1]
         assert len(right) == round(shape[2] * len(down) / shape[1])
-        seen.add((len(down), int(down[0]), int(right[0])))
-    assert len(seen) > 8  # many sizes and places, each image its own
+        layouts.add((len(down), int(down[0]), int(right[0])))
+    assert len(layouts) > 8  # many sizes and places, each image its own
 
 
 def test_the_coin_falls_as_often_as_asked():
     x = images(2000, (1, 6, 6))
     rows, columns = rescaling(x, streams(2000), probability=0.3, smallest=0.5)
-    untouched = (rows == torch.eye(6)).all(dim=-1).all(dim=-1).squeeze(1)
-    assert torch.equal(untouched, (columns == torch.eye(6)).all(dim=-1).all(dim=-1).squeeze(1))
-    assert float(untouched.float().mean()) == pytest.approx(0.7, abs=4 * math.sqrt(0.21 / 2000))
+    identity = (rows == torch.eye(6)).all(dim=-1).all(dim=-1).squeeze(1)
+    assert torch.equal(identity, (columns == torch.eye(6)).all(dim=-1).all(dim=-1).squeeze(1))
+    assert float(identity.float().mean()) == pytest.approx(0.7, abs=4 * math.sqrt(0.21 / 2000))
 
 
 def test_the_gradient_is_that_of_the_rescaled_image():
     model, x = small_net(seed=1), images(8)
     y = classify(model, x)
     threat = ThreatModel(eps=0.1)
-    found = diverse_gradient(
+    gradient = diverse_gradient(
         Oracle(model, x, y, threat), cross_entropy, x, streams(8), probability=0.8, smallest=0.5
     )
     rows, columns = rescaling(x, streams(8), probability=0.8, smallest=0.5)
     point = x.clone().requires_grad_(True)
     loss = cross_entropy(model.net(rows @ point @ columns.mT), y, model.output).sum()
-    (wanted,) = torch.autograd.grad(loss, point)
-    assert torch.allclose(found, wanted, atol=1e-6)
+    (truth,) = torch.autograd.grad(loss, point)
+    assert torch.allclose(gradient, truth, atol=1e-6)
 
 
 def test_without_diversity_it_is_mifgsm():
@@ -88,7 +88,7 @@ def test_robust_accuracy_agrees_with_torchattacks():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         theirs = torchattacks.DIFGSM(model.net, eps=0.15, alpha=0.015, decay=1.0)(x, y)
-    ours, library = (float(broken(model, found, y).float().mean()) for found in (own, theirs))
+    ours, library = (float(broken(model, images, y).float().mean()) for images in (own, theirs))
     assert 0.2 < library < 0.95
     assert abs(ours - library) < 0.15
 

@@ -56,12 +56,12 @@ def test_it_agrees_with_torchattacks_pixel_by_pixel(goal):
     torchattacks = pytest.importorskip("torchattacks")
     model, x = small_net(seed=1), images(20)
     y = classify(model, x)
-    wanted = (y + 1) % 4 if goal is Goal.TARGETED else y
+    classes = (y + 1) % 4 if goal is Goal.TARGETED else y
     theirs = torchattacks.MIFGSM(model.net, eps=0.06, alpha=0.01, steps=8, decay=0.9)
     if goal is Goal.TARGETED:
         theirs.set_mode_targeted_by_function(lambda _, labels: (labels + 1) % 4)
     ours = MIFGSM(steps=8, step_size=0.01, decay=0.9)
-    _, _, last = attacked(ours, model, x, wanted, threat=ThreatModel(eps=0.06, goal=goal))
+    _, _, last = attacked(ours, model, x, classes, threat=ThreatModel(eps=0.06, goal=goal))
     assert ((last - theirs(x, y)).abs() < 1e-5).float().mean() > 0.98
 
 

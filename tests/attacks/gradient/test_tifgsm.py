@@ -35,11 +35,11 @@ def test_smoothing_is_the_weighted_mean_of_translated_gradients(kernel):
     """Dong et al. 2019, Eq. 7: the sum over shifts (i, j) of w_i w_j times the gradient moved by (-i, -j)."""
     gradient = images(3, (2, 6, 7)) - 0.5
     weights = profile(kernel, 5, gradient)
-    padded = torch.nn.functional.pad(gradient, (2, 2, 2, 2))
-    wanted = sum(
-        weights[i] * weights[j] * padded[..., i : i + 6, j : j + 7] for i in range(5) for j in range(5)
+    canvas = torch.nn.functional.pad(gradient, (2, 2, 2, 2))
+    truth = sum(
+        weights[i] * weights[j] * canvas[..., i : i + 6, j : j + 7] for i in range(5) for j in range(5)
     )
-    assert torch.allclose(smooth(gradient, weights), wanted, atol=1e-6)
+    assert torch.allclose(smooth(gradient, weights), truth, atol=1e-6)
 
 
 def test_a_kernel_of_one_pixel_changes_nothing():

@@ -66,9 +66,9 @@ def test_the_order_of_the_batch_plays_no_part():
     y = classify(model, x)
     whole, _, _ = attacked(Universal(sweeps=2), model, x, y, eps=0.1)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
-    moved, _, _ = attacked(Universal(sweeps=2), model, x[order], y[order], indices=order, eps=0.1)
+    permutation, _, _ = attacked(Universal(sweeps=2), model, x[order], y[order], indices=order, eps=0.1)
     small, _, _ = attacked(Universal(sweeps=2), model, x, y, batch_size=5, eps=0.1)
-    assert torch.allclose(moved, whole[order], atol=1e-5)
+    assert torch.allclose(permutation, whole[order], atol=1e-5)
     assert torch.allclose(small, whole, atol=1e-5)
 
 
@@ -84,9 +84,9 @@ def test_splitting_the_batch_matters_and_is_declared():
 def test_dropping_is_refused():
     model, x = small_net(seed=1), images(12)
     y = classify(model, x)
-    kept, _, _ = attacked(Universal(sweeps=1), model, x, y, eps=0.1)
-    spared, oracle, _ = attacked(Universal(sweeps=1), model, x, y, eps=0.1, drop=True)
-    assert torch.equal(kept, spared)
+    plain, _, _ = attacked(Universal(sweeps=1), model, x, y, eps=0.1)
+    dropping, oracle, _ = attacked(Universal(sweeps=1), model, x, y, eps=0.1, drop=True)
+    assert torch.equal(plain, dropping)
     assert oracle.ledger.forwards.min() >= 2
 
 

@@ -185,8 +185,8 @@ def test_foolbox_is_told_its_own_names(monkeypatch, name, options, norm, call, g
         return
     _, oracle, last = attacked(attack, model, x, y, threat=threat, batch_size=3)
     radius = {} if name == "FoolboxCW" else {"epsilon": 0.2}
-    told = [(*call, (str(goal), part.tolist()), radius) for part in torch.split(y, 3)]
-    assert library.calls == told
+    calls = [(*call, (str(goal), part.tolist()), radius) for part in torch.split(y, 3)]
+    assert library.calls == calls
     beyond = (x + 0.1).clamp(0, 1)
     assert torch.equal(last, threat.project(x, beyond) if name == "FoolboxCW" else beyond)
     assert (oracle.ledger.forwards >= 1).all()

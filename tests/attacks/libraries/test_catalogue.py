@@ -104,9 +104,9 @@ def test_what_one_attack_alone_imports_is_told_too(monkeypatch):
 
 
 def test_goals_it_cannot_play_are_refused_before_it_runs():
-    untargeted = art.CATALOGUE.find("DeepFool")()
+    plain = art.CATALOGUE.find("DeepFool")()
     targeted = art.CATALOGUE.find("SaliencyMapMethod")()
-    for attack, goal in ((untargeted, Goal.TARGETED), (targeted, Goal.UNTARGETED)):
+    for attack, goal in ((plain, Goal.TARGETED), (targeted, Goal.UNTARGETED)):
         with pytest.raises(ConfigError, match="a goal this attack can play"):
             check_attack(attack, ThreatModel(norm=L2, eps=0.1, goal=goal))
 
@@ -172,14 +172,14 @@ def bare(name, net, x, y, seed):
 def test_images_are_those_of_the_library_called_bare(name, options, norm):
     from robench.randomness import Randomness
 
-    layered = layered_model().net.module.eval()
-    model = Model(name="bare", net=layered, classes=10)
+    network = layered_model().net.module.eval()
+    model = Model(name="bare", net=network, classes=10)
     x = images(6, SHAPE)
     y = classify(model, x)
     attack = build(plugins.find("attacks", name), options, where=name)
     threat = ThreatModel(norm=norm, eps=0.1)
     seed = Randomness(0, torch.arange(6), ("test",)).torch_seed()
-    theirs = bare(name, layered, x.clone(), y, seed).detach()
+    theirs = bare(name, network, x.clone(), y, seed).detach()
     last = attacked(attack, model, x, y, threat=threat)[2]
     expected = theirs if norm is LINF else threat.project(x, theirs)
     assert torch.allclose(last, expected, atol=1e-6)

@@ -117,24 +117,24 @@ def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, c
     attack = installed(name)
     monkeypatch.chdir(tmp_path)
     model, x, y = subject()
-    asked = []
-    model.net.module.conv1.register_forward_pre_hook(lambda _, inputs: asked.append(len(inputs[0])))
+    batches = []
+    model.net.module.conv1.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
     capfd.readouterr()
     first, *others = attack.info.norms
-    played = [*((first, goal) for goal in attack.info.goals), *((n, attack.info.goals[0]) for n in others)]
-    for norm, goal in played:
+    games = [*((first, goal) for goal in attack.info.goals), *((n, attack.info.goals[0]) for n in others)]
+    for norm, goal in games:
         threat = ThreatModel(norm=NORMS[norm], eps=EPS[norm], goal=Goal(goal))
         before, network, clean = state(), network_state(model.net), x.clone()
-        asked.clear()
+        batches.clear()
         if refusal := REFUSED.get(name) or REFUSED.get(f"{name} {norm}"):
             with pytest.raises(JobError, match=refusal):
                 crafted(attack, model, x, y, threat)
         else:
             result = crafted(attack, model, x, y, threat)
-            spent = int(result.ledger.forwards.sum())
-            passed = sum(asked) - 2 * len(x)  # it is asked twice before, whether it changes by itself
+            booking = int(result.ledger.forwards.sum())
+            queries = sum(batches) - 2 * len(x)  # it is asked twice before, whether it changes by itself
             # Passes of a library are shared out among the images, and rounded up.
-            assert passed <= spent < passed + len(x), (norm, goal)
+            assert queries <= booking < queries + len(x), (norm, goal)
             target = (y + 1) % 10 if goal == "targeted" else None
             verdict = judge(model, x, y, result.x_adv, threat=threat, target=target)
             assert len(verdict.status) == len(x)
@@ -143,8 +143,8 @@ def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, c
         assert network_state(model.net) == network
         after = state()
         assert [key for key, value in before.items() if after[key] != value] == []
-    printed = capfd.readouterr()
-    assert (printed.out, printed.err) == ("", "")
+    terminal = capfd.readouterr()
+    assert (terminal.out, terminal.err) == ("", "")
 
 
 @pytest.mark.thorough
@@ -166,5 +166,5 @@ def test_what_the_table_says_of_chance_and_company_is_so(name, tmp_path, monkeyp
 
 def test_every_name_is_a_plugin():
     assert set(NAMES) <= set(plugins.names("attacks"))
-    refused = {name.partition(" ")[0] for name in REFUSED}
-    assert {*OPTIONS, *refused, *SLOW} <= set(NAMES)
+    exclusions = {name.partition(" ")[0] for name in REFUSED}
+    assert {*OPTIONS, *exclusions, *SLOW} <= set(NAMES)

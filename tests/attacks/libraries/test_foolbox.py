@@ -62,9 +62,9 @@ def test_cw_never_beats_ours_by_much():
     threat = ThreatModel(norm=L2, eps=math.inf)
     own, _, _ = attacked(CW(steps=100, learning_rate=0.01), model, x, y, threat=threat)
     library, _, _ = attacked(FoolboxCW(steps=60, learning_rate=0.01), model, x, y, threat=threat)
-    found = broken(model, library, y)
-    assert found.float().mean() > 0.3
-    assert float((L2.size(own - x) / L2.size(library - x))[found].median()) < 1.1
+    breaks = broken(model, library, y)
+    assert breaks.float().mean() > 0.3
+    assert float((L2.size(own - x) / L2.size(library - x))[breaks].median()) < 1.1
 
 
 @pytest.mark.parametrize("attack", [FoolboxFGSM, FoolboxIFGSM, FoolboxPGD, FoolboxCW])

@@ -73,9 +73,9 @@ def test_deterministic_attacks_agree_pixel_by_pixel(theirs, ours, norm, goal, he
     model, x = with_head(small_net(seed=1), *HEADS[head]), images(24)
     y = classify(model, x)
     threat = ThreatModel(norm=norm, eps=EPS[norm.name], goal=goal)
-    wanted = (y + 1) % 4 if goal is Goal.TARGETED else y
-    _, _, own = attacked(ours, model, x, wanted, threat=threat)
-    _, _, library = attacked(theirs, model, x, wanted, threat=threat)
+    labels = (y + 1) % 4 if goal is Goal.TARGETED else y
+    _, _, own = attacked(ours, model, x, labels, threat=threat)
+    _, _, library = attacked(theirs, model, x, labels, threat=threat)
     assert ((own - library).abs() < 1e-5).float().mean() > 0.98
     assert torch.equal(classify(model, own), classify(model, library))
     assert threat.admits(x, library).all()
@@ -106,9 +106,9 @@ def test_cw_of_libraries_never_beats_ours_by_much(theirs, head):
     own, _, _ = attacked(CW(steps=100, learning_rate=0.01), model, x, y, threat=threat)
     library, _, _ = attacked(theirs, model, x, y, threat=threat)
     assert broken(model, own, y).all()
-    found = broken(model, library, y)
-    assert found.float().mean() > 0.3  # the library's attack does run on this head
-    assert float((L2.size(own - x) / L2.size(library - x))[found].median()) < 1.1
+    breaks = broken(model, library, y)
+    assert breaks.float().mean() > 0.3  # the library's attack does run on this head
+    assert float((L2.size(own - x) / L2.size(library - x))[breaks].median()) < 1.1
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_everything_is_put_back_and_booked(attack, norm, capfd):
     states = torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     threat = ThreatModel(norm=norm, eps=0.3)
     oracle = Oracle(model, x, y, threat)
-    found = attack(oracle, Randomness(0, torch.arange(6)))
+    proposal = attack(oracle, Randomness(0, torch.arange(6)))
     again = attack(Oracle(model, x, y, threat), Randomness(0, torch.arange(6)))
-    assert torch.equal(found, again)
-    assert threat.admits(x, found).all()
+    assert torch.equal(proposal, again)
+    assert threat.admits(x, proposal).all()
     assert (oracle.ledger.forwards >= 1).all()
     assert (oracle.ledger.backwards >= 1).all()
     assert model.fingerprint() == before
@@ -216,9 +216,9 @@ def test_the_chosen_gradient_source_is_attacked(attack):
     model, x = two_sources(small_net(seed=1)), images(20)
     y = classify(model, x)
     exact, _, _ = attacked(attack, model, x, y, eps=0.1)
-    turned, _, _ = attacked(attack, model, x, y, eps=0.1, source=model.source("turned"))
+    proposal, _, _ = attacked(attack, model, x, y, eps=0.1, source=model.source("turned"))
     assert int(broken(model, exact, y).sum()) > 5
-    assert int(broken(model, turned, y).sum()) == 0
+    assert int(broken(model, proposal, y).sum()) == 0
 
 
 @pytest.mark.parametrize("attack", [ArtPGD(steps=3), TorchattacksPGD(steps=3)], ids=label)

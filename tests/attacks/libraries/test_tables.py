@@ -89,14 +89,14 @@ def test_options_are_those_of_the_library(library):
         if name not in own:
             continue  # see above
         parameters = inspect.signature(own[name]).parameters
-        told = {entry.radius, entry.norm_option, *entry.without, *DECIDED[library]} - {""}
+        decisions = {entry.radius, entry.norm_option, *entry.without, *DECIDED[library]} - {""}
         theirs = {
             latin(key): parameter.default
             for key, parameter in parameters.items()
             if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
         }
         assert {entry.radius, entry.norm_option, *entry.without} - {""} <= set(theirs), name
-        assert [s.name for s in entry.settings] == [key for key in theirs if key not in told], name
+        assert [s.name for s in entry.settings] == [key for key in theirs if key not in decisions], name
         for setting in entry.settings:
             default = theirs[setting.name]
             if (library, setting.name) in OTHER_DEFAULTS:
@@ -122,9 +122,9 @@ def test_every_entry_says_what_is_known(library):
         assert not (entry.untargeted and entry.targeted_only)
         assert not entry.radius or entry.kind == "fixed"
         cite, bibtex = cited(entry.paper)
-        (read,) = read_entries(bibtex)
-        assert read.key == entry.paper
-        assert read.fields["year"] in cite or entry.paper == "rauber2020foolbox"
+        (reference,) = read_entries(bibtex)
+        assert reference.key == entry.paper
+        assert reference.fields["year"] in cite or entry.paper == "rauber2020foolbox"
     assert all(reason[0].isupper() and not reason.endswith(".") for reason in table.left_out.values())
 
 
@@ -148,10 +148,10 @@ def test_twenty_attacks_made_for_transfer():
         ),
         "torchattacks": "PIFGSM PIFGSMPP",
     }
-    listed = [
+    transfer_attacks = [
         name
         for library, names in made_for_transfer.items()
         for name in names.split()
         if name in read_table(library).attacks
     ]
-    assert len(listed) == 24
+    assert len(transfer_attacks) == 24

@@ -37,12 +37,14 @@ def test_the_sphere_follows_success():
     """Radii of the points it asks about are r (1 - g)^a (1 + g)^b, step by step as the verdicts say."""
     model, x = random_linear(classes=2, seed=5), grey(1)
     y = classify(model, x)
-    asked = []
-    model.net.register_forward_hook(lambda net, inputs, outputs: asked.append((inputs[0].detach(), outputs)))
+    queries = []
+    model.net.register_forward_hook(
+        lambda net, inputs, outputs: queries.append((inputs[0].detach(), outputs))
+    )
     attacked(DDN(steps=12, radius=0.3), model, x, y, norm=L2, eps=math.inf)
-    assert len(asked) == 13
+    assert len(queries) == 13
     radius = 0.3
-    for before, after in pairwise(asked):
+    for before, after in pairwise(queries):
         wrong = bool(before[1].argmax(dim=1) != y)
         radius *= 0.95 if wrong else 1.05
         assert float(L2.size(after[0] - x)) == pytest.approx(radius, rel=1e-4)
@@ -90,8 +92,8 @@ def test_distances_agree_with_foolbox():
     model, x, y = digits_cnn()
     x, y = x[:40], y[:40]
     own, _, _ = attacked(DDN(steps=60), model, x, y, norm=L2, eps=math.inf)
-    wrapped = foolbox.PyTorchModel(model.net, bounds=(0, 1))
-    _, library, _ = foolbox.attacks.DDNAttack(steps=60)(wrapped, x, y, epsilons=None)
+    their_model = foolbox.PyTorchModel(model.net, bounds=(0, 1))
+    _, library, _ = foolbox.attacks.DDNAttack(steps=60)(their_model, x, y, epsilons=None)
     ours, theirs = distance_of(model, own, x, y, L2), distance_of(model, library, x, y, L2)
     assert ours.isfinite().all()
     assert float(ours.median() / theirs.median()) == pytest.approx(1, abs=0.02)

@@ -128,8 +128,8 @@ def test_probabilities_are_attacked_through_their_logarithm(kind):
     function = (lambda z: z.softmax(1)) if kind is OutputKind.SIMPLEX else (lambda z: z.log_softmax(1))
     twin = with_head(model, function, kind)
     plain, _, _ = attacked(DeepFool(), model, x, y, norm=L2, eps=math.inf)
-    found, _, _ = attacked(DeepFool(), twin, x, y, norm=L2, eps=math.inf)
-    assert torch.allclose(plain, found, atol=1e-4)
+    proposal, _, _ = attacked(DeepFool(), twin, x, y, norm=L2, eps=math.inf)
+    assert torch.allclose(plain, proposal, atol=1e-4)
 
 
 def test_a_joint_batch_is_broken_whole():
@@ -163,8 +163,8 @@ def test_median_distance_agrees_with_foolbox():
     model, x, y = digits_cnn()
     x, y = x[:40], y[:40]
     own, _, _ = attacked(DeepFool(), model, x, y, norm=LINF, eps=math.inf)
-    wrapped = foolbox.PyTorchModel(model.net, bounds=(0, 1))
-    _, library, _ = foolbox.attacks.LinfDeepFoolAttack()(wrapped, x, y, epsilons=None)
+    their_model = foolbox.PyTorchModel(model.net, bounds=(0, 1))
+    _, library, _ = foolbox.attacks.LinfDeepFoolAttack()(their_model, x, y, epsilons=None)
     ours, theirs = distance_of(model, own, x, y, LINF), distance_of(model, library, x, y, LINF)
     assert ours.isfinite().all()
     assert float(ours.median() / theirs.median()) == pytest.approx(1, abs=0.1)

@@ -70,9 +70,9 @@ def test_the_box_is_counted(norm):
 def test_it_breaks_what_brute_force_breaks_and_nothing_else(recipe, norm):
     model, x, y, truth = two_pixels(norm, 0.12)
     x_adv, oracle, _ = attacked(recipe(steps=20, restarts=2), model, x, y, norm=NORMS[norm], eps=0.12)
-    found = broken(model, x_adv, y, x, oracle.threat)
-    assert int((truth & ~found).sum()) <= 2
-    assert int((found & ~truth).sum()) <= 1  # the grid may miss a sliver
+    breaks = broken(model, x_adv, y, x, oracle.threat)
+    assert int((truth & ~breaks).sum()) <= 2
+    assert int((breaks & ~truth).sum()) <= 1  # the grid may miss a sliver
 
 
 @both
@@ -96,19 +96,19 @@ def test_what_the_output_means_changes_no_verdict(recipe, kind):
     y = classify(model, x)
     head = (lambda z: z.log_softmax(1)) if kind is OutputKind.LOG_PROBABILITIES else (lambda z: z.softmax(1))
     plain, _, _ = attacked(recipe(steps=15), model, x, y, eps=0.06)
-    found, _, _ = attacked(recipe(steps=15), with_head(model, head, kind), x, y, eps=0.06)
-    assert int((broken(model, found, y) != broken(model, plain, y)).sum()) <= 1
+    proposal, _, _ = attacked(recipe(steps=15), with_head(model, head, kind), x, y, eps=0.06)
+    assert int((broken(model, proposal, y) != broken(model, plain, y)).sum()) <= 1
 
 
 def test_score_gradients_are_those_of_each_score():
     model, x = small_net(seed=1), images(7)
     y = classify(model, x)
     twin = with_head(model, lambda z: z.softmax(1), OutputKind.SIMPLEX)
-    for subject, wanted in ((model, model.net), (twin, lambda x: model.net(x).log_softmax(1))):
+    for subject, reference in ((model, model.net), (twin, lambda x: model.net(x).log_softmax(1))):
         oracle = Oracle(subject, x, y, ThreatModel(eps=0.1), batch_size=3)
         scores, gradients = oracle.score_gradients(x)
         point = x.clone().requires_grad_(True)
-        truth = wanted(point)
+        truth = reference(point)
         assert torch.allclose(scores, truth, atol=1e-5)
         for c in range(4):
             (column,) = torch.autograd.grad(truth[:, c].sum(), point, retain_graph=True)
@@ -152,11 +152,11 @@ def test_the_ledger_equals_the_analytic_count(attack, forwards, backwards):
 
 def test_a_masked_model_and_one_without_numbers_are_noted():
     inner, x = small_net(), images(10)
-    masked = Model(name="masked", net=Lambda(lambda x: inner.net((x * 4).round() / 4)), classes=4)
+    rough_model = Model(name="masked", net=Lambda(lambda x: inner.net((x * 4).round() / 4)), classes=4)
     broken_net = Model(name="nan", net=Lambda(lambda x: inner.net(x) / (x.flatten(1)[:, :1] < 0)), classes=4)
     for attack in (FAB(steps=3, restarts=2), FABTargeted(steps=3, restarts=2)):
         for eps in (0.05, math.inf):
-            _, oracle, _ = attacked(attack, masked, x, eps=eps)
+            _, oracle, _ = attacked(attack, rough_model, x, eps=eps)
             assert (oracle.ledger.zero_gradient > 0).all()
             y = torch.zeros(10, dtype=torch.int64)
             x_adv, oracle, _ = attacked(attack, broken_net, x, y, eps=eps)

@@ -88,8 +88,8 @@ def test_distances_are_no_longer_than_foolbox_finds(norm):
     x, y = x[:40], y[:40]
     own, _, _ = attacked(FMN(steps=60), model, x, y, norm=norm, eps=math.inf)
     attack = foolbox.attacks.LInfFMNAttack if norm is LINF else foolbox.attacks.L2FMNAttack
-    wrapped = foolbox.PyTorchModel(model.net, bounds=(0, 1))
-    _, library, _ = attack(steps=60)(wrapped, x, y, epsilons=None)
+    their_model = foolbox.PyTorchModel(model.net, bounds=(0, 1))
+    _, library, _ = attack(steps=60)(their_model, x, y, epsilons=None)
     ours, theirs = distance_of(model, own, x, y, norm), distance_of(model, library, x, y, norm)
     ratio = float(ours.median() / theirs.median())
     assert ratio == pytest.approx(1, abs=0.02) if norm is LINF else ratio < 1.02

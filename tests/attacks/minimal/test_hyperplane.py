@@ -55,33 +55,33 @@ def test_it_is_the_smallest_step_that_does(norm, seed):
         w, at, c = (slope[i] / slope[i].abs().max()).flatten().numpy(), x[i].flatten().numpy(), float(rise[i])
         c, n = c / float(slope[i].abs().max()), len(w)
         if norm is L2:
-            solved = minimize(
+            solution = minimize(
                 lambda d: d @ d, x0=step[i].flatten().numpy() * 0, jac=lambda d: 2 * d, method="SLSQP",
                 bounds=list(zip(-at, 1 - at, strict=True)), options={"ftol": 1e-15, "maxiter": 500},
                 constraints={"type": "eq", "fun": lambda d, w=w, c=c: w @ d - c, "jac": lambda d, w=w: w},
             )  # fmt: skip
-            smallest = solved.fun**0.5
+            smallest = solution.fun**0.5
         else:  # d = p - q; the cost is their sum, or a bound t on every entry
             many = norm is L1
             cost = [1.0] * (2 * n) + [0.0] if many else [0.0] * (2 * n) + [1.0]
             above = [[*(float(k in (j, j + n)) for k in range(2 * n)), -1.0] for j in range(n)]
-            solved = linprog(
+            solution = linprog(
                 cost, A_eq=[[*w, *-w, 0.0]], b_eq=[c],
                 A_ub=None if many else above, b_ub=None if many else [0.0] * n,
                 bounds=[*((0, 1 - v) for v in at), *((0, v) for v in at), (0, None)],
             )  # fmt: skip
-            smallest = solved.fun
+            smallest = solution.fun
         assert float(norm.size(step)[i]) == pytest.approx(smallest, rel=1e-4, abs=1e-7)
 
 
 def test_by_hand():
     x, slope = torch.tensor([[[[0.5, 0.9, 0.5]]]]), torch.tensor([[[[1.0, 2.0, -1.0]]]])
     rise = torch.tensor([0.6])
-    found = {n.name: step_to_hyperplane(x, slope, rise, norm=n, bounds=(0.0, 1.0)) for n in NORMS.values()}
+    steps = {n.name: step_to_hyperplane(x, slope, rise, norm=n, bounds=(0.0, 1.0)) for n in NORMS.values()}
     # The second pixel has room for 0.1 only, worth 0.2; the others share the rest, or the first takes it.
-    assert torch.allclose(found["Linf"], torch.tensor([0.2, 0.1, -0.2]).view(1, 1, 1, 3))
-    assert torch.allclose(found["L2"], torch.tensor([0.2, 0.1, -0.2]).view(1, 1, 1, 3))
-    assert torch.allclose(found["L1"], torch.tensor([0.4, 0.1, 0.0]).view(1, 1, 1, 3))
+    assert torch.allclose(steps["Linf"], torch.tensor([0.2, 0.1, -0.2]).view(1, 1, 1, 3))
+    assert torch.allclose(steps["L2"], torch.tensor([0.2, 0.1, -0.2]).view(1, 1, 1, 3))
+    assert torch.allclose(steps["L1"], torch.tensor([0.4, 0.1, 0.0]).view(1, 1, 1, 3))
 
 
 @norms

@@ -48,9 +48,9 @@ def test_several_classes_are_followed_to_the_boundary_it_started_at():
     model, x = random_linear(classes=3, seed=5), grey(10)
     y = classify(model, x)
     x_adv, _, _ = attacked(HopSkipJump(steps=8, samples=30), model, x, y, norm=L2, eps=math.inf)
-    found = classify(model, x_adv)
-    assert (found != y).all()
-    to_that_class = closed_form(model, x, y, L2, found)
+    answers = classify(model, x_adv)
+    assert (answers != y).all()
+    to_that_class = closed_form(model, x, y, L2, answers)
     assert ((L2.size(x_adv - x).double() / to_that_class).median()) < 1.05
 
 
@@ -72,9 +72,9 @@ def test_the_estimated_normal_is_the_hyperplanes():
     threat = ThreatModel(norm=L2, eps=math.inf)
     oracle = Oracle(model, x, y, threat)
     rng, look = Randomness(0, torch.arange(10)), torch.full((10,), 0.01)
-    found = boundary_normal(oracle, x, look, rng, samples=400).flatten(1)
+    normal = boundary_normal(oracle, x, look, rng, samples=400).flatten(1)
     weight = model.net[1].weight.detach()
-    cosine = torch.nn.functional.cosine_similarity(found, (weight[1] - weight[0])[None])
+    cosine = torch.nn.functional.cosine_similarity(normal, (weight[1] - weight[0])[None])
     # Sample n unit vectors, signed: the cosine is about sqrt(2 n / (2 n + pi d)) for d pixels.
     assert float(cosine.mean()) == pytest.approx(math.sqrt(800 / (800 + math.pi * 16)), abs=0.02)
 
@@ -86,8 +86,8 @@ def test_only_labels_matter():
         name="hard", net=Lambda(lambda z: torch.eye(4)[inner.net(z).argmax(dim=1)].to(z.dtype)), classes=4
     )
     _, _, soft = attacked(QUICK, inner, x, y, norm=L2, eps=math.inf)
-    _, _, found = attacked(QUICK, hard, x, y, norm=L2, eps=math.inf)
-    assert torch.equal(soft, found)
+    _, _, proposal = attacked(QUICK, hard, x, y, norm=L2, eps=math.inf)
+    assert torch.equal(soft, proposal)
     assert broken(inner, soft, y).all()
 
 
@@ -128,13 +128,13 @@ def test_distances_on_digits_are_no_longer_than_foolbox_finds(norm):
     model, x, y = digits_cnn()
     x, y = x[:12], y[:12]
     own, _, _ = attacked(QUICK, model, x, y, norm=norm, eps=math.inf)
-    wrapped = foolbox.PyTorchModel(model.net, bounds=(0, 1))
+    their_model = foolbox.PyTorchModel(model.net, bounds=(0, 1))
     theirs = foolbox.attacks.HopSkipJumpAttack(
         steps=4, initial_gradient_eval_steps=25, constraint="linf" if norm is LINF else "l2"
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        _, library, _ = theirs(wrapped, x, y, epsilons=None)
+        _, library, _ = theirs(their_model, x, y, epsilons=None)
     ours, other = distance_of(model, own, x, y, norm), distance_of(model, library, x, y, norm)
     assert ours.isfinite().all()
     assert float(ours.median() / other.median()) < (1.25 if norm is LINF else 1.0)

@@ -33,11 +33,11 @@ def test_it_keeps_the_laws():
 def test_corners_are_extreme_points(norm):
     x = torch.full((50, 1, 3, 3), 0.5)
     threat = ThreatModel(norm=norm, eps=0.2)
-    moved = corner(x, threat, Randomness(0, torch.arange(50))) - x
-    assert torch.allclose(norm.size(moved), torch.full((50,), 0.2), atol=1e-6)
+    changes = corner(x, threat, Randomness(0, torch.arange(50))) - x
+    assert torch.allclose(norm.size(changes), torch.full((50,), 0.2), atol=1e-6)
     if norm is LINF:
-        assert torch.allclose(moved.abs(), torch.full_like(moved, 0.2), atol=1e-6)
-    assert len({tuple((image * 100).round().flatten().tolist()) for image in moved}) > 9
+        assert torch.allclose(changes.abs(), torch.full_like(changes, 0.2), atol=1e-6)
+    assert len({tuple((image * 100).round().flatten().tolist()) for image in changes}) > 9
 
 
 def test_as_many_break_as_the_cap_of_the_sphere_says():
@@ -48,9 +48,9 @@ def test_as_many_break_as_the_cap_of_the_sphere_says():
     x_adv, _, _ = attacked(Noise(points=1), model, x, y, norm=L2, eps=eps)
     # The first coordinate of the uniform ball in d dimensions is 2 B - 1, B ~ Beta((d + 1) / 2, (d + 1) / 2).
     share = beta.sf((1 + distance / eps) / 2, (pixels + 1) / 2, (pixels + 1) / 2)
-    found = float(broken(model, x_adv, y).float().mean())
+    frequency = float(broken(model, x_adv, y).float().mean())
     assert 0.05 < share < 0.5
-    assert found == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
+    assert frequency == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
 
 
 @pytest.mark.parametrize("corners", [False, True])
@@ -61,9 +61,9 @@ def test_several_tries_break_as_often_as_they_should(corners):
     y = torch.zeros(4000, dtype=torch.int64)
     x_adv, _, _ = attacked(Noise(points=points, corners=corners), model, x, y, eps=eps)
     single = (1 - distance / eps) / 2
-    spared = (1 - single) ** 2 * (0.5 if corners else 1 - single)
-    found = float(broken(model, x_adv, y).float().mean())
-    assert found == pytest.approx(1 - spared, abs=4 * math.sqrt(spared * (1 - spared) / 4000))
+    survival = (1 - single) ** 2 * (0.5 if corners else 1 - single)
+    frequency = float(broken(model, x_adv, y).float().mean())
+    assert frequency == pytest.approx(1 - survival, abs=4 * math.sqrt(survival * (1 - survival) / 4000))
 
 
 @norms
@@ -96,8 +96,8 @@ def test_only_labels_matter():
         name="hard", net=Lambda(lambda z: torch.eye(4)[inner.net(z).argmax(dim=1)].to(z.dtype)), classes=4
     )
     soft, _, _ = attacked(Noise(points=20), inner, x, y, eps=0.15)
-    found, _, _ = attacked(Noise(points=20), hard, x, y, eps=0.15)
-    assert torch.equal(soft, found)
+    proposal, _, _ = attacked(Noise(points=20), hard, x, y, eps=0.15)
+    assert torch.equal(soft, proposal)
     assert 3 < int(broken(inner, soft, y).sum()) < 27
 
 

@@ -50,8 +50,8 @@ def test_it_keeps_the_laws():
 def test_the_mean_over_all_signs_is_the_gradient_of_a_quadratic():
     value, gradient = quadratic(6)
     x = images(3, (1, 2, 3), dtype=torch.float64)
-    found = estimate(value, x, Signs(6), samples=2**6, delta=0.3)
-    assert torch.allclose(found, gradient(x), atol=1e-9)
+    mean = estimate(value, x, Signs(6), samples=2**6, delta=0.3)
+    assert torch.allclose(mean, gradient(x), atol=1e-9)
 
 
 def test_the_estimate_is_unbiased():
@@ -60,11 +60,13 @@ def test_the_estimate_is_unbiased():
     x = images(1, (1, 3, 3), dtype=torch.float64)
     truth, samples = gradient(x).flatten(), 2
     many = x.expand(4000, -1, -1, -1)
-    found = estimate(value, many, Randomness(0, torch.arange(4000)), samples=samples, delta=0.05).flatten(1)
+    estimates = estimate(value, many, Randomness(0, torch.arange(4000)), samples=samples, delta=0.05).flatten(
+        1
+    )
     # Component i is g_i plus the sum of the other components with random signs.
     variance = (truth.square().sum() - truth.square()) / samples
-    assert ((found.mean(dim=0) - truth).abs() < 4 * (variance / 4000).sqrt()).all()
-    assert torch.allclose(found.var(dim=0), variance, rtol=0.15)
+    assert ((estimates.mean(dim=0) - truth).abs() < 4 * (variance / 4000).sqrt()).all()
+    assert torch.allclose(estimates.var(dim=0), variance, rtol=0.15)
 
 
 def test_a_difference_that_is_no_number_counts_as_nothing():
@@ -73,21 +75,21 @@ def test_a_difference_that_is_no_number_counts_as_nothing():
     def value(point):
         return torch.tensor([-math.inf, 1.0]) * point.flatten(1).sum(dim=1)
 
-    found = estimate(value, x, Randomness(0, torch.arange(2)), samples=3, delta=0.1)
-    assert torch.equal(found[0], torch.zeros_like(found[0]))
-    assert (found[1] != 0).any()
+    estimates = estimate(value, x, Randomness(0, torch.arange(2)), samples=3, delta=0.1)
+    assert torch.equal(estimates[0], torch.zeros_like(estimates[0]))
+    assert (estimates[1] != 0).any()
 
 
 def test_every_query_lies_in_the_box_and_is_paid():
     model, x = small_net(seed=1), images(4).round()  # all pixels at the box's ends
-    asked = []
-    model.net.register_forward_hook(lambda net, inputs, outputs: asked.append(inputs[0]))
+    queries = []
+    model.net.register_forward_hook(lambda net, inputs, outputs: queries.append(inputs[0]))
     y = classify(model, x)
-    asked.clear()
+    queries.clear()
     _, oracle, _ = attacked(SPSA(steps=3, samples=5), model, x, y, eps=0.0001)
-    assert len(asked) == 3 * (2 * 5 + 1)
+    assert len(queries) == 3 * (2 * 5 + 1)
     assert oracle.ledger.forwards.tolist() == [33] * 4
-    assert all(float(point.min()) >= 0 and float(point.max()) <= 1 for point in asked)
+    assert all(float(point.min()) >= 0 and float(point.max()) <= 1 for point in queries)
 
 
 @pytest.mark.parametrize("norm", [LINF, L2], ids=lambda n: n.name)
@@ -98,21 +100,21 @@ def test_a_linear_model_breaks_where_geometry_says(norm):
     eps = float(distance.median())
     attack = SPSA(steps=15, samples=20, learning_rate=eps / 5)
     x_adv, _, _ = attacked(attack, model, x, y, norm=norm, eps=eps)
-    found = broken(model, x_adv, y)
-    assert not found[distance > 1.0001 * eps].any()
+    breaks = broken(model, x_adv, y)
+    assert not breaks[distance > 1.0001 * eps].any()
     near = 0.9 if norm is L2 else 0.97
-    assert found[distance < near * eps].all()
+    assert breaks[distance < near * eps].all()
 
 
 def test_it_breaks_a_model_that_masks_its_gradients():
     """Scores rounded to 1e-4: no gradient at all, but the scores still tell the way."""
     inner, x = small_net(seed=1), images(20)
-    masked = Model(name="masked", net=Lambda(lambda z: (inner.net(z) * 1e4).round() / 1e4), classes=4)
-    y = classify(masked, x)
-    by_gradient, _, _ = attacked(PGD(steps=10, random_start=False), masked, x, y, eps=0.05)
-    by_scores, _, _ = attacked(SPSA(steps=10, samples=16), masked, x, y, eps=0.05)
-    assert not broken(masked, by_gradient, y).any()
-    assert broken(masked, by_scores, y).float().mean() > 0.25
+    rough_model = Model(name="masked", net=Lambda(lambda z: (inner.net(z) * 1e4).round() / 1e4), classes=4)
+    y = classify(rough_model, x)
+    by_gradient, _, _ = attacked(PGD(steps=10, random_start=False), rough_model, x, y, eps=0.05)
+    by_scores, _, _ = attacked(SPSA(steps=10, samples=16), rough_model, x, y, eps=0.05)
+    assert not broken(rough_model, by_gradient, y).any()
+    assert broken(rough_model, by_scores, y).float().mean() > 0.25
 
 
 def test_no_gradient_is_taken():
@@ -142,7 +144,7 @@ def test_robust_accuracy_agrees_with_torchattacks():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         library = theirs(x, y)
-    ours, other = (float(broken(model, found, y).float().mean()) for found in (own, library))
+    ours, other = (float(broken(model, images, y).float().mean()) for images in (own, library))
     assert 0.2 < other < 0.95
     assert abs(ours - other) < 0.12
 

@@ -61,9 +61,9 @@ def test_it_breaks_what_brute_force_breaks_and_nothing_else(norm, missed):
     """Two pixels have room for signs and little else: under L2 and L1 only few directions are ever tried."""
     model, x, y, truth = two_pixels(norm, 0.12)
     x_adv, oracle, _ = attacked(Square(queries=100), model, x, y, norm=NORMS[norm], eps=0.12)
-    found = broken(model, x_adv, y, x, oracle.threat)
-    assert not (found & ~truth).any()
-    assert int((truth & ~found).sum()) <= missed < int(truth.sum())
+    breaks = broken(model, x_adv, y, x, oracle.threat)
+    assert not (breaks & ~truth).any()
+    assert int((truth & ~breaks).sum()) <= missed < int(truth.sum())
 
 
 @norms
@@ -85,10 +85,10 @@ def test_more_queries_never_do_worse_and_no_gradient_is_asked_for(norm):
 
 def test_a_masked_gradient_is_no_protection():
     inner, x = small_net(seed=1), images(30)
-    masked = Model(name="masked", net=Lambda(lambda x: inner.net((x * 64).round() / 64)), classes=4)
-    y = classify(masked, x)
-    x_adv, oracle, _ = attacked(Square(queries=150), masked, x, y, eps=0.1, drop=True)
-    assert int(broken(masked, x_adv, y).sum()) > 20
+    rough_model = Model(name="masked", net=Lambda(lambda x: inner.net((x * 64).round() / 64)), classes=4)
+    y = classify(rough_model, x)
+    x_adv, oracle, _ = attacked(Square(queries=150), rough_model, x, y, eps=0.1, drop=True)
+    assert int(broken(rough_model, x_adv, y).sum()) > 20
     assert not oracle.ledger.nonfinite.any()
 
 
@@ -112,10 +112,10 @@ def test_stripes_are_columns_and_paint_changes_one_window():
     assert torch.allclose(start, start[:, :, :1].expand_as(start), atol=1e-6)
     assert torch.allclose(start.abs(), torch.tensor(0.1), atol=1e-6)
     assert len(torch.unique(start[:, :, 0].sign().flatten(1), dim=0)) > 1
-    moved = paint(x, x + start, 3, threat, luck(x)) - x
+    change = paint(x, x + start, 3, threat, luck(x)) - x
     window = inside(x, corners(x, 3, luck(x)[:, :2]), 3)
-    assert torch.equal(moved[~window.expand_as(moved)], (x + start - x)[~window.expand_as(moved)])
-    patch = cut(moved, corners(x, 3, luck(x)[:, :2]), 3)
+    assert torch.equal(change[~window.expand_as(change)], (x + start - x)[~window.expand_as(change)])
+    patch = cut(change, corners(x, 3, luck(x)[:, :2]), 3)
     assert torch.allclose(patch, patch[:, :, :1, :1].expand_as(patch), atol=1e-6)
 
 
@@ -129,8 +129,8 @@ def test_windows_by_hand():
 
 def test_corners_are_uniform_and_reach_every_place():
     x = images(4000, (1, 4, 5))
-    found = corners(x, 3, Randomness(0, torch.arange(4000)).uniform(x.new_empty(4000, 2)))
-    counts = torch.bincount(found[:, 0] * 3 + found[:, 1], minlength=6)
+    places = corners(x, 3, Randomness(0, torch.arange(4000)).uniform(x.new_empty(4000, 2)))
+    counts = torch.bincount(places[:, 0] * 3 + places[:, 1], minlength=6)
     assert len(counts) == 6
     assert (counts - 4000 / 6).abs().max() < 120
     assert set(signs(torch.tensor([0.0, 0.4999, 0.5, 0.99])).tolist()) == {-1.0, 1.0}
@@ -139,12 +139,12 @@ def test_corners_are_uniform_and_reach_every_place():
 @pytest.mark.parametrize("power", [2, 4])
 @pytest.mark.parametrize("side", [1, 3, 5, 6])
 def test_bumps_have_two_halves_of_opposite_sign(side, power):
-    made = bump(side, power)
-    assert made.shape == (side, side)
-    assert (made[: side // 2] > 0).all()
-    assert (made[side // 2 :] < 0).all()
+    shape = bump(side, power)
+    assert shape.shape == (side, side)
+    assert (shape[: side // 2] > 0).all()
+    assert (shape[side // 2 :] < 0).all()
     order = 1 if power == 4 else 2
-    assert float(made[side // 2 :].norm(p=order)) == pytest.approx(1)
+    assert float(shape[side // 2 :].norm(p=order)) == pytest.approx(1)
 
 
 def test_the_schedule_is_the_published_one():

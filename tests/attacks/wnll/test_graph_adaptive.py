@@ -42,14 +42,14 @@ def test_alone_it_breaks_every_image_that_a_single_source_breaks(protocol, drop)
     model = wnll(protocol, votes=2)
     y = classify(model, X)
     x_adv, oracle, _ = attacked(ADAPTIVE, model, X, y, eps=EPS, drop=drop)
-    found = broken(model, x_adv, y)
+    breaks = broken(model, x_adv, y)
     singles = list(single_sources(model, y))
     names = {name for name, _ in singles}
     assert names == {"straight_through", "linear", "kernel", "kernel 4", "neighbours", "exact"}
     for name, single in singles:
-        assert not (single & ~found).any(), name
-    assert int(found.sum()) > max(int(single.sum()) for _, single in singles)
-    assert 3 < int(found.sum()) < 20
+        assert not (single & ~breaks).any(), name
+    assert int(breaks.sum()) > max(int(single.sum()) for _, single in singles)
+    assert 3 < int(breaks.sum()) < 20
     assert oracle.threat.admits(X, x_adv).all()
 
 
@@ -67,11 +67,11 @@ def test_a_joint_batch_is_one_batch_that_breaks_at_least_as_many_as_any_single_s
     assert oracle.threat.admits(X, x_adv).all()
 
 
-def covers(model, found, other):
-    """Whether `found` has all of `other`: image by image, or in number where the batch is one graph."""
+def covers(model, breaks, other):
+    """Whether `breaks` has all of `other`: image by image, or in number where the batch is one graph."""
     if model.coupling is Coupling.JOINT:
-        return int(found.sum()) >= int(other.sum())
-    return not (other & ~found).any()
+        return int(breaks.sum()) >= int(other.sum())
+    return not (other & ~breaks).any()
 
 
 @pytest.mark.parametrize("protocol", ["independent", "joint"])
@@ -81,25 +81,25 @@ def test_it_breaks_what_images_crafted_on_the_linear_branch_break(protocol, loss
     model = wnll(protocol)
     twin = Model(name="twin", net=model.net.branches, classes=10)
     y = classify(model, X)
-    moved, _, _ = attacked(LOSSES[loss], twin, X, y, eps=EPS)
-    transfer = broken(model, moved, y)
+    images, _, _ = attacked(LOSSES[loss], twin, X, y, eps=EPS)
+    transfer = broken(model, images, y)
     x_adv, _, _ = attacked(ADAPTIVE, model, X, y, eps=EPS)
-    found = broken(model, x_adv, y)
-    assert covers(model, found, transfer)
-    assert 0 < int(transfer.sum()) < int(found.sum()) < 20
+    breaks = broken(model, x_adv, y)
+    assert covers(model, breaks, transfer)
+    assert 0 < int(transfer.sum()) < int(breaks.sum()) < 20
 
 
 @pytest.mark.parametrize("protocol", ["independent", "joint"])
 def test_it_breaks_more_than_as_many_queries_of_random_search(protocol):
     model = wnll(protocol)
     y = classify(model, X)
-    searched, _, _ = attacked(Square(queries=200), model, X, y, eps=EPS)
-    random = broken(model, searched, y)
+    images, _, _ = attacked(Square(queries=200), model, X, y, eps=EPS)
+    random = broken(model, images, y)
     x_adv, oracle, _ = attacked(ADAPTIVE, model, X, y, eps=EPS)
-    found = broken(model, x_adv, y)
+    breaks = broken(model, x_adv, y)
     assert int((oracle.ledger.forwards + oracle.ledger.backwards).max()) <= 200
-    assert covers(model, found, random)
-    assert 0 < int(random.sum()) < int(found.sum())
+    assert covers(model, breaks, random)
+    assert 0 < int(random.sum()) < int(breaks.sum())
 
 
 def test_the_last_part_starts_where_exact_gradients_exist():
@@ -122,13 +122,13 @@ def test_zero_gradients_of_the_exact_source_are_true_zeros_and_the_others_no_rou
     model = wnll(protocol, m=3, n=2)
     y = classify(model, X)
     z = model.net.branches.features(X).detach()
-    found = {}
+    gradients = {}
     for dtype in (torch.float32, torch.float64):
         model.net.templates.to(dtype)
         leaf = z.to(dtype).requires_grad_()
         (gradient,) = torch.autograd.grad(loss(model.net.classify(leaf), y, model.output).sum(), leaf)
-        found[dtype] = gradient.double()
-    narrow, wide = found.values()
+        gradients[dtype] = gradient.double()
+    narrow, wide = gradients.values()
     zero = narrow.abs().amax(1) == 0
     assert torch.equal(zero, wide.abs().amax(1) == 0)
     assert 2 < int(zero.sum()) < 20
@@ -139,11 +139,11 @@ def test_without_neighbourhoods_it_is_pgd_with_both_losses():
     model, x = small_net(seed=1), images(40)
     y = classify(model, x)
     x_adv, oracle, _ = attacked(ADAPTIVE, model, x, y, eps=0.05)
-    found = broken(model, x_adv, y)
+    breaks = broken(model, x_adv, y)
     for attack in LOSSES.values():
         weak, _, _ = attacked(attack, model, x, y, eps=0.05)
-        assert not (broken(model, weak, y) & ~found).any()
-    assert 5 < int(found.sum()) < 38
+        assert not (broken(model, weak, y) & ~breaks).any()
+    assert 5 < int(breaks.sum()) < 38
     standing = ~oracle.broken
     # two losses; one random try and the last part, whose first gradient is of the start
     assert set(oracle.ledger.backwards[standing].tolist()) == {2 * STEPS + 2 * (STEPS + 1)}
@@ -191,7 +191,7 @@ def line(points, labels, reach):
     z = torch.tensor(points).view(-1, 1)
     return Neighbourhood(
         features=lambda x: x.flatten(1),
-        classify=lambda z, moved: torch.zeros(len(z), 2),
+        classify=lambda z, template: torch.zeros(len(z), 2),
         density=lambda z, tau: z,
         linear=None,
         memory=lambda: Memory(images=z.view(-1, 1, 1, 1), points=z, labels=torch.tensor(labels)),
@@ -260,9 +260,9 @@ def test_a_source_that_points_nowhere_does_no_harm():
     model = Model(name="m", net=net.net, classes=4, sources=sources)
     x = images(30)
     y = classify(net, x)
-    found, _, _ = attacked(ADAPTIVE, model, x, y, eps=0.05)
+    proposal, _, _ = attacked(ADAPTIVE, model, x, y, eps=0.05)
     weak, _, _ = attacked(LOSSES["cross_entropy"], net, x, y, eps=0.05)
-    assert not (broken(net, weak, y) & ~broken(net, found, y)).any()
+    assert not (broken(net, weak, y) & ~broken(net, proposal, y)).any()
 
 
 def test_raw_pixels_have_no_linear_sources_and_are_broken_all_the_same():

@@ -26,13 +26,13 @@ TRAINING = WNLLPublishedTraining(steps=STEPS, step_size=STEP)
 
 def watched(model):
     """The same model, and the template features it is asked to classify with, one entry a graph."""
-    seen = []
+    templates = []
 
-    def classify_and_note(z, moved):
-        seen.append(moved)
-        return model.net.classify(z, moved)
+    def classify_and_note(z, template):
+        templates.append(template)
+        return model.net.classify(z, template)
 
-    return replace(model, neighbourhood=replace(model.neighbourhood, classify=classify_and_note)), seen
+    return replace(model, neighbourhood=replace(model.neighbourhood, classify=classify_and_note)), templates
 
 
 @pytest.mark.parametrize("protocol", ["joint", "independent"])
@@ -97,20 +97,20 @@ def test_each_row_s_gradient_goes_into_another_image():
 
 
 def test_the_template_moves_along_inside_its_ball_and_the_first_step_is_the_published_gradient():
-    model, seen = watched(wnll("joint"))
+    model, templates = watched(wnll("joint"))
     before = model.neighbourhood.memory()
     y = classify(model, X)
     attacked(PUBLISHED, model, X, y, eps=EPS)
-    assert len(seen) == STEPS
-    torch.testing.assert_close(seen[0], before.points)
-    assert all(not torch.allclose(a, b) for a, b in itertools.pairwise(seen))
+    assert len(templates) == STEPS
+    torch.testing.assert_close(templates[0], before.points)
+    assert all(not torch.allclose(a, b) for a, b in itertools.pairwise(templates))
     around = model.neighbourhood
     leaf = before.images.clone().requires_grad_()
     one_hot = F.one_hot(before.labels, 10).float()
     slope = one_hot.softmax(1) - one_hot
     (gradient,) = torch.autograd.grad(around.linear(around.features(leaf)), leaf, grad_outputs=slope)
-    moved = (before.images + STEP * gradient.sign()).clamp(0, 1)
-    torch.testing.assert_close(seen[1], around.features(moved).detach(), rtol=1e-3, atol=1e-4)
+    step = (before.images + STEP * gradient.sign()).clamp(0, 1)
+    torch.testing.assert_close(templates[1], around.features(step).detach(), rtol=1e-3, atol=1e-4)
 
 
 def test_the_template_is_clean_again_bit_for_bit():

@@ -31,14 +31,14 @@ def run(attack, model, x=X, y=Y, threat=ANYWHERE):
     return attacked(attack, model, x, y, threat=threat, norm=L2, eps=math.inf)
 
 
-def by_the_letter(model, x, *, steps, rate, scale, shared):
+def by_the_letter(model, x, *, steps, rate, scale, in_place):
     """Template and test images as one tensor, written in place by the optimiser."""
     around = model.neighbourhood
     memory = around.memory()
     count = len(memory.labels)
     whole = torch.cat([memory.images, x])
-    variable = torch.nn.Parameter(whole.detach() if shared else whole.clone())
-    assert (variable.data_ptr() == whole.data_ptr()) is shared
+    variable = torch.nn.Parameter(whole.detach() if in_place else whole.clone())
+    assert (variable.data_ptr() == whole.data_ptr()) is in_place
     first, second = torch.zeros_like(whole), torch.zeros_like(whole)
 
     def scores(pixels):
@@ -47,15 +47,15 @@ def by_the_letter(model, x, *, steps, rate, scale, shared):
         return around.linear(z[count:]), u
 
     with torch.no_grad():
-        predicted = scores(whole)[1].argmax(1)
-    rows = torch.cat([memory.labels, predicted])
+        answers = scores(whole)[1].argmax(1)
+    rows = torch.cat([memory.labels, answers])
     least, best = math.inf, whole.clone()
     for step in range(1, steps + 1):
         logits, u = scores(variable)
         total = (variable - whole).pow(2).sum()
         surrogate = u + logits - logits.detach()
         for k in range(len(x)):
-            total = total + 10 * torch.clamp(surrogate[k, predicted[k]] - surrogate[k, rows[k]], min=0)
+            total = total + 10 * torch.clamp(surrogate[k, answers[k]] - surrogate[k, rows[k]], min=0)
         (slope,) = torch.autograd.grad(total, variable)
         first.mul_(0.9).add_(slope, alpha=0.1)
         second.mul_(0.999).addcmul_(slope, slope, value=0.001)
@@ -73,7 +73,7 @@ def test_it_is_the_procedure_by_the_letter(head, scale, shared):
     model = head("joint") if head is wnll else head()
     attack = WNLLPublishedCW(steps=STEPS, learning_rate=RATE, shared_memory=shared, noise_scale=scale)
     ours, _, _ = run(attack, model)
-    want = by_the_letter(model, X, steps=STEPS, rate=RATE, scale=scale, shared=shared)
+    want = by_the_letter(model, X, steps=STEPS, rate=RATE, scale=scale, in_place=shared)
     torch.testing.assert_close(ours, want, rtol=0, atol=1e-4)
     assert float((ours - X).abs().max()) > 0.01 * scale
 
@@ -82,10 +82,10 @@ def test_targets_are_the_classes_of_the_first_rows():
     model = wnll("joint")
     labels = model.neighbourhood.memory().labels
     rng = Randomness(0, torch.arange(70), ())
-    predicted = torch.full((70,), 3)
-    assert torch.equal(targets(model, predicted[:20], rng), labels[:20])
-    assert torch.equal(targets(model, predicted, rng), torch.cat([labels, predicted[:10]]))
-    free = targets(small_net(classes=4), predicted, rng)
+    answers = torch.full((70,), 3)
+    assert torch.equal(targets(model, answers[:20], rng), labels[:20])
+    assert torch.equal(targets(model, answers, rng), torch.cat([labels, answers[:10]]))
+    free = targets(small_net(classes=4), answers, rng)
     assert set(free.tolist()) == {0, 1, 2, 3}
 
 
@@ -107,10 +107,10 @@ def test_it_leaves_the_box_and_the_judge_projects_and_says_so():
     honest = judge(model, X, y, x_adv, threat=ANYWHERE)
     (finding,) = [finding for finding in honest.findings if finding.code == "inadmissible"]
     assert f"pixels {float(x_adv.min()):.6g} to {float(x_adv.max()):.6g}" in finding.evidence
-    landed = classify(model, x_adv.clamp(0, 1))
-    assert honest.adversarial.tolist() == landed.tolist()
+    answers = classify(model, x_adv.clamp(0, 1))
+    assert honest.adversarial.tolist() == answers.tolist()
     both = with_count_as_proposed(honest, model, y, batch_size=250)
-    right, rightly = int((classify(model, x_adv) == y).sum()), int((landed == y).sum())
+    right, rightly = int((classify(model, x_adv) == y).sum()), int((answers == y).sum())
     assert right != rightly  # else the text could have them mixed up
     (finding,) = [finding for finding in both.findings if finding.code == "inadmissible"]
     count = f"as proposed {right} of {len(X)} would be classified correctly, as projected {rightly}"
@@ -123,9 +123,9 @@ def test_a_run_says_how_many_fell_as_published():
     with pytest.raises(ConfigError, match="L1"):
         check_attack(ATTACK, ThreatModel(norm=L1, eps=1.0))
     shard = next(Shard.split(TEST.subset(slice(0, 20)), 20))
-    evaluated = EvaluatedModel(model=model, fingerprint="f")
+    entry = EvaluatedModel(model=model, fingerprint="f")
     board = Board(threat=ANYWHERE, eps_text="inf", attacks={"cw": ATTACK})
-    crafting = Crafting.of(board, "cw", evaluated, "published")
+    crafting = Crafting.of(board, "cw", entry, "published")
     job = crafting_job(crafting, shard, Settings())
     record = judge_unit(job.white_box, craft_unit(crafting, shard, Settings()), Settings())
     codes = {finding.code: finding.evidence for finding in record.findings}

@@ -102,18 +102,18 @@ def test_defense_options_and_seed_are_part_of_the_fingerprint(recipe):
 def test_the_undefended_source_is_the_base_models_gradient(recipe):
     base, x = small_net(), images(4)
     y = torch.arange(4)
-    found = gradient(behind(recipe, base).sources["undefended"], x, y)
-    assert torch.equal(found, gradient(base.source("exact"), x, y))
+    slope = gradient(behind(recipe, base).sources["undefended"], x, y)
+    assert torch.equal(slope, gradient(base.source("exact"), x, y))
 
 
 @pytest.mark.parametrize("recipe", RECIPES[:2], ids=named)
 def test_bpda_is_the_base_gradient_at_the_transformed_image(recipe):
     base, x = small_net(), images(4)
     model, y = behind(recipe, base), torch.arange(4)
-    transformed = model.net.transform(x)
-    assert not torch.equal(transformed, x)
-    found = gradient(model.sources["bpda/exact"], x, y)
-    assert torch.equal(found, gradient(base.source("exact"), transformed, y))
+    variant = model.net.transform(x)
+    assert not torch.equal(variant, x)
+    slope = gradient(model.sources["bpda/exact"], x, y)
+    assert torch.equal(slope, gradient(base.source("exact"), variant, y))
 
 
 @pytest.mark.parametrize("recipe", RANDOM, ids=named)

@@ -34,10 +34,10 @@ def test_an_image_is_rejected_exactly_where_its_score_exceeds_the_threshold(thre
     model = detector(base, threshold=threshold)
     x = images(60)
     score = scores(base, model.net.squeezers, x)
-    found = classify(model, x)
-    assert torch.equal(found == 4, score > threshold)
-    kept = found < 4
-    assert torch.equal(found[kept], classify(base, x)[kept])
+    answers = classify(model, x)
+    assert torch.equal(answers == 4, score > threshold)
+    passes = answers < 4
+    assert torch.equal(answers[passes], classify(base, x)[passes])
     assert torch.allclose(model.net(x).exp().sum(dim=1), torch.ones(60), atol=1e-5)
 
 
@@ -45,18 +45,18 @@ def test_an_image_is_rejected_exactly_where_its_score_exceeds_the_threshold(thre
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.2])
 def test_the_threshold_rejects_the_share_asked_for(share):
     model = detector(false_positives=share)
-    rejected = int((classify(model, data().images) == 4).sum())
-    assert rejected == int(share * 200)
+    rejections = int((classify(model, data().images) == 4).sum())
+    assert rejections == int(share * 200)
     assert model.details["inference"][0]["threshold_used"] == float(model.net.threshold)
 
 
 def test_fewer_images_are_calibrated_on_by_a_seeded_choice():
     base = small_net()
-    found = [
+    thresholds = [
         FeatureSqueezing(calibration=50)(base, training_data=data, seed=seed).net.threshold.item()
         for seed in (0, 0, 1)
     ]
-    assert found[0] == found[1] != found[2]
+    assert thresholds[0] == thresholds[1] != thresholds[2]
 
 
 def test_an_output_that_is_no_number_stays_so():
@@ -79,8 +79,8 @@ def test_the_adaptive_source_is_the_mean_over_all_versions():
     source = model.sources["adaptive/exact"]
     surrogate, own = source.surrogate(point)
     assert torch.allclose(surrogate.exp(), mean, atol=1e-6)
-    found = torch.autograd.grad(cross_entropy(surrogate, y, source.output).sum(), point)[0]
-    assert torch.allclose(found, expected, atol=1e-5)
+    gradient = torch.autograd.grad(cross_entropy(surrogate, y, source.output).sum(), point)[0]
+    assert torch.allclose(gradient, expected, atol=1e-5)
     assert own.shape == (4, 5)
 
 
@@ -90,15 +90,15 @@ def test_the_adaptive_attack_beats_the_one_that_ignores_the_detector():
     y = classify(model, x)
     x, y = x[y < 4], y[y < 4]
     attack = PGD(steps=20)
-    broken, rejected = {}, {}
+    breaks, rejections = {}, {}
     for name in ("adaptive/exact", "undefended"):
         proposal, oracle, last = attacked(attack, model, x, y, eps=0.3, source=model.sources[name])
-        found = classify(model, proposal)
+        answers = classify(model, proposal)
         # The oracle's books agree with the model: a rejection is no success.
-        assert torch.equal(oracle.broken, (found != y) & (found < 4))
-        broken[name], rejected[name] = int(oracle.broken.sum()), int((classify(model, last) == 4).sum())
-    assert broken["adaptive/exact"] > broken["undefended"]
-    assert rejected["adaptive/exact"] < 0.8 * rejected["undefended"]
+        assert torch.equal(oracle.broken, (answers != y) & (answers < 4))
+        breaks[name], rejections[name] = int(oracle.broken.sum()), int((classify(model, last) == 4).sum())
+    assert breaks["adaptive/exact"] > breaks["undefended"]
+    assert rejections["adaptive/exact"] < 0.8 * rejections["undefended"]
 
 
 def test_a_detector_behind_a_transform_still_rejects():

@@ -58,32 +58,32 @@ def test_an_image_is_transformed_alike_in_every_batch(transform):
 
 @pytest.mark.parametrize("transform", transforms()[:4], ids=lambda t: type(t).__name__)
 def test_images_outside_the_box_come_back_into_it(transform):
-    found = transform(images(3, shape=(1, 8, 8), low=-0.5, high=1.5))
-    assert float(found.min()) >= 0
-    assert float(found.max()) <= 1
+    result = transform(images(3, shape=(1, 8, 8), low=-0.5, high=1.5))
+    assert float(result.min()) >= 0
+    assert float(result.max()) <= 1
 
 
 @pytest.mark.parametrize("bits", [1, 3, 8])
 def test_bit_depth_is_its_formula_and_idempotent(bits):
     x = images(5)
-    found = Quantizer(bits)(x)
+    result = Quantizer(bits)(x)
     levels = 2**bits - 1
-    assert torch.equal(found, torch.round(x * levels) / levels)
-    assert torch.equal(Quantizer(bits)(found), found)
-    assert len(found.unique()) <= 2**bits
+    assert torch.equal(result, torch.round(x * levels) / levels)
+    assert torch.equal(Quantizer(bits)(result), result)
+    assert len(result.unique()) <= 2**bits
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
 def test_jpeg_is_pillows_round_trip(channels, mode):
     pixels = eight_bit(2, shape=(channels, 16, 16))
-    found = Compressor(60)(pixels.float() / 255)
-    for image, back in zip(pixels, found, strict=True):
+    result = Compressor(60)(pixels.float() / 255)
+    for image, back in zip(pixels, result, strict=True):
         memory = io.BytesIO()
         planes = image.numpy().transpose(1, 2, 0)
         Image.fromarray(planes.squeeze(2) if channels == 1 else planes).save(memory, "JPEG", quality=60)
-        coded = Image.open(memory)
-        assert coded.mode == mode
-        expected = np.asarray(coded).reshape(16, 16, channels).transpose(2, 0, 1)
+        picture = Image.open(memory)
+        assert picture.mode == mode
+        expected = np.asarray(picture).reshape(16, 16, channels).transpose(2, 0, 1)
         assert np.array_equal((back * 255).round().numpy().astype(np.uint8), expected)
 
 
@@ -96,9 +96,9 @@ def test_jpeg_codes_other_numbers_of_channels_one_by_one():
 def test_jpeg_leaves_an_image_that_is_no_number_no_number():
     x = images(2, shape=(1, 8, 8))
     x[0, 0, 0, 0] = torch.nan
-    found = Compressor(75)(x)
-    assert found[0].isnan().all()
-    assert torch.equal(found[1:], Compressor(75)(x[1:]))
+    result = Compressor(75)(x)
+    assert result[0].isnan().all()
+    assert torch.equal(result[1:], Compressor(75)(x[1:]))
 
 
 @pytest.mark.parametrize("side", [2, 3, 4])
@@ -116,19 +116,19 @@ def test_total_variation_with_everything_kept_and_no_weight_is_the_image():
 
 def test_total_variation_lowers_the_objective_with_every_doubling():
     x = images(4, shape=(2, 9, 9))
-    kept = (images(4, shape=(2, 9, 9), seed=1) > 0.5).float()
+    mask = (images(4, shape=(2, 9, 9), seed=1) > 0.5).float()
     values = [
-        objective(minimise(x, kept, weight=0.1, iterations=n), x, kept, weight=0.1).sum()
+        objective(minimise(x, mask, weight=0.1, iterations=n), x, mask, weight=0.1).sum()
         for n in (25, 50, 100, 200)
     ]
     assert values == sorted(values, reverse=True)
-    assert (values[0] < objective(x, x, kept, weight=0.1).sum()).all()
+    assert (values[0] < objective(x, x, mask, weight=0.1).sum()).all()
 
 
 def test_total_variation_finds_the_optimum_of_a_general_solver():
     x = images(1, shape=(1, 4, 4), dtype=torch.float64)
-    kept = torch.ones_like(x)
-    kept[0, 0, 1, 1] = kept[0, 0, 3, 0] = 0
+    mask = torch.ones_like(x)
+    mask[0, 0, 1, 1] = mask[0, 0, 3, 0] = 0
     weight = 0.1
 
     def smooth(flat):
@@ -138,13 +138,13 @@ def test_total_variation_finds_the_optimum_of_a_general_solver():
         right = torch.zeros_like(z)
         down[..., :-1, :] = z[..., 1:, :] - z[..., :-1, :]
         right[..., :-1] = z[..., 1:] - z[..., :-1]
-        value = (kept * (z - x) ** 2).sum() / 2 + weight * (down**2 + right**2 + 1e-10).sqrt().sum()
+        value = (mask * (z - x) ** 2).sum() / 2 + weight * (down**2 + right**2 + 1e-10).sqrt().sum()
         value.backward()
         return value.item(), z.grad.flatten().numpy()
 
     start = np.full(16, 0.5)
     best = minimise_by_scipy(smooth, start, jac=True, method="L-BFGS-B", options={"maxiter": 5000}).fun
-    ours = objective(minimise(x, kept, weight=weight, iterations=1500), x, kept, weight=weight)
+    ours = objective(minimise(x, mask, weight=weight, iterations=1500), x, mask, weight=weight)
     assert float(ours) == pytest.approx(best, abs=3e-5)
 
 
@@ -159,8 +159,8 @@ def test_pixels_are_dropped_at_the_rate_asked_for_and_anew_in_every_draw():
     x = torch.full((50, 1, 16, 16), 0.5)
     x += images(50, shape=(1, 16, 16)) * 1e-3  # other images, other noise
     transform = Inpainter(weight=0.0, dropout=0.3, iterations=1, seed=0)
-    changed = (transform(x) != x).float().mean()
-    assert float(changed) == pytest.approx(0.3, abs=0.02)
+    share = (transform(x) != x).float().mean()
+    assert float(share) == pytest.approx(0.3, abs=0.02)
     with draw(1):
         other = transform(x)
     assert not torch.equal(other, transform(x))
@@ -176,32 +176,32 @@ def test_a_quilt_of_patches_that_are_all_known_is_the_image():
 
 def test_a_quilt_has_pixels_of_the_chosen_patches_only():
     quilt = quilter(neighbours=1)
-    found = (quilt(images(2, shape=(1, 8, 8))) * 255).round()
-    assert torch.isin(found, quilt.get_buffer("patches")).all()
+    pixels = (quilt(images(2, shape=(1, 8, 8))) * 255).round()
+    assert torch.isin(pixels, quilt.get_buffer("patches")).all()
 
 
 def test_neighbours_are_drawn_evenly_and_anew_in_every_draw():
     quilt = quilter(neighbours=3)
     near = torch.arange(3).expand(400, 9, 3)
     x = images(400, shape=(1, 8, 8))
-    chosen = []
-    quilt._sewn = lambda picked, shape: chosen.append(picked) or torch.zeros(shape)
+    choices = []
+    quilt._sewn = lambda choice, shape: choices.append(choice) or torch.zeros(shape)
     quilt(x, near)
     with draw(1):
         quilt(x, near)
-    shares = chosen[0].flatten().bincount(minlength=3) / chosen[0].numel()
+    shares = choices[0].flatten().bincount(minlength=3) / choices[0].numel()
     assert torch.allclose(shares, torch.full((3,), 1 / 3), atol=0.03)
-    assert not torch.equal(*chosen)
+    assert not torch.equal(*choices)
 
 
 @pytest.mark.parametrize("shape", [(1, 25), (3, 147)])
 def test_nearest_patches_are_those_of_brute_force(shape):
     _, width = shape
-    wanted, database = eight_bit(40, (1, 1, width)).flatten(1), eight_bit(30, (1, 1, width), 1).flatten(1)
-    wanted[0], database[5], database[9] = database[3], database[3], database[3]  # ties
-    squares = (wanted[:, None].long() - database[None].long()).square().sum(dim=2)
+    queries, database = eight_bit(40, (1, 1, width)).flatten(1), eight_bit(30, (1, 1, width), 1).flatten(1)
+    queries[0], database[5], database[9] = database[3], database[3], database[3]  # ties
+    squares = (queries[:, None].long() - database[None].long()).square().sum(dim=2)
     expected = squares.argsort(dim=1, stable=True)[:, :4]
-    assert torch.equal(nearest(wanted.float(), database.float(), 4), expected)
+    assert torch.equal(nearest(queries.float(), database.float(), 4), expected)
 
 
 def test_a_seam_is_the_cheapest_of_all_paths():

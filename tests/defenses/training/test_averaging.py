@@ -14,14 +14,14 @@ from tests.defenses.toys import check_resumption, context, network, recipe, same
 
 def trained(defense, data, net):
     """Train and return the weights at the end of every epoch."""
-    seen = []
+    states = []
 
     def progress(row):
         if "step" not in row:
-            seen.append({k: v.clone() for k, v in net.state_dict().items()})
+            states.append({k: v.clone() for k, v in net.state_dict().items()})
 
     defense(net, data, context=context(progress=progress))
-    return seen
+    return states
 
 
 def test_ema_is_the_recurrence_with_its_ramp():
@@ -42,9 +42,9 @@ def test_ema_is_the_recurrence_with_its_ramp():
 def test_swa_is_the_mean_of_the_last_epochs_with_fresh_statistics():
     data, net = toy(), network()
     options = {"epochs": 4, "average": "swa", "average_start": 0.5, "schedule": "constant"}
-    seen = trained(recipe("natural", keep="last", **options), data, net)
+    states = trained(recipe("natural", keep="last", **options), data, net)
     for name, tensor in net.named_parameters():
-        torch.testing.assert_close(tensor, (seen[2][name] + seen[3][name]) / 2)
+        torch.testing.assert_close(tensor, (states[2][name] + states[3][name]) / 2)
     training_set = split(data, 0.2, 1)[0]
     with torch.no_grad():
         h = net.backbone[1](training_set.batch(slice(None))[0].flatten(1))
@@ -58,8 +58,8 @@ def test_before_its_start_nothing_is_averaged_and_training_itself_is_untouched()
     data, nets = toy(), [network() for _ in range(3)]
     plain = trained(recipe("natural", keep="last"), data, nets[0])
     for net, kind in zip(nets[1:], ("ema", "swa"), strict=True):
-        seen = trained(recipe("natural", keep="last", average=kind), data, net)
-        assert all(torch.equal(a[k], b[k]) for a, b in zip(plain, seen, strict=True) for k in a)
+        states = trained(recipe("natural", keep="last", average=kind), data, net)
+        assert all(torch.equal(a[k], b[k]) for a, b in zip(plain, states, strict=True) for k in a)
         assert not same(net, nets[0])
 
 

@@ -60,8 +60,8 @@ def test_alone_nothing_changes():
     assert group.from_first(lambda: "made") == "made"
     assert group.gather(3) == [3]
     assert group.random_label == ()
-    told = context()
-    assert group.context(told) is told
+    own = context()
+    assert group.context(own) is own
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -77,10 +77,10 @@ def test_shares_make_up_the_batch_and_their_weighted_losses_its_mean(count):
 
 
 def test_only_the_first_has_files_and_somebody_to_tell(tmp_path):
-    told = context(tmp_path / "state")
-    assert ProcessGroup(0, 2).context(told) is told
-    other = ProcessGroup(1, 2).context(told)
-    assert (other.state, other.history, other.last, other.seed) == (None, None, None, told.seed)
+    own = context(tmp_path / "state")
+    assert ProcessGroup(0, 2).context(own) is own
+    other = ProcessGroup(1, 2).context(own)
+    assert (other.state, other.history, other.last, other.seed) == (None, None, None, own.seed)
 
 
 def test_what_objectives_carry_is_kept_apart():
@@ -121,10 +121,10 @@ def test_ranks_are_read_from_torchrun(monkeypatch):
 
 
 def test_others_work_in_a_scratch_folder_that_knows_the_finished_weights(tmp_path):
-    done = tmp_path / "models" / "net-1"
-    done.mkdir(parents=True)
-    (done / "weights.safetensors").write_text("weights")
-    (done / "state.pt").write_text("state")
+    network_folder = tmp_path / "models" / "net-1"
+    network_folder.mkdir(parents=True)
+    (network_folder / "weights.safetensors").write_text("weights")
+    (network_folder / "state.pt").write_text("state")
     with workplace(Rank(0, 2, 0), tmp_path) as place:
         assert place == tmp_path
     with workplace(Rank(1, 2, 1), tmp_path) as place:
@@ -134,15 +134,15 @@ def test_others_work_in_a_scratch_folder_that_knows_the_finished_weights(tmp_pat
         own.unlink()
         own.write_text("other")
     assert not place.exists()
-    assert (done / "weights.safetensors").read_text() == "weights"
+    assert (network_folder / "weights.safetensors").read_text() == "weights"
     with workplace(Rank(1, 2, 1), tmp_path / "new") as place:
         assert place.is_dir()
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does_and_resume(tmp_path):
-    ended = torchrun("tests/defenses/several.py", "agree", str(tmp_path))
-    assert ended.returncode == 0, ended.stderr
+    outcome = torchrun("tests/defenses/several.py", "agree", str(tmp_path))
+    assert outcome.returncode == 0, outcome.stderr
     alone = [sys.executable, "tests/defenses/several.py", "agree", str(tmp_path)]
     subprocess.run(alone, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
     single, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
@@ -167,13 +167,13 @@ def test_two_processes_learn_what_one_does_and_resume(tmp_path):
 
 @pytest.mark.slow
 def test_a_failure_of_one_process_ends_all_and_a_lost_loss_is_everybodys(tmp_path):
-    ended = torchrun("tests/defenses/several.py", "fail", str(tmp_path))
-    assert ended.returncode != 0
-    assert "ValueError: only here" in ended.stderr
-    assert "process 1 of 2 failed: ValueError" in ended.stderr
+    outcome = torchrun("tests/defenses/several.py", "fail", str(tmp_path))
+    assert outcome.returncode != 0
+    assert "ValueError: only here" in outcome.stderr
+    assert "process 1 of 2 failed: ValueError" in outcome.stderr
     assert list(tmp_path.iterdir()) == []
-    ended = torchrun("tests/defenses/several.py", "diverge", str(tmp_path))
-    assert ended.returncode == 0, ended.stderr
+    outcome = torchrun("tests/defenses/several.py", "diverge", str(tmp_path))
+    assert outcome.returncode == 0, outcome.stderr
     first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in (0, 1))
     assert first == second
     assert "a finite training loss, got nan" in first
@@ -183,16 +183,16 @@ def test_a_failure_of_one_process_ends_all_and_a_lost_loss_is_everybodys(tmp_pat
 def test_the_command_line_under_torchrun(tmp_path):
     (tmp_path / "c.yaml").write_text(CONFIG)
     train = ("-m", "robench", "train", "c.yaml", "-o", "out", "--device", "cpu")
-    ended = torchrun(*train, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("1 networks finished") == 1
-    assert ended.stderr.count("training net") == 1
+    outcome = torchrun(*train, cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.count("1 networks finished") == 1
+    assert outcome.stderr.count("training net") == 1
     (weights,) = (tmp_path / "out" / "models").glob("*/weights.safetensors")
     before = weights.stat().st_mtime_ns
     again = torchrun(*train, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "not trained again" in again.stderr
     assert weights.stat().st_mtime_ns == before
-    refused = torchrun("-m", "robench", "run", "c.yaml", "-o", "out", cwd=tmp_path)
-    assert refused.returncode != 0
-    assert "expected one process, got 2 of torchrun" in refused.stderr
+    refusal = torchrun("-m", "robench", "run", "c.yaml", "-o", "out", cwd=tmp_path)
+    assert refusal.returncode != 0
+    assert "expected one process, got 2 of torchrun" in refusal.stderr

@@ -130,16 +130,16 @@ def uninterrupted(few):
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_a_stopped_run_resumes_to_the_same_bits(few, uninterrupted, tmp_path, stop, kept, keep):
     defense, (whole, expected) = resumable(keep), uninterrupted[keep]
-    resumed, path = network(seed=5), tmp_path / "folder" / "state"
+    second, path = network(seed=5), tmp_path / "folder" / "state"
     with pytest.raises(StoppedError):
         defense(network(), few, context=context(path, progress=stopper(**stop)))
     assert path.exists() == (kept is not None)
     if kept is None:
-        resumed = network()
-    seen = []
-    history = defense(resumed, few, context=context(path, progress=seen.append))
-    assert same(whole, resumed)
-    assert [row["epoch"] for row in seen if "step" not in row] == list(range((kept or 0) + 1, 5))
+        second = network()
+    rows = []
+    history = defense(second, few, context=context(path, progress=rows.append))
+    assert same(whole, second)
+    assert [row["epoch"] for row in rows if "step" not in row] == list(range((kept or 0) + 1, 5))
     assert [{**row, "seconds": 0} for row in history] == [{**row, "seconds": 0} for row in expected]
     assert [file.name for file in path.parent.iterdir()] == ["state"]
 
@@ -187,12 +187,12 @@ def test_a_state_that_the_system_refuses_half_way_leaves_the_older_one(few, tmp_
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-        with pytest.raises(StorageError) as caught:
+        with pytest.raises(StorageError) as error:
             save_state(path, state)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caught.value.exit_code == 4
-    assert caught.value.got == "File too large"
+    assert error.value.exit_code == 4
+    assert error.value.got == "File too large"
     assert load_state(path, {}).epoch == 1
     assert [file.name for file in tmp_path.iterdir()] == ["state"]
 
@@ -218,21 +218,21 @@ def test_the_history_is_written_after_every_epoch_and_the_last_weights_are_hande
     net, history, last, lines = unstable
     assert lines == [2, 3, 4]
     assert all(row["best"] in (0.0, 1.0) for row in history)
-    kept = network()
-    replace(UNSTABLE, keep="last")(kept, few, context=context())
-    assert all(torch.equal(tensor, last[name]) for name, tensor in kept.state_dict().items())
-    assert same(net, kept) == (history[-1]["best"] == 1.0)
+    other = network()
+    replace(UNSTABLE, keep="last")(other, few, context=context())
+    assert all(torch.equal(tensor, last[name]) for name, tensor in other.state_dict().items())
+    assert same(net, other) == (history[-1]["best"] == 1.0)
 
 
 def test_a_loss_that_is_no_number_names_epoch_step_and_images(digits):
     images = digits.images.float() / 255
     images[7] = float("nan")
-    poisoned = replace(digits, images=images)
+    bad_data = replace(digits, images=images)
     net = network().eval()
     with pytest.raises(
         JobError, match=r"epoch 1, step \d+: expected a finite training loss, got nan on images"
     ) as e:
-        Natural(epochs=1, validation=0, keep="last", batch_size=2000)(net, poisoned, context=context())
+        Natural(epochs=1, validation=0, keep="last", batch_size=2000)(net, bad_data, context=context())
     assert e.value.do
     assert not any(part.training for part in net.modules())
 
@@ -275,19 +275,19 @@ def test_clipping_bounds_the_first_step(digits):
         epochs=1, batch_size=9999, learning_rate=rate, clip_norm=clip, validation=0, keep="last", **options
     )
     defense(net, digits, context=context())
-    moved = sum((a - b).square().sum() for a, b in zip(net.parameters(), before.parameters(), strict=True))
-    assert moved.sqrt().item() == pytest.approx(rate * clip, rel=1e-3)
+    length = sum((a - b).square().sum() for a, b in zip(net.parameters(), before.parameters(), strict=True))
+    assert length.sqrt().item() == pytest.approx(rate * clip, rel=1e-3)
 
 
 def test_modes_layout_and_frozen_parameters_come_back(few):
     net = network().eval()
     net[6].train()
     net[0].weight.requires_grad_(False)
-    frozen = net[0].weight.clone()
+    weight = net[0].weight.clone()
     Natural(epochs=1)(net, few, context=context())
     assert [part.training for part in net] == [False] * 6 + [True, False]
     assert all(p.is_contiguous() and p.grad is None for p in net.parameters())
-    assert torch.equal(net[0].weight, frozen)
+    assert torch.equal(net[0].weight, weight)
     assert not net[0].weight.requires_grad
 
 
@@ -309,15 +309,15 @@ def test_a_batch_of_one_is_never_left_over(digits):
 
 def test_crops_and_mirrors_are_those_of_the_padded_image():
     x = torch.rand(40, 3, 6, 5)
-    made = crop_flip(x, Randomness(0, torch.arange(40)))
-    padded = nn.functional.pad(x, (4,) * 4)
-    mirrored = 0
-    for image, result in zip(padded, made, strict=True):
+    results = crop_flip(x, Randomness(0, torch.arange(40)))
+    canvases = nn.functional.pad(x, (4,) * 4)
+    mirrors = 0
+    for image, result in zip(canvases, results, strict=True):
         crops = [image[:, i : i + 6, j : j + 5] for i in range(9) for j in range(9)]
         plain = any(torch.equal(crop, result) for crop in crops)
-        flipped = any(torch.equal(crop.flip(2), result) for crop in crops)
-        assert plain or flipped
-        mirrored += flipped
-    assert 8 < mirrored < 32
+        is_mirror = any(torch.equal(crop.flip(2), result) for crop in crops)
+        assert plain or is_mirror
+        mirrors += is_mirror
+    assert 8 < mirrors < 32
     half = crop_flip(x[20:], Randomness(0, torch.arange(20, 40)))
-    assert torch.equal(made[20:], half)
+    assert torch.equal(results[20:], half)

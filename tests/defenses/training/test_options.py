@@ -17,8 +17,8 @@ from robench.recipe import build, describe, identity_of
 
 
 def rates(steps, **options):
-    made = TrainingOptions(learning_rate=0.1, **options)
-    return [learning_rate(made, step, steps) for step in range(steps)]
+    recipe = TrainingOptions(learning_rate=0.1, **options)
+    return [learning_rate(recipe, step, steps) for step in range(steps)]
 
 
 def test_constant():
@@ -83,9 +83,9 @@ def test_attack_options_that_mean_nothing_are_refused(options, match):
 
 def test_recipes_are_built_from_plain_options():
     options = {"epochs": 3, "eps": "8/255", "schedule": "multistep", "milestones": [1, 2]}
-    made = build(PGDTraining, options, where="suite.yaml:3")
-    assert made.eps == 8 / 255
-    assert made.milestones == (1, 2)
+    recipe = build(PGDTraining, options, where="suite.yaml:3")
+    assert recipe.eps == 8 / 255
+    assert recipe.milestones == (1, 2)
     assert set(describe(Natural)) < set(describe(PGDTraining))
     with pytest.raises(ConfigError, match=r"suite\.yaml:3.*schedule"):
         build(Natural, {"epochs": 3, "schedule": "step"}, where="suite.yaml:3")
@@ -112,16 +112,16 @@ NEEDS_NO_RADIUS = ("natural", "svm", "wnll_natural", "distillation", "manifold_m
 @pytest.mark.parametrize("name", PAPERS)
 def test_the_defaults_are_those_of_the_paper(name):
     kind = plugins.find("defenses", name)
-    made = build(kind, {} if name in NEEDS_NO_RADIUS else {"eps": "8/255"}, where="test")
-    assert (made.epochs, made.learning_rate, made.milestones, made.gamma) == PAPERS[name]
+    recipe = build(kind, {} if name in NEEDS_NO_RADIUS else {"eps": "8/255"}, where="test")
+    assert (recipe.epochs, recipe.learning_rate, recipe.milestones, recipe.gamma) == PAPERS[name]
     if name not in NEEDS_NO_RADIUS:
         with pytest.raises(ConfigError, match="eps"):
             build(kind, {}, where="test")
 
 
 def test_the_learning_rate_of_algorithm_1_is_halved_every_50_epochs():
-    made, steps = Natural(), 13
-    rates = [learning_rate(made, epoch * steps, 400 * steps) for epoch in (0, 49, 50, 199, 200, 399)]
+    recipe, steps = Natural(), 13
+    rates = [learning_rate(recipe, epoch * steps, 400 * steps) for epoch in (0, 49, 50, 199, 200, 399)]
     assert rates == [0.05, 0.05, 0.025, 0.05 / 8, 0.05 / 16, 0.05 / 128]
 
 
@@ -129,14 +129,14 @@ def test_the_learning_rate_of_algorithm_1_is_halved_every_50_epochs():
 @pytest.mark.parametrize("name", PAPERS)
 def test_another_length_keeps_the_shape_of_the_schedule(name, epochs):
     options = {"epochs": epochs} | ({} if name in NEEDS_NO_RADIUS else {"eps": 0.1})
-    made = build(plugins.find("defenses", name), options, where="test")
+    recipe = build(plugins.find("defenses", name), options, where="test")
     full, _, milestones, _ = PAPERS[name]
-    assert list(made.milestones) == sorted(set(made.milestones))
-    assert all(0 < m < epochs for m in made.milestones)
-    for found in made.milestones:
-        assert min(abs(found - m * epochs / full) for m in milestones) <= 0.5 + 0.5 * epochs / full
+    assert list(recipe.milestones) == sorted(set(recipe.milestones))
+    assert all(0 < m < epochs for m in recipe.milestones)
+    for milestone in recipe.milestones:
+        assert min(abs(milestone - m * epochs / full) for m in milestones) <= 0.5 + 0.5 * epochs / full
     if epochs >= full:
-        assert len(made.milestones) == len(milestones)
+        assert len(recipe.milestones) == len(milestones)
 
 
 def test_options_that_came_later_are_no_part_of_the_identity_at_their_defaults():
@@ -144,8 +144,8 @@ def test_options_that_came_later_are_no_part_of_the_identity_at_their_defaults()
     assert not [name for name in plain if name.startswith("monitor")]
     assert plain["milestones"] == []
     assert plain["gamma"] == 0.1
-    watched = identity_of(Natural(epochs=3, schedule="cosine", monitor_eps=0.1))
-    assert watched == plain | {"monitor_eps": 0.1}
+    with_monitor = identity_of(Natural(epochs=3, schedule="cosine", monitor_eps=0.1))
+    assert with_monitor == plain | {"monitor_eps": 0.1}
 
 
 OLD = {
@@ -157,13 +157,13 @@ OLD_KEY = "19224e4e907e1e3f3508f60368a00d70"
 
 def test_the_keys_of_weights_made_before_are_what_they_were():
     """Computed with the release that had no monitor, no paper's schedule and no `None` for milestones."""
-    made = build(PGDTraining, OLD, where="test")
-    assert content_hash(identity_of(made)) == OLD_KEY
+    recipe = build(PGDTraining, OLD, where="test")
+    assert content_hash(identity_of(recipe)) == OLD_KEY
 
 
 def test_the_radius_grows_in_a_straight_line():
-    made = PGDTraining(epochs=4, eps=0.3, warmup_epochs=2)
-    assert [made.radius(passed) for passed in (0.5, 1, 2, 3)] == pytest.approx([0.075, 0.15, 0.3, 0.3])
+    recipe = PGDTraining(epochs=4, eps=0.3, warmup_epochs=2)
+    assert [recipe.radius(epoch) for epoch in (0.5, 1, 2, 3)] == pytest.approx([0.075, 0.15, 0.3, 0.3])
     assert PGDTraining(epochs=4, eps=0.3, warmup_epochs=0).radius(0.01) == 0.3
 
 

@@ -58,15 +58,15 @@ def test_features_and_logits_come_out_in_float32_so_losses_are_in_float32():
     net, x = network().eval(), toy().batch(slice(0, 8))[0]
     exact = net(x)
     with autocast_to("bfloat16", CPU):
-        rounded = net(x)
+        logits = net(x)
         features = net.features(x)
         straight = net.linear(features)
-        loss = nn.functional.cross_entropy(rounded, torch.zeros(8, dtype=torch.int64))
-    assert {t.dtype for t in (rounded, features, straight, loss)} == {torch.float32}
+        loss = nn.functional.cross_entropy(logits, torch.zeros(8, dtype=torch.int64))
+    assert {t.dtype for t in (logits, features, straight, loss)} == {torch.float32}
     # bfloat16 has 8 bits: it was used, and not more than its rounding was lost.
-    assert not torch.equal(rounded, exact)
-    torch.testing.assert_close(rounded, exact, rtol=0.03, atol=0.03)
-    torch.testing.assert_close(straight, rounded)
+    assert not torch.equal(logits, exact)
+    torch.testing.assert_close(logits, exact, rtol=0.03, atol=0.03)
+    torch.testing.assert_close(straight, logits)
     assert torch.equal(net(x), exact)  # nothing is left behind
     with autocast_to("float32", CPU):
         assert torch.equal(net(x), exact)

@@ -22,8 +22,8 @@ def linear_stage(**options):
     net[1].bias.data = torch.tensor([-0.5 * float(w.sum()), 0.0])
     x = 0.5 + 0.1 * torch.randn(60, 1, 4, 4, generator=generator).clamp(-2, 2)
     data = image_set(x, torch.arange(60) % 2, classes=2)
-    made = Natural(epochs=1, **options)
-    stage = Stage(network=net, objective=CleanLoss(net), options=made, training_set=data)
+    recipe = Natural(epochs=1, **options)
+    stage = Stage(network=net, objective=CleanLoss(net), options=recipe, training_set=data)
     margin = (x.flatten(1) @ w - 0.5 * w.sum()) * (1 - 2 * data.labels)
     return stage, data, margin.detach(), w
 
@@ -32,17 +32,17 @@ def linear_stage(**options):
 def test_the_robust_accuracy_of_a_linear_network_is_its_closed_form(norm, dual):
     eps = 0.03 if norm == "Linf" else 0.09
     stage, data, margin, w = linear_stage(monitor_eps=eps, monitor_norm=norm, monitor_steps=20)
-    found = validate(stage, data, seed=3, layout=torch.contiguous_format)
+    accuracy = validate(stage, data, seed=3, layout=torch.contiguous_format)
     reach = eps * float(w.norm(dual))
     assert float((margin.abs() - reach).abs().min()) > 1e-3  # no image on the edge
-    assert found.natural == int((margin > 0).sum()) / 60
-    assert found.monitored == int((margin > reach).sum()) / 60
-    assert 0 < found.monitored < found.natural
-    assert found.own is None
-    assert found.score == found.natural
-    assert found.row() == {
-        "validation_accuracy": found.natural,
-        "validation_robust_accuracy": found.monitored,
+    assert accuracy.natural == int((margin > 0).sum()) / 60
+    assert accuracy.monitored == int((margin > reach).sum()) / 60
+    assert 0 < accuracy.monitored < accuracy.natural
+    assert accuracy.own is None
+    assert accuracy.score == accuracy.natural
+    assert accuracy.row() == {
+        "validation_accuracy": accuracy.natural,
+        "validation_robust_accuracy": accuracy.monitored,
         "validation_images": 60,
     }
 
@@ -72,14 +72,14 @@ def test_every_defense_can_be_watched_and_watching_changes_no_weight(name):
     for net, watch in zip(nets, ({}, {"monitor_eps": 0.1, "monitor_steps": 2}), strict=True):
         rows.append(recipe(name, **options, **watch)(net, data, context=context()))
     assert same(*nets)
-    plain, watched = rows
-    assert all(row["validation_robust_accuracy"] <= row["validation_accuracy"] for row in watched)
+    plain, with_monitor = rows
+    assert all(row["validation_robust_accuracy"] <= row["validation_accuracy"] for row in with_monitor)
     assert ("validation_robust_accuracy" in plain[-1]) == (name in (*ROBUST, "ensemble", "ibp_training"))
     if name in ROBUST:
-        own = [row["validation_own_accuracy"] for row in watched]
+        own = [row["validation_own_accuracy"] for row in with_monitor]
         assert own == [row["validation_robust_accuracy"] for row in plain]
-    learned = "train_robust_accuracy" if name in (*ROBUST, "ensemble") else "train_accuracy"
-    assert learned in plain[-1]
+    column = "train_robust_accuracy" if name in (*ROBUST, "ensemble") else "train_accuracy"
+    assert column in plain[-1]
 
 
 def test_an_ensemble_is_chosen_by_transfer_and_watched_by_pgd():

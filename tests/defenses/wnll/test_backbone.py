@@ -24,8 +24,8 @@ TRAININGS = ("wnll_natural", "wnll_pgd", "wnll_semi_supervised")
 
 def training(name, **options):
     extra = {"unlabelled": 15} if name == "wnll_semi_supervised" else {}
-    chosen = COMMON | WNLL | (ATTACKED if name == "wnll_pgd" else {}) | extra | QUICK
-    return plugins.find("defenses", name)(**(chosen | options))
+    values = COMMON | WNLL | (ATTACKED if name == "wnll_pgd" else {}) | extra | QUICK
+    return plugins.find("defenses", name)(**(values | options))
 
 
 def data_for(name):
@@ -155,30 +155,30 @@ def test_gradients_of_an_attack_go_through_the_whole_network():
         stages(net, "wnll_pgd", cache) for cache in (BackboneCache(net, "cpu"), None)
     )
     x, y = training_set.batch(slice(0, 12))
-    found = []
+    results = []
     for stage in (new, old):
         model = stage.training_model(Randomness(0, training_set.indices[:12]))
         point = x.clone().requires_grad_()
         surrogate, u = model.source("straight_through").surrogate(point)
         loss = cross_entropy(surrogate, y, model.output).sum()
-        found.append((u, *torch.autograd.grad(loss, point)))
+        results.append((u, *torch.autograd.grad(loss, point)))
         torch.testing.assert_close(model.net(x), u)
-    for one, other in zip(*found, strict=True):
+    for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-    assert bool(found[0][1].any())
+    assert bool(results[0][1].any())
 
 
 def test_rows_are_found_by_their_index_in_any_order():
     net, data = network().eval(), toy()
-    shuffled = data.subset(torch.randperm(100, generator=torch.Generator().manual_seed(0)))
-    known = BackboneCache(net, "cpu").of(data, shuffled)
-    wanted = torch.tensor([70, 3, 3, 99])
+    permutation = data.subset(torch.randperm(100, generator=torch.Generator().manual_seed(0)))
+    cache = BackboneCache(net, "cpu").of(data, permutation)
+    indices = torch.tensor([70, 3, 3, 99])
     with torch.no_grad():
-        torch.testing.assert_close(known.batch(wanted), net.backbone(data.batch(wanted)[0]))
-    assert torch.equal(known.template.indices, data.indices)
-    twice = replace(shuffled, indices=shuffled.indices // 2)
-    assert BackboneCache(net, "cpu").of(data, twice).batch(wanted) is None
-    assert BackboneCache(net, "cpu").of(data, None).batch(wanted) is None
+        torch.testing.assert_close(cache.batch(indices), net.backbone(data.batch(indices)[0]))
+    assert torch.equal(cache.template.indices, data.indices)
+    twice = replace(permutation, indices=permutation.indices // 2)
+    assert BackboneCache(net, "cpu").of(data, twice).batch(indices) is None
+    assert BackboneCache(net, "cpu").of(data, None).batch(indices) is None
 
 
 def test_the_outputs_of_a_stage_are_forgotten_when_the_next_one_asks():

@@ -57,9 +57,9 @@ def test_the_unlabelled_images_change_the_weights_of_the_buffer():
     one, other = network(), network()
     options = {"validation": 0.0, "keep": "last", "passes": 1, "wnll_learning_rate": 0.05}
     defense(**options)(one, hard(), context=context())
-    moved = hard()
-    moved.images[KNOWN:] = 1 - moved.images[KNOWN:]
-    defense(**options)(other, moved, context=context())
+    variant = hard()
+    variant.images[KNOWN:] = 1 - variant.images[KNOWN:]
+    defense(**options)(other, variant, context=context())
     for (name, weight), expected in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
         assert torch.equal(weight, expected) == (not name.startswith("buffer")), name
 
@@ -78,12 +78,12 @@ def test_the_graph_holds_template_batch_and_unlabelled_images_and_the_loss_the_b
     others = whole.unlabelled().subset(order[:25])
     with torch.no_grad():
         queries = net.features(torch.cat([x, others.batch(slice(None))[0]]))
-        known = net.features(template.batch(slice(None))[0])
-        by_hand = interpolate(queries, known, template.labels, classes=2, graph=Graph(m=6, n=3)).u[: len(x)]
+        anchors = net.features(template.batch(slice(None))[0])
+        by_hand = interpolate(queries, anchors, template.labels, classes=2, graph=Graph(m=6, n=3)).u[: len(x)]
     torch.testing.assert_close(u, by_hand)
     right = by_hand[torch.arange(len(y)), y]
     assert loss.item() == pytest.approx(-right.clamp_min(1e-38).log().mean().item())
-    without = interpolate(queries[: len(x)], known, template.labels, classes=2, graph=Graph(m=6, n=3)).u
+    without = interpolate(queries[: len(x)], anchors, template.labels, classes=2, graph=Graph(m=6, n=3)).u
     assert not torch.allclose(u, without, atol=1e-3)
 
 

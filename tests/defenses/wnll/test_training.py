@@ -24,23 +24,23 @@ from tests.defenses.toys import EPS, context, network, recipe, same, toy
 
 def snapshots(defense, data):
     """Train, and return (stage, weights) after every epoch."""
-    net, seen = network(), []
+    net, states = network(), []
 
     def progress(row):
         if "step" not in row:
-            seen.append((row["stage"], {k: v.clone() for k, v in net.state_dict().items()}))
+            states.append((row["stage"], {k: v.clone() for k, v in net.state_dict().items()}))
 
     defense(net, data, context=context(progress=progress))
-    return net, seen
+    return net, states
 
 
 def test_a_wnll_stage_moves_the_buffer_and_nothing_else():
     defense = recipe("wnll_natural", keep="last", validation=0.0, wnll_learning_rate=0.1)
-    _, seen = snapshots(defense, toy())
-    assert [stage for stage, _ in seen] == [1, 1, 2, 2, 3, 3, 4, 4]
-    for (_, before), (stage, after) in pairwise(seen):
-        changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-        assert changed == ({"backbone", "buffer", "linear"} if stage in (1, 3) else {"buffer"})
+    _, states = snapshots(defense, toy())
+    assert [stage for stage, _ in states] == [1, 1, 2, 2, 3, 3, 4, 4]
+    for (_, before), (stage, after) in pairwise(states):
+        parts = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+        assert parts == ({"backbone", "buffer", "linear"} if stage in (1, 3) else {"buffer"})
 
 
 def test_the_gradient_is_that_of_eq_13():
@@ -92,18 +92,18 @@ def test_stage_2_attacks_through_wnll_with_a_clean_template_apart_from_its_image
     templates, real, data = [], plugins.find, toy()
 
     def find(kind, name, **where):
-        found = real(kind, name, **where)
+        plugin = real(kind, name, **where)
         if (kind, name) != ("heads", "wnll"):
-            return found
+            return plugin
 
         @dataclass(frozen=True, kw_only=True)
-        class Watched(found):
+        class Watched(plugin):
             def __call__(self, net, *, training_data, **others):
                 templates.append(training_data())
                 return (
-                    super(found, self).__call__(net, training_data=training_data, **others)
+                    super(plugin, self).__call__(net, training_data=training_data, **others)
                     if False
-                    else (found.__call__(self, net, training_data=training_data, **others))
+                    else (plugin.__call__(self, net, training_data=training_data, **others))
                 )
 
         return Watched
@@ -127,21 +127,21 @@ def test_stage_2_attacks_through_wnll_with_a_clean_template_apart_from_its_image
     assert all(set(t.indices.tolist()) == half for t in templates)
     assert validation_set.isdisjoint(half)
     assert {row for _, _, rows in graph for row in rows} | half | validation_set == set(range(len(data)))
-    judged = [oracle for oracle, _, _ in Spy.seen if oracle.track and oracle.source.name != "exact"]
-    assert {oracle.model.coupling for oracle in judged} == {Coupling.INDEPENDENT}
+    oracles = [oracle for oracle, _, _ in Spy.seen if oracle.track and oracle.source.name != "exact"]
+    assert {oracle.model.coupling for oracle in oracles} == {Coupling.INDEPENDENT}
 
 
 @pytest.mark.parametrize(
     ("rows", "words"), [(range(0, 60, 2), "none of class 1"), (range(10), "at least m = 6 images, got 5")]
 )
 def test_data_that_some_stage_cannot_use_are_refused_before_the_first(rows, words):
-    defense, seen = recipe("wnll_natural", validation=0.0, keep="last"), []
+    defense, progress_rows = recipe("wnll_natural", validation=0.0, keep="last"), []
     few = toy(60).subset(torch.tensor(list(rows)))
     with pytest.raises(InputError, match=words):
-        defense(network(), few, context=context(progress=seen.append))
+        defense(network(), few, context=context(progress=progress_rows.append))
     with pytest.raises(InputError, match=words):
         defense.check(few, seed=1)
-    assert not seen
+    assert not progress_rows
     defense.check(toy(12), seed=1)
 
 
@@ -154,9 +154,9 @@ def test_the_step_is_descent_on_the_buffer():
     """One WNLL step of plain SGD from a known state, by hand."""
     options = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "validation": 0.0, "keep": "last"}
     defense = recipe("wnll_natural", passes=1, wnll_epochs=1, wnll_batch_size=99, epochs=1, **options)
-    net, seen = snapshots(defense, toy())
+    net, states = snapshots(defense, toy())
     by_hand = network()
-    by_hand.load_state_dict(seen[0][1])
+    by_hand.load_state_dict(states[0][1])
     data, rate = toy(), defense.wnll_learning_rate
     training, template = halves(data, 1, 0)
     stage = WNLLStage(by_hand.eval(), template, options=stage_options(defense, 0)[1], context=context())

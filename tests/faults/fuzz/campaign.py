@@ -66,7 +66,7 @@ def campaign(name, seconds, findings):
 
     reader, counts, slowest, largest = READERS[name], Counter(), 0.0, 0
     findings.mkdir(parents=True, exist_ok=True)
-    known = set()
+    kinds = set()
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as place:
 
@@ -89,15 +89,15 @@ def campaign(name, seconds, findings):
             except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
                 counts["found"] += 1
                 what = f"{type(error).__name__} {_place(error)} {str(error)[:200]}"
-            spent = time.monotonic() - begin
-            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-            slowest, largest = max(slowest, spent), max(largest, grown)
-            if spent > 10:
-                what = what or f"slow {spent:.0f} s"
-            if grown > 1 << 20:
-                what = what or f"large {grown >> 10} MiB"
-            if what and (kind := what[:60]) not in known:
-                known.add(kind)
+            seconds_here = time.monotonic() - begin
+            growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+            slowest, largest = max(slowest, seconds_here), max(largest, growth)
+            if seconds_here > 10:
+                what = what or f"slow {seconds_here:.0f} s"
+            if growth > 1 << 20:
+                what = what or f"large {growth >> 10} MiB"
+            if what and (kind := what[:60]) not in kinds:
+                kinds.add(kind)
                 print(f"  {name}: {what}", flush=True)
                 file = (
                     findings

@@ -203,5 +203,5 @@ TRAINING = (training_bytes(),)
 def read_training(folder, data):
     path = folder / "state.pt"
     path.write_bytes(data)
-    found = load_state(path, {"a": 1})
-    assert found is None or found.identity == {"a": 1}
+    state = load_state(path, {"a": 1})
+    assert state is None or state.identity == {"a": 1}

@@ -180,11 +180,11 @@ cifar_bytes = st.one_of(damaged(CIFAR, STEPS), programs(STEPS))
 # MATLAB
 
 
-def mat(compressed, **more):
+def mat(packing, **more):
     stream = io.BytesIO()
     digits = RNG.integers(0, 256, (32, 32, 3, 2), dtype=np.uint8)
     content = {"X": digits, "y": np.array([[1], [10]], dtype=np.uint8), **more}
-    scipy.io.savemat(stream, content, do_compression=compressed)
+    scipy.io.savemat(stream, content, do_compression=packing)
     return stream.getvalue()
 
 

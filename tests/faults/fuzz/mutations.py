@@ -69,8 +69,8 @@ def mutate(data, other, tokens, operations):
                 data[at:at] = value
             case "number":
                 number, form = value
-                packed = struct.pack(form, number % (1 << 8 * struct.calcsize(form)))
-                data[at : at + len(packed)] = packed
+                field = struct.pack(form, number % (1 << 8 * struct.calcsize(form)))
+                data[at : at + len(field)] = field
     return bytes(data)
 
 
@@ -98,10 +98,10 @@ def damaged_members(draw, seeds, tokens=(), packings=(zipfile.ZIP_STORED, zipfil
             elif draw(st.integers(0, 9)):
                 operations = draw(st.lists(OPERATIONS, max_size=4))
                 other = members[draw(st.integers(0, len(members) - 1))][1]
-                renamed = draw(
+                new_name = draw(
                     st.sampled_from(["", "", "", "../x", "/x", "a\\b", "x" * 60_000, "archive/version"])
                 )
-                archive.writestr(renamed or name, mutate(content, other, tokens, operations))
+                archive.writestr(new_name or name, mutate(content, other, tokens, operations))
     return stream.getvalue()
 
 

@@ -152,7 +152,7 @@ def read_crafted(folder, data):
     store = folder_of_two(folder)
     path = store.adv("k1")
     path.write_bytes(data)
-    found = FolderKeeper(store).crafted("k1")
-    if found is None:
+    result = FolderKeeper(store).crafted("k1")
+    if result is None:
         raise StorageError(where=str(path), expected="crafted images", got="none")
-    assert len(found.x_adv) >= 0
+    assert len(result.x_adv) >= 0

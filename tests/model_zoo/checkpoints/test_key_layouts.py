@@ -180,17 +180,17 @@ def test_a_users_own_prefix_and_buffers_stay(tmp_path):
 @pytest.mark.parametrize("recipe", [ResNet18(), PreActResNet18(final_norm=True)])
 def test_resnets_of_robustbench(tmp_path, recipe, caplog):
     first, second = made(recipe), made(recipe)
-    renamed = {f"module.{k.removeprefix('backbone.')}": v for k, v in first.state_dict().items()}
-    assert "module.layer2.0.shortcut.0.weight" in renamed
-    assert "module.linear.weight" in renamed
-    checkpoints.load(second, saved(tmp_path, {"net": renamed, "acc": 95.0}))
+    weights = {f"module.{k.removeprefix('backbone.')}": v for k, v in first.state_dict().items()}
+    assert "module.layer2.0.shortcut.0.weight" in weights
+    assert "module.linear.weight" in weights
+    checkpoints.load(second, saved(tmp_path, {"net": weights, "acc": 95.0}))
     torch.testing.assert_close(second(X), first(X))
-    old = {k: v for k, v in renamed.items() if not k.endswith("num_batches_tracked")}
+    old = {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")}
     checkpoints.load(second, saved(tmp_path, old))
     assert "num_batches_tracked" in caplog.text
     if isinstance(recipe, PreActResNet18):
         with pytest.raises(CheckpointError, match=r"unexpected keys: bn\.weight"):
-            checkpoints.load(made(PreActResNet18()), saved(tmp_path, renamed))
+            checkpoints.load(made(PreActResNet18()), saved(tmp_path, weights))
 
 
 def spec(name, **rest):
@@ -222,14 +222,14 @@ def test_robustbench_sizes():
     count = sum(p.numel() for p in build(spec("cifar10/Linf/Zhang2019Theoretically")).parameters())
     assert count == 46_160_474
     with torch.device("meta"):
-        recipes, normalized = {}, []
+        recipes, channel_counts = {}, []
         for name in robustbench.names():
-            found = robustbench.published(name, where="")
-            recipes[repr(found.recipe)] = found.recipe
-            if found.normalize is not None:
-                normalized.append([len(numbers) for numbers in found.normalize])
-        assert normalized
-        assert all(lengths == [3, 3] for lengths in normalized)
+            model = robustbench.published(name, where="")
+            recipes[repr(model.recipe)] = model.recipe
+            if model.normalize is not None:
+                channel_counts.append([len(numbers) for numbers in model.normalize])
+        assert channel_counts
+        assert all(lengths == [3, 3] for lengths in channel_counts)
         for recipe in recipes.values():
             assert recipe(channels=3, size=(32, 32), classes=10).feature_dim >= 128
 

@@ -53,11 +53,11 @@ def test_round_trip_hash_sidecar_and_card(tmp_path):
 def test_tied_weights_and_odd_strides_can_be_saved(tmp_path):
     one = nn.Linear(3, 3)
     one.weight.data = one.weight.data.T
-    tied = nn.Sequential(one, one)
-    save(tied, tmp_path / "m.safetensors")
+    twice = nn.Sequential(one, one)
+    save(twice, tmp_path / "m.safetensors")
     fresh = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     checkpoints.load(fresh, tmp_path / "m.safetensors")
-    assert same(tied, fresh)
+    assert same(twice, fresh)
 
 
 @pytest.mark.parametrize("wrap", [None, "state_dict", "model_state_dict"])
@@ -74,8 +74,8 @@ def test_plain_state_dicts(tmp_path, wrap, prefix, zipped):
 
 @pytest.mark.parametrize("style", ["zip", "legacy", "bare", "bare2", "whole_model"])
 def test_code_in_a_pickle_is_named_and_not_run(tmp_path, style):
-    touched, path = tmp_path / "touched", tmp_path / "evil.pt"
-    payload = {**net().state_dict(), "x": Bomb(touched)}
+    trace, path = tmp_path / "touched", tmp_path / "evil.pt"
+    payload = {**net().state_dict(), "x": Bomb(trace)}
     if style == "whole_model":
         torch.save(net(), path)
     elif style.startswith("bare"):
@@ -87,7 +87,7 @@ def test_code_in_a_pickle_is_named_and_not_run(tmp_path, style):
     expected = "torch.nn.modules" if style == "whole_model" else r"io\.open|_io\.open"
     with pytest.raises(CheckpointError, match=expected):
         checkpoints.load(network, path)
-    assert not touched.exists()
+    assert not trace.exists()
     assert all(torch.equal(v, network.state_dict()[k]) for k, v in before.items())
 
 
@@ -128,14 +128,14 @@ def test_flipped_bytes_of_a_pickle_never_escape_as_another_error(tmp_path):
     path = tmp_path / "m.pt"
     torch.save(net().state_dict(), path, _use_new_zipfile_serialization=False)
     data = path.read_bytes()
-    refused = 0
+    refusals = 0
     for place in range(0, len(data), 11):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
         try:
             checkpoints.load(net(), path)
         except CheckpointError:  # a flip inside the numbers cannot be seen without a hash
-            refused += 1
-    assert refused > 10
+            refusals += 1
+    assert refusals > 10
 
 
 def test_missing_file_and_wrong_hash(tmp_path):
@@ -154,9 +154,9 @@ def test_keys_and_shapes_are_listed(tmp_path):
     torch.save(state, path)
     network = net()
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(CheckpointError) as error:
         checkpoints.load(network, path)
-    message = str(caught.value)
+    message = str(error.value)
     assert "missing keys: 2.bias" in message
     assert "unexpected keys: renamed.weight" in message
     assert "0.weight (5, 3) instead of (4, 3)" in message
@@ -171,9 +171,9 @@ def test_the_card_says_which_architecture_the_weights_are_of_and_nothing_is_said
     save(net(), path, card=card | {"classes": 10})
     other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     hint = r"by its card digits_cnn, buffer None, shape \[1, 8, 8\], classes 10"
-    with pytest.raises(CheckpointError, match=hint) as caught:
+    with pytest.raises(CheckpointError, match=hint) as error:
         checkpoints.load(other, path)
-    assert caught.value.exit_code == 2
+    assert error.value.exit_code == 2
     assert caplog.records == []
     card_path(path).write_text("[no, card]")
     with pytest.raises(CheckpointError, match=r"it was trained with\.$"):

@@ -24,9 +24,9 @@ X = torch.rand(5, 3, generator=torch.Generator().manual_seed(7))
 def net(seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
-        made(torch.rand(9, 3))
-    return made.eval()
+        network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+        network(torch.rand(9, 3))
+    return network.eval()
 
 
 A, B, C = net(1), net(2), net(3)
@@ -52,11 +52,11 @@ def same(one, other, x=X):
 def refused(tmp_path, content, match, **options):
     network = options.pop("into", None) or net(99)
     before = copy.deepcopy(network.state_dict())
-    with pytest.raises(CheckpointError, match=match) as caught:
+    with pytest.raises(CheckpointError, match=match) as error:
         loaded(tmp_path, content, into=network, **options)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    return str(caught.value)
+    return str(error.value)
 
 
 LISTS = {"state_dict": [state(A), state(B), state(C)], "epoch": 4}
@@ -67,9 +67,9 @@ def test_a_list_of_sets_is_refused_and_a_key_chooses(tmp_path):
     refused(tmp_path, (state(A), state(B)), r"two of them: choose one with `key: \[0\]`")
     for position, network in enumerate((A, B, C)):
         assert same(loaded(tmp_path, LISTS, key=f"state_dict[{position}]"), network)
-    wrapped = [{"net": state(A)}, {"net": state(B)}]
-    assert same(loaded(tmp_path, wrapped, key="[1]"), B)
-    assert same(loaded(tmp_path, wrapped, key="[1].net"), B)
+    content = [{"net": state(A)}, {"net": state(B)}]
+    assert same(loaded(tmp_path, content, key="[1]"), B)
+    assert same(loaded(tmp_path, content, key="[1].net"), B)
     optimizer = torch.optim.Adam(A.parameters()).state_dict()
     assert same(loaded(tmp_path, (state(A), optimizer, 3)), A)
 
@@ -136,19 +136,19 @@ def test_of_two_sets_one_is_taken_and_the_other_is_told(tmp_path, caplog, first,
         content = {name: state(network) for name, network in pairs}
         if flat:
             content = {k: v for name, network in pairs for k, v in state(network, f"{name}.").items()}
-        said = {}
-        assert same(loaded(tmp_path, content, remarks=said.update), A)
+        facts = {}
+        assert same(loaded(tmp_path, content, remarks=facts.update), A)
         assert f"took the weights under `{first}`" in caplog.text
         assert f"`key: {second}`" in caplog.text
-        assert said["checkpoint_key"] == first
+        assert facts["checkpoint_key"] == first
         assert same(loaded(tmp_path, content, key=second), B)
 
 
 def test_two_sets_that_are_one_are_not_told(tmp_path, caplog):
-    said = {}
+    facts = {}
     content = {"state_dict": state(A), "state_dict_ema": {k: v.clone() for k, v in state(A).items()}}
-    assert same(loaded(tmp_path, content, remarks=said.update), A)
-    assert (caplog.text, said) == ("", {})
+    assert same(loaded(tmp_path, content, remarks=facts.update), A)
+    assert (caplog.text, facts) == ("", {})
 
 
 def test_the_set_that_fits_is_taken_and_the_stranger_is_told(tmp_path, caplog):
@@ -356,11 +356,11 @@ def test_what_cannot_be_put_together_is_named(tmp_path):
     spectral = net(1)
     parametrizations.spectral_norm(spectral[0])
     refused(tmp_path, spectral.state_dict(), "parametrized weights")
-    packed = state(A) | {"0._packed_params._packed_params": torch.ones(3)}
-    del packed["0.weight"]
-    refused(tmp_path, packed, "quantised weights")
-    quantised = state(A) | {"0.weight": torch.quantize_per_tensor(A[0].weight.detach(), 0.1, 0, torch.qint8)}
-    refused(tmp_path, quantised, "quantised weights")
+    parts = state(A) | {"0._packed_params._packed_params": torch.ones(3)}
+    del parts["0.weight"]
+    refused(tmp_path, parts, "quantised weights")
+    integers = state(A) | {"0.weight": torch.quantize_per_tensor(A[0].weight.detach(), 0.1, 0, torch.qint8)}
+    refused(tmp_path, integers, "quantised weights")
     refused(tmp_path, {"_flat_param": torch.ones(30)}, "FSDP")
     parametrize.remove_parametrizations(spectral[0], "weight")
     assert same(loaded(tmp_path, spectral.state_dict()), spectral)

@@ -220,8 +220,8 @@ def test_broken_and_absent_zips_are_refused(tmp_path):
     path = tmp_path / "cifar10-jpeg.zip"
     data = path.read_bytes()
     place = data.rindex(b"test/truck/0000.jpg", 0, data.index(b"PK\x01\x02")) + 60
-    for damaged in (data[:0], data[:100], data[:-1], data[:place] + b"\xff\0\xff" + data[place + 3 :]):
-        path.write_bytes(damaged)
+    for content in (data[:0], data[:100], data[:-1], data[:place] + b"\xff\0\xff" + data[place + 3 :]):
+        path.write_bytes(content)
         with pytest.raises(InputError):
             CIFAR10JPEG()("test", root=tmp_path)
     cifar_zip(tmp_path, {"test/cat/1.jpg": picture()})
@@ -288,20 +288,20 @@ def test_npz_does_not_serve_test_images_as_training_images(tmp_path):
 
 
 def test_hostile_npz_is_not_unpickled(tmp_path):
-    touched = tmp_path / "touched"
+    trace = tmp_path / "touched"
 
     class Bomb:
         def __reduce__(self):
-            return (open, (str(touched), "w"))
+            return (open, (str(trace), "w"))
 
     np.savez(tmp_path / "a.npz", x=np.array([Bomb()], dtype=object), y=np.array([0]))
-    touched.unlink(missing_ok=True)
+    trace.unlink(missing_ok=True)
     with pytest.raises(InputError, match="pickled objects"):
         Npz(path="a.npz")("test", root=tmp_path)
     (tmp_path / "b.npz").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(InputError):
         Npz(path="b.npz")("test", root=tmp_path)
-    assert not touched.exists()
+    assert not trace.exists()
 
 
 def test_unusable_npz_files_are_refused(tmp_path):
@@ -322,8 +322,8 @@ def test_unusable_npz_files_are_refused(tmp_path):
             Npz(path="a.npz")("test", root=tmp_path)
     np.savez_compressed(path, x=x, y=y)
     data = path.read_bytes()
-    for damaged in (b"", data[:50], data[:-30], data[:60] + b"\xff" * 8 + data[68:]):
-        path.write_bytes(damaged)
+    for content in (b"", data[:50], data[:-30], data[:60] + b"\xff" * 8 + data[68:]):
+        path.write_bytes(content)
         with pytest.raises(InputError):
             Npz(path="a.npz")("test", root=tmp_path)
     np.save(tmp_path / "b.npy", x)
@@ -432,10 +432,12 @@ def test_npz_with_more_classes_than_its_labels_show(tmp_path):
     np.savez(tmp_path / "a.npz", x=x, y=y)
     plain = Npz(path="a.npz")("test", root=tmp_path)
     more = build(Npz, {"path": "a.npz", "classes": 7}, where="here")("test", root=tmp_path)
-    named = build(Npz, {"path": "a.npz", "classes": ["cat", "dog", 3]}, where="here")("test", root=tmp_path)
-    assert [len(data.classes) for data in (plain, more, named)] == [3, 7, 3]
-    assert named.classes == ("cat", "dog", "3")
-    assert plain.digest() == more.digest() == named.digest()
+    with_names = build(Npz, {"path": "a.npz", "classes": ["cat", "dog", 3]}, where="here")(
+        "test", root=tmp_path
+    )
+    assert [len(data.classes) for data in (plain, more, with_names)] == [3, 7, 3]
+    assert with_names.classes == ("cat", "dog", "3")
+    assert plain.digest() == more.digest() == with_names.digest()
     with pytest.raises(InputError, match="labels from 0 to 1, got 2 at image 1"):
         Npz(path="a.npz", classes=2)("test", root=tmp_path)
 

@@ -110,9 +110,9 @@ def write(root, recipe, writer=python3, batch=None, names=None):
 
 @pytest.mark.filterwarnings("ignore")  # numpy.core, and dtype(align=0)
 def test_the_hand_made_pickle_is_what_python_2_wrote():
-    loaded = pickle.loads(python2({"data": IMAGES, "labels": [1, 2], "batch_label": "x"}), encoding="latin1")
-    np.testing.assert_array_equal(loaded["data"], IMAGES)
-    assert loaded["labels"] == [1, 2]
+    content = pickle.loads(python2({"data": IMAGES, "labels": [1, 2], "batch_label": "x"}), encoding="latin1")
+    np.testing.assert_array_equal(content["data"], IMAGES)
+    assert content["labels"] == [1, 2]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -142,11 +142,11 @@ class Bomb:
         return (open, (self.path, "w"))
 
 
-def hostile(touched):
-    code = f"open({str(touched)!r}, 'w')".encode()
+def hostile(trace):
+    code = f"open({str(trace)!r}, 'w')".encode()
     return {
-        "reduce": pickle.dumps({"data": IMAGES, "labels": [0] * 4, "x": Bomb(touched)}),
-        "protocol 0": pickle.dumps(Bomb(touched), protocol=0),
+        "reduce": pickle.dumps({"data": IMAGES, "labels": [0] * 4, "x": Bomb(trace)}),
+        "protocol 0": pickle.dumps(Bomb(trace), protocol=0),
         "eval": b"cbuiltins\neval\n(V" + code + b"\ntR.",
         "python 2 eval": b"c__builtin__\neval\n(U" + bytes([len(code)]) + code + b"tR.",
         "instance": b"(V" + code + b"\nibuiltins\neval\n.",
@@ -164,20 +164,20 @@ def hostile(touched):
 @pytest.mark.parametrize("kind", hostile("x"))
 @pytest.mark.parametrize("place", ["test_batch", "batches.meta"])
 def test_hostile_cifar_pickles_run_nothing(tmp_path, kind, place):
-    touched = tmp_path / "touched"
+    trace = tmp_path / "touched"
     folder = write(tmp_path, CIFAR10)
-    (folder / place).write_bytes(hostile(touched)[kind])
-    with pytest.raises(InputError) as caught:
+    (folder / place).write_bytes(hostile(trace)[kind])
+    with pytest.raises(InputError) as error:
         CIFAR10()("test", root=tmp_path)
-    assert not touched.exists()
+    assert not trace.exists()
     if kind in ("reduce", "eval"):
-        assert "it was not run" in str(caught.value)
+        assert "it was not run" in str(error.value)
 
 
 def test_stand_ins_are_inert(tmp_path):
     # BUILD may set attributes on what the reader makes: on our stand-ins, where they mean nothing.
-    loaded = read_batch(b"}(Vx\ncnumpy\ndtype\n(tR}(V__class__\nI1\nubu.", where="x")
-    assert type(loaded["x"]).__name__ == "_Type"
+    content = read_batch(b"}(Vx\ncnumpy\ndtype\n(tR}(V__class__\nI1\nubu.", where="x")
+    assert type(content["x"]).__name__ == "_Type"
 
 
 @pytest.mark.parametrize(
@@ -210,14 +210,14 @@ def test_damaged_cifar_is_refused_and_nothing_else_is_raised(tmp_path):
         (folder / "test_batch").write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(InputError):
             CIFAR10()("test", root=tmp_path)
-    ends, refused = [*range(0, 120), *range(len(whole) - 60, len(whole))], 0
+    ends, refusals = [*range(0, 120), *range(len(whole) - 60, len(whole))], 0
     for place in ends:
         data = whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :]
         try:
             read_batch(data, where="x")
         except InputError:
-            refused += 1
-    assert refused > len(ends) / 3  # a byte of an image cannot be seen without a hash
+            refusals += 1
+    assert refusals > len(ends) / 3  # a byte of an image cannot be seen without a hash
     (folder / "batches.meta").unlink()
     with pytest.raises(InputError, match=r"no batches\.meta"):
         CIFAR10()("test", root=tmp_path)
@@ -254,9 +254,9 @@ def test_fashion_mnist_download_that_fails(tmp_path, monkeypatch):
 DIGITS = RNG.integers(0, 256, (32, 32, 3, 5), dtype=np.uint8)
 
 
-def mat(root, compressed=True, **arrays):
+def mat(root, packing=True, **arrays):
     content = {"X": DIGITS, "y": np.array([[1], [10], [9], [2], [10]], dtype=np.uint8), **arrays}
-    scipy.io.savemat(root / "test_32x32.mat", content, do_compression=compressed)
+    scipy.io.savemat(root / "test_32x32.mat", content, do_compression=packing)
     return root / "test_32x32.mat"
 
 
@@ -301,7 +301,7 @@ def test_damaged_svhn_is_refused_and_nothing_else_happens(tmp_path, compressed):
         with pytest.raises(InputError):
             SVHN()("test", root=tmp_path)
     rng = np.random.default_rng(0)
-    places, refused = [*range(124, 220), *range(len(whole) - 80, len(whole))], 0
+    places, refusals = [*range(124, 220), *range(len(whole) - 80, len(whole))], 0
     for _ in range(500):  # scipy.io.loadmat ends the process with a segmentation fault on some of these
         data = bytearray(whole)
         for place in rng.choice(places, 2):
@@ -309,8 +309,8 @@ def test_damaged_svhn_is_refused_and_nothing_else_happens(tmp_path, compressed):
         try:
             read_mat(bytes(data), where="x")
         except InputError:
-            refused += 1
-    assert refused > 250
+            refusals += 1
+    assert refusals > 250
 
 
 def test_matlab_reader_agrees_with_scipy(tmp_path):
@@ -319,12 +319,12 @@ def test_matlab_reader_agrees_with_scipy(tmp_path):
         "text": "abc", "cell": np.array([1, "x"], dtype=object), "z": np.array([[1j]]),
         "none": np.zeros((0, 2)),
     }  # fmt: skip
-    for compressed in (True, False):
-        scipy.io.savemat(tmp_path / "m.mat", arrays, do_compression=compressed)
-        found = read_mat((tmp_path / "m.mat").read_bytes(), where="x")
+    for packing in (True, False):
+        scipy.io.savemat(tmp_path / "m.mat", arrays, do_compression=packing)
+        values = read_mat((tmp_path / "m.mat").read_bytes(), where="x")
         reference = scipy.io.loadmat(tmp_path / "m.mat")
-        assert sorted(found) == ["a", "b", "c", "none", "u"]
-        for name, array in found.items():
+        assert sorted(values) == ["a", "b", "c", "none", "u"]
+        for name, array in values.items():
             np.testing.assert_array_equal(array, reference[name])
             assert array.dtype == reference[name].dtype
 

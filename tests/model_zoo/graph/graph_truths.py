@@ -90,10 +90,10 @@ def p_laplace(s, one_hot, p, tolerance=1e-13):
 
 def connected(s):
     """Whether every point is joined to every other."""
-    reached = np.zeros(len(s), dtype=bool)
-    reached[0] = True
+    component = np.zeros(len(s), dtype=bool)
+    component[0] = True
     while True:
-        more = reached | (s[reached] > 1e-9).any(0)
-        if (more == reached).all():
-            return bool(reached.all())
-        reached = more
+        more = component | (s[component] > 1e-9).any(0)
+        if (more == component).all():
+            return bool(component.all())
+        component = more

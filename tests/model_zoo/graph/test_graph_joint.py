@@ -172,13 +172,13 @@ def harmonic_error(count, seed):
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     theta = np.arccos(z[:, 2])
     cap = np.pi / 3
-    known = (theta < cap) | (theta > np.pi - cap)
+    at_poles = (theta < cap) | (theta > np.pi - cap)
     low, high = np.log(np.tan([cap / 2, (np.pi - cap) / 2]))
     truth = (np.log(np.tan(theta / 2)) - low) / (high - low)
     labels = torch.from_numpy((theta > np.pi / 2).astype(np.int64))
     z = torch.from_numpy(z)
-    got = interpolate(z[~known], z[known], labels[known], classes=2, graph=Graph(m=20, n=10))
-    return np.abs(got.u[:, 1].numpy() - truth[~known]).mean()
+    got = interpolate(z[~at_poles], z[at_poles], labels[at_poles], classes=2, graph=Graph(m=20, n=10))
+    return np.abs(got.u[:, 1].numpy() - truth[~at_poles]).mean()
 
 
 def test_theorem_3_converges_to_the_harmonic_function():

@@ -47,19 +47,19 @@ def in_numpy(method, query, template, labels, classes, m, n):
 
 @pytest.mark.parametrize("method", JOINT)
 def test_agrees_with_dense_numpy(method):
-    compared = 0
+    comparisons = 0
     for seed in range(40):
         query, template, labels, classes, m, n = truth.problem(seed)
         want, s = in_numpy(method, query.numpy(), template.numpy(), labels.numpy(), classes, m, n)
         if not truth.connected(s):
             continue
-        compared += 1
+        comparisons += 1
         for solver in ("cholesky", "cg"):
             graph = graph_of(method, m, n, solver=solver)
             got = JOINT[method](query, template, labels, classes, graph)
             assert got.singular_count == 0
             assert np.abs(got.u.numpy() - want).max() < 1e-9, (seed, solver)
-    assert compared > 25
+    assert comparisons > 25
 
 
 @pytest.mark.parametrize("method", ALONE)
@@ -93,9 +93,9 @@ def test_gradcheck_in_queries_and_template(method, solver):
 @pytest.mark.parametrize("method", ALONE)
 def test_gradcheck_alone(method):
     query, template, labels, classes, m, n = truth.problem(4)
-    prepared = prepare_template(template, labels, classes=classes, graph=graph_of(method, m, n))
+    memory = prepare_template(template, labels, classes=classes, graph=graph_of(method, m, n))
     query = query.requires_grad_()
-    assert torch.autograd.gradcheck(lambda q: ALONE[method](q, prepared).u, (query,), atol=1e-6)
+    assert torch.autograd.gradcheck(lambda q: ALONE[method](q, memory).u, (query,), atol=1e-6)
 
 
 def test_gradcheck_of_the_normalised_p_laplacian():
@@ -213,9 +213,11 @@ def test_weights_near_the_template_hold_u_at_its_label():
     graph = Graph(m=12, n=6, mu="none")
     near = (z - template[0]).norm(dim=1) < 0.06
     plain = interpolate(z, template, labels, classes=2, graph=graph).u[near, 0]
-    tied = properly_weighted(z, template, labels, classes=2, graph=graph, reach=Reach(0.3, 3.0)).u[near, 0]
+    reweighted_u = properly_weighted(z, template, labels, classes=2, graph=graph, reach=Reach(0.3, 3.0)).u[
+        near, 0
+    ]
     assert near.sum() > 3
-    assert tied.min() > plain.max() > 0.5
+    assert reweighted_u.min() > plain.max() > 0.5
 
 
 def test_float32_is_close_to_float64():

@@ -96,10 +96,10 @@ def test_all_points_as_neighbours(search):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_refuses_what_has_no_neighbours(search, bad):
     z = points(7, count=20)
-    broken = z.clone()
-    broken[3, 1] = bad
+    bad_rows = z.clone()
+    bad_rows[3, 1] = bad
     with pytest.raises(InputError, match="finite"):
-        nearest_neighbours(broken, 3, search=search)
+        nearest_neighbours(bad_rows, 3, search=search)
     with pytest.raises(InputError, match="m = 21"):
         nearest_neighbours(z, 21, search=search)
     with pytest.raises(InputError, match="dimension"):

@@ -40,11 +40,11 @@ def test_ties_go_to_the_larger_mean():
 
 
 def test_a_template_that_cannot_label_does_not_vote():
-    lost = rows(0.5, 0.5, singular=True)
-    both = combine([lost, rows(0.2, 0.8)], "mean")
+    singular_vote = rows(0.5, 0.5, singular=True)
+    both = combine([singular_vote, rows(0.2, 0.8)], "mean")
     torch.testing.assert_close(both.u, torch.tensor([[0.2, 0.8]], dtype=torch.float64))
     assert both.singular_count == 0
-    neither = combine([lost, lost])
+    neither = combine([singular_vote, singular_vote])
     assert neither.singular_count == 1
     assert neither.u.tolist() == [[0.5, 0.5]]
 
@@ -67,24 +67,24 @@ def problem(count=300, classes=3, width=4):
 def test_voting_in_both_protocols(rule):
     z, y = problem()
     query, graph = z[:60].clone().requires_grad_(), Graph(m=8, n=4)
-    drawn = disjoint_templates(y[60:], 70, 3, classes=3, generator=torch.Generator().manual_seed(1))
-    templates = [(z[60:][i], y[60:][i]) for i in drawn]
-    prepared = [prepare_template(*pair, classes=3, graph=graph) for pair in templates]
+    draws = disjoint_templates(y[60:], 70, 3, classes=3, generator=torch.Generator().manual_seed(1))
+    templates = [(z[60:][i], y[60:][i]) for i in draws]
+    memories = [prepare_template(*pair, classes=3, graph=graph) for pair in templates]
     for got, single in (
         (
             vote(query, templates, classes=3, graph=graph, rule=rule),
             [interpolate(query, *pair, classes=3, graph=graph).u for pair in templates],
         ),
         (
-            vote_independent(query, prepared, rule=rule),
-            [interpolate_independent(query, p).u for p in prepared],
+            vote_independent(query, memories, rule=rule),
+            [interpolate_independent(query, p).u for p in memories],
         ),
     ):
-        stacked = torch.stack(single)
+        shares = torch.stack(single)
         if rule == "mean":
-            torch.testing.assert_close(got.u, stacked.mean(0))
+            torch.testing.assert_close(got.u, shares.mean(0))
         else:
-            ballots = torch.nn.functional.one_hot(stacked.argmax(2), 3).sum(0)
+            ballots = torch.nn.functional.one_hot(shares.argmax(2), 3).sum(0)
             clear = ballots.amax(1) > 1
             assert clear.sum() > 50
             assert torch.equal(got.u.argmax(1)[clear], ballots.argmax(1)[clear])
@@ -173,9 +173,9 @@ def test_kernel_score_refuses_bad_settings(options):
 
 def test_a_template_whose_classes_tie_casts_no_vote():
     singular = torch.zeros(1, dtype=torch.bool)
-    tied = Interpolation(torch.tensor([[0.4, 0.4, 0.2]]), singular)
+    tie = Interpolation(torch.tensor([[0.4, 0.4, 0.2]]), singular)
     clear = Interpolation(torch.tensor([[0.1, 0.6, 0.3]]), singular)
-    u = combine([tied, tied, clear], "majority").u
+    u = combine([tie, tie, clear], "majority").u
     mean = torch.tensor([[0.3, 1.4 / 3, 0.7 / 3]])
     assert torch.allclose(u, (torch.tensor([[0.0, 1.0, 0.0]]) + mean) / 4)
-    assert predictions(combine([tied, tied], "majority").u).tolist() == [-2]
+    assert predictions(combine([tie, tie], "majority").u).tolist() == [-2]

@@ -35,27 +35,29 @@ def gl():
         return pytest.importorskip("graphlearning")
 
 
-def laplace(gl, s, known, labels, **options):
+def laplace(gl, s, indices, labels, **options):
     """Their Laplace learning on given weights, all rows; their default tolerance is 1e-5."""
     model = gl.ssl.laplace(sp.csr_matrix(s), tol=1e-11, **options)
-    return model.fit(known, labels)
+    return model.fit(indices, labels)
 
 
 def theirs(gl, method, query, template, labels, classes, m, n):
     points = np.concatenate([query, template])
-    known = np.arange(len(query), len(points))
+    indices = np.arange(len(query), len(points))
     s = truth.symmetric(points, m, n)
     if method == "gll":
         d2, near = truth.lists_of(points, m)
         data = (near, np.sqrt(np.take_along_axis(d2, near, 1)))
         w = gl.weightmatrix.knn(None, m - 1, kernel="symgaussian", knn_data=data)
-        return laplace(gl, w, known, labels)
+        return laplace(gl, w, indices, labels)
     if method == "poisson":
-        return gl.ssl.poisson(sp.csr_matrix(s), tol=1e-11).fit(known, labels)
+        return gl.ssl.poisson(sp.csr_matrix(s), tol=1e-11).fit(indices, labels)
     if method == "pwll":
         radius, alpha, zeta = REACH
-        w = gl.graph(sp.csr_matrix(s)).reweight(known, "properly", X=points, r=radius, alpha=alpha, zeta=zeta)
-        return laplace(gl, w, known, labels)
+        w = gl.graph(sp.csr_matrix(s)).reweight(
+            indices, "properly", X=points, r=radius, alpha=alpha, zeta=zeta
+        )
+        return laplace(gl, w, indices, labels)
     if method == "p_laplace":
         from graphlearning import cextensions
 
@@ -70,7 +72,7 @@ def theirs(gl, method, query, template, labels, classes, m, n):
                 graph.J,
                 graph.I,
                 graph.V,
-                known.astype(np.int32),
+                indices.astype(np.int32),
                 values,
                 1e6,
                 1e-12,
@@ -81,7 +83,7 @@ def theirs(gl, method, query, template, labels, classes, m, n):
             )
             columns.append(u)
         return np.stack(columns, 1)
-    return laplace(gl, s, known, labels, reweighting="wnll" if method == "wnll" else "none")
+    return laplace(gl, s, indices, labels, reweighting="wnll" if method == "wnll" else "none")
 
 
 def symmetric_wnll(s, labels, classes):
@@ -117,14 +119,14 @@ def comparable(s, labels, classes):
 
     Their conjugate gradients divide 0 by 0 where no query is joined to any label of a class.
     """
-    seen = s[: len(s) - len(labels), len(s) - len(labels) :] @ np.eye(classes)[labels]
-    return truth.connected(s) and bool((seen.sum(0) > 0).all())
+    ties = s[: len(s) - len(labels), len(s) - len(labels) :] @ np.eye(classes)[labels]
+    return truth.connected(s) and bool((ties.sum(0) > 0).all())
 
 
-def largest_gap(gl, method, wanted, start=0):
-    """The largest difference over `wanted` random graphs, of the seeds from `start` on."""
+def largest_gap(gl, method, count, start=0):
+    """The largest difference over `count` random graphs, of the seeds from `start` on."""
     gaps, seeds, failures = [], itertools.count(start), 0
-    while len(gaps) < wanted:
+    while len(gaps) < count:
         seed = next(seeds)
         query, template, labels, classes, m, n = truth.problem(seed)
         points = torch.cat([query, template]).numpy()
@@ -136,7 +138,7 @@ def largest_gap(gl, method, wanted, start=0):
         if not np.isfinite(want).all():
             # their conjugate gradients divide 0 by 0 once the residual of one class only is exactly 0
             failures += 1
-            assert failures <= 8 + wanted // 4, "their solver fails too often to say anything"
+            assert failures <= 8 + count // 4, "their solver fails too often to say anything"
             continue
         gaps.append(np.abs(ours(method, query, template, labels, *problem).numpy() - want).max())
     return np.max(gaps)

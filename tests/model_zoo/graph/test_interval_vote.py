@@ -36,9 +36,9 @@ GRAPHS = [{}, {"kernel": "published"}, {"mu": "published"}, {"m": 5}, {"m": 30, 
 @pytest.mark.parametrize("spread", [0.3, 1.5])
 def test_at_a_point_the_bound_is_the_head_itself(graph, spread):
     points, labels, queries, y = clusters(spread=spread)
-    prepared = prepared_of(points, labels, **graph)
-    exact = margins_of(interpolate_independent(queries, prepared).u, y)
-    bound = share_margins(queries, queries, y, prepared)
+    memory = prepared_of(points, labels, **graph)
+    exact = margins_of(interpolate_independent(queries, memory).u, y)
+    bound = share_margins(queries, queries, y, memory)
     assert torch.allclose(bound, exact, atol=2e-3)
     assert bool((bound <= exact + 1e-12).all())
 
@@ -47,14 +47,14 @@ def test_at_a_point_the_bound_is_the_head_itself(graph, spread):
 @pytest.mark.parametrize("radius", [0.02, 0.1, 0.4, 1.0])
 def test_no_point_of_the_box_does_worse_than_the_bound(graph, radius):
     points, labels, queries, y = clusters(spread=0.7, seed=2)
-    prepared = prepared_of(points, labels, **graph)
-    bound = share_margins(queries - radius, queries + radius, y, prepared)
+    memory = prepared_of(points, labels, **graph)
+    bound = share_margins(queries - radius, queries + radius, y, memory)
     noise = (
         torch.rand(400, *queries.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2
         - 1
     )
-    for moved in (queries + radius * noise, queries + radius * noise.sign()):
-        u = interpolate_independent(moved.flatten(0, 1), prepared).u.view(400, len(y), -1)
+    for candidates in (queries + radius * noise, queries + radius * noise.sign()):
+        u = interpolate_independent(candidates.flatten(0, 1), memory).u.view(400, len(y), -1)
         assert bool((margins_of(u, y) >= bound - 1e-9).all())
     assert bool((bound >= -1).all())
     assert bool((bound.gather(1, y[:, None]) == 0).all())
@@ -62,11 +62,11 @@ def test_no_point_of_the_box_does_worse_than_the_bound(graph, radius):
 
 def test_clusters_far_apart_are_certified_as_far_as_the_next_one():
     points, labels, queries, y = clusters(spread=0.05)
-    prepared = prepared_of(points, labels)
-    bound = share_margins(queries - 0.5, queries + 0.5, y, prepared)
+    memory = prepared_of(points, labels)
+    bound = share_margins(queries - 0.5, queries + 0.5, y, memory)
     others = bound.scatter(1, y[:, None], torch.inf)
     assert bool((others > 0.9).all())
-    wide = share_margins(queries - 3.0, queries + 3.0, y, prepared)
+    wide = share_margins(queries - 3.0, queries + 3.0, y, memory)
     assert bool((wide.scatter(1, y[:, None], torch.inf).amin(1) <= 0).all())
 
 
@@ -74,38 +74,38 @@ def test_in_one_dimension_the_bound_is_below_a_fine_grid_and_certifies_most_of_w
     # Class 0 at 0, 0.1, ..., 0.9, class 1 at 3, 3.1, ..., 3.9: the middle between them is 1.95.
     points = torch.cat([torch.arange(10) / 10, 3 + torch.arange(10) / 10]).double()[:, None]
     labels = torch.arange(20) // 10
-    prepared = prepared_of(points, labels, classes=2, m=6, n=3)
+    memory = prepared_of(points, labels, classes=2, m=6, n=3)
     query, y = torch.tensor([[0.5]], dtype=torch.float64), torch.tensor([0])
 
     def bound(radius):
-        return float(share_margins(query - radius, query + radius, y, prepared)[0, 1])
+        return float(share_margins(query - radius, query + radius, y, memory)[0, 1])
 
     def truth(radius):
         grid = torch.linspace(0.5 - radius, 0.5 + radius, 4001, dtype=torch.float64)[:, None]
-        return float(margins_of(interpolate_independent(grid, prepared).u, y)[:, 1].min())
+        return float(margins_of(interpolate_independent(grid, memory).u, y)[:, 1].min())
 
     radii = torch.arange(0.02, 2.0, 0.02).tolist()
-    proven = [radius for radius in radii if bound(radius) > 0]
+    proofs = [radius for radius in radii if bound(radius) > 0]
     true = [radius for radius in radii if truth(radius) > 0]
     assert all(bound(radius) <= truth(radius) + 1e-9 for radius in radii)
-    assert set(proven) <= set(true)
+    assert set(proofs) <= set(true)
     assert max(true) > 1.4  # the nearest five are all of class 0 up to a distance of 1.25 and beyond
-    assert max(proven) >= 0.6 * max(true)
+    assert max(proofs) >= 0.6 * max(true)
 
 
 @pytest.mark.parametrize("rule", ["mean", "majority"])
 @pytest.mark.parametrize("radius", [0.0, 0.1, 0.5])
 def test_votes_are_bounded_too(rule, radius):
     parts = [clusters(spread=0.7, seed=seed) for seed in range(3)]
-    prepared = [prepared_of(points, labels) for points, labels, _, _ in parts]
+    memories = [prepared_of(points, labels) for points, labels, _, _ in parts]
     queries, y = parts[0][2], parts[0][3]
-    each = [share_margins(queries - radius, queries + radius, y, one) for one in prepared]
+    each = [share_margins(queries - radius, queries + radius, y, one) for one in memories]
     bound = vote_margins(each, y, rule)
     noise = (
         torch.rand(200, *queries.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2
         - 1
     )
-    u = vote_independent((queries + radius * noise).flatten(0, 1), prepared, rule=rule).u.view(
+    u = vote_independent((queries + radius * noise).flatten(0, 1), memories, rule=rule).u.view(
         200, len(y), -1
     )
     assert bool((margins_of(u, y) >= bound - 1e-9).all())

@@ -47,8 +47,8 @@ def brute(query, points, labels, k):
     """Return the class by the definition: votes, then the nearest of the tied."""
     order = sorted(range(len(points)), key=lambda t: math.dist(query, points[t]))[:k]
     votes = Counter(labels[t] for t in order)
-    tied = {c for c, count in votes.items() if count == max(votes.values())}
-    return next(labels[t] for t in order if labels[t] in tied), votes
+    ties = {c for c, count in votes.items() if count == max(votes.values())}
+    return next(labels[t] for t in order if labels[t] in ties), votes
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 5, 9])
@@ -108,16 +108,16 @@ def test_nothing_in_reach_does_worse_than_the_bounds_and_linear_ones_are_tighter
     points, labels, queries, y = clusters(seed)
     generator = torch.Generator().manual_seed(seed + 1)
     direction = torch.randn(queries.shape, generator=generator, dtype=torch.float64)
-    low, high, linear, moved = segment(queries, direction, radius)
-    flat = moved.flatten(0, 1)
+    low, high, linear, candidates = segment(queries, direction, radius)
+    flat = candidates.flatten(0, 1)
     votes = nearest_votes(flat, points.double(), labels, classes=CLASSES, k=k).view(201, len(y), -1)
     densities = log_posteriors(flat, points, labels, classes=CLASSES, h2=0.8).view(201, len(y), -1)
-    prepared = prepare_template(points.double(), labels, classes=CLASSES, graph=Graph(m=8, n=4))
-    shares = interpolate_independent(flat, prepared).u.view(201, len(y), -1)
+    memory = prepare_template(points.double(), labels, classes=CLASSES, graph=Graph(m=8, n=4))
+    shares = interpolate_independent(flat, memory).u.view(201, len(y), -1)
     for outputs, bounds in (
         (votes, [knn_bound(low, high, y, points, labels, k, way) for way in (None, linear)]),
         (densities, [density_bound(low, high, y, points, labels, way) for way in (None, linear)]),
-        (shares, [share_margins(low, high, y, prepared, linear=way) for way in (None, linear)]),
+        (shares, [share_margins(low, high, y, memory, linear=way) for way in (None, linear)]),
     ):
         true = margins_of(outputs, y).amin(dim=0)
         assert bool((bounds[0] <= bounds[1] + 1e-9).all())
@@ -129,8 +129,8 @@ def test_on_a_segment_linear_bounds_certify_most_of_what_is_true():
     direction = torch.randn(queries.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     counts = {"true": [0, 0], "box": [0, 0], "linear": [0, 0]}
     for radius in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6):
-        low, high, linear, moved = segment(queries, direction, radius)
-        flat = moved.flatten(0, 1)
+        low, high, linear, candidates = segment(queries, direction, radius)
+        flat = candidates.flatten(0, 1)
         outputs = (
             nearest_votes(flat, points.double(), labels, classes=CLASSES, k=5),
             log_posteriors(flat, points, labels, classes=CLASSES, h2=0.8),
@@ -154,10 +154,10 @@ def test_on_a_segment_linear_bounds_certify_most_of_what_is_true():
 def test_distances_hold_those_of_all_points_in_reach():
     points, _, queries, _ = clusters()
     direction = torch.randn(queries.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    low, high, linear, moved = segment(queries, direction, 0.4)
+    low, high, linear, candidates = segment(queries, direction, 0.4)
     for image in range(len(queries)):
         least, most = distances_over(low[image], high[image], points.double(), linear, image)
-        true = (moved[:, image, None] - points.double()).square().sum(-1)
+        true = (candidates[:, image, None] - points.double()).square().sum(-1)
         assert bool((least <= true.amin(0) + 1e-9).all())
         assert bool((most >= true.amax(0) - 1e-9).all())
 
@@ -180,7 +180,7 @@ def test_bounds_of_votes_hold_where_many_points_are_tied_or_copies(seed, radius,
     bound = knn_bound(queries - radius, queries + radius, y, points, labels, k)
     generator = torch.Generator().manual_seed(seed + 1)
     noise = torch.rand(100, *queries.shape, generator=generator, dtype=torch.float64) * 2 - 1
-    for moved in (queries + 0.999 * radius * noise, queries + 0.999 * radius * noise.sign()):
-        u = nearest_votes(moved.flatten(0, 1).float(), points, labels, classes=CLASSES, k=k)
+    for candidates in (queries + 0.999 * radius * noise, queries + 0.999 * radius * noise.sign()):
+        u = nearest_votes(candidates.flatten(0, 1).float(), points, labels, classes=CLASSES, k=k)
         margins = margins_of(u.double().view(100, len(y), -1), y)
         assert bool((margins.amin(0) >= bound - 1e-6).all())

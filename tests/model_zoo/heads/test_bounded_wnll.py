@@ -58,21 +58,21 @@ def outcomes_of(model, eps, method=None, count=20):
 def test_certified_images_stand_against_points_of_the_ball(options):
     model = model_of(**options)
     x, y, outcomes = outcomes_of(model, 0.03)
-    certified = torch.tensor([one.verdict is Verdict.CERTIFIED for one in outcomes])
-    assert int(certified.sum()) > 10
+    proofs = torch.tensor([one.verdict is Verdict.CERTIFIED for one in outcomes])
+    assert int(proofs.sum()) > 10
     noise = torch.rand(60, *x.shape, generator=torch.Generator().manual_seed(2)) * 2 - 1
     for points in (x + 0.03 * noise, x + 0.03 * noise.sign()):
         answers = classify(model, points.clamp(0, 1).flatten(0, 1), batch_size=250).view(60, -1)
-        assert bool((answers == y).all(dim=0)[certified].all())
+        assert bool((answers == y).all(dim=0)[proofs].all())
 
 
 def test_crown_is_at_least_as_tight_as_intervals_and_nothing_is_certified_of_the_whole_box():
     model = model_of()
-    certified = [
+    counts = [
         sum(one.verdict is Verdict.CERTIFIED for one in outcomes_of(model, 0.06, method)[2])
         for method in (IBP(), CROWN())
     ]
-    assert certified[0] <= certified[1]
+    assert counts[0] <= counts[1]
     assert all(one.verdict is not Verdict.CERTIFIED for one in outcomes_of(model, 1.0)[2])
 
 

@@ -66,9 +66,9 @@ def test_it_approaches_the_exact_expectation_and_its_gradient():
     torch.testing.assert_close(outputs.exp().sum(dim=1), torch.ones(3))
     # A probability has a deviation of at most 1/2.
     torch.testing.assert_close(outputs[:, 0].exp().double(), truth, rtol=0, atol=4 * 0.5 / draws**0.5)
-    (found,) = torch.autograd.grad(cross_entropy(outputs, y, source.output).sum(), x)
+    (gradient,) = torch.autograd.grad(cross_entropy(outputs, y, source.output).sum(), x)
     (expected,) = torch.autograd.grad(-truth.log().sum(), x)
-    torch.testing.assert_close(found, expected, rtol=0.15, atol=0.05)
+    torch.testing.assert_close(gradient, expected, rtol=0.15, atol=0.05)
 
 
 def test_few_draws_are_the_mean_of_just_these_and_own_outputs_are_draw_0():
@@ -76,11 +76,11 @@ def test_few_draws_are_the_mean_of_just_these_and_own_outputs_are_draw_0():
     model = built(net, draws=2)
     outputs, own = model.source("expectation").surrogate(x)
     assert torch.equal(own, net(x))
-    softened = []
+    probabilities = []
     for number in (1, 2):
         with draw(number):
-            softened.append(net(x).softmax(dim=1))
-    torch.testing.assert_close(outputs.exp(), sum(softened) / 2)
+            probabilities.append(net(x).softmax(dim=1))
+    torch.testing.assert_close(outputs.exp(), sum(probabilities) / 2)
     with draw(7):  # another expectation is under way: one joint draw, not ten times ten
         joint, standing_in = model.source("expectation").surrogate(x)
         torch.testing.assert_close(joint, net(x).log_softmax(dim=1))
@@ -118,13 +118,13 @@ def test_a_random_network_under_both_heads():
     data = image_set((x * 255).to(torch.uint8), torch.arange(40) % 2, name="noise", split="train")
     builder = ZooBuilder()
     net = builder.network(spec, shape=(1, 8, 8), classes=2, seed=0, trust_code=False).eval()
-    for made in (spec, over):
-        model = builder.model(made, net, classes=2, training_data=lambda: data, seed=0, device="cpu")
+    for recipe in (spec, over):
+        model = builder.model(recipe, net, classes=2, training_data=lambda: data, seed=0, device="cpu")
         assert next(iter(model.sources)) == "expectation"
         point = x[:3].clone().requires_grad_(True)
         outputs, own = model.source("expectation").surrogate(point)
         assert torch.equal(own, model.net(x[:3]))
-        (found,) = torch.autograd.grad(
+        (gradient,) = torch.autograd.grad(
             cross_entropy(outputs, torch.tensor([0, 1, 0]), model.source("expectation").output).sum(), point
         )
-        assert found.abs().amax() > 0
+        assert gradient.abs().amax() > 0

@@ -158,8 +158,8 @@ def test_it_is_a_plugin_with_a_paper_and_its_options_are_in_the_details(name):
     recipe = plugins.find("heads", name)
     assert recipe is HEADS[name]
     assert recipe.info.bibtex.startswith("@")
-    documented = recipe.__doc__
-    assert all(f"    {option}: " in documented for option in describe(recipe))
+    docstring = recipe.__doc__
+    assert all(f"    {option}: " in docstring for option in describe(recipe))
     model = made(name)
     assert identity_of(HEADS[name](protocol="joint")).keys() <= model.details.keys()
     assert model.fingerprint() == made(name).fingerprint() != made(name, seed=1).fingerprint()
@@ -184,10 +184,10 @@ def test_the_adaptive_attack_is_at_least_as_strong_as_every_single_source(name, 
     for source in sources_of(model, (4.0,)):
         for attack in LOSSES.values():
             single, alone, _ = attacked(attack, model, x, y, eps=EPS, source=source)
-            found = broken(model, single, y) & alone.broken
-            assert covers(model, worst, found), source.name
+            breaks = broken(model, single, y) & alone.broken
+            assert covers(model, worst, breaks), source.name
             names.add(source.name)
-            strongest = max(strongest, int(found.sum()))
+            strongest = max(strongest, int(breaks.sum()))
     assert names == {"straight_through", "linear", "kernel", "kernel 4", "neighbours", "exact"}
     assert 0 < strongest <= int(worst.sum()) < 20
     assert oracle.threat.admits(x, x_adv).all()

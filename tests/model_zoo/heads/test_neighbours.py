@@ -38,10 +38,10 @@ def test_sources_give_the_models_own_outputs_and_slopes(head):
     x, y = training(20, seed=5).batch(slice(None))
     assert tuple(model.sources) == head.offers
     for source in model.sources.values():
-        moved = x.clone().requires_grad_()
-        surrogate, own = source.surrogate(moved)
+        point = x.clone().requires_grad_()
+        surrogate, own = source.surrogate(point)
         torch.testing.assert_close(own, model.net(x))
-        (slope,) = torch.autograd.grad(cross_entropy(surrogate, y, source.output).sum(), moved)
+        (slope,) = torch.autograd.grad(cross_entropy(surrogate, y, source.output).sum(), point)
         assert bool(slope.isfinite().all())
         assert bool(slope.any())
     alone = torch.cat([model.net(x[i : i + 1]) for i in range(len(x))])
@@ -53,19 +53,21 @@ def test_sources_give_the_models_own_outputs_and_slopes(head):
 def test_certified_images_stand_against_attacks_and_points_of_the_ball(head):
     model = model_of(head)
     x, y, outcomes = outcomes_of(model, 0.03, CROWN())
-    certified = torch.tensor([one.verdict is Verdict.CERTIFIED for one in outcomes])
-    assert int(certified.sum()) > 10
+    proofs = torch.tensor([one.verdict is Verdict.CERTIFIED for one in outcomes])
+    assert int(proofs.sum()) > 10
     noise = torch.rand(60, *x.shape, generator=torch.Generator().manual_seed(2)) * 2 - 1
     starts = x + 0.03 * noise.sign()
     rows = [x + 0.03 * noise, starts]
     for source in model.sources.values():  # signed gradients, from every start
-        moved = starts.clamp(0, 1).flatten(0, 1).requires_grad_()
-        surrogate, _ = source.surrogate(moved)
-        (slope,) = torch.autograd.grad(cross_entropy(surrogate, y.repeat(60), source.output).sum(), moved)
+        candidates = starts.clamp(0, 1).flatten(0, 1).requires_grad_()
+        surrogate, _ = source.surrogate(candidates)
+        (slope,) = torch.autograd.grad(
+            cross_entropy(surrogate, y.repeat(60), source.output).sum(), candidates
+        )
         rows.append(x + 0.03 * slope.sign().view(60, *x.shape))
     for points in rows:
         answers = classify(model, points.clamp(0, 1).flatten(0, 1), batch_size=250).view(60, -1)
-        assert bool((answers == y).all(dim=0)[certified].all())
+        assert bool((answers == y).all(dim=0)[proofs].all())
 
 
 @pytest.mark.parametrize("head", HEADS)

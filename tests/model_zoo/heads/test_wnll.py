@@ -48,7 +48,9 @@ def test_outputs_and_sources_agree(protocol):
     assert list(model.sources) == ["straight_through", "linear", "exact", "kernel"]
     for source in model.sources.values():
         passes = []
-        handle = model.net.branches.backbone.register_forward_hook(lambda *_, seen=passes: seen.append(1))
+        handle = model.net.branches.backbone.register_forward_hook(
+            lambda *_, counter=passes: counter.append(1)
+        )
         x = X.clone().requires_grad_()
         surrogate, own = source.surrogate(x)
         handle.remove()
@@ -80,11 +82,11 @@ def test_straight_through_is_the_linear_jacobian_applied_to_the_slope_at_u():
     model = wnll()
     x = X[:6].clone().requires_grad_()
     surrogate, u = model.source("straight_through").surrogate(x)
-    (found,) = torch.autograd.grad(cross_entropy(surrogate, Y[:6], OutputKind.SIMPLEX).sum(), x)
+    (gradient,) = torch.autograd.grad(cross_entropy(surrogate, Y[:6], OutputKind.SIMPLEX).sum(), x)
     leaf = u.detach().requires_grad_()
     (slope,) = torch.autograd.grad(cross_entropy(leaf, Y[:6], OutputKind.SIMPLEX).sum(), leaf)
     (expected,) = torch.autograd.grad(model.net.branches(x), x, grad_outputs=slope)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, expected)
     logits = torch.rand(2, 3, requires_grad=True)
     out = StraightThrough.apply(torch.eye(3)[:2], logits)
     assert torch.equal(out, torch.eye(3)[:2])
@@ -195,14 +197,14 @@ def test_sizes_and_options_that_cannot_be():
 
 
 def test_templates_are_balanced_disjoint_and_seeded():
-    drawn = draw_templates(TRAIN, 100, votes=3, balanced=True, classes=10, seed=4)
-    for part in drawn:
+    templates = draw_templates(TRAIN, 100, votes=3, balanced=True, classes=10, seed=4)
+    for part in templates:
         assert torch.bincount(part.labels).tolist() == [10] * 10
-    assert len(torch.cat([part.indices for part in drawn]).unique()) == 300
+    assert len(torch.cat([part.indices for part in templates]).unique()) == 300
     again = draw_templates(TRAIN, 100, votes=3, balanced=True, classes=10, seed=4)
-    assert [part.digest() for part in again] == [part.digest() for part in drawn]
+    assert [part.digest() for part in again] == [part.digest() for part in templates]
     whole = draw_templates(TRAIN, None, votes=1, balanced=False, classes=10, seed=4)
     assert sorted(whole[0].indices.tolist()) == list(range(1352))
-    uneven = image_set(torch.rand(9, 1, 2, 2), torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2]), split="train")
-    (part,) = draw_templates(uneven, 6, votes=1, balanced=True, classes=3, seed=0)
+    few = image_set(torch.rand(9, 1, 2, 2), torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2]), split="train")
+    (part,) = draw_templates(few, 6, votes=1, balanced=True, classes=3, seed=0)
     assert torch.bincount(part.labels).tolist() == [3, 2, 1]

@@ -98,14 +98,14 @@ def test_an_augmented_template_is_the_drawn_one_cropped_and_mirrored():
     assert cut.fingerprint() != plain.fingerprint()
     for indices in (A, B, None):
         with batch_of(indices) if indices is not None else nullcontext() as batch:
-            drawn, memory = plain.neighbourhood.memory(), cut.neighbourhood.memory()
-            assert torch.equal(drawn.labels, memory.labels)
+            original, memory = plain.neighbourhood.memory(), cut.neighbourhood.memory()
+            assert torch.equal(original.labels, memory.labels)
             seed = 0 if batch is None else seed_from(0, batch.key)
             template = draw_random(TRAIN, 60, classes=10, seed=seed)
-            assert torch.equal(drawn.images, template.batch(slice(None))[0])
-            want = crop_flip(drawn.images, Randomness(seed, template.indices, ("template",)))
+            assert torch.equal(original.images, template.batch(slice(None))[0])
+            want = crop_flip(original.images, Randomness(seed, template.indices, ("template",)))
             assert torch.equal(memory.images, want)
-            assert not torch.equal(want, drawn.images)
+            assert not torch.equal(want, original.images)
             torch.testing.assert_close(memory.points, cut.net.branches.features(want).detach())
             assert torch.equal(cut.neighbourhood.memory().images, want)
 
@@ -145,9 +145,9 @@ def test_details_identify_pool_and_seed():
 
 def test_templates_hold_every_class_however_small():
     for seed in range(10):
-        drawn = draw_random(TRAIN, 20, classes=10, seed=seed)
-        assert len(set(drawn.labels.tolist())) == 10
-        assert torch.bincount(drawn.labels, minlength=10).max() > 2  # at random, not balanced
+        template = draw_random(TRAIN, 20, classes=10, seed=seed)
+        assert len(set(template.labels.tolist())) == 10
+        assert torch.bincount(template.labels, minlength=10).max() > 2  # at random, not balanced
     with pytest.raises(InputError, match="without"):
         draw_random(TRAIN.subset(TRAIN.labels != 3), 60, classes=10, seed=0)
 

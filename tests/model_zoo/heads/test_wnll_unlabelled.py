@@ -27,8 +27,8 @@ def network():
 
 
 def wnll(net=None, data=FEW, seed=0, **options):
-    chosen = {"m": 12, "n": 6, "template": 40, "protocol": "joint", "unlabelled": 200} | options
-    return WNLL(**chosen)(
+    values = {"m": 12, "n": 6, "template": 40, "protocol": "joint", "unlabelled": 200} | options
+    return WNLL(**values)(
         net or network(),
         name="w",
         classes=10,
@@ -45,10 +45,12 @@ def test_the_graph_is_that_of_template_batch_and_unlabelled_images():
     (template,) = draw_templates(FEW, 40, votes=1, balanced=True, classes=10, seed=0)
     others = draw_unlabelled(FEW, 200, seed=0)
     with torch.no_grad():
-        z, known, rest = (
+        z, anchors, rest = (
             net.features(part) for part in (X, *(s.batch(slice(None))[0] for s in (template, others)))
         )
-        whole = interpolate(torch.cat([z, rest]), known, template.labels, classes=10, graph=Graph(m=12, n=6))
+        whole = interpolate(
+            torch.cat([z, rest]), anchors, template.labels, classes=10, graph=Graph(m=12, n=6)
+        )
         u = model.net(X)
     assert u.shape == (30, 10)
     torch.testing.assert_close(u, whole.u[:30])

@@ -35,9 +35,9 @@ def test_the_headline_with_interval_threat_data_and_n():
     share = board.rows[0].worst_case
     title, label, text = texts(Badge().render(sound()))
     assert label == "robust accuracy"
-    shown = f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
-    assert text == f"{shown}, Linf 0.1, toy, n 120"
-    assert title.startswith(f"robust accuracy, a on toy test: {shown}")
+    headline = f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    assert text == f"{headline}, Linf 0.1, toy, n 120"
+    assert title.startswith(f"robust accuracy, a on toy test: {headline}")
 
 
 def test_a_doubt_stands_before_the_number_and_changes_the_colour():
@@ -97,7 +97,7 @@ def test_hostile_names(name):
 
 def test_a_median_is_named_after_the_norm_it_was_measured_in():
     """Sizes are kept in L2 and Linf: under L1 the badge must not pass one of them off as another."""
-    attacked = changed(record("a", "cw", [B, B]), threat={"norm": "L1"})
-    _, label, text = texts(Badge().render([record("a", "clean", [R, R]), attacked]))
+    attack = changed(record("a", "cw", [B, B]), threat={"norm": "L1"})
+    _, label, text = texts(Badge().render([record("a", "clean", [R, R]), attack]))
     assert label == "median Linf"
     assert "0.1 of those broken, 0.0 % unbroken, smallest L1 perturbation" in text

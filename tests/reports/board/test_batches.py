@@ -19,21 +19,21 @@ from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 
 
-def shard(attack, number, statuses, *, size=20, coupling="joint", asked=20, name="g"):
+def shard(attack, number, statuses, *, size=20, coupling="joint", request=20, name="g"):
     clean = attack == "clean"
     one = record(
         name, "" if clean else name, attack, statuses, gradient="" if clean else "exact", start=number * size
     )
-    provenance = {} if asked is None else {"shard": asked}
+    provenance = {} if request is None else {"shard": request}
     return changed(one, target={"coupling": coupling}, provenance=provenance)
 
 
-def run(broken, *, size=20, **more):
-    made = []
-    for number, count in enumerate(broken):
-        made.append(shard("clean", number, [R] * size, size=size, **more))
-        made.append(shard("pgd", number, [B] * count + [R] * (size - count), size=size, **more))
-    return made
+def run(breaks, *, size=20, **more):
+    results = []
+    for number, count in enumerate(breaks):
+        results.append(shard("clean", number, [R] * size, size=size, **more))
+        results.append(shard("pgd", number, [B] * count + [R] * (size - count), size=size, **more))
+    return results
 
 
 def row_of(records):
@@ -45,8 +45,8 @@ def test_five_batches_give_an_interval_over_them_and_widen_the_headline():
     row = row_of(run([0, 4, 8, 12, 16]))
     # Accuracies 1, .8, .6, .4, .2: mean .6, sample deviation sqrt(.1), t of four degrees.
     half = float(t.ppf(0.975, 4)) * 0.1**0.5 / 5**0.5
-    found = row.worst_case.batches
-    assert (found.n, found.low, found.high) == pytest.approx((5, 0.6 - half, 0.6 + half))
+    interval = row.worst_case.batches
+    assert (interval.n, interval.low, interval.high) == pytest.approx((5, 0.6 - half, 0.6 + half))
     assert (row.worst_case.low, row.worst_case.high) == pytest.approx((0.6 - half, 0.6 + half))
     assert row.worst_case.low < wilson(60, 100)[0]
     assert row.joint
@@ -78,9 +78,9 @@ def codes(records):
 
 
 def test_graphs_of_unequal_size_put_the_row_in_doubt():
-    uneven = [*run([0, 4, 8]), shard("clean", 3, [R] * 18), shard("pgd", 3, [R] * 18)]
-    assert codes(uneven) == (("shard-size", "too-few-images"), ("shard-size",))
-    (doubt,) = [d for d in boards(uneven)[0].doubts if d.code == "shard-size"]
+    records = [*run([0, 4, 8]), shard("clean", 3, [R] * 18), shard("pgd", 3, [R] * 18)]
+    assert codes(records) == (("shard-size", "too-few-images"), ("shard-size",))
+    (doubt,) = [d for d in boards(records)[0].doubts if d.code == "shard-size"]
     assert "18 to 20" in doubt.evidence
     even = [*run([0, 4, 8]), shard("clean", 3, [R] * 19), shard("pgd", 3, [R] * 19)]
     assert codes(even) == (("too-few-images",), ())
@@ -94,20 +94,20 @@ def test_graphs_of_another_size_than_asked_are_told_only():
     assert codes(run([0, 4, 8, 12, 16], asked=50, coupling="independent")) == ((), ())
 
 
-def plain(shown):
-    return " ".join(str(part) for part in shown)
+def plain(parts):
+    return " ".join(str(part) for part in parts)
 
 
 def test_every_board_says_that_images_of_a_graph_are_not_independent():
     joint, alone = run([0, 4, 8, 12, 16]), run([0, 4, 8, 12, 16], coupling="independent")
-    said = "Images of one graph are not independent"
-    assert said in Markdown().render(joint)
-    assert said in plain(Screen()(joint))
+    sentence = "Images of one graph are not independent"
+    assert sentence in Markdown().render(joint)
+    assert sentence in plain(Screen()(joint))
     assert "also hold Student" in Markdown().render(joint)
-    assert said in Markdown().render(run([0, 4]))
+    assert sentence in Markdown().render(run([0, 4]))
     assert "Student" not in Markdown().render(run([0, 4]))
-    assert said not in Markdown().render(alone)
-    assert said not in plain(Screen()(alone))
+    assert sentence not in Markdown().render(alone)
+    assert sentence not in plain(Screen()(alone))
 
 
 def test_details_csv_and_json_hold_the_interval_over_batches():
@@ -116,9 +116,9 @@ def test_details_csv_and_json_hold_the_interval_over_batches():
     assert dict(zip(header, line, strict=True))["Batches"] == "5"
     assert "Batches" not in detail_table(boards(run([0, 4]))[0])[0]
     names, values = CSV().render(records).splitlines()[:2]
-    found = dict(zip(names.split(","), values.split(","), strict=True))
-    assert (found["joint"], found["batches"]) == ("true", "5")
-    assert float(found["worst_case_batch_low"]) == pytest.approx(float(found["worst_case_low"]))
+    cells = dict(zip(names.split(","), values.split(","), strict=True))
+    assert (cells["joint"], cells["batches"]) == ("true", "5")
+    assert float(cells["worst_case_batch_low"]) == pytest.approx(float(cells["worst_case_low"]))
     (row,) = json.loads(JSON().render(records))["boards"][0]["rows"]
     assert row["worst_case"]["batches"]["n"] == 5
 
@@ -128,8 +128,8 @@ def test_the_page_says_it_too():
     (section,) = board_sections(boards(records), split_into_boards(records), {}, [set()])
     assert "Images of one graph are not independent" in section.note
     cells = measurement_table(boards(records)[0].cells, name="cells", caption="")
-    shown = dict(zip((c.title for c in cells.columns), (e.text for e in cells.rows[0]), strict=True))
-    assert shown["Batches"] == "5"
-    assert shown["Over batches, %"].startswith("[")
+    line = dict(zip((c.title for c in cells.columns), (e.text for e in cells.rows[0]), strict=True))
+    assert line["Batches"] == "5"
+    assert line["Over batches, %"].startswith("[")
     few = measurement_table(boards(run([0, 4]))[0].cells, name="cells", caption="")
     assert len(few.columns) == len(few.rows[0]) == len(cells.columns) - 2

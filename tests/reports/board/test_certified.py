@@ -21,12 +21,12 @@ from tests.records import changed
 from tests.reports.board.test_leaderboard import B, M, R, record
 
 
-def bound(statuses, certified, *, label="crown", eps=0.3, norm="Linf", start=0, target="a"):
+def bound(statuses, proofs, *, label="crown", eps=0.3, norm="Linf", start=0, target="a"):
     """Return a record of bounds whose search left images in these states."""
-    n = len(certified)
-    made = record(target, target, label, statuses, eps=eps, norm=norm, start=start)
-    own = Certificates(certified=certified, bound=[0.5] * n, domains=[1] * n, seconds=[0.1] * n)
-    return dataclasses.replace(made, certificates=own)
+    n = len(proofs)
+    search = record(target, target, label, statuses, eps=eps, norm=norm, start=start)
+    own = Certificates(certified=proofs, bound=[0.5] * n, domains=[1] * n, seconds=[0.1] * n)
+    return dataclasses.replace(search, certificates=own)
 
 
 CLEAN = record("a", "", "clean", [R] * 9 + [M], gradient="")
@@ -142,8 +142,8 @@ def test_curves_over_eps_have_both_sides_and_never_contradict():
     small = [record("a", "a", "pgd", [B, R, R, R], eps=0.1), bound([R] * 4, [0, 1, 0, 0], eps=0.1)]
     large = [record("a", "a", "pgd", [B, B, R, R], eps=0.3), bound([R] * 4, [0, 0, 1, 0], eps=0.3)]
     every = split_into_boards([record("a", "", "clean", [R] * 4, gradient=""), *small, *large])
-    made = boards([record("a", "", "clean", [R] * 4, gradient=""), *small, *large])
-    (family,) = families(made, every)
+    table = boards([record("a", "", "clean", [R] * 4, gradient=""), *small, *large])
+    (family,) = families(table, every)
     marks = family.models[0].marks
     assert [mark.certified.count for mark in marks] == [2, 1]
     assert all(mark.certified.count <= mark.robust.count for mark in marks)

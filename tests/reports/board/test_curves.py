@@ -62,12 +62,12 @@ def test_a_panel_per_attack_worst_over_gradient_sources_white_box_only(curves):
 
 
 def test_passes_come_one_after_another(curves):
-    found = drawn(curves.passes)
-    assert found["pgd", "a"] == ((0.0, 4.0, 10.0), (4, 3, 2))
-    assert found["fgsm", "a"] == ((0.0, 2.0), (4, 3))
+    points = drawn(curves.passes)
+    assert points["pgd", "a"] == ((0.0, 4.0, 10.0), (4, 3, 2))
+    assert points["fgsm", "a"] == ((0.0, 2.0), (4, 3))
     # pgd through both sources costs 18 + 8, then fgsm its 2
-    assert found[IN_TURN, "a"] == ((0.0, 4.0, 10.0, 28.0), (4, 3, 2, 1))
-    assert found[IN_TURN, "b"] == ((0.0, 20.0), (5, 4))
+    assert points[IN_TURN, "a"] == ((0.0, 4.0, 10.0, 28.0), (4, 3, 2, 1))
+    assert points[IN_TURN, "b"] == ((0.0, 20.0), (5, 4))
     assert {(p.attack, line.model): line.curve.end for p in curves.passes for line in p.lines}[
         IN_TURN, "a"
     ] == 28
@@ -81,8 +81,8 @@ def test_curves_end_at_the_white_box_numbers_of_the_table(curves):
 
 
 def sized(model, attack, statuses, sizes, *, eps, minimises=True, **options):
-    made = record(model, model, attack, statuses, eps=eps, minimises=minimises, **options)
-    return dataclasses.replace(made, columns=dataclasses.replace(made.columns, linf=sizes))
+    original = record(model, model, attack, statuses, eps=eps, minimises=minimises, **options)
+    return dataclasses.replace(original, columns=dataclasses.replace(original.columns, linf=sizes))
 
 
 RADII = [
@@ -96,8 +96,8 @@ RADII = [
 
 
 def test_boards_of_all_radii_make_one_curve_that_never_rises():
-    made = families(boards(RADII), split_into_boards(RADII))
-    linf, l2 = sorted(made, key=lambda family: -len(family.boards))
+    groups = families(boards(RADII), split_into_boards(RADII))
+    linf, l2 = sorted(groups, key=lambda family: -len(family.boards))
     assert (linf.norm, len(linf.boards), l2.norm) == ("Linf", 3, "L2")
     a, b = sorted(linf.models, key=lambda one: one.model)
     assert (a.exact.x, a.exact.robust, a.exact.end) == ((0.0, 0.05, 0.2, 0.3), (4, 3, 2, 1), math.inf)

@@ -38,9 +38,9 @@ def test_depth_of(name, options, expected):
     assert depth_of({"architecture": name, "architecture_options": options}) == expected
 
 
-def model(name, architecture, head="linear", training="natural", broken=1, wrong=0, **details):
-    status = [B] * broken + [R] * (10 - broken)
-    made = [
+def model(name, architecture, head="linear", training="natural", breaks=1, wrong=0, **details):
+    status = [B] * breaks + [R] * (10 - breaks)
+    results = [
         record(name, "", "clean", [R] * 10, gradient="", fingerprint=name),
         record(name, name, "pgd", status, fingerprint=name),
     ]
@@ -48,18 +48,18 @@ def model(name, architecture, head="linear", training="natural", broken=1, wrong
         "architecture": architecture, "architecture_options": {}, "head": head, "training": training,
         **details,
     }  # fmt: skip
-    return [changed(r, target={"details": details}, key=f"{name}-{r.attack.label}") for r in made]
+    return [changed(r, target={"details": details}, key=f"{name}-{r.attack.label}") for r in results]
 
 
 def board(*models):
-    records = [one for made in models for one in made]
-    (found,) = boards(records)
-    return found, series_of(found, details_of(records))
+    records = [one for group in models for one in group]
+    (table,) = boards(records)
+    return table, series_of(table, details_of(records))
 
 
 def test_lines_join_one_family_head_and_training():
     _, series = board(
-        model("a", "vgg11", broken=2), model("b", "vgg16", broken=4), model("c", "vgg13", broken=3),
+        model("a", "vgg11", breaks=2), model("b", "vgg16", breaks=4), model("c", "vgg13", breaks=3),
         model("d", "vgg11", "wnll"), model("e", "vgg16", "wnll"),
         model("f", "vgg11", training="pgd_training"),  # one depth only
         model("g", "resnet20"), model("h", "resnet18"),  # two families
@@ -72,25 +72,25 @@ def test_lines_join_one_family_head_and_training():
 
 
 def test_the_figure_shows_errors_and_medians():
-    found, series = board(
-        model("a", "vgg11", broken=2), model("b", "vgg11", broken=4), model("c", "vgg16", broken=6)
+    table, series = board(
+        model("a", "vgg11", breaks=2), model("b", "vgg11", breaks=4), model("c", "vgg16", breaks=6)
     )
-    left, right = Depth().draw(found, series).axes
+    left, right = Depth().draw(table, series).axes
     (line,) = [one for one in right.lines if one.get_linestyle() == "-" and len(one.get_xdata()) == 2]
     assert list(line.get_xdata()) == [11, 16]
     assert list(line.get_ydata()) == pytest.approx([30, 60])  # the median of 20 and 40
     assert len(right.containers) == 3
     assert [t.get_text() for t in left.get_xticklabels()] == ["11", "16"]
-    row = next(r for r in found.rows if r.model == "c")
+    row = next(r for r in table.rows if r.model == "c")
     bars = [tuple(c.lines[2][0].get_segments()[0][:, 1]) for c in right.containers]
     expected = pytest.approx((100 * (1 - row.worst_case.high), 100 * (1 - row.worst_case.low)))
     assert any(expected == bar for bar in bars)
 
 
 def test_one_depth_is_refused(tmp_path):
-    found, series = board(model("a", "vgg11"))
+    table, series = board(model("a", "vgg11"))
     with pytest.raises(ConfigError, match="two depths of a family"):
-        Depth().draw(found, series)
+        Depth().draw(table, series)
     with pytest.raises(ConfigError, match="two depths of a family"):
         Depth()(model("a", "vgg11"), tmp_path / "x.svg")
     path = Depth()([*model("a", "vgg11"), *model("<b>$x$", "vgg16")], tmp_path / "x.svg")

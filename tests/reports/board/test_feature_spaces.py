@@ -58,9 +58,9 @@ def test_rows_that_are_no_numbers_are_left_out():
     features = np.random.default_rng(0).normal(size=(20, 4))
     dirty = np.vstack([features, [[np.nan] * 4, [np.inf] * 4]])
     assert principal_plane(dirty).axes == pytest.approx(principal_plane(features).axes)
-    placed = principal_plane(features).project(dirty)
-    assert np.isfinite(placed[:20]).all()
-    assert not np.isfinite(placed[20:]).any()
+    places = principal_plane(features).project(dirty)
+    assert np.isfinite(places[:20]).all()
+    assert not np.isfinite(places[20:]).any()
 
 
 @pytest.mark.parametrize(("count", "size"), [(40, 7), (5, 30), (2, 3), (300, 2)])
@@ -71,5 +71,5 @@ def test_the_plane_is_that_of_an_independent_library(count, size):
     plane, theirs = principal_plane(features), PCA(n_components=2, svd_solver="full").fit(features)
     assert plane.middle == pytest.approx(theirs.mean_)
     assert plane.shares == pytest.approx(tuple(theirs.explained_variance_ratio_), abs=1e-12)
-    known = slice(None) if count > 2 else slice(1)  # two points vary along one axis; the other is any
-    assert plane.axes[known] == pytest.approx(theirs.components_[known], abs=1e-9)
+    rows = slice(None) if count > 2 else slice(1)  # two points vary along one axis; the other is any
+    assert plane.axes[rows] == pytest.approx(theirs.components_[rows], abs=1e-9)

@@ -110,11 +110,11 @@ def test_cells_count_what_happened():
 
 def test_transfer_is_worst_over_the_gradient_sources_of_the_source():
     (board,) = boards(TEN)
-    found = {(t.source, t.target, t.attack): t.robust.count for t in board.transfers}
-    assert found["a", "b", "pgd"] == 8
-    assert found["a", "b", ""] == 8
-    assert found["b", "a", ""] == 8
-    assert found["a", "a", ""] == 5
+    counts = {(t.source, t.target, t.attack): t.robust.count for t in board.transfers}
+    assert counts["a", "b", "pgd"] == 8
+    assert counts["a", "b", ""] == 8
+    assert counts["b", "a", ""] == 8
+    assert counts["a", "a", ""] == 5
     white_only = [r for r in TEN if r.source.name in {"", r.target.name}]
     assert boards(white_only)[0].transfers == ()
 
@@ -169,13 +169,13 @@ def test_neighbours_share_a_rank_where_mcnemar_cannot_tell_them_apart():
 
 
 def test_a_finding_in_every_cell_takes_the_rank_and_another_free_cell_gives_it_back():
-    masked = hundred("a", 190, findings=("zero-gradient",)) + hundred("b", 50)
-    (board,) = boards(masked)
+    records = hundred("a", 190, findings=("zero-gradient",)) + hundred("b", 50)
+    (board,) = boards(records)
     assert [(r.model, r.rank, r.doubted) for r in board.rows] == [("b", 1, False), ("a", None, True)]
     assert row(board, "a").findings == ("zero-gradient",)
     assert board.doubts[0].count == 1
     free = record("a", "a", "pgd", [R] * 180 + [B] * 20, gradient="kernel")
-    (board,) = boards([*masked, free])
+    (board,) = boards([*records, free])
     assert (row(board, "a").rank, row(board, "a").findings) == (1, ("zero-gradient",))
 
 
@@ -212,8 +212,8 @@ def test_unlike_knowledge_budget_or_box_never_share_a_board(other):
     usual = {"knowledge": ["weights", "template"], "budget": None, "bounds": [0.0, 1.0]}
 
     def under(terms, robust):
-        made = hundred("a", robust)
-        return [changed(r, threat={**terms}) if r.threat.norm else r for r in made]
+        records = hundred("a", robust)
+        return [changed(r, threat={**terms}) if r.threat.norm else r for r in records]
 
     first, second = boards([*under(usual, 10), *under({**usual, **other}, 20)])
     assert (row(first, "a").worst_case.count, row(second, "a").worst_case.count) == (10, 20)

@@ -25,15 +25,15 @@ def unsettled(open_ended, share):
     return Finding(code="not-converged", evidence=evidence, remedy="More steps")
 
 
-def ran(label, broken, *, steps, finding=None, late=0, tries=1, codes=(), **more):
+def ran(label, breaks, *, steps, finding=None, late=0, tries=1, codes=(), **more):
     """Return the record of an ascent that broke the first images, of them `late` over its last steps."""
-    status, options = [B] * broken + [R] * (N - broken), {"steps": steps, "restarts": tries}
+    status, options = [B] * breaks + [R] * (N - breaks), {"steps": steps, "restarts": tries}
     one = record("a", "a", label, status, findings=codes, passes=(steps * tries,) * 2, options=options)
     columns = dataclasses.replace(
         one.columns,
         points=[steps * tries] * N,
         tries=[tries] * N,
-        first_success=[steps if i < late else 2 if i < broken else 0 for i in range(N)],
+        first_success=[steps if i < late else 2 if i < breaks else 0 for i in range(N)],
     )
     return changed(
         one,
@@ -119,8 +119,10 @@ def test_one_ascent_that_levels_off_is_extrapolated():
 def test_what_fell_at_the_last_point_is_late():
     one = ran("pgd20", 60, steps=20, finding=unsettled(120, 11))
     assert standing(one) == RANKED
-    unseen = dataclasses.replace(one.columns, first_success=[0] * N)  # broken, but by a point not asked about
-    assert standing(dataclasses.replace(one, columns=unseen)) == DOUBTED
+    columns = dataclasses.replace(
+        one.columns, first_success=[0] * N
+    )  # broken, but by a point not asked about
+    assert standing(dataclasses.replace(one, columns=columns)) == DOUBTED
 
 
 def test_records_of_earlier_versions_are_not_extrapolated():
@@ -137,8 +139,8 @@ def test_an_attack_that_met_half_of_the_images_weighs_nothing():
 UNREACHABLE = record("a", "", "clean", [R] * N, gradient="", findings=("unreachable",))
 
 
-def blind(broken, needs="score", **more):
-    one = record("a", "a", f"square{broken}", [B] * broken + [R] * (N - broken), gradient="")
+def blind(breaks, needs="score", **more):
+    one = record("a", "a", f"square{breaks}", [B] * breaks + [R] * (N - breaks), gradient="")
     return changed(one, attack={"needs": needs, **more})
 
 

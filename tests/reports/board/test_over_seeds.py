@@ -22,13 +22,13 @@ from tests.reports.board.test_leaderboard import B, R, record
 
 def seeded(seed, robust, *, name="a", clean=10, label="pgd", recipe="", **more):
     """Return the clean and one attacked record of a model of that seed: so many of ten images stand."""
-    made = [
+    records = [
         record(
             name, "", "clean", [R] * clean + ["misclassified"] * (10 - clean), fingerprint=f"f{name}{seed}"
         ),
         record(name, name, label, [R] * robust + [B] * (10 - robust), fingerprint=f"f{name}{seed}", **more),
     ]
-    return [changed(each, seed=seed, target={"recipe": recipe} if recipe else {}) for each in made]
+    return [changed(each, seed=seed, target={"recipe": recipe} if recipe else {}) for each in records]
 
 
 THREE = [*seeded(0, 5, clean=9), *seeded(1, 6, clean=9), *seeded(7, 4, clean=10)]
@@ -163,22 +163,22 @@ def test_every_renderer_shows_it():
 
 @pytest.fixture
 def folders(tmp_path):
-    made = []
+    paths = []
     for seed, epochs in ((0, 3), (1, 3), (2, 4)):
         store = Store(tmp_path / f"s{seed}")
         store.prepare()
         for one in seeded(seed, 5 + seed):
             store.write(one)
         store.write_json("plan.json", {"seed": seed, "models": [{"name": "a", "train": {"epochs": epochs}}]})
-        made.append(str(tmp_path / f"s{seed}"))
-    return made
+        paths.append(str(tmp_path / f"s{seed}"))
+    return paths
 
 
 def test_the_command_reads_how_models_were_made_from_the_plans(folders):
-    done = CliRunner().invoke(app, ["leaderboard", *folders, "--seeds"])
-    assert done.exit_code == 0
-    assert "0: 50.0, 1: 60.0" in done.output
-    assert "left out: a, seed 2: made or attacked otherwise" in done.output
+    outcome = CliRunner().invoke(app, ["leaderboard", *folders, "--seeds"])
+    assert outcome.exit_code == 0
+    assert "0: 50.0, 1: 60.0" in outcome.output
+    assert "left out: a, seed 2: made or attacked otherwise" in outcome.output
     whole = CliRunner().invoke(app, ["leaderboard", *folders[:2]]).output
     assert "Rank" in whole
     assert "over seeds" in whole
@@ -186,6 +186,6 @@ def test_the_command_reads_how_models_were_made_from_the_plans(folders):
 
 @pytest.mark.parametrize(("more", "words"), [([], "two seeds"), (["--format", "tex"], "--format csv or md")])
 def test_the_command_refuses_one_seed_and_latex(folders, more, words):
-    done = CliRunner().invoke(app, ["leaderboard", folders[0], "--seeds", *more])
-    assert done.exit_code == 2
-    assert words in done.stderr
+    outcome = CliRunner().invoke(app, ["leaderboard", folders[0], "--seeds", *more])
+    assert outcome.exit_code == 2
+    assert words in outcome.stderr

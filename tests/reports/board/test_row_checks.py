@@ -63,11 +63,11 @@ def of_file(right, n=120, classes=10, card=None, **details):
         facts["checkpoint_card"] = {"accuracy": card[0], "images": card[1]}
     target = {"details": facts}
     data = {"classes": [str(c) for c in range(classes)]}
-    made = (
+    records = (
         record("a", "", "clean", [R] * right + [M] * (n - right), gradient="", data=data),
         record("a", "a", "pgd", [B] * 5 + [R] * (n - 5), data=data),
     )
-    return [changed(one, target=target) for one in made]
+    return [changed(one, target=target) for one in records]
 
 
 def given(*args, **options):
@@ -101,8 +101,12 @@ def test_weights_from_a_file_are_held_against_their_card():
 
 
 def test_the_remedy_names_the_normalisation_only_where_weights_came_from_a_file():
-    trained = [clean(12), attack()]
-    for records, named in ((of_file(12), True), (of_file(80, card=(0.99, 1000)), True), (trained, False)):
+    own_records = [clean(12), attack()]
+    for records, is_named in (
+        (of_file(12), True),
+        (of_file(80, card=(0.99, 1000)), True),
+        (own_records, False),
+    ):
         (board,) = boards(records)
         (doubt,) = board.doubts
-        assert ("`normalize`" in doubt.remedy) == named
+        assert ("`normalize`" in doubt.remedy) == is_named

@@ -20,21 +20,21 @@ def plan_of(shape=SHAPE, *, transfer=False, **beside):
 
 def folder(plan, shape=SHAPE, left_out=lambda one: False):
     """Return what a run folder of the plan holds: everything but what is left out, and transfers if asked."""
-    planned = planned_run(plan)
-    made = [
+    summary = planned_run(plan)
+    records = [
         dataclasses.replace(record(shape, shard, index), key=f"{shard}-{name}-{label}")
         for shard in range(shape.shards)
         for index, (name, label) in enumerate(shape.jobs)
     ]
-    if planned.transfer:
-        made += [
+    if summary.transfer:
+        records += [
             dataclasses.replace(one, key=f"t-{one.key}", target=other.target)
-            for one in made
+            for one in records
             if not one.attack.is_clean
-            for other in made[: shape.models]
+            for other in records[: shape.models]
             if other.target.name != one.source.name
         ]
-    return [dataclasses.replace(one, planned=planned) for one in made if not left_out(one)]
+    return [dataclasses.replace(one, planned=summary) for one in records if not left_out(one)]
 
 
 def rows(*folders):
@@ -133,16 +133,16 @@ def test_images_crafted_on_two_sets_of_weights_do_not_add_up():
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_another_folder_has_of_an_interrupted_run_is_not_missing(order):
     plan = plan_of(transfer=True)
-    interrupted = [one for one in folder(plan) if one.dataset.digest == "d0"]
+    part = [one for one in folder(plan) if one.dataset.digest == "d0"]
     more = plan | {"name": "more", "threats": [{**plan["threats"][0], "attacks": [
         {"label": label} for label in ATTACKS[:3]]}]}  # fmt: skip
     longer = folder(more, dataclasses.replace(SHAPE, attacks=3))
-    assert all(row.missing for row in rows(interrupted).values())
-    assert not any(row.partial for row in rows(*(interrupted, longer)[::order]).values())
+    assert all(row.missing for row in rows(part).values())
+    assert not any(row.partial for row in rows(*(part, longer)[::order]).values())
     # With another seed, or other options, it is another attack.
     seeds = [dataclasses.replace(one, seed=7, key=f"7-{one.key}") for one in longer]
-    assert all(row.partial for row in rows(*(interrupted, seeds)[::order]).values())
-    assert all(row.partial for row in rows(*(interrupted, other_options(longer))[::order]).values())
+    assert all(row.partial for row in rows(*(part, seeds)[::order]).values())
+    assert all(row.partial for row in rows(*(part, other_options(longer))[::order]).values())
 
 
 def test_no_two_models_are_shown_alike_however_they_are_named():

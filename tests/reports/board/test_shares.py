@@ -29,8 +29,8 @@ from tests.reports.board.test_leaderboard import record
 R, B, M = "robust", "broken", "misclassified"
 
 
-def drawn(made, *stood):
-    return dataclasses.replace(made, columns=dataclasses.replace(made.columns, stood=list(stood)))
+def drawn(original, *draws):
+    return dataclasses.replace(original, columns=dataclasses.replace(original.columns, stood=list(draws)))
 
 
 CLEAN = drawn(record("a", "", "clean", [R, R, M], gradient=""), "1111", "1111", "0001")
@@ -47,8 +47,8 @@ def test_a_row_is_the_mean_over_draws():
     # Image 2 stood under attack more often than before: it is left alone.
     assert row.attacks["cw"].value == pytest.approx((3 + 0 + 1) / 12)
     assert (row.one_draw.count, row.one_draw.n) == (0, 3)
-    (clean, found) = row.clean, mean_stood(CLEAN.columns.stood)
-    assert (clean.low, clean.high) == (found.low, found.high)
+    (clean, mean) = row.clean, mean_stood(CLEAN.columns.stood)
+    assert (clean.low, clean.high) == (mean.low, mean.high)
 
 
 def test_beside_models_that_are_not_random_nothing_changes():
@@ -82,10 +82,10 @@ def test_a_record_without_draws_beside_others_makes_a_row_partial():
 
 
 def test_ranks_compare_means_over_draws():
-    def model(name, *stood):
+    def model(name, *draws):
         # In the draw that was attacked all three are alike.
         return [
-            drawn(record(name, source, label, [R] * 120, fingerprint=name), *stood)
+            drawn(record(name, source, label, [R] * 120, fingerprint=name), *draws)
             for source, label in (("", "clean"), (name, "pgd"))
         ]
 
@@ -100,12 +100,12 @@ def test_two_runs_are_compared_by_means_over_draws():
     (clean, *_, worst) = differences(RECORDS, RECORDS)
     assert (clean.gap, worst.gap) == (0.0, 0.0)
     better = [CLEAN, drawn(PGD, "1111", "1111", "1111"), drawn(CW, "1111", "1111", "1111")]
-    changed = {d.column: d for d in differences(RECORDS, better)}
-    assert changed["cw"].gap == pytest.approx((4 + 4 + 1) / 12 - (3 + 0 + 1) / 12)
-    assert (changed["cw"].only_first, changed["cw"].only_second) == (0, 2)
-    assert changed["cw"].p_value == 0.5  # two of two differences to one side
-    low, high = changed["cw"].interval
-    assert low <= changed["cw"].gap <= high
+    changes = {d.column: d for d in differences(RECORDS, better)}
+    assert changes["cw"].gap == pytest.approx((4 + 4 + 1) / 12 - (3 + 0 + 1) / 12)
+    assert (changes["cw"].only_first, changes["cw"].only_second) == (0, 2)
+    assert changes["cw"].p_value == 0.5  # two of two differences to one side
+    low, high = changes["cw"].interval
+    assert low <= changes["cw"].gap <= high
 
 
 def test_a_tie_has_a_name():

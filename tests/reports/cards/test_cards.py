@@ -76,14 +76,14 @@ def test_a_model_that_was_not_attacked_says_so():
 def test_names_that_are_no_file_names(tmp_path):
     names = ["../../etc/x", "a/b", "", "CON", "x" * 300, "Same", "same", "\u05d0"]
     Store(tmp_path).prepare()
-    kept = {p.name for p in tmp_path.iterdir()}
+    names_before = {p.name for p in tmp_path.iterdir()}
     records = [made(name, "clean", 0, 4, 4, seed=i + 1) for i, name in enumerate(names)]
     (cards,) = Cards()(records, tmp_path)
     files = [p.name for p in cards.iterdir()]
     assert len(files) == len({f.lower() for f in files}) == len(names)
     assert all(len(f) < 100 and f.endswith(".md") for f in files)
     assert "CON.md" not in files
-    assert {p.name for p in tmp_path.iterdir()} <= {"cards", *kept}
+    assert {p.name for p in tmp_path.iterdir()} <= {"cards", *names_before}
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
@@ -98,12 +98,12 @@ def test_hostile_names(name):
 
 def test_each_board_of_a_card_has_its_own_threat_in_words():
     """Boards of one radius differ in what is known and spent: no board borrows the terms of another."""
-    blind = changed(record("a", "fgsm", [R, B]), threat={"knowledge": [], "budget": 7})
+    black_box = changed(record("a", "fgsm", [R, B]), threat={"knowledge": [], "budget": 7})
     knowing = changed(record("a", "ifgsm", [R, B]), threat={"knowledge": ["weights", "template"]})
-    text = Cards().render([record("a", "clean", [R, R]), knowing, blind])
-    said = [line for line in text.splitlines() if "The attacker may" in line]
-    assert len(said) == 2
-    assert [("7 passes" in line, "knows weights and template" in line) for line in said] == [
+    text = Cards().render([record("a", "clean", [R, R]), knowing, black_box])
+    sentences = [line for line in text.splitlines() if "The attacker may" in line]
+    assert len(sentences) == 2
+    assert [("7 passes" in line, "knows weights and template" in line) for line in sentences] == [
         (False, True),
         (True, False),
     ]

@@ -64,8 +64,8 @@ def test_fifty_models_and_ten_attacks_stay_readable():
     many = tuple(Line(model=f"model-{i:02}", fingerprint="f", curve=curve) for i in range(50))
     figure = draw_panels([Panel(attack=f"a{i}", lines=many) for i in range(10)], title="t", xlabel="x")
     assert len(figure.axes) == MOST_PANELS
-    named = [t for t in texts(figure) if t.startswith(("model-", "the other"))]
-    assert named == [*(f"model-{i:02}" for i in range(LIT)), "the other 42 models"]
+    legend = [t for t in texts(figure) if t.startswith(("model-", "the other"))]
+    assert legend == [*(f"model-{i:02}" for i in range(LIT)), "the other 42 models"]
     assert any("4 more attacks are in curves.csv" in t for t in texts(figure))
 
 
@@ -73,9 +73,9 @@ def test_eps_shows_exact_lines_and_the_boards_radii():
     family = families(boards(RADII), split_into_boards(RADII))[0]
     figure = Eps().draw(family)
     (axes,) = figure.axes
-    shown = lines_of(axes)
-    assert ((0.0, 0.05, 0.2, 0.3, 0.3), (80.0, 60.0, 40.0, 20.0, 20.0)) in shown
-    assert ((0.0, 0.1, 0.3), (100.0, 80.0, 60.0)) in shown  # without small perturbations: joined points
+    lines = lines_of(axes)
+    assert ((0.0, 0.05, 0.2, 0.3, 0.3), (80.0, 60.0, 40.0, 20.0, 20.0)) in lines
+    assert ((0.0, 0.1, 0.3), (100.0, 80.0, 60.0)) in lines  # without small perturbations: joined points
     only = dataclasses.replace(family, models=tuple(m for m in family.models if not m.exact))
     assert [t.get_text() for t in Eps().draw(only).axes[0].get_xticklabels()] == ["0", "0.1", "0.3"]
     with pytest.raises(ConfigError, match="eps: inf"):
@@ -86,11 +86,11 @@ def test_sizes_shows_the_quartiles():
     family = families(boards(RADII), split_into_boards(RADII))[0]
     (axes,) = Sizes().draw(family).axes
     (a,) = [one for one in family.models if one.exact]
-    shown = [tuple(map(float, line.get_xdata())) for line in axes.lines]
-    assert (a.exact.reached(0.5),) in shown  # 3 of 5 broken
-    assert (a.exact.reached(0.25), a.exact.reached(0.75)) in shown
+    lines = [tuple(map(float, line.get_xdata())) for line in axes.lines]
+    assert (a.exact.reached(0.5),) in lines  # 3 of 5 broken
+    assert (a.exact.reached(0.25), a.exact.reached(0.75)) in lines
     right = float(axes.get_xlim()[1])
-    assert (0.0, right) in shown  # a fifth of the images is never broken: 95 % lies beyond
+    assert (0.0, right) in lines  # a fifth of the images is never broken: 95 % lies beyond
 
 
 def renamed(one):
@@ -131,8 +131,8 @@ def test_plot_draws_trainings_from_folders_and_says_what_there_is(tmp_path, caps
 
     root = run_folder(tmp_path / "run")
     runner = CliRunner()
-    done = runner.invoke(app, ["plot", "training", str(root), "-o", str(tmp_path / "t.svg")])
-    assert done.exit_code == 0
+    outcome = runner.invoke(app, ["plot", "training", str(root), "-o", str(tmp_path / "t.svg")])
+    assert outcome.exit_code == 0
     assert "stage 2" in (tmp_path / "t.svg").read_text()
     with pytest.raises(ConfigError, match="'model-00'"):
         Training().of_runs([root], tmp_path / "t.svg", board="other")

@@ -46,8 +46,8 @@ def test_tradeoff_of_many_models_names_the_first_of_the_board_and_says_what_it_l
     (board,) = boards(many)
     figure = Tradeoff().draw(board)
     (axes,) = figure.axes
-    named = {text for text in texts(figure) if text in {row.model for row in board.rows}}
-    assert named == {row.model for row in board.rows[:MOST_NAMED]}
+    names = {text for text in texts(figure) if text in {row.model for row in board.rows}}
+    assert names == {row.model for row in board.rows[:MOST_NAMED]}
     assert len(axes.containers) == MOST_NAMED
     grey = next(line for line in axes.lines if line.get_color() == GREY)
     rest = [100 * row.worst_case.value for row in board.rows[MOST_NAMED:]]
@@ -58,9 +58,9 @@ def test_tradeoff_of_many_models_names_the_first_of_the_board_and_says_what_it_l
 def test_transfer_map_shows_every_pair_and_leaves_unknown_ones_empty():
     (board,) = boards(TEN)
     shares = {(t.source, t.target): t.robust for t in board.transfers if not t.attack}
-    written = texts(TransferMap().draw(board))
+    labels = texts(TransferMap().draw(board))
     for share in shares.values():
-        assert f"{100 * share.value:.1f}" in written
+        assert f"{100 * share.value:.1f}" in labels
     some = [r for r in TEN if not (r.source.name == "b" and r.target.name == "a")]
     (partial,) = boards(some)
     numbers = [t for t in texts(TransferMap().draw(partial)) if t.count(".") == 1 and t[0].isdigit()]

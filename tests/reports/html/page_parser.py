@@ -58,5 +58,5 @@ def parse(text):
 
 def rows(page, table):
     """Return the cells' texts of a table, header first, without line breaks."""
-    (found,) = [e for e in page.all("table") if e.attributes.get("id") == table]
-    return [[" ".join(c.text.split()) for c in row.all("th", "td")] for row in found.all("tr")]
+    (element,) = [e for e in page.all("table") if e.attributes.get("id") == table]
+    return [[" ".join(c.text.split()) for c in row.all("th", "td")] for row in element.all("tr")]

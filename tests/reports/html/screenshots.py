@@ -13,12 +13,12 @@ WIDTH, TOP, PHONE = 1280, 1180, (390, 844)
 
 def take(run, folder):
     """Write report.png, the first board, and report-phone.png, one image under every attack."""
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if not found:
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if not executable:
         raise SystemExit("expected a Chromium, got none: `make browser-test` installs one")
     address = (Path(run).resolve() / "report.html").as_uri()
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": TOP}, color_scheme="light")
         page.set_default_timeout(0)
         page.goto(address)
@@ -38,8 +38,8 @@ def take(run, folder):
         browser.close()
 
 
-def keep(shot, path):
-    Image.open(io.BytesIO(shot)).convert("RGB").save(path, optimize=True)
+def keep(picture, path):
+    Image.open(io.BytesIO(picture)).convert("RGB").save(path, optimize=True)
     print(f"{path}: {path.stat().st_size} bytes")  # noqa: T201
 
 

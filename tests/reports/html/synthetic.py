@@ -18,27 +18,27 @@ THREAT = {
 def columns(rng, start, count, hardness, clean):
     label = rng.integers(0, 10, count)
     right = rng.random(count) < 0.95
-    broken = right & (rng.random(count) < hardness) & (not clean)
-    status = np.where(broken, "broken", np.where(right, "robust", "misclassified"))
+    breaks = right & (rng.random(count) < hardness) & (not clean)
+    status = np.where(breaks, "broken", np.where(right, "robust", "misclassified"))
     before = np.where(right, label, (label + 1) % 10)
     zeros = np.zeros(count)
-    first = np.where(broken, rng.integers(1, 41, count), 0)
-    tried = np.where(clean, 0, np.full(count, 40))
+    first = np.where(breaks, rng.integers(1, 41, count), 0)
+    queries = np.where(clean, 0, np.full(count, 40))
     return Columns(
         index=list(range(start, start + count)),
         label=label.tolist(),
         clean=before.tolist(),
-        adversarial=np.where(broken, (label + 2) % 10, before).tolist(),
+        adversarial=np.where(breaks, (label + 2) % 10, before).tolist(),
         status=status.tolist(),
         linf=(zeros if clean else zeros + 0.1).tolist(),
         l2=(zeros if clean else rng.random(count)).tolist(),
         forwards=(zeros if clean else zeros + 40).tolist(),
         backwards=(zeros if clean else zeros + 40).tolist(),
         first_success=first.tolist(),
-        points=tried.tolist(),
-        tries=(tried // 10).tolist(),
+        points=queries.tolist(),
+        tries=(queries // 10).tolist(),
         first_passes=(2 * first).tolist(),
-        first_try=np.where(broken, 1 + first // 11, 0).tolist(),
+        first_try=np.where(breaks, 1 + first // 11, 0).tolist(),
     )
 
 
@@ -103,14 +103,14 @@ def run_folder(root, *, models=3, attacks=2, images=120, size=8, names=None, fin
     store = Store(root)
     store.prepare()
     keys = []
-    shown = names or [f"model-{i:02}" for i in range(models)]
+    titles = names or [f"model-{i:02}" for i in range(models)]
     for start in range(0, images, SHARD):
         count = min(SHARD, images - start)
-        for seed, name in enumerate(shown, start=1):
-            found = findings if seed == 2 else ()
+        for seed, name in enumerate(titles, start=1):
+            own_findings = findings if seed == 2 else ()
             for attack in ("clean", *(f"attack-{i:0{1 + i % 3}}" for i in range(attacks))):
                 record = made(name, attack, start, count, images, seed=seed,
-                              findings=() if attack == "clean" else found)  # fmt: skip
+                              findings=() if attack == "clean" else own_findings)  # fmt: skip
                 store.write(record)
                 keys.append(record.key)
         rng = np.random.default_rng(start)
@@ -119,7 +119,7 @@ def run_folder(root, *, models=3, attacks=2, images=120, size=8, names=None, fin
         save_file({"images": pixels, "index": np.arange(start, start + count)}, store.images(f"shard{start}"))
         x_adv = (pixels / 255 + noise).clip(0, 1).astype(np.float32)
         save_file({"x_adv": x_adv}, store.adv(f"adv{start}"))
-    geometry = [space(store, seed, size) for seed in range(1, len(shown) + 1)] if spaces else []
+    geometry = [space(store, seed, size) for seed in range(1, len(titles) + 1)] if spaces else []
     store.write_json("run.json", {
         "geometry": geometry,
         "name": "synthetic", "status": "finished", "units": keys, "expected": len(keys), "failed_models": {},

@@ -17,17 +17,17 @@ ALARM = "<script>document.title = 'broken in'</script><img src=x onerror=\"docum
 
 @pytest.fixture(scope="module")
 def browser():
-    required = os.environ.get("ROBENCH_BROWSER") == "required"  # .ci/browser: nothing may be skipped
-    if not required:
+    is_required = os.environ.get("ROBENCH_BROWSER") == "required"  # .ci/browser: nothing may be skipped
+    if not is_required:
         pytest.importorskip("playwright.sync_api")
     from playwright import sync_api as api
 
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if not found:
-        assert not required, "no Chromium on this machine"
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if not executable:
+        assert not is_required, "no Chromium on this machine"
         pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with api.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield running
         running.close()
 
@@ -50,7 +50,8 @@ def opened(browser, address, width=1280, scheme="light"):
     page.on("console", lambda message: page.seen.append(message.text))
     page.on("pageerror", lambda error: page.seen.append(str(error)))
     page.on(
-        "request", lambda asked: page.seen.append(asked.url) if not asked.url.startswith("data:") else None
+        "request",
+        lambda request: page.seen.append(request.url) if not request.url.startswith("data:") else None,
     )
     page.goto(address)
     return page
@@ -183,13 +184,13 @@ def test_what_cannot_be_seen_can_be_read(browser, address):
     page = opened(browser, address)
     page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
     assert page.locator("img:not([alt]), img[alt='']").count() == 0
-    unnamed = "svg.plot:not([aria-labelledby]):not([aria-label])"
-    assert page.locator(unnamed).count() == 0
+    selector = "svg.plot:not([aria-labelledby]):not([aria-label])"
+    assert page.locator(selector).count() == 0
     levels = page.eval_on_selector_all("h1,h2,h3,h4,h5,h6", "all => all.map(h => Number(h.tagName[1]))")
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert page.locator("th:not([scope])").count() == 0
-    outlined = "e => { e.focus(); return getComputedStyle(e).outlineStyle }"
+    script = "e => { e.focus(); return getComputedStyle(e).outlineStyle }"
     page.keyboard.press("Tab")  # from now on focus is shown
-    assert page.locator("thead button").first.evaluate(outlined) != "none"
+    assert page.locator("thead button").first.evaluate(script) != "none"

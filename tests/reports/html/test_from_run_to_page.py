@@ -31,22 +31,22 @@ def folder(tmp_path_factory):
     model = Model(net=sound(), name="sound", classes=4, output=OutputKind.LOGITS)
     threat = ThreatModel(norm=norm_named("Linf"), eps=0.2)
     board = Board(threat=threat, eps_text="0.2", attacks={"fgsm": FGSM()})
-    evaluated = EvaluatedModel(model=model, fingerprint="f" * 64)
-    work = Work(models=[evaluated], data=data(20), boards=[board], settings=Settings(shard=10))
+    entry = EvaluatedModel(model=model, fingerprint="f" * 64)
+    work = Work(models=[entry], data=data(20), boards=[board], settings=Settings(shard=10))
     store = Store(tmp_path_factory.mktemp("run"))
     store.prepare()
     keeper = FolderKeeper(store)
     for shard in work.shards():
         keeper.keep_images(shard.digest, shard.data)
-    keys = [finished.record.key for finished in evaluate(work, keeper)]
+    keys = [outcome.record.key for outcome in evaluate(work, keeper)]
     store.write_json("run.json", {"name": "real", "units": keys})
     return store.root
 
 
 def test_clean_images_are_kept_once_in_8_bits(folder, tmp_path):
-    kept = [load_file(path) for path in sorted((folder / "data").iterdir())]
-    assert [k["images"].dtype for k in kept] == [np.uint8] * 2
-    rows = {int(i): image for k in kept for i, image in zip(k["index"], k["images"], strict=True)}
+    files = [load_file(path) for path in sorted((folder / "data").iterdir())]
+    assert [k["images"].dtype for k in files] == [np.uint8] * 2
+    rows = {int(i): image for k in files for i, image in zip(k["index"], k["images"], strict=True)}
     whole = data(20).images
     assert sorted(rows) == list(range(20))
     assert all(np.abs(rows[i] / 255 - whole[i].numpy()).max() <= 0.5 / 255 + 1e-6 for i in rows)
@@ -70,20 +70,20 @@ def test_a_record_names_the_file_of_its_images(folder):
 
 def test_the_page_shows_images_that_fell(folder):
     page = parse(HTML().render_run(folder))
-    fallen = sum(record.columns.status.count("broken") for record in Store(folder).read_records())
-    assert fallen > 3
+    breaks = sum(record.columns.status.count("broken") for record in Store(folder).read_records())
+    assert breaks > 3
     # Three images in the strip of the model, and two beside each other under the one attack.
     assert len(list(page.all("img"))) == 3 * 3 + 2 * 3
 
 
 def test_the_command_writes_the_page_and_says_where(folder, tmp_path):
     out = tmp_path / "deep" / "page.html"
-    done = CliRunner().invoke(app, ["report", str(folder), "-o", str(out)])
-    assert (done.exit_code, done.stdout.strip()) == (0, f"Written: {out}")
+    outcome = CliRunner().invoke(app, ["report", str(folder), "-o", str(out)])
+    assert (outcome.exit_code, outcome.stdout.strip()) == (0, f"Written: {out}")
     assert out.read_text("utf-8") == HTML().render_run(folder)
-    refused = CliRunner().invoke(app, ["report", str(tmp_path)])
-    assert refused.exit_code == 2
-    assert "expected a run folder" in refused.output
+    refusal = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert refusal.exit_code == 2
+    assert "expected a run folder" in refusal.output
 
 
 def test_no_torch_is_imported(folder):
@@ -91,7 +91,7 @@ def test_no_torch_is_imported(folder):
         "import sys; from pathlib import Path; from reports.html.page import HTML; "
         "HTML().render_run(Path(sys.argv[1])); print('torch' in sys.modules)"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "False"
+    assert process.stdout.strip() == "False"

@@ -40,8 +40,8 @@ def made(root, **options):
     save_file({"images": levels, "index": np.arange(6)}, store.images("d0"))
     for name, change in (("weak", 0.25), ("strong", 0.125)):
         save_file({"x_adv": (levels / 255 + change).astype(np.float32)}, store.adv(name))
-    crafted = [changed(one, provenance={"crafted": one.attack.label}) for one in records[2:]]
-    return [*records[:2], *crafted], levels
+    attacks = [changed(one, provenance={"crafted": one.attack.label}) for one in records[2:]]
+    return [*records[:2], *attacks], levels
 
 
 def strips(root, records, target="f:a", *, each=3, budget=10**6):
@@ -52,9 +52,9 @@ def strips(root, records, target="f:a", *, each=3, budget=10**6):
 
 def test_by_hand(tmp_path):
     records, _ = made(tmp_path)
-    lost, (only, nobody) = strips(tmp_path, records)
+    losses, (only, nobody) = strips(tmp_path, records)
     # 0: both models fall to `weak`; 1: a falls, and b to the image made on a; 2: only a falls.
-    assert lost == {0, 1}
+    assert losses == {0, 1}
     assert "strong" in only.title
     assert [e.index for e in only.exhibits] == [1, 2]  # 0 falls to `weak` too
     assert "Broken on every model" in nobody.title
@@ -77,17 +77,17 @@ def test_pictures_are_the_stored_pixels(tmp_path):
 
 def test_an_infinite_radius_shows_the_smallest_changes(tmp_path):
     records, _ = made(tmp_path, eps="inf", norm="L2")
-    lost, (smallest,) = strips(tmp_path, records)
-    assert lost == set()
+    losses, (smallest,) = strips(tmp_path, records)
+    assert losses == set()
     assert [e.index for e in smallest.exhibits] == [2, 0, 1]  # L2 1, 2 and 5
 
 
 @pytest.mark.parametrize("budget", [0, 100, 1_000, 2_000])
 def test_pictures_stay_within_the_budget(tmp_path, budget):
     records, _ = made(tmp_path)
-    _, shown = strips(tmp_path, records, budget=budget)
-    assert sum(e.weight for strip in shown for e in strip.exhibits) <= budget
-    assert bool(shown) == (budget >= 1_000)
+    _, rows = strips(tmp_path, records, budget=budget)
+    assert sum(e.weight for strip in rows for e in strip.exhibits) <= budget
+    assert bool(rows) == (budget >= 1_000)
 
 
 def test_no_images_no_gallery(tmp_path):

@@ -49,12 +49,12 @@ def test_heads_on_one_network_share_a_figure(whole):
         ["model-00"], ["model-01", "model-02"],
     ]  # fmt: skip
     page = parse(HTML().render_run(whole))
-    shown = spaces(page)
-    assert len(shown) == 3
-    figures = [list(e.all("svg")) for e in shown]
+    sections = spaces(page)
+    assert len(sections) == 3
+    figures = [list(e.all("svg")) for e in sections]
     assert sorted(map(len, figures)) == [0, 1, 1]
-    (lent,) = [e for e in shown if not list(e.all("svg"))]
-    assert "the picture there shows both heads" in " ".join(lent.text.split())
+    (borrower,) = [e for e in sections if not list(e.all("svg"))]
+    assert "the picture there shows both heads" in " ".join(borrower.text.split())
     for (drawing,) in [f for f in figures if f]:
         assert "principal components" in drawing.attributes["aria-label"]
         assert "of 200 after attack-0" in drawing.attributes["aria-label"]
@@ -64,8 +64,8 @@ def test_other_features_are_another_network(folder):
     store = Store(folder)
     path = store.geometry("space-3")
     geometry = read_snapshot(path)
-    moved = geometry.cloud.clean_features + 0.1
-    write_snapshot(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=moved)))
+    features = geometry.cloud.clean_features + 0.1
+    write_snapshot(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=features)))
     assert [len(group) for group in same_networks(views_of(folder)[0])] == [1, 1, 1]
 
 
@@ -104,10 +104,10 @@ def test_a_half_written_file_is_a_line_and_the_rest_is_shown(folder, keep):
     (notice,) = [e for e in page.all("details") if e.attributes.get("class") == "notice"]
     assert "geometry/space-2.safetensors" in notice.text
     assert len(spaces(page)) == 2
-    drawn = CliRunner().invoke(app, ["plot", "features", str(folder), "-o", str(folder / "x.svg")])
-    assert drawn.exit_code == 0, drawn.output
-    assert "geometry/space-2.safetensors: expected" in drawn.stderr
-    assert "it is left out" in drawn.stderr
+    outcome = CliRunner().invoke(app, ["plot", "features", str(folder), "-o", str(folder / "x.svg")])
+    assert outcome.exit_code == 0, outcome.output
+    assert "geometry/space-2.safetensors: expected" in outcome.stderr
+    assert "it is left out" in outcome.stderr
 
 
 def test_a_listed_file_that_is_gone_or_elsewhere_is_a_line(folder):
@@ -184,8 +184,8 @@ def test_the_figure_is_the_plane_of_the_clean_features(whole):
     for axes, space in ((first, group[0]), (second, group[1])):
         cloud = space.geometry.cloud
         right = cloud.adversarial == cloud.label
-        counted = [int((right & (cloud.label == 0)).sum()), int((~right & (cloud.label == 0)).sum())]
-        assert [len(line.get_xdata()) for line in axes.lines][:2] == counted
+        counts = [int((right & (cloud.label == 0)).sum()), int((~right & (cloud.label == 0)).sum())]
+        assert [len(line.get_xdata()) for line in axes.lines][:2] == counts
         assert axes.get_xlim() == clean.get_xlim()
     fewer = Features().draw([group], names, most=10).axes[0]
     assert [len(line.get_xdata()) for line in fewer.lines] == [10, 0, 10, 0]
@@ -205,13 +205,13 @@ def test_networks_whose_pictures_show_other_classes_are_labelled_each_for_itself
     second = [replace(v, geometry=replace(v.geometry, cloud=other)) for v in groups[1]]
     names = {space.model: "net" for group in groups for space in group}
     figure = Features().draw([groups[0], second], names)
-    (shared,) = figure.legends
-    assert [text.get_text() for text in shared.get_texts()] == ["hollow: the model is wrong"]
-    told = [
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["hollow: the model is wrong"]
+    labels = [
         [text.get_text() for text in axes.get_legend().get_texts()]
         for axes in figure.axes
         if axes.get_legend()
     ]
-    assert told == [["class class 0", "class class 1"], ["class class 4", "class class 7"]]
+    assert labels == [["class class 0", "class class 1"], ["class class 4", "class class 7"]]
     (alike,) = Features().draw(groups, names).legends
     assert [text.get_text() for text in alike.get_texts()][:2] == ["class class 0", "class class 1"]

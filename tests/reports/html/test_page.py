@@ -45,8 +45,8 @@ def test_a_reader_without_eyes_or_mouse_finds_everything(page):
         assert drawing.attributes.get("aria-hidden") == "true" or (
             drawing.attributes["role"] == "img" and len(drawing.attributes["aria-label"]) > 20
         )
-    labelled = {e.attributes["for"] for e in page.all("label")}
-    assert {e.attributes["id"] for e in page.all("input")} == labelled
+    ids = {e.attributes["for"] for e in page.all("label")}
+    assert {e.attributes["id"] for e in page.all("input")} == ids
     first = next(e for e in page.all("a"))
     assert (first.attributes["class"], first.attributes["href"]) == ("skip", "#main")
 
@@ -104,11 +104,11 @@ def test_nothing_is_fetched_and_only_our_script_runs(page):
 
 def test_the_numbers_are_those_of_the_boards(page, folder):
     (board,) = boards(Store(folder).read_records())
-    header, *shown = rows(page, "board-0-table")
+    header, *body = rows(page, "board-0-table")
     assert header[:6] == ["Rank", "Model", "Worst case, %", "Clean, %", "Remarks", "Architecture"]
     assert header[6] == "White-box, %"
-    assert [line[1] for line in shown] == [row.model for row in board.rows]
-    for line, row in zip(shown, board.rows, strict=True):
+    assert [line[1] for line in body] == [row.model for row in board.rows]
+    for line, row in zip(body, board.rows, strict=True):
         worst = row.worst_case
         low, high = 100 * worst.low, 100 * worst.high
         assert line[2] == f"{100 * worst.value:.1f} [{low:.1f}, {high:.1f}]"
@@ -188,12 +188,12 @@ def harmless():
 def named(first, second):
     from tests.reports.board.test_leaderboard import B, R, record
 
-    made = [record(first, "", "clean", [R] * 4, gradient=""),
+    records = [record(first, "", "clean", [R] * 4, gradient=""),
             record(first, first, second, [B, R, R, R], findings=(second,)),
             record(second, "", "clean", [R] * 4, gradient=""),
             record(second, first, second, [B, R, R, R])]  # fmt: skip
     dataset, target = {"name": first, "classes": [second] * 3}, {"details": {second: first}}
-    return [changed(one, dataset=dataset, target=target, key=f"k{at}") for at, one in enumerate(made)]
+    return [changed(one, dataset=dataset, target=target, key=f"k{at}") for at, one in enumerate(records)]
 
 
 @pytest.mark.parametrize("name", [n for n in HOSTILE.values() if n], ids=[k for k in HOSTILE if k != "empty"])

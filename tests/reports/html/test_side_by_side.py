@@ -50,21 +50,21 @@ def stored(root):
 
 def compared(root, records):
     guides = [Guide(own, Pixels(root)) for own in split_into_boards(records)]
-    (shown,) = side_by_side.comparisons(boards(records), guides, LINKS)
-    return shown
+    (comparison,) = side_by_side.comparisons(boards(records), guides, LINKS)
+    return comparison
 
 
 def test_by_hand(tmp_path):
     records, levels = stored(tmp_path)
-    shown = compared(tmp_path, records)
+    comparison = compared(tmp_path, records)
     # Right for `a` and `c` from the start: 1, 2, 3. Falls: image 2 three times, image 1 once, 3 never.
-    assert [one.index for one in shown] == [2, 1]
-    first = shown[0]
+    assert [one.index for one in comparison] == [2, 1]
+    first = comparison[0]
     assert first.attacks == ("weak", "strong")
     by_model = {lane.model: lane for lane in first.lanes}
     assert set(by_model) == {"a", "c"}  # heads on one network, although `b` is best
-    said = {name: [cell.after != cell.before for cell in lane.cells] for name, lane in by_model.items()}
-    assert said == {"a": [True, True], "c": [False, True]}
+    changes = {name: [cell.after != cell.before for cell in lane.cells] for name, lane in by_model.items()}
+    assert changes == {"a": [True, True], "c": [False, True]}
     assert by_model["a"].link == "#model-0"
     expected = np.round((levels[2] / 255 + 0.125) * 255).astype(np.uint8).transpose(1, 2, 0)
     assert np.array_equal(decoded(by_model["c"].cells[1].adversarial), expected)
@@ -90,7 +90,7 @@ def test_a_page_has_no_more_than_fits(tmp_path, monkeypatch):
     records, _ = stored(tmp_path)
     (one, two) = compared(tmp_path, records)
     monkeypatch.setattr(side_by_side, "MOST_BYTES", one.weight + two.weight - 1)
-    assert [shown.index for shown in compared(tmp_path, records)] == [2]
+    assert [entry.index for entry in compared(tmp_path, records)] == [2]
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "=1+1"])

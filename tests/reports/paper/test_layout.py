@@ -15,8 +15,8 @@ def table(records, number, trainings=CARDS):
     return next(t for t in paper_tables(records, trainings) if t.published.number == number)
 
 
-def lines(made, label):
-    return next(row.lines for row in made.rows if row.label == label)
+def lines(paper_table, label):
+    return next(row.lines for row in paper_table.rows if row.label == label)
 
 
 def entry(line, column):
@@ -36,10 +36,10 @@ def white_box():
 
 
 def test_white_box_numbers_land_in_their_cells():
-    made = table(white_box(), "6")
-    (line,) = lines(made, "Small-CNN")
-    found = {e.slot.column: e.rate.count for e in line.entries if e.rate}
-    assert found == {"natural": 3, "FGSM": 2, "IFGSM40": 1, "IFGSM100": 1}
+    paper_table = table(white_box(), "6")
+    (line,) = lines(paper_table, "Small-CNN")
+    counts = {e.slot.column: e.rate.count for e in line.entries if e.rate}
+    assert counts == {"natural": 3, "FGSM": 2, "IFGSM40": 1, "IFGSM100": 1}
     assert (line.model, line.images) == ("cnn", 4)
     assert entry(line, "FGSM").difference == pytest.approx(50 - 98.17)
     assert entry(line, "C&W").rate is None
@@ -119,15 +119,15 @@ def test_images_that_share_a_graph_are_counted():
     ],
 )
 def test_what_does_not_belong_has_no_row_and_a_reason(change, why):
-    made = table([record("cnn", "ifgsm", [R] * 4, **change)], "6")
-    assert not made.filled
-    assert made.unplaced == (f"cnn: {why}",)
+    paper_table = table([record("cnn", "ifgsm", [R] * 4, **change)], "6")
+    assert not paper_table.filled
+    assert paper_table.unplaced == (f"cnn: {why}",)
 
 
 def test_a_copy_of_the_data_is_placed_and_named():
     of = details(architecture="resnet20")
-    made = table([record("net", "clean", [R] * 4, of=of, dataset="CIFAR-10 (JPEG copy)")], "8")
-    (line,) = lines(made, "ResNet20")
+    paper_table = table([record("net", "clean", [R] * 4, of=of, dataset="CIFAR-10 (JPEG copy)")], "8")
+    (line,) = lines(paper_table, "ResNet20")
     assert "CIFAR-10 (JPEG copy): a JPEG re-encoding of the images" in line.notes
 
 
@@ -142,9 +142,9 @@ def test_transfer_is_from_the_softmax_twin():
     cell = entry(line, "FGSM")
     assert (cell.rate.count, cell.ours.crafted_on) == (2, "cnn")
     assert cell.notes == ("FGSM: crafted on cnn",)
-    shared = [record("cnn", "clean", [R] * 4, of=SOFT),
+    common = [record("cnn", "clean", [R] * 4, of=SOFT),
               record("graph", "fgsm", [R, R, B, B], of=details("wnll"), source="cnn")]  # fmt: skip
-    (line,) = lines(table(shared, "7"), "Small-CNN-WNLL, crafted on Small-CNN")
+    (line,) = lines(table(common, "7"), "Small-CNN-WNLL, crafted on Small-CNN")
     assert "shares this model's network" in entry(line, "FGSM").notes[0]
 
 
@@ -162,11 +162,11 @@ def test_errors_are_the_other_side_of_the_interval():
 def test_the_number_of_training_images_names_the_column_of_table_3():
     of = details(architecture="resnet20", training="svm")
     records = [record("net", "clean", [R, M], of=of, dataset="CIFAR-10")]
-    made = table(records, "3", [card(name="svm", images=50000)])
-    (line,) = lines(made, "ResNet20")
+    paper_table = table(records, "3", [card(name="svm", images=50000)])
+    (line,) = lines(paper_table, "ResNet20")
     assert [e.slot.column for e in line.entries if e.rate] == ["whole, SVM"]
-    made = table(records, "3", [card(name="svm", images=9999)])
-    assert made.unplaced == ("net: trained on 9,999 images",)
+    paper_table = table(records, "3", [card(name="svm", images=9999)])
+    assert paper_table.unplaced == ("net: trained on 9,999 images",)
 
 
 def test_training_in_another_norm_is_a_deviation_however_equal_the_radius():
@@ -179,8 +179,8 @@ def test_training_in_another_norm_is_a_deviation_however_equal_the_radius():
 
 def test_m_and_n_name_the_row_of_table_10():
     of = details("wnll", "resnet56", "wnll_pgd") | {"m": 45, "n": 23}
-    made = table([record("net", "clean", [R] * 4, of=of, dataset="CIFAR-10")], "10")
-    assert [row.label for row in made.rows if row.lines] == ["ResNet56-WNLL (45, 23)"]
+    paper_table = table([record("net", "clean", [R] * 4, of=of, dataset="CIFAR-10")], "10")
+    assert [row.label for row in paper_table.rows if row.lines] == ["ResNet56-WNLL (45, 23)"]
 
 
 def test_of_two_attacks_that_fit_the_closer_one_counts():

@@ -35,9 +35,9 @@ def shown(name):
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_names(name):
-    made = records(name)
-    markdown, tex = Paper().render(made), Paper(format="tex").render(made)
-    lines = list(csv.reader(io.StringIO(Paper(format="csv").render(made))))
+    results = records(name)
+    markdown, tex = Paper().render(results), Paper(format="tex").render(results)
+    lines = list(csv.reader(io.StringIO(Paper(format="csv").render(results))))
     assert "<" not in markdown
     for text in (markdown, tex, *itertools.chain(*lines)):
         assert all(sign == "\n" or sign.isprintable() for sign in text)
@@ -51,7 +51,7 @@ def test_hostile_names(name):
     rows = [line for line in bare.splitlines() if " & " in line]
     widths = [len(list(group)) for _, group in itertools.groupby(line.count(" & ") for line in rows)]
     assert all(width >= 3 for width in widths)
-    assert name in {cell["model"] for cell in json.loads(Paper(format="json").render(made))["cells"]}
+    assert name in {cell["model"] for cell in json.loads(Paper(format="json").render(results))["cells"]}
     assert "\x1b[31m" not in shown(name)
 
 
@@ -113,15 +113,15 @@ PLANNED = planned_run({
     ],
 )  # fmt: skip
 def test_every_format_says_what_a_row_lacks_of_its_plan(attacks, sources, lacks):
-    made = [record("net", attack, [R, B]) for attack in ("clean", *attacks)]
-    made = [changed(one, target={"sources": sources}) for one in made]
-    made = [dataclasses.replace(one, planned=PLANNED) for one in made]
-    rows = list(csv.DictReader(io.StringIO(Paper(format="csv", table="6").render(made))))
+    results = [record("net", attack, [R, B]) for attack in ("clean", *attacks)]
+    results = [changed(one, target={"sources": sources}) for one in results]
+    results = [dataclasses.replace(one, planned=PLANNED) for one in results]
+    rows = list(csv.DictReader(io.StringIO(Paper(format="csv", table="6").render(results))))
     assert {row["row_lacks"] for row in rows if row["model"] == "net" and row["attack"] == "fgsm"} == {lacks}
-    data = json.loads(Paper(format="json", table="6").render(made))
+    data = json.loads(Paper(format="json", table="6").render(results))
     assert {cell["row_lacks"] for cell in data["cells"] if cell["attack"] == "fgsm" and cell["model"]} == {
         lacks
     }
     assert any("Partial, gone" in remark for remark in data["remarks"])
     assert any("Partial, net" in remark for remark in data["remarks"]) == bool(lacks)
-    assert all(part in Paper(table="6").render(made) for part in lacks.split("; "))
+    assert all(part in Paper(table="6").render(results) for part in lacks.split("; "))

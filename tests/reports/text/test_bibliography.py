@@ -81,10 +81,10 @@ def _plain(author):
 
 
 def test_equal_keys_mean_equal_entries_in_every_package():
-    seen = {}
+    entries = {}
     for kind, name in OURS:
         for entry in read_entries(plugins.find(kind, name).info.bibtex):
-            assert seen.setdefault(entry.key, entry) == entry
-    titles = [entry.fields["title"].lower() for entry in seen.values()]
+            assert entries.setdefault(entry.key, entry) == entry
+    titles = [entry.fields["title"].lower() for entry in entries.values()]
     assert len(titles) == len(set(titles)), "one paper under two keys"
-    assert len(seen) > 40
+    assert len(entries) > 40

@@ -24,11 +24,11 @@ def keys(text):
     return set(parse(text))
 
 
-def other(made, *, attack=None, versions=None, **details):
+def other(original, *, attack=None, versions=None, **details):
     return changed(
-        made,
-        target={"details": {**made.target.details, **details}},
-        attack={"name": attack or made.attack.name},
+        original,
+        target={"details": {**original.target.details, **details}},
+        attack={"name": attack or original.attack.name},
         provenance={"versions": versions or {}},
     )
 
@@ -54,22 +54,22 @@ def test_untrained_networks_and_linear_heads_have_nothing_to_cite():
 
 
 def test_what_is_not_installed_is_named():
-    made = other(record("net", "fgsm", [R]), attack="gone.attack:Gone", architecture="nets.py:make")
-    text = BibTeX().render([made])
+    example = other(record("net", "fgsm", [R]), attack="gone.attack:Gone", architecture="nets.py:make")
+    text = BibTeX().render([example])
     assert "% attack gone.attack:Gone: not found, no such plugin is installed here" in text
     assert "% model nets.py:make: no entry, code of a file" in text
     assert "goodfellow2015explaining" not in keys(text)
 
 
 def test_a_library_attack_cites_its_library_too():
-    made = other(record("net", "fgsm", [R]), attack="attacks.libraries.art:ArtPGD")
-    assert {"madry2018towards", "nicolae2018adversarial"} <= keys(BibTeX().render([made]))
+    example = other(record("net", "fgsm", [R]), attack="attacks.libraries.art:ArtPGD")
+    assert {"madry2018towards", "nicolae2018adversarial"} <= keys(BibTeX().render([example]))
 
 
 def test_the_cascade_cites_its_parts():
-    made = other(record("net", "fgsm", [R]), attack="attacks.ensemble.autoattack:AutoAttack")
-    found = keys(BibTeX().render([made]))
-    assert {"croce2020reliable", "croce2020minimally", "andriushchenko2020square"} <= found
+    example = other(record("net", "fgsm", [R]), attack="attacks.ensemble.autoattack:AutoAttack")
+    citations = keys(BibTeX().render([example]))
+    assert {"croce2020reliable", "croce2020minimally", "andriushchenko2020square"} <= citations
 
 
 def test_the_plan_adds_the_data_sets_of_trainings(tmp_path):
@@ -81,8 +81,8 @@ def test_the_plan_adds_the_data_sets_of_trainings(tmp_path):
         "plan.json", {"data": {"dataset": {"name": "mnist"}}, "models": [{"train": {"data": data}}]}
     )
     assert {"netzer2011reading", "lecun1998gradient"} <= keys(BibTeX().render_runs([tmp_path]))
-    for broken in ("", "[1]", '{"models": 3, "data": []}', '{"models": [null, {"train": 1}]}'):
-        (tmp_path / "plan.json").write_text(broken)
+    for content in ("", "[1]", '{"models": 3, "data": []}', '{"models": [null, {"train": 1}]}'):
+        (tmp_path / "plan.json").write_text(content)
         assert "lecun1998gradient" in keys(BibTeX().render_runs([tmp_path]))
         assert "netzer2011reading" not in keys(BibTeX().render_runs([tmp_path]))
 
@@ -106,11 +106,11 @@ def test_third_party_entries(monkeypatch):
     assert "kurakin2017physical" in keys(text)
     other = "@misc{kurakin2017physical, title={Another}, author={A, B}, year={2000}}"
     monkeypatch.setattr(attacks.gradient.fgsm.FGSM, "info", dataclasses.replace(info, bibtex=other))
-    found = parse(BibTeX().render(records))
-    assert found["kurakin2017physical"][1]["title"] == "Another"
-    assert found["kurakin2017physical-2"][1]["title"] == "Adversarial examples in the physical world"
-    taken = "@misc{robench, title={Another}, author={A, B}, year={2000}}"
-    monkeypatch.setattr(attacks.gradient.fgsm.FGSM, "info", dataclasses.replace(info, bibtex=taken))
+    entries = parse(BibTeX().render(records))
+    assert entries["kurakin2017physical"][1]["title"] == "Another"
+    assert entries["kurakin2017physical-2"][1]["title"] == "Adversarial examples in the physical world"
+    rival = "@misc{robench, title={Another}, author={A, B}, year={2000}}"
+    monkeypatch.setattr(attacks.gradient.fgsm.FGSM, "info", dataclasses.replace(info, bibtex=rival))
     assert {"robench", "robench-2"} <= keys(BibTeX().render(records))
 
 
@@ -124,8 +124,8 @@ def test_a_class_behind_another_module_is_found(monkeypatch):
 
 
 def test_the_software_is_cited_in_the_version_that_measured():
-    made = other(record("net", "clean", [R]), versions={"robench": "0.7.1}\\input{x"})
-    fields = parse(BibTeX().render([made]))["robench"][1]
+    example = other(record("net", "clean", [R]), versions={"robench": "0.7.1}\\input{x"})
+    fields = parse(BibTeX().render([example]))["robench"][1]
     assert fields["note"] == "version 0.7.1inputx"
     assert "note" not in parse(BibTeX().render([record("net", "clean", [R])]))["robench"][1]
 
@@ -144,11 +144,11 @@ def test_the_citation_file_says_the_same():
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_names_stay_in_their_comment(name):
-    made = [
+    examples = [
         other(r, architecture=name, head=name, training=name, inference=[{"defense": name}, name, None])
         for r in hostile_records(name)
     ]
-    text = BibTeX().render(made)
+    text = BibTeX().render(examples)
     assert keys(text) == {"robench"}
     assert all(sign == "\n" or sign.isprintable() for sign in text)
 
@@ -160,12 +160,12 @@ def test_written_file(tmp_path):
 
 
 def test_kinds_come_in_a_fixed_order():
-    found = named_plugins([record("net", "fgsm", [R], of=details("wnll"))])
-    assert [use.kind for use in found] == ["attacks", "defenses", "heads", "models", "datasets"]
-    assert all(isinstance(use.info, Info) for use in found)
+    uses = named_plugins([record("net", "fgsm", [R], of=details("wnll"))])
+    assert [use.kind for use in uses] == ["attacks", "defenses", "heads", "models", "datasets"]
+    assert all(isinstance(use.info, Info) for use in uses)
 
 
 def test_records_of_json_round_trip_alone_are_enough():
-    made = record("net", "fgsm", [R])
-    again = type(made).from_json(json.dumps(json.loads(made.to_json())))
-    assert BibTeX().render([again]) == BibTeX().render([made])
+    example = record("net", "fgsm", [R])
+    again = type(example).from_json(json.dumps(json.loads(example.to_json())))
+    assert BibTeX().render([again]) == BibTeX().render([example])

@@ -46,7 +46,7 @@ _keys = itertools.count()
 
 
 def records(name, label="pgd"):
-    made = []
+    results = []
     for attack in ("clean", label):
         status = ["robust", "robust" if attack == "clean" else "broken"]
         columns = Columns(
@@ -54,7 +54,7 @@ def records(name, label="pgd"):
             l2=[0.0, 0.2], forwards=[3.0, 3.0], backwards=[2.0, 2.0], first_success=[0, 1],
         )  # fmt: skip
         finding = Finding(code=name, evidence=name, remedy=name)
-        made.append(
+        results.append(
             record_of(
                 key=f"k{next(_keys)}",
                 target={"name": name, "fingerprint": "f"},
@@ -74,14 +74,14 @@ def records(name, label="pgd"):
                 provenance={},
             )
         )
-    return made
+    return results
 
 
 def on_screen(name, label="pgd"):
     stream = io.StringIO()
     console = Console(file=stream, width=300, force_terminal=True, color_system=None)
-    for shown in Screen(details=True)(records(name, label)):
-        console.print(shown)
+    for part in Screen(details=True)(records(name, label)):
+        console.print(part)
     return stream.getvalue()
 
 
@@ -103,8 +103,8 @@ class TestHostileNames:
             for cell in (*line, *header):
                 assert not cell.lstrip().startswith(("=", "+", "@"))
             row = dict(zip(header, line, strict=True))
-            shown = row["model"] if "model" in row else row["target"]
-            assert shown.removeprefix("'") == visible(name)
+            model = row["model"] if "model" in row else row["target"]
+            assert model.removeprefix("'") == visible(name)
 
     def test_markdown(self, name, tmp_path):
         (path,) = Markdown()(records(name, name or "pgd"), tmp_path)
@@ -136,12 +136,12 @@ class TestHostileNames:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=30))
 def test_any_name_comes_through_every_renderer(name):
-    made = records(name)
-    Markdown().render(made).encode()
-    rows = list(csv.reader(io.StringIO(CSV().render(made))))
+    examples = records(name)
+    Markdown().render(examples).encode()
+    rows = list(csv.reader(io.StringIO(CSV().render(examples))))
     assert len(rows) == 2
     on_screen(name)
-    json.loads(JSON().render(made))
+    json.loads(JSON().render(examples))
 
 
 def test_markdown_escapes_what_is_active_and_leaves_names_readable():

@@ -29,10 +29,10 @@ def test_what_fits_is_one_table():
 
 def test_parts_are_filled_one_after_the_other():
     # widths 5, then 10 each: keys 5, gaps of 3 and 2 cells at the edges: two columns need 5 + 2 * 13 + 2 = 33
-    made = table(5)
-    assert made.parts([5, 10, 10, 10, 10, 10], 33) == [[0, 1, 2], [0, 3, 4], [0, 5]]
-    assert made.parts([5, 10, 10, 10, 10, 10], 32) == [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5]]
-    assert made.parts([5, 99, 10], 33) == [[0, 1], [0, 2]]
+    layout = table(5)
+    assert layout.parts([5, 10, 10, 10, 10, 10], 33) == [[0, 1, 2], [0, 3, 4], [0, 5]]
+    assert layout.parts([5, 10, 10, 10, 10, 10], 32) == [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5]]
+    assert layout.parts([5, 99, 10], 33) == [[0, 1], [0, 2]]
 
 
 def test_the_headline_comes_first_where_there_are_parts():

@@ -24,13 +24,13 @@ def right(net, data):
 
 
 def test_training_is_in_place_learns_and_repeats(images):
-    net, told = network(), []
+    net, reports = network(), []
     options = {"epochs": 6, "batch_size": 10}
-    training = robench.train(net, images, "natural", **options, progress=told.append)
+    training = robench.train(net, images, "natural", **options, progress=reports.append)
     assert training.network is net
     assert right(net, images) > 0.5 > right(network(), images)
     assert len(training.to_frame()) == len(training.history) == 6
-    assert training.history[-1] in told
+    assert training.history[-1] in reports
     again = network()
     torch.manual_seed(5)
     robench.train(again, images.batch(slice(None)), "natural", **options)

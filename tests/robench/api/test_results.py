@@ -97,9 +97,9 @@ def test_a_run_folder_is_read_as_it_lies(tmp_path):
     assert "'c', finished: 1 model, 1 attack on Digits 8x8 test, 10 images" in repr(run)
     assert run.leaderboard().model.tolist() == ["a"]
     (unit := next((tmp_path / "c" / "units").glob("*.json"))).write_text("{")
-    damaged = robench.open_run(tmp_path / "c")
-    assert len(damaged.records) == 1
-    assert unit.name in damaged.damaged[0]
+    other = robench.open_run(tmp_path / "c")
+    assert len(other.records) == 1
+    assert unit.name in other.damaged[0]
     with pytest.raises(ConfigError, match="a run folder"):
         robench.open_run(tmp_path)
 

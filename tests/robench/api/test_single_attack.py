@@ -72,10 +72,10 @@ def test_text_is_a_radius_and_repeats_bit_for_bit():
 
 def test_the_smallest_perturbation():
     x, y = images()
-    found = robench.attack(linear(), x, y, "deepfool", eps="inf")
+    result = robench.attack(linear(), x, y, "deepfool", eps="inf")
     right = smallest(x, y) > 0
-    assert bool(found.broken[right].all())
-    assert torch.allclose(found.linf[right].float(), smallest(x, y)[right], rtol=0.05)
+    assert bool(result.broken[right].all())
+    assert torch.allclose(result.linf[right].float(), smallest(x, y)[right], rtol=0.05)
 
 
 class TwoAnswers(nn.Module):
@@ -193,8 +193,8 @@ def test_the_worst_of_all_gradient_sources_counts():
     x, y = robench.load_data("digits", limit=20).batch(slice(None))
     whole = robench.attack(model, x, y, "fgsm", eps=0.1)
     single = [robench.attack(model, x, y, "fgsm", eps=0.1, source=name) for name in model.sources]
-    fallen = torch.stack([one.broken for one in single]).any(dim=0)
-    assert torch.equal(whole.broken, fallen)
+    breaks = torch.stack([one.broken for one in single]).any(dim=0)
+    assert torch.equal(whole.broken, breaks)
     frame = whole.to_frame()
     assert len(frame) == 20 * (1 + len(model.sources))
 

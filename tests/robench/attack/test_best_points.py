@@ -69,13 +69,13 @@ def test_of_a_joint_batch_the_one_that_breaks_most_is_kept_whole():
 def test_the_last_point_is_proposed_where_it_is_known_to_succeed_or_nothing_else_does():
     best = memory()
     best.meet(ALL, at(0.1, 0.1, 0.1), reached(1, 1, 0), None)
-    last, asked = at(0.2, 0.2, 0.2), reached(1, 1, 0)
+    last, successes = at(0.2, 0.2, 0.2), reached(1, 1, 0)
     best.meet(ALL, last, reached(1, 0, 0), None)
-    for lent in (False, True):
+    for is_lent in (False, True):
         ledger = Ledger.empty(3)
-        assert torch.equal(best.proposal(last, asked, ledger, lent=lent), at(0.2, 0.1, 0.2))
+        assert torch.equal(best.proposal(last, successes, ledger, lent=is_lent), at(0.2, 0.1, 0.2))
         assert ledger.claimed.tolist() == [True, True, False]
-        assert ledger.silent.tolist() == [False, lent, False]
+        assert ledger.silent.tolist() == [False, is_lent, False]
     assert torch.equal(best.proposal(last, reached(0, 1, 0), Ledger.empty(3), lent=False), at(0.1, 0.1, 0.2))
 
 

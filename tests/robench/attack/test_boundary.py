@@ -25,31 +25,31 @@ def asked(points, threat=None, y=Y, **options):
 def test_points_end_at_the_boundary_with_a_margin():
     oracle, proposal = asked(torch.full_like(X, 0.2))
     assert oracle.ledger.claimed.all()
-    spent = oracle.ledger.forwards.clone()
-    moved = towards_the_clean_image(oracle, proposal)
+    passes = oracle.ledger.forwards.clone()
+    points = towards_the_clean_image(oracle, proposal)
     distance = (X - 0.5).flatten(1).amax(1)  # to the boundary, closed form
-    size = LINF.size(moved - X)
+    size = LINF.size(points - X)
     assert bool((size >= distance).all())
     assert bool((size <= distance + 0.001 * LINF.size(proposal - X) + 1e-3 * distance).all())
-    assert bool((oracle.lead(torch.arange(3), moved) >= MARGIN).all())
-    assert (oracle.ledger.forwards - spent).tolist() == [12, 12, 12]  # 1 + 10, and the question above
+    assert bool((oracle.lead(torch.arange(3), points) >= MARGIN).all())
+    assert (oracle.ledger.forwards - passes).tolist() == [12, 12, 12]  # 1 + 10, and the question above
 
 
 def test_points_that_fell_back_are_moved_out():
     behind = X + 0.9995 * (0.5 - X)  # a hair inside the boundary
     oracle, _ = asked(torch.full_like(X, 0.2))
-    moved = towards_the_clean_image(oracle, behind)
+    points = towards_the_clean_image(oracle, behind)
     assert classify(oracle.model, behind).tolist() == [0, 0, 0]
-    assert classify(oracle.model, moved).tolist() == [1, 1, 1]
-    assert float(LINF.size(moved - behind).max()) < 0.01
+    assert classify(oracle.model, points).tolist() == [1, 1, 1]
+    assert float(LINF.size(points - behind).max()) < 0.01
 
 
 def test_nothing_leaves_the_ball_or_the_box():
     threat = ThreatModel(norm=LINF, eps=0.1001)
     behind = X - 0.1
     oracle, _ = asked(X - 0.1001, threat)
-    moved = towards_the_clean_image(oracle, behind)
-    assert threat.admits(X, moved).all()
+    points = towards_the_clean_image(oracle, behind)
+    assert threat.admits(X, points).all()
 
 
 @pytest.mark.parametrize("kind", ["joint", "together", "lent", "untracked", "budget", "unclaimed"])
@@ -76,9 +76,9 @@ def test_what_must_stay_stays(kind):
 def test_targets_are_kept():
     threat = ThreatModel(norm=LINF, eps=float("inf"), goal=Goal.TARGETED)
     oracle, proposal = asked(torch.full_like(X, 0.2), threat, y=torch.ones(3, dtype=torch.int64))
-    moved = towards_the_clean_image(oracle, proposal)
-    assert classify(oracle.model, moved).tolist() == [1, 1, 1]
-    assert bool((LINF.size(moved - X) < LINF.size(proposal - X)).all())
+    points = towards_the_clean_image(oracle, proposal)
+    assert classify(oracle.model, points).tolist() == [1, 1, 1]
+    assert bool((LINF.size(points - X) < LINF.size(proposal - X)).all())
 
 
 def test_confident_points_are_not_drawn_in():

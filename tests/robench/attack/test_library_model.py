@@ -34,12 +34,12 @@ def test_a_library_s_cross_entropy_is_minus_log_p(head):
     module, x = SurrogateModule(headed(head)), images(5)
     y = torch.tensor([0, 1, 2, 3, 0])
     point = x.clone().requires_grad_()
-    wanted = F.cross_entropy(small_net().net(point), y, reduction="none")
-    (slope,) = torch.autograd.grad(wanted.sum(), point)
+    truth = F.cross_entropy(small_net().net(point), y, reduction="none")
+    (slope,) = torch.autograd.grad(truth.sum(), point)
     again = x.clone().requires_grad_()
     loss = F.cross_entropy(module(again), y, reduction="none")
     loss.sum().backward()
-    assert torch.allclose(loss, wanted, atol=1e-5)
+    assert torch.allclose(loss, truth, atol=1e-5)
     assert torch.allclose(again.grad, slope, atol=1e-5)
     assert torch.allclose(module(x).softmax(1), small_net().net(x).softmax(1), atol=1e-6)
     assert (module.rows_forward, module.rows_backward) == (10, 5)
@@ -117,8 +117,8 @@ def test_a_source_by_name_and_an_unknown_one():
     model = two_sources(small_net())
     x, y = images(3).numpy(), np.eye(4)[:3]
     exact = art_classifier(model, "exact", shape=SHAPE).loss_gradient(x, y)
-    turned = art_classifier(model, "turned", shape=SHAPE).loss_gradient(x, y)
-    assert (exact * turned).sum() < 0
+    opposite = art_classifier(model, "turned", shape=SHAPE).loss_gradient(x, y)
+    assert (exact * opposite).sum() < 0
     with pytest.raises(ConfigError, match="turned"):
         art_classifier(model, "turnd", shape=SHAPE)
 
@@ -160,8 +160,8 @@ def test_a_budget_cannot_be_kept_by_a_library():
 
 def test_probabilities_are_the_softmax():
     model, x = small_net(), images(4)
-    given = SurrogateModule(model, form="probabilities")(x)
-    assert torch.allclose(given, model.net(x).softmax(1), atol=1e-6)
+    probabilities = SurrogateModule(model, form="probabilities")(x)
+    assert torch.allclose(probabilities, model.net(x).softmax(1), atol=1e-6)
 
 
 def test_gradients_are_laid_out_as_libraries_expect():

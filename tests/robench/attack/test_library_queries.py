@@ -48,9 +48,9 @@ def strong():
 
 def run(attack, *, model=MODEL, batch_size=250, threat=THREAT):
     settings = CraftSettings(batch_size=batch_size)
-    crafted = craft(model, attack, X, Y, threat=threat, indices=DATA.indices, settings=settings)
-    verdict = judge(model, X, Y, crafted.x_adv, threat=threat)
-    return crafted, verdict, [f.code for f in ledger_findings(crafted.ledger, verdict.status)]
+    result = craft(model, attack, X, Y, threat=threat, indices=DATA.indices, settings=settings)
+    verdict = judge(model, X, Y, result.x_adv, threat=threat)
+    return result, verdict, [f.code for f in ledger_findings(result.ledger, verdict.status)]
 
 
 def count(verdict):
@@ -66,10 +66,10 @@ def test_the_points_break_something():
 
 def test_an_adversarial_point_that_was_let_go_is_judged_and_said():
     for size in (250, 10):
-        crafted, verdict, codes = run(Library([strong(), X], X), batch_size=size)
+        result, verdict, codes = run(Library([strong(), X], X), batch_size=size)
         assert count(verdict) == BREAKS
         assert codes == ["silent-success"]
-        assert int(crafted.ledger.silent.sum()) == BREAKS
+        assert int(result.ledger.silent.sum()) == BREAKS
 
 
 def test_an_image_that_was_wrong_from_the_start_was_not_broken_on_the_way():
@@ -79,20 +79,20 @@ def test_an_image_that_was_wrong_from_the_start_was_not_broken_on_the_way():
     right = torch.stack([X[label == Y][-1] for label in y[:5]])
     threat = ThreatModel(eps=1.0)
     library = Library([X], torch.cat([right, X[5:]]), gradient=True)
-    crafted = craft(MODEL, library, X, y, threat=threat, indices=DATA.indices)
-    verdict = judge(MODEL, X, y, crafted.x_adv, threat=threat)
+    result = craft(MODEL, library, X, y, threat=threat, indices=DATA.indices)
+    verdict = judge(MODEL, X, y, result.x_adv, threat=threat)
     assert [s is Status.MISCLASSIFIED for s in verdict.status] == [True] * 5 + [False] * 35
-    assert ledger_findings(crafted.ledger, verdict.status) == ()
+    assert ledger_findings(result.ledger, verdict.status) == ()
 
 
 def test_what_the_library_returns_is_kept_where_it_is_adversarial():
     # The smaller point it asked about must not be put in the place of the one it chose.
     small = THREAT.project(X, X + 0.24 * (strong() - X).sign())
     for minimises in (False, True):
-        crafted, _, codes = run(Library([small, strong()], strong(), minimises=minimises))
+        result, _, codes = run(Library([small, strong()], strong(), minimises=minimises))
         assert codes == []
-        broke = MODEL.net(strong()).argmax(1) != Y
-        assert torch.equal(crafted.x_adv[broke], strong()[broke])
+        breaks = MODEL.net(strong()).argmax(1) != Y
+        assert torch.equal(result.x_adv[breaks], strong()[breaks])
 
 
 def test_a_point_outside_of_the_ball_is_no_success():
@@ -104,8 +104,8 @@ def test_a_point_outside_of_the_ball_is_no_success():
 def test_a_network_that_computes_in_float64_is_overheard_too():
     double = gallery.Through(gallery.sound().double(), lambda z: z.float(), lambda x: x.double())
     model = Model(name="double", net=double, classes=4)
-    crafted, verdict, codes = run(Library([strong(), X], X), model=model)
-    assert crafted.x_adv.dtype == torch.float32
+    result, verdict, codes = run(Library([strong(), X], X), model=model)
+    assert result.x_adv.dtype == torch.float32
     assert (count(verdict), codes) == (BREAKS, ["silent-success"])
 
 
@@ -117,27 +117,27 @@ def test_when_a_library_met_a_point_is_not_known_where_some_were_let_pass():
 
 
 def test_questions_about_a_part_of_the_batch_are_let_pass():
-    crafted, verdict, codes = run(Library([strong()[:7]], X))
-    assert (count(verdict), codes, int(crafted.ledger.silent.sum())) == (0, [], 0)
+    result, verdict, codes = run(Library([strong()[:7]], X))
+    assert (count(verdict), codes, int(result.ledger.silent.sum())) == (0, [], 0)
 
 
 def test_a_library_that_climbs_is_followed_and_one_that_minimises_is_not():
     path = [X + share * (strong() - X) for share in (0.0, 0.1, 0.2, 0.3)]
-    crafted, _, codes = run(Library(path, X, gradient=True))
-    assert (crafted.ledger.gradients == 4).all()
+    result, _, codes = run(Library(path, X, gradient=True))
+    assert (result.ledger.gradients == 4).all()
     assert "not-converged" in codes
-    settled = [*path, *[path[-1]] * 20]
-    assert run(Library(settled, path[-1], gradient=True))[2] == []
+    long_path = [*path, *[path[-1]] * 20]
+    assert run(Library(long_path, path[-1], gradient=True))[2] == []
     assert run(Library(path, path[-1], gradient=True, minimises=True))[2] == []
 
 
 def test_gradients_that_are_zero_or_no_number_are_overheard():
     # Else a library's attack that got nowhere would lift what one of our own met.
-    for spoilt, code in ((torch.round, "zero-gradient"), (not_a_number_back, "nonfinite")):
-        masked = Model(name="masked", net=gallery.Through(gallery.sound(), spoilt), classes=4)
+    for function, code in ((torch.round, "zero-gradient"), (not_a_number_back, "nonfinite")):
+        network = Model(name="masked", net=gallery.Through(gallery.sound(), function), classes=4)
         for size in (250, 10):
-            crafted, _, codes = run(Library([X, X], X, gradient=True), model=masked, batch_size=size)
-            assert crafted.ledger.gradients.tolist() == [2] * 40
+            result, _, codes = run(Library([X, X], X, gradient=True), model=network, batch_size=size)
+            assert result.ledger.gradients.tolist() == [2] * 40
             assert codes == [code]
 
 
@@ -146,9 +146,9 @@ def not_a_number_back(z):
 
 
 def test_the_loss_that_is_followed_is_the_cross_entropy_of_each_images_own_label():
-    crafted, _, _ = run(Library([X, strong()], X, gradient=True), batch_size=10)
+    result, _, _ = run(Library([X, strong()], X, gradient=True), batch_size=10)
     rise = cross_entropy(MODEL.net(strong()), Y, MODEL.output) - cross_entropy(MODEL.net(X), Y, MODEL.output)
-    assert torch.allclose(crafted.ledger.rise.float(), rise, atol=1e-5)
+    assert torch.allclose(result.ledger.rise.float(), rise, atol=1e-5)
 
 
 def test_a_targeted_goal_is_overheard_as_such():
@@ -157,9 +157,9 @@ def test_a_targeted_goal_is_overheard_as_such():
     oracle = Oracle(MODEL, X, goal, threat)
     towards = threat.project(X, X + 0.25 * oracle.gradient(cross_entropy, X).sign())
     hit = MODEL.net(towards).argmax(1) == goal
-    crafted, _, _ = run(Library([towards], X), threat=threat)
+    result, _, _ = run(Library([towards], X), threat=threat)
     assert hit.any()
-    assert torch.equal(crafted.ledger.silent, hit)
+    assert torch.equal(result.ledger.silent, hit)
 
 
 def test_a_joint_batch_is_proposed_whole():

@@ -77,8 +77,10 @@ def test_one_source_that_is_not_fooled_makes_the_image_properly_attacked():
 
 def share(attack, **options):
     _, oracle, _ = attacked(attack, MODEL, X, Y, eps=0.05, **options)
-    told = oracle.ledger.rise > 0
-    return None if not told.any() else float((oracle.ledger.late_rise / oracle.ledger.rise)[told].mean())
+    has_rise = oracle.ledger.rise > 0
+    return (
+        None if not has_rise.any() else float((oracle.ledger.late_rise / oracle.ledger.rise)[has_rise].mean())
+    )
 
 
 def test_two_steps_have_not_converged_and_a_hundred_have():

@@ -38,31 +38,31 @@ def pairs(y, step=2, classes=5):
 def test_losses_do_not_notice_a_shift_or_a_log_softmax(seed, shift):
     z, y = scores(seed)
     for loss in LOSSES.values():
-        wanted = loss(z, y, LOGITS)
-        assert torch.allclose(loss(z + shift, y, LOGITS), wanted, atol=1e-9)
-        assert torch.allclose(loss(z.log_softmax(1), y, LOG_P), wanted, atol=1e-9)
-        assert torch.allclose(loss(z.log_softmax(1), y, LOGITS), wanted, atol=1e-9)
+        truth = loss(z, y, LOGITS)
+        assert torch.allclose(loss(z + shift, y, LOGITS), truth, atol=1e-9)
+        assert torch.allclose(loss(z.log_softmax(1), y, LOG_P), truth, atol=1e-9)
+        assert torch.allclose(loss(z.log_softmax(1), y, LOGITS), truth, atol=1e-9)
 
 
 def test_cross_entropy_is_minus_log_p_for_every_kind():
     z, y = scores(1)
-    wanted = F.cross_entropy(z, y, reduction="none")
-    assert torch.allclose(cross_entropy(z, y, LOGITS), wanted)
-    assert torch.allclose(cross_entropy(z.log_softmax(1), y, LOG_P), wanted)
-    assert torch.allclose(cross_entropy(z.softmax(1), y, SIMPLEX), wanted)
+    truth = F.cross_entropy(z, y, reduction="none")
+    assert torch.allclose(cross_entropy(z, y, LOGITS), truth)
+    assert torch.allclose(cross_entropy(z.log_softmax(1), y, LOG_P), truth)
+    assert torch.allclose(cross_entropy(z.softmax(1), y, SIMPLEX), truth)
     double = F.cross_entropy(z.softmax(1), y, reduction="none")  # the published double softmax
     assert not torch.allclose(cross_entropy(z.softmax(1), y, SIMPLEX), double, atol=0.05)
 
 
 def test_gradient_of_cross_entropy_survives_a_saturated_softmax():
     z = torch.tensor([[60.0, 0.0, -3.0]], requires_grad=True)
-    (found,) = torch.autograd.grad(cross_entropy(z, torch.tensor([0]), LOGITS).sum(), z)
+    (gradient,) = torch.autograd.grad(cross_entropy(z, torch.tensor([0]), LOGITS).sum(), z)
     exact = torch.autograd.grad(
         F.cross_entropy(double := z.detach().double().requires_grad_(), torch.tensor([0])), double
     )[0]
-    assert found[0, 0] < 0
-    assert torch.allclose(found.sum(), torch.tensor(0.0), atol=1e-32)
-    assert torch.allclose(found.double()[:, 1:], exact[:, 1:], rtol=1e-4, atol=0)
+    assert gradient[0, 0] < 0
+    assert torch.allclose(gradient.sum(), torch.tensor(0.0), atol=1e-32)
+    assert torch.allclose(gradient.double()[:, 1:], exact[:, 1:], rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("kind", [LOGITS, LOG_P])
@@ -92,9 +92,9 @@ def test_simplex_with_an_exact_zero_stays_finite():
     u = torch.tensor([[0.0, 1.0]], requires_grad=True)
     assert torch.isfinite(log_probabilities(u, SIMPLEX)).all()
     value = cross_entropy(u, torch.tensor([0]), SIMPLEX)
-    (found,) = torch.autograd.grad(value.sum(), u)
+    (gradient,) = torch.autograd.grad(value.sum(), u)
     assert torch.isfinite(value).all()
-    assert torch.isfinite(found).all()
+    assert torch.isfinite(gradient).all()
 
 
 def test_difference_of_logits_ratio_by_hand():
@@ -102,8 +102,8 @@ def test_difference_of_logits_ratio_by_hand():
     y = torch.tensor([0, 1])
     assert torch.allclose(dlr(z, y, LOGITS), torch.tensor([(3 - 5) / (5 - 1), (5 - 3) / (5 - 1)]))
     aims = torch.tensor([[0, 2], [1, 2]])
-    wanted = torch.tensor([(1 - 5) / (5 - 0.5), (5 - 3) / (5 - 0.5)])
-    assert torch.allclose(targeted_dlr(z, aims, LOGITS), wanted)
+    truth = torch.tensor([(1 - 5) / (5 - 0.5), (5 - 3) / (5 - 0.5)])
+    assert torch.allclose(targeted_dlr(z, aims, LOGITS), truth)
     assert torch.allclose(targeted_margin(z, aims, LOGITS), torch.tensor([-4.0, 2.0]))
 
 
@@ -136,9 +136,9 @@ def test_ties_are_no_division_by_zero():
     z = torch.zeros(2, 5, requires_grad=True)
     y = torch.tensor([0, 1])
     value = dlr(z, y, LOGITS) + targeted_dlr(z, pairs(y), LOGITS)
-    (found,) = torch.autograd.grad(value.sum(), z)
+    (gradient,) = torch.autograd.grad(value.sum(), z)
     assert torch.equal(value, torch.zeros(2))
-    assert torch.isfinite(found).all()
+    assert torch.isfinite(gradient).all()
 
 
 FARTHEST = ranked_margin(2)
@@ -156,9 +156,9 @@ MASKED_ROWS = [  # label 0; -inf masks a class
 def test_masked_classes_leave_losses_and_gradients_finite(loss, kind):
     z, y = torch.tensor(MASKED_ROWS, dtype=torch.float64), torch.zeros(5, dtype=torch.int64)
     z = z.requires_grad_(True)
-    found = loss(z, y, kind)
-    (gradient,) = torch.autograd.grad(found.sum(), z)
-    assert torch.isfinite(found).all()
+    values = loss(z, y, kind)
+    (gradient,) = torch.autograd.grad(values.sum(), z)
+    assert torch.isfinite(values).all()
     assert torch.isfinite(gradient).all()
     assert not gradient[z == -torch.inf].any()
     if loss is not FARTHEST:  # its class is masked, so that only the label has a gradient
@@ -168,23 +168,23 @@ def test_masked_classes_leave_losses_and_gradients_finite(loss, kind):
 @pytest.mark.parametrize("loss", [cross_entropy, margin, dlr])
 def test_a_masked_class_is_as_if_it_were_not_there(loss):
     full = torch.tensor([[1.0, 2.0, -torch.inf, 0.5], [3.0, -torch.inf, 2.0, 0.5]], dtype=torch.float64)
-    left = torch.tensor([[1.0, 2.0, 0.5], [3.0, 2.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    rest = torch.tensor([[1.0, 2.0, 0.5], [3.0, 2.0, 0.5]], dtype=torch.float64, requires_grad=True)
     full, y = full.requires_grad_(True), torch.zeros(2, dtype=torch.int64)
-    found, wanted = loss(full, y, LOGITS), loss(left, y, LOGITS)
-    assert torch.allclose(found, wanted, rtol=1e-12, atol=0)
-    (gradient,), (truth,) = (torch.autograd.grad(v.sum(), z) for v, z in ((found, full), (wanted, left)))
+    value, target = loss(full, y, LOGITS), loss(rest, y, LOGITS)
+    assert torch.allclose(value, target, rtol=1e-12, atol=0)
+    (gradient,), (truth,) = (torch.autograd.grad(v.sum(), z) for v, z in ((value, full), (target, rest)))
     assert torch.allclose(gradient[full != -torch.inf], truth.flatten(), rtol=1e-12, atol=1e-15)
 
 
 def test_gradients_beside_a_masked_class_are_those_of_finite_differences():
     z = torch.tensor([[1.0, 2.0, -torch.inf, 0.5]], dtype=torch.float64)
-    kept, y = z != -torch.inf, torch.tensor([0])
+    mask, y = z != -torch.inf, torch.tensor([0])
     for loss in LOSSES.values():
 
         def value(free, loss=loss):
-            return loss(z.masked_scatter(kept, free), y, LOGITS)
+            return loss(z.masked_scatter(mask, free), y, LOGITS)
 
-        assert torch.autograd.gradcheck(value, z[kept].clone().requires_grad_(True))
+        assert torch.autograd.gradcheck(value, z[mask].clone().requires_grad_(True))
 
 
 @pytest.mark.parametrize("goal", [1, 2, 3])
@@ -192,9 +192,9 @@ def test_targeted_losses_of_masked_classes_are_finite(goal):
     z, y = torch.tensor(MASKED_ROWS, dtype=torch.float64), torch.zeros(5, dtype=torch.int64)
     z = z.requires_grad_(True)
     for loss in (targeted_dlr, targeted_margin):
-        found = loss(z, torch.stack([y, y + goal], dim=1), LOGITS)
-        (gradient,) = torch.autograd.grad(found.sum(), z)
-        assert torch.isfinite(found).all()
+        values = loss(z, torch.stack([y, y + goal], dim=1), LOGITS)
+        (gradient,) = torch.autograd.grad(values.sum(), z)
+        assert torch.isfinite(values).all()
         assert torch.isfinite(gradient).all()
 
 

@@ -51,8 +51,8 @@ def test_projection_is_the_nearest_point(norm, seed, eps):
 @given(seed=seeds, eps=st.floats(0, 3))
 def test_projection_brings_no_two_points_further_apart(norm, seed, eps):
     first, second, radius = draw(seed, 2.0), draw(seed + 1, 2.0), torch.full((5,), eps, dtype=torch.float64)
-    moved = norm.project(first, radius) - norm.project(second, radius)
-    assert (L2.size(moved) <= L2.size(first - second) * (1 + 1e-9)).all()
+    difference = norm.project(first, radius) - norm.project(second, radius)
+    assert (L2.size(difference) <= L2.size(first - second) * (1 + 1e-9)).all()
 
 
 @every
@@ -81,17 +81,17 @@ def test_ascent_of_no_gradient_is_no_step_and_a_tiny_one_is_a_whole_one(norm):
 @given(seed=seeds, eps=st.floats(0, 5))
 def test_samples_lie_in_the_ball(norm, seed, eps):
     like = torch.empty(6, 1, 3, 3, dtype=torch.float64)
-    found = norm.sample(like, torch.full((6,), eps, dtype=torch.float64), Randomness(seed, torch.arange(6)))
-    assert (norm.size(found) <= eps * (1 + 1e-9)).all()
+    samples = norm.sample(like, torch.full((6,), eps, dtype=torch.float64), Randomness(seed, torch.arange(6)))
+    assert (norm.size(samples) <= eps * (1 + 1e-9)).all()
 
 
 @every
 def test_samples_are_uniform_in_volume(norm):
     count, dimension = 20_000, 3
     like = torch.empty(count, 1, 1, dimension, dtype=torch.float64)
-    found = norm.sample(like, torch.ones(count, dtype=torch.float64), Randomness(0, torch.arange(count)))
-    assert (norm.size(found) <= 0.5).double().mean() == pytest.approx(0.5**dimension, abs=0.01)
-    assert found.mean(dim=0).abs().max() < 0.02
+    samples = norm.sample(like, torch.ones(count, dtype=torch.float64), Randomness(0, torch.arange(count)))
+    assert (norm.size(samples) <= 0.5).double().mean() == pytest.approx(0.5**dimension, abs=0.01)
+    assert samples.mean(dim=0).abs().max() < 0.02
 
 
 def test_sizes_by_hand():
@@ -137,16 +137,16 @@ def test_l1_projection_on_ball_and_box_solves_the_quadratic_program(seed):
     from scipy.optimize import LinearConstraint, minimize
 
     delta, radius, low, high = boxed(seed)
-    found = L1.project_boxed(delta, radius, low, high)
-    assert (L1.size(found) <= radius * (1 + 1e-12)).all()
-    assert ((low <= found) & (found <= high)).all()
+    projection = L1.project_boxed(delta, radius, low, high)
+    assert (L1.size(projection) <= radius * (1 + 1e-12)).all()
+    assert ((low <= projection) & (projection <= high)).all()
     # The same as a smooth program: d = p - q with p, q >= 0 and sum p + q <= eps.
     for i in range(5):
-        wanted, dimension = delta[i].flatten().numpy(), delta[i].numel()
+        point, dimension = delta[i].flatten().numpy(), delta[i].numel()
         program = minimize(
-            lambda v, w=wanted, n=dimension: ((v[:n] - v[n:] - w) ** 2).sum(),
+            lambda v, w=point, n=dimension: ((v[:n] - v[n:] - w) ** 2).sum(),
             x0=[0.0] * (2 * dimension),
-            jac=lambda v, w=wanted, n=dimension: [
+            jac=lambda v, w=point, n=dimension: [
                 *(2 * (v[:n] - v[n:] - w)), *(-2 * (v[:n] - v[n:] - w))
             ],
             bounds=[*((0, float(h)) for h in high[i].flatten()), *((0, -float(v)) for v in low[i].flatten())],
@@ -155,7 +155,7 @@ def test_l1_projection_on_ball_and_box_solves_the_quadratic_program(seed):
             options={"ftol": 1e-14, "maxiter": 300},
         )  # fmt: skip
         solution = program.x[:dimension] - program.x[dimension:]
-        assert found[i].flatten().tolist() == pytest.approx(solution.tolist(), abs=2e-5)
+        assert projection[i].flatten().tolist() == pytest.approx(solution.tolist(), abs=2e-5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -167,9 +167,9 @@ def test_l1_projection_on_ball_and_box_is_idempotent_and_nonexpansive(seed):
     assert torch.allclose(L1.project_boxed(once, radius, low, high), once, rtol=1e-10, atol=1e-14)
     assert (L2.size(once - twin) <= L2.size(delta - other) * (1 + 1e-9)).all()
     # Projecting on the ball and clipping then wastes radius, which is why the joint projection exists.
-    clipped = torch.minimum(torch.maximum(L1.project(delta, radius), low), high)
-    assert (L1.size(clipped) <= L1.size(once) * (1 + 1e-12)).all()
-    assert (L1.size(clipped) < 0.9 * L1.size(once)).any()
+    nearby = torch.minimum(torch.maximum(L1.project(delta, radius), low), high)
+    assert (L1.size(nearby) <= L1.size(once) * (1 + 1e-12)).all()
+    assert (L1.size(nearby) < 0.9 * L1.size(once)).any()
 
 
 @pytest.mark.parametrize(("norm", "radius"), [(LINF, 0.5), (L2, 0.5), (L1, 0.5)], ids=["Linf", "L2", "L1"])
@@ -178,15 +178,17 @@ def test_samples_have_the_law_of_a_uniform_ball(norm, radius, dimension):
     # Of a ball of radius r in n dimensions the share within s has probability (s / r)^n, whatever the norm.
     count = 20_000
     like = torch.empty(count, 1, 1, dimension, dtype=torch.float64)
-    found = norm.sample(like, torch.full((count,), radius).double(), Randomness(1, torch.arange(count)))
+    samples = norm.sample(like, torch.full((count,), radius).double(), Randomness(1, torch.arange(count)))
     for share in (0.5, 0.8, 0.95):
         expected = share**dimension
-        seen = float((norm.size(found) <= share * radius).double().mean())
-        assert seen == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / count) + 1e-3)
-    assert (found > 0).double().mean() == pytest.approx(0.5, abs=0.02)  # either sign
+        frequency = float((norm.size(samples) <= share * radius).double().mean())
+        assert frequency == pytest.approx(
+            expected, abs=4 * math.sqrt(expected * (1 - expected) / count) + 1e-3
+        )
+    assert (samples > 0).double().mean() == pytest.approx(0.5, abs=0.02)  # either sign
     # and no entry is preferred
-    assert found.abs().mean(dim=0).flatten().tolist() == pytest.approx(
-        [float(found.abs().mean())] * dimension, rel=0.03
+    assert samples.abs().mean(dim=0).flatten().tolist() == pytest.approx(
+        [float(samples.abs().mean())] * dimension, rel=0.03
     )
 
 
@@ -194,14 +196,14 @@ def test_samples_have_the_law_of_a_uniform_ball(norm, radius, dimension):
 def test_each_image_has_its_own_radius(norm):
     delta = 2 * torch.ones(3, 1, 1, 2, dtype=torch.float64)
     radii = torch.tensor([0.0, 1.0, 100.0], dtype=torch.float64)
-    moved = norm.project(delta, radii)
-    assert norm.size(moved).tolist() == pytest.approx([0.0, 1.0, float(norm.size(delta)[2])])
-    assert torch.equal(moved[2], delta[2])
+    projection = norm.project(delta, radii)
+    assert norm.size(projection).tolist() == pytest.approx([0.0, 1.0, float(norm.size(delta)[2])])
+    assert torch.equal(projection[2], delta[2])
     like = torch.empty(3, 1, 1, 2, dtype=torch.float64)
-    drawn = norm.sample(like, radii, Randomness(0, torch.arange(3)))
-    assert norm.size(drawn)[0] == 0
-    assert norm.size(drawn)[1] <= 1
-    assert norm.size(drawn)[2] > 1
+    samples = norm.sample(like, radii, Randomness(0, torch.arange(3)))
+    assert norm.size(samples)[0] == 0
+    assert norm.size(samples)[1] <= 1
+    assert norm.size(samples)[2] > 1
 
 
 def test_the_l1_threshold_by_hand():
@@ -217,9 +219,9 @@ def test_the_l1_threshold_by_hand():
 
 def test_an_l1_projection_keeps_what_is_inside_bit_for_bit_and_the_type():
     delta = torch.tensor([[[[0.1, -0.2, 0.7]]]])
-    found = L1.project(delta, torch.tensor([1.0]))
-    assert torch.equal(found, delta)
-    assert found.dtype == torch.float32
+    projection = L1.project(delta, torch.tensor([1.0]))
+    assert torch.equal(projection, delta)
+    assert projection.dtype == torch.float32
     assert torch.equal(torch.signbit(L1.project(torch.tensor([[[[-0.0, 0.0]]]]), torch.tensor([1.0]))),
                        torch.tensor([[[[True, False]]]]))  # fmt: skip
 

@@ -17,42 +17,42 @@ def gradient(module, x, y):
 
 def test_it_has_the_gradients_of_a_closed_one():
     model, x, y = layered_model(), images(5, SHAPE), torch.arange(5)
-    opened, closed = OpenModule(model), SurrogateModule(model)
-    with evaluation_mode(model.net), unlocked(opened):
-        assert torch.allclose(gradient(opened, x, y), gradient(closed, x, y), atol=1e-7)
-    assert (opened.rows_forward, opened.rows_backward) == (5, 5)
+    open_module, surrogate = OpenModule(model), SurrogateModule(model)
+    with evaluation_mode(model.net), unlocked(open_module):
+        assert torch.allclose(gradient(open_module, x, y), gradient(surrogate, x, y), atol=1e-7)
+    assert (open_module.rows_forward, open_module.rows_backward) == (5, 5)
     with torch.no_grad():
-        assert torch.equal(opened(x), closed(x))
-    assert opened.rows_forward == 10
+        assert torch.equal(open_module(x), surrogate(x))
+    assert open_module.rows_forward == 10
 
 
 def test_gradients_from_layers_and_to_weights_are_counted_once():
     model, x = layered_model(), images(4, SHAPE)
     module = OpenModule(model)
-    kept = []
+    outputs = []
     with evaluation_mode(model.net), unlocked(module):
         layer = module.conv2
         assert layer is model.net.module.conv2
         assert dict(module.named_modules())["conv2"] is layer
-        layer.register_forward_hook(lambda *parts: kept.append(parts[2]))
+        layer.register_forward_hook(lambda *parts: outputs.append(parts[2]))
         points = x.clone().requires_grad_(True)
         module(points)
-        kept[-1].sum().backward()  # from a layer to the images
+        outputs[-1].sum().backward()  # from a layer to the images
         assert (module.rows_forward, module.rows_backward) == (4, 4)
         module(x).sum().backward()  # from the scores to the weights
         assert (module.rows_forward, module.rows_backward) == (8, 8)
         assert layer.weight.grad is not None
         points = x.clone().requires_grad_(True)
         scores = module(points)
-        (scores.sum() + kept[-1].sum()).backward()  # both ends of one pass
+        (scores.sum() + outputs[-1].sum()).backward()  # both ends of one pass
         assert (module.rows_forward, module.rows_backward) == (12, 12)
 
 
 def test_weights_gradients_and_hooks_are_given_back():
     model = layered_model()
     net = model.net.module
-    called = []
-    net.conv1.register_forward_hook(lambda *_: called.append(1))
+    calls = []
+    net.conv1.register_forward_hook(lambda *_: calls.append(1))
     module = OpenModule(model)
     with evaluation_mode(model.net), unlocked(module):
         module.conv2.register_forward_hook(lambda *_: None)
@@ -65,4 +65,4 @@ def test_weights_gradients_and_hooks_are_given_back():
     assert torch.equal(net.fc.bias.grad, torch.ones_like(net.fc.bias))
     assert (len(net.conv1._forward_hooks), len(net.conv2._forward_hooks)) == (1, 0)
     assert len(net.conv2._backward_hooks) == 0
-    assert len(called) == 1
+    assert len(calls) == 1

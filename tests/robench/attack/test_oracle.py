@@ -47,10 +47,10 @@ def test_chunks_change_nothing():
 def test_a_targeted_goal_turns_the_sign():
     threat = ThreatModel(eps=0.1, goal=Goal.TARGETED)
     plain, x, y = setup()
-    turned = Oracle(plain.model, x, y, threat)
-    assert torch.equal(turned.gradient(margin, x), -plain.gradient(margin, x))
-    assert torch.equal(turned.value(margin, x), -plain.value(margin, x))
-    assert turned.broken.all()  # the prediction is the target
+    opposite = Oracle(plain.model, x, y, threat)
+    assert torch.equal(opposite.gradient(margin, x), -plain.gradient(margin, x))
+    assert torch.equal(opposite.value(margin, x), -plain.value(margin, x))
+    assert opposite.broken.all()  # the prediction is the target
     assert not plain.broken.any()
 
 
@@ -59,9 +59,9 @@ def test_the_chosen_source_is_differentiated_and_the_own_output_watched():
     x = images(6)
     y = classify(model, x)
     exact = Oracle(model, x, y, LINF).gradient(cross_entropy, x)
-    turned = Oracle(model, x, y, LINF, source=model.source("turned"))
-    assert (exact * turned.gradient(cross_entropy, x)).flatten(1).sum(1).max() < 0
-    assert not turned.broken.any()  # by the surrogate, every image would be broken
+    opposite = Oracle(model, x, y, LINF, source=model.source("turned"))
+    assert (exact * opposite.gradient(cross_entropy, x)).flatten(1).sum(1).max() < 0
+    assert not opposite.broken.any()  # by the surrogate, every image would be broken
 
 
 def test_dropping_spares_broken_images_and_remembers_where_they_broke():
@@ -86,8 +86,8 @@ def test_a_budget_is_never_overspent(budget):
     oracle, x, _ = setup(threat=ThreatModel(eps=0.1, budget=budget))
     for _ in range(4):
         oracle.gradient(margin, x)
-    spent = oracle.ledger.forwards + oracle.ledger.backwards
-    assert spent.tolist() == [budget - budget % 2] * 6
+    passes = oracle.ledger.forwards + oracle.ledger.backwards
+    assert passes.tolist() == [budget - budget % 2] * 6
     for _ in range(3):
         oracle.outputs(x)
         oracle.value(margin, x)
@@ -140,10 +140,10 @@ def test_the_last_question_keeps_the_budget_too():
     model = linear(torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([-2.0, 2.0]))
     voting = replace(model, forwards=3)
     x, y = torch.full((1, 1, 2, 2), 0.55), torch.tensor([0])
-    for budget, kept in ((5, 0.49), (6, 0.48)):
+    for budget, level in ((5, 0.49), (6, 0.48)):
         oracle = Oracle(voting, x, y, ThreatModel(eps=0.1, budget=budget))
         oracle.outputs(torch.full_like(x, 0.49))
-        assert float(oracle.proposal(torch.full_like(x, 0.48)).mean()) == pytest.approx(kept)
+        assert float(oracle.proposal(torch.full_like(x, 0.48)).mean()) == pytest.approx(level)
         assert int(oracle.ledger.forwards) <= budget
 
 

@@ -90,15 +90,15 @@ def test_points_that_belong_together_are_neither_dropped_nor_mixed():
 def test_ranked_margins_are_the_sorted_leads():
     outputs = torch.tensor([[1.0, 4.0, 2.5, -1.0], [0.0, -2.0, 3.0, 1.0]], dtype=torch.float64)
     y = torch.tensor([1, 0])
-    found = torch.stack([ranked_margin(rank)(outputs, y, OutputKind.LOGITS) for rank in range(3)], dim=1)
-    assert found.tolist() == [[-1.5, -3.0, -5.0], [3.0, 1.0, -2.0]]
-    assert torch.equal(found[:, 0], margin(outputs, y, OutputKind.LOGITS))
-    for kind, shown in (
+    margins = torch.stack([ranked_margin(rank)(outputs, y, OutputKind.LOGITS) for rank in range(3)], dim=1)
+    assert margins.tolist() == [[-1.5, -3.0, -5.0], [3.0, 1.0, -2.0]]
+    assert torch.equal(margins[:, 0], margin(outputs, y, OutputKind.LOGITS))
+    for kind, values in (
         (OutputKind.SIMPLEX, outputs.softmax(1)),
         (OutputKind.LOG_PROBABILITIES, outputs.log_softmax(1)),
     ):
         for rank in range(3):
-            assert torch.allclose(ranked_margin(rank)(shown, y, kind), found[:, rank])
+            assert torch.allclose(ranked_margin(rank)(values, y, kind), margins[:, rank])
 
 
 def test_every_rank_has_its_own_gradient():

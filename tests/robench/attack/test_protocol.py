@@ -67,9 +67,9 @@ class Wrong(Step):
 def crafted(attack, goal=Goal.UNTARGETED):
     model, x = small_net(seed=1), images(8)
     y = classify(model, x)
-    made = craft(model, attack, x, y, threat=ThreatModel(eps=0.1, goal=goal), indices=torch.arange(8))
+    result = craft(model, attack, x, y, threat=ThreatModel(eps=0.1, goal=goal), indices=torch.arange(8))
     assert torch.equal(x, images(8))
-    return made
+    return result
 
 
 @pytest.mark.parametrize("goal", Goal)

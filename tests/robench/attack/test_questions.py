@@ -41,10 +41,10 @@ def test_a_surrogate_says_what_it_predicts_and_what_is_no_number_is_zero():
 
 
 def test_what_the_attacker_wants():
-    predicted = torch.tensor([0, 1, NOT_FINITE, 4])
+    answers = torch.tensor([0, 1, NOT_FINITE, 4])
     y = torch.zeros(4, dtype=torch.int64)
-    assert Questions(MODEL, Goal.UNTARGETED).reached(predicted, y).tolist() == [False, True, False, False]
-    assert Questions(MODEL, Goal.TARGETED).reached(predicted, y).tolist() == [True, False, False, False]
+    assert Questions(MODEL, Goal.UNTARGETED).reached(answers, y).tolist() == [False, True, False, False]
+    assert Questions(MODEL, Goal.TARGETED).reached(answers, y).tolist() == [True, False, False, False]
 
 
 def test_the_lead_is_relative_to_the_largest_output_and_ends_where_the_goal_is_not_reached():
@@ -52,17 +52,17 @@ def test_the_lead_is_relative_to_the_largest_output_and_ends_where_the_goal_is_n
     y = torch.zeros(2, dtype=torch.int64)
     model = Model(name="plain", net=torch.nn.Identity(), classes=4)
     assert Questions(model, Goal.UNTARGETED).relative_lead(scores, y).tolist() == [0.5, -torch.inf]
-    wanted = Questions(model, Goal.TARGETED).relative_lead(scores, y)
-    assert wanted.tolist() == [-torch.inf, pytest.approx(2 / 3)]
+    lead = Questions(model, Goal.TARGETED).relative_lead(scores, y)
+    assert lead.tolist() == [-torch.inf, pytest.approx(2 / 3)]
     assert torch.equal(predictions(scores), torch.tensor([1, 0]))
 
 
 def test_chunks_cover_the_images_asked_about_once():
-    asked = torch.tensor([True, False, True, True, True])
-    assert [rows.tolist() for rows in chunks(asked, 3)] == [[0, 2, 3], [4]]
+    mask = torch.tensor([True, False, True, True, True])
+    assert [rows.tolist() for rows in chunks(mask, 3)] == [[0, 2, 3], [4]]
     assert list(chunks(torch.ones(5, dtype=torch.bool), 5)) == [ALL]
     assert [len(rows) for rows in chunks(torch.ones(5, dtype=torch.bool), 2)] == [2, 2, 1]
-    assert list(chunks(torch.zeros(5, dtype=torch.bool), 2)) == list(chunks(asked[:0], 2)) == []
+    assert list(chunks(torch.zeros(5, dtype=torch.bool), 2)) == list(chunks(mask[:0], 2)) == []
 
 
 def test_a_part_is_placed_in_the_batchs_type_and_a_whole_batch_keeps_its_own():

@@ -26,8 +26,8 @@ def test_what_is_projected_is_admitted_in_float32(norm, seed, eps, size):
     near = threat.project(x, far)
     assert threat.admits(x, near).all()
     assert torch.allclose(threat.project(x, near), near, atol=1e-6)
-    drawn = threat.sample(x, Randomness(seed, torch.arange(6)))
-    assert threat.admits(x, drawn).all()
+    samples = threat.sample(x, Randomness(seed, torch.arange(6)))
+    assert threat.admits(x, samples).all()
 
 
 @every
@@ -137,9 +137,9 @@ def test_another_box_is_kept_by_projection_and_sampling(norm):
         assert (near >= -2).all()
         assert (near <= 0.5).all()
         assert not torch.equal(near, x)
-    drawn = threat.sample(x, Randomness(0, torch.arange(5)))
-    assert threat.admits(x, drawn).all()
-    assert not torch.equal(drawn, x)
+    samples = threat.sample(x, Randomness(0, torch.arange(5)))
+    assert threat.admits(x, samples).all()
+    assert not torch.equal(samples, x)
 
 
 def test_a_projection_by_hand_and_its_clipping():

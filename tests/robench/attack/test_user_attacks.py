@@ -114,17 +114,17 @@ def run(model, attack, *, norm=LINF, eps=0.1, goal=Goal.UNTARGETED, count=6, **s
 @pytest.mark.parametrize(("name", "share"), [("step", 1.0), ("First", 0.5), ("Library", 1.0)])
 def test_every_form_takes_the_step_that_is_known_for_a_linear_model(file, model, name, share):
     attack = made(file, name)
-    x, y, crafted = run(model, attack)
+    x, y, result = run(model, attack)
     uphill = (WEIGHT[1 - y] - WEIGHT[y]).sign().view_as(x)
-    assert torch.allclose(crafted.x_adv, x + share * 0.1 * uphill)
-    assert crafted.ledger.backwards.tolist() == [1] * 6
+    assert torch.allclose(result.x_adv, x + share * 0.1 * uphill)
+    assert result.ledger.backwards.tolist() == [1] * 6
     assert attack.info.library == "mine.py"
     assert type(attack).__doc__
 
 
 def test_options_are_read_checked_and_used(file, model):
-    x, _, crafted = run(model, made(file, "step", share="1/4", sign=-1))
-    assert torch.allclose((crafted.x_adv - x).abs(), torch.full_like(x, 0.025))
+    x, _, result = run(model, made(file, "step", share="1/4", sign=-1))
+    assert torch.allclose((result.x_adv - x).abs(), torch.full_like(x, 0.025))
     with pytest.raises(ConfigError, match=r"option of step, got 'shares'.*'share'"):
         made(file, "step", shares=1)
     with pytest.raises(ConfigError, match=r"sign: .*integer"):
@@ -160,8 +160,8 @@ def test_code_may_draw_from_the_global_generators(file, model, name):
 
 def test_what_code_does_to_its_inputs_and_to_the_model_it_is_lent_is_lost(file, model):
     before = model.fingerprint()
-    x, _, crafted = run(model, made(file, "spoils"))
-    assert torch.equal(crafted.x_adv, torch.zeros_like(x))
+    x, _, result = run(model, made(file, "spoils"))
+    assert torch.equal(result.x_adv, torch.zeros_like(x))
     assert model.fingerprint() == before
     assert not model.net.training
     assert torch.equal(run(model, made(file, "array"))[2].x_adv, x)
@@ -205,9 +205,9 @@ def test_the_source_is_part_of_what_identifies_an_attack_and_its_folder_is_not(f
     before = spec(file)
     assert before["name"] == "mine.py:step"
     (tmp_path / "b").mkdir()
-    moved = tmp_path / "b" / "mine.py"
-    moved.write_text(CODE)
-    assert spec(moved) == before
+    copy = tmp_path / "b" / "mine.py"
+    copy.write_text(CODE)
+    assert spec(copy) == before
     file.write_text(CODE.replace("sign * share", "share * sign"))
     assert spec(file)["code_sha256"] != before["code_sha256"]
     assert spec(file) | {"code_sha256": ""} == before | {"code_sha256": ""}

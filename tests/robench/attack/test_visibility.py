@@ -55,8 +55,8 @@ def threat(**options):
 
 def graph_like(name="a", *w, stand_in=None):
     """A model with a template: `exact` needs it and `linear` does not."""
-    made = evaluated(name, *(w or (1.0, 0.0)))
-    net = made.model.net
+    entry = evaluated(name, *(w or (1.0, 0.0)))
+    net = entry.model.net
 
     def itself(x):
         return net(x), net(x)
@@ -65,8 +65,8 @@ def graph_like(name="a", *w, stand_in=None):
         "linear": GradientSource("linear", itself, OutputKind.LOGITS, template_free=True),
         "exact": GradientSource("exact", itself, OutputKind.LOGITS),
     }
-    model = replace(made.model, sources=sources, template=True)
-    return EvaluatedModel(model=model, fingerprint=made.fingerprint, stand_in=stand_in)
+    model = replace(entry.model, sources=sources, template=True)
+    return EvaluatedModel(model=model, fingerprint=entry.fingerprint, stand_in=stand_in)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_the_key_of_a_job_names_who_is_really_attacked():
 
 def test_a_stand_in_with_the_same_template_is_refused():
     def told(digest):
-        made = graph_like()
-        return replace(made, model=replace(made.model, details={"template_sha256": [digest]}))
+        entry = graph_like()
+        return replace(entry, model=replace(entry.model, details={"template_sha256": [digest]}))
 
     assert with_stand_in(told("1"), told("2")).stand_in.model.details["template_sha256"] == ["2"]
     with pytest.raises(ConfigError, match="finds 100 % again"):
@@ -180,50 +180,50 @@ def test_the_order_of_what_is_known_says_nothing():
 def gradient_at(model, x):
     point = x.clone().requires_grad_(True)
     outputs, own = model.sources["exact"].surrogate(point)
-    (found,) = torch.autograd.grad(outputs.square().sum(), point)
-    return found, own
+    (gradient,) = torch.autograd.grad(outputs.square().sum(), point)
+    return gradient, own
 
 
 def test_withheld_noise_is_not_differentiated_and_answers_are_the_models_own():
     model, x = built(Noisy(0.8)), images()
-    hidden, own = gradient_at(as_seen(model, threat()), x)
+    without_noise, own = gradient_at(as_seen(model, threat()), x)
     with torch.no_grad():
         torch.testing.assert_close(own, model.net(x))  # draw 0: what anybody who asks is told
     with draw(1):
         another, _ = gradient_at(model, x)
-    known, _ = gradient_at(as_seen(model, threat(knowledge=("weights", "template", "randomness"))), x)
+    with_noise, _ = gradient_at(as_seen(model, threat(knowledge=("weights", "template", "randomness"))), x)
     plain, _ = gradient_at(model, x)
-    torch.testing.assert_close(hidden, another)
-    torch.testing.assert_close(known, plain)
-    assert not torch.allclose(hidden, plain)
+    torch.testing.assert_close(without_noise, another)
+    torch.testing.assert_close(with_noise, plain)
+    assert not torch.allclose(without_noise, plain)
 
 
 def test_a_mean_over_other_draws_stays_what_it_is_and_so_does_a_model_without_noise():
     model = built(Noisy(0.8))
-    seen = as_seen(model, threat())
-    assert seen.sources["expectation"] is model.sources["expectation"]
-    assert seen.sources["exact"].forwards == model.sources["exact"].forwards + 1
+    view = as_seen(model, threat())
+    assert view.sources["expectation"] is model.sources["expectation"]
+    assert view.sources["exact"].forwards == model.sources["exact"].forwards + 1
     plain = evaluated("a", 1.0, 0.0).model
     assert as_seen(plain, threat()) is plain
 
 
 def test_an_attack_books_the_pass_that_the_models_own_answer_takes():
     model, x = built(Noisy(0.8)), images()
-    made = craft(
+    result = craft(
         model, OneStep(), x, torch.zeros(3, dtype=torch.int64), threat=threat(), indices=torch.arange(3),
         settings=CraftSettings(source="exact", drop=False),
     )  # fmt: skip
-    assert (made.ledger.forwards >= 2).all()
+    assert (result.ledger.forwards >= 2).all()
 
 
 def test_noise_that_no_attack_would_use_cannot_be_said_to_be_known():
     model = built(Noisy(0.8))
-    averaged = replace(model, sources={"expectation": model.sources["expectation"]})
+    mean_model = replace(model, sources={"expectation": model.sources["expectation"]})
     everything = threat(knowledge=("weights", "template", "randomness"))
     with pytest.raises(ConfigError, match="randomness"):
-        check_noise(averaged, everything)
+        check_noise(mean_model, everything)
     check_noise(model, everything)
-    check_noise(averaged, threat())
+    check_noise(mean_model, threat())
 
 
 PLAN = """
@@ -245,15 +245,15 @@ def go(text, folder):
 
 
 def test_from_the_configuration_to_records(tmp_path):
-    found = [r for r in go(PLAN, tmp_path) if r.target.name == "graph" and r.white_box]
-    attacked = [r for r in found if r.threat]
-    stood_in = {
-        (tuple(r.threat.knowledge), r.source.gradient_source): bool(r.source.stand_in) for r in attacked
+    records = [r for r in go(PLAN, tmp_path) if r.target.name == "graph" and r.white_box]
+    attacks = [r for r in records if r.threat]
+    stand_ins = {
+        (tuple(r.threat.knowledge), r.source.gradient_source): bool(r.source.stand_in) for r in attacks
     }
-    withheld = {source for (known, source), there in stood_in.items() if there}
-    assert withheld == {"straight_through", "exact", "kernel"}
-    assert not any(there for (known, _), there in stood_in.items() if "template" in known)
-    assert len({r.source.stand_in for r in attacked if r.source.stand_in}) == 1
+    sources = {source for (knowledge, source), there in stand_ins.items() if there}
+    assert sources == {"straight_through", "exact", "kernel"}
+    assert not any(there for (knowledge, _), there in stand_ins.items() if "template" in knowledge)
+    assert len({r.source.stand_in for r in attacks if r.source.stand_in}) == 1
 
 
 def test_a_template_of_all_training_images_cannot_be_withheld(tmp_path):

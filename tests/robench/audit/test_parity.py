@@ -36,10 +36,10 @@ def test_equal_versions_break_the_same_images(model, images):
     assert next(iter(attacks)) == "fgsm"
     assert {"art/fgsm", "torchattacks/fgsm"} <= set(attacks)
     assert set(attacks) | set(absent) == {"fgsm", "art/fgsm", "torchattacks/fgsm", "foolbox/fgsm"}
-    found = parity(model, images, attacks, norm="Linf", eps=0.05)
-    assert len({v.robust for v in found}) == 1
-    assert 0 < found[0].robust < 60
-    assert all(v.alone == v.missed == 0 and not v.weaker for v in found)
+    versions = parity(model, images, attacks, norm="Linf", eps=0.05)
+    assert len({v.robust for v in versions}) == 1
+    assert 0 < versions[0].robust < 60
+    assert all(v.alone == v.missed == 0 and not v.weaker for v in versions)
 
 
 def test_a_weaker_version_is_named_and_counted(model, images):
@@ -51,13 +51,13 @@ def test_a_weaker_version_is_named_and_counted(model, images):
     assert strong.alone == weak.missed == weak.robust - strong.robust
     assert strong.p_value == 1.0
     assert strong.passes > 0
-    ((names, missed),) = disputed([strong, weak]).items()
+    ((names, misses),) = disputed([strong, weak]).items()
     assert names == ("pgd",)
-    assert missed == [i for i, s, w in zip(strong.index, strong.stands, weak.stands, strict=True) if w > s]
-    assert len(missed) == strong.alone
-    said = " ".join(remarks([strong, weak], "pgd"))
-    assert f"Broken by pgd, not by art/pgd: {len(missed)}: {missed[0]}" in said
-    assert "art/pgd spent" in said  # a tenth of the steps
+    assert misses == [i for i, s, w in zip(strong.index, strong.stands, weak.stands, strict=True) if w > s]
+    assert len(misses) == strong.alone
+    text = " ".join(remarks([strong, weak], "pgd"))
+    assert f"Broken by pgd, not by art/pgd: {len(misses)}: {misses[0]}" in text
+    assert "art/pgd spent" in text  # a tenth of the steps
 
 
 def test_what_a_library_met_and_did_not_return_is_told_apart(model, images, monkeypatch):
@@ -85,9 +85,9 @@ def test_groups_by_hand():
             seconds=0.0, median=None, index=(5, 6, 7, 8), stands=stands, silent=(False,) * 4,
         )  # fmt: skip
 
-    found = [version("a", (False, False, False, True)), version("b", (False, True, True, True))]
-    assert disputed(found) == {("a",): [6, 7]}
-    assert remarks(found, "a") == ["Broken by a, not by b: 2: 6, 7"]
+    versions = [version("a", (False, False, False, True)), version("b", (False, True, True, True))]
+    assert disputed(versions) == {("a",): [6, 7]}
+    assert remarks(versions, "a") == ["Broken by a, not by b: 2: 6, 7"]
 
 
 def test_options_reach_every_version():

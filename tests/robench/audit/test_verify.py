@@ -45,8 +45,8 @@ def command(*words):
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verified")
     (folder / "tiny.yaml").write_text(CONFIG)
-    made = command("run", folder / "tiny.yaml", "-o", folder / "run", "-q")
-    assert made.exit_code == 0, made.output
+    outcome = command("run", folder / "tiny.yaml", "-o", folder / "run", "-q")
+    assert outcome.exit_code == 0, outcome.output
     return folder / "run"
 
 
@@ -185,13 +185,13 @@ def test_a_record_of_fewer_images_is_found(run):
 
 
 def test_a_finding_taken_away_is_found(run):
-    touched = 0
+    changes = 0
     for path in (run / "units").glob("*.json"):
         record = plain_of(path)
-        touched += bool(record["findings"])
+        changes += bool(record["findings"])
         forge(path, {**record, "findings": []})
     report(run)
-    assert touched
+    assert changes
     assert "claims" in failed(command("verify", run))
 
 
@@ -279,13 +279,13 @@ draws: 3
 """
     )
     (tmp_path / "tiny.yaml").write_text(config)
-    made = command("run", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "-q")
-    assert made.exit_code == 0, made.output
+    outcome = command("run", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "-q")
+    assert outcome.exit_code == 0, outcome.output
     assert command("verify", tmp_path / "run").exit_code == 0
     for path in (tmp_path / "run" / "units").glob("*.json"):
         record = plain_of(path)
-        if stood := record["columns"].get("stood"):
-            assert {len(draws) for draws in stood} == {3}
-            record["columns"]["stood"] = ["111"] * len(stood)
+        if texts := record["columns"].get("stood"):
+            assert {len(draws) for draws in texts} == {3}
+            record["columns"]["stood"] = ["111"] * len(texts)
             forge(path, record)
     assert {"verdicts", "tables"} <= failed(command("verify", tmp_path / "run"))

@@ -76,8 +76,8 @@ class Standardised(nn.Module):
 
     def forward(self, x):
         x = (x - self.mean) / 0.5
-        joined = torch.cat([F.leaky_relu(self.one(x), 0.1), F.relu(1 - self.other(2 * x))], dim=1)
-        return self.fc(torch.flatten(joined, 1))
+        features = torch.cat([F.leaky_relu(self.one(x), 0.1), F.relu(1 - self.other(2 * x))], dim=1)
+        return self.fc(torch.flatten(features, 1))
 
 
 def gallery():

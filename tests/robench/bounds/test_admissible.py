@@ -67,10 +67,10 @@ def test_what_the_judge_looks_at_lies_in_the_region(norm, box, tolerance, share)
         x + noise * threat.eps / threat.norm.size(noise).view(-1, 1, 1, 1),
     ]
     for x_adv in candidates:
-        found = landing(x, x_adv, threat).point
-        delta = found.double() - x.double()
+        point = landing(x, x_adv, threat).point
+        delta = point.double() - x.double()
         assert bool((threat.norm.size(delta) <= region.radius).all())
-        assert bool(((found.double() >= region.low) & (found.double() <= region.high)).all())
+        assert bool(((point.double() >= region.low) & (point.double() <= region.high)).all())
 
 
 @pytest.mark.parametrize("norm", NORMS)

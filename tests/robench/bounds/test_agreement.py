@@ -76,11 +76,11 @@ def test_what_is_said_of_an_image_does_not_depend_on_its_company_or_place(norm, 
     order = torch.tensor([4, 7, 0, 3])
     assert torch.equal(certifier.slack(x[order]), slack[order])
     assert torch.allclose(lower_bounds(net, x[order], y[order], threat), bounds[order], rtol=0, atol=1e-12)
-    mixed = branch_and_bound(net, x[order], y[order], threat, budget=BUDGET, seed=7)
+    permutation = branch_and_bound(net, x[order], y[order], threat, budget=BUDGET, seed=7)
     alone = [
         branch_and_bound(net, x[i : i + 1], y[i : i + 1], threat, budget=BUDGET, seed=7)[0] for i in order
     ]
-    for number, one, other in zip(order.tolist(), mixed, alone, strict=True):
+    for number, one, other in zip(order.tolist(), permutation, alone, strict=True):
         for again in (one, other):
             first = outcomes[number]
             assert (again.verdict, again.bound, again.domains) == (first.verdict, first.bound, first.domains)
@@ -142,8 +142,8 @@ def test_numbers_that_overflow_certify_nothing():
         lower_bounds(net, x, y, threat)
     certifier = Certifier.of(net, threat, x)
     for ways in (Effort(), Effort(crown=False), Effort(inner_steps=2, outer_steps=2)):
-        found = certifier.bounded(x, ways)
-        assert any(bool(high.isinf().any()) for _, high in found.intervals)
-        for low, high in found.intervals:
+        bounds = certifier.bounded(x, ways)
+        assert any(bool(high.isinf().any()) for _, high in bounds.intervals)
+        for low, high in bounds.intervals:
             assert bool((low <= high).all()), "nothing that is no number"
         assert float(certifier.margins(x, y, ways).min()) == -torch.inf

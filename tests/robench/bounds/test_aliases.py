@@ -37,12 +37,12 @@ class Two(nn.Module):
         return self.fc(torch.cat([x.flatten(1), self.made(self, self.conv(x)).reshape(-1, 4)], 1))
 
 
-def written(change, read=lambda net, h, result: h):
-    """Change h by `change` and go on with what `read` returns of h and of the result."""
+def written(change, reader=lambda net, h, result: h):
+    """Change h by `change` and go on with what `reader` returns of h and of the result."""
 
     def made(net, h):
         result = change(net, h)
-        return read(net, h, result)
+        return reader(net, h, result)
 
     return made
 
@@ -51,9 +51,9 @@ def before(view, change=lambda net, h: h.relu_()):
     """Take a view, change h, go on with the view."""
 
     def made(net, h):
-        seen = view(net, h)
+        aliases = view(net, h)
         change(net, h)
-        return seen
+        return aliases
 
     return made
 
@@ -87,9 +87,9 @@ def counted(net, h):
 
 def _of_h_then_the_result(net, h):
     result = net.leaky(h)
-    seen = h.flatten(1)
+    rows = h.flatten(1)
     net.relu(result)
-    return seen
+    return rows
 
 
 def _added_to_view(net, h):
@@ -187,8 +187,8 @@ REFUSED = {
 }  # fmt: skip
 
 
-def scored(made):
-    net = Two(made).eval()
+def scored(part):
+    net = Two(part).eval()
     x = torch.full((1, 1, 2, 2), 0.55)
     return net, x, net(x.clone()).argmax(1)
 

@@ -56,13 +56,13 @@ def test_no_node_leaves_its_interval_and_no_margin_its_bound(name, norm):
     for method, effort in EFFORTS.items():
         if method == "alpha_crown" and norm != "Linf":
             continue  # the slopes do not know the norm
-        found = certifier.bounded(x, effort)
+        analysis = certifier.bounded(x, effort)
         bounds = lower_bounds(net, x, y, threat, method=method)
         low_by_method.append(bounds)
         for number in range(2):
             points = sampled(threat, x[number : number + 1], 200)
             values = certifier.exact.values(points.double())
-            for (low, high), value in zip(found.intervals, values, strict=True):
+            for (low, high), value in zip(analysis.intervals, values, strict=True):
                 assert bool((value >= low[number]).all())
                 assert bool((value <= high[number]).all())
             assert float(margins(certifier.exact(points.double()), y[number]).min()) >= float(bounds[number])
@@ -199,7 +199,7 @@ class Mixing(nn.Module):
 
 def hooked():
     net = nn.Sequential(nn.Flatten(), nn.Linear(72, 3))
-    net[1].register_forward_hook(lambda module, given, out: out + 1)
+    net[1].register_forward_hook(lambda module, inputs, out: out + 1)
     return net
 
 
@@ -230,10 +230,10 @@ REFUSED = {
 @pytest.mark.parametrize("words", REFUSED)
 def test_a_layer_without_a_bound_is_refused_by_name(words):
     net = REFUSED[words]().eval()
-    with pytest.raises(ConfigError, match="layer") as caught:
+    with pytest.raises(ConfigError, match="layer") as error:
         lower_bounds(net, images(1), torch.tensor([0]), ThreatModel(eps=0.1))
-    assert words in str(caught.value)
-    assert caught.value.exit_code == 2
+    assert words in str(error.value)
+    assert error.value.exit_code == 2
 
 
 class Late(nn.Module):

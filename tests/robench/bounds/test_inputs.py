@@ -57,9 +57,9 @@ LABELS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", IMAGES)
 def test_what_is_no_batch_of_images_is_refused(way, name):
-    with pytest.raises(InputError, match=r"^[xy]: expected") as caught:
+    with pytest.raises(InputError, match=r"^[xy]: expected") as error:
         WAYS[way](NET, IMAGES[name], Y, THREAT)
-    assert caught.value.exit_code == 2
+    assert error.value.exit_code == 2
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -175,12 +175,12 @@ def test_an_option_is_computed_as_torch_does_and_bounded_below_what_is_sampled(n
     certifier.checked(x, y)
     bounds = {method: lower_bounds(net, x, y, threat, method=method) for method in ("ibp", "crown")}
     assert bool((bounds["crown"] >= bounds["ibp"] - 1e-12).all())
-    found = certifier.bounded(x, Effort())
+    analysis = certifier.bounded(x, Effort())
     for number in range(2):
         near = x[number] + threat.eps * (2 * torch.rand(300, *SHAPE, generator=generator) - 1).sign()
         near = threat.project(x[number : number + 1].expand(300, *SHAPE), near)
         values = certifier.exact.values(near.double())
-        for (low, high), value in zip(found.intervals, values, strict=True):
+        for (low, high), value in zip(analysis.intervals, values, strict=True):
             assert bool(((value >= low[number]) & (value <= high[number])).all())
         others = values[-1].scatter(1, y[number].expand(300, 1), -torch.inf).amax(1)
         least = float((values[-1][:, y[number]] - others).min())
@@ -195,9 +195,9 @@ def test_an_option_without_a_bound_is_refused_by_name(name):
     body = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), part) if isinstance(part, nn.Module) else Called(part)
     net = nn.Sequential(body, nn.Flatten(), nn.Linear(84, 3)).eval()
     x = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(1))
-    with pytest.raises(ConfigError, match="layer") as caught:
+    with pytest.raises(ConfigError, match="layer") as error:
         lower_bounds(net, x, torch.tensor([0, 1]), ThreatModel(eps=0.1))
-    assert words in str(caught.value)
+    assert words in str(error.value)
 
 
 def test_a_norm_that_stays_in_training_mode_is_refused():

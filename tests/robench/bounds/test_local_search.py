@@ -26,14 +26,14 @@ def prepared(net, x, eps):
 def test_pieces_are_the_network(name):
     net = networks.drawn(networks.gallery()[name], seed=2)
     x = torch.rand(1, 2, 6, 6, generator=torch.Generator().manual_seed(0))
-    certifier, found = prepared(net, x, 0.05)
-    layers = layers_of(found)
+    certifier, bounds = prepared(net, x, 0.05)
+    layers = layers_of(bounds)
     function = torch.tensor([[1.0, -1.0, 0.5]], dtype=torch.float64)
-    a, noted, constant = pieces(found, layers, certifier.exact.output, Rows(function, None))
+    a, costs, constant = pieces(bounds, layers, certifier.exact.output, Rows(function, None))
     point = (x + 0.05 * (2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) - 1)).clamp(0, 1)
     values = certifier.exact.values(point.double())
-    rectified = torch.cat([values[la.number].flatten(1)[:, la.lines.place] for la in layers], dim=1)
-    found_value = (a * point.double().flatten(1)).sum() + (noted * rectified).sum() + constant
+    activations = torch.cat([values[la.number].flatten(1)[:, la.lines.place] for la in layers], dim=1)
+    found_value = (a * point.double().flatten(1)).sum() + (costs * activations).sum() + constant
     assert float(found_value) == pytest.approx(float((values[-1] * function).sum()), abs=1e-9)
 
 
@@ -41,16 +41,16 @@ def test_pieces_are_the_network(name):
 def test_the_programme_finds_the_exact_minimum(seed, capfd):
     net = networks.dense([4, 5, 4, 3], seed)
     x = torch.rand(1, 1, 1, 4, generator=torch.Generator().manual_seed(seed))
-    certifier, found = prepared(net, x, 0.25)
+    certifier, bounds = prepared(net, x, 0.25)
     row = truths.margins_of(3, int(net(x).argmax()))[0]
-    low, high = found.region.low[0], found.region.high[0]
+    low, high = bounds.region.low[0], bounds.region.high[0]
     truth = truths.milp_minimum(net, x[0], low, high, row)
     capfd.readouterr()
     function = torch.from_numpy(row)
-    point = solved(found, function, 10.0)
+    point = solved(bounds, function, 10.0)
     assert float(certifier.exact(point)[0] @ function) == pytest.approx(truth, abs=1e-5)
     start, end = x.double(), time.perf_counter() + 10
-    best = descended(certifier.exact, certifier.rough, found.region, start, function, end)
+    best = descended(certifier.exact, certifier.rough, bounds.region, start, function, end)
     value, before = (float(certifier.exact(p)[0] @ function) for p in (best, start))
     assert truth - 1e-6 <= value <= before
     assert capfd.readouterr().out == "", "HiGHS is not heard"
@@ -59,7 +59,7 @@ def test_the_programme_finds_the_exact_minimum(seed, capfd):
 def test_what_the_solver_writes_is_not_heard(monkeypatch, capfd):
     net = networks.dense([4, 5, 4, 3], seed=0)
     x = torch.rand(1, 1, 1, 4, generator=torch.Generator().manual_seed(0))
-    _, found = prepared(net, x, 0.25)
+    _, bounds = prepared(net, x, 0.25)
 
     def loud(*args, **options):
         os.write(1, b"tmpSolver.run();")
@@ -67,7 +67,7 @@ def test_what_the_solver_writes_is_not_heard(monkeypatch, capfd):
         return milp(*args, **options)
 
     monkeypatch.setattr("robench.bounds.local_search.milp", loud)
-    assert solved(found, torch.from_numpy(truths.margins_of(3, int(net(x).argmax()))[0]), 10.0) is not None
+    assert solved(bounds, torch.from_numpy(truths.margins_of(3, int(net(x).argmax()))[0]), 10.0) is not None
     sys.stdout.write("afterwards\n")
     assert capfd.readouterr() == ("afterwards\n", "")
 

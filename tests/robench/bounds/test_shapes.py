@@ -94,6 +94,6 @@ def test_values_are_moved_as_torch_moves_them(name):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_may_mix_images_is_refused(name):
-    with pytest.raises(ConfigError, match="layer") as caught:
+    with pytest.raises(ConfigError, match="layer") as error:
         traced(Moved(REFUSED[name], 48).eval(), SHAPE)
-    assert caught.value.exit_code == 2
+    assert error.value.exit_code == 2

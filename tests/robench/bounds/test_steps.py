@@ -180,7 +180,7 @@ def test_what_changes_by_itself_is_refused(name):
 
 
 def test_a_hook_on_every_layer_is_refused():
-    handle = nn.modules.module.register_module_forward_hook(lambda layer, given, out: -out)
+    handle = nn.modules.module.register_module_forward_hook(lambda layer, inputs, out: -out)
     try:
         with pytest.raises(ConfigError, match="hooks"):
             lower_bounds(Scores().eval(), images(), torch.tensor([0, 1, 2]), THREAT)
@@ -212,9 +212,9 @@ def test_a_network_may_note_down_its_features():
 def test_chosen_classes_are_bounded_among_themselves(kind):
     end = {"logits": "", "simplex": "softmax", "log_probabilities": "log_softmax"}[kind]
     net = Scores((lambda net, z: getattr(z, end)(dim=1)) if end else (lambda net, z: z)).eval()
-    tested = TestedNetwork(net, class_map=(3, 0, 1), kind=kind)
-    model, x = Model(name="m", net=tested, classes=3, output=kind), images()
-    y = tested(x).argmax(1)
+    network = TestedNetwork(net, class_map=(3, 0, 1), kind=kind)
+    model, x = Model(name="m", net=network, classes=3, output=kind), images()
+    y = network(x).argmax(1)
     plain = Scores(lambda net, z: z[:, :]).eval()
     bounds = lower_bounds(model, x, y, THREAT)
     points = (x[:, None] + 0.05 * (2 * torch.rand(3, 400, 1, 3, 3) - 1).sign()).clamp(0, 1)

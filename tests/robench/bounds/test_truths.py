@@ -37,8 +37,8 @@ def test_plain_bounds_are_exact_on_linear_networks(norm):
     net = networks.dense([6, 4], seed=1)
     x, y = images(5, 1, 2, 3), torch.tensor([0, 1, 2, 3, 0])
     weight, bias = net[1].weight.double(), net[1].bias.double()
-    found = lower_bounds(net, x, y, exactly(NORMS[norm], 0.3))
-    for image, label, bound in zip(x, y.tolist(), found.tolist(), strict=True):
+    bounds = lower_bounds(net, x, y, exactly(NORMS[norm], 0.3))
+    for image, label, bound in zip(x, y.tolist(), bounds.tolist(), strict=True):
         centre = image.flatten().double().numpy()
         best = []
         for row in truths.margins_of(4, label):
@@ -57,18 +57,18 @@ def least_in_ball_and_box(a, centre, eps, norm):
         eye = np.eye(n)
         table = np.block([[eye, -eye], [-eye, -eye], [np.zeros((1, n)), np.ones((1, n))]])
         limit = np.concatenate([centre, -centre, [eps]])
-        done = linprog(
+        solution = linprog(
             np.concatenate([a, np.zeros(n)]), A_ub=table, b_ub=limit, bounds=[(0, 1)] * n + [(0, None)] * n
         )
-        return float(done.fun)
+        return float(solution.fun)
     ball = {
         "type": "ineq",
         "fun": lambda v: eps**2 - ((v - centre) ** 2).sum(),
         "jac": lambda v: -2 * (v - centre),
     }
-    done = minimize(lambda v: v @ a, centre, jac=lambda v: a, bounds=[(0, 1)] * n, constraints=[ball],
+    solution = minimize(lambda v: v @ a, centre, jac=lambda v: a, bounds=[(0, 1)] * n, constraints=[ball],
                     method="SLSQP", options={"ftol": 1e-12, "maxiter": 300})  # fmt: skip
-    return float(done.fun)
+    return float(solution.fun)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -106,11 +106,13 @@ def test_split_to_the_end_the_bound_is_the_exact_minimum(seed):
     low, high = boxed(x[0], 0.25)
     truth = min(truths.milp_minimum(net, x[0], low, high, row) for row in truths.margins_of(3, int(y)))
     certifier = Certifier.of(net, exactly(LINF, 0.25), x)
-    found = certifier.bounded(x, Effort())
+    bounds = certifier.bounded(x, Effort())
     rivals = torch.tensor([k for k in range(3) if k != int(y)])
     functions = margin_rows(3, y, torch.zeros(2, dtype=torch.long), rivals, torch.float64).a
     budget = Budget(seconds=None, attacked=0, restarts=0, batch=8)
-    outcome = Search(Splitter.of(found), lambda points, until: None, budget, above=truth + 100).run(functions)
+    outcome = Search(Splitter.of(bounds), lambda points, until: None, budget, above=truth + 100).run(
+        functions
+    )
     assert outcome.bound <= truth + ROUNDING
     assert outcome.bound == pytest.approx(truth, abs=0.02 * max(1.0, abs(truth)))
 
@@ -178,7 +180,7 @@ def test_l2_is_never_above_what_a_solver_finds():
         points = exactly(L2, 0.4).project(x.expand(4000, *x.shape[1:]), x + 0.4 * noise)
         logits = net(points).detach().double()
         others = logits.scatter(1, y.expand(4000, 1), -torch.inf).amax(1)
-        seen = float((logits[:, y.item()] - others).min())
-        assert bound <= seen
-        assert outcome.bound <= seen
-        assert not (outcome.verdict is Verdict.CERTIFIED and seen <= 0)
+        minimum = float((logits[:, y.item()] - others).min())
+        assert bound <= minimum
+        assert outcome.bound <= minimum
+        assert not (outcome.verdict is Verdict.CERTIFIED and minimum <= 0)

@@ -77,10 +77,10 @@ def milp_minimum(net, x, low, high, weights):
     constraints = LinearConstraint(table.tocsr(), least, most) if rows else ()
     from scipy.optimize import Bounds
 
-    found = milp(cost, integrality=integral, bounds=Bounds(box_low, box_high), constraints=constraints,
+    solution = milp(cost, integrality=integral, bounds=Bounds(box_low, box_high), constraints=constraints,
                  options={"mip_rel_gap": 0.0})  # fmt: skip
-    assert found.status == 0, found.message
-    return float(found.fun + weights @ offset)
+    assert solution.status == 0, solution.message
+    return float(solution.fun + weights @ offset)
 
 
 def enumerated_minimum(net, x, low, high, weights, radius=None):
@@ -100,9 +100,9 @@ def enumerated_minimum(net, x, low, high, weights, radius=None):
                               [np.zeros((1, n)), np.ones((1, n))]])  # fmt: skip
             limit = np.concatenate([limit, centre, -centre, [radius]])
             cost, bounds = np.concatenate([cost, np.zeros(n)]), bounds + [(0, None)] * n
-        found = linprog(cost, A_ub=table, b_ub=limit, bounds=bounds)
-        if found.status == 0:
-            best = min(best, found.fun + (weights @ second * on) @ offset + weights @ last)
+        solution = linprog(cost, A_ub=table, b_ub=limit, bounds=bounds)
+        if solution.status == 0:
+            best = min(best, solution.fun + (weights @ second * on) @ offset + weights @ last)
     return best
 
 

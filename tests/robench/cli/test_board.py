@@ -31,26 +31,26 @@ threats:
 
 
 def command(*words):
-    done = CliRunner().invoke(app, [*map(str, words)], prog_name="robench")
-    assert "Traceback" not in done.output
-    assert "Internal error" not in done.output
-    return done
+    outcome = CliRunner().invoke(app, [*map(str, words)], prog_name="robench")
+    assert "Traceback" not in outcome.output
+    assert "Internal error" not in outcome.output
+    return outcome
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(CONFIG)
-    made = command("run", folder / "tiny.yaml", "-o", folder / "run", "-q")
-    assert made.exit_code == 0, made.output
+    outcome = command("run", folder / "tiny.yaml", "-o", folder / "run", "-q")
+    assert outcome.exit_code == 0, outcome.output
     return folder / "run"
 
 
 def test_a_folder_and_a_submission(tmp_path):
     run = run_folder(tmp_path / "run")
     assert command("submit", run, "-o", tmp_path / "one.zip").exit_code == 0
-    done = command("board", tmp_path / "one.zip", run, "-o", tmp_path / "site")
-    assert done.exit_code == 0, done.output
+    outcome = command("board", tmp_path / "one.zip", run, "-o", tmp_path / "site")
+    assert outcome.exit_code == 0, outcome.output
     text = (tmp_path / "site" / "index.html").read_text()
     assert "a submission file" in text
     assert "a run folder" in text
@@ -67,8 +67,8 @@ def test_published_numbers_stand_apart(tmp_path):
     }
     (tmp_path / "Linf").mkdir()
     (tmp_path / "Linf" / "Doe.json").write_text(json.dumps(info))
-    done = command("board", run, "-o", tmp_path / "site", "--published", tmp_path / "Linf" / "Doe.json")
-    assert done.exit_code == 0, done.output
+    outcome = command("board", run, "-o", tmp_path / "site", "--published", tmp_path / "Linf" / "Doe.json")
+    assert outcome.exit_code == 0, outcome.output
     page = (tmp_path / "site" / "published.html").read_text()
     assert "98.76" in page
     assert "not measured" in page
@@ -102,28 +102,28 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, words, said):
     (tmp_path / "text.zip").write_text("no archive")
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
         archive.writestr("../evil.json", "{}")
-    done = command(*(word.replace("{t}", str(tmp_path)) for word in words))
-    assert done.exit_code == 2, done.output
-    assert said in " ".join(done.output.split())
+    outcome = command(*(word.replace("{t}", str(tmp_path)) for word in words))
+    assert outcome.exit_code == 2, outcome.output
+    assert said in " ".join(outcome.output.split())
     assert not (tmp_path / "site").exists()
 
 
 def test_a_network_at_hand_is_asked_again_and_holds(finished, tmp_path):
     write_submission(finished, tmp_path / "one.zip")
-    done = command("board", finished, "-o", tmp_path / "a", "--rejudge")
-    assert "net: holds: " in done.output
-    done = command("board", tmp_path / "one.zip", "-o", tmp_path / "b", "--rejudge")
-    assert "net: not re-judged: its weights are not at hand" in done.output
+    outcome = command("board", finished, "-o", tmp_path / "a", "--rejudge")
+    assert "net: holds: " in outcome.output
+    outcome = command("board", tmp_path / "one.zip", "-o", tmp_path / "b", "--rejudge")
+    assert "net: not re-judged: its weights are not at hand" in outcome.output
     assert "not re-judged" in (tmp_path / "b" / "index.html").read_text()
-    done = command("board", tmp_path / "one.zip", "-o", tmp_path / "c", "--rejudge", "--models", finished)
-    assert "net: holds: " in done.output
+    outcome = command("board", tmp_path / "one.zip", "-o", tmp_path / "c", "--rejudge", "--models", finished)
+    assert "net: holds: " in outcome.output
     assert "not-reproduced" not in (tmp_path / "c" / "index.html").read_text()
 
 
-def copied(finished, folder):
+def copied(run, folder):
     import shutil
 
-    return Store(shutil.copytree(finished, folder))
+    return Store(shutil.copytree(run, folder))
 
 
 def test_a_clean_accuracy_that_is_made_up_is_in_doubt(finished, tmp_path):
@@ -134,8 +134,8 @@ def test_a_clean_accuracy_that_is_made_up_is_in_doubt(finished, tmp_path):
     path.write_text(sealed_text(dataclasses.replace(clean, columns=boast).to_json()) + "\n")
     wrong = sum(a != b for a, b in zip(clean.columns.clean, clean.columns.label, strict=True))
     assert wrong > 1
-    done = command("board", store.root, "-o", tmp_path / "site", "--rejudge")
-    assert f"net: does NOT hold: {120 + len(broken_of(store))} images, {wrong} differ" in done.output
+    outcome = command("board", store.root, "-o", tmp_path / "site", "--rejudge")
+    assert f"net: does NOT hold: {120 + len(broken_of(store))} images, {wrong} differ" in outcome.output
     assert "not-reproduced" in (tmp_path / "site" / "index.html").read_text()
 
 
@@ -155,6 +155,8 @@ def test_images_that_break_nothing_are_in_doubt(finished, tmp_path, monkeypatch)
     assert packed(next(of_run(store, store.read_records())))
     write_submission(finished, tmp_path / "one.zip")
     monkeypatch.setattr(broken_images, "of_submission", harmless)
-    done = command("board", tmp_path / "one.zip", "-o", tmp_path / "site", "--rejudge", "--models", finished)
-    assert "does NOT hold" in done.output
+    outcome = command(
+        "board", tmp_path / "one.zip", "-o", tmp_path / "site", "--rejudge", "--models", finished
+    )
+    assert "does NOT hold" in outcome.output
     assert "not-reproduced" in (tmp_path / "site" / "index.html").read_text()

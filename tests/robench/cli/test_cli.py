@@ -59,7 +59,7 @@ def runner(monkeypatch):
     """Replace the module that runs plans, so that no test of the command line needs torch."""
     calls = []
 
-    def install(work=None, failed=0):
+    def install(work=None, failures=0):
         def execute(plan, out, *, reporter, **options):
             calls.append((plan, out, options))
             store = Store(out)
@@ -69,14 +69,14 @@ def runner(monkeypatch):
             reporter.training({"epoch": 1.0, "loss": 0.5})
             if work:
                 work()
-            if failed:
+            if failures:
                 store.write_error("k3", {"job": "pgd", "error": "boom"})
             store.write(record("k1", HOSTILE, "clean"))
             store.write(record("k2", HOSTILE))
             reporter.advance(f"pgd on {HOSTILE}")
             reporter.advance("cached", cached=True)
             return types.SimpleNamespace(
-                finished=2, cached=1, failed=failed, seconds=61.5, images=8, judging=40.0
+                finished=2, cached=1, failed=failures, seconds=61.5, images=8, judging=40.0
             )
 
         module = types.ModuleType("robench.run.execute")
@@ -89,10 +89,10 @@ def runner(monkeypatch):
 
 def test_run_prints_the_board_writes_files_and_says_where(cli, runner, tmp_path):
     calls = runner()
-    done = cli("run", "digits", "--limit", "4", "--seed", "3", "--batch-size", "7", "-o", "out", "--force")
-    assert done.exit_code == 0, done.output
-    assert "Worst case" in done.stdout
-    assert done.stdout.splitlines()[-3:] == [
+    outcome = cli("run", "digits", "--limit", "4", "--seed", "3", "--batch-size", "7", "-o", "out", "--force")
+    assert outcome.exit_code == 0, outcome.output
+    assert "Worst case" in outcome.stdout
+    assert outcome.stdout.splitlines()[-3:] == [
         "2 units finished, 1 cached, 0 failed; no row in doubt.",
         "Time: 1 min 2 s, 8 images judged at 0.2 a second.",
         "Report: out/report.html, out/leaderboard.csv, out/measurements.csv, out/curves.csv, "
@@ -108,25 +108,25 @@ def test_run_prints_the_board_writes_files_and_says_where(cli, runner, tmp_path)
 
 def test_piped_output_has_one_plain_line_per_unit_and_no_escape_codes(cli, runner):
     runner()
-    done = cli("run", "digits")
-    assert "\x1b" not in done.output
-    assert "[1/3] pgd on a[/red]\\x1b[31m|b" in done.stderr
-    assert "cached" not in done.stderr
-    assert "a[/red]\\x1b[31m|b" in done.stdout
+    outcome = cli("run", "digits")
+    assert "\x1b" not in outcome.output
+    assert "[1/3] pgd on a[/red]\\x1b[31m|b" in outcome.stderr
+    assert "cached" not in outcome.stderr
+    assert "a[/red]\\x1b[31m|b" in outcome.stdout
 
 
 def test_quiet_prints_the_last_lines_only(cli, runner):
     runner()
-    done = cli("run", "digits", "-q")
-    assert len(done.output.splitlines()) == 3
+    outcome = cli("run", "digits", "-q")
+    assert len(outcome.output.splitlines()) == 3
 
 
 def test_failed_jobs_are_exit_code_3_and_the_rest_is_shown(cli, runner):
     runner(failed=2)
-    done = cli("run", "digits")
-    assert done.exit_code == 3
-    assert "Worst case" in done.stdout
-    assert "runs/digits/errors" in done.stderr
+    outcome = cli("run", "digits")
+    assert outcome.exit_code == 3
+    assert "Worst case" in outcome.stdout
+    assert "runs/digits/errors" in outcome.stderr
 
 
 def raising(error):
@@ -138,18 +138,18 @@ def raising(error):
 
 def test_errors_are_one_clear_message_and_their_exit_code(cli, runner):
     runner(raising(InputError(expected="a thing", got="[bold]none")))
-    done = cli("run", "digits")
-    assert done.exit_code == 2
-    assert "error: expected a thing, got [bold]none." in done.stderr
+    outcome = cli("run", "digits")
+    assert outcome.exit_code == 2
+    assert "error: expected a thing, got [bold]none." in outcome.stderr
 
 
 @pytest.mark.parametrize("error", [ValueError("boom"), OSError(28, "No space left"), RuntimeError("boom")])
 def test_unexpected_errors_are_exit_code_4_without_a_traceback(cli, runner, error, monkeypatch):
     runner(raising(error))
-    done = cli("run", "digits")
-    assert done.exit_code == 4
-    assert "Traceback" not in done.output
-    assert str(error) in done.stderr
+    outcome = cli("run", "digits")
+    assert outcome.exit_code == 4
+    assert "Traceback" not in outcome.output
+    assert str(error) in outcome.stderr
     monkeypatch.setenv("ROBENCH_TRACEBACK", "1")
     assert "Traceback" in cli("run", "digits").stderr
 
@@ -157,18 +157,18 @@ def test_unexpected_errors_are_exit_code_4_without_a_traceback(cli, runner, erro
 def test_ctrl_c_says_what_is_saved_and_how_to_resume(cli, runner, monkeypatch):
     runner(raising(KeyboardInterrupt()))
     monkeypatch.setattr(sys, "argv", ["robench", "run", "digits", "--set", "name=a b"])
-    done = cli("run", "digits")
-    assert done.exit_code == 130
-    assert "Finished work is saved in runs/digits" in done.stderr
-    assert "Resume with: robench run digits --set 'name=a b'" in done.stderr
+    outcome = cli("run", "digits")
+    assert outcome.exit_code == 130
+    assert "Finished work is saved in runs/digits" in outcome.stderr
+    assert "Resume with: robench run digits --set 'name=a b'" in outcome.stderr
 
 
 def test_sigterm_is_143_and_the_old_handler_comes_back(cli, runner):
     before = signal.getsignal(signal.SIGTERM)
     runner(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    done = cli("run", "digits", "--workers", "0")
-    assert done.exit_code == 143
-    assert "Resume with" in done.stderr
+    outcome = cli("run", "digits", "--workers", "0")
+    assert outcome.exit_code == 143
+    assert "Resume with" in outcome.stderr
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -189,10 +189,10 @@ def test_a_signal_asks_a_run_to_stop_and_a_second_one_at_once(cli, runner, name,
         stop.check(working=True)
 
     calls = runner(look)
-    done = cli("run", "digits")
-    assert done.exit_code == code
+    outcome = cli("run", "digits")
+    assert outcome.exit_code == code
     assert looks == [(True, now), (True, True)]
-    assert "Resume with" in done.stderr
+    assert "Resume with" in outcome.stderr
     assert signal.getsignal(number) is before
 
 
@@ -226,17 +226,17 @@ def test_what_is_there_is_written_after_a_stop_that_let_units_finish(cli, runner
 )
 def test_options_of_workers_that_do_not_fit_are_refused(cli, runner, options, words):
     calls = runner()
-    done = cli("run", "digits", *options)
-    assert done.exit_code == 2
-    assert words in done.stderr
+    outcome = cli("run", "digits", *options)
+    assert outcome.exit_code == 2
+    assert words in outcome.stderr
     assert calls == []
 
 
 def test_train_trains(cli, runner):
     calls = runner()
-    done = cli("train", "digits", "--seed", "4")
-    assert done.exit_code == 0, done.output
-    assert "2 networks finished" in done.stdout
+    outcome = cli("train", "digits", "--seed", "4")
+    assert outcome.exit_code == 0, outcome.output
+    assert "2 networks finished" in outcome.stdout
     assert calls[0][0].seed == 4
 
 
@@ -257,17 +257,17 @@ def test_train_trains(cli, runner):
     ],
 )
 def test_usage_and_configuration_errors_are_exit_code_2(cli, arguments, words):
-    done = cli(*arguments)
-    assert done.exit_code == 2, done.output
-    assert words in done.stderr
-    assert "Traceback" not in done.output
+    outcome = cli(*arguments)
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.stderr
+    assert "Traceback" not in outcome.output
 
 
 def test_dry_run_runs_nothing(cli, runner, tmp_path):
     calls = runner()
-    done = cli("run", "digits", "--dry-run")
-    assert done.exit_code == 0
-    assert "Nothing was run" in done.stdout
+    outcome = cli("run", "digits", "--dry-run")
+    assert outcome.exit_code == 0
+    assert "Nothing was run" in outcome.stdout
     assert calls == []
     assert not (tmp_path / "runs").exists()
 
@@ -277,9 +277,9 @@ def test_list_text_and_json_and_keyword(cli):
     entries = json.loads(cli("list", "attacks", "--format", "json").stdout)
     assert {"fgsm", "pgd", "cw"} <= {e["name"] for e in entries}
     assert all(e["paper"] for e in entries)
-    found = json.loads(cli("list", "-k", "madry", "--format", "json").stdout)
-    assert "pgd" in {e["name"] for e in found}
-    assert "fgsm" not in {e["name"] for e in found}
+    matches = json.loads(cli("list", "-k", "madry", "--format", "json").stdout)
+    assert "pgd" in {e["name"] for e in matches}
+    assert "fgsm" not in {e["name"] for e in matches}
     assert {e["name"] for e in json.loads(cli("list", "suites", "--format", "json").stdout)} >= {"digits"}
     assert "Nothing matches" in cli("list", "-k", "qqqqq").stdout
 
@@ -306,10 +306,10 @@ def test_show_a_plugin_a_suite_and_a_run(cli, tmp_path):
 def test_check(cli, tmp_path):
     assert "4 models" in cli("check", "digits").stdout
     (tmp_path / "c.yaml").write_text("dataset: digits\nmodels:\n  - {name: a, architecture: resnet02}\n")
-    done = cli("check", "c.yaml")
-    assert done.exit_code == 2
-    assert "c.yaml:3: " in done.stderr
-    assert "'resnet20'" in done.stderr
+    outcome = cli("check", "c.yaml")
+    assert outcome.exit_code == 2
+    assert "c.yaml:3: " in outcome.stderr
+    assert "'resnet20'" in outcome.stderr
 
 
 @pytest.fixture
@@ -327,8 +327,8 @@ def run_folders(tmp_path):
 )
 def test_leaderboard_formats(cli, run_folders, format_, words):
     assert words in cli("leaderboard", "one", "--format", format_).stdout
-    done = cli("leaderboard", "one", "--format", format_, "-o", "board.txt")
-    assert done.exit_code == 0
+    outcome = cli("leaderboard", "one", "--format", format_, "-o", "board.txt")
+    assert outcome.exit_code == 0
     assert words in (run_folders / "board.txt").read_text()
 
 
@@ -339,9 +339,9 @@ def test_runs_with_the_same_board_are_merged(cli, run_folders):
 
 def test_a_foreign_file_among_the_units_is_named(cli, run_folders):
     (run_folders / "one" / "units" / "k9.json").write_text("not a record")
-    done = cli("leaderboard", "one")
-    assert done.exit_code == 0
-    assert "k9.json" in done.stderr
+    outcome = cli("leaderboard", "one")
+    assert outcome.exit_code == 0
+    assert "k9.json" in outcome.stderr
 
 
 def test_doctor_says_how_to_get_torchattacks(cli, monkeypatch):
@@ -353,9 +353,9 @@ def test_doctor_says_how_to_get_torchattacks(cli, monkeypatch):
     module = sys.modules["robench.cli.doctor"]
     monkeypatch.setattr("importlib.metadata.version", version)
     monkeypatch.setattr(module, "_devices", list)
-    done = cli("doctor")
-    assert done.exit_code == 1
-    assert "pip install --no-deps torchattacks" in done.stdout
+    outcome = cli("doctor")
+    assert outcome.exit_code == 1
+    assert "pip install --no-deps torchattacks" in outcome.stdout
 
 
 def test_a_reader_that_has_enough_is_no_error(tmp_path):

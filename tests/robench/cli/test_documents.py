@@ -29,8 +29,8 @@ def test_a_folder_is_read_once(folder, monkeypatch, tmp_path, words):
     monkeypatch.setattr(Store, "readable", lambda self: count.append(self.root) or real(self))
     arguments = [words[0], *(words[1:] if words[0] == "plot" else ()), str(folder)]
     arguments += words[1:] if words[0] != "plot" else ()
-    done = CliRunner().invoke(app, arguments, prog_name="robench")
-    assert done.exit_code == 0, done.output
+    outcome = CliRunner().invoke(app, arguments, prog_name="robench")
+    assert outcome.exit_code == 0, outcome.output
     assert count == [folder]
 
 
@@ -40,11 +40,11 @@ def test_a_damaged_record_is_on_the_page_and_told_once(folder, tmp_path):
     try:
         unit.write_text("{", "utf-8")
         page = tmp_path / "page.html"
-        done = CliRunner().invoke(app, ["report", str(folder), "-o", str(page)], prog_name="robench")
-        assert done.stderr.count(unit.name) == 1
+        outcome = CliRunner().invoke(app, ["report", str(folder), "-o", str(page)], prog_name="robench")
+        assert outcome.stderr.count(unit.name) == 1
         assert unit.name in page.read_text("utf-8")
-        done = CliRunner().invoke(app, ["table", str(folder), "--paper", "6", "--format", "json"])
-        assert any(unit.name in remark for remark in json.loads(done.stdout)["remarks"])
+        outcome = CliRunner().invoke(app, ["table", str(folder), "--paper", "6", "--format", "json"])
+        assert any(unit.name in remark for remark in json.loads(outcome.stdout)["remarks"])
     finally:
         unit.write_text(text, "utf-8")
 
@@ -57,18 +57,18 @@ def test_units_of_two_folders_that_differ_are_told(folder, tmp_path):
     one = store.read_records()[0]
     columns = dataclasses.replace(one.columns, clean=[0] * 4)
     store.write(dataclasses.replace(one, columns=columns), replace=True)
-    done = CliRunner().invoke(app, words, prog_name="robench")
-    assert done.exit_code == 0
-    assert f"1 unit is in {folder} and in {other} with other verdicts" in done.stderr
-    assert f"those of {other} are shown" in done.stderr
+    outcome = CliRunner().invoke(app, words, prog_name="robench")
+    assert outcome.exit_code == 0
+    assert f"1 unit is in {folder} and in {other} with other verdicts" in outcome.stderr
+    assert f"those of {other} are shown" in outcome.stderr
 
 
 def reads_of(monkeypatch, words):
     """Return how often a command reads each record."""
     real, count = Store.read, Counter()
     monkeypatch.setattr(Store, "read", lambda self, key: count.update([key]) or real(self, key))
-    done = CliRunner().invoke(app, words, prog_name="robench")
-    assert done.exit_code == 0, done.output
+    outcome = CliRunner().invoke(app, words, prog_name="robench")
+    assert outcome.exit_code == 0, outcome.output
     return count
 
 

@@ -46,12 +46,12 @@ def written(folder):
 def test_a_line_prints_a_row_and_keeps_a_folder_that_run_goes_on_with(cli, tmp_path):
     torch.save(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).state_dict(), "w.pt")
     words = [*LINE, "--attacks", "fgsm,net.py:up", "--checkpoint", "w.pt", "--limit", 20, "--device", "cpu"]
-    done = cli(*words, "--workers", 0)
-    assert done.exit_code == 0, done.output
-    assert "net-w" in done.stdout
-    assert "20 images, Linf 0.1" in done.stdout
+    outcome = cli(*words, "--workers", 0)
+    assert outcome.exit_code == 0, outcome.output
+    assert "net-w" in outcome.stdout
+    assert "20 images, Linf 0.1" in outcome.stdout
     folder = Path("runs/net-w-digits-Linf-0.1")
-    assert str(folder / "config.yaml") in done.stdout.splitlines()[-1]
+    assert str(folder / "config.yaml") in outcome.stdout.splitlines()[-1]
     store = Store(folder)
     labels = {record.attack.label for record in store.read_records()}
     assert labels == {"clean", "fgsm", "up"}
@@ -59,15 +59,15 @@ def test_a_line_prints_a_row_and_keeps_a_folder_that_run_goes_on_with(cli, tmp_p
     again = cli("run", folder / "config.yaml", "--trust-code", "--device", "cpu", "--workers", 0)
     assert again.exit_code == 0, again.output
     assert "0 units finished, 3 cached" in again.stdout
-    refused = cli("run", folder / "config.yaml", "--device", "cpu", "--workers", 0)
-    assert refused.exit_code == 2
-    assert "--trust-code" in refused.stderr
+    refusal = cli("run", folder / "config.yaml", "--device", "cpu", "--workers", 0)
+    assert refusal.exit_code == 2
+    assert "--trust-code" in refusal.stderr
 
 
 def plan_of(cli, *words):
-    shown = cli(*words, "--dry-run")
-    assert shown.exit_code == 0, shown.output
-    return shown.stdout
+    outcome = cli(*words, "--dry-run")
+    assert outcome.exit_code == 0, outcome.output
+    return outcome.stdout
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_radii_files_and_names(cli, tmp_path):
     assert "threat smallest L2 perturbation" in plan_of(
         cli, *LINE[:-1], "inf", "--norm", "L2", "--attacks", "full"
     )
-    shown = plan_of(cli, *LINE[:-1], "2/255, 8/255")
-    assert "net-digits-Linf-several" in shown
-    assert "Linf 8/255" in shown
+    text = plan_of(cli, *LINE[:-1], "2/255, 8/255")
+    assert "net-digits-Linf-several" in text
+    assert "Linf 8/255" in text
     np.savez("mine.npz", x=np.zeros((4, 1, 8, 8), "uint8"), y=np.arange(4))
     assert "npz test" in plan_of(cli, "eval", "net.py:make", "--data", "mine.npz", "--eps", "8/255")
     (tmp_path / "pictures").mkdir()
@@ -142,10 +142,10 @@ NONSENSE = [
 def test_nonsense_is_refused_in_a_sentence_and_leaves_nothing(cli, words, text):
     import re
 
-    done = cli(*words)
-    assert done.exit_code == 2, done.output
-    assert re.search(text, " ".join(done.stderr.replace("│", " ").split())), done.stderr
-    assert "Traceback" not in done.stderr
+    outcome = cli(*words)
+    assert outcome.exit_code == 2, outcome.output
+    assert re.search(text, " ".join(outcome.stderr.replace("│", " ").split())), outcome.stderr
+    assert "Traceback" not in outcome.stderr
     assert not Path("runs").exists()
 
 
@@ -162,24 +162,24 @@ def test_a_mistake_is_told_without_torch(cli, tmp_path):
 
 @pytest.mark.parametrize("command", ["parity", "certify"])
 def test_the_old_order_of_model_and_configuration_is_refused_with_the_new_one(cli, command):
-    done = cli(command, "natural", "digits")
-    assert done.exit_code == 2
-    assert f"Write: robench {command} digits natural" in " ".join(done.stderr.split())
+    outcome = cli(command, "natural", "digits")
+    assert outcome.exit_code == 2
+    assert f"Write: robench {command} digits natural" in " ".join(outcome.stderr.split())
 
 
 def test_bounds_stand_beside_attacks(cli):
     words = [*LINE, "--attacks", "fgsm", "--limit", 10, "--device", "cpu", "--workers", 0]
-    done = cli(*words, "--bounds", "crown,branch_and_bound", "--out", "both")
-    assert done.exit_code == 0, done.output
-    assert "Certified" in done.stdout
+    outcome = cli(*words, "--bounds", "crown,branch_and_bound", "--out", "both")
+    assert outcome.exit_code == 0, outcome.output
+    assert "Certified" in outcome.stdout
     threat = json.loads((Path("both") / "plan.json").read_text())["threats"][0]
     assert [bound["bound"]["name"] for bound in threat["bounds"]] == ["crown", "branch_and_bound"]
-    listed = cli(*words, "--bounds", "[{branch_and_bound: {seconds: 3}}]", "--out", "listed", "--dry-run")
-    assert listed.exit_code == 0, listed.output
+    second = cli(*words, "--bounds", "[{branch_and_bound: {seconds: 3}}]", "--out", "listed", "--dry-run")
+    assert second.exit_code == 0, second.output
 
 
 @pytest.mark.parametrize("bounds", ["crwon", "", "[{crown: {steps: 3}}]", "[3]"])
 def test_bounds_that_do_not_exist_are_refused_before_any_work(cli, bounds):
-    done = cli(*LINE, "--bounds", bounds, "--out", "none")
-    assert done.exit_code == 2, done.output
+    outcome = cli(*LINE, "--bounds", bounds, "--out", "none")
+    assert outcome.exit_code == 2, outcome.output
     assert not Path("none").exists()

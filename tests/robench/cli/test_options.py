@@ -38,8 +38,8 @@ def app(heard):
 
 
 def test_named_options_come_as_one_value_and_the_rest_is_the_default(app, heard):
-    done = CliRunner().invoke(app, ["x", "--seed", "7", "--trust-code", "--last", "2"])
-    assert done.exit_code == 0, done.output
+    outcome = CliRunner().invoke(app, ["x", "--seed", "7", "--trust-code", "--last", "2"])
+    assert outcome.exit_code == 0, outcome.output
     assert heard == [("x", Options(seed=7, trust_code=True), 2)]
     assert heard[0][1].environment.trust_code
     assert heard[0][1].environment.device == "auto"
@@ -52,9 +52,9 @@ def test_what_is_not_named_is_refused(app, heard):
 
 
 def test_options_stand_in_the_order_in_which_the_command_names_them(app):
-    shown = CliRunner().invoke(app, ["--help"]).output
-    assert shown.index("--seed") < shown.index("--trust-code") < shown.index("--last")
-    assert "Do one thing." in shown
+    screen = CliRunner().invoke(app, ["--help"]).output
+    assert screen.index("--seed") < screen.index("--trust-code") < screen.index("--last")
+    assert "Do one thing." in screen
 
 
 def test_overrides_of_the_command_line_win():

@@ -27,45 +27,45 @@ PAGES = {"report", "table"}
 
 def call(name, folder):
     words = [word.replace("{run}", str(folder)) for word in COMMANDS[name]]
-    done = CliRunner().invoke(app, words, prog_name="robench")
-    assert "Traceback" not in done.output
-    assert "Internal error" not in done.output
-    assert done.exit_code in {0, 2, 4}, done.output
-    return done
+    outcome = CliRunner().invoke(app, words, prog_name="robench")
+    assert "Traceback" not in outcome.output
+    assert "Internal error" not in outcome.output
+    assert outcome.exit_code in {0, 2, 4}, outcome.output
+    return outcome
 
 
 def measured(folder):
     store = Store(folder)
     store.prepare()
-    for made in (record("net", "clean", [R, B]), record("net", "fgsm", [R, B])):
-        store.write(made)
+    for entry in (record("net", "clean", [R, B]), record("net", "fgsm", [R, B])):
+        store.write(entry)
     return folder
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 class TestEveryCommand:
     def test_one_model(self, name, tmp_path):
-        done = call(name, measured(tmp_path))
-        assert done.exit_code == 0, done.output
+        outcome = call(name, measured(tmp_path))
+        assert outcome.exit_code == 0, outcome.output
 
     def test_no_run_folder(self, name, tmp_path):
-        done = call(name, tmp_path)
-        assert done.exit_code == 2
-        assert "expected a run folder" in done.output
+        outcome = call(name, tmp_path)
+        assert outcome.exit_code == 2
+        assert "expected a run folder" in outcome.output
 
     def test_an_empty_run(self, name, tmp_path):
         Store(tmp_path).prepare()
-        done = call(name, tmp_path)
-        assert done.exit_code == (0 if name in PAGES else 2)
-        assert ("finished unit" in done.output) == (name not in PAGES)
+        outcome = call(name, tmp_path)
+        assert outcome.exit_code == (0 if name in PAGES else 2)
+        assert ("finished unit" in outcome.output) == (name not in PAGES)
 
     def test_only_failures(self, name, tmp_path):
         store = Store(tmp_path)
         store.prepare()
         store.write_error("x", {"job": "pgd", "error": "out of memory"})
         store.write_json("run.json", {"name": "r", "units": [], "failed_models": {"net": "no file"}})
-        done = call(name, tmp_path)
-        assert done.exit_code == (0 if name in PAGES else 2)
+        outcome = call(name, tmp_path)
+        assert outcome.exit_code == (0 if name in PAGES else 2)
         if name == "report":
             assert "out of memory" in (tmp_path / "report.html").read_text("utf-8")
 
@@ -76,9 +76,9 @@ class TestEveryCommand:
         newer = json.dumps(json.loads(unit.read_text()) | {"schema": 99})
         unit.write_text(newer if content == "newer" else content)
         before = unit.read_bytes()
-        done = call(name, tmp_path)
-        assert done.exit_code == 0, done.output
-        assert f"units/{unit.name}" in done.stderr
+        outcome = call(name, tmp_path)
+        assert outcome.exit_code == 0, outcome.output
+        assert f"units/{unit.name}" in outcome.stderr
         assert unit.read_bytes() == before
         if name == "report":
             assert unit.stem in (tmp_path / "report.html").read_text("utf-8")
@@ -86,9 +86,9 @@ class TestEveryCommand:
     @pytest.mark.parametrize("file", ["run.json", "plan.json", "config.yaml"])
     def test_a_damaged_file_of_the_run(self, name, file, tmp_path):
         (measured(tmp_path) / file).write_bytes(b'{"units": ["a\xff')
-        done = call(name, tmp_path)
-        assert done.exit_code == 0, done.output
-        assert (f"{file}: " in done.stderr) == (file != "config.yaml")
+        outcome = call(name, tmp_path)
+        assert outcome.exit_code == 0, outcome.output
+        assert (f"{file}: " in outcome.stderr) == (file != "config.yaml")
 
 
 def test_cite_and_badge_write_files(tmp_path):
@@ -96,15 +96,15 @@ def test_cite_and_badge_write_files(tmp_path):
     for command, file in (("cite", "r.bib"), ("badge", "b.svg"), ("table", "t.tex")):
         words = [command, str(folder), "-o", str(tmp_path / file)]
         words += ["--format", "tex", "--paper", "6"] if command == "table" else []
-        done = CliRunner().invoke(app, words, prog_name="robench")
-        assert done.exit_code == 0, done.output
+        outcome = CliRunner().invoke(app, words, prog_name="robench")
+        assert outcome.exit_code == 0, outcome.output
         assert (tmp_path / file).read_text("utf-8")
 
 
 def test_report_writes_the_cards_too(tmp_path):
     folder = run_folder(tmp_path, models=2, images=20)
-    done = call("report", folder)
-    assert "cards" in done.output
+    outcome = call("report", folder)
+    assert "cards" in outcome.output
     assert len(list((folder / "cards").glob("*.md"))) == 2
 
 
@@ -115,7 +115,7 @@ def test_cite_needs_no_torch(tmp_path):
         "try:\n    robench.cli.main()\nexcept SystemExit as exit:\n    assert exit.code in (0, None)\n"
         "assert not [m for m in ('torch', 'pandas', 'art', 'torchattacks') if m in sys.modules]"
     )
-    done = subprocess.run([sys.executable, "-c", code, "cite", str(folder)], capture_output=True, text=True,
+    run = subprocess.run([sys.executable, "-c", code, "cite", str(folder)], capture_output=True, text=True,
                           check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "goodfellow2015explaining" in done.stdout
+    assert run.returncode == 0, run.stderr
+    assert "goodfellow2015explaining" in run.stdout

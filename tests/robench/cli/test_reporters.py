@@ -67,8 +67,8 @@ def test_a_column_stands_against_the_worst_of_its_gradient_sources_over_all_its_
     assert accuracy.add(record("a", "", "clean", [R, R, M, R], gradient="")).text() == "clean 75.0 % (n 4)"
     assert accuracy.add(record("a", "a", "pgd", [R, R, M, B])).text() == "robust 50.0 % (n 4)"
     assert accuracy.add(record("a", "a", "pgd", [B, R, M, R], gradient="linear")).right == 1
-    grown = accuracy.add(record("a", "a", "pgd", [R, R], start=4))
-    assert (grown.right, grown.n, grown.images) == (3, 6, 2)
+    column = accuracy.add(record("a", "a", "pgd", [R, R], start=4))
+    assert (column.right, column.n, column.images) == (3, 6, 2)
     # Another target, source, attack or threat is another column.
     for other in (
         record("b", "a", "pgd", [R] * 4),
@@ -133,13 +133,13 @@ def test_what_moves_in_a_terminal_fits_it(monkeypatch, width):
     rich.begin("[cw] on \x1b[31mnet " + "very-long" * 30)
     rich.training({"epoch": 1.0, "step": 3, "steps": 10})
     assert isinstance(rich._bars(), Bars)
-    shown = Console(file=io.StringIO(), width=width)
-    shown.print(rich._bars().get_renderable())
+    terminal = Console(file=io.StringIO(), width=width)
+    terminal.print(rich._bars().get_renderable())
     rich.close()
-    lines = shown.file.getvalue().splitlines()
+    lines = terminal.file.getvalue().splitlines()
     assert len(lines) == 3  # what is done, units, steps
     assert lines[0].startswith("[cw] on ")
-    assert "\x1b" not in shown.file.getvalue()
+    assert "\x1b" not in terminal.file.getvalue()
     assert "1/240" in lines[1]
     assert "robust 61.3 % (n 1000)" in lines[1]
     assert "3/10" in lines[2]
@@ -176,8 +176,10 @@ print("the work went on")
 
 @pytest.mark.parametrize("what", ["pipe", "terminal"])
 def test_progress_that_nobody_reads_any_more_ends_no_work(what):
-    done = subprocess.run([sys.executable, "-c", UNREAD, what], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "the work went on\n")
+    process = subprocess.run(
+        [sys.executable, "-c", UNREAD, what], capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stdout) == (0, "the work went on\n")
 
 
 ENDING = """

@@ -55,9 +55,9 @@ sys.exit(code)
     ],
 )
 def test_light_commands_import_nothing_heavy(arguments, code, tmp_path):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", CODE.format(heavy=HEAVY, most=MOST), *arguments],
         capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}, check=False,
     )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
+    assert process.returncode == code, process.stderr
+    assert "Traceback" not in process.stderr

@@ -90,9 +90,9 @@ class WritesInput(Honest):
     breaks = "inputs"
 
     def __call__(self, oracle, rng):
-        made = Honest.__call__(self, oracle, rng)
+        proposal = Honest.__call__(self, oracle, rng)
         oracle.x.add_(0.01)
-        return made
+        return proposal
 
 
 class LeavesBall(Honest):
@@ -101,8 +101,8 @@ class LeavesBall(Honest):
     breaks = "admissible"
 
     def __call__(self, oracle, rng):
-        made = Honest.__call__(self, oracle, rng)
-        return (oracle.x + 2 * (made - oracle.x)).clamp(0, 1)
+        proposal = Honest.__call__(self, oracle, rng)
+        return (oracle.x + 2 * (proposal - oracle.x)).clamp(0, 1)
 
 
 class LeavesBox(Honest):
@@ -133,8 +133,8 @@ class MovesAnyway(Honest):
     breaks = "zero"
 
     def __call__(self, oracle, rng):
-        made = Honest.__call__(self, oracle, rng)
-        return (oracle.x + 0.01).clamp(0, 1) if oracle.threat.eps == 0 else made
+        proposal = Honest.__call__(self, oracle, rng)
+        return (oracle.x + 0.01).clamp(0, 1) if oracle.threat.eps == 0 else proposal
 
 
 class GoesAround(Honest):
@@ -273,17 +273,17 @@ class Trainer:
         from robench.randomness import borrowed_global_randomness, seed_from
 
         modes = [(part, part.training) for part in network.modules()]
-        done = self.resumed(network, context)
-        with borrowed_global_randomness(seed_from(context.seed, len(done))):
-            while len(done) < 2:
-                torch.manual_seed(seed_from(context.seed, len(done)))
-                done.append(self.epoch(network.train(), data, len(done) + 1))
-                self.keep(network, done, context)
-                context.progress(done[-1])
+        history = self.resumed(network, context)
+        with borrowed_global_randomness(seed_from(context.seed, len(history))):
+            while len(history) < 2:
+                torch.manual_seed(seed_from(context.seed, len(history)))
+                history.append(self.epoch(network.train(), data, len(history) + 1))
+                self.keep(network, history, context)
+                context.progress(history[-1])
         network.zero_grad(set_to_none=True)
         for part, training in modes:
             part.training = training
-        return done
+        return history
 
     def epoch(self, network, data, number):
         import torch
@@ -315,9 +315,9 @@ class Trainer:
             return []
         if json.loads(context.state.with_suffix(".json").read_text()) != context.identity:
             raise ConfigError(where=str(context.state), expected="this training", got="another")
-        kept = torch.load(context.state, weights_only=True)
-        network.load_state_dict(kept["weights"])
-        return kept["done"]
+        state = torch.load(context.state, weights_only=True)
+        network.load_state_dict(state["weights"])
+        return state["done"]
 
 
 class TrainsByChance(Trainer):
@@ -350,9 +350,9 @@ class StaysInTraining(Trainer):
     breaks = "network"
 
     def __call__(self, network, data, *, context):
-        made = Trainer.__call__(self, network, data, context=context)
+        history = Trainer.__call__(self, network, data, context=context)
         network.train()
-        return made
+        return history
 
 
 class WritesData(Trainer):
@@ -385,9 +385,9 @@ class ForgetsWeights(Trainer):
 
     def resumed(self, network, context):
         weights = {name: value.clone() for name, value in network.state_dict().items()}
-        done = Trainer.resumed(self, network, context)
+        history = Trainer.resumed(self, network, context)
         network.load_state_dict(weights)
-        return done
+        return history
 
 
 class TakesAnyState(Trainer):
@@ -684,9 +684,9 @@ class Inverted:
         from torch import nn
 
         class Net(nn.Module):
-            def __init__(self, turned):
+            def __init__(self, sign):
                 super().__init__()
-                self.base, self.turned, self.training = model.net, turned, model.net.training
+                self.base, self.turned, self.training = model.net, sign, model.net.training
 
             def forward(self, x):
                 return self.base(self.turned(x))

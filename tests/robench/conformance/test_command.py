@@ -18,47 +18,47 @@ def check(tmp_path, monkeypatch):
 @pytest.fixture
 def asked(monkeypatch):
     """Replace the laws by a list of verdicts; return what was checked."""
-    seen = []
+    calls = []
 
     def install(*verdicts):
         def checks(kind, recipe, *, root=None, download=False):
-            seen.append((kind, recipe, root, download))
+            calls.append((kind, recipe, root, download))
             for number, verdict in enumerate(verdicts):
                 yield Result(law=f"law{number}", promise="It works.", verdict=verdict, evidence="[seen]")
 
         monkeypatch.setattr("robench.conformance.checks", checks)
-        return seen
+        return calls
 
     return install
 
 
 def test_one_line_per_law_and_a_count(check, asked):
-    seen = asked(Verdict.HOLDS, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
-    done = check("attacks:pgd", "--set", "steps=3", "--set", "restarts=2")
-    assert done.exit_code == 0, done.output
-    first, *laws, last = done.stdout.splitlines()
+    calls = asked(Verdict.HOLDS, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
+    outcome = check("attacks:pgd", "--set", "steps=3", "--set", "restarts=2")
+    assert outcome.exit_code == 0, outcome.output
+    first, *laws, last = outcome.stdout.splitlines()
     assert first == "attacks:pgd: PGD, from robench"
     assert [law.split()[0] for law in laws] == ["ok", "ok", "not"]
     assert "law1" in laws[1]
     assert "It works. [seen]" in laws[1]
     assert last == "2 ok, 0 failed, 1 not applicable"
-    ((kind, recipe, _, _),) = seen
+    ((kind, recipe, _, _),) = calls
     assert (kind, recipe.steps, recipe.restarts) == ("attacks", 3, 2)
 
 
 def test_a_broken_law_is_exit_code_1(check, asked):
     asked(Verdict.HOLDS, Verdict.FAILED)
-    done = check("heads:wnll")
-    assert done.exit_code == 1
-    assert "FAILED" in done.stdout
+    outcome = check("heads:wnll")
+    assert outcome.exit_code == 1
+    assert "FAILED" in outcome.stdout
 
 
 def test_a_bare_name_and_nested_options_and_places(check, asked, tmp_path):
-    seen = asked(Verdict.HOLDS)
+    calls = asked(Verdict.HOLDS)
     assert check("art/evasion", "--set", "attack=DeepFool", "--set", "options.max_iter=5").exit_code == 0
-    assert seen[0][1].options == {"max_iter": 5}
+    assert calls[0][1].options == {"max_iter": 5}
     assert check("datasets:digits", "--data-root", str(tmp_path), "--download").exit_code == 0
-    assert seen[1][2:] == (tmp_path, True)
+    assert calls[1][2:] == (tmp_path, True)
 
 
 @pytest.mark.parametrize(
@@ -80,16 +80,16 @@ def test_a_bare_name_and_nested_options_and_places(check, asked, tmp_path):
     ],
 )
 def test_unusable_input_is_exit_code_2(check, arguments, words):
-    done = check(*arguments)
-    assert done.exit_code == 2, done.output
-    assert words in done.stderr
-    assert "Traceback" not in done.output
+    outcome = check(*arguments)
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.stderr
+    assert "Traceback" not in outcome.output
 
 
 def test_a_name_of_two_plugins_is_refused_and_a_suite_goes_first(check, monkeypatch):
     proper = plugins.proper
     monkeypatch.setattr(plugins, "proper", lambda kind, name: name if name == "twice" else proper(kind, name))
-    done = check("twice")
-    assert done.exit_code == 2
-    assert "attacks:twice" in done.stderr
+    outcome = check("twice")
+    assert outcome.exit_code == 2
+    assert "attacks:twice" in outcome.stderr
     assert "4 models" in check("digits").stdout  # a suite, and a data set

@@ -53,9 +53,9 @@ def test_what_is_right_keeps_every_law_and_every_law_has_a_mutant(base):
     assert not failures(results), "\n".join(map(str, failures(results)))
     applies = {result.law for result in results if result.verdict is Verdict.HOLDS}
     assert len(applies) >= len(results) - 1
-    caught = {kind.breaks for kind in mutants.kinds_of(base)}
+    laws = {kind.breaks for kind in mutants.kinds_of(base)}
     # The same code for every kind of plugin, tried on one of them.
-    assert {result.law for result in results} - caught <= {"described", "light", "seed"} | (
+    assert {result.law for result in results} - laws <= {"described", "light", "seed"} | (
         {"builds", "kind", "offers", "own-outputs", "chance"} if base is mutants.Inverted else set()
     )
 
@@ -63,15 +63,15 @@ def test_what_is_right_keeps_every_law_and_every_law_has_a_mutant(base):
 @pytest.mark.usefixtures("no_import")
 @pytest.mark.parametrize(("check", "kind"), MUTANTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_fault_breaks_the_law_meant_and_no_other(check, kind):
-    broken = failures(check(kind()))
-    assert [result.law for result in broken] == [kind.breaks], "\n".join(map(str, broken))
-    assert broken[0].evidence
+    breaches = failures(check(kind()))
+    assert [result.law for result in breaches] == [kind.breaks], "\n".join(map(str, breaches))
+    assert breaches[0].evidence
 
 
 @pytest.mark.usefixtures("no_import")
 def test_an_attack_that_cannot_be_repeated_is_caught():
-    broken = {result.law for result in failures(check_attack(mutants.Wanders()))}
-    assert {"seed", "described"} <= broken  # it is no dataclass either
+    breaches = {result.law for result in failures(check_attack(mutants.Wanders()))}
+    assert {"seed", "described"} <= breaches  # it is no dataclass either
 
 
 @pytest.mark.parametrize("kind", [Heavy, mutants.Honest])

@@ -60,8 +60,8 @@ def made(kind, name):
     if kind == "defenses" and recipe.info.stage == "training":
         options = TRAINING | options
     if kind == "attacks":
-        known = {field.name for field in dataclasses.fields(recipe)}
-        options = {key: value for key, value in SHORT.items() if key in known} | options
+        fields = {field.name for field in dataclasses.fields(recipe)}
+        options = {key: value for key, value in SHORT.items() if key in fields} | options
     try:
         return build(recipe, options, where=name)
     except PluginError as error:

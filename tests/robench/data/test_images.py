@@ -22,9 +22,9 @@ INTEGERS = [f"{order}{kind}{size}" for order in "<>" for kind in "iu" for size i
 
 
 def refused(images, labels, words, **options):
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(InputError, match=words) as error:
         image_set(images, labels, **options)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

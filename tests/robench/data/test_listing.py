@@ -34,30 +34,30 @@ def pictures(root):
 @pytest.fixture(params=["cifar10-jpeg", "image_folder"])
 def source(request, tmp_path, monkeypatch):
     """A data set of 30 pictures, its folder, its recipe, and the pictures that were decoded."""
-    decoded = []
+    names = []
     module = zipped if request.param == "cifar10-jpeg" else folders
     plain = module.decode
     monkeypatch.setattr(
-        module, "decode", lambda data, **rest: decoded.append(rest["where"]) or plain(data, **rest)
+        module, "decode", lambda data, **rest: names.append(rest["where"]) or plain(data, **rest)
     )
     if request.param == "cifar10-jpeg":
         cifar_zip(tmp_path, cifar_members())
-        return Choice(name="cifar10-jpeg"), tmp_path, CIFAR10JPEG(), decoded
+        return Choice(name="cifar10-jpeg"), tmp_path, CIFAR10JPEG(), names
     pictures(tmp_path)
-    return Choice(name="image_folder", options={"path": "mine"}), tmp_path, ImageFolder(path="mine"), decoded
+    return Choice(name="image_folder", options={"path": "mine"}), tmp_path, ImageFolder(path="mine"), names
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_some_images_are_those_of_the_whole_split(source, choice):
-    dataset, root, recipe, decoded = source
+    dataset, root, recipe, names = source
     assert isinstance(recipe, ListedRecipe)
     whole = recipe("test", root=root)
     rest = {key: value for key, value in choice.items() if key != "indices"}
     plain = whole.subset(torch.tensor(choice["indices"])) if "indices" in choice else whole
     plain = select(plain, **{"limit": None, "subset": "first", "seed": 5, **rest})
-    decoded.clear()
+    names.clear()
     some = load_data(DataSpec(dataset=dataset, split="test", **choice), root=root, download=False, seed=5)
-    assert len(decoded) == len(some) == len(plain)
+    assert len(names) == len(some) == len(plain)
     assert some.digest() == plain.digest()
     assert torch.equal(some.indices, plain.indices)
     assert (some.name, some.split, some.classes) == (plain.name, plain.split, plain.classes)

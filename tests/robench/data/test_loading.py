@@ -28,11 +28,11 @@ def test_the_first_images_and_labels():
 
 def test_a_balanced_choice_of_labels_is_seeded_and_even():
     data = select(whole(), limit=None, subset="balanced", seed=3, labelled=22)
-    known = data.labelled()
-    assert (len(data), len(known)) == (120, 22)
-    counts = torch.bincount(known.labels)
+    with_labels = data.labelled()
+    assert (len(data), len(with_labels)) == (120, 22)
+    counts = torch.bincount(with_labels.labels)
     assert counts.max() - counts.min() == 1
-    assert torch.equal(known.labels, whole().labels[known.indices])
+    assert torch.equal(with_labels.labels, whole().labels[with_labels.indices])
     again = select(whole(), limit=None, subset="balanced", seed=3, labelled=22)
     other = select(whole(), limit=None, subset="balanced", seed=4, labelled=22)
     assert data.digest() == again.digest() != other.digest()
@@ -53,8 +53,8 @@ def test_the_truth_behind_a_withheld_label_changes_nothing():
     one, other = whole(), whole()
     other.labels[20:] = (other.labels[20:] + 1) % 4
     assert one.digest() != other.digest()
-    chosen = [select(d, limit=50, subset="first", seed=0, labelled=20).digest() for d in (one, other)]
-    assert chosen[0] == chosen[1]
+    digests = [select(d, limit=50, subset="first", seed=0, labelled=20).digest() for d in (one, other)]
+    assert digests[0] == digests[1]
 
 
 def test_more_labels_than_images_are_refused():
@@ -104,8 +104,8 @@ def plan(train, data=None):
 
 
 def test_the_grammar_reads_labelled_below_training_data_only():
-    read = from_dict(plan({"limit": 500, "labelled": 100, "subset": "balanced"})).models[0].train.data
-    assert (read.limit, read.labelled, read.subset) == (500, 100, "balanced")
+    entry = from_dict(plan({"limit": 500, "labelled": 100, "subset": "balanced"})).models[0].train.data
+    assert (entry.limit, entry.labelled, entry.subset) == (500, 100, "balanced")
     assert from_dict(plan({"labelled": 100})).models[0].train.data.labelled == 100
     assert from_dict(plan({"limit": 9})).models[0].train.data.labelled is None
     for train, data, words in (
@@ -151,9 +151,9 @@ def test_what_is_no_list_of_different_indices_is_refused(written):
 def test_a_plan_without_indices_has_the_key_it_always_had():
     spec = DataSpec(dataset=Choice(name="digits"), limit=5)
     assert "indices" not in to_json(spec)
-    chosen = DataSpec(dataset=Choice(name="digits"), limit=5, indices=(1, 2))
-    assert to_json(chosen)["indices"] == [1, 2]
-    assert content_hash(spec) != content_hash(chosen)
+    with_indices = DataSpec(dataset=Choice(name="digits"), limit=5, indices=(1, 2))
+    assert to_json(with_indices)["indices"] == [1, 2]
+    assert content_hash(spec) != content_hash(with_indices)
 
 
 def test_training_data_do_not_inherit_the_indices_of_the_evaluation():

@@ -62,7 +62,7 @@ def make(file, factory="make", **options):
     ],
 )  # fmt: skip
 def test_what_lies_beside_is_found_counted_and_kept_apart(tmp_path, files, imports, body):
-    x, found, digests = torch.ones(2, 4), [], []
+    x, networks, digests = torch.ones(2, 4), [], []
     for place, value in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
         for name, text in files.items():
             write(tmp_path / place, name, text.format(v=value))
@@ -70,9 +70,9 @@ def test_what_lies_beside_is_found_counted_and_kept_apart(tmp_path, files, impor
         net = make(file)
         net.fc.weight.data.fill_(1.0)
         net.fc.bias.data.zero_()
-        found.append((net, 4 * value))
+        networks.append((net, 4 * value))
         digests.append(source_digest(file))
-    for net, expected in found[1:]:
+    for net, expected in networks[1:]:
         assert net(x).tolist() == [[expected] * 3] * 2
     assert len(set(digests)) == 3
     own = [n for n, m in sys.modules.items() if str(tmp_path) in str(getattr(m, "__file__", None))]

@@ -95,8 +95,10 @@ def broken(net):
         "probabilities as logits": (Through(net, lambda z: z.softmax(1)), "undeclared-simplex"),
         "wavy": (Through(net, wavy), "wrong-gradient"),
     }
-    made = {name: (Model(name=name, net=made, classes=4), code) for name, (made, code) in changes.items()}
-    return {**made, "jumpy": (behind(net, Through(net, jumpy)), "unstable-predictions")}
+    networks = {
+        name: (Model(name=name, net=variant, classes=4), code) for name, (variant, code) in changes.items()
+    }
+    return {**networks, "jumpy": (behind(net, Through(net, jumpy)), "unstable-predictions")}
 
 
 def behind(smooth, own, name="behind"):

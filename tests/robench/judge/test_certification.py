@@ -52,10 +52,10 @@ def test_the_radius_is_below_the_distance_to_the_boundary_and_approaches_it(dist
     model = smooth(half_space())
     radii = []
     for n in (200, 1000, 5000):
-        (found,) = certify(model, at(distance), n0=100, n=n, alpha=0.01)
-        assert found.prediction == int(distance > 0)
-        assert found.radius <= abs(distance)
-        radii.append(found.radius)
+        (certificate,) = certify(model, at(distance), n0=100, n=n, alpha=0.01)
+        assert certificate.prediction == int(distance > 0)
+        assert certificate.radius <= abs(distance)
+        radii.append(certificate.radius)
     assert radii == sorted(radii)
     # The estimate deviates by sqrt(p (1 - p) / n) sigma / density = 0.01; the bound lies 2.33 of that lower.
     assert radii[-1] > abs(distance) - (2.33 + 3) * 0.01
@@ -63,22 +63,22 @@ def test_the_radius_is_below_the_distance_to_the_boundary_and_approaches_it(dist
 
 def test_the_radius_is_the_formula_of_the_votes():
     model, x = smooth(half_space()), at(0.3)
-    (found,) = certify(model, x, n0=10, n=300, alpha=0.05)
+    (certificate,) = certify(model, x, n0=10, n=300, alpha=0.05)
     votes = int(model.net.counts(x, 300, use="certify: bound")[0, 1])
     expected = 0.5 * norm.ppf(clopper_pearson_lower(votes, 300, 0.05))
-    assert found.radius == pytest.approx(expected)
+    assert certificate.radius == pytest.approx(expected)
 
 
 def test_nothing_is_certain_on_the_boundary():
-    found = certify(smooth(half_space()), at(0.0, count=30), n0=20, n=200, alpha=0.001)
-    assert sum(c == Certificate(ABSTAIN, 0.0) for c in found) >= 28
+    certificates = certify(smooth(half_space()), at(0.0, count=30), n0=20, n=200, alpha=0.001)
+    assert sum(c == Certificate(ABSTAIN, 0.0) for c in certificates) >= 28
 
 
 def test_certificates_fail_no_more_often_than_promised():
     # A certificate fails if its radius exceeds the true one, which is the distance to the boundary.
     alpha, count = 0.2, 400
-    found = certify(smooth(half_space()), at(0.2, count=count), n0=20, n=60, alpha=alpha)
-    wrong = sum(c.prediction == 0 or c.radius > 0.2 for c in found)
+    certificates = certify(smooth(half_space()), at(0.2, count=count), n0=20, n=60, alpha=alpha)
+    wrong = sum(c.prediction == 0 or c.radius > 0.2 for c in certificates)
     assert wrong <= count * alpha + 3 * math.sqrt(count * alpha * (1 - alpha))
     assert wrong > count * alpha / 4  # the bound is not idle either
 
@@ -109,13 +109,13 @@ def test_a_transform_behind_the_noise_can_be_certified():
 
 
 def test_certified_images_are_counted_and_written():
-    done = [
+    images = [
         Certified(7, 1, Certificate(1, 0.5)),
         Certified(8, 0, Certificate(1, 0.9)),
         Certified(9, 0, Certificate(ABSTAIN, 0.0)),
     ]
-    assert [certified_at(done, radius) for radius in (0.0, 0.5, 0.51)] == [1, 1, 0]
-    assert as_csv(done).splitlines() == [
+    assert [certified_at(images, radius) for radius in (0.0, 0.5, 0.51)] == [1, 1, 0]
+    assert as_csv(images).splitlines() == [
         "index,label,prediction,radius,correct",
         "7,1,1,0.5,true",
         "8,0,1,0.9,false",

@@ -57,8 +57,8 @@ def test_a_model_that_ignores_its_input_is_named():
             z[:, 1] = 0.3
             return z
 
-    found = probe(Model(name="c", net=Constant(), classes=4), X, Y)
-    assert [f.code for f in found] == ["no-gradient"]
+    findings = probe(Model(name="c", net=Constant(), classes=4), X, Y)
+    assert [f.code for f in findings] == ["no-gradient"]
 
 
 def test_probing_leaves_the_model_as_it_was():

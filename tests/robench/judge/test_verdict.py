@@ -111,22 +111,22 @@ class Fixed(nn.Module):
 def test_a_tie_is_no_answer_before_or_after_the_attack():
     rows = [[0.5, 0.5, 0.1], [0.3, 0.3, 0.3], [0.9, 0.5, 0.1], [0.1, 0.5, 0.5]]
     x, y = grey(0.3, 0.3, 0.3, 0.3), torch.tensor([0, 0, 0, 0])
-    fixed = Model(name="fixed", net=Fixed(*rows), classes=3)
-    verdict = judge(fixed, x, y, x, threat=EPS)
+    constant_model = Model(name="fixed", net=Fixed(*rows), classes=3)
+    verdict = judge(constant_model, x, y, x, threat=EPS)
     assert verdict.clean.tolist() == [-2, -2, 0, -2]
     assert [str(s) for s in verdict.status] == ["misclassified", "misclassified", "robust", "misclassified"]
     (finding,) = verdict.findings
     assert finding.code == "tied-output"
     assert "3 of 4" in finding.evidence
-    after = judge(fixed, x, y, x + 0.01, threat=EPS, clean=torch.tensor([0, 0, 0, 1]))
+    after = judge(constant_model, x, y, x + 0.01, threat=EPS, clean=torch.tensor([0, 0, 0, 1]))
     assert [str(s) for s in after.status] == ["broken", "broken", "robust", "misclassified"]
 
 
 def test_a_tie_is_not_the_target():
     threat = ThreatModel(norm=LINF, eps=0.2, goal=Goal.TARGETED)
     x, y, target = grey(0.3, 0.3), torch.tensor([0, 0]), torch.tensor([1, 1])
-    fixed = Model(name="fixed", net=Fixed([0.5, 0.5, 0.1], [0.1, 0.5, 0.1]), classes=3)
-    verdict = judge(fixed, x, y, x + 0.01, threat=threat, target=target, clean=y)
+    constant_model = Model(name="fixed", net=Fixed([0.5, 0.5, 0.1], [0.1, 0.5, 0.1]), classes=3)
+    verdict = judge(constant_model, x, y, x + 0.01, threat=threat, target=target, clean=y)
     assert verdict.status == [Status.ROBUST, Status.BROKEN]
 
 
@@ -152,8 +152,8 @@ def test_a_masked_class_is_an_ordinary_answer():
     low, nan = float("-inf"), float("nan")
     rows = [[1.0, low, 0.0], [low, low, low], [1.0, nan, low], [float("inf"), 0.0, low]]
     x, y = grey(*[0.3] * 4), torch.tensor([0, 0, 0, 0])
-    masked = Model(name="m", net=Fixed(*rows), classes=3)
-    assert judge(masked, x, y, x, threat=EPS).clean.tolist() == [0, -1, -1, -1]
+    constant_model = Model(name="m", net=Fixed(*rows), classes=3)
+    assert judge(constant_model, x, y, x, threat=EPS).clean.tolist() == [0, -1, -1, -1]
 
 
 def test_targeted_success_needs_the_target():
@@ -172,20 +172,20 @@ def test_wrong_shapes_fail_the_job():
 
 
 def test_a_joint_batch_is_never_split():
-    seen = []
+    sizes = []
 
     class Spy(TwoClass):
         def forward(self, x):
-            seen.append(len(x))
+            sizes.append(len(x))
             return super().forward(x)
 
     joint = Model(name="spy", net=Spy(), classes=2, coupling=Coupling.JOINT)
     x = grey(*[0.3] * 7)
     y = torch.zeros(7, dtype=torch.int64)
     judge(joint, x, y, x, threat=EPS, batch_size=2)
-    assert seen == [7]  # unmoved: one pass serves both columns
+    assert sizes == [7]  # unmoved: one pass serves both columns
     judge(joint, x, y, x + 0.01, threat=EPS, batch_size=2)
-    assert seen == [7, 7, 7]
+    assert sizes == [7, 7, 7]
 
 
 def test_mode_flags_and_layout_are_restored():
@@ -209,10 +209,10 @@ def test_the_evidence_of_a_breach_counts_and_measures_what_was_proposed():
         "2 of 3 proposals left the threat model, by up to Linf 0.83 (eps 0.1), pixels -0.25 to 0.8"
     )
     # As proposed the classes are 1, 0 and 0: one is right. Where they land, at 0.4, 0.35 and 0.48, all are 0.
-    told = with_count_as_proposed(verdict, model(), y, batch_size=2)
-    (finding,) = told.findings
+    report = with_count_as_proposed(verdict, model(), y, batch_size=2)
+    (finding,) = report.findings
     assert finding.evidence.endswith("; as proposed 1 of 3 would be classified correctly, as projected 2")
-    assert told.status == verdict.status
+    assert report.status == verdict.status
 
 
 def test_the_count_as_proposed_is_told_of_nothing_else():
@@ -222,9 +222,9 @@ def test_the_count_as_proposed_is_told_of_nothing_else():
     assert with_count_as_proposed(within, model(), y, batch_size=1) is within
     x, y = grey(0.3, 0.45), torch.tensor([0, 0])
     both = judge(model(), x, y, grey(0.8, 0.5), threat=EPS)
-    told = with_count_as_proposed(both, model(), y, batch_size=1)
-    assert [f.code for f in told.findings] == ["inadmissible", "tied-output"]
-    assert told.findings[1] == both.findings[1]
+    report = with_count_as_proposed(both, model(), y, batch_size=1)
+    assert [f.code for f in report.findings] == ["inadmissible", "tied-output"]
+    assert report.findings[1] == both.findings[1]
 
 
 def test_other_findings_count_too():
@@ -273,9 +273,9 @@ def turning(*answers):
 
     class Turning(nn.Module):
         def forward(self, x):
-            drawn = torch.tensor(next(passes))[: len(x)]
-            out = nn.functional.one_hot(drawn.clamp_min(0), 3).double()
-            return torch.where((drawn < 0)[:, None], torch.nan, out)
+            draws = torch.tensor(next(passes))[: len(x)]
+            out = nn.functional.one_hot(draws.clamp_min(0), 3).double()
+            return torch.where((draws < 0)[:, None], torch.nan, out)
 
     return Turning()
 
@@ -295,23 +295,23 @@ def test_fresh_draws_by_hand(attacked, target, expected):
     random = Model(name="random", net=net, classes=2, rejects=True)
     y = torch.zeros(3, dtype=torch.int64)
     goal = None if target is None else torch.tensor(target)
-    found = fresh_outcomes(
+    outcomes = fresh_outcomes(
         random, grey(0.3, 0.3, 0.3), y, attacked=attacked, target=goal, draws=3, seed=0, batch_size=9
     )
-    assert found == expected
+    assert outcomes == expected
 
 
 def test_an_independent_model_is_asked_in_parts_and_a_joint_one_even_about_nothing():
-    seen = []
+    sizes = []
 
     class Spy(TwoClass):
         def forward(self, x):
-            seen.append(len(x))
+            sizes.append(len(x))
             return super().forward(x)
 
     x = grey(*[0.3] * 7)
     y = torch.zeros(7, dtype=torch.int64)
     judge(Model(name="spy", net=Spy(), classes=2), x, y, x, threat=EPS, batch_size=3)
-    assert seen == [3, 3, 1]
+    assert sizes == [3, 3, 1]
     joint = Model(name="spy", net=Spy(), classes=2, coupling=Coupling.JOINT)
     assert judge(joint, x[:0], y[:0], x[:0], threat=EPS).status == []

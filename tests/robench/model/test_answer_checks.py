@@ -53,10 +53,10 @@ def test_a_network_that_raises_fails_its_jobs_and_says_why():
     def end(z):
         raise OSError("no such thing")
 
-    found = run(Net(end))
-    assert found.records == ()
-    assert all("no such thing" in failure for failure in found.failures)
-    assert len(found.failures) == 2
+    results = run(Net(end))
+    assert results.records == ()
+    assert all("no such thing" in failure for failure in results.failures)
+    assert len(results.failures) == 2
 
 
 def test_ordinary_networks_pass_and_keep_their_random_state():

@@ -26,15 +26,15 @@ def test_batches_nest_and_end_even_by_an_error():
 
 
 def test_each_owner_makes_its_own_once_for_each_batch():
-    made = []
+    numbers = []
 
     def make():
-        made.append(len(made))
-        return made[-1]
+        numbers.append(len(numbers))
+        return numbers[-1]
 
     one, two = object(), object()
     for first in (0, 2):
         with batch_of(torch.tensor([1])) as batch:
             assert [batch.once(one, make), batch.once(two, make)] == [first, first + 1]
             assert [batch.once(one, make), batch.once(two, make)] == [first, first + 1]
-    assert made == [0, 1, 2, 3]
+    assert numbers == [0, 1, 2, 3]

@@ -28,8 +28,8 @@ def test_sound_folding_really_folds():
         twin = prepared_copy(unsound(), Recipe("folded", fold=True))
         assert "forward" not in twin.nb.__dict__ or unsound is Patched
         assert "forward" in twin.na.__dict__
-    for shared in (Tied, ReadTwice):
-        twin = prepared_copy(shared(), Recipe("folded", fold=True))
+    for kind in (Tied, ReadTwice):
+        twin = prepared_copy(kind(), Recipe("folded", fold=True))
         assert "forward" not in twin.nb.__dict__
 
 

@@ -25,11 +25,11 @@ def test_a_key_belongs_to_the_pixels_alone():
 def test_every_change_of_one_pixel_changes_the_key():
     x = images(1, shape=(2, 5, 5))
     flat = x.flatten()
-    changed = flat.repeat(len(flat) * 2, 1)
+    variants = flat.repeat(len(flat) * 2, 1)
     for i in range(len(flat)):
-        changed[i, i] = torch.nextafter(flat[i], torch.tensor(2.0))
-        changed[len(flat) + i, i] = 0.0
-    keys = content_keys(torch.cat([x, changed.view(-1, 2, 5, 5)]))
+        variants[i, i] = torch.nextafter(flat[i], torch.tensor(2.0))
+        variants[len(flat) + i, i] = 0.0
+    keys = content_keys(torch.cat([x, variants.view(-1, 2, 5, 5)]))
     assert len(keys.unique()) == len(keys)
 
 
@@ -54,9 +54,9 @@ def test_noise_does_not_depend_on_the_batch():
 def test_seed_use_draw_and_image_each_change_the_noise():
     x = images(2)
     with draw(1):
-        drawn = noise(x)
-    found = [noise(x), noise(x, seed=1), noise(x, use="other"), drawn]
-    together = torch.cat(found)
+        next_draw = noise(x)
+    draws = [noise(x), noise(x, seed=1), noise(x, use="other"), next_draw]
+    together = torch.cat(draws)
     assert len(together.unique(dim=0)) == 8
 
 

@@ -72,9 +72,9 @@ def test_it_is_known_behind_the_error_of_somebody_who_caught_it():
 
 
 def test_it_comes_on_a_real_machine_without_being_played():
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - the type is what is asked about
+    with pytest.raises(Exception) as error:  # noqa: PT011 - the type is what is asked about
         torch.empty(2**46)
-    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(error.value)
 
 
 @pytest.mark.thorough
@@ -91,24 +91,24 @@ def test_it_comes_on_a_real_machine_without_being_played():
 )
 def test_sizes_are_halved_down_to_one(most, images, sizes):
     assert list(halving(most, images)) == sizes
-    asked = []
+    tries = []
 
     def work(size):
-        asked.append(size)
+        tries.append(size)
         raise MemoryError
 
     with pytest.raises(JobError, match="one image at a time, got out of memory"):
         FittingBatches(images=images, where="m").do(work, most=most)
-    assert asked == sizes
+    assert tries == sizes
 
 
 def test_what_failed_is_let_go_of_and_what_is_no_error_is_noted():
-    held = []
+    references = []
 
     def work(size):
-        assert all(ref() is None for ref in held)
+        assert all(ref() is None for ref in references)
         hoard = torch.zeros(3)
-        held.append(weakref.ref(hoard))
+        references.append(weakref.ref(hoard))
         if size > 3:
             raise MemoryError
         return size
@@ -122,33 +122,33 @@ def test_what_failed_is_let_go_of_and_what_is_no_error_is_noted():
 
 
 def test_an_error_leaves_no_trace_of_the_tries_before():
-    with pytest.raises(JobError) as caught:
+    with pytest.raises(JobError) as error:
         FittingBatches(images=2, where="m").do(lambda _: torch.empty(2**46), most=2)
-    assert caught.value.__context__ is None
+    assert error.value.__context__ is None
 
 
 def test_a_whole_is_tried_once():
-    asked = []
+    tries = []
 
     def work(size):
-        asked.append(size)
+        tries.append(size)
         raise MemoryError
 
     with pytest.raises(JobError, match=r"a joint batch, which cannot be split.*Lower `shard`"):
         FittingBatches(images=20, where="m", whole="a joint batch").do(work, most=12)
-    assert asked == [12]
+    assert tries == [12]
 
 
 def test_networks_that_cut_by_themselves_are_told_how_many_rows_fit():
-    seen = []
+    sizes = []
 
     def work(size):
-        seen.append(at_once(250))
+        sizes.append(at_once(250))
         if size > 2:
             raise MemoryError
 
     FittingBatches(images=8, where="m").do(work, most=8)
-    assert seen == [250, 4, 2]
+    assert sizes == [250, 4, 2]
     assert at_once(250) == 250
 
 
@@ -168,14 +168,14 @@ def test_answers_and_gradients_in_parts_are_those_of_the_whole():
     model = Model(name="m", net=net, classes=3)
     few = in_micro_batches(model, 2)
     x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    found = []
+    results = []
     for one in (model, few):
         leaf = x.clone().requires_grad_(True)
         outputs, own = one.source("exact").surrogate(leaf)
         (gradient,) = torch.autograd.grad(outputs.square().sum(), leaf)
         (plain,) = torch.autograd.grad(one.net(leaf).square().sum(), leaf)
-        found.append((outputs, own, gradient, plain, one.net(x)))
-        net.seen, seen = [], net.seen
-    assert max(seen) == 2
-    for whole, parts in zip(*found, strict=True):
+        results.append((outputs, own, gradient, plain, one.net(x)))
+        net.seen, sizes = [], net.seen
+    assert max(sizes) == 2
+    for whole, parts in zip(*results, strict=True):
         torch.testing.assert_close(parts, whole)

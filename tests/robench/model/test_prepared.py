@@ -23,9 +23,9 @@ def test_what_is_chosen_is_the_networks_own_function(kind):
     expected = answers(copy.deepcopy(net).eval(), X)
     before = bits(net)
     model = Model(name="m", net=net, classes=4)
-    prepared = PreparedModel(model)
-    chosen = prepared.choose(X, [model.source("exact")])
-    with prepared.using(chosen):
+    engines = PreparedModel(model)
+    engine = engines.choose(X, [model.source("exact")])
+    with engines.using(engine):
         outputs, gradient = answers(model.net, X)
     torch.testing.assert_close(outputs, expected[0], rtol=1e-4, atol=1e-4)
     assert float(relative_error(expected[1].flatten(1), gradient.flatten(1)).median()) < 1e-3
@@ -34,8 +34,8 @@ def test_what_is_chosen_is_the_networks_own_function(kind):
 
 def test_the_fastest_is_used_where_it_is_sound_and_the_reason_is_told_where_not():
     def chosen(net):
-        prepared = PreparedModel(model := Model(name="m", net=net, classes=4))
-        return prepared.choose(X, [model.source("exact")]), prepared.reasons
+        engines = PreparedModel(model := Model(name="m", net=net, classes=4))
+        return engines.choose(X, [model.source("exact")]), engines.reasons
 
     assert chosen(Base()) == (FASTEST, {})
     name, reasons = chosen(Viewed())
@@ -50,9 +50,9 @@ class Wrong(Base):
     """Copies of it are another function."""
 
     def __deepcopy__(self, memo):
-        made = Base()
-        made.fc.weight.data.mul_(1.01)
-        return made
+        copy = Base()
+        copy.fc.weight.data.mul_(1.01)
+        return copy
 
 
 class Shared(Base):
@@ -77,11 +77,11 @@ class Uncopyable(Base):
 def test_a_copy_that_is_not_the_network_is_thrown_away(kind, word):
     net = kind()
     before = bits(net)
-    prepared = PreparedModel(model := Model(name="m", net=net, classes=4))
-    assert prepared.choose(X, [model.source("exact")]) == AS_IT_IS
-    assert set(prepared.reasons) == {r.name for r in RECIPES}
-    assert all(word in reason for reason in prepared.reasons.values())
-    with prepared.using(AS_IT_IS):
+    engines = PreparedModel(model := Model(name="m", net=net, classes=4))
+    assert engines.choose(X, [model.source("exact")]) == AS_IT_IS
+    assert set(engines.reasons) == {r.name for r in RECIPES}
+    assert all(word in reason for reason in engines.reasons.values())
+    with engines.using(AS_IT_IS):
         torch.testing.assert_close(answers(model.net, X)[0], answers(net, X)[0])
     same(before, bits(net))
 
@@ -94,9 +94,9 @@ class WrongAlone(Base):
         self.copied = False
 
     def __deepcopy__(self, memo):
-        made = WrongAlone()
-        made.copied = True
-        return made
+        copy = WrongAlone()
+        copy.copied = True
+        return copy
 
     def forward(self, x):
         outputs = super().forward(x)
@@ -104,9 +104,9 @@ class WrongAlone(Base):
 
 
 def test_a_copy_is_proven_on_one_image_alone():
-    prepared = PreparedModel(model := Model(name="m", net=WrongAlone(), classes=4))
-    assert prepared.choose(X, [model.source("exact")]) == AS_IT_IS
-    assert "gradients differ" in prepared.reasons["channels-last"]
+    engines = PreparedModel(model := Model(name="m", net=WrongAlone(), classes=4))
+    assert engines.choose(X, [model.source("exact")]) == AS_IT_IS
+    assert "gradients differ" in engines.reasons["channels-last"]
 
 
 class TurnsAway(Base):
@@ -117,9 +117,9 @@ class TurnsAway(Base):
         self.turned = False
 
     def __deepcopy__(self, memo):
-        made = TurnsAway()
-        made.turned = True
-        return made
+        copy = TurnsAway()
+        copy.turned = True
+        return copy
 
     def forward(self, x):
         bright = (x.amin(dim=(1, 2, 3)) > 0.95)[:, None]
@@ -127,27 +127,27 @@ class TurnsAway(Base):
 
 
 def test_a_copy_is_proven_again_at_the_points_an_attack_found():
-    prepared = PreparedModel(model := Model(name="m", net=TurnsAway(), classes=4))
+    engines = PreparedModel(model := Model(name="m", net=TurnsAway(), classes=4))
     sources = [model.source("exact")]
-    name = prepared.choose(X, sources)
+    name = engines.choose(X, sources)
     assert name != AS_IT_IS
-    assert prepared.confirm(name, X, sources)
-    assert not prepared.confirm(name, X * 0.01 + 0.98, sources)
-    assert "outputs differ" in prepared.reasons[name]
-    assert prepared.choose(X, sources) != name
+    assert engines.confirm(name, X, sources)
+    assert not engines.confirm(name, X * 0.01 + 0.98, sources)
+    assert "outputs differ" in engines.reasons[name]
+    assert engines.choose(X, sources) != name
 
 
 def test_what_is_chosen_depends_on_images_and_points_and_not_on_what_was_done_before():
     net = TurnsAway()
     bright = X * 0.01 + 0.98
 
-    def chosen(prepared, x):
-        prepared.begin()
-        name = prepared.choose(x, [model.source("exact")])
-        with prepared.using(name):
-            (tested,) = networks_under_test(model.net)
-            assert (tested.module is net) is (name == AS_IT_IS)
-        return name, dict(prepared.reasons)
+    def chosen(engines, x):
+        engines.begin()
+        name = engines.choose(x, [model.source("exact")])
+        with engines.using(name):
+            (network,) = networks_under_test(model.net)
+            assert (network.module is net) is (name == AS_IT_IS)
+        return name, dict(engines.reasons)
 
     model = Model(name="m", net=net, classes=4)
     alone = [chosen(PreparedModel(model), x) for x in (X, bright)]
@@ -155,10 +155,10 @@ def test_what_is_chosen_depends_on_images_and_points_and_not_on_what_was_done_be
     assert ordinary != AS_IT_IS
     assert alone[1][0] == AS_IT_IS
     for order in ((0, 1, 0), (1, 0, 1)):
-        prepared = PreparedModel(model)
+        model_engines = PreparedModel(model)
         for place in order:
-            assert chosen(prepared, (X, bright)[place]) == alone[place]
-            assert not prepared.confirm(ordinary, bright, [model.source("exact")])
+            assert chosen(model_engines, (X, bright)[place]) == alone[place]
+            assert not model_engines.confirm(ordinary, bright, [model.source("exact")])
 
 
 def test_a_network_that_draws_is_compared_under_the_same_draw():
@@ -166,25 +166,25 @@ def test_a_network_that_draws_is_compared_under_the_same_draw():
         def forward(self, x):
             return super().forward(x + 0.3 * torch.randn_like(x))
 
-    prepared = PreparedModel(model := Model(name="m", net=Noisy(), classes=4))
+    engines = PreparedModel(model := Model(name="m", net=Noisy(), classes=4))
     state = torch.random.get_rng_state()
-    assert prepared.choose(X, [model.source("exact")]) == FASTEST
+    assert engines.choose(X, [model.source("exact")]) == FASTEST
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_what_changes_the_network_is_caught_and_undone():
     net = Base()
     before = bits(net)
-    prepared = PreparedModel(model := Model(name="m", net=net, classes=4))
-    name = prepared.choose(X, [model.source("exact")])
+    engines = PreparedModel(model := Model(name="m", net=net, classes=4))
+    name = engines.choose(X, [model.source("exact")])
     with (
         pytest.raises(JobError, match=r"changed 1 of its weights and buffers \(fc.bias\)"),
-        prepared.using(name),
+        engines.using(name),
     ):
         model.net.get_parameter("fc.bias").data.add_(1.0)
-    with pytest.raises(JobError, match=r"na\.running_mean"), prepared.using(name):
+    with pytest.raises(JobError, match=r"na\.running_mean"), engines.using(name):
         net.na.running_mean += 1  # the original itself, found by whatever road
-    with pytest.raises(JobError, match=r"fc\.weight"), prepared.using(AS_IT_IS):
+    with pytest.raises(JobError, match=r"fc\.weight"), engines.using(AS_IT_IS):
         net.fc.weight = nn.Parameter(torch.zeros(4, 384))
 
     def spoil():
@@ -192,10 +192,10 @@ def test_what_changes_the_network_is_caught_and_undone():
         net.b.weight.data.zero_()
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), prepared.using(name):
+    with pytest.raises(ZeroDivisionError), engines.using(name):
         spoil()
     same(before, bits(net))
-    with prepared.using(name):
+    with engines.using(name):
         torch.testing.assert_close(answers(model.net, X)[0], answers(Base(), X)[0])
 
 
@@ -211,35 +211,35 @@ def test_a_network_that_counts_its_passes_blames_no_attack():
 
     for eager in (False, True):
         net = Counting()
-        prepared = PreparedModel(model := Model(name="m", net=net, classes=4), eager=eager)
-        with prepared.using(prepared.choose(X, [model.source("exact")])):
+        engines = PreparedModel(model := Model(name="m", net=net, classes=4), eager=eager)
+        with engines.using(engines.choose(X, [model.source("exact")])):
             model.net(X)
         assert float(net.passes) == 0
 
 
 def test_copies_are_made_once_for_a_model():
     model = Model(name="m", net=Base(), classes=4)
-    prepared = PreparedModels()
-    assert prepared.of(model) is prepared.of(model.renamed("other"))
+    engines = PreparedModels()
+    assert engines.of(model) is engines.of(model.renamed("other"))
     assert PreparedModels(eager=True).of(model).choose(X, [model.source("exact")]) == AS_IT_IS
 
 
 def test_a_proof_costs_a_hundredth_of_what_it_serves_at_most(monkeypatch):
     """Counted in passes of one image: 1,000 images, PGD-40, two shards; a backward counts as two forwards."""
     rows = []
-    asked = TestedNetwork.forward
+    original = TestedNetwork.forward
 
     def counted(self, x):
         rows.append(len(x) * (3 if x.requires_grad else 1))
-        return asked(self, x)
+        return original(self, x)
 
     monkeypatch.setattr(TestedNetwork, "forward", counted)
-    prepared = PreparedModel(model := Model(name="m", net=Base(), classes=4))
+    engines = PreparedModel(model := Model(name="m", net=Base(), classes=4))
     sources = [model.source("exact")]
     for shard in range(2):  # each is proven on images of its own
         x = torch.rand(500, 1, 8, 8, generator=torch.Generator().manual_seed(shard))
-        prepared.begin()
-        name = prepared.choose(x, sources)
-        prepared.confirm(name, x[:8], sources)
+        engines.begin()
+        name = engines.choose(x, sources)
+        engines.confirm(name, x[:8], sources)
     assert name == FASTEST
     assert PROOF_IMAGES <= sum(rows) <= 0.01 * 1000 * 40 * 3

@@ -46,9 +46,9 @@ class Holder:
 )
 def test_the_answer_is_found_and_the_choice_is_told(wrapped, note):
     net = Answers(wrapped)
-    tested = TestedNetwork(net)
-    assert torch.equal(tested(X), net.fc(X.flatten(1)))
-    assert note in tested.note
+    network = TestedNetwork(net)
+    assert torch.equal(network(X), net.fc(X.flatten(1)))
+    assert note in network.note
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_the_remedy_of_an_ambiguous_answer_is_code_that_works():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_a_network_of_another_type_is_given_that_type_and_answers_in_the_images_type(dtype):
     net = Answers(dtype=dtype)
-    tested = TestedNetwork(net)
+    network = TestedNetwork(net)
     point = X.clone().requires_grad_()
-    outputs = tested(point)
+    outputs = network(point)
     assert outputs.dtype == torch.float32
     assert torch.equal(outputs, net.fc(X.to(dtype).flatten(1)).float())
     outputs.sum().backward()
     assert bool((point.grad != 0).all())
-    assert str(dtype).removeprefix("torch.") in tested.note
+    assert str(dtype).removeprefix("torch.") in network.note
 
 
 def test_integer_scores_become_numbers():
@@ -115,15 +115,15 @@ def test_what_the_network_writes_into_its_input_stays_with_it(write):
             return super().forward(x)
 
     before = X.clone()
-    tested = TestedNetwork(Writes())
+    network = TestedNetwork(Writes())
     point = X.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(tested(point).sum(), point)
+    (gradient,) = torch.autograd.grad(network(point).sum(), point)
     factor = 2.0 if write == "sub_" else 1.0
-    torch.testing.assert_close(gradient.flatten(1), factor * tested.module.fc.weight.sum(0).expand(5, -1))
-    assert torch.equal(tested(X), tested(X))
+    torch.testing.assert_close(gradient.flatten(1), factor * network.module.fc.weight.sum(0).expand(5, -1))
+    assert torch.equal(network(X), network(X))
     assert torch.equal(X, before)
     assert torch.equal(point.detach(), before)
-    assert tested.overwritten(X) == 5
+    assert network.overwritten(X) == 5
     assert TestedNetwork(Answers()).overwritten(X) == 0
 
 
@@ -152,15 +152,15 @@ def test_a_class_map_picks_columns_and_normalises_what_is_left():
 
 
 def test_a_stand_in_answers_inside_the_block_only():
-    tested, other = TestedNetwork(Answers()), Answers()
-    own = tested(X)
-    with tested.standing_in(other):
-        assert torch.equal(tested(X), other(X))
-        assert tested.fc is other.fc  # attacks that look for layers find those that answer
-    with pytest.raises(AttributeError), tested.standing_in(other):
-        _ = tested.nothing_of_that_name
-    assert torch.equal(tested(X), own)
-    assert networks_under_test(nn.Sequential(tested)) == [tested]
+    network, other = TestedNetwork(Answers()), Answers()
+    own = network(X)
+    with network.standing_in(other):
+        assert torch.equal(network(X), other(X))
+        assert network.fc is other.fc  # attacks that look for layers find those that answer
+    with pytest.raises(AttributeError), network.standing_in(other):
+        _ = network.nothing_of_that_name
+    assert torch.equal(network(X), own)
+    assert networks_under_test(nn.Sequential(network)) == [network]
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,10 @@ class SwitchesState(nn.Module):
 ATTACKS = {"fgsm": FGSM(), "pgd": PGD(steps=5), "deepfool": DeepFool(steps=5)}
 
 
-def verdicts(found, name):
+def verdicts(results, name):
     return {
         (r.source.name, r.attack.label): (r.columns.status, r.columns.clean, r.columns.linf)
-        for r in found.records
+        for r in results.records
         if r.target.name == name and r.source.name in ("", name)
     }
 
@@ -119,13 +119,13 @@ def test_an_attack_that_changes_weights_fails_and_the_next_is_right(way, eager):
     net = learnt()
     model, plain = wrap(net, name="m", classes=4), {"pgd": PGD(steps=5)}
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    found = benchmark([model], DATA, attacks={"bad": Tampers(way=way), **plain}, eps=0.1, eager=eager)
+    results = benchmark([model], DATA, attacks={"bad": Tampers(way=way), **plain}, eps=0.1, eager=eager)
     alone = benchmark([model], DATA, attacks=plain, eps=0.1, eager=eager)
-    assert len(found.failures) == 1
-    assert "leaves the network as it is" in found.failures[0]
-    assert verdicts(found, "m") == verdicts(alone, "m")
+    assert len(results.failures) == 1
+    assert "leaves the network as it is" in results.failures[0]
+    assert verdicts(results, "m") == verdicts(alone, "m")
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-    (board,) = boards(found.records)
+    (board,) = boards(results.records)
     (row,) = board.rows
     assert row.rank is None
     assert "failed-jobs" in row.standing
@@ -136,14 +136,14 @@ def test_modes_flags_and_gradients_an_attack_leaves_are_undone():
     net.body[1].weight.grad = torch.full_like(net.body[1].weight, 2.0)
     for parameter in net.body[3].parameters():
         parameter.requires_grad_(False)
-    kept = net.body[1].weight.grad
-    found = benchmark(
+    gradient = net.body[1].weight.grad
+    results = benchmark(
         [wrap(net, name="m", classes=4)], DATA, attacks={"bad": Tampers(way="flags")}, eps=0.1, eager=True
     )
-    assert not found.failures
+    assert not results.failures
     assert net.training
-    assert net.body[1].weight.grad is kept
-    assert bool((kept == 2).all())
+    assert net.body[1].weight.grad is gradient
+    assert bool((gradient == 2).all())
     assert [p.requires_grad for p in net.parameters()] == [True, True, False, False]
     assert net.body[3].weight.grad is None
 
@@ -154,23 +154,23 @@ def test_lowered_products_lose_no_image(attack):
     model = wrap(learnt(), name="m", classes=4)
 
     def run():
-        found = benchmark([model], DATA, attacks={"a": attack}, norm="L2", eps=float("inf"))
-        return verdicts(found, "m"), {f.code for r in found.records for f in r.findings}
+        results = benchmark([model], DATA, attacks={"a": attack}, norm="L2", eps=float("inf"))
+        return verdicts(results, "m"), {f.code for r in results.records for f in r.findings}
 
     expected = run()
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        lowered = run()
+        in_low_precision = run()
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
-    assert lowered == expected
+    assert in_low_precision == expected
     assert "unconfirmed" not in expected[1]
 
 
 def test_who_asks_for_it_gets_the_precision_that_is_set():
-    seen = set()
+    settings = set()
 
     class Looks(nn.Module):
         def __init__(self, net):
@@ -178,30 +178,30 @@ def test_who_asks_for_it_gets_the_precision_that_is_set():
             self.net = net
 
         def forward(self, x):
-            seen.add(torch.get_float32_matmul_precision())
+            settings.add(torch.get_float32_matmul_precision())
             return self.net(x)
 
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("high")
-        made = {}
+        fingerprints = {}
         for precision, expected in (("float32", "highest"), ("as_set", "high")):
             model = wrap(Looks(learnt()), name="m", classes=4, precision=precision)
-            made[precision] = model.fingerprint()
-            seen.clear()
+            fingerprints[precision] = model.fingerprint()
+            settings.clear()
             assert not benchmark([model], DATA, attacks={"f": FGSM()}, eps=0.1).failures
-            assert seen == {expected}
-        assert made["float32"] != made["as_set"]
+            assert settings == {expected}
+        assert fingerprints["float32"] != fingerprints["as_set"]
     finally:
         torch.set_float32_matmul_precision(before)
 
 
 def test_the_record_says_what_was_asked():
     for eager in (False, True):
-        found = benchmark(
+        results = benchmark(
             [wrap(learnt(), name="m", classes=4)], DATA, attacks={"f": FGSM()}, eps=0.1, eager=eager
         )
-        (record,) = [r for r in found.records if r.attack.label == "f"]
+        (record,) = [r for r in results.records if r.attack.label == "f"]
         engine = record.provenance.engine
         assert (engine.used == AS_IT_IS) is eager
 
@@ -211,9 +211,9 @@ def test_libraries_attack_networks_of_other_types(dtype):
     """They cast images to the type of the weights they find; what they are given is float32."""
     attacks = {name: make_attack(name, steps=3) for name in ("art/pgd", "torchattacks/pgd")}
     net = learnt().to(dtype)
-    found = benchmark([wrap(net, name="m", classes=4)], DATA, attacks=attacks, eps=0.2)
-    assert not found.failures
+    results = benchmark([wrap(net, name="m", classes=4)], DATA, attacks=attacks, eps=0.2)
+    assert not results.failures
     for name in attacks:
-        statuses, _, sizes = verdicts(found, "m")["m", name]
+        statuses, _, sizes = verdicts(results, "m")["m", name]
         assert "broken" in statuses
         assert max(sizes) <= 0.2 + 1e-6

@@ -84,20 +84,20 @@ def trained(defense, *, state=0, seed=5):
     network[1].bias.requires_grad_(False)
     x = torch.rand(48, 1, 4, 4)
     images = image_set(x, torch.arange(48) % 3, split="train")
-    told = []
-    context = TrainingContext(seed=seed, device="cpu", state=None, identity={}, progress=told.append)
+    reports = []
+    context = TrainingContext(seed=seed, device="cpu", state=None, identity={}, progress=reports.append)
     torch.manual_seed(state)
     before = torch.get_rng_state()
     history = defense(network, images, context=context)
     assert torch.equal(torch.get_rng_state(), before)
-    return network, history, told
+    return network, history, reports
 
 
 @pytest.mark.parametrize("name", ["careless", "Plugin"])
 def test_a_host_puts_right_what_careless_code_leaves(file, name):
-    network, history, told = trained(made(file, name))
+    network, history, reports = trained(made(file, name))
     assert [row["epoch"] for row in history] == [1.0, 2.0]
-    assert told == history
+    assert reports == history
     assert [part.training for part in network] == [True, True, False]
     assert [p.requires_grad for p in network.parameters()] == [True, False]
     assert all(p.grad is None for p in network.parameters())
@@ -108,8 +108,8 @@ def test_a_host_puts_right_what_careless_code_leaves(file, name):
 
 def test_what_a_function_returns_is_a_history_or_nothing(file):
     assert trained(made(file, "returns_rows"))[1] == [{"epoch": 1.0, "loss": 2.0}]
-    network, history, told = trained(made(file, "returns_network"))
-    assert history == told == [{"epoch": 1.0}]
+    network, history, reports = trained(made(file, "returns_network"))
+    assert history == reports == [{"epoch": 1.0}]
     assert bool((network[1].weight == 1).all())
     with pytest.raises(JobError, match=r"mine\.py:returns_another.*another network.*in place"):
         trained(made(file, "returns_another"))

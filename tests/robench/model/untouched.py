@@ -64,7 +64,7 @@ def answers(net, x):
     modes = {part: part.training for part in net.modules()}
     net.eval()
     with torch.no_grad():
-        found = bits(net(x.clone()))
+        values = bits(net(x.clone()))
     for part, training in modes.items():
         part.training = training
-    return found
+    return values

@@ -62,15 +62,15 @@ def test_a_plan_holds_the_name_it_is_listed_by(attack, name):
     ],
 )
 def test_what_cannot_be_played_is_refused_with_its_line(attack, options, error, message):
-    with pytest.raises(error, match=message) as caught:
+    with pytest.raises(error, match=message) as refusal:
         plan(attack, **options)
-    assert caught.value.where.endswith("c.yaml:9")
+    assert refusal.value.where.endswith("c.yaml:9")
 
 
 def test_a_library_that_is_missing_is_told_with_the_line(monkeypatch):
     from attacks.libraries import foolbox
 
     monkeypatch.setattr(foolbox, "find_spec", lambda name: None)
-    with pytest.raises(PluginError, match="pip install foolbox") as caught:
+    with pytest.raises(PluginError, match="pip install foolbox") as error:
         plan("foolbox/LinfPGD")
-    assert caught.value.where.endswith("c.yaml:9")
+    assert error.value.where.endswith("c.yaml:9")

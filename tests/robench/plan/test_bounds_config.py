@@ -38,11 +38,11 @@ def test_bounds_are_columns_of_every_radius(tmp_path):
                 models=("a",),
             ),
         )
-    planned = planned_run(to_json(plan))
-    threat = planned.threats[0].threat
-    assert not planned.fault
-    assert planned.bounds(threat, "a") == ("crown", "search")
-    assert planned.bounds(threat, "b") == ()
+    summary = planned_run(to_json(plan))
+    threat = summary.threats[0].threat
+    assert not summary.fault
+    assert summary.bounds(threat, "a") == ("crown", "search")
+    assert summary.bounds(threat, "b") == ()
 
 
 def test_a_plan_without_bounds_is_written_as_it_was(tmp_path):
@@ -75,11 +75,11 @@ def test_bounds_alone_make_a_threat(tmp_path):
     ],
 )
 def test_what_cannot_be_bounded_is_refused_with_its_line(tmp_path, old, new, line, words):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as error:
         plan_of(TEXT.replace(old, new), tmp_path)
-    assert caught.value.exit_code == 2
-    assert words in str(caught.value)
-    assert f"demo.yaml:{line}" in str(caught.value) or line == 9
+    assert error.value.exit_code == 2
+    assert words in str(error.value)
+    assert f"demo.yaml:{line}" in str(error.value) or line == 9
 
 
 def test_a_threat_of_nothing_is_refused(tmp_path):

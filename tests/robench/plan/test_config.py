@@ -61,9 +61,9 @@ def test_knowledge_and_budget_make_a_threat_of_their_own(file):
   - {norm: Linf, eps: 8/255, knowledge: [], attacks: [square]}
 """
     )
-    usual, limited, asking = parse(text, file=file).threats
+    usual, narrow, asking = parse(text, file=file).threats
     assert (usual.knowledge, usual.budget) == (("weights", "template"), None)
-    assert (limited.knowledge, limited.budget) == (("weights", "template"), 20)
+    assert (narrow.knowledge, narrow.budget) == (("weights", "template"), 20)
     assert asking.knowledge == ()
     # What stands at its default is no part of the plan's text: plans made before stay what they were.
     assert "knowledge" not in canonical(usual)
@@ -154,11 +154,11 @@ def test_equal_texts_give_equal_plans_and_places_do_not_matter(file):
 )  # fmt: skip
 def test_every_mistake_is_refused_with_its_line_and_a_hint(file, old, new, line, words):
     assert old in GOOD
-    with pytest.raises(RobenchError) as caught:
+    with pytest.raises(RobenchError) as error:
         parse(GOOD.replace(old, new, 1), file=file)
-    assert caught.value.exit_code == 2
-    assert str(caught.value).startswith(f"{file}:{line}: "), str(caught.value)
-    assert words in str(caught.value)
+    assert error.value.exit_code == 2
+    assert str(error.value).startswith(f"{file}:{line}: "), str(error.value)
+    assert words in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_overrides_are_yaml_and_say_where_they_come_from(file):
         "seed=!!python/none x": "tag",
         "models.0.name=a/b": "path separator",
     }.items():
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError) as error:
             parse(GOOD, file=file, overrides=[override])
-        assert str(caught.value).startswith(f"--set {override}"), str(caught.value)
-        assert words in str(caught.value)
+        assert str(error.value).startswith(f"--set {override}"), str(error.value)
+        assert words in str(error.value)
 
 
 def test_every_suite_is_valid():
@@ -283,8 +283,8 @@ def test_any_name_is_a_safe_file_name_or_refused(name):
 def test_any_data_gives_a_plan_or_a_robench_error(data):
     try:
         from_dict({"dataset": "digits", "models": [data], "threats": [data]})
-    except RobenchError as refused:
-        error = refused
+    except RobenchError as refusal:
+        error = refusal
     else:
         return
     assert error.exit_code == 2

@@ -90,9 +90,9 @@ def test_refusals_name_the_line(tmp_path, path, words):
     root = tmp_path / "root"
     (root / "folder").mkdir(parents=True)
     (tmp_path / "outside.pt").write_bytes(b"")
-    with pytest.raises(ConfigError, match=words) as caught:
+    with pytest.raises(ConfigError, match=words) as error:
         located(Path(path), root, where="a.yaml:7")
-    assert str(caught.value).startswith("a.yaml:7: ")
+    assert str(error.value).startswith("a.yaml:7: ")
 
 
 def test_without_a_data_root(file):

@@ -71,11 +71,11 @@ def test_a_model_without_the_key_is_written_as_it_was(tmp_path):
 )
 def test_what_is_refused_says_where_and_what_to_do(tmp_path, old, new, line, message):
     assert CONFIG.count(old) == 1
-    with pytest.raises(RobenchError) as caught:
+    with pytest.raises(RobenchError) as error:
         plan_of(CONFIG.replace(old, new), tmp_path)
-    assert caught.value.exit_code == 2
-    assert f"demo.yaml:{line}" in str(caught.value)
-    assert message in str(caught.value)
+    assert error.value.exit_code == 2
+    assert f"demo.yaml:{line}" in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +115,11 @@ def test_a_run_has_a_row_for_every_defended_model(finished):
 
 def test_records_say_which_defense_and_count_rejections_as_the_judge_does(finished):
     records = [plain_of(path) for path in (finished[1] / "units").glob("*.json")]
-    squeezed = [r for r in records if r["target"]["name"] == "squeezed"]
-    assert squeezed[0]["target"]["details"]["inference"][0]["defense"] == "FeatureSqueezing"
+    own_records = [r for r in records if r["target"]["name"] == "squeezed"]
+    assert own_records[0]["target"]["details"]["inference"][0]["defense"] == "FeatureSqueezing"
     columns = [
         (label, clean, adversarial, status)
-        for record in squeezed
+        for record in own_records
         for label, clean, adversarial, status in zip(
             *(record["columns"][key] for key in ("label", "clean", "adversarial", "status")), strict=True
         )

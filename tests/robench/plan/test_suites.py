@@ -14,8 +14,8 @@ def test_few_images_give_every_output_layer_the_same_data_network_and_epochs():
     models = suite("mnist-few-images")
     for count in (1000, 10000):
         rivals = [models[f"{kind}-{count}"] for kind in ("softmax", "svm", "wnll")]
-        given = {(m.architecture.name, m.buffer, m.train.data.limit, m.train.data.subset) for m in rivals}
-        assert given == {("small_cnn", 128, count, "first")}
+        settings = {(m.architecture.name, m.buffer, m.train.data.limit, m.train.data.subset) for m in rivals}
+        assert settings == {("small_cnn", 128, count, "first")}
         options = [m.train.defense.options for m in rivals]
         assert options[0]["epochs"] == options[1]["epochs"] == 2 * options[2]["epochs"]
         assert models[f"wnll-{count}-alone"].features_of == f"wnll-{count}"
@@ -23,14 +23,14 @@ def test_few_images_give_every_output_layer_the_same_data_network_and_epochs():
 
 def test_semi_supervised_models_know_the_same_thousand_labels():
     models = suite("mnist-semi-supervised")
-    trained = [model.train for model in models.values() if model.train]
-    assert {(t.data.limit, t.data.labelled, t.data.subset) for t in trained} == {(11000, 1000, "first")}
-    assert [t.defense.name for t in trained] == ["natural", "wnll_natural", "wnll_semi_supervised"]
+    trainings = [model.train for model in models.values() if model.train]
+    assert {(t.data.limit, t.data.labelled, t.data.subset) for t in trainings} == {(11000, 1000, "first")}
+    assert [t.defense.name for t in trainings] == ["natural", "wnll_natural", "wnll_semi_supervised"]
     assert models["approach-I"].features_of == models["wnll"].features_of == "wnll-alone"
     for name in ("approach-I", "approach-II"):
         assert models[name].head.options["unlabelled"] == 10000
-    supervised, semi = (models[name].train.defense.options for name in ("wnll-alone", "approach-II"))
-    assert {k: v for k, v in semi.items() if k != "unlabelled"} == supervised
+    plain, semi = (models[name].train.defense.options for name in ("wnll-alone", "approach-II"))
+    assert {k: v for k, v in semi.items() if k != "unlabelled"} == plain
 
 
 def test_the_re_evaluation_trains_its_twins_alike_and_leaves_no_gradient_source_out():
@@ -41,8 +41,8 @@ def test_the_re_evaluation_trains_its_twins_alike_and_leaves_no_gradient_source_
         128,
         twin.train.data,
     )
-    shared = {k: v for k, v in twin.train.defense.options.items() if k in softmax.train.defense.options}
-    assert shared == softmax.train.defense.options
+    common = {k: v for k, v in twin.train.defense.options.items() if k in softmax.train.defense.options}
+    assert common == softmax.train.defense.options
     assert twin.train.defense.options["passes"] == 1  # so that both have as many epochs of the linear stage
     assert set(twin.sources) == {"linear", "straight_through", "exact", "kernel"}
     # The linear branch on the softmax features is the softmax model itself, whose images transfer.
@@ -51,10 +51,10 @@ def test_the_re_evaluation_trains_its_twins_alike_and_leaves_no_gradient_source_
 
 
 def test_the_published_protocol_is_measured_on_the_same_networks():
-    honest, published = suite("wnll-re-evaluation"), suite("wnll-re-evaluation-published")
+    honest, original = suite("wnll-re-evaluation"), suite("wnll-re-evaluation-published")
     for name in ("softmax", "trained-wnll"):
-        assert published[name] == honest[name]
-    heads = {name: (model.features_of, model.head.name) for name, model in published.items()}
+        assert original[name] == honest[name]
+    heads = {name: (model.features_of, model.head.name) for name, model in original.items()}
     assert heads["softmax-published"] == ("softmax", "wnll_published")
     assert heads["trained-published"] == ("trained-wnll", "wnll_published")
 

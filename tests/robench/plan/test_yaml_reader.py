@@ -69,10 +69,10 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1,
     ],
 )
 def test_what_is_not_plain_yaml_is_refused_with_its_line(text, line, words):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as error:
         read(text)
-    assert str(caught.value).startswith(f"f.yaml:{line}: ")
-    assert words in str(caught.value)
+    assert str(error.value).startswith(f"f.yaml:{line}: ")
+    assert words in str(error.value)
 
 
 def test_a_file_too_large_or_not_utf_8_or_missing_is_refused(tmp_path):
@@ -98,8 +98,8 @@ def test_a_file_too_large_or_not_utf_8_or_missing_is_refused(tmp_path):
 def test_any_text_gives_data_or_a_config_error(text):
     try:
         read(text)
-    except ConfigError as refused:
-        error = refused
+    except ConfigError as refusal:
+        error = refusal
     else:
         return
     assert str(error).startswith("f.yaml:")

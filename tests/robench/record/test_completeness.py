@@ -19,7 +19,7 @@ def plan(*labels, models=("a", "b"), transfer=False):
     return planned_run({"models": [{"name": m} for m in models], "threats": threats, "transfer": transfer})
 
 
-def record(target, label, images, *, source=None, through="", offered=(), planned=None, n=4):
+def record(target, label, images, *, source=None, through="", choices=(), plan=None, n=4):
     images = list(images)
     zeros, numbers = [0] * len(images), [0.0] * len(images)
     columns = Columns(
@@ -29,17 +29,17 @@ def record(target, label, images, *, source=None, through="", offered=(), planne
     clean = label == "clean"
     one = record_of(
         key=f"{target}-{label}-{source}-{through}-{images}",
-        target={"name": target, "sources": list(offered)}, attack={"label": label},
+        target={"name": target, "sources": list(choices)}, attack={"label": label},
         source={"name": "" if clean else source or target, "gradient_source": through},
         threat={} if clean else THREAT, dataset={"name": "toy", "split": "test", "n": n}, seed=0,
         columns=columns, provenance={},
     )  # fmt: skip
-    return dataclasses.replace(one, planned=planned)
+    return dataclasses.replace(one, planned=plan)
 
 
-def lacks(planned, records, model="a"):
+def lacks(plan, records, model="a"):
     own = [one for one in records if one.target.name == model]
-    return Have(planned, records, planned.threats[0].threat).missing(model, own)
+    return Have(plan, records, plan.threats[0].threat).missing(model, own)
 
 
 def test_a_whole_row_lacks_nothing():
@@ -61,7 +61,7 @@ def test_an_image_counts_once_wherever_it_stands():
 
 
 def test_images_judged_on_others_alone_are_missing_here():
-    elsewhere = record("b", "pgd", range(4), source="a", through="exact", offered=("exact",))
+    elsewhere = record("b", "pgd", range(4), source="a", through="exact", choices=("exact",))
     records = [record("a", "clean", range(4)), record("b", "clean", range(4)), elsewhere]
     assert lacks(plan("pgd"), records) == ("pgd 0 of 4 images",)
 
@@ -75,13 +75,13 @@ def test_images_judged_on_others_alone_are_missing_here():
 )  # fmt: skip
 def test_bounds_that_are_asked_for_are_counted(images, models, texts):
     threats = [{**THREAT, "attacks": [], "bounds": [{"label": "crown", "models": list(models)}]}]
-    planned = planned_run({"models": [{"name": "a"}, {"name": "b"}], "threats": threats})
+    summary = planned_run({"models": [{"name": "a"}, {"name": "b"}], "threats": threats})
     records = [record("a", "clean", range(4))]
     if images:
         n = len(images)
         own = Certificates(certified=[1] * n, bound=[0.5] * n, domains=[1] * n, seconds=[0.1] * n)
         records.append(dataclasses.replace(record("a", "crown", images), certificates=own))
-    assert lacks(planned, records) == texts
+    assert lacks(summary, records) == texts
 
 
 def test_an_attack_without_any_record_is_named():
@@ -94,8 +94,8 @@ def test_a_row_without_any_record_lacks_all():
 
 
 def test_a_lost_plan_lacks_nobody_knows_what():
-    planned = PlannedRun(fault="broken")
-    (text,) = Have(planned, [], ThreatSummary()).missing("a", [])
+    summary = PlannedRun(fault="broken")
+    (text,) = Have(summary, [], ThreatSummary()).missing("a", [])
     assert text == "unknown what, for plan.json cannot be read: broken"
 
 
@@ -107,14 +107,14 @@ def test_images_that_no_record_counts_are_counted_by_hand():
 
 def test_each_gradient_source_that_is_offered_is_expected():
     both = ("exact", "linear")
-    clean = record("a", "clean", range(4), offered=both)
-    exact = record("a", "pgd", range(4), through="exact", offered=both)
+    clean = record("a", "clean", range(4), choices=both)
+    exact = record("a", "pgd", range(4), through="exact", choices=both)
     assert lacks(plan("pgd"), [clean, exact]) == ("pgd through linear 0 of 4 images",)
-    half = record("a", "pgd", [0, 1], through="linear", offered=both)
+    half = record("a", "pgd", [0, 1], through="linear", choices=both)
     assert lacks(plan("pgd"), [clean, exact, half]) == ("pgd through linear 2 of 4 images",)
-    short = record("a", "pgd", [0, 1], through="exact", offered=both)
+    short = record("a", "pgd", [0, 1], through="exact", choices=both)
     assert lacks(plan("pgd"), [clean, short, half]) == ("pgd 2 of 4 images",)  # the same of both: once
-    less = record("a", "pgd", [0], through="exact", offered=both)
+    less = record("a", "pgd", [0], through="exact", choices=both)
     assert lacks(plan("pgd"), [clean, less, half]) == (
         "pgd through exact 1 of 4 images", "pgd through linear 2 of 4 images",
     )  # fmt: skip
@@ -122,8 +122,8 @@ def test_each_gradient_source_that_is_offered_is_expected():
 
 def test_an_attack_with_a_choice_of_its_own_needs_no_other():
     both = ("exact", "linear")
-    clean = record("a", "clean", range(4), offered=both)
-    assert lacks(plan("own"), [clean, record("a", "own", range(4), through="mine", offered=both)]) == ()
+    clean = record("a", "clean", range(4), choices=both)
+    assert lacks(plan("own"), [clean, record("a", "own", range(4), through="mine", choices=both)]) == ()
 
 
 def test_transfer_needs_every_source():
@@ -143,7 +143,7 @@ def test_transfer_needs_every_source():
 def test_what_a_source_offers_counts_for_what_is_crafted_on_it():
     records = [
         record("a", "clean", range(4)), record("a", "pgd", range(4)),
-        record("b", "clean", range(4), offered=("exact", "linear")),
+        record("b", "clean", range(4), choices=("exact", "linear")),
         record("a", "pgd", range(4), source="b", through="exact"),
     ]  # fmt: skip
     assert lacks(plan("pgd", transfer=True), records) == ("pgd crafted on b",)
@@ -154,10 +154,10 @@ def test_what_a_source_offers_counts_for_what_is_crafted_on_it():
 def test_rows_of_several_plans_are_told_apart():
     one, two = plan("pgd", models=("a",)), plan("pgd", models=("a", "b"))
     records = [
-        record("a", "clean", range(4), planned=one), record("a", "pgd", range(4), planned=one),
-        record("a", "clean", range(4), planned=two), record("c", "clean", range(4)),
+        record("a", "clean", range(4), plan=one), record("a", "pgd", range(4), plan=one),
+        record("a", "clean", range(4), plan=two), record("c", "clean", range(4)),
     ]  # fmt: skip
-    assert {planned: len(own) for planned, own in by_plan(records).items()} == {one: 2, two: 1}
+    assert {summary: len(own) for summary, own in by_plan(records).items()} == {one: 2, two: 1}
     setting = "toy test, Linf 0.1, untargeted, weights known"
     assert missing_rows(records) == [
         (setting, "a", ("pgd 0 of 4 images",)), (setting, "b", ("every unit of the model",)),
@@ -165,16 +165,16 @@ def test_rows_of_several_plans_are_told_apart():
 
 
 def test_a_plan_without_threats_asks_for_clean_images():
-    planned = planned_run({"models": [{"name": "a"}], "threats": []})
-    assert missing_rows([record("a", "clean", [0], planned=planned)]) == [
+    summary = planned_run({"models": [{"name": "a"}], "threats": []})
+    assert missing_rows([record("a", "clean", [0], plan=summary)]) == [
         ("toy test, no attack", "a", ("clean 1 of 4 images",))
     ]
-    assert missing_rows([record("a", "clean", range(4), planned=planned)]) == []
+    assert missing_rows([record("a", "clean", range(4), plan=summary)]) == []
 
 
 def test_a_lost_plan_is_told_of_every_model_there_is():
-    lost = PlannedRun(fault="broken")
-    records = [record("a", "clean", range(4), planned=lost), record("b", "clean", range(4), planned=lost)]
+    summary = PlannedRun(fault="broken")
+    records = [record("a", "clean", range(4), plan=summary), record("b", "clean", range(4), plan=summary)]
     assert [(model, texts[0][:7]) for _, model, texts in missing_rows(records)] == [
         ("a", "unknown"), ("b", "unknown"),
     ]  # fmt: skip
@@ -182,17 +182,17 @@ def test_a_lost_plan_is_told_of_every_model_there_is():
 
 @pytest.mark.parametrize("change", [{"eps": 0.2}, {"norm": "L2"}, {"budget": 3}, {"goal": "targeted"}])
 def test_an_attack_under_another_threat_does_not_count(change):
-    planned = plan("pgd", models=("a",))
-    clean, attacked = (record("a", label, range(4), planned=planned) for label in ("clean", "pgd"))
-    other = dataclasses.replace(attacked, threat=dataclasses.replace(attacked.threat, **change))
-    assert missing_rows([clean, attacked]) == []
+    summary = plan("pgd", models=("a",))
+    clean, attack = (record("a", label, range(4), plan=summary) for label in ("clean", "pgd"))
+    other = dataclasses.replace(attack, threat=dataclasses.replace(attack.threat, **change))
+    assert missing_rows([clean, attack]) == []
     ((_, _, texts),) = missing_rows([clean, other])
     assert texts == ("pgd 0 of 4 images",)
 
 
 def test_images_of_another_set_are_another_row():
-    planned = plan("pgd", models=("a",))
-    clean, attacked = (record("a", label, range(4), planned=planned) for label in ("clean", "pgd"))
-    elsewhere = dataclasses.replace(attacked, dataset=dataclasses.replace(attacked.dataset, set="other"))
+    summary = plan("pgd", models=("a",))
+    clean, attack = (record("a", label, range(4), plan=summary) for label in ("clean", "pgd"))
+    elsewhere = dataclasses.replace(attack, dataset=dataclasses.replace(attack.dataset, set="other"))
     rows = missing_rows([clean, elsewhere])
     assert [texts for _, _, texts in rows] == [("pgd 0 of 4 images",), ("clean 0 of 4 images",)]

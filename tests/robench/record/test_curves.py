@@ -98,13 +98,13 @@ def test_points_by_hand_over_two_gradient_sources():
 
 
 def test_what_was_not_seen_gives_no_curve():
-    unseen = record([R, B, R, M], forwards=[7] * 4)
-    assert over_points([unseen]) is None
-    assert over_tries([unseen]) is None
+    library = record([R, B, R, M], forwards=[7] * 4)
+    assert over_points([library]) is None
+    assert over_tries([library]) is None
     assert over_points([record([R] * 4)]) is None  # nothing broke, and nothing tells how much was tried
     assert over_points([]) is None
     assert over_passes([]) is None
-    assert over_passes([[unseen]]).x == (0.0, 7.0)  # a library: at its end
+    assert over_passes([[library]]).x == (0.0, 7.0)  # a library: at its end
     assert (
         over_passes([[record([R, B, R, M], forwards=[7] * 4, first=[0, 2, 0, 1])]]) is None
     )  # earlier version
@@ -138,10 +138,10 @@ def test_sizes_are_the_smallest_over_attacks_and_radii():
 
 
 def test_an_exact_curve_ends_where_small_perturbations_were_looked_for():
-    looked = record([B, R, R, M], size=[0.02, 0.0, 0.0, 0.0], eps=0.1, minimises=True)
+    search = record([B, R, R, M], size=[0.02, 0.0, 0.0, 0.0], eps=0.1, minimises=True)
     beyond = record([R, B, R, M], size=[0.0, 0.4, 0.0, 0.0], eps=0.4)
     other = record([R] * 4, eps=0.4, index=(4, 5, 6, 7))
-    curve = over_eps([looked, beyond, other])
+    curve = over_eps([search, beyond, other])
     assert (curve.x, curve.robust, curve.n, curve.end) == ((0.0, 0.02), (3, 2), 4, 0.1)
 
 
@@ -153,15 +153,15 @@ def data_of(model, x, y):
 
 def white_box(model, x, y, attack, *, eps, **options):
     attacks = attack if isinstance(attack, dict) else {"attack": attack}
-    found = benchmark([model], data_of(model, x, y), attacks=attacks, eps=eps, **options)
-    assert not found.failures
-    return [r for r in found.records if r.attack.label != "clean"]
+    results = benchmark([model], data_of(model, x, y), attacks=attacks, eps=eps, **options)
+    assert not results.failures
+    return [r for r in results.records if r.attack.label != "clean"]
 
 
 def standing(records):
     """Image to whether it stands against all these records, as a leaderboard counts."""
-    fallen = {i for r in records for i, s in zip(r.columns.index, r.columns.status, strict=True) if s != R}
-    return {i for r in records for i in r.columns.index} - fallen
+    breaks = {i for r in records for i, s in zip(r.columns.index, r.columns.status, strict=True) if s != R}
+    return {i for r in records for i in r.columns.index} - breaks
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +180,8 @@ def test_with_a_fixed_step_size_one_pass_tells_every_shorter_run(toy, transfer):
 
     def run(steps):
         attack = {"attack": make_attack("ifgsm", steps=steps, step_size=0.005)}
-        found = benchmark([model, twin], data_of(model, x, y), attacks=attack, eps=0.08, transfer=transfer)
-        own = (r for r in found.records if r.target.name == r.source.name == model.name)
+        results = benchmark([model, twin], data_of(model, x, y), attacks=attack, eps=0.08, transfer=transfer)
+        own = (r for r in results.records if r.target.name == r.source.name == model.name)
         return [r for r in own if r.attack.label != "clean"]
 
     curve = over_points(run(30))
@@ -235,13 +235,13 @@ def test_every_curve_ends_at_the_number_of_the_table(toy, wrap, transfer):
         for curve in (over_points(cell), over_tries(cell), over_passes([cell])):
             assert curve.robust[-1] == len(standing(cell))
             assert curve.n == 60
-    spent = dict.fromkeys(range(60), 0.0)
+    costs = dict.fromkeys(range(60), 0.0)
     for r in records:
         for i, forwards, backwards in zip(
             r.columns.index, r.columns.forwards, r.columns.backwards, strict=True
         ):
-            spent[i] += forwards + backwards
-    assert over_passes(cells).end == max(spent[i] for i in standing(records))
+            costs[i] += forwards + backwards
+    assert over_passes(cells).end == max(costs[i] for i in standing(records))
 
 
 @pytest.mark.parametrize("batch_size", [60, 30])
@@ -251,10 +251,10 @@ def test_a_library_is_overheard_at_each_point_and_what_it_had_cost(toy, batch_si
     records = white_box(model, x, y, attack, eps=0.05, batch_size=batch_size)
     (record,) = records
     columns = record.columns
-    seen = list(zip(columns.first_success, columns.first_passes, strict=True))
-    assert len({first for first, _ in seen if first}) > 2
+    pairs = list(zip(columns.first_success, columns.first_passes, strict=True))
+    assert len({first for first, _ in pairs if first}) > 2
     # One forward a point; a backward follows each but the one that is asked about.
-    assert all(passes == max(2 * first - 1, 0) for first, passes in seen)
+    assert all(passes == max(2 * first - 1, 0) for first, passes in pairs)
     curve = over_passes([records])
     assert set(curve.x) <= {0.0, 1.0, 3.0, 5.0, 7.0, curve.end}
     assert (curve.robust[0], curve.robust[-1]) == (55, len(standing(records)))

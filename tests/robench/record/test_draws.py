@@ -31,8 +31,8 @@ def drawn(rng, chances, draws):
 @given(n=st.integers(1, 60), share=st.floats(0, 1), draws=st.integers(1, 12))
 def test_where_no_draw_changes_anything_the_interval_is_wilsons(n, share, draws):
     right = round(share * n)
-    found = mean_stood(["1" * draws] * right + ["0" * draws] * (n - right))
-    assert (found.mean, found.low, found.high) == pytest.approx((right / n, *wilson(right, n)), abs=1e-9)
+    result = mean_stood(["1" * draws] * right + ["0" * draws] * (n - right))
+    assert (result.mean, result.low, result.high) == pytest.approx((right / n, *wilson(right, n)), abs=1e-9)
 
 
 @pytest.mark.parametrize(("n", "draws"), [(60, 10), (200, 2), (100, 40)])
@@ -42,35 +42,35 @@ def test_the_interval_covers_the_mean_of_a_linear_model_behind_gaussian_noise(n,
     rng = np.random.default_rng(0)
     for a, b in ((0.5, 1.0), (2.5, 1.0), (2.0, 0.1), (3.0, 0.7)):
         truth = norm.cdf(a / np.sqrt(1 + b**2))
-        covered, width, wilsons = 0, 0.0, 0.0
+        hits, width, wilsons = 0, 0.0, 0.0
         for _ in range(200):
-            found = mean_stood(drawn(rng, norm.cdf(rng.normal(a, b, n)), draws))
-            covered += found.low <= truth <= found.high
-            width += found.high - found.low
-            low, high = wilson(round(found.mean * n), n)
+            result = mean_stood(drawn(rng, norm.cdf(rng.normal(a, b, n)), draws))
+            hits += result.low <= truth <= result.high
+            width += result.high - result.low
+            low, high = wilson(round(result.mean * n), n)
             wilsons += high - low
-        assert covered >= 0.92 * 200, (a, b, covered)
+        assert hits >= 0.92 * 200, (a, b, hits)
         assert width <= wilsons * 1.001  # draws add knowledge: never wider than one question per image
 
 
 def test_images_that_are_always_wrong_are_not_hidden_by_draws():
     rng = np.random.default_rng(5)
-    truth, covered = 0.99 * 0.999, 0
+    truth, hits = 0.99 * 0.999, 0
     for _ in range(200):
-        found = mean_stood(drawn(rng, np.where(rng.random(200) < 0.01, 0.0, 0.999), 10))
-        covered += found.low <= truth <= found.high
-    assert covered >= 0.92 * 200
+        result = mean_stood(drawn(rng, np.where(rng.random(200) < 0.01, 0.0, 0.999), 10))
+        hits += result.low <= truth <= result.high
+    assert hits >= 0.92 * 200
 
 
 def test_a_coin_that_a_whole_batch_shares_widens_the_interval():
     rng = np.random.default_rng(1)
-    covered, n, draws = 0, 400, 10
+    hits, n, draws = 0, 400, 10
     for _ in range(200):
         shift = rng.normal(0, 1, draws)  # with two more normal numbers: P(right) = Phi(0.5 / sqrt(3))
         table = rng.normal(0.5, 1, (n, 1)) + shift + rng.normal(0, 1, (n, draws)) > 0
-        found = mean_stood(["".join("01"[hit] for hit in row) for row in table.tolist()])
-        covered += found.low <= norm.cdf(0.5 / np.sqrt(3)) <= found.high
-    assert covered >= 0.85 * 200  # ten draws of one coin; without its component it would be below a half
+        result = mean_stood(["".join("01"[hit] for hit in row) for row in table.tolist()])
+        hits += result.low <= norm.cdf(0.5 / np.sqrt(3)) <= result.high
+    assert hits >= 0.85 * 200  # ten draws of one coin; without its component it would be below a half
 
 
 def test_choosing_among_equal_points_is_not_taken_for_an_attack():
@@ -94,10 +94,10 @@ def test_each_draw_is_asked_at_the_point_that_stood_least_in_the_others(data):
     k = data.draw(st.integers(2, 6))
     bits = st.text("01", min_size=k, max_size=k)
     points = data.draw(st.lists(bits, min_size=1, max_size=4))
-    found = worst_draws(points)
+    signs = worst_draws(points)
     for j in range(k):
         rest = [sum(int(d) for i, d in enumerate(p) if i != j) for p in points]
-        assert found[j] == points[rest.index(min(rest))][j]
+        assert signs[j] == points[rest.index(min(rest))][j]
 
 
 def test_among_equals_the_one_that_fell_to_the_attack_is_asked():
@@ -130,11 +130,11 @@ def test_the_sign_flip_test_of_verdicts_is_mcnemars(only_first, only_second, bot
     first = ["1"] * (only_first + both) + ["0"] * only_second
     second = ["0"] * only_first + ["1"] * (both + only_second)
     exact = mcnemar(only_first, only_second)
-    flipped = sign_flip(list(map(int, first)), list(map(int, second)), scale=1)
-    assert flipped == pytest.approx(exact, abs=1e-12)
+    p_value = sign_flip(list(map(int, first)), list(map(int, second)), scale=1)
+    assert p_value == pytest.approx(exact, abs=1e-12)
     assert paired_p_value(first, second) == exact
-    doubled = [d * 2 for d in first], [d * 2 for d in second]
-    assert paired_p_value(*doubled) == pytest.approx(exact, abs=1e-12)
+    doubles = [d * 2 for d in first], [d * 2 for d in second]
+    assert paired_p_value(*doubles) == pytest.approx(exact, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=50)
@@ -144,8 +144,8 @@ def test_the_sign_flip_test_counts_all_choices_of_signs(pairs):
     sums = [abs(sum(s * d for s, d in zip(signs, steps, strict=True)))
             for signs in itertools.product((-1, 1), repeat=len(steps))]  # fmt: skip
     exact = sum(s >= abs(sum(steps)) for s in sums) / len(sums)
-    found = sign_flip([a / 5 for a, _ in pairs], [b / 5 for _, b in pairs], scale=5)
-    assert found == pytest.approx(exact, abs=1e-12)
+    p_value = sign_flip([a / 5 for a, _ in pairs], [b / 5 for _, b in pairs], scale=5)
+    assert p_value == pytest.approx(exact, abs=1e-12)
 
 
 def test_the_interval_of_a_mean_change_is_about_that_of_a_normal_law():
@@ -198,18 +198,18 @@ def plain_interval(images, z):
     st.sampled_from([0.5, 0.9, 0.95, 0.99]),
 )
 def test_mean_and_interval_are_those_of_plain_loops(images, confidence):
-    found = mean_stood(images, confidence=confidence)
+    result = mean_stood(images, confidence=confidence)
     expected = plain_interval(images, norm.ppf((1 + confidence) / 2))
-    assert (found.mean, found.low, found.high) == pytest.approx(expected, abs=1e-12)
+    assert (result.mean, result.low, result.high) == pytest.approx(expected, abs=1e-12)
 
 
 def test_ends_that_are_known_are_exact():
     assert mean_stood(["00", "00"]).low == 0.0
     assert mean_stood(["11", "11"]).high == 1.0
     # One coin for both images: (1 0, 1 0) has the component 1/4, so S = n^2 / 4 = 1 and few images' worth.
-    found = mean_stood(["10", "10"])
-    assert (found.low + found.high) / 2 == pytest.approx(0.5)
-    assert found.high - found.low > wilson(1, 2)[1] - wilson(1, 2)[0]
+    result = mean_stood(["10", "10"])
+    assert (result.low + result.high) / 2 == pytest.approx(0.5)
+    assert result.high - result.low > wilson(1, 2)[1] - wilson(1, 2)[0]
 
 
 def test_one_point_needs_no_choice():

@@ -68,9 +68,9 @@ def test_a_disk_that_refuses_is_named_and_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "replace", full)
-    with pytest.raises(StorageError, match=r"a: expected to write the file, got No space left") as caught:
+    with pytest.raises(StorageError, match=r"a: expected to write the file, got No space left") as error:
         write_atomic(tmp_path / "a", "x")
-    assert "--out" in str(caught.value)
+    assert "--out" in str(error.value)
     assert listing(tmp_path) == []
     with pytest.raises(StorageError):
         write_new(tmp_path / "a" / "b" / ("c" * 300), "a name that is too long")
@@ -101,7 +101,9 @@ def test_a_copy_that_does_not_fit_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "link", full)
-    monkeypatch.setattr(files.shutil, "copyfileobj", lambda read, write: write.write(read.read(5)) and full())
+    monkeypatch.setattr(
+        files.shutil, "copyfileobj", lambda original, write: write.write(original.read(5)) and full()
+    )
     with pytest.raises(StorageError, match=r"copy: expected to write the file, got No space left"):
         copy_atomic(source, tmp_path / "copy")
     assert listing(tmp_path) == ["source"]
@@ -118,9 +120,9 @@ def test_the_folder_is_written_through_too(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", lambda handle: through.append(os.fstat(handle)) or fsync(handle))
     write_atomic(tmp_path / "a", "x")
     assert [stat.S_ISDIR(status.st_mode) for status in through] == [False, True]
-    opened = os.listdir("/proc/self/fd")
+    descriptors = os.listdir("/proc/self/fd")
     write_atomic(tmp_path / "a", "y")
-    assert len(os.listdir("/proc/self/fd")) == len(opened)  # nothing stays open
+    assert len(os.listdir("/proc/self/fd")) == len(descriptors)  # nothing stays open
 
 
 def test_a_file_has_at_most_so_many_bytes(tmp_path):

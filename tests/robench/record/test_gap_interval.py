@@ -56,8 +56,8 @@ def test_it_holds_the_gap_stays_inside_and_turns_with_the_order(table):
     gap = (second - first) / n
     assert -1 <= low <= gap <= high <= 1
     assert low < high
-    turned = gap_interval(n, second, first)
-    assert (-turned[1], -turned[0]) == (low, high)
+    mirror = gap_interval(n, second, first)
+    assert (-mirror[1], -mirror[0]) == (low, high)
 
 
 def test_the_ends_are_reached_only_where_every_image_says_so():
@@ -74,9 +74,9 @@ def score(n, first, second, gap):
         return -sum(count * math.log(max(p, 1e-300)) for count, p in terms if count)
 
     least, most = max(0.0, -gap), (1 - gap) / 2
-    found = minimize_scalar(loss, bounds=(least, most), method="bounded", options={"xatol": 1e-12})
+    solution = minimize_scalar(loss, bounds=(least, most), method="bounded", options={"xatol": 1e-12})
     # The bounded search never tries the ends themselves.
-    share = min((float(found.x), least, most), key=loss)
+    share = min((float(solution.x), least, most), key=loss)
     variance = (2 * share + gap - gap**2) / n
     distance = (second - first) / n - gap
     return distance / math.sqrt(variance) if variance > 1e-12 else 1e9 * distance
@@ -89,10 +89,10 @@ def score(n, first, second, gap):
 def test_it_is_what_the_score_test_does_not_reject(n, first, second):
     low, high = gap_interval(n, first, second)
     grid = np.linspace(-1, 1, 801)[1:-1]
-    kept = [abs(score(n, first, second, float(gap))) <= Z for gap in grid]
+    passes = [abs(score(n, first, second, float(gap))) <= Z for gap in grid]
     inside = [low <= gap <= high for gap in grid]
     # Where the grid meets an end, rounding of the search decides.
-    assert sum(a != b for a, b in zip(kept, inside, strict=True)) <= 1
+    assert sum(a != b for a, b in zip(passes, inside, strict=True)) <= 1
     for end, sign in ((low, 1), (high, -1)):
         if abs(end) < 1:
             assert score(n, first, second, end) == pytest.approx(sign * Z, abs=1e-4)
@@ -123,22 +123,22 @@ def test_a_confidence_that_is_none_is_refused(confidence):
 
 
 def test_the_enumeration_of_the_benchmark_is_that_of_scipy():
-    (found,) = coverages(12, [(0.1, 0.3)])
-    covered = 0.0
+    (coverage,) = coverages(12, [(0.1, 0.3)])
+    total = 0.0
     for first, second in itertools.product(range(13), repeat=2):
         if first + second <= 12:
             low, high = gap_interval(12, first, second)
             chance = multinomial.pmf([first, second, 12 - first - second], 12, [0.1, 0.3, 0.6])
-            covered += float(chance) * (low <= 0.2 <= high)
-    assert found == pytest.approx(covered, abs=1e-12)
+            total += float(chance) * (low <= 0.2 <= high)
+    assert coverage == pytest.approx(total, abs=1e-12)
 
 
 def test_it_covers_also_with_few_discordant_images():
     """Enumerated, not drawn: 100 images, of which 0 to 16 are expected to be discordant, or many."""
     shares = [0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.055, 0.08, 0.2]
-    found = coverages(100, [(p, q) for p in shares for q in shares])
-    assert min(found) > 0.925
-    assert 0.95 < sum(found) / len(found) < 0.98
+    shares_covered = coverages(100, [(p, q) for p in shares for q in shares])
+    assert min(shares_covered) > 0.925
+    assert 0.95 < sum(shares_covered) / len(shares_covered) < 0.98
 
 
 @pytest.mark.slow
@@ -146,12 +146,12 @@ def test_it_covers_also_with_few_discordant_images():
 def test_it_covers_in_simulated_runs(n):
     rng = np.random.default_rng(0)
     shares = [0.0, 0.5 / n, 1 / n, 2 / n, 5 / n, 0.05, 0.2]
-    seen = []
+    frequencies = []
     for p, q in itertools.product(shares, repeat=2):
-        drawn = rng.multinomial(n, [p, q, 1 - p - q], size=2000)
-        ends = {pair: gap_interval(n, *pair) for pair in {(int(a), int(b)) for a, b, _ in drawn}}
-        covered = [ends[int(a), int(b)][0] <= q - p <= ends[int(a), int(b)][1] for a, b, _ in drawn]
-        seen.append(sum(covered) / len(covered))
+        draws = rng.multinomial(n, [p, q, 1 - p - q], size=2000)
+        ends = {pair: gap_interval(n, *pair) for pair in {(int(a), int(b)) for a, b, _ in draws}}
+        hits = [ends[int(a), int(b)][0] <= q - p <= ends[int(a), int(b)][1] for a, b, _ in draws]
+        frequencies.append(sum(hits) / len(hits))
     # The enumeration finds 0.927 at least; 2,000 draws add a standard error of 0.006.
-    assert min(seen) > 0.91
-    assert sum(seen) / len(seen) > 0.95
+    assert min(frequencies) > 0.91
+    assert sum(frequencies) / len(frequencies) > 0.95

@@ -39,8 +39,8 @@ def parts(tmp_path):
 
 def test_parts_are_the_whole(parts):
     folder, folders = parts
-    merged = merge(folders, folder / "all")
-    assert (merged.records, merged.expected, merged.twice) == (SHAPE.units, SHAPE.units, 4)
+    result = merge(folders, folder / "all")
+    assert (result.records, result.expected, result.twice) == (SHAPE.units, SHAPE.units, 4)
     comparison = differences_of(Store(folder / "whole"), Store(folder / "all"))
     assert comparison.compared == SHAPE.units
     assert comparison.same
@@ -70,8 +70,8 @@ def test_two_verdicts_on_one_unit_are_refused(parts):
     folder, folders = parts
     store = Store(folders[1])
     clean = store.read(key_of(0, 0))
-    changed = dataclasses.replace(clean, columns=dataclasses.replace(clean.columns, clean=[0] * 4))
-    store.write(changed, replace=True)
+    variant = dataclasses.replace(clean, columns=dataclasses.replace(clean.columns, clean=[0] * 4))
+    store.write(variant, replace=True)
     with pytest.raises(StorageError, match="other verdicts"):
         merge(folders, folder / "all")
 
@@ -114,8 +114,8 @@ def test_parts_may_be_added_one_after_the_other(parts):
     out = folder / "all"
     first = merge(folders[:1], out)
     assert first.twice == 0
-    merged = merge([folders[1]], out)
-    assert (merged.records, merged.twice) == (SHAPE.units, 4)
+    result = merge([folders[1]], out)
+    assert (result.records, result.twice) == (SHAPE.units, 4)
     assert Store(out).read_json("run.json")["status"] == "finished"
     again = merge(folders, out)
     assert again.twice == SHAPE.units
@@ -230,18 +230,18 @@ def test_units_of_a_plan_before_are_not_in_the_table(parts):
         for key in Store(one).keys():  # noqa: SIM118 - not a dict
             if Store(one).read(key).attack.label in ("clean", ATTACKS[0]):
                 Store(one).note(key)
-    merged = merge(folders, folder / "all")
+    result = merge(folders, folder / "all")
     labels = {one.attack.label for one in Store(folder / "all").read_records()}
     assert labels == {"clean", ATTACKS[0]}
-    assert merged.records == len(Store(folder / "all").planned()) < SHAPE.units
+    assert result.records == len(Store(folder / "all").planned()) < SHAPE.units
     # They are there still for the case that they are asked for again.
     assert len(Store(folder / "all").keys()) == SHAPE.units
 
 
 def test_a_part_may_be_given_twice_and_be_the_new_folder(parts):
     _, (one, two) = parts
-    merged = merge([one, two, one], one)
-    assert (merged.records, merged.twice) == (SHAPE.units, 4)
+    result = merge([one, two, one], one)
+    assert (result.records, result.twice) == (SHAPE.units, 4)
     assert Store(one).read_json("run.json")["status"] == "finished"
     assert merge([two], one).records == SHAPE.units
 
@@ -264,12 +264,12 @@ def test_three_parts_hold_their_clean_units_once(parts):
 def test_other_bits_or_findings_on_one_unit_are_refused(parts, what):
     folder, folders = parts
     clean = Store(folders[1]).read(key_of(0, 0))
-    changed = (
+    variant = (
         dataclasses.replace(clean, findings=(Finding(code="random", evidence="", remedy=""),))
         if what == "findings"
         else dataclasses.replace(clean, provenance=dataclasses.replace(clean.provenance, images_sha256="00"))
     )
-    Store(folders[1]).write(changed, replace=True)
+    Store(folders[1]).write(variant, replace=True)
     with pytest.raises(StorageError, match=f"other {what}"):
         merge(folders, folder / "all")
 
@@ -307,11 +307,11 @@ def test_units_of_two_versions_do_not_make_a_part_whole(parts):
             record = dataclasses.replace(record, key=f"new-{key}")
             store.write(record)
             store.note(record.key)
-    lost = [key for key in store.planned() if store.unit(key).is_file()][:1]
-    store.unit(lost[0]).unlink()
+    keys = [key for key in store.planned() if store.unit(key).is_file()][:1]
+    store.unit(keys[0]).unlink()
     (two / "finished.txt").write_text(
         "\n".join([(two / "finished.txt").read_text().splitlines()[0], *store.keys()]) + "\n"
     )
-    merged = merge([one, two], folder / "all")
-    assert merged.records >= merged.expected == SHAPE.units
+    result = merge([one, two], folder / "all")
+    assert result.records >= result.expected == SHAPE.units
     assert Store(folder / "all").facts()[0]["status"] == "interrupted"

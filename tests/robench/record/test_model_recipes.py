@@ -38,18 +38,18 @@ def test_chance_is_no_part_of_a_recipe(path):
 
 def test_the_making_is():
     before = model_recipes(PLAN)
-    trained = model_recipes(changed("models", 0, "train", value={"epochs": 4}))
-    assert trained["net"] != before["net"]
-    assert trained["graph"] != before["graph"]  # it stands on the features of the other
-    headed = model_recipes(changed("models", 1, "head", value={"m": 16}))
-    assert (headed["net"] == before["net"], headed["graph"] == before["graph"]) == (True, False)
+    after_training = model_recipes(changed("models", 0, "train", value={"epochs": 4}))
+    assert after_training["net"] != before["net"]
+    assert after_training["graph"] != before["graph"]  # it stands on the features of the other
+    after_head = model_recipes(changed("models", 1, "head", value={"m": 16}))
+    assert (after_head["net"] == before["net"], after_head["graph"] == before["graph"]) == (True, False)
     assert not set(model_recipes(changed("shard", value=10)).values()) & set(before.values())
 
 
 def test_the_name_of_the_features_is_no_part_of_it():
-    renamed = changed("models", 0, "name", value="other")
-    renamed["models"][1]["features_of"] = "other"
-    assert model_recipes(renamed)["graph"] == model_recipes(PLAN)["graph"]
+    variant = changed("models", 0, "name", value="other")
+    variant["models"][1]["features_of"] = "other"
+    assert model_recipes(variant)["graph"] == model_recipes(PLAN)["graph"]
 
 
 @pytest.mark.parametrize("nonsense", [None, [], "x", {}, {"models": 3}, {"models": [1, {"no": "name"}]}])

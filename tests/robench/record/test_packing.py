@@ -44,20 +44,20 @@ def bits(values):
     return [struct.pack("<d", value) for value in values]
 
 
-def through_text(packed):
-    return json.loads(json.dumps(packed, allow_nan=False))
+def through_text(data):
+    return json.loads(json.dumps(data, allow_nan=False))
 
 
 @given(st.lists(whole, max_size=LONGEST))
 def test_whole_numbers_come_back_exactly(values):
-    packed = through_text(pack_numbers(values, int))
-    assert unpack_numbers(packed, int, len(values), path="x").tolist() == values
+    data = through_text(pack_numbers(values, int))
+    assert unpack_numbers(data, int, len(values), path="x").tolist() == values
 
 
 @given(st.lists(floats, max_size=LONGEST))
 def test_floats_come_back_to_the_bit(values):
-    packed = through_text(pack_numbers(values, float))
-    assert bits(unpack_numbers(packed, float, len(values), path="x").tolist()) == bits(values)
+    data = through_text(pack_numbers(values, float))
+    assert bits(unpack_numbers(data, float, len(values), path="x").tolist()) == bits(values)
 
 
 @given(whole, st.integers(1, LONGEST))
@@ -121,8 +121,8 @@ def test_an_unknown_status_is_refused(wrong):
 
 @given(st.integers(1, 4).flatmap(lambda k: st.lists(st.text("01", min_size=k, max_size=k), min_size=1)))
 def test_draws_come_back(texts):
-    stood = unpack_draws(texts, len(texts), path="x")
-    again = unpack_draws(through_text(pack_draws(stood)), len(texts), path="x")
+    draws = unpack_draws(texts, len(texts), path="x")
+    again = unpack_draws(through_text(pack_draws(draws)), len(texts), path="x")
     assert ["".join(map(str, row)) for row in again.tolist()] == texts
 
 
@@ -202,9 +202,9 @@ def test_a_flipped_bit_anywhere_in_packed_columns_is_noticed():
     first, last = text.index('"columns"'), text.index('"findings"')
     assert Record.from_json(text) == one
     for at in range(first, last):
-        flipped = text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :]
+        variant = text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :]
         with pytest.raises(StorageError, match=r"units/k\.json"):
-            Record.from_json(flipped, where="units/k.json")
+            Record.from_json(variant, where="units/k.json")
 
 
 def test_columns_left_in_the_file_are_read_from_it_and_never_from_another(tmp_path):

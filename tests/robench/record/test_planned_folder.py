@@ -26,9 +26,9 @@ def told():
 
 @pytest.fixture
 def store(tmp_path, told):
-    made = Store(tmp_path / "run", told=told.append)
-    made.prepare()
-    return made
+    folder = Store(tmp_path / "run", told=told.append)
+    folder.prepare()
+    return folder
 
 
 def finished(store, plan, *keys, status="finished"):
@@ -48,9 +48,9 @@ def test_a_journal_says_what_it_was_told(tmp_path):
     write_journal(tmp_path, "0" * 32, ["a", "b"])
     append_key(tmp_path, "c")
     assert read_journal(tmp_path) == ("0" * 32, ["a", "b", "c"])
-    opened = len(os.listdir("/proc/self/fd"))
+    descriptors = len(os.listdir("/proc/self/fd"))
     append_key(tmp_path, "d")
-    assert len(os.listdir("/proc/self/fd")) == opened
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_a_line_without_an_end_or_that_is_no_key_does_not_count(tmp_path):
@@ -207,9 +207,9 @@ def test_what_is_no_key_is_left_out_and_named_ten_times_at_most(store):
 ])  # fmt: skip
 def test_a_run_json_that_is_none_says_nothing(store, text, fault):
     (store.root / "run.json").write_text(text)
-    facts, (found,) = store.facts()
+    facts, (problem,) = store.facts()
     assert facts == {}
-    assert found.text.startswith(fault)
+    assert problem.text.startswith(fault)
 
 
 def test_no_run_json_is_no_fault(store):
@@ -363,11 +363,11 @@ def test_what_lies_in_the_place_of_an_own_file_is_set_aside(store, told, name, w
         assert isinstance(again.read_json(own), dict)
     assert read_journal(store.root)[0] == content_hash(ONE)
     assert (store.root / "config.yaml").read_text() == "text"
-    set_aside = [path.name for path in (store.root / "damaged").glob("*")]
+    names = [path.name for path in (store.root / "damaged").glob("*")]
     if what == "nonsense" and name == "config.yaml":  # any text is one
-        assert set_aside == []
+        assert names == []
     else:
-        assert [one.rsplit(".", 1)[0] for one in set_aside] == [name]
+        assert [one.rsplit(".", 1)[0] for one in names] == [name]
 
 
 # What the plan asks for
@@ -381,8 +381,8 @@ def test_a_lost_plan_is_told(store):
         (store.root / "plan.json").unlink()
         if text is not None:
             (store.root / "plan.json").write_text(text)
-        planned, (fault,) = store.plan()
-        assert why in planned.fault
+        summary, (fault,) = store.plan()
+        assert why in summary.fault
         assert fault.about == "plan.json"
         assert fault.text.endswith("what is missing of the run cannot be told")
         (store.root / "plan.json").touch()
@@ -393,13 +393,13 @@ THREAT = {"norm": "L2", "eps": "inf", "goal": "targeted", "knowledge": ["weights
 
 
 def test_a_plan_is_read_as_far_as_a_board_shows_it():
-    planned = planned_run(
+    summary = planned_run(
         {**ONE, "threats": [THREAT, {"norm": "Linf", "eps": 0.5, "eps_text": "1/2"}], "seed": 3}
     )
-    assert planned.models == ("m",)
-    assert planned.transfer
-    assert planned.seed == "3"
-    first, second = planned.threats
+    assert summary.models == ("m",)
+    assert summary.transfer
+    assert summary.seed == "3"
+    first, second = summary.threats
     assert first.threat == ThreatSummary("L2", float("inf"), "targeted", (0.0, 1.0), ("weights",), 5)
     assert (first.eps_text, first.attacks) == ("inf", ("a", "b"))
     assert (second.eps_text, second.attacks, second.threat.budget) == ("1/2", (), None)
@@ -415,32 +415,32 @@ def test_a_plan_is_read_as_far_as_a_board_shows_it():
          {"attacks": {"label": "a"}}, {"eps": 10**400}))],
 )  # fmt: skip
 def test_what_is_no_plan_has_a_fault(plan):
-    planned = planned_run(plan)
-    assert planned.fault.startswith("not the plan of a run (")
-    assert len(planned.fault) < 130
-    assert planned.models == ()
+    summary = planned_run(plan)
+    assert summary.fault.startswith("not the plan of a run (")
+    assert len(summary.fault) < 130
+    assert summary.models == ()
 
 
 def test_attacks_are_those_of_the_threat_and_each_once():
     more = {**THREAT, "attacks": [{"label": "b"}, {"label": "c"}]}
-    planned = planned_run({**ONE, "threats": [THREAT, more, {**THREAT, "budget": 6}]})
-    threat = planned.threats[0].threat
-    assert planned.attacks(threat) == ("a", "b", "c")
-    assert planned.attacks(threat._replace(knowledge=None)) == ("a", "b", "c")  # an old record does not tell
+    summary = planned_run({**ONE, "threats": [THREAT, more, {**THREAT, "budget": 6}]})
+    threat = summary.threats[0].threat
+    assert summary.attacks(threat) == ("a", "b", "c")
+    assert summary.attacks(threat._replace(knowledge=None)) == ("a", "b", "c")  # an old record does not tell
     for other in (
         {"norm": "L1"}, {"eps": 1.0}, {"goal": "untargeted"}, {"budget": None}, {"knowledge": ()},
     ):  # fmt: skip
-        assert planned.attacks(threat._replace(**other)) == ()
-    assert planned.attacks(threat._replace(bounds=None)) == ("a", "b", "c")  # every plan has one box
+        assert summary.attacks(threat._replace(**other)) == ()
+    assert summary.attacks(threat._replace(bounds=None)) == ("a", "b", "c")  # every plan has one box
 
 
 def test_bounds_are_those_of_the_threat_and_of_the_model_and_each_once():
     bounds = [{"label": "crown"}, {"label": "bab", "models": ["m", "n"]}, {"label": "crown"}]
-    planned = planned_run({**ONE, "threats": [{**THREAT, "bounds": bounds}, {**THREAT, "budget": 6}]})
-    threat = planned.threats[0].threat
-    assert planned.bounds(threat, "m") == planned.bounds(threat, "n") == ("crown", "bab")
-    assert planned.bounds(threat, "other") == ("crown",)
-    assert planned.bounds(threat._replace(budget=6), "m") == ()
+    summary = planned_run({**ONE, "threats": [{**THREAT, "bounds": bounds}, {**THREAT, "budget": 6}]})
+    threat = summary.threats[0].threat
+    assert summary.bounds(threat, "m") == summary.bounds(threat, "n") == ("crown", "bab")
+    assert summary.bounds(threat, "other") == ("crown",)
+    assert summary.bounds(threat._replace(budget=6), "m") == ()
 
 
 def test_what_a_folder_says_of_itself_is_text(store):

@@ -21,8 +21,8 @@ AFTER = [
 ]
 
 
-def by_column(found):
-    return {(d.model, d.column): d for d in found}
+def by_column(changes):
+    return {(d.model, d.column): d for d in changes}
 
 
 def test_verdicts_take_the_worst_over_sources_and_transfer():
@@ -33,22 +33,22 @@ def test_verdicts_take_the_worst_over_sources_and_transfer():
 
 
 def test_differences_by_hand():
-    found = by_column(differences(TEN, AFTER))
-    worst = found["a", WORST]
+    columns = by_column(differences(TEN, AFTER))
+    worst = columns["a", WORST]
     assert (worst.n, worst.first, worst.second) == (10, 0.4, 0.9)
     assert (worst.only_first, worst.only_second) == (1, 6)
     assert worst.gap == pytest.approx(0.5)
     assert worst.p_value == pytest.approx(2 * (1 + 7) / 2**7)
     low, high = worst.interval
     assert low <= 0.5 <= high
-    assert found["a", "clean"].gap == pytest.approx(0.1)
-    assert ("a", "cw") not in found  # only one run has it
+    assert columns["a", "clean"].gap == pytest.approx(0.1)
+    assert ("a", "cw") not in columns  # only one run has it
 
 
 def test_two_models_of_one_run_and_wrong_names():
-    found = by_column(differences(TEN, TEN, pairs=[("a", "b"), ("a", "a")]))
-    assert found["a -> b", WORST].first == 0.4
-    assert found["a", WORST].gap == 0  # one model may stand in several pairs
+    columns = by_column(differences(TEN, TEN, pairs=[("a", "b"), ("a", "a")]))
+    assert columns["a -> b", WORST].first == 0.4
+    assert columns["a", WORST].gap == 0  # one model may stand in several pairs
     with pytest.raises(ConfigError, match="'bb'"):
         differences(TEN, TEN, pairs=[("a", "bb")])
     with pytest.raises(ConfigError, match="share a data set"):
@@ -65,21 +65,21 @@ def test_same_radius_written_otherwise_is_the_same_threat():
 
 @pytest.fixture
 def folders(tmp_path):
-    made = []
+    paths = []
     for name, records in (("before", AFTER), ("after", TEN)):
         store = Store(tmp_path / name)
         store.prepare()
         for one in records:
             store.write(one)
-        made.append(str(tmp_path / name))
-    return made
+        paths.append(str(tmp_path / name))
+    return paths
 
 
 def test_compare_command_gates_on_a_regression(folders):
     runner = CliRunner()
-    shown = runner.invoke(app, ["compare", *folders])
-    assert shown.exit_code == 0
-    assert "worst case" in shown.output
+    outcome = runner.invoke(app, ["compare", *folders])
+    assert outcome.exit_code == 0
+    assert "worst case" in outcome.output
     gate = runner.invoke(app, ["compare", *folders, "--max-drop", "49.9"])
     assert gate.exit_code == 1
     assert "regression: a, worst case" in gate.output
@@ -117,9 +117,9 @@ def test_a_gate_does_not_vouch_for_what_the_second_run_lacks(tmp_path, kept, sai
             store.write(one)
     runs = [str(tmp_path / "before"), str(tmp_path / "after")]
     runner = CliRunner()
-    shown = runner.invoke(app, ["compare", *runs])
-    assert shown.exit_code == 0
-    assert f"not compared: toy test, Linf 0.3, untargeted: {said}" in shown.stderr
+    outcome = runner.invoke(app, ["compare", *runs])
+    assert outcome.exit_code == 0
+    assert f"not compared: toy test, Linf 0.3, untargeted: {said}" in outcome.stderr
     gate = runner.invoke(app, ["compare", *runs, "--max-drop", "5"])
     assert gate.exit_code == 1
     assert "regression" not in gate.output
@@ -132,8 +132,8 @@ def test_fewer_images_another_threat_and_other_images_are_told():
     fewer = record("a", "a", "pgd", [R] * 8)
     assert f"2 of 10 images of {WORST} on a not in B" in unmatched([one], [fewer])[1]
     for other in (record("a", "a", "pgd", [R] * 10, eps=0.1), record("a", "a", "pgd", [R] * 10, start=5)):
-        (said,) = unmatched([one], [other])
-        assert said == "toy test, Linf 0.3, untargeted: not in B, which has no such images or threat"
+        (message,) = unmatched([one], [other])
+        assert message == "toy test, Linf 0.3, untargeted: not in B, which has no such images or threat"
     with pytest.raises(ConfigError, match=r"images d0.*images d5"):
         differences([one], [record("a", "a", "pgd", [R] * 10, start=5)])
 
@@ -147,10 +147,10 @@ def test_a_worst_case_over_fewer_attackers_is_told():
     before, after = [*clean, *white], [*clean, *white]
     assert unmatched([*before, smooth, across, back], [*after, smooth, across, back]) == []
     assert unmatched(before, [*after, smooth, across]) == []  # more attackers only make it worse
-    (said,) = unmatched([*before, across], after)
-    assert said.endswith("in the worst case on a, pgd crafted on b through exact not in B")
-    (said,) = unmatched([*before, smooth], after)
-    assert said.endswith("in the worst case on a, pgd through smooth not in B")
+    (message,) = unmatched([*before, across], after)
+    assert message.endswith("in the worst case on a, pgd crafted on b through exact not in B")
+    (message,) = unmatched([*before, smooth], after)
+    assert message.endswith("in the worst case on a, pgd through smooth not in B")
     # Another model has other gradient sources.
     other = [changed(one, target={"fingerprint": "x"}) for one in after]
     assert unmatched([*before, smooth], other) == []

@@ -64,15 +64,15 @@ def test_a_note_changes_its_field_and_no_other():
     ("schema", "says"), [(99, ", and it says schema 99"), ("x", ", and it says schema 'x'"), (None, "")]
 )
 def test_a_record_with_a_wrong_checksum_says_of_which_schema_it_is(schema, says):
-    sealed = sealed_text(record().to_json())
-    text = re.sub(r'"seed": ?0', '"seed": 1', sealed)
+    original = sealed_text(record().to_json())
+    text = re.sub(r'"seed": ?0', '"seed": 1', original)
     if schema is not None:
         text = re.sub(r'"schema": ?\d+', f'"schema": {json.dumps(schema)}', text)
-    assert text != sealed
-    with pytest.raises(StorageError) as caught:
+    assert text != original
+    with pytest.raises(StorageError) as error:
         Record.from_json(text, where="units/k.json")
-    assert caught.value.where == "units/k.json"
-    assert caught.value.got.endswith(says) if says else "schema" not in caught.value.got
+    assert error.value.where == "units/k.json"
+    assert error.value.got.endswith(says) if says else "schema" not in error.value.got
 
 
 def test_what_has_a_wrong_checksum_need_not_be_json():
@@ -235,9 +235,9 @@ def test_a_wrong_value_in_any_field_is_read_or_refused_by_name(path):
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused(path, wrong):
-    with pytest.raises(StorageError, match=r"^units/k\.json: ") as caught:
+    with pytest.raises(StorageError, match=r"^units/k\.json: ") as error:
         read(put(tuple(path.split(".")), wrong))
-    assert path.split(".")[-1] in str(caught.value)
+    assert path.split(".")[-1] in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ from tests.robench.record.test_store import record
 
 @pytest.fixture
 def store(tmp_path):
-    made = Store(tmp_path / "run")
-    made.prepare()
-    return made
+    folder = Store(tmp_path / "run")
+    folder.prepare()
+    return folder
 
 
 EVERY = [pytest.param(1, marks=pytest.mark.slow), 23]
@@ -44,10 +44,10 @@ def flipped(content, step):
         yield at, bytes(other)
 
 
-def refusal(read):
+def refusal(reader):
     """Return what a reader says against a file, nothing if it reads it."""
     try:
-        read()
+        reader()
     except (StorageError, SafetensorError) as error:
         return str(error)
     return ""
@@ -115,15 +115,15 @@ def test_every_flipped_bit_and_lost_end_of_a_file_of_tensors_is_noticed(tmp_path
     for other in others:
         path.write_bytes(other)
         # What has lost all traces of a checksum is no file of tensors any more.
-        checked = refusal(lambda: check_tensors(path, notes=("seconds",)))
-        assert checked or refusal(lambda other=other: load(other)), repr(other[:200])
+        message = refusal(lambda: check_tensors(path, notes=("seconds",)))
+        assert message or refusal(lambda other=other: load(other)), repr(other[:200])
 
 
 def test_the_same_tensors_give_the_same_bytes():
     notes = {"seconds": "1.5", "engine": "folded \u00e9", "not_used": "{}"}
-    made = {sealed_tensors(save(tensors(), unsealed_notes(notes))) for _ in range(20)}
-    assert len(made) == 1
-    assert (load(made.pop())["forwards"] == tensors()["forwards"]).all()
+    contents = {sealed_tensors(save(tensors(), unsealed_notes(notes))) for _ in range(20)}
+    assert len(contents) == 1
+    assert (load(contents.pop())["forwards"] == tensors()["forwards"]).all()
 
 
 @pytest.mark.parametrize("note", ["", "a", "ab", "abc", "abcd", "abcde", "abcdef", "abcdefg"])

@@ -74,10 +74,10 @@ def test_median_gap_is_paired():
 
 
 def test_spread_by_hand():
-    found = spread([90.0, 92.0, 97.0])
-    assert found.mean == pytest.approx(93.0)
-    assert found.deviation == pytest.approx(math.sqrt((9 + 1 + 16) / 2))
-    assert (found.low, found.high, found.n) == (90.0, 97.0, 3)
+    result = spread([90.0, 92.0, 97.0])
+    assert result.mean == pytest.approx(93.0)
+    assert result.deviation == pytest.approx(math.sqrt((9 + 1 + 16) / 2))
+    assert (result.low, result.high, result.n) == (90.0, 97.0, 3)
     assert spread([5.0]).deviation is None
     with pytest.raises(ValueError, match="no repetition"):
         spread([])

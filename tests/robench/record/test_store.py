@@ -30,9 +30,9 @@ def record(key="k1", name="a"):
 
 @pytest.fixture
 def store(tmp_path):
-    made = Store(tmp_path / "run")
-    made.prepare()
-    return made
+    folder = Store(tmp_path / "run")
+    folder.prepare()
+    return folder
 
 
 def test_what_is_written_is_read(store):
@@ -97,9 +97,9 @@ def test_a_full_disk_is_a_storage_error_and_the_old_file_is_intact(store, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, step, full)
-    with pytest.raises(StorageError, match="No space left") as caught:
+    with pytest.raises(StorageError, match="No space left") as error:
         store.write(record(name="b"), replace=True)
-    assert caught.value.exit_code == 4
+    assert error.value.exit_code == 4
     assert store.unit("k1").read_bytes() == before
     assert [p.name for p in (store.root / "units").iterdir()] == ["k1.json"]
 
@@ -138,9 +138,9 @@ def test_kill_minus_nine_leaves_no_torn_file(tmp_path):
         writer.kill()
         writer.wait()
         writer.stdout.close()
-    written = list(tmp_path.glob("*.json"))
-    assert len(written) == 7
-    for path in written:
+    files = list(tmp_path.glob("*.json"))
+    assert len(files) == 7
+    for path in files:
         assert len(json.loads(path.read_text())) == 20001
 
 
@@ -195,8 +195,8 @@ def test_a_record_that_was_replaced_is_not_taken_for_the_one_that_was_read_last(
     assert after.columns.array("l2").tolist() == other.columns.l2
     store.write(larger("k1"), replace=True)
     assert after.columns.array("l2").tolist() == larger("k1").columns.l2
-    fallen = dataclasses.replace(other.columns, status=["broken"] * len(other.columns))
-    store.write(dataclasses.replace(other, columns=fallen), replace=True)
+    columns = dataclasses.replace(other.columns, status=["broken"] * len(other.columns))
+    store.write(dataclasses.replace(other, columns=columns), replace=True)
     with pytest.raises(StorageError, match="another one, written since then"):
         after.columns.array("l2")
 
@@ -205,8 +205,8 @@ def test_columns_that_are_kept_are_compared_too(store):
     store.write(larger("k1"))
     (before,) = store.read_records()
     columns = larger("k1").columns
-    fallen = dataclasses.replace(columns, status=["broken"] * len(columns))
-    Store(store.root).write(dataclasses.replace(larger("k1"), columns=fallen), replace=True)
+    variant = dataclasses.replace(columns, status=["broken"] * len(columns))
+    Store(store.root).write(dataclasses.replace(larger("k1"), columns=variant), replace=True)
     (after,) = store.read_records()
     assert after.columns.array("l2").tolist() == columns.l2  # now they are kept
     with pytest.raises(StorageError, match="another one, written since then"):
@@ -229,13 +229,15 @@ def test_columns_in_files_are_compared_as_those_of_lists_are(store):
     from robench.record.schema import Record
 
     same, other = larger("k1"), dataclasses.replace(larger("k2"), key="k1")
-    read = {name: Record.from_json(one.to_json()).columns for name, one in (("same", same), ("other", other))}
-    assert read["same"] == read["same"] == same.columns == Record.from_json(same.to_json()).columns
-    assert read["same"] != read["other"]
-    assert read["same"] != other.columns
-    assert read["same"] != "columns"
+    from_file = {
+        name: Record.from_json(one.to_json()).columns for name, one in (("same", same), ("other", other))
+    }
+    assert from_file["same"] == from_file["same"] == same.columns == Record.from_json(same.to_json()).columns
+    assert from_file["same"] != from_file["other"]
+    assert from_file["same"] != other.columns
+    assert from_file["same"] != "columns"
     for name in ("status", "forwards", "first_try"):
         values = getattr(same.columns, name)
-        changed = [*values[:-1], "failed" if name == "status" else values[-1] + 1]
-        data = dataclasses.replace(same, columns=dataclasses.replace(same.columns, **{name: changed}))
-        assert Record.from_json(data.to_json()).columns != read["same"]
+        variant = [*values[:-1], "failed" if name == "status" else values[-1] + 1]
+        data = dataclasses.replace(same, columns=dataclasses.replace(same.columns, **{name: variant}))
+        assert Record.from_json(data.to_json()).columns != from_file["same"]

@@ -79,37 +79,37 @@ def test_a_store_holds_what_a_dictionary_would(steps):
     try:
         store = Store(place, told=lambda text: None)
         store.prepare()
-        whole, damaged, failed, noted, plan = {}, set(), {}, set(), None
+        whole, bad_keys, failures, notes, plan = {}, set(), {}, set(), None
         for what, *rest in steps:
             if what == "write":
                 key, seed, replace = rest
                 store.write(one(key, seed), replace=replace)
                 if replace or key not in whole:  # of two writers the first wins
                     whole[key] = seed
-                damaged.discard(key)
-                failed.pop(key, None)
+                bad_keys.discard(key)
+                failures.pop(key, None)
                 if plan is not None:
                     store.note(key)
-                    noted.add(key)
+                    notes.add(key)
             elif what == "damage" and rest[0] in whole:
                 path = store.unit(rest[0])
                 path.write_bytes(path.read_bytes()[: int(rest[1] * (path.stat().st_size - 2))])
                 whole.pop(rest[0])
-                damaged.add(rest[0])
+                bad_keys.add(rest[0])
             elif what == "fail":
                 store.write_error(rest[0], {"error": "why"})
-                failed[rest[0]] = plan
+                failures[rest[0]] = plan
             elif what == "begin":
                 store.begin({"name": "x", "seed": rest[0]}, TEXT)
-                noted = noted if plan is rest[0] else set()
+                notes = notes if plan is rest[0] else set()
                 plan = rest[0]
         assert {key for key in KEYS if store.has(key)} == whole.keys()
         assert {key: store.read(key).seed for key in whole} == whole
-        assert set(store.keys()) == whole.keys() | damaged
+        assert set(store.keys()) == whole.keys() | bad_keys
         # What failed for one plan is shown with it, and what failed for none with any.
-        shown = {key for key, asked in failed.items() if asked in {None, plan}}
-        assert set(store.read_errors()) == shown
+        errors = {key for key, request in failures.items() if request in {None, plan}}
+        assert set(store.read_errors()) == errors
         if plan is not None:
-            assert set(store.planned()) == noted
+            assert set(store.planned()) == notes
     finally:
         shutil.rmtree(place)

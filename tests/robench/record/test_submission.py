@@ -41,9 +41,9 @@ def rewritten(path, change, *, honest=True):
 
 
 def refusal(path):
-    with pytest.raises(InputError) as raised, unpacked(path):
+    with pytest.raises(InputError) as error, unpacked(path):
         pass
-    return str(raised.value)
+    return str(error.value)
 
 
 def test_the_way_there_and_back(run, submission):
@@ -74,22 +74,22 @@ def test_of_each_broken_image_the_smallest_change_is_kept(run, submission):
                 smallest[image] = min(smallest.get(image, np.inf), record.columns.linf[at])
     assert len(smallest) > 20
     with unpacked(submission) as one:
-        kept = list(of_submission(one.root, Store(one.root).readable()[0]))
-        places = [(b.record.target.name, b.record.columns.index[at]) for b in kept for at in b.positions]
+        parts = list(of_submission(one.root, Store(one.root).readable()[0]))
+        places = [(b.record.target.name, b.record.columns.index[at]) for b in parts for at in b.positions]
         assert sorted(places) == sorted(smallest)
-        for broken in kept:
-            for at in broken.positions:
-                image = (broken.record.target.name, broken.record.columns.index[at])
-                assert broken.record.columns.linf[at] == smallest[image]
+        for images in parts:
+            for at in images.positions:
+                image = (images.record.target.name, images.record.columns.index[at])
+                assert images.record.columns.linf[at] == smallest[image]
 
 
 def test_they_are_the_images_of_the_run(run):
-    for broken in of_run(Store(run), Store(run).readable()[0]):
+    for images in of_run(Store(run), Store(run).readable()[0]):
         from safetensors.numpy import load_file
 
-        whole = load_file(Store(run).adv(broken.record.provenance.crafted))["x_adv"]
-        assert np.array_equal(broken.x_adv, whole[list(broken.positions)])
-        assert packed(broken) == packed(broken)
+        whole = load_file(Store(run).adv(images.record.provenance.crafted))["x_adv"]
+        assert np.array_equal(images.x_adv, whole[list(images.positions)])
+        assert packed(images) == packed(images)
 
 
 def test_images_of_joint_and_random_models_are_not_kept(run):
@@ -146,8 +146,8 @@ def test_a_manifest_that_is_none(submission, text):
 
 
 def test_without_a_manifest_or_with_a_file_that_it_does_not_list(submission):
-    unlisted = rewritten(submission, lambda files: files.update({"units/new.json": b"{}"}), honest=False)
-    assert "units/new.json" in refusal(unlisted)
+    variant = rewritten(submission, lambda files: files.update({"units/new.json": b"{}"}), honest=False)
+    assert "units/new.json" in refusal(variant)
     assert MANIFEST in refusal(rewritten(submission, lambda files: files.pop(MANIFEST)))
 
 
@@ -168,10 +168,10 @@ def test_damaged_bytes_never_raise_anything_else(submission):
     data = submission.read_bytes()
     rng = np.random.default_rng(0)
     for _ in range(60):
-        spoiled = bytearray(data)
+        content = bytearray(data)
         for at in rng.integers(0, len(data), 3):
-            spoiled[at] ^= int(rng.integers(1, 256))
-        submission.write_bytes(bytes(spoiled))
+            content[at] ^= int(rng.integers(1, 256))
+        submission.write_bytes(bytes(content))
         try:
             read_submission(submission)
         except InputError:

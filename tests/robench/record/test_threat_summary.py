@@ -8,13 +8,13 @@ from robench.record.threat_summary import ThreatSummary, listed, threat_summary_
 
 
 def test_terms_of_a_threat_model_survive_its_record():
-    for made in (
+    for threat in (
         ThreatModel(eps=0.25),
         ThreatModel(eps=math.inf, knowledge=("weights",), budget=7, bounds=(-1.0, 1.0)),
     ):
-        found = threat_summary_of(RecordedThreat.read(made.spec()))
-        assert found == ThreatSummary(
-            "Linf", made.eps, "untargeted", made.bounds, made.knowledge, made.budget
+        summary = threat_summary_of(RecordedThreat.read(threat.spec()))
+        assert summary == ThreatSummary(
+            "Linf", threat.eps, "untargeted", threat.bounds, threat.knowledge, threat.budget
         )
 
 

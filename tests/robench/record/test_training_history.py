@@ -38,9 +38,9 @@ def test_a_full_disk_leaves_the_older_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StorageError, match="No space left") as caught:
+    with pytest.raises(StorageError, match="No space left") as error:
         write_history(path, [{"epoch": 1.0}, {"epoch": 2.0}])
-    assert caught.value.exit_code == 4
+    assert error.value.exit_code == 4
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["history.csv"]
 

@@ -25,10 +25,10 @@ from robench.run.time_limit import ANY_JOB, seconds_for
 from robench.run.work import Work
 
 
-def small_net(seed=0, hidden=8):
+def small_net(seed=0, width=8):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(9, hidden), nn.ReLU(), nn.Linear(hidden, 3)).eval()
+        return nn.Sequential(nn.Flatten(), nn.Linear(9, width), nn.ReLU(), nn.Linear(width, 3)).eval()
 
 
 def model_of(net, name="net"):
@@ -81,14 +81,14 @@ def test_a_search_decides_and_what_it_breaks_is_judged():
     net = small_net()
     search = BranchAndBound(seconds=None, domains=500)
     (_, record) = records_of(work_of(net, {"search": BoundColumn(search)}, eps=0.2, count=10))
-    certified = record.certificates.certified
-    broken = [status == Status.BROKEN for status in record.columns.status]
+    proofs = record.certificates.certified
+    breaks = [status == Status.BROKEN for status in record.columns.status]
     right = [status != Status.MISCLASSIFIED for status in record.columns.status]
     # So small a network is decided on every image, one way or the other, and never both ways.
-    assert [c + b for c, b in zip(certified, broken, strict=True)] == [int(r) for r in right]
-    assert any(certified)
-    assert any(broken)
-    for index, hit in enumerate(broken):
+    assert [c + b for c, b in zip(proofs, breaks, strict=True)] == [int(r) for r in right]
+    assert any(proofs)
+    assert any(breaks)
+    for index, hit in enumerate(breaks):
         if hit:
             assert record.columns.adversarial[index] != record.columns.label[index]
             assert record.columns.linf[index] <= 0.2 * (1 + 1e-6) + 1e-6
@@ -103,9 +103,9 @@ def test_certified_images_stand_against_points_of_the_ball():
     points = (x + 0.08 * torch.cat([noise, noise.sign()])).clamp(0, 1)
     with torch.no_grad():
         stands = (net(points.flatten(0, 1)).argmax(dim=1).view(600, -1) == y).all(dim=0)
-    certified = torch.tensor(record.certificates.certified, dtype=torch.bool)
-    assert int(certified.sum()) > 5
-    assert bool(stands[certified].all())
+    proofs = torch.tensor(record.certificates.certified, dtype=torch.bool)
+    assert int(proofs.sum()) > 5
+    assert bool(stands[proofs].all())
 
 
 def test_units_are_pieces_of_shards_and_what_is_kept_is_not_done_again():
@@ -113,16 +113,16 @@ def test_units_are_pieces_of_shards_and_what_is_kept_is_not_done_again():
     work = work_of(net, {"crown": BoundColumn(CROWN())}, count=IMAGES["crown"] + 12, shard=30)
     records = records_of(work, keeper)
     assert len(records) == work.units() == 3 + 3  # shards of 30, 30 and 2 images; none is cut any further
-    assert all(finished.cached for finished in evaluate(work, keeper))
+    assert all(outcome.cached for outcome in evaluate(work, keeper))
     one = work_of(net, {"crown": BoundColumn(CROWN())}, count=IMAGES["crown"] + 12)
     assert one.units() == 1 + 2
     whole = [r for r in records_of(one) if r.certificates]
     parts = [r for r in records if r.certificates]
-    said = [[dict(zip(r.columns.index, r.certificates.certified, strict=True)) for r in group]
+    answers = [[dict(zip(r.columns.index, r.certificates.certified, strict=True)) for r in group]
             for group in (whole, parts)]  # fmt: skip
-    joined = [{k: v for one in group for k, v in one.items()} for group in said]
-    assert joined[0] == joined[1]
-    assert len(joined[0]) == IMAGES["crown"] + 12
+    unions = [{k: v for one in group for k, v in one.items()} for group in answers]
+    assert unions[0] == unions[1]
+    assert len(unions[0]) == IMAGES["crown"] + 12
 
 
 def test_keys_change_with_everything_that_matters():
@@ -152,13 +152,13 @@ def test_only_named_models_are_bounded():
 
 def test_what_cannot_be_bounded_is_refused_by_name_of_the_layer_before_any_work():
     net = nn.Sequential(nn.Flatten(), nn.Linear(9, 4), nn.GELU(), nn.Linear(4, 3)).eval()
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as error:
         work_of(net, {"crown": BoundColumn(CROWN())})
-    message = str(caught.value)
+    message = str(error.value)
     assert "model 'net'" in message
     assert "GELU" in message
     assert "models: [...]" in message
-    assert caught.value.exit_code == 2
+    assert error.value.exit_code == 2
 
 
 def test_a_failure_is_recorded_with_its_reason_and_the_others_go_on(monkeypatch):

@@ -60,8 +60,8 @@ class Crash:
 
 
 def evaluated(name, *w):
-    made = Model(name=name, net=Line(*w), classes=2)
-    return EvaluatedModel(model=made, fingerprint=made.fingerprint())
+    model = Model(name=name, net=Line(*w), classes=2)
+    return EvaluatedModel(model=model, fingerprint=model.fingerprint())
 
 
 def points():
@@ -72,13 +72,13 @@ def points():
 
 def work(attacks, models=None, **settings):
     board = Board(threat=ThreatModel(norm=LINF, eps=0.1), eps_text="0.1", attacks=attacks)
-    chosen = models or [evaluated("a", 1.0, 0.0), evaluated("b", 1.0, 1.0)]
-    return Work(models=chosen, data=points(), boards=[board], settings=Settings(**settings))
+    entries = models or [evaluated("a", 1.0, 0.0), evaluated("b", 1.0, 1.0)]
+    return Work(models=entries, data=points(), boards=[board], settings=Settings(**settings))
 
 
 def collect(plan, memory=None):
     keeper = memory or Memory()
-    return [finished.record for finished in evaluate(plan, keeper)], keeper
+    return [outcome.record for outcome in evaluate(plan, keeper)], keeper
 
 
 def test_craft_once_judge_everywhere():
@@ -131,8 +131,8 @@ def test_the_same_work_again_does_nothing():
 def test_another_weight_recomputes_exactly_its_own():
     _, keeper = collect(work({"step": OneStep()}))
     OneStep.calls.clear()
-    changed = [evaluated("a", 1.0, 0.0), evaluated("b", 1.0, 0.9)]
-    collect(work({"step": OneStep()}, changed), keeper)
+    variants = [evaluated("a", 1.0, 0.0), evaluated("b", 1.0, 0.9)]
+    collect(work({"step": OneStep()}, variants), keeper)
     assert OneStep.calls == ["a", "b"]  # a's images are needed again, for the new b to judge
     assert len(keeper.records) == 6 + 4  # clean b, a -> b, b -> a, b -> b; clean a and a -> a are reused
 
@@ -181,7 +181,7 @@ def test_what_is_found_on_a_shard_does_not_depend_on_the_shards_before_it():
         memory = Memory()
         models, settings = [evaluated("a", 400.0, 0.0)], Settings(shard=20)
         plan = Work(models=models, data=images, boards=[board], settings=settings)
-        records = [finished.record for finished in evaluate(plan, memory)]
+        records = [outcome.record for outcome in evaluate(plan, memory)]
         last = [r for r in records if r.columns.index[-1] == 39]
         return [[f.code for f in r.findings] for r in last]
 
@@ -210,14 +210,14 @@ def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, 
     noisy = EvaluatedModel(model=Model(name="n", net=Noisy(1.0, 0.5), classes=2), fingerprint="n")
     attacks = {"one": OneStep(), "two": OneStep()}
     plan = work(attacks, models=[noisy, evaluated("a", 1.0, 0.0)], shard=6)
-    judged = jobs.clean_job
+    original = jobs.clean_job
 
     def clean_of(model, shard, settings):
         """The clean unit of the noisy model fails where it is meant to."""
-        job = judged(model, shard, settings)
+        job = original(model, shard, settings)
         if fails and model is noisy:
-            broken = replace(job.units[0], target=replace(noisy, model=failing))
-            return replace(job, units=(broken,))
+            unit = replace(job.units[0], target=replace(noisy, model=failing))
+            return replace(job, units=(unit,))
         return job
 
     failing = Model(name="n", net=Failing(), classes=2)
@@ -228,10 +228,10 @@ def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, 
     context = Context.of(plan, keeper, Quiet())
     for shard in plan.shards():
         clean = [job for job in plan.jobs(shard) if job.crafting is None]
-        attacked = [job for job in plan.jobs(shard) if job.crafting]
+        attack_jobs = [job for job in plan.jobs(shard) if job.crafting]
         for job in clean:
             list(do_job(job, CleanAnswers(), context))
-        for job in reversed(attacked):
+        for job in reversed(attack_jobs):
             list(do_job(job, CleanAnswers.kept(plan, shard, keeper), context))
     assert len(plain) == len(keeper.records) == (2 + 2 * 2 * 2 - fails) * 2
     assert {r.key: (r.columns, r.findings) for r in plain} == {

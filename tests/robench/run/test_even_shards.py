@@ -27,10 +27,10 @@ def test_sizes_by_hand():
 
 @given(st.integers(0, 3000), st.integers(1, 700))
 def test_they_are_as_few_and_as_equal_as_can_be(count, size):
-    found = pieces(count, size, even=True)
-    assert [i for piece in found for i in range(piece.start, piece.stop)] == list(range(count))
-    assert len(found) == -(-count // size) == len(pieces(count, size))
-    lengths = [piece.stop - piece.start for piece in found]
+    parts = pieces(count, size, even=True)
+    assert [i for piece in parts for i in range(piece.start, piece.stop)] == list(range(count))
+    assert len(parts) == -(-count // size) == len(pieces(count, size))
+    lengths = [piece.stop - piece.start for piece in parts]
     assert max(lengths, default=0) - min(lengths, default=0) <= 1
     assert max(lengths, default=0) <= size
 
@@ -82,9 +82,9 @@ def test_an_independent_model_is_judged_alike_beside_a_joint_one():
     )
     assert verdicts(beside).keys() == verdicts(alone).keys()
     for place, (status, clean, linf) in verdicts(alone).items():
-        found = verdicts(beside)[place]
-        assert found[:2] == (status, clean)
-        assert found[2] == pytest.approx(linf, abs=1e-6)
+        verdict = verdicts(beside)[place]
+        assert verdict[:2] == (status, clean)
+        assert verdict[2] == pytest.approx(linf, abs=1e-6)
 
 
 def test_no_image_is_lost_in_one_shard_of_all():
@@ -97,6 +97,6 @@ def test_no_image_is_lost_in_one_shard_of_all():
 def test_keys_without_a_joint_model_do_not_depend_on_the_rule():
     """The pieces are those of full shards, so the digests in the keys are what they were."""
     data = gallery.data(50)
-    found = {r.dataset.digest for r in collect(model("alone"))}
-    assert found == {shard.digest for shard in Shard.split(data, 20)}
-    assert len(found) == 3
+    digests = {r.dataset.digest for r in collect(model("alone"))}
+    assert digests == {shard.digest for shard in Shard.split(data, 20)}
+    assert len(digests) == 3

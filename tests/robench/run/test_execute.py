@@ -86,9 +86,9 @@ def test_what_was_done_since_is_no_failure_any_more(finished, tmp_path):
     subprocess.run(["cp", "-r", f"{out}/.", str(tmp_path)], check=True)
     store = Store(tmp_path)
     records = [record for record in store.read_records() if record.source.name]
-    crafted = {path.stem for path in (tmp_path / "adv").iterdir()}
+    keys = {path.stem for path in (tmp_path / "adv").iterdir()}
     # A process that was ended once while it judged leaves an account under the name of the whole job.
-    for name in [*crafted, "features"]:
+    for name in [*keys, "features"]:
         store.write_error(name, {"job": "a job", "error": "its process was killed by SIGKILL", "kills": 1})
     store.unit(records[0].key).unlink()
     outcome = go(parsed(), tmp_path)
@@ -265,10 +265,10 @@ def test_an_interrupted_run_keeps_what_was_finished_and_resumes(finished, tmp_pa
     assert process.returncode == code, process.stderr
     assert "Resume with: robench run plan.yaml -o out" in process.stderr
     assert "Traceback" not in process.stderr
-    done = len(list((tmp_path / "out" / "units").glob("*.json")))
-    assert done in {5, 6}  # the one at hand may have been finished before Python looked at the signal
+    count = len(list((tmp_path / "out" / "units").glob("*.json")))
+    assert count in {5, 6}  # the one at hand may have been finished before Python looked at the signal
     outcome = go(parsed(), tmp_path / "out")
-    assert outcome.cached == done
+    assert outcome.cached == count
     assert verdicts(tmp_path / "out") == verdicts(out)
 
 

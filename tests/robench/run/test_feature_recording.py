@@ -69,14 +69,14 @@ def kept(out):
 
 @pytest.mark.thorough
 def test_every_model_has_one_on_every_board(finished):
-    found = kept(finished)
+    snapshots = kept(finished)
     places = set()
-    for geometry in found.values():
+    for geometry in snapshots.values():
         records = Store(finished).read_records(geometry.units)
         places.add((records[0].target.name, records[0].threat.norm))
         assert all(r.source.fingerprint == r.target.fingerprint for r in records)
         assert len(records) == 2  # shards
-    assert len(found) == len(places) == 8
+    assert len(snapshots) == len(places) == 8
 
 
 def test_chosen_is_the_attack_that_leaves_fewest_images(finished):
@@ -94,14 +94,14 @@ def test_chosen_is_the_attack_that_leaves_fewest_images(finished):
 
 def test_predictions_are_those_of_the_records(finished):
     for geometry in kept(finished).values():
-        said = {}
+        answers = {}
         for one in Store(finished).read_records(geometry.units):
             c = one.columns
-            said |= {i: v for i, *v in zip(c.index, c.label, c.clean, c.adversarial, strict=True)}
+            answers |= {i: v for i, *v in zip(c.index, c.label, c.clean, c.adversarial, strict=True)}
         for part in (geometry.cloud, geometry.nearest):
             if part is not None:
                 for at, index in enumerate(part.index.tolist()):
-                    assert [int(part.label[at]), int(part.clean[at]), int(part.adversarial[at])] == said[
+                    assert [int(part.label[at]), int(part.clean[at]), int(part.adversarial[at])] == answers[
                         index
                     ]
 
@@ -139,10 +139,10 @@ def test_the_room_is_kept(finished):
 
 def test_the_same_again_computes_nothing(copy):
     before = {p: p.stat().st_mtime_ns for p in (copy / "geometry").iterdir()}
-    listed = json.loads((copy / "run.json").read_text())["geometry"]
+    entries = json.loads((copy / "run.json").read_text())["geometry"]
     go(copy)
     assert {p: p.stat().st_mtime_ns for p in (copy / "geometry").iterdir()} == before
-    assert json.loads((copy / "run.json").read_text())["geometry"] == listed
+    assert json.loads((copy / "run.json").read_text())["geometry"] == entries
 
 
 def test_what_a_killed_run_lacks_is_added_and_what_it_had_stays(copy):
@@ -159,10 +159,10 @@ def test_what_a_killed_run_lacks_is_added_and_what_it_had_stays(copy):
 def test_without_adversarial_images_what_was_kept_stays_and_nothing_fails(copy):
     for path in (copy / "adv").iterdir():
         path.unlink()
-    gone = next(path for path in sorted((copy / "geometry").iterdir()) if read_snapshot(path).cloud)
-    gone.unlink()
+    snapshot = next(path for path in sorted((copy / "geometry").iterdir()) if read_snapshot(path).cloud)
+    snapshot.unlink()
     assert go(copy).failed == 0
-    assert not gone.exists()
+    assert not snapshot.exists()
     assert len(kept(copy)) == 7
 
 
@@ -174,11 +174,11 @@ def test_adversarial_images_are_taken_from_the_folder_one_shard_at_a_time(copy, 
 
     def watched(self, key):
         nonlocal most
-        crafted = original(self, key)
-        if crafted is not None:
+        result = original(self, key)
+        if result is not None:
             most = max(most, len(alive) + 1)
-            alive.add(crafted.x_adv)
-        return crafted
+            alive.add(result.x_adv)
+        return result
 
     monkeypatch.setattr(FolderKeeper, "crafted", watched)
     assert go(copy, PLAN.replace("shard: 20", "shard: 8")).failed == 0
@@ -218,8 +218,8 @@ def test_most_confused_by_hand():
     assert "without an attack" in most_confused([calm])[1]
     right = record([0, 2, 2, 1, 1], [0, 2, 2, 1, 1], [0, 2, 2, 1, 1], status[:5])
     assert most_confused([right]) == ((1, 2), "those with most images; no two were ever taken for each other")
-    rejected = record([0, 1], [0, 1], [3, -1], status[:2])
-    assert most_confused([rejected])[0] == (0, 1)
+    rejections = record([0, 1], [0, 1], [3, -1], status[:2])
+    assert most_confused([rejections])[0] == (0, 1)
     assert most_confused([record([1], [1], [0], ["broken"])]) == ((), "")
 
 

@@ -62,9 +62,9 @@ def test_neighbours_far_from_the_origin_keep_their_order():
 
 def test_a_cloud_is_where_clean_images_and_judged_points_lie():
     labels = [0, 1, 2, 1]
-    shown = part([[0.1, 0.2], [0.5, 0.5], [0.9, 0.9], [0.3, 0.4]],
+    sample = part([[0.1, 0.2], [0.5, 0.5], [0.9, 0.9], [0.3, 0.4]],
                  [[0.15, 0.2], [0.5, 0.9], [0.9, 0.9], [0.2, 0.4]], labels, [1, 1, 2, 0])  # fmt: skip
-    cloud = cloud_of(plain(), [shown], THREAT, (0, 1), "by hand", room=10**6, batch=2)
+    cloud = cloud_of(plain(), [sample], THREAT, (0, 1), "by hand", room=10**6, batch=2)
     assert cloud.index.tolist() == [0, 1, 3]
     assert (cloud.label.tolist(), cloud.adversarial.tolist()) == ([0, 1, 1], [1, 1, 0])
     assert cloud.clean_features == pytest.approx(np.array([[0.1, 0.2], [0.5, 0.5], [0.3, 0.4]]))
@@ -87,7 +87,7 @@ def test_a_cloud_keeps_to_its_room():
         cloud_of(plain(), [many], THREAT, (0, 2), "", room=1000, batch=64)
 
 
-def graph(points, labels, *, asked=None):
+def graph(points, labels, *, keys=None):
     memory = Memory(
         images=torch.linspace(0, 1, 2 * len(points)).view(-1, 1, 1, 2),
         points=torch.tensor(points),
@@ -95,12 +95,12 @@ def graph(points, labels, *, asked=None):
     )
 
     def give():
-        if asked is not None:
-            asked.append(current_batch().key)
+        if keys is not None:
+            keys.append(current_batch().key)
         return memory
 
     around = Neighbourhood(
-        features=lambda x: x.flatten(1), classify=lambda z, moved: z, density=lambda z, tau: z,
+        features=lambda x: x.flatten(1), classify=lambda z, template: z, density=lambda z, tau: z,
         linear=None, memory=give, reach=2,
     )  # fmt: skip
     return Model(name="m", net=torch.nn.Flatten(), classes=3, output=OutputKind.SIMPLEX,
@@ -109,33 +109,33 @@ def graph(points, labels, *, asked=None):
 
 def test_neighbours_before_and_after_by_hand():
     model, memory = graph([[0.0, 0.0], [0.2, 0.0], [0.9, 0.9], [1.0, 1.0]], [0, 0, 1, 1])
-    shown = part([[0.1, 0.0], [0.5, 0.5], [0.95, 1.0]], [[0.0, 0.0], [0.6, 0.6], [0.95, 1.0]],
+    sample = part([[0.1, 0.0], [0.5, 0.5], [0.95, 1.0]], [[0.0, 0.0], [0.6, 0.6], [0.95, 1.0]],
                  [0, 0, 1], [0, 1, 1], ["robust", "broken", "robust"])  # fmt: skip
-    found = nearest_of(model, [shown], THREAT, room=10**6)
+    nearest = nearest_of(model, [sample], THREAT, room=10**6)
     # One that fell, and the first that stood.
-    assert found.index.tolist() == [1, 0]
-    assert found.adversarial.tolist() == [1, 0]
-    assert found.ids[0].tolist() == [[2, 1, 0, 3], [2, 3, 1, 0]]
-    assert found.ids[1].tolist() == [[0, 1, 2, 3], [0, 1, 2, 3]]  # 0 and 1 are equally near at first
-    assert found.labels[0].tolist() == [[1, 0, 0, 1], [1, 1, 0, 0]]
-    assert found.distances[0, 1] == pytest.approx([0.18**0.5, 0.32**0.5, 0.52**0.5, 0.72**0.5], abs=1e-6)
+    assert nearest.index.tolist() == [1, 0]
+    assert nearest.adversarial.tolist() == [1, 0]
+    assert nearest.ids[0].tolist() == [[2, 1, 0, 3], [2, 3, 1, 0]]
+    assert nearest.ids[1].tolist() == [[0, 1, 2, 3], [0, 1, 2, 3]]  # 0 and 1 are equally near at first
+    assert nearest.labels[0].tolist() == [[1, 0, 0, 1], [1, 1, 0, 0]]
+    assert nearest.distances[0, 1] == pytest.approx([0.18**0.5, 0.32**0.5, 0.52**0.5, 0.72**0.5], abs=1e-6)
     shown_images = np.rint(memory.images.numpy() * 255)
-    for row, picture in zip(found.ids.ravel(), found.picture.ravel(), strict=True):
-        assert (found.pictures[picture] == shown_images[row]).all()
-    assert len(found.pictures) == 4  # each once
-    assert found.queries[0, :, 0, 0].tolist() == [[128, 128], [153, 153]]
-    assert found.template == 4
+    for row, picture in zip(nearest.ids.ravel(), nearest.picture.ravel(), strict=True):
+        assert (nearest.pictures[picture] == shown_images[row]).all()
+    assert len(nearest.pictures) == 4  # each once
+    assert nearest.queries[0, :, 0, 0].tolist() == [[128, 128], [153, 153]]
+    assert nearest.template == 4
 
 
 def test_each_shard_is_searched_in_its_own_batch():
-    asked = []
-    model, _ = graph([[0.0, 0.0], [1.0, 1.0]], [0, 1], asked=asked)
+    keys = []
+    model, _ = graph([[0.0, 0.0], [1.0, 1.0]], [0, 1], keys=keys)
     one = part([[0.1, 0.0]], [[0.1, 0.0]], [0], [1], ["broken"])
     two = part([[0.9, 1.0], [0.8, 0.8]], [[0.9, 1.0], [0.8, 0.8]], [1, 1], [0, 0], ["broken", "broken"])
-    found = nearest_of(model, [one, two], THREAT, room=10**6)
-    assert len(asked) == len(set(asked)) == 2
-    assert len(found.pictures) == 4  # the same row of another shard's template may be another image
-    assert found.ids[:, 0, 0].tolist() == [0, 1, 1]
+    nearest = nearest_of(model, [one, two], THREAT, room=10**6)
+    assert len(keys) == len(set(keys)) == 2
+    assert len(nearest.pictures) == 4  # the same row of another shard's template may be another image
+    assert nearest.ids[:, 0, 0].tolist() == [0, 1, 1]
 
 
 def test_large_pictures_are_reduced_to_their_room():
@@ -143,22 +143,22 @@ def test_large_pictures_are_reduced_to_their_room():
     images = torch.rand(6, 3, 200, 100, generator=torch.Generator().manual_seed(0))
     around = model.neighbourhood
     memory = Memory(images=images, points=torch.zeros(6, 1), labels=torch.zeros(6, dtype=torch.int64))
-    seen = replace(around, features=lambda x: x.flatten(1)[:, :1], memory=lambda: memory)
-    model = replace(model, neighbourhood=seen)
+    view = replace(around, features=lambda x: x.flatten(1)[:, :1], memory=lambda: memory)
+    model = replace(model, neighbourhood=view)
     (shard,) = Shard.split(image_set(images[:2], torch.tensor([0, 1])), 2)
     own = record([0, 1], [0, 1], [1, 0], ["broken", "broken"])
-    shown = Part(shard=shard, record=own, x_adv=lambda: images[:2])
+    sample = Part(shard=shard, record=own, x_adv=lambda: images[:2])
     for room in (20_000, 200_000, 10**6):
-        found = nearest_of(model, [shown], THREAT, room=room)
-        assert found.queries.nbytes + found.pictures.nbytes <= room
-        assert max(found.queries.shape[3:]) <= 96
-        assert found.queries.shape[3] == pytest.approx(2 * found.queries.shape[4], abs=1)
+        nearest = nearest_of(model, [sample], THREAT, room=room)
+        assert nearest.queries.nbytes + nearest.pictures.nbytes <= room
+        assert max(nearest.queries.shape[3:]) <= 96
+        assert nearest.queries.shape[3] == pytest.approx(2 * nearest.queries.shape[4], abs=1)
 
 
 def test_an_image_without_finite_features_has_no_neighbours():
     model, _ = graph([[0.0, 0.0], [1.0, 1.0]], [0, 1])
     nan = replace(model.neighbourhood, features=lambda x: x.flatten(1) * torch.nan)
-    shown = part([[0.1, 0.0]], [[0.1, 0.0]], [0], [1], ["broken"])
-    assert nearest_of(replace(model, neighbourhood=nan), [shown], THREAT, room=10**6) is None
+    sample = part([[0.1, 0.0]], [[0.1, 0.0]], [0], [1], ["broken"])
+    assert nearest_of(replace(model, neighbourhood=nan), [sample], THREAT, room=10**6) is None
     assert nearest_of(model, [part([[0.1, 0.0]], [[0.1, 0.0]], [0], [1], ["misclassified"])], THREAT,
                       room=10**6) is None  # fmt: skip

@@ -16,12 +16,12 @@ KEY = "a" * 32
 def keeper(tmp_path):
     store = Store(tmp_path)
     store.prepare()
-    made = FolderKeeper(store)
+    folder = FolderKeeper(store)
     ledger = Ledger.empty(3)
     ledger.points += 4
     ledger.late_rise += 0.5
-    made.keep_crafted(KEY, Crafted(x_adv=torch.rand(3, 1, 2, 2), ledger=ledger, seconds=1.5))
-    return made
+    folder.keep_crafted(KEY, Crafted(x_adv=torch.rand(3, 1, 2, 2), ledger=ledger, seconds=1.5))
+    return folder
 
 
 def without(keeper, *names):
@@ -32,25 +32,25 @@ def without(keeper, *names):
 
 
 def test_what_was_kept_comes_back(keeper):
-    found = keeper.crafted(KEY)
-    assert found.x_adv.shape == (3, 1, 2, 2)
-    assert found.ledger.points.tolist() == [4] * 3
-    assert found.ledger.late_rise.tolist() == [0.5] * 3
+    result = keeper.crafted(KEY)
+    assert result.x_adv.shape == (3, 1, 2, 2)
+    assert result.ledger.points.tolist() == [4] * 3
+    assert result.ledger.late_rise.tolist() == [0.5] * 3
 
 
 def test_all_that_is_noted_comes_back(keeper):
     notes = {"seconds": 2.5, "engine": "folded", "not_used": {"compiled": "it differed"}, "micro_batch": 3}
-    kept = Crafted(x_adv=torch.rand(3, 1, 2, 2), ledger=Ledger.empty(3), **notes)
-    keeper.keep_crafted(KEY, kept)
+    before = Crafted(x_adv=torch.rand(3, 1, 2, 2), ledger=Ledger.empty(3), **notes)
+    keeper.keep_crafted(KEY, before)
     again = keeper.crafted(KEY)
     assert {name: getattr(again, name) for name in notes} == notes
-    assert torch.equal(again.x_adv, kept.x_adv)
+    assert torch.equal(again.x_adv, before.x_adv)
 
 
 def test_where_only_a_curve_is_poorer_an_older_file_will_do(keeper):
-    found = without(keeper, "points", "tries", "first_passes", "first_try")
-    assert found.ledger.points.tolist() == [0] * 3
-    assert found.ledger.late_rise.tolist() == [0.5] * 3
+    result = without(keeper, "points", "tries", "first_passes", "first_try")
+    assert result.ledger.points.tolist() == [0] * 3
+    assert result.ledger.late_rise.tolist() == [0.5] * 3
 
 
 @pytest.mark.parametrize("name", ["gradients", "rise", "late_rise", "deceived", "silent", "x_adv"])

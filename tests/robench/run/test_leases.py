@@ -134,8 +134,8 @@ def test_a_stopped_process_of_this_machine_still_takes_part(folder):
         assert one.take("k")
         for path in folder.glob("*.lease"):
             os.utime(path, times=(time.time() - 40, time.time() - 40))
-        refused = pytest.raises(ConfigError, match="the configuration that other processes are running")
-        with refused, Leases(folder, stale=30).joined("another"):
+        refusal = pytest.raises(ConfigError, match="the configuration that other processes are running")
+        with refusal, Leases(folder, stale=30).joined("another"):
             pass
         with Leases(folder, stale=30).joined(PLAN) as other:
             assert other.others() == 1
@@ -197,11 +197,11 @@ def half_open(whole):
 
 
 def test_who_waits_for_a_lock_can_be_asked_to_stop(folder, monkeypatch):
-    asked = []
+    requests = []
 
     def check():
-        asked.append(1)
-        if len(asked) == 2:
+        requests.append(1)
+        if len(requests) == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(leases, "LOOK", 0.01)
@@ -223,8 +223,8 @@ def test_a_file_in_the_place_of_the_folder_is_refused(folder):
 
 def test_another_plan_is_refused_while_a_run_is_alive(folder):
     with Leases(folder).joined(PLAN):
-        refused = pytest.raises(ConfigError, match="the configuration that other processes are running")
-        with refused, Leases(folder).joined("another"):
+        refusal = pytest.raises(ConfigError, match="the configuration that other processes are running")
+        with refusal, Leases(folder).joined("another"):
             pass
         with Leases(folder).joined(PLAN):
             pass
@@ -234,8 +234,8 @@ def test_another_plan_is_refused_while_a_run_is_alive(folder):
 
 @pytest.mark.parametrize(("first", "second"), [(True, False), (False, True)])
 def test_who_wants_to_be_alone_is(folder, first, second):
-    refused = pytest.raises(ConfigError, match="another robench process is writing to")
-    with Leases(folder).joined(PLAN, alone=first), refused, Leases(folder).joined(PLAN, alone=second):
+    refusal = pytest.raises(ConfigError, match="another robench process is writing to")
+    with Leases(folder).joined(PLAN, alone=first), refusal, Leases(folder).joined(PLAN, alone=second):
         pass
 
 
@@ -247,8 +247,8 @@ def test_a_killed_process_no_longer_keeps_others_out(folder):
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdin=pipe, stdout=pipe) as other:
         assert other.stdout.readline() == b"held\n"
-        refused = pytest.raises(ConfigError, match="another robench process")
-        with refused, Leases(folder).joined(PLAN):
+        refusal = pytest.raises(ConfigError, match="another robench process")
+        with refusal, Leases(folder).joined(PLAN):
             pass
         other.kill()
         other.wait()

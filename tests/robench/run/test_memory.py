@@ -18,11 +18,11 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_GROUP", tmp_path)
 
-    def put(free, total, *, limit=None, used=0, cache=0):
+    def put(free, total, *, limit=None, usage=0, cache=0):
         (tmp_path / "meminfo").write_text(f"MemTotal: {total // 1024} kB\nMemAvailable: {free // 1024} kB\n")
         if limit is not None:
             (tmp_path / "memory.max").write_text(f"{limit}\n")
-            (tmp_path / "memory.current").write_text(f"{used}\n")
+            (tmp_path / "memory.current").write_text(f"{usage}\n")
             (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {cache}\n")
 
     return put

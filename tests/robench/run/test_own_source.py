@@ -49,10 +49,10 @@ class Each:
 
 def work(attacks, sources=()):
     model = two_sources(small_net())
-    evaluated = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources)
+    entry = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources)
     data = image_set(images(6), classify(model, images(6)), classes=4)
     board = Board(threat=THREAT, eps_text="0.1", attacks=attacks)
-    return Work(models=[evaluated], data=data, boards=[board], settings=Settings(shard=3))
+    return Work(models=[entry], data=data, boards=[board], settings=Settings(shard=3))
 
 
 def key(plan, source, attack):
@@ -65,12 +65,12 @@ def test_it_is_crafted_once_per_model_whatever_sources_are_named():
     for sources in ((), ("turned",)):
         Both.batches.clear()
         plan, keeper = work({"both": Both(), "each": Each()}, sources), Memory()
-        records = [finished.record for finished in evaluate(plan, keeper)]
+        records = [outcome.record for outcome in evaluate(plan, keeper)]
         assert not keeper.failures
         assert len(records) == plan.units()
         assert len(Both.batches) == len(set(Both.batches)) == 2  # two shards, each a batch of its own
-        found = {(r.attack.label, r.source.gradient_source) for r in records}
-        assert found - {("clean", "")} == {("both", "everything")} | {
+        pairs = {(r.attack.label, r.source.gradient_source) for r in records}
+        assert pairs - {("clean", "")} == {("both", "everything")} | {
             ("each", name) for name in (sources or ("exact", "turned"))
         }
         both = next(r for r in records if r.attack.label == "both")
@@ -89,9 +89,9 @@ def test_the_oracle_asks_through_the_source_it_is_given_and_counts_the_pass():
     y = classify(model, x)
     oracle = Oracle(model, x, y, THREAT)
     own = oracle.gradient(cross_entropy, x)
-    turned, exact = (oracle.gradient(cross_entropy, x, source=model.source(n)) for n in ("turned", "exact"))
+    opposite, exact = (oracle.gradient(cross_entropy, x, source=model.source(n)) for n in ("turned", "exact"))
     assert torch.equal(own, exact)
-    assert not torch.equal(own, turned)
+    assert not torch.equal(own, opposite)
     assert oracle.ledger.forwards.tolist() == oracle.ledger.backwards.tolist() == [3] * 5
     value, _ = oracle.value_and_gradient(cross_entropy, x, source=model.source("turned"))
     torch.testing.assert_close(value, cross_entropy(-model.net(x).detach(), y, model.output))

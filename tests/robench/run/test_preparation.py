@@ -82,14 +82,14 @@ def history(folder):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    out, told = tmp_path_factory.mktemp("trained"), Told()
-    go(parsed(), out, reporter=told)
+    out, reporter = tmp_path_factory.mktemp("trained"), Told()
+    go(parsed(), out, reporter=reporter)
     (folder,) = (out / "models").iterdir()
-    return folder, told
+    return folder, reporter
 
 
 def test_a_training_leaves_best_last_cards_and_history(trained):
-    folder, told = trained
+    folder, reporter = trained
     names = {
         "weights.safetensors", "weights.safetensors.sha256", "weights.card.yaml", "last.safetensors",
         "last.safetensors.sha256", "last.card.yaml", "history.csv", "identity.json",
@@ -97,17 +97,17 @@ def test_a_training_leaves_best_last_cards_and_history(trained):
     assert {path.name for path in folder.iterdir()} == names
     rows = history(folder)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    for row, seen in zip(rows, told.rows, strict=True):
-        assert float(row["validation_accuracy"]) == seen["validation_accuracy"]
+    for row, report in zip(rows, reporter.rows, strict=True):
+        assert float(row["validation_accuracy"]) == report["validation_accuracy"]
         assert float(row["validation_robust_accuracy"]) <= float(row["validation_accuracy"])
         assert row["validation_images"] == "36"
         assert row["train_robust_accuracy"] == ""
 
 
 def test_the_card_says_what_the_weights_are(trained):
-    folder, told = trained
+    folder, reporter = trained
     card = YAML(typ="safe").load((folder / "weights.card.yaml").read_text())
-    best = max(told.rows, key=lambda row: row["validation_accuracy"])  # the first of equals
+    best = max(reporter.rows, key=lambda row: row["validation_accuracy"])  # the first of equals
     digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
     assert card["sha256"] == digest
     assert card["identity"][:12] == folder.name.rpartition("-")[2]
@@ -121,19 +121,19 @@ def test_the_card_says_what_the_weights_are(trained):
     assert card["parameters"] == sum(t.numel() for n, t in load_file(folder / "weights.safetensors").items())
     assert card["defense"]["options"]["learning_rate"] == 0.05
     assert (card["data"]["images"], card["data"]["split"], len(card["data"]["digest"])) == (120, "train", 64)
-    assert card["seconds"] == pytest.approx(sum(row["seconds"] for row in told.rows), abs=1e-3)
+    assert card["seconds"] == pytest.approx(sum(row["seconds"] for row in reporter.rows), abs=1e-3)
     assert card["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     last = YAML(typ="safe").load((folder / "last.card.yaml").read_text())
     assert (last["checkpoint"], last["epoch"]) == ("last", 3)
-    assert last["held_out"]["accuracy"] == told.rows[-1]["validation_accuracy"]
+    assert last["held_out"]["accuracy"] == reporter.rows[-1]["validation_accuracy"]
 
 
 def test_the_last_weights_are_those_of_keep_last(trained, tmp_path):
     folder, _ = trained
     go(parsed("models.0.train.defense.natural.keep=last"), tmp_path)
     (other,) = (tmp_path / "models").iterdir()
-    kept, last = load_file(other / "weights.safetensors"), load_file(folder / "last.safetensors")
-    assert all(torch.equal(kept[name], last[name]) for name in kept)
+    weights, last = load_file(other / "weights.safetensors"), load_file(folder / "last.safetensors")
+    assert all(torch.equal(weights[name], last[name]) for name in weights)
     assert load_file(other / "last.safetensors").keys() == last.keys()
 
 
@@ -154,39 +154,39 @@ def test_a_killed_training_leaves_its_history_and_resumes_to_the_same_files(trai
 
 def test_the_weights_of_a_finished_training_are_found(trained):
     folder, _ = trained
-    before, told = contents(folder.parent.parent), Told()
-    go(parsed(), folder.parent.parent, reporter=told)
+    before, reporter = contents(folder.parent.parent), Told()
+    go(parsed(), folder.parent.parent, reporter=reporter)
     assert contents(folder.parent.parent) == before
-    assert any("weights found" in text for text in told.stages)
+    assert any("weights found" in text for text in reporter.stages)
 
 
 def test_a_training_changed_half_way_is_refused_with_the_difference(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(parsed(), tmp_path, reporter=Told(1))
     before = contents(tmp_path)
-    changed = parsed("models.0.train.defense.natural.learning_rate=0.1", "seed=3")
+    variant = parsed("models.0.train.defense.natural.learning_rate=0.1", "seed=3")
     for work in (train_only, execute):
-        with pytest.raises(Refused) as caught:
-            go(changed, tmp_path, work=work)
-        assert caught.value.exit_code == 2
-        message = str(caught.value)
+        with pytest.raises(Refused) as error:
+            go(variant, tmp_path, work=work)
+        assert error.value.exit_code == 2
+        message = str(error.value)
         assert "options.learning_rate (0.1 here, 0.05 in the file); seed (3 here, 0 in the file)" in message
         assert "--force" in message
         assert "net-" in message
         assert contents(tmp_path) == before
-    told = Told()
-    go(parsed(), tmp_path, reporter=told)  # the value restored: it resumes
-    assert [row["epoch"] for row in told.rows] == [2.0, 3.0]
+    reporter = Told()
+    go(parsed(), tmp_path, reporter=reporter)  # the value restored: it resumes
+    assert [row["epoch"] for row in reporter.rows] == [2.0, 3.0]
 
 
 def test_force_gives_the_unfinished_training_up(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(parsed(), tmp_path, reporter=Told(1))
-    changed = parsed("models.0.train.defense.natural.epochs=2")
-    go(changed, tmp_path, force=True)
+    variant = parsed("models.0.train.defense.natural.epochs=2")
+    go(variant, tmp_path, force=True)
     assert not list(tmp_path.glob("models/*/state.pt"))
     assert len(list(tmp_path.glob("models/*/weights.safetensors"))) == 1
-    go(changed, tmp_path)
+    go(variant, tmp_path)
 
 
 def test_finished_trainings_and_other_models_are_kept_beside(trained, tmp_path):
@@ -212,9 +212,9 @@ def test_a_class_missing_from_any_training_data_is_named_before_the_first_traini
     for work in (train_only, execute):
         with pytest.raises(
             InputError, match=r"plan\.yaml:\d+, training data of 'few'.*none of class 9"
-        ) as caught:
+        ) as error:
             go(parsed(text=text), tmp_path, work=work)
-        assert caught.value.exit_code == 2
+        assert error.value.exit_code == 2
         assert list((tmp_path / "models").iterdir()) == []
 
 
@@ -238,27 +238,27 @@ def test_wherever_the_disk_fills_up_the_old_files_stay_and_the_same_command_goes
     names = ("weights.safetensors", "last.safetensors")
     (folder,) = (tmp_path / "whole" / "models").iterdir()
     expected = {name: (folder / name).read_bytes() for name in names}
-    refused = []
+    errors = []
     for number in range(4, 200, 4):
         out = tmp_path / str(number)
-        with monkeypatch.context() as patched:
-            failing_write(patched, number)
+        with monkeypatch.context() as patch:
+            failing_write(patch, number)
             try:
                 go(plan, out)
                 break
             except StorageError as error:
-                refused.append(error)
+                errors.append(error)
         for path in out.glob("models/*/*"):
             assert path.suffix != ".robench-tmp"
             assert path.suffix != ".safetensors" or path.read_bytes() == expected[path.name]
         for path in out.glob("models/*/history.csv"):
             assert [row["epoch"] for row in history(path.parent)] == ["1"]
         go(plan, out)
-        (made,) = (out / "models").iterdir()
-        assert {name: (made / name).read_bytes() for name in names} == expected
-    assert all(error.exit_code == 4 and "No space left" in str(error) for error in refused)
+        (model_folder,) = (out / "models").iterdir()
+        assert {name: (model_folder / name).read_bytes() for name in names} == expected
+    assert all(error.exit_code == 4 and "No space left" in str(error) for error in errors)
     # Identity, state, history, and two checkpoints with hash and card come in this order.
-    assert len({error.where.rpartition("/")[2] for error in refused}) >= 3
+    assert len({error.where.rpartition("/")[2] for error in errors}) >= 3
 
 
 def test_a_full_disk_while_training_again_leaves_the_old_weights(trained, tmp_path, monkeypatch):
@@ -277,18 +277,18 @@ def test_robust_overfitting_is_a_finding_and_stands_on_the_card(tmp_path, monkey
 
     for module in (robench.run.networks, robench.run.training_folder):
         monkeypatch.setattr(module, "robust_overfitting", lambda rows: f"fell after {len(rows)} epochs")
-    told = Told()
-    go(parsed("models.0.train.defense.natural.epochs=1"), tmp_path, reporter=told)
+    reporter = Told()
+    go(parsed("models.0.train.defense.natural.epochs=1"), tmp_path, reporter=reporter)
     (path,) = tmp_path.glob("models/*/weights.card.yaml")
     assert YAML(typ="safe").load(path.read_text())["findings"] == ["fell after 1 epochs"]
-    assert told.findings == ["net: fell after 1 epochs"]
+    assert reporter.findings == ["net: fell after 1 epochs"]
 
 
 def test_a_defense_by_its_name_alone_can_be_given_options_on_the_command_line():
     alone = "models.0.train.defense=natural"
     assert to_json(parsed(alone).models[0].train.defense) == {"name": "natural", "options": {}}
-    made = parsed(alone, "models.0.train.defense.natural.epochs=5")
-    assert to_json(made.models[0].train.defense) == {"name": "natural", "options": {"epochs": 5}}
+    plan = parsed(alone, "models.0.train.defense.natural.epochs=5")
+    assert to_json(plan.models[0].train.defense) == {"name": "natural", "options": {"epochs": 5}}
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(TrainingOptions), ids=lambda field: field.name)
@@ -300,10 +300,10 @@ def test_every_common_option_can_be_set_on_the_command_line(field):
     if value is None:
         value = field.default + 1 if isinstance(field.default, int) else field.default / 2
     plan = parsed(f"models.0.train.defense.natural.{field.name}={json.dumps(value)}")
-    chosen = plan.models[0].train.defense
-    made = build(plugins.find("defenses", "natural"), chosen.options, where="test")
+    choice = plan.models[0].train.defense
+    recipe = build(plugins.find("defenses", "natural"), choice.options, where="test")
     expected = 8 / 255 if value == "8/255" else tuple(value) if isinstance(value, list) else value
-    assert getattr(made, field.name) == expected
+    assert getattr(recipe, field.name) == expected
 
 
 ONE = """
@@ -324,26 +324,26 @@ def described(text, folder):
 
 def test_which_weights_of_a_file_were_taken_is_kept_with_the_model(trained, tmp_path):
     weights = load_file(trained[0] / "weights.safetensors")
-    averaged = {name: tensor + 1 for name, tensor in weights.items()}
-    torch.save({"state_dict_ema": averaged, "state_dict": weights}, tmp_path / "m.pt")
-    found = described(ONE + OTHER, tmp_path)
-    said = found["net"]["details"]
-    assert said["checkpoint_key"] == "state_dict"
-    assert "`key: state_dict_ema`" in said["checkpoint_notes"][0]
-    assert found["averaged"]["details"]["checkpoint_key"] == "state_dict_ema"
-    assert found["averaged"]["fingerprint"] != found["net"]["fingerprint"]
+    means = {name: tensor + 1 for name, tensor in weights.items()}
+    torch.save({"state_dict_ema": means, "state_dict": weights}, tmp_path / "m.pt")
+    descriptions = described(ONE + OTHER, tmp_path)
+    details = descriptions["net"]["details"]
+    assert details["checkpoint_key"] == "state_dict"
+    assert "`key: state_dict_ema`" in details["checkpoint_notes"][0]
+    assert descriptions["averaged"]["details"]["checkpoint_key"] == "state_dict_ema"
+    assert descriptions["averaged"]["fingerprint"] != descriptions["net"]["fingerprint"]
 
 
 def test_the_card_beside_a_checkpoint_is_kept_and_makes_no_other_model(trained, tmp_path):
-    found = []
+    descriptions = []
     for name in ("with", "without"):
         here = tmp_path / name
         here.mkdir()
         shutil.copy(trained[0] / "weights.safetensors", here / "m.safetensors")
         if name == "with":
             shutil.copy(trained[0] / "weights.card.yaml", here / "m.card.yaml")
-        found.append(described(ONE.replace("m.pt", "m.safetensors"), here)["net"])
-    card = found[0]["details"]["checkpoint_card"]
+        descriptions.append(described(ONE.replace("m.pt", "m.safetensors"), here)["net"])
+    card = descriptions[0]["details"]["checkpoint_card"]
     assert (0 <= card["accuracy"] <= 1, card["images"]) == (True, 36)
-    assert not [name for name in found[1]["details"] if name.startswith("checkpoint_")]
-    assert found[0]["fingerprint"] == found[1]["fingerprint"]
+    assert not [name for name in descriptions[1]["details"] if name.startswith("checkpoint_")]
+    assert descriptions[0]["fingerprint"] == descriptions[1]["fingerprint"]

@@ -79,9 +79,9 @@ def right(data, eps=0.0, sigma=SIGMA):
 
 
 def row(models, data, attacks, **options):
-    found = benchmark(models, data, attacks=attacks, **{"transfer": False, "eps": 0.02, **options})
-    assert not found.failures
-    return boards(found.records)[0].rows[0], found.records
+    results = benchmark(models, data, attacks=attacks, **{"transfer": False, "eps": 0.02, **options})
+    assert not results.failures
+    return boards(results.records)[0].rows[0], results.records
 
 
 def noisy(**options):
@@ -90,28 +90,28 @@ def noisy(**options):
 
 def test_the_headline_is_the_closed_form():
     data = points()
-    found, _ = row([noisy()], data, {"towards": Towards()}, draws=20)
+    line, _ = row([noisy()], data, {"towards": Towards()}, draws=20)
     truth, clean = right(data, 0.02).mean(), right(data).mean()
-    assert found.clean.value == pytest.approx(clean, abs=0.01)
-    assert found.worst_case.value == pytest.approx(truth, abs=0.015)
-    assert found.worst_case.low < truth < found.worst_case.high
-    assert found.draws == 20
+    assert line.clean.value == pytest.approx(clean, abs=0.01)
+    assert line.worst_case.value == pytest.approx(truth, abs=0.015)
+    assert line.worst_case.low < truth < line.worst_case.high
+    assert line.draws == 20
 
 
 def test_luck_is_not_robustness_lost():
     data = points()
-    found, _ = row([noisy()], data, {"ask": Towards(queries=40)}, eps=1e-4)
+    line, _ = row([noisy()], data, {"ask": Towards(queries=40)}, eps=1e-4)
     truth = right(data).mean()
-    assert found.worst_case.value == pytest.approx(truth, abs=0.015)
-    assert found.one_draw.value < truth - 0.15  # forty tosses of a coin that only one of had to fall
-    assert found.one_draw.n == found.worst_case.n == len(data)
+    assert line.worst_case.value == pytest.approx(truth, abs=0.015)
+    assert line.one_draw.value < truth - 0.15  # forty tosses of a coin that only one of had to fall
+    assert line.one_draw.n == line.worst_case.n == len(data)
 
 
 def test_many_points_are_no_attack_either():
     data = points(300)
     attacks = {f"ask {n}": Towards(queries=n) for n in range(1, 9)}
-    found, _ = row([noisy()], data, attacks, eps=1e-4)
-    assert found.worst_case.value == pytest.approx(right(data).mean(), abs=0.02)
+    line, _ = row([noisy()], data, attacks, eps=1e-4)
+    assert line.worst_case.value == pytest.approx(right(data).mean(), abs=0.02)
 
 
 def test_the_judges_draws_are_no_attacks(monkeypatch):
@@ -121,12 +121,12 @@ def test_the_judges_draws_are_no_attacks(monkeypatch):
     @dataclass(frozen=True, kw_only=True)
     class Expect(Towards):
         def __call__(self, oracle, x, y, *, threat, rng):
-            asked = oracle.model.net.asked  # of the copy that answers here
-            before = len(asked)
+            draws = oracle.model.net.asked  # of the copy that answers here
+            before = len(draws)
             for number in chance.draws(50):
                 with chance.draw(number):
                     oracle.outputs(x)
-            during["craft"] |= set(asked[before:])
+            during["craft"] |= set(draws[before:])
             return x
 
     row([Model(name="noisy", net=net, classes=2, random=True)], points(20), {"expect": Expect()})
@@ -155,15 +155,15 @@ def test_others_are_asked_no_more_and_keep_their_keys():
         keys.append([record.key for record in records])
     assert passes[0] == passes[1]
     assert keys[0] == keys[1]
-    drawn = [row([noisy()], points(30), {"t": Towards()}, draws=draws)[1] for draws in (2, 3)]
-    assert not {r.key for r in drawn[0]} & {r.key for r in drawn[1]}
+    groups = [row([noisy()], points(30), {"t": Towards()}, draws=draws)[1] for draws in (2, 3)]
+    assert not {r.key for r in groups[0]} & {r.key for r in groups[1]}
 
 
 def test_a_network_that_draws_from_the_global_generator_is_found_and_asked_again():
     data = points()
-    found, records = row([wrap(Noisy(through_torch=True), name="torch", classes=2)], data, {"t": Towards()})
-    assert "random-output" in found.standing
-    assert found.worst_case.value == pytest.approx(right(data, 0.02).mean(), abs=0.015)
+    line, records = row([wrap(Noisy(through_torch=True), name="torch", classes=2)], data, {"t": Towards()})
+    assert "random-output" in line.standing
+    assert line.worst_case.value == pytest.approx(right(data, 0.02).mean(), abs=0.015)
     assert all(record.draws == 10 for record in records)
     again = row([wrap(Noisy(through_torch=True), name="torch", classes=2)], data, {"t": Towards()})[1]
     assert [r.columns.stood for r in again] == [r.columns.stood for r in records]
@@ -171,13 +171,13 @@ def test_a_network_that_draws_from_the_global_generator_is_found_and_asked_again
 
 def test_of_such_a_network_too_another_number_of_draws_is_judged_anew():
     model = wrap(Noisy(through_torch=True), name="torch", classes=2)
-    evaluated = EvaluatedModel(model=model, fingerprint=model.fingerprint())
+    entry = EvaluatedModel(model=model, fingerprint=model.fingerprint())
     board = Board(threat=ThreatModel(norm=LINF, eps=0.02), eps_text="0.02", attacks={"t": Towards()})
     memory = Memory()
     for draws in (3, 5):
         settings = Settings(draws=draws)
-        work = Work(models=[evaluated], data=points(30), boards=[board], settings=settings)
-        assert [finished.record.draws for finished in evaluate(work, memory)] == [draws, draws]
+        work = Work(models=[entry], data=points(30), boards=[board], settings=settings)
+        assert [outcome.record.draws for outcome in evaluate(work, memory)] == [draws, draws]
 
 
 def test_a_rejected_number_of_draws():
@@ -208,7 +208,7 @@ def trained():
 def test_a_score_attack_in_a_tiny_ball_takes_nothing_from_a_shipped_defense(trained, recipe):
     base, data, test = trained
     model = recipe(base, training_data=lambda: data, seed=0)
-    found, _ = row([model], test, {"square": make_attack("square", queries=40)}, eps=1e-4)
-    assert found.worst_case.value > found.clean.value - 0.02
-    assert found.one_draw.value < found.clean.value - 0.03
-    assert math.isclose(found.worst_case.n, 120)
+    line, _ = row([model], test, {"square": make_attack("square", queries=40)}, eps=1e-4)
+    assert line.worst_case.value > line.clean.value - 0.02
+    assert line.one_draw.value < line.clean.value - 0.03
+    assert math.isclose(line.worst_case.n, 120)

@@ -35,8 +35,8 @@ def grey(*values):
 
 
 def test_the_toy_rejects_in_the_middle():
-    found = predictions(model().net(grey(0.1, 0.5, 0.9)))
-    assert found.tolist() == [0, 2, 1]
+    answers = predictions(model().net(grey(0.1, 0.5, 0.9)))
+    assert answers.tolist() == [0, 2, 1]
 
 
 def test_the_judge_counts_a_rejected_proposal_as_robust_and_a_rejected_clean_image_as_wrong():
@@ -82,10 +82,10 @@ def test_rejection_is_part_of_the_fingerprint():
 def test_seen_scores_are_won_exactly_where_the_attack_succeeds(targeted):
     outputs = images(500, shape=(1, 5), seed=2)[:, 0].squeeze(1).log()
     y = torch.randint(4, (500,), generator=torch.Generator().manual_seed(0))
-    seen = without_rejection(outputs, y, targeted=targeted)
-    found = predictions(outputs)
-    reached = found == y if targeted else (found != y) & (found < 4)
-    lead = margin(seen, y, OutputKind.LOG_PROBABILITIES)
-    assert seen.shape == (500, 4)
-    assert 50 < int(reached.sum()) < 450
-    assert torch.equal(lead < 0 if targeted else lead > 0, reached)
+    scores = without_rejection(outputs, y, targeted=targeted)
+    answers = predictions(outputs)
+    successes = answers == y if targeted else (answers != y) & (answers < 4)
+    lead = margin(scores, y, OutputKind.LOG_PROBABILITIES)
+    assert scores.shape == (500, 4)
+    assert 50 < int(successes.sum()) < 450
+    assert torch.equal(lead < 0 if targeted else lead > 0, successes)

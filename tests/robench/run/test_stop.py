@@ -20,9 +20,9 @@ def test_it_stops_when_it_should(asked, idle, working):
         stop.ask(number, now=now)
     for busy, stops in ((False, idle), (True, working)):
         if stops:
-            with pytest.raises(StoppedError) as raised:
+            with pytest.raises(StoppedError) as error:
                 stop.check(working=busy)
-            assert raised.value.exit_code == 128 + asked[-1][0]
-            assert isinstance(raised.value, KeyboardInterrupt)
+            assert error.value.exit_code == 128 + asked[-1][0]
+            assert isinstance(error.value, KeyboardInterrupt)
         else:
             stop.check(working=busy)

@@ -101,10 +101,10 @@ class Simulated:
                 self.dead, self.words = True, "its process was killed by SIGSEGV"
                 return
             key = self.hall.notes(arguments[0])[arguments[1]].name
-            cached = self.hall.store.unit(key).is_file()
+            from_store = self.hall.store.unit(key).is_file()
             self.hall.store.write(record(key))
             self.hall.store.error(key).unlink(missing_ok=True)
-            self.told += [("begin", key), ("unit", key, key, cached), ("done", {}, 0)]
+            self.told += [("begin", key), ("unit", key, key, from_store), ("done", {}, 0)]
         else:
             self.told += [("features", "f"), ("done", {}, 0)]
 
@@ -138,12 +138,12 @@ def hire(monkeypatch, tmp_path):
         store.prepare()
         hall = Hall(store, **options)
         summary = Summary(plan=plan, command="")
-        made = Supervisor(
+        supervisor = Supervisor(
             summary=summary, store=store, begin=lambda: store.begin({}, ""), leases=leases,
             environment=Environment(), reporter=Quiet(),
             eager=False, processes=processes or Processes(count=2), executor=hall,
         )  # fmt: skip
-        return made, hall, summary
+        return supervisor, hall, summary
 
     return make
 
@@ -156,12 +156,12 @@ def joined(tmp_path):
 
 def test_every_job_is_done_once_and_attacks_after_the_clean_images_of_their_shard(hire, tmp_path):
     with joined(tmp_path) as leases:
-        made, hall, summary = hire(leases, pieces=3)
-        made.run()
-    done = [order[1:] for order in hall.log if order[0] == "do"]
-    assert sorted(done) == [(shard, index) for shard in range(3) for index in range(5)]
+        supervisor, hall, summary = hire(leases, pieces=3)
+        supervisor.run()
+    jobs = [order[1:] for order in hall.log if order[0] == "do"]
+    assert sorted(jobs) == [(shard, index) for shard in range(3) for index in range(5)]
     for shard in range(3):
-        order = [index for where, index in done if where == shard]
+        order = [index for where, index in jobs if where == shard]
         assert set(order[:2]) == {0, 1}
     assert (summary.status, len(summary.units), summary.geometry) == ("finished", 15, ["f"])
     assert hall.crew.pop() is None  # it is closed at the end
@@ -172,14 +172,14 @@ def test_every_job_is_done_once_and_attacks_after_the_clean_images_of_their_shar
 @pytest.mark.parametrize(("count", "pieces", "together"), [(1, 6, 1), (2, 6, 2), (3, 6, 3), (4, 2, 2)])
 def test_one_attack_on_one_model_is_divided_by_shards(hire, tmp_path, count, pieces, together):
     with joined(tmp_path) as leases:
-        made, hall, summary = hire(
+        supervisor, hall, summary = hire(
             leases, processes=Processes(count=count), pieces=pieces, clean=1, attacks=1, looks=20
         )
-        made.run()
+        supervisor.run()
     assert max(hall.together) == together
     assert len([worker for worker in hall.crew if worker]) == together  # nobody is hired for nothing
-    done = [order[1:] for order in hall.log if order[0] == "do"]
-    assert sorted(done) == [(shard, index) for shard in range(pieces) for index in range(2)]
+    jobs = [order[1:] for order in hall.log if order[0] == "do"]
+    assert sorted(jobs) == [(shard, index) for shard in range(pieces) for index in range(2)]
     assert summary.status == "finished"
 
 
@@ -193,17 +193,17 @@ def test_whoever_dies_every_job_is_finished_or_failed(
 ):
     root = tmp_path_factory.mktemp("run")
     with joined(root) as leases:
-        made, hall, summary = hire(
+        supervisor, hall, summary = hire(
             leases, root=root, processes=Processes(count=count), pieces=pieces, clean=clean, attacks=attacks,
             deaths=deaths, looks=looks,
         )  # fmt: skip
-        made.run()
+        supervisor.run()
     jobs = pieces * (clean + attacks)
-    failed = hall.store.read_errors()
-    assert len(summary.units) == len(set(summary.units)) == jobs - len(failed)
-    assert summary.failures == len(failed) == sum(map(len, summary.failed_jobs.values()))
-    assert all(account["kills"] == 2 for account in failed.values())
-    assert summary.status == ("failed jobs" if failed else "finished")
+    errors = hall.store.read_errors()
+    assert len(summary.units) == len(set(summary.units)) == jobs - len(errors)
+    assert summary.failures == len(errors) == sum(map(len, summary.failed_jobs.values()))
+    assert all(account["kills"] == 2 for account in errors.values())
+    assert summary.status == ("failed jobs" if errors else "finished")
     orders = [order[1:] for order in hall.log if order[0] == "do"]
     assert all(orders.count(order) <= 2 for order in orders)
 
@@ -211,21 +211,21 @@ def test_whoever_dies_every_job_is_finished_or_failed(
 def test_what_has_ended_two_workers_is_not_tried_a_third_time(hire, tmp_path):
     for _ in range(2):
         with joined(tmp_path) as leases:
-            made, hall, summary = hire(leases, pieces=1, clean=1, attacks=0, deaths=[True, True])
-            made.run()
+            supervisor, hall, summary = hire(leases, pieces=1, clean=1, attacks=0, deaths=[True, True])
+            supervisor.run()
         assert summary.failed_jobs == {"net": ["job 0 of 0"]}
     assert [order for order in hall.log if order[0] == "do"] == []
     with joined(tmp_path) as leases:
         processes = Processes(retry_failed=True)
-        made, hall, summary = hire(leases, processes=processes, pieces=1, clean=1, attacks=0)
-        made.run()
+        supervisor, hall, summary = hire(leases, processes=processes, pieces=1, clean=1, attacks=0)
+        supervisor.run()
     assert (summary.status, len(summary.units)) == ("finished", 1)
 
 
 def test_a_model_that_kills_its_maker_is_left_out(hire, tmp_path):
     with joined(tmp_path) as leases:
-        made, hall, summary = hire(leases, making=["net"])
-        made.run()
+        supervisor, hall, summary = hire(leases, making=["net"])
+        supervisor.run()
     assert summary.failed_models == {"net": "its process ended with exit code 1"}
     assert hall.crew[1].orders.failed == summary.failed_models
     assert summary.status == "failed jobs"
@@ -233,11 +233,11 @@ def test_a_model_that_kills_its_maker_is_left_out(hire, tmp_path):
 
 def test_whoever_dies_while_it_makes_models_for_features_costs_these_alone(hire, tmp_path):
     with joined(tmp_path) as leases:
-        made, hall, summary = hire(
+        supervisor, hall, summary = hire(
             leases, pieces=1, clean=1, attacks=0, deaths=[True, True], making=[None, None, "net"],
             processes=Processes(count=1),
         )  # fmt: skip
-        made.run()
+        supervisor.run()
     assert summary.failed_models == {}
     assert summary.failed_jobs == {"net": ["job 0 of 0"]}
     assert set(hall.store.read_errors()) == {"s0j0", "features"}
@@ -245,20 +245,20 @@ def test_whoever_dies_while_it_makes_models_for_features_costs_these_alone(hire,
 
 
 def test_a_worker_that_makes_fewer_models_does_no_job(hire, tmp_path):
-    told = []
+    texts = []
 
     class Heard(Quiet):
         def stage(self, text):
-            told.append(text)
+            texts.append(text)
 
     with joined(tmp_path) as leases:
         fewer = {"net": "Traceback\nout of memory"}
-        made, _, summary = hire(
+        supervisor, _, summary = hire(
             leases, pieces=1, deaths=[True], making=[None, fewer], processes=Processes(count=1)
         )
-        made.reporter = Heard()
-        made.run()
-    assert told[-1] == (
+        supervisor.reporter = Heard()
+        supervisor.run()
+    assert texts[-1] == (
         "a worker ended: it could not make 'net' again: out of memory; another one takes its place"
     )
     assert summary.failed_models == {}
@@ -267,25 +267,25 @@ def test_a_worker_that_makes_fewer_models_does_no_job(hire, tmp_path):
 
 def test_a_worker_that_cannot_start_ends_the_run(hire, tmp_path):
     with joined(tmp_path) as leases:
-        made, hall, _ = hire(leases, making=["net", "net"])
+        supervisor, hall, _ = hire(leases, making=["net", "net"])
         with pytest.raises(JobError, match="exit code 1"):
-            made.run()
+            supervisor.run()
     assert all(worker.dead for worker in hall.crew[:-1])
 
 
 def test_what_a_worker_refuses_is_refused(hire, tmp_path):
     refusal = InputError(expected="images", got="none")
     with joined(tmp_path) as leases:
-        made, _, _ = hire(leases, making=[refusal])
+        supervisor, _, _ = hire(leases, making=[refusal])
         with pytest.raises(InputError, match="expected images, got none"):
-            made.run()
+            supervisor.run()
 
 
 def test_only_the_first_worker_trains_anew(hire, tmp_path):
     with joined(tmp_path) as leases:
-        made, hall, _ = hire(leases, deaths=[True, False, True], processes=Processes(count=2))
-        made.environment = Environment(force=True)
-        made.run()
+        supervisor, hall, _ = hire(leases, deaths=[True, False, True], processes=Processes(count=2))
+        supervisor.environment = Environment(force=True)
+        supervisor.run()
     orders = [worker.orders for worker in hall.crew[:-1]]
     assert len(orders) > 2
     assert [one.environment.force for one in orders] == [True] + [False] * (len(orders) - 1)
@@ -300,8 +300,8 @@ def test_what_a_worker_says_at_work_is_told_and_what_it_says_while_it_starts_is_
             self.texts.append(text)
 
     with joined(tmp_path) as leases:
-        made, _, _ = hire(leases, pieces=1, processes=Processes(count=1))
-        made.reporter = Heard()
+        supervisor, _, _ = hire(leases, pieces=1, processes=Processes(count=1))
+        supervisor.reporter = Heard()
         with pytest.MonkeyPatch.context() as patch:
             order = Simulated.order
 
@@ -310,7 +310,7 @@ def test_what_a_worker_says_at_work_is_told_and_what_it_says_while_it_starts_is_
                 order(self, kind, *arguments)
 
             patch.setattr(Simulated, "order", talkative)
-            made.run()
+            supervisor.run()
     assert Heard.texts == ["at do"] * 5 + ["at features"]
 
 
@@ -318,20 +318,20 @@ def test_what_breaks_a_worker_is_told_in_one_line(hire, tmp_path, monkeypatch):
     trace = "Traceback (most recent call last):\n  somewhere\nValueError: of no use\n"
     monkeypatch.setattr(Simulated, "events", lambda self: iter([("broke", trace)]))
     with joined(tmp_path) as leases:
-        made, _, _ = hire(leases)
-        with pytest.raises(RuntimeError, match=r"^ValueError: of no use$") as raised:
-            made.run()
-    assert str(raised.value.__cause__) == trace
+        supervisor, _, _ = hire(leases)
+        with pytest.raises(RuntimeError, match=r"^ValueError: of no use$") as error:
+            supervisor.run()
+    assert str(error.value.__cause__) == trace
 
 
 def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_path, monkeypatch):
     monkeypatch.setattr(backlog, "LOOK_AGAIN", 0.0)
     with joined(tmp_path) as theirs, joined(tmp_path) as leases:
-        made, hall, summary = hire(leases, pieces=1, clean=1, attacks=1)
+        supervisor, hall, summary = hire(leases, pieces=1, clean=1, attacks=1)
         assert theirs.take("s0j0")
         steps = []
 
-        def step(real=made._step):
+        def step(real=supervisor._step):
             steps.append(1)
             if len(steps) == 20:
                 assert [order for order in hall.log if order[0] == "do"] == []  # the attack waits for it
@@ -339,25 +339,27 @@ def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_pat
                 theirs.free("s0j0")
             real()
 
-        made.__class__ = type("Stepping", (Supervisor,), {"_step": lambda self: step(), "__slots__": ()})
-        made.run()
+        supervisor.__class__ = type(
+            "Stepping", (Supervisor,), {"_step": lambda self: step(), "__slots__": ()}
+        )
+        supervisor.run()
     assert (summary.cached, len(summary.units)) == (1, 2)
 
 
 def test_it_stops_after_the_jobs_in_work(hire, tmp_path):
     stop = Stop()
     with joined(tmp_path) as leases:
-        made, _, summary = hire(leases, processes=Processes(count=1, stop=stop), pieces=1)
+        supervisor, _, summary = hire(leases, processes=Processes(count=1, stop=stop), pieces=1)
 
         class Asking(Quiet):
             def advance(self, text, *, cached=False, accuracy=None):
                 if text == "s0j1":
                     stop.ask(10, now=False)
 
-        made.reporter = Asking()
-        with pytest.raises(StoppedError) as stopped:
-            made.run()
-    assert stopped.value.exit_code == 138
+        supervisor.reporter = Asking()
+        with pytest.raises(StoppedError) as error:
+            supervisor.run()
+    assert error.value.exit_code == 138
     assert summary.units == ["s0j0", "s0j1"]
     assert summary.status == "interrupted"
     assert not (tmp_path / "leases").exists()
@@ -370,11 +372,11 @@ def test_parts_cover_everything_once(hire, tmp_path, count):
         root = tmp_path / str(number)
         with joined(root) as leases:
             processes = Processes(part=(number, count))
-            made, hall, summary = hire(leases, root=root, processes=processes, pieces=3, attacks=5)
-            made.run()
-        done = [order[1:] for order in hall.log if order[0] == "do"]
-        assert sum(index < 2 for _, index in done) == 6  # clean images are judged in every part
-        attacks += [order for order in done if order[1] >= 2]
+            supervisor, hall, summary = hire(leases, root=root, processes=processes, pieces=3, attacks=5)
+            supervisor.run()
+        jobs = [order[1:] for order in hall.log if order[0] == "do"]
+        assert sum(index < 2 for _, index in jobs) == 6  # clean images are judged in every part
+        attacks += [order for order in jobs if order[1] >= 2]
         assert summary.status == "part"
     assert sorted(attacks) == [(shard, index) for shard in range(3) for index in range(2, 7)]
 
@@ -383,16 +385,18 @@ def test_a_part_in_which_jobs_failed_is_a_part(hire, tmp_path):
     # Were it said to be at its end, its list would hide what another part has left in the same folder.
     with joined(tmp_path) as leases:
         processes = Processes(part=(1, 2))
-        made, _, summary = hire(leases, processes=processes, pieces=1, clean=1, attacks=0, deaths=[True] * 2)
-        made.run()
+        supervisor, _, summary = hire(
+            leases, processes=processes, pieces=1, clean=1, attacks=0, deaths=[True] * 2
+        )
+        supervisor.run()
     assert (summary.status, summary.failures) == ("part", 1)
     assert summary.outcome(seconds=0.0, judging=0.0).failed == 1
 
 
 def test_an_account_says_why_and_how_often(hire, tmp_path):
     with joined(tmp_path) as leases:
-        made, hall, _ = hire(leases, pieces=1, clean=1, attacks=0, deaths=[True, True])
-        made.run()
+        supervisor, hall, _ = hire(leases, pieces=1, clean=1, attacks=0, deaths=[True, True])
+        supervisor.run()
     account = json.loads(hall.store.error("s0j0").read_text())
     assert len(account.pop("plan")) == 32
     assert account == {"job": "job 0 of 0", "error": "its process was killed by SIGSEGV", "kills": 2}

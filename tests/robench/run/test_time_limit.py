@@ -64,8 +64,8 @@ def test_an_attack_that_is_given_seconds_for_an_image_has_them_beside_its_passes
         seconds: float | None = 60.0
         branch_and_bound: float | None = None
 
-    timed = job(Threat())
-    timed.crafting.attack = Timed()
-    assert seconds_for(timed, seconds_per_image=0.0) == ANY_JOB + 5 * 100 * 60
-    timed.crafting.attack = Timed(seconds=None, branch_and_bound=10.0)
-    assert seconds_for(timed, seconds_per_image=0.0) == ANY_JOB + 5 * 100 * 10
+    example = job(Threat())
+    example.crafting.attack = Timed()
+    assert seconds_for(example, seconds_per_image=0.0) == ANY_JOB + 5 * 100 * 60
+    example.crafting.attack = Timed(seconds=None, branch_and_bound=10.0)
+    assert seconds_for(example, seconds_per_image=0.0) == ANY_JOB + 5 * 100 * 10

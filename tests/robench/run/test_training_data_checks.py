@@ -66,39 +66,39 @@ def test_a_later_model_that_cannot_be_made_is_refused_before_the_first_is_traine
     tmp_path, wrong, words, how
 ):
     shop = workshop(tmp_path, [model("a"), wrong])
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(InputError, match=words) as error:
         getattr(shop, how)((1, 8, 8), 10)
-    assert caught.value.exit_code == 2
+    assert error.value.exit_code == 2
     assert not shop.reporter.begun
     assert not list(tmp_path.iterdir())
 
 
 def test_the_template_that_was_checked_is_the_one_that_is_used(tmp_path, monkeypatch):
-    drawn, real = [], templates.draw_templates
+    digests, real = [], templates.draw_templates
 
     def noting(*args, **options):
-        drawn.append(real(*args, **options)[0].digest())
+        digests.append(real(*args, **options)[0].digest())
         return real(*args, **options)
 
     monkeypatch.setattr(templates, "draw_templates", noting)
     shop = workshop(tmp_path, [model("a"), head("w", "a", template=30)])
-    (_, evaluated) = shop.models((1, 8, 8), 10)
-    assert len(drawn) == 2
-    assert drawn[0] == drawn[1] == evaluated.model.details["template_sha256"][0]
+    (_, entry) = shop.models((1, 8, 8), 10)
+    assert len(digests) == 2
+    assert digests[0] == digests[1] == entry.model.details["template_sha256"][0]
 
 
 def test_a_supervised_defense_is_given_the_labelled_images_alone(tmp_path, monkeypatch):
-    given, real = [], Natural.__call__
+    calls, real = [], Natural.__call__
 
     def noting(self, network, data, *, context):
-        given.append(data)
+        calls.append(data)
         return real(self, network, data, context=context)
 
     monkeypatch.setattr(Natural, "__call__", noting)
     shop = workshop(
         tmp_path, [model("a", labelled=25), head("w", "a", template=20, protocol="joint", unlabelled=35)]
     )
-    _, evaluated = shop.models((1, 8, 8), 10)
-    (data,) = given
+    _, entry = shop.models((1, 8, 8), 10)
+    (data,) = calls
     assert (len(data), int(data.labels.min())) == (25, 0)
-    assert evaluated.model.details["unlabelled"] == 35
+    assert entry.model.details["unlabelled"] == 35

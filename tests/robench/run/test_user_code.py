@@ -72,20 +72,20 @@ def run(tmp_path, monkeypatch):
     return call
 
 
-def counts(done):
-    assert done.exit_code == 0, done.output
-    return next(line for line in done.stdout.splitlines() if "units finished" in line).split(";")[0]
+def counts(outcome):
+    assert outcome.exit_code == 0, outcome.output
+    return next(line for line in outcome.stdout.splitlines() if "units finished" in line).split(";")[0]
 
 
 def test_nothing_is_done_without_consent(run):
     FILE.write_text(CODE + "\nraise SystemExit(0)")
-    refused = run("run", "mine.yaml", "--workers", "0", "--device", "cpu")
-    assert refused.exit_code == 2
-    assert "--trust-code" in refused.stderr
+    refusal = run("run", "mine.yaml", "--workers", "0", "--device", "cpu")
+    assert refusal.exit_code == 2
+    assert "--trust-code" in refusal.stderr
     assert not list(FOLDER.glob("units/*")) + list(FOLDER.glob("models/*"))
-    broken = run()
-    assert broken.exit_code == 2
-    assert "mine.py to be imported" in broken.stderr
+    failure = run()
+    assert failure.exit_code == 2
+    assert "mine.py to be imported" in failure.stderr
 
 
 @pytest.mark.thorough
@@ -118,9 +118,9 @@ def test_what_is_edited_is_done_anew_and_nothing_else(run):
     assert counts(run(*words)) == "0 units finished, 8 cached, 0 failed"
     FILE.write_text(CODE.replace("share * eps", "eps * share"))
     counts(run())
-    kept = [r for r in Store(FOLDER).read_records() if r.key in before]
+    records = [r for r in Store(FOLDER).read_records() if r.key in before]
     # The training was done again, and came to the same weights; the defense in front is another one.
-    assert {(r.target.name, r.attack.label) for r in kept} == {("plain", "clean"), ("plain", "fgsm")}
+    assert {(r.target.name, r.attack.label) for r in records} == {("plain", "clean"), ("plain", "fgsm")}
     assert len(list(FOLDER.glob("models/plain-*"))) == 2
     assert weights.is_dir()
 
@@ -147,14 +147,14 @@ def test_an_attack_of_another_file_leaves_the_rest_as_it_is(run):
 def test_a_mistake_is_told_before_anything_is_trained(run, before, after, text):
     assert before in PLAN
     Path("mine.yaml").write_text(PLAN.replace(before, after))
-    refused = run()
-    assert refused.exit_code == 2, refused.output
-    assert text in " ".join(refused.stderr.split())
+    refusal = run()
+    assert refusal.exit_code == 2, refusal.output
+    assert text in " ".join(refusal.stderr.split())
     assert not list(FOLDER.glob("models/*"))
 
 
 def test_two_attacks_of_one_name_need_labels(run):
     Path("mine.yaml").write_text(PLAN.replace(", label: half", ""))
-    refused = run()
-    assert refused.exit_code == 2
-    assert "'up' twice" in refused.stderr
+    refusal = run()
+    assert refusal.exit_code == 2
+    assert "'up' twice" in refusal.stderr

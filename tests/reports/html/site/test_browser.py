@@ -14,17 +14,17 @@ WIDTHS = [390, 1280]
 
 @pytest.fixture(scope="module")
 def browser():
-    required = os.environ.get("ROBENCH_BROWSER") == "required"  # .ci/browser: nothing may be skipped
-    if not required:
+    is_required = os.environ.get("ROBENCH_BROWSER") == "required"  # .ci/browser: nothing may be skipped
+    if not is_required:
         pytest.importorskip("playwright.sync_api")
     from playwright import sync_api as api
 
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if not found:
-        assert not required, "no Chromium on this machine"
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if not executable:
+        assert not is_required, "no Chromium on this machine"
         pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with api.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield running
         running.close()
 
@@ -37,7 +37,7 @@ def opened(browser, path, width=1280):
     page.on("pageerror", lambda error: page.seen.append(str(error)))
     page.on(
         "request",
-        lambda asked: None if asked.url.startswith(("data:", "file:")) else page.seen.append(asked.url),
+        lambda request: None if request.url.startswith(("data:", "file:")) else page.seen.append(request.url),
     )
     page.goto(path.as_uri())
     return page

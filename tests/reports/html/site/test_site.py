@@ -57,26 +57,26 @@ def test_runs_of_one_setting_share_a_board_and_others_do_not(tmp_path):
 def test_the_worst_case_is_over_everything_that_any_run_tried(tmp_path):
     early = entry(tmp_path, "early", [("net", 3)], attacks=("attack-0",))
     late = entry(tmp_path, "late", [("net", 3)], attacks=("attack-1", "attack-02"), day="2026-05-06")
-    tried = [record for one in (early, late) for record in one.records]
+    attempts = [record for one in (early, late) for record in one.records]
     row = rows([early, late])[200, "net"]
-    assert row.worst_case.count == robust(tried)
+    assert row.worst_case.count == robust(attempts)
     assert row.worst_case.count < robust(early.records)
     pages = site_pages([late, early], title="many")
     page = next(text for name, text in pages.items() if name.startswith("models/"))
-    shown = page.partition("History")[2]
-    assert shown.index("2026-01-02") < shown.index("2026-05-06")
+    history = page.partition("History")[2]
+    assert history.index("2026-01-02") < history.index("2026-05-06")
     for one in (early, late):
-        assert f"{100 * robust(one.records) / 200:.1f}" in shown
+        assert f"{100 * robust(one.records) / 200:.1f}" in history
 
 
 def test_a_row_that_met_fewer_attacks_has_no_rank_and_one_more_attack_costs_nobody_a_rank(tmp_path):
     full = entry(tmp_path, "full", [("a", 1), ("b", 5)])
     few = entry(tmp_path, "few", [("c", 3)], attacks=("attack-0",))
     more = entry(tmp_path, "more", [("d", 6)], attacks=("attack-0", "attack-1", "attack-02"))
-    found = rows([full, few, more])
-    assert found[200, "c"].rank is None
-    assert "attack-1 0 of 200 images" in found[200, "c"].lacks
-    assert all(found[200, name].rank for name in "abd")
+    table = rows([full, few, more])
+    assert table[200, "c"].rank is None
+    assert "attack-1 0 of 200 images" in table[200, "c"].lacks
+    assert all(table[200, name].rank for name in "abd")
     assert "A rank asks for those that most rows met: attack-0, attack-1." in re.sub(
         r"<[^>]+>", "", site_pages([full, few, more], title="many")["index.html"]
     )
@@ -151,8 +151,8 @@ def test_what_was_not_asked_again_is_marked_and_what_was_says_how(tmp_path):
 def test_a_finding_on_every_record_of_a_model_leaves_it_without_a_rank(tmp_path):
     good = entry(tmp_path, "first", [("a", 1), ("b", 2)])
     finding = Finding(code="not-reproduced", evidence="e", remedy="r")
-    doubted = tuple(r.noting(findings=(finding,)) if r.target.name == "b" else r for r in good.records)
-    (board,) = boards_of(boards_of_many_runs(doubted))
+    records = tuple(r.noting(findings=(finding,)) if r.target.name == "b" else r for r in good.records)
+    (board,) = boards_of(boards_of_many_runs(records))
     assert [(row.model, row.rank) for row in board.rows] == [("a", 1), ("b", None)]
 
 
