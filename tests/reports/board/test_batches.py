@@ -7,6 +7,7 @@ from scipy.stats import t
 
 from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
+from reports.figures.palette import look_of
 from reports.html.board_sections import board_sections
 from reports.html.tables import measurement_table
 from reports.text.csv import CSV
@@ -87,11 +88,11 @@ def test_graphs_of_unequal_size_put_the_row_in_doubt():
 
 
 def test_graphs_of_another_size_than_asked_are_told_only():
-    assert codes(run([0, 4, 8, 12, 16], asked=50)) == (("shard-size",), ())
-    assert row_of(run([0, 4, 8, 12, 16], asked=50)).rank == 1
-    assert codes(run([0, 4, 8, 12, 16], asked=21)) == ((), ())
-    assert codes(run([0, 4, 8, 12, 16], asked=None)) == ((), ())  # a record of an earlier version
-    assert codes(run([0, 4, 8, 12, 16], asked=50, coupling="independent")) == ((), ())
+    assert codes(run([0, 4, 8, 12, 16], request=50)) == (("shard-size",), ())
+    assert row_of(run([0, 4, 8, 12, 16], request=50)).rank == 1
+    assert codes(run([0, 4, 8, 12, 16], request=21)) == ((), ())
+    assert codes(run([0, 4, 8, 12, 16], request=None)) == ((), ())  # a record of an earlier version
+    assert codes(run([0, 4, 8, 12, 16], request=50, coupling="independent")) == ((), ())
 
 
 def plain(parts):
@@ -125,7 +126,8 @@ def test_details_csv_and_json_hold_the_interval_over_batches():
 
 def test_the_page_says_it_too():
     records = run([0, 4, 8, 12, 16])
-    (section,) = board_sections(boards(records), split_into_boards(records), {}, [set()])
+    every, samples = boards(records), split_into_boards(records)
+    (section,) = board_sections(every, samples, {}, [set()], look=look_of(["a"]))
     assert "Images of one graph are not independent" in section.note
     cells = measurement_table(boards(records)[0].cells, name="cells", caption="")
     line = dict(zip((c.title for c in cells.columns), (e.text for e in cells.rows[0]), strict=True))

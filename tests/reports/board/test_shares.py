@@ -15,7 +15,7 @@ from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
 from reports.board.shares import right, robust, stands, worst
 from reports.html.page import HTML
-from reports.text.csv import CSV, board_facts, leaderboard_csv, measurements_csv
+from reports.text.csv import CSV, board_facts, csv_text, leaderboard_lines, measurement_lines
 from reports.text.escape import leaderboard_table
 from reports.text.json import JSON
 from reports.text.latex import LaTeX
@@ -55,7 +55,7 @@ def test_beside_models_that_are_not_random_nothing_changes():
     (board,) = boards(SURE)
     assert not board.random
     assert "One draw" not in " ".join(leaderboard_table(board)[0])
-    assert "draws" not in leaderboard_csv(board_facts(split_into_boards(SURE))).splitlines()[0]
+    assert "draws" not in leaderboard_lines(board_facts(split_into_boards(SURE)))[0]
     assert "fresh" not in Markdown().render(SURE)
 
 
@@ -69,7 +69,9 @@ def test_the_attacked_draw_stands_beside_it_in_every_report():
     lines = {line["model"]: line for line in csv.DictReader(io.StringIO(CSV().render([*RECORDS, *SURE])))}
     assert (lines["a"]["draws"], lines["a"]["one_draw"]) == ("4", "0.0")
     assert (lines["b"]["draws"], lines["b"]["one_draw"]) == ("", "")
-    cells = list(csv.DictReader(io.StringIO(measurements_csv(board_facts(split_into_boards(RECORDS))))))
+    cells = list(
+        csv.DictReader(io.StringIO(csv_text(*measurement_lines(board_facts(split_into_boards(RECORDS))))))
+    )
     assert {cell["attack"]: float(cell["one_draw"]) for cell in cells} == {"pgd": 1 / 3, "cw": 0.0}
     (plain,) = json.loads(JSON().render(RECORDS))["boards"]
     assert plain["rows"][0]["worst_case"]["draws"] == 4

@@ -103,7 +103,7 @@ def test_each_board_of_a_card_has_its_own_threat_in_words():
     text = Cards().render([record("a", "clean", [R, R]), knowing, black_box])
     sentences = [line for line in text.splitlines() if "The attacker may" in line]
     assert len(sentences) == 2
-    assert [("7 passes" in line, "knows weights and template" in line) for line in sentences] == [
+    assert [("7 passes" in line, "knows weights." in line) for line in sentences] == [
         (False, True),
         (True, False),
     ]

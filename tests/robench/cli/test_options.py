@@ -51,9 +51,10 @@ def test_what_is_not_named_is_refused(app, heard):
     assert not heard
 
 
-def test_options_stand_in_the_order_in_which_the_command_names_them(app):
+def test_a_commands_own_options_come_before_the_groups_of_shared_ones(app):
     screen = CliRunner().invoke(app, ["--help"]).output
-    assert screen.index("--seed") < screen.index("--trust-code") < screen.index("--last")
+    assert screen.index("--last") < screen.index("--seed")
+    assert screen.index("--last") < screen.index("--trust-code")
     assert "Do one thing." in screen
 
 
