@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 def test_a_folder_is_read_once(folder, monkeypatch, tmp_path, words):
     monkeypatch.chdir(tmp_path)
     real, count = Store.readable, []
-    monkeypatch.setattr(Store, "readable", lambda self: count.append(self.root) or real(self))
+    monkeypatch.setattr(Store, "readable", lambda self, **how: count.append(self.root) or real(self, **how))
     arguments = [words[0], *(words[1:] if words[0] == "plot" else ()), str(folder)]
     arguments += words[1:] if words[0] != "plot" else ()
     outcome = CliRunner().invoke(app, arguments, prog_name="robench")
