@@ -25,7 +25,7 @@ FILE = Path(__file__).with_name("attack_passes.toml")
 LONGEST = 60
 """Seconds after which an attack is left without a figure."""
 
-RADII = {"Linf": 8 / 255, "L2": 0.5, "L1": 8.0}
+RADII = {"Linf": 8 / 255, "L2": 0.5, "L1": 8.0, "L0": 5.0}
 
 
 def steady_network() -> nn.Module:
