@@ -34,7 +34,9 @@ def test_the_subjects_are_there():
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", names())
 def test_it_runs_as_it_stands(name, tmp_path):
-    kept = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    original = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     fresh = executed(name, tmp_path)  # an error in a cell is an error here
-    kinds = [[sorted(output.get("data", {"text": 0})) for output in outputs(book)] for book in (kept, fresh)]
+    kinds = [
+        [sorted(output.get("data", {"text": 0})) for output in outputs(book)] for book in (original, fresh)
+    ]
     assert kinds[0] == kinds[1]
