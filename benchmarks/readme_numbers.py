@@ -87,8 +87,8 @@ def robench(command: str, folder: Path) -> str:
     """Return what a command prints; a run that is there already is shown without being done again."""
     words = [sys.executable, "-m", "robench", *command.split()]
     wide = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(words, cwd=folder, env=wide, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout
+    outcome = subprocess.run(words, cwd=folder, env=wide, stdout=subprocess.PIPE, text=True, check=True)
+    return outcome.stdout
 
 
 def board(text: str) -> str:
@@ -130,8 +130,8 @@ def main() -> None:
         "--folder", type=Path, help="where runs are kept, to go on with; else a temporary one"
     )
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(makers):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(makers)}")
+    if strangers := set(arguments.names) - set(makers):
+        parser.error(f"unknown: {', '.join(sorted(strangers))}; choose from {', '.join(makers)}")
     before = after = README.read_text("utf-8")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()

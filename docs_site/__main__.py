@@ -56,10 +56,10 @@ def build(out: Path) -> int:
     for name in ("board", "submissions"):
         shutil.copytree(ROOT / "docs" / name, out / "docs" / name)
     (out / "index.html").write_text(REDIRECT, "utf-8")
-    broken = list(faults(out))
-    for line in broken:
+    complaints = list(faults(out))
+    for line in complaints:
         print(line, file=sys.stderr)
-    return 1 if broken else 0
+    return 1 if complaints else 0
 
 
 def main() -> int:

@@ -35,10 +35,10 @@ def directive(face: str, name: str) -> str:
 
 
 def _constant(target: str, value: Any) -> str:
-    shown = repr(value)
+    text = repr(value)
     lines = [f".. py:data:: {target}"]
-    if len(shown) <= 100 and " at 0x" not in shown:
-        lines.append(f"   :value: {shown}")
+    if len(text) <= 100 and " at 0x" not in text:
+        lines.append(f"   :value: {text}")
     return "\n".join([*lines, "", f"   A constant, of type ``{type(value).__name__}``.", ""])
 
 
@@ -52,24 +52,24 @@ def page(face: str, elsewhere: Mapping[int, str]) -> str:
     module = import_module(face)
     text = inspect.getdoc(module) or ""
     names = sorted(module.__all__, key=str.lower)
-    described = {name: elsewhere[key] for name in names if (key := id(getattr(module, name))) in elsewhere}
+    full_names = {name: elsewhere[key] for name in names if (key := id(getattr(module, name))) in elsewhere}
     lines = [face, "=" * len(face), "", text, "", f".. currentmodule:: {face}", ""]
-    if described:
-        links = ", ".join(f":py:obj:`{name} <{target}>`" for name, target in described.items())
+    if full_names:
+        links = ", ".join(f":py:obj:`{name} <{target}>`" for name, target in full_names.items())
         lines += [f"Described on another page: {links}.", ""]
-    return "\n".join([*lines, *(directive(face, name) for name in names if name not in described)])
+    return "\n".join([*lines, *(directive(face, name) for name in names if name not in full_names)])
 
 
 def write_pages(folder: Path) -> list[str]:
     """Write all pages into a folder, and return their names without suffix, in order."""
     folder.mkdir(parents=True, exist_ok=True)
-    described: dict[int, str] = {}
+    full_names: dict[int, str] = {}
     for face in faces():
-        (folder / f"{face}.rst").write_text(page(face, described), "utf-8")
+        (folder / f"{face}.rst").write_text(page(face, full_names), "utf-8")
         module = import_module(face)
         for name in module.__all__:
             target = CALLABLE_ROOMS.get(f"{face}.{name}", f"{face}.{name}")
             package, _, last = target.rpartition(".")
             if callable(value := getattr(import_module(package), last)):  # equal constants may be one object
-                described.setdefault(id(value), target)
+                full_names.setdefault(id(value), target)
     return faces()

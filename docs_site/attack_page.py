@@ -78,14 +78,14 @@ def _row(name: str, passes: dict[str, list[int]]) -> str:
     norms = entry.norms if entry else info.norms
     kind = entry.kind if entry else "smallest" if info.minimises else "fixed"
     forwards, backwards = passes.get(name, (0, 0))
-    spent = [f"{count:,} {unit}" for count, unit in ((forwards, "f"), (backwards, "b")) if count]
+    costs = [f"{count:,} {unit}" for count, unit in ((forwards, "f"), (backwards, "b")) if count]
     cells = (
         f"`{name}`",
         f"{use_of(name)}.",
         ", ".join(norms),
         {"fixed": "in the ball", "smallest": "smallest", "free": "free"}[kind],
         SEES[str(info.knowledge)],
-        " + ".join(spent) or "-",
+        " + ".join(costs) or "-",
         info.paper,
     )
     return f"| {' | '.join(cells)} |"

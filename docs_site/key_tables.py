@@ -92,8 +92,8 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
             return f"list of different {check.what}"
     if origin is list and _words(parts[0], []) == PLAIN[Choice]:
         return "name, `{name: options}`, or a list of them"
-    nested = [limit for item in metadata for limit in getattr(item, "metadata", [item])]
-    least = next((f" from {limit.ge}" for limit in nested if isinstance(limit, Ge)), "")
+    limits = [limit for item in metadata for limit in getattr(item, "metadata", [item])]
+    least = next((f" from {limit.ge}" for limit in limits if isinstance(limit, Ge)), "")
     if annotation in PLAIN:
         return PLAIN[annotation] + least
     if origin is dict or (isinstance(annotation, type) and issubclass(annotation, Entry)):
@@ -130,14 +130,14 @@ def table_of(entry: type[Entry], written: str) -> str:
         LookupError: a key has no meaning yet.
     """
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in written.splitlines()[2:]]
-    known = {row[0].strip("`"): row for row in rows}
+    old_rows = {row[0].strip("`"): row for row in rows}
     lines = [HEAD]
     for key, field in keys_of(entry):
-        if key not in known:
+        if key not in old_rows:
             raise LookupError(
                 f"docs/configuration.md: write a row for `{key}` of {entry.title}, with its meaning"
             )
-        _, _, default, meaning = known[key]
+        _, _, default, meaning = old_rows[key]
         cells = (f"`{key}`", type_of(entry, key, field), default_of(field, default), meaning)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -148,6 +148,6 @@ def with_tables(text: str) -> str:
     for entry in TABLES:
         start, end = f"<!-- keys: {entry.__name__} -->\n", "\n<!-- end of keys -->"
         before, rest = text.split(start, maxsplit=1)
-        written, after = rest.split(end, maxsplit=1)
-        text = f"{before}{start}{table_of(entry, written)}{end}{after}"
+        old_table, after = rest.split(end, maxsplit=1)
+        text = f"{before}{start}{table_of(entry, old_table)}{end}{after}"
     return text

@@ -78,16 +78,16 @@ def write(known: Mapping[str, Sequence[int]]) -> None:
 
 def main(names: Sequence[str]) -> None:
     """Measure these attacks, or all, and keep each figure as soon as it is there."""
-    known = tomllib.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+    figures = tomllib.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
     signal.signal(signal.SIGALRM, _too_long)
     for name in names or plugins.names("attacks"):
         signal.alarm(LONGEST)
         try:
-            known[name] = list(passes_of(name))
+            figures[name] = list(passes_of(name))
         except Exception as error:  # noqa: BLE001 - libraries raise what they like; the figure is left out
             print(f"{name}: {type(error).__name__}: {str(error)[:150]}", file=sys.stderr)
         signal.alarm(0)
-        write(known)
+        write(figures)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def stage(sources: Path) -> None:
         sources: the folder; what was in it is removed.
     """
     shutil.rmtree(sources, ignore_errors=True)
-    hidden = shutil.ignore_patterns(".*", "__pycache__")
-    shutil.copytree(ROOT / "docs", sources / "docs", ignore=hidden)
+    rule = shutil.ignore_patterns(".*", "__pycache__")
+    shutil.copytree(ROOT / "docs", sources / "docs", ignore=rule)
     for name in PAGES:
         shutil.copy2(ROOT / name, sources / name)

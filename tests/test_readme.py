@@ -84,17 +84,17 @@ def test_every_command_and_option_exists(line):
     """The words of each command line are those that the command takes."""
     words = shlex.split(line, comments=True)
     command = get_command(app)
-    known = command.commands[words[1]]
-    options = {name for parameter in known.params for name in parameter.opts}
-    named = [word for word in words[2:] if word.startswith("-")]
-    assert set(named) <= options, f"{words[1]} takes {sorted(options)}"
-    required = [p for p in known.params if p.required and p.param_type_name == "argument"]
+    subcommand = command.commands[words[1]]
+    options = {name for parameter in subcommand.params for name in parameter.opts}
+    flags = [word for word in words[2:] if word.startswith("-")]
+    assert set(flags) <= options, f"{words[1]} takes {sorted(options)}"
+    arguments = [p for p in subcommand.params if p.required and p.param_type_name == "argument"]
     values = sum(
         1
-        for p in known.params
-        if p.param_type_name == "option" and not p.is_flag and set(p.opts) & set(named)
+        for p in subcommand.params
+        if p.param_type_name == "option" and not p.is_flag and set(p.opts) & set(flags)
     )
-    assert len(words) - 2 - len(named) - values >= len(required)
+    assert len(words) - 2 - len(flags) - values >= len(arguments)
 
 
 def test_every_kind_of_command_was_found():

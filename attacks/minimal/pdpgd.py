@@ -87,19 +87,19 @@ class PDPGD:
             if oracle.finished:
                 break
             lead, gradient = oracle.value_and_gradient(loss, x_adv)
-            broken, elapsed = oracle.reached, step / self.steps
+            is_broken, progress = oracle.reached, step / self.steps
             # Descent on softplus(-lead), whose slope at a lead is sigmoid(-lead); nothing once it is broken.
-            weight = (-lead).sigmoid().where(~broken & lead.isfinite(), 0.0)
-            length = step_size * width * LOWEST**elapsed
-            moved = x_adv + length * adam.direction(gradient * per_image(weight, x))
-            change = threat.clip(moved) - x
+            weight = (-lead).sigmoid().where(~is_broken & lead.isfinite(), 0.0)
+            length = step_size * width * LOWEST**progress
+            point = x_adv + length * adam.direction(gradient * per_image(weight, x))
+            change = threat.clip(point) - x
             scale = adam.scale()
             steepest = per_image(LINF.size(scale), x)
             support = (steepest / scale).clamp_max(REACH)
             shrink = length / steepest * per_image((1 - share) / share, x) * support
             x_adv = threat.clip(x + change.sign() * (change.abs() - shrink).clamp_min(0))
-            rise = self.price_step * (1 - 0.9 * elapsed)
-            price = (price + rise * torch.where(broken, -1.0, 1.0)).clamp(-most, most)
+            rise = self.price_step * (1 - 0.9 * progress)
+            price = (price + rise * torch.where(is_broken, -1.0, 1.0)).clamp(-most, most)
             share = 0.9 * share + 0.1 * price.sigmoid()
         oracle.outputs(x_adv)
         return x_adv

@@ -74,17 +74,17 @@ class SigmaZero:
             if oracle.finished:
                 break
             gradient = oracle.gradient(loss, x_adv)
-            broken = oracle.reached
-            uphill = gradient.where(~per_image(broken, x), 0.0)
-            scaled = delta / width
-            smooth = 2 * self.sigma * scaled / (scaled.square() + self.sigma).square() / count / width
+            is_broken = oracle.reached
+            uphill = gradient.where(~per_image(is_broken, x), 0.0)
+            fraction = delta / width
+            smooth = 2 * self.sigma * fraction / (fraction.square() + self.sigma).square() / count / width
             descent = smooth - uphill
             largest = LINF.size(descent)
             descent = descent / per_image(largest.where(largest > 0, 1.0), x)
             length = anneal(self.step_size, self.step_size / 10, step / self.steps)
-            moved = threat.clip(x + delta - length * width * adam.direction(descent)) - x
-            threshold = (threshold + self.rate * length * torch.where(broken, 1.0, -1.0)).clamp(0, 1)
-            delta = moved.where(moved.abs() >= width * per_image(threshold, x), 0.0)
+            change = threat.clip(x + delta - length * width * adam.direction(descent)) - x
+            threshold = (threshold + self.rate * length * torch.where(is_broken, 1.0, -1.0)).clamp(0, 1)
+            delta = change.where(change.abs() >= width * per_image(threshold, x), 0.0)
             x_adv = threat.clip(x + delta)
             delta = x_adv - x
         oracle.outputs(x_adv)

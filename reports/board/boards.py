@@ -185,8 +185,8 @@ class Heading:
     @property
     def conditions(self) -> list[str]:
         """What is not norm, radius or goal: what is known where it matters, the budget, an unusual box."""
-        known = self.known
-        return [*([] if known is None else [f"{listed(known)} known"]), *self.threat.limits()]
+        knowledge = self.known
+        return [*([] if knowledge is None else [f"{listed(knowledge)} known"]), *self.threat.limits()]
 
     @property
     def known(self) -> tuple[str, ...] | None:

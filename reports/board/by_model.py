@@ -61,7 +61,7 @@ class MeasuredModel:
 def by_model(records: Sequence[Record]) -> list[MeasuredModel]:
     """Return every model of some records, in the order of the boards; one without a record is left out."""
     models: dict[str, MeasuredModel] = {}
-    taken: set[str] = set()
+    file_names: set[str] = set()
     samples = split_into_boards(records)
     for board, own in zip(boards_of(samples), samples, strict=True):
         identities = {label: target for target, label in own.names.items()}
@@ -70,7 +70,7 @@ def by_model(records: Sequence[Record]) -> list[MeasuredModel]:
                 continue  # nothing is known of it
             target = identities[row.model]
             if target not in models:
-                models[target] = MeasuredModel(name=row.model, file=_file(row, taken))
+                models[target] = MeasuredModel(name=row.model, file=_file(row, file_names))
             models[target].results.append(Result(board=board, row=row, samples=own, target=target))
     return list(models.values())
 
@@ -80,7 +80,7 @@ def file_part(text: str) -> str:
     return _PLAIN.sub("-", text)[:60].strip("-.")
 
 
-def _file(row: Row, taken: set[str]) -> str:
+def _file(row: Row, file_names: set[str]) -> str:
     """Return a name that is safe everywhere and not taken; the fingerprint tells likes apart."""
     plain = file_part(row.model)
     try:
@@ -88,7 +88,7 @@ def _file(row: Row, taken: set[str]) -> str:
     except ConfigError:
         harmless = False
     name = plain if harmless else f"{plain or 'model'}-{_PLAIN.sub('', row.fingerprint)[:8]}"
-    while name.lower() in taken:
+    while name.lower() in file_names:
         name += "-2"
-    taken.add(name.lower())
+    file_names.add(name.lower())
     return name

@@ -210,16 +210,16 @@ def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Famil
 
 def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Samples]) -> Family:
     identities: dict[str, str] = {}
-    doubted: set[tuple[str, float]] = set()
+    doubts: set[tuple[str, float]] = set()
     for board, own in zip(boards, samples, strict=True):
         backwards = {name: identity for identity, name in own.names.items()}
         for row in board.rows:
             identity = backwards[row.model]
-            doubted |= {(identity, board.eps)} if row.doubted else set()
+            doubts |= {(identity, board.eps)} if row.doubted else set()
             identities.setdefault(identity, identity.partition(":")[2])
     names = shown_names({i: (name, fingerprint_of(i)[:8]) for i, name in identities.items()})
     models = [
-        _radii(identity, name, samples, {eps for other, eps in doubted if other == identity})
+        _radii(identity, name, samples, {eps for other, eps in doubts if other == identity})
         for identity, name in names.items()
     ]
     first = boards[0]
@@ -243,7 +243,7 @@ def _certified_at(board: Samples, samples: Sequence[Samples], target: str) -> Sh
     return share_of({i: i in sure for i in certified_images(bounds_of(board, target))})
 
 
-def _radii(target: str, name: str, samples: Sequence[Samples], doubted: set[float]) -> Radii | None:
+def _radii(target: str, name: str, samples: Sequence[Samples], doubts: set[float]) -> Radii | None:
     own = [(one, one.judged(target)) for one in samples]
     mine = [record for _, records in own for record in records]
     if any(record.draws for record in mine):
@@ -261,7 +261,7 @@ def _radii(target: str, name: str, samples: Sequence[Samples], doubted: set[floa
             eps_text=one.eps_text,
             robust=_robust_at(one.setting.threat.eps, records, smallest),
             certified=_certified_at(one, samples, target),
-            doubted=one.setting.threat.eps in doubted,
+            doubted=one.setting.threat.eps in doubts,
         )
         for one, records in finite
     ]
@@ -276,11 +276,11 @@ def _radii(target: str, name: str, samples: Sequence[Samples], doubted: set[floa
         clean=float(verdicts.sum()) / len(verdicts) if len(verdicts) else 0.0,
         exact=curve,
         marks=tuple(sorted(marks, key=lambda mark: mark.eps)),
-        doubted=math.inf in doubted,
+        doubted=math.inf in doubts,
     )
 
 
 def _robust_at(eps: float, records: Sequence[Record], smallest: Mapping[int, float]) -> Share | None:
     """Return the share of the images judged at a radius that no perturbation of at most that size breaks."""
-    judged = worst(records)[0].tolist() if records else []
-    return Share(sum(smallest[index] > eps for index in judged), len(judged)) if judged else None
+    images = worst(records)[0].tolist() if records else []
+    return Share(sum(smallest[index] > eps for index in images), len(images)) if images else None

@@ -11,9 +11,9 @@ def lost_images(samples: Samples) -> set[int]:
     if samples.unbounded:
         return set()
     # Robust for a target: robust in every record that is about it. Lost: so for no target.
-    images, survived = set[int](), set[int]()
+    images, survivors = set[int](), set[int]()
     for target in dict.fromkeys(model_of(r.target) for r in samples.attacked):
-        judged, stands = worst(samples.judged(target))
-        images.update(judged.tolist())
-        survived.update(judged[stands].tolist())
-    return images - survived
+        indices, stands = worst(samples.judged(target))
+        images.update(indices.tolist())
+        survivors.update(indices[stands].tolist())
+    return images - survivors

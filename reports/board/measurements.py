@@ -97,8 +97,8 @@ def transfers(samples: Samples) -> Sequence[Transfer]:
 
     Known of each beforehand: the label of its attack, empty for all together.
     """
-    crossed = (r for r in samples.attacked if model_of(r.source) != model_of(r.target))
-    return Lazily(partial(_pairs, samples), some=any(len(record.columns) for record in crossed))
+    cross_records = (r for r in samples.attacked if model_of(r.source) != model_of(r.target))
+    return Lazily(partial(_pairs, samples), some=any(len(record.columns) for record in cross_records))
 
 
 def _pairs(samples: Samples) -> list[tuple[str, Callable[[], Transfer]]]:

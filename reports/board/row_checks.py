@@ -182,9 +182,8 @@ def unbounded_check(samples: Samples, target: str) -> Doubt | None:
         model=samples.names[target],
         code=UNBOUNDED,
         count=len(counts),
-        evidence=f"{samples.labels[worst]} leaves {counts[worst]} of {counted(len(survivors[worst]), 'image')} "
-        "standing "
-        "although it may change them into any other",
+        evidence=f"{samples.labels[worst]} leaves {counts[worst]} "
+        f"of {counted(len(survivors[worst]), 'image')} standing although it may change them into any other",
         remedy="The attack fails, not the radius: more steps, a longer step, a larger c; its smallest "
         "perturbations are too large as well",
         stands=count(together) > FEW * len(together),

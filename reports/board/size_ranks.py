@@ -19,8 +19,8 @@ def median_of(row: Row, norm: str) -> float | None:
 def by_size(samples: Samples, rows: Mapping[str, Row]) -> bool:
     """Tell whether the rows of a board are compared by size: no radius, and small changes found."""
     norm = samples.setting.threat.norm
-    measured = any(median_of(row, norm) is not None for row in rows.values())
-    return samples.unbounded and bool(samples.labels) and norm in {"L2", "Linf"} and measured
+    has_sizes = any(median_of(row, norm) is not None for row in rows.values())
+    return samples.unbounded and bool(samples.labels) and norm in {"L2", "Linf"} and has_sizes
 
 
 def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]:
@@ -37,21 +37,21 @@ def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]
         clean = row.clean.value if row.clean else None
         return (-(median_of(row, norm) or 0.0), -(clean or 0.0), row.model)
 
-    ranked: list[Row] = []
-    unranked: list[Row] = []
+    ranking: list[Row] = []
+    rest: list[Row] = []
     first: Mapping[int, float] = {}
     for target, row in sorted(rows.items(), key=order):
         if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
-            unranked.append(row)
+            rest.append(row)
             continue
         sizes = smallest_perturbations(samples.judged(target)) or {}
-        rank = len(ranked) + 1
-        if ranked and not _easier(first, sizes):
-            rank = ranked[-1].rank or rank
+        rank = len(ranking) + 1
+        if ranking and not _easier(first, sizes):
+            rank = ranking[-1].rank or rank
         else:
             first = sizes
-        ranked.append(dataclasses.replace(row, rank=rank))
-    return (*ranked, *unranked)
+        ranking.append(dataclasses.replace(row, rank=rank))
+    return (*ranking, *rest)
 
 
 def _easier(first: Mapping[int, float], second: Mapping[int, float]) -> bool:

@@ -86,7 +86,7 @@ class EvalResults:
             model: with its results.
             hub: identity on the hub of each data set, by title.
         """
-        taken: set[str] = set()
+        file_names: set[str] = set()
         images: set[str] = set()
         for result in model.results:
             board = result.board
@@ -99,9 +99,9 @@ class EvalResults:
                     continue
                 task = self._task(board, claim)
                 name = file_part(f"{hub[board.dataset].rpartition('/')[2]}-{task}")
-                while name in taken:
+                while name in file_names:
                     name += "-2"
-                taken.add(name)
+                file_names.add(name)
                 yield name, self._entry(hub[board.dataset], task, claim)
 
     def _task(self, board: Board, claim: Claim) -> str:

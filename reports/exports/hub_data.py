@@ -28,14 +28,14 @@ def hub_names(records: Sequence[Record], given: str) -> dict[str, str]:
         ConfigError: a data set is unknown and no identity is given, or several are.
     """
     titles = list(dict.fromkeys(record.dataset.name for record in records))
-    unknown = [title for title in titles if title not in HUB]
+    strangers = [title for title in titles if title not in HUB]
     do = "Add --set dataset=ORG/NAME, the repository of these very images on the hub"
     where = "--set dataset"
     if given and not 0 < len(given.strip("/").split("/")) <= 2:
         raise ConfigError(where=where, expected="ORG/NAME", got=repr(given))
-    if unknown and not given:
+    if strangers and not given:
         expected = "the data set's identity on the hub"
-        raise ConfigError(where=where, expected=expected, got=f"none for {unknown[0]!r}", do=do)
+        raise ConfigError(where=where, expected=expected, got=f"none for {strangers[0]!r}", do=do)
     if given and len(titles) > 1:
         do = "Export the runs one by one"
         got = ", ".join(titles)

@@ -68,8 +68,8 @@ class ModelIndex:
 
     def metadata(self, model: MeasuredModel) -> dict[str, Any]:
         """Return the metadata of a model's card."""
-        known = {result.board.dataset: self._hub(result.board.dataset) for result in model.results}
-        hub = [identity for identity in known.values() if "/" in identity]
+        identities = {result.board.dataset: self._hub(result.board.dataset) for result in model.results}
+        hub = [identity for identity in identities.values() if "/" in identity]
         return {
             **({"license": self.license} if self.license else {}),
             "pipeline_tag": TASK["type"],

@@ -75,8 +75,10 @@ def document(records: Sequence[Record]) -> Document:
     """Return what owasp.json says of some records; clean accuracy alone is no evaluation."""
     results = [result for model in by_model(records) for result in model.results]
     every = list({id(result.samples): result.samples for result in results}.values())
-    attacked = [result for result in results if result.board.norm]
-    return Document(robench=version("robench"), evaluations=tuple(evaluation(one, every) for one in attacked))
+    attack_results = [result for result in results if result.board.norm]
+    return Document(
+        robench=version("robench"), evaluations=tuple(evaluation(one, every) for one in attack_results)
+    )
 
 
 def evaluation(result: Result, every: Sequence[Samples]) -> Evaluation:
@@ -129,13 +131,13 @@ def diagnostics(result: Result, every: Sequence[Samples]) -> Diagnostics:
 
     def diagnostic(codes: tuple[str, ...], lacking: str) -> Diagnostic:
         doubts = [d for d in result.board.doubts if d.model == result.row.model and d.code in codes]
-        compared = sum(counts[code] for code in codes)
+        total = sum(counts[code] for code in codes)
         if doubts:
             evidence = "; ".join(doubt.evidence for doubt in doubts)
-            raised = tuple(doubt.code for doubt in doubts)
-            return Diagnostic(status="raised", evidence=evidence, findings=raised, comparisons=compared)
-        if compared:
-            return Diagnostic(status="not raised", evidence="", findings=(), comparisons=compared)
+            doubt_codes = tuple(doubt.code for doubt in doubts)
+            return Diagnostic(status="raised", evidence=evidence, findings=doubt_codes, comparisons=total)
+        if total:
+            return Diagnostic(status="not raised", evidence="", findings=(), comparisons=total)
         return Diagnostic(
             status="not tested", evidence=_why(result.board, lacking), findings=(), comparisons=0
         )
@@ -158,8 +160,8 @@ def _why(board: Board, lacking: str) -> str:
 
 
 def _order(need: str) -> tuple[int, str]:
-    known = list(ACCESS)
-    return (known.index(need) if need in known else len(known), need)
+    levels = list(ACCESS)
+    return (levels.index(need) if need in levels else len(levels), need)
 
 
 def _proportion(share: Share | None) -> Proportion | None:

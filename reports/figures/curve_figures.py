@@ -113,8 +113,8 @@ class _PanelFigure:
             raise ConfigError(where=where, expected=shows.expected, got=shows.got, do=shows.do)
         panels = sorted(panels, key=lambda panel: panel.attack != IN_TURN)
         text = self.note if note is None else note
-        doubted = [row.model for row in curves.board.rows if row.doubted]
-        look = look_of([row.model for row in curves.board.rows], doubted=doubted)
+        doubts = [row.model for row in curves.board.rows if row.doubted]
+        look = look_of([row.model for row in curves.board.rows], doubted=doubts)
         if len({line.model for panel in panels for line in panel.lines}) == 1:
             look = look_of([panel.attack for panel in panels])
         return draw_panels(panels, title=curves.board.title, xlabel=shows.xlabel, note=text, look=look)
@@ -218,8 +218,8 @@ class Eps:
             )
             for one in family.models:
                 if one.exact:
-                    lined = look.of([one.model] if one.doubted else [])
-                    draw_lines(axes, [(one.model, one.exact.up_to(right))], lined)
+                    line_look = look.of([one.model] if one.doubted else [])
+                    draw_lines(axes, [(one.model, one.exact.up_to(right))], line_look)
             for place, one in reversed(list(enumerate(family.models))):
                 _between(axes, one, look)
                 _marks(axes, one, place, look)
@@ -228,14 +228,14 @@ class Eps:
                 texts = {0.0: "0", **{m.eps: m.eps_text for one in family.models for m in one.marks}}
                 axes.set_xticks(sorted(texts), [texts[eps] for eps in sorted(texts)])
             axes.set_xlim(0, 1.03 * right)
-            attacked = any(mark.robust for one in family.models for mark in one.marks) or any(
+            has_attack = any(mark.robust for one in family.models for mark in one.marks) or any(
                 one.exact for one in family.models
             )
             frame(
                 figure,
                 [axes],
                 f"eps, {family.norm}",
-                "robust accuracy, %" if attacked else "certified accuracy, %",
+                "robust accuracy, %" if has_attack else "certified accuracy, %",
             )
             if not look.narrow:
                 markers = MARKERS if any(one.marks for one in family.models) else ()

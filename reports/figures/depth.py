@@ -93,11 +93,11 @@ class Depth:
 
 def _right_side(board: Board) -> str:
     """Return what the errors under the threat are of."""
-    attacked = any(row.worst_case for row in board.rows)
-    bounded = any(row.certified for row in board.rows)
-    if attacked and bounded:
+    has_attack = any(row.worst_case for row in board.rows)
+    has_bound = any(row.certified for row in board.rows)
+    if has_attack and has_bound:
         return "Robust error, dotted: not certified"
-    return "Robust error, worst case" if attacked else "Not certified"
+    return "Robust error, worst case" if has_attack else "Not certified"
 
 
 def _ticks(depths: Sequence[int]) -> list[str]:

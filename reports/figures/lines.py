@@ -166,7 +166,7 @@ def legend(
     """Name the lines beside the panels, where no line can run; say how many have no name of their own."""
     from matplotlib.lines import Line2D
 
-    lit = [name for name in names if look.lit(name)]
+    highlights = [name for name in names if look.lit(name)]
     handles = [
         Line2D(
             [],
@@ -178,12 +178,12 @@ def legend(
             markerfacecolor=look.face(name),
             marker=markers[look.places[name] % len(markers)] if markers else "",
         )
-        for name in lit
+        for name in highlights
     ]
     if len(names) < 2 and not look.doubted.intersection(names):
         return
-    if len(names) > len(lit):
-        label = f"the other {len(names) - len(lit)} {what}".strip()
+    if len(names) > len(highlights):
+        label = f"the other {len(names) - len(highlights)} {what}".strip()
         handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=label))
     if look.doubted.intersection(names):
         marker = "o" if markers else ""

@@ -126,8 +126,8 @@ def _names(axes: Axes, rows: Sequence[Row], look: Look, gap: float) -> None:
     lines = max(name.count("\n") + 1 for name in names)
     order = sorted(range(len(rows)), key=lambda at: (points[at][1], points[at][0]))
     places = heights([points[at][1] for at in order], gap * lines)
-    chosen = uncrossed([points[at] for at in order], [(BESIDE, height) for height in places])
-    for at, place in zip(order, chosen, strict=True):
+    assignment = uncrossed([points[at] for at in order], [(BESIDE, height) for height in places])
+    for at, place in zip(order, assignment, strict=True):
         colour = look.colour(rows[at].model)
         axes.annotate(
             names[at],

@@ -120,8 +120,8 @@ def over_eps(
 
 def _of_family(family: Family, at: int, look: Look) -> Iterator[Drawing]:
     models = family.models
-    doubted = {one.model for one in models if one.doubted or any(mark.doubted for mark in one.marks)}
-    legend = _legend([one.model for one in models], look.of(doubted))
+    doubts = {one.model for one in models if one.doubted or any(mark.doubted for mark in one.marks)}
+    legend = _legend([one.model for one in models], look.of(doubts))
     figures = [Eps().draw(family, note="", look=look)]
     yield _drawing(
         at, "eps", "Accuracy by eps", Eps.note, figures, legend, _eps_table(family, at), first=True
@@ -158,9 +158,9 @@ def _of_board(curves: BoardCurves, at: int, look: Look) -> Iterator[Drawing]:
 def _legend(names: Iterable[str], look: Look) -> tuple[Swatch, ...]:
     """Return the marks of the models with a colour, and one for all others."""
     every = tuple(names)
-    lit = [swatch(name, look, name in look.doubted) for name in every if look.lit(name)]
-    rest = len(every) - len(lit)
-    return (*lit, *([Swatch(None, False, f"the other {rest}")] if rest else []))
+    swatches = [swatch(name, look, name in look.doubted) for name in every if look.lit(name)]
+    rest = len(every) - len(swatches)
+    return (*swatches, *([Swatch(None, False, f"the other {rest}")] if rest else []))
 
 
 def _drawing(

@@ -55,8 +55,8 @@ def background_of(target: RecordedTarget, trainings: Sequence[Training]) -> Back
     stack = target.details.get("inference")
     in_front = [_dictionary(one).get("defense") for one in (stack if isinstance(stack, list | tuple) else ())]
     info = info_of("defenses", training) if training not in _UNKNOWN else None
-    trained = info.title if info else "" if training in _UNKNOWN else training
-    defenses = [trained, *map(str, filter(None, in_front))]
+    training_title = info.title if info else "" if training in _UNKNOWN else training
+    defenses = [training_title, *map(str, filter(None, in_front))]
     architecture = target.detail("architecture") or str(
         _dictionary(card.get("architecture")).get("name") or ""
     )

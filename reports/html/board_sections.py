@@ -114,7 +114,7 @@ def board_sections(
                     links=links,
                     finding={place: f"#{one}" for place, one in names.items()},
                     look=look,
-                    known=known and {shown: known[one] for one, shown in own.names.items() if one in known},
+                    known=known and {label: known[one] for one, label in own.names.items() if one in known},
                 ),
                 tradeoff=_tradeoff(board, name, look),
                 unnamed=others_in_words(sum(1 for row in board.rows if _both(row)) - MOST_NAMED),

@@ -110,8 +110,8 @@ def page_of(run: Run) -> str:
     links = model_links(every_board)
     look = look_of(links, narrow=True)
     targets = {model_of(record.target): record.target for record in run.records}
-    known = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
-    sections = board_sections(every_board, samples, links, losses, look=look, known=known)
+    backgrounds = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
+    sections = board_sections(every_board, samples, links, losses, look=look, known=backgrounds)
     accuracy_curves = CurveSections(every_board, samples, look)
     models = model_sections(run, every_board, samples, sections, losses, links, accuracy_curves)
     return page(

@@ -174,8 +174,8 @@ def leaderboard(
     columns += [Column("Certified, %"), Column("Gap, points")] if bounds else []
     columns += [Column(f"{ONE_DRAW}, %")] if board.random else []
     columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
-    declared = [title for title in DECLARED if known and any(_declared(one, title) for one in known.values())]
-    columns += [Column(title, numeric=False) for title in declared]
+    titles = [title for title in DECLARED if known and any(_declared(one, title) for one in known.values())]
+    columns += [Column(title, numeric=False) for title in titles]
     columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if has_attack else []
     columns += [Column(label) for label in several]
     columns += _sizes("L2") if minimal and not by_size else []
@@ -192,7 +192,7 @@ def leaderboard(
         entries += [share(row.one_draw, drawn=False)] if board.random else []
         entries += [share(row.clean), _remarks(row, board, name, finding)]
         own = (known or {}).get(row.model, Background())
-        entries += [paper_entry(_declared(own, title)) for title in declared]
+        entries += [paper_entry(_declared(own, title)) for title in titles]
         if has_attack:
             entries += [share(row.white_box, drawn=False)]
             entries += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
@@ -201,8 +201,8 @@ def leaderboard(
         entries += [number_entry(row.passes)] if has_attack else []
         entries += [number_entry(row.n)]
         rows.append(tuple(entries))
-    filtered = len(rows) > FEW_ROWS
-    return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=filtered)
+    has_filter = len(rows) > FEW_ROWS
+    return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=has_filter)
 
 
 def _sizes(norm: str) -> list[Column]:
@@ -227,8 +227,12 @@ def paper_entry(text: str) -> Entry:
     return dataclasses.replace(text_entry(short), hint=text if short != text else "")
 
 
-def _declared(known: Background, title: str) -> str:
-    return {"Training": known.defense, "Architecture": known.architecture, "Paper": known.paper}[title]
+def _declared(background: Background, title: str) -> str:
+    return {
+        "Training": background.defense,
+        "Architecture": background.architecture,
+        "Paper": background.paper,
+    }[title]
 
 
 def _gap(row: Row) -> Entry:

@@ -46,8 +46,8 @@ def answer(board: Board, lost: int = 0) -> Answer:
         lost: how many images no model of it survives.
     """
     present = [row for row in board.rows if not row.absent]
-    ranked = [row for row in present if row.rank]
-    sound = ranked or [row for row in present if not row.doubted and not row.partial]
+    contenders = [row for row in present if row.rank]
+    sound = contenders or [row for row in present if not row.doubted and not row.partial]
     if board.norm and not _attacked(board):  # their order is that of the clean accuracy
         sound = sorted(sound, key=_proven, reverse=True)
     best = sound[0] if sound else None
@@ -116,12 +116,12 @@ def _about_best(board: Board, best: Row, sound: Sequence[Row]) -> list[str]:
         sentences.append(f"Without an attack it is right on {_percent(best.clean)}.")
     if _attacked(board) and best.certified:
         sentences.append(f"On {_percent(best.certified)} it is proven that no attack can succeed.")
-    compared = _attacked(board) or not board.norm
-    equal = [row.model for row in sound[1:] if compared and row.rank == best.rank and best.rank]
+    has_comparison = _attacked(board) or not board.norm
+    equal = [row.model for row in sound[1:] if has_comparison and row.rank == best.rank and best.rank]
     if equal:
         sentences.append(f"{listed_in_words(equal)} cannot be told apart from it.")
     last = sound[-1]
-    if last is not best and (not compared or last.rank != best.rank):
+    if last is not best and (not has_comparison or last.rank != best.rank):
         sentences.append(f"The least is {_least(board, last)}: {last.model}.")
     return sentences
 
@@ -138,21 +138,21 @@ def _least(board: Board, row: Row) -> str:
     return _percent(row.worst_case if _attacked(board) else row.certified)
 
 
-def _lost(board: Board, lost: int, count: int) -> list[str]:
-    if not lost:
+def _lost(board: Board, losses: int, count: int) -> list[str]:
+    if not losses:
         return []
     where = "wrong or broken" if count == 1 else "broken on every model"
-    return [f"{lost} of {board.n} images are {where}."]
+    return [f"{losses} of {board.n} images are {where}."]
 
 
 def _left_out(board: Board, present: Sequence[Row]) -> list[str]:
     """Return who has no rank, and why."""
-    doubted = [row.model for row in present if row.doubted]
-    partial = [row.model for row in board.rows if row.partial and row.model not in doubted]
+    doubts = [row.model for row in present if row.doubted]
+    partial = [row.model for row in board.rows if row.partial and row.model not in doubts]
     sentences = []
-    if doubted:
-        what = "Its number is" if len(doubted) == len(present) == 1 else "In doubt, with no rank:"
-        names = "in doubt" if what.startswith("Its") else listed_in_words(doubted)
+    if doubts:
+        what = "Its number is" if len(doubts) == len(present) == 1 else "In doubt, with no rank:"
+        names = "in doubt" if what.startswith("Its") else listed_in_words(doubts)
         sentences.append(f"{what} {names}.")
     if partial:
         sentences.append(f"Not finished, with no rank: {listed_in_words(partial)}.")

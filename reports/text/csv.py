@@ -160,7 +160,7 @@ def measurement_lines(facts: Sequence[BoardFacts]) -> Lines:
     for one in facts:
         for cell in one.board.cells:
             robust, attack = cell.robust, one.attacks[cell.attack]
-            derived = {
+            cell_values = {
                 "n": robust.n,
                 "robust": robust.count,
                 "robust_accuracy": robust.value,
@@ -171,7 +171,7 @@ def measurement_lines(facts: Sequence[BoardFacts]) -> Lines:
                 "findings": " ".join(cell.findings),
                 **dict(zip(("batches", "batch_low", "batch_high"), _over(robust), strict=True)),
             }
-            values = [derived[c] if c in derived else getattr(cell, c) for c in CELL_COLUMNS]
+            values = [cell_values[c] if c in cell_values else getattr(cell, c) for c in CELL_COLUMNS]
             more = _one_draw(cell) if random else []
             lines.append([*_board(one.board), *_threat(one.board), *values, *more])
     more_columns = RANDOM_COLUMNS if random else ()

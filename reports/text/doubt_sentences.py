@@ -132,12 +132,12 @@ def doubt_groups(board: Board, *, stands: bool) -> list[DoubtGroup]:
         if doubt.stands == stands:
             by_code.setdefault(doubt.code, []).append(doubt)
     models = {doubt.model for own in by_code.values() for doubt in own}
-    met = {model: _met_by(board, model) for model in models}
+    attacks = {model: _met_by(board, model) for model in models}
     return [
         DoubtGroup(
             code=code,
             headline=headline(code, own[0].evidence),
-            cases=tuple(Case(one, short_sentence(one), met[one.model].get(code, ())) for one in own),
+            cases=tuple(Case(one, short_sentence(one), attacks[one.model].get(code, ())) for one in own),
             remedy=own[0].remedy if len({one.remedy for one in own}) == 1 else "",
         )
         for code, own in by_code.items()

@@ -92,8 +92,8 @@ def escape(text: str) -> str:
     return _EDGE_UNDERSCORE.sub(r"\\_", text)
 
 
-def _section(board: Board, lost: int) -> list[str]:
-    own = answer(board, lost)
+def _section(board: Board, losses: int) -> list[str]:
+    own = answer(board, losses)
     parts = [
         f"## {escape(board.title)}\n",
         f"{escape(own.question)}\n",
@@ -115,12 +115,12 @@ def _section(board: Board, lost: int) -> list[str]:
 
 def _doubts(board: Board) -> list[str]:
     """Return the doubts of a board by code; those that are lifted are folded away."""
-    standing, lifted = (doubt_groups(board, stands=stands) for stands in (True, False))
+    standing, harmless = (doubt_groups(board, stands=stands) for stands in (True, False))
     parts = ["### In doubt\n", *_groups(standing)] if standing else []
-    if lifted:
-        count = sum(len(group.cases) for group in lifted)
+    if harmless:
+        count = sum(len(group.cases) for group in harmless)
         summary = f"{count} finding{'' if count == 1 else 's'} that change{'s' if count == 1 else ''} nothing"
-        parts += [f"<details><summary>{summary}</summary>\n", *_groups(lifted), "</details>\n"]
+        parts += [f"<details><summary>{summary}</summary>\n", *_groups(harmless), "</details>\n"]
     return parts
 
 
@@ -130,10 +130,10 @@ def _groups(groups: Sequence[DoubtGroup]) -> list[str]:
         parts += [f"- **{escape(group.headline[:1].upper() + group.headline[1:])}** ({escape(group.code)})"]
         for case in group.cases:
             one = case.doubt
-            met = f" Met by {escape(', '.join(case.attacks))}." if case.attacks else ""
-            seen = f" (the first of {one.count})" if one.count > 1 else ""
+            attack_note = f" Met by {escape(', '.join(case.attacks))}." if case.attacks else ""
+            count_note = f" (the first of {one.count})" if one.count > 1 else ""
             remedy = "" if group.remedy else f" Remedy: {escape(one.remedy)}."
-            parts += [f"  - {escape(one.model)}: {escape(one.evidence)}{seen}.{met}{remedy}"]
+            parts += [f"  - {escape(one.model)}: {escape(one.evidence)}{count_note}.{attack_note}{remedy}"]
         parts += [f"  - Remedy: {escape(group.remedy)}."] if group.remedy else []
     return [*parts, ""]
 

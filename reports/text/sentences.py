@@ -72,9 +72,9 @@ def _knowledge(board: Board, threat: RecordedThreat) -> str:
     knowledge = threat.knowledge
     if knowledge is None:
         return ""
-    known = board.known if board.known is not None else (WEIGHTS,)  # no template where there is none
+    parts = board.known if board.known is not None else (WEIGHTS,)  # no template where there is none
     graph = any(row.head not in {"", "linear"} for row in board.rows)
-    sentences = [f"The attacker knows {listed(known)}."]
+    sentences = [f"The attacker knows {listed(parts)}."]
     if knowledge and graph and TEMPLATE not in knowledge:
         sentences.append(
             "Attacks that would need the template of a graph head are run on a stand-in: the same network "

@@ -26,20 +26,20 @@ def models_from(models: Sequence[Subject] | Subject, images: ImageSet) -> list[M
     Raises:
         InputError: something is neither.
     """
-    given: object = models
-    subjects = given if isinstance(given, list | tuple) else [given]
+    value: object = models
+    subjects = value if isinstance(value, list | tuple) else [value]
     return [_model(subject, images) for subject in subjects]
 
 
-def _model(given: object, images: ImageSet) -> Model:
-    if isinstance(given, Model):
-        return given
-    if isinstance(given, type) or not callable(given):
-        got = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+def _model(subject: object, images: ImageSet) -> Model:
+    if isinstance(subject, Model):
+        return subject
+    if isinstance(subject, type) or not callable(subject):
+        got = f"the class {subject.__name__}" if isinstance(subject, type) else f"a {type(subject).__name__}"
         do = "Make one with `robench.wrap(net, name=..., classes=...)`"
         raise InputError(where="models", expected="a Model, a torch.nn.Module or a function", got=got, do=do)
-    name = type(given).__name__ if isinstance(given, nn.Module) else getattr(given, "__name__", "model")
-    return wrap(given, name=name.strip("<>"), classes=len(images.classes))
+    name = type(subject).__name__ if isinstance(subject, nn.Module) else getattr(subject, "__name__", "model")
+    return wrap(subject, name=name.strip("<>"), classes=len(images.classes))
 
 
 def images_from(images: ImageSet | tuple[Any, Any]) -> ImageSet:
@@ -50,12 +50,12 @@ def images_from(images: ImageSet | tuple[Any, Any]) -> ImageSet:
     """
     if isinstance(images, ImageSet):
         return images
-    given: object = images
-    if isinstance(given, tuple | list) and len(given) == 2:
-        return image_set(given[0], given[1], name="images")
+    value: object = images
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return image_set(value[0], value[1], name="images")
     do = "Make one with `robench.image_set(images, labels)`"
     expected = "an ImageSet, or a pair of images and labels"
-    raise InputError(where="images", expected=expected, got=f"a {type(given).__name__}", do=do)
+    raise InputError(where="images", expected=expected, got=f"a {type(value).__name__}", do=do)
 
 
 def check_radius(threat: ThreatModel) -> None:
@@ -77,12 +77,12 @@ def attacks_from(attacks: Mapping[str, AttackLike] | Sequence[str] | str) -> dic
         InputError: they are none of these.
         PluginError: no attack has that name.
     """
-    given: object = attacks
-    if isinstance(given, str):
-        given = [given]
-    if isinstance(given, Mapping):
-        return {str(label): make_attack(attack) for label, attack in given.items()}
-    if isinstance(given, Sequence) and all(isinstance(name, str) for name in given):
-        return {name: make_attack(name) for name in given}
+    value: object = attacks
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, Mapping):
+        return {str(label): make_attack(attack) for label, attack in value.items()}
+    if isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
+        return {name: make_attack(name) for name in value}
     expected = 'a mapping such as {"PGD": robench.make_attack("pgd")}, or names such as ["pgd", "fgsm"]'
-    raise InputError(where="attacks", expected=expected, got=f"a {type(given).__name__}")
+    raise InputError(where="attacks", expected=expected, got=f"a {type(value).__name__}")

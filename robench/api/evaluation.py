@@ -119,10 +119,10 @@ def benchmark(
         PluginError: no attack has that name.
         InputError: models and data do not fit, or something is given that is none of these.
     """
-    known = [*Options.__annotations__, "sources", "stand_ins", "reporter"]
+    option_names = [*Options.__annotations__, "sources", "stand_ins", "reporter"]
     for name in options:
-        if name not in known:
-            do = nearest(name, known)
+        if name not in option_names:
+            do = nearest(name, option_names)
             raise ConfigError(where="benchmark", expected="an option of benchmark", got=repr(name), do=do)
     data = images_from(images)
     subjects = models_from(models, data)

@@ -44,9 +44,9 @@ def open_run(folder: str | Path) -> Run:
     from robench.record.run_comparison import model_recipes
     from robench.record.store import Store, is_run
 
-    given: object = folder
-    if not isinstance(given, str | PathLike):
-        raise ConfigError(where="open_run", expected="the path of a run folder", got=repr(given))
+    value: object = folder
+    if not isinstance(value, str | PathLike):
+        raise ConfigError(where="open_run", expected="the path of a run folder", got=repr(value))
     path = Path(folder)
     if not is_run(path):
         do = "Name the folder that `robench run` printed last, such as runs/NAME"

@@ -31,8 +31,8 @@ def project_boxed(delta: Images, eps: PerSample, lowest: Images, highest: Images
     """
     flat = delta.flatten(1)
     inside = flat.clamp(lowest.flatten(1), highest.flatten(1))
-    saved = flat.square() - (flat - inside).square()
-    return inside.where(_largest(saved, eps), 0.0).view(delta.shape)
+    savings = flat.square() - (flat - inside).square()
+    return inside.where(_largest(savings, eps), 0.0).view(delta.shape)
 
 
 def ascent(gradient: Images) -> Images:
@@ -43,8 +43,8 @@ def ascent(gradient: Images) -> Images:
 
 def sample(like: Images, eps: PerSample, rng: Randomness) -> Images:
     """Return a random perturbation: `eps` (B,) entries, drawn with equal chances, moved by -1 to 1 each."""
-    chosen = _largest(rng.uniform(like).flatten(1) + 1, eps).view(like.shape)
-    return (2 * rng.uniform(like) - 1).where(chosen, 0.0)
+    mask = _largest(rng.uniform(like).flatten(1) + 1, eps).view(like.shape)
+    return (2 * rng.uniform(like) - 1).where(mask, 0.0)
 
 
 def _largest(values: FlatImages, count: PerSample) -> Tensor:

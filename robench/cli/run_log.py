@@ -65,8 +65,8 @@ def place_of(text: str) -> str:
     if kind != "mlflow" or not place.strip():
         expected = "mlflow:FOLDER, or mlflow:URI of a tracking server"
         raise ConfigError(where="--log", expected=expected, got=repr(text))
-    needed = _PACKAGES if "://" not in place or place.startswith("sqlite:") else _PACKAGES[:1]
-    if lacking := [name for name in needed if find_spec(name) is None]:
+    packages = _PACKAGES if "://" not in place or place.startswith("sqlite:") else _PACKAGES[:1]
+    if lacking := [name for name in packages if find_spec(name) is None]:
         got = f"no {' and no '.join(lacking)}"
         raise ConfigError(where="--log", expected="the package mlflow", got=got, do=INSTALL)
     return place
@@ -103,10 +103,10 @@ class MLflowSink:
             folder.mkdir(parents=True, exist_ok=True)
             uri, artifacts = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
         self._client = MlflowClient(tracking_uri=uri)
-        known = self._client.get_experiment_by_name("robench")
+        old_experiment = self._client.get_experiment_by_name("robench")
         experiment = (
-            known.experiment_id
-            if known
+            old_experiment.experiment_id
+            if old_experiment
             else self._client.create_experiment("robench", artifact_location=artifacts)
         )
         self._run = self._client.create_run(experiment, run_name=self.name).info.run_id

@@ -246,11 +246,11 @@ class Columns(_Lazy):
         Raises:
             StorageError: it had to be read from its file once more, and that is no longer what it was.
         """
-        stored = _stored_of(self)
-        if stored is not None and not stored.listed:  # boards ask for these most of the time
+        backing = _stored_of(self)
+        if backing is not None and not backing.listed:  # boards ask for these most of the time
             if name == "status":
-                return stored.status
-            near: NDArray[Any] | None = stored.near.get(name)
+                return backing.status
+            near: NDArray[Any] | None = backing.near.get(name)
             if near is not None:
                 return near
         return self.arrays(name)[0]
@@ -273,12 +273,12 @@ class Columns(_Lazy):
 
     def verdicts(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.uint8]]:
         """Return index, clean, label and status as `array` does; what boards ask of every record."""
-        stored = _stored_of(self)
-        if stored is None or stored.listed:
+        backing = _stored_of(self)
+        if backing is None or backing.listed:
             index, clean, label, status = self.arrays("index", "clean", "label", "status")
             return index, clean, label, status
-        near = stored.near
-        return near["index"], near["clean"], near["label"], stored.status
+        near = backing.near
+        return near["index"], near["clean"], near["label"], backing.status
 
     def _from_list(self, name: str, values: list[Any]) -> NDArray[Any]:
         import numpy as np
@@ -311,10 +311,10 @@ class Columns(_Lazy):
         Raises:
             AttributeError: they come from elsewhere.
         """
-        stored = _stored_of(self)
-        if not isinstance(stored, IndexedColumns):
+        backing = _stored_of(self)
+        if not isinstance(backing, IndexedColumns):
             raise AttributeError("provenance")
-        return stored.origin
+        return backing.origin
 
     def total(self, name: str) -> float:
         """Return the sum of a column of numbers; those of `TOTALS` are not read from the file for it."""
@@ -426,10 +426,10 @@ def shared_column(name: str, data: Any, n: int, *, path: str) -> NDArray[np.int6
 
 def _stored_of(columns: Any) -> _Stored | None:
     try:
-        stored: _Stored | None = columns._stored
+        backing: _Stored | None = columns._stored
     except AttributeError:
         return None
-    return stored
+    return backing
 
 
 def _list_of(columns: Columns, name: str) -> list[Any] | None:

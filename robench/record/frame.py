@@ -29,20 +29,20 @@ def frame_of(records: Sequence[Record]) -> pd.DataFrame:
     parts = []
     for record in records:
         columns = {name: getattr(record.columns, name) for name in OUTCOMES}
-        attacked = not record.attack.is_clean
+        has_attack = not record.attack.is_clean
         facts = {
             "model": record.target.name,
             "source": record.source.name,
             "gradient_source": record.source.gradient_source,
             "attack": record.attack.label,
             "norm": record.threat.norm,
-            "eps": record.threat.eps if attacked else 0.0,
+            "eps": record.threat.eps if has_attack else 0.0,
             "eps_text": record.threat.eps_text,
             "goal": record.threat.goal,
             "dataset": record.dataset.name,
             "split": record.dataset.split,
             "seed": record.seed,
         }
-        shared = {name: [value] * len(columns["index"]) for name, value in facts.items()}
-        parts.append(pd.DataFrame({**shared, **columns}))
+        constants = {name: [value] * len(columns["index"]) for name, value in facts.items()}
+        parts.append(pd.DataFrame({**constants, **columns}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*FACTS, *OUTCOMES])

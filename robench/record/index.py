@@ -142,7 +142,7 @@ class Index:
         """
         if len(self._fresh) < FEWEST:
             return
-        useful = [2 * used > len(piece.keys) for used, piece in zip(self._used, self._pieces, strict=True)]
+        useful = [2 * count > len(piece.keys) for count, piece in zip(self._used, self._pieces, strict=True)]
         with contextlib.suppress(StorageError, DamagedIndexError):
             sweep(self._path.parent)
             write_index(self._path, self._all(useful))

@@ -242,16 +242,16 @@ class Piece:
         self.digests = array("|u1", count, _DIGEST)
         if (images < 0).any() or (draws < 0).any() or not np.isfinite(self.totals).all():
             raise PieceError("counts")
-        stood = images.astype(object) * draws
+        verdict_counts = images.astype(object) * draws
         self.status = array("|u1", int(images.sum()))
-        self.stood = array("|u1", int(stood.sum()))
+        self.stood = array("|u1", int(verdict_counts.sum()))
         if at != len(data) or (self.status >= len(STATUSES)).any() or (self.stood > 1).any():
             raise PieceError("another length, or statuses that are none")
         self.status.setflags(write=False)
         self.stood.setflags(write=False)
         self.draws: list[int] = draws.tolist()
         self.ends: list[int] = images.cumsum().tolist()
-        self.stood_ends: list[int] = stood.cumsum().tolist()
+        self.stood_ends: list[int] = verdict_counts.cumsum().tolist()
         self._read_parts(text, images)
         self._own: str = text["own"]
         if not self.own:
@@ -265,9 +265,9 @@ class Piece:
         import numpy as np
 
         # Each of these is a row's, so the bytes that were read bound what they become.
-        shared = {name: sum(read_value(n, int, path=name) for _, n in text[name]) for name in SHARED}
+        sums = {name: sum(read_value(n, int, path=name) for _, n in text[name]) for name in SHARED}
         least = min((n for name in SHARED for _, n in text[name]), default=0)
-        if least < 0 or max(shared.values()) > len(self.status):
+        if least < 0 or max(sums.values()) > len(self.status):
             raise PieceError("columns of other lengths")
         self._parts = {name: [_part(one, name) for one in text[name]] for name in PLACES}
         lengths = np.array([len(self._parts[name]) for name in PLACES])
@@ -277,8 +277,8 @@ class Piece:
             sizes = np.array([len(one) for one in self._parts[name]])
             if (sizes[self.places[:, PLACES.index(name)]] != images).any():
                 raise PieceError("columns of other lengths")
-        made = self.places[:, PLACES.index("conditions")].tolist()
-        self.conditions: list[Provenance] = [self._parts["conditions"][place] for place in made]
+        condition_places = self.places[:, PLACES.index("conditions")].tolist()
+        self.conditions: list[Provenance] = [self._parts["conditions"][place] for place in condition_places]
 
     @cached_property
     def own(self) -> list[Any]:
@@ -300,9 +300,9 @@ class Piece:
             planned: what the plan of the folder asks for.
         """
         target, source, attack, threat, dataset, seed, findings, near, status = self._rows()[row]
-        stored = IndexedColumns(near=near, status=status, again=again, key=key, origin=Row(self, row))
+        backing = IndexedColumns(near=near, status=status, again=again, key=key, origin=Row(self, row))
         return laid_out(
-            key, target, source, attack, threat, dataset, seed, columns_of(stored), findings, planned
+            key, target, source, attack, threat, dataset, seed, columns_of(backing), findings, planned
         )
 
     def close(self) -> None:
@@ -319,11 +319,11 @@ class Piece:
             status = [self.status[a:b] for a, b in pairwise(starts)]
             marks = zip(*places[-len(SHARED) :], map(len, status), strict=True)
             near = [self._near_of(mark) for mark in marks]
-            stood = pairwise([0, *self.stood_ends])
-            for row, (draws, (start, end)) in enumerate(zip(self.draws, stood, strict=True)):
+            spans = pairwise([0, *self.stood_ends])
+            for row, (draws, (start, end)) in enumerate(zip(self.draws, spans, strict=True)):
                 if draws:
-                    drawn = self.stood[start:end].reshape(-1, draws)
-                    near[row] = near[row] | {"stood": drawn}
+                    verdicts = self.stood[start:end].reshape(-1, draws)
+                    near[row] = near[row] | {"stood": verdicts}
             self._fields = list(zip(*fields, near, status, strict=True))
         return self._fields
 

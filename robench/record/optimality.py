@@ -108,10 +108,10 @@ def _place(line: Optimality) -> tuple[str, str, float, int, str]:
 
 
 def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Breaks) -> list[Optimality]:
-    known = smallest_perturbations(group)
-    if known is None:
+    best_sizes = smallest_perturbations(group)
+    if best_sizes is None:
         return []
-    known = {image: min(size, elsewhere.get(image, math.inf)) for image, size in known.items()}
+    best_sizes = {image: min(size, elsewhere.get(image, math.inf)) for image, size in best_sizes.items()}
     attacks: dict[str, list[Record]] = {}
     for record in group:
         own = record.source.fingerprint == fingerprint
@@ -123,8 +123,8 @@ def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Bre
         assert sizes is not None  # of the same norm
         images = sum(len(record.columns) for record in mine)
         passes = sum(record.columns.total("forwards") + record.columns.total("backwards") for record in mine)
-        right = [image for image, size in known.items() if size > 0 and image in sizes]
-        near = sum(sizes[image] <= 1.01 * known[image] < math.inf for image in right)
+        right = [image for image, size in best_sizes.items() if size > 0 and image in sizes]
+        near = sum(sizes[image] <= 1.01 * best_sizes[image] < math.inf for image in right)
         lines.append(
             Optimality(
                 model=mine[0].target.name,
@@ -134,8 +134,8 @@ def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Bre
                 n=len(sizes),
                 broken=sum(0 < size < math.inf for size in sizes.values()),
                 median=_median(sizes.values()),
-                known_median=_median(known[image] for image in sizes),
-                score=optimality(sizes, known),
+                known_median=_median(best_sizes[image] for image in sizes),
+                score=optimality(sizes, best_sizes),
                 nearest=near / len(right) if right else None,
                 passes=passes / len(sizes) if images else 0.0,
             )

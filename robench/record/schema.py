@@ -133,11 +133,11 @@ class Record(_Lazy):
         """Return the record with other values in some fields; as `dataclasses.replace`, and faster."""
         copy = object.__new__(Record)
         lazily = "columns" not in values and "provenance" not in values and not _has_provenance(self)
-        for name, put in _PUT:
+        for name, setter in _PUT:
             if name in values:
-                put(copy, values[name])
+                setter(copy, values[name])
             elif name != "provenance" or not lazily:
-                put(copy, getattr(self, name))
+                setter(copy, getattr(self, name))
         return copy
 
     def to_json(self) -> str:
@@ -253,8 +253,8 @@ def laid_out(*values: Any) -> Record:
         values: key, target, source, attack, threat, dataset, seed, columns, findings and planned.
     """
     record = object.__new__(Record)
-    for put, value in zip(_PUT_INDEXED, values, strict=True):
-        put(record, value)
+    for setter, value in zip(_PUT_INDEXED, values, strict=True):
+        setter(record, value)
     _PUT_SCHEMA(record, RECORD_SCHEMA)
     _PUT_CERTIFICATES(record, None)
     return record
@@ -262,9 +262,9 @@ def laid_out(*values: Any) -> Record:
 
 def put_targets(records: Iterable[Record], targets: Callable[[RecordedTarget], RecordedTarget]) -> None:
     """Give records that were just read, and that nobody else has, other targets."""
-    put = dict(_PUT)["target"]
+    setter = dict(_PUT)["target"]
     for record in records:
-        put(record, targets(record.target))
+        setter(record, targets(record.target))
 
 
 def part_of(kind: type[Part], data: Any, name: str) -> Part:

@@ -85,8 +85,8 @@ class Store(PlannedFolder):
         self._recent.forget(key)  # it may be another one than the last time
         before = None
         if index is not None:
-            if (known := index.record(key)) is not None:
-                return known
+            if (hit := index.record(key)) is not None:
+                return hit
             before = index.stamp(key)
         record, digest = (self.read(key), "") if index is None else self._read(key)
         if record.schema == 1:
@@ -192,21 +192,21 @@ class Store(PlannedFolder):
         except StorageError as error:
             faults.append(Fault.of("units", error))
         records = []
-        with self._index(keys, plan) if index else contextlib.nullcontext() as known:
+        with self._index(keys, plan) if index else contextlib.nullcontext() as lookup:
             for key in keys:
                 try:
-                    records.append(self._light(key, plan, known))
+                    records.append(self._light(key, plan, lookup))
                 except StorageError as error:
                     faults.append(Fault.of(f"units/{key}.json", error))
         return noting_failed(records, self._failed_jobs()), faults
 
     @contextlib.contextmanager
-    def _index(self, keys: Sequence[str], planned: PlannedRun | None) -> Iterator[Index | None]:
+    def _index(self, keys: Sequence[str], plan: PlannedRun | None) -> Iterator[Index | None]:
         """Give the index of a folder large enough for one, and write it anew in the end if that helps."""
         index = None
         if len(keys) >= FEWEST and os.name == "posix":  # elsewhere the stamps of files say less
             with contextlib.suppress(OSError):
-                index = Index(self.root, self._again, planned)
+                index = Index(self.root, self._again, plan)
         if index is None:
             yield None
             return

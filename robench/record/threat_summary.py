@@ -47,8 +47,8 @@ class ThreatSummary(NamedTuple):
 
     def conditions(self) -> list[str]:
         """Return what is not norm, radius or goal: what is known, the budget, and an unusual box."""
-        known = [] if self.knowledge is None else [f"{listed(self.knowledge)} known"]
-        return [*known, *self.limits()]
+        knowledge = [] if self.knowledge is None else [f"{listed(self.knowledge)} known"]
+        return [*knowledge, *self.limits()]
 
     def limits(self) -> list[str]:
         """Return the budget, and an unusual box."""

@@ -23,9 +23,9 @@ def test_every_public_name_is_described_once_and_linked_elsewhere(pages):
     for face, text in pages.items():
         for name in import_module(face).__all__:
             target = "robench.api.attack" if (face, name) == ("robench", "attack") else f"{face}.{name}"
-            described = f":: {target}\n" in text
-            linked = f":py:obj:`{name} <robench" in text
-            assert described != linked, (face, name)
+            has_entry = f":: {target}\n" in text
+            has_link = f":py:obj:`{name} <robench" in text
+            assert has_entry != has_link, (face, name)
     assert ":: robench.Model\n" in pages["robench"]
     assert ":py:obj:`Model <robench.Model>`" in pages["robench.model"]
 

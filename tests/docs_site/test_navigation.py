@@ -29,11 +29,11 @@ def test_sections_become_tables_of_contents():
         "# T\n\n[no](no.md)\n\n## A\n\n- [x](x.md), [again](x.md#part)\n- [y](../Y.md)\n\n## B\n\nnothing\n"
     )
     assert sections(text) == {"A": ["x", "../Y"], "B": []}
-    made = with_navigation(text, ["api/z"])
-    assert made.startswith(text)
-    assert "```{toctree}\n:hidden:\n:caption: A\n\nx\n../Y\n```" in made
-    assert ":caption: Python API\n\napi/z\n" in made
-    assert ":caption: B" not in made
+    page = with_navigation(text, ["api/z"])
+    assert page.startswith(text)
+    assert "```{toctree}\n:hidden:\n:caption: A\n\nx\n../Y\n```" in page
+    assert ":caption: Python API\n\napi/z\n" in page
+    assert ":caption: B" not in page
 
 
 def test_staged_pages_lie_where_they_are_in_the_repository(tmp_path):

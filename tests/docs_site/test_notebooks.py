@@ -35,10 +35,10 @@ def test_the_subjects_are_there():
 @pytest.mark.filterwarnings("ignore")  # of the packages that run notebooks
 @pytest.mark.parametrize("name", names())
 def test_it_runs_as_it_stands(name, tmp_path):
-    kept = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    original = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     fresh = executed(name, tmp_path)  # an error in a cell is an error here
     kinds = [  # of each cell; a stream may come in several pieces
         [{tuple(sorted(output.get("data", ()))) for output in cell.get("outputs", ())} for cell in book.cells]
-        for book in (kept, fresh)
+        for book in (original, fresh)
     ]
     assert kinds[0] == kinds[1]

@@ -38,9 +38,9 @@ def test_every_key_of_a_configuration_has_a_row_and_no_other():
 
 
 def test_types_and_defaults_come_from_the_source_and_meanings_from_the_page():
-    written = "| key | type | default | meaning |\n|---|---|---|---|\n"
+    header = "| key | type | default | meaning |\n|---|---|---|---|\n"
     rows = [f"| `{key}` | wrong | wrong | about {key} |" for key in DataEntry.keys()]  # noqa: SIM118
-    table = key_tables.table_of(DataEntry, written + "\n".join(rows))
+    table = key_tables.table_of(DataEntry, header + "\n".join(rows))
     assert "| `split` | `test`, `train` | `test` | about split |" in table
     assert "| `at_most` | whole number from 1 | wrong | about at_most |" in table  # null needs words
 
@@ -85,10 +85,10 @@ def test_types_are_told_in_words(kind, words):
 
 def test_every_attack_is_listed_once_with_a_use():
     text = (DOCS / "attack-list.md").read_text("utf-8")
-    listed = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    names = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
     ours = [name for name in plugins.names("attacks") if plugins.distribution("attacks", name) == "robench"]
-    assert sorted(listed) == sorted(ours)
-    assert len(listed) > 200
+    assert sorted(names) == sorted(ours)
+    assert len(names) > 200
 
 
 def test_no_sentence_is_about_an_attack_or_a_paper_that_is_not_there():
@@ -111,5 +111,5 @@ def test_no_sentence_is_about_an_attack_or_a_paper_that_is_not_there():
 def test_passes_are_those_that_are_spent(name):
     from docs_site.measure_passes import passes_of
 
-    known = tomllib.loads((ROOT / "docs_site" / "attack_passes.toml").read_text("utf-8"))
-    assert list(passes_of(name)) == known[name]
+    figures = tomllib.loads((ROOT / "docs_site" / "attack_passes.toml").read_text("utf-8"))
+    assert list(passes_of(name)) == figures[name]

@@ -26,8 +26,8 @@ def least_counts(model, x, y):
         for rival in set(range(len(weight))) - {label}:
             slope = weight[rival] - weight[label]
             gains = torch.where(slope > 0, slope * (1 - image), -slope * image).sort(descending=True).values
-            reached = (gains.cumsum(0) > own[label] - own[rival]).nonzero()
-            least = min(least, int(reached[0]) + 1 if len(reached) else math.inf)
+            places = (gains.cumsum(0) > own[label] - own[rival]).nonzero()
+            least = min(least, int(places[0]) + 1 if len(places) else math.inf)
         counts.append(least)
     return torch.tensor(counts, dtype=torch.float64)
 

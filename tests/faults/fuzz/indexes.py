@@ -20,7 +20,7 @@ damages = st.tuples(st.booleans(), st.lists(OPERATIONS, min_size=1, max_size=6))
 
 def read_index(folder, drawn):
     """A folder whose index is damaged shows what its records say; a hostile one ends nothing."""
-    resealed, operations = drawn
+    is_resealed, operations = drawn
     root = folder / "indexed"
     eager = {"FEWEST": 1, "SETTLED_NS": -(10**18)}
     with mock.patch.multiple(index, **eager), mock.patch.object(store, "FEWEST", 1):
@@ -30,7 +30,7 @@ def read_index(folder, drawn):
         (root / INDEX).unlink(missing_ok=True)
         Store(root).readable(index=True)
         (piece,) = pieces_of(root / INDEX)
-        if resealed:
+        if is_resealed:
             write_index(root / INDEX, [mutate(piece, piece, TOKENS, operations)])
         else:
             whole = (root / INDEX).read_bytes()
@@ -42,7 +42,7 @@ def read_index(folder, drawn):
         records, faults = Store(root).readable(index=True)
         assert not faults
         assert [one.key for one in records] == [one.key for one in plain]
-        if not resealed:  # a checksum is no signature: a hostile index with right ones may say anything
+        if not is_resealed:  # a checksum is no signature: a hostile index with right ones may say anything
             assert records == plain
         show(records)
         for one in records:

@@ -184,10 +184,10 @@ def test_without_attacks_curves_over_eps_have_the_certified_side_alone():
 
 def test_without_attacks_error_against_depth_is_that_of_the_bounds():
     records = []
-    for name, certified in (("vgg11", 6), ("vgg16", 3)):
+    for name, count in (("vgg11", 6), ("vgg16", 3)):
         details = {"architecture": name, "architecture_options": {}, "head": "linear", "training": "natural"}
         clean = record(name, "", "clean", [R] * 10, gradient="", fingerprint=name)
-        own = bound([R] * 10, [1] * certified + [0] * (10 - certified), target=name)
+        own = bound([R] * 10, [1] * count + [0] * (10 - count), target=name)
         mark = {"fingerprint": name, "details": details}
         records += [
             changed(clean, target={"details": details}),

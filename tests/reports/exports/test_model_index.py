@@ -47,10 +47,10 @@ def test_the_hub_s_own_reader_reads_it_and_writes_the_same(card):
     from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
     data, _ = parts(card)
-    loaded = hub.ModelCard(card.read_text("utf-8")).data
-    assert loaded.model_name == "first"
-    assert len(loaded.eval_results) == 3
-    assert loaded.eval_results[0].metric_type == "accuracy"
+    metadata = hub.ModelCard(card.read_text("utf-8")).data
+    assert metadata.model_name == "first"
+    assert len(metadata.eval_results) == 3
+    assert metadata.eval_results[0].metric_type == "accuracy"
     name, results = model_index_to_eval_results(data["model-index"])
     assert eval_results_to_model_index(name, results) == data["model-index"]
 

@@ -37,8 +37,8 @@ def test_the_file_is_valid_under_the_schema_beside_it(files):
 def test_the_file_reads_back_as_the_document(files):
     data, schema = files
     assert schema == json.loads(json.dumps(json_schema()))
-    read = TypeAdapter(Document).validate_python(data)
-    assert {e.model for e in read.evaluations} == {"first", "second"}
+    document = TypeAdapter(Document).validate_python(data)
+    assert {e.model for e in document.evaluations} == {"first", "second"}
     assert next(iter(data)) == "schema"
     assert "own" in data["layout"]
 

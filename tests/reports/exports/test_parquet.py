@@ -31,10 +31,10 @@ def folder(tmp_path_factory):
 def documented(name):
     heading = re.search(rf"^### {name}\.csv\n(.*?)(?=^##)", DOCS, re.MULTILINE | re.DOTALL)[1]
     lines = re.findall(r"^\| `([^`]+)` \| (.+?) \| .* \|$", heading, re.MULTILINE)
-    shared = re.findall(
+    common_lines = re.findall(
         r"^\| `([^`]+)` \| (.+?) \| .* \|$", DOCS.split("### leaderboard.csv")[0], re.MULTILINE
     )
-    return dict([*(shared if name != "images" else []), *lines])
+    return dict([*(common_lines if name != "images" else []), *lines])
 
 
 @pytest.mark.parametrize("name", TABLES)

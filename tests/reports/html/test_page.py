@@ -125,8 +125,8 @@ def test_the_numbers_are_those_of_the_boards(page, folder):
 
 def test_the_first_screen_says_what_was_asked_and_what_the_answer_is(page, folder):
     (board,) = boards(Store(folder).read_records())
-    (said,) = [e for e in page.all("article") if e.attributes.get("class") == "answer"]
-    text = " ".join(said.text.split())
+    (article,) = [e for e in page.all("article") if e.attributes.get("class") == "answer"]
+    text = " ".join(article.text.split())
     assert text.startswith(
         "On how many of 120 images (toy test) does each of 3 models stay right when an attacker may change "
         "every pixel value by at most 0.1?"

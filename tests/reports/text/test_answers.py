@@ -11,10 +11,10 @@ from tests.reports.board.test_leaderboard import B, R, record
 
 def board_of_two(n=200, **changes):
     records = []
-    for name, broken in (("a", n // 4), ("b", n // 2)):
+    for name, count in (("a", n // 4), ("b", n // 2)):
         records += [
             record(name, "", "clean", [R] * n, gradient=""),
-            record(name, name, "pgd", [*[B] * broken, *[R] * (n - broken)]),
+            record(name, name, "pgd", [*[B] * count, *[R] * (n - count)]),
         ]
     (board,) = boards(records)
     return dataclasses.replace(board, **changes)

@@ -31,9 +31,9 @@ def least_distance(delta, count, low, high):
     """Distance of one perturbation to the nearest of at most `count` entries inside a box, by enumeration."""
     flat, low, high = delta.flatten(), low.flatten(), high.flatten()
     best = math.inf
-    for chosen in itertools.combinations(range(len(flat)), min(count, len(flat))):
+    for places in itertools.combinations(range(len(flat)), min(count, len(flat))):
         point = torch.zeros_like(flat)
-        for place in chosen:
+        for place in places:
             point[place] = flat[place].clamp(low[place], high[place])
         best = min(best, float((flat - point).norm()))
     return best
@@ -78,12 +78,12 @@ def test_ascent_moves_the_steepest_value_by_one():
 def test_samples_change_as_many_values_as_allowed_each_as_often():
     count = 4_000
     like = torch.empty(count, 1, 1, 5, dtype=torch.float64)
-    drawn = L0.sample(like, radii(2, count), Randomness(0, torch.arange(count)))
-    assert (L0.size(drawn) == 2).all()
-    shares = (drawn != 0).double().mean(dim=0).flatten()
+    samples = L0.sample(like, radii(2, count), Randomness(0, torch.arange(count)))
+    assert (L0.size(samples) == 2).all()
+    shares = (samples != 0).double().mean(dim=0).flatten()
     assert torch.allclose(shares, torch.full((5,), 0.4, dtype=torch.float64), atol=0.03)
-    assert float(drawn.abs().max()) <= 1
-    assert abs(float(drawn.mean())) < 0.01
+    assert float(samples.abs().max()) <= 1
+    assert abs(float(samples.mean())) < 0.01
 
 
 @settings(max_examples=20, deadline=None)

@@ -15,9 +15,9 @@ def run(tmp_path_factory):
 
 
 def call(*words):
-    done = CliRunner().invoke(app, ["export", *map(str, words)], prog_name="robench")
-    assert "Traceback" not in done.output
-    return done
+    outcome = CliRunner().invoke(app, ["export", *map(str, words)], prog_name="robench")
+    assert "Traceback" not in outcome.output
+    return outcome
 
 
 @pytest.mark.parametrize(
@@ -30,17 +30,17 @@ def call(*words):
     ],
 )
 def test_files_of_a_format(run, to, names, tmp_path):
-    done = call(run, "--to", to, "-o", tmp_path)
-    assert done.exit_code == 0, done.output
+    outcome = call(run, "--to", to, "-o", tmp_path)
+    assert outcome.exit_code == 0, outcome.output
     assert {p.name for p in tmp_path.iterdir()} == names
-    assert done.stdout.count("Written: ") == len(done.stdout.splitlines())
+    assert outcome.stdout.count("Written: ") == len(outcome.stdout.splitlines())
 
 
 def test_options_of_a_format(run, tmp_path):
-    done = call(
+    outcome = call(
         run, "--to", "huggingface", "--set", "dataset=me/toy", "--set", "date=2026-01-31", "-o", tmp_path
     )
-    assert done.exit_code == 0, done.output
+    assert outcome.exit_code == 0, outcome.output
     text = (tmp_path / "model-00" / ".eval_results" / "toy-accuracy.yaml").read_text()
     assert 'date: "2026-01-31"' in text
     assert call(run, "--to", "csv", "--set", "images=false", "-o", tmp_path / "csv").exit_code == 0
@@ -67,15 +67,15 @@ def test_by_default_a_folder_of_the_format_s_name(run, tmp_path, monkeypatch):
 )
 def test_refusals(run, words, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = call(run, *words)
-    assert done.exit_code == 2
-    assert sentence in " ".join(done.stderr.split())
+    outcome = call(run, *words)
+    assert outcome.exit_code == 2
+    assert sentence in " ".join(outcome.stderr.split())
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_a_run_and_a_file_for_a_folder(run, tmp_path):
     assert "expected a run folder" in call(tmp_path, "--to", "owasp").stderr
     (tmp_path / "taken").write_text("")
-    done = call(run, "--to", "owasp", "-o", tmp_path / "taken")
-    assert done.exit_code == 2
-    assert "expected a folder" in done.stderr
+    outcome = call(run, "--to", "owasp", "-o", tmp_path / "taken")
+    assert outcome.exit_code == 2
+    assert "expected a folder" in outcome.stderr

@@ -33,17 +33,17 @@ def call(*words):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smallest")
     (folder / "smallest.yaml").write_text(CONFIGURATION)
-    done = call("run", folder / "smallest.yaml", "--out", folder / "run", "--threads", "1")
-    assert done.exit_code == 0, done.output
+    outcome = call("run", folder / "smallest.yaml", "--out", folder / "run", "--threads", "1")
+    assert outcome.exit_code == 0, outcome.output
     return folder / "run"
 
 
 @pytest.mark.thorough
 class TestARun:
     def test_every_norm_is_scored_and_the_best_attack_has_one(self, run):
-        done = call("optimality", run, "--format", "json")
-        assert done.exit_code == 0
-        lines = json.loads(done.stdout)
+        outcome = call("optimality", run, "--format", "json")
+        assert outcome.exit_code == 0
+        lines = json.loads(outcome.stdout)
         assert {(line["norm"], line["attack"]) for line in lines} == {
             ("L0", "sigma_zero"), ("L0", "short"), ("L1", "pdpgd"), ("L2", "ddn"), ("L2", "fmn"),
         }  # fmt: skip
@@ -66,8 +66,8 @@ class TestARun:
         assert call("report", run).exit_code == 0
         page = (run / "report.html").read_text("utf-8")
         assert "change at most 3 values of an image" in page
-        shown = call("leaderboard", run).stdout
-        assert "L0" in shown
+        text = call("leaderboard", run).stdout
+        assert "L0" in text
 
 
 def test_a_run_without_smallest_perturbations_is_refused(tmp_path):
@@ -75,22 +75,22 @@ def test_a_run_without_smallest_perturbations_is_refused(tmp_path):
     store.prepare()
     for one in (record("net", "clean", [R, B]), record("net", "fgsm", [R, B])):
         store.write(one)
-    done = call("optimality", tmp_path)
-    assert done.exit_code == 2
-    assert "eps: inf" in done.output
+    outcome = call("optimality", tmp_path)
+    assert outcome.exit_code == 2
+    assert "eps: inf" in outcome.output
 
 
 def test_a_part_of_a_value_is_refused_with_its_line(tmp_path):
     (tmp_path / "wrong.yaml").write_text(CONFIGURATION.replace("eps: 3,", "eps: 8/255,"))
-    done = call("check", tmp_path / "wrong.yaml")
-    assert done.exit_code == 2
-    assert "whole number of values" in done.output
+    outcome = call("check", tmp_path / "wrong.yaml")
+    assert outcome.exit_code == 2
+    assert "whole number of values" in outcome.output
 
 
 def test_bounds_under_l0_are_refused(tmp_path):
     (tmp_path / "wrong.yaml").write_text(
         CONFIGURATION.replace("attacks: [noise]", "attacks: [noise], bounds: [crown]")
     )
-    done = call("check", tmp_path / "wrong.yaml")
-    assert done.exit_code == 2
-    assert "L0, which counts values" in done.output
+    outcome = call("check", tmp_path / "wrong.yaml")
+    assert outcome.exit_code == 2
+    assert "L0, which counts values" in outcome.output

@@ -58,20 +58,20 @@ class Told(Quiet):
 
 def work(log, reporter):
     """Tell a log of two units and an epoch, as a run would."""
-    logged, accuracy = Logged(reporter, log), AccuracySoFar()
-    logged.start(2)
-    logged.model("a")
-    logged.training({"epoch": 1.0, "step": 3, "loss": 9.0})
-    logged.training({"epoch": 1.0, "loss": 0.5})
-    logged.advance("clean", accuracy=accuracy.add(record("a", "", "clean", [R, R, M, R], gradient="")))
-    logged.advance("pgd", accuracy=accuracy.add(record("a", "a", "pgd", [R, R, M, B])))
-    logged.close()
+    relay, accuracy = Logged(reporter, log), AccuracySoFar()
+    relay.start(2)
+    relay.model("a")
+    relay.training({"epoch": 1.0, "step": 3, "loss": 9.0})
+    relay.training({"epoch": 1.0, "loss": 0.5})
+    relay.advance("clean", accuracy=accuracy.add(record("a", "", "clean", [R, R, M, R], gradient="")))
+    relay.advance("pgd", accuracy=accuracy.add(record("a", "a", "pgd", [R, R, M, B])))
+    relay.close()
     log.close()
 
 
 def test_numbers_arrive_in_order_with_their_steps(tmp_path):
-    sink, told = Memory(), Told()
-    work(RunLog(sink, tmp_path, "mlflow:x"), told)
+    sink, listener = Memory(), Told()
+    work(RunLog(sink, tmp_path, "mlflow:x"), listener)
     assert [(m.name, m.value, m.step) for m in sink.metrics] == [
         ("units/planned", 2, 0),
         ("training/a/loss", 0.5, 1),
@@ -81,7 +81,7 @@ def test_numbers_arrive_in_order_with_their_steps(tmp_path):
         ("robust/Linf 0.3/a/pgd", 0.5, 4),
     ]
     assert sink.status == "FINISHED"
-    assert told.lines == ["clean", "pgd"]
+    assert listener.lines == ["clean", "pgd"]
     account = json.loads((tmp_path / FILE).read_text())
     assert account == {"to": "mlflow:x", "run": "here", "metrics": 6, "error": ""}
 
@@ -90,14 +90,14 @@ def test_numbers_arrive_in_order_with_their_steps(tmp_path):
     ("failing", "words"), [("open", "OSError: no server"), ("write", "SystemExit: full")]
 )
 def test_what_fails_is_said_once_noted_and_stops_nothing(failing, words, tmp_path):
-    told = Told()
+    listener = Told()
     log = RunLog(Memory(failing), tmp_path, "mlflow:x")
-    work(log, told)
-    complaints = [*[line for line in told.lines if "mlflow" in line], log.complaint()]
+    work(log, listener)
+    complaints = [*[line for line in listener.lines if "mlflow" in line], log.complaint()]
     assert [line for line in complaints if line] == [
         f"mlflow:x takes nothing: {words}; the run goes on without"
     ]
-    assert [line for line in told.lines if "mlflow" not in line] == ["clean", "pgd"]
+    assert [line for line in listener.lines if "mlflow" not in line] == ["clean", "pgd"]
     assert json.loads((tmp_path / FILE).read_text())["error"] == words
 
 
@@ -121,13 +121,13 @@ def test_a_sink_that_hangs_costs_no_more_than_the_patience(tmp_path, monkeypatch
 def test_how_a_run_ended(units, failures, status, tmp_path):
     sink = Memory()
     log = RunLog(sink, tmp_path, "mlflow:x")
-    logged = Logged(Quiet(), log)
-    logged.start(2)
+    relay = Logged(Quiet(), log)
+    relay.start(2)
     for _ in range(units):
-        logged.advance("unit")
+        relay.advance("unit")
     for _ in range(failures):
-        logged.failed("unit")
-    logged.close()
+        relay.failed("unit")
+    relay.close()
     log.close()
     assert sink.status == status
 
@@ -168,9 +168,9 @@ class TestRefusals:
         monkeypatch.setattr(run_log, "find_spec", lambda name: None)
         monkeypatch.chdir(tmp_path)
         Path("tiny.yaml").write_text(CONFIGURATION)
-        done = CliRunner().invoke(app, ["run", "tiny.yaml", "--log", "mlflow:here"])
-        assert done.exit_code == 2
-        text = " ".join(done.stderr.split())
+        outcome = CliRunner().invoke(app, ["run", "tiny.yaml", "--log", "mlflow:here"])
+        assert outcome.exit_code == 2
+        text = " ".join(outcome.stderr.split())
         assert "no mlflow and no sqlalchemy and no alembic" in text
         assert "pip install" in text
         assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]
@@ -196,10 +196,10 @@ def test_a_run_whose_log_fails_ends_well_and_says_it_once(here, monkeypatch):
 
     monkeypatch.setattr(run_log, "find_spec", lambda name: name)
     monkeypatch.setattr(MLflowSink, "open", refuse)
-    done = run("--log", "mlflow:here")
-    assert done.exit_code == 0, done.output
-    assert done.stderr.count("nobody there") == 1
-    assert "2 units finished" in done.stdout
+    outcome = run("--log", "mlflow:here")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stderr.count("nobody there") == 1
+    assert "2 units finished" in outcome.stdout
     assert json.loads((here / "runs" / "tiny" / FILE).read_text())["error"] == "ConnectionError: nobody there"
 
 
@@ -208,17 +208,17 @@ def test_a_run_whose_log_fails_ends_well_and_says_it_once(here, monkeypatch):
 def test_mlflow_reads_back_what_a_run_told(here):
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
-    done = run("--log", "mlflow:here")
-    assert done.exit_code == 0, done.output
+    outcome = run("--log", "mlflow:here")
+    assert outcome.exit_code == 0, outcome.output
     account = json.loads((here / "runs" / "tiny" / FILE).read_text())
     assert account["error"] == ""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{here / 'here' / 'mlflow.db'}")
-    told = client.get_run(account["run"])
-    assert told.info.status == "FINISHED"
-    assert told.data.params["models"] == "net"
-    metrics = told.data.metrics
+    entry = client.get_run(account["run"])
+    assert entry.info.status == "FINISHED"
+    assert entry.data.params["models"] == "net"
+    metrics = entry.data.metrics
     assert {"clean/net", "robust/Linf 0.1/net/fgsm", "worst case/Linf 0.1/net", "training/net/loss"} <= set(
         metrics
     )

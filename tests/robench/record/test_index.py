@@ -88,9 +88,9 @@ def test_what_the_index_knows_is_not_read_and_is_the_same(run, reads):
 def test_random_models_findings_and_what_records_say_beside_are_kept(run):
     own = Store(run)
     one = own.read(own.planned()[0])
-    stood = ["0110", "1111", "0000", "1010"]
+    marks = ["0110", "1111", "0000", "1010"]
     texts = {
-        "draws": one.noting(columns=Columns.unpack({**one.columns.plain(), "stood": stood})),
+        "draws": one.noting(columns=Columns.unpack({**one.columns.plain(), "stood": marks})),
         "found": changed(one, findings=(Finding(code="nonfinite", evidence="é\ud800", remedy="r"),)),
         "seed": one.noting(seed=2**70),
         "made": changed(one, provenance={"seconds": 3, "versions": {"torch": "2"}, "later": [1, None]}),
@@ -178,9 +178,9 @@ def test_every_flipped_bit_of_an_index_is_noticed(tmp_path):
     content = path.read_bytes()
     assert list(pieces_of(path))
     for at in range(8 * len(content)):
-        damaged = bytearray(content)
-        damaged[at >> 3] ^= 1 << (at & 7)
-        path.write_bytes(damaged)
+        variant = bytearray(content)
+        variant[at >> 3] ^= 1 << (at & 7)
+        path.write_bytes(variant)
         with pytest.raises(DamagedIndexError):
             list(pieces_of(path))
 
@@ -189,7 +189,7 @@ def test_an_index_that_is_cut_or_grown_anywhere_is_none(run):
     Store(run).readable(index=True)
     path = run / INDEX
     content = path.read_bytes()
-    for damaged in (
+    for variant in (
         b"",
         content[:-1],
         content[1:],
@@ -198,7 +198,7 @@ def test_an_index_that_is_cut_or_grown_anywhere_is_none(run):
         content * 2,
         b"\0" * 9000,
     ):
-        path.write_bytes(damaged)
+        path.write_bytes(variant)
         with pytest.raises(DamagedIndexError):
             list(pieces_of(path))
         same(run)
@@ -251,9 +251,9 @@ def test_new_records_are_added_and_pieces_that_serve_are_kept(run, reads, monkey
     key = own.planned()[0]
     own.write(own.read(key).noting(seed=3), replace=True)
     own.readable(index=True)
-    kept, added = pieces_of(run / INDEX)
-    assert kept == first
-    assert Piece(added).keys == [key]
+    old_piece, new_piece = pieces_of(run / INDEX)
+    assert old_piece == first
+    assert Piece(new_piece).keys == [key]
     reads.clear()
     own.readable(index=True)
     assert not reads

@@ -28,18 +28,18 @@ def attackbench(mine, best):
 
 
 def test_by_hand():
-    known = {0: 1.0, 1: 2.0, 2: 0.0}
-    assert optimality(known, known) == 1
-    assert optimality({0: 2.0, 1: INF, 2: 0.0}, known) == 0  # nothing below the largest known
-    assert optimality({0: 1.5, 1: 2.0, 2: 0.0}, known) == pytest.approx(0.5)
-    assert optimality({0: 1.5, 1: 7.0, 2: 0.0}, known) == pytest.approx(0.5)  # beyond it all is one
-    assert optimality({2: 0.0}, known) is None
+    best_sizes = {0: 1.0, 1: 2.0, 2: 0.0}
+    assert optimality(best_sizes, best_sizes) == 1
+    assert optimality({0: 2.0, 1: INF, 2: 0.0}, best_sizes) == 0  # nothing below the largest known
+    assert optimality({0: 1.5, 1: 2.0, 2: 0.0}, best_sizes) == pytest.approx(0.5)
+    assert optimality({0: 1.5, 1: 7.0, 2: 0.0}, best_sizes) == pytest.approx(0.5)  # beyond it all is one
+    assert optimality({2: 0.0}, best_sizes) is None
     assert optimality({0: INF}, {0: INF}) is None
 
 
 def test_images_that_nothing_breaks_do_not_count():
-    known = {0: 1.0, 1: 2.0, 2: INF}
-    assert optimality({0: 1.5, 1: 2.0, 2: INF}, known) == pytest.approx(0.5)
+    best_sizes = {0: 1.0, 1: 2.0, 2: INF}
+    assert optimality({0: 1.5, 1: 2.0, 2: INF}, best_sizes) == pytest.approx(0.5)
 
 
 @settings(max_examples=50, deadline=None)
@@ -57,14 +57,14 @@ def test_it_is_attackbenchs_up_to_the_slopes_between_corners(seed):
 def columns(sizes, *, norm):
     """Columns of images that are right at first, each broken by so much, inf for one that stands."""
     n = len(sizes)
-    kept = [0.0 if size == INF else size for size in sizes]
+    distances = [0.0 if size == INF else size for size in sizes]
     name = {"L2": "l2", "Linf": "linf"}.get(norm, "distance")
     return Columns(
         **{
             "index": list(range(n)), "label": [1] * n, "clean": [1] * n, "adversarial": [0] * n,
             "status": ["robust" if size == INF else "broken" for size in sizes],
             "linf": [0.5] * n, "l2": [0.5] * n, "forwards": [10.0] * n, "backwards": [5.0] * n,
-            "first_success": [1] * n, name: kept,
+            "first_success": [1] * n, name: distances,
         }
     )  # fmt: skip
 
@@ -98,15 +98,15 @@ def test_attacks_are_scored_against_the_best_of_all(norm):
 
 def test_smaller_perturbations_may_be_known_from_elsewhere():
     mine = records("L2", near=[1.0, 3.0])
-    known = {(mine[0].target.fingerprint, "L2"): {0: 0.5}}
-    (line,) = scores(mine, known=known)
+    best_sizes = {(mine[0].target.fingerprint, "L2"): {0: 0.5}}
+    (line,) = scores(mine, known=best_sizes)
     assert line.score == pytest.approx(1 - 0.5 / 2.5)
 
 
 def test_what_is_no_search_for_the_smallest_only_adds_to_what_is_known():
     near, other = records("L2", near=[2.0, 3.0], other=[1.0, INF])
-    bounded = changed(other, attack={"minimises": False}, threat={"eps": 1.0})
-    (line,) = scores([near, bounded])
+    variant = changed(other, attack={"minimises": False}, threat={"eps": 1.0})
+    (line,) = scores([near, variant])
     assert line.attack == "near"
     assert line.known_median == 2.0
 
