@@ -86,7 +86,7 @@ def agree(own, other, slack):
 
 @authors
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "dlr"])
 def test_apgd_breaks_as_many_as_the_authors(digits, norm, loss):
     from pyautoattack.autopgd_base import APGDAttack
@@ -113,7 +113,7 @@ def test_apgd_breaks_as_many_as_the_port(digits, norm):
 
 @authors
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_targeted_apgd_breaks_as_many_as_the_authors(digits, norm):
     from pyautoattack.autopgd_base import APGDAttack_targeted
 
@@ -127,7 +127,7 @@ def test_targeted_apgd_breaks_as_many_as_the_authors(digits, norm):
 
 @authors
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("targeted", [False, True])
 def test_fab_breaks_as_many_as_the_authors(digits, norm, targeted):
     from pyautoattack.fab_pt import FABAttack_PT
@@ -141,7 +141,7 @@ def test_fab_breaks_as_many_as_the_authors(digits, norm, targeted):
 
 @authors
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_square_breaks_as_many_as_the_authors_in_their_places_and_more_in_all(digits, norm, monkeypatch):
     """Their windows never reach the last row and column, a fourth of the places on 8 by 8 pixels."""
     from pyautoattack.square import SquareAttack
@@ -162,7 +162,7 @@ def test_square_breaks_as_many_as_the_authors_in_their_places_and_more_in_all(di
 
 @authors
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_the_cascade_breaks_as_many_as_the_authors(digits, norm):
     from pyautoattack import AutoAttack as Reference
 
@@ -181,7 +181,7 @@ def test_the_cascade_breaks_as_many_as_the_authors(digits, norm):
 
 
 @authors
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_the_projections_are_the_authors(norm):
     from pyautoattack import fab_projections
 

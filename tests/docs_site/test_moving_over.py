@@ -92,10 +92,10 @@ def test_the_command_is_one_that_robench_reads():
 
     ((_, _, _, line),) = (block for block in BLOCK.findall(PAGE) if block[1] == "command")
     words = [*line.split()[1:], "--dry-run"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 2
+    outcome = CliRunner().invoke(app, words)
+    assert outcome.exit_code == 2
     weights = "the published weights of robustbench:cifar10/Linf/Carmon2019Unlabeled"  # which no test has
-    assert weights in " ".join(done.stderr.split())
+    assert weights in " ".join(outcome.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_the_command_is_one_that_robench_reads():
 def test_an_absent_library_is_told_with_the_command_that_installs_it(module, name, command, monkeypatch):
     import sys
 
-    for loaded in [key for key in sys.modules if key.partition(".")[0] == module]:
-        monkeypatch.delitem(sys.modules, loaded)
+    for submodule in [key for key in sys.modules if key.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, submodule)
     monkeypatch.setitem(sys.modules, module, None)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
     x, y = torch.rand(2, 3, 2, 2), torch.tensor([0, 1])

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"<!-- (file|run|python|output)(?:: ([\w.]+))? -->\n```\w*\n(
 @pytest.mark.timeout(900)
 def test_the_page_runs_from_beginning_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    printed = {}
+    screens = {}
     for kind, name, text in BLOCK.findall(PAGE):
         if kind == "file":
             Path(name).write_text(text, "utf-8")
@@ -25,10 +25,10 @@ def test_the_page_runs_from_beginning_to_end(tmp_path, monkeypatch, capsys):
             exec(text, {})
         elif kind == "run":
             for line in text.splitlines():
-                done = CliRunner().invoke(app, shlex.split(line)[1:])
-                assert done.exit_code == 0, (line, done.output)
-                printed[line] = done.stdout
-    board = next(text for line, text in printed.items() if line.startswith("robench run"))
+                outcome = CliRunner().invoke(app, shlex.split(line)[1:])
+                assert outcome.exit_code == 0, (line, outcome.output)
+                screens[line] = outcome.stdout
+    board = next(text for line, text in screens.items() if line.startswith("robench run"))
     assert all(name in board for name in ("pgd-trained", "natural-wnll", "square", "Worst case"))
     assert Path("runs/mine/report.html").exists()
     assert Path("tradeoff.svg").read_text("utf-8").startswith("<?xml")
@@ -46,9 +46,9 @@ def test_a_typo_is_answered_as_the_page_says(tmp_path, monkeypatch):
     Path("mine.yaml").write_text(
         files["mine.yaml"].replace("eps: 0.1\n    attacks", "epsilon: 0.1\n    attacks")
     )
-    done = CliRunner().invoke(app, ["check", "mine.yaml"])
-    assert done.exit_code == 2
-    message = " ".join(done.stderr.split())
+    outcome = CliRunner().invoke(app, ["check", "mine.yaml"])
+    assert outcome.exit_code == 2
+    message = " ".join(outcome.stderr.split())
     assert "mine.yaml:14" in message
     assert "'epsilon'" in message
     assert "Did you mean 'eps'?" in message

@@ -22,7 +22,7 @@ from robench.attack.threat import ThreatModel
 from tests.attacks.toys import distances
 from tests.truths import classify, images, joint, random_linear, small_net
 
-norms = pytest.mark.parametrize("norm", NORMS)
+norms = pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 
 
 def oracle_of(model, count):

@@ -28,7 +28,7 @@ CATALOGUES = {
     "torchattack": torchattack.CATALOGUE,
     "torchattacks": torchattacks.CATALOGUE,
 }
-EPS = {"Linf": 0.06, "L2": 1.5, "L1": 25.0}
+EPS = {"Linf": 0.06, "L2": 1.5, "L1": 25.0, "L0": 20}
 REFUSED = {
     "art/GeoDA": r"`np\.mat` was removed in the NumPy 2\.0 release",
     "torchattacks/Square L2": "doesn't match the broadcast shape",

@@ -27,7 +27,7 @@ from tests.truths import (
 )
 
 SHAPE = (1, 4, 4)
-norms = pytest.mark.parametrize("norm", NORMS)
+norms = pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 both = pytest.mark.parametrize("recipe", [FAB, FABTargeted], ids=["fab", "fab-t"])
 
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks.minimal.hyperplane import step_to_hyperplane
-from robench.attack.norms import L1, L2, NORMS
+from robench.attack.norms import L1, L2, LINF
 
-norms = pytest.mark.parametrize("norm", NORMS.values(), ids=lambda n: n.name)
+norms = pytest.mark.parametrize("norm", [LINF, L2, L1], ids=lambda n: n.name)
 seeds = st.integers(0, 2**31 - 1)
 
 
@@ -77,7 +77,7 @@ def test_it_is_the_smallest_step_that_does(norm, seed):
 def test_by_hand():
     x, slope = torch.tensor([[[[0.5, 0.9, 0.5]]]]), torch.tensor([[[[1.0, 2.0, -1.0]]]])
     rise = torch.tensor([0.6])
-    steps = {n.name: step_to_hyperplane(x, slope, rise, norm=n, bounds=(0.0, 1.0)) for n in NORMS.values()}
+    steps = {n.name: step_to_hyperplane(x, slope, rise, norm=n, bounds=(0.0, 1.0)) for n in (LINF, L2, L1)}
     # The second pixel has room for 0.1 only, worth 0.2; the others share the rest, or the first takes it.
     assert torch.allclose(steps["Linf"], torch.tensor([0.2, 0.1, -0.2]).view(1, 1, 1, 3))
     assert torch.allclose(steps["L2"], torch.tensor([0.2, 0.1, -0.2]).view(1, 1, 1, 3))

@@ -31,7 +31,7 @@ from robench.recipe import build
 from tests.attacks.toys import LAWS, distances, two_pixels
 from tests.truths import Lambda, attacked, broken, classify, images, random_linear, small_net
 
-norms = pytest.mark.parametrize("norm", NORMS)
+norms = pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 SHAPE = (3, 7, 9)
 
 

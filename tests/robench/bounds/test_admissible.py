@@ -46,7 +46,7 @@ def test_the_ends_of_the_box_are_those_of_float32(high):
     assert outer_box(threat)[1] == max(high, single)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("tolerance", [0.0, 1e-6])
 @pytest.mark.parametrize("share", [0.001, 0.03, 0.6])
@@ -73,7 +73,7 @@ def test_what_the_judge_looks_at_lies_in_the_region(norm, box, tolerance, share)
         assert bool(((point.double() >= region.low) & (point.double() <= region.high)).all())
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("tolerance", [0.0, 1e-6])
 def test_what_the_search_projects_is_admitted(norm, box, tolerance):

@@ -109,7 +109,7 @@ def test_an_image_with_large_rounding_does_not_cost_another_its_certificate():
     assert alone.bound == beside.bound
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("name", ["linear", "dense", "maximum", "log-probabilities"])
 def test_the_bound_of_an_image_that_is_wrong_is_one(norm, name):
     net = networks.drawn(networks.gallery()[name], seed=5)

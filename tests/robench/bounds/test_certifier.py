@@ -44,7 +44,7 @@ def margins(outputs, y):
 
 
 @pytest.mark.parametrize("name", GALLERY)
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_no_node_leaves_its_interval_and_no_margin_its_bound(name, norm):
     net = networks.drawn(GALLERY[name], seed=3)
     threat = ThreatModel(norm=NORMS[norm], eps=RADII[norm])
@@ -95,7 +95,9 @@ def test_windows_give_what_whole_layers_give(name, monkeypatch):
 
 
 @given(
-    seed=st.integers(0, 10_000), name=st.sampled_from(sorted(GALLERY)), norm=st.sampled_from(sorted(NORMS))
+    seed=st.integers(0, 10_000),
+    name=st.sampled_from(sorted(GALLERY)),
+    norm=st.sampled_from(["L1", "L2", "Linf"]),
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_certified_is_never_broken(seed, name, norm):

@@ -32,7 +32,7 @@ def boxed(x, eps):
     return (x.double() - eps).clamp(0, 1), (x.double() + eps).clamp(0, 1)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_plain_bounds_are_exact_on_linear_networks(norm):
     net = networks.dense([6, 4], seed=1)
     x, y = images(5, 1, 2, 3), torch.tensor([0, 1, 2, 3, 0])
