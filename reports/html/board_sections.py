@@ -19,8 +19,9 @@ from reports.html.background import Background
 from reports.html.inline_svg import inline_svg
 from reports.html.tables import Table, heat_map, leaderboard
 from reports.text.answers import Answer, answer
+from reports.text.board_tables import joint_note
 from reports.text.doubt_sentences import DoubtGroup, doubt_groups
-from reports.text.escape import joint_note, percent, visible
+from reports.text.escape import percent, visible
 from reports.text.sentences import threat_in_words
 from robench.errors import ConfigError
 from robench.record.parts import RecordedThreat

@@ -25,7 +25,7 @@ from reports.html.side_by_side import comparisons
 from reports.html.site.site import check_folder, write_site
 from reports.html.template import page
 from reports.html.training_sections import curves
-from reports.text.escape import FRESH
+from reports.text.board_tables import FRESH
 from reports.text.facts import provenance
 from reports.text.sentences import summary
 from robench.recipe import Info

@@ -12,8 +12,9 @@ from reports.board.boards import Board, Measurement, Row
 from reports.board.shares import Share
 from reports.figures.palette import Look
 from reports.html.background import Background
+from reports.text.board_tables import ONE_DRAW
 from reports.text.doubt_sentences import short_sentence
-from reports.text.escape import NOTHING, ONE_DRAW, number, over_batches, percent
+from reports.text.escape import NOTHING, number, over_batches, percent
 
 DECLARED = ("Training", "Architecture", "Paper")
 """Columns of what models and defenses declare of themselves."""

@@ -10,7 +10,8 @@ from typing import ClassVar
 from reports.board.boards import Board, Row
 from reports.board.leaderboard import boards
 from reports.board.shares import Share
-from reports.text.escape import FRESH, NOTHING, ONE_DRAW, number, visible
+from reports.text.board_tables import FRESH, ONE_DRAW
+from reports.text.escape import NOTHING, number, visible
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.schema import Record

@@ -14,8 +14,7 @@ from reports.board.lost_images import lost_images
 from reports.board.over_seeds import over_seeds
 from reports.board.samples import split_into_boards
 from reports.text.answers import answer
-from reports.text.doubt_sentences import DoubtGroup, doubt_groups
-from reports.text.escape import (
+from reports.text.board_tables import (
     FRESH,
     certified_note,
     detail_table,
@@ -23,8 +22,9 @@ from reports.text.escape import (
     leaderboard_table,
     seed_table,
     transfer_table,
-    visible,
 )
+from reports.text.doubt_sentences import DoubtGroup, doubt_groups
+from reports.text.escape import visible
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.schema import Record

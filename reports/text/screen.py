@@ -16,7 +16,7 @@ from rich.text import Text
 from reports.board.boards import Board
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import over_seeds
-from reports.text.escape import (
+from reports.text.board_tables import (
     CERTIFIED,
     FRESH,
     ONE_DRAW,
@@ -26,8 +26,8 @@ from reports.text.escape import (
     leaderboard_table,
     seed_table,
     transfer_table,
-    visible,
 )
+from reports.text.escape import visible
 from robench.counted import counted
 from robench.recipe import Info
 from robench.record.schema import Record

@@ -27,9 +27,9 @@ from robench.randomness import seed_from
 from robench.record.reader import Part
 from robench.record.schema import LATER_COLUMNS, Record, Status
 from robench.record.store import Store
+from robench.run.craft_and_judge import judge_unit
 from robench.run.jobs import Job, Unit
 from robench.run.keeper import FolderKeeper
-from robench.run.units import judge_unit
 from robench.run.work import Work
 from robench.types import Labels
 

@@ -26,12 +26,12 @@ from robench.randomness import Randomness
 from robench.record.files import MOST_TEXT, read_regular
 from robench.record.schema import Record
 from robench.record.store import Store
+from robench.run.craft_and_judge import craft_unit, judge_unit
 from robench.run.keeper import FolderKeeper
 from robench.run.layout import boards_of
 from robench.run.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment, Settings
-from robench.run.units import craft_unit, judge_unit
 from robench.run.work import Work
 
 LATER_TABLE_COLUMNS = frozenset({"missing"})

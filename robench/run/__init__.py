@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from robench.faces import face
 
 if TYPE_CHECKING:
+    from robench.run.craft_and_judge import craft_unit as craft_unit
+    from robench.run.craft_and_judge import judge_unit as judge_unit
     from robench.run.evaluated_model import EvaluatedModel as EvaluatedModel
     from robench.run.evaluated_model import with_stand_in as with_stand_in
     from robench.run.execute import train_only as train_only
-    from robench.run.jobs import CLEAN as CLEAN
     from robench.run.jobs import Board as Board
     from robench.run.jobs import Crafting as Crafting
     from robench.run.jobs import Job as Job
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from robench.run.keeper import FolderKeeper as FolderKeeper
     from robench.run.keeper import Keeper as Keeper
     from robench.run.keeper import Memory as Memory
+    from robench.run.keys import CLEAN as CLEAN
     from robench.run.layout import boards_of as boards_of
     from robench.run.outcome import Outcome as Outcome
     from robench.run.preparation import Workshop as Workshop
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from robench.run.torchrun import refuse_several as refuse_several
     from robench.run.torchrun import workplace as workplace
     from robench.run.training_folder import differences as differences
-    from robench.run.units import craft_unit as craft_unit
-    from robench.run.units import judge_unit as judge_unit
     from robench.run.work import Work as Work
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)

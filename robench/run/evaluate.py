@@ -11,13 +11,13 @@ from robench.attack.craft import Crafted
 from robench.model.prepared import PreparedModels
 from robench.record.schema import Record
 from robench.run.bound_units import bound_unit
+from robench.run.craft_and_judge import asked_again, craft_unit, judge_unit
 from robench.run.heartbeat import Heartbeat
 from robench.run.jobs import Crafting, Job, Unit, clean_job
 from robench.run.keeper import Keeper, failure_text, last_line
 from robench.run.progress import QUIET, AccuracySoFar, Finished, Reporter
 from robench.run.settings import Settings
 from robench.run.shards import Shard
-from robench.run.units import asked_again, craft_unit, judge_unit
 from robench.run.work import Work
 from robench.types import Labels
 

@@ -8,24 +8,11 @@ from typing import Any
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
-from robench.attack.visibility import hides_noise
-from robench.judge.findings import VERSION as FINDINGS
-from robench.judge.probes import VERSION as PROBES
-from robench.judge.verdict import VERSION as JUDGE
-from robench.machine import versions
-from robench.model.prepared import VERSION as ENGINE
-from robench.plan.spec import SCHEMA, content_hash
-from robench.recipe import identity_of
 from robench.run.bounding import BoundColumn, Bounding
 from robench.run.evaluated_model import EvaluatedModel, attacked_model
+from robench.run.keys import CLEAN, crafting_key, record_key
 from robench.run.settings import Settings
 from robench.run.shards import Shard
-
-OWN_ATTACKS = "0.1.0"
-"""Stands for every version of our own attacks, so that a new version of robench keeps what was measured."""
-
-CLEAN = "clean"
-"""Label of the evaluation without any attack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,23 +111,14 @@ class Crafting:
 
     def key(self, shard: Shard, *, seed: int) -> str:
         """Return the hash of everything that can change the images; names of rows are not part of it."""
-        spec = attack_spec("", self.attack)
-        return content_hash(
-            {
-                "schema": SCHEMA,
-                "kind": "craft",
-                "engine": ENGINE,
-                "source": self.attacked.fingerprint,
-                "gradient_source": self.gradient_source,
-                "attack": spec,
-                "library_version": _library_version(str(spec["library"])),
-                "threat": self.threat.spec(),
-                "shard": shard.digest,
-                "seed": seed,
-                "drop": self.drop,
-                # Said only where it is so: the keys of all other models stay what they were.
-                **({"noise": "unseen"} if hides_noise(self.attacked.model, self.threat) else {}),
-            }
+        return crafting_key(
+            self.attacked,
+            self.attack,
+            self.threat,
+            shard,
+            gradient_source=self.gradient_source,
+            drop=self.drop,
+            seed=seed,
         )
 
 
@@ -205,7 +183,8 @@ class Job:
 
 def clean_job(target: EvaluatedModel, shard: Shard, settings: Settings) -> Job:
     """Return the job of judging a model on clean images."""
-    unit = Unit(key=_record_key(target, None, "", shard, settings), target=target, shard=shard)
+    key = record_key(target, shard, draws=settings.draws)
+    unit = Unit(key=key, target=target, shard=shard)
     return Job(key="", shard=shard, crafting=None, units=(unit,))
 
 
@@ -214,7 +193,15 @@ def crafting_job(crafting: Crafting, shard: Shard, settings: Settings) -> Job:
     key = crafting.key(shard, seed=settings.seed)
     units = tuple(
         Unit(
-            key=_record_key(target, crafting, key, shard, settings),
+            key=record_key(
+                target,
+                shard,
+                draws=settings.draws,
+                crafted=key,
+                source=crafting.source.model.name,
+                label=crafting.label,
+                eps_text=crafting.board.eps_text,
+            ),
             target=target,
             shard=shard,
             crafting=crafting,
@@ -233,54 +220,3 @@ def jobs_on(
         yield clean_job(target, shard, settings)
     for crafting in craftings:
         yield crafting_job(crafting, shard, settings)
-
-
-def _library_version(library: str) -> str:
-    """Return what a key says of a library: our own attacks say by `revision` when their images change."""
-    return OWN_ATTACKS if library == "robench" else versions().get(library, "robench")
-
-
-def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
-    """Return the plain JSON description of an attack; None stands for no attack."""
-    if attack is None:
-        return {"label": label, "name": CLEAN, "options": {}, "library": "robench", "minimises": False}
-    kind = type(attack)
-    return {
-        "label": label,
-        "name": attack.info.identity or f"{kind.__module__}:{kind.__qualname__}",
-        "title": attack.info.title,
-        "options": identity_of(attack),
-        "library": attack.info.library,
-        "minimises": attack.info.minimises,
-        "needs": str(attack.info.knowledge),
-        "control": attack.info.control,
-        # Said only where it is so: the keys of all other attacks stay what they were.
-        **({"revision": attack.info.revision} if attack.info.revision > 1 else {}),
-        **({"code_sha256": attack.info.code} if attack.info.code else {}),
-        **({"library_version": attack.info.library_version} if attack.info.library_version else {}),
-    }
-
-
-def _record_key(
-    target: EvaluatedModel, crafting: Crafting | None, crafted_key: str, shard: Shard, settings: Settings
-) -> str:
-    """Return the hash of one judged unit: the crafted images, who judges them, and the names in the table."""
-    return content_hash(
-        {
-            "schema": SCHEMA,
-            "kind": "judge",
-            "engine": ENGINE,
-            "target": [target.model.name, target.fingerprint],
-            "source": crafting.source.model.name if crafting else "",
-            "label": crafting.label if crafting else CLEAN,
-            "eps_text": crafting.board.eps_text if crafting else "",
-            "craft": crafted_key,
-            "shard": shard.digest,
-            "data": [shard.data.name, shard.data.split],
-            # The clean unit also holds the answers to the questions put to the model itself.
-            **({"findings": FINDINGS} if crafting else {"probes": PROBES}),
-            **({"judge": JUDGE} if JUDGE > 1 else {}),
-            # Said only where it is so: the keys of all other models stay what they were.
-            **({"draws": settings.draws} if target.model.random else {}),
-        }
-    )

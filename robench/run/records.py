@@ -20,7 +20,8 @@ from robench.record.parts import (
     RecordedThreat,
 )
 from robench.record.schema import Columns, Finding, Record
-from robench.run.jobs import CLEAN, Unit, attack_spec
+from robench.run.jobs import Unit
+from robench.run.keys import CLEAN, attack_spec
 from robench.run.settings import Settings
 from robench.types import Images
 

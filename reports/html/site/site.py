@@ -24,7 +24,8 @@ from reports.html.site.history import history, history_table
 from reports.html.site.published_table import covers, published_sections
 from reports.html.tables import Column, Entry, Table, number_entry, share, text_entry
 from reports.html.template import page
-from reports.text.escape import FRESH, NOTHING
+from reports.text.board_tables import FRESH
+from reports.text.escape import NOTHING
 from reports.text.facts import Fact
 from reports.text.sentences import summary
 from robench.errors import ConfigError

@@ -14,11 +14,11 @@ from robench.judge.verdict import judge, with_count_as_proposed
 from robench.model.interface import Memory
 from robench.randomness import Randomness
 from robench.recipe import build
+from robench.run.craft_and_judge import craft_unit, judge_unit
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import Board, Crafting, crafting_job
 from robench.run.settings import Settings
 from robench.run.shards import Shard
-from robench.run.units import craft_unit, judge_unit
 from tests.attacks.wnll.graph_toys import TEST, X, Y, network, published, wnll
 from tests.truths import attacked, classify, images, small_net
 

@@ -10,8 +10,8 @@ from reports.board.samples import split_into_boards
 from reports.figures.palette import look_of
 from reports.html.board_sections import board_sections
 from reports.html.tables import measurement_table
+from reports.text.board_tables import detail_table
 from reports.text.csv import CSV
-from reports.text.escape import detail_table
 from reports.text.json import JSON
 from reports.text.markdown import Markdown
 from reports.text.screen import Screen

@@ -15,8 +15,8 @@ from reports.board.leaderboard import boards
 from reports.board.samples import split_into_boards
 from reports.board.shares import right, robust, stands, worst
 from reports.html.page import HTML
+from reports.text.board_tables import leaderboard_table
 from reports.text.csv import CSV, board_facts, csv_text, leaderboard_lines, measurement_lines
-from reports.text.escape import leaderboard_table
 from reports.text.json import JSON
 from reports.text.latex import LaTeX
 from reports.text.markdown import Markdown

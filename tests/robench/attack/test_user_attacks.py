@@ -11,7 +11,7 @@ from robench.attack.user_attacks import attack_class, attack_named
 from robench.conformance import check_attack, failures
 from robench.errors import ConfigError, JobError
 from robench.model.interface import Model
-from robench.run.jobs import attack_spec
+from robench.run.keys import attack_spec
 
 CODE = """
 import torch

@@ -3,7 +3,7 @@
 import torch
 
 from robench.data.images import image_set
-from robench.run import jobs
+from robench.run import jobs, keys
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.settings import Settings
 from robench.run.shards import Shard
@@ -23,5 +23,5 @@ def test_another_rule_for_what_is_robust_gives_other_keys(monkeypatch):
     """Or a run would be resumed under the verdicts of the earlier rule."""
     first = key()
     assert key() == first
-    monkeypatch.setattr(jobs, "JUDGE", jobs.JUDGE + 1)
+    monkeypatch.setattr(keys, "JUDGE", keys.JUDGE + 1)
     assert key() != first

@@ -1,0 +1,145 @@
+"""Boards as rows of texts, for screen, Markdown and page, and the notes under them."""
+
+from __future__ import annotations
+
+from reports.board.boards import Board
+from reports.board.over_seeds import SeedBoard
+from reports.text.escape import NOTHING, number, over_batches, percent, with_interval
+
+ONE_DRAW = "One draw (attacked)"
+"""Header of the worst case of a random model in the draw of noise that was attacked."""
+
+CERTIFIED = "Certified [95% CI]"
+"""Header of the share of images that no attack can break, as a bound proves."""
+
+FRESH = (
+    "A random model's shares are means over fresh draws of its noise, which no attack has seen: an attacker "
+    'chooses an image before the noise is drawn. "One draw (attacked)" is the worst case in the very draw '
+    "that the attacks asked about, where asking again until a draw falls counts as success."
+)
+"""What a reader must know where a model is random."""
+
+
+def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a board, as the screen and Markdown show them; names still raw."""
+    minimal = any(row.median_l2 is not None for row in board.rows)
+    header = ["Rank", "Model", "Clean [95% CI]"]
+    if board.norm:
+        header += [*board.attacks, "White-box", "Worst case [95% CI]"]
+    if board.certificates:
+        several = board.certificates if len(board.certificates) > 1 else ()
+        header += [CERTIFIED, *several, "Gap"]
+    if board.random:
+        header += [ONE_DRAW]
+    header += ["n"]
+    if minimal:
+        header += ["Median L2", "Median Linf"]
+    if board.norm:
+        header += ["Passes/image"]
+    header += ["Findings"]
+    rows = []
+    for row in board.rows:
+        texts = [str(row.rank) if row.rank else NOTHING, row.model, with_interval(row.clean)]
+        if board.norm:
+            texts += [percent(row.attacks.get(label)) for label in board.attacks]
+            texts += [percent(row.white_box), with_interval(row.worst_case)]
+        if board.certificates:
+            texts += [with_interval(row.certified)]
+            texts += [percent(row.certified_by.get(label)) for label in several]
+            texts += [percent(row.gap)]
+        if board.random:
+            texts += [percent(row.one_draw)]
+        texts += [str(row.n)]
+        if minimal:
+            texts += [number(row.median_l2), number(row.median_linf)]
+        if board.norm:
+            texts += [number(row.passes)]
+        rows.append([*texts, ", ".join(row.remarks) or NOTHING])
+    return header, rows
+
+
+def joint_note(board: Board) -> str:
+    """Return what a reader must know of the intervals of joint models, empty where there are none; raw."""
+    joint = [row for row in board.rows if row.joint]
+    if not joint:
+        return ""
+    note = (
+        f"Joint graph: {', '.join(row.model for row in joint)}. Images of one graph are not independent, so "
+        "intervals and ranks, which take them for such, may be too sure."
+    )
+    wide_rows = [row for row in joint if (headline := row.worst_case or row.clean) and headline.batches]
+    if wide_rows:
+        names = "" if len(wide_rows) == len(joint) else f" of {', '.join(row.model for row in wide_rows)}"
+        note += f" The intervals{names} also hold Student's t interval over batches."
+    return note
+
+
+def certified_note(board: Board) -> str:
+    """Return what a reader must know of certified shares, empty where bounds were not asked for; raw."""
+    if not board.certificates:
+        return ""
+    return (
+        f"Certified: no image within the radius changes the prediction, as a bound proves "
+        f"({', '.join(board.certificates)}). Certified <= truth <= worst case, image by image; the gap holds "
+        "the images that are neither certified nor broken. Where a search for a bound broke an image, it "
+        "counts as broken in the worst case."
+    )
+
+
+def transfer_table(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the source x target table of a board: robust accuracy of targets, worst over all attacks."""
+    shares = {(t.source, t.target): t.robust for t in board.combined_transfers()}
+    sources = list(dict.fromkeys(source for source, _ in shares))
+    targets = list(dict.fromkeys(target for _, target in shares))
+    header = ["Crafted on \\ judged on", *targets]
+    return header, [[source, *(percent(shares.get((source, t))) for t in targets)] for source in sources]
+
+
+def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the white-box cells of a board: one row per model, attack and gradient source."""
+    header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
+    header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
+    white_box = list(board.white_box())
+    has_batches = any(cell.robust.batches for cell in white_box)
+    header += ["Batches", "Over batches [95% CI]"] if has_batches else []
+    rows = [
+        [
+            cell.target,
+            cell.attack,
+            cell.gradient_source or NOTHING,
+            with_interval(cell.robust),
+            str(cell.robust.n),
+            str(cell.failed),
+            number(cell.median_l2),
+            number(cell.median_linf),
+            number(cell.forwards),
+            number(cell.backwards),
+            ", ".join(cell.findings) or NOTHING,
+            *(over_batches(cell.robust) if has_batches else ()),
+        ]
+        for cell in white_box
+    ]
+    return header, rows
+
+
+def seed_table(board: SeedBoard) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a board over seeds."""
+    header = ["Model", "Accuracy", "Mean", "SD", "Min", "Max", "Seeds", "Seed: value"]
+    doubts = any(row.doubted for row in board.rows)
+    header += ["In doubt"] if doubts else []
+    rows = []
+    for row in board.rows:
+        spread = row.spread
+        deviation = NOTHING if spread.deviation is None else f"{100 * spread.deviation:.2f}"
+        texts = [row.model, row.column]
+        texts += [
+            f"{100 * spread.mean:.2f}",
+            deviation,
+            f"{100 * spread.low:.1f}",
+            f"{100 * spread.high:.1f}",
+        ]
+        values = zip(row.seeds, row.values, strict=True)
+        texts += [str(spread.n), ", ".join(f"{seed}: {100 * value:.1f}" for seed, value in values)]
+        texts += [", ".join(map(str, row.doubted)) or NOTHING] if doubts else []
+        rows.append(texts)
+    return header, rows

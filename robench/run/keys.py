@@ -1,0 +1,135 @@
+"""Keys: the hash of everything that can change images, a verdict or a bound, under which it is kept.
+
+What is equal in two runs has one key and is done once. A field that is new to a key is said only where it
+changes something, so that the keys of all else stay what they were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robench.attack.protocol import Attack
+from robench.attack.threat import ThreatModel
+from robench.attack.visibility import hides_noise
+from robench.judge.findings import VERSION as FINDINGS
+from robench.judge.probes import VERSION as PROBES
+from robench.judge.verdict import VERSION as JUDGE
+from robench.machine import versions
+from robench.model.prepared import VERSION as ENGINE
+from robench.plan.spec import SCHEMA, content_hash
+from robench.recipe import identity_of
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.shards import Shard
+
+OWN_ATTACKS = "0.1.0"
+"""Stands for every version of our own attacks, so that a new version of robench keeps what was measured."""
+
+CLEAN = "clean"
+"""Label of the evaluation without any attack."""
+
+
+def crafting_key(
+    attacked: EvaluatedModel,
+    attack: Attack,
+    threat: ThreatModel,
+    shard: Shard,
+    *,
+    gradient_source: str,
+    drop: bool,
+    seed: int,
+) -> str:
+    """Return the hash of everything that can change crafted images; names of rows are not part of it.
+
+    Args:
+        attacked: what the attack is really run on.
+        attack: the recipe.
+        threat: the threat.
+        shard: the images.
+        gradient_source: name of what is differentiated, or of the attack's own choice.
+        drop: whether images are left alone once broken.
+        seed: of all chance.
+    """
+    spec = attack_spec("", attack)
+    return content_hash(
+        {
+            "schema": SCHEMA,
+            "kind": "craft",
+            "engine": ENGINE,
+            "source": attacked.fingerprint,
+            "gradient_source": gradient_source,
+            "attack": spec,
+            "library_version": _library_version(str(spec["library"])),
+            "threat": threat.spec(),
+            "shard": shard.digest,
+            "seed": seed,
+            "drop": drop,
+            **({"noise": "unseen"} if hides_noise(attacked.model, threat) else {}),
+        }
+    )
+
+
+def record_key(
+    target: EvaluatedModel,
+    shard: Shard,
+    *,
+    draws: int,
+    crafted: str = "",
+    source: str = "",
+    label: str = CLEAN,
+    eps_text: str = "",
+) -> str:
+    """Return the hash of one judged unit: the crafted images, who judges them, and the names in the table.
+
+    Args:
+        target: the model that judges.
+        shard: the images.
+        draws: how often a random model is asked.
+        crafted: key of the crafted images; empty for clean ones.
+        source: name of the model they were crafted for.
+        label: the attack's column.
+        eps_text: the radius as the user wrote it.
+    """
+    return content_hash(
+        {
+            "schema": SCHEMA,
+            "kind": "judge",
+            "engine": ENGINE,
+            "target": [target.model.name, target.fingerprint],
+            "source": source,
+            "label": label,
+            "eps_text": eps_text,
+            "craft": crafted,
+            "shard": shard.digest,
+            "data": [shard.data.name, shard.data.split],
+            # The clean unit also holds the answers to the questions put to the model itself.
+            **({"findings": FINDINGS} if crafted else {"probes": PROBES}),
+            **({"judge": JUDGE} if JUDGE > 1 else {}),
+            **({"draws": draws} if target.model.random else {}),
+        }
+    )
+
+
+def _library_version(library: str) -> str:
+    """Return what a key says of a library: our own attacks say by `revision` when their images change."""
+    return OWN_ATTACKS if library == "robench" else versions().get(library, "robench")
+
+
+def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
+    """Return the plain JSON description of an attack; None stands for no attack."""
+    if attack is None:
+        return {"label": label, "name": CLEAN, "options": {}, "library": "robench", "minimises": False}
+    kind = type(attack)
+    return {
+        "label": label,
+        "name": attack.info.identity or f"{kind.__module__}:{kind.__qualname__}",
+        "title": attack.info.title,
+        "options": identity_of(attack),
+        "library": attack.info.library,
+        "minimises": attack.info.minimises,
+        "needs": str(attack.info.knowledge),
+        "control": attack.info.control,
+        # Said only where it is so: the keys of all other attacks stay what they were.
+        **({"revision": attack.info.revision} if attack.info.revision > 1 else {}),
+        **({"code_sha256": attack.info.code} if attack.info.code else {}),
+        **({"library_version": attack.info.library_version} if attack.info.library_version else {}),
+    }
