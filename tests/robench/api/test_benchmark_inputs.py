@@ -62,7 +62,7 @@ REFUSALS = [
     (lambda: evaluate([net(), net()]), InputError, "different names"),
     (lambda: evaluate(net(), X), InputError, "pair of images and labels"),
     (lambda: evaluate(net(), attacks=3), InputError, "names such as"),
-    (lambda: evaluate(net(), attacks=["pdg"]), PluginError, "Did you mean 'pgd'"),
+    (lambda: evaluate(net(), attacks=["pdg"]), PluginError, "Did you mean .*'pgd'"),
     (lambda: evaluate(net(), attacks={"a": None}), InputError, "name of an attack"),
     (lambda: evaluate(net(), eps=8), ConfigError, "Write 8/255"),
     (lambda: evaluate(net(), transfr=False), ConfigError, "'transfer'"),
