@@ -260,7 +260,8 @@ def _marks(axes: Axes, one: Radii, place: int, look: Look) -> None:
     if one.exact is None and marks:
         x = [0.0, *(mark.eps for mark, _ in marks)]
         y = [100 * one.clean, *(100 * (robust.value or 0.0) for _, robust in marks)]
-        axes.plot(x, y, color=colour, linewidth=1.2 if in_colour else 0.6, alpha=1.0 if in_colour else 0.7)
+        wide, dense = (1.2, 1.0) if in_colour else (0.6, 0.7)
+        axes.plot(x, y, look.line(one.model), color=colour, linewidth=wide, alpha=dense)
     for mark, robust in marks if in_colour else ():
         at = 100 * (robust.value or 0.0)
         axes.errorbar([mark.eps], [at], yerr=[[at - 100 * robust.low], [100 * robust.high - at]],
