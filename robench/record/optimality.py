@@ -55,8 +55,8 @@ def optimality(sizes: Breaks, known: Breaks) -> float | None:
     """Return the optimality of some smallest perturbations against those known.
 
     The area under a curve of robust accuracy up to the largest size known is the mean of the sizes, none
-    counted for more than that. (AttackBench's code joins the curve's corners by slopes instead, which
-    for some hundred images changes the third digit.)
+    counted for more than that. (AttackBench's code joins the curve's corners by slopes instead: of
+    2,000 images it differs by less than 0.01.)
 
     Args:
         sizes: of the attack, by image; 0 for an image that was wrong at first, inf for one it did not break.
