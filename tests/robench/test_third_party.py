@@ -67,7 +67,7 @@ def test_list_shows_the_plugins_and_whose_they_are(robench):
     assert {kind: entry["name"] for kind, entry in own_entries.items()} == OURS
     assert all(entry["paper"] and entry["summary"] for entry in own_entries.values())
     (line,) = [line for line in robench("list", "attacks").stdout.splitlines() if "random_points" in line]
-    assert line.endswith("(from robench-example)")
+    assert "(from robench-example)" in line
 
 
 @pytest.mark.thorough

@@ -122,7 +122,7 @@ def test_quiet_prints_the_last_lines_only(cli, runner):
 
 
 def test_failed_jobs_are_exit_code_3_and_the_rest_is_shown(cli, runner):
-    runner(failed=2)
+    runner(failures=2)
     outcome = cli("run", "digits")
     assert outcome.exit_code == 3
     assert "Worst case" in outcome.stdout
@@ -400,7 +400,7 @@ def test_a_run_prints_json_alone_on_stdout(cli, runner):
 
 
 def test_json_of_a_run_with_failures_is_whole_and_the_exit_code_3(cli, runner):
-    runner(failed=1)
+    runner(failures=1)
     result = cli("run", "digits", "--format", "json", "-q")
     assert result.exit_code == 3
     assert json.loads(result.stdout)["run"]["failed"] == 1

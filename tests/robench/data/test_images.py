@@ -240,6 +240,6 @@ def test_pictures_that_are_almost_black_are_spoken_of(caplog):
     assert "divided by 255 twice" in caplog.text
 
 
-def test_bare_arrays_are_no_images_to_evaluate():
+def test_images_without_labels_are_none_to_evaluate():
     with pytest.raises(InputError, match=r"robench\.image_set"):
-        benchmark([], (X, Y), attacks={}, eps=0.1)  # type: ignore[arg-type]
+        benchmark([], X, attacks={}, eps=0.1)  # type: ignore[arg-type]

@@ -50,7 +50,7 @@ def test_zero_gradients_are_found_where_one_gradient_takes_several_passes():
 def test_numbers_that_are_none_are_found_on_survivors():
     (finding,) = ledger_findings(ledger([True, True], [0, 0]), [Status.ROBUST, Status.BROKEN])
     assert finding.code == "nonfinite"
-    assert "for 1 images" in finding.evidence
+    assert "for 1 image " in finding.evidence
 
 
 def risen(*late):

@@ -12,7 +12,7 @@ from robench.model.interface import Model
 from robench.model.prepared import AS_IT_IS, PreparedModel, PreparedModels
 from robench.model.proof import PROOF_IMAGES, relative_error
 from robench.model.tested_network import TestedNetwork, networks_under_test
-from tests.robench.model.folding_networks import KINDS, Base, Patched, Viewed, X, answers, bits, same
+from tests.robench.model.folding_networks import KINDS, Base, HalfConvolution, Patched, Viewed, X, answers, bits, same
 
 FASTEST = RECIPES[0].name
 
@@ -28,7 +28,8 @@ def test_what_is_chosen_is_the_networks_own_function(kind):
     with engines.using(engine):
         outputs, gradient = answers(model.net, X)
     torch.testing.assert_close(outputs, expected[0], rtol=1e-4, atol=1e-4)
-    assert float(relative_error(expected[1].flatten(1), gradient.flatten(1)).median()) < 1e-3
+    most = 2e-2 if kind is HalfConvolution else 1e-3  # a layer of bfloat16 rounds as its processor does
+    assert float(relative_error(expected[1].flatten(1), gradient.flatten(1)).median()) < most
     same(before, bits(net))
 
 

@@ -37,9 +37,9 @@ GIB = 2**30
         (GIB, {}, False),
         (GIB // 100, {}, True),
         (GIB, {"limit": "max"}, False),
-        (GIB, {"limit": 10 * GIB, "used": 5 * GIB}, False),
-        (GIB, {"limit": 10 * GIB, "used": 9.9 * GIB}, True),
-        (GIB, {"limit": 10 * GIB, "used": 9.9 * GIB, "cache": 5 * GIB}, False),  # the kernel can drop it
+        (GIB, {"limit": 10 * GIB, "usage": 5 * GIB}, False),
+        (GIB, {"limit": 10 * GIB, "usage": 9.9 * GIB}, True),
+        (GIB, {"limit": 10 * GIB, "usage": 9.9 * GIB, "cache": 5 * GIB}, False),  # the kernel can drop it
     ],
 )
 def test_less_than_three_percent_is_short(machine, free, group, short):
