@@ -12,7 +12,17 @@ from robench.model.interface import Model
 from robench.model.prepared import AS_IT_IS, PreparedModel, PreparedModels
 from robench.model.proof import PROOF_IMAGES, relative_error
 from robench.model.tested_network import TestedNetwork, networks_under_test
-from tests.robench.model.folding_networks import KINDS, Base, HalfConvolution, Patched, Viewed, X, answers, bits, same
+from tests.robench.model.folding_networks import (
+    KINDS,
+    Base,
+    HalfConvolution,
+    Patched,
+    Viewed,
+    X,
+    answers,
+    bits,
+    same,
+)
 
 FASTEST = RECIPES[0].name
 
