@@ -43,13 +43,19 @@ class OurModel:
     def dataset(self) -> str:
         """The paper's name of the data set, or its own title if the paper has none for it."""
         title = self.images[0]
-        return next((name for name, facts in data_sets().items() if title in {name, *facts.copies}), title)
+        known = data_sets()
+        exact = (name for name, facts in known.items() if title in {name, *facts.copies})
+        # "CIFAR-10 (test_1000.npz)": the reader's own file of these images.
+        own_file = (name for name in known if title.startswith(f"{name} (") and title.endswith(".npz)"))
+        return next(exact, None) or next(own_file, title)
 
     @property
     def copy(self) -> str:
         """What was done to the data set's images, empty for the original."""
-        facts = data_sets().get(self.dataset)
-        return facts.copies.get(self.images[0], "") if facts else ""
+        facts, title = data_sets().get(self.dataset), self.images[0]
+        if facts is None or title == self.dataset:
+            return ""
+        return facts.copies.get(title, "images of the reader's own file")
 
     @property
     def architecture(self) -> str:
