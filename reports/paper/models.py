@@ -85,9 +85,12 @@ class OurModel:
 
     @property
     def training_images(self) -> int | None:
-        """How many images were trained on, None if unknown."""
+        """How many images with a label were trained on, None if unknown."""
         data = self.card.get("data")
-        images = data.get("images") if isinstance(data, dict) else None
+        if not isinstance(data, dict):
+            return None
+        labelled = data.get("labelled")
+        images = labelled if labelled is not None else data.get("images")
         return images if isinstance(images, int) else None
 
 

@@ -167,13 +167,15 @@ def _tell(entry: PaperDocument, runs: Sequence[Path], root: Path) -> None:
             typer.echo(one_line(f"Written: {drawn}"))
         return
     table = plugins.find("reports", "paper", where="robench paper")
-    claims = plugins.find("reports", "claims", where="robench paper")
+    recipes = [table(table=entry.number)]
+    if entry.is_paired:
+        recipes.append(plugins.find("reports", "claims", where="robench paper")())
     console = output()
     with unread():
-        for part in (*table(table=entry.number).on_screen(runs), *claims().on_screen(runs)):
+        for part in (part for recipe in recipes for part in recipe.on_screen(runs)):
             console.print(part)
     path = root / f"{entry.name}.md"
-    write_atomic(path, table(table=entry.number).render_runs(runs) + "\n" + claims().render_runs(runs))
+    write_atomic(path, "\n".join(recipe.render_runs(runs) for recipe in recipes))
     typer.echo(one_line(f"Written: {path}"))
 
 

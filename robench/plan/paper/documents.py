@@ -35,6 +35,11 @@ class PaperDocument:
         """Whether it is a table."""
         return self.name.startswith(TABLE)
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether it sets a head beside softmax; Table 10 sets WNLL beside itself."""
+        return self.is_table and self.name != "table10"
+
 
 def _documents() -> dict[str, PaperDocument]:
     entries = (

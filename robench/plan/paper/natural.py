@@ -74,6 +74,7 @@ def semi_supervised(scale: NaturalScale, data: PaperData) -> dict[str, Any]:
                     **_trained(supervised, network, data, data_entry, {"wnll_natural": defense}),
                     "head": _head(),
                 },
+                {"name": f"{name}-{labelled}-linear-branch", "features_of": supervised, "head": "linear"},
                 {
                     "name": f"{name}-WNLL-{labelled}-approach-I",
                     "features_of": supervised,
@@ -167,7 +168,7 @@ def _wnll(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any]:
             **_common(scale, data),
             "passes": 2,
             "wnll_epochs": scale.wnll_epochs,
-            "wnll_batch_size": min(scale.wnll_batch_size, images // 2),
+            "wnll_batch_size": scale.wnll_batch_size,
             "template": min(2_000, images // 2),
         }
     }

@@ -1,4 +1,4 @@
-"""Tables 6 to 10 and Figures 5, 6, 10: heads after PGD training, attacked as published and with all we have."""
+"""Tables 6 to 10, Figures 5, 6, 10: heads after PGD training, attacked as published and with all we have."""
 
 from __future__ import annotations
 
