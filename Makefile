@@ -5,7 +5,7 @@ AUDIT := .venv-audit
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal browser-test board readme-numbers docs docs-tables lint types imports ci audit bench clean
+.PHONY: quickstart test test-thorough test-all coverage mutants fuzz gpu gpu-rehearsal paper-gpu browser-test board readme-numbers docs docs-tables lint types imports ci audit bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/robench run digits --out runs/digits --threads 1
@@ -39,6 +39,10 @@ gpu: $(STAMP)
 # The same at toy sizes on the processor.
 gpu-rehearsal: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu --rehearse --minutes 30
+
+# The paper's tables at full scale on a GPU: eight minutes a call, the next call goes on. DATA names the folder of data.
+paper-gpu: $(STAMP)
+	$(BIN)/python -m benchmarks.paper_gpu --data-root "$(DATA)" --minutes 8
 
 # Installs Chromium (apt-get) and playwright where they are missing.
 browser-test: $(STAMP)

@@ -103,6 +103,12 @@ def _experiments(
     data_sets = list(dict.fromkeys(experiment.data_set for experiment in every))
     if wrong := [name for name in only if name not in data_sets]:
         raise ConfigError(where="--only", expected=f"one of {', '.join(data_sets)}", got=repr(wrong[0]))
+    for entry in documents:
+        own = list(dict.fromkeys(EXPERIMENTS[name].data_set for name in entry.experiments))
+        if only and not set(own) & set(only):
+            raise ConfigError(
+                where="--only", expected=f"{' or '.join(own)}, which {entry.name} is of", got=only[0]
+            )
     selection = {e.name: e for e in every if not only or e.data_set in only}
     chosen_sets = {experiment.data_set for experiment in selection.values()}
     if several and len(chosen_sets) > 1:

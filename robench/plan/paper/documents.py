@@ -58,7 +58,7 @@ def _documents() -> dict[str, PaperDocument]:
         ("table9", "Accuracy on CIFAR-10 of images crafted on the softmax network", ("robust-cifar10",)),
         ("table10", "Accuracy by neighbours m and normalising neighbour n", ("neighbours-cifar10",)),
         ("table11", "Semi-supervised test error on CIFAR-10", ("semi-supervised-cifar10",)),
-        ("figure3", "Test error by depth, few training images", ("natural-cifar10",), "depth"),
+        ("figure3", "Test error by depth, few training images", ("depth-cifar10",), "depth"),
         ("figure4", "Accuracy by epoch, softmax and WNLL", ("natural-cifar10",), "training"),
         ("figure5", "Adversarial images of MNIST", ("robust-mnist",)),
         ("figure6", "Adversarial images of CIFAR-10", ("robust-cifar10",)),

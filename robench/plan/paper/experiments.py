@@ -53,6 +53,7 @@ def _experiments() -> list[Experiment]:
         ),
         *(_experiment(f"natural-{n}", n, natural.heads, sizes) for n, sizes in NATURAL.items()),
         _experiment("semi-supervised-cifar10", "cifar10", natural.semi_supervised, cifar10),
+        _experiment("depth-cifar10", "cifar10", natural.depths, cifar10),
         _experiment("features-cifar10", "cifar10", natural.features, cifar10),
         *(_experiment(f"robust-{n}", n, robust.heads, sizes) for n, sizes in ROBUST.items()),
         *(

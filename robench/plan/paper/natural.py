@@ -94,6 +94,27 @@ def semi_supervised(scale: NaturalScale, data: PaperData) -> dict[str, Any]:
     return {"dataset": data.test(scale.test_images), "shard": SHARD, "models": models}
 
 
+def depths(scale: NaturalScale, data: PaperData) -> dict[str, Any]:
+    """Return Figure 3: softmax and WNLL on few images, by depth; PreActResNets at full scale."""
+    full = len(scale.networks) > 1
+    networks = [n for n in scale.networks if n.startswith("preact")] if full else ["resnet20", "resnet32"]
+    models: list[dict[str, Any]] = []
+    for network in networks:
+        for images in [n for n in scale.epochs if n < 50_000] if full else [min(scale.epochs)]:
+            data_entry = data.training(images)
+            name = row_name(network)
+            models += [
+                _trained(f"{name}-{images}", network, data, data_entry, _softmax(scale, images, data)),
+                {
+                    **_trained(
+                        f"{name}-WNLL-{images}", network, data, data_entry, _wnll(scale, images, data)
+                    ),
+                    "head": _head(),
+                },
+            ]
+    return {"dataset": data.test(scale.test_images), "shard": SHARD, "models": models}
+
+
 def features(scale: NaturalScale, data: PaperData) -> dict[str, Any]:
     """Return Figures 7 to 9: a network without and with an added layer, and with WNLL; one step of attack."""
     network = scale.networks[0] if len(scale.networks) == 1 else "resnet56"
@@ -156,7 +177,9 @@ def _softmax(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any
 
 
 def _svm(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any]:
-    return {"svm": {"epochs": scale.epochs[images], **_common(scale, data)}}
+    # A hinge loss stays at its trivial solution, all scores equal, with the rate of cross-entropy.
+    common = {**_common(scale, data), "learning_rate": scale.learning_rate / 5}
+    return {"svm": {"epochs": scale.epochs[images], **common}}
 
 
 def _wnll(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any]:

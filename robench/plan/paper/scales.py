@@ -101,7 +101,7 @@ class PixelScale:
 
 
 PIXELS: dict[Scale, PixelScale] = {
-    "quick": PixelScale(training_images=500, epochs=2, test_images=100),
+    "quick": PixelScale(training_images=400, epochs=2, test_images=100),
     "reduced": PixelScale(training_images=None, epochs=20, test_images=None),
     "full": PixelScale(training_images=None, epochs=100, test_images=None),
 }
@@ -164,7 +164,7 @@ ROBUST: dict[str, dict[Scale, RobustScale]] = {
         "quick": RobustScale(
             networks=("small_cnn",), training_images=400, epochs=1, steps=2, step_size=0.15,
             schedule="cyclic", wnll_epochs=1, passes=1, wnll_batch_size=100, template=100, graph=(30, 15),
-            graphs=_GRAPHS, test_images=50, shard=50, cw_steps=5, adaptive_steps=2, queries=20,
+            graphs=_GRAPHS, test_images=20, shard=20, cw_steps=5, adaptive_steps=2, queries=20,
         ),
         "reduced": RobustScale(
             networks=("small_cnn",), training_images=20_000, epochs=20, steps=7, step_size=0.1,
@@ -187,7 +187,7 @@ ROBUST: dict[str, dict[Scale, RobustScale]] = {
         "reduced": RobustScale(
             networks=("resnet20",), training_images=10_000, epochs=8, steps=3, step_size="4/255",
             schedule="cyclic", wnll_epochs=3, passes=1, wnll_batch_size=500, template=500, graph=(30, 15),
-            graphs=_GRAPHS, test_images=500, shard=500, cw_steps=50, adaptive_steps=12, queries=200,
+            graphs=_GRAPHS, test_images=300, shard=300, cw_steps=50, adaptive_steps=12, queries=200,
         ),
         "full": RobustScale(
             networks=("resnet20", "resnet56", "wide_resnet34_10"), training_images=None, epochs=120,
