@@ -79,6 +79,7 @@ def test_trainings_of_several_seeds_have_a_median(cli, images):
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(900)
 def test_robust_tables_have_both_protocols_and_their_figures(cli, images):
     data = images((28, 28))
     outcome = cli("paper", "table6", "table7", "table10", *data, "--only", "mnist")
@@ -94,6 +95,7 @@ def test_robust_tables_have_both_protocols_and_their_figures(cli, images):
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(900)
 def test_natural_tables_and_figures_of_a_coloured_set(cli, images):
     data = images((3, 32, 32), test=20)
     wanted = ("table1", "table3", "table11", "figure4")
@@ -104,6 +106,7 @@ def test_natural_tables_and_figures_of_a_coloured_set(cli, images):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "words",
     [("table8", "table9", "table10", "figure6", "figure10"), ("figure3",), ("figure7", "figure8", "figure9")],
