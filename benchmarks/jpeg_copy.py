@@ -65,7 +65,7 @@ def prepared(data_root: Path, out: Path, train: int, test: int) -> None:
         x, y = exact(data_root, file, count)
         pixels, distance = copies_of(x, y, plugin(split, root=data_root))
         shared = len(x) - len({image.tobytes() for image in pixels})
-        print(f"{split}: {count} images, RMS to their copies {median(distance):.2f} grey levels in the median, "
+        print(f"{split}: {count} images, RMS to copies {median(distance):.2f} grey levels in the median, "
               f"{distance.max():.2f} at most; {shared} share a copy")  # fmt: skip
         np.savez(out / f"exact-{split}.npz", x=x, y=y)
         np.savez(out / f"copy-{split}.npz", x=pixels, y=y)
