@@ -14,6 +14,7 @@ from rich.text import Text
 from reports.board.run_folder import Readable, Run, read_run
 from reports.paper.comparisons import CLEAN, HONEST, PUBLISHED, Comparison, comparisons, corrected
 from reports.paper.models import our_models
+from reports.paper.shortfalls import Shortfall, shortfalls
 from reports.text import markdown, screen
 from reports.text.escape import visible
 from robench.counted import counted
@@ -26,6 +27,8 @@ SURE = 0.05
 """Level of a corrected p-value below which a difference is not chance."""
 HEADER = ("measured", "softmax", "other head", "seed", "softmax, %", "other, %", "gap [95 %]", "only softmax",
           "only other", "p", "p corrected", "n")  # fmt: skip
+GAP_TITLE = "What the published protocol takes for robustness"
+GAP_HEADER = ("model", "threat", "seed", "all attacks of the paper, %", "everything, %", "gap, points", "n")
 _PROTOCOLS = {CLEAN: "clean images", PUBLISHED: "published way: ", HONEST: "everything that was run"}
 
 
@@ -50,7 +53,7 @@ class Claims:
         Raises:
             ConfigError: no softmax model and other head to compare.
         """
-        return _markdown(_all([Run(records=tuple(records))]))
+        return _markdown([Run(records=tuple(records))])
 
     def render_runs(self, folders: Sequence[Path], readable: Sequence[Readable | None] = ()) -> str:
         """Return the comparisons of run folders, one for each seed, as Markdown.
@@ -58,7 +61,7 @@ class Claims:
         Raises:
             ConfigError: a folder is no run, or there is nothing to compare.
         """
-        return _markdown(_all(_runs(folders, readable)))
+        return _markdown(_runs(folders, readable))
 
     def on_screen(
         self, folders: Sequence[Path], readable: Sequence[Readable | None] = ()
@@ -68,9 +71,12 @@ class Claims:
         Raises:
             ConfigError: as `render_runs`.
         """
-        pairs = _all(_runs(folders, readable))
-        table = screen.table("Heads side by side", HEADER, [_row(pair) for pair in pairs])
-        return [table, Text(""), *(Text(visible(line)) for line in verdicts(pairs))]
+        runs = _runs(folders, readable)
+        pairs, gaps = _all(runs), _shortfalls(runs)
+        parts: list[RenderableType] = [screen.table("Heads side by side", HEADER, [_row(p) for p in pairs])]
+        if gaps:
+            parts.append(screen.table(GAP_TITLE, GAP_HEADER, [_gap_row(gap) for gap in gaps]))
+        return [*parts, Text(""), *(Text(visible(line)) for line in verdicts(pairs))]
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
         """Write claims.md of a run folder and return its path.
@@ -80,7 +86,7 @@ class Claims:
             StorageError: the disk refused; an older file is intact.
         """
         path = folder / "claims.md"
-        write_atomic(path, _markdown(_all([read_run(folder, (records, ()))])))
+        write_atomic(path, _markdown([read_run(folder, (records, ()))]))
         return [path]
 
 
@@ -139,7 +145,24 @@ def _row(pair: Comparison) -> list[str]:
     ]
 
 
-def _markdown(pairs: Sequence[Comparison]) -> str:
+def _gap_row(gap: Shortfall) -> list[str]:
+    return [
+        gap.model,
+        gap.threat,
+        str(gap.seed),
+        f"{100 * gap.published / gap.n:.1f}",
+        f"{100 * gap.honest / gap.n:.1f}",
+        f"{gap.gap:.1f}",
+        str(gap.n),
+    ]
+
+
+def _shortfalls(runs: Sequence[Run]) -> list[Shortfall]:
+    return [gap for run in runs for gap in shortfalls(our_models(run.records, run.trainings))]
+
+
+def _markdown(runs: Sequence[Run]) -> str:
+    pairs, gaps = _all(runs), _shortfalls(runs)
     rows = [_row(pair) for pair in pairs]
     lines = [
         "## Heads side by side\n",
@@ -148,6 +171,8 @@ def _markdown(pairs: Sequence[Comparison]) -> str:
         f"{counted(len(pairs), 'row')} corrected by Holm's method.\n",
         *(f"- {markdown.escape(line)}" for line in verdicts(pairs)),
     ]
+    if gaps:
+        lines += [f"\n## {GAP_TITLE}\n", markdown.table(GAP_HEADER, [_gap_row(gap) for gap in gaps])]
     return "\n".join(lines) + "\n"
 
 

@@ -103,14 +103,11 @@ def _pair(softmax: OurModel, other: OurModel) -> Iterator[Comparison]:
     first = softmax.samples[0]
     clean = _outcomes(first.untouched(softmax.target), right), _outcomes(first.untouched(other.target), right)
     yield from _compared(CLEAN, "", softmax, other, clean, _seed(first))
-    for samples in softmax.samples:
-        threat = samples.setting.threat
-        if threat.knowledge not in {None, KNOWN} or threat.budget is not None or not samples.attacked:
-            continue
+    for samples in usual_threats(softmax):
         for label in dict.fromkeys(record.attack.label for record in samples.attacked):
             published = (
-                _outcomes(_by_the_paper(samples, softmax.target, label), robust),
-                _outcomes(_by_the_paper(samples, other.target, label), robust),
+                _outcomes(by_the_paper(samples, softmax.target, label), robust),
+                _outcomes(by_the_paper(samples, other.target, label), robust),
             )
             yield from _compared(PUBLISHED, label, softmax, other, published, _seed(samples))
         if not samples.unbounded:
@@ -121,7 +118,18 @@ def _pair(softmax: OurModel, other: OurModel) -> Iterator[Comparison]:
             yield from _compared(HONEST, "", softmax, other, everything, _seed(samples))
 
 
-def _by_the_paper(samples: Samples, target: str, label: str) -> list[Record]:
+def usual_threats(model: OurModel) -> list[Samples]:
+    """Return the boards of a model whose attacker knows it and has no budget, as the authors' has not."""
+    return [
+        samples
+        for samples in model.samples
+        if samples.setting.threat.knowledge in {None, KNOWN}
+        and samples.setting.threat.budget is None
+        and samples.attacked
+    ]
+
+
+def by_the_paper(samples: Samples, target: str, label: str) -> list[Record]:
     """Return white-box records of an attack of the paper, through its gradient; none for other attacks."""
     records = [record for record in samples.white_box(target) if record.attack.label == label]
     if not records or plugins.called("attacks", records[0].attack.name) not in PAPERS_ATTACKS:

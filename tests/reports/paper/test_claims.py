@@ -5,6 +5,7 @@ import pytest
 from reports.paper.claims import Claims, verdicts
 from reports.paper.comparisons import comparisons
 from reports.paper.models import our_models
+from reports.paper.shortfalls import shortfalls
 from robench.errors import ConfigError
 from robench.record.statistics import holm, mcnemar
 from tests.reports.paper.made import B, R, card, details, record
@@ -95,3 +96,14 @@ def test_markdown_has_a_row_for_each_and_nothing_to_compare_is_refused():
     assert "- graph against cnn, everything that was run: -25.0 points; undecided" in text
     with pytest.raises(ConfigError, match="a softmax model and another head"):
         Claims().render([record("cnn", "fgsm", [R, B], of=SOFT)])
+
+
+def test_what_the_published_protocol_takes_for_robustness_is_counted():
+    (soft, graph) = shortfalls(our_models([*run(), *run_elsewhere()], [card()]))
+    assert (soft.model, soft.published, soft.honest, soft.n) == ("cnn", 2, 1, 4)
+    assert (graph.model, graph.published, graph.honest, graph.gap) == ("graph", 3, 1, 50.0)
+    assert "| graph | Linf 0.3 | 0 | 75.0 | 25.0 | 50.0 | 4 |" in Claims().render([*run(), *run_elsewhere()])
+
+
+def run_elsewhere():
+    return [record("cnn", "fgsm", [B, R, B, B], of=SOFT, source="graph", gradient="kernel")]
