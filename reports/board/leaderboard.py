@@ -19,17 +19,12 @@ from reports.board.certified import (
 )
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import unlifted_codes
+from reports.board.grouping import split_into_boards
+from reports.board.identities import attack_of, fingerprint_of, is_joint, model_of
 from reports.board.lifted_findings import lifted_codes
 from reports.board.measurements import measurements, median_sizes, transfers
 from reports.board.row_checks import row_checks, unbounded_check
-from reports.board.samples import (
-    Samples,
-    attack_of,
-    fingerprint_of,
-    is_joint,
-    model_of,
-    split_into_boards,
-)
+from reports.board.samples import Samples
 from reports.board.shares import (
     Share,
     clean_share,

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.free_attacks import Shape
 from benchmarks.free_attacks import record as free_record
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.samples import split_into_boards
 from reports.board.shares import right, robust, stands, worst
 from reports.html.page import HTML
 from reports.text.board_tables import leaderboard_table

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from reports.board.curves import IN_TURN, Line, Panel, board_curves, families
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.samples import split_into_boards
 from reports.figures.curve_figures import Compute, Eps, Restarts, Sizes, Steps
 from reports.figures.lines import MOST_PANELS, arranged, draw_panels
 from reports.figures.palette import LIT
