@@ -38,11 +38,11 @@ from reports.board.shares import (
 )
 from reports.board.size_ranks import by_size, ranked_by_size
 from robench.counted import counted
-from robench.record.columns import TOTALS
 from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
+from robench.record.stored_columns import TOTALS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -33,7 +33,7 @@ from robench.record.planned import PlannedRun
 from robench.record.schema import Record
 
 if TYPE_CHECKING:
-    from robench.record.columns import Again
+    from robench.record.stored_columns import Again
 
 FEWEST = 1000
 """Fewer records are read at once, and never indexed: it takes less than half a second."""

@@ -27,7 +27,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from robench.record.columns import SHARED, TOTALS, IndexedColumns, columns_of, no_draws, shared_column
+from robench.record.columns import columns_of
 from robench.record.files import MOST_TEXT
 from robench.record.packing import STATUSES, pack_numbers
 from robench.record.parts import (
@@ -41,12 +41,13 @@ from robench.record.parts import (
 from robench.record.planned import PlannedRun
 from robench.record.reader import check_depth, read_value
 from robench.record.schema import RECORD_SCHEMA, Finding, Record, alike, laid_out, part_of
+from robench.record.stored_columns import SHARED, TOTALS, IndexedColumns, no_draws, shared_column
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from robench.record.columns import Again
+    from robench.record.stored_columns import Again
 
 VERSION = 1
 MOST_ROWS = 2**13
