@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from reports.board.identities import Setting, attack_of, model_names, setting_of, shown_names
 from reports.board.samples import Samples, by_target
 from robench.record.completeness import Have, by_plan, count_images
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
-
-if TYPE_CHECKING:
-    pass
 
 
 def _numbered(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:

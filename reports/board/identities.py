@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from robench.plan.spec import content_hash
 from robench.record.parts import (
@@ -15,9 +15,6 @@ from robench.record.parts import (
 )
 from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
-
-if TYPE_CHECKING:
-    pass
 
 
 class Setting(NamedTuple):

@@ -20,7 +20,8 @@ from reports.text.json import JSON
 from robench.errors import StorageError
 from robench.record import files, index, store
 from robench.record.index_file import INDEX, DamagedIndexError, pieces_of, write_index
-from robench.record.index_rows import Piece, PieceError
+from robench.record.index_layout import PieceError
+from robench.record.index_rows import Piece
 from robench.record.packed_columns import unpacked_columns
 from robench.record.schema import Finding
 from robench.record.seal import sealed_text
