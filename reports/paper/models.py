@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.board.grouping import split_into_boards
+from reports.board.identities import model_of
 from reports.board.run_folder import Training
-from reports.board.samples import Samples, model_of, split_into_boards
+from reports.board.samples import Samples
 from reports.paper.published import data_sets
 from robench.record.schema import Record
 
