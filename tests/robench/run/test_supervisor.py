@@ -184,6 +184,7 @@ def test_one_attack_on_one_model_is_divided_by_shards(hire, tmp_path, count, pie
     assert summary.status == "finished"
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 4), pieces=st.integers(1, 3), clean=st.integers(0, 2), attacks=st.integers(0, 4),
