@@ -158,8 +158,8 @@ def judged(
     from robench.run.settings import Environment
 
     names = {candidate.entry["name"] for candidate in candidates}
-    needed = {c.entry.get("features_of") for c in candidates} - names
-    entries = [c.entry for c in others if c.entry["name"] in needed] + [c.entry for c in candidates]
+    bases = {c.entry.get("features_of") for c in candidates} - names
+    entries = [c.entry for c in others if c.entry["name"] in bases] + [c.entry for c in candidates]
     text = write_text(
         {"schema": 1, "name": folder.name, "seed": seed, "dataset": dataset, "shard": 500, "models": entries}
     )
@@ -193,8 +193,8 @@ def measured(labels: int, seed: int, out: Path, data_root: Path, images: int) ->
     folder = out / f"labels-{labels}-s{seed}"
     result = folder / "chosen.json"
     if result.exists():
-        kept: dict[str, Any] = json.loads(result.read_text("utf-8"))
-        return kept
+        record: dict[str, Any] = json.loads(result.read_text("utf-8"))
+        return record
     validation = {"name": "mnist", "split": "train", "indices": list(VALIDATION)}
     networks = trained(drawn(labels, seed, data_root))
     scores = judged(networks, [], validation, folder, seed, data_root)
@@ -238,7 +238,7 @@ def report(results: dict[int, list[dict[str, Any]]]) -> str:
         for head in heads
         if head in one and head != "softmax"
     ]
-    corrected = holm([mcnemar(a, b) for *_, a, b, _ in tests])
+    p_values = holm([mcnemar(a, b) for *_, a, b, _ in tests])
     lines += ["", f"Of {len(tests)} paired tests, corrected together (Holm), below 0.05:", ""]
     lines += [
         "| labels | head | better than softmax | worse | undecided | settings chosen |",
@@ -246,7 +246,7 @@ def report(results: dict[int, list[dict[str, Any]]]) -> str:
     ]
     for labels in results:
         for head in heads[1:]:
-            own = [(t, p) for t, p in zip(tests, corrected, strict=True) if t[0] == labels and t[2] == head]
+            own = [(t, p) for t, p in zip(tests, p_values, strict=True) if t[0] == labels and t[2] == head]
             if own:
                 better = sum(t[4] > t[3] and p < 0.05 for t, p in own)
                 worse = sum(t[4] < t[3] and p < 0.05 for t, p in own)
@@ -269,12 +269,13 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[50, 100, 300, 1_000, 3_000])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=10_000, help="test images")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     results = {
         labels: [
-            measured(labels, seed, asked.out, asked.data_root, asked.images) for seed in range(asked.seeds)
+            measured(labels, seed, arguments.out, arguments.data_root, arguments.images)
+            for seed in range(arguments.seeds)
         ]
-        for labels in asked.labels
+        for labels in arguments.labels
     }
     print(report(results))
 

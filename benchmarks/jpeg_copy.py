@@ -64,9 +64,9 @@ def prepared(data_root: Path, out: Path, train: int, test: int) -> None:
     for split, file, count in (("train", "train_4000.npz", train), ("test", "test_1000.npz", test)):
         x, y = exact(data_root, file, count)
         pixels, distance = copies_of(x, y, plugin(split, root=data_root))
-        shared = len(x) - len({image.tobytes() for image in pixels})
+        doubles = len(x) - len({image.tobytes() for image in pixels})
         print(f"{split}: {count} images, RMS to copies {median(distance):.2f} grey levels in the median, "
-              f"{distance.max():.2f} at most; {shared} share a copy")  # fmt: skip
+              f"{distance.max():.2f} at most; {doubles} share a copy")  # fmt: skip
         np.savez(out / f"exact-{split}.npz", x=x, y=y)
         np.savez(out / f"copy-{split}.npz", x=pixels, y=y)
 
@@ -108,15 +108,17 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=4_000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    prepared(asked.data_root, asked.out, asked.train, 1_000)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    prepared(arguments.data_root, arguments.out, arguments.train, 1_000)
     print("| seed | judged on | trained on exact, % | on the copy, % | gap, points [95 %] | p |")
     print("| --- " * 6 + "|")
-    for seed in range(asked.seeds):
+    for seed in range(arguments.seeds):
         for judged_on in ("exact", "copy"):
-            text = write_text(configuration(asked.out, seed, asked.train, asked.epochs, judged_on))
-            folder = asked.out / f"s{seed}"
+            text = write_text(
+                configuration(arguments.out, seed, arguments.train, arguments.epochs, judged_on)
+            )
+            folder = arguments.out / f"s{seed}"
             plan = parse(text, file=Path("jpeg-copy.yaml"))
             execute(plan, folder, config_text=text, environment=Environment(device="cpu"))
             verdicts = {r.target.name: worst([r], right)[1] for r in Store(folder).read_records()}

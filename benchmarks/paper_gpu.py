@@ -47,20 +47,20 @@ def main() -> int:
         "--rehearse", action="store_true", help="the quick scale with one seed, on the processor"
     )
     parser.add_argument("options", nargs="*", help="after --: more options of robench paper")
-    asked = parser.parse_args()
-    end = time.monotonic() + 60 * asked.minutes
+    arguments = parser.parse_args()
+    end = time.monotonic() + 60 * arguments.minutes
     scale = (
         ["--scale", "quick", "--seeds", "1"]
-        if asked.rehearse
-        else ["--scale", "full", "--seeds", str(asked.seeds)]
+        if arguments.rehearse
+        else ["--scale", "full", "--seeds", str(arguments.seeds)]
     )
-    data = ["--data-root", str(asked.data_root)] if asked.data_root else []
-    device = ["--device", "cpu"] if asked.rehearse else ["--device", "cuda"]
-    unfinished = []
-    for table in asked.tables:
+    data = ["--data-root", str(arguments.data_root)] if arguments.data_root else []
+    device = ["--device", "cpu"] if arguments.rehearse else ["--device", "cuda"]
+    rest = []
+    for table in arguments.tables:
         left = end - time.monotonic()
         if left <= GRACE:
-            unfinished.append(table)
+            rest.append(table)
             continue
         command = [
             sys.executable,
@@ -70,18 +70,18 @@ def main() -> int:
             table,
             *scale,
             "--out",
-            str(asked.out),
+            str(arguments.out),
             *data,
             *device,
         ]
-        code = piece([*command, "--quiet", *asked.options], left)
+        code = piece([*command, "--quiet", *arguments.options], left)
         if code in INTERRUPTED or code < 0:
-            unfinished.append(table)
+            rest.append(table)
         elif code:
             print(f"{table}: exit code {code}", flush=True)
-            unfinished.append(table)
-    print(f"Left: {', '.join(unfinished)}" if unfinished else "Everything is measured.", flush=True)
-    return 3 if unfinished else 0
+            rest.append(table)
+    print(f"Left: {', '.join(rest)}" if rest else "Everything is measured.", flush=True)
+    return 3 if rest else 0
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ class Depth:
         """
         from matplotlib.figure import Figure
 
-        attacked = bool(board.norm)
-        if not series or (attacked and board.eps == float("inf")):
+        has_threat = bool(board.norm)
+        if not series or (has_threat and board.eps == float("inf")):
             raise ConfigError(
                 where=board.title,
                 expected="two depths of a family with the same head and training, under a finite eps or none",
@@ -74,7 +74,7 @@ class Depth:
         with styled():
             figure = Figure(figsize=size, layout="constrained")
             panels = (2, 1) if narrow else (1, 2)
-            left, *others = figure.subplots(*panels).flat if attacked else [figure.subplots()]
+            left, *others = figure.subplots(*panels).flat if has_threat else [figure.subplots()]
             for one in series:
                 kind = kinds.index((one.family, one.training))
                 style = (COLOURS[heads.index(one.head) % len(COLOURS)], _LINES[kind % len(_LINES)])

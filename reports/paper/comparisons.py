@@ -105,11 +105,11 @@ def _pair(softmax: OurModel, other: OurModel) -> Iterator[Comparison]:
     yield from _compared(CLEAN, "", softmax, other, clean, _seed(first))
     for samples in usual_threats(softmax):
         for label in dict.fromkeys(record.attack.label for record in samples.attacked):
-            published = (
+            outcomes = (
                 _outcomes(by_the_paper(samples, softmax.target, label), robust),
                 _outcomes(by_the_paper(samples, other.target, label), robust),
             )
-            yield from _compared(PUBLISHED, label, softmax, other, published, _seed(samples))
+            yield from _compared(PUBLISHED, label, softmax, other, outcomes, _seed(samples))
         if not samples.unbounded:
             everything = (
                 _outcomes(samples.judged(softmax.target), robust),

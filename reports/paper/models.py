@@ -45,10 +45,10 @@ class OurModel:
     def dataset(self) -> str:
         """The paper's name of the data set, or its own title if the paper has none for it."""
         title = self.images[0]
-        known = data_sets()
-        exact = (name for name, facts in known.items() if title in {name, *facts.copies})
+        facts_of = data_sets()
+        exact = (name for name, facts in facts_of.items() if title in {name, *facts.copies})
         # "CIFAR-10 (test_1000.npz)": the reader's own file of these images.
-        own_file = (name for name in known if title.startswith(f"{name} (") and title.endswith(".npz)"))
+        own_file = (name for name in facts_of if title.startswith(f"{name} (") and title.endswith(".npz)"))
         return next(exact, None) or next(own_file, title)
 
     @property
@@ -91,8 +91,7 @@ class OurModel:
         data = self.card.get("data")
         if not isinstance(data, dict):
             return None
-        labelled = data.get("labelled")
-        images = labelled if labelled is not None else data.get("images")
+        images = data.get("images") if data.get("labelled") is None else data["labelled"]
         return images if isinstance(images, int) else None
 
 

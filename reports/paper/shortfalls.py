@@ -46,15 +46,15 @@ def _of(model: OurModel, samples: Samples) -> Iterator[Shortfall]:
     if samples.unbounded:
         return
     labels = dict.fromkeys(record.attack.label for record in samples.attacked)
-    published = [record for label in labels for record in by_the_paper(samples, model.target, label)]
+    records = [record for label in labels for record in by_the_paper(samples, model.target, label)]
     everything = samples.judged(model.target)
-    if not published or len(everything) <= len(published):
+    if not records or len(everything) <= len(records):
         return
     yield Shortfall(
         model=model.name,
-        seed=published[0].seed,
+        seed=records[0].seed,
         threat=f"{samples.setting.threat.norm} {samples.eps_text}",
-        n=len(worst(published, robust)[0]),
-        published=int(worst(published, robust)[1].sum()),
+        n=len(worst(records, robust)[0]),
+        published=int(worst(records, robust)[1].sum()),
         honest=int(worst(everything, robust)[1].sum()),
     )

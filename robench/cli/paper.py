@@ -70,22 +70,24 @@ def paper(
 
     refuse_several("robench paper", "Start it without torchrun")
     check_device(options.device)
-    wanted = [document(name) for name in documents]
+    entries = [document(name) for name in documents]
     root = options.out or Path("runs") / f"paper-{scale}"
     trials = seeds if seeds is not None else (5 if scale == "full" else 1)
-    experiments = _experiments(wanted, only or [], several=bool(train_on or test_on))
+    experiments = _experiments(entries, only or [], several=bool(train_on or test_on))
     folders: dict[str, list[Path]] = {}
-    failed = False
+    is_partial = False
     for experiment in experiments:
         for seed in range(trials):
             folder = root / f"{experiment.folder}-s{seed}"
-            failed |= _run(experiment, scale, seed, folder, replace(options, out=folder), train_on, test_on)
+            is_partial |= _run(
+                experiment, scale, seed, folder, replace(options, out=folder), train_on, test_on
+            )
             folders.setdefault(experiment.name, []).append(folder)
     if not options.dry_run:
-        for entry in wanted:
+        for entry in entries:
             runs = [run for name in entry.experiments for run in folders.get(name, [])]
             _tell(entry, runs, root)
-    if failed:
+    if is_partial:
         raise typer.Exit(SOME_FAILED)
 
 
@@ -169,8 +171,8 @@ def _tell(entry: PaperDocument, runs: Sequence[Path], root: Path) -> None:
         figure = plugins.find("figures", entry.figure, where="robench paper")()
         for run in runs:
             path = root / f"{entry.name}-{run.name}.svg"
-            drawn = figure.of_runs([run], path) if hasattr(figure, "of_runs") else figure(_records(run), path)
-            typer.echo(one_line(f"Written: {drawn}"))
+            file = figure.of_runs([run], path) if hasattr(figure, "of_runs") else figure(_records(run), path)
+            typer.echo(one_line(f"Written: {file}"))
         return
     table = plugins.find("reports", "paper", where="robench paper")
     recipes = [table(table=entry.number)]

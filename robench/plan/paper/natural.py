@@ -64,31 +64,31 @@ def semi_supervised(scale: NaturalScale, data: PaperData) -> dict[str, Any]:
     """Return Table 11: few labels, and many images without; approaches I and II of section 3.3."""
     models: list[dict[str, Any]] = []
     for network in scale.networks:
-        for labelled, unlabelled in scale.unlabelled.items():
-            data_entry = data.training(labelled + unlabelled, labelled=labelled)
+        for labels, others in scale.unlabelled.items():
+            data_entry = data.training(labels + others, labelled=labels)
             name = row_name(network)
-            supervised = f"{name}-WNLL-{labelled}"
-            defense = _wnll(scale, labelled, data)["wnll_natural"]
+            base = f"{name}-WNLL-{labels}"
+            defense = _wnll(scale, labels, data)["wnll_natural"]
             models += [
                 {
-                    **_trained(supervised, network, data, data_entry, {"wnll_natural": defense}),
+                    **_trained(base, network, data, data_entry, {"wnll_natural": defense}),
                     "head": _head(),
                 },
-                {"name": f"{name}-{labelled}-linear-branch", "features_of": supervised, "head": "linear"},
+                {"name": f"{name}-{labels}-linear-branch", "features_of": base, "head": "linear"},
                 {
-                    "name": f"{name}-WNLL-{labelled}-approach-I",
-                    "features_of": supervised,
-                    "head": _head(unlabelled),
+                    "name": f"{name}-WNLL-{labels}-approach-I",
+                    "features_of": base,
+                    "head": _head(others),
                 },
                 {
                     **_trained(
-                        f"{name}-WNLL-{labelled}-approach-II",
+                        f"{name}-WNLL-{labels}-approach-II",
                         network,
                         data,
                         data_entry,
                         {"wnll_semi_supervised": {**defense, "unlabelled": scale.unlabelled_per_step}},
                     ),
-                    "head": _head(unlabelled),
+                    "head": _head(others),
                 },
             ]
     return {"dataset": data.test(scale.test_images), "shard": SHARD, "models": models}
@@ -157,8 +157,8 @@ def _trained(
     }
 
 
-def _head(unlabelled: int = 0) -> dict[str, Any]:
-    extra = {"unlabelled": unlabelled} if unlabelled else {}
+def _head(others: int = 0) -> dict[str, Any]:
+    extra = {"unlabelled": others} if others else {}
     return {"wnll": {"protocol": "joint", "m": 30, "n": 15, "template": None, **extra}}
 
 

@@ -28,17 +28,17 @@ def heads(scale: RobustScale, data: PaperData) -> dict[str, Any]:
 def neighbours(scale: RobustScale, data: PaperData) -> dict[str, Any]:
     """Return Table 10: the network trained for WNLL with other (m, n), under the paper's attacks."""
     network = scale.networks[1] if len(scale.networks) > 1 else scale.networks[0]
-    *_, trained = _models(network, scale, data)
+    *_, twin = _models(network, scale, data)
     others = [
         {
             "name": f"{row_name(network)}-WNLL ({m}, {n})",
-            "features_of": trained["name"],
+            "features_of": twin["name"],
             "head": _head(scale, (m, n)),
             "sources": [PUBLISHED_SOURCE],
         }
         for m, n in scale.graphs
     ]
-    return _plan([trained, *others], scale, data, honest=False)
+    return _plan([twin, *others], scale, data, honest=False)
 
 
 def _models(network: str, scale: RobustScale, data: PaperData) -> list[dict[str, Any]]:

@@ -29,9 +29,9 @@ def run(soft=(R, R, B, B), graph=(R, R, R, B), honest=(B, B, R, B)):
 
 def test_the_published_way_is_through_the_papers_gradient_and_the_other_is_everything():
     both = pairs(run())
-    published, honest = both["published", "fgsm"], both["honest", ""]
-    assert (published.softmax_right, published.other_right, published.only_other) == (2, 3, 1)
-    assert published.gap == 25.0
+    paper, honest = both["published", "fgsm"], both["honest", ""]
+    assert (paper.softmax_right, paper.other_right, paper.only_other) == (2, 3, 1)
+    assert paper.gap == 25.0
     assert (honest.softmax_right, honest.other_right) == (2, 1)
     assert (honest.only_softmax, honest.only_other) == (2, 1)
     assert honest.gap == -25.0
@@ -85,9 +85,9 @@ def test_a_verdict_says_what_the_numbers_say(soft, graph, answer):
         record("graph", "clean", [R] * 40, of=WNLL),
     ]
     lines = verdicts(comparisons(our_models(records, [card()])))
-    (published,) = [line for line in lines if "published way: fgsm" in line]
-    assert answer in published
-    assert published.startswith("graph against cnn")
+    (sentence,) = [line for line in lines if "published way: fgsm" in line]
+    assert answer in sentence
+    assert sentence.startswith("graph against cnn")
 
 
 def test_markdown_has_a_row_for_each_and_nothing_to_compare_is_refused():

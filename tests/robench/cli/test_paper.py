@@ -98,8 +98,8 @@ def test_robust_tables_have_both_protocols_and_their_figures(cli, images):
 @pytest.mark.timeout(900)
 def test_natural_tables_and_figures_of_a_coloured_set(cli, images):
     data = images((3, 32, 32), test=20)
-    wanted = ("table1", "table3", "table11", "figure4")
-    outcome = cli("paper", *wanted, *data, "--device", "cpu", "--workers", 0)
+    names_of_tables = ("table1", "table3", "table11", "figure4")
+    outcome = cli("paper", *names_of_tables, *data, "--device", "cpu", "--workers", 0)
     assert outcome.exit_code == 0, outcome.output
     for name in ("table1.md", "table3.md", "table11.md", "figure4-natural-cifar10-s0.svg"):
         assert Path("runs/paper-quick", name).stat().st_size > 500

@@ -86,8 +86,8 @@ def test_at_full_scale_attacks_and_graphs_are_the_papers(number):
                 and norm == slot.norm
                 and (eps == slot.eps or math.isclose(eps, slot.eps))
             ]
-            wanted = {**slot.options, **slot.settings}
-            assert any(all(math.isclose(o[k], v) for k, v in wanted.items()) for o in options), slot
+            settings = {**slot.options, **slot.settings}
+            assert any(all(math.isclose(o[k], v) for k, v in settings.items()) for o in options), slot
         if slot.head == "WNLL":
             heads = [m.head.options for m in plan.models if m.head.name == "wnll"]
             assert any(all(h.get(k, v) == v for k, v in slot.graph.items()) for h in heads), slot
