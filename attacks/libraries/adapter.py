@@ -115,7 +115,9 @@ class Library:
         run: runs one attack on a batch: takes the oracle, randomness, row, arguments and radius (None for an
             attack that minimises), and gives images (B, C, H, W) inside ball and box.
         install: the command that installs it.
-        installed: refuses to go on without the library.
+        imports: modules that must be there.
+        wanted: what is expected where one of them is not.
+        remedy: what to do then, beside running `install`.
     """
 
     module: str
@@ -123,7 +125,22 @@ class Library:
     bibtex: str
     run: Callable[[Oracle, Randomness, Row, Arguments, float | None], Images]
     install: str = ""
-    installed: Callable[[], None] = lambda: None
+    imports: tuple[str, ...] = ()
+    wanted: str = ""
+    remedy: str = ""
+
+    def check_installed(self) -> None:
+        """Refuse to go on without the library, before anything is run.
+
+        Raises:
+            PluginError: it, or what it imports, is not installed; says how to install it.
+        """
+        for module in self.imports:
+            if find_spec(module) is None:
+                do = f"Run `{self.install}`{self.remedy}"
+                raise PluginError(
+                    expected=f"{self.wanted} to be installed", got=f"no module named {module!r}", do=do
+                )
 
 
 def in_parts(
@@ -212,7 +229,7 @@ def attack_class(library: Library, row: Row) -> type[Attack]:
 
     def refuse_options(self: Any) -> None:
         """Refuse options that mean nothing, and to exist without the library."""
-        library.installed()
+        library.check_installed()
         for module in row.needs:
             if find_spec(module) is None:
                 expected = f"{module!r} to be installed, which {row.label} imports"

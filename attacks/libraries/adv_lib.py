@@ -7,33 +7,16 @@ images in [0, 1] and draws from the global generator, which is lent and restored
 from __future__ import annotations
 
 import unicodedata
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from attacks.libraries.adapter import Arguments, Library, Row, accepted, in_parts, refuse_other_boxes
 from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.shared import papers
-from robench.errors import PluginError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images, Labels
-
-INSTALL = "pip install adv-lib"
-
-
-def installed() -> None:
-    """Refuse to go on without adv-lib, before anything is run.
-
-    Raises:
-        PluginError: it, or what it imports, is not installed; says how to install it.
-    """
-    for module in ("adv_lib", "visdom"):
-        if find_spec(module) is None:
-            got = f"no module named {module!r}"
-            expected = "adv-lib and what it imports to be installed"
-            raise PluginError(expected=expected, got=got, do=f"Run `{INSTALL}`")
 
 
 def latin(name: str) -> str:
@@ -90,8 +73,9 @@ LIBRARY = Library(
     distribution="adv-lib",
     bibtex=papers.ADV_LIB,
     run=run,
-    install=INSTALL,
-    installed=installed,
+    install="pip install adv-lib",
+    imports=("adv_lib", "visdom"),
+    wanted="adv-lib and what it imports",
 )
 _ORDERS = {"Linf": float("inf"), "L2": 2, "L1": 1}
 CATALOGUE = LibraryCatalogue(

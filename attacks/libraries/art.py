@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,7 +37,7 @@ from attacks.minimal.cw import CW
 from attacks.shared import papers
 from attacks.shared.options import finite_radius
 from robench.attack.protocol import AttackInfo
-from robench.errors import ConfigError, PluginError, nearest
+from robench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from robench.attack.library_model import Form
@@ -233,27 +232,14 @@ def _with_step(entry: Entry, arguments: Arguments, eps: float) -> Arguments:
     return {"eps_step": 2 * eps if "Auto" in entry.name else madry_step(eps, arguments.get("max_iter", 2.5))}
 
 
-INSTALL = "pip install adversarial-robustness-toolbox"
-
-
-def installed() -> None:
-    """Refuse to go on without ART, before anything is run.
-
-    Raises:
-        PluginError: it is not installed; says how to install it.
-    """
-    if find_spec("art") is None:
-        got = "no module named 'art'"
-        raise PluginError(expected="ART to be installed", got=got, do=f"Run `{INSTALL}`")
-
-
 LIBRARY = Library(
     module=__name__,
     distribution="adversarial-robustness-toolbox",
     bibtex=papers.ART,
     run=_run,
-    install=INSTALL,
-    installed=installed,
+    install="pip install adversarial-robustness-toolbox",
+    imports=("art",),
+    wanted="ART",
 )
 
 ROWS = (

@@ -6,7 +6,6 @@ of success is ignored. It draws from the global generators, which are lent and r
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from attacks.gradient.fgsm import FGSM
@@ -28,28 +27,12 @@ from attacks.libraries.adapter import (
 from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.minimal.cw import CW
 from attacks.shared import papers
-from robench.errors import ConfigError, PluginError
+from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images
-
-
-INSTALL = "pip install foolbox"
-
-
-def installed() -> None:
-    """Refuse to go on without foolbox, before anything is run.
-
-    Raises:
-        PluginError: it is not installed; says how to install it.
-    """
-    for module in ("foolbox", "eagerpy", "git", "requests"):
-        if find_spec(module) is None:
-            do = f"Run `{INSTALL}`, or use robench's own attack"
-            got = f"no module named {module!r}"
-            raise PluginError(expected="foolbox and what it imports to be installed", got=got, do=do)
 
 
 def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None) -> Images:
@@ -102,8 +85,10 @@ LIBRARY = Library(
     distribution="foolbox",
     bibtex=papers.FOOLBOX,
     run=run,
-    install=INSTALL,
-    installed=installed,
+    install="pip install foolbox",
+    imports=("foolbox", "eagerpy", "git", "requests"),
+    wanted="foolbox and what it imports",
+    remedy=", or use robench's own attack",
 )
 
 ROWS = (

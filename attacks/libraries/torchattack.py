@@ -7,31 +7,16 @@ Where an attack looks at a layer, the network is lent with its layers open to vi
 from __future__ import annotations
 
 from contextlib import nullcontext
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from attacks.libraries.adapter import Arguments, Library, Row, accepted, in_parts
 from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.shared import papers
-from robench.errors import PluginError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images, Labels
-
-INSTALL = "pip install torchattack"
-
-
-def installed() -> None:
-    """Refuse to go on without torchattack, before anything is run.
-
-    Raises:
-        PluginError: it is not installed; says how to install it.
-    """
-    if find_spec("torchattack") is None:
-        expected, got = "torchattack (not torchattacks) to be installed", "no module of that name"
-        raise PluginError(expected=expected, got=got, do=f"Run `{INSTALL}`")
 
 
 def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None) -> Images:
@@ -89,8 +74,9 @@ LIBRARY = Library(
     distribution="torchattack",
     bibtex=papers.TORCHATTACK,
     run=run,
-    install=INSTALL,
-    installed=installed,
+    install="pip install torchattack",
+    imports=("torchattack",),
+    wanted="torchattack (not torchattacks)",
 )
 CATALOGUE = LibraryCatalogue(LIBRARY, "torchattack", norm_values={})
 

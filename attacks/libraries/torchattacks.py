@@ -6,7 +6,6 @@ restarts do not exist and are run by us.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from attacks.gradient.fgsm import FGSM
@@ -29,30 +28,11 @@ from attacks.libraries.adapter import (
 from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.minimal.cw import CW
 from attacks.shared import papers
-from robench.errors import PluginError
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images
-
-
-INSTALL = "pip install --no-deps torchattacks==3.5.1"
-
-
-def installed() -> None:
-    """Refuse to go on without torchattacks, before anything is run.
-
-    Raises:
-        PluginError: it is not installed; says how to install it and why robench does not.
-    """
-    if find_spec("torchattacks") is None:
-        raise PluginError(
-            expected="torchattacks 3.5.1 to be installed",
-            got="no module of that name",
-            do=f"Run `{INSTALL}`: its metadata pins a `requests` with known "
-            "vulnerabilities that it never imports, so robench cannot depend on it",
-        )
 
 
 def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: float | None) -> Images:
@@ -91,8 +71,11 @@ LIBRARY = Library(
     distribution="torchattacks",
     bibtex=papers.TORCHATTACKS,
     run=run,
-    install=INSTALL,
-    installed=installed,
+    install="pip install --no-deps torchattacks==3.5.1",
+    imports=("torchattacks",),
+    wanted="torchattacks 3.5.1",
+    remedy=": its metadata pins a `requests` with known "
+    "vulnerabilities that it never imports, so robench cannot depend on it",
 )
 
 ROWS = (

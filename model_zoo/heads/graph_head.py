@@ -1,4 +1,4 @@
-"""What the recipes of the graph heads after WNLL have in common. No torch at import."""
+"""What the recipes of the graph heads have in common. No torch at import."""
 
 from __future__ import annotations
 
@@ -19,22 +19,13 @@ if TYPE_CHECKING:
     from robench.model.interface import Model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphHead:
-    """Classifies an image by carrying the labels of template images over a graph of features.
+class GraphRecipe:
+    """What a recipe does whose head carries the labels of template images over a graph of features.
 
-    Attributes:
-        protocol: `independent`, each image alone with the template; `joint`, the batch shares one graph with
-            the template.
-        m: neighbours each point keeps, itself counted first; at most the size of the template.
-        template: training images in the template; None takes all of them.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
-        search: `torch`, `faiss` or `auto`; all exact.
-        solver: `cholesky`, `cg` or `auto`.
-        tau: temperature of the gradient source `kernel`.
-        unlabelled: training images without a label that join every joint graph.
+    The options are those of the dataclass that derives from it, in an order of its own.
     """
 
+    __slots__ = ()
     info: ClassVar[Info]
     name: ClassVar[str]
     """What the model's details call the head."""
@@ -42,24 +33,29 @@ class GraphHead:
     """Whether its rows are scores, and not points of the simplex."""
     same_alone: ClassVar[str] = ""
     """The head that it amounts to where an image is alone with the template; empty where it is one itself."""
+    protocols: ClassVar[tuple[str, ...]] = ("independent", "joint")
     offers: ClassVar[tuple[str, ...]] = ("expectation", "straight_through", "linear", "exact", "kernel")
-    protocol: Literal["independent", "joint"] = "independent"
-    m: int = 30
-    template: int | None = 500
-    balanced: bool = True
-    search: Literal["auto", "torch", "faiss"] = "auto"
-    solver: Literal["auto", "cholesky", "cg"] = "auto"
-    tau: float = 1.0
-    unlabelled: int = 0
+    protocol: str
+    m: int
+    template: int | None
+    balanced: bool
+    tau: float
+    unlabelled: int
 
-    def __post_init__(self) -> None:
-        """Refuse options no graph can be built with."""
-        if self.m < 2:
-            raise ConfigError(
-                expected="m of at least 2 (a point is its own first neighbour)", got=str(self.m)
-            )
-        if self.protocol not in ("independent", "joint"):
-            raise ConfigError(expected="protocol 'independent' or 'joint'", got=repr(self.protocol))
+    @property
+    def templates(self) -> int:
+        """How many templates are drawn."""
+        return 1
+
+    def check_options(self) -> None:
+        """Refuse options no graph can be built with.
+
+        Raises:
+            ConfigError: names the option.
+        """
+        if self.protocol not in self.protocols:
+            *others, last = map(repr, self.protocols)
+            raise ConfigError(expected=f"protocol {', '.join(others)} or {last}", got=repr(self.protocol))
         if self.same_alone and self.protocol == "independent":
             raise ConfigError(
                 expected="protocol 'joint': an image alone with the template is classified as by "
@@ -148,15 +144,50 @@ class GraphHead:
     def _draw(
         self, training_data: ImageSet, *, classes: int, seed: int
     ) -> tuple[list[ImageSet], ImageSet | None]:
+        """Return the templates, and the unlabelled images if there shall be some."""
         from model_zoo.heads.templates import draw_graph_images
 
         return draw_graph_images(
             training_data,
             self.template,
-            votes=1,
+            votes=self.templates,
             balanced=self.balanced,
             unlabelled=self.unlabelled,
             m=self.m,
             classes=classes,
             seed=seed,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphHead(GraphRecipe):
+    """Classifies an image by carrying the labels of template images over a graph of features.
+
+    Attributes:
+        protocol: `independent`, each image alone with the template; `joint`, the batch shares one graph with
+            the template.
+        m: neighbours each point keeps, itself counted first; at most the size of the template.
+        template: training images in the template; None takes all of them.
+        balanced: draw as many of every class as of any other; otherwise purely at random.
+        search: `torch`, `faiss` or `auto`; all exact.
+        solver: `cholesky`, `cg` or `auto`.
+        tau: temperature of the gradient source `kernel`.
+        unlabelled: training images without a label that join every joint graph.
+    """
+
+    protocol: Literal["independent", "joint"] = "independent"
+    m: int = 30
+    template: int | None = 500
+    balanced: bool = True
+    search: Literal["auto", "torch", "faiss"] = "auto"
+    solver: Literal["auto", "cholesky", "cg"] = "auto"
+    tau: float = 1.0
+    unlabelled: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse options no graph can be built with."""
+        if self.m < 2:
+            raise ConfigError(
+                expected="m of at least 2 (a point is its own first neighbour)", got=str(self.m)
+            )
+        self.check_options()

@@ -135,7 +135,7 @@ def certify_by_bounds(
         reporter.start(len(jobs))
         records = []
         for job in jobs:
-            for unit, outcome in do_job(job, CleanAnswers(), context):
+            for unit, outcome in do_job(job, CleanAnswers(job.shard, layout.work.settings, keeper), context):
                 reporter.advance(unit.title, cached=outcome.cached)
                 records.append(outcome.record)
         path = store.root / f"certified-{name}.csv"

@@ -5,9 +5,11 @@ Rows are compared to within 1e-4: a matrix product adds up in another order for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,39 +24,56 @@ from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model,
 from robench.recipe import Info
 from robench.types import Images, Outputs
 
+T = TypeVar("T", bound="ModelTrial")
 TOLERANCE = 1e-4
 CLASSES = 4
 TRAINING = 640
 """Training images there are, for plugins that draw a template."""
 
 
-class Maker(Protocol):
-    """A plugin on trial that makes models.
+@dataclass(slots=True)
+class ModelTrial(ABC):
+    """A plugin on trial that makes models; the model that most laws look at is made once.
 
     Attributes:
+        recipe: the plugin, with its options.
         moved: the global generators that moved while it made the last one.
     """
 
-    moved: list[str]
-
-    @property
-    def info_type(self) -> type[Info]:
-        """What kind of `info` its kind of plugin has."""
-        ...
-
-    @property
-    def recipe(self) -> Any:
-        """The recipe, with its options."""
-        ...
+    info_type: ClassVar[type[Info]]
+    """What kind of `info` its kind of plugin has."""
+    recipe: Any
+    moved: list[str] = field(default_factory=list)
+    _plain: Model | None = field(default=None, init=False)
 
     @property
     def plain(self) -> Model:
         """The model that most laws look at."""
-        ...
+        if self._plain is None:
+            self._plain = self.again()
+        return self._plain
 
+    @abstractmethod
     def again(self, global_seed: int = 0) -> Model:
         """Make the same model once more, with the global generators in a given state."""
-        ...
+
+    def checked(self, global_seed: int, make: Callable[[], Any]) -> Model:
+        """Return what the plugin makes, with the global generators in a given state.
+
+        Raises:
+            BrokenLawError: it is no model.
+        """
+        with lent_generators(global_seed) as self.moved:
+            model = make()
+        require(isinstance(model, Model), f"it makes a {type(model).__name__}, not a Model")
+        return cast("Model", model)
+
+
+def laws_with(
+    offers: Callable[[T], str], network: Callable[[T], str], details: Callable[[T], str]
+) -> list[Callable[[T], str]]:
+    """Return the laws after the first ones, in order, with those that each kind of plugin has for itself."""
+    return [kind, offers, coupling, own_outputs, gradients, seed, chance, network, details]
 
 
 def training_data() -> ImageSet:
@@ -67,7 +86,7 @@ def unseen_images() -> Images:
     return toy_data(9, CLASSES, channels=3, split="test").batch(slice(None))[0]
 
 
-def builds(trial: Maker) -> str:
+def builds(trial: ModelTrial) -> str:
     """It makes a model with a finite row of outputs for every image."""
     outputs = rows(trial.plain, unseen_images())
     shape = (len(unseen_images()), trial.plain.columns)
@@ -78,7 +97,7 @@ def builds(trial: Maker) -> str:
     return f"{outputs.shape[0]} rows of {outputs.shape[1]}"
 
 
-def kind(trial: Maker) -> str:
+def kind(trial: ModelTrial) -> str:
     """Its rows are what the model declares: logits, log-probabilities or points of the simplex."""
     claim, outputs = trial.plain.output, rows(trial.plain, unseen_images()).double()
     if claim == OutputKind.SIMPLEX:
@@ -91,7 +110,7 @@ def kind(trial: Maker) -> str:
     return str(claim)
 
 
-def coupling(trial: Maker) -> str:
+def coupling(trial: ModelTrial) -> str:
     """A model that calls itself independent gives an image the same row alone and in another order."""
     if trial.plain.coupling == Coupling.JOINT:
         raise InapplicableError("It declares that images in a batch influence each other")
@@ -107,7 +126,7 @@ def coupling(trial: Maker) -> str:
     return f"to within {TOLERANCE:g}"
 
 
-def own_outputs(trial: Maker) -> str:
+def own_outputs(trial: ModelTrial) -> str:
     """Every gradient source gives the model's own outputs beside its surrogate."""
     x = unseen_images()
     whole = rows(trial.plain, x)
@@ -122,14 +141,14 @@ def own_outputs(trial: Maker) -> str:
     return ", ".join(trial.plain.sources)
 
 
-def gradients(trial: Maker) -> str:
+def gradients(trial: ModelTrial) -> str:
     """Every gradient source has a finite gradient with respect to the images."""
     for source in trial.plain.sources.values():
         _check_gradient(trial.plain, source)
     return ", ".join(trial.plain.sources)
 
 
-def seed(trial: Maker) -> str:
+def seed(trial: ModelTrial) -> str:
     """The same seed gives the same outputs and the same fingerprint."""
     again = trial.again()
     same = torch.equal(rows(trial.plain, unseen_images()), rows(again, unseen_images()))
@@ -138,7 +157,7 @@ def seed(trial: Maker) -> str:
     return ""
 
 
-def chance(trial: Maker) -> str:
+def chance(trial: ModelTrial) -> str:
     """The global generators of torch, NumPy and Python are neither moved nor used."""
     other = trial.again(global_seed=1)
     require(not trial.moved, f"moved: {', '.join(trial.moved)}; derive everything from the seed")

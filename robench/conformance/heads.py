@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from torch import nn
 
 from robench.conformance.built import (
     CLASSES,
+    ModelTrial,
     builds,
-    chance,
     check_untouched,
-    coupling,
-    gradients,
-    kind,
+    laws_with,
     modes_of,
-    own_outputs,
     rows,
-    seed,
     state_of,
     training_data,
     unseen_images,
 )
-from robench.conformance.isolation import lent_generators
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches
@@ -35,20 +31,11 @@ from robench.recipe import Info
 
 
 @dataclass(slots=True)
-class HeadTrial:
+class HeadTrial(ModelTrial):
     """One head on trial; the model that most laws look at is made once."""
 
     info_type: ClassVar[type[Info]] = Info
     recipe: Callable[..., Model]
-    moved: list[str] = field(default_factory=list)
-    _plain: Model | None = field(default=None, init=False)
-
-    @property
-    def plain(self) -> Model:
-        """The head on the toy network."""
-        if self._plain is None:
-            self._plain = self.again()
-        return self._plain
 
     def again(self, global_seed: int = 0) -> Model:
         """Put the head on a fresh copy of the toy network."""
@@ -56,34 +43,24 @@ class HeadTrial:
 
     def make(self, network: nn.Module, global_seed: int = 0) -> Model:
         """Put the head on a network, with the global generators in a given state."""
-        with lent_generators(global_seed) as self.moved:
-            model = self.recipe(
-                network,
-                name="toy",
-                classes=CLASSES,
-                training_data=training_data,
-                seed=0,
-                device="cpu",
-                details={"architecture": "toy"},
-            )
-        require(isinstance(model, Model), f"it makes a {type(model).__name__}, not a Model")
-        return model
+        make = partial(
+            self.recipe,
+            network,
+            name="toy",
+            classes=CLASSES,
+            training_data=training_data,
+            seed=0,
+            device="cpu",
+            details={"architecture": "toy"},
+        )
+        return self.checked(global_seed, make)
 
 
 def head_laws(recipe: Callable[..., Model]) -> Iterator[Result]:
     """Check every law of heads on one recipe, one by one."""
-    rest: list[Callable[[HeadTrial], str]] = [
-        kind,
-        offers,
-        coupling,
-        own_outputs,
-        gradients,
-        seed,
-        chance,
-        network,
-        details,
-    ]
-    return judged(HeadTrial(recipe), first=[described, light], gate=builds, rest=rest)
+    return judged(
+        HeadTrial(recipe), first=[described, light], gate=builds, rest=laws_with(offers, network, details)
+    )
 
 
 def offers(trial: HeadTrial) -> str:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from robench.conformance.built import (
     CLASSES,
+    ModelTrial,
     builds,
-    chance,
     check_untouched,
-    coupling,
-    gradients,
-    kind,
+    laws_with,
     modes_of,
-    own_outputs,
     rows,
-    seed,
     state_of,
     training_data,
     unseen_images,
 )
-from robench.conformance.isolation import lent_generators
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches
@@ -33,20 +29,11 @@ from robench.plan.spec import to_json
 
 
 @dataclass(slots=True)
-class InferenceTrial:
+class InferenceTrial(ModelTrial):
     """One inference-time defense on trial; the defended model that most laws look at is made once."""
 
     info_type: ClassVar[type[DefenseInfo]] = DefenseInfo
     recipe: InferenceDefense
-    moved: list[str] = field(default_factory=list)
-    _plain: Model | None = field(default=None, init=False)
-
-    @property
-    def plain(self) -> Model:
-        """The toy model behind the defense."""
-        if self._plain is None:
-            self._plain = self.again()
-        return self._plain
 
     def again(self, global_seed: int = 0) -> Model:
         """Defend a fresh copy of the toy model."""
@@ -54,26 +41,17 @@ class InferenceTrial:
 
     def make(self, model: Model, global_seed: int = 0) -> Model:
         """Put the defense in front of a model, with the global generators in a given state."""
-        with lent_generators(global_seed) as self.moved:
-            defense = self.recipe(model, training_data=training_data, seed=0)
-        require(isinstance(defense, Model), f"it makes a {type(defense).__name__}, not a Model")
-        return defense
+        return self.checked(global_seed, partial(self.recipe, model, training_data=training_data, seed=0))
 
 
 def inference_laws(recipe: InferenceDefense) -> Iterator[Result]:
     """Check every law of inference-time defenses on one recipe, one by one."""
-    rest: list[Callable[[InferenceTrial], str]] = [
-        kind,
-        offers,
-        coupling,
-        own_outputs,
-        gradients,
-        seed,
-        chance,
-        network,
-        details,
-    ]
-    return judged(InferenceTrial(recipe), first=[described, attacked, light], gate=builds, rest=rest)
+    return judged(
+        InferenceTrial(recipe),
+        first=[described, attacked, light],
+        gate=builds,
+        rest=laws_with(offers, network, details),
+    )
 
 
 def undefended() -> Model:

@@ -22,6 +22,9 @@ from robench.run.settings import Settings
 from robench.run.shards import Shard
 from robench.types import Labels
 
+NO_ATTACK = ThreatModel(eps=0.0)
+"""The threat that clean images are judged under."""
+
 
 def craft_unit(
     crafting: Crafting,
@@ -93,7 +96,7 @@ def judge_unit(
     """
     model, indices = unit.target.model, unit.shard.data.indices
     x, y = (part.to(model.device) for part in unit.shard.data.batch(slice(None)))
-    threat = unit.crafting.threat if unit.crafting else ThreatModel(eps=0.0)
+    threat = unit.crafting.threat if unit.crafting else NO_ATTACK
     target = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
     x_adv = crafted.x_adv.to(model.device) if crafted else x
     seed = seed_from(settings.seed, "judge", unit.shard.digest)

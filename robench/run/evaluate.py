@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
@@ -13,8 +15,9 @@ from robench.record.schema import Record
 from robench.run.bound_units import bound_unit
 from robench.run.craft_and_judge import asked_again, craft_unit, judge_unit
 from robench.run.heartbeat import Heartbeat
-from robench.run.jobs import Crafting, Job, Unit, clean_job
+from robench.run.jobs import Crafting, Job, Unit
 from robench.run.keeper import Keeper, failure_text, last_line
+from robench.run.keys import record_key
 from robench.run.progress import QUIET, AccuracySoFar, Finished, Reporter
 from robench.run.settings import Settings
 from robench.run.shards import Shard
@@ -22,37 +25,56 @@ from robench.run.work import Work
 from robench.types import Labels
 
 
+class CleanAnswer(NamedTuple):
+    """What is known of a model on the clean images of a shard.
+
+    Attributes:
+        classes: predicted classes (B,); None where they are not known.
+        codes: of findings about the model itself.
+    """
+
+    classes: Labels | None = None
+    codes: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, record: Record) -> CleanAnswer:
+        """Return what the record of clean images says."""
+        classes = torch.tensor(record.columns.clean, dtype=torch.int64)
+        return cls(classes, frozenset(finding.code for finding in record.findings))
+
+
 @dataclass(slots=True)
 class CleanAnswers:
     """What is known of the models on one shard alone, so that no unit depends on another shard.
 
-    Attributes:
-        predictions: by model, the predicted classes (B,) of the clean images.
-        codes: by model, the codes of findings about the model itself.
+    A clean unit that was done here is remembered; that of another process is asked for when it is needed. So
+    what a unit is judged with depends neither on the order of the attacks nor on who did them.
+
+    Args:
+        shard: the images.
+        settings: of the evaluation.
+        keeper: who has the records of clean images.
     """
 
-    predictions: dict[str, Labels] = field(default_factory=dict)
-    codes: dict[str, frozenset[str]] = field(default_factory=dict)
+    shard: Shard
+    settings: Settings
+    keeper: Keeper
+    _by_model: dict[str, CleanAnswer] = field(default_factory=dict)
 
     def add(self, unit: Unit, record: Record) -> None:
-        """Remember what the record of clean images says of its target; any other says nothing new.
-
-        So what a unit is judged with depends neither on the order of the attacks nor on who did them.
-        """
+        """Remember what the record of a clean unit says; any other says nothing new."""
         if unit.is_clean:
-            name = unit.target.model.name
-            self.predictions[name] = torch.tensor(record.columns.clean, dtype=torch.int64)
-            self.codes[name] = frozenset(finding.code for finding in record.findings)
+            self._by_model[unit.target.model.name] = CleanAnswer.of(record)
 
-    @classmethod
-    def kept(cls, work: Work, shard: Shard, keeper: Keeper) -> CleanAnswers:
-        """Return what the kept records of a shard's clean images say."""
-        answers = cls()
-        for model in work.models:
-            for unit in clean_job(model, shard, work.settings).units:
-                if record := keeper.record(unit.key):
-                    answers.add(unit, record)
-        return answers
+    def about(self, unit: Unit) -> CleanAnswer:
+        """Return what a unit is judged with: nothing, where it is clean itself or nothing was crafted."""
+        name = unit.target.model.name
+        if unit.crafting is None:
+            return CleanAnswer()
+        if name not in self._by_model:
+            record = self.keeper.record(record_key(unit.target, self.shard, draws=self.settings.draws))
+            self._by_model[name] = CleanAnswer.of(record) if record else CleanAnswer()
+        return self._by_model[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +88,40 @@ class Context:
     heartbeat: Heartbeat
     short: set[str] = field(default_factory=set)
 
-    def ran_short(self, micro_batch: int, model: str) -> None:
-        """Tell, once for each model, that memory ran out and how many images at once fitted; 0 for never."""
-        if micro_batch and model not in self.short:
-            self.short.add(model)
-            at_once = "1 image" if micro_batch == 1 else f"{micro_batch} images"
-            self.reporter.stage(f"{model}: out of memory; done again with {at_once} at once")
-
     @classmethod
     def of(cls, work: Work, keeper: Keeper, reporter: Reporter) -> Context:
         """Return the context of an evaluation that begins."""
         copies = PreparedModels(eager=work.settings.eager)
         return cls(work.settings, keeper, reporter, copies, Heartbeat(reporter))
 
-    def begin(self, title: str) -> None:
-        """Tell which unit is worked on from now."""
-        self.heartbeat.begin(title)
-        self.reporter.begin(title)
+    @contextmanager
+    def attempt(self, title: str, *, key: str, model: str, units: int = 1) -> Iterator[None]:
+        """Tell what is worked on from now; where it fails, record why and whose row lacks it, and go on.
 
-    def failed(self, error: BaseException, key: str, title: str, model: str) -> None:
-        """Record why a job failed, and whose row lacks it."""
-        text = failure_text(error)
-        self.keeper.failed(key, title, text, model=model)
-        self.reporter.failed(f"{title}: {last_line(text)}")
+        Code that calls `sys.exit` has failed too.
+
+        Args:
+            title: one line for a person.
+            key: of the job or unit.
+            model: whose row it is of.
+            units: how many records are not made where it fails.
+        """
+        self.heartbeat.begin(title)
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
+            text = failure_text(error)
+            self.keeper.failed(key, title, text, model=model)
+            self.reporter.failed(f"{title}: {last_line(text)}")
+            for _ in range(units):
+                self.reporter.advance(f"{title}: failed")
+
+    def ran_short(self, micro_batch: int, model: str) -> None:
+        """Tell, once for each model, that memory ran out and how many images at once fitted; 0 for never."""
+        if micro_batch and model not in self.short:
+            self.short.add(model)
+            at_once = "1 image" if micro_batch == 1 else f"{micro_batch} images"
+            self.reporter.stage(f"{model}: out of memory; done again with {at_once} at once")
 
 
 def evaluate(work: Work, keeper: Keeper, reporter: Reporter = QUIET) -> Iterator[Finished]:
@@ -100,10 +133,9 @@ def evaluate(work: Work, keeper: Keeper, reporter: Reporter = QUIET) -> Iterator
     context = Context.of(work, keeper, reporter)
     accuracy = AccuracySoFar()
     for shard in work.shards():
-        answers = CleanAnswers()
+        answers = CleanAnswers(shard, work.settings, keeper)
         for job in work.jobs(shard):
             for unit, outcome in do_job(job, answers, context):
-                answers.add(unit, outcome.record)
                 column = accuracy.add(outcome.record)
                 reporter.advance(unit.title, cached=outcome.cached, accuracy=column)
                 yield outcome
@@ -117,17 +149,17 @@ def do_job(job: Job, answers: CleanAnswers, context: Context) -> Iterator[tuple[
     records = [_kept(unit, answers, context) for unit in job.units]
     result = None
     if job.crafting and any(record is None for record in records):
-        result = _crafted(job.crafting, job, context)
+        result = context.keeper.crafted(job.key) or _crafted(job.crafting, job, context)
         if result is None:
             return
     whole = True
     for unit, stored_record in zip(job.units, records, strict=True):
-        if stored_record:
-            yield unit, Finished(stored_record, cached=True)
-        elif record := _judged(unit, result, answers, context):
-            yield unit, Finished(record, cached=False)
-        else:
+        record = stored_record or _judged(unit, result, answers, context)
+        if record is None:
             whole = False
+            continue
+        answers.add(unit, record)
+        yield unit, Finished(record, cached=stored_record is not None)
     if whole and job.key:
         context.keeper.finished(job.key)
 
@@ -140,17 +172,15 @@ def _kept(unit: Unit, answers: CleanAnswers, context: Context) -> Record | None:
     record = context.keeper.record(unit.key)
     if record is None or unit.bounding:
         return record
-    codes = answers.codes.get(unit.target.model.name, frozenset()) | {f.code for f in record.findings}
+    codes = answers.about(unit).codes | {finding.code for finding in record.findings}
     again = asked_again(unit.target.model, codes) and record.columns.index
     return record if record.draws == (context.settings.draws if again else 0) else None
 
 
 def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
-    """Return the crafted images of a job, made now if they are not kept; None if that failed."""
-    if stored_result := context.keeper.crafted(job.key):
-        return stored_result
-    context.begin(crafting.title)
-    try:
+    """Return the images of a job, crafted now and kept; None if that failed."""
+    name, result = crafting.source.model.name, None
+    with context.attempt(crafting.title, key=job.key, model=name, units=len(job.units)):
         result = craft_unit(
             crafting,
             job.shard,
@@ -158,31 +188,23 @@ def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
             prepared=context.prepared,
             passes=context.heartbeat.passes,
         )
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
-        context.failed(error, job.key, crafting.title, crafting.source.model.name)
-        for _ in job.units:
-            context.reporter.advance(f"{crafting.title}: failed")
-        return None
-    context.ran_short(result.micro_batch, crafting.source.model.name)
-    context.keeper.keep_crafted(job.key, result)
+    if result is not None:
+        context.ran_short(result.micro_batch, name)
+        context.keeper.keep_crafted(job.key, result)
     return result
 
 
 def _judged(unit: Unit, result: Crafted | None, answers: CleanAnswers, context: Context) -> Record | None:
     """Return the record of a unit, judged now and kept; None if that failed."""
-    name = unit.target.model.name
-    context.begin(unit.title)
-    clean, codes = answers.predictions.get(name), answers.codes.get(name, ())
-    try:
+    name, record = unit.target.model.name, None
+    clean, codes = answers.about(unit)
+    with context.attempt(unit.title, key=unit.key, model=name):
         if unit.bounding:
             record = bound_unit(unit, unit.bounding, context.settings)
         else:
             record = judge_unit(unit, result, context.settings, clean=clean, known=codes)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
-        context.failed(error, unit.key, unit.title, name)
-        context.reporter.advance(f"{unit.title}: failed")
-        return None
-    if result is None or record.provenance.micro_batch != result.micro_batch:
-        context.ran_short(record.provenance.micro_batch, name)
-    context.keeper.keep_record(record)
+    if record is not None:
+        if result is None or record.provenance.micro_batch != result.micro_batch:
+            context.ran_short(record.provenance.micro_batch, name)
+        context.keeper.keep_record(record)
     return record

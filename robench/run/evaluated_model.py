@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
@@ -39,17 +38,6 @@ class EvaluatedModel:
         for name in self.sources:
             self.model.source(name)
         object.__setattr__(self, "sources", self.sources or tuple(self.model.sources))
-
-    def spec(self) -> dict[str, Any]:
-        """Return the plain JSON description that goes into records."""
-        return {
-            "name": self.model.name,
-            "fingerprint": self.fingerprint,
-            "output": str(self.model.output),
-            "coupling": str(self.model.coupling),
-            "sources": list(self.sources),
-            "details": dict(self.model.details),
-        }
 
 
 def attacked_model(

@@ -29,9 +29,10 @@ class Heartbeat:
     _passes: int = field(default=0)
 
     def begin(self, title: str) -> None:
-        """Note which unit is worked on from now."""
+        """Tell which unit is worked on from now."""
         self._title, self._passes = title, 0
         self._began = self._spoke = self.clock()
+        self.reporter.begin(title)
 
     def passes(self, count: int) -> None:
         """Note that so many more passes were made, each on one image."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
@@ -24,10 +23,6 @@ class Board:
     attacks: Mapping[str, Attack]
     bounds: Mapping[str, BoundColumn] = field(default_factory=dict)
 
-    def spec(self) -> dict[str, Any]:
-        """Return the plain JSON description that goes into records."""
-        return {**self.threat.spec(), "eps_text": self.eps_text}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crafting:
@@ -41,6 +36,10 @@ class Crafting:
         label: the attack's column.
         attack: the recipe.
         board: the threat.
+        threat: the threat model of the board.
+        drop: whether broken images may leave the batch. They may where no other model is judged on them, and
+            where the model itself is attacked: what broke a stand-in need not break it.
+        title: one line for a person.
     """
 
     source: EvaluatedModel
@@ -50,6 +49,20 @@ class Crafting:
     label: str
     attack: Attack
     board: Board
+    threat: ThreatModel = field(init=False)
+    drop: bool = field(init=False)
+    title: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Resolve what follows from the rest."""
+        threat = self.board.threat
+        power = (
+            f"{threat.norm.name} {self.board.eps_text}" if threat.bounded else f"smallest {threat.norm.name}"
+        )
+        title = f"{self.label} on {self.source.model.name} through {self.gradient_source} ({power})"
+        object.__setattr__(self, "threat", threat)
+        object.__setattr__(self, "drop", len(self.targets) == 1 and self.attacked is self.source)
+        object.__setattr__(self, "title", title)
 
     @classmethod
     def of(
@@ -84,31 +97,6 @@ class Crafting:
             board=board,
         )
 
-    @property
-    def drop(self) -> bool:
-        """Whether broken images may leave the batch.
-
-        They may where no other model is judged on them, and where the model itself is attacked: what broke a
-        stand-in need not break it.
-        """
-        return len(self.targets) == 1 and self.attacked is self.source
-
-    @property
-    def threat(self) -> ThreatModel:
-        """The threat model of its board."""
-        return self.board.threat
-
-    @property
-    def power(self) -> str:
-        """Norm and radius in words, such as `Linf 8/255` or `smallest L2`."""
-        name = self.threat.norm.name
-        return f"{name} {self.board.eps_text}" if self.threat.bounded else f"smallest {name}"
-
-    @property
-    def title(self) -> str:
-        """One line for a person."""
-        return f"{self.label} on {self.source.model.name} through {self.gradient_source} ({self.power})"
-
     def key(self, shard: Shard, *, seed: int) -> str:
         """Return the hash of everything that can change the images; names of rows are not part of it."""
         return crafting_key(
@@ -133,6 +121,9 @@ class Unit:
         crafting: what was done to them; None for the clean images themselves.
         crafted_key: key of the crafted images; empty for clean ones.
         bounding: how the images are bounded; None where they are judged.
+        is_clean: whether it judges clean images.
+        title: one line for a person.
+        white_box: whether the images were crafted on the very model that judges them.
     """
 
     key: str
@@ -141,24 +132,20 @@ class Unit:
     crafting: Crafting | None = None
     crafted_key: str = ""
     bounding: Bounding | None = None
+    is_clean: bool = field(init=False)
+    title: str = field(init=False)
+    white_box: bool = field(init=False)
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether it judges clean images."""
-        return self.crafting is None and self.bounding is None
-
-    @property
-    def title(self) -> str:
-        """One line for a person."""
-        name = self.target.model.name
+    def __post_init__(self) -> None:
+        """Resolve what follows from the rest."""
+        name, crafting = self.target.model.name, self.crafting
         if self.bounding:
-            return self.bounding.title
-        return f"{self.crafting.title} -> {name}" if self.crafting else f"{CLEAN} on {name}"
-
-    @property
-    def white_box(self) -> bool:
-        """Whether the images were crafted on the very model that judges them."""
-        return self.crafting is not None and self.crafting.source.model.name == self.target.model.name
+            title = self.bounding.title
+        else:
+            title = f"{crafting.title} -> {name}" if crafting else f"{CLEAN} on {name}"
+        object.__setattr__(self, "is_clean", crafting is None and self.bounding is None)
+        object.__setattr__(self, "title", title)
+        object.__setattr__(self, "white_box", crafting is not None and crafting.source.model.name == name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

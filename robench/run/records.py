@@ -20,6 +20,7 @@ from robench.record.parts import (
     RecordedThreat,
 )
 from robench.record.schema import Columns, Finding, Record
+from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import Unit
 from robench.run.keys import CLEAN, attack_spec
 from robench.run.settings import Settings
@@ -50,12 +51,14 @@ def record_of(
     crafting = unit.crafting
     return Record(
         key=unit.key,
-        target=RecordedTarget.read(unit.target.spec()),
+        target=RecordedTarget.read(_target(unit.target)),
         source=RecordedSource.read(_source(unit, crafted)),
         attack=RecordedAttack.read(
             attack_spec(crafting.label, crafting.attack) if crafting else attack_spec(CLEAN, None)
         ),
-        threat=RecordedThreat.read(crafting.board.spec() if crafting else {}),
+        threat=RecordedThreat.read(
+            {**crafting.threat.spec(), "eps_text": crafting.board.eps_text} if crafting else {}
+        ),
         dataset=RecordedDataset.read(_dataset(unit)),
         seed=settings.seed,
         columns=_columns(unit, crafted, verdict, stood),
@@ -86,6 +89,18 @@ def _columns(unit: Unit, result: Crafted | None, verdict: Verdict, draws: list[s
         first_try=ledger.first_try.tolist(),
         stood=draws,
     )
+
+
+def _target(entry: EvaluatedModel) -> dict[str, Any]:
+    model = entry.model
+    return {
+        "name": model.name,
+        "fingerprint": entry.fingerprint,
+        "output": str(model.output),
+        "coupling": str(model.coupling),
+        "sources": list(entry.sources),
+        "details": dict(model.details),
+    }
 
 
 def _source(unit: Unit, result: Crafted | None) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class Bench:
         Raises:
             JobError: here it is another one: what a model or the data are made of has changed since.
         """
-        from robench.run.evaluate import CleanAnswers, do_job
+        from robench.run.evaluate import do_job
 
         job = next(iter(self.jobs(shard)[index : index + 1]), None)
         if job is None or _name(job) != name:
@@ -179,9 +179,8 @@ class Bench:
                 got="others than when its jobs were listed",
                 do="Leave the files of networks and data as they are; run the same command again",
             )
-        answers = self._known(shard) if job.crafting else CleanAnswers()
         before = self._keeper.failures
-        for unit, outcome in do_job(job, answers, self._context):
+        for unit, outcome in do_job(job, self._answers_on(shard), self._context):
             self._pipe.send(("unit", unit.key, unit.title, outcome.cached))
         self._end(before)
 
@@ -194,13 +193,13 @@ class Bench:
             self._pipe.send(("features", key))
         self._end(before)
 
-    def _known(self, shard: int) -> CleanAnswers:
-        """Return the kept clean answers of a shard: this process need not be the one that asked."""
+    def _answers_on(self, shard: int) -> CleanAnswers:
+        """Return the clean answers of a shard; what another process asked is read, even if all is forced."""
         from robench.run.evaluate import CleanAnswers
 
         if self._answers is None or self._answers[0] != shard:
             keeper = replace(self._keeper, force=False)
-            self._answers = (shard, CleanAnswers.kept(self.layout.work, self.shards[shard], keeper))
+            self._answers = (shard, CleanAnswers(self.shards[shard], self.layout.work.settings, keeper))
         return self._answers[1]
 
     def _end(self, failures_before: int) -> None:

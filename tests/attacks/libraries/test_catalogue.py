@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from attacks.libraries import adv_lib, art, foolbox, torchattack, torchattacks
+from attacks.libraries import adapter, adv_lib, art, foolbox, torchattack, torchattacks
 from attacks.libraries.page import PAGE, with_tables
 from robench import plugins
 from robench.attack.craft import check_attack
@@ -78,17 +78,17 @@ def test_the_nearest_option_is_named():
 
 
 @pytest.mark.parametrize(
-    ("module", "catalogue", "name", "command"),
+    ("catalogue", "name", "command"),
     [
-        (torchattacks, torchattacks.CATALOGUE, "PGD", "pip install --no-deps torchattacks==3.5.1"),
-        (foolbox, foolbox.CATALOGUE, "DDNAttack", "pip install foolbox"),
-        (art, art.CATALOGUE, "DeepFool", "pip install adversarial-robustness-toolbox"),
-        (adv_lib, adv_lib.CATALOGUE, "fmn", "pip install adv-lib"),
-        (torchattack, torchattack.CATALOGUE, "Admix", "pip install torchattack"),
+        (torchattacks.CATALOGUE, "PGD", "pip install --no-deps torchattacks==3.5.1"),
+        (foolbox.CATALOGUE, "DDNAttack", "pip install foolbox"),
+        (art.CATALOGUE, "DeepFool", "pip install adversarial-robustness-toolbox"),
+        (adv_lib.CATALOGUE, "fmn", "pip install adv-lib"),
+        (torchattack.CATALOGUE, "Admix", "pip install torchattack"),
     ],
 )
-def test_a_missing_library_says_how_to_get_it(monkeypatch, module, catalogue, name, command):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+def test_a_missing_library_says_how_to_get_it(monkeypatch, catalogue, name, command):
+    monkeypatch.setattr(adapter, "find_spec", lambda name: None)
     kind = catalogue.find(name)
     assert kind.info.install == command
     with pytest.raises(PluginError, match=command):
@@ -96,9 +96,7 @@ def test_a_missing_library_says_how_to_get_it(monkeypatch, module, catalogue, na
 
 
 def test_what_one_attack_alone_imports_is_told_too(monkeypatch):
-    import attacks.libraries.adapter as adapter
-
-    monkeypatch.setattr(adapter, "find_spec", lambda name: None)
+    monkeypatch.setattr(adapter, "find_spec", lambda name: None if name == "multiprocess" else name)
     with pytest.raises(PluginError, match=r"'multiprocess' to be installed.*pip install multiprocess"):
         art.CATALOGUE.find("AutoAttack")()
 

@@ -223,7 +223,6 @@ def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, 
 
     failing = Model(name="n", net=Failing(), classes=2)
     monkeypatch.setattr(jobs, "clean_job", clean_of)
-    monkeypatch.setattr("robench.run.evaluate.clean_job", clean_of)
     plain, _ = collect(plan)
     keeper = Memory()
     context = Context.of(plan, keeper, Quiet())
@@ -231,9 +230,9 @@ def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, 
         clean = [job for job in plan.jobs(shard) if job.crafting is None]
         attack_jobs = [job for job in plan.jobs(shard) if job.crafting]
         for job in clean:
-            list(do_job(job, CleanAnswers(), context))
+            list(do_job(job, CleanAnswers(shard, plan.settings, keeper), context))
         for job in reversed(attack_jobs):
-            list(do_job(job, CleanAnswers.kept(plan, shard, keeper), context))
+            list(do_job(job, CleanAnswers(shard, plan.settings, keeper), context))
     assert len(plain) == len(keeper.records) == (2 + 2 * 2 * 2 - fails) * 2
     assert {r.key: (r.columns, r.findings) for r in plain} == {
         key: (r.columns, r.findings) for key, r in keeper.records.items()
