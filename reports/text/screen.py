@@ -73,12 +73,13 @@ class Screen:
         if not self.seeds_only:
             for board in boards(records):
                 renderables += self._board(board)
-        header, rows = engine_table(records)
-        if self.details and rows:
-            renderables.append(table("what the attacks asked", header, rows))
-        header, rows = memory_table(records)
-        if self.details and rows:
-            renderables.append(table("where memory ran out", header, rows))
+        if self.details:
+            for title, (header, rows) in (
+                ("what the attacks asked", engine_table(records)),
+                ("where memory ran out", memory_table(records)),
+            ):
+                if rows:
+                    renderables.append(table(title, header, rows))
         for comparison in over_seeds(records):
             header, rows = seed_table(comparison)
             # A model has several rows here: its name stands on the first.

@@ -9,6 +9,7 @@ from tests.faults.fuzz.campaign import campaign, examples
 from tests.faults.fuzz.readers import READERS
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", READERS)
 def test_a_few_files(tmp_path, name):
     counts = Counter()

@@ -59,6 +59,7 @@ def test_verdicts_are_those_of_the_closed_form():
     assert len(result) == 40
 
 
+@pytest.mark.thorough
 def test_text_is_a_radius_and_repeats_bit_for_bit():
     x, y = images()
     one = robench.attack(linear(), x, y, "pgd", eps="8/255", step_size="2/255")
@@ -99,6 +100,7 @@ def step(model, x, y, eps):
     return (x + eps * x.grad.sign()).clamp(0, 1)
 
 
+@pytest.mark.thorough
 def test_networks_functions_and_attacks_of_many_kinds_give_the_same(tmp_path):
     x, y = images()
     net = linear().train()
@@ -185,6 +187,7 @@ def test_nonsense_is_refused_in_a_sentence(call, kind, text):
     assert str(refusal.value).count("\n") <= 3
 
 
+@pytest.mark.thorough
 def test_the_worst_of_all_gradient_sources_counts():
     data = robench.load_data("digits", split="train", limit=400)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

@@ -101,6 +101,7 @@ def test_cite_and_badge_write_files(tmp_path):
         assert (tmp_path / file).read_text("utf-8")
 
 
+@pytest.mark.thorough
 def test_report_writes_the_cards_too(tmp_path):
     folder = run_folder(tmp_path, models=2, images=20)
     outcome = call("report", folder)
