@@ -12,6 +12,11 @@ WANG_FEYNMAN_KAC = (
     "natural and robust accuracies}, author={Wang, Bao and Shi, Zuoqiang and Osher, Stanley J.}, "
     "booktitle={NeurIPS}, year={2019}, note={arXiv:1811.10745}}"
 )
+BROWN_GLL = (
+    "@article{brown2024gll, title={{GLL}: a differentiable graph learning layer for neural networks}, "
+    "author={Brown, Jason and Chen, Bohan and Hardiman-Mostow, Harris and Calder, Jeff and Bertozzi, Andrea "
+    "L.}, journal={arXiv:2412.08016}, year={2024}}"
+)
 MADRY = (
     "@inproceedings{madry2018towards, title={Towards deep learning models resistant to adversarial "
     "attacks}, author={Madry, Aleksander and Makelov, Aleksandar and Schmidt, Ludwig and Tsipras, Dimitris "

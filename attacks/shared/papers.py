@@ -16,6 +16,21 @@ SITAWARIN_NEIGHBOURS = (
     "@article{sitawarin2020minimum, title={Minimum-norm adversarial examples on {KNN} and {KNN}-based "
     "models}, author={Sitawarin, Chawin and Wagner, David}, journal={arXiv:2003.06559}, year={2020}}"
 )
+SITAWARIN_DEEP_KNN = (
+    "@inproceedings{sitawarin2019robustness, title={On the robustness of deep k-nearest neighbors}, "
+    "author={Sitawarin, Chawin and Wagner, David}, booktitle={IEEE Security and Privacy Workshops}, "
+    "year={2019}, note={arXiv:1903.08333}}"
+)
+WANG_NEAREST = (
+    "@article{wang2019evaluating, title={Evaluating the robustness of nearest neighbor classifiers: a "
+    "primal-dual perspective}, author={Wang, Lu and Liu, Xuanqing and Yi, Jinfeng and Zhou, Zhi-Hua and "
+    "Hsieh, Cho-Jui}, journal={arXiv:1906.03972}, year={2019}}"
+)
+CHEN_TRANSDUCTION = (
+    "@inproceedings{chen2022towards, title={Towards evaluating the robustness of neural networks learned by "
+    "transduction}, author={Chen, Jiefeng and Wu, Xi and Guo, Yang and Liang, Yingyu and Jha, Somesh}, "
+    "booktitle={ICLR}, year={2022}, note={arXiv:2110.14735}}"
+)
 CROCE_L1 = (
     "@inproceedings{croce2021mind, title={Mind the box: $l_1$-{APGD} for sparse adversarial attacks on "
     "image classifiers}, author={Croce, Francesco and Hein, Matthias}, booktitle={ICML}, year={2021}}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
-    from robench.types import Images, Labels, Mask
+    from robench.types import Images, Labels, Mask, PerSample
 
 
 def likeliest(oracle: Oracle, x: Images, count: int) -> list[Labels]:
@@ -78,8 +78,8 @@ class StrongestPoints:
         from robench.attack.losses import margin
 
         self._oracle, self._loss = oracle, loss or margin
-        self.points = oracle.x
-        self.value = oracle.best_size.new_full((len(oracle.x),), -float("inf"))
+        self.points = self._candidates = oracle.x
+        self.value = self._promise = oracle.best_size.new_full((len(oracle.x),), -float("inf"))
 
     @property
     def broken(self) -> Mask:
@@ -105,6 +105,7 @@ class StrongestPoints:
         from robench.attack.norms import per_image
 
         value = self._oracle.value(self._loss, points)
+        self._remember(points, value)
         better = value > self.value
         self.value = torch.where(better, value, self.value)
         self.points = torch.where(per_image(better, points), points, self.points)
@@ -120,6 +121,34 @@ class StrongestPoints:
             self.meet(points)
             return
         value = self._oracle.value(self._loss, points)
+        self._remember(points, value)
         gain = int((value > 0).sum()) - int((self.value > 0).sum())
         if gain > 0 or (gain == 0 and float(value.mean()) > float(self.value.mean())):
             self.points, self.value = points, value
+
+    def merge(self, passes: int) -> None:
+        """Put into the joint batch that broke the most what broke other images in other batches.
+
+        Greedy, and the whole batch is asked again each time; see `attacks.shared.joint_merge`.
+        Where images are alone, nothing is left to do.
+
+        Args:
+            passes: forward passes of the whole batch, at most.
+        """
+        if not self._joint or passes < 1:
+            return
+        from attacks.shared.joint_merge import merge
+
+        self.points = merge(self._oracle, self._candidates, self._promise, passes=passes)
+        self.assemble()
+
+    def _remember(self, points: Images, value: PerSample) -> None:
+        """Keep, for a merge, each image's worst point in whatever joint batch it was met."""
+        import torch
+
+        from robench.attack.norms import per_image
+
+        if self._joint:
+            better = value > self._promise
+            self._promise = torch.where(better, value, self._promise)
+            self._candidates = torch.where(per_image(better, points), points, self._candidates)

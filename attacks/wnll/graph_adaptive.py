@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.gradient.pgd import madry_step
@@ -12,6 +12,7 @@ from attacks.shared.papers import SITAWARIN_NEIGHBOURS, TRAMER_ADAPTIVE, WANG_OS
 from attacks.shared.tries import StrongestPoints
 from attacks.wnll.graph_sources import nearest_classes, sources_of
 from robench.attack.protocol import AttackInfo
+from robench.plan.spec import LATER
 
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
@@ -60,6 +61,9 @@ class GraphAdaptive:
         restarts: 1 starts from the clean image only; each further one starts once more, at random.
         temperatures: of the kernel source, beside the model's own.
         guides: how many of the nearest other classes are approached in turn.
+        merge: of a joint batch, forward passes of the whole batch to spend, before part 3 and again at the
+            end, on putting what broke other images in other batches into the best one, image by image, where
+            the number of images broken does not fall; 0 for none.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -80,11 +84,12 @@ class GraphAdaptive:
     restarts: int = 1
     temperatures: tuple[float, ...] = (4.0,)
     guides: int = 2
+    merge: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
         at_least(1, steps=self.steps, restarts=self.restarts)
-        at_least(0, guides=self.guides)
+        at_least(0, guides=self.guides, merge=self.merge)
         positive(step_size=self.step_size)
         for tau in self.temperatures:
             positive(temperatures=tau)
@@ -122,10 +127,12 @@ class GraphAdaptive:
         if not oracle.finished:
             worst.meet(refine(threat.sample(x, rng.split("refine", 0)), sources[-1]))
         worst.assemble()
+        worst.merge(self.merge)
         for source in sources:
             if oracle.finished or bool(worst.broken.all()):
                 break
             worst.replace(refine(worst.points, source))
+        worst.merge(self.merge)
         return worst.points
 
     def _stages(self, oracle: Oracle, sources: Sequence[GradientSource]) -> Iterator[Stage]:

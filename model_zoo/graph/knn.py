@@ -17,13 +17,18 @@ from robench.types import Labels
 
 def nearest_votes(query: Tensor, points: Tensor, labels: Tensor, *, classes: int, k: int) -> Tensor:
     """Return u (Q, C) on the simplex for features (Q, D) among template points (T, D) with labels (T,)."""
-    voters = labels[neighbours_in(query, points, k).ids]
-    ballots = torch.nn.functional.one_hot(voters, classes)
-    votes = ballots.sum(1)
-    weight = (k - torch.arange(k, device=query.device))[:, None] * ballots
-    first = weight.amax(1).to(torch.float64)  # k minus the rank of the first of the class; 0 without one
-    u = (votes + first / first.sum(1, keepdim=True)) / (k + 1)
+    votes, share = ballots(query, points, labels, classes=classes, k=k)
+    u = (votes + share) / (k + 1)
     return u.to(query.dtype if query.is_floating_point() else torch.float32)
+
+
+def ballots(query: Tensor, points: Tensor, labels: Tensor, *, classes: int, k: int) -> tuple[Tensor, Tensor]:
+    """Return how many of the k nearest are of each class, (Q, C), and what each gets of the shared vote."""
+    voters = labels[neighbours_in(query, points, k).ids]
+    one_hot = torch.nn.functional.one_hot(voters, classes)
+    weight = (k - torch.arange(k, device=query.device))[:, None] * one_hot
+    first = weight.amax(1).to(torch.float64)  # k minus the rank of the first of the class; 0 without one
+    return one_hot.sum(1), first / first.sum(1, keepdim=True)
 
 
 def vote_margins_over(

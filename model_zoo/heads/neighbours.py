@@ -79,7 +79,7 @@ class KNN:
 
         del output
         template = _draw(self, training_data(), self.k, classes=classes, seed=seed)
-        branches = branched(_fixed(network, device), template.batch(slice(0, 3))[0].to(device))
+        branches = branched(fixed_network(network, device), template.batch(slice(0, 3))[0].to(device))
         net = KNNNetwork(branches, template, classes=classes, device=device, reach=self.k)
         return _model(net, template, self, "knn", name=name, details=details)
 
@@ -146,7 +146,7 @@ class KernelDensity:
 
         del output
         template = _draw(self, training_data(), self.n, classes=classes, seed=seed)
-        branches = branched(_fixed(network, device), template.batch(slice(0, 3))[0].to(device))
+        branches = branched(fixed_network(network, device), template.batch(slice(0, 3))[0].to(device))
         net = KernelDensityNetwork(
             branches, template, classes=classes, device=device, reach=self.n, bandwidth=self.bandwidth
         )
@@ -177,7 +177,7 @@ def _draw(recipe: KNN | KernelDensity, data: ImageSet, least: int, *, classes: i
     return template
 
 
-def _fixed(network: nn.Module, device: str) -> nn.Module:
+def fixed_network(network: nn.Module, device: str) -> nn.Module:
     """Return the network on its device.
 
     Raises:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from robench.attack.norms import NORMS
-from robench.attack.protocol import Attack, Knowledge
+from robench.attack.protocol import Attack, Knowledge, SelectiveAttack
 from robench.attack.threat import Goal
 from robench.conformance.attack_trial import RADII, AttackRun, AttackTrial, Rules, classified
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
-from robench.conformance.toys import bright
+from robench.conformance.toys import SHAPE, bright
 from robench.counted import counted
 from robench.errors import ConfigError
 from robench.model.interface import Model, OutputKind
@@ -61,6 +61,11 @@ def norms(trial: AttackTrial) -> str:
 
 def runs(trial: AttackTrial) -> str:
     """It returns finite images of the shape, type and device it was given."""
+    if isinstance(trial.recipe, SelectiveAttack):
+        try:
+            trial.recipe.check_model(trial.toy(), Rules().threat(trial.norm, Goal.UNTARGETED), SHAPE)
+        except ConfigError as refusal:
+            raise InapplicableError(f"It refuses the toy model: {refusal}") from None
     run = trial.plain
     last, x = run.last, run.start
     require(last.dtype == x.dtype, f"dtype {last.dtype}, not {x.dtype}")

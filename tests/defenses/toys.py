@@ -14,6 +14,7 @@ EPS = 0.15
 COMMON = {"epochs": 4, "batch_size": 16, "learning_rate": 0.1, "validation": 0.2}
 ATTACKED = {"eps": EPS, "steps": 2}
 WNLL = {"m": 6, "n": 3, "template": 30, "wnll_epochs": 2, "wnll_batch_size": 20, "epochs": 2}
+GRAPH = {"head": "gll", "head_options": {"m": 6}, "per_class": 8, "template": 30}
 RECIPES = {
     "natural": {},
     "pgd_training": ATTACKED,
@@ -26,10 +27,12 @@ RECIPES = {
     "distillation": {"temperature": 3.0, "learning_rate": 0.5, "epochs": 6},
     "wnll_natural": WNLL,
     "wnll_pgd": WNLL | ATTACKED | {"passes": 1},
+    "graph_natural": GRAPH,
+    "graph_pgd": GRAPH | ATTACKED | {"epochs": 2},
     "ibp_training": {"eps": EPS / 2, "learning_rate": 0.02, "epochs": 40, "natural_epochs": 10},
     "ensemble": {"eps": EPS, "others": 2, "other_epochs": 1, "optimizer": "sgd"},
 }
-ROBUST = ("pgd_training", "trades", "mart", "fast", "free", "wnll_pgd")
+ROBUST = ("pgd_training", "trades", "mart", "fast", "free", "wnll_pgd", "graph_pgd")
 
 
 class Branches(nn.Module):

@@ -1,12 +1,10 @@
-"""The graph heads after WNLL: outputs, sources, protocols, refusals, and the attack that needs no change."""
+"""The graph heads after WNLL: outputs, sources, protocols, refusals."""
 
 import math
 
 import pytest
 import torch
 
-from attacks.wnll.graph_adaptive import GraphAdaptive
-from attacks.wnll.graph_sources import sources_of
 from model_zoo.heads.gll import GLL
 from model_zoo.heads.laplace import Laplace
 from model_zoo.heads.p_laplace import PLaplace
@@ -19,8 +17,6 @@ from robench.errors import ConfigError, InputError
 from robench.model.interface import Coupling, OutputKind, predictions
 from robench.recipe import build, describe, identity_of
 from tests.attacks.wnll.graph_toys import TEST, TRAIN, headed, network, wnll
-from tests.attacks.wnll.test_graph_adaptive import ADAPTIVE, EPS, LOSSES, covers
-from tests.truths import attacked, broken, classify
 
 X, Y = TEST.batch(slice(0, 30))
 HEADS = {"laplace": Laplace, "poisson": Poisson, "pwll": PWLL, "gll": GLL, "p_laplace": PLaplace}
@@ -171,27 +167,6 @@ def test_features_that_are_no_number_cost_only_their_own_row(name):
     z = net.branches.features(X[:5]).detach()
     z[2, 0] = torch.nan
     assert net.classify(z).isnan().all(dim=1).tolist() == [False, False, True, False, False]
-
-
-@pytest.mark.parametrize(("name", "protocol"), MODELS)
-def test_the_adaptive_attack_is_at_least_as_strong_as_every_single_source(name, protocol):
-    """It takes the sources that the head declares; nothing in it knows the head."""
-    model, x = made(name, protocol), X[:20]
-    y = classify(model, x)
-    x_adv, oracle, _ = attacked(ADAPTIVE, model, x, y, eps=EPS)
-    worst = broken(model, x_adv, y)
-    names, strongest = set(), 0
-    for source in sources_of(model, (4.0,)):
-        for attack in LOSSES.values():
-            single, alone, _ = attacked(attack, model, x, y, eps=EPS, source=source)
-            breaks = broken(model, single, y) & alone.broken
-            assert covers(model, worst, breaks), source.name
-            names.add(source.name)
-            strongest = max(strongest, int(breaks.sum()))
-    assert names == {"straight_through", "linear", "kernel", "kernel 4", "neighbours", "exact"}
-    assert 0 < strongest <= int(worst.sum()) < 20
-    assert oracle.threat.admits(x, x_adv).all()
-    assert isinstance(ADAPTIVE, GraphAdaptive)
 
 
 def test_laplace_is_bounded_as_wnll_is_and_the_others_offer_no_bounds():

@@ -19,6 +19,7 @@ QUICK = {
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.1, "validation": 0.2}
 ATTACKED = {"eps": 0.15, "steps": 2}
 GRAPH = {"m": 6, "n": 3, "template": 30, "wnll_epochs": 1, "wnll_batch_size": 20}
+LAYER = {"head_options": {"m": 6}, "per_class": 6, "template": 30}
 OPTIONS = {
     "pgd_training": ATTACKED,
     "trades": ATTACKED,
@@ -29,6 +30,8 @@ OPTIONS = {
     "wnll_natural": GRAPH,
     "wnll_semi_supervised": GRAPH,
     "wnll_pgd": GRAPH | ATTACKED | {"passes": 1},
+    "graph_natural": LAYER,
+    "graph_pgd": LAYER | ATTACKED,
     "ensemble": {"eps": 0.15, "others": 2, "other_epochs": 1},
     "autoattack": {"scale": 0.02},
     "branch_and_bound": {"seconds": None, "domains": 60, "restarts": 2, "minimisers": 2},

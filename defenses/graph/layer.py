@@ -1,0 +1,168 @@
+"""One step through a graph head: a template drawn anew, one graph with the mini-batch, gradients to both.
+
+The features of template and mini-batch come from one pass through the network in training mode, and the
+gradient of the loss goes to both, as in Brown et al. 2024 (arXiv:2412.08016), where labelled base points
+stand beside the mini-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from defenses.graph.options import GraphOptions
+from defenses.training.objective import BatchContext
+from robench.attack.losses import cross_entropy
+from robench.data.images import ImageSet
+from robench.model.defense import TrainingContext
+from robench.model.interface import Model, OutputKind
+from robench.randomness import Randomness, seed_from
+from robench.types import Images, Labels, Outputs
+
+Craft = Callable[[Model, Images, Labels, Randomness], Images]
+"""Model, images (B, C, H, W), labels (B,) and their randomness to the images that are learned from."""
+
+FLOOR = 1e-8
+"""Added to u_y before its logarithm, as in the authors' code: the slope of the loss stays finite."""
+
+
+@dataclass(slots=True)
+class GraphLayer:
+    """Puts a graph head on the network as it is at a step.
+
+    Attributes:
+        network: images to logits, with features.
+        training_set: the rows learned from, on the CPU.
+        options: those of the stage.
+        context: seed and device.
+        validator: the model that classifies the held-out part, as `validation_model` built it last.
+    """
+
+    network: nn.Module
+    training_set: ImageSet
+    options: GraphOptions
+    context: TrainingContext
+    validator: Model | None = field(default=None, init=False)
+
+    def template(self, rng: Randomness) -> ImageSet:
+        """Return the template of a step: random training images, as many of each class, in order of class.
+
+        Images of the mini-batch are taken only where a class has too few others, and never all of a class.
+
+        Args:
+            rng: randomness of the mini-batch, whose `images` are the indices of its rows.
+        """
+        labels, indices = self.training_set.labels, self.training_set.indices
+        generator = torch.Generator().manual_seed(seed_from(rng.torch_seed(), "template"))
+        order = torch.randperm(len(labels), generator=generator)
+        inside = torch.isin(indices[order], rng.images.cpu())
+        order = order[inside.to(torch.int8).argsort(stable=True)]
+        parts = []
+        for label in range(len(self.training_set.classes)):
+            rows = order[labels[order] == label]
+            parts.append(rows[: min(self.options.per_class, max(len(rows) // 2, 1))])
+        return self.training_set.subset(torch.cat(parts))
+
+    def queries(self, template: ImageSet, rng: Randomness) -> Tensor:
+        """Return which rows of the mini-batch are no template images, as row numbers."""
+        rows = (~torch.isin(rng.images.cpu(), template.indices)).nonzero().squeeze(1)
+        return rows.to(rng.images.device)
+
+    def joint_model(self, template: ImageSet) -> Model:
+        """Return the model with the head: a batch shares one graph with the template."""
+        return self._with_head(template, len(template), protocol="joint", seed=0)
+
+    def loss(self, model: Model, x: Images, y: Labels) -> tuple[Tensor, Outputs]:
+        """Return the mean loss of images (B, C, H, W) in one graph with the template, and rows (B, K).
+
+        The value is that of the graph; a trained linear branch learns along from features that are held
+        fixed, so that it stays a good surrogate.
+
+        Args:
+            model: what `joint_model` returned.
+            x: images of the mini-batch.
+            y: their labels.
+        """
+        around = model.neighbourhood
+        assert around is not None  # every graph head has one
+        images = around.memory().images.to(x)
+        z = around.features(torch.cat([images, x]))
+        points, queries = z[: len(images)], z[len(images) :]
+        if not bool(torch.isfinite(z).all()):  # the loop says at which step it was
+            return z.sum() * torch.nan, z.new_zeros(len(x), model.classes)
+        u = around.classify(queries, points)
+        if model.output is OutputKind.SIMPLEX:
+            value = -(u.gather(1, y[:, None]).squeeze(1) + FLOOR).log().mean()
+        else:
+            value = cross_entropy(u, y, model.output).mean()
+        if around.linear is not None:
+            branch = F.cross_entropy(around.linear(queries.detach()), y)
+            value = value + branch - branch.detach()
+        return value, u
+
+    def step(
+        self, x: Images, y: Labels, rng: Randomness, craft: Craft | None = None
+    ) -> tuple[Tensor, Outputs]:
+        """Return the mean loss of a mini-batch with a template of its own, and rows (B, K).
+
+        Images that serve as template are not learned from: their rows are zeros, a tie, which no answer is.
+
+        Args:
+            x: images (B, C, H, W).
+            y: their labels (B,).
+            rng: their randomness.
+            craft: changes the images first, in their graph with the template.
+        """
+        classes = len(self.training_set.classes)
+        weights = [p for p in self.network.parameters() if p.requires_grad]
+        if not all(bool(torch.isfinite(p).all()) for p in weights):  # the loop says at which step it was
+            return weights[0].sum() * torch.nan, x.new_zeros(len(x), classes)
+        template = self.template(rng)
+        rows = self.queries(template, rng)
+        model, images, labels = self.joint_model(template), x[rows], y[rows]
+        if craft is not None:
+            images = craft(model, images, labels, replace(rng, images=rng.images[rows]))
+        loss, u = self.loss(model, images, labels)
+        return loss, u.detach().new_zeros(len(x), classes).index_copy(0, rows, u.detach())
+
+    def validation_model(self) -> Model:
+        """Return the model that classifies the held-out part: each image alone with one fixed template."""
+        data = self.training_set.labelled()
+        size = min(self.options.template, len(data))
+        seed = seed_from(self.context.seed, "judge")
+        self.validator = self._with_head(data, size, protocol="independent", seed=seed)
+        return self.validator
+
+    def _with_head(self, data: ImageSet, size: int, *, protocol: str, seed: int) -> Model:
+        head = self.options.recipe(protocol=protocol, template=size)
+        model: Model = head(
+            self.network,
+            name="in training",
+            classes=len(data.classes),
+            training_data=lambda: data,
+            seed=seed,
+            device=self.context.device,
+            details={},
+        )
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class GraphLoss:
+    """The objective of training through a graph on clean images; it knows of no attack."""
+
+    adversarial: ClassVar[bool] = False
+    layer: GraphLayer
+
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        """Return the mean loss and the rows (B, K); see `GraphLayer.step`."""
+        return self.layer.step(x, y, batch.rng)
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
+        """Know of no attack."""
+        del x, y, rng

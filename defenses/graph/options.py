@@ -1,0 +1,118 @@
+"""The options that trainings through a graph head share, and what they are in each stage. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from defenses.option_checks import at_least_one, require
+from defenses.training.options import TrainingOptions
+from robench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from robench.data.images import ImageSet
+
+Options = TypeVar("Options", bound="GraphOptions")
+
+OWN_CHOICE = ("protocol", "template", "balanced", "unlabelled")
+"""Options of a head that the training decides."""
+
+
+class GraphRecipe(Protocol):
+    """A head that puts a batch and its template into one graph, as far as a training has to know it."""
+
+    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
+        """Refuse training data that no graph can be built from."""
+        ...
+
+    def __call__(self, network: Any, **given: Any) -> Any:
+        """Return the model over a network's features."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: it is mixed into classes that have some
+class GraphOptions(TrainingOptions):
+    """Which head is trained through, and what joins a mini-batch in its graph.
+
+    Attributes:
+        head: name of a graph head that has the protocol `joint` and the gradient source `exact`.
+        head_options: its options, such as `{m: 15, n: 8}`; what is drawn into the graph is for the training
+            to say.
+        per_class: template images of each class at every step (the paper's base points), at most half of
+            those there are.
+        linear_epochs: epochs through the linear branch before, at the same learning rate; 0 for none.
+        template: training images that the held-out part is classified with, each image alone with them.
+    """
+
+    head: str = "gll"
+    head_options: dict[str, Any] = field(default_factory=dict)
+    per_class: int = 10
+    linear_epochs: int = 0
+    template: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        super().__post_init__()
+        at_least_one(per_class=self.per_class, template=self.template)
+        require(self.linear_epochs >= 0, "linear_epochs", "at least 0", self.linear_epochs)
+        if choices := sorted(set(self.head_options) & set(OWN_CHOICE)):
+            raise ConfigError(
+                where=f"head_options.{choices[0]}",
+                expected="options of the graph, such as m and n",
+                got=f"{choices[0]}, which the training decides",
+                do="Leave it out; `per_class` and `template` say how many images join a graph",
+            )
+        self.recipe(protocol="joint", template=None)
+
+    def recipe(self, *, protocol: str, template: int | None) -> GraphRecipe:
+        """Return the head with a protocol and a number of template images.
+
+        A head that amounts to another one where an image is alone is that other one there.
+
+        Raises:
+            ConfigError: there is no such head, no graph is behind it, or its options mean nothing.
+        """
+        from robench import plugins
+        from robench.recipe import build, describe
+
+        where = f"head {self.head!r}"
+        head: Any = plugins.find("heads", self.head, where="head")
+        if "protocol" not in describe(head) or "exact" not in head.offers:
+            raise ConfigError(
+                where="head",
+                expected="a head with the protocol `joint` and the gradient source `exact`",
+                got=repr(self.head),
+                do="Take gll, laplace, poisson or wnll, for example",
+            )
+        options = dict(self.head_options)
+        if protocol == "independent" and (other := getattr(head, "same_alone", "")):
+            head = plugins.find("heads", other, where="head")
+            options = {name: value for name, value in options.items() if name in describe(head)}
+        return cast(
+            "GraphRecipe",
+            build(head, {**options, "protocol": protocol, "template": template}, where=where),
+        )
+
+
+def stages_of(options: Options) -> tuple[Options | None, Options]:
+    """Return the options of the stage through the linear branch, None without one, and through the graph.
+
+    The radius of an attack grows in the first stage there is.
+    """
+    if not options.linear_epochs:
+        return None, options
+    attacks = hasattr(options, "warmup_epochs")
+    growth: float = min(getattr(options, "warmup_epochs", 0.0), options.linear_epochs)
+    first: dict[str, Any] = {"warmup_epochs": growth} if attacks else {}
+    second: dict[str, Any] = {"warmup_epochs": 0.0} if attacks else {}
+    linear = replace(
+        options,
+        epochs=options.linear_epochs,
+        schedule="constant",
+        milestones=(),
+        keep="last",
+        **first,
+    )
+    return linear, replace(options, **second)

@@ -1,0 +1,98 @@
+"""PGD adversarial training through a graph head, by its exact adjoint. No torch at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from defenses.graph_natural import GraphTraining
+from defenses.option_checks import one_of, require
+from defenses.papers import BROWN_GLL, MADRY
+from defenses.pgd_training import PGDTraining, attacked_loss
+from defenses.training.inner_attack import InnerAttack
+from robench.model.defense import DefenseInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from defenses.graph.layer import GraphLayer
+    from defenses.training.objective import BatchContext, Objective
+    from robench.model.interface import Model
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Mask, Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphPGD(GraphTraining, PGDTraining):
+    """As `graph_natural`, each mini-batch first attacked in the graph that it is learned in.
+
+    Madry et al. 2018 (arXiv:1706.06083), equation 2.1, with the output of the head in place of the logits:
+    the mini-batch is attacked as one joint batch through `source`, the template stays clean. Where u is a
+    corner of the simplex, as it soon is, `exact` is zero and the attack only its random start: what is
+    learned so withstands little, and `straight_through` is the default. The weights are learned by the exact
+    adjoint either way. Checkpoints are chosen by accuracy under the same attack through `straight_through` on
+    the held-out part, each image alone with `template` training images. The radius grows in the first stage
+    only. The other options are those of `defenses.graph.options.GraphOptions` and
+    `defenses.pgd_training.PGDTraining`.
+
+    Attributes:
+        source: what the inner attack differentiates while training.
+
+    Raises:
+        ConfigError: a value means nothing, or two contradict each other.
+    """
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(
+        title="PGD adversarial training through a graph",
+        paper="Brown et al. 2024, arXiv:2412.08016; Madry et al. 2018, arXiv:1706.06083",
+        bibtex=BROWN_GLL + "\n" + MADRY,
+    )
+    epochs: int = 100
+    learning_rate: float = 0.01
+    schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "cosine"
+    source: Literal["exact", "straight_through", "linear", "kernel"] = "straight_through"
+
+    def __post_init__(self) -> None:
+        """Refuse values that would only fail, or silently do nothing, after hours of training."""
+        GraphTraining.__post_init__(self)
+        one_of("source", self.source, ("exact", "straight_through", "linear", "kernel"))
+        require(
+            self.attack_precision == "float32",
+            "attack_precision",
+            "float32, in which a graph is solved",
+            self.attack_precision,
+        )
+
+    def linear_objective(self, network: nn.Module, classes: int) -> Objective:
+        """Return the loss on images attacked through the linear branch."""
+        return attacked_loss(self, network, classes)
+
+    def graph_objective(self, layer: GraphLayer) -> Objective:
+        """Return the loss on images attacked in their graph."""
+        return _AttackedGraphLoss(self, layer)
+
+
+@dataclass(frozen=True, slots=True)
+class _AttackedGraphLoss:
+    adversarial: ClassVar[bool] = True
+    options: GraphPGD
+    layer: GraphLayer
+
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        def craft(model: Model, x: Images, y: Labels, rng: Randomness) -> Images:
+            inner = self._inner(model, self.options.source)
+            return inner.craft(x, y, rng, self.options.radius(batch.epochs_passed))
+
+        return self.layer.step(x, y, batch.rng, craft)
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        model = self.layer.validator
+        assert model is not None  # the loop asked for the model first
+        name = "straight_through" if "straight_through" in model.sources else "kernel"
+        return self._inner(model, name).survives(x, y, rng, self.options.eps)
+
+    def _inner(self, model: Model, name: str) -> InnerAttack:
+        source, options = model.source(name), self.options
+        return InnerAttack(
+            model=model, norm=options.norm, attack=options.attack(), mode=options.attack_mode, source=source
+        )
