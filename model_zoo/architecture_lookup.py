@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import plugins, recipe
+from robench.counted import counted
 from robench.errors import ConfigError, InputError
 from robench.intake.user_code import blamed, is_reference
 
@@ -120,9 +121,12 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
     from robench.model.tested_network import TestedNetwork
 
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    size = " by ".join(map(str, shape[1:]))
+    takes = f"a network that takes images of {counted(shape[0], 'channel')}, {size} pixels"
+    adapt = "Choose images of the kind it takes, or adapt it in a file of yours, net.py:make"
     others = "Let the factory take `classes`, or say with `outputs` and `class_map` which of more count"
     try:
-        with blamed(where), evaluation_mode(network):
+        with blamed(where, expected=takes, do=adapt), evaluation_mode(network):
             check_answers(
                 TestedNetwork(network), images, columns=classes, where=where, alone=True, others=others
             )

@@ -68,7 +68,12 @@ def _torchvision(name: str, *, root: Path | None, download: bool, where: str) ->
     file = folder / weights.url.rpartition("/")[2]
     if not file.is_file():
         if not download:
-            raise _missing(f"torchvision:{name}", where, str(folder), do=ALLOW)
+            raise _missing(
+                f"torchvision:{name}",
+                where,
+                str(folder),
+                do=f"{ALLOW}, or take --random-weights for a trial run",
+            )
         folder.mkdir(parents=True, exist_ok=True)
         digits = file.stem.rpartition("-")[2]
         _fetched(lambda: torch.hub.download_url_to_file(weights.url, str(file), digits, progress=False), name)

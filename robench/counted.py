@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 SIBILANTS = ("s", "x", "ch", "sh")
-"""Endings whose plural takes another syllable."""
+"""Endings whose plural takes another syllable, but for a ch that is spoken k."""
+
+HARD = ("epoch",)
 
 
 def counted(number: int, noun: str, *, digits: str = "") -> str:
@@ -25,10 +27,10 @@ def plural(noun: str) -> str:
     """Return the plural of a regular noun.
 
     Example:
-        >>> plural("class"), plural("query"), plural("key")
-        ('classes', 'queries', 'keys')
+        >>> plural("class"), plural("query"), plural("key"), plural("epoch")
+        ('classes', 'queries', 'keys', 'epochs')
     """
-    if noun.endswith(SIBILANTS):
+    if noun.endswith(SIBILANTS) and not noun.endswith(HARD):
         return f"{noun}es"
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"

@@ -81,5 +81,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return "Did you mean " + " or ".join(repr(c) for c in close) + "?"
     if not names:
         return "Nothing of this kind is installed."
-    excerpt = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    excerpt = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return f"Choose one of: {excerpt}"

@@ -28,13 +28,13 @@ def file(tmp_path, monkeypatch):
 
 
 def test_the_file_of_an_attack_and_a_defense_is_trained_and_attacked_with(file):
-    (block,) = re.findall(r"```yaml\n(models:.*?)```", PAGE, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n# mine\.yaml\n(.*?)```", PAGE, re.DOTALL)
     small = (
-        block.replace("small_cnn", "digits_cnn")
+        block.replace("limit: 100", "limit: 12")
         .replace("epochs: 10", "epochs: 1")
         .replace("steps: 20", "steps: 2")
     )
-    Path("mine.yaml").write_text("dataset: {name: digits, limit: 12}\n" + small)
+    Path("mine.yaml").write_text(small)
     words = ["run", "mine.yaml", "--trust-code", "--workers", "0", "--device", "cpu"]
     outcome = CliRunner().invoke(app, words)
     assert outcome.exit_code == 0, outcome.output

@@ -34,7 +34,8 @@ class SmallCNN(nn.Module):
         height, width = (_after(side) for side in size)
         if min(height, width) < 1:
             got = f"{size[0]} by {size[1]}"
-            raise ConfigError(where="small_cnn", expected="images of at least 16 by 16", got=got)
+            do = "Take another architecture, such as digits_cnn"
+            raise ConfigError(where="small_cnn", expected="images of at least 16 by 16", got=got, do=do)
         self.convolutions = nn.Sequential(
             nn.Conv2d(channels, 32, 3),
             nn.ReLU(),

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from reports.board.boards import Board, Row
 from reports.board.leaderboard import boards
 from reports.board.shares import Share
+from reports.board.size_ranks import median_of
 from reports.text.escape import NOTHING, number, percent, visible
 from robench.errors import ConfigError, nearest
 from robench.recipe import Info
@@ -134,9 +135,9 @@ def _measured(board: Board, row: Row) -> tuple[str, str]:
     if not board.norm:
         return "clean accuracy", _interval(row.clean)
     if math.isinf(board.eps):
-        # Sizes are kept in L2 and Linf; a median under another norm is that in Linf, and is called so.
-        norm, median = ("L2", row.median_l2) if board.norm == "L2" else ("Linf", row.median_linf)
-        rest = percent(row.worst_case)
+        norm, median, rest = board.norm, median_of(row, board.norm), percent(row.worst_case)
+        if median is None and norm not in {"L2", "Linf"}:  # a record of an earlier version, without that size
+            norm, median = "Linf", row.median_linf
         return f"median {norm}", f"{number(median)} of those broken, {rest} % unbroken"
     return "robust accuracy", _interval(row.worst_case)
 

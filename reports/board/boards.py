@@ -30,6 +30,7 @@ class Row:
         n: images judged.
         median_l2: median smallest successful L2 perturbation, for minimising attacks.
         median_linf: the same in Linf.
+        median_own: the same in the norm of the threat where that is neither, L1 or L0.
         passes: forwards plus backwards per image, summed over white-box attacks and gradient sources.
         findings: codes of the reasons to doubt the row.
         partial: whether units are missing, which `missing` names.
@@ -69,6 +70,7 @@ class Row:
     certified: Share | None = None
     certified_by: dict[str, Share] = field(default_factory=dict)
     gap: Share | None = None
+    median_own: float | None = None
 
     @property
     def lifted(self) -> tuple[str, ...]:
@@ -122,6 +124,7 @@ class Measurement:
     findings: tuple[str, ...]
     draws: int = 0
     one_draw: Share | None = None
+    median_own: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ from reports.board.shares import (
     robust_share,
     worst,
 )
-from reports.board.size_ranks import by_size, ranked_by_size
+from reports.board.size_ranks import by_size, median_of, ranked_by_size
 from robench.counted import counted
 from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
@@ -114,6 +114,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         n=(headline or clean or Share(0, 0)).n,
         median_l2=smallest[0],
         median_linf=smallest[1],
+        median_own=smallest[2],
         passes=passes,
         findings=tuple(sorted({d.code for d in doubts})),
         partial=bool(missing),
@@ -213,7 +214,7 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
     def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
         row = item[1]
         headline = row.worst_case if samples.labels else row.clean
-        median = row.median_l2 if samples.setting.threat.norm == "L2" else row.median_linf
+        median = median_of(row, samples.setting.threat.norm)
         return (-_value(headline), -(median or 0.0), -_value(row.clean), row.model)
 
     ranking: list[Row] = []

@@ -62,6 +62,7 @@ def _measurement(samples: Samples, place: Place, records: Sequence[Record]) -> M
         failed=_images(records, Status.FAILED),
         median_l2=smallest[0],
         median_linf=smallest[1],
+        median_own=smallest[2],
         forwards=mean_of(records, "forwards"),
         backwards=mean_of(records, "backwards"),
         findings=_codes(records),
@@ -125,13 +126,17 @@ def _transfer(samples: Samples, source: str, target: str, attack: str, records: 
     return Transfer(source=samples.names[source], target=samples.names[target], attack=attack, robust=share)
 
 
-def median_sizes(records: Sequence[Record]) -> tuple[float | None, float | None]:
-    """Return the medians over broken images of the smallest L2 and Linf perturbation that broke each."""
+def median_sizes(records: Sequence[Record]) -> tuple[float | None, float | None, float | None]:
+    """Return the medians over broken images of the smallest perturbation that broke each: L2, Linf, L1 or L0.
+
+    The last one is in the norm of the threat; None where that is L2 or Linf, or an earlier version's record
+    does not hold it.
+    """
     import numpy as np
 
     if not any((record.columns.array("status") == BROKEN).any() for record in records):
-        return None, None
-    index, status, l2, linf = joined(records, "index", "status", "l2", "linf")
+        return None, None, None
+    index, status, l2, linf, own = joined(records, "index", "status", "l2", "linf", "distance")
     breaks = status == BROKEN
     once = bool((np.diff(index) > 0).all())  # each image in one record alone
     images, places = (index[breaks], None) if once else np.unique(index[breaks], return_inverse=True)
@@ -143,7 +148,7 @@ def median_sizes(records: Sequence[Record]) -> tuple[float | None, float | None]
         np.minimum.at(least, places, sizes[breaks])
         return float(np.median(least))
 
-    return median(l2), median(linf)
+    return median(l2), median(linf), median(own) if own[breaks].any() else None
 
 
 def _codes(records: Iterable[Record]) -> tuple[str, ...]:

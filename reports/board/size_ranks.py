@@ -12,15 +12,15 @@ from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
 
 
 def median_of(row: Row, norm: str) -> float | None:
-    """Return a row's median size in the norm of its board; sizes are kept in L2 and Linf."""
-    return row.median_l2 if norm == "L2" else row.median_linf
+    """Return a row's median size in the norm of its board; None where an earlier version did not keep it."""
+    return {"L2": row.median_l2, "Linf": row.median_linf}.get(norm, row.median_own)
 
 
 def by_size(samples: Samples, rows: Mapping[str, Row]) -> bool:
     """Tell whether the rows of a board are compared by size: no radius, and small changes found."""
     norm = samples.setting.threat.norm
     has_sizes = any(median_of(row, norm) is not None for row in rows.values())
-    return samples.unbounded and bool(samples.labels) and norm in {"L2", "Linf"} and has_sizes
+    return samples.unbounded and bool(samples.labels) and has_sizes
 
 
 def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]:

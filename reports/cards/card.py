@@ -10,6 +10,7 @@ from typing import ClassVar
 from reports.board.boards import Board, Row
 from reports.board.by_model import MeasuredModel, by_model
 from reports.board.run_folder import Readable, Run, read_run
+from reports.board.size_ranks import median_of
 from reports.cards.limits import limits
 from reports.text.escape import NOTHING, number, with_interval
 from reports.text.facts import Fact, card, trained
@@ -109,7 +110,7 @@ def _results(results: Sequence[tuple[Board, Row]]) -> tuple[list[str], list[list
     """Return header and rows: a board each, with what is certified where bounds were asked for."""
     bounds = any(board.certificates for board, _ in results)
     header = ["Images", "Threat", "n", "Clean", "White-box", "Worst case", *(["Certified"] if bounds else [])]
-    header += ["Median L2", "Rank", "Remarks"]
+    header += ["Median change", "Rank", "Remarks"]
     rows = []
     for board, row in results:
         threat = f"{board.threat.power(board.eps_text)}, {board.goal}" if board.norm else "no attack"
@@ -117,7 +118,9 @@ def _results(results: Sequence[tuple[Board, Row]]) -> tuple[list[str], list[list
         texts = [f"{board.dataset} {board.split}", threat, str(row.n)]
         texts += [with_interval(share) for share in (row.clean, row.white_box, row.worst_case)]
         texts += [with_interval(row.certified)] if bounds else []
-        texts += [number(row.median_l2), str(row.rank or NOTHING), ", ".join(remarks) or NOTHING]
+        median = median_of(row, board.norm)
+        texts += [NOTHING if median is None else f"{number(median)} ({board.norm})"]
+        texts += [str(row.rank or NOTHING), ", ".join(remarks) or NOTHING]
         rows.append(texts)
     return header, rows
 

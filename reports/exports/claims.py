@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.board.boards import Board, Row
 from reports.board.shares import Share
+from reports.board.size_ranks import median_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def robust_claim(board: Board, row: Row) -> Claim | None:
         "images": board.n,
     }
     if board.eps == float("inf"):
-        size = {"L2": row.median_l2, "Linf": row.median_linf}.get(board.norm)
+        size = median_of(row, board.norm)
         if size is None:
             return None
         return Claim(

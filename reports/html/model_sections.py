@@ -89,7 +89,10 @@ def model_sections(
                     board_link=f"#{section.name}",
                     row=row,
                     cells=measurement_table(
-                        measurements, name=f"{section.name}-cells-{number}", caption=caption
+                        measurements,
+                        norm=board.norm,
+                        name=f"{section.name}-cells-{number}",
+                        caption=caption,
                     )
                     if measurements
                     else None,

@@ -7,14 +7,17 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from reports.board.boards import Board, Measurement, Row
 from reports.board.shares import Share
 from reports.figures.palette import Look
 from reports.html.background import Background
-from reports.text.board_tables import ONE_DRAW
+from reports.text.board_tables import ONE_DRAW, median_titles, medians
 from reports.text.doubt_sentences import short_sentence
 from reports.text.escape import NOTHING, number, over_batches, percent
+
+T = TypeVar("T")
 
 DECLARED = ("Training", "Architecture", "Paper")
 """Columns of what models and defenses declare of themselves."""
@@ -179,15 +182,15 @@ def leaderboard(
     columns += [Column(title, numeric=False) for title in titles]
     columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if has_attack else []
     columns += [Column(label) for label in several]
-    columns += _sizes("L2") if minimal and not by_size else []
+    columns += _sizes(board.norm) if minimal and not by_size else []
     columns += [Column("Passes/image")] if has_attack else []
     columns += [Column("n")]
     rows = []
     for row in board.rows:
-        sizes = [number_entry(row.median_l2), number_entry(row.median_linf)]
+        sizes = [number_entry(size) for size in _in_order(medians(row, board.norm), board.norm)]
         entries = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
         entries += [_model(row, links, look)]
-        entries += (sizes if board.norm == "L2" else sizes[::-1]) if by_size else []
+        entries += sizes if by_size else []
         entries += [share(row.worst_case)] if has_attack else []
         entries += [share(row.certified), _gap(row)] if bounds else []
         entries += [share(row.one_draw, drawn=False)] if board.random else []
@@ -208,8 +211,12 @@ def leaderboard(
 
 def _sizes(norm: str) -> list[Column]:
     """Return the columns of median sizes, that of the norm first."""
-    columns = [Column("Median L2"), Column("Median Linf")]
-    return columns if norm == "L2" else columns[::-1]
+    return [Column(title) for title in _in_order(median_titles(norm), norm)]
+
+
+def _in_order(values: list[T], norm: str) -> list[T]:
+    """Return what belongs to the median sizes with that of the norm first."""
+    return values[::-1] if norm == "Linf" else values
 
 
 def _model(row: Row, links: dict[str, str], look: Look | None) -> Entry:
@@ -289,14 +296,13 @@ def _pair(value: Share | None, same: bool) -> Entry:
     return dataclasses.replace(share(value, drawn=False), framed=same)
 
 
-def measurement_table(measurements: Sequence[Measurement], *, name: str, caption: str) -> Table:
+def measurement_table(measurements: Sequence[Measurement], *, norm: str, name: str, caption: str) -> Table:
     """Return the white-box cells of one model on one board: one row per attack and gradient source."""
     titles = [
         "Broken",
         "Wrong before",
         "Failed",
-        "Median L2",
-        "Median Linf",
+        *median_titles(norm),
         "Forwards",
         "Backwards",
     ]
@@ -314,8 +320,7 @@ def measurement_table(measurements: Sequence[Measurement], *, name: str, caption
             number_entry(cell.broken),
             number_entry(cell.misclassified),
             number_entry(cell.failed),
-            number_entry(cell.median_l2),
-            number_entry(cell.median_linf),
+            *(number_entry(size) for size in medians(cell, norm)),
             number_entry(cell.forwards),
             number_entry(cell.backwards),
             text_entry(cell.library),

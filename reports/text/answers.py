@@ -17,7 +17,7 @@ _POWERS = {
     "Linf": "change every pixel value by at most {eps}",
     "L2": "move the image by at most {eps} (L2, all pixel values together)",
     "L1": "change the pixel values by at most {eps} in sum",
-    "L0": "change at most {eps} pixels",
+    "L0": "change at most {eps} values of an image (L0, a pixel of three channels has three)",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.board.boards import Board
+from reports.board.boards import Board, Measurement, Row
 from reports.board.over_seeds import SeedBoard
 from reports.text.escape import NOTHING, number, over_batches, percent, with_interval
 
@@ -33,7 +33,7 @@ def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
         header += [ONE_DRAW]
     header += ["n"]
     if minimal:
-        header += ["Median L2", "Median Linf"]
+        header += median_titles(board.norm)
     if board.norm:
         header += ["Passes/image"]
     header += ["Findings"]
@@ -51,11 +51,23 @@ def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
             texts += [percent(row.one_draw)]
         texts += [str(row.n)]
         if minimal:
-            texts += [number(row.median_l2), number(row.median_linf)]
+            texts += [number(size) for size in medians(row, board.norm)]
         if board.norm:
             texts += [number(row.passes)]
         rows.append([*texts, ", ".join(row.remarks) or NOTHING])
     return header, rows
+
+
+def median_titles(norm: str) -> list[str]:
+    """Return the titles of the columns of median sizes: that of an L1 or L0 board, L2, Linf."""
+    own = [f"Median {norm}"] if norm not in {"", "L2", "Linf"} else []
+    return [*own, "Median L2", "Median Linf"]
+
+
+def medians(measured: Row | Measurement, norm: str) -> list[float | None]:
+    """Return the median sizes of a row or cell, one for each of `median_titles`."""
+    own = [measured.median_own] if len(median_titles(norm)) > 2 else []
+    return [*own, measured.median_l2, measured.median_linf]
 
 
 def joint_note(board: Board) -> str:
@@ -98,7 +110,7 @@ def transfer_table(board: Board) -> tuple[list[str], list[list[str]]]:
 def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the white-box cells of a board: one row per model, attack and gradient source."""
     header = ["Model", "Attack", "Gradient source", "Robust [95% CI]", "n", "Failed"]
-    header += ["Median L2", "Median Linf", "Forwards", "Backwards", "Findings"]
+    header += [*median_titles(board.norm), "Forwards", "Backwards", "Findings"]
     white_box = list(board.white_box())
     has_batches = any(cell.robust.batches for cell in white_box)
     header += ["Batches", "Over batches [95% CI]"] if has_batches else []
@@ -110,8 +122,7 @@ def detail_table(board: Board) -> tuple[list[str], list[list[str]]]:
             with_interval(cell.robust),
             str(cell.robust.n),
             str(cell.failed),
-            number(cell.median_l2),
-            number(cell.median_linf),
+            *(number(size) for size in medians(cell, board.norm)),
             number(cell.forwards),
             number(cell.backwards),
             ", ".join(cell.findings) or NOTHING,

@@ -46,6 +46,8 @@ CELL_COLUMNS = (
 )  # fmt: skip
 RANDOM_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
 """Of random models only; where there is none the files are without them."""
+OWN_SIZES = ("median_own",)
+"""Of boards under another norm than L2 and Linf only."""
 CERTIFIED_COLUMNS = ("certified", "certified_low", "certified_high", "gap", "gap_low", "gap_high")
 """Of boards with bounds only, followed by three for each way to bound; else the file is without them."""
 Lines = tuple[Sequence[str], list[list[Any]]]
@@ -124,6 +126,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
     labels = list(dict.fromkeys(label for one in facts for label in one.board.attacks))
     names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
     random = any(one.board.random for one in facts)
+    own = has_own_sizes(facts)
     bounds = list(dict.fromkeys(label for one in facts for label in one.board.certificates))
     lines = [
         [
@@ -132,12 +135,17 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
             *_row(row, one.trainings),
             *(end for label in labels for end in _ends(row.attacks.get(label))),
             *(_one_draw(row) if random else ()),
+            *((row.median_own,) if own else ()),
             *(_certified(row, bounds) if bounds else ()),
         ]
         for one in facts
         for row in one.board.rows
     ]
-    more = [*(RANDOM_COLUMNS if random else ()), *(CERTIFIED_COLUMNS if bounds else ())]
+    more = [
+        *(RANDOM_COLUMNS if random else ()),
+        *(OWN_SIZES if own else ()),
+        *(CERTIFIED_COLUMNS if bounds else ()),
+    ]
     more += [f"certified: {label}{end}" for label in bounds for end in ("", " low", " high")]
     return [*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines
 
@@ -159,6 +167,7 @@ def measurement_lines(facts: Sequence[BoardFacts]) -> Lines:
     """Return one line per target, source, gradient source, attack and threat."""
     lines = []
     random = any(one.board.random for one in facts)
+    own = has_own_sizes(facts)
     for one in facts:
         for cell in one.board.cells:
             robust, attack = cell.robust, one.attacks[cell.attack]
@@ -174,10 +183,15 @@ def measurement_lines(facts: Sequence[BoardFacts]) -> Lines:
                 **dict(zip(("batches", "batch_low", "batch_high"), _over(robust), strict=True)),
             }
             values = [cell_values[c] if c in cell_values else getattr(cell, c) for c in CELL_COLUMNS]
-            more = _one_draw(cell) if random else []
+            more = [*(_one_draw(cell) if random else ()), *((cell.median_own,) if own else ())]
             lines.append([*_board(one.board), *_threat(one.board), *values, *more])
-    more_columns = RANDOM_COLUMNS if random else ()
+    more_columns = [*(RANDOM_COLUMNS if random else ()), *(OWN_SIZES if own else ())]
     return [*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS, *more_columns], lines
+
+
+def has_own_sizes(facts: Sequence[BoardFacts]) -> bool:
+    """Tell whether a board is under a norm whose sizes are neither those in L2 nor in Linf."""
+    return any(one.board.norm not in {"", "L2", "Linf"} for one in facts)
 
 
 def image_lines(records: Sequence[Record]) -> Lines:

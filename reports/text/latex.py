@@ -10,6 +10,7 @@ from typing import ClassVar
 from reports.board.boards import Board, Row
 from reports.board.leaderboard import boards
 from reports.board.shares import Share
+from reports.board.size_ranks import median_of
 from reports.text.board_tables import FRESH, ONE_DRAW
 from reports.text.escape import NOTHING, number, visible
 from robench.recipe import Info
@@ -61,13 +62,18 @@ def escape(text: str) -> str:
     return "".join(_ESCAPED.get(sign, sign) for sign in visible(text))
 
 
+NORMS = {"Linf": r"$L_\infty$", "L2": "$L_2$", "L1": "$L_1$", "L0": "$L_0$"}
+"""Norms as a formula."""
+
+
 def _table(board: Board) -> str:
     attacks = board.attacks if board.norm else ()
     minimal = any(row.median_l2 is not None for row in board.rows)
+    norm = board.norm if any(median_of(row, board.norm) is not None for row in board.rows) else "L2"
     header = ["Model", "Clean", *map(escape, attacks)]
     header += ["Worst case"] if board.norm else []
     header += [ONE_DRAW] if board.random else []
-    header += ["Median $L_2$"] if minimal else []
+    header += [f"Median {NORMS.get(norm, '$L_2$')}"] if minimal else []
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -78,7 +84,7 @@ def _table(board: Board) -> str:
         r"\toprule",
         " & ".join(header) + r" \\",
         r"\midrule",
-        *(_row(row, board, minimal=minimal) for row in board.rows),
+        *(_row(row, board, sizes=norm if minimal else "") for row in board.rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -96,15 +102,15 @@ def _fresh(board: Board) -> str:
     return f" {escape(FRESH)}" if board.random else ""
 
 
-def _row(row: Row, board: Board, *, minimal: bool) -> str:
+def _row(row: Row, board: Board, *, sizes: str) -> str:
     texts = [escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else ""), _share(row.clean)]
     if board.norm:
         texts += [_plain(row.attacks.get(label)) for label in board.attacks]
         texts += [_share(row.worst_case)]
     if board.random:
         texts += [_plain(row.one_draw)]
-    if minimal:
-        texts += [number(row.median_l2)]
+    if sizes:
+        texts += [number(median_of(row, sizes))]
     return " & ".join(texts) + r" \\"
 
 

@@ -13,6 +13,7 @@ from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet, image_set
 from robench.errors import ConfigError, InputError
 from robench.model.interface import Model
+from robench.plan.presets import PRESETS, attacks_of
 
 Subject = Model | Network
 """What can be evaluated."""
@@ -70,12 +71,20 @@ def check_radius(threat: ThreatModel) -> None:
         raise ConfigError(where="eps", expected=expected, got=f"{threat.eps:g}", do=do)
 
 
-def attacks_from(attacks: Mapping[str, AttackLike] | Sequence[str] | str) -> dict[str, Attack]:
-    """Return attacks by column label: of a mapping, of names, or of one name.
+def attacks_from(
+    attacks: Mapping[str, AttackLike] | Sequence[str] | str, *, norm: str, smallest: bool
+) -> dict[str, Attack]:
+    """Return attacks by column label: of a mapping, of names, or of one name; a preset is several.
+
+    Args:
+        attacks: what was asked for.
+        norm: of the threat.
+        smallest: whether it has no radius.
 
     Raises:
         InputError: they are none of these.
         PluginError: no attack has that name.
+        ConfigError: a preset has no attack under the norm.
     """
     value: object = attacks
     if isinstance(value, str):
@@ -83,6 +92,19 @@ def attacks_from(attacks: Mapping[str, AttackLike] | Sequence[str] | str) -> dic
     if isinstance(value, Mapping):
         return {str(label): make_attack(attack) for label, attack in value.items()}
     if isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
-        return {name: make_attack(name) for name in value}
+        recipes: dict[str, Attack] = {}
+        for name in value:
+            recipes |= _preset(name, norm, smallest) if name in PRESETS else {name: make_attack(name)}
+        return recipes
     expected = 'a mapping such as {"PGD": robench.make_attack("pgd")}, or names such as ["pgd", "fgsm"]'
     raise InputError(where="attacks", expected=expected, got=f"a {type(value).__name__}")
+
+
+def _preset(name: str, norm: str, smallest: bool) -> dict[str, Attack]:
+    """Return the attacks of a preset under the labels that a configuration gives them."""
+    recipes: dict[str, Attack] = {}
+    for entry in attacks_of(PRESETS[name], norm=norm, smallest=smallest):
+        attack, options = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+        label = attack if isinstance(entry, str) else entry.get("label", attack)
+        recipes[label] = make_attack(attack, **options)
+    return recipes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,24 @@ def load_data(
     Raises:
         PluginError: no data set has that name.
         InputError: files missing or unreadable, or a limit that is no whole number.
+        ConfigError: an option that the data set does not have.
     """
+    if "data_root" in options:
+        raise ConfigError(where="load_data", expected="root=DIR", got="data_root")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
         raise InputError(where="load_data", expected="limit as a whole number, or None", got=repr(limit))
     spec = DataSpec(dataset=Choice(name=name, options=options), split=split, limit=limit, subset=subset)
-    return load_selection(spec, root=Path(root) if root else None, download=download, seed=seed)
+    try:
+        return load_selection(spec, root=Path(root) if root else None, download=download, seed=seed)
+    except InputError as error:
+        do = error.do
+        for option, parameter in PARAMETERS.items():
+            do = do.replace(option, parameter)
+        raise InputError(where=error.where, expected=error.expected, got=error.got, do=do) from None
+
+
+PARAMETERS = {"--data-root DIR": "root=DIR", "--download": "download=True"}
+"""What options of the command line are called here, for messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -97,7 +111,8 @@ def benchmark(
         models: the models, or one; their names must differ. A plain module or function will do, and is called
             after its class.
         images: what to evaluate on: a set, or images and labels.
-        attacks: column label to attack, made by `make_attack` or named; or only names, such as `["pgd"]`.
+        attacks: column label to attack, made by `make_attack` or named; or only names, such as `["pgd"]`, or
+            a preset, `"quick"`, `"standard"` or `"full"`.
         eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation.
         sources: per model name the gradient sources to attack through; all it offers by default.
         stand_ins: per model name the same network with another template, attacked in its place where the
@@ -105,7 +120,7 @@ def benchmark(
         reporter: who is told how it goes on.
         options: any of
 
-            - `norm`: `Linf` (the default) or `L2`;
+            - `norm`: `Linf` (the default), `L2`, `L1` or `L0`;
             - `targeted`: aim at the class after the true one instead of at any other;
             - `knowledge`: what attackers know beside answers: some of `weights`, `template`, `randomness`,
               all by default;
@@ -126,10 +141,11 @@ def benchmark(
             raise ConfigError(where="benchmark", expected="an option of benchmark", got=repr(name), do=do)
     data = images_from(images)
     subjects = models_from(models, data)
-    recipes = attacks_from(attacks)
     number, text = radius(eps)
+    norm = str(options.get("norm", "Linf"))
+    recipes = attacks_from(attacks, norm=norm, smallest=number == math.inf)
     threat = ThreatModel(
-        norm=norm_named(options.get("norm", "Linf")),
+        norm=norm_named(norm),
         eps=number,
         goal=Goal.TARGETED if options.get("targeted") else Goal.UNTARGETED,
         knowledge=tuple(options.get("knowledge", KNOWN)),

@@ -14,6 +14,7 @@ from robench.api.plots import Plots
 from robench.recipe import build
 from robench.record.frame import frame_of
 from robench.record.schema import Record
+from robench.record.threat_summary import ThreatSummary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,15 +92,24 @@ class Results:
     def _repr_html_(self) -> str:
         if not self.records:
             return html.text(repr(self))
-        boards = json.loads(plugins.find("reports", "json")().render(self.records))["boards"]
-        return "".join(_board(board) for board in boards)
+        return "".join(_board(board) for board in self._boards())
+
+    def _boards(self) -> list[dict[str, Any]]:
+        """Return the boards as plain data."""
+        boards: list[dict[str, Any]] = json.loads(plugins.find("reports", "json")().render(self.records))[
+            "boards"
+        ]
+        return boards
 
 
 def _board(board: dict[str, Any]) -> str:
     """Return a board as an HTML table."""
     attacks = board["attacks"]
-    caption = f"{board['dataset']} {board['split']}, {board['n']} images, {board['norm']} {board['eps_text']}"
-    header = ["Model", "Clean, %", *attacks, "White-box", "Worst case, % [95 %]", "n", "Findings"]
+    power = ThreatSummary(board["norm"], float(board["eps"] or 0)).power(board["eps_text"])
+    caption = f"{board['dataset']} {board['split']}, {board['n']} images, {power}"
+    median = {"L2": "median_l2", "Linf": "median_linf"}.get(board["norm"], "median_own")
+    sizes = [f"Median {board['norm']}"] if any(row[median] is not None for row in board["rows"]) else []
+    header = ["Model", "Clean, %", *attacks, "White-box", "Worst case, % [95 %]", *sizes, "n", "Findings"]
     rows = [
         [
             row["model"],
@@ -107,6 +117,7 @@ def _board(board: dict[str, Any]) -> str:
             *(_percent(row["attacks"].get(label)) for label in attacks),
             _percent(row["white_box"]),
             _percent(row["worst_case"], interval=True),
+            *(["-" if row[median] is None else f"{row[median]:.4g}"] if sizes else []),
             row["n"],
             ", ".join(row["findings"]) or "-",
         ]
@@ -116,6 +127,7 @@ def _board(board: dict[str, Any]) -> str:
 
 
 def _percent(share: dict[str, Any] | None, *, interval: bool = False) -> str:
+    """Return a share of the boards in percent, with its interval where that is wanted; a dash for none."""
     if not share or not share["n"]:
         return "-"
     value = f"{100 * share['count'] / share['n']:.1f}"

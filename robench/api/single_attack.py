@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from robench.plan.radius import radius
 from robench.record.frame import frame_of
 from robench.record.schema import Finding, Record, Status
 from robench.record.statistics import wilson
+from robench.record.threat_summary import ThreatSummary
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import Board
@@ -110,10 +112,13 @@ class Attacked:
         low, high = wilson(count[Status.ROBUST], len(self))
         others = [f"{count[s]} {s}" for s in Status if count[s] and s is not Status.ROBUST]
         codes = sorted({finding.code for finding in self.findings})
+        threat = ThreatSummary(self.norm, radius(self.eps)[0])
+        if math.isinf(threat.eps) and count[Status.BROKEN]:
+            others.append(f"median {self.distance[self.broken].median():.4g}")
         return (
-            f"{self.attack}, {self.norm} {self.eps}: {count[Status.ROBUST]} of {counted(len(self), 'image')} "
-            "robust "
-            f"[{100 * low:.1f}, {100 * high:.1f}] %{''.join(f', {text}' for text in others)}"
+            f"{self.attack}, {threat.power(self.eps)}: {count[Status.ROBUST]} of "
+            f"{counted(len(self), 'image')} robust ["
+            f"{100 * low:.1f}, {100 * high:.1f}] %{''.join(f', {text}' for text in others)}"
             f"{'; findings: ' + ', '.join(codes) if codes else ''}"
         )
 

@@ -92,7 +92,7 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
             where=label,
             expected=f"a norm this attack has ({', '.join(attack.info.norms)})",
             got=threat.norm.name,
-            do="Put it under a threat with that norm",
+            do=f"Put it under a threat with that norm; in Python: norm={attack.info.norms[0]!r}",
         )
     if str(threat.goal) not in attack.info.goals:
         raise ConfigError(

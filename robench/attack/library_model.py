@@ -253,7 +253,7 @@ def lent(
         raise ConfigError(
             where="budget",
             expected="an attack of robench's own, which can be stopped at a budget",
-            got="an attack of a library",
+            got=f"one of {owner}",
             do="Remove the budget for this attack",
         )
     count = len(oracle.x)

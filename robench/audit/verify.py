@@ -34,7 +34,7 @@ from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment, Settings
 from robench.run.work import Work
 
-LATER_TABLE_COLUMNS = frozenset({"missing"})
+LATER_TABLE_COLUMNS = frozenset({"missing", "median_own"})
 """Columns that tables of earlier versions do not have."""
 
 

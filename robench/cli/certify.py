@@ -233,8 +233,7 @@ def _by_bounds(
     typer.echo(printable(f"{model}: {CERTIFIED} by bounds, without a risk"))
     for (threat, label), (count, n) in certified_counts(result.records).items():
         typer.echo(printable(_line(threat, label, count, n)))
-    typer.echo(f"Time: {span(result.seconds)}.")
-    typer.echo(f"Files: {printable(str(result.path))}")
+    _tell_files(result.seconds, result.path, quiet=options.quiet)
     if result.failed:
         typer.echo(
             f"{counted(result.failed, 'job')} failed: see {printable(str(folder / 'errors'))}", err=True
@@ -262,8 +261,14 @@ def _by_smoothing(
     )
     for line in _table(images, radii, title):
         typer.echo(printable(line))
-    typer.echo(f"Time: {span(seconds)}.")
-    typer.echo(f"Files: {printable(str(path))}")
+    _tell_files(seconds, path, quiet=options.quiet)
+
+
+def _tell_files(seconds: float, path: Path, *, quiet: bool) -> None:
+    """Print how long it took and where the file lies; nothing where only the result is wanted."""
+    if not quiet:
+        typer.echo(f"Time: {span(seconds)}.")
+        typer.echo(f"Files: {printable(str(path))}")
 
 
 def _radii(text: str) -> list[float]:

@@ -55,6 +55,10 @@ def evaluate_one(
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="Weights: safetensors or a PyTorch state_dict.")
     ] = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="Take the network as it is drawn by --seed: a trial run."),
+    ] = False,
     key: Annotated[
         str | None, typer.Option("--key", help="Part of the checkpoint, such as state_dict or ema.module.")
     ] = None,
@@ -102,7 +106,9 @@ def evaluate_one(
     options = replace(options, trust_code=True, limit=None, seed=None, batch_size=None)
     configuration = _overridden(request.configuration(), options)
     plan, _ = _read(configuration)
-    if (complete := _weights(configuration, options)) is not None:
+    if random_weights and checkpoint is not None:
+        raise ConfigError(where="--random-weights", expected="no weights", got=f"--checkpoint {checkpoint}")
+    if not random_weights and (complete := _weights(configuration, options)) is not None:
         configuration = complete
     plan, text = _read(configuration)
     check_checkpoints(plan, options.data_root)
@@ -151,7 +157,7 @@ def _weights(configuration: dict[str, Any], options: Options) -> dict[str, Any] 
             where="MODEL",
             expected=f"weights for {name!r}, which has random ones",
             got="none",
-            do="Add --checkpoint FILE",
+            do="Add --checkpoint FILE, or --random-weights for a trial run",
         )
     from robench.model.builder import Builder
 

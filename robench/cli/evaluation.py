@@ -14,7 +14,7 @@ from robench.cli.console import one_line, printable, unread
 from robench.cli.execution import outcome_of
 from robench.cli.logged import log_headlines, open_log
 from robench.cli.options import Options
-from robench.cli.run_log import place_of
+from robench.cli.run_log import kind_and_place
 from robench.cli.session import finish
 from robench.counted import counted
 from robench.errors import ConfigError
@@ -43,7 +43,7 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
     """
     folder = options.folder(plan)
     if options.log is not None:
-        place_of(options.log)  # refused before any work
+        kind_and_place(options.log)  # refused before any work
     if options.dry_run:
         if options.format != "text":
             raise ConfigError(where="--format json", expected="a run", got="--dry-run, which tells in text")
@@ -88,7 +88,15 @@ def _evaluate(
         with unread():
             typer.echo(_json(tables, outcome, folder, paths))
     try:
-        finish(outcome, "unit", paths, doubt=_doubt(doubts), folder=folder, err=not plain)
+        finish(
+            outcome,
+            "unit",
+            paths,
+            doubt=_doubt(doubts),
+            folder=folder,
+            quiet=options.quiet,
+            err=not plain,
+        )
     except typer.Exit:
         if not contradictions:
             raise
@@ -116,7 +124,8 @@ def _page_first(paths: list[Path]) -> list[Path]:
 def _command() -> str:
     """Return the command line without folders, which say nothing to a reader elsewhere."""
     arguments = [
-        re.sub(r"(^(?:mlflow:)?|=)(?:~|\.{0,2})/(?:.*/)?([^/]+)/*$", r"\1\2", word) for word in sys.argv[1:]
+        re.sub(r"(^(?:mlflow:|trackio:)?|=)(?:~|\.{0,2})/(?:.*/)?([^/]+)/*$", r"\1\2", word)
+        for word in sys.argv[1:]
     ]
     return shlex.join(["robench", *arguments])
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robench.cli.run_log import MLflowSink, RunLog, place_of
+from robench.cli.run_log import MLflowSink, RunLog, Sink, kind_and_place
+from robench.cli.trackio_log import TrackioSink
 from robench.run.progress import ColumnAccuracy, Reporter
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def open_log(to: str | None, plan: Plan, folder: Path) -> RunLog | None:
         return None
     from robench import __version__
 
-    place = place_of(to)
+    kind, place = kind_and_place(to)
     parameters = {
         "robench": __version__,
         "seed": str(plan.seed),
@@ -30,7 +31,9 @@ def open_log(to: str | None, plan: Plan, folder: Path) -> RunLog | None:
         "models": ", ".join(model.name for model in plan.models)[:500],
         "folder": str(folder)[:500],
     }
-    return RunLog(MLflowSink(place=place, name=plan.name, parameters=parameters), folder, to)
+    sinks: dict[str, type[MLflowSink] | type[TrackioSink]] = {"mlflow": MLflowSink, "trackio": TrackioSink}
+    sink: Sink = sinks[kind](place=place, name=plan.name, parameters=parameters)
+    return RunLog(sink, folder, to)
 
 
 class Logged(Reporter):

@@ -198,7 +198,7 @@ Strict = Annotated[
 
 
 QuietFlag = Annotated[
-    bool, typer.Option("-q", "--quiet", help="Print the last lines only.", rich_help_panel=RESULT)
+    bool, typer.Option("-q", "--quiet", help="Print only how it ended.", rich_help_panel=RESULT)
 ]
 
 
@@ -214,8 +214,8 @@ Log = Annotated[
     str | None,
     typer.Option(
         "--log",
-        metavar="mlflow:FOLDER",
-        help="Also tell MLflow, in a folder or at a URI; what fails there never stops a run.",
+        metavar="mlflow:FOLDER|trackio:FOLDER",
+        help="Also tell MLflow, in a folder or at a URI, or trackio; what fails there never stops a run.",
         rich_help_panel=RESULT,
     ),
 ]

@@ -49,7 +49,7 @@ def rerun(
     comparison = differences_of(Store(run), Store(folder))
     for line in comparison.lines():
         typer.echo(one_line(line))
-    finish(outcome, "units", [folder], folder=folder)
+    finish(outcome, "unit", [folder], folder=folder, quiet=options.quiet)
     if not comparison.same:
         raise typer.Exit(DIFFERS)
 

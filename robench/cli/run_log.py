@@ -1,4 +1,4 @@
-"""A run told to MLflow while it goes on, from a thread of its own: it neither stops the run nor slows it.
+"""A run told to MLflow or trackio while it goes on, from a thread: it neither stops the run nor slows it.
 
 What cannot be written is said once, noted in `logging.json` of the run folder, and the run goes on without.
 """
@@ -24,7 +24,11 @@ PATIENCE = 30.0
 _UNFIT = re.compile(r"[^\w\-. :/]", re.ASCII)
 """What MLflow takes in no name."""
 _PACKAGES = ("mlflow", "sqlalchemy", "alembic")
-INSTALL = 'pip install "robench[mlflow]", or mlflow-skinny with sqlalchemy and alembic'
+INSTALL = {
+    "mlflow": 'pip install "robench[mlflow]", or mlflow-skinny with sqlalchemy and alembic',
+    "trackio": 'pip install "robench[trackio]"',
+}
+"""How to install what a log needs, by its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +59,23 @@ class Sink(Protocol):
         """Note how the run ended: `FINISHED`, `FAILED` or `KILLED`."""
 
 
-def place_of(text: str) -> str:
-    """Return the place of `mlflow:PLACE`.
+def kind_and_place(text: str) -> tuple[str, str]:
+    """Return `mlflow` or `trackio`, and the place, of a text such as `mlflow:PLACE`.
 
     Raises:
         ConfigError: it is another kind of log, names no place, or a package is missing.
     """
     kind, _, place = text.partition(":")
-    if kind != "mlflow" or not place.strip():
-        expected = "mlflow:FOLDER, or mlflow:URI of a tracking server"
+    if kind not in INSTALL or not place.strip() or (kind == "trackio" and "://" in place):
+        expected = "mlflow:FOLDER, mlflow:URI of a tracking server, or trackio:FOLDER"
         raise ConfigError(where="--log", expected=expected, got=repr(text))
-    packages = _PACKAGES if "://" not in place or place.startswith("sqlite:") else _PACKAGES[:1]
+    packages: tuple[str, ...] = ("trackio",)
+    if kind == "mlflow":
+        packages = _PACKAGES if "://" not in place or place.startswith("sqlite:") else _PACKAGES[:1]
     if lacking := [name for name in packages if find_spec(name) is None]:
         got = f"no {' and no '.join(lacking)}"
-        raise ConfigError(where="--log", expected="the package mlflow", got=got, do=INSTALL)
-    return place
+        raise ConfigError(where="--log", expected=f"the package {kind}", got=got, do=INSTALL[kind])
+    return kind, place
 
 
 @dataclass(slots=True, kw_only=True)

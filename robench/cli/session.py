@@ -51,7 +51,7 @@ def interruptible(
     Args:
         work: what to do.
         folder: where finished work is kept.
-        quiet: print the last lines only.
+        quiet: no progress.
         threads: CPU threads of this process; None leaves that to torch.
         stop: how work in other processes is asked to stop; None where it is done in this one.
         leave: done after a stop that let the units in work finish, such as writing what is there.
@@ -82,9 +82,18 @@ def interruptible(
 
 
 def finish(
-    outcome: Outcome, noun: str, paths: list[Path], *, folder: Path, doubt: str = "", err: bool = False
+    outcome: Outcome,
+    noun: str,
+    paths: list[Path],
+    *,
+    folder: Path,
+    doubt: str = "",
+    quiet: bool = False,
+    err: bool = False,
 ) -> None:
     """Print the three last lines: what happened, how long it took, where report or files lie.
+
+    Of a quiet command the first one alone.
 
     Args:
         outcome: what was done.
@@ -92,6 +101,7 @@ def finish(
         paths: what was written, the most important first.
         folder: the run folder; why jobs failed lies in its `errors`, or in `run.json` for trainings.
         doubt: whether the numbers can be believed; empty where there are none.
+        quiet: print the first line only.
         err: print them on stderr, as stdout is for a program.
     """
     if outcome.failed:  # before the last lines, so that these stay the last
@@ -100,17 +110,22 @@ def finish(
             reasons = folder / "run.json"
         typer.echo(f"Why jobs failed: {printable(str(reasons))}", err=True)
     with unread():
-        _tell(outcome, noun, paths, doubt, err=err)
+        _tell(outcome, noun, [] if quiet else paths, doubt, err=err)
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
 
 
 def _tell(outcome: Outcome, noun: str, paths: list[Path], doubt: str, *, err: bool) -> None:
+    """Print what happened and, where files are named, how long it took and where they lie."""
     counts = f"{counted(outcome.finished, noun)} finished, {outcome.cached} cached, {outcome.failed} failed"
     typer.echo(counts + (f"; {doubt}." if doubt else "."), err=err)
+    if not paths:
+        return
     pace = ""
     if outcome.images and outcome.judging > 0:
         each_second = rate(outcome.images / outcome.judging)
         pace = f", {counted(outcome.images, 'image')} judged at {each_second} a second"
     typer.echo(f"Time: {span(outcome.seconds)}{pace}.", err=err)
-    typer.echo(f"Report: {printable(', '.join(map(str, paths)))}", err=err)
+    first, *rest = paths
+    beside = [path.name if path.parent == first.parent else str(path) for path in rest]
+    typer.echo(printable(f"Report: {first}" + (f"; {', '.join(beside)}" if beside else "")), err=err)

@@ -47,6 +47,6 @@ def train(config: Config = "robench.yaml", *, options: Options) -> None:
     quiet = options.quiet or not rank.first
     outcome = interruptible(work, folder, quiet=quiet, threads=options.threads)
     if rank.first:
-        finish(outcome, "network", [folder / "models"], folder=folder)
+        finish(outcome, "network", [folder / "models"], folder=folder, quiet=options.quiet)
     elif outcome.failed:
         raise typer.Exit(SOME_FAILED)

@@ -100,12 +100,17 @@ class blamed:  # noqa: N801 - used like a function
         where: for the message.
         path: the user's file, None for a library.
         expected: what was to happen.
+        do: what to do, where that is known.
     """
 
     def __init__(
-        self, where: str, path: Path | None = None, expected: str = "the network to be made without an error"
+        self,
+        where: str,
+        path: Path | None = None,
+        expected: str = "the network to be made without an error",
+        do: str = "",
     ) -> None:
-        self._where, self._path, self._expected = where, path, expected
+        self._where, self._path, self._expected, self._do = where, path, expected, do
 
     def __enter__(self) -> None:
         pass
@@ -122,6 +127,7 @@ class blamed:  # noqa: N801 - used like a function
             where=self._where,
             expected=self._expected,
             got=f"{message} (at {line})" if line else message,
+            do=self._do,
         ) from error
 
     def _line(self, error: BaseException, trace: TracebackType | None) -> str:

@@ -26,6 +26,10 @@ def locate(name: str) -> Path:
         ConfigError: neither; names the nearest suites.
     """
     path = Path(name)
+    if name not in suites() and (path / "config.yaml").is_file():
+        # Not its config.yaml: relative paths in it start where the original lies.
+        do = "Name the configuration that it was made from"
+        raise ConfigError(where=name, expected="a configuration file", got="a run folder", do=do)
     if path.suffix or path.name != name:
         return path
     if name not in suites():

@@ -37,7 +37,7 @@ PRESETS = {
             limit=200,
             bounded=(
                 {"apgd": {"steps": 20}},
-                {"pgd": {"steps": 20}},
+                {"apgd": {"steps": 20, "loss": "margin"}, "label": "apgd-margin"},
                 {"square": {"queries": 200}},
                 {"sigma_zero": {"steps": 50}},
             ),

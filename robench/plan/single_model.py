@@ -85,7 +85,7 @@ class SingleModel:
         size = radii[0].replace("/", "-") if len(radii) == 1 else "several"
         return {
             "schema": 1,
-            "name": _plain(f"{name}-{dataset['name']}-{self.norm}-{size}"),
+            "name": _plain(f"{name}-{data_name(self.data)}-{self.norm}-{size}"),
             **({"seed": self.seed} if self.seed is not None else {}),
             **({"batch_size": self.batch_size} if self.batch_size is not None else {}),
             "dataset": {**dataset, **count},
@@ -191,6 +191,11 @@ def data_entry(text: str) -> dict[str, Any]:
         return {"name": "image_folder", "options": {"path": str(path.resolve())}}
     expected = "a data set's name, an .npz file, or a folder with a folder for each class"
     raise ConfigError(where="--data", expected=expected, got=repr(text), do=nearest(text, choices))
+
+
+def data_name(text: str) -> str:
+    """Return what a data set is called in the name of a run: by its own name, or as its file or folder."""
+    return text if text in plugins.names("datasets") else Path(text).expanduser().resolve().stem
 
 
 def plain_name(model: str, checkpoint: str | None) -> str:

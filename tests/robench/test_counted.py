@@ -12,6 +12,7 @@ from robench.counted import counted, plural
         (3, "noisy copy", "3 noisy copies"),
         (4, "key", "4 keys"),
         (5, "box", "5 boxes"),
+        (6, "epoch", "6 epochs"),
     ],
 )
 def test_a_noun_follows_its_number(number, noun, text):

@@ -1,5 +1,6 @@
 """A badge is well-formed, holds the row's number with its interval, and never hides a doubt."""
 
+import dataclasses
 from xml.etree import ElementTree
 
 import pytest
@@ -96,8 +97,13 @@ def test_hostile_names(name):
 
 
 def test_a_median_is_named_after_the_norm_it_was_measured_in():
-    """Sizes are kept in L2 and Linf: under L1 the badge must not pass one of them off as another."""
+    """Under L1 the badge must not pass off sizes in another norm: earlier versions kept L2 and Linf alone."""
     attack = changed(record("a", "cw", [B, B]), threat={"norm": "L1"})
     _, label, text = texts(Badge().render([record("a", "clean", [R, R]), attack]))
     assert label == "median Linf"
     assert "0.1 of those broken, 0.0 % unbroken, smallest L1 perturbation" in text
+    sizes = dataclasses.replace(attack.columns, distance=[3.0, 5.0])
+    own = dataclasses.replace(attack, columns=sizes)
+    _, label, text = texts(Badge().render([record("a", "clean", [R, R]), own]))
+    assert label == "median L1"
+    assert "4 of those broken" in text

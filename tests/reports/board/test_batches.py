@@ -129,9 +129,9 @@ def test_the_page_says_it_too():
     every, samples = boards(records), split_into_boards(records)
     (section,) = board_sections(every, samples, {}, [set()], look=look_of(["a"]))
     assert "Images of one graph are not independent" in section.note
-    cells = measurement_table(boards(records)[0].cells, name="cells", caption="")
+    cells = measurement_table(boards(records)[0].cells, norm="Linf", name="cells", caption="")
     line = dict(zip((c.title for c in cells.columns), (e.text for e in cells.rows[0]), strict=True))
     assert line["Batches"] == "5"
     assert line["Over batches, %"].startswith("[")
-    few = measurement_table(boards(run([0, 4]))[0].cells, name="cells", caption="")
+    few = measurement_table(boards(run([0, 4]))[0].cells, norm="Linf", name="cells", caption="")
     assert len(few.columns) == len(few.rows[0]) == len(cells.columns) - 2

@@ -1,6 +1,12 @@
 """Boards without a radius: rows by the median size of the smallest changes."""
 
+import csv
+import dataclasses
+
 from reports.board.leaderboard import boards
+from reports.text.answers import answer
+from reports.text.board_tables import leaderboard_table
+from reports.text.csv import CSV
 from tests.reports.board.test_leaderboard import B, M, R, record
 
 
@@ -44,3 +50,38 @@ def test_a_doubted_row_has_no_rank_and_stands_last():
 def test_the_title_says_what_is_asked():
     (board,) = boards(without_radius("a", [1.0] * 120))
     assert board.title == "toy test, 120 images, smallest L2 perturbation, untargeted"
+
+
+def in_values(name, counts):
+    """Records under L0, of which the column `distance` alone holds the size."""
+    records = without_radius(name, [1.0] * len(counts))
+    attacked = records[1]
+    columns = dataclasses.replace(attacked.columns, distance=counts)
+    threat = dataclasses.replace(attacked.threat, norm="L0")
+    return [records[0], dataclasses.replace(attacked, columns=columns, threat=threat)]
+
+
+def test_sizes_under_l0_are_counts_of_values_and_have_a_column():
+    (board,) = boards([*in_values("easy", [2.0] * 120), *in_values("hard", [5.0] * 120)])
+    assert board.title == "toy test, 120 images, smallest L0 perturbation, untargeted"
+    assert [(row.rank, row.model, row.median_own) for row in board.rows] == [
+        (1, "hard", 5.0),
+        (2, "easy", 2.0),
+    ]
+    header, lines = leaderboard_table(board)
+    place = header.index("Median L0")
+    assert header[place : place + 3] == ["Median L0", "Median L2", "Median Linf"]
+    assert [line[place] for line in lines] == ["5", "2"]
+    assert answer(board).about == "median L0 change that breaks hard, the hardest to break of 2"
+
+
+def test_records_without_sizes_in_their_norm_are_ranked_by_what_withstood():
+    (board,) = boards([*in_values("a", [0.0] * 120), *in_values("b", [0.0] * 120)])
+    assert [row.median_own for row in board.rows] == [None, None]
+    assert [row.rank for row in board.rows] == [1, 1]
+
+
+def test_the_sizes_are_in_the_csv_files_of_such_boards_alone():
+    text = CSV().render(in_values("a", [4.0] * 120))
+    assert next(csv.DictReader(text.splitlines()))["median_own"] == "4.0"
+    assert "median_own" not in CSV().render(without_radius("a", [1.0] * 120))

@@ -6,6 +6,7 @@ from torch import nn
 
 import robench
 from robench.errors import ConfigError, InputError, JobError, PluginError
+from robench.plan.presets import PRESETS
 
 DATA = robench.load_data("digits", limit=12)
 X, Y = DATA.batch(slice(None))
@@ -48,6 +49,20 @@ def evaluate(net, images=DATA, attacks="fgsm", eps=0.1, **options):
     return robench.benchmark(net, images, attacks=attacks, eps=eps, **options)
 
 
+def test_a_preset_is_its_attacks_and_goes_with_others():
+    result = evaluate(net(), attacks=["quick", "fgsm"])
+    (limits,) = (p for p in PRESETS.values() if p.name == "quick")
+    labels = {record.attack.label for record in result.records} - {"clean"}
+    assert labels == {"apgd", "apgd-margin", "square", "fgsm"}
+    options = {record.attack.label: record.attack.options for record in result.records}
+    assert options["apgd-margin"]["loss"] == "margin"
+    assert len(limits.bounded) == 4  # and sigma-zero, which plays under L0
+    smallest = evaluate(net(), attacks="quick", eps="inf", norm="L2")
+    assert {record.attack.label for record in smallest.records} == {"clean", "fmn", "fab"}
+    assert "smallest L2 perturbation" in smallest._repr_html_()
+    assert "<th>Median L2</th>" in smallest._repr_html_()
+
+
 def single():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
 
@@ -64,12 +79,15 @@ REFUSALS = [
     (lambda: evaluate(net(), attacks=3), InputError, "names such as"),
     (lambda: evaluate(net(), attacks=["pdg"]), PluginError, "Did you mean .*'pgd'"),
     (lambda: evaluate(net(), attacks={"a": None}), InputError, "name of an attack"),
+    (lambda: evaluate(net(), attacks="cw"), ConfigError, "in Python: norm='L2'"),
     (lambda: evaluate(net(), eps=8), ConfigError, "Write 8/255"),
     (lambda: evaluate(net(), transfr=False), ConfigError, "'transfer'"),
     (lambda: robench.attack(net(), X, Y, "fgsm", eps=8), ConfigError, "at most 1.*Write 8/255"),
     (lambda: robench.attack(single(), X, Y, eps=0.1), InputError, "two scores"),
     (lambda: robench.attack(net(), X, Y, divide, eps=0.1), JobError, "the attack's own Zero"),
     (lambda: robench.load_data("digits", limit="5"), InputError, "whole number"),
+    (lambda: robench.load_data("mnist", root="absent"), InputError, "`root=DIR`, or allow `download=True`"),
+    (lambda: robench.load_data("mnist", data_root="x"), ConfigError, "expected root=DIR, got data_root"),
     (lambda: robench.open_run(None), ConfigError, "path of a run folder"),
 ]
 

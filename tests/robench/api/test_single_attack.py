@@ -74,6 +74,9 @@ def test_text_is_a_radius_and_repeats_bit_for_bit():
 def test_the_smallest_perturbation():
     x, y = images()
     result = robench.attack(linear(), x, y, "deepfool", eps="inf")
+    size = result.distance[result.broken].median()
+    assert repr(result).startswith("Attacked(deepfool, smallest Linf perturbation: ")
+    assert f"median {size:.4g}" in repr(result)
     right = smallest(x, y) > 0
     assert bool(result.broken[right].all())
     assert torch.allclose(result.linf[right].float(), smallest(x, y)[right], rtol=0.05)

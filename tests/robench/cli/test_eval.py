@@ -52,7 +52,9 @@ def test_a_line_prints_a_row_and_keeps_a_folder_that_run_goes_on_with(cli, tmp_p
     assert "net-w" in outcome.stdout
     assert "20 images, Linf 0.1" in outcome.stdout
     folder = Path("runs/net-w-digits-Linf-0.1")
-    assert str(folder / "config.yaml") in outcome.stdout.splitlines()[-1]
+    last = outcome.stdout.splitlines()[-1]
+    assert last.startswith(f"Report: {folder / 'report.html'}; ")
+    assert last.endswith(", config.yaml")
     store = Store(folder)
     labels = {record.attack.label for record in store.read_records()}
     assert labels == {"clean", "fgsm", "up"}
@@ -77,8 +79,8 @@ def plan_of(cli, *words):
         ([], "at most 1000 images"),
         ([], "Linf 0.1, untargeted: pgd, economical_autoattack"),
         (["--attacks", "quick"], "at most 200 images"),
-        (["--attacks", "quick"], "apgd, pgd, square"),
-        (["--attacks", "quick", "--norm", "L1"], "untargeted: apgd, square"),
+        (["--attacks", "quick"], "apgd, apgd-margin, square"),
+        (["--attacks", "quick", "--norm", "L1"], "untargeted: apgd, apgd-margin, square"),
         (["--attacks", "full"], "digits test, all images"),
         (["--trust-code"], "at most 1000 images"),
         (["--attacks", "quick,deepfool"], "digits test, all images"),
@@ -100,10 +102,33 @@ def test_radii_files_and_names(cli, tmp_path):
     assert "net-digits-Linf-several" in text
     assert "Linf 8/255" in text
     np.savez("mine.npz", x=np.zeros((4, 1, 8, 8), "uint8"), y=np.arange(4))
-    assert "npz test" in plan_of(cli, "eval", "net.py:make", "--data", "mine.npz", "--eps", "8/255")
+    text = plan_of(cli, "eval", "net.py:make", "--data", "mine.npz", "--eps", "8/255")
+    assert "net-mine-Linf-8-255: npz test" in text
     (tmp_path / "pictures").mkdir()
-    assert "image_folder test" in plan_of(cli, "eval", "net.py:make", "--data", "pictures", "--eps", "8/255")
+    text = plan_of(cli, "eval", "net.py:make", "--data", "pictures", "--eps", "8/255")
+    assert "net-pictures-Linf-8-255: image_folder test" in text
     assert "model a b:" in plan_of(cli, *LINE, "--name", "a b")
+
+
+def test_random_weights_are_taken_where_they_are_asked_for(cli):
+    assert "model digits_cnn: digits_cnn, untrained" in plan_of(
+        cli, "eval", "digits_cnn", *LINE[2:], "--random-weights"
+    )
+    outcome = cli(
+        "eval",
+        "torchvision:squeezenet1_1",
+        *LINE[2:],
+        "--random-weights",
+        "--attacks",
+        "fgsm",
+        "--workers",
+        0,
+    )
+    assert outcome.exit_code == 2
+    assert (
+        "expected a network that takes images of 1 channel, 8 by 8 pixels, got RuntimeError" in outcome.stderr
+    )
+    assert "adapt it in a file of yours" in outcome.stderr
 
 
 NONSENSE = [
@@ -112,7 +137,8 @@ NONSENSE = [
     (["eval", "other.py:make", *LINE[2:]], "MODEL: expected a file, got no file"),
     (["eval", "net.py", *LINE[2:]], "net.py:make"),
     (["eval", "smal_cnn", *LINE[2:]], "Did you mean 'small_cnn'"),
-    (["eval", "small_cnn", *LINE[2:]], "weights for 'small_cnn'.*--checkpoint"),
+    (["eval", "small_cnn", *LINE[2:]], "weights for 'small_cnn'.*--checkpoint.*--random-weights"),
+    ([*LINE, "--random-weights", "--checkpoint", "net.py"], "--random-weights: expected no weights"),
     (["eval", "", *LINE[2:]], "MODEL: expected file.py:function"),
     (["eval", "net.py:make", "--data", "digit", "--eps", "0.1"], "--data: .*Did you mean 'digits'"),
     ([*LINE[:-1], "8"], "write 8/255"),

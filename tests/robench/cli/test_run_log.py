@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from robench.cli import app, run_log
 from robench.cli.logged import Logged, log_headlines, metric_name
-from robench.cli.run_log import FILE, MLflowSink, RunLog, place_of
+from robench.cli.run_log import FILE, MLflowSink, RunLog, kind_and_place
 from robench.errors import ConfigError
 from robench.run.progress import AccuracySoFar, Quiet
 from tests.reports.board.test_leaderboard import B, M, R, record
@@ -159,10 +159,12 @@ def test_headlines_are_those_of_the_boards(tmp_path):
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("text", ["wandb:here", "mlflow", "mlflow:", "runs"])
+    @pytest.mark.parametrize(
+        "text", ["wandb:here", "mlflow", "mlflow:", "runs", "trackio:", "trackio:https://a.b"]
+    )
     def test_another_log(self, text):
         with pytest.raises(ConfigError, match="mlflow:FOLDER"):
-            place_of(text)
+            kind_and_place(text)
 
     def test_a_missing_package_is_named_before_any_work(self, tmp_path, monkeypatch):
         monkeypatch.setattr(run_log, "find_spec", lambda name: None)

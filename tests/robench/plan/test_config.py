@@ -240,6 +240,16 @@ def test_an_unknown_suite_gives_the_nearest():
         load("absent.yaml")
 
 
+def test_a_run_folder_is_no_configuration_but_does_not_hide_a_suite(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/mine", "digits"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.yaml").write_text("name: x")
+    with pytest.raises(ConfigError, match=r"got a run folder\. Name the configuration that it was made from"):
+        locate("runs/mine")
+    assert locate("digits").name == "digits.yaml"
+
+
 def test_plain_data_is_checked_like_a_file():
     data = {"name": "x", "dataset": "digits", "models": [{"name": "a", "architecture": "digits_cnn"}]}
     assert from_dict(data).models[0].name == "a"
