@@ -63,7 +63,6 @@ def attack_of(record: Record) -> str:
 
 _MOST_ATTACKS = 10_000
 
-
 _attacks: dict[int, tuple[RecordedAttack, str]] = {}
 """The last attacks asked about: many records share one, and hashing its options takes time."""
 
@@ -95,7 +94,6 @@ def setting_of(record: Record) -> Setting:
 
 
 _MOST_SETTINGS = 10_000
-
 
 _settings: dict[tuple[int, int], tuple[Setting, RecordedDataset, RecordedThreat]] = {}
 """The last settings asked about: many records share one."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 NEARLY_ALL = 0.99
 """The axis ends where this share of what breaks is broken: a few far images would squeeze the rest."""
 

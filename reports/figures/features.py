@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reports.board.feature_spaces import FeatureSpace, PrincipalPlane, principal_plane, same_networks
-from reports.figures.selection import spaces_of_board
+from reports.figures.selection import OfRunFolders, spaces_of_board
 from reports.figures.style import COLOURS, MARKERS, check_suffix, save, shown, styled
 from reports.text.escape import visible
 from robench.errors import ConfigError
 from robench.recipe import Info
 from robench.record.feature_snapshot import Cloud
-from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Features:
+class Features(OfRunFolders):
     """A row for every network: its clean features, and beside them what the worst attack on each head made.
 
     The plane is that of the clean features and the same in the whole row. Filled marks are images that the
@@ -33,15 +32,6 @@ class Features:
     info: ClassVar[Info] = Info(
         title="Features in two principal components", paper="Wang & Osher 2019, arXiv:1907.06800, Fig. 8, 9"
     )
-
-    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Refuse: records do not hold features.
-
-        Raises:
-            ConfigError: always; `of_runs` draws from run folders.
-        """
-        del records, board
-        raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
 
     def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
         """Draw the board with that text in its title and write it to `path`; see `selection.spaces_of_board`.

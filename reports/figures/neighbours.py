@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reports.board.feature_spaces import FeatureSpace
-from reports.figures.selection import spaces_of_board
+from reports.figures.selection import OfRunFolders, spaces_of_board
 from reports.figures.style import COLOURS, check_suffix, save, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
 from robench.record.feature_snapshot import Nearest
-from robench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +28,7 @@ _GAP = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbours:
+class Neighbours(OfRunFolders):
     """Two rows for every image: itself and its nearest template images, before the attack and after it.
 
     A frame tells the class of a neighbour: the image's own (solid blue), the one the model gives to the
@@ -39,15 +38,6 @@ class Neighbours:
     info: ClassVar[Info] = Info(
         title="Nearest template images in feature space", paper="Wang & Osher 2019, arXiv:1907.06800, Fig. 10"
     )
-
-    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Refuse: records do not hold features.
-
-        Raises:
-            ConfigError: always; `of_runs` draws from run folders.
-        """
-        del records, board
-        raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
 
     def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
         """Draw the board with that text in its title and write it to `path`; see `selection.spaces_of_board`.

@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+class OfRunFolders:
+    """A figure of what records do not hold: it is drawn by its `of_runs`, from run folders."""
+
+    __slots__ = ()
+
+    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
+        """Refuse: records do not hold what it shows.
+
+        Raises:
+            ConfigError: always; `of_runs` draws from run folders.
+        """
+        del records, board
+        raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
+
+
 def draw_to(
     draw: Callable[[Board], Figure], records: Sequence[Record], path: Path, *, board: str | None
 ) -> Path:

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
 
 MOST_ROWS = 50
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reports.board.run_folder import Training as Done
 from reports.board.run_folder import read_trainings
+from reports.figures.selection import OfRunFolders
 from reports.figures.style import COLOURS, NARROW, check_suffix, save, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
-from robench.record.schema import Record
 from robench.record.training_history import Row, chosen_row
 
 if TYPE_CHECKING:
@@ -33,19 +33,10 @@ ACCURACIES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class Training(OfRunFolders):
     """A row per network: accuracy and loss by epoch, its stages, and the epoch whose weights were kept."""
 
     info: ClassVar[Info] = Info(title="Training curves", paper="Wang & Osher 2019, arXiv:1907.06800, Fig. 4")
-
-    def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Refuse: records do not hold how a network was trained.
-
-        Raises:
-            ConfigError: always; `of_runs` draws from run folders.
-        """
-        del records, board
-        raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
 
     def of_runs(self, folders: Sequence[Path], path: Path, *, board: str | None = None) -> Path:
         """Draw the networks trained in some run folders and write the picture.

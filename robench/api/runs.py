@@ -41,7 +41,7 @@ def open_run(folder: str | Path) -> Run:
     Raises:
         ConfigError: it is no run folder.
     """
-    from robench.record.run_comparison import model_recipes
+    from robench.record.recipe_hashes import model_recipes
     from robench.record.store import Store, is_run
 
     value: object = folder

@@ -104,7 +104,7 @@ def read_runs(runs: list[Path], *, index: bool = True) -> list[Record]:
     Raises:
         ConfigError: a folder is no run, or none of them has a finished unit.
     """
-    from robench.record.run_comparison import model_recipes
+    from robench.record.recipe_hashes import model_recipes
     from robench.record.schema import put_targets
     from robench.record.store import Store
 

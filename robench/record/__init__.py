@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from robench.record.parts import RecordedSource as RecordedSource
     from robench.record.parts import RecordedTarget as RecordedTarget
     from robench.record.parts import RecordedThreat as RecordedThreat
+    from robench.record.recipe_hashes import model_recipes as model_recipes
     from robench.record.run_comparison import Difference as Difference
     from robench.record.run_comparison import differences as differences
-    from robench.record.run_comparison import model_recipes as model_recipes
     from robench.record.run_comparison import unmatched as unmatched
     from robench.record.schema import LATER_COLUMNS as LATER_COLUMNS
     from robench.record.schema import Columns as Columns

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from robench.counted import counted
 from robench.errors import ConfigError, nearest
-from robench.plan.spec import content_hash
 from robench.record.draws import mean_interval, paired_p_value, share_stood, worst_outcome
 from robench.record.parts import CLEAN
 from robench.record.plain_threat import setting_text
@@ -17,8 +15,6 @@ from robench.record.statistics import gap_interval, mcnemar
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
 
 WORST = "worst case"
-_WEIGHTS = ("name", "checkpoint", "sha256")
-"""What names a model or its weights: another seed may load other weights of the same making."""
 
 Setting = tuple[str, str, str, ThreatSummary]
 """What two numbers must share to be compared: data set, split, set of images, threat."""
@@ -311,28 +307,3 @@ def _names(table: Verdicts) -> str:
     models = sorted({model for models in table.values() for model in models})
     settings = sorted({f"{s[0]} {s[1]} (images {s[2][:8]}), {setting_text(s[3])}" for s in table})
     return f"{', '.join(models) or 'no model'} on {', '.join(settings) or 'nothing'}"
-
-
-def model_recipes(plan: Any) -> dict[str, str]:
-    """Return a hash of how each model of a plan is made, by its name; the seed and the weights are no part.
-
-    Args:
-        plan: what `plan.json` holds; anything else gives an empty dictionary.
-    """
-    models = plan.get("models") if isinstance(plan, Mapping) else None
-    if not isinstance(models, list):
-        return {}
-    specs = {str(m["name"]): m for m in models if isinstance(m, Mapping) and "name" in m}
-    # Images that share a batch answer together where the graph is joint, so the shard is part of a model.
-    common = {"shard": plan.get("shard")}
-    recipes = {}
-    for name, spec in specs.items():
-        features = specs.get(str(spec.get("features_of")))
-        recipes[name] = content_hash(
-            [_without_weights(spec, "features_of"), _without_weights(features) if features else None, common]
-        )
-    return recipes
-
-
-def _without_weights(spec: Mapping[str, Any], *beside: str) -> dict[str, Any]:
-    return {key: value for key, value in spec.items() if key not in (*_WEIGHTS, *beside)}

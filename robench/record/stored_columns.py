@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     Again = Callable[[str, NDArray[np.uint8], str], "Arrays"]
 
-
 KINDS: dict[str, type] = {
     "index": int, "label": int, "clean": int, "adversarial": int, "linf": float, "l2": float,
     "forwards": float, "backwards": float, "first_success": int, "points": int, "tries": int,
@@ -29,17 +28,13 @@ KINDS: dict[str, type] = {
 }  # fmt: skip
 """Columns of numbers."""
 
-
 SHARED = ("index", "label", "clean")
 """Columns that many records have alike: one array serves them all."""
-
 
 TOTALS = ("forwards", "backwards")
 """Columns of which tables show the sum alone."""
 
-
 _MOST_SHARED = 2**14
-
 
 _shared: dict[tuple[str, str, int], NDArray[np.int64]] = {}
 

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from robench.record.run_comparison import model_recipes
+from robench.record.recipe_hashes import model_recipes
 
 PLAN = {
     "seed": 0,
