@@ -37,6 +37,7 @@ class Answer:
     Attributes:
         model: its name.
         reason: why it was not asked; empty if it was.
+        do: the remedy, where there is one.
         clean: clean images that it was asked about.
         broken: images that broke it that it was asked about.
         changed_clean: of how many clean images it says another class.
@@ -45,6 +46,7 @@ class Answer:
 
     model: str
     reason: str = ""
+    do: str = ""
     clean: int = 0
     broken: int = 0
     changed_clean: int = 0
@@ -130,9 +132,13 @@ def _answer(
     try:
         entry = _model(name, plan, folders, data, environment)
     except RobenchError as error:
-        return Answer(model=name, reason=_short(error))
+        return Answer(model=name, reason=_short(error), do=error.do)
     if entry is None:
-        return Answer(model=name, reason="its weights are not at hand")
+        return Answer(
+            model=name,
+            reason="its weights are not at hand",
+            do="Name a run folder that has them: --models RUN",
+        )
     if any(record.target.fingerprint != entry.fingerprint for record in own):
         return Answer(model=name, reason="the network at hand is another one")
     place = {index: row for row, index in enumerate(data.indices.tolist())}

@@ -157,7 +157,8 @@ def judged_again(entries: Sequence[BoardEntry], models: Sequence[Path], options:
             environment=options.environment,
         )
         for answer in answers:
-            typer.echo(one_line(f"{entry.title}: {answer.model}: {answer.text}"), err=True)
+            line = f"{entry.title}: {answer.model}: {answer.text}" + (f". {answer.do}" if answer.do else "")
+            typer.echo(one_line(line), err=True)
         results.append(
             dataclasses.replace(
                 entry,

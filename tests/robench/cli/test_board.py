@@ -113,7 +113,10 @@ def test_a_network_at_hand_is_asked_again_and_holds(finished, tmp_path):
     outcome = command("board", finished, "-o", tmp_path / "a", "--rejudge")
     assert "net: holds: " in outcome.output
     outcome = command("board", tmp_path / "one.zip", "-o", tmp_path / "b", "--rejudge")
-    assert "net: not re-judged: its weights are not at hand" in outcome.output
+    assert (
+        "net: not re-judged: its weights are not at hand. Name a run folder that has them: --models RUN"
+        in outcome.output
+    )
     assert "not re-judged" in (tmp_path / "b" / "index.html").read_text()
     outcome = command("board", tmp_path / "one.zip", "-o", tmp_path / "c", "--rejudge", "--models", finished)
     assert "net: holds: " in outcome.output
