@@ -31,11 +31,10 @@ from robench.judge.verdict import classify
 from robench.model.defense import TrainingContext
 from robench.model.interface import Coupling, Model
 
-EPS = 0.12
-TRAINING = {"eps": EPS, "steps": 5, "epochs": 12, "learning_rate": 0.05, "schedule": "cosine"}
+EPS = 0.05
+TRAINING = {"eps": 0.12, "steps": 5, "epochs": 12, "learning_rate": 0.05, "schedule": "cosine"}
 HEADS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("wnll", {"m": 15, "n": 8, "template": 300, "protocol": "joint"}),
-    ("gll", {"m": 15, "template": 300, "protocol": "joint"}),
     ("knn", {"k": 5, "template": 300}),
     ("deep_knn", {"k": 15, "template": 300, "calibration": 100}),
 )
@@ -79,7 +78,7 @@ def attacks_on(model: Model, steps: int) -> Iterator[tuple[str, str, Attack]]:
     yield "graph_adaptive", "", adaptive
     if model.coupling is Coupling.JOINT:
         yield "graph_adaptive, merge: 60", "", replace(adaptive, merge=60)
-        for source in ("straight_through", "exact", "kernel"):
+        for source in ("exact", "kernel"):
             for variant in ("avg", "min"):
                 rounds = GMSA(variant=variant, rounds=4, steps=steps, step_size=step_size, loss="margin")
                 yield f"gmsa {variant} through {source}", source, rounds
