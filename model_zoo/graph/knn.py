@@ -55,13 +55,14 @@ def vote_margins_over(
         linear: bounds of linear functions of the features; None leaves the box.
     """
     points = points.double()
-    rows = [_one(low[i], high[i], int(y[i]), points, labels, classes, k, linear, i) for i in range(len(low))]
+    rows = [
+        _one((low[i], high[i]), int(y[i]), points, labels, classes, k, linear, i) for i in range(len(low))
+    ]
     return torch.stack(rows) if rows else low.new_zeros(0, classes)
 
 
 def _one(
-    low: Tensor,
-    high: Tensor,
+    box: tuple[Tensor, Tensor],
     y: int,
     points: Tensor,
     labels: Tensor,
@@ -70,7 +71,8 @@ def _one(
     linear: Linear | None,
     image: int,
 ) -> Tensor:
-    """Return the bounds (C,) for one query."""
+    """Return the bounds (C,) for one query, whose features lie between the two ends of a box."""
+    low, high = box
     nearer = surely_nearer(low, high, points, rounding_of(points.shape[1]))
     own = labels == y
     if linear is not None:

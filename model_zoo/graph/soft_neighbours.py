@@ -69,13 +69,14 @@ def density_margins_over(
         linear: bounds of linear functions of the features; None leaves the box.
     """
     points = points.double()
-    rows = [_one(low[i], high[i], int(y[i]), points, labels, classes, h2, linear, i) for i in range(len(low))]
+    rows = [
+        _one((low[i], high[i]), int(y[i]), points, labels, classes, h2, linear, i) for i in range(len(low))
+    ]
     return torch.stack(rows) if rows else low.new_zeros(0, classes)
 
 
 def _one(
-    low: Tensor,
-    high: Tensor,
+    box: tuple[Tensor, Tensor],
     y: int,
     points: Tensor,
     labels: Tensor,
@@ -84,7 +85,8 @@ def _one(
     linear: Linear | None,
     image: int,
 ) -> Tensor:
-    """Return the bounds (C,) for one query."""
+    """Return the bounds (C,) for one query, whose features lie between the two ends of a box."""
+    low, high = box
     middle, radius = (low + high) / 2, (high - low) / 2
     near = points - middle  # distances from the middle, so that no large numbers cancel
     at = -near.square().sum(1) / h2  # of l_t there, up to the same constant for all
