@@ -60,6 +60,7 @@ def test_it_breaks_what_brute_force_breaks_and_nothing_else(norm, version):
     assert int((truth != breaks).sum()) <= 1  # the grid may miss a sliver
 
 
+@pytest.mark.thorough
 @norms
 @pytest.mark.parametrize("drop", [True, False])
 def test_it_breaks_all_that_any_part_breaks(norm, drop):

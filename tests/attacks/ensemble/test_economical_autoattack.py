@@ -49,6 +49,7 @@ def test_laws(law, norm):
     law(SMALL, norm)
 
 
+@pytest.mark.thorough
 @norms
 def test_it_breaks_exactly_the_images_whose_ball_reaches_over_a_linear_boundary(norm):
     model = random_linear(classes=2, shape=(1, 4, 4), centred=True)
@@ -129,6 +130,7 @@ def test_a_mask_that_stops_the_gradients_does_not_stop_it(masks, name):
     assert int(ours.broken.sum()) >= int(theirs.broken.sum()) - 2
 
 
+@pytest.mark.thorough
 def test_square_goes_on_where_it_finds_more_than_the_gradients():
     inner, x = small_net(seed=1), images(30)
     rough_model = Model(name="masked", net=Lambda(lambda x: inner.net((x * 64).round() / 64)), classes=4)
