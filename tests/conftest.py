@@ -6,17 +6,29 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
-
-from tests.shapes import check_shapes
-
-torch.set_num_threads(1)
 
 
 def pytest_configure(config):
-    """Check shapes and types of tensors in every call, unless only names of tests are wanted."""
+    """Check shapes and types of tensors in every call, unless only names of tests are wanted.
+
+    A process that only hands tests out to others (`-n 2`) runs none: it needs no torch, and begins at once.
+    """
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import torch
+
+    from tests.shapes import check_shapes
+
+    torch.set_num_threads(1)
     if not config.option.collectonly:
         check_shapes()
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files of long tests, so that no process is left alone with one of them at the end."""
+    long_ones = [item for mark in ("thorough", "slow") for item in items if item.get_closest_marker(mark)]
+    first = {item.path for item in long_ones}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from robench.record.columns import Columns
+from robench.record.packed_columns import unpacked_columns
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -37,4 +37,4 @@ def changed(record, **parts):
 def plain_of(path):
     """Return what the file of a record says as plain JSON data, its columns as lists."""
     data = json.loads(path.read_text())
-    return {**data, "columns": Columns.unpack(data["columns"]).plain()}
+    return {**data, "columns": unpacked_columns(data["columns"]).plain()}

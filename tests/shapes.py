@@ -83,15 +83,14 @@ def checking(function):
         if not hints:
             types = typing.get_type_hints(function, include_extras=True)
             hints.update({name: types[name] for name in names})
-        with jaxtyped("context"):
-            for name, hint in hints.items():
-                value = values.get(name)
-                if name in values and not isinstance(value, Proxy) and not fits(value, hint):
-                    shape = f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
-                    say = function.__annotations__[name]
-                    raise ShapeError(
-                        f"{function.__module__}.{function.__qualname__}: {name} is {shape}, not {say}"
-                    )
+        for name, hint in hints.items():
+            value = values.get(name)
+            if name in values and not isinstance(value, Proxy) and not fits(value, hint):
+                shape = f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+                say = function.__annotations__[name]
+                raise ShapeError(
+                    f"{function.__module__}.{function.__qualname__}: {name} is {shape}, not {say}"
+                )
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -99,9 +98,10 @@ def checking(function):
             values = signature.bind(*args, **kwargs).arguments
         except TypeError:
             return function(*args, **kwargs)  # which says what is wrong
-        check(values)
-        result = function(*args, **kwargs)
-        check({**values, "return": result})
+        with jaxtyped("context"):
+            check(values)
+            result = function(*args, **kwargs)
+            check({"return": result})
         return result
 
     return call

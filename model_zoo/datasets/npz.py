@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,6 +14,7 @@ from robench.errors import InputError
 from robench.intake.archives import open_archive
 from robench.intake.limits import DATA, UNPACKED
 from robench.intake.regular_file import open_regular
+from robench.plan.spec import LATER
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class Npz:
         holds: the split that a file with plain names holds.
         classes: how many classes there are, or their names in label order; None for as many as the labels
             show, which are too few where images of the last classes are missing.
+        title: what reports call the images; by default the file's name without its suffix.
     """
 
     info: ClassVar[Info] = Info(title="NumPy arrays", paper="the user's own data")
     path: str = ""
     holds: Literal["train", "test"] = "test"
     classes: int | tuple[str | int, ...] | None = None
+    title: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse classes that are none."""
@@ -80,7 +83,7 @@ class Npz:
             images = images.transpose(0, 3, 1, 2)
         classes = self.classes
         names = [str(name) for name in classes] if isinstance(classes, tuple) else classes
-        return image_set(images, labels, name=path.stem, split=split, classes=names)
+        return image_set(images, labels, name=self.title or path.stem, split=split, classes=names)
 
 
 def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:

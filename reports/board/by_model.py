@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reports.board.boards import Board, Row
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards_of
-from reports.board.samples import Samples, split_into_boards
+from reports.board.samples import Samples
 from robench.errors import ConfigError
 from robench.plan.file_names import check_name
 from robench.record.schema import Record

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from reports.board.boards import Doubt
 from reports.board.certified import bounds_of, certified_images
-from reports.board.samples import Samples, fingerprint_of, model_of
+from reports.board.identities import fingerprint_of, model_of
+from reports.board.samples import Samples
 from robench.counted import counted
 from robench.record.schema import Record
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.samples import Samples, attack_of
+from reports.board.identities import attack_of
+from reports.board.samples import Samples
 from reports.board.shares import Share, right, robust, worst
 from robench.record.schema import Record, Status
 

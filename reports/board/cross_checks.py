@@ -14,8 +14,9 @@ from itertools import pairwise
 
 from reports.board.boards import Doubt
 from reports.board.findings import is_control, is_one_step, is_proper, uses_gradients
+from reports.board.identities import attack_of, model_of
 from reports.board.paired_images import Standing, gap, standing, weakness
-from reports.board.samples import Samples, attack_of, model_of
+from reports.board.samples import Samples
 from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 from robench.record.statistics import SIGNIFICANCE, holm

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from reports.board.boards import Board
 from reports.board.certified import bounds_of, certified_images, share_of
-from reports.board.samples import Samples, attack_of, fingerprint_of, model_of, shown_names
+from reports.board.identities import attack_of, fingerprint_of, model_of, shown_names
+from reports.board.samples import Samples
 from reports.board.shares import Share, right, worst
 from robench.record.curves import (
     Curve,

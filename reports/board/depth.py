@@ -72,7 +72,7 @@ def details_of(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
 def series_of(board: Board, details: Mapping[str, Mapping[str, Any]]) -> list[Series]:
     """Return the rows of a board that hold at least two depths of a family, head and training.
 
-    Only rows that were attacked or bounded count.
+    On a board with a threat only rows that were attacked or bounded count.
 
     Args:
         board: the board.
@@ -86,7 +86,7 @@ def series_of(board: Board, details: Mapping[str, Mapping[str, Any]]) -> list[Se
             depth
             and row.clean
             and row.clean.n
-            and any(one and one.n for one in (row.worst_case, row.certified))
+            and (not board.norm or any(one and one.n for one in (row.worst_case, row.certified)))
         ):
             training, before = str(own.get("training") or ""), own.get("inference") or []
             if names := [str(one.get("defense")) for one in before if isinstance(one, dict)]:

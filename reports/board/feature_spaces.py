@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports.board.samples import Setting, attack_of, model_of, setting_of
+from reports.board.identities import Setting, attack_of, model_of, setting_of
 from robench.errors import StorageError
 from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot
 from robench.record.schema import Record

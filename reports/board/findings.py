@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from reports.board.samples import attack_of
+from reports.board.identities import attack_of
 from robench.record.schema import Record
 
 WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure"})

@@ -19,17 +19,12 @@ from reports.board.certified import (
 )
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.findings import unlifted_codes
+from reports.board.grouping import split_into_boards
+from reports.board.identities import attack_of, fingerprint_of, is_joint, model_of
 from reports.board.lifted_findings import lifted_codes
 from reports.board.measurements import measurements, median_sizes, transfers
 from reports.board.row_checks import row_checks, unbounded_check
-from reports.board.samples import (
-    Samples,
-    attack_of,
-    fingerprint_of,
-    is_joint,
-    model_of,
-    split_into_boards,
-)
+from reports.board.samples import Samples
 from reports.board.shares import (
     Share,
     clean_share,
@@ -43,11 +38,11 @@ from reports.board.shares import (
 )
 from reports.board.size_ranks import by_size, median_of, ranked_by_size
 from robench.counted import counted
-from robench.record.columns import TOTALS
 from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
+from robench.record.stored_columns import TOTALS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reports.board.samples import Samples, model_of
+from reports.board.identities import model_of
+from reports.board.samples import Samples
 from reports.board.shares import worst
 
 

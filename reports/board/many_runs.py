@@ -6,14 +6,9 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from reports.board.samples import (
-    Samples,
-    attack_of,
-    model_names,
-    model_of,
-    shown_names,
-    split_into_boards,
-)
+from reports.board.grouping import split_into_boards
+from reports.board.identities import attack_of, model_names, model_of, shown_names
+from reports.board.samples import Samples
 from robench.record.schema import Record
 
 

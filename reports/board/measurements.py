@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reports.board.boards import Measurement, Transfer
+from reports.board.identities import attack_of, fingerprint_of, model_of
 from reports.board.lazily import Lazily
-from reports.board.samples import Samples, attack_of, fingerprint_of, model_of
+from reports.board.samples import Samples
 from reports.board.shares import Share, draws_of, is_random, one_draw_share, robust_share
 from robench.record.packing import BROKEN, STATUSES
 from robench.record.schema import Record, Status

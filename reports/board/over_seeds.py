@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.board.boards import Board, Heading, Row
+from reports.board.grouping import split_into_boards
+from reports.board.identities import Setting, attack_of, model_of
 from reports.board.leaderboard import board_of
-from reports.board.samples import Samples, Setting, attack_of, model_of, split_into_boards
+from reports.board.samples import Samples
 from reports.board.shares import Share
 from robench.plan.spec import content_hash
 from robench.record.parts import RecordedTarget

@@ -8,8 +8,9 @@ from typing import Any
 from reports.board.boards import Doubt
 from reports.board.cross_checks import by_attack
 from reports.board.findings import is_control, is_proper
+from reports.board.identities import is_joint
 from reports.board.paired_images import count, standing
-from reports.board.samples import Samples, is_joint
+from reports.board.samples import Samples
 from reports.board.shares import right as correct
 from robench.counted import counted
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson

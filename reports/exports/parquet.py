@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.board.samples import split_into_boards
+from reports.board.grouping import split_into_boards
 from reports.text.csv import Lines, board_facts, image_lines, leaderboard_lines, measurement_lines
 from robench.errors import ConfigError
 from robench.recipe import Info

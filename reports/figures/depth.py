@@ -32,7 +32,8 @@ class Depth:
 
     A line joins the models of one family, head and training, through the median where several have one depth.
     The colour tells the head; a hollow mark is of a row in doubt. Where there are bounds, a dotted line shows
-    the images that are not certified: the true error lies between it and that of the attacks.
+    the images that are not certified: the true error lies between it and that of the attacks. Where nothing
+    was attacked, the clean error stands alone.
     """
 
     info: ClassVar[Info] = Info(
@@ -59,10 +60,11 @@ class Depth:
         """
         from matplotlib.figure import Figure
 
-        if not series or board.eps == float("inf"):
+        attacked = bool(board.norm)
+        if not series or (attacked and board.eps == float("inf")):
             raise ConfigError(
                 where=board.title,
-                expected="two depths of a family with the same head and training, under a finite eps",
+                expected="two depths of a family with the same head and training, under a finite eps or none",
                 got="none" if not series else "eps inf",
                 do="Evaluate for example vgg11 and vgg16 in one run",
             )
@@ -71,7 +73,8 @@ class Depth:
         size = (NARROW, 5.2 + 0.18 * len(series)) if narrow else (7.2, 3.4 + 0.18 * len(series))
         with styled():
             figure = Figure(figsize=size, layout="constrained")
-            left, right = figure.subplots(*((2, 1) if narrow else (1, 2)))
+            panels = (2, 1) if narrow else (1, 2)
+            left, *others = figure.subplots(*panels).flat if attacked else [figure.subplots()]
             for one in series:
                 kind = kinds.index((one.family, one.training))
                 style = (COLOURS[heads.index(one.head) % len(COLOURS)], _LINES[kind % len(_LINES)])
@@ -79,14 +82,16 @@ class Depth:
                 label = shown(one.family) + f", {shown(one.head or 'own head')}"
                 label += f", {shown(one.training)}" if one.training not in {"", "none"} else ""
                 _line(left, [(p, p.row.clean) for p in one.points], *style, marker, label)
-                _line(right, [(p, p.row.worst_case) for p in one.points], *style, marker, "")
-                _line(right, [(p, p.row.certified) for p in one.points], style[0], ":", "^", "")
+                for right in others:
+                    _line(right, [(p, p.row.worst_case) for p in one.points], *style, marker, "")
+                    _line(right, [(p, p.row.certified) for p in one.points], style[0], ":", "^", "")
             depths = sorted({point.depth for one in series for point in one.points})
-            for axes in (left, right):
+            for axes in (left, *others):
                 axes.set_xticks(depths, _ticks(depths))
                 axes.set_xlabel("depth")
             left.set_title("Clean error, %")
-            right.set_title(f"{_right_side(board)}, {shown(board.norm)} {shown(board.eps_text)}, %")
+            for right in others:
+                right.set_title(f"{_right_side(board)}, {shown(board.norm)} {shown(board.eps_text)}, %")
             figure.legend(loc="outside lower left", frameon=False, ncols=1 if narrow else 2, fontsize=7)
         return figure
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from reports.board.boards import Board
 from reports.board.curves import BoardCurves, Family, board_curves, families
 from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.samples import Samples, split_into_boards
+from reports.board.samples import Samples
 from reports.figures.style import check_suffix, save
 from robench.errors import ConfigError
 from robench.record.schema import Record

@@ -12,9 +12,11 @@ from reports.board.boards import Board
 from reports.board.curves import IN_TURN, BoardCurves, CurveLines, Family, Panel, families
 from reports.board.samples import Samples
 from reports.board.shares import Share
-from reports.figures.curve_figures import SHARES, Compute, Eps, Restarts, Sizes, Steps
+from reports.figures.curve_figures import Compute, Restarts, Steps
+from reports.figures.eps import Eps
 from reports.figures.lines import attack_title
 from reports.figures.palette import Look, look_of
+from reports.figures.sizes import SHARES, Sizes
 from reports.html.inline_svg import inline_svg
 from reports.html.tables import Column, Entry, Swatch, Table, number_entry, swatch, text_entry
 from reports.text.escape import number, percent, visible

@@ -202,7 +202,8 @@ def _depth(board: Board, own: Samples, name: str) -> Markup | None:
         for one in series
         for point in one.points
     ]
-    description = f"Clean and robust error against depth. In percent: {'; '.join(points)}."
+    what = "Clean and robust error" if board.norm else "Clean error"
+    description = f"{what} against depth. In percent: {'; '.join(points)}."
     return inline_svg(figure, name=f"{name}-depth", description=description)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from reports.board.identities import attack_of, model_of
 from reports.board.lost_images import lost_images
-from reports.board.samples import Samples, attack_of, model_of, table_of
+from reports.board.samples import Samples, table_of
 from reports.html.pixels import Pixels, magnified, png
 from reports.text.escape import number
 from robench.record.schema import Record, Status

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.board.boards import Board, Row
+from reports.board.identities import model_of
 from reports.board.run_folder import Run
-from reports.board.samples import Samples, model_of
+from reports.board.samples import Samples
 from reports.board.shares import Share
 from reports.html.accuracy_curves import CurveSections
 from reports.html.board_sections import BoardSection, Evidence

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from reports.board.grouping import split_into_boards
+from reports.board.identities import model_of
 from reports.board.leaderboard import boards_of
 from reports.board.run_folder import MOST_FAULTS, Readable, Run, read_run
-from reports.board.samples import model_of, split_into_boards
 from reports.figures.palette import look_of
 from reports.html.accuracy_curves import CurveSections
 from reports.html.background import background_of

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.board.boards import Board
-from reports.board.samples import Samples, attack_of, model_of, table_of
+from reports.board.identities import attack_of, model_of
+from reports.board.samples import Samples, table_of
 from reports.html.gallery import Exhibit, Guide
 from robench.record.schema import Record, Status
 

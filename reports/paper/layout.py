@@ -56,6 +56,7 @@ class Line:
 
     Attributes:
         model: its shown name.
+        name: the name it has in its configuration, which several trainings may share.
         fingerprint: hash of its weights and details.
         images: images it was judged on.
         entries: one per column.
@@ -64,6 +65,7 @@ class Line:
     """
 
     model: str
+    name: str
     fingerprint: str
     images: int
     entries: tuple[Entry, ...]
@@ -106,7 +108,7 @@ class PaperTable:
 
 
 def paper_tables(records: Sequence[Record], trainings: Sequence[Training] = ()) -> list[PaperTable]:
-    """Return the paper's tables 2 to 11, filled in with what the records hold.
+    """Return the paper's tables 1 to 11, filled in with what the records hold.
 
     Args:
         records: of one or several runs.
@@ -146,6 +148,7 @@ def _line(model: OurModel, slots: Sequence[Slot]) -> Line | None:
     batch = max(number.batch for _, number in pairs)
     return Line(
         model=model.name,
+        name=model.target.partition(":")[2],
         fingerprint=model.target.partition(":")[0],
         images=max(number.share.n for _, number in pairs),
         entries=tuple(entries),

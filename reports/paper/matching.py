@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board.samples import Samples, attack_of, model_of
+from reports.board.identities import attack_of, model_of
+from reports.board.samples import Samples
 from reports.board.shares import Share, clean_share, robust_share
 from reports.paper.models import GRAPH, OurModel
 from reports.paper.published import Slot

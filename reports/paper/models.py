@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.board.grouping import split_into_boards
+from reports.board.identities import model_of
 from reports.board.run_folder import Training
-from reports.board.samples import Samples, model_of, split_into_boards
+from reports.board.samples import Samples
 from reports.paper.published import data_sets
 from robench.record.schema import Record
 
@@ -43,13 +45,19 @@ class OurModel:
     def dataset(self) -> str:
         """The paper's name of the data set, or its own title if the paper has none for it."""
         title = self.images[0]
-        return next((name for name, facts in data_sets().items() if title in {name, *facts.copies}), title)
+        known = data_sets()
+        exact = (name for name, facts in known.items() if title in {name, *facts.copies})
+        # "CIFAR-10 (test_1000.npz)": the reader's own file of these images.
+        own_file = (name for name in known if title.startswith(f"{name} (") and title.endswith(".npz)"))
+        return next(exact, None) or next(own_file, title)
 
     @property
     def copy(self) -> str:
         """What was done to the data set's images, empty for the original."""
-        facts = data_sets().get(self.dataset)
-        return facts.copies.get(self.images[0], "") if facts else ""
+        facts, title = data_sets().get(self.dataset), self.images[0]
+        if facts is None or title == self.dataset:
+            return ""
+        return facts.copies.get(title, "images of the reader's own file")
 
     @property
     def architecture(self) -> str:
@@ -79,9 +87,12 @@ class OurModel:
 
     @property
     def training_images(self) -> int | None:
-        """How many images were trained on, None if unknown."""
+        """How many images with a label were trained on, None if unknown."""
         data = self.card.get("data")
-        images = data.get("images") if isinstance(data, dict) else None
+        if not isinstance(data, dict):
+            return None
+        labelled = data.get("labelled")
+        images = labelled if labelled is not None else data.get("images")
         return images if isinstance(images, int) else None
 
 

@@ -108,7 +108,7 @@ def data_sets() -> dict[str, DataSet]:
 
 @cache
 def tables() -> dict[str, Published]:
-    """Return the tables by number, `2` to `11`."""
+    """Return the tables by number, `1` to `11`."""
     return {number: _table(number, entry) for number, entry in _file()["tables"].items()}
 
 

@@ -25,7 +25,7 @@ Format = Literal["md", "tex", "csv", "json"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paper:
-    """Tables 2 to 11 of Wang & Osher 2019 with our number, the published one and the difference.
+    """Tables 1 to 11 of Wang & Osher 2019 with our number, the published one and the difference.
 
     Attributes:
         table: number of one table; empty for all in which the records fill a cell.

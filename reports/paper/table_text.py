@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from statistics import median
 
 from reports.board.shares import Share
 from reports.paper.layout import Entry, Line, PaperTable
@@ -41,7 +42,7 @@ class TableText:
 
 
 READING = (
-    "ours: with 95 % Wilson interval over images",
+    "ours: with 95 % Wilson interval over images; medians over trainings with their range",
     "difference: ours minus published, in percentage points",
     "worst gradient: image by image the worst over all gradient sources that were tried; the line of ours "
     "above is through the paper's (Eq. 24)",
@@ -71,6 +72,7 @@ def table_text(table: PaperTable) -> TableText:
             notes += [(mark, line.model, line.differences)] if mark else []
             doubts += [(line.model, line.findings)] if line.findings else []
             rows += _lines(line, mark)
+        rows += _medians(row.lines)
     return TableText(
         title=f"Table {original.number} of {reference()}: {original.title} ({kind} in percent)",
         header=("Model", "Number", "n", *original.columns),
@@ -89,6 +91,38 @@ def _lines(line: Line, mark: str) -> Iterator[tuple[str, ...]]:
     if any(_more(entry) for entry in line.entries):
         yield ("", "ours, worst gradient", "", *(_rate(entry.worst or entry.rate) for entry in line.entries))
     yield ("", "difference", "", *(_difference(entry) for entry in line.entries))
+
+
+def _medians(lines: Sequence[Line]) -> Iterator[tuple[str, ...]]:
+    """Yield the medians over trainings of models of one name, as the paper states them."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line.name, []).append(line)
+    for name, trainings in groups.items():
+        count_of = len({line.fingerprint for line in trainings})
+        if count_of < 2:
+            continue
+        columns = list(zip(*(line.entries for line in trainings), strict=True))
+        yield (
+            "",
+            f"median of {count_of} trainings: {name}",
+            "",
+            *(_median([_value(entry.rate) for entry in column]) for column in columns),
+        )
+        yield ("", "difference", "", *(_median([e.difference for e in c], "+.2f") for c in columns))
+
+
+def _value(share: Share | None) -> float | None:
+    return None if share is None or share.value is None else 100 * share.value
+
+
+def _median(values: Sequence[float | None], form: str = ".2f") -> str:
+    """Return the median of a column, with its range unless it is a difference; nothing where one lacks."""
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return NOTHING
+    text = f"{median(numbers):{form}}"
+    return text if form != ".2f" else f"{text} ({min(numbers):.2f} to {max(numbers):.2f})"
 
 
 def _more(entry: Entry) -> bool:

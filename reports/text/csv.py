@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.board.boards import Board, Heading, Measurement, Row
+from reports.board.grouping import split_into_boards
+from reports.board.identities import attack_of, model_of
 from reports.board.leaderboard import boards_of
 from reports.board.over_seeds import SeedBoard, over_seeds
-from reports.board.samples import Samples, attack_of, model_of, split_into_boards
+from reports.board.samples import Samples
 from reports.board.shares import Share
 from reports.text.curves_csv import COLUMNS as CURVE_COLUMNS
 from reports.text.curves_csv import curve_lines

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from reports.board.boards import Board
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards_of
 from reports.board.lost_images import lost_images
 from reports.board.over_seeds import over_seeds
-from reports.board.samples import split_into_boards
 from reports.text.answers import answer
 from reports.text.board_tables import (
     FRESH,

@@ -23,6 +23,7 @@ from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
 from robench.cli.merge import merge
 from robench.cli.optimality import optimality
+from robench.cli.paper import paper
 from robench.cli.parity import parity
 from robench.cli.rerun import rerun
 from robench.cli.run import run
@@ -78,6 +79,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "eval": evaluate_one,
         "train": train,
         "certify": certify,
+        "paper": paper,
         "merge": merge,
     },
     TRUST: {

@@ -11,7 +11,8 @@ import typer
 
 from robench.cli.argument_order import check_order
 from robench.cli.console import printable
-from robench.cli.options import Config, Options, taking
+from robench.cli.option_types import Config
+from robench.cli.options import Options, taking
 from robench.cli.pace import span
 from robench.cli.session import SOME_FAILED, interruptible
 from robench.counted import counted

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robench.cli.console import printable
-from robench.cli.options import DataRoot, Device, Download, Options, Set, TrustCode, check_device
+from robench.cli.option_types import DataRoot, Device, Download, Set, TrustCode
+from robench.cli.options import Options, check_device
 from robench.counted import counted
 from robench.errors import ConfigError, nearest
 from robench.plan.data_root import check_checkpoints

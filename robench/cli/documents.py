@@ -48,7 +48,7 @@ def table(
     runs: Runs,
     paper: Annotated[
         str,
-        typer.Option("--paper", metavar="N", help="Number of the table, 2 to 11; all that fit if absent."),
+        typer.Option("--paper", metavar="N", help="Number of the table, 1 to 11; all that fit if absent."),
     ] = "",
     format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",
     out: Out = None,

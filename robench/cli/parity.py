@@ -11,7 +11,8 @@ import typer
 
 from robench.cli.argument_order import check_order
 from robench.cli.console import one_line
-from robench.cli.options import Config, Options, taking
+from robench.cli.option_types import Config
+from robench.cli.options import Options, taking
 from robench.cli.parity_table import plain, remarks, show
 from robench.cli.session import use_machine
 from robench.counted import counted

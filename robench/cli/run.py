@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from robench.cli.evaluation import evaluate
-from robench.cli.options import Config, Options, taking
+from robench.cli.option_types import Config
+from robench.cli.options import Options, taking
 from robench.run.torchrun import refuse_several
 
 

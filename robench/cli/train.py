@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robench.cli.options import Config, Options, taking
+from robench.cli.option_types import Config
+from robench.cli.options import Options, taking
 from robench.cli.session import SOME_FAILED, finish, interruptible
 from robench.errors import ConfigError
 from robench.run.torchrun import launched_rank, workplace

@@ -3,122 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from robench.record.packing import (
     STATUSES,
     Status,
-    narrowest,
-    pack_draws,
-    pack_numbers,
-    pack_status,
     status_codes,
     unpack_draws,
-    unpack_numbers,
-    unpack_status,
 )
-from robench.record.reader import FieldError, described
+from robench.record.reader import described
+from robench.record.stored_columns import (
+    KINDS,
+    SHARED,
+    TOTALS,
+    IndexedColumns,
+    Origin,
+    Stored,
+    one_of,
+    sum_of,
+    thin,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from robench.record.parts import Provenance
+    from robench.record.stored_columns import Again
 
-    Again = Callable[[str, NDArray[np.uint8], str], "Columns"]
 
 LATER_COLUMNS = ("points", "tries", "first_passes", "first_try", "distance")
 """Columns that records of earlier versions do not have."""
 
 RARE_COLUMNS = ("distance", "stood")
 """Columns that most records have no use for; these do not write them."""
-
-_KINDS: dict[str, type] = {
-    "index": int, "label": int, "clean": int, "adversarial": int, "linf": float, "l2": float,
-    "forwards": float, "backwards": float, "first_success": int, "points": int, "tries": int,
-    "first_passes": int, "first_try": int, "distance": float,
-}  # fmt: skip
-"""Columns of numbers."""
-
-SHARED = ("index", "label", "clean")
-"""Columns that many records have alike: one array serves them all."""
-
-TOTALS = ("forwards", "backwards")
-"""Columns of which tables show the sum alone."""
-
-_MOST_SHARED = 2**14
-_shared: dict[tuple[str, str, int], NDArray[np.int64]] = {}
-
-
-@dataclass(slots=True, kw_only=True)
-class _Stored:
-    """Columns as arrays, as a file holds them.
-
-    Attributes:
-        near: index, label, clean and stood, which many records have alike.
-        status: places in `STATUSES`.
-        totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
-        rest: the others; None where `again` reads them when they are asked for.
-        again: returns the columns of the file of a key, which had these statuses, and this checksum or none.
-        key: of the file.
-        listed: whether any of them was asked for as a list, which its owner may have changed since.
-    """
-
-    near: dict[str, Any]
-    status: NDArray[np.uint8]
-    rest: dict[str, NDArray[Any]] | None = None
-    totals: tuple[float, ...] = ()
-    again: Again | None = None
-    key: str = ""
-    listed: bool = False
-
-    def whole(self) -> Columns:
-        """Return the columns, read from the file once more."""
-        assert self.again is not None
-        return self.again(self.key, self.status, "")
-
-    def total(self, name: str) -> float | None:
-        """Return the sum of a column of `TOTALS`, None where the column itself is at hand."""
-        return self.totals[TOTALS.index(name)] if self.totals else None
-
-
-class Origin(Protocol):
-    """A row of an index, which tells what its record has."""
-
-    def provenance(self) -> Provenance:
-        """Return how the record was made."""
-
-    def conditions(self) -> Provenance:
-        """Return the same without what no other record has."""
-
-    def total(self, place: int) -> float:
-        """Return the sum of a column of `TOTALS`."""
-
-    def digest(self) -> str:
-        """Return the checksum of the record."""
-
-
-@dataclass(slots=True, kw_only=True)
-class IndexedColumns(_Stored):
-    """Columns of which an index told what boards need; the rest is read from the file.
-
-    Attributes:
-        origin: the row of the index.
-    """
-
-    origin: Origin
-
-    def whole(self) -> Columns:
-        """Return the columns, read from the file that the index was made from."""
-        assert self.again is not None
-        return self.again(self.key, self.status, self.origin.digest())
-
-    def total(self, name: str) -> float:
-        """Return the sum of a column of `TOTALS`."""
-        return self.origin.total(TOTALS.index(name))
 
 
 class _Lazy:
@@ -129,7 +47,7 @@ class _Lazy:
     if not TYPE_CHECKING:  # a name that is no column must not look like one to the type checker
 
         def __getattr__(self, name: str) -> Any:
-            if name not in _NAMES or _stored_of(self) is None:
+            if name not in NAMES or stored_of(self) is None:
                 raise AttributeError(name)
             column = self.array(name)
             if name == "status":
@@ -138,7 +56,7 @@ class _Lazy:
                 column = ["".join(map(str, draws)) for draws in column.tolist()] if column.shape[1] else []
             else:
                 column = column.tolist()
-            _stored_of(self).listed = True
+            stored_of(self).listed = True
             object.__setattr__(self, name, column)
             return column
 
@@ -212,11 +130,11 @@ class Columns(_Lazy):
             return NotImplemented
         if self is other:
             return True
-        if _stored_of(self) is None or _stored_of(other) is None:
-            return all(getattr(self, name) == getattr(other, name) for name in _NAMES)
+        if stored_of(self) is None or stored_of(other) is None:
+            return all(getattr(self, name) == getattr(other, name) for name in NAMES)
         import numpy as np
 
-        pairs = zip(self.arrays(*_NAMES), other.arrays(*_NAMES), strict=True)
+        pairs = zip(self.arrays(*NAMES), other.arrays(*NAMES), strict=True)
         return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
     def __hash__(self) -> int:
@@ -225,13 +143,13 @@ class Columns(_Lazy):
 
     def __len__(self) -> int:
         """Return how many images there are."""
-        storage = _stored_of(self)
+        storage = stored_of(self)
         return len(storage.status if storage else self.index)
 
     @property
     def draws(self) -> int:
         """How often each image was asked about under fresh noise; 0 for a model that is not random."""
-        storage = _stored_of(self)
+        storage = stored_of(self)
         if storage is None:
             return len(self.stood[0]) if self.stood else 0
         draws: int = storage.near["stood"].shape[1]
@@ -246,7 +164,7 @@ class Columns(_Lazy):
         Raises:
             StorageError: it had to be read from its file once more, and that is no longer what it was.
         """
-        backing = _stored_of(self)
+        backing = stored_of(self)
         if backing is not None and not backing.listed:  # boards ask for these most of the time
             if name == "status":
                 return backing.status
@@ -257,12 +175,12 @@ class Columns(_Lazy):
 
     def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
         """Return several columns as `array` does, with one look at the file."""
-        storage = _stored_of(self)
+        storage = stored_of(self)
         if storage is None:
             return tuple([self._from_list(name, getattr(self, name)) for name in names])
         own: dict[str, NDArray[Any]] = storage.near | {"status": storage.status}
         if storage.listed:
-            lists = ((name, _list_of(self, name)) for name in names)
+            lists = ((name, list_of(self, name)) for name in names)
             own = own | {name: self._from_list(name, one) for name, one in lists if one is not None}
         far = [name for name in names if name not in own]
         if far and storage.rest is not None:
@@ -273,7 +191,7 @@ class Columns(_Lazy):
 
     def verdicts(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.uint8]]:
         """Return index, clean, label and status as `array` does; what boards ask of every record."""
-        backing = _stored_of(self)
+        backing = stored_of(self)
         if backing is None or backing.listed:
             index, clean, label, status = self.arrays("index", "clean", "label", "status")
             return index, clean, label, status
@@ -287,7 +205,7 @@ class Columns(_Lazy):
             return status_codes(values)
         if name == "stood":
             return unpack_draws(values, len(self), path=name)
-        return np.array(values, dtype=np.int64 if _KINDS[name] is int else np.float64)
+        return np.array(values, dtype=np.int64 if KINDS[name] is int else np.float64)
 
     def released(self, again: Again, key: str) -> Columns:
         """Return the same columns with most of them left in the file until they are asked for.
@@ -296,13 +214,13 @@ class Columns(_Lazy):
             again: reads the columns of a file; called with the key, these statuses and no checksum.
             key: of the file.
         """
-        storage = _stored_of(self)
+        storage = stored_of(self)
         if storage is None:
             return self
         arrays = storage.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
-        totals = tuple([_sum(arrays[name]) for name in TOTALS])
+        totals = tuple([sum_of(arrays[name]) for name in TOTALS])
         return columns_of(
-            _Stored(near=storage.near, status=storage.status, totals=totals, again=again, key=key)
+            Stored(near=storage.near, status=storage.status, totals=totals, again=again, key=key)
         )
 
     def origin(self) -> Origin:
@@ -311,128 +229,51 @@ class Columns(_Lazy):
         Raises:
             AttributeError: they come from elsewhere.
         """
-        backing = _stored_of(self)
+        backing = stored_of(self)
         if not isinstance(backing, IndexedColumns):
             raise AttributeError("provenance")
         return backing.origin
 
     def total(self, name: str) -> float:
         """Return the sum of a column of numbers; those of `TOTALS` are not read from the file for it."""
-        storage = _stored_of(self)
-        if storage is not None and name in TOTALS and _list_of(self, name) is None:
+        storage = stored_of(self)
+        if storage is not None and name in TOTALS and list_of(self, name) is None:
             total = storage.total(name)
             if total is not None:
                 return total
-        return _sum(self.array(name))
+        return sum_of(self.array(name))
 
     def compact(self) -> Columns:
         """Return the same columns as arrays, which take less memory than lists."""
-        if _stored_of(self) is not None:
+        if stored_of(self) is not None:
             return self
-        arrays = dict(zip(_NAMES, self.arrays(*_NAMES), strict=True))
+        arrays = dict(zip(NAMES, self.arrays(*NAMES), strict=True))
         near, status = {"stood": arrays.pop("stood")}, arrays.pop("status")
         for name in SHARED:
-            near[name] = _one_of(name, repr(arrays[name].tobytes()), arrays.pop(name))
-        rest = {name: _thin(column) for name, column in arrays.items()}
-        return columns_of(_Stored(near=near, status=status, rest=rest))
+            near[name] = one_of(name, repr(arrays[name].tobytes()), arrays.pop(name))
+        rest = {name: thin(column) for name, column in arrays.items()}
+        return columns_of(Stored(near=near, status=status, rest=rest))
 
     def plain(self) -> dict[str, list[Any]]:
         """Return plain JSON data as lists; of `RARE_COLUMNS` those that say something."""
-        columns = {name: getattr(self, name) for name in _NAMES}
+        columns = {name: getattr(self, name) for name in NAMES}
         absent = {name for name in RARE_COLUMNS if not any(columns[name])}
         return {name: column for name, column in columns.items() if name not in absent}
 
-    def packed(self) -> dict[str, Any]:
-        """Return plain JSON data in short forms; see `robench.record.packing`.
 
-        Raises:
-            ValueError: a number is NaN or infinite.
-        """
-        import numpy as np
-
-        storage = _stored_of(self)
-        whole = storage.whole() if storage and storage.again else self
-        data: dict[str, Any] = {"status": pack_status(self.array("status"))}
-        for name, kind in _KINDS.items():
-            own = _list_of(self, name)
-            if name in RARE_COLUMNS and not (whole.array(name) if own is None else np.array(own)).any():
-                continue
-            data[name] = pack_numbers(whole.array(name) if own is None else own, kind)
-        if self.draws:
-            data["stood"] = pack_draws(self.array("stood"))
-        return {name: data[name] for name in _NAMES if name in data}
-
-    @classmethod
-    def unpack(cls, data: Any, *, path: str = "columns") -> Columns:
-        """Return what `packed` or `plain` gave.
-
-        Raises:
-            FieldError: a column is missing, unknown, of another length, or holds what it must not; names it.
-        """
-        if not isinstance(data, Mapping):
-            raise FieldError(expected=f"an object in the field `{path}`", got=described(data))
-        for name in _NAMES:
-            if name not in data and name not in {*LATER_COLUMNS, "stood"}:
-                raise FieldError(expected=f"a field `{path}.{name}`", got="none")
-        if strangers := [name for name in data if name not in _NAMES]:
-            raise FieldError(expected=f"known fields in `{path}`", got=repr(str(strangers[0])[:80]))
-        status = unpack_status(data["status"], path=f"{path}.status")
-        n = len(status)  # a letter for each image: so the size of the file bounds what follows
-        near: dict[str, NDArray[Any]] = {
-            "stood": no_draws(n)
-            if data.get("stood", []) == []
-            else unpack_draws(data["stood"], n, path=f"{path}.stood"),
-        }
-        rest: dict[str, NDArray[Any]] = {}
-        for name, kind in _KINDS.items():
-            own, place = data.get(name, {"same": 0}) or {"same": 0}, f"{path}.{name}"
-            if name not in LATER_COLUMNS:
-                own = data[name]
-            if name in SHARED:
-                near[name] = shared_column(name, own, n, path=place)
-            else:
-                rest[name] = unpack_numbers(own, kind, n, path=place)
-        return columns_of(_Stored(near=near, status=status, rest=rest))
+NAMES = tuple(one.name for one in dataclasses.fields(Columns))
 
 
-_NAMES = tuple(one.name for one in dataclasses.fields(Columns))
-
-
-def _sum(column: NDArray[Any]) -> float:
-    import numpy as np
-
-    with np.errstate(over="ignore"):  # of numbers that no attack can have: infinity
-        return float(column.sum())
-
-
-@lru_cache(maxsize=64)
-def no_draws(n: int) -> NDArray[np.uint8]:
-    """Return how images of a model that is not random stood: (n, 0)."""
-    return unpack_draws([], n, path="stood")
-
-
-def shared_column(name: str, data: Any, n: int, *, path: str) -> NDArray[np.int64]:
-    """Return a column of `SHARED` from its JSON form: of two records with the same one, the same array.
-
-    Raises:
-        FieldError: as `unpack_numbers`.
-    """
-    mark = (name, repr(data), n)
-    column = _shared.get(mark)
-    if column is None:
-        column = _one_of(name, mark[1], unpack_numbers(data, _KINDS[name], n, path=path))
-    return column
-
-
-def _stored_of(columns: Any) -> _Stored | None:
+def stored_of(columns: Any) -> Stored | None:
+    """Return the arrays of columns that are kept as such; None of those that are lists."""
     try:
-        backing: _Stored | None = columns._stored
+        backing: Stored | None = columns._stored
     except AttributeError:
         return None
     return backing
 
 
-def _list_of(columns: Columns, name: str) -> list[Any] | None:
+def list_of(columns: Columns, name: str) -> list[Any] | None:
     """Return a column as the list that it was given or became, and that its owner may have changed."""
     try:
         return cast("list[Any]", object.__getattribute__(columns, name))
@@ -440,27 +281,8 @@ def _list_of(columns: Columns, name: str) -> list[Any] | None:
         return None
 
 
-def columns_of(stored: _Stored) -> Columns:
+def columns_of(stored: Stored) -> Columns:
     """Return columns of checked arrays."""
     columns = object.__new__(Columns)
     object.__setattr__(columns, "_stored", stored)
     return columns
-
-
-def _one_of(name: str, mark: str, column: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return an array that all records with the same column share."""
-    if len(_shared) >= _MOST_SHARED:
-        _shared.clear()
-    if name != "index" and len(column):
-        column = column.astype(narrowest(column))
-    column.setflags(write=False)
-    return _shared.setdefault((name, mark, len(column)), column)
-
-
-def _thin(column: NDArray[Any]) -> NDArray[Any]:
-    """Return a column of one value throughout as a view of one entry."""
-    import numpy as np
-
-    if len(column) and (column.view("u8") == column[:1].view("u8")).all():
-        return np.broadcast_to(column[:1].copy(), column.shape)
-    return column

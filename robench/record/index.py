@@ -20,20 +20,14 @@ from typing import TYPE_CHECKING
 from robench.errors import StorageError
 from robench.record.files import sweep
 from robench.record.index_file import INDEX, DamagedIndexError, pieces_of, write_index
-from robench.record.index_rows import (
-    MOST_ROWS,
-    Piece,
-    PieceError,
-    Reading,
-    Stamp,
-    can_hold,
-    packed_rows,
-)
+from robench.record.index_layout import MOST_ROWS, PieceError, Reading, Stamp, can_hold
+from robench.record.index_rows import Piece
+from robench.record.index_writing import packed_rows
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
 
 if TYPE_CHECKING:
-    from robench.record.columns import Again
+    from robench.record.stored_columns import Again
 
 FEWEST = 1000
 """Fewer records are read at once, and never indexed: it takes less than half a second."""

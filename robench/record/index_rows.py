@@ -1,180 +1,43 @@
-"""Rows of an index as bytes, and back: what a board needs of many records, and of which files they are.
-
-A piece of the index is one text of JSON and arrays behind it, all little-endian::
-
-    u8 length of the text, the text, spaces up to a multiple of 8
-    u8 (count, 5)   the file: size, mtime_ns, ctime_ns, inode, device
-    i4 (count, 11)  places in the lists of the text: `PLACES`
-    i4 (count, 2)   images, draws
-    f8 (count, 2)   sums of the columns of `TOTALS`
-    u1 (count, 32)  the checksum in the file
-    u1              statuses of all images
-    u1              how they stood in all draws
-
-Equal parts of records are in the text once. Only sealed records of the present schema without certificates
-are put into an index.
-"""
+"""Rows of an index are read back: what a board needs of many records, and of which files they are."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from robench.record.columns import SHARED, TOTALS, IndexedColumns, columns_of, no_draws, shared_column
+from robench.record.columns import columns_of
 from robench.record.files import MOST_TEXT
-from robench.record.packing import STATUSES, pack_numbers
-from robench.record.parts import (
-    Provenance,
-    RecordedAttack,
-    RecordedDataset,
-    RecordedSource,
-    RecordedTarget,
-    RecordedThreat,
+from robench.record.index_layout import (
+    DIGEST_BYTES,
+    FILE_NUMBERS,
+    MOST_ROWS,
+    OWN,
+    PARTS,
+    PLACES,
+    VERSION,
+    PieceError,
 )
+from robench.record.packing import STATUSES
+from robench.record.parts import Provenance
 from robench.record.planned import PlannedRun
 from robench.record.reader import check_depth, read_value
-from robench.record.schema import RECORD_SCHEMA, Finding, Record, alike, laid_out, part_of
+from robench.record.schema import Finding, Record, alike, laid_out, part_of
+from robench.record.stored_columns import SHARED, TOTALS, IndexedColumns, no_draws, shared_column
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from robench.record.columns import Again
-
-VERSION = 1
-MOST_ROWS = 2**13
-"""Most rows of a piece."""
-PLACES = (
-    "target", "source", "attack", "threat", "dataset", "seed", "findings", "conditions", *SHARED,
-)  # fmt: skip
-OWN = ("crafted", "images_sha256", "seconds")
-"""What of a provenance no other record has."""
-
-_PARTS: dict[str, Any] = {
-    "target": RecordedTarget, "source": RecordedSource, "attack": RecordedAttack,
-    "threat": RecordedThreat, "dataset": RecordedDataset,
-}  # fmt: skip
-_FILE = 5
-_DIGEST = 32
-
-
-class Stamp(NamedTuple):
-    """What tells whether a file is the one that was read: whoever writes to it changes it."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    device: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Stamp:
-        """Return the stamp of a file."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
-
-
-class Reading(NamedTuple):
-    """A record, the checksum in its file, and the stamp that the file had before it was read."""
-
-    record: Record
-    digest: str
-    stamp: Stamp
-
-
-class PieceError(ValueError):
-    """Bytes that are no piece of an index."""
-
-
-def can_hold(record: Record) -> bool:
-    """Tell whether a record has all that it needs to be in an index."""
-    finite = all(math.isfinite(record.columns.total(name)) for name in TOTALS)
-    return finite and record.schema == RECORD_SCHEMA and record.certificates is None
-
-
-def packed_rows(readings: Sequence[Reading]) -> bytes:
-    """Return some records as one piece; at most `MOST_ROWS`, all of which `can_hold` takes."""
-    import numpy as np
-
-    lists: dict[str, _Alike] = {name: _Alike() for name in PLACES}
-    places = np.zeros((len(readings), len(PLACES)), dtype="<i4")
-    for row, reading in enumerate(readings):
-        for column, name in enumerate(PLACES):
-            places[row, column] = lists[name].place(_value(reading.record, name), name)
-    columns = [reading.record.columns for reading in readings]
-    text = json.dumps(
-        {
-            "version": VERSION,
-            "keys": " ".join(reading.record.key for reading in readings),
-            "own": json.dumps([[getattr(r.record.provenance, one) for r in readings] for one in OWN]),
-            **{name: one.plain for name, one in lists.items()},
-        },
-        allow_nan=False,
-    ).encode()
-    text += b" " * (-len(text) % 8)
-    arrays = (
-        np.array([reading.stamp for reading in readings], dtype="<u8"),
-        places,
-        np.array([(len(one), one.draws) for one in columns], dtype="<i4"),
-        np.array([[one.total(name) for name in TOTALS] for one in columns], dtype="<f8"),
-        np.frombuffer(bytes.fromhex("".join(reading.digest for reading in readings)), dtype=np.uint8),
-        *(one.array("status") for one in columns),
-        *(one.array("stood") for one in columns),
-    )
-    return b"".join([len(text).to_bytes(8, "little"), text, *(one.tobytes() for one in arrays)])
-
-
-class _Alike:
-    """The different values of a part, and the place of each."""
-
-    def __init__(self) -> None:
-        self.plain: list[Any] = []
-        self._by_object: dict[int, tuple[object, int]] = {}
-        self._by_text: dict[str, int] = {}
-
-    def place(self, value: Any, name: str) -> int:
-        """Return the place of a value; one that comes again as the same object is found at once."""
-        before = self._by_object.get(id(value))
-        if before is not None and before[0] is value:
-            return before[1]
-        plain = _plain(value, name)
-        text = json.dumps(plain)
-        if text not in self._by_text:
-            self._by_text[text] = len(self.plain)
-            self.plain.append(plain)
-        self._by_object[id(value)] = (value, self._by_text[text])
-        return self._by_text[text]
-
-
-def _value(record: Record, name: str) -> Any:
-    if name in SHARED:
-        return record.columns.array(name)
-    return record.conditions if name == "conditions" else getattr(record, name)
-
-
-def _plain(value: Any, name: str) -> Any:
-    if name in SHARED:
-        return [pack_numbers(value, int), len(value)]
-    if name == "conditions":
-        return _without_own(value).plain()
-    if name == "findings":
-        return [dataclasses.asdict(finding) for finding in value]
-    return value.plain() if name in _PARTS else value
-
-
-def _without_own(provenance: Provenance) -> Provenance:
-    return dataclasses.replace(provenance, crafted="", images_sha256="", seconds=0.0)
+    from robench.record.stored_columns import Again
 
 
 @dataclass(slots=True)
 class Row:
-    """A row of a piece; see `robench.record.columns.Origin`."""
+    """A row of a piece; see `robench.record.stored_columns.Origin`."""
 
     piece: Piece
     number: int
@@ -235,11 +98,11 @@ class Piece:
             at += values.nbytes
             return values.reshape(shape).copy()
 
-        self.stamps: list[tuple[int, ...]] = list(map(tuple, array("<u8", count, _FILE).tolist()))
+        self.stamps: list[tuple[int, ...]] = list(map(tuple, array("<u8", count, FILE_NUMBERS).tolist()))
         self.places = array("<i4", count, len(PLACES))
         images, draws = array("<i4", count, 2).astype(np.int64).T
         self.totals = array("<f8", count, len(TOTALS))
-        self.digests = array("|u1", count, _DIGEST)
+        self.digests = array("|u1", count, DIGEST_BYTES)
         if (images < 0).any() or (draws < 0).any() or not np.isfinite(self.totals).all():
             raise PieceError("counts")
         verdict_counts = images.astype(object) * draws
@@ -345,8 +208,8 @@ def _part(data: Any, name: str) -> Any:
     if name in SHARED:
         form, n = data
         return shared_column(name, form, read_value(n, int, path=name), path=name)
-    if name in _PARTS:
-        return part_of(_PARTS[name], data, name)
+    if name in PARTS:
+        return part_of(PARTS[name], data, name)
     if name == "seed":
         if type(data) is not int:
             raise PieceError("a seed that is no whole number")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from robench.errors import StorageError
 from robench.record.certificates import Certificates
 from robench.record.columns import LATER_COLUMNS, Columns
+from robench.record.packed_columns import packed_columns, unpacked_columns
 from robench.record.packing import Status
 from robench.record.parts import (
     Provenance,
@@ -154,7 +155,7 @@ class Record(_Lazy):
             "threat": self.threat.plain(),
             "dataset": self.dataset.plain(),
             "seed": self.seed,
-            "columns": self.columns.plain() if self.schema == 1 else self.columns.packed(),
+            "columns": self.columns.plain() if self.schema == 1 else packed_columns(self.columns),
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "provenance": self.provenance.plain(),
             "schema": self.schema,
@@ -192,7 +193,7 @@ class Record(_Lazy):
                     do="Read it with the version of robench that wrote it, or run again",
                 )
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
-                data["columns"] = Columns.unpack(data["columns"])
+                data["columns"] = unpacked_columns(data["columns"])
             data |= {name: part_of(kind, data[name], name) for name, kind in _PARTS.items() if name in data}
             if isinstance(provenance := data.get("provenance"), dict) and "versions" in provenance:
                 provenance["versions"] = alike(provenance["versions"])

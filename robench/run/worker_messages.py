@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from robench import errors
+from robench.errors import RobenchError
 from robench.plan.spec import Plan
 from robench.run.progress import ColumnAccuracy, Reporter
 from robench.run.settings import Environment
@@ -121,3 +123,35 @@ class Telling(Reporter):
     def failed(self, text: str) -> None:
         """Tell what failed."""
         self._pipe.send(("said", text))
+
+
+def retell(event: tuple[Any, ...], reporter: Reporter, *, quiet: bool) -> None:
+    """Tell a reporter here what a worker told; what went wrong there is raised here.
+
+    Args:
+        event: what it told.
+        reporter: who is told.
+        quiet: leave out what is known already where models are only made again.
+
+    Raises:
+        RobenchError: the worker refused, in its own words.
+        RuntimeError: something broke in it.
+    """
+    match event:
+        case ("refused", kind, expected, got, do, where):
+            error: type[RobenchError] = getattr(errors, kind, RobenchError)
+            raise error(expected=expected, got=got, do=do, where=where)
+        case ("broke", text):
+            raise RuntimeError(text.strip().splitlines()[-1]) from RuntimeError(text)
+        case ("said", text):
+            reporter.failed(text)
+        case ("begin", text):
+            reporter.begin(text)
+        case ("alive", text, float(seconds), int(passes)):
+            reporter.alive(text, seconds, passes)
+        case ("workload", list(parts)) if not quiet:
+            reporter.workload(parts)
+        case ("advance", text):
+            reporter.advance(text)
+        case ("finding", text) if not quiet:
+            reporter.finding(text)

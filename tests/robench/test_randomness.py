@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from robench.randomness import Randomness, borrowed_global_randomness, seed_from
+from robench.randomness import Randomness, borrowed_global_randomness, kept_global_randomness, seed_from
 
 
 def states():
@@ -91,6 +91,23 @@ def test_borrowed_randomness_is_seeded_and_restored_even_after_an_error():
     with pytest.raises(KeyError):
         draw_and_fail()
     assert same(states(), before)
+
+
+@pytest.mark.parametrize("seed", [0, 5, -3, 2**63 - 1, -(2**63)])
+def test_borrowed_numbers_are_those_that_torch_gives_for_the_seed(seed):
+    with kept_global_randomness():
+        torch.manual_seed(seed)
+        expected = torch.rand(5)
+    with borrowed_global_randomness(seed):
+        assert torch.equal(torch.rand(5), expected)
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a device here")
+def test_without_a_device_no_seed_is_noted_for_one(monkeypatch):
+    """`torch.manual_seed` would note it with the text of the whole stack, thousands of times in a run."""
+    monkeypatch.delattr(torch, "manual_seed")
+    with borrowed_global_randomness(5):
+        assert 0 <= torch.rand(1).item() < 1
 
 
 def test_seeds():

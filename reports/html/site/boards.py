@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.board.boards import Board, Row
-from reports.board.samples import Samples, Setting, model_of
+from reports.board.identities import Setting, model_of
+from reports.board.samples import Samples
 from reports.html.accuracy_curves import Drawing
 from reports.html.background import Background
 from reports.html.board_sections import BoardSection

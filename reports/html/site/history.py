@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.board.boards import Board, Row
+from reports.board.grouping import split_into_boards
+from reports.board.identities import Setting, fingerprint_of
 from reports.board.leaderboard import board_of
-from reports.board.samples import Setting, fingerprint_of, split_into_boards
 from reports.html.tables import Column, Table, number_entry, share, text_entry
 from reports.text.facts import plain
 from robench.record.board_entry import BoardEntry

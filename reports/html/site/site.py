@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.board.identities import model_of
 from reports.board.leaderboard import boards_of
 from reports.board.many_runs import boards_of_many_runs
 from reports.board.run_folder import MOST_FAULTS, Run, read_trainings
-from reports.board.samples import Samples, model_of
+from reports.board.samples import Samples
 from reports.figures.palette import look_of
 from reports.html.accuracy_curves import over_eps
 from reports.html.background import Background, background_of

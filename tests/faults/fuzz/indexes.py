@@ -8,7 +8,8 @@ from benchmarks.free_attacks import Shape, lay_out
 from robench.errors import StorageError
 from robench.record import index, store
 from robench.record.index_file import INDEX, DamagedIndexError, pieces_of, write_index
-from robench.record.index_rows import Piece, PieceError
+from robench.record.index_layout import PieceError
+from robench.record.index_rows import Piece
 from robench.record.store import Store
 from tests.faults.fuzz.mutations import OPERATIONS, mutate
 from tests.faults.fuzz.run_folders import JSON_TOKENS, show

@@ -5,8 +5,8 @@ import json
 import pytest
 from scipy.stats import t
 
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.samples import split_into_boards
 from reports.figures.palette import look_of
 from reports.html.board_sections import board_sections
 from reports.html.tables import measurement_table

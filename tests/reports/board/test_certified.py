@@ -7,10 +7,10 @@ import pytest
 from reports.board.certificate_checks import BROKEN_CERTIFICATE
 from reports.board.curves import families
 from reports.board.depth import details_of, series_of
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.samples import split_into_boards
-from reports.figures.curve_figures import Eps
 from reports.figures.depth import Depth
+from reports.figures.eps import Eps
 from reports.text.csv import CSV
 from reports.text.markdown import Markdown
 from robench.record.certificates import Certificates

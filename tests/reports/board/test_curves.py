@@ -7,8 +7,8 @@ import math
 import pytest
 
 from reports.board.curves import IN_TURN, board_curves, families
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.samples import split_into_boards
 from reports.text.csv import CSV
 from reports.text.curves_csv import COLUMNS, MOST_PLACES, curve_lines
 from tests.records import changed

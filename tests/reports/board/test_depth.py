@@ -87,6 +87,13 @@ def test_the_figure_shows_errors_and_medians():
     assert any(expected == bar for bar in bars)
 
 
+def test_where_nothing_was_attacked_the_clean_error_stands_alone():
+    table, series = board(model("a", "vgg11")[:1], model("b", "vgg16")[:1])
+    (only,) = Depth().draw(table, series).axes
+    assert only.get_title() == "Clean error, %"
+    assert len(only.containers) == 2
+
+
 def test_one_depth_is_refused(tmp_path):
     table, series = board(model("a", "vgg11"))
     with pytest.raises(ConfigError, match="two depths of a family"):

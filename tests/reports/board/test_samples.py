@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from benchmarks.free_attacks import ATTACKS, Shape, record
+from reports.board.identities import shown_names
 from reports.board.leaderboard import boards
-from reports.board.samples import shown_names
 from robench.plan.spec import to_json
 from robench.record.completeness import missing_rows
 from robench.record.planned import planned_run

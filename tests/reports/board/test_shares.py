@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.free_attacks import Shape
 from benchmarks.free_attacks import record as free_record
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.samples import split_into_boards
 from reports.board.shares import right, robust, stands, worst
 from reports.html.page import HTML
 from reports.text.board_tables import leaderboard_table
@@ -21,9 +21,9 @@ from reports.text.json import JSON
 from reports.text.latex import LaTeX
 from reports.text.markdown import Markdown
 from robench.record.draws import mean_stood
+from robench.record.packed_columns import packed_columns, unpacked_columns
 from robench.record.packing import STATUSES
 from robench.record.run_comparison import differences
-from robench.record.schema import Columns
 from tests.reports.board.test_leaderboard import record
 
 R, B, M = "robust", "broken", "misclassified"
@@ -124,7 +124,9 @@ def test_all_records_of_a_shard_together_are_judged_as_one_by_one():
     chance = np.random.default_rng(0)
     shape = Shape(models=2, attacks=3, shards=2, images=30, transfer=True)
     records = [
-        one.noting(columns=Columns.unpack(one.columns.packed() | {"clean": {"u1": packed(chance, 30)}}))
+        one.noting(
+            columns=unpacked_columns(packed_columns(one.columns) | {"clean": {"u1": packed(chance, 30)}})
+        )
         for one in (free_record(shape, shard, index) for shard in range(2) for index in range(2, 8))
     ]
     for verdict in (robust, stands, right):

@@ -5,11 +5,13 @@ import dataclasses
 import pytest
 
 from reports.board.curves import IN_TURN, Line, Panel, board_curves, families
+from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.samples import split_into_boards
-from reports.figures.curve_figures import Compute, Eps, Restarts, Sizes, Steps
+from reports.figures.curve_figures import Compute, Restarts, Steps
+from reports.figures.eps import Eps
 from reports.figures.lines import MOST_PANELS, arranged, draw_panels
 from reports.figures.palette import LIT
+from reports.figures.sizes import Sizes
 from reports.figures.training import Training
 from robench.cli.app import app
 from robench.errors import ConfigError

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from reports.board.samples import split_into_boards
+from reports.board.grouping import split_into_boards
 from reports.html.gallery import Guide
 from reports.html.pixels import Pixels, magnified, png
 from robench.record.store import Store

@@ -86,7 +86,7 @@ def test_without_any_number_it_says_what_to_do():
 
 
 def test_an_unknown_table_is_refused():
-    with pytest.raises(ConfigError, match="one of the tables 2, 3"):
+    with pytest.raises(ConfigError, match="one of the tables 1, 2, 3"):
         Paper(table="12")
 
 

@@ -45,7 +45,7 @@ def command(*words):
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verified")
     (folder / "tiny.yaml").write_text(CONFIG)
-    outcome = command("run", folder / "tiny.yaml", "-o", folder / "run", "-q")
+    outcome = command("run", folder / "tiny.yaml", "-o", folder / "run", "--workers", "0", "-q")
     assert outcome.exit_code == 0, outcome.output
     return folder / "run"
 
@@ -279,7 +279,7 @@ draws: 3
 """
     )
     (tmp_path / "tiny.yaml").write_text(config)
-    outcome = command("run", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "-q")
+    outcome = command("run", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--workers", "0", "-q")
     assert outcome.exit_code == 0, outcome.output
     assert command("verify", tmp_path / "run").exit_code == 0
     for path in (tmp_path / "run" / "units").glob("*.json"):

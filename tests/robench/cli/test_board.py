@@ -41,7 +41,7 @@ def command(*words):
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(CONFIG)
-    outcome = command("run", folder / "tiny.yaml", "-o", folder / "run", "-q")
+    outcome = command("run", folder / "tiny.yaml", "-o", folder / "run", "--workers", "0", "-q")
     assert outcome.exit_code == 0, outcome.output
     return folder / "run"
 

@@ -24,14 +24,20 @@ def said(*words):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bounds")
-    file = folder / "demo.yaml"
+def file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("bounds") / "demo.yaml"
     file.write_text(CONFIG)
-    result = said("run", str(file), "-o", str(folder / "run"), "--workers", "0", "-q")
-    return file, folder / "run", result
+    return file
 
 
+@pytest.fixture(scope="module")
+def finished(file):
+    run = file.parent / "run"
+    result = said("run", str(file), "-o", str(run), "--workers", "0", "-q")
+    return file, run, result
+
+
+@pytest.mark.thorough
 def test_every_surface_shows_what_is_certified(finished):
     _, run, result = finished
     assert result.exit_code == 0, result.output
@@ -48,6 +54,7 @@ def test_every_surface_shows_what_is_certified(finished):
     assert 'class="span"' in page
 
 
+@pytest.mark.thorough
 def test_certify_takes_what_is_there_and_writes_a_line_per_image(finished):
     file, run, _ = finished
     before = {path: path.stat().st_mtime_ns for path in (run / "units").iterdir()}
@@ -74,8 +81,8 @@ def test_certify_takes_what_is_there_and_writes_a_line_per_image(finished):
         (["net", "--eps", "inf"], "a finite radius"),
     ],
 )
-def test_what_cannot_be_certified_is_refused(finished, tmp_path, words, message):
-    result = said("certify", str(finished[0]), *words, "-o", str(tmp_path / "other"), "-q")
+def test_what_cannot_be_certified_is_refused(file, tmp_path, words, message):
+    result = said("certify", str(file), *words, "-o", str(tmp_path / "other"), "-q")
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
     assert not (tmp_path / "other").exists()

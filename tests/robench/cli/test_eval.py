@@ -43,6 +43,7 @@ def written(folder):
     return parse(file.read_text("utf-8"), file=file)
 
 
+@pytest.mark.thorough
 def test_a_line_prints_a_row_and_keeps_a_folder_that_run_goes_on_with(cli, tmp_path):
     torch.save(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).state_dict(), "w.pt")
     words = [*LINE, "--attacks", "fgsm,net.py:up", "--checkpoint", "w.pt", "--limit", 20, "--device", "cpu"]

@@ -33,7 +33,7 @@ def call(*words):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smallest")
     (folder / "smallest.yaml").write_text(CONFIGURATION)
-    outcome = call("run", folder / "smallest.yaml", "--out", folder / "run", "--threads", "1")
+    outcome = call("run", folder / "smallest.yaml", "--out", folder / "run", "--workers", "0")
     assert outcome.exit_code == 0, outcome.output
     return folder / "run"
 

@@ -122,7 +122,7 @@ def test_a_run_loads_the_file_and_verify_finds_it_in_another_folder(file, tmp_pa
     weights(tmp_path / "there")
     out = tmp_path / "out"
     answer = robench(
-        "run", file, "--out", out, "--data-root", tmp_path / "here", "-q",
+        "run", file, "--out", out, "--data-root", tmp_path / "here", "--workers", "0", "-q",
         folder=tmp_path, monkeypatch=monkeypatch,
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output

@@ -84,8 +84,9 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inference")
     file = folder / "demo.yaml"
     file.write_text(CONFIG)
+    options = ["--device", "cpu", "--workers", "0", "-q"]
     result = CliRunner().invoke(
-        app, ["run", str(file), "-o", str(folder / "run"), "--device", "cpu", "-q"], prog_name="robench"
+        app, ["run", str(file), "-o", str(folder / "run"), *options], prog_name="robench"
     )
     return file, folder / "run", result
 

@@ -20,8 +20,10 @@ from reports.text.json import JSON
 from robench.errors import StorageError
 from robench.record import files, index, store
 from robench.record.index_file import INDEX, DamagedIndexError, pieces_of, write_index
-from robench.record.index_rows import Piece, PieceError
-from robench.record.schema import Columns, Finding
+from robench.record.index_layout import PieceError
+from robench.record.index_rows import Piece
+from robench.record.packed_columns import unpacked_columns
+from robench.record.schema import Finding
 from robench.record.seal import sealed_text
 from robench.record.store import Store
 from tests.records import changed
@@ -90,7 +92,7 @@ def test_random_models_findings_and_what_records_say_beside_are_kept(run):
     one = own.read(own.planned()[0])
     marks = ["0110", "1111", "0000", "1010"]
     texts = {
-        "draws": one.noting(columns=Columns.unpack({**one.columns.plain(), "stood": marks})),
+        "draws": one.noting(columns=unpacked_columns({**one.columns.plain(), "stood": marks})),
         "found": changed(one, findings=(Finding(code="nonfinite", evidence="é\ud800", remedy="r"),)),
         "seed": one.noting(seed=2**70),
         "made": changed(one, provenance={"seconds": 3, "versions": {"torch": "2"}, "later": [1, None]}),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from robench.errors import StorageError
 from robench.record.columns import Columns
+from robench.record.packed_columns import packed_columns, unpacked_columns
 from robench.record.packing import (
     STATUSES,
     pack_draws,
@@ -197,7 +198,7 @@ def test_columns_that_are_not_of_one_length_or_unknown_are_refused():
 
 
 def test_a_flipped_bit_anywhere_in_packed_columns_is_noticed():
-    one = record(columns=Columns.unpack({**record().columns.packed(), "l2": {"f8": "mpmZmZmZyT8="}}))
+    one = record(columns=unpacked_columns({**packed_columns(record().columns), "l2": {"f8": "mpmZmZmZyT8="}}))
     text = sealed_text(one.to_json()) + "\n"
     first, last = text.index('"columns"'), text.index('"findings"')
     assert Record.from_json(text) == one
@@ -242,6 +243,6 @@ def test_records_of_version_1_are_read_and_written_as_they_were(tmp_path):
 def test_draws_that_are_none_must_say_so_by_an_empty_list(wrong):
     numbers = (*NAMES, "linf", "l2", "forwards", "backwards")
     data = {"status": "rb", **{name: [1, 2] for name in numbers}}
-    assert Columns.unpack(data).draws == Columns.unpack(data | {"stood": []}).draws == 0
+    assert unpacked_columns(data).draws == unpacked_columns(data | {"stood": []}).draws == 0
     with pytest.raises(FieldError, match="stood"):
-        Columns.unpack(data | {"stood": wrong})
+        unpacked_columns(data | {"stood": wrong})

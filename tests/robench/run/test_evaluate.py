@@ -205,6 +205,7 @@ class Failing(nn.Module):
         raise RuntimeError("not now")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, monkeypatch):
     noisy = EvaluatedModel(model=Model(name="n", net=Noisy(1.0, 0.5), classes=2), fingerprint="n")

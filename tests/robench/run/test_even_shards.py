@@ -57,6 +57,7 @@ def collect(*models, count=50, shard=20):
     return result.records
 
 
+@pytest.mark.thorough
 def test_a_joint_model_sees_equal_graphs_and_its_records_say_what_was_asked():
     records = collect(model("joint", Coupling.JOINT), model("alone"))
     joint = [r for r in records if r.target.name == "joint" and r.attack.label == "clean"]
@@ -65,6 +66,7 @@ def test_a_joint_model_sees_equal_graphs_and_its_records_say_what_was_asked():
     assert all(r.provenance.shard is None for r in records if r.target.name == "alone")
 
 
+@pytest.mark.thorough
 def test_an_independent_model_is_judged_alike_beside_a_joint_one():
     def verdicts(records):
         return {

@@ -56,6 +56,7 @@ def verdicts(out):
     }
 
 
+@pytest.mark.thorough
 def test_every_unit_is_there(finished):
     out, outcome = finished
     # Per shard: 2 clean, and 3 attacks x (1 + 4 gradient sources) x 2 targets.
@@ -66,6 +67,7 @@ def test_every_unit_is_there(finished):
     assert run["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
+@pytest.mark.thorough
 def test_the_same_again_does_nothing(finished):
     out, first = finished
     before = {p: p.stat().st_mtime_ns for p in (out / "units").iterdir()}
@@ -74,6 +76,7 @@ def test_the_same_again_does_nothing(finished):
     assert {p: p.stat().st_mtime_ns for p in (out / "units").iterdir()} == before
 
 
+@pytest.mark.thorough
 def test_another_run_gives_the_same_bits(finished, tmp_path):
     out, _ = finished
     go(parsed(), tmp_path)
@@ -81,6 +84,7 @@ def test_another_run_gives_the_same_bits(finished, tmp_path):
     assert {p.name for p in (tmp_path / "units").iterdir()} == {p.name for p in (out / "units").iterdir()}
 
 
+@pytest.mark.thorough
 def test_what_was_done_since_is_no_failure_any_more(finished, tmp_path):
     out, _ = finished
     subprocess.run(["cp", "-r", f"{out}/.", str(tmp_path)], check=True)
@@ -96,6 +100,7 @@ def test_what_was_done_since_is_no_failure_any_more(finished, tmp_path):
     assert store.read_errors() == {}
 
 
+@pytest.mark.thorough
 def test_one_changed_number_reruns_exactly_its_own(finished, tmp_path):
     out, _ = finished
     subprocess.run(["cp", "-r", f"{out}/.", str(tmp_path)], check=True)

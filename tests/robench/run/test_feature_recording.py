@@ -79,6 +79,7 @@ def test_every_model_has_one_on_every_board(finished):
     assert len(snapshots) == len(places) == 8
 
 
+@pytest.mark.thorough
 def test_chosen_is_the_attack_that_leaves_fewest_images(finished):
     records = [r for r in Store(finished).read_records() if r.attack.label != "clean"]
     for geometry in kept(finished).values():
@@ -92,6 +93,7 @@ def test_chosen_is_the_attack_that_leaves_fewest_images(finished):
         assert robust[own[0].attack.label, own[0].source.gradient_source] == min(robust.values())
 
 
+@pytest.mark.thorough
 def test_predictions_are_those_of_the_records(finished):
     for geometry in kept(finished).values():
         answers = {}
@@ -106,6 +108,7 @@ def test_predictions_are_those_of_the_records(finished):
                     ]
 
 
+@pytest.mark.thorough
 def test_heads_on_one_network_have_the_same_clean_features_and_classes(finished):
     clouds = {}
     for geometry in kept(finished).values():
@@ -120,6 +123,7 @@ def test_heads_on_one_network_have_the_same_clean_features_and_classes(finished)
         assert set(first.label.tolist()) == set(first.classes)
 
 
+@pytest.mark.thorough
 def test_what_no_features_stand_for_says_so(finished):
     reasons = {g.reason for g in kept(finished).values() if g.cloud is None}
     assert reasons == {"it offers no features of an image"}  # a vote over noisy images
@@ -128,6 +132,7 @@ def test_what_no_features_stand_for_says_so(finished):
     assert all(g.nearest.template == 60 for g in graphs)
 
 
+@pytest.mark.thorough
 def test_the_room_is_kept(finished):
     sizes = {}
     for key, geometry in kept(finished).items():
@@ -137,6 +142,7 @@ def test_the_room_is_kept(finished):
     assert max(sizes.values()) <= BYTES
 
 
+@pytest.mark.thorough
 def test_the_same_again_computes_nothing(copy):
     before = {p: p.stat().st_mtime_ns for p in (copy / "geometry").iterdir()}
     entries = json.loads((copy / "run.json").read_text())["geometry"]
@@ -145,6 +151,7 @@ def test_the_same_again_computes_nothing(copy):
     assert json.loads((copy / "run.json").read_text())["geometry"] == entries
 
 
+@pytest.mark.thorough
 def test_what_a_killed_run_lacks_is_added_and_what_it_had_stays(copy):
     first, second, *others = sorted((copy / "geometry").iterdir())
     whole = {path: path.read_bytes() for path in (first, second, *others)}
@@ -156,6 +163,7 @@ def test_what_a_killed_run_lacks_is_added_and_what_it_had_stays(copy):
     assert {path: path.stat().st_mtime_ns for path in others} == stamps
 
 
+@pytest.mark.thorough
 def test_without_adversarial_images_what_was_kept_stays_and_nothing_fails(copy):
     for path in (copy / "adv").iterdir():
         path.unlink()
@@ -185,6 +193,7 @@ def test_adversarial_images_are_taken_from_the_folder_one_shard_at_a_time(copy, 
     assert 0 < most <= 2  # the one that is read, and the one that it takes the place of
 
 
+@pytest.mark.thorough
 def test_a_network_that_raises_on_features_fails_alone(copy, monkeypatch):
     import robench.run.feature_recording as survey
 

@@ -107,6 +107,7 @@ def test_luck_is_not_robustness_lost():
     assert line.one_draw.n == line.worst_case.n == len(data)
 
 
+@pytest.mark.thorough
 def test_many_points_are_no_attack_either():
     data = points(300)
     attacks = {f"ask {n}": Towards(queries=n) for n in range(1, 9)}
@@ -202,6 +203,7 @@ def trained():
     return wrap(net.requires_grad_(False), name="net", classes=10), data, test
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "recipe", [Smoothing(sigma=0.25, votes=9), Quilting(patch=4, neighbours=5, patches=500)]
 )

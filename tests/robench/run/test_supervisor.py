@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections import deque
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from robench.errors import InputError, JobError
 from robench.plan import config
 from robench.record.schema import Columns
 from robench.record.store import Store
-from robench.run import backlog, supervisor
+from robench.run import backlog, crew
 from robench.run.executor import Processes
 from robench.run.leases import Leases
 from robench.run.outcome import Summary
@@ -73,7 +74,7 @@ class Simulated:
     def __init__(self, hall, orders):
         self.hall, self.orders = hall, orders
         self.busy, self.model, self.activity = True, "", ""
-        self.since = self.heard = supervisor.time.monotonic()
+        self.since = self.heard = time.monotonic()
         self.memory, self.dead, self.words = 0, False, ""
         self.looks = 0
         self.told = deque([("model", "net")])
@@ -90,7 +91,7 @@ class Simulated:
 
     def order(self, kind, *arguments):
         assert not self.dead
-        self.busy, self.since = True, supervisor.time.monotonic()
+        self.busy, self.since = True, time.monotonic()
         self.hall.log.append((kind, *arguments[:2]))
         if kind == "jobs":
             self.told.append(("jobs", arguments[0], self.hall.notes(arguments[0])))
@@ -130,17 +131,17 @@ class Simulated:
 @pytest.fixture
 def hire(monkeypatch, tmp_path):
     """Return what makes a supervisor over simulated workers."""
-    monkeypatch.setattr(supervisor, "TICK", 0.0)
+    monkeypatch.setattr(crew, "TICK", 0.0)
     plan = config.parse(config.locate("digits").read_text(), file=config.locate("digits"), overrides=None)
 
-    def make(leases, *, root=None, processes=None, **options):
+    def make(leases, *, root=None, processes=None, reporter=None, environment=None, **options):
         store = Store(root or tmp_path)
         store.prepare()
         hall = Hall(store, **options)
         summary = Summary(plan=plan, command="")
         supervisor = Supervisor(
             summary=summary, store=store, begin=lambda: store.begin({}, ""), leases=leases,
-            environment=Environment(), reporter=Quiet(),
+            environment=environment or Environment(), reporter=reporter or Quiet(),
             eager=False, processes=processes or Processes(count=2), executor=hall,
         )  # fmt: skip
         return supervisor, hall, summary
@@ -183,6 +184,7 @@ def test_one_attack_on_one_model_is_divided_by_shards(hire, tmp_path, count, pie
     assert summary.status == "finished"
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 4), pieces=st.integers(1, 3), clean=st.integers(0, 2), attacks=st.integers(0, 4),
@@ -254,9 +256,9 @@ def test_a_worker_that_makes_fewer_models_does_no_job(hire, tmp_path):
     with joined(tmp_path) as leases:
         fewer = {"net": "Traceback\nout of memory"}
         supervisor, _, summary = hire(
-            leases, pieces=1, deaths=[True], making=[None, fewer], processes=Processes(count=1)
-        )
-        supervisor.reporter = Heard()
+            leases, pieces=1, deaths=[True], making=[None, fewer], processes=Processes(count=1),
+            reporter=Heard(),
+        )  # fmt: skip
         supervisor.run()
     assert texts[-1] == (
         "a worker ended: it could not make 'net' again: out of memory; another one takes its place"
@@ -283,8 +285,12 @@ def test_what_a_worker_refuses_is_refused(hire, tmp_path):
 
 def test_only_the_first_worker_trains_anew(hire, tmp_path):
     with joined(tmp_path) as leases:
-        supervisor, hall, _ = hire(leases, deaths=[True, False, True], processes=Processes(count=2))
-        supervisor.environment = Environment(force=True)
+        supervisor, hall, _ = hire(
+            leases,
+            deaths=[True, False, True],
+            processes=Processes(count=2),
+            environment=Environment(force=True),
+        )
         supervisor.run()
     orders = [worker.orders for worker in hall.crew[:-1]]
     assert len(orders) > 2
@@ -300,8 +306,7 @@ def test_what_a_worker_says_at_work_is_told_and_what_it_says_while_it_starts_is_
             self.texts.append(text)
 
     with joined(tmp_path) as leases:
-        supervisor, _, _ = hire(leases, pieces=1, processes=Processes(count=1))
-        supervisor.reporter = Heard()
+        supervisor, _, _ = hire(leases, pieces=1, processes=Processes(count=1), reporter=Heard())
         with pytest.MonkeyPatch.context() as patch:
             order = Simulated.order
 
@@ -348,15 +353,15 @@ def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_pat
 
 def test_it_stops_after_the_jobs_in_work(hire, tmp_path):
     stop = Stop()
+
+    class Asking(Quiet):
+        def advance(self, text, *, cached=False, accuracy=None):
+            if text == "s0j1":
+                stop.ask(10, now=False)
+
     with joined(tmp_path) as leases:
-        supervisor, _, summary = hire(leases, processes=Processes(count=1, stop=stop), pieces=1)
-
-        class Asking(Quiet):
-            def advance(self, text, *, cached=False, accuracy=None):
-                if text == "s0j1":
-                    stop.ask(10, now=False)
-
-        supervisor.reporter = Asking()
+        processes = Processes(count=1, stop=stop)
+        supervisor, _, summary = hire(leases, processes=processes, pieces=1, reporter=Asking())
         with pytest.raises(StoppedError) as error:
             supervisor.run()
     assert error.value.exit_code == 138

@@ -1,0 +1,145 @@
+"""Records grouped into boards: by what makes them comparable, and what their plans ask for and they lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from reports.board.identities import Setting, attack_of, model_names, setting_of, shown_names
+from reports.board.samples import Samples, by_target
+from robench.record.completeness import Have, by_plan, count_images
+from robench.record.planned import PlannedRun
+from robench.record.schema import Record
+
+
+def _numbered(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
+    """Yield every record with a number of its plan; to hash the whole plan for each would take long."""
+    numbers: dict[PlannedRun | None, int] = {}
+    last, number = None, numbers.setdefault(None, 0)
+    for record in records:
+        if record.planned is not last:
+            last, number = record.planned, numbers.setdefault(record.planned, len(numbers))
+        yield number, record
+
+
+def split_into_boards(records: Iterable[Record]) -> list[Samples]:
+    """Group records by what makes them comparable; clean records join every board of their images.
+
+    A threat of a plan under which no record was made has a board too: its rows lack every attack.
+    """
+    # A unit of two run folders is one unit of a board, but both plans must find it among their own.
+    of_plans = list({(number, record.key): record for number, record in _numbered(records)}.values())
+    unique = list({record.key: record for record in of_plans}.values())
+    boards: dict[Setting, list[Record]] = {}
+    clean: dict[Setting, list[Record]] = {}
+    bounds: dict[Setting, list[Record]] = {}
+    for record in unique:
+        setting = setting_of(record)
+        if record.attack.is_clean:
+            clean.setdefault(setting.unattacked, []).append(record)
+        elif record.certificates:
+            bounds.setdefault(setting, []).append(record)
+            boards.setdefault(setting, [])
+        else:
+            boards.setdefault(setting, []).append(record)
+    own_records: dict[Setting, list[Record]] = {}
+    for record in of_plans:
+        own_records.setdefault(setting_of(record), []).append(record)
+    for plan, own in by_plan(of_plans).items():
+        for images in dict.fromkeys(setting_of(record).unattacked for record in own):
+            for one in plan.threats:
+                if not any(s.unattacked == images and one.of(s.threat) for s in boards):
+                    boards[images._replace(threat=one.threat)] = []
+    for images in clean:
+        if all(setting.unattacked != images for setting in boards):
+            boards[images] = []  # nothing was attacked: a board of clean accuracy
+    return [
+        _samples(
+            setting,
+            clean.get(setting.unattacked, []),
+            group,
+            bounds.get(setting, []),
+            [r for s in dict.fromkeys((setting.unattacked, setting)) for r in own_records.get(s, ())],
+        )
+        for setting, group in boards.items()
+    ]
+
+
+def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    """Return what every model of the board lacks of its plans, by identity; nothing for one without a plan.
+
+    Args:
+        setting: the board's.
+        records: of the board; one that is in the folders of several plans is there once for each.
+    """
+    missing: dict[str, tuple[str, ...]] = {}
+    plans = by_plan(records)
+    for plan, of_folder in plans.items():
+        own = [*of_folder, *(_from_elsewhere(plan, of_folder, records) if len(plans) > 1 else ())]
+        rows: dict[str, list[Record]] = by_target(own)
+        there = {own_records[0].target.name for own_records in rows.values()}
+        if not setting.threat.norm or plan.has(setting.threat):
+            rows |= {f":{name}": [] for name in plan.models if name not in there}
+        have = Have(plan, own, setting.threat)
+        for model, own_records in rows.items():
+            texts = have.missing(model.partition(":")[2], own_records)
+            missing[model] = tuple(dict.fromkeys((*missing.get(model, ()), *texts)))
+    return missing
+
+
+def _from_elsewhere(plan: PlannedRun, own: Sequence[Record], records: Sequence[Record]) -> Iterator[Record]:
+    """Yield what other folders hold of a plan: the same models, seed, and attacks with the same options."""
+    keys, seeds = {r.key for r in own}, {r.seed for r in own}
+    attacks = {attack_of(r) for r in own}
+    names = {"", *plan.models}
+    fingerprints: dict[str, set[str]] = {}
+    for record in own:
+        fingerprints.setdefault(record.target.name, set()).add(record.target.fingerprint)
+    for record in records:
+        mark = record.target.fingerprint
+        if (
+            record.planned != plan
+            and mark in fingerprints.get(record.target.name, {mark})  # else another model of that name
+            and record.key not in keys
+            and record.seed in seeds
+            and record.target.name in names
+            and record.source.name in names
+            and attack_of(record) in attacks
+        ):
+            keys.add(record.key)
+            yield record
+
+
+def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
+    """Return the radius as the user wrote it."""
+    texts = [r.threat.eps_text or str(r.threat.eps) for r in records if not r.attack.is_clean]
+    threats = [one for plan in by_plan(records) for one in plan.threats if one.of(setting.threat)]
+    return next(iter((*texts, *(one.eps_text for one in threats))), "")
+
+
+def _samples(
+    setting: Setting,
+    clean: list[Record],
+    attacks: list[Record],
+    bounds: list[Record],
+    of_plans: Sequence[Record],
+) -> Samples:
+    everything = [*clean, *attacks, *bounds]
+    missing = _missing(setting, of_plans)
+    absent = {model: (model[1:], "no record") for model in missing if model[0] == ":"}
+    return Samples(
+        setting=setting,
+        eps_text=_eps_text(setting, of_plans) if setting.threat.norm else "",
+        n=max(setting.size, count_images(everything)),
+        clean=tuple(clean),
+        attacked=tuple(attacks),
+        names=shown_names({**absent, **model_names(everything)}),
+        labels=_labels(attacks),
+        missing=missing,
+        bounds=tuple(bounds),
+        bound_labels=_labels(bounds),
+    )
+
+
+def _labels(records: Sequence[Record]) -> dict[str, str]:
+    """Return the shown label of every attack, or way to bound, by identity."""
+    return shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in records})

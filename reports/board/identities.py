@@ -1,0 +1,135 @@
+"""What a record is of: its model, its attack, its images and threat, and the names these are shown by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from robench.plan.spec import content_hash
+from robench.record.parts import (
+    RecordedAttack,
+    RecordedDataset,
+    RecordedSource,
+    RecordedTarget,
+    RecordedThreat,
+)
+from robench.record.schema import Record
+from robench.record.threat_summary import ThreatSummary, threat_summary_of
+
+
+class Setting(NamedTuple):
+    """What rows must share to be compared: images and threat.
+
+    Attributes:
+        dataset: name of the data set.
+        split: which part of it.
+        digest: hash of all images asked for, empty where a record does not say.
+        size: how many were asked for, 0 where a record does not say.
+        threat: norm, radius, goal, box, knowledge and budget.
+    """
+
+    dataset: str
+    split: str
+    digest: str
+    size: int
+    threat: ThreatSummary
+
+    @property
+    def unattacked(self) -> Setting:
+        """The setting of the same images without an attack."""
+        return self._replace(threat=ThreatSummary())
+
+
+def model_of(model: RecordedTarget | RecordedSource) -> str:
+    """Return the identity of a record's target or source: its fingerprint and name."""
+    return f"{model.fingerprint}:{model.name}"
+
+
+def fingerprint_of(model: str) -> str:
+    """Return the fingerprint in a model's identity."""
+    return model.partition(":")[0]
+
+
+def attack_of(record: Record) -> str:
+    """Return the identity of a record's attack: equal labels with other options are other attacks."""
+    attack = record.attack
+    entry = _attacks.get(id(attack))
+    if entry is None or entry[0] is not attack:  # the number may be that of one that is gone
+        if len(_attacks) >= _MOST_ATTACKS:
+            _attacks.clear()
+        entry = _attacks[id(attack)] = (attack, content_hash([attack.label, attack.name, attack.options]))
+    return entry[1]
+
+
+_MOST_ATTACKS = 10_000
+
+
+_attacks: dict[int, tuple[RecordedAttack, str]] = {}
+"""The last attacks asked about: many records share one, and hashing its options takes time."""
+
+
+def is_joint(record: Record) -> bool:
+    """Tell whether the images of the record shared a graph when they were judged."""
+    return record.target.joint
+
+
+def setting_of(record: Record) -> Setting:
+    """Return what a record shares with those on its board."""
+    data, threat = record.dataset, record.threat
+    before = _settings.get((id(data), id(threat)))
+    if before is not None:
+        return before[0]
+    # `digest` is the shard's own; `set` and `n` are those of all images that were asked for.
+    setting = Setting(
+        dataset=data.name,
+        split=data.split,
+        digest=data.set,
+        size=data.n,
+        threat=threat_summary_of(threat),
+    )
+    if len(_settings) >= _MOST_SETTINGS:
+        _settings.clear()
+    # Those that it is of are kept with it: so nobody else has their numbers meanwhile.
+    _settings[id(data), id(threat)] = (setting, data, threat)
+    return setting
+
+
+_MOST_SETTINGS = 10_000
+
+
+_settings: dict[tuple[int, int], tuple[Setting, RecordedDataset, RecordedThreat]] = {}
+"""The last settings asked about: many records share one."""
+
+
+def model_names(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
+    """Return name and mark of each model: the seed where each of a name has another, else the fingerprint."""
+    names: dict[str, tuple[str, str]] = {}
+    # Many records share one target, source and seed: each is looked at once.
+    targets = {(id(r.target), r.seed): (r.target, r.seed) for r in records}
+    sources = {id(r.source): r.source for r in records if not r.attack.is_clean}
+    models: list[RecordedTarget | RecordedSource] = [*(one for one, _ in targets.values()), *sources.values()]
+    for model in models:
+        names[model_of(model)] = (model.name, model.fingerprint[:8])
+    seeds: dict[str, set[int]] = {}
+    for target, seed in targets.values():
+        seeds.setdefault(model_of(target), set()).add(seed)
+    for name in {name for name, _ in names.values()}:
+        own = [model for model, (other, _) in names.items() if other == name]
+        own_seeds = [seed for model in own for seed in seeds.get(model, ())]
+        if len(own) == len(own_seeds) == len(set(own_seeds)) and all(seeds.get(model) for model in own):
+            names |= {model: (name, f"seed {next(iter(seeds[model]))}") for model in own}
+    return names
+
+
+def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """Return a name for every identity: its own, with its mark where two share it; no two are alike."""
+    names = [name for name, _ in identities.values()]
+    texts: dict[str, str] = {}
+    for identity, (name, mark) in identities.items():
+        text = whole = name if names.count(name) == 1 else f"{name} [{mark}]"
+        number = 1
+        while text in texts.values():  # one model may be named as another is shown
+            number += 1
+            text = f"{whole} ({number})"
+        texts[identity] = text
+    return texts

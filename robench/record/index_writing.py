@@ -1,0 +1,88 @@
+"""Records are written into a piece of an index: equal parts once, numbers as arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from robench.record.index_layout import OWN, PARTS, PLACES, VERSION, Reading
+from robench.record.packing import pack_numbers
+from robench.record.parts import Provenance
+from robench.record.schema import Record
+from robench.record.stored_columns import SHARED, TOTALS
+
+
+def packed_rows(readings: Sequence[Reading]) -> bytes:
+    """Return some records as one piece; at most `MOST_ROWS`, all of which `can_hold` takes."""
+    import numpy as np
+
+    lists: dict[str, _Alike] = {name: _Alike() for name in PLACES}
+    places = np.zeros((len(readings), len(PLACES)), dtype="<i4")
+    for row, reading in enumerate(readings):
+        for column, name in enumerate(PLACES):
+            places[row, column] = lists[name].place(_value(reading.record, name), name)
+    columns = [reading.record.columns for reading in readings]
+    text = json.dumps(
+        {
+            "version": VERSION,
+            "keys": " ".join(reading.record.key for reading in readings),
+            "own": json.dumps([[getattr(r.record.provenance, one) for r in readings] for one in OWN]),
+            **{name: one.plain for name, one in lists.items()},
+        },
+        allow_nan=False,
+    ).encode()
+    text += b" " * (-len(text) % 8)
+    arrays = (
+        np.array([reading.stamp for reading in readings], dtype="<u8"),
+        places,
+        np.array([(len(one), one.draws) for one in columns], dtype="<i4"),
+        np.array([[one.total(name) for name in TOTALS] for one in columns], dtype="<f8"),
+        np.frombuffer(bytes.fromhex("".join(reading.digest for reading in readings)), dtype=np.uint8),
+        *(one.array("status") for one in columns),
+        *(one.array("stood") for one in columns),
+    )
+    return b"".join([len(text).to_bytes(8, "little"), text, *(one.tobytes() for one in arrays)])
+
+
+class _Alike:
+    """The different values of a part, and the place of each."""
+
+    def __init__(self) -> None:
+        self.plain: list[Any] = []
+        self._by_object: dict[int, tuple[object, int]] = {}
+        self._by_text: dict[str, int] = {}
+
+    def place(self, value: Any, name: str) -> int:
+        """Return the place of a value; one that comes again as the same object is found at once."""
+        before = self._by_object.get(id(value))
+        if before is not None and before[0] is value:
+            return before[1]
+        plain = _plain(value, name)
+        text = json.dumps(plain)
+        if text not in self._by_text:
+            self._by_text[text] = len(self.plain)
+            self.plain.append(plain)
+        self._by_object[id(value)] = (value, self._by_text[text])
+        return self._by_text[text]
+
+
+def _value(record: Record, name: str) -> Any:
+    if name in SHARED:
+        return record.columns.array(name)
+    return record.conditions if name == "conditions" else getattr(record, name)
+
+
+def _plain(value: Any, name: str) -> Any:
+    if name in SHARED:
+        return [pack_numbers(value, int), len(value)]
+    if name == "conditions":
+        return _without_own(value).plain()
+    if name == "findings":
+        return [dataclasses.asdict(finding) for finding in value]
+    return value.plain() if name in PARTS else value
+
+
+def _without_own(provenance: Provenance) -> Provenance:
+    return dataclasses.replace(provenance, crafted="", images_sha256="", seconds=0.0)

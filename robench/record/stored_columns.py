@@ -1,0 +1,168 @@
+"""Columns of a record as arrays, as a file or an index holds them; what many have alike is there once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from robench.record.packing import (
+    narrowest,
+    unpack_draws,
+    unpack_numbers,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from robench.record.parts import Provenance
+
+    Again = Callable[[str, NDArray[np.uint8], str], "Arrays"]
+
+
+KINDS: dict[str, type] = {
+    "index": int, "label": int, "clean": int, "adversarial": int, "linf": float, "l2": float,
+    "forwards": float, "backwards": float, "first_success": int, "points": int, "tries": int,
+    "first_passes": int, "first_try": int, "distance": float,
+}  # fmt: skip
+"""Columns of numbers."""
+
+
+SHARED = ("index", "label", "clean")
+"""Columns that many records have alike: one array serves them all."""
+
+
+TOTALS = ("forwards", "backwards")
+"""Columns of which tables show the sum alone."""
+
+
+_MOST_SHARED = 2**14
+
+
+_shared: dict[tuple[str, str, int], NDArray[np.int64]] = {}
+
+
+class Arrays(Protocol):
+    """What hands out columns as arrays."""
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a column."""
+
+    def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
+        """Return several columns, with one look at the file."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Stored:
+    """Columns as arrays, as a file holds them.
+
+    Attributes:
+        near: index, label, clean and stood, which many records have alike.
+        status: places in `STATUSES`.
+        totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
+        rest: the others; None where `again` reads them when they are asked for.
+        again: returns the columns of the file of a key, which had these statuses, and this checksum or none.
+        key: of the file.
+        listed: whether any of them was asked for as a list, which its owner may have changed since.
+    """
+
+    near: dict[str, Any]
+    status: NDArray[np.uint8]
+    rest: dict[str, NDArray[Any]] | None = None
+    totals: tuple[float, ...] = ()
+    again: Again | None = None
+    key: str = ""
+    listed: bool = False
+
+    def whole(self) -> Arrays:
+        """Return the columns, read from the file once more."""
+        assert self.again is not None
+        return self.again(self.key, self.status, "")
+
+    def total(self, name: str) -> float | None:
+        """Return the sum of a column of `TOTALS`, None where the column itself is at hand."""
+        return self.totals[TOTALS.index(name)] if self.totals else None
+
+
+class Origin(Protocol):
+    """A row of an index, which tells what its record has."""
+
+    def provenance(self) -> Provenance:
+        """Return how the record was made."""
+
+    def conditions(self) -> Provenance:
+        """Return the same without what no other record has."""
+
+    def total(self, place: int) -> float:
+        """Return the sum of a column of `TOTALS`."""
+
+    def digest(self) -> str:
+        """Return the checksum of the record."""
+
+
+@dataclass(slots=True, kw_only=True)
+class IndexedColumns(Stored):
+    """Columns of which an index told what boards need; the rest is read from the file.
+
+    Attributes:
+        origin: the row of the index.
+    """
+
+    origin: Origin
+
+    def whole(self) -> Arrays:
+        """Return the columns, read from the file that the index was made from."""
+        assert self.again is not None
+        return self.again(self.key, self.status, self.origin.digest())
+
+    def total(self, name: str) -> float:
+        """Return the sum of a column of `TOTALS`."""
+        return self.origin.total(TOTALS.index(name))
+
+
+def sum_of(column: NDArray[Any]) -> float:
+    """Return the sum of a column of numbers."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):  # of numbers that no attack can have: infinity
+        return float(column.sum())
+
+
+@lru_cache(maxsize=64)
+def no_draws(n: int) -> NDArray[np.uint8]:
+    """Return how images of a model that is not random stood: (n, 0)."""
+    return unpack_draws([], n, path="stood")
+
+
+def shared_column(name: str, data: Any, n: int, *, path: str) -> NDArray[np.int64]:
+    """Return a column of `SHARED` from its JSON form: of two records with the same one, the same array.
+
+    Raises:
+        FieldError: as `unpack_numbers`.
+    """
+    mark = (name, repr(data), n)
+    column = _shared.get(mark)
+    if column is None:
+        column = one_of(name, mark[1], unpack_numbers(data, KINDS[name], n, path=path))
+    return column
+
+
+def one_of(name: str, mark: str, column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return an array that all records with the same column share."""
+    if len(_shared) >= _MOST_SHARED:
+        _shared.clear()
+    if name != "index" and len(column):
+        column = column.astype(narrowest(column))
+    column.setflags(write=False)
+    return _shared.setdefault((name, mark, len(column)), column)
+
+
+def thin(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column of one value throughout as a view of one entry."""
+    import numpy as np
+
+    if len(column) and (column.view("u8") == column[:1].view("u8")).all():
+        return np.broadcast_to(column[:1].copy(), column.shape)
+    return column

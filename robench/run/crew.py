@@ -1,0 +1,120 @@
+"""The workers of a run: hired, heard, and ended where they hang or take too much memory. No torch here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from robench.run.backlog import Task
+from robench.run.executor import Event, Executor, Processes, Worker
+from robench.run.memory import shortage
+from robench.run.progress import Reporter
+from robench.run.worker_messages import Orders
+
+SILENCE = 3600.0
+"""Seconds without a word after which the making of models counts as hanging."""
+
+QUIET_SECONDS = 20.0
+"""Seconds without a word of a job after which it is told from here that it is at work."""
+
+TICK = 0.2
+"""Seconds between two looks at time, memory and signals."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Crew:
+    """The workers by number, and the job that each of them does.
+
+    Args:
+        orders: what the worker of a number is made with.
+        processes: how many there may be, and how long and how much each may take.
+        executor: where they run.
+        reporter: who is told that a silent one is at work.
+
+    Attributes:
+        workers: those that were hired and have not ended.
+        tasks: what they do; one without a job is idle or makes its models.
+    """
+
+    orders: Callable[[int], Orders]
+    processes: Processes
+    executor: Executor
+    reporter: Reporter
+    workers: dict[int, Worker] = field(default_factory=dict)
+    tasks: dict[int, Task] = field(default_factory=dict)
+    _spoke: float = 0.0
+
+    def hire(self, number: int) -> Worker:
+        """Start the worker of a number."""
+        worker: Worker = self.executor.hire(self.orders(number))
+        self.workers[number] = worker
+        return worker
+
+    @property
+    def idle(self) -> int | None:
+        """The number of a worker that has nothing to do; None where there is none."""
+        return next((number for number, worker in self.workers.items() if not worker.busy), None)
+
+    @property
+    def without_job(self) -> int:
+        """How many workers do no job: they are idle, or make their models."""
+        return len(self.workers) - len(self.tasks)
+
+    def wait(self, only: int | None = None) -> list[int]:
+        """Return the numbers of the workers that told something or ended, after a moment at most.
+
+        Args:
+            only: the one worker that is waited for; all by default.
+        """
+        workers = self.workers if only is None else {only: self.workers[only]}
+        ready = self.executor.wait(list(workers.values()), TICK)
+        return [number for number, worker in workers.items() if worker in ready]
+
+    def events(self, numbers: list[int]) -> Iterator[tuple[int, Event | None]]:
+        """Yield what these workers told, each event with its worker's number; None where that has ended."""
+        for number in numbers:
+            try:
+                for event in self.workers[number].events():
+                    yield number, event
+            except EOFError:
+                yield number, None
+
+    def lose(self, number: int) -> str:
+        """Forget a worker that has ended; return how it did."""
+        return self.workers.pop(number).last_words()
+
+    def pause(self) -> None:
+        """Wait until it is time to look again."""
+        time.sleep(TICK)
+
+    def look_at(self, number: int) -> None:
+        """End a worker that hangs, or takes more memory than it may."""
+        worker, task = self.workers[number], self.tasks.get(number)
+        if not worker.busy:
+            return
+        now, processes = time.monotonic(), self.processes
+        if task is not None:
+            limit = processes.timeout or task.note.seconds
+            if now - worker.since > limit:
+                worker.end(f"it took more than {limit:.0f} s")
+            elif now - worker.heard > QUIET_SECONDS and now - self._spoke > QUIET_SECONDS:
+                self._spoke = now  # what tells of no passes, as bounds do, is at work all the same
+                self.reporter.alive(task.note.title, now - worker.since, 0)
+        else:  # a training or the loading of data may be silent for long; a model that is tried may not
+            limit = processes.timeout if processes.timeout and worker.activity == "model" else SILENCE
+            if now - worker.heard > limit:
+                worker.end(f"it said nothing for {limit:.0f} s")
+        if processes.memory and worker.memory > processes.memory:
+            worker.end(f"it took more than {processes.memory / 2**20:.0f} MiB of memory")
+        elif (short := shortage()) and worker is max(self.workers.values(), key=lambda one: one.memory):
+            worker.end(short)
+
+    def disband(self) -> None:
+        """End all of them, and give back what the executor holds."""
+        for worker in self.workers.values():
+            worker.end("the run ended")
+        for worker in self.workers.values():
+            worker.last_words()
+        self.workers.clear()
+        self.executor.close()

@@ -1,0 +1,124 @@
+"""Models are made in workers: the first one decides which there are, later ones make them again. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from robench.errors import JobError
+from robench.run.backlog import Backlog
+from robench.run.crew import Crew
+from robench.run.executor import Event
+from robench.run.leases import Leases
+from robench.run.outcome import Summary
+from robench.run.progress import Reporter
+from robench.run.stop import Stop
+from robench.run.worker_messages import retell
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelsInWorkers:
+    """Waits until workers have made the models of a plan.
+
+    Args:
+        crew: the workers.
+        backlog: is told how many shards there are.
+        summary: is told how many records there will be, and which models could not be made.
+        leases: who makes models in the run folder.
+        stop: how the run is asked to stop.
+        reporter: who is told.
+        begin: called once the first worker has the images: from then on the folder is that of this plan.
+    """
+
+    crew: Crew
+    backlog: Backlog
+    summary: Summary
+    leases: Leases
+    stop: Stop
+    reporter: Reporter
+    begin: Callable[[], None]
+    _begun: bool = False
+
+    def prepare(self) -> None:
+        """Start the first worker and wait for the models; one that kills it is left out.
+
+        Raises:
+            JobError: the worker ends without having begun a model, or at one that was left out.
+        """
+        has_note = False
+        while not self.leases.take("prepare"):
+            if not has_note:
+                self.reporter.stage("another process makes the models of this run folder; waiting for it")
+            has_note = True
+            self.stop.check(working=False)
+            self.crew.pause()
+        try:
+            while not self.backlog.pieces:
+                worker = self.crew.hire(0)
+                if words := self.until_ready(0):
+                    self._leave_out(worker.model, words)
+        finally:
+            self.leases.free("prepare")
+
+    def until_ready(self, number: int) -> str:
+        """Wait until a worker is ready; where it dies, return how."""
+        training = False
+        while self.crew.workers[number].busy:
+            ready = self.crew.wait(only=number)
+            self.stop.check(working=training)
+            for _, event in self.crew.events(ready):
+                if event is None:
+                    return self.crew.lose(number)
+                training = self._heard(number, event, training)
+            self.crew.look_at(number)
+        return ""
+
+    def made_again(self, number: int, failures: dict[str, str]) -> None:
+        """Let a worker begin that has the models of the first one; with others its jobs would be others."""
+        worker = self.crew.workers[number]
+        missing = failures.keys() - self.summary.failed_models.keys()
+        if not missing:
+            worker.busy = False
+            return
+        name = min(missing)
+        worker.end(f"it could not make {name!r} again: {failures[name].strip().splitlines()[-1]}")
+
+    def _heard(self, number: int, event: Event, training: bool) -> bool:
+        """Take note of an event; return whether a training is under way that should reach its next epoch."""
+        first = not self.backlog.pieces
+        if not self._begun and event[0] in ("stage", "model", "ready"):
+            self._begun = True
+            self.begin()
+        match event:
+            case ("ready", _, _, failures, _) if not first:
+                self.made_again(number, failures)
+            case ("ready", units, pieces, failures, facts):
+                self.crew.workers[number].busy = False
+                self.backlog.pieces = pieces
+                self.summary.expected, self.summary.facts = units, facts
+                self.summary.failed_models = dict(failures)
+            case ("training", row):
+                if first:
+                    self.reporter.training(row)
+                if "step" not in row:  # its state is kept: nothing is lost if it ends here
+                    self.stop.check(working=False)
+                return True
+            case ("stage", text):
+                training = False
+                if first:
+                    self.reporter.stage(text)
+            case ("model", name):
+                self.reporter.model(name)
+            case _:
+                retell(event, self.reporter, quiet=not first)
+        return training
+
+    def _leave_out(self, model: str, words: str) -> None:
+        """Note the model that has killed the first worker."""
+        if not model or model in self.summary.failed_models:
+            raise JobError(
+                where="a worker process", expected="the models of the plan made in it", got=words,
+                do="Try `--workers 0`, which does everything in one process, to see more",
+            )  # fmt: skip
+        self.summary.failed_models[model] = words
+        self.reporter.failed(f"{model}: {words}")

@@ -1,0 +1,109 @@
+"""Heads side by side: counted by hand, published way and everything apart, p-values corrected together."""
+
+import pytest
+
+from reports.paper.claims import Claims, verdicts
+from reports.paper.comparisons import comparisons
+from reports.paper.models import our_models
+from reports.paper.shortfalls import shortfalls
+from robench.errors import ConfigError
+from robench.record.statistics import holm, mcnemar
+from tests.reports.paper.made import B, R, card, details, record
+
+SOFT, WNLL = details(checkpoint="w"), details("wnll", training="wnll_pgd", checkpoint="w")
+
+
+def pairs(records, trainings=()):
+    return {(p.protocol, p.attack): p for p in comparisons(our_models(records, list(trainings) or [card()]))}
+
+
+def run(soft=(R, R, B, B), graph=(R, R, R, B), honest=(B, B, R, B)):
+    return [
+        record("cnn", "clean", [R] * 4, of=SOFT),
+        record("graph", "clean", [R] * 4, of=WNLL),
+        record("cnn", "fgsm", list(soft), of=SOFT),
+        record("graph", "fgsm", list(graph), of=WNLL, gradient="straight_through"),
+        record("graph", "fgsm", list(honest), of=WNLL, gradient="kernel"),
+    ]
+
+
+def test_the_published_way_is_through_the_papers_gradient_and_the_other_is_everything():
+    both = pairs(run())
+    published, honest = both["published", "fgsm"], both["honest", ""]
+    assert (published.softmax_right, published.other_right, published.only_other) == (2, 3, 1)
+    assert published.gap == 25.0
+    assert (honest.softmax_right, honest.other_right) == (2, 1)
+    assert (honest.only_softmax, honest.only_other) == (2, 1)
+    assert honest.gap == -25.0
+    assert both["clean", ""].gap == 0.0
+
+
+def test_transferred_images_count_in_everything_and_not_in_the_published_way():
+    records = [*run(), record("cnn", "fgsm", [B, B, B, B], of=SOFT, source="graph", gradient="kernel")]
+    both = pairs(records)
+    assert both["published", "fgsm"].softmax_right == 2
+    assert both["honest", ""].softmax_right == 0
+
+
+def test_p_values_are_mcnemars_and_corrected_together():
+    both = list(pairs(run(soft=[B] * 40, graph=[R] * 40, honest=[R] * 40)).values())
+    plain = [mcnemar(p.only_softmax, p.only_other) for p in both]
+    assert [p.p for p in both] == plain
+    assert [p.corrected for p in both] == holm(plain)
+
+
+def test_networks_trained_on_other_images_or_of_another_kind_are_no_pair():
+    other = details("wnll", training="wnll_pgd", checkpoint="v")
+    records = [record("cnn", "clean", [R] * 4, of=SOFT), record("graph", "clean", [R] * 4, of=other)]
+    assert not pairs(records, [card("w"), card("v", images=1000)])
+    elsewhere = details("wnll", architecture="vgg11", checkpoint="w")
+    assert not pairs([records[0], record("graph", "clean", [R] * 4, of=elsewhere)])
+    assert pairs(records, [card("w"), card("v")])
+
+
+def test_only_images_that_both_met_are_compared():
+    records = [
+        record("cnn", "clean", [R] * 4, of=SOFT, total=8),
+        record("graph", "clean", [R] * 4, of=WNLL, start=2, total=8),
+    ]
+    assert pairs(records)["clean", ""].n == 2
+
+
+@pytest.mark.parametrize(
+    ("soft", "graph", "answer"),
+    [
+        ([B] * 40, [R] * 40, "the claim holds here"),
+        ([R] * 40, [B] * 40, "the opposite holds here"),
+        ([R, B] * 20, [R, B] * 20, "undecided: no difference beyond chance"),
+    ],
+)
+def test_a_verdict_says_what_the_numbers_say(soft, graph, answer):
+    records = [
+        record("cnn", "fgsm", soft, of=SOFT),
+        record("graph", "fgsm", graph, of=WNLL, gradient="straight_through"),
+        record("cnn", "clean", [R] * 40, of=SOFT),
+        record("graph", "clean", [R] * 40, of=WNLL),
+    ]
+    lines = verdicts(comparisons(our_models(records, [card()])))
+    (published,) = [line for line in lines if "published way: fgsm" in line]
+    assert answer in published
+    assert published.startswith("graph against cnn")
+
+
+def test_markdown_has_a_row_for_each_and_nothing_to_compare_is_refused():
+    text = Claims().render(run())
+    assert "| published way: fgsm | cnn | graph | 0 | 50.0 | 75.0 |" in text
+    assert "- graph against cnn, everything that was run: -25.0 points; undecided" in text
+    with pytest.raises(ConfigError, match="a softmax model and another head"):
+        Claims().render([record("cnn", "fgsm", [R, B], of=SOFT)])
+
+
+def test_what_the_published_protocol_takes_for_robustness_is_counted():
+    (soft, graph) = shortfalls(our_models([*run(), *run_elsewhere()], [card()]))
+    assert (soft.model, soft.published, soft.honest, soft.n) == ("cnn", 2, 1, 4)
+    assert (graph.model, graph.published, graph.honest, graph.gap) == ("graph", 3, 1, 50.0)
+    assert "| graph | Linf 0.3 | 0 | 75.0 | 25.0 | 50.0 | 4 |" in Claims().render([*run(), *run_elsewhere()])
+
+
+def run_elsewhere():
+    return [record("cnn", "fgsm", [B, R, B, B], of=SOFT, source="graph", gradient="kernel")]
