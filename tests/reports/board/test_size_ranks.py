@@ -55,10 +55,10 @@ def test_the_title_says_what_is_asked():
 def in_values(name, counts):
     """Records under L0, of which the column `distance` alone holds the size."""
     records = without_radius(name, [1.0] * len(counts))
-    attacked = records[1]
-    columns = dataclasses.replace(attacked.columns, distance=counts)
-    threat = dataclasses.replace(attacked.threat, norm="L0")
-    return [records[0], dataclasses.replace(attacked, columns=columns, threat=threat)]
+    record = records[1]
+    columns = dataclasses.replace(record.columns, distance=counts)
+    threat = dataclasses.replace(record.threat, norm="L0")
+    return [records[0], dataclasses.replace(record, columns=columns, threat=threat)]
 
 
 def test_sizes_under_l0_are_counts_of_values_and_have_a_column():
