@@ -90,7 +90,7 @@ def test_the_figure_shows_errors_and_medians():
 def test_where_nothing_was_attacked_the_clean_error_stands_alone():
     table, series = board(model("a", "vgg11")[:1], model("b", "vgg16")[:1])
     (only,) = Depth().draw(table, series).axes
-    assert only.get_title() == "Clean error, %"
+    assert only.get_title(loc="left") == "Clean error, %"
     assert len(only.containers) == 2
 
 
