@@ -275,6 +275,7 @@ def test_a_joint_batch_runs_on_as_long_as_one_image_may_break():
     assert int(oracle.ledger.backwards[0]) >= int(alone.ledger.backwards.max())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_under_a_targeted_goal_it_reaches_what_a_long_ascent_reaches(norm):
     model, x = small_net(seed=1), images(30)

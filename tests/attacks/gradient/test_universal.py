@@ -39,6 +39,7 @@ def test_every_image_gets_the_same_perturbation():
     assert (oracle.broken & ~broken(model, x_adv, y)).any()
 
 
+@pytest.mark.thorough
 @norms
 def test_images_of_one_class_break_where_geometry_says(norm):
     """One direction is best for all of them, so one perturbation is as good as many."""
@@ -61,6 +62,7 @@ def test_two_classes_pull_apart():
     assert 0 < int(broken(model, x_adv, y).sum()) <= int(torch.bincount(y).max())
 
 
+@pytest.mark.thorough
 def test_the_order_of_the_batch_plays_no_part():
     model, x = small_net(seed=1), images(12)
     y = classify(model, x)
@@ -90,6 +92,7 @@ def test_dropping_is_refused():
     assert oracle.ledger.forwards.min() >= 2
 
 
+@pytest.mark.thorough
 def test_the_sweeps_stop_at_the_share_asked_for():
     model, x = small_net(seed=1), images(20)
     y = classify(model, x)
