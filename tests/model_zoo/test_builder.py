@@ -136,7 +136,7 @@ def test_torchvision_network_stays_itself(tmp_path):
     ):
         with pytest.raises(ConfigError):
             network(wrong, shape=(3, 32, 32))
-    with pytest.raises(ConfigError, match="expected the network"):
+    with pytest.raises(ConfigError, match="expected a network that takes images of 1 channel"):
         network(spec("torchvision:resnet18"), shape=(1, 8, 8))
 
 
