@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_KINDS = {
+    **dict.fromkeys(("natural", "svm", "wnll_natural", "wnll_semi_supervised", "graph_natural"), "clean"),
+    **dict.fromkeys(("pgd_training", "wnll_pgd", "graph_pgd"), "PGD"),
+}
+"""What the trainings of the heads have in common; any other training is like itself alone."""
+
 CLEAN, PUBLISHED, HONEST = "clean", "published", "honest"
 PAPERS_ATTACKS = frozenset({"fgsm", "ifgsm", "cw", "wnll_published"})
 """Attacks of the paper and of its authors' code, whatever their labels."""
@@ -75,7 +81,8 @@ class Comparison:
 def comparisons(models: Sequence[OurModel]) -> list[Comparison]:
     """Return every comparison of a graph or SVM head with the softmax head of an equal network.
 
-    Equal are networks of one architecture, trained on as many images, judged on the same set in the same run.
+    Equal are networks of one architecture, trained on as many images and alike (on clean images, or on images
+    attacked by PGD), with no defense in front, judged on the same set in the same run.
     """
     pairs = []
     for softmax in models:
@@ -88,6 +95,9 @@ def comparisons(models: Sequence[OurModel]) -> list[Comparison]:
                 and other.images == softmax.images
                 and other.architecture == softmax.architecture
                 and other.training_images == softmax.training_images
+                and _KINDS.get(other.training, other.training)
+                == _KINDS.get(softmax.training, softmax.training)
+                and not (other.details.get("inference") or softmax.details.get("inference"))
             ):
                 pairs += list(_pair(softmax, other))
     return corrected(pairs)

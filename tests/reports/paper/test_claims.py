@@ -61,6 +61,25 @@ def test_networks_trained_on_other_images_or_of_another_kind_are_no_pair():
     assert pairs(records, [card("w"), card("v")])
 
 
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [
+        ({}, 1),
+        ({"training": "pgd_training"}, 1),
+        ({"training": "graph_pgd"}, 1),
+        ({"training": "wnll_natural"}, 0),  # on clean images, the other on attacked ones
+        ({"training": "trades"}, 0),
+        ({"inference": [{"defense": "jpeg"}]}, 0),
+    ],
+)
+def test_networks_trained_otherwise_or_behind_a_defense_are_no_pair(change, count):
+    other = {**WNLL, **change}
+    assert (
+        len(pairs([record("cnn", "clean", [R] * 4, of=SOFT), record("graph", "clean", [R] * 4, of=other)]))
+        == count
+    )
+
+
 def test_only_images_that_both_met_are_compared():
     records = [
         record("cnn", "clean", [R] * 4, of=SOFT, total=8),
