@@ -15,6 +15,7 @@ from robench.errors import ConfigError
 from robench.run.torchrun import refuse_several
 
 if TYPE_CHECKING:
+    from robench.plan.paper.data_sets import PaperData
     from robench.plan.paper.documents import PaperDocument
     from robench.plan.paper.experiments import Experiment
 
@@ -58,6 +59,14 @@ def paper(
             "--only", metavar="DATA", help="Of a table over several data sets, these alone; repeatable."
         ),
     ] = None,
+    images: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--images",
+            metavar="N",
+            help="Of a table over several numbers of labelled training images, these alone; repeatable.",
+        ),
+    ] = None,
     *,
     options: Options,
 ) -> None:
@@ -66,6 +75,7 @@ def paper(
     Every robust table is printed twice: by the published protocol, and by all attacks that were run. The same
     command again resumes.
     """
+    from robench.plan.paper.data_sets import PaperData
     from robench.plan.paper.documents import document
 
     refuse_several("robench paper", "Start it without torchrun")
@@ -74,14 +84,26 @@ def paper(
     root = options.out or Path("runs") / f"paper-{scale}"
     trials = seeds if seeds is not None else (5 if scale == "full" else 1)
     experiments = _experiments(entries, only or [], several=bool(train_on or test_on))
+    if images and (single := [e.name for e in experiments if not e.has_sizes]):
+        raise ConfigError(
+            where="--images",
+            expected="tables over several numbers of labelled training images: table1, 3, 4, 5 and 11",
+            got=f"one of {single[0]}",
+            do="Leave the option out",
+        )
     folders: dict[str, list[Path]] = {}
     is_partial = False
+    sets = {
+        e.name: PaperData(name=e.data_set, train_on=train_on, test_on=test_on, images=tuple(images or ()))
+        for e in experiments
+    }
+    for experiment in experiments:  # what one of them refuses, before the first one starts
+        experiment.configuration(scale, sets[experiment.name], 0)
     for experiment in experiments:
+        data = sets[experiment.name]
         for seed in range(trials):
             folder = root / f"{experiment.folder}-s{seed}"
-            is_partial |= _run(
-                experiment, scale, seed, folder, replace(options, out=folder), train_on, test_on
-            )
+            is_partial |= _run(experiment, scale, seed, data, replace(options, out=folder))
             folders.setdefault(experiment.name, []).append(folder)
     if not options.dry_run:
         for entry in entries:
@@ -127,26 +149,22 @@ def _run(
     experiment: Experiment,
     scale: Literal["quick", "reduced", "full"],
     seed: int,
-    folder: Path,
+    data: PaperData,
     options: Options,
-    train_on: str,
-    test_on: str,
 ) -> bool:
-    """Do one experiment in its folder; return whether a part of it failed."""
+    """Do one experiment in the folder of the options; return whether a part of it failed."""
     from robench.cli.evaluation import evaluate
     from robench.plan.config import parse
     from robench.plan.data_root import check_checkpoints
-    from robench.plan.paper.data_sets import PaperData
     from robench.plan.yaml_writer import write_text
 
-    data = PaperData(name=experiment.data_set, train_on=train_on, test_on=test_on)
     text = write_text(
         experiment.configuration(scale, data, seed),
         comment=f"robench paper: {experiment.name}, {scale}, of Wang & Osher 2019 (arXiv:1907.06800).",
     )
     plan = parse(text, file=Path(f"{experiment.name}-{scale}.yaml"))
     check_checkpoints(plan, options.data_root)
-    typer.echo(one_line(f"{experiment.name}, {scale}, seed {seed}: {folder}"), err=True)
+    typer.echo(one_line(f"{experiment.name}, {scale}, seed {seed}: {options.out}"), err=True)
     try:
         evaluate(plan, text, options, tell_configuration=True)
     except typer.Exit as end:

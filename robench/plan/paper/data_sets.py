@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
+
+from robench.errors import ConfigError
 
 PAPER_NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
@@ -20,11 +23,13 @@ class PaperData:
         name: what the paper calls them: `mnist`, `cifar10`, `cifar100` or `svhn`.
         train_on: data set plugin, or `.npz` file, of the training images; empty for `name`.
         test_on: the same of the test images.
+        images: of the numbers of labelled training images that a table compares, these alone; empty for all.
     """
 
     name: str
     train_on: str = ""
     test_on: str = ""
+    images: tuple[int, ...] = ()
 
     eps: float | str = field(init=False)
     step_size: float | str = field(init=False)
@@ -46,6 +51,21 @@ class PaperData:
         if not self.name.startswith("cifar"):
             return {}
         return {"normalize": {"mean": list(CIFAR_MEAN), "std": list(CIFAR_DEVIATION)}}
+
+    def sizes(self, offered: Iterable[int]) -> list[int]:
+        """Return the numbers of labelled training images to compare, in the order they are offered.
+
+        Raises:
+            ConfigError: `images` names one that is not offered.
+        """
+        every = list(offered)
+        if unknown := [n for n in self.images if n not in every]:
+            raise ConfigError(
+                where="--images",
+                expected=f"{' or '.join(map(str, every)) or 'none'}, which this table has at this scale",
+                got=str(unknown[0]),
+            )
+        return [n for n in every if not self.images or n in self.images]
 
     def training(self, images: int | None, *, labelled: int | None = None) -> dict[str, Any]:
         """Return the key `data` of a training.

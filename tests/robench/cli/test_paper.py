@@ -41,6 +41,8 @@ def images(tmp_path):
         (["table2", "--train-on", "digits"], "tables over one data set"),
         (["table8", "--device", "gpu"], "auto, cpu, cuda"),
         (["table8", "--scale", "huge"], "'huge' is not one of"),
+        (["table8", "--images", 1000], "tables over several numbers of labelled training images"),
+        (["table3", "--scale", "reduced", "--images", 50], "1000 or 10000, which this table has"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(cli, words, complaint):
@@ -55,6 +57,15 @@ def test_a_dry_run_tells_what_would_be_done(cli):
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.count("robust-mnist-quick: mnist test") == 1  # both tables are of one experiment
     assert "Nothing was run" in outcome.output
+
+
+def test_some_numbers_of_training_images_alone(cli):
+    words = ["paper", "table3", "--scale", "reduced", "--only", "cifar10", "--dry-run"]
+    every, some = cli(*words), cli(*words, "--images", 1000)
+    assert every.exit_code == some.exit_code == 0, some.output
+    assert "ResNet20-10000" in every.output
+    assert "ResNet20-1000" in some.output
+    assert "ResNet20-10000" not in some.output
 
 
 @pytest.mark.thorough
