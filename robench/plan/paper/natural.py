@@ -178,8 +178,8 @@ def _softmax(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any
 
 
 def _svm(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any]:
-    # Tang's squared hinge, one class against the rest, at a fifth of the rate: Crammer and Singer's stays where all
-    # scores are equal on 1,000 images of CIFAR-10.
+    # Tang's squared hinge, one class against the rest, at a fifth of the rate: Crammer and Singer's stays
+    # where all scores are equal on 1,000 images of CIFAR-10.
     common = {**_common(scale, data), "learning_rate": scale.learning_rate / 5}
     return {"svm": {"epochs": scale.epochs[images], "form": "one_vs_rest", "squared": True, **common}}
 
