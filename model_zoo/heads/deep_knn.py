@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from model_zoo.heads.option_checks import check_temperature, check_template
 from model_zoo.papers import PAPERNOT_DEEP_KNN
 from robench.errors import ConfigError, InputError
 from robench.recipe import Info, identity_of
@@ -54,18 +55,12 @@ class DeepKNN:
         """Refuse numbers nobody can vote with."""
         if not 1 <= self.k <= 500:
             raise ConfigError(expected="k from 1 to 500", got=str(self.k))
-        if self.template is not None and self.template < self.k:
-            raise ConfigError(
-                expected=f"a template of at least k = {self.k} images",
-                got=f"template = {self.template}",
-                do="Lower `k` or raise `template`",
-            )
+        check_template(self.template, self.k, "k")
+        check_temperature(self.tau)
         if self.calibration < 1:
             raise ConfigError(expected="calibration of at least 1", got=str(self.calibration))
         if not 0 <= self.reject_below <= 1:
             raise ConfigError(expected="reject_below from 0 to 1", got=str(self.reject_below))
-        if not self.tau > 0:
-            raise ConfigError(expected="tau above 0", got=str(self.tau))
         if len(set(self.layers)) < len(self.layers):
             raise ConfigError(expected="each of the layers once", got=", ".join(self.layers))
 

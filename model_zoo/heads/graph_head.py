@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from model_zoo.heads.option_checks import check_temperature, check_template
 from robench.errors import ConfigError
 from robench.recipe import Info, identity_of
 
@@ -65,11 +66,8 @@ class GraphRecipe:
             )
         if self.template is not None and self.template < 1:
             raise ConfigError(expected="a template of at least one image", got=str(self.template))
-        if self.template is not None and self.m > self.template:
-            do, got = "Lower `m` or raise `template`", f"template = {self.template}"
-            raise ConfigError(expected=f"a template of at least m = {self.m} images", got=got, do=do)
-        if not self.tau > 0:
-            raise ConfigError(expected="tau above 0", got=str(self.tau))
+        check_template(self.template, self.m, "m")
+        check_temperature(self.tau)
         if self.unlabelled < 0:
             raise ConfigError(expected="unlabelled of at least 0", got=str(self.unlabelled))
         if self.unlabelled and self.protocol != "joint":

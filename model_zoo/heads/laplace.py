@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.heads.graph_head import GraphHead
-from model_zoo.heads.scales import check_scale
+from model_zoo.heads.option_checks import check_scale
 from model_zoo.papers import ZHU_HARMONIC
 from robench.recipe import Info
 

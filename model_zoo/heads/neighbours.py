@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from model_zoo.heads.option_checks import check_temperature, check_template
 from model_zoo.papers import COVER_HART, NADARAYA, PAPERNOT_DEEP_KNN
 from robench.errors import ConfigError, InputError
 from robench.recipe import Info, identity_of
@@ -46,7 +47,8 @@ class KNN:
         """Refuse numbers nobody can vote with."""
         if not 1 <= self.k <= 100:
             raise ConfigError(expected="k from 1 to 100", got=str(self.k))
-        _check(self.template, self.k, "k", self.tau)
+        check_template(self.template, self.k, "k")
+        check_temperature(self.tau)
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
         """Refuse training data no template can be drawn from.
@@ -113,7 +115,8 @@ class KernelDensity:
             raise ConfigError(expected="a bandwidth from 1e-6 to 1e6", got=str(self.bandwidth))
         if self.n < 2:
             raise ConfigError(expected="n of at least 2 (an image is its own first)", got=str(self.n))
-        _check(self.template, self.n, "n", self.tau)
+        check_template(self.template, self.n, "n")
+        check_temperature(self.tau)
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
         """Refuse training data no template can be drawn from.
@@ -151,16 +154,6 @@ class KernelDensity:
             branches, template, classes=classes, device=device, reach=self.n, bandwidth=self.bandwidth
         )
         return _model(net, template, self, "kernel_density", name=name, details=details, h=net.h2**0.5)
-
-
-def _check(template: int | None, least: int, name: str, tau: float) -> None:
-    if template is not None and template < least:
-        expected = f"a template of at least {name} = {least} images"
-        raise ConfigError(
-            expected=expected, got=f"template = {template}", do=f"Lower `{name}` or raise `template`"
-        )
-    if not tau > 0:
-        raise ConfigError(expected="tau above 0", got=str(tau))
 
 
 def _draw(recipe: KNN | KernelDensity, data: ImageSet, least: int, *, classes: int, seed: int) -> ImageSet:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from model_zoo.heads.graph_head import GraphRecipe
-from model_zoo.heads.scales import check_scale
+from model_zoo.heads.option_checks import check_scale
 from model_zoo.papers import SHI_LAPLACIAN, WANG_OSHER
 from robench.errors import ConfigError
 from robench.plan.spec import LATER
