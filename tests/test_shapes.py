@@ -47,6 +47,22 @@ def test_what_is_wrong_is_named(arguments, options, name):
         checked(*arguments, **options)
 
 
+def test_what_passed_once_is_told_from_what_looks_alike():
+    def first(x: Images, y: Labels, *, rows: int | None = None) -> PerSample:
+        return x.flatten(1)[:, 0] if rows is None else x.flatten(1)[:rows, 0]
+
+    function = checking(first)
+    for _ in range(3):
+        assert function(X, Y).shape == (2,)
+        with pytest.raises(ShapeError, match="first: y is "):
+            function(X, Y.float())
+        with pytest.raises(ShapeError, match="first: y is "):
+            function(X, Y[:1])
+    assert function(X, Y, rows=2).shape == (2,)
+    with pytest.raises(ShapeError, match="first: return is "):
+        function(X, Y, rows=1)  # the same kinds of arguments, and another result
+
+
 def test_the_functions_own_errors_stay_what_they_are():
     with pytest.raises(TypeError, match="missing 1 required"):
         checked(X)
