@@ -119,7 +119,7 @@ def checking(function):
 
 
 def kind(value):
-    """Return all that a check may look at: kind and shape of a tensor, of the parts of a tuple, or the type."""
+    """Return all that a check may look at: kind and shape of a tensor, of a tuple all parts, or the type."""
     if isinstance(value, Tensor):
         return type(value), value.dtype, value.shape
     if isinstance(value, tuple):
