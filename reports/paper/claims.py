@@ -92,9 +92,10 @@ class Claims:
 
 def verdicts(pairs: Sequence[Comparison]) -> list[str]:
     """Return a sentence for every pair of heads and protocol: whether the claim is seen in these numbers."""
-    groups: dict[tuple[str, str, str, str], list[Comparison]] = {}
+    groups: dict[tuple[str, ...], list[Comparison]] = {}
     for pair in pairs:
-        groups.setdefault((pair.softmax, pair.other, pair.protocol, pair.attack), []).append(pair)
+        key = (pair.softmax, pair.other, pair.protocol, pair.attack, pair.threat)
+        groups.setdefault(key, []).append(pair)
     return [_verdict(group) for group in groups.values()]
 
 
@@ -124,7 +125,7 @@ def _verdict(group: Sequence[Comparison]) -> str:
 
 
 def _measured(pair: Comparison) -> str:
-    return _PROTOCOLS[pair.protocol] + pair.attack
+    return _PROTOCOLS[pair.protocol] + pair.attack + (f", {pair.threat}" if pair.threat else "")
 
 
 def _row(pair: Comparison) -> list[str]:

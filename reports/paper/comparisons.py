@@ -38,6 +38,7 @@ class Comparison:
         protocol: `clean`, `published` (one of the paper's attacks, through the paper's gradient) or `honest`
             (image by image the worst of all attacks that were run, transferred images included).
         attack: label of the attack; empty for `clean` and `honest`.
+        threat: norm and radius in words; empty for `clean`.
         softmax: name of the softmax model.
         other: name of the other model.
         seed: of the run.
@@ -51,6 +52,7 @@ class Comparison:
 
     protocol: str
     attack: str
+    threat: str
     softmax: str
     other: str
     seed: int
@@ -112,20 +114,21 @@ def corrected(pairs: Sequence[Comparison]) -> list[Comparison]:
 def _pair(softmax: OurModel, other: OurModel) -> Iterator[Comparison]:
     first = softmax.samples[0]
     clean = _outcomes(first.untouched(softmax.target), right), _outcomes(first.untouched(other.target), right)
-    yield from _compared(CLEAN, "", softmax, other, clean, _seed(first))
+    yield from _compared(CLEAN, "", "", softmax, other, clean, _seed(first))
     for samples in usual_threats(softmax):
+        threat = threat_of(samples)
         for label in dict.fromkeys(record.attack.label for record in samples.attacked):
             outcomes = (
                 _outcomes(by_the_paper(samples, softmax.target, label), robust),
                 _outcomes(by_the_paper(samples, other.target, label), robust),
             )
-            yield from _compared(PUBLISHED, label, softmax, other, outcomes, _seed(samples))
+            yield from _compared(PUBLISHED, label, threat, softmax, other, outcomes, _seed(samples))
         if not samples.unbounded:
             everything = (
                 _outcomes(samples.judged(softmax.target), robust),
                 _outcomes(samples.judged(other.target), robust),
             )
-            yield from _compared(HONEST, "", softmax, other, everything, _seed(samples))
+            yield from _compared(HONEST, "", threat, softmax, other, everything, _seed(samples))
 
 
 def usual_threats(model: OurModel) -> list[Samples]:
@@ -137,6 +140,11 @@ def usual_threats(model: OurModel) -> list[Samples]:
         and samples.setting.threat.budget is None
         and samples.attacked
     ]
+
+
+def threat_of(samples: Samples) -> str:
+    """Return norm and radius of a board in words, such as `Linf 8/255 (0.0314)`."""
+    return f"{samples.setting.threat.norm} {samples.eps_text}"
 
 
 def by_the_paper(samples: Samples, target: str, label: str) -> list[Record]:
@@ -160,6 +168,7 @@ def _outcomes(records: Iterable[Record], verdict: Callable[[Record], NDArray[np.
 def _compared(
     protocol: str,
     attack: str,
+    threat: str,
     softmax: OurModel,
     other: OurModel,
     outcomes: tuple[Outcomes, Outcomes],
@@ -176,6 +185,7 @@ def _compared(
     yield Comparison(
         protocol=protocol,
         attack=attack,
+        threat=threat,
         softmax=softmax.name,
         other=other.name,
         seed=seed,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reports.board.samples import Samples
 from reports.board.shares import robust, worst
-from reports.paper.comparisons import by_the_paper, usual_threats
+from reports.paper.comparisons import by_the_paper, threat_of, usual_threats
 from reports.paper.models import OurModel
 
 
@@ -53,7 +53,7 @@ def _of(model: OurModel, samples: Samples) -> Iterator[Shortfall]:
     yield Shortfall(
         model=model.name,
         seed=records[0].seed,
-        threat=f"{samples.setting.threat.norm} {samples.eps_text}",
+        threat=threat_of(samples),
         n=len(worst(records, robust)[0]),
         published=int(worst(records, robust)[1].sum()),
         honest=int(worst(everything, robust)[1].sum()),

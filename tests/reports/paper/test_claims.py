@@ -111,8 +111,8 @@ def test_a_verdict_says_what_the_numbers_say(soft, graph, answer):
 
 def test_markdown_has_a_row_for_each_and_nothing_to_compare_is_refused():
     text = Claims().render(run())
-    assert "| published way: fgsm | cnn | graph | 0 | 50.0 | 75.0 |" in text
-    assert "- graph against cnn, everything that was run: -25.0 points; undecided" in text
+    assert "| published way: fgsm, Linf 0.3 | cnn | graph | 0 | 50.0 | 75.0 |" in text
+    assert "- graph against cnn, everything that was run, Linf 0.3: -25.0 points; undecided" in text
     with pytest.raises(ConfigError, match="a softmax model and another head"):
         Claims().render([record("cnn", "fgsm", [R, B], of=SOFT)])
 
@@ -126,3 +126,16 @@ def test_what_the_published_protocol_takes_for_robustness_is_counted():
 
 def run_elsewhere():
     return [record("cnn", "fgsm", [B, R, B, B], of=SOFT, source="graph", gradient="kernel")]
+
+
+def test_each_radius_is_a_comparison_of_its_own():
+    far = [
+        record("cnn", "fgsm", [B] * 4, of=SOFT, eps=0.5),
+        record("graph", "fgsm", [R] * 4, of=WNLL, gradient="straight_through", eps=0.5),
+    ]
+    both = comparisons(our_models([*run(), *far], [card()]))
+    gaps = {pair.threat: pair.gap for pair in both if pair.protocol == "published"}
+    assert gaps == {"Linf 0.3": 25.0, "Linf 0.5": 100.0}
+    lines = [line for line in verdicts(both) if "published way: fgsm" in line]
+    assert ["Linf 0.3" in line for line in lines] == [True, False]
+    assert not any("median" in line for line in lines)  # of one training
