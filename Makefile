@@ -17,7 +17,7 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(if $(MARKS),-m "$(MARKS)")
 
-# Tests that take more than a second or two each.
+# Tests that take about a second or more each.
 test-thorough: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m thorough
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from robench.cli.app import app
@@ -23,6 +24,7 @@ def without_pictures(text):
     return re.sub(r"sha256-[^']+", "", text)
 
 
+@pytest.mark.thorough
 def test_the_site_is_what_the_command_makes(tmp_path):
     files = sorted((ROOT / "docs" / "submissions").glob("*.zip"))
     assert len(files) == 2

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "findings.md").read_text()
 
@@ -23,6 +25,7 @@ def test_the_page_and_the_code_agree():
     assert len(codes) > 25
 
 
+@pytest.mark.thorough
 def test_every_code_says_what_was_seen_what_to_do_and_where_it_comes_from():
     header = 0
     for line in PAGE.splitlines():

@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 PACKAGES = ("robench", "attacks", "defenses", "model_zoo", "reports")
@@ -36,6 +38,7 @@ def test_files_have_names_that_say_what_is_in_them():
     assert not whole & UNEXPLAINED
 
 
+@pytest.mark.thorough
 def test_public_names_are_made_of_words_that_say_something():
     """Words that mean something beside others, such as `paired_bootstrap`, are judged as whole names only."""
     laws = {"chance"}  # names of laws are what `robench check` prints

@@ -63,6 +63,7 @@ def measured(out, suite, *labels):
     }
 
 
+@pytest.mark.slow
 def test_trades_clean(tmp_path):
     assert measured(tmp_path, "public-mnist-trades")["TRADES"].clean == 9948  # published: 99.48 % of 10,000
 
@@ -76,6 +77,7 @@ def test_trades_falls_as_far_as_to_the_published_attacks(tmp_path):
     assert not result.findings
 
 
+@pytest.mark.slow
 def test_wong_kolter_clean_and_one_step(tmp_path):
     result = measured(tmp_path, "public-mnist-kw", "fgsm")["Wong-Kolter"]
     assert 10_000 - result.clean == pytest.approx(180, abs=5)  # published error: 1.8 %
@@ -89,6 +91,7 @@ def test_wong_kolter_is_between_the_published_attack_and_the_certificate(tmp_pat
     assert not result.findings
 
 
+@pytest.mark.slow
 def test_cifar_networks_fall_as_far_as_to_the_published_attack(tmp_path):
     results = measured(tmp_path, "public-cifar-sdp", "economical-AA")
     adv, mix = results["CNN-A-adv"], results["CNN-A-mix"]
@@ -98,12 +101,14 @@ def test_cifar_networks_fall_as_far_as_to_the_published_attack(tmp_path):
     assert not adv.findings | mix.findings
 
 
+@pytest.mark.slow
 def test_mnist_cnn_a_is_between_attack_and_certificate(tmp_path):
     result = measured(tmp_path, "public-mnist-sdp", "economical-AA")["CNN-A-adv"]
     assert 141 <= result.worst <= 153  # of 200; published: verified 70.5 %, PGD leaves 76.5 %
     assert not result.findings
 
 
+@pytest.mark.slow
 def test_cnn_tiny_falls_further_than_under_the_published_autoattack(tmp_path):
     result = measured(tmp_path, "public-mnist-tiny", "economical-AA")["CNN-Tiny"]
     assert result.clean == 20

@@ -13,6 +13,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "quickstart-eval.md").read_text("ut
 PYTHON = re.compile(r"<!-- example: tests run this block -->\n```python\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.thorough
 def test_the_python_example_runs(capsys):
     (code,) = PYTHON.findall(PAGE)
     exec(compile(code, "quickstart-eval.md", "exec"), {"__name__": "quickstart"})
@@ -27,6 +28,7 @@ def file(tmp_path, monkeypatch):
     return "mine.py"
 
 
+@pytest.mark.thorough
 def test_the_file_of_an_attack_and_a_defense_is_trained_and_attacked_with(file):
     (block,) = re.findall(r"```yaml\n# mine\.yaml\n(.*?)```", PAGE, re.DOTALL)
     small = (
@@ -41,6 +43,7 @@ def test_the_file_of_an_attack_and_a_defense_is_trained_and_attacked_with(file):
     assert "signs" in outcome.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("target", ["attacks:mine.py:signs", "defenses:mine.py:plain"])
 def test_both_keep_the_laws(file, target):
     outcome = CliRunner().invoke(app, ["check", target, "--trust-code"])

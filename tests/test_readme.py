@@ -22,6 +22,7 @@ COMMANDS = [
 EXAMPLE = re.compile(r"<!-- example: tests run this block -->\n```python\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("code", EXAMPLE.findall(README.read_text("utf-8")))
 def test_python_example_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

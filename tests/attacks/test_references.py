@@ -100,6 +100,7 @@ def test_apgd_breaks_as_many_as_the_authors(digits, norm, loss):
     agree(ours(APGD(steps=40, loss=loss), digits, norm), theirs(make, digits, norm), slack=2)
 
 
+@pytest.mark.thorough
 @port
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_apgd_breaks_as_many_as_the_port(digits, norm):

@@ -67,6 +67,7 @@ def test_two_classes_break_exactly_where_geometry_says(attack, norm):
     assert oracle.threat.admits(x, x_adv).all()
 
 
+@pytest.mark.thorough
 @norms
 @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
 def test_several_classes_break_where_geometry_says(norm, loss):
@@ -82,6 +83,7 @@ def test_several_classes_break_where_geometry_says(norm, loss):
     assert breaks[distance < 0.93 * eps].float().mean() > (0.95 if loss == "margin" else 0.85)
 
 
+@pytest.mark.thorough
 def test_the_box_is_obeyed_and_counted():
     """One pixel is at its ceiling: only the other can help, so the radius needed is 0.2, not 0.1."""
     model = linear(torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), torch.tensor([1.2, -1.2]))
@@ -94,6 +96,7 @@ def test_the_box_is_obeyed_and_counted():
         assert x_adv.max() <= 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("classes", [2, 4])
 def test_cw_finds_the_smallest_l2_distance(classes):
     model = random_linear(classes=classes, seed=5)
@@ -109,6 +112,7 @@ def test_cw_finds_the_smallest_l2_distance(classes):
     assert ((size / distance) - 1).max() < 0.10
 
 
+@pytest.mark.thorough
 def test_cw_under_a_radius_breaks_where_geometry_says():
     model = random_linear(classes=2, seed=6)
     x = grey(40)
@@ -122,6 +126,7 @@ def test_cw_under_a_radius_breaks_where_geometry_says():
     assert torch.equal(oracle.broken, broken(model, oracle.best, y))
 
 
+@pytest.mark.thorough
 def test_targets_are_reached_where_geometry_says():
     model = random_linear(classes=4, seed=7)
     x = grey(60)
@@ -149,6 +154,7 @@ def two_pixel_net(seed):
     return small_net(shape=(1, 1, 2), classes=3, seed=seed, width=8)
 
 
+@pytest.mark.thorough
 @norms
 def test_pgd_breaks_what_brute_force_breaks_and_nothing_else(norm):
     model = two_pixel_net(1)
@@ -215,6 +221,7 @@ def test_a_simplex_head_is_attacked_through_its_logarithm():
     assert broken(model, proposal, y).float().mean() > 0.9
 
 
+@pytest.mark.thorough
 def test_cw_moves_pixels_that_are_exactly_black_or_white():
     model = small_net(seed=2)
     binary = images(30, seed=3).round()
@@ -231,6 +238,7 @@ def test_cw_moves_pixels_that_are_exactly_black_or_white():
     assert float(sizes[0].median() / sizes[1].median()) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.thorough
 def test_kappa_buys_confidence():
     model, x = small_net(seed=1), images(20)
     y = classify(model, x)
@@ -246,6 +254,7 @@ def test_kappa_buys_confidence():
     assert (margins[1.0] >= 1).float().mean() > 0.9
 
 
+@pytest.mark.thorough
 def test_binary_search_over_c_refines():
     model, x = small_net(seed=1), images(20)
     y = classify(model, x)

@@ -28,6 +28,7 @@ def test_gpu_hours_by_hand():
     assert [cell.strip() for cell in line.split("|")[3:6]] == [f"{hours * x:,.0f}" for x in (1, 1 / 4, 3)]
 
 
+@pytest.mark.thorough
 def test_the_network_is_a_resnet_50():
     net = resnet50()
     assert sum(p.numel() for p in net.parameters()) == 25_557_032  # as torchvision's

@@ -3,6 +3,8 @@
 import signal
 import sys
 
+import pytest
+
 from benchmarks import paper_gpu
 
 
@@ -10,6 +12,7 @@ def test_a_piece_that_ends_in_time_returns_its_exit_code():
     assert paper_gpu.piece([sys.executable, "-c", "raise SystemExit(3)"], paper_gpu.GRACE + 60) == 3
 
 
+@pytest.mark.thorough
 def test_a_longer_one_is_asked_to_stop_and_then_killed(monkeypatch):
     monkeypatch.setattr(paper_gpu, "GRACE", 3.0)
     waits = "import time; time.sleep(60)"

@@ -90,6 +90,7 @@ def test_rows_do_not_depend_on_the_order_in_which_shards_were_finished(folder):
             assert rows[row.model].rank == row.rank
 
 
+@pytest.mark.thorough
 def test_the_unit_whose_folder_is_timed_is_attacked_by_every_step_on_every_image(tmp_path):
     torch.manual_seed(0)
     own, whole = measure(tmp_path / "run", work_of(images=12, steps=3))

@@ -26,6 +26,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_learns_and_a_stopped_run_resumes_to_the_same_bits(name, tmp_path):
     defense, states = recipe(name), torch.get_rng_state()
@@ -40,6 +41,7 @@ def test_it_learns_and_a_stopped_run_resumes_to_the_same_bits(name, tmp_path):
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
 
 
+@pytest.mark.thorough
 def test_recipes_import_without_torch():
     modules = ", ".join(sorted({plugins.find("defenses", name).__module__ for name in RECIPES}))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"

@@ -30,6 +30,7 @@ class Noisy(nn.Module):
         return self.inner(x + 0.02 * normal)
 
 
+@pytest.mark.thorough
 def test_it_learns_and_a_stopped_run_resumes_to_the_same_bits(tmp_path):
     defense = FeynmanKac(**SMALL, augmentation="none")
     _, history = check_resumption(defense, toy(), tmp_path, epochs=[2], make=Noisy)

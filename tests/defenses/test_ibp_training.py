@@ -118,6 +118,7 @@ def test_at_radius_zero_the_bounds_are_the_margins():
         assert torch.allclose(bound, margins, atol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("carried", [False, True])
 def test_gradients_are_those_of_the_bounds(carried):
     net = mlp((9, 5, 3), seed=4)
@@ -160,6 +161,7 @@ def test_the_loss_is_the_mixture_of_the_paper(bound):
     assert torch.allclose(loss, 0.75 * cross(net(x), y) + 0.25 * cross(-margins, y))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("bound", ["ibp", "crown_ibp"])
 def test_training_certifies_what_bounds_certify_too(bound):
     data, net = toy(), network()

@@ -101,6 +101,7 @@ def same(one, other):
     return all(torch.equal(tensor, weights[name]) for name, tensor in one.state_dict().items())
 
 
+@pytest.mark.thorough
 def test_it_makes_a_network_robust_where_natural_training_does_not():
     data = toy()
     natural, robust = network(), network()
@@ -116,6 +117,7 @@ def test_it_makes_a_network_robust_where_natural_training_does_not():
     assert history[-1]["validation_robust_accuracy"] <= history[-1]["validation_accuracy"]
 
 
+@pytest.mark.thorough
 def test_the_checkpoint_is_chosen_by_robust_accuracy():
     data, net = toy(), network()
     defense = recipe(epochs=4, schedule="constant", learning_rate=0.2, warmup_epochs=0.0)
@@ -138,6 +140,7 @@ def test_the_checkpoint_is_chosen_by_robust_accuracy():
     assert same(net, last)
 
 
+@pytest.mark.thorough
 def test_the_plugin_pgd_is_asked_for_by_name(monkeypatch):
     requests = []
     monkeypatch.setattr(plugins, "find", lambda kind, name: requests.append((kind, name)) or Ascent)
@@ -148,6 +151,7 @@ def test_the_plugin_pgd_is_asked_for_by_name(monkeypatch):
     assert same(by_name, by_value)
 
 
+@pytest.mark.thorough
 def test_the_real_pgd_fits():
     from attacks.gradient.pgd import PGD
 
@@ -185,6 +189,7 @@ def test_the_attacker_meets_frozen_parameters_and_the_mode_asked_for(mode):
     assert int(net[2].num_batches_tracked) == (3 if mode == "eval" else 3 * 6)
 
 
+@pytest.mark.thorough
 def test_bfloat16_attacks_train_float32_weights():
     net = network()
     history = recipe(epochs=3, attack_precision="bfloat16")(net, toy(), context=context())

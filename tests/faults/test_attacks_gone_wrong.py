@@ -147,6 +147,7 @@ def test_the_network_and_all_generators_are_as_before(attack, eager):
     assert generators() == chance
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("attack", "reason"),
     [
@@ -231,6 +232,7 @@ def test_another_type_is_judged_as_the_images_are():
     assert record.findings == sound.findings
 
 
+@pytest.mark.thorough
 def test_no_number_is_the_clean_image():
     sound, record = only(run(Attack())), only(run(NoNumbers()))
     assert "nonfinite-proposal" in {finding.code for finding in record.findings}
@@ -244,6 +246,7 @@ def test_no_number_is_the_clean_image():
     assert quiet.columns.linf == [0.0] * N
 
 
+@pytest.mark.thorough
 def test_a_better_point_on_the_way_counts():
     sound, record = only(run(Attack())), only(run(Forgets()))
     assert "broken" in sound.columns.status
@@ -285,6 +288,7 @@ class Overflows(nn.Module):
         return torch.cat([outputs[:, :1] + root, outputs[:, 1:]], dim=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("forward", [True, False])
 @pytest.mark.parametrize("name", ["pgd", "apgd", "fgsm"])
 def test_no_number_during_an_attack_is_told_and_is_no_robustness(forward, name):
@@ -319,6 +323,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("draw", DRAWS)
 def test_the_same_call_gives_the_same_bits_whatever_was_drawn_before(draw):
     attacks = {

@@ -26,6 +26,7 @@ def weights(folder, name="weights.pt", state=None, **options):
     return folder / name
 
 
+@pytest.mark.thorough
 def test_the_plan_runs_with_a_checkpoint_as_it_should_be(tmp_path, monkeypatch):
     weights(tmp_path)
     answer = run(tmp_path, monkeypatch)

@@ -8,6 +8,7 @@ from tests.faults.plans import images, labels, refused, run
 X = images()
 
 
+@pytest.mark.thorough
 def test_the_plan_runs_with_images_as_they_should_be(tmp_path, monkeypatch):
     answer = run(tmp_path, monkeypatch)
     assert answer.exit_code == 0, answer.output

@@ -66,12 +66,14 @@ def at_every_request(whole, folder, work, monkeypatch):
     return count, refusals
 
 
+@pytest.mark.thorough
 def test_a_run_ends_at_every_request_and_resumes(whole, tmp_path, monkeypatch):
     count, refusals = at_every_request(whole, tmp_path, lambda out: simulate(out, SHAPE), monkeypatch)
     assert count > 30
     assert refusals == {"open", "write", "fsync", "replace", "link", "mkdir"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("links", [True, False])
 def test_a_merge_ends_at_every_request_and_resumes(whole, tmp_path, monkeypatch, links):
     if not links:
@@ -88,6 +90,7 @@ def no_links(*_):
 REPORTS = ("csv", "markdown", "cards", "html", "json", "badge", "latex")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_is_whole_or_as_it_was(whole, tmp_path, monkeypatch, name):
     records, report = Store(whole).read_records(), plugins.find("reports", name)()

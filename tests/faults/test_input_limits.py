@@ -223,6 +223,7 @@ def zeros_npz(pack=np.savez_compressed, size=100 << 20):
     return stream.getvalue()
 
 
+@pytest.mark.thorough
 def test_an_npz_that_unpacks_to_a_thousandfold_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "d.npz"
     path.write_bytes(zeros_npz())
@@ -291,6 +292,7 @@ def test_what_is_unpacked_all_at_once_is_refused(tmp_path, reader, kind):
         READERS[reader](tmp_path / "x")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reader", ["npz", "jpeg zip", "checkpoint"])
 def test_more_packed_bytes_than_there_are_move_no_limit(tmp_path, reader):
     (tmp_path / "x").write_bytes(packed(100 << 20, compress_size=1 << 20))
@@ -298,6 +300,7 @@ def test_more_packed_bytes_than_there_are_move_no_limit(tmp_path, reader):
         READERS[reader](tmp_path / "x")
 
 
+@pytest.mark.thorough
 def test_no_more_is_unpacked_than_the_table_of_contents_says():
     stream = io.BytesIO(packed(100 << 20, file_size=1000))
     tracemalloc.start()
@@ -339,6 +342,7 @@ def mat(body):
     return b"MATLAB 5.0".ljust(124) + b"\x00\x01IM" + body
 
 
+@pytest.mark.thorough
 def test_a_matlab_file_that_unpacks_to_a_thousandfold_is_refused():
     content = zlib.compress(b"\0" * (200 << 20), 9)
     with pytest.raises(InputError, match="ROBENCH_MAX_EXPANSION"):
@@ -445,6 +449,7 @@ def test_classes_without_end_are_refused(tmp_path, classes):
         Npz(path=str(tmp_path / "d.npz"), classes=classes)("test")
 
 
+@pytest.mark.thorough
 def test_many_classes_take_time_in_proportion():
     # Ten thousand million steps, if each were looked for among all others: the limit of time would end it.
     names = [str(number) for number in range(100_000)]
@@ -494,6 +499,7 @@ HEAD = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("program", [nested_key(60), copies(2000)], ids=["nested key", "copies"])
 @pytest.mark.parametrize("wrap", [in_archive, lambda program: HEAD + program], ids=["archive", "old format"])
 def test_pickles_made_to_cost_time_or_memory_are_refused(tmp_path, program, wrap):
@@ -514,6 +520,7 @@ def test_a_pickle_of_too_many_steps_is_refused(tmp_path, monkeypatch):
         read_batch(CIFAR[1], where="x")
 
 
+@pytest.mark.thorough
 def test_a_compressed_checkpoint_that_unpacks_to_a_thousandfold_is_refused(tmp_path):
     torch.save({"weight": torch.zeros(25 << 20), "bias": torch.zeros(2)}, tmp_path / "whole.pt")
     new = zipfile.ZipFile(tmp_path / "m.pt", "w", zipfile.ZIP_DEFLATED)

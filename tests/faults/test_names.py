@@ -80,6 +80,7 @@ def test_every_text_of_every_report_is_visible(named, tmp_path):
             assert clean(file.read_text("utf-8")), file
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("figure", plugins.names("figures"))
 def test_every_figure_is_valid_xml_and_no_warning_is_raised(named, figure, tmp_path):
     folder = named
@@ -101,6 +102,7 @@ def test_other_pictures_are_drawn_without_a_warning(named, tmp_path, suffix):
     assert outcome.exit_code == 0, outcome.output
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["leaderboard", "show", "table", "report", "cite", "compare"])
 def test_no_command_lets_a_sign_reach_the_terminal(named, command, tmp_path):
     folder = named

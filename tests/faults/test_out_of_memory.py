@@ -153,6 +153,7 @@ def recipes(table):
     return {label: make_attack(name, **options) for label, (name, options) in table.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("error", ["device", "cpu", "python"])
 def test_every_way_to_run_out_of_memory_halves_the_batch(error):
     records = same_as_with_few(recipes({"pgd": OURS["pgd"]}), error)
@@ -274,6 +275,7 @@ class Coupled(Whole):
     info: ClassVar[AttackInfo] = AttackInfo(title="coupled", paper="", norms=("Linf",), couples_images=True)
 
 
+@pytest.mark.thorough
 def test_images_that_belong_together_are_never_handed_apart():
     Coupled.handed.clear()
     with scarce(None):

@@ -196,6 +196,7 @@ def test_every_command_goes_on_without_a_damaged_record(run):
     assert {one: os.lstat(one).st_mtime_ns for one in run.rglob("*")} == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_run_sets_a_damaged_record_aside_and_makes_it_again(run, damage):
     path, reporter = one_of(run), Told()
@@ -211,6 +212,7 @@ def test_a_run_sets_a_damaged_record_aside_and_makes_it_again(run, damage):
     assert not any(row.partial for board in boards(Store(run).read_records()) for row in board.rows)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["adv", "data", "geometry"])
 @pytest.mark.parametrize("damage", [one_bit, fifo, folder])
 def test_a_run_sets_other_damaged_files_aside_too(run, kind, damage):
@@ -337,6 +339,7 @@ def test_what_the_plan_asks_for_and_is_not_there_is_said_everywhere(run, what):
     robench("table", run, "--paper", "6")
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_is_partial_and_the_finished_one_is_ranked(tmp_path, monkeypatch):
     keep, countdown = FolderKeeper.keep_record, [7]
 

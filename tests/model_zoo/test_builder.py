@@ -119,6 +119,7 @@ def test_sources_that_are_not_offered_are_refused():
         model(recipe, net)
 
 
+@pytest.mark.thorough
 def test_torchvision_network_stays_itself(tmp_path):
     stats = ((0.5,) * 3, (0.5,) * 3)
     recipe = spec("torchvision:resnet18", normalize=stats)

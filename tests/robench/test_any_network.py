@@ -28,6 +28,7 @@ def chunks(first, last):
     return pytest.mark.parametrize("seeds", parameters, ids=str)
 
 
+@pytest.mark.thorough
 @chunks(0, FAST)
 def test_verdicts_are_those_of_plain_loops(seeds):
     tally = Tally()
@@ -155,6 +156,7 @@ def test_a_network_that_was_touched_is_noticed():
         assert differences(before, taken_down(net))
 
 
+@pytest.mark.thorough
 @chunks(0, FAST)
 def test_the_network_comes_back_as_it_was(seeds):
     faults = [what for seed in seeds for what in changes(seed)]

@@ -51,6 +51,7 @@ threats: [{{norm: Linf, eps: 0.1, attacks: [{attack}]}}]
 IFGSM = "{ifgsm: {steps: 20, step_size: 0.01}}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("maker", "attack", "code"),
     [("plain", IFGSM, ""), ("label_only", IFGSM, "label-only"), ("plain", "fgsm", "weak-attacks-only")],

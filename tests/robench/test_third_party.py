@@ -61,6 +61,7 @@ def robench(site, tmp_path):
     return call
 
 
+@pytest.mark.thorough
 def test_list_shows_the_plugins_and_whose_they_are(robench):
     entries = json.loads(robench("list", "--format", "json").stdout)
     own_entries = {e["kind"]: e for e in entries if e["from"] == "robench-example"}
@@ -78,6 +79,7 @@ def test_the_attack_keeps_the_laws(robench):
     assert re.search(r"^\d\d ok, 0 failed, \d not applicable$", process.stdout, re.MULTILINE)
 
 
+@pytest.mark.thorough
 def test_a_run_uses_all_four_and_gives_a_leaderboard(robench, tmp_path):
     (tmp_path / "example.yaml").write_text(CONFIGURATION)
     process = robench("run", "example.yaml", "--device", "cpu")
@@ -108,6 +110,7 @@ def faulty(tmp_path, name, entry):
     return place
 
 
+@pytest.mark.thorough
 def test_two_packages_that_claim_one_name_are_named(robench, site, tmp_path):
     rival = faulty(tmp_path, "rival-attacks", "random_points = json:loads")
     listing = robench("list", "attacks", places=(site, rival))
@@ -175,6 +178,7 @@ def runnable():
     return names
 
 
+@pytest.mark.thorough
 def test_the_guides_other_plugins_keep_the_laws(tmp_path, monkeypatch):
     from robench.conformance import check_defense, check_head, failures
 

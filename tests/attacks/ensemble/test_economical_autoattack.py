@@ -266,6 +266,7 @@ def test_an_image_is_treated_alike_in_whatever_company():
         assert torch.equal(alone.ledger.backwards, whole.ledger.backwards[part])
 
 
+@pytest.mark.thorough
 def test_a_joint_batch_runs_on_as_long_as_one_image_may_break():
     model, x = joint(small_net(seed=1)), images(12)
     y = classify(model, x)

@@ -19,6 +19,7 @@ from tests.truths import attacked, broken, classify, images, joint, random_linea
 norms = pytest.mark.parametrize("norm", [LINF, L2], ids=lambda n: n.name)
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     results = check_attack(Universal(sweeps=1, steps=1, rivals=1))
     assert not failures(results)

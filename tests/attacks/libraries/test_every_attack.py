@@ -112,6 +112,7 @@ names = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.thorough
 @names
 def test_it_is_judged_counted_and_leaves_no_trace(name, tmp_path, monkeypatch, capfd):
     attack = installed(name)

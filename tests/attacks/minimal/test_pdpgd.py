@@ -36,6 +36,7 @@ def least_sizes(model, x, y):
     return torch.tensor(sizes, dtype=torch.float64)
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(PDPGD(steps=8)))
 

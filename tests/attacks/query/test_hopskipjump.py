@@ -30,6 +30,7 @@ def test_it_keeps_the_laws():
     assert not failures(check_attack(HopSkipJump(steps=1, samples=4)))
 
 
+@pytest.mark.thorough
 @norms
 def test_it_comes_within_a_few_percent_of_a_hyperplane(norm):
     model, x = random_linear(classes=2, seed=5, centred=True), grey(12)
@@ -43,6 +44,7 @@ def test_it_comes_within_a_few_percent_of_a_hyperplane(norm):
     assert oracle.ledger.backwards.tolist() == [0] * 12
 
 
+@pytest.mark.thorough
 def test_several_classes_are_followed_to_the_boundary_it_started_at():
     """It is a local search: what it can promise is the distance to the class it ended in."""
     model, x = random_linear(classes=3, seed=5), grey(10)
@@ -66,6 +68,7 @@ def test_bisection_ends_at_the_boundary(norm):
     assert near[0] >= float(torch.tensor(0.7))  # the boundary itself is a tie, which is no answer
 
 
+@pytest.mark.thorough
 def test_the_estimated_normal_is_the_hyperplanes():
     model, x = random_linear(classes=2, seed=5, centred=True), torch.full((10, 1, 4, 4), 0.5)
     y = torch.zeros(10, dtype=torch.int64)
@@ -79,6 +82,7 @@ def test_the_estimated_normal_is_the_hyperplanes():
     assert float(cosine.mean()) == pytest.approx(math.sqrt(800 / (800 + math.pi * 16)), abs=0.02)
 
 
+@pytest.mark.thorough
 def test_only_labels_matter():
     inner, x = small_net(seed=1), images(6)
     y = classify(inner, x)
@@ -110,6 +114,7 @@ def test_an_image_without_a_start_stays_and_costs_no_more():
     assert oracle.broken.tolist() == [False, False, False, True]  # misclassified from the start
 
 
+@pytest.mark.thorough
 def test_a_target_is_reached():
     model, x = random_linear(classes=3, seed=7, centred=True), grey(10)
     y = classify(model, x)

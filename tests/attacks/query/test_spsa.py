@@ -43,6 +43,7 @@ class Signs(Randomness):
         return torch.tensor(next(self.patterns), dtype=like.dtype).view(1, *like.shape[1:]).expand_as(like)
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(SPSA(steps=2, samples=2)))
 
@@ -92,6 +93,7 @@ def test_every_query_lies_in_the_box_and_is_paid():
     assert all(float(point.min()) >= 0 and float(point.max()) <= 1 for point in queries)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", [LINF, L2], ids=lambda n: n.name)
 def test_a_linear_model_breaks_where_geometry_says(norm):
     model, x = random_linear(classes=2, centred=True), grey(20)
@@ -106,6 +108,7 @@ def test_a_linear_model_breaks_where_geometry_says(norm):
     assert breaks[distance < near * eps].all()
 
 
+@pytest.mark.thorough
 def test_it_breaks_a_model_that_masks_its_gradients():
     """Scores rounded to 1e-4: no gradient at all, but the scores still tell the way."""
     inner, x = small_net(seed=1), images(20)

@@ -37,6 +37,7 @@ def single_sources(model, y):
             yield source.name, broken(model, x_adv, y) & oracle.broken
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("protocol", "drop"), [("independent", False), ("voting", True)])
 def test_alone_it_breaks_every_image_that_a_single_source_breaks(protocol, drop):
     model = wnll(protocol, votes=2)
@@ -53,6 +54,7 @@ def test_alone_it_breaks_every_image_that_a_single_source_breaks(protocol, drop)
     assert oracle.threat.admits(X, x_adv).all()
 
 
+@pytest.mark.thorough
 def test_a_joint_batch_is_one_batch_that_breaks_at_least_as_many_as_any_single_source():
     model = wnll("joint")
     sizes = []
@@ -74,6 +76,7 @@ def covers(model, breaks, other):
     return not (other & ~breaks).any()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("protocol", ["independent", "joint"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_it_breaks_what_images_crafted_on_the_linear_branch_break(protocol, loss):
@@ -89,6 +92,7 @@ def test_it_breaks_what_images_crafted_on_the_linear_branch_break(protocol, loss
     assert 0 < int(transfer.sum()) < int(breaks.sum()) < 20
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("protocol", ["independent", "joint"])
 def test_it_breaks_more_than_as_many_queries_of_random_search(protocol):
     model = wnll(protocol)
@@ -102,6 +106,7 @@ def test_it_breaks_more_than_as_many_queries_of_random_search(protocol):
     assert 0 < int(random.sum()) < int(breaks.sum())
 
 
+@pytest.mark.thorough
 def test_the_last_part_starts_where_exact_gradients_exist():
     """A one-hot u has a zero exact gradient: the exact source is stuck, what the others reached is not."""
     model = wnll(m=3, n=2)
@@ -149,6 +154,7 @@ def test_without_neighbourhoods_it_is_pgd_with_both_losses():
     assert set(oracle.ledger.backwards[standing].tolist()) == {2 * STEPS + 2 * (STEPS + 1)}
 
 
+@pytest.mark.thorough
 def test_more_restarts_never_break_less_and_the_same_seed_gives_the_same_bits():
     model, x = wnll(), X[:8]
     y = classify(model, x)
@@ -166,6 +172,7 @@ def test_a_budget_is_kept(budget):
     assert int((oracle.ledger.forwards + oracle.ledger.backwards).max()) <= budget
 
 
+@pytest.mark.thorough
 def test_targets_are_reached():
     model = wnll()
     y = classify(model, X)
@@ -178,6 +185,7 @@ def test_targets_are_reached():
     assert threat.admits(X, x_adv).all()
 
 
+@pytest.mark.thorough
 def test_l2_balls_are_kept_too():
     model = wnll()
     y = classify(model, X)
@@ -265,6 +273,7 @@ def test_a_source_that_points_nowhere_does_no_harm():
     assert not (broken(net, weak, y) & ~broken(net, proposal, y)).any()
 
 
+@pytest.mark.thorough
 def test_raw_pixels_have_no_linear_sources_and_are_broken_all_the_same():
     model = wnll(net=network(raw=True), template=200)
     y = classify(model, X)

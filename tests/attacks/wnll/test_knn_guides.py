@@ -52,6 +52,7 @@ def test_it_breaks_more_than_pgd_through_any_single_source_and_keeps_the_ball(na
     assert breaks > 0
 
 
+@pytest.mark.thorough
 def test_a_joint_batch_is_asked_as_a_whole():
     model = wnll("joint")
     sizes = []
@@ -62,6 +63,7 @@ def test_a_joint_batch_is_asked_as_a_whole():
     assert int(broken(model, x_adv, y).sum()) == oracle.best_points.most > 0
 
 
+@pytest.mark.thorough
 def test_l2_balls_and_the_same_seed():
     model = model_of("knn")
     y = classify(model, X)

@@ -118,6 +118,7 @@ def test_it_leaves_the_box_and_the_judge_projects_and_says_so():
     assert both.status == honest.status
 
 
+@pytest.mark.thorough
 def test_a_run_says_how_many_fell_as_published():
     model = wnll("joint")
     with pytest.raises(ConfigError, match="L1"):

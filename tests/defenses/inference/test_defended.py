@@ -132,6 +132,7 @@ def test_eot_is_the_gradient_of_the_mean_over_the_draws(recipe):
     assert not torch.equal(versions[0], model.net.transform(x))  # never the draw the model classifies with
 
 
+@pytest.mark.thorough
 def test_smoothing_is_attacked_in_expectation_over_its_noise():
     class Linear(torch.nn.Module):
         def forward(self, x):

@@ -84,6 +84,7 @@ def test_the_adaptive_source_is_the_mean_over_all_versions():
     assert own.shape == (4, 5)
 
 
+@pytest.mark.thorough
 def test_the_adaptive_attack_beats_the_one_that_ignores_the_detector():
     model = detector(small_net(), bits=2, threshold=0.6)
     x = images(80)

@@ -125,6 +125,7 @@ def test_total_variation_lowers_the_objective_with_every_doubling():
     assert (values[0] < objective(x, x, mask, weight=0.1).sum()).all()
 
 
+@pytest.mark.thorough
 def test_total_variation_finds_the_optimum_of_a_general_solver():
     x = images(1, shape=(1, 4, 4), dtype=torch.float64)
     mask = torch.ones_like(x)

@@ -54,6 +54,7 @@ def test_swa_is_the_mean_of_the_last_epochs_with_fresh_statistics():
     assert norm.momentum == 0.1
 
 
+@pytest.mark.thorough
 def test_before_its_start_nothing_is_averaged_and_training_itself_is_untouched():
     data, nets = toy(), [network() for _ in range(3)]
     plain = trained(recipe("natural", keep="last"), data, nets[0])
@@ -63,6 +64,7 @@ def test_before_its_start_nothing_is_averaged_and_training_itself_is_untouched()
         assert not same(net, nets[0])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [{"average": "ema"}, {"average": "swa", "average_start": 0.25}])
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_a_stopped_run_resumes_to_the_same_bits(options, keep, tmp_path):

@@ -74,6 +74,7 @@ def stopper(*, epoch, step=None):
     return progress
 
 
+@pytest.mark.thorough
 def test_natural_training_learns_digits(digits):
     net, rows = network(), []
     defense = Natural(epochs=6, validation=0.1, schedule="cosine")
@@ -123,6 +124,7 @@ def uninterrupted(few):
     return {keep: (net, resumable(keep)(net, few, context=context())) for keep, net in nets.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("stop", "kept"),
     [({"epoch": 2}, 2), ({"epoch": 3, "step": 10}, 2), ({"epoch": 1, "step": 10}, None), ({"epoch": 4}, 4)],

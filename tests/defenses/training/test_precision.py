@@ -81,6 +81,7 @@ def test_a_pass_without_gradient_does_not_cost_the_next_one_its_gradient():
     assert all(p.grad is not None and p.grad.dtype is torch.float32 for p in net.parameters())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["natural", "pgd_training", "wnll_pgd"])
 def test_it_learns_as_well_and_a_stopped_run_resumes_to_the_same_bits(name, tmp_path):
     reference = recipe(name)(network(), toy(), context=context())[-1]

@@ -177,6 +177,7 @@ def test_a_users_own_prefix_and_buffers_stay(tmp_path):
     assert all(torch.equal(v, second.state_dict()[k]) for k, v in first.state_dict().items())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("recipe", [ResNet18(), PreActResNet18(final_norm=True)])
 def test_resnets_of_robustbench(tmp_path, recipe, caplog):
     first, second = made(recipe), made(recipe)
@@ -218,6 +219,7 @@ def test_robustbench_by_name(tmp_path):
     assert model.details["normalize"] == [list(numbers) for numbers in STATS]
 
 
+@pytest.mark.thorough
 def test_robustbench_sizes():
     count = sum(p.numel() for p in build(spec("cifar10/Linf/Zhang2019Theoretically")).parameters())
     assert count == 46_160_474

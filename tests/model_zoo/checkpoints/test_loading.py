@@ -124,6 +124,7 @@ def test_every_flipped_bit_is_caught_by_the_sidecar(tmp_path):
             checkpoints.load(net(), path)
 
 
+@pytest.mark.thorough
 def test_flipped_bytes_of_a_pickle_never_escape_as_another_error(tmp_path):
     path = tmp_path / "m.pt"
     torch.save(net().state_dict(), path, _use_new_zipfile_serialization=False)

@@ -173,6 +173,7 @@ PREFIXES = (
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(WRAPPERS), max_size=3),
@@ -192,6 +193,7 @@ def test_any_wrapping_of_one_set_is_seen_through(tmp_path_factory, wrappers, pre
     assert same(loaded(tmp_path_factory.mktemp("any"), content), A)
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_what_lacks_something_or_has_more_is_refused(tmp_path_factory, data):

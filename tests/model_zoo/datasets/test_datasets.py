@@ -182,6 +182,7 @@ def test_cifar_zip_is_interleaved_by_class(tmp_path):
     assert CIFAR10JPEG()("test", root=tmp_path).digest() == data.digest()
 
 
+@pytest.mark.thorough
 @pytest.mark.data
 @needs_cifar
 def test_real_cifar_copy():

@@ -15,6 +15,7 @@ def problem(seed, queries=14, template=16, classes=3, width=4):
     return z[:queries].requires_grad_(), z[queries:].requires_grad_(), y[queries:]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kernel", ["gaussian", "published"])
 @pytest.mark.parametrize("mu", ["paper", "published"])
 @pytest.mark.parametrize("solver", ["cholesky", "cg"])

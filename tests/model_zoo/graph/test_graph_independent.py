@@ -57,6 +57,7 @@ def test_a_query_changes_the_scale_of_the_template_points_it_comes_near():
     assert nearer.any(1).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("graph", [Graph(m=8, n=4), Graph(m=8, n=4, search="faiss")], ids=str)
 def test_duplicates_of_template_points(graph):
     _, template, labels = problem(3)

@@ -181,6 +181,7 @@ def harmonic_error(count, seed):
     return np.abs(got.u[:, 1].numpy() - truth[~at_poles]).mean()
 
 
+@pytest.mark.thorough
 def test_theorem_3_converges_to_the_harmonic_function():
     errors = [np.mean([harmonic_error(count, seed) for seed in range(4)]) for count in (250, 1000, 4000)]
     assert errors[0] > 1.3 * errors[1] > 1.3 * 1.3 * errors[2]

@@ -62,6 +62,7 @@ def test_agrees_with_dense_numpy(method):
     assert comparisons > 25
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ALONE)
 def test_alone_is_a_joint_graph_of_one(method):
     for seed in range(15):
@@ -73,6 +74,7 @@ def test_alone_is_a_joint_graph_of_one(method):
         torch.testing.assert_close(got.u, want, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", JOINT)
 @pytest.mark.parametrize("solver", ["cholesky", "cg"])
 def test_gradcheck_in_queries_and_template(method, solver):
@@ -90,6 +92,7 @@ def test_gradcheck_in_queries_and_template(method, solver):
     assert gradient.abs().max() > 1e-4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ALONE)
 def test_gradcheck_alone(method):
     query, template, labels, classes, m, n = truth.problem(4)
@@ -98,6 +101,7 @@ def test_gradcheck_alone(method):
     assert torch.autograd.gradcheck(lambda q: ALONE[method](q, memory).u, (query,), atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_gradcheck_of_the_normalised_p_laplacian():
     query, template, labels, classes, m, n = truth.problem(5)
     graph = Graph(m=m, n=n)

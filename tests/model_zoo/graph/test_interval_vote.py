@@ -70,6 +70,7 @@ def test_clusters_far_apart_are_certified_as_far_as_the_next_one():
     assert bool((wide.scatter(1, y[:, None], torch.inf).amin(1) <= 0).all())
 
 
+@pytest.mark.thorough
 def test_in_one_dimension_the_bound_is_below_a_fine_grid_and_certifies_most_of_what_is_true():
     # Class 0 at 0, 0.1, ..., 0.9, class 1 at 3, 3.1, ..., 3.9: the middle between them is 1.95.
     points = torch.cat([torch.arange(10) / 10, 3 + torch.arange(10) / 10]).double()[:, None]

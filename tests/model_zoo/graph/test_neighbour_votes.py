@@ -103,6 +103,7 @@ def test_at_a_point_the_bound_of_densities_is_exact():
     assert torch.allclose(density_bound(queries, queries, y, points, labels), exact, atol=1e-8)
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(seed=st.integers(0, 10_000), radius=st.floats(0.01, 1.0), k=st.integers(1, 9))
 def test_nothing_in_reach_does_worse_than_the_bounds_and_linear_ones_are_tighter(seed, radius, k):
@@ -174,6 +175,7 @@ def test_votes_are_counted_where_points_of_one_class_cannot_be_told_apart():
     assert 0 < float(bound[0, 1]) <= float((u[:, 0] - u[:, 1]).min())
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(seed=st.integers(0, 10_000), radius=st.floats(0.0, 1.0), k=st.integers(1, 12), steps=st.integers(1, 4))
 def test_bounds_of_votes_hold_where_many_points_are_tied_or_copies(seed, radius, k, steps):

@@ -54,6 +54,7 @@ def outcomes_of(model, eps, method=None, count=20):
     return x, y, certified_outcomes(certifier, x, y, method)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [{}, {"protocol": "voting", "votes": 3, "template": 30}])
 def test_certified_images_stand_against_points_of_the_ball(options):
     model = model_of(**options)
@@ -66,6 +67,7 @@ def test_certified_images_stand_against_points_of_the_ball(options):
         assert bool((answers == y).all(dim=0)[proofs].all())
 
 
+@pytest.mark.thorough
 def test_crown_is_at_least_as_tight_as_intervals_and_nothing_is_certified_of_the_whole_box():
     model = model_of()
     counts = [

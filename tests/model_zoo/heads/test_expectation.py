@@ -55,6 +55,7 @@ def exact_probability(net, x):
     return torch.sigmoid(odds[:, None] + net.deviation * w.norm() * nodes) @ weights
 
 
+@pytest.mark.thorough
 def test_it_approaches_the_exact_expectation_and_its_gradient():
     net, y = Noisy(0.8), torch.zeros(3, dtype=torch.int64)
     draws = 300
@@ -109,6 +110,7 @@ def test_only_random_networks_offer_it_and_it_comes_first():
         Linear(draws=0)
 
 
+@pytest.mark.thorough
 def test_a_random_network_under_both_heads():
     options = {"members": 2, "depth": 8, "noise": 0.2}
     spec = ModelSpec(name="row", architecture=Choice(name="en_resnet", options=options), buffer=6)

@@ -49,6 +49,7 @@ def test_sources_give_the_models_own_outputs_and_slopes(head):
     assert float((predictions(alone, model.output) == y).float().mean()) > 0.9
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("head", HEADS)
 def test_certified_images_stand_against_attacks_and_points_of_the_ball(head):
     model = model_of(head)
@@ -70,6 +71,7 @@ def test_certified_images_stand_against_attacks_and_points_of_the_ball(head):
         assert bool((answers == y).all(dim=0)[proofs].all())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("head", HEADS)
 def test_ways_to_bound_are_in_order_and_the_whole_box_is_certified_by_none(head):
     model = model_of(head)

@@ -70,6 +70,7 @@ def test_linear_source_is_the_linear_branch():
     torch.testing.assert_close(logits, model.net.branches(X))
 
 
+@pytest.mark.thorough
 def test_only_the_joint_protocol_depends_on_the_batch():
     for protocol in PROTOCOLS:
         net = wnll(protocol=protocol).net

@@ -168,6 +168,7 @@ def row_of(attacks, eps=0.25):
     return boards(result.records)[0].rows[0]
 
 
+@pytest.mark.thorough
 def test_a_sound_model_is_ranked_where_more_effort_changes_nothing():
     short = make_attack("pgd", steps=10, step_size=0.02)  # falls short of the sphere
     (alone, both) = row_of({"short": short}), row_of({"short": short, "long": make_attack("pgd", steps=100)})
@@ -175,6 +176,7 @@ def test_a_sound_model_is_ranked_where_more_effort_changes_nothing():
     assert both.rank == 1
 
 
+@pytest.mark.thorough
 def test_two_steps_on_a_model_that_falls_to_more_have_no_rank():
     row = row_of({"pgd": make_attack("pgd", steps=2, step_size=0.01)})
     assert (row.standing, row.rank) == (("not-converged",), None)

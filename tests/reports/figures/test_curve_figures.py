@@ -61,6 +61,7 @@ def test_several_attacks_on_one_model_share_a_panel():
     assert (title, [name for name, _ in lines]) == ("m", ["pgd", "square", "all attacks, in turn"])
 
 
+@pytest.mark.thorough
 def test_fifty_models_and_ten_attacks_stay_readable():
     curve = curve_of(dict(enumerate(map(float, range(1000)))), end=1000)
     many = tuple(Line(model=f"model-{i:02}", fingerprint="f", curve=curve) for i in range(50))
@@ -128,6 +129,7 @@ def test_a_figure_that_cannot_be_drawn_says_why(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 def test_plot_draws_trainings_from_folders_and_says_what_there_is(tmp_path, capsys):
     from typer.testing import CliRunner
 

@@ -60,6 +60,7 @@ def test_a_run_of_failures_lists_them(tmp_path):
     assert "and 11 more" in notice
 
 
+@pytest.mark.thorough
 def test_records_that_cannot_be_read_are_listed_and_left_out(folder):
     run_folder(folder, models=2, images=100)
     first, second, _, third = Store(folder).keys()[:4]

@@ -86,6 +86,7 @@ def test_the_command_writes_the_page_and_says_where(folder, tmp_path):
     assert "expected a run folder" in refusal.output
 
 
+@pytest.mark.thorough
 def test_no_torch_is_imported(folder):
     code = (
         "import sys; from pathlib import Path; from reports.html.page import HTML; "

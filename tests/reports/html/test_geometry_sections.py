@@ -41,6 +41,7 @@ def views_of(root):
     return read_feature_spaces(root, store.read_records(), store.read_json("run.json").get("geometry"))
 
 
+@pytest.mark.thorough
 def test_heads_on_one_network_share_a_figure(whole):
     feature_spaces, faults = views_of(whole)
     assert faults == []
@@ -69,6 +70,7 @@ def test_other_features_are_another_network(folder):
     assert [len(group) for group in same_networks(views_of(folder)[0])] == [1, 1, 1]
 
 
+@pytest.mark.thorough
 def test_neighbours_are_the_kept_pictures_in_order(whole):
     page = parse(HTML().render_run(whole))
     nearest = read_snapshot(Store(whole).geometry("space-1")).nearest
@@ -110,6 +112,7 @@ def test_a_half_written_file_is_a_line_and_the_rest_is_shown(folder, keep):
     assert "it is left out" in outcome.stderr
 
 
+@pytest.mark.thorough
 def test_a_listed_file_that_is_gone_or_elsewhere_is_a_line(folder):
     Store(folder).geometry("space-2").unlink()
     facts = Store(folder).read_json("run.json")
@@ -121,6 +124,7 @@ def test_a_listed_file_that_is_gone_or_elsewhere_is_a_line(folder):
     assert len(spaces(page)) == 1
 
 
+@pytest.mark.thorough
 def test_older_folders_lack_the_section_and_say_nothing(tmp_path):
     root = run_folder(tmp_path, models=2)
     facts = Store(root).read_json("run.json")
@@ -144,6 +148,7 @@ def test_what_belongs_to_another_plan_is_passed_over(folder):
     assert (len(spaces), faults) == (3, [])
 
 
+@pytest.mark.thorough
 def test_a_reason_is_shown_and_escaped(folder):
     path = Store(folder).geometry("space-1")
     write_snapshot(path, replace(read_snapshot(path), cloud=None, reason="a <b>net</b> without nn.Linear"))
@@ -151,6 +156,7 @@ def test_a_reason_is_shown_and_escaped(folder):
     assert "No picture of its features: a <b>net</b> without nn.Linear." in page.text
 
 
+@pytest.mark.thorough
 def test_features_that_do_not_vary_say_so(folder):
     for key in ("space-2", "space-3"):
         path = Store(folder).geometry(key)

@@ -33,6 +33,7 @@ def page(text):
     return parse(text)
 
 
+@pytest.mark.thorough
 def test_a_reader_without_eyes_or_mouse_finds_everything(page):
     (html,) = page.all("html")
     assert html.attributes["lang"] == "en"
@@ -166,12 +167,14 @@ def test_what_is_said_of_ranks_is_how_they_are_given(page):
     assert "cannot tell them from the first of that rank" in " ".join(reading.text.split())
 
 
+@pytest.mark.thorough
 def test_same_folder_same_bytes_wherever_it_lies(folder, text, tmp_path):
     assert HTML().render_run(folder) == text
     elsewhere = shutil.copytree(folder, tmp_path / "elsewhere")
     assert HTML().render_run(elsewhere) == text
 
 
+@pytest.mark.thorough
 def test_the_plugin_writes_the_page_of_its_records(folder, text, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     (path,) = HTML()(Store(folder).read_records(), copy)
@@ -196,6 +199,7 @@ def named(first, second):
     return [changed(one, dataset=dataset, target=target, key=f"k{at}") for at, one in enumerate(records)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [n for n in HOSTILE.values() if n], ids=[k for k in HOSTILE if k != "empty"])
 def test_a_hostile_name_is_text_and_nothing_else(name, harmless):
     page = parse(HTML().render(named(name, name + "2")))
@@ -211,6 +215,7 @@ def without_figures(page):
     return [e.tag for e in page.all() if id(e) not in inside]
 
 
+@pytest.mark.thorough
 def test_records_alone_give_a_page_without_what_only_a_folder_holds():
     page = parse(HTML().render(named("a", "b")))
     assert [e.text.strip() for e in page.all("h2")][-1] == "How to read this"

@@ -93,6 +93,7 @@ def test_a_page_has_no_more_than_fits(tmp_path, monkeypatch):
     assert [entry.index for entry in compared(tmp_path, records)] == [2]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "=1+1"])
 def test_the_page_shows_it_and_escapes_names(tmp_path, name):
     text = HTML().render_run(run_folder(tmp_path, names=[name, "b"]))

@@ -133,6 +133,7 @@ class TestHostileNames:
         assert board["eps"] == "inf"
 
 
+@pytest.mark.thorough
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=30))
 def test_any_name_comes_through_every_renderer(name):

@@ -21,6 +21,7 @@ def score(result):
     return result.leaderboard().set_index("model").worst_case.to_dict()
 
 
+@pytest.mark.thorough
 def test_a_plain_module_pairs_and_names_give_what_models_sets_and_recipes_give():
     recipe = robench.make_attack("fgsm")
     model = robench.wrap(net(), name="Sequential", classes=10)
@@ -49,6 +50,7 @@ def evaluate(net, images=DATA, attacks="fgsm", eps=0.1, **options):
     return robench.benchmark(net, images, attacks=attacks, eps=eps, **options)
 
 
+@pytest.mark.thorough
 def test_a_preset_is_its_attacks_and_goes_with_others():
     result = evaluate(net(), attacks=["quick", "fgsm"])
     (limits,) = (p for p in PRESETS.values() if p.name == "quick")

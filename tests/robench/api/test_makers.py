@@ -23,6 +23,7 @@ def right(net, data):
     return float((net(x).argmax(dim=1) == y).float().mean())
 
 
+@pytest.mark.thorough
 def test_training_is_in_place_learns_and_repeats(images):
     net, reports = network(), []
     options = {"epochs": 6, "batch_size": 10}

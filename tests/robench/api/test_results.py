@@ -81,6 +81,7 @@ def test_figures_are_drawn_when_asked_for_and_written_where_wanted(result, tmp_p
         result.plot("tradof")
 
 
+@pytest.mark.thorough
 def test_a_run_folder_is_read_as_it_lies(tmp_path):
     (tmp_path / "c.yaml").write_text(
         "name: c\ndataset: {name: digits, limit: 10}\nmodels: [{name: a, architecture: digits_cnn}]\n"

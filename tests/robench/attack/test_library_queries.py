@@ -1,5 +1,6 @@
 """What a library was seen to do: an adversarial point it let go of is judged, and told."""
 
+import pytest
 import torch
 
 from robench.attack.craft import CraftSettings, craft
@@ -131,6 +132,7 @@ def test_a_library_that_climbs_is_followed_and_one_that_minimises_is_not():
     assert run(Library(path, path[-1], gradient=True, minimises=True))[2] == []
 
 
+@pytest.mark.thorough
 def test_gradients_that_are_zero_or_no_number_are_overheard():
     # Else a library's attack that got nowhere would lift what one of our own met.
     for function, code in ((torch.round, "zero-gradient"), (not_a_number_back, "nonfinite")):

@@ -83,6 +83,7 @@ def share(attack, **options):
     )
 
 
+@pytest.mark.thorough
 def test_two_steps_have_not_converged_and_a_hundred_have():
     assert share(PGD(steps=2)) == 1.0
     assert share(PGD(steps=100)) < 0.05
@@ -93,6 +94,7 @@ def test_one_step_is_no_ascent():
     assert share(FGSM()) is None
 
 
+@pytest.mark.thorough
 def test_restarts_and_cascades_are_judged_ascent_by_ascent():
     # Read as one ascent, the second try would begin far below the end of the first and gain nothing late.
     assert share(PGD(steps=2, restarts=3)) == 1.0

@@ -244,6 +244,7 @@ def go(text, folder):
     return Store(folder).read_records()
 
 
+@pytest.mark.thorough
 def test_from_the_configuration_to_records(tmp_path):
     records = [r for r in go(PLAN, tmp_path) if r.target.name == "graph" and r.white_box]
     attacks = [r for r in records if r.threat]

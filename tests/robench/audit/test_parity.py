@@ -108,6 +108,7 @@ def test_nonsense_is_refused():
         assert "Traceback" not in result.output
 
 
+@pytest.mark.thorough
 def test_the_command_trains_compares_and_names_libraries(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(

@@ -59,6 +59,7 @@ def failed(result):
     return {line.split()[1] for line in result.output.splitlines() if line.startswith("FAILED")}
 
 
+@pytest.mark.thorough
 def test_an_honest_run_holds(finished):
     result = command("verify", finished)
     assert result.exit_code == 0, result.output
@@ -74,6 +75,7 @@ def test_the_plan_comes_back_from_its_json(finished):
     assert to_json(plan) == json.loads((finished / "plan.json").read_text())
 
 
+@pytest.mark.thorough
 def test_a_number_changed_in_a_table_is_found(run):
     table = run / "leaderboard.csv"
     table.write_text(table.read_text().replace("0.", "1.", 1))
@@ -82,6 +84,7 @@ def test_a_number_changed_in_a_table_is_found(run):
     assert failed(result) == {"tables"}
 
 
+@pytest.mark.thorough
 def test_a_lost_unit_is_found(run):
     next((run / "units").glob("*.json")).unlink()
     result = command("verify", run)
@@ -89,6 +92,7 @@ def test_a_lost_unit_is_found(run):
     assert "records" in failed(result)
 
 
+@pytest.mark.thorough
 def test_changed_verdicts_are_found(run):
     for path in (run / "units").glob("*.json"):
         record = plain_of(path)
@@ -100,6 +104,7 @@ def test_changed_verdicts_are_found(run):
     assert {"verdicts", "repeats", "tables"} <= failed(result)
 
 
+@pytest.mark.thorough
 def test_changed_images_are_found(run):
     for path in (run / "adv").glob("*.safetensors"):
         tensors = load_file(path)
@@ -130,6 +135,7 @@ def report(run):
         plugins.find("reports", name)()(records, run)
 
 
+@pytest.mark.thorough
 def test_one_verdict_turned_is_found_even_where_the_tables_agree(run):
     path, record = next(
         (path, record) for path, record in attacked(run) if "broken" in record["columns"]["status"]
@@ -173,6 +179,7 @@ def test_what_a_record_says_beside_its_verdicts_is_made_again(run, part, field, 
     assert "claims" in failed(result)
 
 
+@pytest.mark.thorough
 def test_a_record_of_fewer_images_is_found(run):
     path, record = next(attacked(run))
     record["columns"] = {name: values[:-1] for name, values in record["columns"].items()}
@@ -184,6 +191,7 @@ def test_a_record_of_fewer_images_is_found(run):
     assert result.exception is None or isinstance(result.exception, SystemExit)
 
 
+@pytest.mark.thorough
 def test_a_finding_taken_away_is_found(run):
     changes = 0
     for path in (run / "units").glob("*.json"):
@@ -195,6 +203,7 @@ def test_a_finding_taken_away_is_found(run):
     assert "claims" in failed(command("verify", run))
 
 
+@pytest.mark.thorough
 def test_one_bit_of_an_image_is_found(run):
     _, record = next(attacked(run))
     images = run / "adv" / f"{record['provenance']['crafted']}.safetensors"
@@ -207,6 +216,7 @@ def test_one_bit_of_an_image_is_found(run):
     assert "images of" in result.output
 
 
+@pytest.mark.thorough
 def test_swapped_files_are_found(run):
     (first, one), (second, other) = list(attacked(run))[:2]
     text = first.read_text()
@@ -219,6 +229,7 @@ def test_swapped_files_are_found(run):
     assert "claims" in failed(command("verify", run))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["run.json", "plan.json"])
 @pytest.mark.parametrize("text", ["", "null", "[]", "{", '{"units": 3}', '"x"'])
 def test_nonsense_in_a_file_of_the_run_is_no_traceback(run, name, text):

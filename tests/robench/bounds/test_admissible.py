@@ -88,6 +88,7 @@ def test_what_the_search_projects_is_admitted(norm, box, tolerance):
         assert near.eps >= 0.98 * min(eps, diameter(threat, x.shape[1:]))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", [LINF, L2, L1], ids=lambda norm: norm.name)
 def test_a_radius_beyond_the_box_is_that_of_the_box(norm):
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))

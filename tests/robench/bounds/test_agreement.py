@@ -59,6 +59,7 @@ def test_a_small_score_beside_large_ones_is_still_compared():
         certifier.checked(x, torch.tensor([0, 0, 0]))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "norm"),
     [("dense", "Linf"), ("strided", "Linf"), ("residual", "Linf"), ("maximum", "L2"), ("dense", "L1")],
@@ -130,6 +131,7 @@ def test_the_bound_of_an_image_that_is_wrong_is_one(norm, name):
         assert outcome.bound >= float(bounds[number]) - 1e-12
 
 
+@pytest.mark.thorough
 def test_numbers_that_overflow_certify_nothing():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), *[layer for _ in range(12) for layer in (nn.Linear(4, 4), nn.ReLU())])

@@ -282,6 +282,7 @@ class Programme(nn.Module):
         return self.fc(torch.cat([h.flatten(1) for h in names[int(self.kept * len(names)) :]], 1))
 
 
+@pytest.mark.thorough
 def test_random_programmes_of_views_and_changes_are_followed_or_refused():
     reasons, points = [], torch.randn(60, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     for seed in range(150):

@@ -43,6 +43,7 @@ def margins(outputs, y):
     return outputs[:, int(y)] - others
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", GALLERY)
 @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_no_node_leaves_its_interval_and_no_margin_its_bound(name, norm):
@@ -94,6 +95,7 @@ def test_windows_give_what_whole_layers_give(name, monkeypatch):
             assert torch.allclose(side, same, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.thorough
 @given(
     seed=st.integers(0, 10_000),
     name=st.sampled_from(sorted(GALLERY)),
@@ -129,6 +131,7 @@ def test_the_graph_computes_what_the_network_computes(name):
     assert torch.allclose(ours, net(x).double(), atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_the_network_is_left_as_it_was():
     net = networks.drawn(GALLERY["residual"], seed=6).train()
     before, modes = network_digest(net), [part.training for part in net.modules()]

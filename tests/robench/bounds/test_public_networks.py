@@ -41,6 +41,7 @@ def test_interval_bounds_alone_certify_nothing_of_an_adversarially_trained_netwo
     assert certified("cifar-adv", slice(0, 20), "ibp") == 0
 
 
+@pytest.mark.thorough
 def test_what_branch_and_bound_says_of_the_first_images():
     subject = SUBJECTS["mnist-adv"]
     model, data = loaded(subject, DATA)

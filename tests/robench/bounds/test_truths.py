@@ -76,6 +76,7 @@ def test_one_hidden_layer_linf_is_decided_as_enumeration_says(seed):
     decided_as_enumerated(LINF, seed, radius=None)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 def test_one_hidden_layer_l1_is_decided_as_enumeration_says(seed):
     decided_as_enumerated(L1, seed, radius=0.5)
@@ -98,6 +99,7 @@ def decided_as_enumerated(norm, seed, radius):
     assert outcome.bound <= truth + ROUNDING
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 def test_split_to_the_end_the_bound_is_the_exact_minimum(seed):
     net = networks.dense([4, 5, 4, 3], seed)
@@ -141,6 +143,7 @@ def below_the_minimum(seed):
     return outcome.verdict
 
 
+@pytest.mark.thorough
 def test_never_above_the_exact_minimum():
     verdicts = [below_the_minimum(seed) for seed in range(25)]
     assert verdicts.count(Verdict.CERTIFIED) > 3
@@ -155,6 +158,7 @@ def test_never_above_the_exact_minimum_on_500_networks():
     assert verdicts.count(Verdict.UNDECIDED) < 25
 
 
+@pytest.mark.thorough
 def test_a_convolution_network_is_never_above_the_exact_minimum():
     for seed in range(3):
         net = networks.drawn(networks.gallery()["strided"], seed)
@@ -169,6 +173,7 @@ def test_a_convolution_network_is_never_above_the_exact_minimum():
         assert outcome.verdict is (Verdict.CERTIFIED if truth > 0 else Verdict.BROKEN)
 
 
+@pytest.mark.thorough
 def test_l2_is_never_above_what_a_solver_finds():
     for seed in range(6):
         net = networks.dense([5, 4, 3], seed)

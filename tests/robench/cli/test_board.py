@@ -56,6 +56,7 @@ def test_a_folder_and_a_submission(tmp_path):
     assert "a run folder" in text
 
 
+@pytest.mark.thorough
 def test_published_numbers_stand_apart(tmp_path):
     run = run_folder(tmp_path / "run")
     info = {
@@ -108,6 +109,7 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, words, said):
     assert not (tmp_path / "site").exists()
 
 
+@pytest.mark.thorough
 def test_a_network_at_hand_is_asked_again_and_holds(finished, tmp_path):
     write_submission(finished, tmp_path / "one.zip")
     outcome = command("board", finished, "-o", tmp_path / "a", "--rejudge")

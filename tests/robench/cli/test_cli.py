@@ -357,6 +357,7 @@ def test_doctor_says_how_to_get_torchattacks(cli, monkeypatch):
     assert "pip install --no-deps torchattacks" in outcome.stdout
 
 
+@pytest.mark.thorough
 def test_a_reader_that_has_enough_is_no_error(tmp_path):
     code = "import sys; sys.argv = ['robench', 'list']; from robench.cli import main; main()"
     writer = subprocess.Popen(

@@ -17,6 +17,7 @@ def folder(tmp_path_factory):
     return run_folder(tmp_path_factory.mktemp("run"), models=2, attacks=1, images=4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "words",
     [("report",), ("report", "-o", "page.html"), ("table", "--paper", "6"), ("cite",),
@@ -34,6 +35,7 @@ def test_a_folder_is_read_once(folder, monkeypatch, tmp_path, words):
     assert count == [folder]
 
 
+@pytest.mark.thorough
 def test_a_damaged_record_is_on_the_page_and_told_once(folder, tmp_path):
     unit = next((folder / "units").iterdir())
     text = unit.read_text("utf-8")
@@ -78,6 +80,7 @@ def test_a_leaderboard_reads_every_record_once(folder, monkeypatch):
     assert set(count.values()) == {1}
 
 
+@pytest.mark.thorough
 def test_a_page_reads_the_columns_of_a_model_once_for_all_of_its_tables(folder, monkeypatch, tmp_path):
     words = ["report", str(folder), "-o", str(tmp_path / "page.html")]
     assert max(reads_of(monkeypatch, words).values()) == 2  # all of it, then what was left in the file

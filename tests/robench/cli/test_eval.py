@@ -176,6 +176,7 @@ def test_nonsense_is_refused_in_a_sentence_and_leaves_nothing(cli, words, text):
     assert not Path("runs").exists()
 
 
+@pytest.mark.thorough
 def test_a_mistake_is_told_without_torch(cli, tmp_path):
     code = (
         "import sys; from robench.cli import main\n"
@@ -194,6 +195,7 @@ def test_the_old_order_of_model_and_configuration_is_refused_with_the_new_one(cl
     assert f"Write: robench {command} digits natural" in " ".join(outcome.stderr.split())
 
 
+@pytest.mark.thorough
 def test_bounds_stand_beside_attacks(cli):
     words = [*LINE, "--attacks", "fgsm", "--limit", 10, "--device", "cpu", "--workers", 0]
     outcome = cli(*words, "--bounds", "crown,branch_and_bound", "--out", "both")

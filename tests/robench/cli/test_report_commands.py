@@ -109,6 +109,7 @@ def test_report_writes_the_cards_too(tmp_path):
     assert len(list((folder / "cards").glob("*.md"))) == 2
 
 
+@pytest.mark.thorough
 def test_cite_needs_no_torch(tmp_path):
     folder = measured(tmp_path)
     code = (

@@ -101,6 +101,7 @@ def test_work_in_this_process_that_catches_everything_ends_all_the_same(start, n
     assert "Finished work is saved" in process.stderr.read()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGUSR1])
 def test_units_in_work_are_not_hurried(start, first):
     process = start(BUSY)

@@ -61,6 +61,7 @@ def stand_in(tmp_path, monkeypatch):
     return tmp_path / "tracking"
 
 
+@pytest.mark.thorough
 def test_numbers_arrive_and_nothing_leads_to_a_network(stand_in, tmp_path, capfd):
     sink = TrackioSink(place=str(stand_in), name="mine", parameters={"seed": "0"})
     log = RunLog(sink, tmp_path, "trackio:x")
@@ -83,6 +84,7 @@ def test_numbers_arrive_and_nothing_leads_to_a_network(stand_in, tmp_path, capfd
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "metric", "words"),
     [("refused", "a", "ValueError: no such name"), ("mine", "explode", "RuntimeError: no room")],
@@ -94,6 +96,7 @@ def test_what_trackio_says_last_is_the_complaint(name, metric, words, stand_in, 
     assert log.complaint() == f"trackio:x takes nothing: OSError: {words}; the run goes on without"
 
 
+@pytest.mark.thorough
 def test_a_status_other_than_finished_is_a_number(stand_in):
     sink = TrackioSink(place=str(stand_in), name="mine", parameters={})
     sink.open()

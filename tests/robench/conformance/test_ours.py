@@ -83,6 +83,7 @@ def results_of(kind, name):
     assert not failures(results), "\n".join(map(str, failures(results)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in QUICK.items() for name in names])
 def test_a_quick_plugin_keeps_the_laws(kind, name):
     results_of(kind, name)

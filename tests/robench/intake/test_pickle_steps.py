@@ -29,6 +29,7 @@ def hashed(value):
     return sum(map(hashed, value)) if isinstance(value, list) else 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @given(value=VALUES)
 def test_the_work_counted_is_the_work_of_hashing_the_keys(protocol, value):

@@ -30,6 +30,7 @@ def found(models, attacks, data=None, eps=0.05, **options):
     return boards(result.records)[0].rows
 
 
+@pytest.mark.thorough
 def test_an_attack_cut_short_is_told_and_a_longer_one_lifts_it():
     model, short = CONTROLS["logits"], {"fgsm": make_attack("fgsm"), "pgd": make_attack("pgd", steps=2)}
     (row,) = found([model], short)
@@ -45,6 +46,7 @@ def test_one_step_and_noise_alone_prove_nothing():
     assert row.standing == ("weak-attacks-only",)
 
 
+@pytest.mark.thorough
 def test_a_surrogate_that_misleads_is_told_and_so_is_the_black_box_that_does_better():
     model = gallery.behind(gallery.Quarters(pixel=True), gallery.Quarters(pixel=False))
     attacks = {"pgd": make_attack("pgd", steps=40), "square": make_attack("square", queries=200)}
@@ -54,6 +56,7 @@ def test_a_surrogate_that_misleads_is_told_and_so_is_the_black_box_that_does_bet
     assert set(row.standing) == {"unreachable", "black-box-stronger"}  # Square was not misled
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CONTROLS)
 def test_sound_models_raise_none(name):
     assert codes(CONTROLS[name]) == set()

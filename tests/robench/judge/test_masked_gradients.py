@@ -18,6 +18,7 @@ def row_of(model, attacks):
     return boards(result.records)[0].rows[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", DEFENSES)
 def test_a_row_measured_by_misled_gradients_alone_is_in_doubt(name):
     row = row_of(trained(name), {"pgd": make_attack("pgd", steps=40)})
@@ -25,6 +26,7 @@ def test_a_row_measured_by_misled_gradients_alone_is_in_doubt(name):
     assert row.rank is None
 
 
+@pytest.mark.thorough
 def test_a_plain_network_is_not():
     row = row_of(trained("relu"), {"pgd": make_attack("pgd", steps=40)})
     assert row.standing == ()

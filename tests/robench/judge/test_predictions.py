@@ -21,6 +21,7 @@ def by_definition(row):
     return best[0] if len(best) == 1 else TIED
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=300)
 @given(st.integers(1, 6).flatmap(lambda k: st.lists(st.lists(entries, min_size=k, max_size=k), min_size=1)),
        st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]))  # fmt: skip

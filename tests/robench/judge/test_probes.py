@@ -110,6 +110,7 @@ def test_a_plateau_is_certified_by_its_bound():
     assert all(torch.equal(net(X[sure] + 0.0199 * corner), net(X[sure])) for corner in corners)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("below", [0.1, 0.15, 0.2])
 def test_steps_around_some_images_are_no_plateaus(below):
     net = gallery.PartlyRounded(NET, below)

@@ -63,6 +63,7 @@ def test_a_convolution_that_is_used_twice_before_its_batch_norm_raises():
         twin(X)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", OTHER_WAYS)
 def test_an_attack_is_run_again_on_a_plainer_copy(kind):
     """Verdicts are those of the network as it is, and the record says why not of the folded copy."""
@@ -100,6 +101,7 @@ class GivesUp:
             return oracle.x.clone()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["caught", "torchattacks/pgd", "art/pgd"])
 @pytest.mark.parametrize("kind", [LargeBatches, LargeBatchesNormed])
 def test_an_error_that_an_attack_or_a_library_catches_is_not_lost(kind, name):

@@ -102,6 +102,7 @@ def test_sizes_are_halved_down_to_one(most, images, sizes):
     assert tries == sizes
 
 
+@pytest.mark.thorough
 def test_what_failed_is_let_go_of_and_what_is_no_error_is_noted():
     references = []
 
@@ -121,12 +122,14 @@ def test_what_failed_is_let_go_of_and_what_is_no_error_is_noted():
     assert batches.smallest == 3
 
 
+@pytest.mark.thorough
 def test_an_error_leaves_no_trace_of_the_tries_before():
     with pytest.raises(JobError) as error:
         FittingBatches(images=2, where="m").do(lambda _: torch.empty(2**46), most=2)
     assert error.value.__context__ is None
 
 
+@pytest.mark.thorough
 def test_a_whole_is_tried_once():
     tries = []
 
@@ -139,6 +142,7 @@ def test_a_whole_is_tried_once():
     assert tries == [12]
 
 
+@pytest.mark.thorough
 def test_networks_that_cut_by_themselves_are_told_how_many_rows_fit():
     sizes = []
 

@@ -148,6 +148,7 @@ def test_a_copy_is_proven_again_at_the_points_an_attack_found():
     assert engines.choose(X, sources) != name
 
 
+@pytest.mark.thorough
 def test_what_is_chosen_depends_on_images_and_points_and_not_on_what_was_done_before():
     net = TurnsAway()
     bright = X * 0.01 + 0.98

@@ -72,6 +72,7 @@ def verdicts(results, name):
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["round", "zero", "normalise", "state"])
 def test_a_row_is_the_same_whoever_stands_before_it(way):
     sound = learnt()
@@ -148,6 +149,7 @@ def test_modes_flags_and_gradients_an_attack_leaves_are_undone():
     assert net.body[3].weight.grad is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attack", [FMN(steps=20), DeepFool(steps=10)])
 def test_lowered_products_lose_no_image(attack):
     """On processors that have bfloat16 units, `medium` computes products of matrices in bfloat16."""

@@ -114,6 +114,7 @@ def test_a_run_has_a_row_for_every_defended_model(finished):
     assert ("squeezed", "undefended") not in sources
 
 
+@pytest.mark.thorough
 def test_records_say_which_defense_and_count_rejections_as_the_judge_does(finished):
     records = [plain_of(path) for path in (finished[1] / "units").glob("*.json")]
     own_records = [r for r in records if r["target"]["name"] == "squeezed"]

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @given(st.dictionaries(KEY, VALUES, min_size=1, max_size=4))
 def test_all_data_come_back(data):
     assert read_text(write_text(data, comment="two\nlines"), source="x").data == data

@@ -172,6 +172,7 @@ def toy():
     return model, x, y
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("transfer", [True, False], ids=["kept", "dropped"])
 def test_with_a_fixed_step_size_one_pass_tells_every_shorter_run(toy, transfer):
     model, x, y = toy
@@ -191,6 +192,7 @@ def test_with_a_fixed_step_size_one_pass_tells_every_shorter_run(toy, transfer):
     assert len({curve.standing(k) for k in range(32)}) > 5
 
 
+@pytest.mark.thorough
 def test_after_fewer_restarts_stands_what_a_run_with_fewer_leaves(toy):
     model, x, y = toy
     curves = {}
@@ -204,6 +206,7 @@ def test_after_fewer_restarts_stands_what_a_run_with_fewer_leaves(toy):
     assert curves[4].standing(4) < curves[4].standing(1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["fab", "apgd_targeted", "square", "graph_adaptive", "autoattack"])
 def test_every_attack_with_fresh_starts_tells_them(toy, name):
     model, x, y = toy

@@ -35,6 +35,7 @@ def test_where_no_draw_changes_anything_the_interval_is_wilsons(n, share, draws)
     assert (result.mean, result.low, result.high) == pytest.approx((right / n, *wilson(right, n)), abs=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("n", "draws"), [(60, 10), (200, 2), (100, 40)])
 def test_the_interval_covers_the_mean_of_a_linear_model_behind_gaussian_noise(n, draws):
     # Of an image whose margin is t noise deviations, P(right) = Phi(t). For t ~ N(a, b^2) the mean over

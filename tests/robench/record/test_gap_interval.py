@@ -133,6 +133,7 @@ def test_the_enumeration_of_the_benchmark_is_that_of_scipy():
     assert coverage == pytest.approx(total, abs=1e-12)
 
 
+@pytest.mark.thorough
 def test_it_covers_also_with_few_discordant_images():
     """Enumerated, not drawn: 100 images, of which 0 to 16 are expected to be discordant, or many."""
     shares = [0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.055, 0.08, 0.2]

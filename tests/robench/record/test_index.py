@@ -68,6 +68,7 @@ def same(root):
     assert shown(root, index=True) == plain
 
 
+@pytest.mark.thorough
 def test_what_the_index_knows_is_not_read_and_is_the_same(run, reads):
     plain = Store(run).readable()[0]
     Store(run).readable(index=True)
@@ -187,6 +188,7 @@ def test_every_flipped_bit_of_an_index_is_noticed(tmp_path):
             list(pieces_of(path))
 
 
+@pytest.mark.thorough
 def test_an_index_that_is_cut_or_grown_anywhere_is_none(run):
     Store(run).readable(index=True)
     path = run / INDEX
@@ -246,6 +248,7 @@ def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(run, monkeypatc
     assert not (run / INDEX).exists()
 
 
+@pytest.mark.thorough
 def test_new_records_are_added_and_pieces_that_serve_are_kept(run, reads, monkeypatch):
     own = Store(run)
     own.readable(index=True)

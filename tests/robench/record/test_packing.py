@@ -157,6 +157,7 @@ def columns(draw):
     return Columns(**some)
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(columns())
 def test_a_record_of_any_columns_comes_back_as_it_was(some):
@@ -171,6 +172,7 @@ def test_a_record_of_any_columns_comes_back_as_it_was(some):
         assert record(columns=lean).to_json() == before.to_json()
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(columns())
 def test_arrays_say_what_the_lists_say(some):

@@ -30,6 +30,7 @@ def record(**changes):
     return record_of(**{**values, **changes})
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(
     name=texts,

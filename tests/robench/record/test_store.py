@@ -124,6 +124,7 @@ def test_old_leftovers_are_swept_and_young_ones_kept(store):
     assert young.exists()
 
 
+@pytest.mark.thorough
 def test_kill_minus_nine_leaves_no_torn_file(tmp_path):
     code = (
         "import sys, itertools; from pathlib import Path; from robench.record.files import write_atomic\n"

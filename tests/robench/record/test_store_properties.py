@@ -72,6 +72,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=40)
 @given(st.lists(STEPS, max_size=12))
 def test_a_store_holds_what_a_dictionary_would(steps):

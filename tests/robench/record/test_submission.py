@@ -115,6 +115,7 @@ def test_no_name_leads_out_of_it(submission, tmp_path, name):
     assert sorted(tmp_path.parent.rglob("evil*")) == before
 
 
+@pytest.mark.thorough
 def test_a_bomb_is_refused_before_it_is_unpacked(submission):
     def fill(files):
         files["units/bomb.json"] = b"0" * (200 << 20)

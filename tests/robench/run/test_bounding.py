@@ -59,6 +59,7 @@ def records_of(work, keeper=None):
     return [f.record for f in evaluate(work, keeper or Memory())]
 
 
+@pytest.mark.thorough
 def test_records_say_what_the_bounds_say():
     net = small_net()
     work = work_of(net, {"crown": BoundColumn(CROWN()), "ibp": BoundColumn(IBP())})
@@ -94,6 +95,7 @@ def test_a_search_decides_and_what_it_breaks_is_judged():
             assert record.columns.linf[index] <= 0.2 * (1 + 1e-6) + 1e-6
 
 
+@pytest.mark.thorough
 def test_certified_images_stand_against_points_of_the_ball():
     net = small_net(3)
     work = work_of(net, {"crown": BoundColumn(CROWN())}, eps=0.08, count=40)
@@ -108,6 +110,7 @@ def test_certified_images_stand_against_points_of_the_ball():
     assert bool(stands[proofs].all())
 
 
+@pytest.mark.thorough
 def test_units_are_pieces_of_shards_and_what_is_kept_is_not_done_again():
     net, keeper = small_net(), Memory()
     work = work_of(net, {"crown": BoundColumn(CROWN())}, count=IMAGES["crown"] + 12, shard=30)

@@ -137,6 +137,7 @@ def test_another_weight_recomputes_exactly_its_own():
     assert len(keeper.records) == 6 + 4  # clean b, a -> b, b -> a, b -> b; clean a and a -> a are reused
 
 
+@pytest.mark.thorough
 def test_shards_change_no_verdict():
     whole, _ = collect(work({"step": OneStep()}, shard=12))
     parts, _ = collect(work({"step": OneStep()}, shard=5))
@@ -170,6 +171,7 @@ def test_records_survive_json():
         assert type(record).from_json(record.to_json()) == record
 
 
+@pytest.mark.thorough
 def test_what_is_found_on_a_shard_does_not_depend_on_the_shards_before_it():
     # The loss of images at 0.7 is exactly zero: all of the first shard, one in twenty of the second.
     first = torch.tensor([0.7] * 39 + [0.55] * 19 + [0.7] * 2)[19:]

@@ -96,6 +96,7 @@ def test_no_image_is_lost_in_one_shard_of_all():
     assert len(shard.data) == 7
 
 
+@pytest.mark.thorough
 def test_keys_without_a_joint_model_do_not_depend_on_the_rule():
     """The pieces are those of full shards, so the digests in the keys are what they were."""
     data = gallery.data(50)

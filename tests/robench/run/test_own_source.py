@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import pytest
 import torch
 
 from robench.attack.losses import cross_entropy
@@ -61,6 +62,7 @@ def key(plan, source, attack):
     return Crafting.of(board, "attack", plan.models[0], source).key(shard, seed=0)
 
 
+@pytest.mark.thorough
 def test_it_is_crafted_once_per_model_whatever_sources_are_named():
     for sources in ((), ("turned",)):
         Both.batches.clear()

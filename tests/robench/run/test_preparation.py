@@ -160,6 +160,7 @@ def test_the_weights_of_a_finished_training_are_found(trained):
     assert any("weights found" in text for text in reporter.stages)
 
 
+@pytest.mark.thorough
 def test_a_training_changed_half_way_is_refused_with_the_difference(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(parsed(), tmp_path, reporter=Told(1))
@@ -179,6 +180,7 @@ def test_a_training_changed_half_way_is_refused_with_the_difference(tmp_path):
     assert [row["epoch"] for row in reporter.rows] == [2.0, 3.0]
 
 
+@pytest.mark.thorough
 def test_force_gives_the_unfinished_training_up(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(parsed(), tmp_path, reporter=Told(1))
@@ -189,6 +191,7 @@ def test_force_gives_the_unfinished_training_up(tmp_path):
     go(variant, tmp_path)
 
 
+@pytest.mark.thorough
 def test_finished_trainings_and_other_models_are_kept_beside(trained, tmp_path):
     go(parsed(), tmp_path)
     go(parsed("models.0.train.defense.natural.epochs=1"), tmp_path)
@@ -230,6 +233,7 @@ def failing_write(monkeypatch, number):
     monkeypatch.setattr("os.fsync", full)
 
 
+@pytest.mark.thorough
 def test_wherever_the_disk_fills_up_the_old_files_stay_and_the_same_command_goes_on(tmp_path, monkeypatch):
     plan = parsed(
         "models.0.train.data.limit=40", "models.0.train.defense.natural={epochs: 1, validation: 0.3}"
@@ -261,6 +265,7 @@ def test_wherever_the_disk_fills_up_the_old_files_stay_and_the_same_command_goes
     assert len({error.where.rpartition("/")[2] for error in errors}) >= 3
 
 
+@pytest.mark.thorough
 def test_a_full_disk_while_training_again_leaves_the_old_weights(trained, tmp_path, monkeypatch):
     go(parsed(), tmp_path)
     before = contents(tmp_path)
@@ -334,6 +339,7 @@ def test_which_weights_of_a_file_were_taken_is_kept_with_the_model(trained, tmp_
     assert descriptions["averaged"]["fingerprint"] != descriptions["net"]["fingerprint"]
 
 
+@pytest.mark.thorough
 def test_the_card_beside_a_checkpoint_is_kept_and_makes_no_other_model(trained, tmp_path):
     descriptions = []
     for name in ("with", "without"):

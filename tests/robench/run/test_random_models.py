@@ -88,6 +88,7 @@ def noisy(**options):
     return Model(name="noisy", net=Noisy(**options), classes=2, random=True)
 
 
+@pytest.mark.thorough
 def test_the_headline_is_the_closed_form():
     data = points()
     line, _ = row([noisy()], data, {"towards": Towards()}, draws=20)
@@ -98,6 +99,7 @@ def test_the_headline_is_the_closed_form():
     assert line.draws == 20
 
 
+@pytest.mark.thorough
 def test_luck_is_not_robustness_lost():
     data = points()
     line, _ = row([noisy()], data, {"ask": Towards(queries=40)}, eps=1e-4)
@@ -135,6 +137,7 @@ def test_the_judges_draws_are_no_attacks(monkeypatch):
     assert {n for n in net.asked if n < 0} == {-1 - j for j in range(10)}
 
 
+@pytest.mark.thorough
 def test_records_of_random_models_round_trip_and_others_stay_what_they_were():
     _, records = row([noisy()], points(30), {"towards": Towards()}, draws=4)
     for record in records:
@@ -147,6 +150,7 @@ def test_records_of_random_models_round_trip_and_others_stay_what_they_were():
         assert Record.from_json(record.to_json()) == record
 
 
+@pytest.mark.thorough
 def test_others_are_asked_no_more_and_keep_their_keys():
     passes, keys = [], []
     for draws in (2, 30):
@@ -160,6 +164,7 @@ def test_others_are_asked_no_more_and_keep_their_keys():
     assert not {r.key for r in groups[0]} & {r.key for r in groups[1]}
 
 
+@pytest.mark.thorough
 def test_a_network_that_draws_from_the_global_generator_is_found_and_asked_again():
     data = points()
     line, records = row([wrap(Noisy(through_torch=True), name="torch", classes=2)], data, {"t": Towards()})

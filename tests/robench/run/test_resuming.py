@@ -40,6 +40,7 @@ def done(folder, ear):
     )
 
 
+@pytest.mark.thorough
 def test_a_training_that_goes_on_says_after_which_epoch(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         done(tmp_path, Ear(stop_after=2))

@@ -64,6 +64,7 @@ def test_what_a_run_takes_is_valid_and_nothing_is_trained_or_written(said, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
 
 
+@pytest.mark.thorough
 def test_a_slow_attack_through_many_sources_is_warned_of(said):
     head = "head: {wnll: {protocol: independent, m: 15, n: 8, template: 300}}"
     result = said("check", "--preflight", more=head, attacks="autoattack, fgsm")

@@ -76,6 +76,7 @@ def test_what_is_told_before_the_end_is_heard(hire):
     assert worker.last_words() == "its process ended with exit code 0"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "message", [b"\x00\x00\x00\x04abcd", b"\x00\x00\x00\x04K\x01\x2e\x2e", b"\x00\x00\x00\x00"]
 )

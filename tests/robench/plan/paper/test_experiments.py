@@ -46,6 +46,7 @@ def slots_of(number):
     return [slot for row in tables()[number].slots for slot in row]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", ["1", "3", "4", "5", "6", "7", "8", "9", "11"])
 def test_at_full_scale_trainings_are_the_papers(number):
     trainings = {}
@@ -106,6 +107,7 @@ def test_softmax_and_its_twin_differ_in_the_stages_of_the_graph_alone():
             assert same.head == twin.head
 
 
+@pytest.mark.thorough
 def test_natural_heads_train_as_long_and_on_the_same_images():
     for scale in SCALES:
         models = {model.name: model for model in plan_of("natural-cifar10", scale).models}
