@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from robench.plan.config import load, locate
 
 
@@ -76,3 +78,24 @@ def test_the_graph_heads_share_one_network_and_one_size_of_template():
         "gll",
         "p_laplace",
     }
+
+
+def test_gll_is_attacked_by_its_authors_attack_in_pixels():
+    deviation, eps, step = 0.3081, 0.3, 0.05  # of MNIST, and of the authors' code, in units of the deviation
+    plan = load(str(locate("mnist-gll")))
+    first = plan.threats[0]
+    assert first.eps == pytest.approx(eps * deviation, abs=1e-4)
+    attack = first.attacks[0]
+    assert attack.attack.name == "ifgsm"
+    assert attack.attack.options["step_size"] == pytest.approx(step * deviation, abs=1e-4)
+    assert attack.attack.options["steps"] == 5 * eps / step
+    assert [threat.eps for threat in plan.threats[1:]] == [0.1, 0.2, 0.3]
+    models = {model.name: model for model in plan.models}
+    others = {"gll", "wnll", "laplace", "poisson", "pwll", "knn"}
+    assert {models[name].features_of for name in others} == {"softmax"}
+    assert models["gll"].head == models["gll-trained"].head
+    assert {model.head.options["template"] for name, model in models.items() if name != "softmax"} == {1000}
+    softmax, twin = models["softmax"].train, models["gll-trained"].train
+    assert softmax.data == twin.data
+    together = twin.defense.options["linear_epochs"] + twin.defense.options["epochs"]
+    assert softmax.defense.options["epochs"] == together
