@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from reports.board.lazily import Lazily
 from reports.board.shares import Share
@@ -140,6 +141,31 @@ class Transfer:
     robust: Share
 
 
+class Transfers(Lazily[Transfer, str]):
+    """The transfers of a board, of which those over all attacks together are asked for most often.
+
+    Args:
+        parts: as of `Lazily`; known of each beforehand is the label of its attack.
+        combined: returns those over all attacks together.
+        some: as of `Lazily`.
+    """
+
+    def __init__(
+        self,
+        parts: Callable[[], Sequence[tuple[str, Callable[[], Transfer]]]],
+        combined: Callable[[], Sequence[Transfer]],
+        *,
+        some: bool,
+    ) -> None:
+        super().__init__(parts, some=some)
+        self._combine = combined
+
+    @cached_property
+    def combined(self) -> Sequence[Transfer]:
+        """Those over all attacks together."""
+        return self._combine()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
     """One finding about one model: how often it was met, the first evidence, whether it puts it in doubt."""
@@ -220,8 +246,8 @@ class Board(Heading):
 
     def combined_transfers(self) -> Iterator[Transfer]:
         """Yield the transfers over all attacks together."""
-        if isinstance(self.transfers, Lazily):
-            yield from self.transfers.chosen(lambda attack: not attack)
+        if isinstance(self.transfers, Transfers):  # the others need not be computed
+            yield from self.transfers.combined
             return
         yield from (one for one in self.transfers if not one.attack)
 

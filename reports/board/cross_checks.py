@@ -135,17 +135,31 @@ def _black_box(
     own = standing(r for r in white if uses_gradients(r))
     if not len(own):
         return
+    for source, theirs in _crafted_elsewhere(mine, samples, target):
+        text = f"images crafted on {samples.names[source]} break {{gap}} more than those crafted on it"
+        yield Comparison(text, own, theirs, stands=True)
+    black_box = [r for r in white if not uses_gradients(r) and not is_control(r)]
+    for attack, records in by_attack(black_box).items():
+        text = f"{samples.labels[attack]}, without gradients, breaks {{gap}} more than all attacks with them"
+        yield Comparison(text, own, standing(records), stands=True)
+
+
+def _crafted_elsewhere(
+    mine: Sequence[Record], samples: Samples, target: str
+) -> Iterator[tuple[str, Standing]]:
+    """Yield every other model, and what stands against the images crafted on it."""
+    judgement = samples.judgement(target)
+    if judgement is not None:
+        for source in judgement.packed:
+            if source != target:
+                yield source, Standing(judgement.images, judgement.stands(source).astype(float))
+        return
     by_source: dict[str, list[Record]] = {}
     for record in mine:
         by_source.setdefault(model_of(record.source), []).append(record)
     for source, records in by_source.items():
         if source != target:
-            text = f"images crafted on {samples.names[source]} break {{gap}} more than those crafted on it"
-            yield Comparison(text, own, standing(records), stands=True)
-    black_box = [r for r in white if not uses_gradients(r) and not is_control(r)]
-    for attack, records in by_attack(black_box).items():
-        text = f"{samples.labels[attack]}, without gradients, breaks {{gap}} more than all attacks with them"
-        yield Comparison(text, own, standing(records), stands=True)
+            yield source, standing(records)
 
 
 def _noise(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from reports.board.identities import Setting, attack_of, model_names, setting_of, shown_names
 from reports.board.samples import Samples, by_target
@@ -41,11 +42,9 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
             boards.setdefault(setting, [])
         else:
             boards.setdefault(setting, []).append(record)
-    own_records: dict[Setting, list[Record]] = {}
-    for record in of_plans:
-        own_records.setdefault(setting_of(record), []).append(record)
+    own_records = _by_setting(of_plans)
     for plan, own in by_plan(of_plans).items():
-        for images in dict.fromkeys(setting_of(record).unattacked for record in own):
+        for images in dict.fromkeys(setting.unattacked for setting in _by_setting(own)):
             for one in plan.threats:
                 if not any(s.unattacked == images and one.of(s.threat) for s in boards):
                     boards[images._replace(threat=one.threat)] = []
@@ -62,6 +61,18 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
         )
         for setting, group in boards.items()
     ]
+
+
+def _by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    groups: dict[Setting, list[Record]] = {}
+    by_object: dict[tuple[int, int], list[Record]] = {}  # many records share their data set and threat
+    for record in records:
+        objects = id(record.dataset), id(record.threat)
+        group = by_object.get(objects)
+        if group is None:
+            group = by_object[objects] = groups.setdefault(setting_of(record), [])
+        group.append(record)
+    return groups
 
 
 def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
@@ -111,9 +122,9 @@ def _from_elsewhere(plan: PlannedRun, own: Sequence[Record], records: Sequence[R
 
 def _eps_text(setting: Setting, records: Sequence[Record]) -> str:
     """Return the radius as the user wrote it."""
-    texts = [r.threat.eps_text or str(r.threat.eps) for r in records if not r.attack.is_clean]
-    threats = [one for plan in by_plan(records) for one in plan.threats if one.of(setting.threat)]
-    return next(iter((*texts, *(one.eps_text for one in threats))), "")
+    texts = (r.threat.eps_text or str(r.threat.eps) for r in records if not r.attack.is_clean)
+    threats = (one for plan in by_plan(records) for one in plan.threats if one.of(setting.threat))
+    return next(chain(texts, (one.eps_text for one in threats)), "")
 
 
 def _samples(
@@ -142,4 +153,5 @@ def _samples(
 
 def _labels(records: Sequence[Record]) -> dict[str, str]:
     """Return the shown label of every attack, or way to bound, by identity."""
-    return shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in records})
+    once = {id(r.attack): r for r in records}.values()  # many records share one attack
+    return shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in once})

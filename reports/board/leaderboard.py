@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from reports.board.boards import Board, Doubt, Row
@@ -28,17 +28,18 @@ from reports.board.samples import Samples
 from reports.board.shares import (
     Share,
     clean_share,
-    draws_of,
     is_random,
     one_draw_share,
     outcomes,
+    over_batches,
     right,
+    robust,
     robust_share,
     worst,
 )
 from reports.board.size_ranks import by_size, median_of, ranked_by_size
 from robench.counted import counted
-from robench.record.completeness import count_images
+from robench.record.completeness import count_images, each_whole
 from robench.record.draws import paired_p_value
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
@@ -62,7 +63,9 @@ def boards_of(every: Sequence[Samples]) -> list[Board]:
 def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
     """Return the board of some records that may be compared; `every` board of the run is looked at too."""
     setting = samples.setting
-    targets = dict.fromkeys(model_of(r.target) for r in (*samples.clean, *samples.attacked, *samples.bounds))
+    every_record = (*samples.clean, *samples.attacked, *samples.bounds)
+    objects = {id(r.target): r.target for r in every_record}  # many records share one
+    targets = dict.fromkeys(map(model_of, objects.values()))
     doubts = {target: _doubts(samples, every, target) for target in targets}
     rows = {target: _row(samples, target, doubts[target]) for target in targets}
     rows |= {target: _absent(samples, target) for target in samples.missing if target not in rows}
@@ -98,8 +101,8 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         costs = (record.columns.total(name) for record in white for name in TOTALS)
         passes = sum(costs) / images
     verdict = robust_but_for(samples, target)
-    headline = robust_share(mine, clean_records, verdict)
-    draws = draws_of(samples.everything(target))
+    headline = _headline(samples, target, verdict)
+    draws = samples.draws(target)
     stands = tuple(sorted(d.code for d in doubts if d.stands))
     missing = _missing(samples, target, clean, attacks)
     details = (*samples.everything(target), *samples.bounded(target))[0].target
@@ -128,6 +131,16 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         certified_by=shares_by_method(samples, target),
         gap=gap_of(samples, target),
     )
+
+
+def _headline(samples: Samples, target: str, verdict: Callable[[Record], NDArray[np.bool_]]) -> Share | None:
+    """Return the share of images that stand against everything."""
+    mine, judgement = samples.judged(target), samples.judgement(target)
+    if judgement is None or verdict is not robust:
+        return robust_share(mine, samples.untouched(target), verdict)
+    verdicts = judgement.robust()
+    batches = over_batches(mine, judgement.images, verdicts)
+    return Share(int(verdicts.sum()), len(verdicts), batches)
 
 
 def _absent(samples: Samples, target: str) -> Row:
@@ -178,23 +191,32 @@ def _missing(
     mine = samples.judged(target)
     if not any(len(record.columns) for record in mine):
         return tuple(f"{what} {count} of {counted(n, 'image')}" for what, count in have.items() if count < n)
+    # Where all is whole, only what was crafted on the model itself can still lack a gradient source.
+    own = samples.white_box(target) if each_whole(mine, n) else mine
     places: dict[tuple[str, str, str], list[Record]] = {}
-    for record in mine:
-        place = (model_of(record.source), attack_of(record), record.source.gradient_source)
-        places.setdefault(place, []).append(record)
+    by_object: dict[tuple[int, int], list[Record]] = {}  # many records share their source and attack
+    for record in own:
+        objects = id(record.source), id(record.attack)
+        group = by_object.get(objects)
+        if group is None:
+            place = (model_of(record.source), attack_of(record), record.source.gradient_source)
+            group = by_object[objects] = places.setdefault(place, [])
+        group.append(record)
     for (source, key, through), records in sorted(places.items()):
         origin = "" if source == target else f" crafted on {samples.names[source]}"
         have[f"{samples.labels[key]}{f' through {through}' if through else ''}{origin}"] = count_images(
             records
         )
-    choices = {source for record in mine for source in record.target.sources}
+    objects_judged = {id(record.target): record.target for record in mine}.values()
+    choices = {source for one in objects_judged for source in one.sources}
     for key, label in samples.labels.items():
         attempts = {through for source, attack, through in places if (source, attack) == (target, key)} - {""}
         # An attack without gradients, or one that goes through all sources by itself, has none to miss.
         gap_names = choices - attempts if attempts & choices else ()
         have |= {f"{label} through {through}": 0 for through in sorted(gap_names)}
     texts = [f"{what} {count} of {counted(n, 'image')}" for what, count in have.items() if count < n]
-    if is_random(mine) and any(len(record.columns) and not record.draws for record in mine):
+    random = samples.judgement(target) is None and is_random(mine)
+    if random and any(len(record.columns) and not record.draws for record in mine):
         texts.append("fresh draws of noise, for an earlier version judged it in the attacked draw alone")
     return tuple(texts)
 
@@ -254,16 +276,18 @@ def _verdicts(samples: Samples, target: str) -> list[str] | NDArray[np.bool_]:
     """
     clean = samples.untouched(target)
     records = samples.judged(target) if samples.labels else clean
+    verdict = robust_but_for(samples, target) if samples.labels else right
+    judgement = samples.judgement(target) if verdict is robust else None
+    if judgement is not None:
+        return judgement.robust()
     if is_random(records):
         return list(outcomes(records, clean).values())
-    verdict = robust_but_for(samples, target) if samples.labels else right
     return worst(records, verdict)[1]
 
 
 def _own(samples: Samples, target: str) -> list[Record]:
     """Return the records that speak of a model itself: clean and white-box ones."""
-    mine = samples.everything(target)
-    return [r for r in mine if r.attack.is_clean or model_of(r.source) == target]
+    return [*samples.untouched(target), *samples.white_box(target)]
 
 
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reports.board.boards import Measurement, Transfer
+from reports.board.boards import Measurement, Transfer, Transfers
 from reports.board.identities import attack_of, fingerprint_of, model_of
 from reports.board.lazily import Lazily
 from reports.board.samples import Samples
-from reports.board.shares import Share, draws_of, is_random, one_draw_share, robust_share
+from reports.board.shares import Share, draws_of, is_random, one_draw_share, over_batches, robust_share
 from robench.record.packing import BROKEN, STATUSES
 from robench.record.schema import Record, Status
 
@@ -100,15 +100,35 @@ def transfers(samples: Samples) -> Sequence[Transfer]:
     Known of each beforehand: the label of its attack, empty for all together.
     """
     cross_records = (r for r in samples.attacked if model_of(r.source) != model_of(r.target))
-    return Lazily(partial(_pairs, samples), some=any(len(record.columns) for record in cross_records))
+    some = any(len(record.columns) for record in cross_records)
+    return Transfers(partial(_pairs, samples), partial(_combined, samples), some=some)
+
+
+def _groups(samples: Samples) -> dict[tuple[str, str], list[Record]]:
+    """Return the records of every source and target; nothing where all is white-box."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    by_object: dict[tuple[int, int], list[Record]] = {}  # many records share their source and target
+    for record in samples.attacked:
+        objects = id(record.source), id(record.target)
+        group = by_object.get(objects)
+        if group is None:
+            place = model_of(record.source), model_of(record.target)
+            group = by_object[objects] = groups.setdefault(place, [])
+        group.append(record)
+    return {} if all(source == target for source, target in groups) else groups
+
+
+def _combined(samples: Samples) -> list[Transfer]:
+    """Return the transfers over all attacks together."""
+    return [
+        _transfer(samples, source, target, "", records)
+        for (source, target), records in _groups(samples).items()
+        if any(len(record.columns) for record in records)
+    ]
 
 
 def _pairs(samples: Samples) -> list[tuple[str, Callable[[], Transfer]]]:
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in samples.attacked:
-        groups.setdefault((model_of(record.source), model_of(record.target)), []).append(record)
-    if all(source == target for source, target in groups):
-        return []
+    groups = _groups(samples)
     parts: list[tuple[str, Callable[[], Transfer]]] = []
     for (source, target), records in groups.items():
         by_attack: dict[str, list[Record]] = {}
@@ -122,7 +142,13 @@ def _pairs(samples: Samples) -> list[tuple[str, Callable[[], Transfer]]]:
 
 
 def _transfer(samples: Samples, source: str, target: str, attack: str, records: Sequence[Record]) -> Transfer:
-    share = robust_share(records, samples.untouched(target)) or Share(0, 0)
+    judgement = None if attack else samples.judgement(target)
+    if judgement is None:
+        share = robust_share(records, samples.untouched(target)) or Share(0, 0)
+    else:
+        verdicts = judgement.robust(source)
+        batches = over_batches(records, judgement.images, verdicts)
+        share = Share(int(verdicts.sum()), len(verdicts), batches)
     return Transfer(source=samples.names[source], target=samples.names[target], attack=attack, robust=share)
 
 

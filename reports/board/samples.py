@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from reports.board.identities import Setting, attack_of, model_of
+from reports.board.judgements import Judgement, judgement_of
 from robench.record.packing import ROBUST, STATUSES
 from robench.record.schema import Record
 
@@ -84,13 +85,35 @@ class Samples:
         """Return the records of bounds on a model."""
         return self._bounded.get(target, ())
 
+    def judgement(self, target: str) -> Judgement | None:
+        """Return which images of a model stand, source by source; None where that takes record by record."""
+        if target not in self._judgements:
+            self._judgements[target] = judgement_of(self.judged(target))
+        return self._judgements[target]
+
+    def draws(self, target: str) -> int:
+        """Return under how many fresh draws a model was judged at most; 0 if it is not random."""
+        plain = self.judgement(target) is not None
+        records = self.untouched(target) if plain else self.everything(target)
+        return max((record.draws for record in records), default=0)
+
+    @cached_property
+    def _judgements(self) -> dict[str, Judgement | None]:
+        return {}
+
     @cached_property
     def _judged(self) -> dict[str, list[Record]]:
         return by_target(self.attacked)
 
     @cached_property
     def _white(self) -> dict[str, list[Record]]:
-        return by_target(r for r in self.attacked if model_of(r.source) == model_of(r.target))
+        white: dict[str, list[Record]] = {}
+        for target, records in self._judged.items():
+            sources = {id(record.source): record.source for record in records}
+            own = {number for number, source in sources.items() if model_of(source) == target}
+            if own_records := [record for record in records if id(record.source) in own]:
+                white[target] = own_records
+        return white
 
     @cached_property
     def _bounded(self) -> dict[str, list[Record]]:
@@ -104,8 +127,12 @@ class Samples:
 def by_target(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Return records by the identity of the model that judged them."""
     groups: dict[str, list[Record]] = {}
+    by_object: dict[int, list[Record]] = {}  # many records share their target
     for record in records:
-        groups.setdefault(model_of(record.target), []).append(record)
+        group = by_object.get(id(record.target))
+        if group is None:
+            group = by_object[id(record.target)] = groups.setdefault(model_of(record.target), [])
+        group.append(record)
     return groups
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robench.cli.collector import no_collector
 from robench.cli.console import one_line
 from robench.cli.leaderboard import NO_INDEX, Format, check_runs, print_or_write, read_runs, tell_faults
 
@@ -97,6 +98,7 @@ def badge(
     print_or_write(recipe(model=model, board=board).render(read_runs(runs)), out)
 
 
+@no_collector()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     out: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from robench.cli.collector import no_collector
 from robench.cli.console import one_line
 from robench.counted import counted
 from robench.errors import ConfigError
@@ -25,6 +26,7 @@ Format = Literal["text", "md", "csv", "json", "tex"]
 _PLUGINS = {"md": "markdown", "csv": "csv", "json": "json", "tex": "latex"}
 
 
+@no_collector()
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",

@@ -50,6 +50,23 @@ _counted: dict[tuple[int, ...], tuple[tuple[NDArray[np.int64], ...], int]] = {}
 """The last shards that were counted, by what tells arrays apart while they are here: columns share them."""
 
 
+def each_whole(records: Sequence[Record], n: int) -> bool:
+    """Tell whether every source under every attack of some records has all images, at least n.
+
+    It is told in one go, for large runs; True says so, False only that it may be otherwise.
+    """
+    # Many records share their source and attack, and those of one shard their array.
+    shards: dict[int, tuple[NDArray[np.int64], set[tuple[int, int]]]] = {}
+    for record in records:
+        index = record.columns.array("index")
+        shard = shards.get(id(index))
+        if shard is None:
+            shard = shards[id(index)] = (index, set())
+        shard[1].add((id(record.source), id(record.attack)))
+    first, *others = [pairs for _, pairs in shards.values()] or [set()]
+    return all(pairs == first for pairs in others) and _count({i: s[0] for i, s in shards.items()}) >= n
+
+
 def _count(shards: Mapping[int, NDArray[np.int64]]) -> int:
     import numpy as np
 
@@ -71,13 +88,16 @@ class Have:
 
     def __init__(self, planned: PlannedRun, records: Sequence[Record], threat: ThreatSummary) -> None:
         self.planned, self.threat, self.labels = planned, threat, planned.attacks(threat)
-        self.n = max((*(r.dataset.n for r in records), count_images(records)), default=0)
+        sizes = {id(r.dataset): r.dataset.n for r in records}.values()
+        self.n = max((*sizes, count_images(records)), default=0)
         self._tried: dict[tuple[str, str], set[str]] = {}
         self._offered: dict[str, set[str]] = {}
-        for record in records:
+        # Many records share their source and attack, and their target.
+        for record in {(id(r.source), id(r.attack)): r for r in records}.values():
             source = record.source
             self._tried.setdefault((source.name, record.attack.label), set()).add(source.gradient_source)
-            self._offered.setdefault(record.target.name, set()).update(record.target.sources)
+        for target in {id(r.target): r.target for r in records}.values():
+            self._offered.setdefault(target.name, set()).update(target.sources)
 
     def missing(self, model: str, own: Sequence[Record]) -> tuple[str, ...]:
         """Return in words what a row lacks of its plan: columns, gradient sources, sources, images.
@@ -94,15 +114,22 @@ class Have:
         clean = count_images(r for r in own if r.attack.is_clean)
         texts = [_lack("clean", clean, n)] if clean < n else []
         places: dict[tuple[str, str], dict[str, dict[str, list[Record]]]] = {}
+        columns_by_object: dict[tuple[int, int], list[Record]] = {}
         for record in own:
-            source = record.source
-            weights = places.setdefault((source.name, record.attack.label), {})
-            column = weights.setdefault(source.fingerprint, {})
-            column.setdefault(source.gradient_source, []).append(record)
+            objects = id(record.source), id(record.attack)
+            column = columns_by_object.get(objects)
+            if column is None:
+                source = record.source
+                weights = places.setdefault((source.name, record.attack.label), {})
+                by_gradient = weights.setdefault(source.fingerprint, {})
+                column = columns_by_object[objects] = by_gradient.setdefault(source.gradient_source, [])
+            column.append(record)
         sources = dict.fromkeys((model, *(plan.models if plan.transfer else ())))
+        whole = each_whole(own, n)
         for label in self.labels:
             columns = {
-                source: self._lacking(places.get((source, label), {}), label, source) for source in sources
+                source: self._lacking(places.get((source, label), {}), label, source, whole=whole)
+                for source in sources
             }
             texts += columns.pop(model)
             if short := {source: lacks for source, lacks in columns.items() if lacks}:
@@ -113,7 +140,12 @@ class Have:
         return tuple(texts)
 
     def _lacking(
-        self, by_weights: Mapping[str, Mapping[str, Sequence[Record]]], label: str, source: str
+        self,
+        by_weights: Mapping[str, Mapping[str, Sequence[Record]]],
+        label: str,
+        source: str,
+        *,
+        whole: bool,
     ) -> list[str]:
         """Return in words what is missing of one attack: of all of it, or source by source.
 
@@ -121,11 +153,14 @@ class Have:
             by_weights: its records on one target, by the weights it was crafted on and by gradient source.
             label: of the attack.
             source: name of the model it was crafted on.
+            whole: whether all that is there has all images.
         """
         attempts = self._tried.get((source, label), set())
         choices = self._offered.get(source, set())
         # An attack goes through all that are offered, or through its own choice alone.
         expected = sorted(choices if attempts & choices else attempts)
+        if whole and any(own.keys() >= set(expected) for own in by_weights.values()) and expected:
+            return []
         # What was crafted on two sets of weights of one name, as in parts that each trained, does not add up.
         counts = [{name: count_images(own.get(name, ())) for name in expected} for own in by_weights.values()]
         have = max(counts, key=lambda count: sum(count.values()), default=dict.fromkeys(expected, 0))

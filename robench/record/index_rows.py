@@ -105,10 +105,13 @@ class Piece:
         self.digests = array("|u1", count, DIGEST_BYTES)
         if (images < 0).any() or (draws < 0).any() or not np.isfinite(self.totals).all():
             raise PieceError("counts")
-        verdict_counts = images.astype(object) * draws
+        verdict_counts = images * draws  # of numbers of 32 bits
+        if (verdict_counts > len(data)).any():
+            raise PieceError("another length")
         self.status = array("|u1", int(images.sum()))
         self.stood = array("|u1", int(verdict_counts.sum()))
-        if at != len(data) or (self.status >= len(STATUSES)).any() or (self.stood > 1).any():
+        wrong = self.status.max(initial=0) >= len(STATUSES) or self.stood.max(initial=0) > 1
+        if at != len(data) or wrong:
             raise PieceError("another length, or statuses that are none")
         self.status.setflags(write=False)
         self.stood.setflags(write=False)
@@ -163,10 +166,24 @@ class Piece:
             planned: what the plan of the folder asks for.
         """
         target, source, attack, threat, dataset, seed, findings, near, status = self._rows()[row]
-        backing = IndexedColumns(near=near, status=status, again=again, key=key, origin=Row(self, row))
+        backing = IndexedColumns(near=near, status=status, again=again, key=key, rows=self, number=row)
         return laid_out(
-            key, target, source, attack, threat, dataset, seed, columns_of(backing), findings, planned
+            key,
+            target,
+            source,
+            attack,
+            threat,
+            dataset,
+            seed,
+            columns_of(backing),
+            findings,
+            planned,
+            self.conditions[row],
         )
+
+    def row(self, number: int) -> Row:
+        """Return a row of it."""
+        return Row(self, number)
 
     def close(self) -> None:
         """Forget what `record` alone needs."""

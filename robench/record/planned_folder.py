@@ -141,21 +141,25 @@ class PlannedFolder(RunFolder):
         good = {name: value for name, value in facts.items() if name not in wrong}
         for name in good.keys() & {"units", "geometry"}:
             strange = [key for key in good[name] if not (isinstance(key, str) and KEY.fullmatch(key))]
-            good[name] = [key for key in good[name] if key not in strange]
+            if strange:
+                good[name] = [key for key in good[name] if key not in strange]
             faults += [Fault("run.json", f"no key in `{name}`: {described(key)}") for key in strange[:10]]
         return good, faults
 
-    def planned(self) -> list[str]:
+    def planned(self, facts: dict[str, Any] | None = None) -> list[str]:
         """Return the finished keys of the plan in the folder; in one of an earlier version, of its last run.
 
         They are in `run.json` if that is of this plan and final, else in the journal. A folder can hold units
         of earlier plans (another radius, other weights): they are kept for the case that they are asked for
         again, and stay out of tables.
 
+        Args:
+            facts: what `facts` returned, if it was asked before.
+
         Raises:
             StorageError: an older folder cannot be listed.
         """
-        facts, digest = self.facts()[0], self.plan_digest()
+        facts, digest = self.facts()[0] if facts is None else facts, self.plan_digest()
         units: list[str] | None = facts.get("units")
         own = units is not None and "plan" in facts and digest in {facts["plan"], None}
         if own and facts.get("status") in FINAL:

@@ -7,7 +7,7 @@ import json
 import marshal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
 from robench.record.certificates import Certificates
@@ -91,6 +91,7 @@ class Record(_Lazy):
         certificates: of a record of bounds what they certify; None for any other. Then `attack` says how
             they were computed, and `columns` how the judge saw the images that their search found.
         planned: what the plan of its run folder asks for, noted when the folder is read; in no file.
+        indexed: what an index says of the provenance, None where it is another; in no file.
     """
 
     key: str
@@ -106,6 +107,9 @@ class Record(_Lazy):
     schema: int = RECORD_SCHEMA
     certificates: Certificates | None = None
     planned: PlannedRun | None = field(default=None, compare=False, repr=False, metadata=UNWRITTEN)
+    indexed: Provenance | None = field(
+        init=False, default=None, compare=False, repr=False, metadata=UNWRITTEN
+    )
 
     def __post_init__(self) -> None:
         """Refuse certificates of other images."""
@@ -125,17 +129,16 @@ class Record(_Lazy):
     @property
     def conditions(self) -> Provenance:
         """How the record was made, as far as many records have it alike: without its seconds and images."""
-        try:
-            return cast("Provenance", object.__getattribute__(self, "provenance"))
-        except AttributeError:
-            return self.columns.origin().conditions()
+        return self.provenance if self.indexed is None else self.indexed
 
     def noting(self, **values: Any) -> Record:
         """Return the record with other values in some fields; as `dataclasses.replace`, and faster."""
         copy = object.__new__(Record)
         lazily = "columns" not in values and "provenance" not in values and not _has_provenance(self)
         for name, setter in _PUT:
-            if name in values:
+            if name == "indexed":
+                setter(copy, self.indexed if lazily else None)
+            elif name in values:
                 setter(copy, values[name])
             elif name != "provenance" or not lazily:
                 setter(copy, getattr(self, name))
@@ -222,6 +225,7 @@ _INDEXED = (
     "columns",
     "findings",
     "planned",
+    "indexed",
 )
 _PUT_INDEXED = tuple(dict(_PUT)[name] for name in _INDEXED)
 _PUT_SCHEMA, _PUT_CERTIFICATES = (dict(_PUT)[name] for name in ("schema", "certificates"))
@@ -251,7 +255,8 @@ def laid_out(*values: Any) -> Record:
     """Return a record of the present schema without certificates, whose provenance the index tells.
 
     Args:
-        values: key, target, source, attack, threat, dataset, seed, columns, findings and planned.
+        values: key, target, source, attack, threat, dataset, seed, columns, findings, planned, and what the
+            index says of the provenance.
     """
     record = object.__new__(Record)
     for setter, value in zip(_PUT_INDEXED, values, strict=True):

@@ -180,7 +180,8 @@ class Store(PlannedFolder):
                 record is read. See `robench.record.index`.
         """
         plan, faults = self.plan()
-        faults = [*self.facts()[1], *faults]
+        facts, fact_faults = self.facts()
+        faults = [*fact_faults, *faults]
         try:
             read_journal(self.root)
         except StorageError as error:
@@ -188,7 +189,7 @@ class Store(PlannedFolder):
         keys: list[str] = []
         try:
             faults += [Fault(f"units/{stray.name}", "a name that is no key") for stray in self.strays()]
-            keys = self.planned()
+            keys = self.planned(facts)
         except StorageError as error:
             faults.append(Fault.of("units", error))
         records = []
@@ -198,7 +199,7 @@ class Store(PlannedFolder):
                     records.append(self._light(key, plan, lookup))
                 except StorageError as error:
                     faults.append(Fault.of(f"units/{key}.json", error))
-        return noting_failed(records, self._failed_jobs()), faults
+        return noting_failed(records, self._failed_jobs(facts)), faults
 
     @contextlib.contextmanager
     def _index(self, keys: Sequence[str], plan: PlannedRun | None) -> Iterator[Index | None]:
@@ -224,12 +225,13 @@ class Store(PlannedFolder):
         """
         if keys is not None:
             return [self._light(key) for key in keys]
-        plan = self.plan()[0]
-        return noting_failed([self._light(key, plan) for key in self.planned()], self._failed_jobs())
+        plan, facts = self.plan()[0], self.facts()[0]
+        return noting_failed(
+            [self._light(key, plan) for key in self.planned(facts)], self._failed_jobs(facts)
+        )
 
-    def _failed_jobs(self) -> dict[str, list[str]]:
+    def _failed_jobs(self, facts: dict[str, Any]) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""
-        facts = self.facts()[0]
         if facts.get("plan") not in {None, self.plan_digest()}:
             return {}
         failures = facts.get("failed_jobs", {})

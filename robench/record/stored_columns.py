@@ -87,9 +87,6 @@ class Origin(Protocol):
     def provenance(self) -> Provenance:
         """Return how the record was made."""
 
-    def conditions(self) -> Provenance:
-        """Return the same without what no other record has."""
-
     def total(self, place: int) -> float:
         """Return the sum of a column of `TOTALS`."""
 
@@ -97,15 +94,29 @@ class Origin(Protocol):
         """Return the checksum of the record."""
 
 
+class Rows(Protocol):
+    """A piece of an index."""
+
+    def row(self, number: int) -> Origin:
+        """Return a row of it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class IndexedColumns(Stored):
     """Columns of which an index told what boards need; the rest is read from the file.
 
     Attributes:
-        origin: the row of the index.
+        rows: of a piece of the index.
+        number: of the row among them.
     """
 
-    origin: Origin
+    rows: Rows
+    number: int
+
+    @property
+    def origin(self) -> Origin:
+        """The row of the index."""
+        return self.rows.row(self.number)
 
     def whole(self) -> Arrays:
         """Return the columns, read from the file that the index was made from."""

@@ -1,10 +1,12 @@
 """Tables that fit: nothing is lost, nothing is wider than the terminal, and names stand in every part."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
+from reports.text import screen
 from reports.text.screen import FittingTable, Screen
 from tests.reports.board.test_leaderboard import B, R, record
 
@@ -58,3 +60,28 @@ def test_a_board_fits_and_keeps_every_number(width, models):
         assert f"{100 - 10 * attack}.0" in whole
     if width == 80:
         assert "a-model-with-quite-a-long-name" in whole
+
+
+@pytest.mark.parametrize("width", [*range(30, 52), 80])
+@pytest.mark.parametrize("colours", [None, "truecolor"])
+def test_lines_made_at_once_look_as_cells_made_by_rich(width, colours, monkeypatch):
+    layout = FittingTable(
+        title="title [b]",
+        header=["Crafted on \\ judged on", "n", "\u7db2", "Findings"],
+        rows=[
+            ["a", "1", "2.5", "-"],
+            ["[bold]", "1000", "", "low-clean"],
+            ["\u7db2\u8def", "3", "11.0", "x y"],
+        ],
+        left=frozenset({"Crafted on \\ judged on", "Findings"}),
+    )
+
+    def looks():
+        stream = io.StringIO()
+        Console(file=stream, width=width, color_system=colours, force_terminal=bool(colours)).print(layout)
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+        return [line.rstrip() for line in plain.splitlines()]
+
+    at_once = looks()
+    monkeypatch.setattr(screen.FittingTable, "_unfolded", lambda self, columns, most: None)
+    assert at_once == looks()

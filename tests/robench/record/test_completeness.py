@@ -4,9 +4,12 @@ import dataclasses
 
 import pytest
 
+from benchmarks.free_attacks import Shape
+from benchmarks.free_attacks import record as free_record
 from robench.record.certificates import Certificates
 from robench.record.columns import Columns
-from robench.record.completeness import Have, by_plan, count_images, missing_rows
+from robench.record.completeness import Have, by_plan, count_images, each_whole, missing_rows
+from robench.record.packed_columns import packed_columns, unpacked_columns
 from robench.record.planned import PlannedRun, planned_run
 from robench.record.threat_summary import ThreatSummary
 from tests.records import record_of
@@ -196,3 +199,29 @@ def test_images_of_another_set_are_another_row():
     elsewhere = dataclasses.replace(attack, dataset=dataclasses.replace(attack.dataset, set="other"))
     rows = missing_rows([clean, elsewhere])
     assert [texts for _, _, texts in rows] == [("pgd 0 of 4 images",), ("clean 0 of 4 images",)]
+
+
+def test_all_is_whole_only_where_every_attack_of_every_source_has_all_images():
+    shape = Shape(models=2, attacks=2, shards=2, images=5, transfer=True)
+    records = [
+        free_record(shape, shard, index, at)
+        for shard in range(2)
+        for index, job in enumerate(shape.jobs)
+        for at in range(len(shape.targets(*job)))
+    ]
+    parts = {}  # as files give them: equal parts are one object
+    records = [
+        one.noting(
+            source=parts.setdefault(repr(one.source), one.source),
+            attack=parts.setdefault(repr(one.attack), one.attack),
+            columns=unpacked_columns(packed_columns(one.columns)),
+        )
+        for one in records
+        if one.target.name == "m0"
+    ]
+    assert each_whole(records, 10)
+    assert not each_whole(records, 11)
+    for at in range(len(records)):
+        assert not each_whole(records[:at] + records[at + 1 :], 10)
+    assert each_whole([], 0)
+    assert not each_whole([], 1)
