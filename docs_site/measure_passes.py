@@ -23,7 +23,7 @@ from robench import plugins
 
 FILE = Path(__file__).with_name("attack_passes.toml")
 LONGEST = 60
-"""Seconds after which an attack is left without a figure."""
+"""Seconds of processor time after which an attack is left without a figure."""
 
 RADII = {"Linf": 8 / 255, "L2": 0.5, "L1": 8.0, "L0": 5.0}
 
@@ -79,14 +79,14 @@ def write(known: Mapping[str, Sequence[int]]) -> None:
 def main(names: Sequence[str]) -> None:
     """Measure these attacks, or all, and keep each figure as soon as it is there."""
     figures = tomllib.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
-    signal.signal(signal.SIGALRM, _too_long)
+    signal.signal(signal.SIGPROF, _too_long)
     for name in names or plugins.names("attacks"):
-        signal.alarm(LONGEST)
+        signal.setitimer(signal.ITIMER_PROF, LONGEST)
         try:
             figures[name] = list(passes_of(name))
         except Exception as error:  # noqa: BLE001 - libraries raise what they like; the figure is left out
             print(f"{name}: {type(error).__name__}: {str(error)[:150]}", file=sys.stderr)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         write(figures)
 
 

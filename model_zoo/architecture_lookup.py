@@ -124,7 +124,10 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
     size = " by ".join(map(str, shape[1:]))
     takes = f"a network that takes images of {counted(shape[0], 'channel')}, {size} pixels"
     adapt = "Choose images of the kind it takes, or adapt it in a file of yours, net.py:make"
-    others = "Let the factory take `classes`, or say with `outputs` and `class_map` which of more count"
+    others = (
+        "Take data of as many classes, let the factory take `classes`, or say which outputs count with"
+        " `outputs` and `class_map` (--set models.0.outputs=...)"
+    )
     try:
         with blamed(where, expected=takes, do=adapt), evaluation_mode(network):
             check_answers(

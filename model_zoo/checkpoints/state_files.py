@@ -234,9 +234,11 @@ def _unsafe_globals(data: bytes) -> list[str]:
 
 def _corrupt(where: str, expected: str, error: BaseException) -> CheckpointError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    advice = "Weights only load failed"  # torch goes on to advise what would run the file's code
+    detail = "" if reason.startswith(advice) else f" ({reason})"
     return CheckpointError(
         where=where,
         expected=expected,
-        got=f"a damaged or foreign file ({reason})",
+        got=f"a damaged or foreign file{detail}",
         do="Copy or download it again",
     )

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from robench.data.images import ImageSet
     from robench.data.listing import Listing
 
+_LAYOUT = "Lay pictures out as FOLDER/test/CLASS/PICTURE, or those of a test alone as FOLDER/CLASS/PICTURE"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFolder:
     """Pictures laid out as `<path>/<split>/<class>/<picture>`, as torchvision's ImageFolder.
+
+    A folder with neither `train` nor `test` in it is the test split: `<path>/<class>/<picture>`.
 
     Classes are the folder names of both splits together, so a class absent from the test split keeps its
     label. Names that are all numbers (digits 0 to 9, `7` or `07`) are in the order of numbers; all others,
@@ -86,13 +89,15 @@ class ImageFolder:
 
         check_split(split, where="image_folder")
         top = resolved(self.path, root, where="image_folder")
-        names = {p.name for part in ("train", "test") for p in _children(top / part) if p.is_dir()}
+        parts = [top / part for part in ("train", "test") if (top / part).is_dir()]
+        place = top / split if parts or split == "train" else top
+        names = {p.name for part in parts or [place] for p in _children(part) if p.is_dir()}
         if len(names) > MOST_CLASSES:
             expected = f"at most {MOST_CLASSES} class folders"
             raise InputError(where=str(top), expected=expected, got=str(len(names)))
-        if not (top / split).is_dir() or not names:
-            do = "Make one folder per class in it"
-            raise InputError(where="image_folder", expected=f"a folder {top / split}", got="none", do=do)
+        if not place.is_dir() or not names:
+            expected = f"a folder for each class in {place}"
+            raise InputError(where="image_folder", expected=expected, got="none", do=_LAYOUT)
         classes: int | list[str]
         if self.classes is None:
             classes = ordered(names, where=str(top))
@@ -103,11 +108,11 @@ class ImageFolder:
         files = [
             (file, label)
             for name, label in sorted(labels.items(), key=lambda item: item[1])
-            for file in _children(top / split / name)
+            for file in _children(place / name)
             if file.suffix.lower() in _SUFFIXES
         ]
         if not files:
-            raise InputError(where=str(top / split), expected="at least one picture", got="none")
+            raise InputError(where=str(place), expected="at least one picture", got="none")
 
         def read(positions: Sequence[int]) -> Pixels:
             pictures, size = [], 0
@@ -116,8 +121,8 @@ class ImageFolder:
                 data = read_regular(file, PICTURE, expected="a readable picture")
                 pictures.append(decode(data, where=str(file), resize=self.resize, gray=self.gray))
                 size += pictures[-1].nbytes
-                UNPACKED.check(size, where=str(top / split))
-            return stacked(pictures, [str(file) for file in selection], where=str(top / split))
+                UNPACKED.check(size, where=str(place))
+            return stacked(pictures, [str(file) for file in selection], where=str(place))
 
         return Listing(
             name=top.name,

@@ -11,7 +11,7 @@ from robench.api.makers import Network, make_attack, wrap
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet, image_set
-from robench.errors import ConfigError, InputError
+from robench.errors import ConfigError, InputError, PluginError, nearest
 from robench.model.interface import Model
 from robench.plan.presets import PRESETS, attacks_of
 
@@ -94,10 +94,26 @@ def attacks_from(
     if isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
         recipes: dict[str, Attack] = {}
         for name in value:
-            recipes |= _preset(name, norm, smallest) if name in PRESETS else {name: make_attack(name)}
+            recipes |= _preset(name, norm, smallest) if name in PRESETS else {name: _named(name)}
         return recipes
     expected = 'a mapping such as {"PGD": robench.make_attack("pgd")}, or names such as ["pgd", "fgsm"]'
     raise InputError(where="attacks", expected=expected, got=f"a {type(value).__name__}")
+
+
+def _named(name: str) -> Attack:
+    """Return an attack with its defaults.
+
+    Raises:
+        PluginError: no attack has that name, or its library is not installed; a preset near to it is given.
+    """
+    try:
+        return make_attack(name)
+    except PluginError as error:
+        do = nearest(name, PRESETS)
+        if not do.endswith("?") or "/" in name:
+            raise
+        expected = "a preset or the name of an installed attack"
+        raise PluginError(where="attacks", expected=expected, got=repr(name), do=do) from error
 
 
 def _preset(name: str, norm: str, smallest: bool) -> dict[str, Attack]:

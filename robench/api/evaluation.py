@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ def load_data(
 ) -> ImageSet:
     """Return images by the data set's plugin name, such as `digits` or `mnist`.
 
+    Files are looked for in the folder `root`, without it in that of the environment's `ROBENCH_DATA_ROOT`, as
+    on the command line.
+
     Raises:
         PluginError: no data set has that name.
         InputError: files missing or unreadable, or a limit that is no whole number.
@@ -59,7 +63,8 @@ def load_data(
         raise InputError(where="load_data", expected="limit as a whole number, or None", got=repr(limit))
     spec = DataSpec(dataset=Choice(name=name, options=options), split=split, limit=limit, subset=subset)
     try:
-        return load_selection(spec, root=Path(root) if root else None, download=download, seed=seed)
+        folder = root or os.environ.get("ROBENCH_DATA_ROOT")
+        return load_selection(spec, root=Path(folder) if folder else None, download=download, seed=seed)
     except InputError as error:
         do = error.do
         for option, parameter in PARAMETERS.items():

@@ -91,8 +91,10 @@ def make_attack(attack: str | Callable[..., Any], **options: Any) -> Attack:
         return attack_named(attack, options, trust_code=True, where=attack)
     candidate: object = attack
     if not callable(candidate):
-        got = type(candidate).__name__
-        raise InputError(where="attack", expected="the name of an attack, or a function", got=got)
+        got = f"a {type(candidate).__name__}"
+        do = "Several attacks: `robench.benchmark(net, (x, y), attacks=[...], eps=...)`"
+        do = do if isinstance(candidate, list | tuple | dict) else ""
+        raise InputError(where="attack", expected="the name of an attack, or a function", got=got, do=do)
     return attack_from(_own(attack), options)
 
 
@@ -197,11 +199,22 @@ def columns_of(net: nn.Module, x: Images, *, where: str, output: str = "logits")
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        do = "A function that makes the network is called first: net = make()" if _takes_nothing(net) else ""
         raise InputError(
             where=where,
+            do=do,
             expected=f"a network that answers images of shape {tuple(images.shape)} in [0, 1]",
             got=f"{type(error).__name__}: {reason}",
         ) from error
+
+
+def _takes_nothing(net: nn.Module) -> bool:
+    """Tell whether a network is a function without parameters, so probably one that makes networks."""
+    function: object = getattr(net, "function", None)
+    try:
+        return callable(function) and not inspect.signature(function).parameters
+    except ValueError:  # written in C
+        return False
 
 
 def device_of(net: nn.Module) -> torch.device:

@@ -173,5 +173,5 @@ def norm_named(name: str) -> Norm:
         ConfigError: no norm has that name; the nearest are given.
     """
     if name not in NORMS:
-        raise ConfigError(expected="the name of a norm", got=repr(name), do=nearest(name, NORMS))
+        raise ConfigError(expected="the name of a norm", got=repr(name), do=nearest(str(name), NORMS))
     return NORMS[name]

@@ -21,6 +21,7 @@ from robench.audit.rejudgement import (
 )
 from robench.counted import counted
 from robench.errors import ConfigError, StorageError
+from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan
 from robench.randomness import Randomness
 from robench.record.files import MOST_TEXT, read_regular
@@ -176,7 +177,7 @@ def verify(
         reporter: who is told.
 
     Raises:
-        ConfigError: no plan is in the folder.
+        ConfigError: no plan is in the folder, or nobody allowed to run a file of code that it names.
         StorageError: weights that the run trained are gone.
     """
     reason = ""
@@ -186,6 +187,8 @@ def verify(
         if not os.path.lexists(store.root / "plan.json"):
             raise
         reason = str(error)
+    else:
+        check_allowed(plan, trust_code=environment.trust_code)
     yield from check_files(store)
     if reason:  # the files were looked at all the same
         yield Check(name="plan", looked=1, wrong=1, evidence=reason)

@@ -78,13 +78,11 @@ def check(
 
 
 def _references(plan: Plan) -> bool:
-    """Tell whether attacks or defenses of a plan come from files."""
-    from robench.intake.user_code import is_reference
+    """Tell whether attacks or defenses of a plan come from files; networks are looked at by --preflight."""
+    from robench.plan.named_code import named_code
 
-    choices = [attack.attack for threat in plan.threats for attack in threat.attacks]
-    for model in plan.models:
-        choices += [*model.inference, *([model.train.defense] if model.train else [])]
-    return any(is_reference(choice.name) for choice in choices)
+    networks = {model.architecture.name for model in plan.models if model.architecture}
+    return any(choice.name not in networks for choice in named_code(plan))
 
 
 def _check_code(plan: Plan) -> None:

@@ -18,7 +18,12 @@ REGRESSION = 1
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="Run folder, the one before.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Run folder, the one after.")],
+    second: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[B]", help="Run folder, the one after; by default A, for --pair.", show_default=False
+        ),
+    ] = None,
     pair: Annotated[
         list[str] | None,
         typer.Option("--pair", metavar="A-MODEL=B-MODEL", help="Compare two models of unlike names."),
@@ -37,7 +42,12 @@ def compare(
     from robench.record.completeness import missing_rows
     from robench.record.run_comparison import differences, unmatched
 
-    before, after, pairs = read_runs([first]), read_runs([second]), _pairs(pair)
+    pairs = _pairs(pair)
+    if second is None and not pairs:
+        do = "Name another run folder, or two models of this one: --pair MODEL=MODEL"
+        raise ConfigError(where="compare", expected="two run folders", got="one", do=do)
+    before = read_runs([first])
+    after = read_runs([second]) if second is not None else before
     gaps = differences(before, after, pairs=pairs)
     leftovers = unmatched(before, after, pairs=pairs)
     partial = {"A": missing_rows(before), "B": missing_rows(after)}

@@ -247,11 +247,13 @@ def training_text(row: dict[str, float]) -> str:
             count = row.get("validation_images")
             n = f" (n {count:.0f})" if count and name == "validation_accuracy" else ""
             parts.append(f"{ACCURACIES[name]} {100 * value:.1f} %{n}")
+        elif name == "step":
+            parts.append(f"step {value:.0f}" + (f" of {row['steps']:.0f}" if row.get("steps") else ""))
         elif name == "best":
             parts += ["best so far"] if value else []
         elif name == "seconds":
             parts.append(f"{value:.1f} s")
-        elif name != "validation_images":
+        elif name not in {"validation_images", "steps"}:
             parts.append(f"{name.replace('_', ' ')} {value:.4g}")
     return ", ".join(parts)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.batch_identity import batch_of
@@ -102,9 +103,13 @@ def _check(ask: Callable[[Images], Outputs], x: Images, columns: int, where: str
     except InputError as error:
         raise InputError(where=where, expected=error.expected, got=error.got, do=error.do) from None
     if shape != (len(x), columns):
-        do = (
-            others
-            if len(shape) == 2 and shape[1] > columns
-            else "Return one row of class scores for each image"
+        if len(shape) == 2 and shape[0] == len(x):
+            expected = f"{counted(columns, 'output')}, one for each class of the data"
+            do = others if shape[1] > columns else "Take data of as many classes, or a network for these"
+            raise InputError(where=where, expected=expected, got=str(shape[1]), do=do)
+        raise InputError(
+            where=where,
+            expected=f"outputs ({len(x)}, {columns})",
+            got=str(shape),
+            do="Return one row of class scores for each image",
         )
-        raise InputError(where=where, expected=f"outputs ({len(x)}, {columns})", got=str(shape), do=do)

@@ -189,6 +189,9 @@ def data_entry(text: str) -> dict[str, Any]:
         return {"name": "npz", "options": {"path": str(path.resolve())}}
     if path.is_dir():
         return {"name": "image_folder", "options": {"path": str(path.resolve())}}
+    if path.suffix == ".npz":
+        do = "Give the path of an .npz file with x and y"
+        raise ConfigError(where="--data", expected="a file", got=f"no file {str(path.absolute())!r}", do=do)
     expected = "a data set's name, an .npz file, or a folder with a folder for each class"
     raise ConfigError(where="--data", expected=expected, got=repr(text), do=nearest(text, choices))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import ConfigError
+from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan, content_hash, to_json
 from robench.record.store import Store
 from robench.run.executor import Executor, Processes
@@ -143,6 +144,7 @@ def train_only(
         raise ConfigError(
             where=plan.name, expected="a model with `train:`", got="none", do="Use `robench run` instead"
         )
+    check_allowed(plan, trust_code=environment.trust_code)
     resolve_device(environment.device)
     store = Store(out, told=reporter.finding)
     store.prepare()

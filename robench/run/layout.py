@@ -14,6 +14,7 @@ from robench.attack.user_attacks import attack_named
 from robench.machine import hardware, versions
 from robench.model.tested_network import networks_under_test
 from robench.plan.bounds import method_of
+from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan, ThreatSpec
 from robench.record.store import Store
 from robench.run.bounding import BoundColumn
@@ -107,6 +108,7 @@ def lay_out(
         RobenchError: the plan cannot be run here; nothing was evaluated.
     """
     environment = environment.resolved()
+    check_allowed(plan, trust_code=environment.trust_code)
     boards = boards_of(plan.threats, trust_code=environment.trust_code)
     workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failed or {}))
     data = workshop.load(plan.data)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robench.data.images import ImageSet
 from robench.errors import JobError
+from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.layout import boards_of
@@ -47,6 +48,7 @@ def try_out(plan: Plan, folder: Path, environment: Environment, reporter: Report
         RobenchError: the plan cannot be run here; as a run would say it.
     """
     environment = environment.resolved()
+    check_allowed(plan, trust_code=environment.trust_code)
     boards = boards_of(plan.threats, trust_code=environment.trust_code)
     workshop = Workshop(plan, folder / "models", replace(environment, force=False), reporter, trains=False)
     data = workshop.load(plan.data)

@@ -250,6 +250,18 @@ def test_image_folder(tmp_path):
     assert gray.shape == (1, 5, 5)
 
 
+def test_class_folders_alone_are_the_test_split(tmp_path):
+    folder(tmp_path / "mine")
+    alone = ImageFolder(path="mine/test")("test", root=tmp_path)
+    assert alone.classes == ("b", "c")
+    assert alone.labels.tolist() == [0, 1]
+    with pytest.raises(InputError, match=r"mine/test/train, got none. Lay pictures out as"):
+        ImageFolder(path="mine/test")("train", root=tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"a folder for each class in .*empty, got none"):
+        ImageFolder(path="empty")("test", root=tmp_path)
+
+
 def test_image_folder_refusals(tmp_path):
     folder(tmp_path / "mine", sizes=((6, 4), (4, 6)))
     with pytest.raises(InputError, match="resize"):

@@ -80,6 +80,7 @@ REFUSALS = [
     (lambda: evaluate(net(), X), InputError, "pair of images and labels"),
     (lambda: evaluate(net(), attacks=3), InputError, "names such as"),
     (lambda: evaluate(net(), attacks=["pdg"]), PluginError, "Did you mean .*'pgd'"),
+    (lambda: evaluate(net(), attacks="quik"), PluginError, "a preset or .* Did you mean 'quick'"),
     (lambda: evaluate(net(), attacks={"a": None}), InputError, "name of an attack"),
     (lambda: evaluate(net(), attacks="cw"), ConfigError, "in Python: norm='L2'"),
     (lambda: evaluate(net(), eps=8), ConfigError, "Write 8/255"),
@@ -99,6 +100,14 @@ def test_everything_else_is_refused_in_a_sentence(call, kind, words):
     with pytest.raises(kind, match=words) as refusal:
         call()
     assert "\n" not in str(refusal.value)
+
+
+def test_the_folder_of_data_sets_is_that_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROBENCH_DATA_ROOT", str(tmp_path / "mine"))
+    with pytest.raises(InputError, match=f"{tmp_path}/mine/MNIST"):
+        robench.load_data("mnist")
+    with pytest.raises(InputError, match=f"{tmp_path}/other/MNIST"):
+        robench.load_data("mnist", root=tmp_path / "other")
 
 
 def test_results_are_exported_with_options(tmp_path):

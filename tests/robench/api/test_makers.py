@@ -78,6 +78,7 @@ NONSENSE = [
     (lambda d: robench.train(lambda x: x, d), InputError, "a torch.nn.Module"),
     (lambda d: robench.train(network(), d, "trade"), PluginError, "Did you mean 'trades'"),
     (lambda d: robench.train(network(), d, "jpeg"), ConfigError, "a defense of training"),
+    (lambda d: robench.train(network(), d, "trades", epochs=1), ConfigError, "eps, which has no default"),
     (lambda d: robench.train(network(), d, epoch=3), ConfigError, "Did you mean 'epochs'"),
     (lambda d: robench.wnll_head(network(), robench.load_data("digits", limit=90)), InputError, "train"),
     (lambda d: robench.wnll_head(lambda x: x, d), InputError, "the module itself"),

@@ -272,6 +272,25 @@ def test_lost_weights_are_not_trained_again(run):
     assert not list(run.glob("models/*/weights.safetensors"))
 
 
+def test_code_of_a_file_needs_consent_before_anything_is_looked_at(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "dataset: {name: digits, limit: 4}\n"
+        "models: [{name: mine, architecture: 'net.py:make', train: {defense: {natural: {epochs: 1}}}}]\n"
+        "threats: [{norm: Linf, eps: 0.1, attacks: [fgsm]}]\n"
+    )
+    run = ("run", tmp_path / "mine.yaml", "-o", tmp_path / "run", "--workers", "0", "-q")
+    assert command(*run).exit_code == 2
+    assert command(*run, "--trust-code").exit_code == 0
+    refusal = command("verify", tmp_path / "run")
+    assert refusal.exit_code == 2
+    assert "permission to run code" in refusal.output
+    assert "looked at" not in refusal.output
+    assert command("verify", tmp_path / "run", "--trust-code").exit_code == 0
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     result = command("verify", tmp_path)
     assert result.exit_code == 2

@@ -30,7 +30,7 @@ def test_an_epoch_is_told_with_accuracies_and_how_many_images_they_are_of():
 @pytest.mark.parametrize(
     ("row", "text"),
     [
-        ({"epoch": 1.0, "step": 10, "steps": 40, "loss": 2.3}, "epoch 1, step 10, steps 40, loss 2.3"),
+        ({"epoch": 1.0, "step": 10, "steps": 40, "loss": 2.3}, "epoch 1, step 10 of 40, loss 2.3"),
         ({"epoch": 1.0, "validation_accuracy": 0.5, "validation_images": 4, "best": 0.0},
          "epoch 1, held out 50.0 % (n 4)"),
         ({"epoch": 1.0, "my_own": 7.0}, "epoch 1, my own 7"),
@@ -48,7 +48,7 @@ def test_steps_are_told_now_and_then_and_epochs_always(capsys):
     plain.training({"epoch": 1.0, "loss": 1.0})
     plain.finding("net: robust overfitting")
     assert capsys.readouterr().err.splitlines() == [
-        "  epoch 1, step 10, steps 30",
+        "  epoch 1, step 10 of 30",
         "  epoch 1, loss 1",
         "! net: robust overfitting",
     ]
