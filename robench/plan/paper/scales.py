@@ -102,7 +102,7 @@ class PixelScale:
 
 PIXELS: dict[Scale, PixelScale] = {
     "quick": PixelScale(training_images=400, epochs=2, test_images=100),
-    "reduced": PixelScale(training_images=None, epochs=20, test_images=None),
+    "reduced": PixelScale(training_images=20_000, epochs=20, test_images=None),
     "full": PixelScale(training_images=None, epochs=100, test_images=None),
 }
 """Raw pixels, whatever the data set."""
