@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks import models as zoo
-from reports.board.boards import Row
+from reports.board.board_types import Row
 from reports.board.leaderboard import boards
 from robench.api import benchmark, make_attack
 from robench.attack.protocol import Attack

@@ -35,7 +35,7 @@ TESTS = {
     "robench/record/statistics.py": (RECORD, "statistics", "gap_interval"),
     "robench/record/draws.py": (RECORD, "draws"),
     "robench/record/seal.py": (RECORD, "seal"),
-    "robench/record/reader.py": (RECORD, "schema", "parts"),
+    "robench/record/strict_json.py": (RECORD, "schema", "parts"),
     "robench/record/schema.py": (RECORD, "schema", "parts"),
     "robench/record/parts.py": (RECORD, "parts", "schema"),
     "robench/record/files.py": (RECORD, "files", "store"),

@@ -20,7 +20,7 @@ from model_zoo.checkpoints.key_layouts import (
     translated,
 )
 from model_zoo.checkpoints.reparametrized import foreign
-from model_zoo.checkpoints.state_files import TO_TENSORS, enumeration
+from model_zoo.checkpoints.untrusted_weights import TO_TENSORS, enumeration
 from model_zoo.checkpoints.weight_sets import Contents, WeightSet, rank
 from robench.errors import CheckpointError
 from robench.plan.key_path import Step, key_text

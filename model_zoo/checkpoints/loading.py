@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from model_zoo.checkpoints import fitting, state_files
+from model_zoo.checkpoints import fitting, untrusted_weights
 from model_zoo.checkpoints.cards import stated
 from model_zoo.checkpoints.saving import sidecar_path
 from model_zoo.checkpoints.weight_sets import select, weight_sets
@@ -62,7 +62,7 @@ def load(
     data = read_regular(path, CHECKPOINT, error=CheckpointError, expected="a readable checkpoint")
     digest = hashlib.sha256(data).hexdigest()
     _check_hash(path, digest, sha256)
-    data_read = state_files.read(data, safetensors_only=path.suffix == ".safetensors", where=where)
+    data_read = untrusted_weights.read(data, safetensors_only=path.suffix == ".safetensors", where=where)
     part, way = select(data_read, steps, where=where)
     target = network.module if isinstance(network, Normalized) else network
     own = _own(target, where=where)
@@ -91,7 +91,7 @@ def _own(target: nn.Module, *, where: str) -> dict[str, Tensor]:
     state = target.state_dict()
     if lazy := [name for name, value in state.items() if is_lazy(value)]:
         do = "Let it see a batch of images before its weights are loaded"
-        got = f"layers without a size: {state_files.enumeration(lazy)}"
+        got = f"layers without a size: {untrusted_weights.enumeration(lazy)}"
         raise CheckpointError(where=where, expected="a network whose weights are made", got=got, do=do)
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
@@ -127,10 +127,10 @@ def _numbers(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor]
         if (wrong := ~torch.isfinite(tensor.to(own[name].dtype))).any()
     ]
     if faults:
-        notes.append(f"numbers that are not finite: {state_files.enumeration(faults)}")
+        notes.append(f"numbers that are not finite: {untrusted_weights.enumeration(faults)}")
     apart = [name for name, _ in target.named_buffers() if name not in own]
     if apart:
-        notes.append(f"kept buffers that no file holds: {state_files.enumeration(apart)}")
+        notes.append(f"kept buffers that no file holds: {untrusted_weights.enumeration(apart)}")
     return notes
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from model_zoo.checkpoints.reparametrized import is_plain
-from model_zoo.checkpoints.state_files import TO_TENSORS, InertArray, enumeration
+from model_zoo.checkpoints.untrusted_weights import TO_TENSORS, InertArray, enumeration
 from robench.errors import CheckpointError, nearest
 from robench.intake.archives import check_expansion
 from robench.intake.limits import TENSORS

@@ -52,6 +52,6 @@ class GLL(GraphHead):
 
     def network(self) -> Callable[..., GraphNetwork]:
         """Return what makes its network."""
-        from model_zoo.heads.graph_networks import SelfTuningNetwork
+        from model_zoo.heads.laplacian_networks import SelfTuningNetwork
 
         return SelfTuningNetwork

@@ -70,6 +70,6 @@ class PLaplace(GraphHead):
         """Return what makes its network, with its own options filled in."""
         from functools import partial
 
-        from model_zoo.heads.graph_networks import PLaplaceNetwork
+        from model_zoo.heads.laplacian_networks import PLaplaceNetwork
 
         return partial(PLaplaceNetwork, p=self.p)

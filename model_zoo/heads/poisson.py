@@ -59,6 +59,6 @@ class Poisson(GraphHead):
 
     def network(self) -> Callable[..., GraphNetwork]:
         """Return what makes its network."""
-        from model_zoo.heads.graph_networks import PoissonNetwork
+        from model_zoo.heads.laplacian_networks import PoissonNetwork
 
         return PoissonNetwork

@@ -72,6 +72,6 @@ class PWLL(GraphHead):
         """Return what makes its network, with its own options filled in."""
         from functools import partial
 
-        from model_zoo.heads.graph_networks import ProperlyWeightedNetwork
+        from model_zoo.heads.laplacian_networks import ProperlyWeightedNetwork
 
         return partial(ProperlyWeightedNetwork, radius=self.radius, alpha=self.alpha, zeta=self.zeta)

@@ -1,4 +1,4 @@
-"""What an attacker can differentiate and see of a model with a graph head (WNLL.md, section 4).
+"""What an attacker can differentiate and see of a model with a graph head (docs/wnll-attacks.md).
 
 Each source makes one pass through the network and returns the surrogate's outputs beside the model's own u.
 Where the surrogate is a simplex point, the loss at it is -log u_y or the margin, as `robench.attack.losses`

@@ -1,4 +1,4 @@
-"""The WNLL head as a module: features of a network, interpolated from templates (WNLL.md, section 1, 2)."""
+"""The WNLL head as a module: features of a network, interpolated from templates (docs/graph-heads.md)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.leaderboard import boards
 from reports.board.shares import Share
 from reports.board.size_ranks import median_of

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards_of
 from reports.board.samples import Samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from reports.board.boards import Doubt
+from reports.board.board_types import Doubt
 from reports.board.certified import bounds_of, certified_images
 from reports.board.identities import fingerprint_of, model_of
 from reports.board.samples import Samples

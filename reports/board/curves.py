@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.certified import bounds_of, certified_images, share_of
 from reports.board.identities import attack_of, fingerprint_of, model_of, shown_names
 from reports.board.samples import Samples

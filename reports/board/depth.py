@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from robench.plan.spec import canonical
 from robench.record.schema import Record
 

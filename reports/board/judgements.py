@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.board.identities import model_of
-from robench.record.packing import ROBUST
+from robench.record.column_encoding import ROBUST
 from robench.record.schema import Record
 
 if TYPE_CHECKING:

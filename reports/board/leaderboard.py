@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.boards import Board, Doubt, Row
+from reports.board.board_types import Board, Doubt, Row
 from reports.board.certificate_checks import certificate_check
 from reports.board.certified import (
     bounds_of,
@@ -18,11 +18,11 @@ from reports.board.certified import (
     shares_by_method,
 )
 from reports.board.cross_checks import cross_checks, library_check, radius_check
-from reports.board.findings import unlifted_codes
 from reports.board.grouping import split_into_boards
 from reports.board.identities import attack_of, fingerprint_of, is_joint, model_of
 from reports.board.lifted_findings import lifted_codes
 from reports.board.measurements import measurements, median_sizes, transfers
+from reports.board.record_findings import unlifted_codes
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import Samples
 from reports.board.shares import (
@@ -39,11 +39,11 @@ from reports.board.shares import (
 )
 from reports.board.size_ranks import by_size, median_of, ranked_by_size
 from robench.counted import counted
+from robench.record.column_arrays import TOTALS
 from robench.record.completeness import count_images, each_whole
 from robench.record.draws import paired_p_value
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
-from robench.record.stored_columns import TOTALS
 
 if TYPE_CHECKING:
     import numpy as np

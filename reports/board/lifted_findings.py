@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.findings import WEAK, is_control, is_one_step, is_proper, uses_gradients
 from reports.board.identities import attack_of
 from reports.board.paired_images import count, standing, weakness
-from robench.record.packing import BROKEN, ROBUST
+from reports.board.record_findings import WEAK, is_control, is_one_step, is_proper, uses_gradients
+from robench.record.column_encoding import BROKEN, ROBUST
 from robench.record.schema import Record
 from robench.record.statistics import SIGNIFICANCE, wilson
 

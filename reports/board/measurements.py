@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reports.board.boards import Measurement, Transfer, Transfers
+from reports.board.board_types import Measurement, Transfer, Transfers
 from reports.board.identities import attack_of, fingerprint_of, model_of
-from reports.board.lazily import Lazily
+from reports.board.lazy_sequence import Lazily
 from reports.board.samples import Samples
 from reports.board.shares import Share, draws_of, is_random, one_draw_share, over_batches, robust_share
-from robench.record.packing import BROKEN, STATUSES
+from robench.record.column_encoding import BROKEN, STATUSES
 from robench.record.schema import Record, Status
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board.boards import Board, Heading, Row
+from reports.board.board_types import Board, Heading, Row
 from reports.board.grouping import split_into_boards
 from reports.board.identities import Setting, attack_of, model_of
 from reports.board.leaderboard import board_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reports.board.identities import Setting, attack_of, model_of
 from reports.board.judgements import Judgement, judgement_of
-from robench.record.packing import ROBUST, STATUSES
+from robench.record.column_encoding import ROBUST, STATUSES
 from robench.record.schema import Record
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from robench.record.column_encoding import ROBUST
 from robench.record.draws import mean_stood, worst_outcome
-from robench.record.packing import ROBUST
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_BATCHES, t_interval, wilson
 

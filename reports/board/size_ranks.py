@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from reports.board.boards import Row
+from reports.board.board_types import Row
 from reports.board.samples import Samples
 from robench.record.curves import smallest_perturbations
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.by_model import MeasuredModel, by_model
 from reports.board.run_folder import Readable, Run, read_run
 from reports.board.size_ranks import median_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from robench.record.parts import RecordedTarget
 from robench.record.statistics import ENOUGH_TO_RANK
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.shares import Share
 from reports.board.size_ranks import median_of
 

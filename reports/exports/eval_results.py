@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.by_model import MeasuredModel, by_model, file_part
 from reports.exports.claims import Claim, clean_claim, robust_claim
 from reports.exports.hub_data import hub_names

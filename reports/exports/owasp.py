@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.by_model import Result, by_model
 from reports.board.cross_checks import BLACK_BOX, LARGER, MORE_STEPS, NOISE, asked
 from reports.board.samples import Samples

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.depth import Point, Series, details_of, series_of
 from reports.board.shares import Share
 from reports.figures.palette import HOLLOW

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.curves import BoardCurves, Family, board_curves, families
 from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from reports.board.grouping import split_into_boards

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.figures.labels import FOLDED, folded, heights, uncrossed
 from reports.figures.lines import remark
 from reports.figures.palette import GREY, HOLLOW, Look, look_of

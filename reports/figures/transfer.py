@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.figures.selection import draw_to
 from reports.figures.style import blank, shown, styled
 from robench.errors import ConfigError

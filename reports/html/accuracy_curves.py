@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.curves import IN_TURN, BoardCurves, CurveLines, Family, Panel, families
 from reports.board.samples import Samples
 from reports.board.shares import Share

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports.board.boards import Board, Doubt, Row
+from reports.board.board_types import Board, Doubt, Row
 from reports.board.depth import details_of, series_of
 from reports.board.samples import Samples
 from reports.figures.depth import Depth

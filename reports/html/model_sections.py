@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.identities import model_of
 from reports.board.run_folder import Run
 from reports.board.samples import Samples

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.identities import attack_of, model_of
 from reports.board.samples import Samples, table_of
 from reports.html.gallery import Exhibit, Guide

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reports.board.boards import Board, Measurement, Row
+from reports.board.board_types import Board, Measurement, Row
 from reports.board.shares import Share
 from reports.figures.palette import Look
 from reports.html.background import Background

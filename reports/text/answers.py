@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.shares import Share
 from reports.board.size_ranks import median_of
 from reports.text.doubt_sentences import listed_in_words

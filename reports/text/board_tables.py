@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.board.boards import Board, Measurement, Row
+from reports.board.board_types import Board, Measurement, Row
 from reports.board.over_seeds import SeedBoard
 from reports.text.escape import NOTHING, number, over_batches, percent, with_interval
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reports.board.boards import Board, Heading, Measurement, Row
+from reports.board.board_types import Board, Heading, Measurement, Row
 from reports.board.grouping import split_into_boards
 from reports.board.identities import attack_of, model_of
 from reports.board.leaderboard import boards_of

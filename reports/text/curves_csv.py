@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.curves import BoardCurves, Family, board_curves, families
 from reports.board.samples import Samples
 from robench.record.curves import Curve

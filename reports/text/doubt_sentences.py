@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Doubt
+from reports.board.board_types import Board, Doubt
 
 _HEADLINES = {
     "batch-dependence": "its answers depend on the rest of the batch",

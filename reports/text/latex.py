@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.leaderboard import boards
 from reports.board.shares import Share
 from reports.board.size_ranks import median_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards_of
 from reports.board.lost_images import lost_images

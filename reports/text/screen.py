@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import over_seeds
 from reports.text.board_tables import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.board.run_folder import Run
 from robench.counted import counted
 from robench.plan.spec import TEMPLATE, WEIGHTS

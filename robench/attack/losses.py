@@ -28,7 +28,7 @@ MASKED = 100.0
 def log_probabilities(outputs: Outputs, kind: OutputKind) -> Outputs:
     """Return log-probabilities (B, K), whatever the output is.
 
-    A simplex point is not pushed through softmax again: its logarithm is taken (WNLL.md, section 1).
+    A simplex point is not pushed through softmax again: its logarithm is taken (docs/wnll-attacks.md).
     """
     match kind:
         case OutputKind.LOGITS:

@@ -24,9 +24,9 @@ from robench.model.batch_identity import batch_of
 from robench.model.interface import Coupling
 from robench.model.out_of_memory import FittingBatches
 from robench.randomness import seed_from
-from robench.record.reader import Part
 from robench.record.schema import LATER_COLUMNS, Record, Status
 from robench.record.store import Store
+from robench.record.strict_json import Part
 from robench.run.craft_and_judge import judge_unit
 from robench.run.jobs import Job, Unit
 from robench.run.keeper import FolderKeeper

@@ -1,4 +1,9 @@
-"""The command line. Nothing here imports torch, pandas or scipy before a command needs them."""
+"""The command line. Nothing here imports torch, pandas or scipy before a command needs them.
+
+A file for each command. Options that commands share: `option_types` and `options`; a plan carried out and
+printed: `run_and_report`; what is told while it goes on: `reporters`; interruption: `signals` and
+`session`.
+"""
 
 from __future__ import annotations
 

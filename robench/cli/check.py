@@ -237,7 +237,7 @@ def _preflight(plan: Plan, options: Options) -> None:
     Raises:
         RobenchError: what a run would refuse.
     """
-    from robench.run.trial import try_out
+    from robench.run.preflight import try_out
 
     trial = try_out(plan, options.folder(plan), options.environment)
     data = trial.data

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robench.cli.evaluation import evaluate
 from robench.cli.options import Options, check_device, taking
+from robench.cli.run_and_report import evaluate
 from robench.errors import ConfigError
 from robench.plan.data_root import check_checkpoints
 from robench.run.torchrun import refuse_several

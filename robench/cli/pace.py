@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from robench.counted import counted
-from robench.run.workload import Part
+from robench.run.time_estimate import Part
 
 FEW = 4
 """Passes of a job whose time says what every job costs, and not what passes do."""

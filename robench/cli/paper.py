@@ -153,7 +153,7 @@ def _run(
     options: Options,
 ) -> bool:
     """Do one experiment in the folder of the options; return whether a part of it failed."""
-    from robench.cli.evaluation import evaluate
+    from robench.cli.run_and_report import evaluate
     from robench.plan.config import parse
     from robench.plan.data_root import check_checkpoints
     from robench.plan.yaml_writer import write_text

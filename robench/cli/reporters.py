@@ -15,7 +15,7 @@ from robench.cli.console import LastingErrors, errors, one_line, printable
 from robench.cli.pace import Pace, span
 from robench.counted import counted
 from robench.run.progress import ColumnAccuracy, Quiet, Reporter
-from robench.run.workload import Part
+from robench.run.time_estimate import Part
 
 TRAINING_LINE_SECONDS = 5.0
 ALIVE_SECONDS = 30.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from robench.cli.evaluation import evaluate
 from robench.cli.option_types import Config
 from robench.cli.options import Options, taking
+from robench.cli.run_and_report import evaluate
 from robench.run.torchrun import refuse_several
 
 

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from robench.errors import InputError, RobenchError
 from robench.intake.limits import EXPANSION, FLOOR, MEMBERS, UNPACKED, Limit, size_text
-from robench.intake.memory import check_memory
+from robench.intake.memory_limit import check_memory
 
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PIECE = 1 << 20

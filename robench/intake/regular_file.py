@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from robench.errors import InputError, RobenchError
 from robench.intake.limits import Limit, size_text
-from robench.intake.memory import check_memory
+from robench.intake.memory_limit import check_memory
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

@@ -1,4 +1,8 @@
-"""What is under test: a user's network behind one door, its identity, and copies proven before use."""
+"""What is under test: a user's network behind one door, its identity, and copies proven before use.
+
+Begin at `interface` (a model, its outputs and gradient sources); `tested_network` is the door, `prepared`
+chooses the copy that answers, `fingerprint` tells networks apart.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ Surrogate = Callable[[Images], tuple[Outputs, Outputs]]
 
 @dataclass(frozen=True, slots=True)
 class GradientSource:
-    """What a white-box attacker differentiates in place of, or as, the model (WNLL.md, section 4).
+    """What a white-box attacker differentiates in place of, or as, the model (docs/wnll-attacks.md).
 
     Attributes:
         name: `exact`, `linear`, `straight_through`, `kernel`, ...

@@ -1,4 +1,9 @@
-"""What was measured and how it is kept: records, files, statistics, comparisons. No torch here."""
+"""What was measured and how it is kept: records, files, statistics, comparisons. No torch here.
+
+Begin at `schema` (a record) and `store` (a folder of them). Columns: `columns` (what they say),
+`packed_columns` (in a file), `column_arrays` (in memory). Whole folders: `planned_folder`, `merging`,
+`index`.
+"""
 
 from __future__ import annotations
 

@@ -6,14 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from robench.record.packing import (
-    STATUSES,
-    Status,
-    status_codes,
-    unpack_draws,
-)
-from robench.record.reader import described
-from robench.record.stored_columns import (
+from robench.record.column_arrays import (
     KINDS,
     SHARED,
     TOTALS,
@@ -24,12 +17,19 @@ from robench.record.stored_columns import (
     sum_of,
     thin,
 )
+from robench.record.column_encoding import (
+    STATUSES,
+    Status,
+    status_codes,
+    unpack_draws,
+)
+from robench.record.strict_json import described
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from robench.record.stored_columns import Again
+    from robench.record.column_arrays import Again
 
 
 LATER_COLUMNS = ("points", "tries", "first_passes", "first_try", "distance")

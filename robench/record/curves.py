@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from robench.record.packing import ROBUST
+from robench.record.column_encoding import ROBUST
 from robench.record.schema import Record
 from robench.record.statistics import wilson_band
 

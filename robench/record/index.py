@@ -27,7 +27,7 @@ from robench.record.planned import PlannedRun
 from robench.record.schema import Record
 
 if TYPE_CHECKING:
-    from robench.record.stored_columns import Again
+    from robench.record.column_arrays import Again
 
 FEWEST = 1000
 """Fewer records are read at once, and never indexed: it takes less than half a second."""

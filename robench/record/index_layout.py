@@ -21,6 +21,7 @@ import math
 import os
 from typing import Any, NamedTuple
 
+from robench.record.column_arrays import SHARED, TOTALS
 from robench.record.parts import (
     RecordedAttack,
     RecordedDataset,
@@ -29,7 +30,6 @@ from robench.record.parts import (
     RecordedThreat,
 )
 from robench.record.schema import RECORD_SCHEMA, Record
-from robench.record.stored_columns import SHARED, TOTALS
 
 VERSION = 1
 MOST_ROWS = 2**13

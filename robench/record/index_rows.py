@@ -9,6 +9,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from robench.record.column_arrays import SHARED, TOTALS, IndexedColumns, no_draws, shared_column
+from robench.record.column_encoding import STATUSES
 from robench.record.columns import columns_of
 from robench.record.files import MOST_TEXT
 from robench.record.index_layout import (
@@ -21,23 +23,21 @@ from robench.record.index_layout import (
     VERSION,
     PieceError,
 )
-from robench.record.packing import STATUSES
 from robench.record.parts import Provenance
 from robench.record.planned import PlannedRun
-from robench.record.reader import check_depth, read_value
 from robench.record.schema import Finding, Record, alike, laid_out, part_of
-from robench.record.stored_columns import SHARED, TOTALS, IndexedColumns, no_draws, shared_column
+from robench.record.strict_json import check_depth, read_value
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from robench.record.stored_columns import Again
+    from robench.record.column_arrays import Again
 
 
 @dataclass(slots=True)
 class Row:
-    """A row of a piece; see `robench.record.stored_columns.Origin`."""
+    """A row of a piece; see `robench.record.column_arrays.Origin`."""
 
     piece: Piece
     number: int

@@ -7,11 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from robench.record.column_arrays import SHARED, TOTALS
+from robench.record.column_encoding import pack_numbers
 from robench.record.index_layout import OWN, PARTS, PLACES, VERSION, Reading
-from robench.record.packing import pack_numbers
 from robench.record.parts import Provenance
 from robench.record.schema import Record
-from robench.record.stored_columns import SHARED, TOTALS
 
 
 def packed_rows(readings: Sequence[Reading]) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from robench.record.columns import LATER_COLUMNS, NAMES, RARE_COLUMNS, Columns, columns_of, list_of, stored_of
-from robench.record.packing import (
+from robench.record.column_arrays import KINDS, SHARED, Stored, no_draws, shared_column
+from robench.record.column_encoding import (
     pack_draws,
     pack_numbers,
     pack_status,
@@ -14,15 +14,15 @@ from robench.record.packing import (
     unpack_numbers,
     unpack_status,
 )
-from robench.record.reader import FieldError, described
-from robench.record.stored_columns import KINDS, SHARED, Stored, no_draws, shared_column
+from robench.record.columns import LATER_COLUMNS, NAMES, RARE_COLUMNS, Columns, columns_of, list_of, stored_of
+from robench.record.strict_json import FieldError, described
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def packed_columns(columns: Columns) -> dict[str, Any]:
-    """Return columns as plain JSON data in short forms; see `robench.record.packing`.
+    """Return columns as plain JSON data in short forms; see `robench.record.column_encoding`.
 
     Raises:
         ValueError: a number is NaN or infinite.

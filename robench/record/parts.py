@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from robench.record.reader import Part, Radius
+from robench.record.strict_json import Part, Radius
 
 CLEAN = "clean"
 """Label of the attack of a record without one."""

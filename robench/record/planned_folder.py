@@ -20,7 +20,7 @@ from robench.record.journal import (
     write_journal,
 )
 from robench.record.planned import PlannedRun, planned_run
-from robench.record.reader import described
+from robench.record.strict_json import described
 
 FINAL = ("finished", "failed jobs")
 """What `run.json` says of a run that came to its end."""

@@ -18,7 +18,7 @@ from typing import Any
 from robench.errors import ConfigError, StorageError
 from robench.plan.radius import radius
 from robench.record.files import read_text
-from robench.record.reader import described
+from robench.record.strict_json import described
 
 THREATS = ("Linf", "L2", "L1", "L0", "corruptions")
 """Names of folders that say what the numbers in them are about."""

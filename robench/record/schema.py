@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
 from robench.record.certificates import Certificates
+from robench.record.column_encoding import Status
 from robench.record.columns import LATER_COLUMNS, Columns
 from robench.record.packed_columns import packed_columns, unpacked_columns
-from robench.record.packing import Status
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -23,7 +23,8 @@ from robench.record.parts import (
     RecordedThreat,
 )
 from robench.record.planned import PlannedRun
-from robench.record.reader import (
+from robench.record.seal import FIELD, check_text
+from robench.record.strict_json import (
     UNWRITTEN,
     FieldError,
     Part,
@@ -32,7 +33,6 @@ from robench.record.reader import (
     described,
     read_fields,
 )
-from robench.record.seal import FIELD, check_text
 
 __all__ = ["LATER_COLUMNS", "RECORD_SCHEMA", "Columns", "Finding", "Record", "Status", "noting_failed"]
 

@@ -34,8 +34,8 @@ from robench.intake.limits import SUBMISSION, SUBMITTED, SUBMITTED_FILES
 from robench.record.broken_images import FOLDER, of_run, packed
 from robench.record.files import MOST_RECORD, MOST_TEXT, open_regular, read_regular, write_atomic
 from robench.record.journal import JOURNAL
-from robench.record.reader import described
 from robench.record.store import Store
+from robench.record.strict_json import described
 
 MANIFEST = "submission.json"
 SCHEMA = 1

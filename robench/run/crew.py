@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from robench.run.backlog import Task
 from robench.run.executor import Event, Executor, Processes, Worker
-from robench.run.memory import shortage
+from robench.run.process_memory import shortage
 from robench.run.progress import Reporter
 from robench.run.worker_messages import Orders
 

@@ -23,8 +23,8 @@ from robench.run.keeper import FolderKeeper
 from robench.run.preparation import Workshop
 from robench.run.progress import Reporter
 from robench.run.settings import Environment, Settings
+from robench.run.time_estimate import multiplied, parts_of
 from robench.run.work import Work
-from robench.run.workload import multiplied, parts_of
 
 FIRST_ANSWERS = 3
 """Images that every model answers to before anything is measured: two at once, and one alone."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from robench.record.schema import Record, Status
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
-from robench.run.workload import Part
+from robench.run.time_estimate import Part
 
 Column = tuple[ThreatSummary, str, str, str]
 """Threat, source, target and the attack's label."""

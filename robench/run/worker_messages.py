@@ -11,7 +11,7 @@ from robench.errors import RobenchError
 from robench.plan.spec import Plan
 from robench.run.progress import ColumnAccuracy, Reporter
 from robench.run.settings import Environment
-from robench.run.workload import Part
+from robench.run.time_estimate import Part
 
 FEATURES = "features"
 """Name of the job that keeps the features for figures: of its lease and of the account of its failure."""

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from robench.run.executor import Event
-from robench.run.memory import used_by
+from robench.run.process_memory import used_by
 from robench.run.worker_messages import Orders
 
 _START = (

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.identities import Setting, model_of
 from reports.board.samples import Samples
 from reports.html.accuracy_curves import Drawing

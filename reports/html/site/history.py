@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board, Row
+from reports.board.board_types import Board, Row
 from reports.board.grouping import split_into_boards
 from reports.board.identities import Setting, fingerprint_of
 from reports.board.leaderboard import board_of

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.board.boards import Board
+from reports.board.board_types import Board
 from reports.html.tables import Column, Entry, Table, text_entry
 from reports.text.escape import NOTHING
 from robench.record.published_numbers import PublishedNumber

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.board.boards import Doubt
+from reports.board.board_types import Doubt
 from reports.board.leaderboard import boards
 from reports.text.doubt_sentences import (
     attack_and_library,

@@ -3,7 +3,7 @@
 import pytest
 
 from robench.cli.pace import Pace
-from robench.run.workload import Part, expected_passes
+from robench.run.time_estimate import Part, expected_passes
 
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 

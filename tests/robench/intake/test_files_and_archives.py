@@ -7,7 +7,7 @@ import pytest
 from robench.errors import CheckpointError, InputError, StorageError
 from robench.intake.archives import check_expansion, open_archive, read_member
 from robench.intake.limits import Limit, size_text
-from robench.intake.memory import memory
+from robench.intake.memory_limit import memory
 from robench.intake.regular_file import open_regular, read_regular
 
 TEN = Limit(what="a thing", most=10)
@@ -84,19 +84,19 @@ def test_what_is_larger_than_the_memory_is_refused_unread(tmp_path, monkeypatch)
     with (tmp_path / "f").open("wb") as file:
         file.truncate(1 << 20)
     large = Limit(what="a thing", most=1 << 40)
-    monkeypatch.setattr("robench.intake.memory.memory", lambda: 1 << 20)
+    monkeypatch.setattr("robench.intake.memory_limit.memory", lambda: 1 << 20)
     assert len(read_regular(tmp_path / "f", large)) == 1 << 20
-    monkeypatch.setattr("robench.intake.memory.memory", lambda: (1 << 20) - 1)
+    monkeypatch.setattr("robench.intake.memory_limit.memory", lambda: (1 << 20) - 1)
     with pytest.raises(InputError, match=r"memory of this machine, 1023 KiB, got 1 MiB"):
         read_regular(tmp_path / "f", large)
-    monkeypatch.setattr("robench.intake.memory.memory", lambda: None)
+    monkeypatch.setattr("robench.intake.memory_limit.memory", lambda: None)
     assert len(read_regular(tmp_path / "f", large)) == 1 << 20
 
 
 def test_the_memory_of_this_machine_is_known_and_a_container_may_have_less(tmp_path, monkeypatch):
     whole = memory()
     assert whole is None or whole > 1 << 28
-    monkeypatch.setattr("robench.intake.memory._CONTAINER", tmp_path / "memory.max")
+    monkeypatch.setattr("robench.intake.memory_limit._CONTAINER", tmp_path / "memory.max")
     machine = memory()  # no such file: the machine alone
     for text, most in (("12345\n", 12345), ("max\n", machine), ("", machine)):
         (tmp_path / "memory.max").write_text(text)

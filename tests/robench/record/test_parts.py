@@ -14,7 +14,7 @@ from robench.record.parts import (
     RecordedTarget,
     RecordedThreat,
 )
-from robench.record.reader import DEEPEST, FieldError, check_depth, described
+from robench.record.strict_json import DEEPEST, FieldError, check_depth, described
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from robench.errors import StorageError
-from robench.record import files, recent_columns
+from robench.record import column_cache, files
 from robench.record.files import sweep, write_atomic
 from robench.record.schema import Columns
 from robench.record.store import Store, is_run
@@ -174,8 +174,8 @@ def test_columns_left_in_the_file_are_read_again_once_for_many_questions(store, 
 
 
 def test_of_what_was_read_last_no_more_is_kept_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(recent_columns, "MOST_IMAGES", 100)
-    recent = recent_columns.RecentColumns()
+    monkeypatch.setattr(column_cache, "MOST_IMAGES", 100)
+    recent = column_cache.RecentColumns()
     columns = {key: larger(key).columns for key in ("a", "b", "c")}
     recent.keep("a", columns["a"])
     recent.keep("b", columns["b"])

@@ -11,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robench.errors import StorageError
-from robench.record.columns import Columns
-from robench.record.packed_columns import packed_columns, unpacked_columns
-from robench.record.packing import (
+from robench.record.column_encoding import (
     STATUSES,
     pack_draws,
     pack_numbers,
@@ -23,10 +21,12 @@ from robench.record.packing import (
     unpack_numbers,
     unpack_status,
 )
-from robench.record.reader import FieldError
+from robench.record.columns import Columns
+from robench.record.packed_columns import packed_columns, unpacked_columns
 from robench.record.schema import Record
 from robench.record.seal import sealed_text
 from robench.record.store import Store
+from robench.record.strict_json import FieldError
 from tests.robench.record.test_schema import record
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

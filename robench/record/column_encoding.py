@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from robench.record.reader import FieldError, described, read_value
+from robench.record.strict_json import FieldError, described, read_value
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from reports.board.lazily import Lazily
+from reports.board.lazy_sequence import Lazily
 from reports.board.shares import Share
 from robench.plan.spec import KNOWN, TEMPLATE
 from robench.record.threat_summary import ThreatSummary, listed

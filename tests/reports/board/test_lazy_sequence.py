@@ -1,6 +1,6 @@
 from functools import partial
 
-from reports.board.lazily import Lazily
+from reports.board.lazy_sequence import Lazily
 
 
 def entries(asked):

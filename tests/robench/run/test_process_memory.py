@@ -4,19 +4,19 @@ import os
 
 import pytest
 
-from robench.run import memory
+from robench.run import process_memory
 
 
 def test_a_process_takes_memory_and_none_takes_nothing():
-    assert 2**20 < memory.used_by(os.getpid()) < 2**40
-    assert memory.used_by(2**22 + 1) == 0
+    assert 2**20 < process_memory.used_by(os.getpid()) < 2**40
+    assert process_memory.used_by(2**22 + 1) == 0
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """Return what sets the memory of a machine and of its control group, in bytes."""
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    monkeypatch.setattr(process_memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(process_memory, "_GROUP", tmp_path)
 
     def put(free, total, *, limit=None, usage=0, cache=0):
         (tmp_path / "meminfo").write_text(f"MemTotal: {total // 1024} kB\nMemAvailable: {free // 1024} kB\n")
@@ -44,9 +44,9 @@ GIB = 2**30
 )
 def test_less_than_three_percent_is_short(machine, free, group, short):
     machine(free, 10 * GIB, **{name: int(v) if v != "max" else v for name, v in group.items()})
-    assert bool(memory.shortage()) is short
+    assert bool(process_memory.shortage()) is short
 
 
 def test_where_nothing_is_known_nothing_is_short(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
-    assert memory.shortage() == ""
+    monkeypatch.setattr(process_memory, "_MEMINFO", tmp_path / "none")
+    assert process_memory.shortage() == ""

@@ -14,8 +14,8 @@ from robench.run.layout import boards_of
 from robench.run.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment, Settings
+from robench.run.time_estimate import multiplied
 from robench.run.work import Work
-from robench.run.workload import multiplied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
