@@ -117,9 +117,9 @@ def _plugin(target: str) -> tuple[Checked, str] | None:
     if is_reference(target):
         kind, colon, name = target.partition(":")
         if colon and is_reference(name):
-            for known in CHECKED:
-                if kind in {known, known.removesuffix("s")}:
-                    return _checked_file(known, name)
+            for choice in CHECKED:
+                if kind in {choice, choice.removesuffix("s")}:
+                    return _checked_file(choice, name)
         do = f"Write attacks:{target} or defenses:{target}"
         raise ConfigError(where="robench check", expected="KIND:FILE.py:NAME", got=repr(target), do=do)
     if path.suffix or path.is_file() or target in suites():
