@@ -81,7 +81,7 @@ def main(names: Sequence[str]) -> None:
     figures = tomllib.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
     signal.signal(signal.SIGPROF, _too_long)
     for name in names or plugins.names("attacks"):
-        signal.setitimer(signal.ITIMER_PROF, LONGEST)
+        signal.setitimer(signal.ITIMER_PROF, LONGEST, 1)  # again: a library may swallow it
         try:
             figures[name] = list(passes_of(name))
         except Exception as error:  # noqa: BLE001 - libraries raise what they like; the figure is left out

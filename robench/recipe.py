@@ -99,9 +99,9 @@ def build(recipe: type[R], options: dict[str, Any], *, where: str) -> R:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or recipe.__name__
         if first["type"] == "missing":
-            given = ", ".join(options) or "no options"
+            names = ", ".join(options) or "no options"
             raise ConfigError(
-                where=where, expected=f"{name}, which has no default", got=given, do=f"Give {name}"
+                where=where, expected=f"{name}, which has no default", got=names, do=f"Give {name}"
             ) from None
         raise ConfigError(
             where=where, expected=f"{name}: {_sentence(first['msg'])}", got=repr(first["input"])

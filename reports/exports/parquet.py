@@ -74,7 +74,7 @@ def check_pyarrow() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
-        do = "pip install pyarrow"
+        do = "Run `pip install pyarrow`"
         raise ConfigError(where="parquet", expected="the package pyarrow", got="none", do=do) from None
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SHARES = ("clean", "white_box", "worst_case")
 
+HEADLINE = ("rank", "model", "clean", "worst_case", "n", "findings", "norm", "eps_text")
+"""The first columns of `Results.leaderboard`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Results:
@@ -43,13 +46,17 @@ class Results:
         return frame_of(self.records)
 
     def leaderboard(self) -> pd.DataFrame:
-        """Return the boards as a table: a line for each model and threat, shares with 95 % intervals."""
+        """Return the boards as a table: a line for each model and threat, shares with 95 % intervals.
+
+        What a reader looks for stands first, `HEADLINE`, so that it is seen where a frame is cut.
+        """
         import pandas as pd
 
         if not self.records:
             return pd.DataFrame()
         text: str = plugins.find("reports", "csv")().render(self.records)
-        return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        return frame[[*HEADLINE, *(name for name in frame if name not in HEADLINE)]]
 
     @property
     def plot(self) -> Plots:

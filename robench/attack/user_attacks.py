@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from robench import plugins, recipe
 from robench.attack.norms import NORMS
 from robench.attack.protocol import Attack, AttackInfo
@@ -112,6 +114,7 @@ def _plain(user: UserObject, where: str) -> type[Any]:
     value = user.value
     made_with = parameters_of(value, where)
     if not isinstance(value, type):
+        _check_unbound(value, where)
         run: Run = _function
         parameters, options = made_with, options_among(made_with, skip=4, given=GIVEN)
     elif made_with and made_with[0].name == "model":
@@ -148,6 +151,19 @@ def _plain(user: UserObject, where: str) -> type[Any]:
     )
     members = {"info": info, "__call__": call, "__module__": __name__, "user_code": staticmethod(value)}
     return recipe_of(user, options, members, where=where)
+
+
+def _check_unbound(value: object, where: str) -> None:
+    """Refuse an object that was made with a network of its own, as attacks of libraries are."""
+    if isinstance(getattr(value, "model", None), nn.Module):
+        kind = type(value)
+        library = kind.__module__.partition(".")[0]
+        raise ConfigError(
+            where=where,
+            expected="an attack that is lent the network",
+            got=f"a {kind.__name__} of {library}, made with a network of its own",
+            do=f"Give its class with its options, or such a name as '{library}/{kind.__name__}'",
+        )
 
 
 def _check_call(user: UserObject, parameters: list[inspect.Parameter], where: str) -> None:

@@ -116,8 +116,10 @@ def _plugin(target: str) -> tuple[Checked, str] | None:
     path = Path(target)
     if is_reference(target):
         kind, colon, name = target.partition(":")
-        if colon and kind in CHECKED and is_reference(name):
-            return _checked_file(kind, name)
+        if colon and is_reference(name):
+            for choice in CHECKED:
+                if kind in {choice, choice.removesuffix("s")}:
+                    return _checked_file(choice, name)
         do = f"Write attacks:{target} or defenses:{target}"
         raise ConfigError(where="robench check", expected="KIND:FILE.py:NAME", got=repr(target), do=do)
     if path.suffix or path.is_file() or target in suites():

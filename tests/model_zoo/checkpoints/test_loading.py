@@ -139,6 +139,13 @@ def test_flipped_bytes_of_a_pickle_never_escape_as_another_error(tmp_path):
     assert refusals > 10
 
 
+def test_a_file_of_another_kind_is_told_without_the_advice_to_run_its_code(tmp_path):
+    (tmp_path / "net.pt").write_text("from torch import nn\n\nnet = nn.Linear(2, 2)\n")
+    with pytest.raises(CheckpointError, match=r"got a damaged or foreign file\. Copy or") as refusal:
+        checkpoints.load(nn.Linear(2, 2), tmp_path / "net.pt")
+    assert "weights_only" not in str(refusal.value)
+
+
 def test_missing_file_and_wrong_hash(tmp_path):
     with pytest.raises(CheckpointError, match="No such file"):
         checkpoints.load(net(), tmp_path / "none.pt")

@@ -40,6 +40,9 @@ def test_the_frame_has_a_line_for_each_image_of_each_record(result):
 def test_the_leaderboard_agrees_with_the_frame(result):
     board = result.leaderboard().set_index("model")
     frame = result.to_frame()
+    columns = list(result.leaderboard())
+    assert columns[:4] == ["rank", "model", "clean", "worst_case"]
+    assert len(set(columns)) == len(columns) > 20
     for name in ("a", "<i>b</i>"):
         mine = frame[(frame.model == name) & (frame.attack != "clean")]
         worst = (

@@ -145,6 +145,16 @@ def test_a_function_in_training_mode_is_asked_in_evaluation_mode_and_left_in_its
     assert net.training
 
 
+class Bound:
+    """An attack as libraries make them: with its network, and called with images and labels."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, *inputs):
+        return inputs[0]
+
+
 X, Y = images(6)
 NONSENSE = [
     (lambda: robench.attack(linear(), X * 255, Y, eps=0.1), InputError, "255"),
@@ -169,6 +179,7 @@ NONSENSE = [
     (lambda: robench.attack(linear(), X, Y, "pdg", eps=0.1), PluginError, "Did you mean .*'pgd'"),
     (lambda: robench.attack(linear(), X, Y, 3, eps=0.1), InputError, "the name of an attack"),
     (lambda: robench.attack(linear(), X, Y, ["pgd", "fgsm"], eps=0.1), InputError, "robench.benchmark"),
+    (lambda: robench.attack(linear(), X, Y, Bound(linear()), eps=0.1), ConfigError, "a network of its own"),
     (lambda: robench.attack(linear, X, Y, eps=0.1), InputError, r"called first: net = make\(\)"),
     (lambda: robench.attack(linear(), X, Y, eps=0.1, targeted=Y), InputError, "targeted: .*True or False"),
     (lambda: robench.attack(linear(), X, Y, eps=0.1, norm=np.inf), ConfigError, "Did you mean 'Linf'"),

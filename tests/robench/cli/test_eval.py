@@ -154,7 +154,6 @@ NONSENSE = [
     ([*LINE, "--attacks", "net.py:down"], "'down'"),
     ([*LINE, "--attacks", "cw"], "supports L2"),
     ([*LINE, "--checkpoint", "no.pt"], "--checkpoint: expected a file"),
-    ([*LINE, "--checkpoint", "net.py", "--attacks", "fgsm"], r"a damaged or foreign file\. Copy"),
     ([*LINE, "--mean", "0.5"], "--std: expected --mean and --std together"),
     ([*LINE, "--mean", "a", "--std", "1"], "--mean: expected numbers"),
     ([*LINE, "--output", "softmax"], "output: one of logits"),
@@ -188,6 +187,13 @@ def test_a_mistake_is_told_without_torch(cli, tmp_path):
         "assert not {'torch', 'pandas', 'scipy', 'numpy'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+
+
+@pytest.mark.parametrize("kind", ["attack", "attacks"])
+def test_code_of_a_file_is_checked_under_either_name_of_its_kind(cli, kind):
+    outcome = cli("check", f"{kind}:net.py:up")
+    assert outcome.exit_code == 2
+    assert "permission to run code from a file" in outcome.stderr
 
 
 @pytest.mark.parametrize("command", ["parity", "certify"])
