@@ -89,9 +89,9 @@ def judgement_of(records: Sequence[Record]) -> Judgement | None:
     if not (images[1:] > images[:-1]).all():
         return None
     right = np.concatenate([clean == label for _, clean, label, _ in in_order])
-    packed = {}
+    bits = {}
     for source_name, code in codes.items():
         # ROBUST is the largest of the numbers of statuses.
         least = np.concatenate([np.minimum.reduce(by_source[code]) for *_, by_source in in_order])
-        packed[source_name] = np.packbits(least == ROBUST)
-    return Judgement(images, right, packed)
+        bits[source_name] = np.packbits(least == ROBUST)
+    return Judgement(images, right, bits)

@@ -265,18 +265,18 @@ class FittingTable:
         """Return the lines of the names."""
         names = [_folded(self.header[at], width) for at, width in zip(columns, widths, strict=True)]
         depth = max(map(len, names))
-        filled = [[*[""] * (depth - len(lines)), *lines] for lines in names]
-        return [self._joined(cells, columns, widths) for cells in zip(*filled, strict=True)]
+        columns_of_lines = [[*[""] * (depth - len(lines)), *lines] for lines in names]
+        return [self._joined(cells, columns, widths) for cells in zip(*columns_of_lines, strict=True)]
 
     def _line(self, row: Sequence[str], columns: Sequence[int], widths: Sequence[int]) -> str:
         return self._joined([row[at] for at in columns], columns, widths)
 
     def _joined(self, cells: Sequence[str], columns: Sequence[int], widths: Sequence[int]) -> str:
-        padded = []
+        texts = []
         for cell, at, width in zip(cells, columns, widths, strict=True):
             space = " " * (width - cell_len(cell))
-            padded.append(cell + space if self.header[at] in self.left else space + cell)
-        return (" " * GAP).join(padded)
+            texts.append(cell + space if self.header[at] in self.left else space + cell)
+        return (" " * GAP).join(texts)
 
 
 def _folded(name: str, width: int) -> list[str]:

@@ -13,10 +13,10 @@ RECORDS = [
 
 def test_transfers_over_all_attacks_are_those_of_the_whole_list():
     (board,) = boards(RECORDS)
-    combined = list(board.combined_transfers())
+    over_all = list(board.combined_transfers())
     assert not board.transfers._done  # nothing but these was computed
-    assert combined == [one for one in board.transfers if not one.attack]
-    shares = {(one.source, one.target): one.robust.count for one in combined}
+    assert over_all == [one for one in board.transfers if not one.attack]
+    shares = {(one.source, one.target): one.robust.count for one in over_all}
     assert shares == {("a", "a"): 3, ("a", "b"): 2, ("b", "a"): 3, ("b", "b"): 2}
 
 

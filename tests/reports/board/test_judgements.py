@@ -70,8 +70,8 @@ def test_what_does_not_fit_together_is_left_to_record_by_record(judged):
     first, second = judged[:2]
     another = packed_columns(dataclasses.replace(first.columns, clean=[3] * 45))["clean"]
     assert judgement_of([read(first, clean=another), second]) is None
-    drawn = dataclasses.replace(first, columns=dataclasses.replace(first.columns, stood=["10"] * 45))
-    assert judgement_of([drawn]) is None
+    random = dataclasses.replace(first, columns=dataclasses.replace(first.columns, stood=["10"] * 45))
+    assert judgement_of([random]) is None
     one_shard = [one for one in judged if one.dataset.digest == "d0"]
     lone = next(one for one in judged if one.dataset.digest == "d1")
     assert judgement_of([*one_shard, lone]) is None  # its other sources did not attack that shard
