@@ -65,9 +65,9 @@ def outcomes(records: Iterable[Record]) -> list[Outcome]:
         clean = [record for record in own if record.attack.name == CLEAN]
         results.append(Outcome(model=name, seed=seed, eps="", way=CLEAN, right=worst(clean, right)[1]))
         for eps in radii:
-            attacked = [r for r in own if r.attack.name != CLEAN and r.threat and r.threat.eps_text == eps]
-            published = [record for record in attacked if _is_published(record)]
-            for way, part in ((PUBLISHED, published), (EVERYTHING, attacked)):
+            attacks = [r for r in own if r.attack.name != CLEAN and r.threat and r.threat.eps_text == eps]
+            theirs = [record for record in attacks if _is_published(record)]
+            for way, part in ((PUBLISHED, theirs), (EVERYTHING, attacks)):
                 if part:
                     results.append(
                         Outcome(model=name, seed=seed, eps=eps, way=way, right=worst(part, robust)[1])

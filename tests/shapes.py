@@ -93,15 +93,15 @@ def checking(function):
                     f"{function.__module__}.{function.__qualname__}: {name} is {shape}, not {say}"
                 )
 
-    passed: dict[object, set[object]] = {}
+    memory: dict[object, set[object]] = {}
     """Kinds of results that were right, by the kinds of arguments: none of them is looked at twice."""
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         key = (kind(args), *((name, kind(value)) for name, value in kwargs.items()))
-        if key in passed:
+        if key in memory:
             result = function(*args, **kwargs)
-            if kind(result) in passed[key]:
+            if kind(result) in memory[key]:
                 return result
         try:
             values = signature.bind(*args, **kwargs).arguments
@@ -109,10 +109,10 @@ def checking(function):
             return function(*args, **kwargs)  # which says what is wrong
         with jaxtyped("context"):
             check(values)
-            if key not in passed:
+            if key not in memory:
                 result = function(*args, **kwargs)
             check({"return": result})
-        passed.setdefault(key, set()).add(kind(result))
+        memory.setdefault(key, set()).add(kind(result))
         return result
 
     return call

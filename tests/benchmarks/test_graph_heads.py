@@ -10,13 +10,13 @@ from tests.reports.paper.made import B, R, details, record
 
 def runs():
     graph, soft = details("gll"), details()
-    published = record("gll", "fgsm", [R, R, B, R], of=graph, gradient="exact")
-    published = replace(published, attack=replace(published.attack, label="IFGSM-30 (published)"))
+    ours = record("gll", "fgsm", [R, R, B, R], of=graph, gradient="exact")
+    ours = replace(ours, attack=replace(ours.attack, label="IFGSM-30 (published)"))
     return [
         record("softmax", "clean", [R] * 4, of=soft),
         record("softmax", "fgsm", [R, B, B, R], of=soft),
         record("gll", "clean", [R] * 4, of=graph),
-        published,
+        ours,
         record("gll", "fgsm", [B, R, R, R], of=graph, gradient="kernel"),
         record("gll", "fgsm", [R, B, R, R], of=graph, source="softmax"),
     ]

@@ -59,11 +59,11 @@ class PaperData:
             ConfigError: `images` names one that is not offered.
         """
         every = list(offered)
-        if unknown := [n for n in self.images if n not in every]:
+        if others := [n for n in self.images if n not in every]:
             raise ConfigError(
                 where="--images",
                 expected=f"{' or '.join(map(str, every)) or 'none'}, which this table has at this scale",
-                got=str(unknown[0]),
+                got=str(others[0]),
             )
         return [n for n in every if not self.images or n in self.images]
 

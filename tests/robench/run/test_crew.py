@@ -80,22 +80,23 @@ def task(seconds=100.0):
 
 
 @pytest.mark.parametrize(
-    ("worker", "job", "limits", "verdict"),
+    ("state", "job", "limits", "verdict"),
     [
-        (Simulated(since=101), task(100), {}, "it took more than 100 s"),
-        (Simulated(since=99), task(100), {}, ""),
-        (Simulated(since=99), task(100), {"timeout": 50}, "it took more than 50 s"),
-        (Simulated(since=101), task(100), {"timeout": 500}, ""),
-        (Simulated(heard=SILENCE + 1), None, {}, f"it said nothing for {SILENCE:.0f} s"),
-        (Simulated(heard=SILENCE - 1), None, {}, ""),
-        (Simulated(heard=60, activity="model"), None, {"timeout": 50}, "it said nothing for 50 s"),
-        (Simulated(heard=60, activity="training"), None, {"timeout": 50}, ""),
-        (Simulated(memory=2**21), task(), {"memory": 2**20}, "it took more than 1 MiB of memory"),
-        (Simulated(memory=2**19), task(), {"memory": 2**20}, ""),
-        (Simulated(since=1e6, heard=1e6, memory=2**40, busy=False), None, {"memory": 1, "timeout": 1}, ""),
+        ({"since": 101}, task(100), {}, "it took more than 100 s"),
+        ({"since": 99}, task(100), {}, ""),
+        ({"since": 99}, task(100), {"timeout": 50}, "it took more than 50 s"),
+        ({"since": 101}, task(100), {"timeout": 500}, ""),
+        ({"heard": SILENCE + 1}, None, {}, f"it said nothing for {SILENCE:.0f} s"),
+        ({"heard": SILENCE - 1}, None, {}, ""),
+        ({"heard": 60, "activity": "model"}, None, {"timeout": 50}, "it said nothing for 50 s"),
+        ({"heard": 60, "activity": "training"}, None, {"timeout": 50}, ""),
+        ({"memory": 2**21}, task(), {"memory": 2**20}, "it took more than 1 MiB of memory"),
+        ({"memory": 2**19}, task(), {"memory": 2**20}, ""),
+        ({"since": 1e6, "heard": 1e6, "memory": 2**40, "busy": False}, None, {"memory": 1, "timeout": 1}, ""),
     ],
 )
-def test_a_worker_is_ended_for_its_reason_or_left_alone(worker, job, limits, verdict):
+def test_a_worker_is_ended_for_its_reason_or_left_alone(state, job, limits, verdict):
+    worker = Simulated(**state)  # its clock begins now, and not when tests are collected
     team = crew_of(worker, **limits)
     if job:
         team.tasks[0] = job
