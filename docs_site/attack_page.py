@@ -31,7 +31,8 @@ which is projected on the ball (*free*). *Sees* is what it needs of the model. *
 defaults on an image that nothing breaks, with ten classes: *f* forwards, *b* backwards. An image that is
 broken costs less, and other settings cost in proportion. Measured by
 `python -m docs_site.measure_passes`, by us and not by the library; `-` where it was not: the library was
-not there, or the attack needs other images, or more time, or an image of another class to start from.
+not there, or the attack needs other images, or more time, or an image of another class to start from, or
+its passes go with the size of the images.
 
 This page is made from the source by `make docs-tables`.
 """

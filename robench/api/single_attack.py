@@ -190,12 +190,10 @@ def attack(
         ConfigError: an option, the radius or the norm is refused, or the attack cannot play under them.
         JobError: the network or the attack failed on the way.
     """
-    aim: object = targeted  # whoever types nothing may give the class to aim at
+    aim: object = targeted
     if not isinstance(aim, bool):
         do = "The class after the true one is aimed at; a class of your choice cannot be named"
-        raise InputError(
-            where="targeted", expected="True or False", got=f"a {type(aim).__name__}", do=do
-        )
+        raise InputError(where="targeted", expected="True or False", got=f"a {type(aim).__name__}", do=do)
     number, text = radius(eps)
     label = attack if isinstance(attack, str) else str(getattr(attack, "__name__", type(attack).__name__))
     label = label.rpartition(":")[2] if label.rpartition(":")[0].endswith(".py") else label

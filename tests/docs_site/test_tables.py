@@ -113,3 +113,12 @@ def test_passes_are_those_that_are_spent(name):
 
     figures = tomllib.loads((ROOT / "docs_site" / "attack_passes.toml").read_text("utf-8"))
     assert list(passes_of(name)) == figures[name]
+
+
+def test_attacks_that_are_left_out_of_the_figures_exist_and_have_none():
+    from docs_site.measure_passes import LEFT_OUT
+
+    figures = tomllib.loads((ROOT / "docs_site" / "attack_passes.toml").read_text("utf-8"))
+    assert set(LEFT_OUT) <= set(plugins.names("attacks"))
+    assert not set(LEFT_OUT) & set(figures)
+    assert set(figures) <= set(plugins.names("attacks"))
