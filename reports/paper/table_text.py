@@ -26,7 +26,7 @@ class TableText:
         reading: what the lines mean.
         rows: one list of texts per line; the first of a row of the paper holds its label.
         starts: positions in `rows` where a row of the paper begins.
-        notes: mark, model, and what it measured otherwise.
+        notes: mark, models that share it, and what they measured otherwise.
         doubts: model, and the codes of findings.
         unplaced: our models without a row, each with the reason.
     """
@@ -61,15 +61,19 @@ def table_text(table: PaperTable) -> TableText:
     kind = "error" if original.error else "accuracy"
     rows: list[tuple[str, ...]] = []
     starts: list[int] = []
-    notes: list[tuple[str, str, tuple[str, ...]]] = []
+    marks: dict[tuple[str, ...], str] = {}
+    models: dict[str, list[str]] = {}
     doubts: list[tuple[str, tuple[str, ...]]] = []
-    marks = _marks()
+    letters = _marks()
     for row in table.rows:
         starts.append(len(rows))
         rows.append((row.label, "published", "", *(f"{slot.published:.2f}" for slot in row.slots)))
         for line in row.lines:
-            mark = next(marks) if line.differences else ""
-            notes += [(mark, line.model, line.differences)] if mark else []
+            mark, differences = "", tuple(line.differences)
+            if differences:  # models that differ alike, as trainings with other seeds do, share a note
+                mark = marks.get(differences) or next(letters)
+                marks[differences] = mark
+                models.setdefault(mark, []).append(line.model)
             doubts += [(line.model, line.findings)] if line.findings else []
             rows += _lines(line, mark)
         rows += _medians(row.lines)
@@ -79,7 +83,7 @@ def table_text(table: PaperTable) -> TableText:
         reading=(*READING, UNBOUNDED) if "C&W" in original.columns else READING,
         rows=tuple(rows),
         starts=tuple(starts),
-        notes=tuple(notes),
+        notes=tuple((mark, ", ".join(models[mark]), differences) for differences, mark in marks.items()),
         doubts=tuple(doubts),
         unplaced=table.unplaced,
     )

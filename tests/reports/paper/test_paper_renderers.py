@@ -67,6 +67,20 @@ def test_the_difference_stands_under_ours():
     assert "- \\[a\\] net: 2 test images (paper: 10,000)" in text
 
 
+def test_models_that_differ_alike_share_a_note():
+    alike = [
+        one
+        for name in ("net", "twin")
+        for one in (record(name, "clean", [R, R]), record(name, "fgsm", [R, B]))
+    ]
+    text = Paper(table="6").render([*alike, record("other", "fgsm", [R, B, R])])
+    assert "| ours: net \\[a\\] |" in text
+    assert "| ours: twin \\[a\\] |" in text
+    assert "| ours: other \\[b\\] |" in text
+    assert "- \\[a\\] net, twin: 2 test images (paper: 10,000)" in text
+    assert text.count("2 test images (paper: 10,000)") == 1
+
+
 def test_csv_holds_fractions_and_points():
     lines = list(csv.DictReader(io.StringIO(Paper(table="6", format="csv").render(records("net")))))
     (line,) = [x for x in lines if (x["row"], x["column"]) == ("Small-CNN", "FGSM")]
