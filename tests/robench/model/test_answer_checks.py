@@ -37,8 +37,8 @@ def run(net):
         (Net(lambda z: z.squeeze()), ["one image", "(3,)", "squeeze"]),
         (NeedsTwo(), ["one image", "ValueError"]),
         (Net(lambda z: (z, 2 * z)), ["model 'm'", "tuple", "class Logits"]),
-        (Net(classes=5), ["(2, 3)", "(2, 5)", "class_map"]),
-        (Net(classes=1), ["(2, 3)", "(2, 1)"]),
+        (Net(classes=5), ["3 outputs, one for each class", "got 5", "class_map"]),
+        (Net(classes=1), ["3 outputs, one for each class", "got 1", "data of as many classes"]),
         (Net(lambda z: z[:, 0]), ["(2,)"]),
     ],
 )

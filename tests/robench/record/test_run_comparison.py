@@ -90,6 +90,18 @@ def test_compare_command_gates_on_a_regression(folders):
     assert row["gap_low"] <= row["gap"] <= row["gap_high"]
 
 
+def test_two_models_of_one_run_need_its_name_once(folders):
+    runner = CliRunner()
+    once = runner.invoke(app, ["compare", folders[1], "--pair", "a=b"])
+    twice = runner.invoke(app, ["compare", folders[1], folders[1], "--pair", "a=b"])
+    assert once.exit_code == twice.exit_code == 0, once.output
+    assert once.output == twice.output
+    assert "a -> b" in once.output
+    alone = runner.invoke(app, ["compare", folders[1]])
+    assert alone.exit_code == 2
+    assert "two run folders" in " ".join(alone.output.split()) or "two run folders" in str(alone.exception)
+
+
 @pytest.mark.parametrize("arguments", [["--pair", "a"], ["--pair", "a=zz"], ["--max-drop", "x"]])
 def test_compare_refuses_nonsense(folders, arguments):
     result = CliRunner().invoke(app, ["compare", *folders, *arguments])
