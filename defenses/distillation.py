@@ -37,7 +37,7 @@ class Distillation(TrainingOptions):
     with labels as targets first gradients are then T times longer than natural training's.)
 
     Attributes:
-        temperature: what logits are divided by while training.
+        temperature: what logits are divided by while training; above 0.
         scale: what the loss is multiplied by: `none`: 1, `temperature`: T, `squared`: T^2.
 
     Raises:

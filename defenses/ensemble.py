@@ -37,10 +37,10 @@ class Ensemble(TrainingOptions):
     `defenses.training.options.TrainingOptions`.
 
     Attributes:
-        eps: radius of the ball.
+        eps: radius of the ball, in input units; above 0.
         norm: `Linf` or `L2`.
-        others: number of static networks.
-        other_epochs: epochs that each of them is trained.
+        others: number of static networks, at least 1.
+        other_epochs: epochs that each of them is trained, at least 1.
 
     Raises:
         ConfigError: a value means nothing, or two contradict each other.

@@ -33,11 +33,12 @@ class Free(TrainingOptions):
     `defenses.training.options.TrainingOptions`.
 
     Attributes:
-        eps: radius of the ball.
+        eps: radius of the ball, in input units; above 0.
         norm: `Linf` or `L2`.
-        replays: the paper's m.
-        step_size: how far the perturbation moves per step; by default eps (Algorithm 1, line 10).
-        steps: of PGD on the held-out part.
+        replays: the paper's m, at least 1.
+        step_size: how far the perturbation moves per step, in input units, above 0; by default eps
+            (Algorithm 1, line 10).
+        steps: of PGD on the held-out part, at least 1.
 
     Raises:
         ConfigError: a value means nothing, or two contradict each other.

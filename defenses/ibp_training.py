@@ -33,12 +33,12 @@ class IBPTraining(TrainingOptions):
     the bounds certify at `eps`. Certificates come from `bounds:` of a threat, not from here.
 
     Attributes:
-        eps: radius of the ball (Linf), in units of pixels in [0, 1].
+        eps: radius of the ball (Linf), in units of pixels in [0, 1]; above 0.
         bound: `ibp` or `crown_ibp`; the latter needs ReLU between affine layers, and K times the passes.
-        natural_epochs: epochs on clean images alone.
+        natural_epochs: epochs on clean images alone, at least 0.
         ramp_epochs: epochs after these during which radius, kappa and beta move.
-        kappa_end: weight of the clean images at the end.
-        beta_end: weight of the margins carried back at the end, for `crown_ibp`.
+        kappa_end: weight of the clean images at the end, 0 to 1.
+        beta_end: weight of the margins carried back at the end, for `crown_ibp`; 0 to 1.
 
     Raises:
         ConfigError: a value means nothing, or two contradict each other.

@@ -33,7 +33,7 @@ class ManifoldMixup(TrainingOptions):
     `defenses.training.options.TrainingOptions`.
 
     Attributes:
-        alpha: both parameters of the beta distribution.
+        alpha: both parameters of the beta distribution; above 0.
         layers: where to mix; one of them is drawn for each batch. `features` must be among them.
 
     Raises:

@@ -29,7 +29,7 @@ class MART(KLPenaltyOptions):
     `defenses.training.inner_attack.AttackOptions`.
 
     Attributes:
-        weight: the paper's lambda.
+        weight: the paper's lambda, at least 0.
 
     Raises:
         ConfigError: a value means nothing, or two contradict each other.

@@ -37,7 +37,7 @@ class SVM(Natural):
         form: `crammer_singer`: max(0, m + max_{c != y} s_c - s_y) (Crammer & Singer 2001);
             `weston_watkins`: sum_{c != y} max(0, m + s_c - s_y) (Weston & Watkins 1999);
             `one_vs_rest`: sum_c max(0, m - t_c s_c) with t_y = 1 and t_c = -1 elsewhere.
-        margin: the m above.
+        margin: the m above; above 0.
         squared: whether each max is squared (L2-SVM in Tang's words).
 
     Raises:

@@ -34,7 +34,7 @@ class TRADES(KLPenaltyOptions):
     options are those of `defenses.training.inner_attack.AttackOptions`.
 
     Attributes:
-        beta: weight of the divergence, 1/lambda in the paper.
+        beta: weight of the divergence, 1/lambda in the paper; above 0.
 
     Raises:
         ConfigError: a value means nothing, or two contradict each other.

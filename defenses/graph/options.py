@@ -42,7 +42,7 @@ class GraphOptions(TrainingOptions):
             to say.
         per_class: template images of each class at every step (the paper's base points), at most half of
             those there are.
-        linear_epochs: epochs through the linear branch before, at the same learning rate; 0 for none.
+        linear_epochs: epochs through the linear branch before, at the same learning rate; at least 0.
         template: training images that the held-out part is classified with, each image alone with them.
     """
 

@@ -28,11 +28,12 @@ class Quilting:
     seed (`robench.model.noise`).
 
     Attributes:
-        patch: side of a patch in pixels.
+        patch: side of a patch in pixels, at least 2.
         overlap: of neighbouring patches, in pixels; at least 1 and less than `patch`.
-        neighbours: nearest patches of the database to draw from; 1 takes the nearest.
-        patches: in the database, drawn from the training images; equal ones are kept once.
-        draws: quilts an attacker averages over.
+        neighbours: nearest patches of the database to draw from, at least 1, which takes the nearest.
+        patches: in the database, at least `neighbours`, drawn from the training images; equal ones are kept
+            once.
+        draws: quilts an attacker averages over, at least 1.
 
     Raises:
         ConfigError: an option means nothing.

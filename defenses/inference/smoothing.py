@@ -28,9 +28,9 @@ class Smoothing:
     of the network, one gradient `samples` more, though both are booked as one pass of the model.
 
     Attributes:
-        sigma: standard deviation of the noise, in units of pixels in [0, 1].
-        votes: noisy copies per answer.
-        samples: noisy copies an attacker averages over.
+        sigma: standard deviation of the noise, in units of pixels in [0, 1]; above 0.
+        votes: noisy copies per answer, at least 1.
+        samples: noisy copies an attacker averages over, at least 1.
 
     Raises:
         ConfigError: an option means nothing.

@@ -28,10 +28,10 @@ class FeatureSqueezing:
 
     Attributes:
         bits: of the rounded version, 1 to 8; None leaves it out.
-        median: side of the median filter's window; None leaves it out.
+        median: side of the median filter's window, at least 2; None leaves it out.
         threshold: largest score that is accepted, 0 to 2; None takes it from training images.
-        false_positives: share of training images that may be rejected, if no threshold is given.
-        calibration: most training images to choose the threshold on.
+        false_positives: share of training images that may be rejected, if no threshold is given; below 1.
+        calibration: most training images to choose the threshold on, at least 1.
 
     Raises:
         ConfigError: an option means nothing.

@@ -27,10 +27,10 @@ class TotalVariation:
     (`robench.model.noise`).
 
     Attributes:
-        weight: of the total variation, lambda_TV in the paper.
+        weight: of the total variation, lambda_TV in the paper; at least 0.
         dropout: probability that a pixel of a channel is dropped, from 0 and below 1.
-        iterations: of the primal-dual algorithm.
-        draws: dropouts an attacker averages over.
+        iterations: of the primal-dual algorithm, at least 1.
+        draws: dropouts an attacker averages over, at least 1.
 
     Raises:
         ConfigError: an option means nothing.

@@ -30,10 +30,10 @@ class AttackOptions(TrainingOptions):
     """What the inner attack may do, beside the options of `defenses.training.options.TrainingOptions`.
 
     Attributes:
-        eps: radius of the ball, in units of pixels in [0, 1].
+        eps: radius of the ball, in units of pixels in [0, 1]; above 0.
         norm: `Linf` or `L2`.
-        step_size: length of a step; by default 2.5 times the current radius over `steps`.
-        steps: steps of the inner attack, and of the PGD attack on the held-out part.
+        step_size: length of a step, above 0; by default 2.5 times the current radius over `steps`.
+        steps: steps of the inner attack, at least 1, and of the PGD attack on the held-out part.
         warmup_epochs: the radius grows linearly from 0 to `eps` during so many epochs. At a large radius
             (MNIST, 0.3) a fresh network attacked at full strength from the first step often stays at chance
             level for epochs; one or two epochs of growth avoid that. The held-out part is always attacked

@@ -21,33 +21,34 @@ class TrainingOptions:
     """How long and how fast to train, on what part of the data, and which weights to keep.
 
     Attributes:
-        epochs: passes over the training rows.
-        batch_size: most images per step; an epoch is cut into steps that differ by at most one image, so
-            no tiny batch is left over for batch-norm.
+        epochs: passes over the training rows, at least 1.
+        batch_size: most images per step, at least 1; an epoch is cut into steps that differ by at most one
+            image, so no tiny batch is left over for batch-norm.
         optimizer: `sgd`, or `adamw` (Loshchilov & Hutter 2019, arXiv:1711.05101).
-        learning_rate: of the optimiser, at its highest.
-        momentum: of SGD; of AdamW it is the first beta, and the second is 0.999.
+        learning_rate: of the optimiser, at its highest; above 0.
+        momentum: of SGD, from 0 and below 1; of AdamW it is the first beta, and the second is 0.999.
         nesterov: whether SGD's momentum is Nesterov's (WNLL paper, Algorithms 1 and 3); AdamW has no such
             choice.
-        weight_decay: L2 penalty on every parameter; decoupled from the gradient in AdamW.
+        weight_decay: L2 penalty on every parameter, at least 0; decoupled from the gradient in AdamW.
         schedule: `constant`; `multistep`: times `gamma` after each epoch count in `milestones`; `cosine`:
             half a cosine down to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983); `cyclic`: a straight line
             up from 0 during the first `warm_up` of all steps and another down to 0 (Smith 2018,
             arXiv:1803.09820; Wong et al. 2020, arXiv:2001.03994).
         milestones: epochs after which `multistep` lowers the rate. None: those of the method's paper, at the
             same fractions of `epochs`; those that fall together or onto an end are dropped.
-        gamma: factor of `multistep`. None: that of the method's paper.
-        warm_up: fraction of all steps that `cyclic` rises.
-        validation: fraction of the training data held out to choose the checkpoint; never trained on.
+        gamma: factor of `multistep`, above 0. None: that of the method's paper.
+        warm_up: fraction of all steps that `cyclic` rises, between 0 and 1.
+        validation: fraction of the training data, from 0 and below 1, held out to choose the checkpoint; never
+            trained on.
         keep: `best` on the held-out part (natural accuracy, or robust accuracy for adversarial training; the
             earliest of equals), or `last`.
-        clip_norm: largest L2 norm of the gradient of all parameters together, None for no clipping.
+        clip_norm: largest L2 norm of the gradient of all parameters together, above 0; None for no clipping.
         augmentation: `none`, or `crop_flip`: pad by 4, crop at random, mirror at random (CIFAR).
         average: which weights are judged and kept: `none`: those of the last step; `ema`: their exponential
             moving average over steps; `swa`: their mean over the last epochs (Izmailov et al. 2018,
             arXiv:1803.05407), best with schedule `constant`.
         average_decay: share of the old mean that `ema` keeps at each step, at most.
-        average_start: fraction of the epochs after which `swa` begins.
+        average_start: fraction of the epochs, from 0 and below 1, after which `swa` begins.
         monitor_eps: radius of a PGD attack on the held-out part after every epoch, for the history. None: the
             defense's own attack; a defense that knows of none has no robust accuracy then. It only watches:
             checkpoints are chosen as `keep` says.

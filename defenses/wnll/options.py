@@ -16,15 +16,15 @@ class WNLLOptions(TrainingOptions):
     """How the WNLL stage is trained (Wang & Osher 2019, section 4).
 
     Attributes:
-        passes: how often linear and WNLL stage alternate, the paper's N.
-        later_rate: factor on both learning rates after each pass.
-        wnll_epochs: epochs of each WNLL stage.
-        wnll_learning_rate: its constant learning rate.
-        wnll_batch_size: images interpolated at once.
+        passes: how often linear and WNLL stage alternate, the paper's N, at least 1.
+        later_rate: factor on both learning rates after each pass; above 0.
+        wnll_epochs: epochs of each WNLL stage, at least 1.
+        wnll_learning_rate: its constant learning rate; above 0.
+        wnll_batch_size: images interpolated at once, at least 1.
         template: template images that interpolate them, drawn anew for every step from the template half; all
             of it if it has fewer.
-        m: neighbours of the graph, the point itself counted.
-        n: the neighbour whose distance is the scale.
+        m: neighbours of the graph, the point itself counted; at most `template`.
+        n: the neighbour whose distance is the scale, 2 to m.
         surrogate: what Eq. 13 sends into the linear branch's Jacobian: `logits`: u - e_y, the derivative of
             the cross-entropy in logits at p = u, bounded; `simplex`: dL/du = -1/u_y on the label's score as
             it stands, unbounded where u_y is near 0 (set clip_norm).
