@@ -38,8 +38,8 @@ class TrainingOptions:
             same fractions of `epochs`; those that fall together or onto an end are dropped.
         gamma: factor of `multistep`, above 0. None: that of the method's paper.
         warm_up: fraction of all steps that `cyclic` rises, between 0 and 1.
-        validation: fraction of the training data, from 0 and below 1, held out to choose the checkpoint; never
-            trained on.
+        validation: fraction of the training data, from 0 and below 1, held out to choose the checkpoint;
+            never trained on.
         keep: `best` on the held-out part (natural accuracy, or robust accuracy for adversarial training; the
             earliest of equals), or `last`.
         clip_norm: largest L2 norm of the gradient of all parameters together, above 0; None for no clipping.
