@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
-from robench.errors import ConfigError, RobenchError, StorageError
+from robench.errors import RobenchError, StorageError
 from robench.plan.yaml_reader import read_value
 from robench.record.files import MOST_TEXT, read_regular, read_text
 from robench.record.schema import Record
-from robench.record.store import Fault, Store, is_run
+from robench.record.store import Fault, Store, check_run
 
 MOST_FAULTS = 50
 """Unreadable files and failed units listed one by one; the rest is counted."""
@@ -79,9 +79,8 @@ def read_run(root: Path, readable: Readable | None = None) -> Run:
     Raises:
         ConfigError: the folder is not the folder of a run.
     """
-    if readable is None and not is_run(root):
-        do = "Name the folder that `robench run` printed last"
-        raise ConfigError(where=str(root), expected="a run folder", got="no `units` in it", do=do)
+    if readable is None:
+        check_run(root)
     store = Store(root)
     facts = store.facts()[0]
     records, faults = readable if readable is not None else store.readable()

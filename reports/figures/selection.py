@@ -15,7 +15,7 @@ from reports.board.samples import Samples
 from reports.figures.style import check_suffix, save
 from robench.errors import ConfigError
 from robench.record.schema import Record
-from robench.record.store import Store, is_run
+from robench.record.store import Store, check_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,9 +114,7 @@ def spaces_of_board(
     records: list[Record] = []
     spaces: list[FeatureSpace] = []
     for folder in folders:
-        if not is_run(folder):
-            do = "Name the folder that `robench run` printed last"
-            raise ConfigError(where=str(folder), expected="a run folder", got="no `units` in it", do=do)
+        check_run(folder)
         store = Store(folder)
         own, _ = store.readable()
         of_folder, faults = read_feature_spaces(folder, own, store.facts()[0].get("geometry"))

@@ -42,15 +42,13 @@ def open_run(folder: str | Path) -> Run:
         ConfigError: it is no run folder.
     """
     from robench.record.recipe_hashes import model_recipes
-    from robench.record.store import Store, is_run
+    from robench.record.store import Store, check_run
 
     value: object = folder
     if not isinstance(value, str | PathLike):
         raise ConfigError(where="open_run", expected="the path of a run folder", got=repr(value))
     path = Path(folder)
-    if not is_run(path):
-        do = "Name the folder that `robench run` printed last, such as runs/NAME"
-        raise ConfigError(where=str(path), expected="a run folder", got="no `units` in it", do=do)
+    check_run(path)
     store = Store(path)
     facts, _ = store.facts()
     records, faults = store.readable()

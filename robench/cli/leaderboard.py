@@ -169,13 +169,12 @@ def check_runs(runs: list[Path]) -> None:
     Raises:
         ConfigError: names the first of them.
     """
-    from robench.record.store import is_run
+    from robench.record.store import check_run, is_run
 
     for run in runs:
         if not is_run(run):
             refuse_tables(run, "a run folder")
-            do = "Name the folder that `robench run` printed last"
-            raise ConfigError(where=str(run), expected="a run folder", got="no `units` in it", do=do)
+        check_run(run)
 
 
 def refuse_tables(folder: Path, expected: str) -> None:

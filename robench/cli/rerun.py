@@ -36,10 +36,9 @@ def rerun(
 ) -> None:
     """Repeat a run in a new folder and compare the records; exit code 1 where they differ."""
     from robench.record.repetition import differences_of
-    from robench.record.store import Store, is_run
+    from robench.record.store import Store, check_run, is_run
 
-    if not is_run(run):
-        raise ConfigError(where=str(run), expected="a run folder", got="none")
+    check_run(run)
     folder = options.out or run.with_name(f"{run.name}-again")
     if is_run(folder):
         do = "Choose another with --out"

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robench.errors import StorageError
+from robench.errors import ConfigError, StorageError
 from robench.record.files import read_json, sweep, write_atomic
 from robench.record.journal import JOURNAL, KEY
 
 PARTS = ("units", "adv", "data", "geometry", "models", "errors")
+
+MOST_NAMED = 5
+"""Runs inside a folder that a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +185,30 @@ def is_run(folder: Path) -> bool:
     """Tell whether a folder is the folder of a run."""
     files = (folder / name for name in ("run.json", "plan.json", JOURNAL))
     return (folder / "units").is_dir() or any(map(os.path.lexists, files))
+
+
+def check_run(folder: Path) -> None:
+    """Refuse what is not the folder of a run; runs that lie in it are named.
+
+    Raises:
+        ConfigError: says what is there instead, and what to name.
+    """
+    if is_run(folder):
+        return
+    do = "Name the folder that `robench run` printed last"
+    if folder.is_dir():
+        got = "a folder without `units`"
+        if runs := _runs_in(folder):
+            more = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+            do = f"Name runs in it: {', '.join(map(str, runs[:MOST_NAMED]))}{more}"
+    else:
+        got = "a file" if folder.exists() else "nothing of that name"
+    raise ConfigError(where=str(folder), expected="a run folder", got=got, do=do)
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """Return the runs that lie directly in a folder, by name; none where it cannot be listed."""
+    try:
+        return [path for path in sorted(folder.iterdir()) if path.is_dir() and is_run(path)]
+    except OSError:
+        return []

@@ -13,7 +13,7 @@ from robench.record.files import copy_atomic, read_text
 from robench.record.journal import KEY
 from robench.record.repetition import unit_name
 from robench.record.schema import Record
-from robench.record.store import Store, is_run
+from robench.record.store import Store, check_run, is_run
 
 FILES = ("adv", "data", "models")
 """Folders whose files are named by their content or key: one of a name is as good as another."""
@@ -133,8 +133,7 @@ def _add(store: Store, record: Record, path: Path) -> None:
 
 def _plan_of(folder: Path) -> str:
     """Return the hash of a folder's plan."""
-    if not is_run(folder):
-        raise ConfigError(where=str(folder), expected="a run folder", got="none")
+    check_run(folder)
     plan = Store(folder).plan_digest()
     if plan is None:
         raise ConfigError(where=str(folder), expected="a run folder with its plan.json", got="none")

@@ -31,7 +31,7 @@ from robench.errors import StorageError
 from robench.record.column_cache import RecentColumns
 from robench.record.columns import Columns
 from robench.record.files import MOST_RECORD, read_json, read_text, write_atomic, write_new
-from robench.record.folder import Fault, is_run
+from robench.record.folder import Fault, check_run, is_run
 from robench.record.index import FEWEST, Index
 from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Fault", "Store", "is_run"]
+__all__ = ["Fault", "Store", "check_run", "is_run"]
 
 
 class Store(PlannedFolder):

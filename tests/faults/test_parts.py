@@ -136,4 +136,4 @@ def test_what_is_no_run_cannot_be_merged_or_repeated(tmp_path):
     for arguments in (["merge", "a", "b", "-o", "c"], ["rerun", "a"]):
         refusal = CliRunner().invoke(app, arguments)
         assert refusal.exit_code == 2
-        assert "expected a run folder, got none" in refusal.stderr
+        assert "expected a run folder, got nothing of that name" in refusal.stderr

@@ -62,7 +62,7 @@ def test_another_plan_is_refused_before_anything_is_written(parts):
     with pytest.raises(ConfigError, match="another plan"):
         merge([*folders, folder / "other"], folder / "all")
     assert not (folder / "all").exists()
-    with pytest.raises(ConfigError, match="expected a run folder, got none"):
+    with pytest.raises(ConfigError, match="expected a run folder, got nothing of that name"):
         merge([folder / "nothing"], folder / "all")
 
 
