@@ -11,6 +11,7 @@ import signal, sys, time
 from robench.cli import signals
 from robench.run.stop import Stop
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 signals.GRACE = 0.2
 stop = Stop()
 print("begun", flush=True)
