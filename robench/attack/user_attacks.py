@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,7 @@ def _plain(user: UserObject, where: str) -> type[Any]:
     value = user.value
     made_with = parameters_of(value, where)
     if not isinstance(value, type):
-        _check_unbound(value, where)
+        _check_unbound(value, made_with, where)
         run: Run = _function
         parameters, options = made_with, options_among(made_with, skip=4, given=GIVEN)
     elif made_with and made_with[0].name == "model":
@@ -153,9 +153,13 @@ def _plain(user: UserObject, where: str) -> type[Any]:
     return recipe_of(user, options, members, where=where)
 
 
-def _check_unbound(value: object, where: str) -> None:
-    """Refuse an object that was made with a network of its own, as attacks of libraries are."""
-    if isinstance(getattr(value, "model", None), nn.Module):
+def _check_unbound(value: object, parameters: Sequence[inspect.Parameter], where: str) -> None:
+    """Refuse an object that attacks a network of its own, as those of libraries do.
+
+    One that is called with the model to attack may have a network beside it, such as a surrogate.
+    """
+    is_lent = bool(parameters) and parameters[0].name == "model"
+    if not is_lent and isinstance(getattr(value, "model", None), nn.Module):
         kind = type(value)
         library = kind.__module__.partition(".")[0]
         raise ConfigError(

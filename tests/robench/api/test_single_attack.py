@@ -242,3 +242,23 @@ def test_what_a_notebook_shows_is_small_escaped_and_has_pictures():
     assert "\n" not in repr(result)
     result = robench.attack(robench.wrap(linear(), name="<b>", classes=3), x, y, "pgd", eps=0.2)
     assert "<b>" not in result._repr_html_()
+
+
+class Transferred:
+    """Attacks through a surrogate that it brings along, and is told the model under attack."""
+
+    def __init__(self, surrogate):
+        self.model = surrogate
+
+    def __call__(self, model, x, y, eps):
+        x = x.clone().requires_grad_(True)
+        torch.nn.functional.cross_entropy(self.model(x), y).backward()
+        return (x + eps * x.grad.sign()).detach().clamp(0, 1)
+
+
+def test_an_attack_may_bring_a_surrogate():
+    net = linear()
+    own = robench.attack(net, X, Y, "fgsm", eps=0.1)
+    theirs = robench.attack(net, X, Y, Transferred(net), eps=0.1)
+    assert list(own.status) == list(theirs.status)
+    assert "broken" in list(theirs.status)

@@ -25,11 +25,12 @@ def draw(seed, scale=1.0, count=5, shape=(2, 3, 2)):
 
 @every
 @settings(max_examples=40, deadline=None)
-@given(seed=seeds, scale=scales, eps=st.just(0.0) | st.floats(1e-100, 10))  # below, squares have few digits
+@given(seed=seeds, scale=scales, eps=st.floats(0, 10))
 def test_projection_is_feasible_idempotent_and_leaves_the_ball_alone(norm, seed, scale, eps):
     delta, radius = draw(seed, scale), torch.full((5,), eps, dtype=torch.float64)
     once = norm.project(delta, radius)
-    assert (norm.size(once) <= eps * (1 + 1e-12)).all()
+    unit = eps if eps > 1e-300 else 1.0  # squares of smaller numbers have few digits, or none
+    assert (norm.size(once / unit) <= eps / unit * (1 + 1e-12)).all()
     assert torch.allclose(norm.project(once, radius), once, rtol=1e-12, atol=0)
     inside = norm.size(delta) <= eps
     assert torch.equal(once[inside], delta[inside])
