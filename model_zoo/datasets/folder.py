@@ -112,7 +112,7 @@ class ImageFolder:
             if file.suffix.lower() in _SUFFIXES
         ]
         if not files:
-            raise InputError(where=str(place), expected="at least one picture", got="none")
+            raise InputError(where=str(place), expected="at least one picture", got="none", do=_LAYOUT)
 
         def read(positions: Sequence[int]) -> Pixels:
             pictures, size = [], 0

@@ -481,3 +481,10 @@ def test_what_npz_read_before_it_knew_more_names_it_still_reads(tmp_path):
         tmp_path / "a.npz", images=x, labels=y, test_images=x[:1], test_labels=y[:1], data=x[:1], target=y[:1]
     )
     assert len(Npz(path="a.npz")("test", root=tmp_path)) == 2
+
+
+def test_a_split_of_another_name_is_no_class(tmp_path):
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "val" / "cat" / "0.png")
+    with pytest.raises(InputError, match=r"at least one picture, got none\. Lay pictures out as"):
+        ImageFolder(path=str(tmp_path))("test")
