@@ -10,13 +10,14 @@ Every head is compared with softmax by the exact McNemar test, p-values of all p
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from reports.board.shares import right, robust, worst
+from robench.errors import ConfigError
 from robench.record.schema import Record
 from robench.record.statistics import holm, mcnemar
 from robench.record.store import Store
@@ -63,16 +64,27 @@ def outcomes(records: Iterable[Record]) -> list[Outcome]:
         own = [record for record in every if record.target.name == name]
         seed = own[0].seed
         clean = [record for record in own if record.attack.name == CLEAN]
-        results.append(Outcome(model=name, seed=seed, eps="", way=CLEAN, right=worst(clean, right)[1]))
+        results.append(Outcome(model=name, seed=seed, eps="", way=CLEAN, right=_all(clean, right)))
         for eps in radii:
             attacks = [r for r in own if r.attack.name != CLEAN and r.threat and r.threat.eps_text == eps]
             theirs = [record for record in attacks if _is_published(record)]
             for way, part in ((PUBLISHED, theirs), (EVERYTHING, attacks)):
                 if part:
-                    results.append(
-                        Outcome(model=name, seed=seed, eps=eps, way=way, right=worst(part, robust)[1])
-                    )
+                    results.append(Outcome(model=name, seed=seed, eps=eps, way=way, right=_all(part, robust)))
     return results
+
+
+def _all(records: Sequence[Record], verdict: Callable[[Record], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Return what is right of every image of the test set (n,), in its order.
+
+    Raises:
+        ConfigError: some images are missing, so that heads would be compared on others.
+    """
+    images, outcome = worst(records, verdict)
+    if len(images) != records[0].dataset.n:
+        got = f"{len(images)} of {records[0].dataset.n} images of {records[0].target.name}"
+        raise ConfigError(where="run", expected="a finished run", got=got, do="Run the same command again")
+    return outcome
 
 
 def _is_published(record: Record) -> bool:

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from benchmarks.graph_heads import EVERYTHING, PUBLISHED, Outcome, draw, outcomes, report
+from robench.errors import ConfigError
 from tests.reports.paper.made import B, R, details, record
 
 
@@ -53,3 +55,9 @@ def test_medians_and_paired_tests_are_counted_by_seed(tmp_path):
     picture = (tmp_path / "figure.svg").read_text("utf-8")
     assert "Linf 0.1" in picture
     assert "softmax" in picture
+
+
+def test_a_run_that_lacks_images_is_refused():
+    short = record("softmax", "clean", [R] * 3, of=details(), total=4)
+    with pytest.raises(ConfigError, match="3 of 4 images of softmax"):
+        outcomes([short])
