@@ -15,15 +15,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+from benchmarks.few_labels_report import draw, report
 from reports.board.shares import right, worst
 from robench.plan.config import parse
 from robench.plan.yaml_writer import write_text
 from robench.record.files import write_atomic
 from robench.record.schema import Record
-from robench.record.statistics import holm, mcnemar
 from robench.record.store import Store
 
 STEPS = 300
@@ -216,68 +215,26 @@ def measured(labels: int, seed: int, out: Path, data_root: Path, images: int) ->
     return facts
 
 
-def report(results: dict[int, list[dict[str, Any]]]) -> str:
-    """Return the tables: accuracy by labels and head, and every head against softmax."""
-    heads = list(dict.fromkeys(head for ones in results.values() for one in ones for head in one))
-    lines = [
-        "| labels | " + " | ".join(heads) + " |",
-        "| --- |" + " --- |" * len(heads),
-    ]
-    for labels, ones in results.items():
-        cells = []
-        for head in heads:
-            shares = [
-                100 * one[head]["right"].count("1") / len(one[head]["right"]) for one in ones if head in one
-            ]
-            cells.append(f"{median(shares):.1f} ({min(shares):.1f} to {max(shares):.1f})" if shares else "-")
-        lines.append(f"| {labels:,} | " + " | ".join(cells) + " |")
-    tests = [
-        (labels, seed, head, *_discordant(one["softmax"]["right"], one[head]["right"]), one[head]["setting"])
-        for labels, ones in results.items()
-        for seed, one in enumerate(ones)
-        for head in heads
-        if head in one and head != "softmax"
-    ]
-    p_values = holm([mcnemar(a, b) for *_, a, b, _ in tests])
-    lines += ["", f"Of {len(tests)} paired tests, corrected together (Holm), below 0.05:", ""]
-    lines += [
-        "| labels | head | better than softmax | worse | undecided | settings chosen |",
-        "| --- " * 6 + "|",
-    ]
-    for labels in results:
-        for head in heads[1:]:
-            own = [(t, p) for t, p in zip(tests, p_values, strict=True) if t[0] == labels and t[2] == head]
-            if own:
-                better = sum(t[4] > t[3] and p < 0.05 for t, p in own)
-                worse = sum(t[4] < t[3] and p < 0.05 for t, p in own)
-                settings = ", ".join(dict.fromkeys(t[5].removeprefix(head).strip() for t, _ in own))
-                rest = len(own) - better - worse
-                lines.append(f"| {labels:,} | {head} | {better} | {worse} | {rest} | {settings} |")
-    return "\n".join(lines) + "\n"
-
-
-def _discordant(first: str, second: str) -> tuple[int, int]:
-    pairs = list(zip(first, second, strict=True))
-    return pairs.count(("1", "0")), pairs.count(("0", "1"))
-
-
 def main() -> None:
-    """Measure and print the tables of docs/paper/few-labels.md."""
+    """Measure, print the tables of docs/graph-heads.md, and draw its figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.few_labels", description=__doc__)
     parser.add_argument("--data-root", type=Path, required=True, help="folder with MNIST")
     parser.add_argument("--out", type=Path, default=Path("runs/few-labels"), help="folder of the runs")
     parser.add_argument("--labels", type=int, nargs="+", default=[50, 100, 300, 1_000, 3_000])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=10_000, help="test images")
+    parser.add_argument("--figure", type=Path, help="an SVG file to write")
     arguments = parser.parse_args()
     results = {
         labels: [
             measured(labels, seed, arguments.out, arguments.data_root, arguments.images)
             for seed in range(arguments.seeds)
         ]
-        for labels in arguments.labels
+        for labels in sorted(set(arguments.labels))
     }
     print(report(results))
+    if arguments.figure:
+        draw(results, arguments.figure)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,6 @@ def paper(
         Literal["quick", "reduced", "full"],
         typer.Option(
             "--scale",
-            "--scale",
             help="quick: minutes, to see that it works; reduced: hours on 2 cores; full: the paper's.",
         ),
     ] = "quick",
@@ -107,8 +106,12 @@ def paper(
             folders.setdefault(experiment.name, []).append(folder)
     if not options.dry_run:
         for entry in entries:
-            runs = [run for name in entry.experiments for run in folders.get(name, [])]
-            _tell(entry, runs, root)
+            if runs := [run for name in entry.experiments for run in folders.get(name, [])]:
+                _tell(entry, runs, root)
+            for run in (run for name in entry.others for run in folders.get(name, [])):
+                typer.echo(
+                    one_line(f"{entry.name} on images the paper does not show: {run / 'leaderboard.md'}")
+                )
     if is_partial:
         raise typer.Exit(SOME_FAILED)
 
@@ -123,16 +126,18 @@ def _experiments(
     """
     from robench.plan.paper.experiments import EXPERIMENTS
 
-    every = [EXPERIMENTS[name] for entry in documents for name in entry.experiments]
+    offers = {
+        entry.name: [EXPERIMENTS[name] for name in (*entry.experiments, *(entry.others if only else ()))]
+        for entry in documents
+    }
+    every = [experiment for offer in offers.values() for experiment in offer]
     data_sets = list(dict.fromkeys(experiment.data_set for experiment in every))
     if wrong := [name for name in only if name not in data_sets]:
         raise ConfigError(where="--only", expected=f"one of {', '.join(data_sets)}", got=repr(wrong[0]))
-    for entry in documents:
-        own = list(dict.fromkeys(EXPERIMENTS[name].data_set for name in entry.experiments))
+    for name, offer in offers.items():
+        own = list(dict.fromkeys(experiment.data_set for experiment in offer))
         if only and not set(own) & set(only):
-            raise ConfigError(
-                where="--only", expected=f"{' or '.join(own)}, which {entry.name} is of", got=only[0]
-            )
+            raise ConfigError(where="--only", expected=f"{' or '.join(own)}, which {name} is of", got=only[0])
     selection = {e.name: e for e in every if not only or e.data_set in only}
     chosen_sets = {experiment.data_set for experiment in selection.values()}
     if several and len(chosen_sets) > 1:

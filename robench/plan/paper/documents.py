@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from robench.errors import ConfigError, nearest
 
 TABLE, FIGURE = "table", "figure"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PaperDocument:
     """A table or figure of the paper.
 
@@ -18,12 +19,14 @@ class PaperDocument:
         title: what it shows.
         experiments: names of what has to be run for it, see `robench.plan.paper.experiments`.
         figure: the figure plugin that draws it; empty for a table, and for pictures on the run's page.
+        others: experiments on other images than the paper's, run where their data set is asked for by name.
     """
 
     name: str
     title: str
     experiments: tuple[str, ...]
     figure: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def number(self) -> str:
@@ -42,7 +45,7 @@ class PaperDocument:
 
 
 def _documents() -> dict[str, PaperDocument]:
-    entries = (
+    entries: tuple[tuple[Any, ...], ...] = (
         ("table1", "Test error of softmax networks by depth and training images", ("natural-cifar10",)),
         (
             "table2",
@@ -56,7 +59,13 @@ def _documents() -> dict[str, PaperDocument]:
         ("table7", "Accuracy on MNIST of images crafted on the softmax network", ("robust-mnist",)),
         ("table8", "White-box accuracy on CIFAR-10 after PGD training", ("robust-cifar10",)),
         ("table9", "Accuracy on CIFAR-10 of images crafted on the softmax network", ("robust-cifar10",)),
-        ("table10", "Accuracy by neighbours m and normalising neighbour n", ("neighbours-cifar10",)),
+        (
+            "table10",
+            "Accuracy by neighbours m and normalising neighbour n",
+            ("neighbours-cifar10",),
+            "",
+            ("neighbours-mnist",),
+        ),
         ("table11", "Semi-supervised test error on CIFAR-10", ("semi-supervised-cifar10",)),
         ("figure3", "Test error by depth, few training images", ("depth-cifar10",), "depth"),
         ("figure4", "Accuracy by epoch, softmax and WNLL", ("natural-cifar10",), "training"),
@@ -72,10 +81,7 @@ def _documents() -> dict[str, PaperDocument]:
             "neighbours",
         ),
     )
-    return {
-        name: PaperDocument(name=name, title=title, experiments=experiments, figure="".join(figure))
-        for name, title, experiments, *figure in entries
-    }
+    return {entry[0]: PaperDocument(*entry) for entry in entries}
 
 
 DOCUMENTS = _documents()

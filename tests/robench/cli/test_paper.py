@@ -59,6 +59,17 @@ def test_a_dry_run_tells_what_would_be_done(cli):
     assert "Nothing was run" in outcome.output
 
 
+def test_a_table_on_other_images_than_the_papers_has_to_be_asked_for(cli):
+    usual, asked = cli("paper", "table10", "--dry-run"), cli("paper", 10, "--only", "mnist", "--dry-run")
+    assert usual.exit_code == asked.exit_code == 0, asked.output
+    assert "neighbours-mnist" not in usual.output
+    assert "neighbours-cifar10" not in asked.output
+    assert "Small-CNN-WNLL (60, 30): features of Small-CNN-WNLL" in asked.output
+    wrong = cli("paper", "table10", "table8", "--only", "mnist", "--dry-run")
+    assert wrong.exit_code == 2
+    assert "cifar10, which table8 is of" in " ".join(wrong.output.split())
+
+
 def test_some_numbers_of_training_images_alone(cli):
     words = ["paper", "table3", "--scale", "reduced", "--only", "cifar10", "--dry-run"]
     every, some = cli(*words), cli(*words, "--images", 1000)
@@ -93,9 +104,6 @@ def test_trainings_of_several_seeds_have_a_median(cli, images):
 @pytest.mark.timeout(900)
 def test_robust_tables_have_both_protocols_and_their_figures(cli, images):
     data = images((28, 28))
-    outcome = cli("paper", "table6", "table7", "table10", *data, "--only", "mnist")
-    assert outcome.exit_code == 2
-    assert "cifar10, which table10 is of" in " ".join(outcome.output.split())
     outcome = cli("paper", "table6", "table7", "figure5", *data, "--device", "cpu", "--workers", 0)
     assert outcome.exit_code == 0, outcome.output
     text = Path("runs/paper-quick/table6.md").read_text("utf-8")
