@@ -13,6 +13,7 @@ from robench.record.files import write_atomic
 from robench.visible_text import visible
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -77,16 +78,23 @@ def shown(name: str) -> str:
 
 def clean_texts(figure: Figure) -> None:
     """Write out what is invisible in every text of a figure, whoever put it there; lines stay lines."""
+    from matplotlib.axis import Axis
     from matplotlib.text import Text
     from matplotlib.ticker import FixedFormatter
 
-    for axes in figure.findobj(lambda artist: hasattr(artist, "get_xaxis")):
-        for axis in (axes.get_xaxis(), axes.get_yaxis()):  # type: ignore[attr-defined]
-            for formatter in (axis.get_major_formatter(), axis.get_minor_formatter()):
-                if isinstance(formatter, FixedFormatter):
-                    formatter.seq = [visible(str(text), keep="\n") for text in formatter.seq]
-    for text in figure.findobj(Text):
-        text.set_text(visible(text.get_text(), keep="\n"))
+    waiting: list[Artist] = [figure]
+    while waiting:
+        artist = waiting.pop()
+        if isinstance(artist, Text):
+            artist.set_text(visible(artist.get_text(), keep="\n"))
+        if not isinstance(artist, Axis):
+            waiting += artist.get_children()
+            continue
+        # Not its ticks, which are costly to make: a formatter writes their texts when they are drawn.
+        waiting += [artist.label, artist.offsetText]
+        for formatter in (artist.get_major_formatter(), artist.get_minor_formatter()):
+            if isinstance(formatter, FixedFormatter):
+                formatter.seq = [visible(str(text), keep="\n") for text in formatter.seq]
 
 
 def check_suffix(path: Path) -> str:
