@@ -32,8 +32,8 @@ BENT = 0.75
 WINDOW = 10
 """How many of the last steps are late; of fewer than four times as many, a quarter (docs/findings.md)."""
 
-_SAID = re.compile(r"the loss of (\d+) of \d+ images .* the last steps brought (\d+)%")
-"""The evidence of `not-converged`: how many survivors, and the mean share of the rise that came late."""
+_SAID = re.compile(r"the loss of (\d+) of \d+ images? .* the last steps brought (\d+)%")
+"""What `robench.judge.findings` writes of `not-converged`: survivors, and the mean late share of the rise."""
 
 
 def lifted_codes(own: Sequence[Record]) -> set[str]:
@@ -192,11 +192,14 @@ def _length(record: Record) -> int:
 
 
 def _levels_off(record: Record, steps: int) -> bool:
-    """Tell whether the late share is clearly less than that of a straight climb of so many points."""
+    """Tell whether the late share is clearly less than that of a straight climb of so many points.
+
+    A finding that does not say the share says nothing of a levelling off.
+    """
     if not _unsettled(record):
         return True
     share = _told(record)[1]
-    return share is None or steps < 2 or share <= BENT * _window(steps) / (steps - 1)
+    return share is not None and (steps < 2 or share <= BENT * _window(steps) / (steps - 1))
 
 
 def _window(steps: int) -> int:

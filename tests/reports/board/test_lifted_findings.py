@@ -4,10 +4,14 @@ import dataclasses
 import math
 
 import pytest
+import torch
 
 from reports.board.leaderboard import boards
-from reports.board.lifted_findings import _to_come, lifted_codes
+from reports.board.lifted_findings import _to_come, _told, lifted_codes
 from robench.api import benchmark, make_attack
+from robench.attack.ledger import Ledger
+from robench.judge.findings import ledger_findings
+from robench.judge.verdict import Status
 from robench.model.interface import Model
 from robench.record.schema import Finding
 from tests.records import changed
@@ -123,6 +127,24 @@ def test_what_fell_at_the_last_point_is_late():
         one.columns, first_success=[0] * N
     )  # broken, but by a point not asked about
     assert standing(dataclasses.replace(one, columns=columns)) == DOUBTED
+
+
+@pytest.mark.parametrize("survivors", [1, 2, 40])
+def test_what_the_judge_writes_is_read_back(survivors):
+    ledger = dataclasses.replace(
+        Ledger.empty(survivors), rise=torch.ones(survivors), late_rise=torch.full((survivors,), 0.31)
+    )
+    (finding,) = (
+        f for f in ledger_findings(ledger, [Status.ROBUST] * survivors, ()) if f.code == "not-converged"
+    )
+    assert _told(ran("pgd20", 60, steps=20, finding=finding)) == (survivors, 0.31)
+
+
+def test_a_stronger_attack_whose_share_is_not_known_lifts_nothing():
+    other = Finding(code="not-converged", evidence="words of another version", remedy="More steps")
+    strong = ran("pgd100", 60, steps=100, finding=other)
+    assert standing(SHORT, strong) == DOUBTED
+    assert standing(SHORT, ran("pgd100", 60, steps=100)) == RANKED
 
 
 def test_records_of_earlier_versions_are_not_extrapolated():
