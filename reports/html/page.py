@@ -1,7 +1,7 @@
 """The plugin: a run folder, or records alone, to one HTML file.
 
-The first screen is `templates/page.html.jinja`; its sentence is `reports.text.sentences.summary`, its first
-table `reports.html.tables.leaderboard`.
+The first screen is `templates/page.html.jinja`: questions and answers (`reports.text.answers`), one sentence
+(`reports.text.sentences.summary`), and the first table (`reports.html.tables.leaderboard`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -167,51 +167,67 @@ def leaderboard(
         known: what models and defenses declare of themselves, by the model's shown name; columns of which
             nothing is known are left out.
     """
-    has_attack = bool(board.attacks)
-    minimal = any(row.median_l2 is not None for row in board.rows)
-    by_size = math.isinf(board.eps) and minimal
-    columns = [Column("Rank"), Column("Model", numeric=False, head=True)]
-    columns += _sizes(board.norm) if by_size else []
-    columns += [Column("Worst case, %")] if has_attack else []
-    bounds = board.certificates
+    columns = _leaderboard_columns(board, name, links, finding, look, known or {})
+    rows = tuple(tuple(entry(row) for _, entry in columns) for row in board.rows)
+    titles = tuple(column for column, _ in columns)
+    return Table(name=name, caption=caption, columns=titles, rows=rows, filtered=len(rows) > FEW_ROWS)
+
+
+def _leaderboard_columns(
+    board: Board,
+    name: str,
+    links: dict[str, str],
+    finding: dict[tuple[str, str], str],
+    look: Look | None,
+    known: Mapping[str, Background],
+) -> list[tuple[Column, Callable[[Row], Entry]]]:
+    """Return the columns of a board in their order, and what stands in each for a row; see `leaderboard`."""
+    attacked, bounds = bool(board.attacks), board.certificates
     several = bounds if len(bounds) > 1 else ()
-    columns += [Column("Certified, %"), Column("Gap, points")] if bounds else []
-    columns += [Column(f"{ONE_DRAW}, %")] if board.random else []
-    columns += [Column("Clean, %"), Column("Remarks", numeric=False)]
-    titles = [title for title in DECLARED if known and any(_declared(one, title) for one in known.values())]
-    columns += [Column(title, numeric=False) for title in titles]
-    columns += [Column("White-box, %"), *(Column(label) for label in board.attacks)] if has_attack else []
-    columns += [Column(label) for label in several]
-    columns += _sizes(board.norm) if minimal and not by_size else []
-    columns += [Column("Passes/image")] if has_attack else []
-    columns += [Column("n")]
-    rows = []
-    for row in board.rows:
-        sizes = [number_entry(size) for size in _in_order(medians(row, board.norm), board.norm)]
-        entries = [Entry(text=str(row.rank or NOTHING), order=row.rank)]
-        entries += [_model(row, links, look)]
-        entries += sizes if by_size else []
-        entries += [share(row.worst_case)] if has_attack else []
-        entries += [share(row.certified), _gap(row)] if bounds else []
-        entries += [share(row.one_draw, drawn=False)] if board.random else []
-        entries += [share(row.clean), _remarks(row, board, name, finding)]
-        own = (known or {}).get(row.model, Background())
-        entries += [paper_entry(_declared(own, title)) for title in titles]
-        if has_attack:
-            entries += [share(row.white_box, drawn=False)]
-            entries += [share(row.attacks.get(label), drawn=False) for label in board.attacks]
-        entries += [share(row.certified_by.get(label), drawn=False) for label in several]
-        entries += sizes if minimal and not by_size else []
-        entries += [number_entry(row.passes)] if has_attack else []
-        entries += [number_entry(row.n)]
-        rows.append(tuple(entries))
-    has_filter = len(rows) > FEW_ROWS
-    return Table(name=name, caption=caption, columns=tuple(columns), rows=tuple(rows), filtered=has_filter)
+    has_sizes = any(row.median_l2 is not None for row in board.rows)
+    by_size = math.isinf(board.eps) and has_sizes
+    sizes = _sizes(board.norm) if has_sizes else []
+    declared = [title for title in DECLARED if any(_declared(one, title) for one in known.values())]
+    return [
+        (Column("Rank"), lambda row: Entry(text=str(row.rank or NOTHING), order=row.rank)),
+        (Column("Model", numeric=False, head=True), lambda row: _model(row, links, look)),
+        *(sizes if by_size else []),
+        *([(Column("Worst case, %"), lambda row: share(row.worst_case))] if attacked else []),
+        *([(Column("Certified, %"), lambda row: share(row.certified))] if bounds else []),
+        *([(Column("Gap, points"), _gap)] if bounds else []),
+        *([(Column(f"{ONE_DRAW}, %"), lambda row: share(row.one_draw, drawn=False))] if board.random else []),
+        (Column("Clean, %"), lambda row: share(row.clean)),
+        (Column("Remarks", numeric=False), lambda row: _remarks(row, board, name, finding)),
+        *((Column(title, numeric=False), _of_background(known, title)) for title in declared),
+        *([(Column("White-box, %"), lambda row: share(row.white_box, drawn=False))] if attacked else []),
+        *((Column(label), _of_attack(label)) for label in board.attacks),
+        *((Column(label), _of_certificate(label)) for label in several),
+        *(sizes if not by_size else []),
+        *([(Column("Passes/image"), lambda row: number_entry(row.passes))] if attacked else []),
+        (Column("n"), lambda row: number_entry(row.n)),
+    ]
 
 
-def _sizes(norm: str) -> list[Column]:
+def _of_background(known: Mapping[str, Background], title: str) -> Callable[[Row], Entry]:
+    return lambda row: paper_entry(_declared(known.get(row.model, Background()), title))
+
+
+def _of_attack(label: str) -> Callable[[Row], Entry]:
+    return lambda row: share(row.attacks.get(label), drawn=False)
+
+
+def _of_certificate(label: str) -> Callable[[Row], Entry]:
+    return lambda row: share(row.certified_by.get(label), drawn=False)
+
+
+def _sizes(norm: str) -> list[tuple[Column, Callable[[Row], Entry]]]:
     """Return the columns of median sizes, that of the norm first."""
-    return [Column(title) for title in _in_order(median_titles(norm), norm)]
+    titles = list(enumerate(median_titles(norm)))
+    return [(Column(title), _of_size(place, norm)) for place, title in _in_order(titles, norm)]
+
+
+def _of_size(place: int, norm: str) -> Callable[[Row], Entry]:
+    return lambda row: number_entry(medians(row, norm)[place])
 
 
 def _in_order(values: list[T], norm: str) -> list[T]:

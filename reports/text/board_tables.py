@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reports.board.board_types import Board, Measurement, Row
 from reports.board.over_seeds import SeedBoard
 from reports.text.escape import NOTHING, number, over_batches, percent, with_interval
@@ -22,40 +24,43 @@ FRESH = (
 
 def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a board, as the screen and Markdown show them; names still raw."""
-    minimal = any(row.median_l2 is not None for row in board.rows)
-    header = ["Rank", "Model", "Clean [95% CI]"]
-    if board.norm:
-        header += [*board.attacks, "White-box", "Worst case [95% CI]"]
-    if board.certificates:
-        several = board.certificates if len(board.certificates) > 1 else ()
-        header += [CERTIFIED, *several, "Gap"]
-    if board.random:
-        header += [ONE_DRAW]
-    header += ["n"]
-    if minimal:
-        header += median_titles(board.norm)
-    if board.norm:
-        header += ["Passes/image"]
-    header += ["Findings"]
-    rows = []
-    for row in board.rows:
-        texts = [str(row.rank) if row.rank else NOTHING, row.model, with_interval(row.clean)]
-        if board.norm:
-            texts += [percent(row.attacks.get(label)) for label in board.attacks]
-            texts += [percent(row.white_box), with_interval(row.worst_case)]
-        if board.certificates:
-            texts += [with_interval(row.certified)]
-            texts += [percent(row.certified_by.get(label)) for label in several]
-            texts += [percent(row.gap)]
-        if board.random:
-            texts += [percent(row.one_draw)]
-        texts += [str(row.n)]
-        if minimal:
-            texts += [number(size) for size in medians(row, board.norm)]
-        if board.norm:
-            texts += [number(row.passes)]
-        rows.append([*texts, ", ".join(row.remarks) or NOTHING])
-    return header, rows
+    columns = board_columns(board)
+    return [title for title, _ in columns], [[text(row) for _, text in columns] for row in board.rows]
+
+
+def board_columns(board: Board) -> list[tuple[str, Callable[[Row], str]]]:
+    """Return the columns of a board: the title of each, and its text in a row."""
+    attacked, certificates = bool(board.norm), board.certificates
+    several = certificates if len(certificates) > 1 else ()
+    sizes = median_titles(board.norm) if any(row.median_l2 is not None for row in board.rows) else ()
+    return [
+        ("Rank", lambda row: str(row.rank) if row.rank else NOTHING),
+        ("Model", lambda row: row.model),
+        ("Clean [95% CI]", lambda row: with_interval(row.clean)),
+        *((label, _of_attack(label)) for label in board.attacks if attacked),
+        *([("White-box", lambda row: percent(row.white_box))] if attacked else []),
+        *([("Worst case [95% CI]", lambda row: with_interval(row.worst_case))] if attacked else []),
+        *([(CERTIFIED, lambda row: with_interval(row.certified))] if certificates else []),
+        *((label, _of_certificate(label)) for label in several),
+        *([("Gap", lambda row: percent(row.gap))] if certificates else []),
+        *([(ONE_DRAW, lambda row: percent(row.one_draw))] if board.random else []),
+        ("n", lambda row: str(row.n)),
+        *((title, _of_size(place, board.norm)) for place, title in enumerate(sizes)),
+        *([("Passes/image", lambda row: number(row.passes))] if attacked else []),
+        ("Findings", lambda row: ", ".join(row.remarks) or NOTHING),
+    ]
+
+
+def _of_attack(label: str) -> Callable[[Row], str]:
+    return lambda row: percent(row.attacks.get(label))
+
+
+def _of_certificate(label: str) -> Callable[[Row], str]:
+    return lambda row: percent(row.certified_by.get(label))
+
+
+def _of_size(place: int, norm: str) -> Callable[[Row], str]:
+    return lambda row: number(medians(row, norm)[place])
 
 
 def median_titles(norm: str) -> list[str]:

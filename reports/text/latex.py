@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -70,21 +70,29 @@ def _table(board: Board) -> str:
     attacks = board.attacks if board.norm else ()
     minimal = any(row.median_l2 is not None for row in board.rows)
     norm = board.norm if any(median_of(row, board.norm) is not None for row in board.rows) else "L2"
-    header = ["Model", "Clean", *map(escape, attacks)]
-    header += ["Worst case"] if board.norm else []
-    header += [ONE_DRAW] if board.random else []
-    header += [f"Median {NORMS.get(norm, '$L_2$')}"] if minimal else []
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("Model", lambda row: escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else "")),
+        ("Clean", lambda row: _share(row.clean)),
+        *((escape(label), _of_attack(label)) for label in attacks),
+        *([("Worst case", lambda row: _share(row.worst_case))] if board.norm else []),
+        *([(ONE_DRAW, lambda row: _plain(row.one_draw))] if board.random else []),
+        *(
+            [(f"Median {NORMS.get(norm, '$L_2$')}", lambda row: number(median_of(row, norm)))]
+            if minimal
+            else []
+        ),
+    ]
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape(board.title)}. Accuracy in percent with 95\,\% Wilson intervals; the worst case "
         r"is over all attacks, gradient sources and transferred images, image by image. $\dagger$: a finding "
         rf"puts the number in doubt, or the row is partial.{_partial(board)}{_fresh(board)}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
         r"\toprule",
-        " & ".join(header) + r" \\",
+        " & ".join(title for title, _ in columns) + r" \\",
         r"\midrule",
-        *(_row(row, board, sizes=norm if minimal else "") for row in board.rows),
+        *(" & ".join(text(row) for _, text in columns) + r" \\" for row in board.rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -102,16 +110,8 @@ def _fresh(board: Board) -> str:
     return f" {escape(FRESH)}" if board.random else ""
 
 
-def _row(row: Row, board: Board, *, sizes: str) -> str:
-    texts = [escape(row.model) + (r"$^\dagger$" if row.doubted or row.partial else ""), _share(row.clean)]
-    if board.norm:
-        texts += [_plain(row.attacks.get(label)) for label in board.attacks]
-        texts += [_share(row.worst_case)]
-    if board.random:
-        texts += [_plain(row.one_draw)]
-    if sizes:
-        texts += [number(median_of(row, sizes))]
-    return " & ".join(texts) + r" \\"
+def _of_attack(label: str) -> Callable[[Row], str]:
+    return lambda row: _plain(row.attacks.get(label))
 
 
 def _plain(share: Share | None) -> str:
