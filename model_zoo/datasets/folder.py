@@ -36,7 +36,7 @@ class ImageFolder:
     label. Names that are all numbers (digits 0 to 9, `7` or `07`) are in the order of numbers; all others,
     and numbers among words, in that of text. A warning says where the two orders differ, and where numbers
     are not 0, 1, 2, ... Names that begin with a dot are passed over. The order of images is by class and
-    name; take a `balanced` subset rather than the first images.
+    name; where not all are taken, `subset` has to be `balanced` or `random`.
 
     Attributes:
         path: the folder; relative to the data root if one is given, else to the current folder.

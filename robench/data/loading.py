@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 
 from robench import plugins, recipe
-from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.data.listing import ListedRecipe
+from robench.data.subset import chosen_rows
 from robench.errors import InputError
 from robench.plan.spec import DataSpec
-from robench.randomness import Randomness, seed_from
 
 
 def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -> ImageSet:
@@ -22,7 +21,7 @@ def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -
         spec: data set, split, indices, limit, subset and how many labels are known.
         root: folder with the files, or None for the cache.
         download: whether the network may be used.
-        seed: for a balanced subset.
+        seed: for a subset that is drawn.
 
     Raises:
         InputError: files missing or unreadable, or the indices, the limit or the labels asked for exceed what
@@ -44,20 +43,20 @@ def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -
 def select(
     whole: ImageSet, *, limit: int | None, subset: str, seed: int, labelled: int | None = None
 ) -> ImageSet:
-    """Return the first `limit` images, or a seeded class-balanced choice of that many.
+    """Return the first `limit` images, or a seeded choice of that many: of equal classes, or at random.
 
     With `labelled`, only so many of them, chosen in the same way, keep their labels; those of all others are
     replaced by -1 here, before anything else sees the images.
 
     Raises:
-        InputError: more images or labels asked for than there are, or a class has too few for a balanced
-            choice.
+        InputError: more images or labels asked for than there are, a class has too few for a balanced choice,
+            or the first images are no fair part of all, as where a folder is sorted by class.
     """
     if limit is not None:
-        whole = whole.subset(_rows(whole, limit, subset, seed, what="limit"))
+        whole = whole.subset(chosen_rows(whole, limit, subset, seed, what="limit"))
     if labelled is not None:
         mask = torch.zeros(len(whole), dtype=torch.bool)
-        mask[_rows(whole, labelled, subset, seed, what="number of labelled images")] = True
+        mask[chosen_rows(whole, labelled, subset, seed, what="number of labelled images")] = True
         whole = whole.withholding((~mask).nonzero().squeeze(1))
     return whole
 
@@ -71,40 +70,3 @@ def _at(whole: ImageSet, indices: tuple[int, ...]) -> ImageSet:
             where=f"{whole.name} {whole.split}", expected=f"indices from 0 to {len(whole) - 1}", got=got
         )
     return whole.subset(torch.tensor(indices))
-
-
-def _rows(whole: ImageSet, count: int, subset: str, seed: int, *, what: str) -> slice | torch.Tensor:
-    if not 0 < count <= len(whole):
-        raise InputError(
-            where=f"{whole.name} {whole.split}", expected=f"a {what} from 1 to {len(whole)}", got=str(count)
-        )
-    if subset == "first":
-        return slice(0, count)
-    return balanced_rows(whole.labels, len(whole.classes), count, seed=seed)
-
-
-def balanced_rows(labels: torch.Tensor, classes: int, count: int, *, seed: int) -> torch.Tensor:
-    """Return `count` row numbers, in ascending order, with class sizes that differ by at most one.
-
-    Raises:
-        InputError: a class has too few images; names it.
-    """
-    # One uniform number per row decides; the lowest of each class are taken.
-    draws = Randomness(seed_from(seed, "balanced"), torch.arange(len(labels))).uniform(
-        torch.empty(len(labels), 1, dtype=torch.float64)
-    )[:, 0]
-    counts = torch.bincount(labels[labels >= 0], minlength=classes)[:classes]
-    shares = torch.full((classes,), count // classes).add_(torch.arange(classes) < count % classes)
-    for label in (counts < shares).nonzero()[:1, 0].tolist():
-        raise InputError(
-            where="balanced subset",
-            expected=f"at least {counted(int(shares[label]), 'image')} of class {label}",
-            got=str(int(counts[label])),
-            do="Lower the limit or use `subset: first`",
-        )
-    rows = (labels >= 0).nonzero().squeeze(1)
-    order = rows[draws[rows].argsort(stable=True)]
-    order = order[labels[order].argsort(stable=True)]  # by class, and by draw within a class
-    starts = counts.cumsum(0) - counts
-    rank = torch.arange(len(order)) - starts[labels[order]]
-    return order[rank < shares[labels[order]]].sort().values

@@ -38,7 +38,7 @@ from robench.plan.threat_entry import ThreatEntry
 from robench.plan.yaml_reader import Document
 
 SPLITS = ("test", "train")
-SUBSETS = ("first", "balanced")
+SUBSETS = ("first", "balanced", "random")
 OUTPUTS = ("logits", "log_probabilities", "simplex")
 
 

@@ -74,7 +74,9 @@ class SingleModel:
         radii = [part.strip() for part in self.eps.split(",")]
         attacks, limit = self._attacks(smallest=radii == ["inf"])
         dataset = data_entry(self.data)
-        count = {"limit": self.limit} if self.limit else {"at_most": limit} if limit else {}
+        count: dict[str, Any] = {"limit": self.limit} if self.limit else {"at_most": limit} if limit else {}
+        if count and dataset["name"] == "image_folder":  # sorted by class: its first images are of a few
+            count["subset"] = "random"
         threat = {
             "norm": self.norm,
             "eps": _radius(radii[0]) if len(radii) == 1 else list(map(_radius, radii)),

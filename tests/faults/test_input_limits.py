@@ -31,7 +31,7 @@ from model_zoo.datasets.matlab import read_mat
 from model_zoo.datasets.pictures import decode
 from robench.cli import app
 from robench.data.images import image_set
-from robench.data.loading import balanced_rows
+from robench.data.subset import balanced_rows
 from robench.errors import CheckpointError, ConfigError, InputError, RobenchError
 from robench.intake.archives import open_archive, read_member
 from robench.intake.limits import CHECKPOINT, CONFIGURATION, DATA, LIMITS, Limit, size_text

@@ -161,3 +161,51 @@ def test_training_data_do_not_inherit_the_indices_of_the_evaluation():
     plan = from_dict({"schema": 1, "dataset": {"name": "digits", "indices": [5, 2]}, "models": [model]})
     assert plan.data.indices == (5, 2)
     assert plan.models[0].train.data.indices is None
+
+
+def ordered(labels, classes):
+    return image_set(torch.rand(len(labels), 1, 1, 1), labels, split="test", classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("per_class", "classes", "count"), [(60, 4, 60), (60, 4, 200), (50, 2, 50), (10, 50, 200), (2, 100, 120)]
+)
+def test_the_first_images_of_a_sorted_split_are_refused(per_class, classes, count):
+    data = ordered(torch.arange(classes).repeat_interleave(per_class), classes)
+    assert len(select(data, limit=len(data) - 1, subset="first", seed=0)) == len(data) - 1  # a fair part
+    with pytest.raises(InputError, match="a fair part") as refusal:
+        select(data, limit=count, subset="first", seed=0)
+    assert f"the first {count} of {len(data)}" in str(refusal.value)
+    assert "random" in refusal.value.do
+    for subset in ("balanced", "random"):
+        chosen = select(data, limit=count, subset=subset, seed=0)
+        assert len(chosen) == count
+        assert select(data, limit=count, subset=subset, seed=0).digest() == chosen.digest()
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("count", [1, 10, 50, 199])
+def test_the_first_images_of_a_mixed_split_are_not(classes, count):
+    for seed in range(20):
+        order = torch.randperm(200, generator=torch.Generator().manual_seed(seed))
+        data = ordered((torch.arange(200) % classes)[order], classes)
+        assert select(data, limit=count, subset="first", seed=0).indices.tolist() == list(range(count))
+
+
+def test_a_rare_class_that_comes_first_by_chance_is_no_reason():
+    labels = torch.zeros(500, dtype=torch.int64)
+    labels[:2] = torch.tensor([1, 2])
+    assert len(select(ordered(labels, 3), limit=20, subset="first", seed=0)) == 20
+
+
+def test_a_random_choice_is_seeded_and_as_often_of_each_image():
+    data = ordered(torch.arange(40) % 4, 4)
+    counts = torch.zeros(40)
+    for seed in range(400):
+        chosen = select(data, limit=10, subset="random", seed=seed).indices
+        assert len(set(chosen.tolist())) == 10
+        assert (chosen[1:] > chosen[:-1]).all()
+        counts[chosen] += 1
+    # Each image is taken with probability a quarter: 100 of 400 times, with a deviation of 8.7.
+    assert counts.min() > 60
+    assert counts.max() < 140
