@@ -69,7 +69,8 @@ class Share:
     @property
     def rest(self) -> Share:
         """The share of the other images."""
-        return Share(self.n - self.count, self.n)
+        mirrored = self.batches and Batches(self.batches.n, 1 - self.batches.high, 1 - self.batches.low)
+        return Share(self.n - self.count, self.n, mirrored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,9 @@ class Claims:
         """
         runs = _runs(folders, readable)
         pairs, gaps = _all(runs), _shortfalls(runs)
-        parts: list[RenderableType] = [screen.table("Heads side by side", HEADER, [_row(p) for p in pairs])]
+        parts: list[RenderableType] = [screen.table("Heads side by side", HEADER, _rows(pairs))]
         if gaps:
-            parts.append(screen.table(GAP_TITLE, GAP_HEADER, [_gap_row(gap) for gap in gaps]))
+            parts.append(screen.table(GAP_TITLE, GAP_HEADER, _gap_rows(gaps)))
         return [*parts, Text(""), *(Text(visible(line)) for line in verdicts(pairs))]
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
@@ -94,13 +94,17 @@ def verdicts(pairs: Sequence[Comparison]) -> list[str]:
     """Return a sentence for every pair of heads and protocol: whether the claim is seen in these numbers."""
     groups: dict[tuple[str, ...], list[Comparison]] = {}
     for pair in pairs:
-        key = (pair.softmax, pair.other, pair.protocol, pair.attack, pair.threat)
+        key = (pair.images, pair.softmax, pair.other, pair.protocol, pair.attack, pair.threat)
         groups.setdefault(key, []).append(pair)
-    return [_verdict(group) for group in groups.values()]
+    several = len({pair.images for pair in pairs}) > 1
+    return [_verdict(group, several=several) for group in groups.values()]
 
 
-def _verdict(group: Sequence[Comparison]) -> str:
+def _verdict(group: Sequence[Comparison], *, several: bool) -> str:
     first = group[0]
+    if lacks := list(dict.fromkeys(text for pair in group for text in pair.lacks)):
+        what = f"{first.other} against {first.softmax}, {_measured(first, several=several)}"
+        return f"{what}: no answer, for units of the plan are missing ({'; '.join(lacks)})."
     ahead = sum(pair.gap > 0 and pair.corrected < SURE for pair in group)
     behind = sum(pair.gap < 0 and pair.corrected < SURE for pair in group)
     if ahead == len(group):
@@ -115,7 +119,7 @@ def _verdict(group: Sequence[Comparison]) -> str:
         answer = "trainings contradict each other"
     else:
         answer = "undecided: no difference beyond chance"
-    where = _measured(first)
+    where = _measured(first, several=several)
     gaps = [pair.gap for pair in group]
     middle = f"{median(gaps):+.1f} points" + (f", median of {len(gaps)}" if len(gaps) > 1 else "")
     worst = max(pair.corrected for pair in group)
@@ -124,14 +128,21 @@ def _verdict(group: Sequence[Comparison]) -> str:
     )
 
 
-def _measured(pair: Comparison) -> str:
-    return _PROTOCOLS[pair.protocol] + pair.attack + (f", {pair.threat}" if pair.threat else "")
+def _measured(pair: Comparison, *, several: bool) -> str:
+    """Return what a comparison is about; the images too where there are `several` sets of them."""
+    words = [_PROTOCOLS[pair.protocol] + pair.attack, pair.threat, pair.images if several else ""]
+    return ", ".join(word for word in words if word)
 
 
-def _row(pair: Comparison) -> list[str]:
+def _rows(pairs: Sequence[Comparison]) -> list[list[str]]:
+    several = len({pair.images for pair in pairs}) > 1
+    return [_row(pair, several=several) for pair in pairs]
+
+
+def _row(pair: Comparison, *, several: bool) -> list[str]:
     low, high = pair.interval
     return [
-        _measured(pair),
+        _measured(pair, several=several) + (" (partial)" if pair.lacks else ""),
         pair.softmax,
         pair.other,
         str(pair.seed),
@@ -146,15 +157,19 @@ def _row(pair: Comparison) -> list[str]:
     ]
 
 
-def _gap_row(gap: Shortfall) -> list[str]:
+def _gap_rows(gaps: Sequence[Shortfall]) -> list[list[str]]:
+    several = len({gap.images for gap in gaps}) > 1
     return [
-        gap.model,
-        gap.threat,
-        str(gap.seed),
-        f"{100 * gap.published / gap.n:.1f}",
-        f"{100 * gap.honest / gap.n:.1f}",
-        f"{gap.gap:.1f}",
-        str(gap.n),
+        [
+            gap.model,
+            gap.threat + (f", {gap.images}" if several else ""),
+            str(gap.seed),
+            f"{100 * gap.published / gap.n:.1f}",
+            f"{100 * gap.honest / gap.n:.1f}",
+            f"{gap.gap:.1f}",
+            str(gap.n),
+        ]
+        for gap in gaps
     ]
 
 
@@ -164,7 +179,7 @@ def _shortfalls(runs: Sequence[Run]) -> list[Shortfall]:
 
 def _markdown(runs: Sequence[Run]) -> str:
     pairs, gaps = _all(runs), _shortfalls(runs)
-    rows = [_row(pair) for pair in pairs]
+    rows = _rows(pairs)
     lines = [
         "## Heads side by side\n",
         markdown.table(HEADER, rows),
@@ -173,7 +188,7 @@ def _markdown(runs: Sequence[Run]) -> str:
         *(f"- {markdown.escape(line)}" for line in verdicts(pairs)),
     ]
     if gaps:
-        lines += [f"\n## {GAP_TITLE}\n", markdown.table(GAP_HEADER, [_gap_row(gap) for gap in gaps])]
+        lines += [f"\n## {GAP_TITLE}\n", markdown.table(GAP_HEADER, _gap_rows(gaps))]
     return "\n".join(lines) + "\n"
 
 

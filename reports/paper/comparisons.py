@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from reports.board.identities import attack_of, model_of
 from reports.board.samples import Samples
 from reports.board.shares import right, robust, worst
 from reports.paper.matching import PAPERS_SOURCE
@@ -48,6 +49,8 @@ class Comparison:
         only_softmax: how many only the softmax model does.
         only_other: how many only the other one does.
         corrected: p-value by Holm's method over all comparisons that are shown together.
+        images: data set and split, such as `MNIST test`.
+        lacks: what units of the plan are missing of the two models, in words; empty for none.
     """
 
     protocol: str
@@ -62,6 +65,8 @@ class Comparison:
     only_softmax: int
     only_other: int
     corrected: float = 1.0
+    images: str = ""
+    lacks: tuple[str, ...] = ()
 
     @property
     def p(self) -> float:
@@ -84,7 +89,9 @@ def comparisons(models: Sequence[OurModel]) -> list[Comparison]:
     """Return every comparison of a graph or SVM head with the softmax head of an equal network.
 
     Equal are networks of one architecture, trained on as many images and alike (on clean images, or on images
-    attacked by PGD), with no defense in front, judged on the same set in the same run.
+    attacked by PGD), with no defense in front, judged on the same set in the same run. Only images that every
+    attack of a comparison has judged on both models count. Random models are left out: what they answered in
+    the draw that was attacked is no accuracy of theirs.
     """
     pairs = []
     for softmax in models:
@@ -113,22 +120,21 @@ def corrected(pairs: Sequence[Comparison]) -> list[Comparison]:
 
 def _pair(softmax: OurModel, other: OurModel) -> Iterator[Comparison]:
     first = softmax.samples[0]
-    clean = _outcomes(first.untouched(softmax.target), right), _outcomes(first.untouched(other.target), right)
-    yield from _compared(CLEAN, "", "", softmax, other, clean, _seed(first))
+    if first.draws(softmax.target) or first.draws(other.target):
+        return
+    clean = first.untouched(softmax.target), first.untouched(other.target)
+    yield from _compared(CLEAN, "", "", softmax, other, clean, first)
     for samples in usual_threats(softmax):
         threat = threat_of(samples)
         for label in dict.fromkeys(record.attack.label for record in samples.attacked):
-            outcomes = (
-                _outcomes(by_the_paper(samples, softmax.target, label), robust),
-                _outcomes(by_the_paper(samples, other.target, label), robust),
+            records = (
+                by_the_paper(samples, softmax.target, label),
+                by_the_paper(samples, other.target, label),
             )
-            yield from _compared(PUBLISHED, label, threat, softmax, other, outcomes, _seed(samples))
+            yield from _compared(PUBLISHED, label, threat, softmax, other, records, samples)
         if not samples.unbounded:
-            everything = (
-                _outcomes(samples.judged(softmax.target), robust),
-                _outcomes(samples.judged(other.target), robust),
-            )
-            yield from _compared(HONEST, "", threat, softmax, other, everything, _seed(samples))
+            everything = samples.judged(softmax.target), samples.judged(other.target)
+            yield from _compared(HONEST, "", threat, softmax, other, everything, samples)
 
 
 def usual_threats(model: OurModel) -> list[Samples]:
@@ -158,11 +164,31 @@ def by_the_paper(samples: Samples, target: str, label: str) -> list[Record]:
     return records if len(sources) == 1 else []
 
 
-Outcomes = tuple["NDArray[np.int64]", "NDArray[np.bool_]"]
+def judged_by_all(records: Iterable[Record]) -> NDArray[np.int64]:
+    """Return the images that every attack, from every source through every gradient, has judged; in order."""
+    import numpy as np
+
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        place = attack_of(record), model_of(record.source), record.source.gradient_source
+        groups.setdefault(place, []).append(record)
+    sets = [np.unique(np.concatenate([r.columns.array("index") for r in group])) for group in groups.values()]
+    common = sets[0] if sets else np.zeros(0, dtype=np.int64)
+    for one in sets[1:]:
+        common = np.intersect1d(common, one, assume_unique=True)
+    return common
 
 
-def _outcomes(records: Iterable[Record], verdict: Callable[[Record], NDArray[np.bool_]]) -> Outcomes:
-    return worst(list(records), verdict)
+def stands_on(
+    records: Sequence[Record],
+    images: NDArray[np.int64],
+    verdict: Callable[[Record], NDArray[np.bool_]] = robust,
+) -> NDArray[np.bool_]:
+    """Return for each of some images, which are in order and all judged, whether every record says yes."""
+    import numpy as np
+
+    every, verdicts = worst(records, verdict)
+    return verdicts[np.searchsorted(every, images)]
 
 
 def _compared(
@@ -171,29 +197,41 @@ def _compared(
     threat: str,
     softmax: OurModel,
     other: OurModel,
-    outcomes: tuple[Outcomes, Outcomes],
-    seed: int,
+    records: tuple[Sequence[Record], Sequence[Record]],
+    samples: Samples,
 ) -> Iterator[Comparison]:
-    """Yield the comparison on the images both met; none where there is no such image."""
+    """Yield the comparison on the images that every attack judged on both; none where there are none."""
     import numpy as np
 
-    (images, first), (others, second) = outcomes
-    _, ours, theirs = np.intersect1d(images, others, assume_unique=True, return_indices=True)
-    if not len(ours):
+    first_images, other_images = map(judged_by_all, records)
+    images = np.intersect1d(first_images, other_images, assume_unique=True)
+    if not len(images):
         return
-    first, second = first[ours], second[theirs]
+    verdict = right if protocol == CLEAN else robust
+    first, second = (stands_on(own, images, verdict) for own in records)
+    lacks = [
+        f"{model.name}: {'; '.join(samples.missing[model.target])}"
+        for model in (softmax, other)
+        if samples.missing.get(model.target)
+    ]
+    if protocol == HONEST and not lacks:
+        labels = [{record.attack.label for record in own} for own in records]
+        for model, own in zip((softmax, other), labels, strict=True):
+            lacks += [f"{model.name}: no {label}" for label in sorted(set().union(*labels) - own)]
     yield Comparison(
         protocol=protocol,
         attack=attack,
         threat=threat,
         softmax=softmax.name,
         other=other.name,
-        seed=seed,
-        n=len(ours),
+        seed=_seed(samples),
+        n=len(images),
         softmax_right=int(first.sum()),
         other_right=int(second.sum()),
         only_softmax=int((first & ~second).sum()),
         only_other=int((second & ~first).sum()),
+        images=" ".join(softmax.images[:2]),
+        lacks=tuple(lacks),
     )
 
 

@@ -59,6 +59,7 @@ class Line:
         name: the name it has in its configuration, which several trainings may share.
         fingerprint: hash of its weights and details.
         images: images it was judged on.
+        image_set: data set, split, digest and size of the set.
         entries: one per column.
         notes: what was measured otherwise, whatever the column.
         findings: codes of the reasons to doubt a number of this line.
@@ -68,6 +69,7 @@ class Line:
     name: str
     fingerprint: str
     images: int
+    image_set: tuple[str, str, str, int]
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
     findings: tuple[str, ...]
@@ -151,6 +153,7 @@ def _line(model: OurModel, slots: Sequence[Slot]) -> Line | None:
         name=model.target.partition(":")[2],
         fingerprint=model.target.partition(":")[0],
         images=max(number.share.n for _, number in pairs),
+        image_set=model.images,
         entries=tuple(entries),
         notes=tuple(of_model(model, pairs[0][0], batch)),
         findings=tuple(sorted({code for _, number in pairs for code in number.findings})),

@@ -98,18 +98,20 @@ def _lines(line: Line, mark: str) -> Iterator[tuple[str, ...]]:
 
 
 def _medians(lines: Sequence[Line]) -> Iterator[tuple[str, ...]]:
-    """Yield the medians over trainings of models of one name, as the paper states them."""
-    groups: dict[str, list[Line]] = {}
+    """Yield the medians over trainings of models of one name on the same images, as the paper states them."""
+    groups: dict[tuple[str, tuple[str, str, str, int]], dict[str, Line]] = {}
     for line in lines:
-        groups.setdefault(line.name, []).append(line)
-    for name, trainings in groups.items():
-        count_of = len({line.fingerprint for line in trainings})
-        if count_of < 2:
+        groups.setdefault((line.name, line.image_set), {}).setdefault(line.fingerprint, line)
+    for (name, images), by_training in groups.items():
+        trainings = list(by_training.values())
+        if len(trainings) < 2:
             continue
+        several = sum(other == name for other, _ in groups) > 1
+        title = f"{name}, {images[3]:,} images of {images[0]} {images[1]}" if several else name
         columns = list(zip(*(line.entries for line in trainings), strict=True))
         yield (
             "",
-            f"median of {count_of} trainings: {name}",
+            f"median of {len(trainings)} trainings: {title}",
             "",
             *(_median([_value(entry.rate) for entry in column]) for column in columns),
         )

@@ -13,7 +13,7 @@ from benchmarks.free_attacks import Shape
 from benchmarks.free_attacks import record as free_record
 from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.shares import right, robust, stands, worst
+from reports.board.shares import Batches, Share, right, robust, stands, worst
 from reports.html.page import HTML
 from reports.text.board_tables import leaderboard_table
 from reports.text.csv import CSV, board_facts, csv_text, leaderboard_lines, measurement_lines
@@ -135,3 +135,11 @@ def test_all_records_of_a_shard_together_are_judged_as_one_by_one():
         for image, verdicts in zip(images.tolist(), together.tolist(), strict=True):
             own = [one for one in records if image in one.columns.index]
             assert verdicts == all(verdict(one)[one.columns.index.index(image)] for one in own)
+
+
+def test_the_rest_of_a_joint_share_keeps_the_interval_over_batches():
+    share = Share(50, 100, Batches(5, 0.2, 0.8))
+    assert (share.low, share.high) == (0.2, 0.8)
+    rest = Share(60, 100, Batches(5, 0.3, 0.9)).rest
+    assert (rest.count, rest.batches) == (40, Batches(5, pytest.approx(0.1), pytest.approx(0.7)))
+    assert (rest.low, rest.high) == (pytest.approx(0.1), pytest.approx(0.7))

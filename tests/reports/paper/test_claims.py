@@ -1,5 +1,7 @@
 """Heads side by side: counted by hand, published way and everything apart, p-values corrected together."""
 
+import dataclasses
+
 import pytest
 
 from reports.paper.claims import Claims, verdicts
@@ -8,7 +10,7 @@ from reports.paper.models import our_models
 from reports.paper.shortfalls import shortfalls
 from robench.errors import ConfigError
 from robench.record.statistics import holm, mcnemar
-from tests.reports.paper.made import B, R, card, details, record
+from tests.reports.paper.made import B, M, R, card, details, record
 
 SOFT, WNLL = details(checkpoint="w"), details("wnll", training="wnll_pgd", checkpoint="w")
 
@@ -139,3 +141,68 @@ def test_each_radius_is_a_comparison_of_its_own():
     lines = [line for line in verdicts(both) if "published way: fgsm" in line]
     assert ["Linf 0.3" in line for line in lines] == [True, False]
     assert not any("median" in line for line in lines)  # of one training
+
+
+def test_images_that_one_attack_has_not_judged_do_not_count_as_standing():
+    # The graph's second attack was interrupted after 20 of 100 images, all of which it broke.
+    records = [
+        record("cnn", "clean", [R] * 100, of=SOFT),
+        record("graph", "clean", [R] * 100, of=WNLL),
+        record("cnn", "fgsm", [R] * 50 + [B] * 50, of=SOFT),
+        record("graph", "fgsm", [R] * 50 + [B] * 50, of=WNLL, gradient="straight_through"),
+        record("cnn", "ifgsm", [B] * 100, of=SOFT),
+        record("graph", "ifgsm", [B] * 20, of=WNLL, gradient="straight_through", total=100),
+    ]
+    honest = pairs(records)["honest", ""]
+    assert (honest.n, honest.softmax_right, honest.other_right) == (20, 0, 0)
+    assert [(s.model, s.n, s.gap) for s in shortfalls(our_models(records, [card()]))] == []
+
+
+def test_an_attack_that_only_one_of_them_met_leaves_no_answer():
+    records = [*run(), record("cnn", "ifgsm", [B] * 4, of=SOFT)]
+    honest = pairs(records)["honest", ""]
+    assert honest.lacks == ("graph: no ifgsm",)
+    assert "no answer" in verdicts([honest])[0]
+    (row,) = (line for line in Claims().render(records).splitlines() if line.startswith("| everything"))
+    assert "(partial)" in row
+
+
+def test_data_sets_are_no_trainings_of_each_other():
+    def on(name, soft, graph):
+        return [
+            record("cnn", "clean", soft, of=SOFT, dataset=name),
+            record("graph", "clean", graph, of=WNLL, dataset=name),
+        ]
+
+    better, worse = [R] * 100, [M] * 60 + [R] * 40
+    every = comparisons(our_models([*on("MNIST", worse, better), *on("SVHN", better, worse)], [card()]))
+    sentences = verdicts(every)
+    assert len(sentences) == 2
+    assert "clean images, MNIST test: +60.0 points; the claim holds here" in sentences[0]
+    assert "clean images, SVHN test: -60.0 points; the opposite holds here" in sentences[1]
+
+
+def test_both_protocols_are_counted_on_the_same_images():
+    records = [
+        record("graph", "clean", [R] * 4, of=WNLL),
+        record("graph", "fgsm", [R, R], of=WNLL, gradient="straight_through", total=4),
+        record("graph", "fgsm", [R, B, R, R], of=WNLL, gradient="kernel"),
+    ]
+    (one,) = shortfalls(our_models(records, [card()]))
+    assert (one.n, one.published, one.honest, one.gap) == (2, 2, 1, 50.0)
+
+
+def test_of_a_random_model_means_over_fresh_draws_are_compared():
+    def drawn(one, stood):
+        return dataclasses.replace(one, columns=dataclasses.replace(one.columns, stood=stood))
+
+    records = [
+        drawn(record("graph", "clean", [R] * 4, of=WNLL), ["11"] * 4),
+        drawn(record("graph", "fgsm", [R] * 4, of=WNLL, gradient="straight_through"), ["11"] * 4),
+        drawn(record("graph", "fgsm", [B] * 4, of=WNLL, gradient="kernel"), ["11", "11", "11", "01"]),
+        drawn(record("cnn", "clean", [R] * 4, of=SOFT), ["11"] * 4),
+    ]
+    models = our_models(records, [card()])
+    (one,) = shortfalls(models)
+    assert (one.published, one.honest) == (4.0, 3.5)
+    assert not comparisons(models)

@@ -16,7 +16,7 @@ from reports.paper.report import Paper
 from robench.errors import ConfigError
 from robench.record.planned import planned_run
 from tests.records import changed
-from tests.reports.paper.made import B, R, details, record
+from tests.reports.paper.made import B, M, R, details, record
 from tests.reports.text.test_renderers import HOSTILE
 
 
@@ -139,3 +139,16 @@ def test_every_format_says_what_a_row_lacks_of_its_plan(attacks, sources, lacks)
     assert any("Partial, gone" in remark for remark in data["remarks"])
     assert any("Partial, net" in remark for remark in data["remarks"]) == bool(lacks)
     assert all(part in Paper(table="6").render(results) for part in lacks.split("; "))
+
+
+def test_medians_are_over_trainings_on_the_same_images():
+    def of(name, fingerprint, n, wrong, start):
+        one = record(name, "clean", [M] * wrong + [R] * (n - wrong), start=start, total=n)
+        target = {"fingerprint": fingerprint}
+        return changed(one, target=target, dataset={"set": f"s{n}", "digest": f"d{n}"})
+
+    few = of("cnn", "a", 10, 6, 0)  # the first training again, on other images
+    runs = [few, of("cnn", "a", 100, 59, 100), of("cnn", "b", 100, 70, 100)]
+    text = Paper(table="6").render(runs)
+    assert "median of 2 trainings: cnn, 100 images of MNIST test" in text
+    assert "35.50 (30.00 to 41.00)" in text

@@ -60,11 +60,11 @@ def test_a_dry_run_tells_what_would_be_done(cli):
 
 
 def test_a_table_on_other_images_than_the_papers_has_to_be_asked_for(cli):
-    usual, asked = cli("paper", "table10", "--dry-run"), cli("paper", 10, "--only", "mnist", "--dry-run")
-    assert usual.exit_code == asked.exit_code == 0, asked.output
+    usual, explicit = cli("paper", "table10", "--dry-run"), cli("paper", 10, "--only", "mnist", "--dry-run")
+    assert usual.exit_code == explicit.exit_code == 0, explicit.output
     assert "neighbours-mnist" not in usual.output
-    assert "neighbours-cifar10" not in asked.output
-    assert "Small-CNN-WNLL (60, 30): features of Small-CNN-WNLL" in asked.output
+    assert "neighbours-cifar10" not in explicit.output
+    assert "Small-CNN-WNLL (60, 30): features of Small-CNN-WNLL" in explicit.output
     wrong = cli("paper", "table10", "table8", "--only", "mnist", "--dry-run")
     assert wrong.exit_code == 2
     assert "cifar10, which table8 is of" in " ".join(wrong.output.split())
