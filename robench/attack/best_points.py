@@ -79,24 +79,25 @@ class BestPoints:
                 self.points[rows[first]] = points[first]
         return fresh
 
-    def proposal(self, last: Images, asked: Mask, ledger: Ledger, *, lent: bool) -> Images:
+    def proposal(self, last: Images, asked: Mask, ledger: Ledger, *, is_library_attack: bool) -> Images:
         """Return, per image, the last point (B, C, H, W) or the one kept, and note what is claimed of it.
 
         Args:
             last: where the attack ended.
             asked: (B,) where the model was just asked about it; elsewhere what is kept counts for more.
             ledger: where it is noted.
-            lent: whether a library attacked, which may have let go of an adversarial point (silent success).
+            is_library_attack: whether a library attacked. It may have met an adversarial point and returned
+                another (silent success).
         """
         ledger.claimed = self.broken.clone()
         better = self.broken & ~(asked & self.last_success)
-        if lent:
+        if is_library_attack:
             ledger.silent = better
         return torch.where(per_image(better, last), self.points, last)
 
-    def joint_proposal(self, last: Images, ledger: Ledger, *, lent: bool) -> Images:
+    def joint_proposal(self, last: Images, ledger: Ledger, *, is_library_attack: bool) -> Images:
         """Return the batch kept, or `last` where no image was broken; see `proposal`."""
-        if lent and int(self.last_success.sum()) < self.most:
+        if is_library_attack and int(self.last_success.sum()) < self.most:
             ledger.silent = self.broken & ~self.last_success
         ledger.claimed = self.kept_success.clone()
         return self.points if self.most > 0 else last

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from robench.attack.craft import targets_of
+from robench.attack.craft import targets_under
 from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
 from robench.audit.rejudgement import TOLERANCE
@@ -212,7 +212,7 @@ def _unbroken(entry: EvaluatedModel, one: BrokenImages, data: ImageSet, place: d
             bounds=threat.bounds or (0.0, 1.0),
             goal=goal,
         ),
-        target=targets_of(y, model.classes) if goal is Goal.TARGETED else None,
+        target=targets_under(goal, y, model.classes),
         batch_size=BATCH,
     )
     return sum(str(status) != Status.BROKEN for status in verdict.status)

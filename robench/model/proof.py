@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robench.model.interface import Coupling, GradientSource, Model
-from robench.model.out_of_memory import FittingBatches
+from robench.model.fitting_batches import fitting_batches
+from robench.model.interface import GradientSource, Model
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs, PerSample
 
@@ -57,9 +57,7 @@ def ask(model: Model, source: GradientSource, x: Images) -> Answer:
             gradient=torch.cat([part.gradient for part in parts]),
         )
 
-    whole = "a joint batch" if model.coupling is Coupling.JOINT else ""
-    batches = FittingBatches(images=len(x), where=f"model {model.name!r}", whole=whole)
-    return batches.do(at_once, most=max(len(x), 1))
+    return fitting_batches(model, len(x)).do(at_once, most=max(len(x), 1))
 
 
 def _ask(model: Model, source: GradientSource, x: Images, first: int) -> Answer:

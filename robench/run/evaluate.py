@@ -186,7 +186,7 @@ def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
             job.shard,
             context.settings,
             prepared=context.prepared,
-            passes=context.heartbeat.passes,
+            on_passes=context.heartbeat.on_passes,
         )
     if result is not None:
         context.ran_short(result.micro_batch, name)
