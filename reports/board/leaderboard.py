@@ -38,7 +38,7 @@ from reports.board.shares import (
     worst,
 )
 from reports.board.size_ranks import by_size, median_of, ranked_by_size
-from robench.counted import counted
+from robench.plurals import counted
 from robench.record.column_arrays import TOTALS
 from robench.record.completeness import count_images, each_whole
 from robench.record.draws import paired_p_value

@@ -86,7 +86,7 @@ class MeanShare(Share):
     draws: int = 0
 
     def __post_init__(self) -> None:
-        """Know nothing; `of` knows the interval."""
+        """Start with the widest interval; `of` computes the right one."""
         self._between(0.0, 1.0)
 
     @classmethod

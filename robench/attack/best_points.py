@@ -42,13 +42,13 @@ class BestPoints:
         self._confident, self._batch_size = no.clone(), float("inf")
         self._numbers = torch.arange(len(x), device=x.device)
 
-    def admissible(self, rows: Rows, points: Images, wanted: Mask) -> Mask:
-        """Tell which of the wanted points (b,) are also admissible for the images of these rows, (b,)."""
-        wanted = wanted.clone()
-        if bool(wanted.any()):
-            numbers = self._numbers[rows][wanted]
-            wanted[wanted.clone()] = self._threat.admits(self._x[numbers], points[wanted])
-        return wanted
+    def admissible(self, rows: Rows, points: Images, candidates: Mask) -> Mask:
+        """Tell which candidates (b,) among the points (b, C, H, W) of these rows are admissible too; (b,)."""
+        both = candidates.clone()
+        if bool(candidates.any()):
+            numbers = self._numbers[rows][candidates]
+            both[candidates] = self._threat.admits(self._x[numbers], points[candidates])
+        return both
 
     def meet(self, rows: Rows, points: Images, reached: Mask, confident: Mask | None) -> torch.Tensor:
         """Note which points of these rows succeed, and keep the best.

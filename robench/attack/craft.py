@@ -164,10 +164,10 @@ def craft(
     copies = PreparedModel(model) if prepared is None else prepared
     visible_model = as_seen(model, threat)
 
-    def in_pieces(size: tuple[int, int]) -> Crafted:
-        piece, batch_size = size
+    def craft_in_batches(size: tuple[int, int]) -> Crafted:
+        images_at_once, batch_size = size
         parts = [
-            _craft_piece(
+            _craft_batch(
                 visible_model,
                 attack,
                 x[rows],
@@ -177,13 +177,13 @@ def craft(
                 settings=replace(settings, batch_size=batch_size),
                 copies=copies,
             )
-            for rows in _pieces(len(x), piece)
+            for rows in _slices(len(x), images_at_once)
         ]
         return parts[0] if len(parts) == 1 else Crafted.joined(parts)
 
     expected, do = _needed(model, attack, len(x))
     fit = first_fitting(
-        in_pieces,
+        craft_in_batches,
         _sizes(model, attack, len(x), settings),
         where=f"model {model.name!r}",
         expected=expected,
@@ -192,7 +192,7 @@ def craft(
     return replace(fit.value, micro_batch=min(fit.size)) if fit.halved else fit.value
 
 
-def _pieces(count: int, size: int) -> list[slice]:
+def _slices(count: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, max(count, 1), max(size, 1))]
 
 
@@ -220,7 +220,7 @@ def _needed(model: Model, attack: Attack, count: int) -> tuple[str, str]:
     return "memory for one image at a time", FREE
 
 
-def _craft_piece(
+def _craft_batch(
     model: Model,
     attack: Attack,
     x: Images,

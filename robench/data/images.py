@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robench.counted import counted
 from robench.data.arrays import own_array
 from robench.data.labels import check_labels, read_labels
 from robench.data.pixels import check_images, read_images
 from robench.errors import InputError
+from robench.plurals import counted
 from robench.randomness import Randomness
 from robench.recipe import Info
 from robench.types import Images, Labels

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from robench import plugins, recipe
-from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.data.listing import ListedRecipe
 from robench.errors import InputError
 from robench.plan.spec import DataSpec
+from robench.plurals import counted
 from robench.randomness import Randomness, seed_from
 
 

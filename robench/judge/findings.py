@@ -7,7 +7,7 @@ from collections.abc import Collection
 import torch
 
 from robench.attack.ledger import Ledger
-from robench.counted import counted
+from robench.plurals import counted
 from robench.record.schema import Finding, Status
 
 VERSION = 3

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from robench.attack.norms import L2, LINF, per_image
 from robench.attack.threat import Goal, ThreatModel
-from robench.counted import counted
 from robench.errors import JobError
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, TIED, Coupling, Model, predictions
 from robench.model.noise import fresh
+from robench.plurals import counted
 from robench.record.schema import Finding, Status
 from robench.types import Images, Labels, Mask, PerSample
 

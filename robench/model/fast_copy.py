@@ -50,7 +50,7 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
         Exception: whatever the network's own code raises when it is copied.
     """
     with evaluation_mode(network):
-        with torch.no_grad():  # copies of a script's parameters would be results of a computation
+        with torch.no_grad():  # else a copied TorchScript parameter is the result of an operation, no leaf
             twin = copy.deepcopy(network)
         parts = {id(part) for part in network.modules()} & {id(part) for part in twin.modules()}
         overlap = _places(network) & _places(twin)

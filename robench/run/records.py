@@ -124,7 +124,7 @@ def _dataset(unit: Unit) -> dict[str, Any]:
         "name": shard.data.name,
         "split": shard.data.split,
         "digest": shard.digest,
-        "set": shard.whole,
+        "set": shard.set_digest,
         "n": shard.total,
         "classes": list(shard.data.classes),
     }

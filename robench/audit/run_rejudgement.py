@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from robench.attack.craft import Crafted, targets_under
-from robench.counted import counted
 from robench.errors import StorageError
 from robench.judge.verdict import Verdict, classify, judge, reached
 from robench.model.batch_identity import batch_of
 from robench.model.fitting_batches import fitting_batches
+from robench.plurals import counted
 from robench.randomness import seed_from
 from robench.record.schema import LATER_COLUMNS, Record, Status
 from robench.record.store import Store
