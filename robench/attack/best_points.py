@@ -80,23 +80,26 @@ class BestPoints:
         return fresh
 
     def proposal(self, last: Images, asked: Mask, ledger: Ledger, *, is_library_attack: bool) -> Images:
-        """Return, per image, the last point (B, C, H, W) or the one kept, and note what is claimed of it.
+        """Return, per image, the last point or the one kept, (B, C, H, W), and note which are claimed broken.
+
+        The last point is proposed where nothing was kept, and where the model has just been asked about it
+        and it succeeds. Else the one kept is: it is known to succeed.
 
         Args:
-            last: where the attack ended.
-            asked: (B,) where the model was just asked about it; elsewhere what is kept counts for more.
-            ledger: where it is noted.
+            last: where the attack ended, (B, C, H, W).
+            asked: (B,) of which images the model was just asked about the last point.
+            ledger: where the claims are noted.
             is_library_attack: whether a library attacked. It may have met an adversarial point and returned
                 another (silent success).
         """
         ledger.claimed = self.broken.clone()
-        better = self.broken & ~(asked & self.last_success)
+        from_memory = self.broken & ~(asked & self.last_success)
         if is_library_attack:
-            ledger.silent = better
-        return torch.where(per_image(better, last), self.points, last)
+            ledger.silent = from_memory
+        return torch.where(per_image(from_memory, last), self.points, last)
 
     def joint_proposal(self, last: Images, ledger: Ledger, *, is_library_attack: bool) -> Images:
-        """Return the batch kept, or `last` where no image was broken; see `proposal`."""
+        """Return the batch kept, or `last` where no image was broken, (B, C, H, W); see `proposal`."""
         if is_library_attack and int(self.last_success.sum()) < self.most:
             ledger.silent = self.broken & ~self.last_success
         ledger.claimed = self.kept_success.clone()
