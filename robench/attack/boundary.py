@@ -53,6 +53,11 @@ def towards_the_clean_image(oracle: Oracle, proposal: Images) -> Images:
 
 
 def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
+    """Return the points (b, C, H, W) of these rows (b,), each moved along the line to its clean image.
+
+    First outwards, until it is adversarial with a margin; then inwards by bisection, as far as it stays so.
+    One that is adversarial at no length in `OUTWARD` stays where it was.
+    """
     x, threat = oracle.x[rows], oracle.threat
     low, high = torch.zeros_like(oracle.best_size[rows]), torch.ones_like(oracle.best_size[rows])
     best, sure = points.clone(), torch.zeros(len(rows), dtype=torch.bool, device=x.device)

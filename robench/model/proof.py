@@ -31,8 +31,8 @@ class Answer:
 
     Attributes:
         own: its outputs (B, columns).
-        surrogate: the outputs of a gradient source.
-        gradient: of a fixed combination of the latter, with respect to the images.
+        surrogate: the outputs of a gradient source, (B, columns of its own).
+        gradient: of a fixed combination of the latter, with respect to the images, (B, C, H, W).
     """
 
     own: Outputs
@@ -42,6 +42,11 @@ class Answer:
 
 def ask(model: Model, source: GradientSource, x: Images) -> Answer:
     """Return a model's outputs and a source's, with the gradient of a fixed combination of the latter.
+
+    Args:
+        model: who answers.
+        source: one of its gradient sources.
+        x: images (B, C, H, W), asked about at once where memory suffices.
 
     Raises:
         JobError: memory does not suffice for one image, or for a joint batch.

@@ -53,7 +53,8 @@ def robust_images(status: Array, right: Array) -> Array:
         status: the judge's verdicts (n,), as numbers of `STATUSES`.
         right: whether each clean image was classified right, (n,) of bool.
     """
-    return (status == ROBUST) & right
+    verdicts: Array = (status == ROBUST) & right
+    return verdicts
 
 
 _LETTERS = "".join(status[0] for status in STATUSES)
