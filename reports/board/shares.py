@@ -205,7 +205,7 @@ def outcomes(records: Sequence[Record], clean: Sequence[Record] = ()) -> Outcome
 
     Args:
         records: attacks on one model, or its clean images.
-        clean: its clean images, where the records are of attacks: who attacks may leave an image alone.
+        clean: its clean images, where the records are of attacks: an attacker may leave an image as it is.
     """
     points: dict[int, list[tuple[str, bool]]] = {}
     for record in records:

@@ -102,7 +102,7 @@ def judge_unit(
     seed = seed_from(settings.seed, "judge", unit.shard.digest)
 
     def judge_proposals(size: int) -> Verdict:
-        # Lent to networks that draw from the global generators, so that their verdicts too come out again.
+        # Seeded, so that a network that draws from the global generators gives the same verdict again.
         with batch_of(indices), borrowed_global_randomness(seed):
             verdict = judge(
                 model,

@@ -1,6 +1,6 @@
 """The jobs of each shard: which of them wait, may begin, or are taken.
 
-All jobs are in it; of those that were done before, `robench.run.evaluate` skips the finished units.
+All jobs are in it, also those of an earlier run: `robench.run.evaluate` skips their finished units.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class JobQueue:
         tasks = [self._task(shard, index, note) for index, note in enumerate(notes)]
         clean = deque(task for task in tasks if task.note.clean)
         attacks = deque(task for task in tasks if not task.note.clean)
-        if self.part:  # every so many-th, counted on over the shards
+        if self.part:  # every `count`-th attack; the counting goes on from shard to shard
             number, count = self.part
             first = (number - 1 - shard * len(attacks)) % count
             attacks = deque(list(attacks)[first::count])

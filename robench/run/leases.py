@@ -38,7 +38,7 @@ PATIENCE = 30.0
 """Seconds to wait for another process to finish looking through the leases."""
 
 GOODBYE = 1.0
-"""Seconds to wait for the same before the folder of leases is left where it is."""
+"""Seconds to wait for it on leaving; after them the folder of leases stays where it is."""
 
 LOOK = 0.5
 """Seconds between two looks at whether to wait on."""

@@ -45,11 +45,11 @@ class ModelsInWorkers:
         Raises:
             JobError: the worker ends without having begun a model, or at one that was left out.
         """
-        has_note = False
+        has_told = False
         while not self.leases.take("prepare"):
-            if not has_note:
+            if not has_told:
                 self.reporter.stage("another process makes the models of this run folder; waiting for it")
-            has_note = True
+            has_told = True
             self.stop.check(working=False)
             self.crew.pause()
         try:
@@ -74,7 +74,7 @@ class ModelsInWorkers:
         return ""
 
     def made_again(self, number: int, failures: dict[str, str]) -> None:
-        """Let a worker begin that has the models of the first one; with others its jobs would be others."""
+        """Let a worker begin if it has the models of the first one; else its jobs would differ: end it."""
         worker = self.crew.workers[number]
         missing = failures.keys() - self.summary.failed_models.keys()
         if not missing:

@@ -129,7 +129,7 @@ class Supervisor:
                 self._lost(number)
             else:
                 self._heard(number, event)
-        # Only now: where this process was stopped for a while, a worker may have done its work long ago.
+        # Only after the events are read: a worker may have finished while this process was stopped (Ctrl-Z).
         for number in list(self._crew.workers):
             self._crew.look_at(number)
 
@@ -219,7 +219,7 @@ class Supervisor:
         self._queue.give_back(task)
 
     def _features(self) -> None:
-        """Keep the features that figures show; whoever dies at it costs them and nothing else."""
+        """Keep the features that figures show; a worker that dies at it costs nothing but these."""
         while not self.leases.take(FEATURES):
             self.processes.stop.check(working=False)
             self._crew.pause()
@@ -232,7 +232,7 @@ class Supervisor:
         if number is None:
             number = 0
             self._crew.hire(number)
-            if words := self._models.until_ready(number):  # nothing else is lost by that
+            if words := self._models.until_ready(number):  # only the features are lost
                 self._accounts.failed(task, words)
                 self._queue.settle(task)
                 return

@@ -194,7 +194,7 @@ class PlanInWorker:
         self._end(before)
 
     def _answers_on(self, shard: int) -> CleanAnswers:
-        """Return the clean answers of a shard; what another process asked is read, even if all is forced."""
+        """Return the clean answers on a shard; those of other processes are read even where all is forced."""
         from robench.run.evaluate import CleanAnswers
 
         if self._answers is None or self._answers[0] != shard:
