@@ -75,9 +75,9 @@ def reference(model: Model, data: ImageSet, threat: ThreatModel, seed: int, batc
     logging.getLogger("auto-attack").setLevel(logging.ERROR)
     x, y = data.batch(slice(None))
     counter = CountedNetwork(model.net)
-    engines = PreparedModel(model)  # the same copy as our attacks ask
-    engine = engines.choose(x, list(model.sources.values()))
-    with engines.using(engine), torch.random.fork_rng(devices=[]):
+    copies = PreparedModel(model)  # the same copy as our attacks ask
+    engine_name = copies.choose(x, list(model.sources.values()))
+    with copies.using(engine_name), torch.random.fork_rng(devices=[]):
         start = time.perf_counter()
         cascade = AutoAttack(counter, norm=threat.norm.name, eps=threat.eps, seed=seed, version="standard")
         x_adv, _ = cascade.run_standard_evaluation(x.clone(), y.clone(), batch_size=batch_size)

@@ -127,10 +127,10 @@ def _crafted(
     indices = torch.arange(len(x))
 
     def run() -> Tensor:
-        engines = PreparedModel(model, eager=eager)
+        copies = PreparedModel(model, eager=eager)
         result = craft(
             model, attack, x, y, threat=ThreatModel(norm=LINF, eps=eps), indices=indices, settings=settings,
-            prepared=engines,
+            prepared=copies,
         )  # fmt: skip
         return result.x_adv
 

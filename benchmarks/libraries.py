@@ -80,13 +80,13 @@ def _named(model: Model, data: ImageSet, eps: float, name: str, **options: Any) 
     x, y = data.batch(slice(None))
     # As in a run: the network stands behind its door, and copies that were proven once are used again.
     target = Model(name=model.name, net=TestedNetwork(model.net), classes=model.classes)
-    engines = PreparedModel(target)
+    copies = PreparedModel(target)
     settings = CraftSettings(drop=False, batch_size=len(x))
     threat = ThreatModel(norm=LINF, eps=eps)
 
     def run() -> Tensor:
         result = craft(
-            target, attack, x, y, threat=threat, indices=data.indices, settings=settings, prepared=engines
+            target, attack, x, y, threat=threat, indices=data.indices, settings=settings, prepared=copies
         )
         return result.x_adv
 

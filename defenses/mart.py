@@ -79,8 +79,8 @@ def mart_loss(clean: Outputs, attacked: Outputs, y: Labels, weight: float) -> Te
 
     own = y[:, None]
     rival = attacked.scatter(1, own, -torch.inf).argmax(dim=1, keepdim=True)
-    whole = attacked.logsumexp(dim=1)
+    log_total = attacked.logsumexp(dim=1)
     without_rival = attacked.scatter(1, rival, -torch.inf).logsumexp(dim=1)
-    boosted_loss = (whole - attacked.gather(1, own).squeeze(1)) + (whole - without_rival)
+    boosted_loss = (log_total - attacked.gather(1, own).squeeze(1)) + (log_total - without_rival)
     doubt = 1 - clean.softmax(dim=1).gather(1, own).squeeze(1)
     return (boosted_loss + weight * kl_divergence(clean, attacked) * doubt).mean()

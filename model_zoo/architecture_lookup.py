@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robench import plugins, recipe
-from robench.counted import counted
 from robench.errors import ConfigError, InputError
 from robench.intake.user_code import blamed, is_reference
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from torch import nn

@@ -127,6 +127,10 @@ def _climb(
     source: GradientSource | None,
     watch: Watch | None,
 ) -> Images:
+    """Return the point of highest loss met, (B, C, H, W); arguments as `climb`.
+
+    Under `hold` an image stays where it has reached the goal, and that point is returned for it.
+    """
     x, threat = oracle.x, oracle.threat
     point, before = start, start
     value, gradient = _answers(oracle, loss, point, labels, source=source, apart=how.hold)

@@ -147,7 +147,7 @@ def climb_as_published(
     each = -(-len(copy) // len(x))  # passes of the template, in passes per test image
     point = x
     for _ in range(steps):
-        if oracle.finished or (perturb_template and not _affordable(oracle, 2 + 2 * each)):
+        if oracle.finished or (perturb_template and not bool(oracle.affords(2 + 2 * each).all())):
             break
         if not perturb_template:
             gradient = oracle.gradient(loss, point, source=source)
@@ -163,10 +163,3 @@ def climb_as_published(
             oracle.charge(forwards=each, backwards=each)
         point = threat.project(x, point + step_size * threat.norm.ascent(gradient))
     return point
-
-
-def _affordable(oracle: Oracle, passes: int) -> bool:
-    """Tell whether the budget of every image still has so many passes."""
-    budget = oracle.threat.budget
-    cost = int((oracle.ledger.forwards + oracle.ledger.backwards).max())
-    return budget is None or cost + passes <= budget

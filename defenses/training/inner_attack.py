@@ -123,7 +123,17 @@ class InnerAttack:
     def ascend(
         self, x: Images, start: Images, y: Labels, loss: Loss, *, eps: float, steps: int, step_size: float
     ) -> Images:
-        """Return the end of projected steepest-ascent steps on a loss of the whole batch, from `start`."""
+        """Return where projected steepest-ascent steps on a loss end, (B, C, H, W).
+
+        Args:
+            x: clean images (B, C, H, W) in [0, 1], the centres of the balls.
+            start: where to begin, (B, C, H, W).
+            y: labels (B,).
+            loss: what to raise, (B,) for each image.
+            eps: radius of the balls.
+            steps: how many steps.
+            step_size: their length, in the norm of the threat.
+        """
         threat = self.threat(eps)
         with under_attack(self.model.net, self.mode):
             oracle, point = self._oracle(x, y, threat), start

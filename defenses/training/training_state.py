@@ -22,6 +22,7 @@ from robench.errors import CheckpointError, ConfigError, StorageError
 from robench.intake.limits import CHECKPOINT
 from robench.intake.regular_file import read_regular
 from robench.intake.torch_files import BROKEN, names_asked_for
+from robench.record.files import sync_folder
 from robench.run.training_folder import differences
 
 FORMAT = 1
@@ -89,7 +90,8 @@ def save_state(path: Path, state: TrainingState) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        with contextlib.suppress(OSError):  # not every file system can: the state itself is written
+            sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -168,13 +170,3 @@ def _check_kinds(state: TrainingState) -> None:
     }
     if wrong := [name for name, right in kinds.items() if not right]:
         raise TypeError(f"{wrong[0]} of another kind")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system can open a folder."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

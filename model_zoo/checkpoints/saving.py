@@ -13,6 +13,7 @@ from torch import nn
 
 from model_zoo.checkpoints.cards import card_path, card_text
 from robench.errors import StorageError
+from robench.record.files import sync_folder
 
 
 def sidecar_path(path: Path) -> Path:
@@ -90,7 +91,7 @@ class Staged:
             for temporary, target in self._pending:
                 os.replace(temporary, target)
             for folder in {target.parent for _, target in self._pending}:
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             self.discard()
             raise _refused(self._pending[0][1], error) from error
@@ -99,16 +100,6 @@ class Staged:
         """Remove the temporary files."""
         for temporary, _ in self._pending:
             temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder, and keeps renames in its journal
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refused(path: Path, error: OSError) -> StorageError:

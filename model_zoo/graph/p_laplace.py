@@ -140,17 +140,23 @@ class _GameValue(torch.autograd.Function):
     def forward(
         ctx: Any, weight: Tensor, ids: Tensor, labels: Tensor, classes: int, alpha: float
     ) -> tuple[Tensor, Tensor]:
+        """Return the classes' solutions `(Q, C)`, and which queries `(Q,)` have no path to the template.
+
+        Args:
+            ctx: keeps what the gradient needs.
+            weight: of every point's edges `(N, m)`, N = Q + T, the template being last.
+            ids: every point's neighbours `(N, m)`, itself included.
+            labels: template classes `(T,)`.
+            classes: number of classes, C.
+            alpha: share of the random walk, `1 / (p - 1)`, above 0 and at most 1.
+        """
         queries = len(ids) - len(labels)
         # mu = 0: the edges between queries, the singular ones cut off already
         singular = build(ids, weight.double(), labels, classes, 0.0).singular
         degree, step = _walk(ids, weight.double(), queries)
         alive = ~singular
-        game = _Game(
-            step[alive][:, _with_template(alive, len(labels))],
-            step[alive][:, _with_template(alive, len(labels))] > 0,
-            F.one_hot(labels, classes).T.to(step.dtype),
-            alpha,
-        )
+        own_step = step[alive][:, _with_template(alive, len(labels))]
+        game = _Game(own_step, own_step > 0, F.one_hot(labels, classes).T.to(step.dtype), alpha)
         u = step.new_full((classes, queries), 1 / classes)
         if bool(alive.any()):
             values, highest, lowest = game.solve()

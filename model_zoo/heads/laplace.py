@@ -6,18 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from model_zoo.heads.graph_head import GraphHead
-from model_zoo.heads.option_checks import check_scale
+from model_zoo.heads.scaled_graph_head import ScaledGraphHead
 from model_zoo.papers import ZHU_HARMONIC
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from model_zoo.graph.settings import Graph
     from model_zoo.heads.graph_network import GraphNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Laplace(GraphHead):
+class Laplace(ScaledGraphHead):
     """Classifies an image by the harmonic extension of template labels: WNLL without its template term.
 
     `sum_j S_qj (u_q - u_j) = 0` at every query, u being one-hot on the template, `S = W + W^T` and
@@ -42,18 +40,6 @@ class Laplace(GraphHead):
         bibtex=ZHU_HARMONIC,
     )
     name: ClassVar[str] = "laplace"
-    n: int = 15
-
-    def __post_init__(self) -> None:
-        """Refuse options no graph can be built with."""
-        GraphHead.__post_init__(self)
-        check_scale(self.n, self.m)
-
-    def graph(self) -> Graph:
-        """Return the settings of its graph."""
-        from model_zoo.graph.settings import Graph
-
-        return Graph(m=self.m, n=self.n, mu="none", search=self.search, solver=self.solver)
 
     def network(self) -> Callable[..., GraphNetwork]:
         """Return what makes its network."""

@@ -6,19 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from model_zoo.heads.graph_head import GraphHead
-from model_zoo.heads.option_checks import check_scale
+from model_zoo.heads.scaled_graph_head import ScaledGraphHead
 from model_zoo.papers import CALDER_GAME
 from robench.errors import ConfigError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from model_zoo.graph.settings import Graph
     from model_zoo.heads.graph_network import GraphNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PLaplace(GraphHead):
+class PLaplace(ScaledGraphHead):
     """Classifies an image by the game-theoretic p-Laplacian, one equation for each class.
 
     `u_q = a mean_S(u) + (1 - a) (max u + min u) / 2` over the neighbours of every query, `a = 1 / (p - 1)`; S
@@ -46,25 +44,17 @@ class PLaplace(GraphHead):
     name: ClassVar[str] = "p_laplace"
     same_alone: ClassVar[str] = "laplace"
     protocol: Literal["independent", "joint"] = "joint"
-    n: int = 15
     p: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse options no graph can be built with."""
-        GraphHead.__post_init__(self)
-        check_scale(self.n, self.m)
+        ScaledGraphHead.__post_init__(self)
         if not 2 <= self.p < float("inf"):
             raise ConfigError(expected="p of at least 2, and finite", got=str(self.p))
         if self.solver == "cg":
             raise ConfigError(
                 expected="solver `auto` or `cholesky`: the systems are not symmetric", got="'cg'"
             )
-
-    def graph(self) -> Graph:
-        """Return the settings of its graph."""
-        from model_zoo.graph.settings import Graph
-
-        return Graph(m=self.m, n=self.n, mu="none", search=self.search, solver=self.solver)
 
     def network(self) -> Callable[..., GraphNetwork]:
         """Return what makes its network, with its own options filled in."""

@@ -6,18 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from model_zoo.heads.graph_head import GraphHead
-from model_zoo.heads.option_checks import check_scale
+from model_zoo.heads.scaled_graph_head import ScaledGraphHead
 from model_zoo.papers import CALDER_POISSON
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from model_zoo.graph.settings import Graph
     from model_zoo.heads.graph_network import GraphNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Poisson(GraphHead):
+class Poisson(ScaledGraphHead):
     """Classifies an image by the Poisson equation, labels being sources and sinks on the graph.
 
     `L u = sum_t delta_t (G_t - mean(G))` with `sum_i d_i u_i = 0`: made for very few labels, where Laplace
@@ -44,18 +42,6 @@ class Poisson(GraphHead):
     )
     name: ClassVar[str] = "poisson"
     logits: ClassVar[bool] = True
-    n: int = 15
-
-    def __post_init__(self) -> None:
-        """Refuse options no graph can be built with."""
-        GraphHead.__post_init__(self)
-        check_scale(self.n, self.m)
-
-    def graph(self) -> Graph:
-        """Return the settings of its graph."""
-        from model_zoo.graph.settings import Graph
-
-        return Graph(m=self.m, n=self.n, mu="none", search=self.search, solver=self.solver)
 
     def network(self) -> Callable[..., GraphNetwork]:
         """Return what makes its network."""

@@ -6,19 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from model_zoo.heads.graph_head import GraphHead
-from model_zoo.heads.option_checks import check_scale
+from model_zoo.heads.scaled_graph_head import ScaledGraphHead
 from model_zoo.papers import CALDER_PROPERLY
 from robench.errors import ConfigError
 from robench.recipe import Info
 
 if TYPE_CHECKING:
-    from model_zoo.graph.settings import Graph
     from model_zoo.heads.graph_network import GraphNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PWLL(GraphHead):
+class PWLL(ScaledGraphHead):
     """Classifies an image by Laplace's equation with weights that grow towards the template.
 
     `sum_j (gamma_q + gamma_j) S_qj (u_q - u_j) = 0` at every query, `gamma(z) = 1 + (r / dist)^alpha`, dist
@@ -48,25 +46,17 @@ class PWLL(GraphHead):
     name: ClassVar[str] = "pwll"
     same_alone: ClassVar[str] = "laplace"
     protocol: Literal["independent", "joint"] = "joint"
-    n: int = 15
     radius: float = 1.0
     alpha: float = 2.0
     zeta: float = 1e7
 
     def __post_init__(self) -> None:
         """Refuse options no graph can be built with."""
-        GraphHead.__post_init__(self)
-        check_scale(self.n, self.m)
+        ScaledGraphHead.__post_init__(self)
         for name, least in (("radius", 0.0), ("alpha", 0.0), ("zeta", 1.0)):
             value = getattr(self, name)
             if not least < value < float("inf"):
                 raise ConfigError(expected=f"{name} above {least:g}, and finite", got=str(value))
-
-    def graph(self) -> Graph:
-        """Return the settings of its graph."""
-        from model_zoo.graph.settings import Graph
-
-        return Graph(m=self.m, n=self.n, mu="none", search=self.search, solver=self.solver)
 
     def network(self) -> Callable[..., GraphNetwork]:
         """Return what makes its network, with its own options filled in."""

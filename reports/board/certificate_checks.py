@@ -9,7 +9,7 @@ from reports.board.board_types import Doubt
 from reports.board.certified import bounds_of, certified_images
 from reports.board.identities import fingerprint_of, model_of
 from reports.board.samples import Samples
-from robench.counted import counted
+from robench.plurals import counted
 from robench.record.schema import Record
 
 BROKEN_CERTIFICATE = "broken-certificate"

@@ -8,12 +8,12 @@ infinite radius none of this is asked: a larger perturbation proves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from reports.board.board_types import Doubt
-from reports.board.identities import attack_of, model_of
+from reports.board.identities import attack_of, by_attack, model_of
 from reports.board.paired_images import Standing, gap, standing, weakness
 from reports.board.record_findings import is_control, is_one_step, is_proper, uses_gradients
 from reports.board.samples import Samples
@@ -118,14 +118,6 @@ def doubt(name: str, code: str, comparisons: Iterator[Comparison], remedy: str) 
         remedy=remedy,
         stands=any(f[0] for f in failures),
     )
-
-
-def by_attack(records: Sequence[Record]) -> Mapping[str, list[Record]]:
-    """Return the records of each attack, whatever it was crafted through."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(attack_of(record), []).append(record)
-    return groups
 
 
 def _black_box(

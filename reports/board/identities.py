@@ -67,6 +67,14 @@ _attacks: dict[int, tuple[RecordedAttack, str]] = {}
 """The last attacks asked about: many records share one, and hashing its options takes time."""
 
 
+def by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records of each attack by its identity, whatever it was crafted through."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(attack_of(record), []).append(record)
+    return groups
+
+
 def is_joint(record: Record) -> bool:
     """Tell whether the images of the record shared a graph when they were judged."""
     return record.target.joint

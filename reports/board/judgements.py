@@ -40,7 +40,9 @@ class Judgement:
         return np.unpackbits(self.packed[source], count=len(self.images)).view(bool)
 
     def robust(self, source: str = "") -> NDArray[np.bool_]:
-        """Return which images are right, and stand against what was crafted on a source, or on any.
+        """Return which images are right, and stand against what was crafted on a source, or on any, (n,).
+
+        That is `column_encoding.robust_images` of all those records at once.
 
         Args:
             source: its identity; empty for all sources together.

@@ -12,16 +12,16 @@ from reports.board.certified import (
     bounds_of,
     certified_images,
     gap_of,
-    missing_bounds,
     robust_but_for,
     share_of,
     shares_by_method,
 )
 from reports.board.cross_checks import cross_checks, library_check, radius_check
 from reports.board.grouping import split_into_boards
-from reports.board.identities import attack_of, fingerprint_of, is_joint, model_of
+from reports.board.identities import by_attack, fingerprint_of, is_joint, model_of
 from reports.board.lifted_findings import lifted_codes
 from reports.board.measurements import measurements, median_sizes, transfers
+from reports.board.missing_images import missing_from_row
 from reports.board.record_findings import unlifted_codes
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import Samples
@@ -38,9 +38,8 @@ from reports.board.shares import (
     worst,
 )
 from reports.board.size_ranks import by_size, median_of, ranked_by_size
-from robench.counted import counted
 from robench.record.column_arrays import TOTALS
-from robench.record.completeness import count_images, each_whole
+from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
@@ -89,11 +88,9 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     mine, white = samples.judged(target), samples.white_box(target)
     clean_records = samples.untouched(target)
     clean = _clean(samples, target)
-    by_attack: dict[str, list[Record]] = {}
-    for record in white:
-        by_attack.setdefault(attack_of(record), []).append(record)
+    groups = by_attack(white)
     attacks = {
-        label: robust_share(by_attack.get(key, []), clean_records) for key, label in samples.labels.items()
+        label: robust_share(groups.get(key, []), clean_records) for key, label in samples.labels.items()
     }
     smallest = median_sizes([record for record in mine if record.attack.minimises])
     passes = None
@@ -104,7 +101,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     headline = _headline(samples, target, verdict)
     draws = samples.draws(target)
     stands = tuple(sorted(d.code for d in doubts if d.stands))
-    missing = _missing(samples, target, clean, attacks)
+    missing = missing_from_row(samples, target, clean, attacks)
     details = (*samples.everything(target), *samples.bounded(target))[0].target
     return Row(
         model=samples.names[target],
@@ -173,52 +170,6 @@ def _clean(samples: Samples, target: str) -> Share | None:
     if records := samples.untouched(target):
         return clean_share(records)
     return one_draw_share(samples.judged(target), right)
-
-
-def _missing(
-    samples: Samples, target: str, clean: Share | None, attacks: dict[str, Share | None]
-) -> tuple[str, ...]:
-    """Return what a row lacks: of its plan, else of what other rows and its own gradient sources show."""
-    if gaps := samples.missing.get(target):
-        return gaps
-    n = samples.n
-    request = {
-        label for key, label in samples.labels.items() if samples.asked is None or key in samples.asked
-    }
-    counts = {label: n if share else 0 for label, share in attacks.items() if share or label in request}
-    have = {"clean": clean.n if clean else 0, **counts}
-    have |= missing_bounds(samples, target)
-    mine = samples.judged(target)
-    if not any(len(record.columns) for record in mine):
-        return tuple(f"{what} {count} of {counted(n, 'image')}" for what, count in have.items() if count < n)
-    # Where all is whole, only what was crafted on the model itself can still lack a gradient source.
-    own = samples.white_box(target) if each_whole(mine, n) else mine
-    places: dict[tuple[str, str, str], list[Record]] = {}
-    by_object: dict[tuple[int, int], list[Record]] = {}  # many records share their source and attack
-    for record in own:
-        objects = id(record.source), id(record.attack)
-        group = by_object.get(objects)
-        if group is None:
-            place = (model_of(record.source), attack_of(record), record.source.gradient_source)
-            group = by_object[objects] = places.setdefault(place, [])
-        group.append(record)
-    for (source, key, through), records in sorted(places.items()):
-        origin = "" if source == target else f" crafted on {samples.names[source]}"
-        have[f"{samples.labels[key]}{f' through {through}' if through else ''}{origin}"] = count_images(
-            records
-        )
-    objects_judged = {id(record.target): record.target for record in mine}.values()
-    choices = {source for one in objects_judged for source in one.sources}
-    for key, label in samples.labels.items():
-        attempts = {through for source, attack, through in places if (source, attack) == (target, key)} - {""}
-        # An attack without gradients, or one that goes through all sources by itself, has none to miss.
-        gap_names = choices - attempts if attempts & choices else ()
-        have |= {f"{label} through {through}": 0 for through in sorted(gap_names)}
-    texts = [f"{what} {count} of {counted(n, 'image')}" for what, count in have.items() if count < n]
-    random = samples.judgement(target) is None and is_random(mine)
-    if random and any(len(record.columns) and not record.draws for record in mine):
-        texts.append("fresh draws of noise, for an earlier version judged it in the attacked draw alone")
-    return tuple(texts)
 
 
 def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.identities import attack_of
+from reports.board.identities import attack_of, by_attack
 from reports.board.paired_images import count, standing, weakness
 from reports.board.record_findings import WEAK, is_control, is_one_step, is_proper, uses_gradients
 from robench.record.column_encoding import BROKEN, ROBUST
@@ -44,10 +44,9 @@ def lifted_codes(own: Sequence[Record]) -> set[str]:
     """
     attacks = [r for r in own if not r.attack.is_clean]
     proper = [r for r in attacks if is_proper(r)]
-    has_doubt = any(
-        _unsettled(r) for r in own
-    )  # else there is nothing to lift, and no record to read again for it
-    codes = {UNSETTLED} if has_doubt and proper and _hardly_moves(proper) else set()
+    # Without the finding there is nothing to lift: the records need not be read again.
+    is_in_doubt = any(_unsettled(r) for r in own)
+    codes = {UNSETTLED} if is_in_doubt and proper and _hardly_moves(proper) else set()
     return codes | ({UNREACHABLE} if _reached(attacks) else set())
 
 
@@ -58,8 +57,7 @@ def _reached(attacks: Sequence[Record]) -> bool:
     if not seeing or not any((r.columns.array("status") == BROKEN).any() for r in black_box):
         return False
     return all(
-        weakness(standing(seeing), standing(group)) >= SIGNIFICANCE
-        for group in _by_attack(black_box).values()
+        weakness(standing(seeing), standing(group)) >= SIGNIFICANCE for group in by_attack(black_box).values()
     )
 
 
@@ -69,7 +67,7 @@ def _hardly_moves(proper: Sequence[Record]) -> bool:
     survivors = stands.images[stands.stands == 1]
     low, high = wilson(len(survivors), len(stands))
     room = len(stands) * (high - low) / 2
-    attacks = _by_attack(_only_unsettled([r for r in proper if uses_gradients(r)]))
+    attacks = by_attack(_without_other_defects([r for r in proper if uses_gradients(r)]))
     if any(_may_fall(records, len(stands)) <= room for records in attacks.values()):
         return True
     for weak, records in attacks.items():
@@ -83,14 +81,14 @@ def _hardly_moves(proper: Sequence[Record]) -> bool:
     return False
 
 
-def _only_unsettled(records: Sequence[Record]) -> list[Record]:
-    """Return the records of the attacks and sources that met none of the other ways to get nowhere."""
-    settled_runs = {
+def _without_other_defects(records: Sequence[Record]) -> list[Record]:
+    """Return the records of those pairs of attack and source whose only weakness may be `not-converged`."""
+    defective = {
         (attack_of(r), r.source.gradient_source)
         for r in records
         if {f.code for f in r.findings} & (WEAK - {UNSETTLED})
     }
-    return [r for r in records if (attack_of(r), r.source.gradient_source) not in settled_runs]
+    return [r for r in records if (attack_of(r), r.source.gradient_source) not in defective]
 
 
 def _may_fall(records: Sequence[Record], images: int) -> float:
@@ -216,10 +214,3 @@ def _told(record: Record) -> tuple[int, float | None]:
         if finding.code == UNSETTLED and (match := _SAID.search(finding.evidence)):
             return int(match[1]), int(match[2]) / 100
     return int((record.columns.array("status") == ROBUST).sum()), None
-
-
-def _by_attack(records: Sequence[Record]) -> Mapping[str, list[Record]]:
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(attack_of(record), []).append(record)
-    return groups

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reports.board.board_types import Measurement, Transfer, Transfers
-from reports.board.identities import attack_of, fingerprint_of, model_of
+from reports.board.identities import attack_of, by_attack, fingerprint_of, model_of
 from reports.board.lazy_sequence import Lazily
 from reports.board.samples import Samples
 from reports.board.shares import Share, draws_of, is_random, one_draw_share, over_batches, robust_share
@@ -131,10 +131,8 @@ def _pairs(samples: Samples) -> list[tuple[str, Callable[[], Transfer]]]:
     groups = _groups(samples)
     parts: list[tuple[str, Callable[[], Transfer]]] = []
     for (source, target), records in groups.items():
-        by_attack: dict[str, list[Record]] = {}
-        for record in records:
-            by_attack.setdefault(attack_of(record), []).append(record)
-        tables = {label: by_attack.get(key, []) for key, label in samples.labels.items()}
+        attacks = by_attack(records)
+        tables = {label: attacks.get(key, []) for key, label in samples.labels.items()}
         for attack, part in {**tables, "": records}.items():
             if any(len(record.columns) for record in part):
                 parts.append((attack, partial(_transfer, samples, source, target, attack, part)))

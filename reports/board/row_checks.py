@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reports.board.board_types import Doubt
-from reports.board.cross_checks import by_attack
-from reports.board.identities import is_joint
+from reports.board.identities import by_attack, is_joint
 from reports.board.paired_images import count, standing
 from reports.board.record_findings import is_control, is_proper
 from reports.board.samples import Samples
 from reports.board.shares import right as correct
-from robench.counted import counted
+from robench.plurals import counted
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 
 FEW_IMAGES = "too-few-images"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reports.board.identities import Setting, attack_of, model_of
 from reports.board.judgements import Judgement, judgement_of
-from robench.record.column_encoding import ROBUST, STATUSES
+from robench.record.column_encoding import STATUSES, robust_images
 from robench.record.schema import Record
 
 if TYPE_CHECKING:
@@ -155,7 +155,6 @@ def table_of(records: Sequence[Record]) -> pd.DataFrame:
         codes = np.repeat(np.array([at[value] for value in values], dtype=np.int64), counts)
         return pd.Categorical.from_codes(codes, pd.Index(kinds))
 
-    # Whatever an attack made of it, an image that was wrong from the start is not robust.
     right = clean == label
     return pd.DataFrame(
         {
@@ -163,7 +162,7 @@ def table_of(records: Sequence[Record]) -> pd.DataFrame:
             "status": pd.Categorical.from_codes(status.astype(np.int64), pd.Index(STATUSES)),
             "right": right,
             "l2": l2,
-            "robust": (status == ROBUST) & right,
+            "robust": robust_images(status, right),
             "target": category([model_of(r.target) for r in records]),
             "source": category([model_of(r.source) for r in records]),
             "attack": category([attack_of(r) for r in records]),

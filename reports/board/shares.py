@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from robench.record.column_encoding import ROBUST
+from robench.record.column_encoding import ROBUST, robust_images
 from robench.record.draws import mean_stood, worst_outcome
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_BATCHES, t_interval, wilson
@@ -87,7 +87,7 @@ class MeanShare(Share):
     draws: int = 0
 
     def __post_init__(self) -> None:
-        """Know nothing; `of` knows the interval."""
+        """Start with the widest interval; `of` computes the right one."""
         self._between(0.0, 1.0)
 
     @classmethod
@@ -116,22 +116,19 @@ def is_random(records: Iterable[Record]) -> bool:
 
 
 def right(record: Record) -> NDArray[np.bool_]:
-    """Return which clean images of a record are classified right."""
+    """Return which clean images of a record are classified right, (n,)."""
     clean, label = record.columns.arrays("clean", "label")
     return cast("NDArray[np.bool_]", clean == label)
 
 
 def robust(record: Record) -> NDArray[np.bool_]:
-    """Return which images of a record count as robust.
-
-    Whatever an attack made of it, an image that was wrong from the start is not robust.
-    """
+    """Return which images of a record count as robust, (n,); see `column_encoding.robust_images`."""
     status, clean, label = record.columns.arrays("status", "clean", "label")
-    return cast("NDArray[np.bool_]", (status == ROBUST) & (clean == label))
+    return cast("NDArray[np.bool_]", robust_images(status, clean == label))
 
 
 def stands(record: Record) -> NDArray[np.bool_]:
-    """Return which images of a record the attack left standing, right or wrong from the start."""
+    """Return which images of a record the attack left standing, (n,), right or wrong from the start."""
     return cast("NDArray[np.bool_]", record.columns.array("status") == ROBUST)
 
 
@@ -209,7 +206,7 @@ def outcomes(records: Sequence[Record], clean: Sequence[Record] = ()) -> Outcome
 
     Args:
         records: attacks on one model, or its clean images.
-        clean: its clean images, where the records are of attacks: who attacks may leave an image alone.
+        clean: its clean images, where the records are of attacks: an attacker may leave an image as it is.
     """
     points: dict[int, list[tuple[str, bool]]] = {}
     for record in records:

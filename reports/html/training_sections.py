@@ -10,7 +10,7 @@ from reports.board.run_folder import Run
 from reports.figures import training
 from reports.html.inline_svg import inline_svg
 from reports.text.facts import Fact, training_facts
-from robench.counted import counted
+from robench.plurals import counted
 
 MOST_CURVES = 20
 """Trainings with a figure of their own; the others are named."""

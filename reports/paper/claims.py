@@ -17,8 +17,8 @@ from reports.paper.models import our_models
 from reports.paper.shortfalls import Shortfall, shortfalls
 from reports.text import markdown, screen
 from reports.text.escape import visible
-from robench.counted import counted
 from robench.errors import ConfigError
+from robench.plurals import counted
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.schema import Record

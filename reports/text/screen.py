@@ -28,7 +28,7 @@ from reports.text.board_tables import (
     transfer_table,
 )
 from reports.text.escape import visible
-from robench.counted import counted
+from robench.plurals import counted
 from robench.recipe import Info
 from robench.record.schema import Record
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from reports.board.board_types import Board
 from reports.board.run_folder import Run
-from robench.counted import counted
 from robench.plan.spec import TEMPLATE, WEIGHTS
+from robench.plurals import counted
 from robench.record.parts import RecordedThreat
 from robench.record.threat_summary import listed
 

@@ -17,7 +17,6 @@ from robench.attack.craft import Crafted, check_attack
 from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
 from robench.attack.threat import Goal, ThreatModel
-from robench.counted import counted
 from robench.data.arrays import own_array
 from robench.data.images import ImageSet, image_set
 from robench.data.pixels import read_images
@@ -26,6 +25,7 @@ from robench.judge.verdict import landing
 from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
 from robench.plan.radius import radius
+from robench.plurals import counted
 from robench.record.frame import frame_of
 from robench.record.schema import Finding, Record, Status
 from robench.record.statistics import wilson

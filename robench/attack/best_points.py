@@ -42,13 +42,13 @@ class BestPoints:
         self._confident, self._batch_size = no.clone(), float("inf")
         self._numbers = torch.arange(len(x), device=x.device)
 
-    def admissible(self, rows: Rows, points: Images, wanted: Mask) -> Mask:
-        """Tell which of the wanted points (b,) are also admissible for the images of these rows, (b,)."""
-        wanted = wanted.clone()
-        if bool(wanted.any()):
-            numbers = self._numbers[rows][wanted]
-            wanted[wanted.clone()] = self._threat.admits(self._x[numbers], points[wanted])
-        return wanted
+    def admissible(self, rows: Rows, points: Images, candidates: Mask) -> Mask:
+        """Tell which candidates (b,) among the points (b, C, H, W) of these rows are admissible too; (b,)."""
+        both = candidates.clone()
+        if bool(candidates.any()):
+            numbers = self._numbers[rows][candidates]
+            both[candidates] = self._threat.admits(self._x[numbers], points[candidates])
+        return both
 
     def meet(self, rows: Rows, points: Images, reached: Mask, confident: Mask | None) -> torch.Tensor:
         """Note which points of these rows succeed, and keep the best.
@@ -79,24 +79,28 @@ class BestPoints:
                 self.points[rows[first]] = points[first]
         return fresh
 
-    def proposal(self, last: Images, asked: Mask, ledger: Ledger, *, lent: bool) -> Images:
-        """Return, per image, the last point (B, C, H, W) or the one kept, and note what is claimed of it.
+    def proposal(self, last: Images, asked: Mask, ledger: Ledger, *, is_library_attack: bool) -> Images:
+        """Return, per image, the last point or the one kept, (B, C, H, W), and note which are claimed broken.
+
+        The last point is proposed where nothing was kept, and where the model has just been asked about it
+        and it succeeds. Else the one kept is: it is known to succeed.
 
         Args:
-            last: where the attack ended.
-            asked: (B,) where the model was just asked about it; elsewhere what is kept counts for more.
-            ledger: where it is noted.
-            lent: whether a library attacked, which may have let go of an adversarial point (silent success).
+            last: where the attack ended, (B, C, H, W).
+            asked: (B,) of which images the model was just asked about the last point.
+            ledger: where the claims are noted.
+            is_library_attack: whether a library attacked. It may have met an adversarial point and returned
+                another (silent success).
         """
         ledger.claimed = self.broken.clone()
-        better = self.broken & ~(asked & self.last_success)
-        if lent:
-            ledger.silent = better
-        return torch.where(per_image(better, last), self.points, last)
+        from_memory = self.broken & ~(asked & self.last_success)
+        if is_library_attack:
+            ledger.silent = from_memory
+        return torch.where(per_image(from_memory, last), self.points, last)
 
-    def joint_proposal(self, last: Images, ledger: Ledger, *, lent: bool) -> Images:
-        """Return the batch kept, or `last` where no image was broken; see `proposal`."""
-        if lent and int(self.last_success.sum()) < self.most:
+    def joint_proposal(self, last: Images, ledger: Ledger, *, is_library_attack: bool) -> Images:
+        """Return the batch kept, or `last` where no image was broken, (B, C, H, W); see `proposal`."""
+        if is_library_attack and int(self.last_success.sum()) < self.most:
             ledger.silent = self.broken & ~self.last_success
         ledger.claimed = self.kept_success.clone()
         return self.points if self.most > 0 else last

@@ -37,23 +37,27 @@ def towards_the_clean_image(oracle: Oracle, proposal: Images) -> Images:
         oracle: of the attack, with the original network behind it now.
         proposal: what it proposes, (B, C, H, W).
     """
-    if oracle.model.coupling is Coupling.JOINT or oracle.together or oracle.lent or not oracle.track:
+    if (
+        oracle.model.coupling is Coupling.JOINT
+        or oracle.points_belong_together
+        or oracle.is_library_attack
+        or not oracle.track
+    ):
         return proposal
-    rows = (oracle.ledger.claimed & _affords(oracle)).nonzero().squeeze(1)
+    most_passes = (STEPS + len(OUTWARD)) * oracle.model.forwards
+    rows = (oracle.ledger.claimed & oracle.affords(most_passes)).nonzero().squeeze(1)
     points = proposal.clone()
     for chunk in torch.split(rows, oracle.batch_size) if len(rows) else ():
         points[chunk] = _moved(oracle, chunk, proposal[chunk])
     return points
 
 
-def _affords(oracle: Oracle) -> Mask:
-    passes = oracle.ledger.forwards + oracle.ledger.backwards
-    if oracle.threat.budget is None:
-        return torch.ones_like(oracle.broken)
-    return passes + (STEPS + len(OUTWARD)) * oracle.model.forwards <= oracle.threat.budget
-
-
 def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
+    """Return the points (b, C, H, W) of these rows (b,), each moved along the line to its clean image.
+
+    First outwards, until it is adversarial with a margin; then inwards by bisection, as far as it stays so.
+    One that is adversarial at no length in `OUTWARD` stays where it was.
+    """
     x, threat = oracle.x[rows], oracle.threat
     low, high = torch.zeros_like(oracle.best_size[rows]), torch.ones_like(oracle.best_size[rows])
     best, sure = points.clone(), torch.zeros(len(rows), dtype=torch.bool, device=x.device)

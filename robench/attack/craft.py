@@ -37,14 +37,14 @@ class CraftSettings:
         seed: the plan's seed.
         drop: let broken images leave the batch; only sound when no other model is judged on the result.
         batch_size: most images per pass.
-        passes: is told of the passes that are made, each on one image; None for nobody.
+        on_passes: called with the number of passes just made, each on one image; None for nobody.
     """
 
     source: str | None = None
     seed: int = 0
     drop: bool = True
     batch_size: int = 250
-    passes: Callable[[int], None] | None = None
+    on_passes: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,8 @@ class Crafted:
         x_adv: proposals (B, C, H, W), not yet judged.
         ledger: passes, first success, oddities met, each (B,).
         seconds: wall-clock time of the attack.
-        engine: which copy of the network was attacked (`robench.model.prepared.RECIPES`), or `as it is`.
+        engine: which copy of the network was attacked, by its name in `robench.model.fast_copy.COPY_METHODS`,
+            or `as it is`.
         not_used: faster copies that were not, each with the reason.
         micro_batch: most images at once after memory ran out with more; 0 where it never did.
     """
@@ -116,6 +117,11 @@ def targets_of(y: Labels, classes: int) -> Labels:
     return (y + 1) % classes
 
 
+def targets_under(goal: Goal, y: Labels, classes: int) -> Labels | None:
+    """Return the target classes (B,) of images with labels y (B,); None where the goal is untargeted."""
+    return targets_of(y, classes) if goal is Goal.TARGETED else None
+
+
 def craft(
     model: Model,
     attack: Attack,
@@ -155,13 +161,13 @@ def craft(
     """
     check_attack(attack, threat)
     check_images(x, where="attack input", bounds=threat.bounds)
-    prepared = PreparedModel(model) if prepared is None else prepared
+    copies = PreparedModel(model) if prepared is None else prepared
     visible_model = as_seen(model, threat)
 
-    def in_pieces(size: tuple[int, int]) -> Crafted:
-        piece, batch_size = size
+    def craft_in_batches(size: tuple[int, int]) -> Crafted:
+        images_at_once, batch_size = size
         parts = [
-            _craft_piece(
+            _craft_batch(
                 visible_model,
                 attack,
                 x[rows],
@@ -169,15 +175,15 @@ def craft(
                 threat=threat,
                 indices=indices[rows],
                 settings=replace(settings, batch_size=batch_size),
-                engines=prepared,
+                copies=copies,
             )
-            for rows in _pieces(len(x), piece)
+            for rows in _slices(len(x), images_at_once)
         ]
         return parts[0] if len(parts) == 1 else Crafted.joined(parts)
 
     expected, do = _needed(model, attack, len(x))
     fit = first_fitting(
-        in_pieces,
+        craft_in_batches,
         _sizes(model, attack, len(x), settings),
         where=f"model {model.name!r}",
         expected=expected,
@@ -186,7 +192,7 @@ def craft(
     return replace(fit.value, micro_batch=min(fit.size)) if fit.halved else fit.value
 
 
-def _pieces(count: int, size: int) -> list[slice]:
+def _slices(count: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, max(count, 1), max(size, 1))]
 
 
@@ -214,7 +220,7 @@ def _needed(model: Model, attack: Attack, count: int) -> tuple[str, str]:
     return "memory for one image at a time", FREE
 
 
-def _craft_piece(
+def _craft_batch(
     model: Model,
     attack: Attack,
     x: Images,
@@ -223,41 +229,42 @@ def _craft_piece(
     threat: ThreatModel,
     indices: torch.Tensor,
     settings: CraftSettings,
-    engines: PreparedModel,
+    copies: PreparedModel,
 ) -> Crafted:
     """Run the attack on images that it is handed at once; see `craft`."""
     gradient_source = model.source(settings.source) if settings.source else next(iter(model.sources.values()))
     sources = list(model.sources.values()) if attack.info.own_source else [gradient_source]
-    goal = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else y
+    targets = targets_under(threat.goal, y, model.classes)
+    attack_labels = y if targets is None else targets
     start = time.perf_counter()
-    engines.begin()
+    copies.begin()
     while True:
-        engine = AS_IT_IS if attack.info.layers else engines.choose(x, sources)
+        engine_name = AS_IT_IS if attack.info.layers else copies.choose(x, sources)
         oracle = Oracle(
             model,
             x.clone(),
-            goal.clone(),
+            attack_labels.clone(),
             threat,
             source=gradient_source,
             drop=settings.drop and not attack.info.minimises,
             minimise=attack.info.minimises,
             batch_size=settings.batch_size,
-            passes=settings.passes,
+            on_passes=settings.on_passes,
         )
         rng = Randomness(settings.seed, indices, (type(attack).__name__, gradient_source.name))
         try:
             # A network may draw from the global generators: what they held before is no part of the plan.
-            with engines.using(engine), borrowed_global_randomness(rng.torch_seed()):
-                proposal = _proposal(attack, oracle, x, goal, rng)
+            with copies.using(engine_name), borrowed_global_randomness(rng.torch_seed()):
+                proposal = _proposal(attack, oracle, x, attack_labels, rng)
         except Exception as error:
-            if engine == AS_IT_IS or not went_another_way(error):
+            if engine_name == AS_IT_IS or not went_another_way(error):
                 raise
-            engines.drop(engine, f"in a pass of the attack, {error}")
+            copies.rule_out(engine_name, f"in a pass of the attack, {error}")
             continue
-        if stray := engines.stray(engine):  # the attack caught the error, and may have given up for it
-            engines.drop(engine, f"in a pass of the attack, {stray}")
+        if stray := copies.stray(engine_name):  # the attack caught the error, and may have given up for it
+            copies.rule_out(engine_name, f"in a pass of the attack, {stray}")
             continue
-        if engine == AS_IT_IS or _confirmed(engines, engine, sources, oracle, proposal):
+        if engine_name == AS_IT_IS or _confirmed(copies, engine_name, sources, oracle, proposal):
             break
     if attack.info.minimises:
         with evaluation_mode(model.net), borrowed_global_randomness(rng.torch_seed()):
@@ -266,13 +273,20 @@ def _craft_piece(
         x_adv=proposal,
         ledger=oracle.ledger,
         seconds=time.perf_counter() - start,
-        engine=engine,
-        not_used=dict(engines.reasons),
+        engine=engine_name,
+        not_used=dict(copies.reasons),
     )
 
 
-def _proposal(attack: Attack, oracle: Oracle, x: Images, goal: Labels, rng: Randomness) -> Images:
-    """Return what an attack proposes for images it must leave as they are.
+def _proposal(attack: Attack, oracle: Oracle, x: Images, attack_labels: Labels, rng: Randomness) -> Images:
+    """Return what an attack proposes for images (B, C, H, W) that it must leave as they are.
+
+    Args:
+        attack: the recipe.
+        oracle: what it asks.
+        x: the images, of which the oracle has a copy.
+        attack_labels: what the oracle has a copy of too, (B,): true labels, or targets under a targeted goal.
+        rng: the attack's chance.
 
     Raises:
         JobError: the proposal has another shape, or the attack wrote into what it was given.
@@ -282,7 +296,7 @@ def _proposal(attack: Attack, oracle: Oracle, x: Images, goal: Labels, rng: Rand
         raise JobError(
             where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(last.shape))
         )
-    if not (torch.equal(oracle.x, x) and torch.equal(oracle.y, goal)):
+    if not (torch.equal(oracle.x, x) and torch.equal(oracle.y, attack_labels)):
         raise JobError(
             where="attack",
             expected="the oracle's images and labels as they were",
@@ -293,11 +307,14 @@ def _proposal(attack: Attack, oracle: Oracle, x: Images, goal: Labels, rng: Rand
 
 
 def _confirmed(
-    engines: PreparedModel, engine: str, sources: Sequence[GradientSource], oracle: Oracle, proposal: Images
+    copies: PreparedModel,
+    engine_name: str,
+    sources: Sequence[GradientSource],
+    oracle: Oracle,
+    proposal: Images,
 ) -> bool:
     """Prove the copy at points the attack ended in, those it claims first."""
     finite = torch.isfinite(proposal.flatten(1)).all(dim=1)
     order = oracle.ledger.claimed.logical_and(finite).to(torch.int8).argsort(descending=True, stable=True)
-    return engines.confirm(
-        engine, proposal[order[:CONFIRMED]].where(finite[order[:CONFIRMED], None, None, None], 0), sources
-    )
+    first = order[:CONFIRMED]
+    return copies.confirm(engine_name, proposal[first].where(finite[first, None, None, None], 0), sources)

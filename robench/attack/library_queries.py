@@ -51,7 +51,7 @@ class LibraryQueries:
         rows = self._rows(points)
         self._book(rows)
         if rows is None:
-            oracle.unassigned = True
+            oracle.has_unassigned_points = True
             return
         earlier = oracle.broken[rows]
         oracle.note_answers(rows, points.to(oracle.x.dtype), own.detach())
@@ -73,8 +73,8 @@ class LibraryQueries:
     def _book(self, rows: torch.Tensor | None) -> None:
         """Book what was spent since the last question: its backwards, and the forwards of this one."""
         forwards, backwards = (now - then for now, then in zip(self._spent(), self._before, strict=True))
-        if self._oracle.passes is not None:
-            self._oracle.passes(forwards + backwards)
+        if self._oracle.on_passes is not None:
+            self._oracle.on_passes(forwards + backwards)
         if self._asked is not None:
             self._passes[self._asked] += backwards // len(self._asked)
         if rows is not None:

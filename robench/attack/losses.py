@@ -183,7 +183,7 @@ def _offered(outputs: Outputs, kind: OutputKind) -> PerSample | Labels:
 
 
 def _others(outputs: Outputs, y: Labels) -> Outputs:
-    """Return the scores with the label's own at -inf."""
+    """Return the scores (B, K) with that of the label y (B,) at -inf."""
     return outputs.scatter(1, y[:, None], -torch.inf)
 
 

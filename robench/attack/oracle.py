@@ -39,15 +39,16 @@ class Oracle:
         batch_size: most images per pass; a joint model always sees the whole batch.
         confidence: score margin by which a point worth remembering should reach the goal, set by attacks that
             want confident points; where none has it, the smallest that reaches the goal is remembered.
-        together: set by attacks whose points belong together, such as one perturbation for all images: no
-            image is dropped, and the last points are proposed as they are, never mixed with earlier ones.
-        passes: is told of the passes that are made, each on one image; None for nobody.
+        points_belong_together: set by attacks that look for one answer for all images, such as a universal
+            perturbation: no image is dropped, and the last points are proposed as they are, never mixed with
+            earlier ones.
+        on_passes: called with the number of passes just made, each on one image; None for nobody.
 
     Attributes:
-        lent: set where a library attacks. Its own points are proposed, and one it met earlier only where that
-            broke an image and the one it returned does not.
-        unassigned: set where a library asked about points of which nobody knows whose they are: how many it
-            tried, and when one broke an image, is then not known.
+        is_library_attack: set where a library attacks. Its own points are proposed, and one it met earlier
+            only where that broke an image and the one it returned does not.
+        has_unassigned_points: set where a library asked about points that cannot be assigned to images: how
+            many it tried, and when one broke an image, is then not known.
         reached: (B,) whether the model's own answer, when last asked about each image, was what the attacker
             wants, be the point admissible or not.
         ledger: what was spent and met.
@@ -65,10 +66,10 @@ class Oracle:
     track: bool = True
     batch_size: int = 250
     confidence: float = 0.0
-    together: bool = False
-    passes: Callable[[int], None] | None = None
-    lent: bool = field(init=False, default=False)
-    unassigned: bool = field(init=False, default=False)
+    points_belong_together: bool = False
+    on_passes: Callable[[int], None] | None = None
+    is_library_attack: bool = field(init=False, default=False)
+    has_unassigned_points: bool = field(init=False, default=False)
     reached: Mask = field(init=False)
     ledger: Ledger = field(init=False)
     progress: LossProgress = field(init=False)
@@ -113,7 +114,7 @@ class Oracle:
     @property
     def active(self) -> Mask:
         """Which images still get passes: not yet broken (where dropping is on) and within budget."""
-        return self._affords(1)
+        return self._active(1)
 
     @property
     def finished(self) -> bool:
@@ -278,20 +279,22 @@ class Oracle:
         batch of the step that broke the most images is returned.
         """
         self.ledger.deceived = self._fooled.deceived & ~self.broken
-        if not self.track or self.together:
+        if not self.track or self.points_belong_together:
             return last
         if self._joint:
             self.outputs(last)
-            return self.best_points.joint_proposal(last, self.ledger, lent=self.lent)
-        if self.lent:
+            return self.best_points.joint_proposal(
+                last, self.ledger, is_library_attack=self.is_library_attack
+            )
+        if self.is_library_attack:
             mask = self.broken
         else:
-            mask = self.broken & self._affords(self.model.forwards) & (not self.minimise)
+            mask = self.broken & self._active(self.model.forwards) & (not self.minimise)
         self._ask_last(mask, last)
-        if self.unassigned:
+        if self.has_unassigned_points:
             for column in (self.ledger.points, self.ledger.first_success, self.ledger.first_passes):
                 column.zero_()
-        return self.best_points.proposal(last, mask, self.ledger, lent=self.lent)
+        return self.best_points.proposal(last, mask, self.ledger, is_library_attack=self.is_library_attack)
 
     def _ask_last(self, mask: Mask, last: Images) -> None:
         """Ask the model about the last points of these images (B,), whoever else is active."""
@@ -307,8 +310,9 @@ class Oracle:
 
     def _book(self, rows: Rows, *, forwards: int = 0, backwards: int = 0) -> None:
         self.ledger.book(rows, forwards=forwards, backwards=backwards)
-        if self.passes is not None:
-            self.passes((len(self.x) if isinstance(rows, slice) else len(rows)) * (forwards + backwards))
+        if self.on_passes is not None:
+            images = len(self.x) if isinstance(rows, slice) else len(rows)
+            self.on_passes(images * (forwards + backwards))
 
     @property
     def _source(self) -> GradientSource:
@@ -319,17 +323,22 @@ class Oracle:
     def _joint(self) -> bool:
         return self.model.coupling is Coupling.JOINT
 
-    def _affords(self, cost: int) -> Mask:
-        """Tell which images still get passes, and have budget left for so many."""
-        active = ~self.broken if self.drop and not self.together else torch.ones_like(self.broken)
+    def affords(self, cost: int) -> Mask:
+        """Tell which images (B,) have budget left for so many passes; all have where there is no budget."""
+        if self.threat.budget is None:
+            return torch.ones_like(self.broken)
+        return self.ledger.forwards + self.ledger.backwards + cost <= self.threat.budget
+
+    def _active(self, cost: int) -> Mask:
+        """Tell which images (B,) still get passes, and have budget left for so many."""
+        drops = self.drop and not self.points_belong_together
+        active = ~self.broken if drops else torch.ones_like(self.broken)
         if self._only is not None:
             active = active & self._only
-        if self.threat.budget is not None:
-            active = active & (self.ledger.forwards + self.ledger.backwards + cost <= self.threat.budget)
-        return active
+        return active & self.affords(cost)
 
     def _chunks(self, cost: int) -> Iterator[Rows]:
-        return chunks(self._affords(cost), self.batch_size)
+        return chunks(self._active(cost), self.batch_size)
 
     def _note(
         self, source: GradientSource, rows: Rows, points: Images, answer: GradientAnswer, gradients: int = 1

@@ -86,13 +86,8 @@ class Questions:
         return _answer(own, None, torch.stack(columns, dim=1), gradient)
 
     def reached(self, predicted: Labels, y: Labels) -> Mask:
-        """Tell whether predictions (b,) are what the attacker wants; NaN and a rejection never are.
-
-        A tie is not the right answer, which is all that an attacker without a target wants.
-        """
-        if self.goal is Goal.TARGETED:
-            return predicted == y
-        return (predicted != y) & (predicted != NOT_FINITE) & (predicted < self.model.classes)
+        """Tell whether predictions (b,) are what the attacker wants; see `reaches_goal`."""
+        return reaches_goal(predicted, y, self.goal, classes=self.model.classes)
 
     def scores(self, own: Outputs, y: Labels) -> Tensor:
         """Return the model's outputs (b, K) as the attacker sees them, a rejection worked in."""
@@ -109,6 +104,23 @@ class Questions:
         """Return the lead relative to the largest output, (b,); -inf where the goal is not reached."""
         scale = own.where(torch.isfinite(own), 0.0).abs().amax(dim=1).clamp_min(torch.finfo(own.dtype).tiny)
         return (self.lead(own, y) / scale).where(self.reached(predictions(own), y), -torch.inf)
+
+
+def reaches_goal(predicted: Tensor, y: Labels, goal: Goal, *, classes: int) -> Tensor:
+    """Tell whether predictions (..., B) are what an attacker wants, (..., B). The judge asks the same.
+
+    No number is neither right nor what an attacker wants, and a rejection is not either. A tie is not the
+    right answer, which is all that an attacker without a target wants; it is not the target either.
+
+    Args:
+        predicted: classes (..., B) as `robench.model.predictions` gives them.
+        y: targets (B,) under a targeted goal, else true labels (B,).
+        goal: the attacker's.
+        classes: how many there are; larger predictions are rejections.
+    """
+    if goal is Goal.TARGETED:
+        return predicted == y
+    return (predicted != y) & (predicted != NOT_FINITE) & (predicted < classes)
 
 
 def chunks(asked: Mask, size: int) -> Iterator[Rows]:

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
     from robench.audit.parity import Version as Version
     from robench.audit.parity import disputed as disputed
     from robench.audit.parity import family as family
-    from robench.audit.rejudgement import Check as Check
+    from robench.audit.run_rejudgement import Check as Check
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from robench.counted import counted
 from robench.errors import ConfigError, JobError, nearest
 from robench.judge.certification import Certificate, certify, smoothed_network
 from robench.model.interface import Model
 from robench.model.out_of_memory import FittingBatches
 from robench.plan.spec import Plan
+from robench.plurals import counted
 from robench.record.store import Store
 from robench.run.leases import Leases
 from robench.run.preparation import Workshop

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from robench.audit.rejudgement import Check, differing
-from robench.counted import counted
+from robench.audit.run_rejudgement import Check, differing
 from robench.errors import StorageError
 from robench.plan.bounds import BranchAndBound
+from robench.plurals import counted
 from robench.randomness import Randomness
 from robench.record.store import Store
 from robench.run.bound_units import bound_unit

@@ -12,17 +12,17 @@ import torch
 
 from robench import plugins
 from robench.audit.rebounding import check_bounds
-from robench.audit.rejudgement import (
+from robench.audit.run_rejudgement import (
     TOLERANCE,
     Check,
     check_claims,
     check_other_batches,
     differing,
 )
-from robench.counted import counted
 from robench.errors import ConfigError, StorageError
 from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan
+from robench.plurals import counted
 from robench.randomness import Randomness
 from robench.record.files import MOST_TEXT, read_regular
 from robench.record.schema import Record

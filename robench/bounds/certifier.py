@@ -102,7 +102,11 @@ class Certifier:
         return searched(self.threat, self.shape)
 
     def checked(self, x: Images, y: Labels) -> tuple[Images, Labels]:
-        """Return images and labels on the CPU, after comparing graph and network on them.
+        """Return images (B, C, H, W) in float32 and labels (B,) on the CPU; graph and network agree on them.
+
+        Args:
+            x: images (B, C, H, W) inside of the threat's box.
+            y: labels (B,), whole numbers from 0 to K - 1.
 
         Raises:
             InputError: images outside of the box or of another shape or type, or labels that are no classes.

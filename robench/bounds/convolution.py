@@ -76,7 +76,11 @@ class Convolution:
         ).contiguous()
 
     def phases(self) -> Tensor:
-        """Return the kernel of a convolution of stride 1 whose channels are the transposed one's phases."""
+        """Return the kernel of a convolution of stride 1 that computes the transposed one in phases.
+
+        Each of the s_h * s_w offsets inside a stride is a phase, and has `in` channels of its own:
+        (in * s_h * s_w, out, ceil(h / s_h), ceil(w / s_w)).
+        """
         s, (out, inner, *kernel) = self.stride, self.weight.shape
         taps = [-(-k // n) for k, n in zip(kernel, s, strict=True)]
         whole = F.pad(self.weight, (0, taps[1] * s[1] - kernel[1], 0, taps[0] * s[0] - kernel[0]))
@@ -106,7 +110,15 @@ class Transposed(torch.autograd.Function):
     def forward(
         ctx: Any, a: Tensor, layer: Convolution, padding: tuple[int, int], extra: tuple[int, int]
     ) -> Tensor:
-        """Return what `conv_transpose2d` does."""
+        """Return what `conv_transpose2d` does, (N, in, H', W').
+
+        Args:
+            ctx: keeps what the derivative needs.
+            a: rows (N, out, H, W) over the convolution's results.
+            layer: the convolution.
+            padding: of the transposed convolution, for both axes.
+            extra: rows and columns that are added below and to the right, for both axes.
+        """
         ctx.layer, ctx.padding, ctx.size = layer, padding, a.shape
         s, kernel = layer.stride, layer.weight.shape[2:]
         inner = layer.weight.shape[1]
@@ -123,7 +135,7 @@ class Transposed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None, None, None]:
-        """Return the derivative: the convolution."""
+        """Return the derivative for `a`, (N, out, H, W), from `given` (N, in, H', W'): the convolution."""
         layer = ctx.layer
         back = F.conv2d(given, layer.weight, None, layer.stride, ctx.padding)
         return back[:, :, : ctx.size[2], : ctx.size[3]], None, None, None

@@ -130,7 +130,11 @@ class HeadCertifier:
         return differences(self.exact, self.features, x, self.reach)
 
     def checked(self, x: Images, y: Labels) -> tuple[Images, Labels]:
-        """Return images and labels on the CPU, after comparing graph and network on them.
+        """Return images (B, C, H, W) in float32 and labels (B,) on the CPU; graph and network agree on them.
+
+        Args:
+            x: images (B, C, H, W) inside of the threat's box.
+            y: labels (B,), whole numbers from 0 to K - 1.
 
         Raises:
             InputError: images or labels cannot be used.

@@ -63,7 +63,7 @@ class Reader:
     # --- affine steps
 
     def linear(self, x: Ref, weight: Tensor, bias: Tensor | None = None) -> Ref:
-        """Append a fully connected layer."""
+        """Append a fully connected layer: weight (out, D) and bias (out,), on the last axis of (..., D)."""
         weight = exact(weight)
         return self.add(Dense(weight, weight.new_zeros(len(weight)) if bias is None else exact(bias)), x)
 
@@ -77,7 +77,20 @@ class Reader:
         dilation: Any = 1,
         groups: int = 1,
     ) -> Ref:
-        """Append a two-dimensional convolution with zero padding."""
+        """Append a two-dimensional convolution with zero padding of values (C, H, W).
+
+        Args:
+            x: the values.
+            weight: (out, C / groups, h, w).
+            bias: (out,); None for none.
+            stride: one number, or one for each of the two axes.
+            padding: likewise, or `valid` or `same` as torch has them.
+            dilation: likewise.
+            groups: of channels.
+
+        Raises:
+            Unbounded: the values are no (C, H, W).
+        """
         if len(self.shape_of(x)) != 3:
             raise Unbounded("a convolution of something that is no batch of images")
         weight, dilation = exact(weight), pair(dilation)
@@ -94,7 +107,16 @@ class Reader:
         return self.add(step, x)
 
     def scaled(self, x: Ref, factor: Tensor | float, shift: Tensor | float) -> Ref:
-        """Append a factor and a shift; constants broadcast against the values."""
+        """Append a factor and a shift.
+
+        Args:
+            x: the values.
+            factor: a number, or a tensor that broadcasts against the values of one image.
+            shift: likewise.
+
+        Raises:
+            Unbounded: a constant does not fit to the values, or differs between images.
+        """
         shape = self.shape_of(x)
         return self.add(Scale(self._constant(factor, shape), self._constant(shift, shape)), x)
 
@@ -109,13 +131,28 @@ class Reader:
         return constant.view(*[1] * (len(shape) - constant.ndim), *constant.shape)
 
     def gathered(self, x: Ref, apply: Callable[[Tensor], Tensor], fan: int = 1) -> Ref:
-        """Append a linear operation with weights of at least zero."""
+        """Append a linear operation with weights of at least zero.
+
+        Args:
+            x: the values.
+            apply: the operation on a batch (B, ...) of them.
+            fan: most values that one result is made of.
+        """
         return self.add(Gathering(apply, fan), x)
 
     def normalised(
         self, x: Ref, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Ref:
-        """Append batch norm with fixed statistics."""
+        """Append batch norm with fixed statistics of values (C, ...).
+
+        Args:
+            x: the values.
+            mean: running means (C,).
+            variance: running variances (C,), at least 0.
+            weight: factors (C,); None for 1.
+            bias: shifts (C,); None for 0.
+            eps: what is added to the variances.
+        """
         factor = 1 / (exact(variance) + eps).sqrt()
         if weight is not None:
             factor = factor * exact(weight)

@@ -14,8 +14,8 @@ import typer
 from robench.cli.console import one_line
 from robench.cli.leaderboard import refuse_tables, tell_faults
 from robench.cli.options import Options, check_device, taking
-from robench.counted import counted
 from robench.errors import ConfigError
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.record.board_entry import BoardEntry
@@ -138,7 +138,7 @@ def judged_again(entries: Sequence[BoardEntry], models: Sequence[Path], options:
     Raises:
         StorageError: images that broke a model are missing or damaged.
     """
-    from robench.audit.judging_again import doubted, judge_again
+    from robench.audit.submission_rejudgement import doubted, judge_again
     from robench.cli.session import use_machine
     from robench.record.broken_images import of_run, of_submission
     from robench.record.store import Store

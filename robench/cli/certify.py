@@ -15,8 +15,8 @@ from robench.cli.option_types import Config
 from robench.cli.options import Options, taking
 from robench.cli.pace import span
 from robench.cli.session import SOME_FAILED, interruptible
-from robench.counted import counted
 from robench.errors import ConfigError, nearest
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.audit.certify import Certified

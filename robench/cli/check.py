@@ -10,9 +10,9 @@ import typer
 from robench.cli.console import printable
 from robench.cli.option_types import DataRoot, Device, Download, Set, TrustCode
 from robench.cli.options import Options, check_device
-from robench.counted import counted
 from robench.errors import ConfigError, nearest
 from robench.plan.data_root import check_checkpoints
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.conformance import Checked

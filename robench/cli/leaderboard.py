@@ -11,8 +11,8 @@ import typer
 
 from robench.cli.collector import no_collector
 from robench.cli.console import one_line
-from robench.counted import counted
 from robench.errors import ConfigError
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.record.parts import RecordedTarget

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robench.cli.console import one_line
-from robench.counted import counted
+from robench.plurals import counted
 
 
 def merge(

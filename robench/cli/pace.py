@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from robench.counted import counted
+from robench.plurals import counted
 from robench.run.time_estimate import Part
 
 FEW = 4

@@ -15,8 +15,8 @@ from robench.cli.option_types import Config
 from robench.cli.options import Options, taking
 from robench.cli.parity_table import plain, remarks, show
 from robench.cli.session import use_machine
-from robench.counted import counted
 from robench.errors import ConfigError, JobError, nearest
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet

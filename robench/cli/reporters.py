@@ -13,7 +13,7 @@ from rich.text import Text
 
 from robench.cli.console import LastingErrors, errors, one_line, printable
 from robench.cli.pace import Pace, span
-from robench.counted import counted
+from robench.plurals import counted
 from robench.run.progress import ColumnAccuracy, Quiet, Reporter
 from robench.run.time_estimate import Part
 

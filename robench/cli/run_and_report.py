@@ -16,8 +16,8 @@ from robench.cli.logged import log_headlines, open_log
 from robench.cli.options import Options
 from robench.cli.run_log import kind_and_place
 from robench.cli.session import finish
-from robench.counted import counted
 from robench.errors import ConfigError
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.cli.run_log import RunLog

@@ -13,7 +13,7 @@ import typer
 from robench.cli.console import printable, unread
 from robench.cli.pace import rate, span
 from robench.cli.signals import noted, raised
-from robench.counted import counted
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.cli.run_log import RunLog

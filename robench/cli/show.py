@@ -11,8 +11,8 @@ import typer
 from robench.cli.console import one_line, printable
 from robench.cli.leaderboard import tell_faults
 from robench.cli.list import KINDS, Listed
-from robench.counted import counted
 from robench.errors import ConfigError, nearest
+from robench.plurals import counted
 
 WIDTH = 110
 """Cells of a line that explains an option."""

@@ -13,7 +13,7 @@ from robench.cli.options import Options, check_device, taking
 from robench.cli.session import use_machine
 
 if TYPE_CHECKING:
-    from robench.audit.rejudgement import Check
+    from robench.audit.run_rejudgement import Check
 
 FAILED = 1
 

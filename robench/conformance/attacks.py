@@ -18,9 +18,9 @@ from robench.conformance.attack_trial import RADII, AttackRun, AttackTrial, Rule
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import SHAPE, bright
-from robench.counted import counted
 from robench.errors import ConfigError
 from robench.model.interface import Model, OutputKind
+from robench.plurals import counted
 from robench.types import Images
 
 TOLERANCE = 1e-5

@@ -19,9 +19,9 @@ from robench import plugins
 from robench.conformance.isolation import lent_generators
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
-from robench.counted import counted
 from robench.errors import ConfigError
 from robench.model.builder import Builder
+from robench.plurals import counted
 from robench.recipe import Info
 from robench.types import Images, Outputs
 

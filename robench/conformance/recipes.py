@@ -10,7 +10,7 @@ import sys
 from typing import Any, Protocol
 
 from robench.conformance.result import InapplicableError, require
-from robench.counted import counted
+from robench.plurals import counted
 from robench.recipe import Info, describe, options_of
 
 _TIMEOUT = 120

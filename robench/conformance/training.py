@@ -17,11 +17,11 @@ from robench.conformance.isolation import lent_generators, watched_splits
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import ToyBranches, toy_data
-from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.errors import ConfigError
 from robench.model.defense import Defense, DefenseInfo, TrainingContext
 from robench.model.interface import predictions
+from robench.plurals import counted
 
 STAGES = ("training", "inference")
 

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robench.counted import counted
 from robench.data.arrays import own_array
 from robench.data.labels import check_labels, read_labels
 from robench.data.pixels import check_images, read_images
 from robench.errors import InputError
+from robench.plurals import counted
 from robench.randomness import Randomness
 from robench.recipe import Info
 from robench.types import Images, Labels
@@ -84,7 +84,11 @@ class ImageSet:
         return channels, height, width
 
     def batch(self, rows: slice | Tensor) -> tuple[Tensor, Labels]:
-        """Return float32 images in [0, 1] and labels of the given rows, copied: the set stays as it is."""
+        """Return images (b, C, H, W), float32 in [0, 1], and labels (b,) of the given rows, both copied.
+
+        Args:
+            rows: a slice, numbers (b,), or a mask (N,).
+        """
         # A slice is a view, and a network that writes into its input would write into the set.
         images, labels = self.images[rows].to(torch.float32, copy=True), self.labels[rows].clone()
         return images.div_(255) if self.images.dtype == torch.uint8 else images, labels
@@ -190,7 +194,12 @@ PADDING = 4
 
 
 def crop_flip(x: Images, rng: Randomness) -> Images:
-    """Return crops of the images padded by 4 black pixels, half of them mirrored (He et al. 2016)."""
+    """Return crops (B, C, H, W) of images padded by 4 black pixels, half of them mirrored (He et al. 2016).
+
+    Args:
+        x: images (B, C, H, W), where 0 is black.
+        rng: decides, for each image, which crop it is and whether it is mirrored.
+    """
     count, _, height, width = x.shape
     draws = rng.uniform(x.new_empty(count, 3))
     down, right = (draws[:, :2] * (2 * PADDING + 1)).long().unbind(dim=1)

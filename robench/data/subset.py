@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.errors import InputError
+from robench.plurals import counted
 from robench.randomness import Randomness, seed_from
 from robench.types import Labels
 

@@ -7,13 +7,13 @@ from collections.abc import Collection
 import torch
 
 from robench.attack.ledger import Ledger
-from robench.counted import counted
+from robench.plurals import counted
 from robench.record.schema import Finding, Status
 
 VERSION = 3
 """Goes into the key of the units that hold findings of an attack."""
 
-UNSETTLED = 0.05
+MOST_LATE_RISE = 0.05
 """Share of a loss's rise that its last steps may bring, in an ascent that has converged."""
 
 NOTABLE = 0.01
@@ -82,8 +82,8 @@ def _not_converged(ledger: Ledger, survivors: torch.Tensor, codes: Collection[st
     """Find ascents that were still gaining when they ended (Pintor et al. 2022, incomplete optimisation)."""
     rising = survivors & (ledger.rise > 0)
     share = (ledger.late_rise / ledger.rise.clamp_min(1e-300))[rising]
-    open_ended = int((share > UNSETTLED).sum())
-    if open_ended < max(NOTABLE * len(survivors), 1) or float(share.mean()) <= UNSETTLED:
+    open_ended = int((share > MOST_LATE_RISE).sum())
+    if open_ended < max(NOTABLE * len(survivors), 1) or float(share.mean()) <= MOST_LATE_RISE:
         return None
     if EXPLAIN_UNSETTLED & set(codes):
         return None

@@ -11,9 +11,9 @@ from itertools import pairwise
 import torch
 
 from robench.attack.losses import cross_entropy
-from robench.counted import counted
 from robench.judge.unbounded_ascent import standing_anywhere
 from robench.model.interface import Coupling, GradientSource, Model
+from robench.plurals import counted
 from robench.record.schema import Finding
 from robench.types import Images, Labels, Outputs, PerSample
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import torch
 
-from robench.counted import counted
 from robench.judge.gradient_probes import gradient_defect, without_gradient
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
 from robench.model.micro_batches import in_micro_batches
 from robench.model.tested_network import networks_under_test
+from robench.plurals import counted
 from robench.record.schema import Finding
 from robench.types import Images, Labels, Mask, Outputs
 

@@ -8,20 +8,21 @@ import torch
 from torch import Tensor
 
 from robench.attack.norms import L2, LINF, per_image
+from robench.attack.questions import reaches_goal
 from robench.attack.threat import Goal, ThreatModel
-from robench.counted import counted
 from robench.errors import JobError
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, TIED, Coupling, Model, predictions
 from robench.model.noise import fresh
+from robench.plurals import counted
 from robench.record.schema import Finding, Status
 from robench.types import Images, Labels, Mask, PerSample
 
 VERSION = 1
 """Version of the rule for one image; raised, it goes into every key, so that earlier verdicts are not kept.
 
-What is robust over several records is in `reports.board.shares.robust`, and counted so by
-`reports.board.samples`, `robench.record.curves` and `robench.record.run_comparison` too.
+Which images of a record count as robust is in `robench.record.column_encoding.robust_images`.
+`reports.board.judgements` and `reports.board.shares` apply the same rule to many records at once.
 """
 
 INADMISSIBLE = "inadmissible"
@@ -111,13 +112,17 @@ def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
 
 
 def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> Tensor:
-    """Tell which answers (..., B) are what the attacker wants: the target (B,), or, without one, no label.
+    """Tell which answers (..., B) are what the attacker wants; see `robench.attack.questions.reaches_goal`.
 
-    No number and a rejection are neither. A tie is not the right answer, and not the target.
+    Args:
+        model: who answered.
+        answers: classes (..., B).
+        y: true labels (B,).
+        target: target classes (B,) under a targeted goal, else None.
     """
-    if target is not None:
-        return answers == target
-    return (answers != y) & (answers != NOT_FINITE) & (answers < model.classes)
+    if target is None:
+        return reaches_goal(answers, y, Goal.UNTARGETED, classes=model.classes)
+    return reaches_goal(answers, target, Goal.TARGETED, classes=model.classes)
 
 
 def fresh_outcomes(

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.batch_identity import batch_of
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
 from robench.model.out_of_memory import is_out_of_memory
+from robench.plurals import counted
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs
 

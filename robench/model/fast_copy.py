@@ -25,32 +25,32 @@ from robench.randomness import borrowed_global_randomness
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """What is done to a plain copy."""
+class CopyMethod:
+    """How a copy of a network is made faster: what is done to a plain one."""
 
     name: str
     fold: bool = False
     channels_last: bool = False
 
 
-RECIPES = (
-    Recipe("folded, channels-last", fold=True, channels_last=True),
-    Recipe("folded", fold=True),
-    Recipe("channels-last", channels_last=True),
-    Recipe("frozen copy"),
+COPY_METHODS = (
+    CopyMethod("folded, channels-last", fold=True, channels_last=True),
+    CopyMethod("folded", fold=True),
+    CopyMethod("channels-last", channels_last=True),
+    CopyMethod("frozen copy"),
 )
 """The copies that are tried, fastest first; after them comes the network as it is."""
 
 
-def prepared_copy(network: nn.Module, recipe: Recipe) -> nn.Module:
-    """Return a copy of a network, prepared by a recipe; the network itself is not altered.
+def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
+    """Return a copy of a network, prepared by one of the methods; the network itself is not altered.
 
     Raises:
         ValueError: the network makes copies that share weights or parts with it.
         Exception: whatever the network's own code raises when it is copied.
     """
     with evaluation_mode(network):
-        with torch.no_grad():  # copies of a script's parameters would be results of a computation
+        with torch.no_grad():  # else a copied TorchScript parameter is the result of an operation, no leaf
             twin = copy.deepcopy(network)
         parts = {id(part) for part in network.modules()} & {id(part) for part in twin.modules()}
         overlap = _places(network) & _places(twin)
@@ -60,11 +60,11 @@ def prepared_copy(network: nn.Module, recipe: Recipe) -> nn.Module:
         for parameter in twin.parameters():
             parameter.requires_grad_(False)
             parameter.grad = None
-        if recipe.channels_last:
+        if method.channels_last:
             for part in twin.modules():
                 if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and not part.weight.is_sparse:
                     part.weight.data = _channels_last(part.weight)
-        if recipe.fold and not _fold(twin, channels_last=recipe.channels_last):
+        if method.fold and not _fold(twin, channels_last=method.channels_last):
             raise ValueError("no batch-norm follows a convolution alone")
     return twin
 

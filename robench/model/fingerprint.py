@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robench.model.closures import closure_values
+
 _MANGLED = re.compile(rb"___torch_mangle_\d+\.?")
 _KNOWN = ("torch.", "torchvision.", "robench.", "model_zoo.", "defenses.", "attacks.")
 """Packages whose code is known by their version."""
@@ -108,7 +110,7 @@ def _add_code(digest: _Digest, name: str, function: FunctionType) -> None:
     if str(function.__module__).startswith(_KNOWN) or digest.met(function):
         return
     _add_instructions(digest, function.__code__)
-    values = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    values = closure_values(function)
     defaults = (function.__defaults__, function.__kwdefaults__)
     for i, value in enumerate((*values, *(default for default in defaults if default))):
         _add(digest, f"{name}[{i}]", value)
@@ -139,13 +141,6 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_text, value))})"
     return repr(value) if isinstance(value, (*_SIMPLE, complex)) else type(value).__qualname__
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False
 
 
 def _scripts(net: nn.Module) -> list[str]:

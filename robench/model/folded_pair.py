@@ -104,7 +104,7 @@ class _Unfinished(Tensor):
 
     @classmethod
     def of(cls, output: Tensor, refuse: Callable[[str], NoReturn]) -> _Unfinished:
-        """Return a stand-in for what both layers compute together."""
+        """Return numbers in place of what both layers compute together."""
         answer = output.detach().as_subclass(cls)
         answer.output, answer.refuse = output, refuse
         return answer

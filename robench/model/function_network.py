@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from robench.errors import InputError
+from robench.model.closures import closure_values
 
 
 class FunctionNetwork(nn.Module):
@@ -58,16 +59,9 @@ def _modules(function: Any) -> Iterator[nn.Module]:
         function = function.__func__
     if not isinstance(function, FunctionType):
         return
-    values = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    values = closure_values(function)
     values += function.__defaults__ or ()
     values += [
         function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__
     ]
     yield from (value for value in values if isinstance(value, nn.Module))
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False

@@ -1,9 +1,9 @@
 """Chance inside a model: noise that belongs to an image's content, so a random model is still a function.
 
 A model that draws noise when it classifies would answer the same image differently in another batch, in
-another order, or when a run resumes. Here the noise is a function of (seed, pixels of the image, draw): the
-defender cannot be caught twice with one image, every evaluation can be repeated bit for bit, and an attacker
-who averages over draws (expectation over transformation, Athalye et al. 2018, arXiv:1802.00420, section 4)
+another order, or when a run resumes. Here the noise is a function of (seed, pixels of the image, draw): one
+image always gets one answer, every evaluation can be repeated bit for bit, and an attacker who averages over
+draws (expectation over transformation, Athalye et al. 2018, arXiv:1802.00420, section 4)
 sees fresh, independent noise with each draw and with each changed pixel.
 """
 
@@ -53,7 +53,7 @@ def current_draw() -> int:
 def draws(count: int) -> Sequence[int]:
     """Return the draws an expectation goes through: 1 to `count`, or, inside another, its current one.
 
-    So a random model behind another one is averaged over `count` joint draws, not over their square.
+    So a random model inside another one is averaged over `count` joint draws, and not over `count` squared.
 
     Args:
         count: draws of the outermost expectation, at least 1.
@@ -65,8 +65,8 @@ def draws(count: int) -> Sequence[int]:
 def draw(number: int) -> Iterator[None]:
     """Inside the block random models draw their `number`-th noise; 0 is what the model classifies with.
 
-    An attacker's expectation uses 1, 2, ...: an attack that saw the defender's own draw would know the coin.
-    The judge's fresh ones are -1, -2, ... (`fresh`), which no expectation reaches, however many it takes.
+    An attacker's expectation uses draws 1, 2, ...: with draw 0 an attack would see the very noise that the
+    model classifies with. The judge's fresh draws are -1, -2, ... (`fresh`), which no expectation reaches.
     """
     token = _DRAW.set(number)
     try:

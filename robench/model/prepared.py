@@ -18,7 +18,7 @@ from torch import nn
 
 from robench.errors import JobError
 from robench.model.evaluation import evaluation_mode
-from robench.model.fast_copy import RECIPES, Recipe, prepared_copy
+from robench.model.fast_copy import COPY_METHODS, CopyMethod, prepared_copy
 from robench.model.folded_pair import stray_of
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.network_state import NetworkState
@@ -39,8 +39,8 @@ class _Copies:
         Exception: what `prepared_copy` raises.
     """
 
-    def __init__(self, model: Model, recipe: Recipe) -> None:
-        self._pairs = [(t, prepared_copy(t.module, recipe)) for t in networks_under_test(model.net)]
+    def __init__(self, model: Model, method: CopyMethod) -> None:
+        self._pairs = [(t, prepared_copy(t.module, method)) for t in networks_under_test(model.net)]
         self.states = [NetworkState(copy) for _, copy in self._pairs]
 
     @property
@@ -49,13 +49,13 @@ class _Copies:
         return next(filter(None, (stray_of(copy) for _, copy in self._pairs)), "")
 
     @contextmanager
-    def standing_in(self) -> Iterator[None]:
+    def in_use(self) -> Iterator[None]:
         """Inside the block the copies answer; afterwards they are as they were."""
         with ExitStack() as stack:
             for state in self.states:
                 stack.callback(state.restore)
             for network, copy in self._pairs:
-                stack.enter_context(network.standing_in(copy))
+                stack.enter_context(network.answered_by(copy))
             yield
 
 
@@ -68,7 +68,7 @@ class PreparedModel:
         eager: make no copies, use the network as it is.
 
     Attributes:
-        reasons: why a faster copy was not used in the crafting at hand, by the name of its recipe.
+        reasons: why faster copies were not used in the present crafting, by the name of how each is made.
     """
 
     model: Model
@@ -79,9 +79,10 @@ class PreparedModel:
     _self_changing: set[str] | None = None
 
     def begin(self) -> None:
-        """Begin a crafting: what others met at their points says nothing here.
+        """Forget why copies were not used before: every crafting tries all of them anew.
 
-        Else what a crafting is done with would depend on which ones this very process has done before it.
+        A copy that failed at the points of an earlier attack may be right on these images. Were its failure
+        remembered, which copy a crafting uses would depend on what this process crafted before.
         """
         self.reasons = {}
 
@@ -92,43 +93,39 @@ class PreparedModel:
         """
         originals = self._originals(x)
         digest = _digest(originals[0].x)
-        for recipe in self._recipes():
-            if recipe.name in self.reasons:
+        for method in self._methods():
+            if method.name in self.reasons:
                 continue
-            for source in sources:
-                key = (recipe.name, source.name, digest)
-                if key not in self._doubts:
-                    self._doubts[key] = self._doubt_at_all(recipe, source, originals)
-                if doubt := self._doubts[key]:
-                    self.reasons[recipe.name] = doubt
-                    break
-            else:
-                if not (doubt := self._make(recipe)):
-                    return recipe.name
-                self.reasons[recipe.name] = doubt
+            doubt = self._first_doubt(method, sources, originals, digest)
+            if not doubt:
+                return method.name
+            self.reasons[method.name] = doubt
         if self._self_changing is None and sources:
             originals[0].answer(sources[0])
         return AS_IT_IS
 
     def confirm(self, name: str, x: Images, sources: Sequence[GradientSource]) -> bool:
-        """Prove a copy again, at points x (B, C, H, W) an attack found; one that fails is dropped."""
-        recipe = next((r for r in RECIPES if r.name == name), None)
-        if recipe is None:
+        """Prove a copy again, at points x (B, C, H, W) that an attack found; return whether it stood.
+
+        One that fails is discarded, and why is kept in `reasons`.
+        """
+        method = next((one for one in COPY_METHODS if one.name == name), None)
+        if method is None:
             return True
         originals = self._originals(x)
         for source in sources:
-            if doubt := self._doubt_at_all(recipe, source, originals):
-                self.reasons[recipe.name] = doubt
+            if doubt := self._compare_all(method, source, originals):
+                self.reasons[method.name] = doubt
                 return False
         return True
 
-    def drop(self, name: str, reason: str) -> None:
-        """Use a copy no more in the crafting at hand, and keep why."""
+    def rule_out(self, name: str, reason: str) -> None:
+        """Discard a copy: the present crafting uses it no more. Keep why."""
         self.reasons[name] = reason
         self._copies.pop(name, None)
 
     def stray(self, name: str) -> str:
-        """Return how a copy was asked in a way in which it is not the network; empty if it never was."""
+        """Return how a pass of a copy left the way that was proven; empty if none did."""
         return self._copies[name].stray if name in self._copies else ""
 
     @contextmanager
@@ -139,11 +136,11 @@ class PreparedModel:
             JobError: what ran inside changed the weights or buffers of the network; they are put back.
         """
         copies = self._copies.get(name)
-        stand_in = copies.standing_in() if copies else nullcontext()
-        with evaluation_mode(self.model.net) as original, stand_in:
+        replacement = copies.in_use() if copies else nullcontext()
+        with evaluation_mode(self.model.net) as original, replacement:
             yield
             guards = [original, *(copies.states if copies else ())]
-            names = {name for guard in guards for name in guard.changes()} - self._doors()
+            names = {name for guard in guards for name in guard.changes()} - self._copy_places()
             changes = {name.removeprefix("module.") for name in names} - (self._self_changing or set())
             if changes:
                 first = ", ".join(sorted(changes)[:6])
@@ -155,7 +152,10 @@ class PreparedModel:
                 )
 
     def note_changes(self, names: set[str]) -> None:
-        """Note what a network changes of itself: counters of passes, running means are no attack's doing."""
+        """Note weights and buffers that a network changes itself, so that no attack is blamed for them.
+
+        Such are counters of passes and running means.
+        """
         own = {name.removeprefix("module.") for name in names}
         self._self_changing = (self._self_changing or set()) | own
 
@@ -167,45 +167,69 @@ class PreparedModel:
         alone = [x[:1]] if len(x) > 1 and self.model.coupling is not Coupling.JOINT else []
         return [_Original(self, part) for part in (x[:PROOF_IMAGES], *alone)]
 
-    def _doors(self) -> set[str]:
-        """Return where the copies are put, which is no change of the network."""
+    def _copy_places(self) -> set[str]:
+        """Return the names under which copies are put into the network: these are no changes of it."""
         parts = self.model.net.named_modules()
         return {f"{name}.module".removeprefix(".") for name, part in parts if isinstance(part, TestedNetwork)}
 
-    def _recipes(self) -> list[Recipe]:
+    def _methods(self) -> list[CopyMethod]:
         networks = networks_under_test(self.model.net)
         if self.eager or not networks:
             return []
         parts = [part for t in networks for part in t.module.modules()]
         fold = any(type(part) is nn.BatchNorm2d for part in parts)
         last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
-        return [r for r in RECIPES if (fold or not r.fold) and (last or not r.channels_last)]
+        return [one for one in COPY_METHODS if (fold or not one.fold) and (last or not one.channels_last)]
 
-    def _doubt_at_all(self, recipe: Recipe, source: GradientSource, originals: Sequence[_Original]) -> str:
-        """Return why a copy cannot be used, having let go of it; empty if nothing speaks against it."""
-        doubt = next(filter(None, (self._doubt(recipe, source, original) for original in originals)), "")
-        if doubt:
-            self._copies.pop(recipe.name, None)
-        return doubt
+    def _first_doubt(
+        self,
+        method: CopyMethod,
+        sources: Sequence[GradientSource],
+        originals: Sequence[_Original],
+        digest: bytes,
+    ) -> str:
+        """Return why a copy is not used for some images; empty if it is there and proven for every source.
 
-    def _make(self, recipe: Recipe) -> str:
+        Args:
+            method: how the copy is made.
+            sources: what is differentiated.
+            originals: the network itself on the images.
+            digest: tells these images from others: what was found out about them before is not asked again.
+        """
+        for source in sources:
+            key = (method.name, source.name, digest)
+            if key not in self._doubts:
+                self._doubts[key] = self._compare_all(method, source, originals)
+            if doubt := self._doubts[key]:
+                return doubt
+        return self._make(method)
+
+    def _compare_all(self, method: CopyMethod, source: GradientSource, originals: Sequence[_Original]) -> str:
+        """Compare a copy with the network; return how they first differ, and discard the copy; else empty."""
+        for original in originals:
+            if doubt := self._compare(method, source, original):
+                self._copies.pop(method.name, None)
+                return doubt
+        return ""
+
+    def _make(self, method: CopyMethod) -> str:
         """Make a copy where there is none; return why it cannot be made, empty if it can."""
-        if recipe.name not in self._copies:
+        if method.name not in self._copies:
             try:
-                self._copies[recipe.name] = _Copies(self.model, recipe)
+                self._copies[method.name] = _Copies(self.model, method)
             except Exception as error:  # noqa: BLE001 - a user's network meets deepcopy and symbols: it is recorded
                 return f"it could not be made: {_first_line(error)}"
         return ""
 
-    def _doubt(self, recipe: Recipe, source: GradientSource, original: _Original) -> str:
-        """Return why a copy cannot be used; empty if nothing speaks against it."""
-        if doubt := self._make(recipe):
+    def _compare(self, method: CopyMethod, source: GradientSource, original: _Original) -> str:
+        """Return how a copy differs from the network, or why it cannot be asked; empty if they agree."""
+        if doubt := self._make(method):
             return doubt
         answer = original.answer(source)
         if answer is None:
             return "the network itself could not be asked for a gradient"
         try:
-            with evaluation_mode(self.model.net), self._copies[recipe.name].standing_in():
+            with evaluation_mode(self.model.net), self._copies[method.name].in_use():
                 other = ask(self.model, source, original.x)
         except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, and it is said
             return f"it raised {_first_line(error)}"
@@ -234,8 +258,8 @@ class PreparedModels:
 class _Original:
     """The network itself, asked about some images once for each gradient source."""
 
-    def __init__(self, engines: PreparedModel, x: Images) -> None:
-        self._prepared, self.x = engines, x
+    def __init__(self, prepared: PreparedModel, x: Images) -> None:
+        self._prepared, self.x = prepared, x
         self._answers: dict[str, Answer | None] = {}
 
     def answer(self, source: GradientSource) -> Answer | None:

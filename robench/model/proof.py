@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robench.model.interface import Coupling, GradientSource, Model
-from robench.model.out_of_memory import FittingBatches
+from robench.model.fitting_batches import fitting_batches
+from robench.model.interface import GradientSource, Model
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs, PerSample
 
@@ -31,8 +31,8 @@ class Answer:
 
     Attributes:
         own: its outputs (B, columns).
-        surrogate: the outputs of a gradient source.
-        gradient: of a fixed combination of the latter, with respect to the images.
+        surrogate: the outputs of a gradient source, (B, columns of its own).
+        gradient: of a fixed combination of the latter, with respect to the images, (B, C, H, W).
     """
 
     own: Outputs
@@ -42,6 +42,11 @@ class Answer:
 
 def ask(model: Model, source: GradientSource, x: Images) -> Answer:
     """Return a model's outputs and a source's, with the gradient of a fixed combination of the latter.
+
+    Args:
+        model: who answers.
+        source: one of its gradient sources.
+        x: images (B, C, H, W), asked about at once where memory suffices.
 
     Raises:
         JobError: memory does not suffice for one image, or for a joint batch.
@@ -57,9 +62,7 @@ def ask(model: Model, source: GradientSource, x: Images) -> Answer:
             gradient=torch.cat([part.gradient for part in parts]),
         )
 
-    whole = "a joint batch" if model.coupling is Coupling.JOINT else ""
-    batches = FittingBatches(images=len(x), where=f"model {model.name!r}", whole=whole)
-    return batches.do(at_once, most=max(len(x), 1))
+    return fitting_batches(model, len(x)).do(at_once, most=max(len(x), 1))
 
 
 def _ask(model: Model, source: GradientSource, x: Images, first: int) -> Answer:

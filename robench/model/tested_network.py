@@ -45,7 +45,7 @@ class TestedNetwork(nn.Module):
     - Its answer may be a tensor of any type, a tuple, a mapping or an object with `.logits`; what comes out
       is (B, columns) of the images' type, float32. One that cannot be told from other outputs is refused.
     - It is given the images as they are, or in the type of its weights where it takes nothing else.
-    - A prepared copy can stand in for it (`standing_in`); the network itself is never altered.
+    - A prepared copy can answer in its place (`answered_by`); the network itself is never altered.
 
     Args:
         network: images (B, C, H, W) to outputs; kept as it is.
@@ -57,7 +57,7 @@ class TestedNetwork(nn.Module):
             so that a GPU may use TF32.
 
     Attributes:
-        module: the network, or the copy that stands in for it.
+        module: the network, or the copy that answers in its place.
     """
 
     __test__ = False  # not a test, whatever its name says to pytest
@@ -88,7 +88,7 @@ class TestedNetwork(nn.Module):
         return self._learnt.note
 
     @contextmanager
-    def standing_in(self, copy: nn.Module) -> Iterator[None]:
+    def answered_by(self, copy: nn.Module) -> Iterator[None]:
         """Inside the block `copy` is asked in place of the network."""
         before = self._modules["module"]
         self._modules["module"] = copy

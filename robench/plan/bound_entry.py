@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from robench.errors import ConfigError, nearest
+from robench.errors import nearest
 from robench.plan.bounds import METHODS
-from robench.plan.entry import plugin_choice, refusal
-from robench.plan.file_names import check_label
+from robench.plan.entry import label_in, plugin_choice, refusal
 from robench.plan.spec import Choice
 
 
@@ -23,14 +22,7 @@ def bound_entry(value: Any) -> BoundEntry:
     """Read a way to bound: `crown`, or `{crown: {option: value}, label: TEXT, models: [NAME]}`."""
     choice = plugin_choice(value, what="bound", beside=("label", "models"))
     mapping = value if isinstance(value, dict) else {}
-    label, models = mapping.get("label"), mapping.get("models")
-    if label is not None:
-        if not isinstance(label, str):
-            raise refusal("label", expected="label: text", got=repr(label))
-        try:
-            check_label(label)
-        except ConfigError as error:
-            raise refusal("label", expected=error.expected, got=error.got) from None
+    label, models = label_in(value), mapping.get("models")
     if models is not None:
         names = isinstance(models, list) and all(isinstance(name, str) for name in models)
         if not names or not models or len(set(models)) < len(models):

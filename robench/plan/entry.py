@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from robench.errors import ConfigError, nearest
+from robench.plan.file_names import check_label
 from robench.plan.spec import Choice
 from robench.plan.yaml_reader import Document
 
@@ -126,6 +127,24 @@ class Different:
 def different(what: str, valid: Callable[[Any], bool]) -> AfterValidator:
     """Return a validator of a list whose items are valid, and each there once."""
     return AfterValidator(Different(what, valid))
+
+
+def label_in(value: Any) -> str | None:
+    """Return the label that an attack or a bound of a configuration is given; None for none.
+
+    Raises:
+        PydanticCustomError: it is no text, or nothing that a table or file can be called.
+    """
+    label = value.get("label") if isinstance(value, dict) else None
+    if label is None:
+        return None
+    if not isinstance(label, str):
+        raise refusal("label", expected="label: text", got=repr(label))
+    try:
+        check_label(label)
+    except ConfigError as error:
+        raise refusal("label", expected=error.expected, got=error.got) from None
+    return label
 
 
 def plugin_choice(value: Any, *, what: str, beside: Collection[str] = ()) -> Choice:

@@ -8,10 +8,8 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
-from robench.errors import ConfigError
 from robench.plan.bound_entry import BoundEntry, bound_entry
-from robench.plan.entry import Entry, Items, Positive, checked, one_of, plugin_choice, refusal
-from robench.plan.file_names import check_label
+from robench.plan.entry import Entry, Items, Positive, checked, label_in, one_of, plugin_choice, refusal
 from robench.plan.knowledge import in_order
 from robench.plan.radius import WHOLE, read_radius
 from robench.plan.spec import KNOWLEDGE, KNOWN, Choice
@@ -64,15 +62,7 @@ class AttackEntry(NamedTuple):
 
 def _attack(value: Any) -> AttackEntry:
     choice = plugin_choice(value, what="attack", beside=("label",))
-    label = value.get("label") if isinstance(value, dict) else None
-    if label is not None:
-        if not isinstance(label, str):
-            raise refusal("label", expected="label: text", got=repr(label))
-        try:
-            check_label(label)
-        except ConfigError as error:
-            raise refusal("label", expected=error.expected, got=error.got) from None
-    return AttackEntry(choice, label)
+    return AttackEntry(choice, label_in(value))
 
 
 class ThreatEntry(Entry):

@@ -43,6 +43,20 @@ STATUSES = tuple(sorted(map(str, Status)))
 """Statuses in the order of their numbers in an array."""
 ROBUST, BROKEN = STATUSES.index(Status.ROBUST), STATUSES.index(Status.BROKEN)
 
+
+def robust_images(status: Array, right: Array) -> Array:
+    """Return which images count as robust, (n,) of bool: this is the one rule for all tables and curves.
+
+    Whatever an attack made of it, an image that was wrong from the start is not robust.
+
+    Args:
+        status: the judge's verdicts (n,), as numbers of `STATUSES`.
+        right: whether each clean image was classified right, (n,) of bool.
+    """
+    verdicts: Array = (status == ROBUST) & right
+    return verdicts
+
+
 _LETTERS = "".join(status[0] for status in STATUSES)
 _PLACES = bytes(_LETTERS.find(chr(sign)) % (len(STATUSES) + 1) for sign in range(256))
 """The place in `STATUSES` of every letter; one behind the last of any other sign."""

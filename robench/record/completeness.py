@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from robench.counted import counted
+from robench.plurals import counted
 from robench.record.plain_threat import setting_text
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record

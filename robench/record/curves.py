@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from robench.record.column_encoding import ROBUST
+from robench.record.column_encoding import robust_images
 from robench.record.schema import Record
 from robench.record.statistics import wilson_band
 
@@ -238,7 +238,7 @@ def _verdicts(record: Record) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return of each image whether it was right before the attack, and whether it stands."""
     clean, label, status = record.columns.arrays("clean", "label", "status")
     right = clean == label
-    return right, right & (status == ROBUST)
+    return right, robust_images(status, right)
 
 
 def _least(pieces: Sequence[tuple[NDArray[Any], Floats]]) -> tuple[NDArray[Any], Floats]:

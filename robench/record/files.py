@@ -94,7 +94,7 @@ def copy_atomic(source: Path, path: Path) -> None:
     with contextlib.suppress(OSError):  # another disk, a disk without links, or one that refuses: see below
         path.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return
     with open_regular(source, most=MOST_TENSORS) as stream, _written(path, stream) as temporary:
         os.replace(temporary, path)
@@ -122,7 +122,7 @@ def _written(path: Path, content: str | bytes | BinaryIO | Iterable[bytes]) -> I
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StorageError(
             where=str(path),
@@ -228,7 +228,12 @@ def sweep(folder: Path, *, older_than: float = STALE_SECONDS) -> int:
     return count
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable, where the system can open folders.
+
+    Raises:
+        OSError: the disk refused.
+    """
     if os.name != "posix":  # Windows cannot open a folder, and its rename is durable
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robench.counted import counted
 from robench.plan.spec import KNOWN
+from robench.plurals import counted
 from robench.record.schema import Record
 from robench.record.store import Store
 

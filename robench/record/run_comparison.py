@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from robench.counted import counted
 from robench.errors import ConfigError, nearest
+from robench.plurals import counted
 from robench.record.draws import mean_interval, paired_p_value, share_stood, worst_outcome
 from robench.record.parts import CLEAN
 from robench.record.plain_threat import setting_text

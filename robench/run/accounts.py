@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from robench.record.store import Store
-from robench.run.backlog import Task
+from robench.run.job_queue import Task
 from robench.run.outcome import Summary
 from robench.run.progress import AccuracySoFar, Finished, Reporter
 

@@ -53,7 +53,7 @@ def bound_unit(unit: Unit, bounding: Bounding, settings: Settings) -> Record:
             threat=threat,
             batch_size=settings.batch_size,
         )
-    record = record_of(unit, None, verdict, findings=verdict.findings, stood=[], settings=settings)
+    record = record_of(unit, None, verdict, findings=verdict.findings, draw_outcomes=[], settings=settings)
     proofs = [
         int(one.verdict is Verdict.CERTIFIED and status == Status.ROBUST)
         for one, status in zip(outcomes, verdict.status, strict=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from robench.attack.craft import Crafted, CraftSettings, craft, targets_of
-from robench.attack.threat import Goal, ThreatModel
+from robench.attack.craft import Crafted, CraftSettings, craft, targets_under
+from robench.attack.threat import ThreatModel
 from robench.judge.findings import ledger_findings
 from robench.judge.probes import IMAGES, RANDOM, probe
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
-from robench.model.interface import Coupling, Model
-from robench.model.out_of_memory import FittingBatches
+from robench.model.fitting_batches import fitting_batches
+from robench.model.interface import Model
 from robench.model.prepared import PreparedModels
 from robench.randomness import borrowed_global_randomness, seed_from
 from robench.record.schema import Finding, Record
@@ -32,7 +32,7 @@ def craft_unit(
     settings: Settings,
     *,
     prepared: PreparedModels | None = None,
-    passes: Callable[[int], None] | None = None,
+    on_passes: Callable[[int], None] | None = None,
 ) -> Crafted:
     """Craft one shard on the device of the attacked model and return the result on the CPU.
 
@@ -41,7 +41,7 @@ def craft_unit(
         shard: the images.
         settings: seed and batch size.
         prepared: copies of networks that were proven on earlier shards.
-        passes: is told of every pass, on how many images it was.
+        on_passes: called with the number of passes just made, each on one image; None for nobody.
     """
     model = crafting.attacked.model
     x, y = shard.data.batch(slice(None))
@@ -58,16 +58,16 @@ def craft_unit(
                 seed=seed_from(settings.seed, "craft"),
                 drop=crafting.drop,
                 batch_size=settings.batch_size,
-                passes=passes,
+                on_passes=on_passes,
             ),
             prepared=prepared.of(model) if prepared else None,
         )
     return replace(result, x_adv=result.x_adv.cpu(), ledger=result.ledger.cpu())
 
 
-def asked_again(model: Model, known: Collection[str]) -> bool:
+def asked_again(model: Model, codes: Collection[str]) -> bool:
     """Tell whether the judge asks again under fresh noise: the model is random, or was found to be."""
-    return model.random or RANDOM in known
+    return model.random or RANDOM in codes
 
 
 def judge_unit(
@@ -97,12 +97,12 @@ def judge_unit(
     model, indices = unit.target.model, unit.shard.data.indices
     x, y = (part.to(model.device) for part in unit.shard.data.batch(slice(None)))
     threat = unit.crafting.threat if unit.crafting else NO_ATTACK
-    target = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
+    target_classes = targets_under(threat.goal, y, model.classes)
     x_adv = crafted.x_adv.to(model.device) if crafted else x
     seed = seed_from(settings.seed, "judge", unit.shard.digest)
 
-    def verdict_of(size: int) -> Verdict:
-        # Lent to networks that draw from the global generators, so that their verdicts too come out again.
+    def judge_proposals(size: int) -> Verdict:
+        # Seeded, so that a network that draws from the global generators gives the same verdict again.
         with batch_of(indices), borrowed_global_randomness(seed):
             verdict = judge(
                 model,
@@ -110,7 +110,7 @@ def judge_unit(
                 y,
                 x_adv,
                 threat=threat,
-                target=target,
+                target=target_classes,
                 clean=clean.to(model.device) if clean is not None else None,
                 batch_size=size,
             )
@@ -118,41 +118,40 @@ def judge_unit(
                 verdict = with_count_as_proposed(verdict, model, y, batch_size=size)
         return verdict
 
-    def probed(size: int) -> tuple[Finding, ...]:
+    def probe_model(size: int) -> tuple[Finding, ...]:
         with batch_of(indices), borrowed_global_randomness(seed):
             return probe(model, x, y, most=size)
 
-    def stood_in(size: int) -> list[str]:
+    def ask_under_fresh_noise(size: int) -> list[str]:
         with batch_of(indices):
             return fresh_outcomes(
                 model,
                 verdict.landing.point,
                 y,
                 attacked=crafted is not None,
-                target=target,
+                target=target_classes,
                 draws=settings.draws,
                 seed=seed,
                 batch_size=size,
             )
 
-    whole = f"a joint batch of {len(x)} images" if model.coupling is Coupling.JOINT else ""
-    batches = FittingBatches(images=len(x), where=f"model {model.name!r}", whole=whole)
-    verdict = batches.do(verdict_of, most=settings.batch_size)
+    batches = fitting_batches(model, len(x))
+    verdict = batches.do(judge_proposals, most=settings.batch_size)
     findings = verdict.findings
     if crafted is None:
-        findings = (*findings, *batches.do(probed, most=IMAGES))
-        known = {finding.code for finding in findings}
-    draws: list[str] = []
-    if asked_again(model, known) and len(y):
-        draws = batches.do(stood_in, most=settings.batch_size)
+        findings = (*findings, *batches.do(probe_model, most=IMAGES))
+    codes = known if crafted else {finding.code for finding in findings}
+    draw_outcomes: list[str] = []
+    if asked_again(model, codes) and len(y):
+        draw_outcomes = batches.do(ask_under_fresh_noise, most=settings.batch_size)
     if crafted and unit.white_box:
-        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, known))
+        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, codes))
     return record_of(
         unit,
         crafted,
         verdict,
         findings=findings,
-        stood=draws,
+        draw_outcomes=draw_outcomes,
         settings=settings,
         micro_batch=batches.smallest,
     )

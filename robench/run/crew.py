@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from robench.run.backlog import Task
 from robench.run.executor import Event, Executor, Processes, Worker
+from robench.run.job_queue import Task
 from robench.run.process_memory import shortage
 from robench.run.progress import Reporter
 from robench.run.worker_messages import Orders
@@ -99,9 +99,9 @@ class Crew:
             if now - worker.since > limit:
                 worker.end(f"it took more than {limit:.0f} s")
             elif now - worker.heard > QUIET_SECONDS and now - self._spoke > QUIET_SECONDS:
-                self._spoke = now  # what tells of no passes, as bounds do, is at work all the same
+                self._spoke = now  # some jobs, such as bounds, never report passes: say that they are at work
                 self.reporter.alive(task.note.title, now - worker.since, 0)
-        else:  # a training or the loading of data may be silent for long; a model that is tried may not
+        else:  # training and loading data may be silent for long; the first answers of a model may not
             limit = processes.timeout if processes.timeout and worker.activity == "model" else SILENCE
             if now - worker.heard > limit:
                 worker.end(f"it said nothing for {limit:.0f} s")

@@ -47,8 +47,9 @@ class CleanAnswer(NamedTuple):
 class CleanAnswers:
     """What is known of the models on one shard alone, so that no unit depends on another shard.
 
-    A clean unit that was done here is remembered; that of another process is asked for when it is needed. So
-    what a unit is judged with depends neither on the order of the attacks nor on who did them.
+    The record of a clean unit that this process judged is remembered; one that another process judged is read
+    when it is needed. So what a unit is judged with depends neither on the order of the attacks nor on which
+    process did them.
 
     Args:
         shard: the images.
@@ -146,39 +147,41 @@ def do_job(job: Job, answers: CleanAnswers, context: Context) -> Iterator[tuple[
 
     A job or a unit that raises is recorded as failed; so is one whose code calls `sys.exit`.
     """
-    records = [_kept(unit, answers, context) for unit in job.units]
+    records = [_usable_record(unit, answers, context) for unit in job.units]
     result = None
     if job.crafting and any(record is None for record in records):
-        result = context.keeper.crafted(job.key) or _crafted(job.crafting, job, context)
+        result = context.keeper.crafted(job.key) or _craft_and_keep(job.crafting, job, context)
         if result is None:
             return
-    whole = True
+    is_complete = True
     for unit, stored_record in zip(job.units, records, strict=True):
-        record = stored_record or _judged(unit, result, answers, context)
+        record = stored_record or _judge_and_keep(unit, result, answers, context)
         if record is None:
-            whole = False
+            is_complete = False
             continue
         answers.add(unit, record)
         yield unit, Finished(record, cached=stored_record is not None)
-    if whole and job.key:
+    if is_complete and job.key:
         context.keeper.finished(job.key)
 
 
-def _kept(unit: Unit, answers: CleanAnswers, context: Context) -> Record | None:
-    """Return a finished record, unless it has another number of fresh draws than it would be given now.
+def _usable_record(unit: Unit, answers: CleanAnswers, context: Context) -> Record | None:
+    """Return the stored record of a unit; None where there is none, or where it has to be judged again.
 
-    Of a model that is declared random the key says it. That another is random is only found by asking it.
+    It is judged again where the stored record has another number of fresh draws than a new one would have. A
+    model that is declared random has that number in its keys, so that this never happens. Of any other model
+    only its answers tell whether it is random. The keeper then replaces the record (`Keeper.keep_record`).
     """
     record = context.keeper.record(unit.key)
     if record is None or unit.bounding:
         return record
     codes = answers.about(unit).codes | {finding.code for finding in record.findings}
-    again = asked_again(unit.target.model, codes) and record.columns.index
-    return record if record.draws == (context.settings.draws if again else 0) else None
+    needs_draws = asked_again(unit.target.model, codes) and record.columns.index
+    return record if record.draws == (context.settings.draws if needs_draws else 0) else None
 
 
-def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
-    """Return the images of a job, crafted now and kept; None if that failed."""
+def _craft_and_keep(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
+    """Craft the images of a job, keep them, and return them; None if that failed."""
     name, result = crafting.source.model.name, None
     with context.attempt(crafting.title, key=job.key, model=name, units=len(job.units)):
         result = craft_unit(
@@ -186,7 +189,7 @@ def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
             job.shard,
             context.settings,
             prepared=context.prepared,
-            passes=context.heartbeat.passes,
+            on_passes=context.heartbeat.on_passes,
         )
     if result is not None:
         context.ran_short(result.micro_batch, name)
@@ -194,8 +197,10 @@ def _crafted(crafting: Crafting, job: Job, context: Context) -> Crafted | None:
     return result
 
 
-def _judged(unit: Unit, result: Crafted | None, answers: CleanAnswers, context: Context) -> Record | None:
-    """Return the record of a unit, judged now and kept; None if that failed."""
+def _judge_and_keep(
+    unit: Unit, result: Crafted | None, answers: CleanAnswers, context: Context
+) -> Record | None:
+    """Judge a unit, keep its record, and return it; None if that failed."""
     name, record = unit.target.model.name, None
     clean, codes = answers.about(unit)
     with context.attempt(unit.title, key=unit.key, model=name):

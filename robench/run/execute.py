@@ -113,19 +113,19 @@ def _do_here(
     work = layout.work
     summary.expected, summary.failed_models, summary.facts = work.units(), layout.failed_models, layout.facts
     keeper = FolderKeeper(store, force=environment.force, failed_jobs=summary.failed_jobs)
-    judging = time.perf_counter()
+    start = time.perf_counter()
     reporter.start(summary.expected)
     try:
         for outcome in evaluate(work, keeper, reporter):
             summary.add(outcome)
             store.note(outcome.record.key)
-        judging = time.perf_counter() - judging
+        seconds = time.perf_counter() - start
         for key in record_features(work, keeper, reporter):
             summary.geometry.append(key)
     finally:
         summary.failures = keeper.failures
     summary.end()
-    return judging
+    return seconds
 
 
 def train_only(

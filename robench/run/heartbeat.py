@@ -34,7 +34,7 @@ class Heartbeat:
         self._began = self._spoke = self.clock()
         self.reporter.begin(title)
 
-    def passes(self, count: int) -> None:
+    def on_passes(self, count: int) -> None:
         """Note that so many more passes were made, each on one image."""
         self._passes += count
         now = self.clock()

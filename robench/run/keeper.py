@@ -24,7 +24,7 @@ from robench.record.store import Store
 
 _COLUMNS = tuple(column.name for column in fields(Ledger))
 _UNKNOWN = {"points", "tries", "first_passes", "first_try"}
-"""Columns for curves, of which 0 says that nothing is known: a file of an earlier version may lack them."""
+"""Columns for curves, where 0 says that nothing is known: a file of an earlier version may lack them."""
 
 
 class Keeper(Protocol):
@@ -95,8 +95,8 @@ class FolderKeeper:
     """A keeper over a run folder.
 
     Args:
-        store: the folder; where it is `told` of damage, damaged files are set aside and made anew.
-        force: pretend that nothing is there yet; what is computed replaces what was.
+        store: the folder. If it may report damage (`Store.told`), damaged files are set aside and made anew.
+        force: treat the folder as empty; what is computed replaces what is there.
         failures: how many jobs failed since this was made.
         failed_jobs: their titles, by the model whose row lacks them.
     """
@@ -133,14 +133,15 @@ class FolderKeeper:
             StorageError: the disk refused; every other record is intact.
         """
         before = self._record(record.key)
-        again = before is not None and before.draws != record.draws
-        self.store.write(record, replace=self.force or again)
+        has_other_draws = before is not None and before.draws != record.draws  # see evaluate._usable_record
+        self.store.write(record, replace=self.force or has_other_draws)
 
     def crafted(self, key: str) -> Crafted | None:
-        """Return crafted images; a missing or damaged file is None, and a damaged one is set aside.
+        """Return crafted images; None where they have to be crafted (again).
 
-        None is one of an earlier version that did not note all that findings are made of: zeros in their
-        place would say that nothing was wrong.
+        That is where the file is missing or damaged (a damaged one is set aside), and where an earlier
+        version wrote it without some columns that findings are made of: zeros in place of these columns
+        would say that nothing was wrong.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -269,7 +270,7 @@ def failure_text(error: BaseException) -> str:
     text = "".join(traceback.format_exception(error))
     if isinstance(error, SystemExit):
         return f"{text.rstrip()}\nIts code called sys.exit({error.code!r})"
-    # Outside of any batch that could be halved, as where the images of a shard do not fit together.
+    # Halved batches did not help, for instance because the images of a shard do not fit into memory together.
     return f"{text}{reason_of(error)}. {SMALLER_SHARD}." if is_out_of_memory(error) else text
 
 

@@ -66,6 +66,23 @@ def boards_of(threats: tuple[ThreatSpec, ...], *, trust_code: bool = False) -> l
     return boards
 
 
+def measured_pace(lay_out_work: Callable[[], Work], reporter: Reporter) -> tuple[Work, float]:
+    """Lay out the work, and return it with how many seconds an answer to one image took at most.
+
+    Laying out asks every model about its first few images. The whole time it takes, its checks and the
+    report of the workload included, is divided by the images of one model, as if that one had taken all of
+    it. So the pace is never too fast: the time limit of every job (`robench.run.time_limit`) rests on it.
+
+    Args:
+        lay_out_work: makes the work.
+        reporter: is told what there is to do.
+    """
+    start = time.perf_counter()
+    work = lay_out_work()
+    reporter.workload(list(parts_of(work)))
+    return work, (time.perf_counter() - start) / FIRST_ANSWERS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """A plan laid out in a process.
@@ -74,7 +91,7 @@ class Layout:
         work: what there is to do.
         failed_models: why models could not be made, by name.
         facts: versions and hardware, as `run.json` tells them.
-        seconds_per_image: that an answer to one image took at most, in the first small batches.
+        seconds_per_image: that an answer to one image took at most; see `measured_pace`.
     """
 
     work: Work
@@ -116,10 +133,10 @@ def lay_out(
         begin()
     models = workshop.models(data.shape, len(data.classes))
     settings = Settings.of(plan, eager=eager)
-    start = time.perf_counter()
-    work = Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model)
-    reporter.workload(list(parts_of(work)))
-    pace = (time.perf_counter() - start) / FIRST_ANSWERS  # as if one model had taken all the time
+    work, pace = measured_pace(
+        lambda: Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model),
+        reporter,
+    )
     for entry in work.models:  # how networks are asked where that is not plain
         for note in {network.note for network in networks_under_test(entry.model.net)} - {""}:
             reporter.stage(f"{entry.model.name}: {note}")

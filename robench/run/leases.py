@@ -38,7 +38,7 @@ PATIENCE = 30.0
 """Seconds to wait for another process to finish looking through the leases."""
 
 GOODBYE = 1.0
-"""Seconds to wait for the same before the folder of leases is left where it is."""
+"""Seconds to wait for it on leaving; after them the folder of leases stays where it is."""
 
 LOOK = 0.5
 """Seconds between two looks at whether to wait on."""
@@ -93,7 +93,8 @@ class Leases:
             thread.join()
             for path in list(self._held):
                 self._remove(path)
-            # Locked, so that nobody who comes just now loses the folder; it stays where somebody is left.
+            # Under the lock, so that a process that joins just now does not lose the folder. Where others
+            # still take part, it is not empty and stays.
             self._check = lambda: None
             with contextlib.suppress(OSError, RobenchError), self._exclusively(patience=GOODBYE):
                 self._folder.rmdir()
@@ -163,7 +164,7 @@ class Leases:
             if path.stem == self._me:
                 continue
             facts = _facts(path)
-            # Whoever is stopped on this machine will go on, however long its heart has not beaten.
+            # A process of this machine that is stopped (Ctrl-Z) makes no heartbeat, but it may go on later.
             if _is_here(facts) or not self._abandoned(path):
                 yield facts
             else:
@@ -193,7 +194,8 @@ class Leases:
             return True
         now = self._now()
         try:
-            # No heart beats in the future: a clock was set back, or the file was made by somebody else.
+            # A heartbeat in the future is no sign of life either: a clock was set back since, or another
+            # program made the file.
             return abs(now - path.lstat().st_mtime) > self._stale
         except OSError:  # it has just been given back
             return True
@@ -256,7 +258,7 @@ class Leases:
             raise StorageError(where=str(self._folder), expected="to lock the folder", got=got) from error
         try:
             try:
-                self._folder.mkdir(exist_ok=True)  # not before: whoever left last has deleted it
+                self._folder.mkdir(exist_ok=True)  # only under the lock: the last process to leave deletes it
             except OSError as error:
                 got = error.strerror or str(error)
                 raise StorageError(where=str(self._folder), expected="a folder", got=got) from error
@@ -277,7 +279,7 @@ def _named(temporary: Path, path: Path, text: str) -> None:
     except FileExistsError:
         raise
     except OSError:
-        with path.open("x", encoding="utf-8") as file:  # whoever reads it half-written takes it for alive
+        with path.open("x", encoding="utf-8") as file:  # half-written, it still counts as held
             try:
                 file.write(text)
                 file.flush()

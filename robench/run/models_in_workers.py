@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from robench.errors import JobError
-from robench.run.backlog import Backlog
 from robench.run.crew import Crew
 from robench.run.executor import Event
+from robench.run.job_queue import JobQueue
 from robench.run.leases import Leases
 from robench.run.outcome import Summary
 from robench.run.progress import Reporter
@@ -22,7 +22,7 @@ class ModelsInWorkers:
 
     Args:
         crew: the workers.
-        backlog: is told how many shards there are.
+        queue: is told how many shards there are.
         summary: is told how many records there will be, and which models could not be made.
         leases: who makes models in the run folder.
         stop: how the run is asked to stop.
@@ -31,7 +31,7 @@ class ModelsInWorkers:
     """
 
     crew: Crew
-    backlog: Backlog
+    queue: JobQueue
     summary: Summary
     leases: Leases
     stop: Stop
@@ -45,15 +45,15 @@ class ModelsInWorkers:
         Raises:
             JobError: the worker ends without having begun a model, or at one that was left out.
         """
-        has_note = False
+        has_told = False
         while not self.leases.take("prepare"):
-            if not has_note:
+            if not has_told:
                 self.reporter.stage("another process makes the models of this run folder; waiting for it")
-            has_note = True
+            has_told = True
             self.stop.check(working=False)
             self.crew.pause()
         try:
-            while not self.backlog.pieces:
+            while not self.queue.shard_count:
                 worker = self.crew.hire(0)
                 if words := self.until_ready(0):
                     self._leave_out(worker.model, words)
@@ -74,7 +74,7 @@ class ModelsInWorkers:
         return ""
 
     def made_again(self, number: int, failures: dict[str, str]) -> None:
-        """Let a worker begin that has the models of the first one; with others its jobs would be others."""
+        """Let a worker begin if it has the models of the first one; else its jobs would differ: end it."""
         worker = self.crew.workers[number]
         missing = failures.keys() - self.summary.failed_models.keys()
         if not missing:
@@ -85,16 +85,16 @@ class ModelsInWorkers:
 
     def _heard(self, number: int, event: Event, training: bool) -> bool:
         """Take note of an event; return whether a training is under way that should reach its next epoch."""
-        first = not self.backlog.pieces
+        first = not self.queue.shard_count
         if not self._begun and event[0] in ("stage", "model", "ready"):
             self._begun = True
             self.begin()
         match event:
             case ("ready", _, _, failures, _) if not first:
                 self.made_again(number, failures)
-            case ("ready", units, pieces, failures, facts):
+            case ("ready", units, shard_count, failures, facts):
                 self.crew.workers[number].busy = False
-                self.backlog.pieces = pieces
+                self.queue.shard_count = shard_count
                 self.summary.expected, self.summary.facts = units, facts
                 self.summary.failed_models = dict(failures)
             case ("training", row):

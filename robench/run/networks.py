@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from robench import recipe
-from robench.counted import counted
 from robench.data.images import ImageSet, check_coverage
 from robench.data.loading import load_data
 from robench.errors import CheckpointError, JobError, RobenchError
@@ -21,6 +20,7 @@ from robench.model.out_of_memory import is_out_of_memory, reason_of
 from robench.model.user_defenses import code_of, defense_of
 from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
+from robench.plurals import counted
 from robench.randomness import seed_from
 from robench.record.training_history import robust_overfitting
 from robench.run.progress import Reporter

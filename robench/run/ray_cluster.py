@@ -15,7 +15,7 @@ from typing import Any
 
 from robench.errors import ConfigError
 from robench.run.executor import Event
-from robench.run.worker import Bench, account_of, carry_out, made
+from robench.run.worker import PlanInWorker, account_of, carry_out, prepare_plan
 from robench.run.worker_messages import Orders
 
 
@@ -35,13 +35,13 @@ class Actor:
 
     def __init__(self) -> None:
         self._told = Collected()
-        self._bench: Bench | None = None
+        self._plan: PlanInWorker | None = None
 
     def make(self, orders: Orders) -> list[Event]:
         """Make the models."""
         try:
             _enter(orders.folder)
-            self._bench = made(self._told, orders)
+            self._plan = prepare_plan(self._told, orders)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever hired it says it
             self._told.send(account_of(error))
         return self._fetched()
@@ -49,8 +49,8 @@ class Actor:
     def carry_out(self, *order: Any) -> list[Event]:
         """Carry out an order."""
         try:
-            if self._bench is not None:
-                carry_out(self._bench, order)
+            if self._plan is not None:
+                carry_out(self._plan, order)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever hired it says it
             self._told.send(account_of(error))
         return self._fetched()

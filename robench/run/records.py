@@ -33,7 +33,7 @@ def record_of(
     verdict: Verdict,
     *,
     findings: tuple[Finding, ...],
-    stood: list[str],
+    draw_outcomes: list[str],
     settings: Settings,
     micro_batch: int = 0,
 ) -> Record:
@@ -44,7 +44,8 @@ def record_of(
         crafted: the images and what they cost; None for clean images.
         verdict: the judge's.
         findings: all reasons to doubt it.
-        stood: what a random model answered under fresh noise, empty for any other.
+        draw_outcomes: one text for each image of a random model, such as `1101`: whether it stood (1) in each
+            draw of fresh noise; empty for any other model.
         settings: of the evaluation.
         micro_batch: most images judged at once after memory ran out with more; 0 where it never did.
     """
@@ -61,13 +62,13 @@ def record_of(
         ),
         dataset=RecordedDataset.read(_dataset(unit)),
         seed=settings.seed,
-        columns=_columns(unit, crafted, verdict, stood),
+        columns=_columns(unit, crafted, verdict, draw_outcomes),
         findings=findings,
         provenance=Provenance.read(_provenance(unit, crafted, settings, micro_batch)),
     )
 
 
-def _columns(unit: Unit, result: Crafted | None, verdict: Verdict, draws: list[str]) -> Columns:
+def _columns(unit: Unit, result: Crafted | None, verdict: Verdict, draw_outcomes: list[str]) -> Columns:
     data = unit.shard.data
     norm = unit.crafting.board.threat.norm if unit.crafting else LINF
     ledger = result.ledger if result else Ledger.empty(len(data))
@@ -87,7 +88,7 @@ def _columns(unit: Unit, result: Crafted | None, verdict: Verdict, draws: list[s
         tries=ledger.tries.tolist(),
         first_passes=ledger.first_passes.tolist(),
         first_try=ledger.first_try.tolist(),
-        stood=draws,
+        stood=draw_outcomes,
     )
 
 
@@ -123,7 +124,7 @@ def _dataset(unit: Unit) -> dict[str, Any]:
         "name": shard.data.name,
         "split": shard.data.split,
         "digest": shard.digest,
-        "set": shard.whole,
+        "set": shard.set_digest,
         "n": shard.total,
         "classes": list(shard.data.classes),
     }

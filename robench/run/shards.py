@@ -17,13 +17,13 @@ class Shard:
     Attributes:
         data: the piece.
         digest: content hash of the piece.
-        whole: content hash of all images asked for; rows of one board share it.
+        set_digest: content hash of all images asked for; rows of one board share it.
         total: how many images were asked for.
     """
 
     data: ImageSet
     digest: str
-    whole: str
+    set_digest: str
     total: int
 
     @classmethod
@@ -36,22 +36,22 @@ class Shard:
             even: let sizes differ by one image at most, for a joint graph of fewer images is another
                 classifier; otherwise all pieces but the last are full.
         """
-        parts = pieces(len(data), size, even=even)
-        whole = _images_hash(data)
+        parts = slices(len(data), size, even=even)
+        set_digest = images_hash(data)
         for part in map(data.subset, parts):
-            yield cls(data=part, digest=_images_hash(part), whole=whole, total=len(data))
+            yield cls(data=part, digest=images_hash(part), set_digest=set_digest, total=len(data))
 
     def part(self, images: slice) -> Shard:
         """Return some of its images as a shard of their own, for what is said of each image alone."""
         data = self.data.subset(images)
-        return Shard(data=data, digest=_images_hash(data), whole=self.whole, total=self.total)
+        return Shard(data=data, digest=images_hash(data), set_digest=self.set_digest, total=self.total)
 
 
-def pieces(count: int, size: int, *, even: bool = False) -> list[slice]:
-    """Return the fewest consecutive pieces of at most `size` of `count` things; see `Shard.split`.
+def slices(count: int, size: int, *, even: bool = False) -> list[slice]:
+    """Return the fewest consecutive slices of at most `size` of `count` things; see `Shard.split`.
 
     Example:
-        >>> [(p.start, p.stop) for p in pieces(1200, 500, even=True)]
+        >>> [(p.start, p.stop) for p in slices(1200, 500, even=True)]
         [(0, 400), (400, 800), (800, 1200)]
     """
     if not even:
@@ -61,5 +61,6 @@ def pieces(count: int, size: int, *, even: bool = False) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
-def _images_hash(data: ImageSet) -> str:
+def images_hash(data: ImageSet) -> str:
+    """Return the content hash of images with their labels and numbers."""
     return content_hash([data.digest(), data.indices.tolist()])

@@ -10,9 +10,9 @@ from pathlib import Path
 from robench.errors import JobError
 from robench.record.store import Store
 from robench.run.accounts import Accounts
-from robench.run.backlog import Backlog, Task
 from robench.run.crew import SILENCE, Crew
 from robench.run.executor import Event, Executor, Processes, Worker
+from robench.run.job_queue import JobQueue, Task
 from robench.run.leases import Leases
 from robench.run.models_in_workers import ModelsInWorkers
 from robench.run.outcome import Summary
@@ -53,7 +53,7 @@ class Supervisor:
     eager: bool
     processes: Processes
     executor: Executor = field(default_factory=ThisMachine)
-    _backlog: Backlog = field(init=False)
+    _queue: JobQueue = field(init=False)
     _crew: Crew = field(init=False)
     _models: ModelsInWorkers = field(init=False)
     _accounts: Accounts = field(init=False)
@@ -63,14 +63,14 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         """Begin with nothing known of what there is to do."""
-        self._backlog = Backlog(store=self.store, leases=self.leases, part=self.processes.part)
+        self._queue = JobQueue(store=self.store, leases=self.leases, part=self.processes.part)
         self._accounts = Accounts(summary=self.summary, store=self.store, reporter=self.reporter)
         self._crew = Crew(
             orders=self._orders, processes=self.processes, executor=self.executor, reporter=self.reporter
         )
         self._models = ModelsInWorkers(
             crew=self._crew,
-            backlog=self._backlog,
+            queue=self._queue,
             summary=self.summary,
             leases=self.leases,
             stop=self.processes.stop,
@@ -87,25 +87,26 @@ class Supervisor:
         """
         try:
             self._models.prepare()
-            judging = time.perf_counter()
+            start = time.perf_counter()
             self.reporter.start(self.summary.expected)
-            while not self._backlog.empty:
+            while not self._queue.empty:
                 self._step()
-            judging = time.perf_counter() - judging
+            seconds = time.perf_counter() - start
             if not self.processes.part:
                 self._features()
             self.summary.end(whole=self.processes.part is None)
-            return judging
+            return seconds
         finally:
             self._crew.disband()
 
     def _orders(self, number: int) -> Orders:
         """Return what a worker is made with; only the first one trains anew what was trained before."""
+        is_first = not self._queue.shard_count
         return Orders(
             plan=self.summary.plan,
             root=str(self.store.root),
             folder=str(Path.cwd()),
-            environment=replace(self.environment, force=self.environment.force and not self._backlog.pieces),
+            environment=replace(self.environment, force=self.environment.force and is_first),
             force=self.environment.force,
             number=number if self.processes.count > 1 else None,
             eager=self.eager,
@@ -128,7 +129,7 @@ class Supervisor:
                 self._lost(number)
             else:
                 self._heard(number, event)
-        # Only now: where this process was stopped for a while, a worker may have done its work long ago.
+        # Only after the events are read: a worker may have finished while this process was stopped (Ctrl-Z).
         for number in list(self._crew.workers):
             self._crew.look_at(number)
 
@@ -137,14 +138,14 @@ class Supervisor:
             worker = self._crew.workers.get(number)
             if worker and worker.busy:
                 continue
-            task = self._backlog.taken(self._allowed)
+            task = self._queue.take_next(self._accept_or_fail)
             if task is None:
-                if self._lister is None and self._backlog.listed < self._backlog.pieces:
+                if self._lister is None and self._queue.unlisted:
                     self._list_next(number, worker)
                 continue
             if worker is None:
                 self._crew.hire(number)
-                self._backlog.give_back(task)
+                self._queue.give_back(task)
                 continue
             self._crew.tasks[number] = task
             worker.order("do", task.shard, task.index, task.note.name)
@@ -154,17 +155,20 @@ class Supervisor:
         """Let an idle worker say what there is to do on the next shard; start one where all are at work."""
         if worker:
             self._lister = number
-            worker.order("jobs", self._backlog.listed)
-        elif self._crew.idle is None and self._crew.without_job < self._backlog.pieces - self._backlog.listed:
+            worker.order("jobs", self._queue.listed)
+        elif self._crew.idle is None and self._crew.without_job < self._queue.unlisted:
             self._crew.hire(number)
 
-    def _allowed(self, task: Task) -> bool:
-        """Tell whether a job may be tried; one that has ended its worker twice fails here."""
+    def _accept_or_fail(self, task: Task) -> bool:
+        """Return True if a job may be tried; else record that it failed, settle it, and return False.
+
+        A job that has ended its worker twice is tried again only where the user asks for it.
+        """
         if task.kills < TRIES or self.processes.retry_failed:
             return True
         reason = f"{task.reason}; twice: try it again with --retry-failed"
         self._accounts.failed(task, reason, is_written=True)
-        self._backlog.settle(task)
+        self._queue.settle(task)
         return False
 
     def _heard(self, number: int, event: Event) -> None:
@@ -173,7 +177,7 @@ class Supervisor:
             case ("jobs", shard, notes):
                 worker.busy = False
                 self._lister = None
-                self._backlog.add(shard, notes)
+                self._queue.add(shard, notes)
             case ("unit", key, title, from_store) if task:
                 self._accounts.unit(task, key, title, from_store=from_store)
             case ("done", titles_by_model, failures):
@@ -181,10 +185,10 @@ class Supervisor:
                 self._accounts.failed_units(titles_by_model, failures)
                 if task:
                     del self._crew.tasks[number]
-                    self._backlog.settle(task)
+                    self._queue.settle(task)
             case ("features", key):
                 self.summary.geometry.append(key)
-            case ("stage", text) if task:  # of one that only makes its models again nothing is new
+            case ("stage", text) if task:  # one without a job makes its models again: that was told before
                 self.reporter.stage(text)
             case ("ready", _, _, failures_by_model, _):
                 self._models.made_again(number, failures_by_model)
@@ -208,29 +212,29 @@ class Supervisor:
         by_limit = words.startswith("it took more than")
         if by_limit or task.kills >= TRIES:
             self._accounts.failed(task, words)
-            self._backlog.settle(task)
+            self._queue.settle(task)
             return
         self._accounts.write(task, words)
         self.reporter.stage(f"{task.note.title}: {words}; it is tried once more")
-        self._backlog.give_back(task)
+        self._queue.give_back(task)
 
     def _features(self) -> None:
-        """Keep the features that figures show; whoever dies at it costs them and nothing else."""
+        """Keep the features that figures show; a worker that dies at it costs nothing but these."""
         while not self.leases.take(FEATURES):
             self.processes.stop.check(working=False)
             self._crew.pause()
         note = JobNote(
             name=FEATURES, title="features for figures", model="", clean=False, units=0, seconds=SILENCE
         )
-        task = self._backlog.begun(note)
+        task = self._queue.begin_alone(note)
         task.kills = TRIES - 1
         number = self._crew.idle
         if number is None:
             number = 0
             self._crew.hire(number)
-            if words := self._models.until_ready(number):  # nothing else is lost by that
+            if words := self._models.until_ready(number):  # only the features are lost
                 self._accounts.failed(task, words)
-                self._backlog.settle(task)
+                self._queue.settle(task)
                 return
         self._crew.tasks[number] = task
         self._crew.workers[number].order("features")

@@ -76,7 +76,7 @@ def parts_of(work: Work) -> Iterator[Part]:
     for bounding in work.boundings:
         yield Part(
             title=bounding.title, attack=f"{bounding.label} bounds", library="bounds",
-            model=bounding.target.model.name, jobs=work.pieces_of(bounding), units=1, passes=1.0,
+            model=bounding.target.model.name, jobs=work.count_bounding_jobs(bounding), units=1, passes=1.0,
         )  # fmt: skip
 
 

@@ -13,11 +13,11 @@ from robench.errors import InputError
 from robench.model.answer_checks import check_networks
 from robench.model.interface import Coupling
 from robench.run.bounding import Bounding
-from robench.run.bounding_jobs import bounding_jobs, pieces_of
+from robench.run.bounding_jobs import bounding_jobs, bounding_slices
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import Board, Crafting, Job, jobs_on
 from robench.run.settings import Settings
-from robench.run.shards import Shard, pieces
+from robench.run.shards import Shard, slices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Work:
                 )
 
     def shards(self) -> Iterator[Shard]:
-        """Return the data in pieces: all but the last full, or even ones where a model is joint."""
+        """Return the data in shards: all but the last full, or even ones where a model is joint."""
         return Shard.split(self.data, self.settings.shard, even=self._joint)
 
     def jobs(self, shard: Shard) -> Iterator[Job]:
@@ -107,15 +107,17 @@ class Work:
 
     def units(self) -> int:
         """Return how many records the whole work will leave."""
-        cut = pieces(len(self.data), self.settings.shard, even=self._joint)
         verdict_count = len(self.models) + sum(len(crafting.targets) for crafting in self.craftings)
-        bound_pieces = [pieces_of(part.stop - part.start, one) for part in cut for one in self.boundings]
-        return len(cut) * verdict_count + sum(map(len, bound_pieces))
+        bound_count = sum(self.count_bounding_jobs(bounding) for bounding in self.boundings)
+        return len(self._shard_sizes()) * verdict_count + bound_count
 
-    def pieces_of(self, bounding: Bounding) -> int:
+    def count_bounding_jobs(self, bounding: Bounding) -> int:
         """Return in how many jobs the images are bounded in one way."""
-        cut = pieces(len(self.data), self.settings.shard, even=self._joint)
-        return sum(len(pieces_of(part.stop - part.start, bounding)) for part in cut)
+        return sum(len(bounding_slices(size, bounding)) for size in self._shard_sizes())
+
+    def _shard_sizes(self) -> list[int]:
+        cut = slices(len(self.data), self.settings.shard, even=self._joint)
+        return [part.stop - part.start for part in cut]
 
     @property
     def _joint(self) -> bool:

@@ -37,8 +37,8 @@ def main(number: int) -> None:
     _settle()
     pipe = Connection(number)
     try:
-        bench = made(pipe, pipe.recv())
-        while carry_out(bench, pipe.recv()):
+        plan = prepare_plan(pipe, pipe.recv())
+        while carry_out(plan, pipe.recv()):
             pass
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
@@ -46,7 +46,7 @@ def main(number: int) -> None:
         pipe.send(account_of(error))
 
 
-def made(pipe: Pipe, orders: Orders) -> Bench:
+def prepare_plan(pipe: Pipe, orders: Orders) -> PlanInWorker:
     """Make the models of a plan, tell that they are ready, and return them with the work.
 
     Raises:
@@ -61,20 +61,20 @@ def made(pipe: Pipe, orders: Orders) -> Bench:
         torch.set_num_threads(orders.threads)
     if orders.deterministic:
         _make_deterministic()
-    bench = Bench(pipe, orders)
-    pipe.send(("ready", bench.units, len(bench.shards), bench.layout.failed_models, bench.layout.facts))
-    return bench
+    plan = PlanInWorker(pipe, orders)
+    pipe.send(("ready", plan.units, len(plan.shards), plan.layout.failed_models, plan.layout.facts))
+    return plan
 
 
-def carry_out(bench: Bench, order: tuple[Any, ...]) -> bool:
+def carry_out(plan: PlanInWorker, order: tuple[Any, ...]) -> bool:
     """Carry out an order; return whether another one may follow."""
     match order:
         case ("jobs", int(shard)):
-            bench.tell(shard)
+            plan.tell(shard)
         case ("do", int(shard), int(index), str(name)):
-            bench.do(shard, index, name)
+            plan.do(shard, index, name)
         case ("features",):
-            bench.features()
+            plan.features()
         case _:
             return False
     return True
@@ -118,7 +118,7 @@ def _make_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
 
 
-class Bench:
+class PlanInWorker:
     """The models and images of a plan in a worker, and the jobs that are done with them.
 
     Args:
@@ -194,7 +194,7 @@ class Bench:
         self._end(before)
 
     def _answers_on(self, shard: int) -> CleanAnswers:
-        """Return the clean answers of a shard; what another process asked is read, even if all is forced."""
+        """Return the clean answers on a shard; those of other processes are read even where all is forced."""
         from robench.run.evaluate import CleanAnswers
 
         if self._answers is None or self._answers[0] != shard:

@@ -1,8 +1,8 @@
 """What the way of one image counts: functions of the kernel, once each, in the order of their first call."""
 
 from benchmarks.one_image import functions_of
-from robench.counted import counted
 from robench.plan.spec import content_hash
+from robench.plurals import counted
 
 
 def test_each_function_of_the_kernel_is_noted_once_and_nobody_elses():
@@ -17,4 +17,4 @@ def test_each_function_of_the_kernel_is_noted_once_and_nobody_elses():
     assert names[0] == "counted"
     assert names.index("plural") < names.index("content_hash")
     assert len(functions) == len(set(functions))
-    assert {file for file, _ in functions} == {"counted.py", "plan/spec.py"}
+    assert {file for file, _ in functions} == {"plurals.py", "plan/spec.py"}

@@ -58,7 +58,7 @@ def test_of_a_joint_batch_the_one_that_breaks_most_is_kept_whole():
     assert torch.equal(best.points, at(0.2, 0.2, 0.2))
     assert (best.most, best.kept_success.tolist()) == (2, [False, True, True])
     ledger = Ledger.empty(3)
-    assert torch.equal(best.joint_proposal(at(0.0, 0.0, 0.0), ledger, lent=False), at(0.2, 0.2, 0.2))
+    assert torch.equal(best.joint_proposal(at(0, 0, 0), ledger, is_library_attack=False), at(0.2, 0.2, 0.2))
     assert ledger.claimed.tolist() == [False, True, True]
     smaller = memory(joint=True, minimise=True)
     for distance in (0.2, 0.1, 0.15):
@@ -73,10 +73,14 @@ def test_the_last_point_is_proposed_where_it_is_known_to_succeed_or_nothing_else
     best.meet(ALL, last, reached(1, 0, 0), None)
     for is_lent in (False, True):
         ledger = Ledger.empty(3)
-        assert torch.equal(best.proposal(last, successes, ledger, lent=is_lent), at(0.2, 0.1, 0.2))
+        assert torch.equal(
+            best.proposal(last, successes, ledger, is_library_attack=is_lent), at(0.2, 0.1, 0.2)
+        )
         assert ledger.claimed.tolist() == [True, True, False]
         assert ledger.silent.tolist() == [False, is_lent, False]
-    assert torch.equal(best.proposal(last, reached(0, 1, 0), Ledger.empty(3), lent=False), at(0.1, 0.1, 0.2))
+    assert torch.equal(
+        best.proposal(last, reached(0, 1, 0), Ledger.empty(3), is_library_attack=False), at(0.1, 0.1, 0.2)
+    )
 
 
 def test_without_watching_no_copy_is_made():

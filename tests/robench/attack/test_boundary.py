@@ -69,7 +69,7 @@ def test_what_must_stay_stays(kind):
         oracle, _ = asked(points, track=False)
     else:
         oracle, _ = asked(points if kind != "unclaimed" else X)
-        oracle.together, oracle.lent = kind == "together", kind == "lent"
+        oracle.points_belong_together, oracle.is_library_attack = kind == "together", kind == "lent"
     assert torch.equal(towards_the_clean_image(oracle, points), points)
 
 

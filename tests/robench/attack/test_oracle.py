@@ -236,3 +236,13 @@ def test_dropped_images_make_no_more_tries():
         oracle.outputs(x)
     assert oracle.ledger.tries.tolist() == [1, 3]
     assert oracle.ledger.points.tolist() == [1, 3]
+
+
+def test_images_afford_passes_as_long_as_their_budget_lasts():
+    oracle, x, _ = setup()
+    assert oracle.affords(10**9).all()
+    oracle = Oracle(oracle.model, x, oracle.y, ThreatModel(eps=0.1, budget=3))
+    oracle.ledger.book(torch.arange(1), forwards=1, backwards=1)
+    assert oracle.affords(1).all()
+    assert oracle.affords(2).tolist() == [False] + [True] * (len(x) - 1)
+    assert not oracle.affords(4).any()

@@ -76,7 +76,7 @@ def test_reached_under_a_target_is_the_target():
 
 
 def test_points_that_belong_together_are_neither_dropped_nor_mixed():
-    _, x, y, oracle = fixture(drop=True, together=True)
+    _, x, y, oracle = fixture(drop=True, points_belong_together=True)
     points = x.clone()
     points[0] = 1 - x[0]
     oracle.y = y.clone()

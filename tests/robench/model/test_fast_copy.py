@@ -5,7 +5,7 @@ import os
 import torch
 from torch import nn
 
-from robench.model.fast_copy import Recipe, prepared_copy
+from robench.model.fast_copy import CopyMethod, prepared_copy
 from tests.robench.model.folding_networks import (
     Base,
     ByContent,
@@ -19,17 +19,17 @@ from tests.robench.model.folding_networks import (
 
 
 def test_sound_folding_really_folds():
-    twin = prepared_copy(Base(), Recipe("folded", fold=True))
+    twin = prepared_copy(Base(), CopyMethod("folded", fold=True))
     assert [m for m in twin.modules() if isinstance(m, nn.BatchNorm2d) and "forward" in m.__dict__] == [
         twin.na,
         twin.nb,
     ]
     for unsound in (Hooked, Patched, HalfConvolution, Weighed, ByContent):
-        twin = prepared_copy(unsound(), Recipe("folded", fold=True))
+        twin = prepared_copy(unsound(), CopyMethod("folded", fold=True))
         assert "forward" not in twin.nb.__dict__ or unsound is Patched
         assert "forward" in twin.na.__dict__
     for kind in (Tied, ReadTwice):
-        twin = prepared_copy(kind(), Recipe("folded", fold=True))
+        twin = prepared_copy(kind(), CopyMethod("folded", fold=True))
         assert "forward" not in twin.nb.__dict__
 
 
@@ -45,5 +45,5 @@ def test_tracing_switches_nothing_for_the_process(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     before = (os.getcwd(), torch.is_grad_enabled(), torch.get_default_dtype())
-    prepared_copy(Switches(), Recipe("folded", fold=True))
+    prepared_copy(Switches(), CopyMethod("folded", fold=True))
     assert (os.getcwd(), torch.is_grad_enabled(), torch.get_default_dtype()) == before

@@ -11,7 +11,7 @@ from torch.nn import functional
 from attacks.gradient.pgd import PGD
 from robench.api import benchmark, make_attack, wrap
 from robench.data.images import image_set
-from robench.model.fast_copy import Recipe, prepared_copy
+from robench.model.fast_copy import CopyMethod, prepared_copy
 from robench.model.folded_pair import AnotherWayError, went_another_way
 from tests.robench.model.folding_networks import (
     AfterAWhile,
@@ -31,7 +31,7 @@ OTHER_WAYS = [LargeBatches, LargeBatchesNormed, AfterAWhile, BrightImages]
 @pytest.mark.parametrize("kind", [LargeBatches, LargeBatchesNormed])
 def test_a_pass_that_goes_another_way_raises_and_the_next_one_answers(kind):
     net = kind()
-    twin = prepared_copy(net, Recipe("folded", fold=True))
+    twin = prepared_copy(net, CopyMethod("folded", fold=True))
     few, alone = answers(net, X[:17]), answers(net, X[:1])
     for _ in range(2):
         with pytest.raises(AnotherWayError):
@@ -43,7 +43,7 @@ def test_a_pass_that_goes_another_way_raises_and_the_next_one_answers(kind):
 
 
 def test_a_pass_that_was_broken_off_leaves_nothing_behind():
-    twin = prepared_copy(Base(), Recipe("folded", fold=True))
+    twin = prepared_copy(Base(), CopyMethod("folded", fold=True))
     expected = twin(X)
     handle = twin.nb.register_forward_pre_hook(lambda _m, _i: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -58,7 +58,7 @@ def test_a_convolution_that_is_used_twice_before_its_batch_norm_raises():
             self.block[0](h)
             return self.block(h)
 
-    twin = prepared_copy(Twice(), Recipe("folded", fold=True))
+    twin = prepared_copy(Twice(), CopyMethod("folded", fold=True))
     with pytest.raises(AnotherWayError, match="convolution was used without"):
         twin(X)
 
@@ -139,7 +139,7 @@ def test_the_reason_is_recognised_where_another_error_was_raised_from_it():
 
 def test_copies_of_a_folded_copy_are_not_used():
     """Who copies layers may write to them: a copy of a pair answers nothing."""
-    twin = copy.deepcopy(prepared_copy(LargeBatches(), Recipe("folded", fold=True)))
+    twin = copy.deepcopy(prepared_copy(LargeBatches(), CopyMethod("folded", fold=True)))
     with pytest.raises(AnotherWayError, match="not what was folded"):
         twin(X[:5])
 
@@ -171,7 +171,7 @@ class BuiltAnew(LargeBatches):
 @pytest.mark.parametrize("kind", [ReadsItsWeights, PastTheInstance, BuiltAnew])
 def test_whoever_reads_the_weights_of_folded_layers_gets_their_own(kind):
     net = kind()
-    twin = prepared_copy(net, Recipe("folded", fold=True))
+    twin = prepared_copy(net, CopyMethod("folded", fold=True))
     for x in (X, X[:5]):
         torch.testing.assert_close(twin(x), net(x), rtol=1e-4, atol=1e-4)
     assert {k: v.tolist() for k, v in net.state_dict().items()} == {
@@ -241,7 +241,7 @@ class OwnStatistics(LargeBatches):
 )
 def test_a_pass_in_which_folding_is_wrong_raises(kind):
     net = kind()
-    twin = prepared_copy(net, Recipe("folded", fold=True))
+    twin = prepared_copy(net, CopyMethod("folded", fold=True))
     torch.testing.assert_close(twin(X[:5]), net(X[:5]), rtol=1e-4, atol=1e-4)
     with pytest.raises(AnotherWayError):
         twin(X)
@@ -257,5 +257,5 @@ def test_what_is_between_may_be_asked_for_its_form():
             return self.block[1](between)
 
     net = AsksForTheForm()
-    twin = prepared_copy(net, Recipe("folded", fold=True))
+    twin = prepared_copy(net, CopyMethod("folded", fold=True))
     torch.testing.assert_close(twin(X), net(X), rtol=1e-4, atol=1e-4)

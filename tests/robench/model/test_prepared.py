@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robench.errors import JobError
-from robench.model.fast_copy import RECIPES
+from robench.model.fast_copy import COPY_METHODS
 from robench.model.interface import Model
 from robench.model.prepared import AS_IT_IS, PreparedModel, PreparedModels
 from robench.model.proof import PROOF_IMAGES, relative_error
@@ -24,7 +24,7 @@ from tests.robench.model.folding_networks import (
     same,
 )
 
-FASTEST = RECIPES[0].name
+FASTEST = COPY_METHODS[0].name
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,9 +33,9 @@ def test_what_is_chosen_is_the_networks_own_function(kind):
     expected = answers(copy.deepcopy(net).eval(), X)
     before = bits(net)
     model = Model(name="m", net=net, classes=4)
-    engines = PreparedModel(model)
-    engine = engines.choose(X, [model.source("exact")])
-    with engines.using(engine):
+    copies = PreparedModel(model)
+    name = copies.choose(X, [model.source("exact")])
+    with copies.using(name):
         outputs, gradient = answers(model.net, X)
     torch.testing.assert_close(outputs, expected[0], rtol=1e-4, atol=1e-4)
     most = 2e-2 if kind is HalfConvolution else 1e-3  # a layer of bfloat16 rounds as its processor does
@@ -45,8 +45,8 @@ def test_what_is_chosen_is_the_networks_own_function(kind):
 
 def test_the_fastest_is_used_where_it_is_sound_and_the_reason_is_told_where_not():
     def chosen(net):
-        engines = PreparedModel(model := Model(name="m", net=net, classes=4))
-        return engines.choose(X, [model.source("exact")]), engines.reasons
+        copies = PreparedModel(model := Model(name="m", net=net, classes=4))
+        return copies.choose(X, [model.source("exact")]), copies.reasons
 
     assert chosen(Base()) == (FASTEST, {})
     name, reasons = chosen(Viewed())
@@ -88,11 +88,11 @@ class Uncopyable(Base):
 def test_a_copy_that_is_not_the_network_is_thrown_away(kind, word):
     net = kind()
     before = bits(net)
-    engines = PreparedModel(model := Model(name="m", net=net, classes=4))
-    assert engines.choose(X, [model.source("exact")]) == AS_IT_IS
-    assert set(engines.reasons) == {r.name for r in RECIPES}
-    assert all(word in reason for reason in engines.reasons.values())
-    with engines.using(AS_IT_IS):
+    copies = PreparedModel(model := Model(name="m", net=net, classes=4))
+    assert copies.choose(X, [model.source("exact")]) == AS_IT_IS
+    assert set(copies.reasons) == {r.name for r in COPY_METHODS}
+    assert all(word in reason for reason in copies.reasons.values())
+    with copies.using(AS_IT_IS):
         torch.testing.assert_close(answers(model.net, X)[0], answers(net, X)[0])
     same(before, bits(net))
 
@@ -115,9 +115,9 @@ class WrongAlone(Base):
 
 
 def test_a_copy_is_proven_on_one_image_alone():
-    engines = PreparedModel(model := Model(name="m", net=WrongAlone(), classes=4))
-    assert engines.choose(X, [model.source("exact")]) == AS_IT_IS
-    assert "gradients differ" in engines.reasons["channels-last"]
+    copies = PreparedModel(model := Model(name="m", net=WrongAlone(), classes=4))
+    assert copies.choose(X, [model.source("exact")]) == AS_IT_IS
+    assert "gradients differ" in copies.reasons["channels-last"]
 
 
 class TurnsAway(Base):
@@ -138,14 +138,14 @@ class TurnsAway(Base):
 
 
 def test_a_copy_is_proven_again_at_the_points_an_attack_found():
-    engines = PreparedModel(model := Model(name="m", net=TurnsAway(), classes=4))
+    copies = PreparedModel(model := Model(name="m", net=TurnsAway(), classes=4))
     sources = [model.source("exact")]
-    name = engines.choose(X, sources)
+    name = copies.choose(X, sources)
     assert name != AS_IT_IS
-    assert engines.confirm(name, X, sources)
-    assert not engines.confirm(name, X * 0.01 + 0.98, sources)
-    assert "outputs differ" in engines.reasons[name]
-    assert engines.choose(X, sources) != name
+    assert copies.confirm(name, X, sources)
+    assert not copies.confirm(name, X * 0.01 + 0.98, sources)
+    assert "outputs differ" in copies.reasons[name]
+    assert copies.choose(X, sources) != name
 
 
 @pytest.mark.thorough
@@ -153,13 +153,13 @@ def test_what_is_chosen_depends_on_images_and_points_and_not_on_what_was_done_be
     net = TurnsAway()
     bright = X * 0.01 + 0.98
 
-    def chosen(engines, x):
-        engines.begin()
-        name = engines.choose(x, [model.source("exact")])
-        with engines.using(name):
+    def chosen(copies, x):
+        copies.begin()
+        name = copies.choose(x, [model.source("exact")])
+        with copies.using(name):
             (network,) = networks_under_test(model.net)
             assert (network.module is net) is (name == AS_IT_IS)
-        return name, dict(engines.reasons)
+        return name, dict(copies.reasons)
 
     model = Model(name="m", net=net, classes=4)
     alone = [chosen(PreparedModel(model), x) for x in (X, bright)]
@@ -167,10 +167,10 @@ def test_what_is_chosen_depends_on_images_and_points_and_not_on_what_was_done_be
     assert ordinary != AS_IT_IS
     assert alone[1][0] == AS_IT_IS
     for order in ((0, 1, 0), (1, 0, 1)):
-        model_engines = PreparedModel(model)
+        model_copies = PreparedModel(model)
         for place in order:
-            assert chosen(model_engines, (X, bright)[place]) == alone[place]
-            assert not model_engines.confirm(ordinary, bright, [model.source("exact")])
+            assert chosen(model_copies, (X, bright)[place]) == alone[place]
+            assert not model_copies.confirm(ordinary, bright, [model.source("exact")])
 
 
 def test_a_network_that_draws_is_compared_under_the_same_draw():
@@ -178,25 +178,25 @@ def test_a_network_that_draws_is_compared_under_the_same_draw():
         def forward(self, x):
             return super().forward(x + 0.3 * torch.randn_like(x))
 
-    engines = PreparedModel(model := Model(name="m", net=Noisy(), classes=4))
+    copies = PreparedModel(model := Model(name="m", net=Noisy(), classes=4))
     state = torch.random.get_rng_state()
-    assert engines.choose(X, [model.source("exact")]) == FASTEST
+    assert copies.choose(X, [model.source("exact")]) == FASTEST
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_what_changes_the_network_is_caught_and_undone():
     net = Base()
     before = bits(net)
-    engines = PreparedModel(model := Model(name="m", net=net, classes=4))
-    name = engines.choose(X, [model.source("exact")])
+    copies = PreparedModel(model := Model(name="m", net=net, classes=4))
+    name = copies.choose(X, [model.source("exact")])
     with (
         pytest.raises(JobError, match=r"changed 1 of its weights and buffers \(fc.bias\)"),
-        engines.using(name),
+        copies.using(name),
     ):
         model.net.get_parameter("fc.bias").data.add_(1.0)
-    with pytest.raises(JobError, match=r"na\.running_mean"), engines.using(name):
+    with pytest.raises(JobError, match=r"na\.running_mean"), copies.using(name):
         net.na.running_mean += 1  # the original itself, found by whatever road
-    with pytest.raises(JobError, match=r"fc\.weight"), engines.using(AS_IT_IS):
+    with pytest.raises(JobError, match=r"fc\.weight"), copies.using(AS_IT_IS):
         net.fc.weight = nn.Parameter(torch.zeros(4, 384))
 
     def spoil():
@@ -204,10 +204,10 @@ def test_what_changes_the_network_is_caught_and_undone():
         net.b.weight.data.zero_()
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), engines.using(name):
+    with pytest.raises(ZeroDivisionError), copies.using(name):
         spoil()
     same(before, bits(net))
-    with engines.using(name):
+    with copies.using(name):
         torch.testing.assert_close(answers(model.net, X)[0], answers(Base(), X)[0])
 
 
@@ -223,16 +223,16 @@ def test_a_network_that_counts_its_passes_blames_no_attack():
 
     for eager in (False, True):
         net = Counting()
-        engines = PreparedModel(model := Model(name="m", net=net, classes=4), eager=eager)
-        with engines.using(engines.choose(X, [model.source("exact")])):
+        copies = PreparedModel(model := Model(name="m", net=net, classes=4), eager=eager)
+        with copies.using(copies.choose(X, [model.source("exact")])):
             model.net(X)
         assert float(net.passes) == 0
 
 
 def test_copies_are_made_once_for_a_model():
     model = Model(name="m", net=Base(), classes=4)
-    engines = PreparedModels()
-    assert engines.of(model) is engines.of(model.renamed("other"))
+    copies = PreparedModels()
+    assert copies.of(model) is copies.of(model.renamed("other"))
     assert PreparedModels(eager=True).of(model).choose(X, [model.source("exact")]) == AS_IT_IS
 
 
@@ -246,12 +246,12 @@ def test_a_proof_costs_a_hundredth_of_what_it_serves_at_most(monkeypatch):
         return original(self, x)
 
     monkeypatch.setattr(TestedNetwork, "forward", counted)
-    engines = PreparedModel(model := Model(name="m", net=Base(), classes=4))
+    copies = PreparedModel(model := Model(name="m", net=Base(), classes=4))
     sources = [model.source("exact")]
     for shard in range(2):  # each is proven on images of its own
         x = torch.rand(500, 1, 8, 8, generator=torch.Generator().manual_seed(shard))
-        engines.begin()
-        name = engines.choose(x, sources)
-        engines.confirm(name, x[:8], sources)
+        copies.begin()
+        name = copies.choose(x, sources)
+        copies.confirm(name, x[:8], sources)
     assert name == FASTEST
     assert PROOF_IMAGES <= sum(rows) <= 0.01 * 1000 * 40 * 3

@@ -151,13 +151,13 @@ def test_a_class_map_picks_columns_and_normalises_what_is_left():
         TestedNetwork(net, class_map=[0, 3])(X)
 
 
-def test_a_stand_in_answers_inside_the_block_only():
+def test_a_copy_answers_inside_the_block_only():
     network, other = TestedNetwork(Answers()), Answers()
     own = network(X)
-    with network.standing_in(other):
+    with network.answered_by(other):
         assert torch.equal(network(X), other(X))
         assert network.fc is other.fc  # attacks that look for layers find those that answer
-    with pytest.raises(AttributeError), network.standing_in(other):
+    with pytest.raises(AttributeError), network.answered_by(other):
         _ = network.nothing_of_that_name
     assert torch.equal(network(X), own)
     assert networks_under_test(nn.Sequential(network)) == [network]

@@ -9,7 +9,7 @@ from robench.record.journal import write_journal
 from robench.record.schema import Columns
 from robench.record.store import Store
 from robench.run.accounts import Accounts
-from robench.run.backlog import Task
+from robench.run.job_queue import Task
 from robench.run.outcome import Summary
 from robench.run.progress import Quiet
 from robench.run.worker_messages import JobNote

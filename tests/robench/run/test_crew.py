@@ -5,9 +5,9 @@ import time
 import pytest
 
 from robench.run import crew as crew_module
-from robench.run.backlog import Task
 from robench.run.crew import QUIET_SECONDS, SILENCE, Crew
 from robench.run.executor import Processes
+from robench.run.job_queue import Task
 from robench.run.progress import Quiet
 from robench.run.worker_messages import JobNote
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from robench.api import benchmark, make_attack
 from robench.data.images import image_set
 from robench.model.interface import Coupling, Model
-from robench.run.shards import Shard, pieces
+from robench.run.shards import Shard, slices
 from tests.robench.judge import gallery
 
 
 def sizes(count, size, *, even):
-    return [piece.stop - piece.start for piece in pieces(count, size, even=even)]
+    return [piece.stop - piece.start for piece in slices(count, size, even=even)]
 
 
 def test_sizes_by_hand():
@@ -27,9 +27,9 @@ def test_sizes_by_hand():
 
 @given(st.integers(0, 3000), st.integers(1, 700))
 def test_they_are_as_few_and_as_equal_as_can_be(count, size):
-    parts = pieces(count, size, even=True)
+    parts = slices(count, size, even=True)
     assert [i for piece in parts for i in range(piece.start, piece.stop)] == list(range(count))
-    assert len(parts) == -(-count // size) == len(pieces(count, size))
+    assert len(parts) == -(-count // size) == len(slices(count, size))
     lengths = [piece.stop - piece.start for piece in parts]
     assert max(lengths, default=0) - min(lengths, default=0) <= 1
     assert max(lengths, default=0) <= size

@@ -14,7 +14,7 @@ def key():
     model = small_net()
     labels = torch.zeros(4, dtype=torch.int64)
     data = image_set(images(4), labels, name="toy", split="test", classes=4)
-    shard = Shard(data=data, digest="d", whole="w", total=4)
+    shard = Shard(data=data, digest="d", set_digest="w", total=4)
     target = EvaluatedModel(model=model, fingerprint="f")
     return jobs.clean_job(target, shard, Settings()).units[0].key
 

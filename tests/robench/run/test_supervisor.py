@@ -14,7 +14,7 @@ from robench.errors import InputError, JobError
 from robench.plan import config
 from robench.record.schema import Columns
 from robench.record.store import Store
-from robench.run import backlog, crew
+from robench.run import crew, job_queue
 from robench.run.executor import Processes
 from robench.run.leases import Leases
 from robench.run.outcome import Summary
@@ -330,7 +330,7 @@ def test_what_breaks_a_worker_is_told_in_one_line(hire, tmp_path, monkeypatch):
 
 
 def test_it_waits_for_what_another_run_does_and_counts_it_as_there(hire, tmp_path, monkeypatch):
-    monkeypatch.setattr(backlog, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(job_queue, "LOOK_AGAIN", 0.0)
     with joined(tmp_path) as theirs, joined(tmp_path) as leases:
         supervisor, hall, summary = hire(leases, pieces=1, clean=1, attacks=1)
         assert theirs.take("s0j0")

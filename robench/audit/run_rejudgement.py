@@ -15,14 +15,12 @@ from typing import Any
 
 import torch
 
-from robench.attack.craft import Crafted, targets_of
-from robench.attack.threat import Goal
-from robench.counted import counted
+from robench.attack.craft import Crafted, targets_under
 from robench.errors import StorageError
 from robench.judge.verdict import Verdict, classify, judge, reached
 from robench.model.batch_identity import batch_of
-from robench.model.interface import Coupling
-from robench.model.out_of_memory import FittingBatches
+from robench.model.fitting_batches import fitting_batches
+from robench.plurals import counted
 from robench.randomness import seed_from
 from robench.record.schema import LATER_COLUMNS, Record, Status
 from robench.record.store import Store
@@ -146,7 +144,9 @@ def check_claims(work: Work, store: Store) -> list[Check]:
                 name = unit.target.model.name
                 if job.crafting is None:  # a run leaves out what only follows from these
                     codes[name] = {finding.code for finding in record.findings}
-                settings = replace(work.settings, batch_size=_passes_of(record) or work.settings.batch_size)
+                settings = replace(
+                    work.settings, batch_size=_batch_size_of(record) or work.settings.batch_size
+                )
                 again = judge_unit(unit, result, settings, known=codes.get(name, ()) if result else ())
                 tally.compare(unit.title, record, again)
     return tally.checks()
@@ -159,7 +159,7 @@ def _readable(store: Store, job: Job) -> Iterator[tuple[Unit, Record]]:
             yield unit, store.read(unit.key)
 
 
-def _passes_of(record: Record) -> int:
+def _batch_size_of(record: Record) -> int:
     """Return the batch size a record says it was judged by, 0 where it says none."""
     return max(record.provenance.micro_batch or record.provenance.batch_size, 0)
 
@@ -238,17 +238,15 @@ def _again(unit: Unit, result: Crafted, batch_size: int) -> tuple[list[str], lis
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed_from("verify", len(y))))
     back = order.argsort()
     x, y, x_adv = (t[order].to(model.device) for t in (x, y, result.x_adv))
-    target = targets_of(y, model.classes) if threat.goal is Goal.TARGETED else None
+    target_classes = targets_under(threat.goal, y, model.classes)
     coarse = (x_adv.clamp(0, 1) * EIGHT_BITS).round() / EIGHT_BITS
 
-    def judged(size: int) -> tuple[Verdict, Labels]:
-        verdict = judge(model, x, y, x_adv, threat=threat, target=target, batch_size=size)
+    def judge_both(size: int) -> tuple[Verdict, Labels]:
+        verdict = judge(model, x, y, x_adv, threat=threat, target=target_classes, batch_size=size)
         return verdict, classify(model, coarse, batch_size=size)
 
-    whole = "a joint batch" if model.coupling is Coupling.JOINT else ""
-    batches = FittingBatches(images=len(y), where=f"model {model.name!r}", whole=whole)
     with batch_of(data.indices):  # a model that draws a template per batch draws the run's own
-        verdict, answers = batches.do(judged, most=batch_size)
-    hit = reached(model, answers, y, target)
+        verdict, answers = fitting_batches(model, len(y)).do(judge_both, most=batch_size)
+    hit = reached(model, answers, y, target_classes)
     statuses = [str(verdict.status[i]) for i in back.tolist()]
     return statuses, hit.cpu()[back].tolist()

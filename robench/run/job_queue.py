@@ -1,6 +1,6 @@
 """The jobs of each shard: which of them wait, may begin, or are taken.
 
-All jobs are in it; of those that were done before, `robench.run.evaluate` skips the finished units.
+All jobs are in it, also those of an earlier run: `robench.run.evaluate` skips their finished units.
 """
 
 from __future__ import annotations
@@ -65,35 +65,40 @@ class ShardTasks:
 
 
 @dataclass(slots=True, kw_only=True)
-class Backlog:
+class JobQueue:
     """The jobs of a run that are not settled: finished or failed.
 
     Args:
         store: the run folder, which knows how often a job has ended its worker.
         leases: who works on what.
         part: which of how many parts of the attacks is done, counted from 1; None for all.
-        pieces: how many shards there are.
-        listed: how many of them are known.
+        shard_count: how many shards there are.
+        listed: of how many of them the jobs are known.
     """
 
     store: Store
     leases: Leases
     part: tuple[int, int] | None = None
-    pieces: int = 0
+    shard_count: int = 0
     listed: int = 0
     _shards: dict[int, ShardTasks] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left."""
-        return self.listed == self.pieces and not self._shards
+        return self.listed == self.shard_count and not self._shards
+
+    @property
+    def unlisted(self) -> int:
+        """How many shards there are of which the jobs are not known yet."""
+        return self.shard_count - self.listed
 
     def add(self, shard: int, notes: list[JobNote]) -> None:
         """Add the jobs of the next shard."""
         tasks = [self._task(shard, index, note) for index, note in enumerate(notes)]
         clean = deque(task for task in tasks if task.note.clean)
         attacks = deque(task for task in tasks if not task.note.clean)
-        if self.part:  # every so many-th, counted on over the shards
+        if self.part:  # every `count`-th attack; the counting goes on from shard to shard
             number, count = self.part
             first = (number - 1 - shard * len(attacks)) % count
             attacks = deque(list(attacks)[first::count])
@@ -101,16 +106,16 @@ class Backlog:
         if clean or attacks:
             self._shards[shard] = ShardTasks(clean, attacks, len(clean))
 
-    def begun(self, note: JobNote) -> Task:
-        """Return a job outside of all shards that is begun at once; its lease is held already."""
+    def begin_alone(self, note: JobNote) -> Task:
+        """Begin a job that belongs to no shard, and return it; its lease must be held already."""
         self._shards[-1] = ShardTasks(deque(), deque(), 0, in_work=1)
         return Task(shard=-1, index=-1, note=note)
 
-    def taken(self, allowed: Callable[[Task], bool]) -> Task | None:
-        """Take the next job that nobody does; None if there is none just now.
+    def take_next(self, accept: Callable[[Task], bool]) -> Task | None:
+        """Take the next job that nobody does, with its lease, and return it; None if there is none just now.
 
         Args:
-            allowed: is asked about a job that was taken; one that is not allowed must be settled by it.
+            accept: called with a job that was taken. It returns True, or settles the job and returns False.
         """
         now = time.monotonic()
         for shard in list(self._shards.values()):
@@ -122,7 +127,7 @@ class Backlog:
                     continue
                 queue.remove(task)
                 shard.in_work += 1
-                if allowed(task):
+                if accept(task):
                     return task
         return None
 

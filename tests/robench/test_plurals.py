@@ -1,6 +1,6 @@
 import pytest
 
-from robench.counted import counted, plural
+from robench.plurals import counted, plural
 
 
 @pytest.mark.parametrize(

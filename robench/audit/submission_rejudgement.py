@@ -9,23 +9,23 @@ from pathlib import Path
 
 import torch
 
-from robench.attack.craft import targets_of
+from robench.attack.craft import targets_under
 from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
-from robench.audit.rejudgement import TOLERANCE
+from robench.audit.run_rejudgement import TOLERANCE
 from robench.audit.verify import read_plan
-from robench.counted import counted
 from robench.data.images import ImageSet
 from robench.errors import RobenchError
 from robench.judge.verdict import classify, judge
 from robench.plan.spec import ModelSpec, Plan
+from robench.plurals import counted
 from robench.record.broken_images import BrokenImages
 from robench.record.schema import Finding, Record, Status
 from robench.record.store import Store
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.preparation import Workshop
 from robench.run.settings import Environment
-from robench.run.shards import Shard
+from robench.run.shards import images_hash
 
 BATCH = 250
 
@@ -94,7 +94,7 @@ def judge_again(
         data = Workshop(plan, folders[0], environment).load(plan.data)
     except RobenchError as error:
         return [Answer(model=name, reason=_short(error)) for name in names]
-    whole = next(iter(Shard.split(data, max(len(data), 1)))).whole
+    set_digest = images_hash(data)
     own_broken: dict[str, list[BrokenImages]] = {}
     for one in broken:
         own_broken.setdefault(one.record.target.name, []).append(one)
@@ -104,7 +104,7 @@ def judge_again(
             [record for record in records if record.target.name == name],
             own_broken.get(name, []),
             data,
-            whole,
+            set_digest,
             plan,
             folders,
             environment,
@@ -118,7 +118,7 @@ def _answer(
     own: Sequence[Record],
     images: Sequence[BrokenImages],
     data: ImageSet,
-    whole: str,
+    set_digest: str,
     plan: Plan,
     folders: Sequence[Path],
     environment: Environment,
@@ -127,7 +127,7 @@ def _answer(
         return Answer(model=name, reason="its images share graphs")
     if any(record.draws for record in own):
         return Answer(model=name, reason="it answers at random")
-    if any(record.dataset.set != whole for record in own):
+    if any(record.dataset.set != set_digest for record in own):
         return Answer(model=name, reason="the images at hand are others")
     try:
         entry = _model(name, plan, folders, data, environment)
@@ -212,7 +212,7 @@ def _unbroken(entry: EvaluatedModel, one: BrokenImages, data: ImageSet, place: d
             bounds=threat.bounds or (0.0, 1.0),
             goal=goal,
         ),
-        target=targets_of(y, model.classes) if goal is Goal.TARGETED else None,
+        target=targets_under(goal, y, model.classes),
         batch_size=BATCH,
     )
     return sum(str(status) != Status.BROKEN for status in verdict.status)
