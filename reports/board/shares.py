@@ -69,8 +69,8 @@ class Share:
     @property
     def rest(self) -> Share:
         """The share of the other images."""
-        mirrored = self.batches and Batches(self.batches.n, 1 - self.batches.high, 1 - self.batches.low)
-        return Share(self.n - self.count, self.n, mirrored)
+        other_batches = self.batches and Batches(self.batches.n, 1 - self.batches.high, 1 - self.batches.low)
+        return Share(self.n - self.count, self.n, other_batches)
 
 
 @dataclass(frozen=True, slots=True)

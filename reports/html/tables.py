@@ -179,37 +179,37 @@ def _leaderboard_columns(
     links: dict[str, str],
     finding: dict[tuple[str, str], str],
     look: Look | None,
-    known: Mapping[str, Background],
+    backgrounds: Mapping[str, Background],
 ) -> list[tuple[Column, Callable[[Row], Entry]]]:
     """Return the columns of a board in their order, and what stands in each for a row; see `leaderboard`."""
-    attacked, bounds = bool(board.attacks), board.certificates
+    has_attack, bounds = bool(board.attacks), board.certificates
     several = bounds if len(bounds) > 1 else ()
     has_sizes = any(row.median_l2 is not None for row in board.rows)
     by_size = math.isinf(board.eps) and has_sizes
     sizes = _sizes(board.norm) if has_sizes else []
-    declared = [title for title in DECLARED if any(_declared(one, title) for one in known.values())]
+    titles = [title for title in DECLARED if any(_declared(one, title) for one in backgrounds.values())]
     return [
         (Column("Rank"), lambda row: Entry(text=str(row.rank or NOTHING), order=row.rank)),
         (Column("Model", numeric=False, head=True), lambda row: _model(row, links, look)),
         *(sizes if by_size else []),
-        *([(Column("Worst case, %"), lambda row: share(row.worst_case))] if attacked else []),
+        *([(Column("Worst case, %"), lambda row: share(row.worst_case))] if has_attack else []),
         *([(Column("Certified, %"), lambda row: share(row.certified))] if bounds else []),
         *([(Column("Gap, points"), _gap)] if bounds else []),
         *([(Column(f"{ONE_DRAW}, %"), lambda row: share(row.one_draw, drawn=False))] if board.random else []),
         (Column("Clean, %"), lambda row: share(row.clean)),
         (Column("Remarks", numeric=False), lambda row: _remarks(row, board, name, finding)),
-        *((Column(title, numeric=False), _of_background(known, title)) for title in declared),
-        *([(Column("White-box, %"), lambda row: share(row.white_box, drawn=False))] if attacked else []),
+        *((Column(title, numeric=False), _of_background(backgrounds, title)) for title in titles),
+        *([(Column("White-box, %"), lambda row: share(row.white_box, drawn=False))] if has_attack else []),
         *((Column(label), _of_attack(label)) for label in board.attacks),
         *((Column(label), _of_certificate(label)) for label in several),
         *(sizes if not by_size else []),
-        *([(Column("Passes/image"), lambda row: number_entry(row.passes))] if attacked else []),
+        *([(Column("Passes/image"), lambda row: number_entry(row.passes))] if has_attack else []),
         (Column("n"), lambda row: number_entry(row.n)),
     ]
 
 
-def _of_background(known: Mapping[str, Background], title: str) -> Callable[[Row], Entry]:
-    return lambda row: paper_entry(_declared(known.get(row.model, Background()), title))
+def _of_background(backgrounds: Mapping[str, Background], title: str) -> Callable[[Row], Entry]:
+    return lambda row: paper_entry(_declared(backgrounds.get(row.model, Background()), title))
 
 
 def _of_attack(label: str) -> Callable[[Row], Entry]:

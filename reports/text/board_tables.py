@@ -30,23 +30,23 @@ def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:
 
 def board_columns(board: Board) -> list[tuple[str, Callable[[Row], str]]]:
     """Return the columns of a board: the title of each, and its text in a row."""
-    attacked, certificates = bool(board.norm), board.certificates
+    has_attack, certificates = bool(board.norm), board.certificates
     several = certificates if len(certificates) > 1 else ()
     sizes = median_titles(board.norm) if any(row.median_l2 is not None for row in board.rows) else ()
     return [
         ("Rank", lambda row: str(row.rank) if row.rank else NOTHING),
         ("Model", lambda row: row.model),
         ("Clean [95% CI]", lambda row: with_interval(row.clean)),
-        *((label, _of_attack(label)) for label in board.attacks if attacked),
-        *([("White-box", lambda row: percent(row.white_box))] if attacked else []),
-        *([("Worst case [95% CI]", lambda row: with_interval(row.worst_case))] if attacked else []),
+        *((label, _of_attack(label)) for label in board.attacks if has_attack),
+        *([("White-box", lambda row: percent(row.white_box))] if has_attack else []),
+        *([("Worst case [95% CI]", lambda row: with_interval(row.worst_case))] if has_attack else []),
         *([(CERTIFIED, lambda row: with_interval(row.certified))] if certificates else []),
         *((label, _of_certificate(label)) for label in several),
         *([("Gap", lambda row: percent(row.gap))] if certificates else []),
         *([(ONE_DRAW, lambda row: percent(row.one_draw))] if board.random else []),
         ("n", lambda row: str(row.n)),
         *((title, _of_size(place, board.norm)) for place, title in enumerate(sizes)),
-        *([("Passes/image", lambda row: number(row.passes))] if attacked else []),
+        *([("Passes/image", lambda row: number(row.passes))] if has_attack else []),
         ("Findings", lambda row: ", ".join(row.remarks) or NOTHING),
     ]
 

@@ -193,8 +193,8 @@ def test_both_protocols_are_counted_on_the_same_images():
 
 
 def test_of_a_random_model_means_over_fresh_draws_are_compared():
-    def drawn(one, stood):
-        return dataclasses.replace(one, columns=dataclasses.replace(one.columns, stood=stood))
+    def drawn(one, draws):
+        return dataclasses.replace(one, columns=dataclasses.replace(one.columns, stood=draws))
 
     records = [
         drawn(record("graph", "clean", [R] * 4, of=WNLL), ["11"] * 4),

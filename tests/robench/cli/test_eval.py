@@ -220,3 +220,22 @@ def test_bounds_that_do_not_exist_are_refused_before_any_work(cli, bounds):
     outcome = cli(*LINE, "--bounds", bounds, "--out", "none")
     assert outcome.exit_code == 2, outcome.output
     assert not Path("none").exists()
+
+
+def test_another_evaluation_of_the_same_model_does_not_replace_the_first(cli):
+    small = ["--limit", "20", "--workers", "0", "--threads", "1"]
+    first = cli(*LINE, "--attacks", "fgsm", *small)
+    assert first.exit_code == 0, first.output
+    before = Path("runs/net-digits-Linf-0.1/leaderboard.csv").read_bytes()
+    other = cli(*LINE, "--attacks", "noise", *small)
+    assert other.exit_code == 0, other.output
+    assert "holds another evaluation, which stays" in " ".join(other.output.split())
+    assert Path("runs/net-digits-Linf-0.1/leaderboard.csv").read_bytes() == before
+    (beside,) = Path("runs").glob("net-digits-Linf-0.1-*")
+    for line, folder in (([*LINE, "--attacks", "noise"], beside), ([*LINE, "--attacks", "fgsm"], None)):
+        again = cli(*line, *small)
+        assert "0 units finished" in " ".join(again.output.split())
+        assert folder is None or str(folder) in again.output
+    assert len(list(Path("runs").iterdir())) == 2
+    there = cli(*LINE, "--attacks", "noise", *small, "--out", "runs/net-digits-Linf-0.1")
+    assert there.exit_code == 0, there.output  # it was named

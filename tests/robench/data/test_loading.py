@@ -123,7 +123,7 @@ def at(*indices, **rest):
     return load_data(spec, root=None, download=False, seed=0)
 
 
-def test_chosen_indices_keep_their_order_and_identity():
+def test_selection_indices_keep_their_order_and_identity():
     everything = load_data(DataSpec(dataset=Choice(name="digits")), root=None, download=False, seed=0)
     data = at(17, 3, 444)
     assert data.indices.tolist() == [17, 3, 444]
@@ -178,9 +178,9 @@ def test_the_first_images_of_a_sorted_split_are_refused(per_class, classes, coun
     assert f"the first {count} of {len(data)}" in str(refusal.value)
     assert "random" in refusal.value.do
     for subset in ("balanced", "random"):
-        chosen = select(data, limit=count, subset=subset, seed=0)
-        assert len(chosen) == count
-        assert select(data, limit=count, subset=subset, seed=0).digest() == chosen.digest()
+        selection = select(data, limit=count, subset=subset, seed=0)
+        assert len(selection) == count
+        assert select(data, limit=count, subset=subset, seed=0).digest() == selection.digest()
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
@@ -202,10 +202,10 @@ def test_a_random_choice_is_seeded_and_as_often_of_each_image():
     data = ordered(torch.arange(40) % 4, 4)
     counts = torch.zeros(40)
     for seed in range(400):
-        chosen = select(data, limit=10, subset="random", seed=seed).indices
-        assert len(set(chosen.tolist())) == 10
-        assert (chosen[1:] > chosen[:-1]).all()
-        counts[chosen] += 1
+        selection = select(data, limit=10, subset="random", seed=seed).indices
+        assert len(set(selection.tolist())) == 10
+        assert (selection[1:] > selection[:-1]).all()
+        counts[selection] += 1
     # Each image is taken with probability a quarter: 100 of 400 times, with a deviation of 8.7.
     assert counts.min() > 60
     assert counts.max() < 140
