@@ -155,7 +155,7 @@ def _left_out(board: Board, present: Sequence[Row]) -> list[str]:
         names = "in doubt" if what.startswith("Its") else listed_in_words(doubts)
         sentences.append(f"{what} {names}.")
     if partial:
-        sentences.append(f"Not finished, with no rank: {listed_in_words(partial)}.")
+        sentences.append(f"Measured in part, with no rank: {listed_in_words(partial)}.")
     if 0 < board.n < ENOUGH_TO_RANK and len(present) > 1:
         sentences.append(f"With fewer than {ENOUGH_TO_RANK} images, no model is ranked.")
     return sentences

@@ -119,7 +119,7 @@ def evaluate_one(
 
 
 def _free_folder(plan: Plan, text: str, options: Options) -> Path:
-    """Return the run folder: by default that of the plan's name, or beside it where another evaluation is in it.
+    """Return the run folder: by default that of the plan's name, or one beside it where that is taken.
 
     The same line again finds its own folder, and goes on there.
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +62,22 @@ class PlannedRun:
     def has(self, threat: ThreatSummary) -> bool:
         """Tell whether a threat is one of the plan's."""
         return any(one.of(threat) for one in self.threats)
+
+    def renamed(self, names: Mapping[str, str]) -> PlannedRun:
+        """Return the same for models under other names.
+
+        Args:
+            names: old to new; two that share a new one become one.
+        """
+
+        def of(models: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(names.get(model, model) for model in models))
+
+        threats = tuple(
+            dataclasses.replace(one, bounds=tuple((label, of(models)) for label, models in one.bounds))
+            for one in self.threats
+        )
+        return dataclasses.replace(self, models=of(self.models), threats=threats)
 
     def bounds(self, threat: ThreatSummary, model: str) -> tuple[str, ...]:
         """Return the labels of all ways to bound a model under a threat."""

@@ -60,6 +60,7 @@ def site_board(
     *,
     backgrounds: Mapping[str, Background],
     runs: Mapping[str, Sequence[BoardEntry]],
+    names: Mapping[str, Sequence[str]],
     others: Sequence[tuple[str, str]],
     published: bool,
     drawings: Sequence[Drawing] = (),
@@ -72,6 +73,7 @@ def site_board(
         section: the board as a report shows it.
         backgrounds: what is known of each model, by identity.
         runs: the runs that measured it, by identity.
+        names: all names that runs give it, by fingerprint.
         others: title and address of boards of the same data and threat with other images.
         published: whether numbers published elsewhere are of the same data and threat.
         drawings: its figures over eps.
@@ -85,7 +87,7 @@ def site_board(
         section=dataclasses.replace(section, table=_widened(section.table, extra)),
         norm=board.norm or "none",
         dataset=board.dataset,
-        notes=tuple(_notes(board, own)),
+        notes=tuple(_notes(board, own, names)),
         others=tuple(others),
         published=published,
         drawings=tuple(drawings),
@@ -135,7 +137,7 @@ def _widened(table: Table, extra: Sequence[tuple[Entry, ...]]) -> Table:
     )
 
 
-def _notes(board: Board, own: Samples) -> list[str]:
+def _notes(board: Board, own: Samples, names: Mapping[str, Sequence[str]]) -> list[str]:
     """Return what must be said before rows of several runs are compared."""
     notes = []
     present = [row for row in board.rows if not row.absent]
@@ -146,13 +148,10 @@ def _notes(board: Board, own: Samples) -> list[str]:
             f"{', '.join(request)}. "
             "Whatever else was tried on a row counts against it."
         )
-    twins: dict[str, list[str]] = {}
-    for row in present:
-        twins.setdefault(row.fingerprint, []).append(row.model)
     notes += [
-        f"The same weights under several names: {', '.join(names)}."
-        for fingerprint, names in twins.items()
-        if fingerprint and len(names) > 1
+        f"The same weights under several names, in one row: {', '.join(names[row.fingerprint])}."
+        for row in present
+        if len(names.get(row.fingerprint, ())) > 1
     ]
     seeds = {record.seed for record in (*own.clean, *own.attacked)}
     if len(seeds) > 1:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.board.identities import model_of
+from reports.board.joined_names import names_of_weights, under_first_names
 from reports.board.leaderboard import boards_of
 from reports.board.many_runs import boards_of_many_runs
 from reports.board.run_folder import MOST_FAULTS, Run, read_trainings
@@ -101,6 +102,8 @@ def site_pages(
     entries: Sequence[BoardEntry], *, title: str, published: Sequence[PublishedNumber] = ()
 ) -> dict[str, str]:
     """Return the pages of a site by the names of their files, the first page first."""
+    names = names_of_weights(entries)
+    entries = under_first_names(entries, names)
     records = tuple(record for entry in entries for record in entry.records)
     run = Run(
         records=records, trainings=tuple(one for entry in entries for one in read_trainings(entry.root))
@@ -125,6 +128,7 @@ def site_pages(
             section,
             backgrounds=backgrounds,
             runs=runs,
+            names=names,
             others=[
                 (one.title, f"#{one.name}")
                 for one in groups[same_but_for_images(own.setting)]

@@ -1,15 +1,18 @@
 """A site of many runs: what may be compared shares a board, and everything else is kept apart and said."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from reports.board.joined_names import names_of_weights, under_first_names
 from reports.board.leaderboard import boards_of
 from reports.board.many_runs import boards_of_many_runs
 from reports.html.site.boards import NOT_JUDGED_AGAIN
 from reports.html.site.site import check_folder, model_file, site_pages, write_site
 from robench.errors import ConfigError
 from robench.record.board_entry import BoardEntry
+from robench.record.planned import PlannedRun
 from robench.record.schema import Finding
 from tests.records import changed
 from tests.reports.html.page_parser import parse
@@ -89,10 +92,30 @@ def test_two_models_of_one_name_are_two_rows_and_two_pages(tmp_path):
     assert len({model for _, model in rows(entries)}) == 2
 
 
-def test_one_model_under_two_names_is_said(tmp_path):
-    entries = [entry(tmp_path, "first", [("net", 1)]), entry(tmp_path, "second", [("other", 1)])]
-    text = site_pages(entries, title="many")["index.html"]
-    assert "The same weights under several names: net, other." in text
+def test_one_model_under_two_names_is_one_row_with_the_worst_of_both(tmp_path):
+    first = entry(tmp_path, "first", [("net", 1), ("b", 5)], attacks=("attack-0",))
+    second = entry(tmp_path, "second", [("other", 1)], attacks=("attack-1", "attack-02"))
+    planned = PlannedRun(models=("other",), threats=(), digest="p", seed="0")
+    second = replace(
+        second,
+        records=tuple(replace(record, planned=planned) for record in second.records),
+        judged_again={"other": "as recorded"},
+    )
+    names = names_of_weights([first, second])
+    assert sorted(names.values()) == [("b",), ("net", "other")]
+    joined = under_first_names([first, second], names)
+    assert joined[0] is first
+    assert {record.target.name for record in joined[1].records} == {"net"}
+    assert {record.source.name for record in joined[1].records if not record.attack.is_clean} == {"net"}
+    assert {record.planned.models for record in joined[1].records} == {("net",)}
+    assert joined[1].judged_again == {"net": "as recorded"}
+    table = rows(joined)
+    assert set(table) == {(200, "net"), (200, "b")}
+    attempts = [r for one in joined for r in one.records if r.target.name == "net" and not r.attack.is_clean]
+    assert table[200, "net"].worst_case.count == robust(attempts)
+    text = site_pages([first, second], title="many")["index.html"]
+    assert "The same weights under several names, in one row: net, other." in text
+    assert "no record" not in text
 
 
 def test_a_model_measured_on_the_same_images_under_another_threat_is_on_no_other_board(tmp_path):

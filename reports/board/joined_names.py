@@ -1,0 +1,67 @@
+"""The same weights under several names are one model on a board of many runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from robench.record.board_entry import BoardEntry
+from robench.record.parts import RecordedSource, RecordedTarget
+from robench.record.planned import PlannedRun
+from robench.record.schema import Record
+
+Part = TypeVar("Part", RecordedTarget, RecordedSource)
+
+
+def names_of_weights(entries: Sequence[BoardEntry]) -> dict[str, tuple[str, ...]]:
+    """Return by fingerprint the names that runs give one model, the first run's first."""
+    names: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        for target in {id(r.target): r.target for r in entry.records}.values():
+            if target.fingerprint:
+                names.setdefault(target.fingerprint, {})[target.name] = None
+    return {fingerprint: tuple(own) for fingerprint, own in names.items()}
+
+
+def under_first_names(entries: Sequence[BoardEntry], names: Mapping[str, Sequence[str]]) -> list[BoardEntry]:
+    """Return the runs with every model under the first of its names, in records and in what a plan asks for.
+
+    Args:
+        entries: the runs.
+        names: as `names_of_weights` has them.
+    """
+    first = {fingerprint: own[0] for fingerprint, own in names.items() if len(own) > 1}
+    return [_renamed(entry, first) for entry in entries]
+
+
+def _renamed(entry: BoardEntry, first: Mapping[str, str]) -> BoardEntry:
+    parts: dict[int, tuple[Part, Part]] = {}  # type: ignore[valid-type]
+    new_names: dict[str, str] = {}
+
+    def part(one: Part) -> Part:
+        if id(one) not in parts:
+            name = first.get(one.fingerprint, one.name)
+            new_names[one.name] = name
+            parts[id(one)] = one, one if name == one.name else dataclasses.replace(one, name=name)
+        return parts[id(one)][1]
+
+    targets = [part(record.target) for record in entry.records]
+    sources = [part(record.source) for record in entry.records]
+    if all(old == new for old, new in new_names.items()):
+        return entry
+    plans: dict[int, tuple[PlannedRun, PlannedRun]] = {}
+
+    def plan(one: PlannedRun | None) -> PlannedRun | None:
+        if one is None:
+            return None
+        if id(one) not in plans:
+            plans[id(one)] = one, one.renamed(new_names)
+        return plans[id(one)][1]
+
+    records: list[Record] = [
+        dataclasses.replace(record, target=target, source=source, planned=plan(record.planned))
+        for record, target, source in zip(entry.records, targets, sources, strict=True)
+    ]
+    judged_again = {new_names.get(name, name): text for name, text in entry.judged_again.items()}
+    return dataclasses.replace(entry, records=tuple(records), judged_again=judged_again)
