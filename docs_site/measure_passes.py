@@ -29,6 +29,10 @@ LEFT_OUT = {
     "adv_lib/fga": "a step changes one pixel: passes go with the size of the images",
     "adv_lib/vfga": "a step changes a few pixels: passes go with the size of the images",
     "torchattacks/JSMA": "a step changes two pixels: passes go with the size of the images",
+    **dict.fromkeys(
+        ("art/BoundaryAttack", "art/HopSkipJump", "art/SignOPTAttack", "art/GeoDA"),
+        "starts from an image of another class, which it does not find here",
+    ),
     "torchattack/FDA": "takes gradients at features, which the ledger does not count as passes backwards",
 }
 """Attacks without a figure, and why."""
