@@ -30,7 +30,6 @@ from reports.board.shares import (
     clean_share,
     is_random,
     one_draw_share,
-    outcomes,
     over_batches,
     right,
     robust,
@@ -42,6 +41,7 @@ from robench.counted import counted
 from robench.record.column_arrays import TOTALS
 from robench.record.completeness import count_images, each_whole
 from robench.record.draws import paired_p_value
+from robench.record.fresh_outcomes import outcomes
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
 
