@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+
 @dataclass(frozen=True, slots=True)
 class Batches:
     """How the accuracy of a joint model varies over its batches, each of them a graph of its own.

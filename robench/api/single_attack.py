@@ -141,7 +141,7 @@ class Attacked:
         )
 
     def _robust_share(self, robust: int) -> str:
-        """Say how many images stand: in the one draw there is, or over fresh draws and in the attacked one."""
+        """Say how many images stand: in the one draw there is, or over fresh ones and in the attacked one."""
         total = counted(len(self), "image")
         one_draw = f"{robust} of {total} robust"
         if not self.stood:

@@ -1,4 +1,4 @@
-"""Of the verdicts on each image through several gradient sources, the one that says most against the model."""
+"""Of the verdicts on an image through several gradient sources, the one that says most against the model."""
 
 from __future__ import annotations
 
