@@ -18,11 +18,11 @@ def share_columns(kind: str, labels: Sequence[str]) -> list[str]:
         labels: no two of them alike.
     """
     own: dict[str, list[str]] = {}
-    taken: set[str] = set()
+    names_so_far: set[str] = set()
     for label in sorted(labels, key=lambda text: (len(text), text)):
         text = label
-        while taken & {f"{text}{end}" for end in ENDS}:
+        while names_so_far & {f"{text}{end}" for end in ENDS}:
             text = f'"{text}"'
         own[label] = [f"{text}{end}" for end in ENDS]
-        taken.update(own[label])
+        names_so_far.update(own[label])
     return [f"{kind}: {name}" for label in labels for name in own[label]]

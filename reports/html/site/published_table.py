@@ -29,8 +29,8 @@ def covers(number: PublishedNumber, board: Board) -> bool:
     What stands in brackets behind a name, as in `CIFAR-10 (JPEG copy)`, says of which copy it is.
     """
     names = (number.dataset, board.dataset.partition("(")[0])
-    published, own = (_WORD.sub("", name.lower()) for name in names)
-    same = published == own != ""
+    theirs, own = (_WORD.sub("", name.lower()) for name in names)
+    same = theirs == own != ""
     return same and number.threat == board.norm and number.eps is not None and number.eps == board.eps
 
 

@@ -135,9 +135,9 @@ def test_the_smallest_change_over_all_gradient_sources_is_kept():
     sizes = torch.tensor(rows, dtype=torch.float64)
     assert len(sizes) == 2
     assert int(result.broken.sum()) > 8
-    sizes, found = sizes[:, result.broken], result.l2[result.broken]
+    sizes, own = sizes[:, result.broken], result.l2[result.broken]
     assert not torch.equal(sizes[0], sizes.amin(dim=0))
-    assert torch.equal(found, sizes.amin(dim=0))
+    assert torch.equal(own, sizes.amin(dim=0))
     assert torch.allclose(result.distance, result.l2)
     assert torch.allclose((result.images - x).flatten(1).norm(dim=1).double(), result.l2, atol=1e-6)
 
