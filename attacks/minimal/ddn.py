@@ -47,6 +47,7 @@ class DDN:
         bibtex=RONY_DDN,
         norms=("L2",),
         minimises=True,
+        revision=2,
     )
     steps: int = 300
     gamma: float = 0.05
@@ -68,7 +69,7 @@ class DDN:
         from robench.attack.norms import L2, per_image
 
         x, threat = oracle.x, oracle.threat
-        oracle.confidence = SURE
+        oracle.least_lead = SURE
         x_adv, delta = x, torch.zeros_like(x)
         radius = x.new_full((len(x),), self.radius)
         for step in range(self.steps):

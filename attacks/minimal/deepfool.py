@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from robench.randomness import Randomness
     from robench.types import Images
 
-# Another kernel, or another batch, adds scores up in another order: a lead below this may not be seen again.
-SURE = 1e-4
+SURE = 1e-5
+"""Least lead, relative to the largest met of the image, that another kernel or batch will see too.
+
+They add scores up in another order. It is relative to leads, so that scores may be multiplied by anything,
+and anything may be added to all of them, without a change in what is kept.
+"""
 
 
 def free_part(gradient: Images, x_adv: Images, bounds: tuple[float, float]) -> Images:
@@ -121,6 +125,7 @@ class DeepFool:
         bibtex=MOOSAVI_DEEPFOOL,
         norms=("Linf", "L2"),
         minimises=True,
+        revision=2,
     )
     steps: int = 50
     rivals: int = 9
@@ -133,6 +138,6 @@ class DeepFool:
 
     def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
-        oracle.confidence = SURE
+        oracle.least_lead = SURE
         point = cross(oracle, oracle.x, steps=self.steps, rivals=self.rivals, overshoot=self.overshoot)
         return oracle.threat.project(oracle.x, point)

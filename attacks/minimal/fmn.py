@@ -44,6 +44,7 @@ class FMN:
         bibtex=PINTOR_FMN,
         norms=("Linf", "L2"),
         minimises=True,
+        revision=2,
     )
     steps: int = 300
     gamma: float = 0.05
@@ -71,7 +72,7 @@ class FMN:
         from robench.attack.norms import L2
 
         x, threat = oracle.x, oracle.threat
-        oracle.confidence = SURE
+        oracle.least_lead = SURE
         loss = ranked_margin()
         x_adv, delta = x, torch.zeros_like(x)
         radius = x.new_full((len(x),), torch.inf)

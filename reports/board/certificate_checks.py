@@ -104,7 +104,12 @@ def _sizes(record: Record, norm: str) -> Sequence[float]:
     nothing = [float("inf")] * len(record.columns.index)
     if (own.bounds or _BOX) != _BOX:
         return nothing
-    sizes = {"Linf": record.columns.linf, "L2": record.columns.l2}
+    columns = record.columns
+    sizes = {"Linf": columns.linf, "L2": columns.l2}
     if norm in sizes:
         return sizes[norm]
-    return [float(own.eps)] * len(nothing) if own.norm == norm else nothing
+    if own.norm != norm:
+        return nothing
+    if columns.array("distance").any():  # records of an earlier version do not hold it
+        return [min(size, float(own.eps)) for size in columns.distance]
+    return [float(own.eps)] * len(nothing)

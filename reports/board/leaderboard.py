@@ -30,7 +30,6 @@ from reports.board.shares import (
     clean_share,
     is_random,
     one_draw_share,
-    outcomes,
     over_batches,
     right,
     robust,
@@ -41,6 +40,7 @@ from reports.board.size_ranks import by_size, median_of, ranked_by_size
 from robench.record.column_arrays import TOTALS
 from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
+from robench.record.fresh_outcomes import outcomes
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
 

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from robench.record.column_encoding import ROBUST, robust_images
-from robench.record.draws import mean_stood, worst_outcome
+from robench.record.draws import mean_stood
+from robench.record.fresh_outcomes import outcomes
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_BATCHES, t_interval, wilson
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Outcomes = dict[int, str]
-"""Image to one 0 (fell) or 1 (stood) for each fresh draw, at the worst of its points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,32 +197,6 @@ def worst(
     every = np.ones(len(unique), dtype=bool)
     np.logical_and.at(every, places, verdicts)
     return unique, every
-
-
-def outcomes(records: Sequence[Record], clean: Sequence[Record] = ()) -> Outcomes:
-    """Return how each image fares at the worst of its points, in index order.
-
-    Args:
-        records: attacks on one model, or its clean images.
-        clean: its clean images, where the records are of attacks: an attacker may leave an image as it is.
-    """
-    points: dict[int, list[tuple[str, bool]]] = {}
-    for record in records:
-        if record.draws:
-            columns = record.columns
-            for index, draws, stands in zip(
-                columns.array("index").tolist(), columns.stood, robust(record).tolist(), strict=True
-            ):
-                points.setdefault(index, []).append((draws, stands))
-    for record in clean:
-        if record.draws:
-            columns = record.columns
-            for index, draws, stands in zip(
-                columns.array("index").tolist(), columns.stood, right(record).tolist(), strict=True
-            ):
-                if index in points:
-                    points[index].append((draws, stands))
-    return {index: worst_outcome(of_image) for index, of_image in sorted(points.items())}
 
 
 def robust_share(

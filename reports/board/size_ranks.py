@@ -1,14 +1,23 @@
-"""Ranks where there is no radius: by the median size of the smallest perturbations, not by what withstood."""
+"""Ranks where there is no radius: by the median size of the smallest perturbations, not by what withstood.
+
+The median that orders rows is over all images, of which one that was wrong before takes no change at all. The
+one that is shown is over the images that were broken: it says how large such a change is.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+import statistics
 from collections.abc import Iterable, Mapping
 
 from reports.board.board_types import Row
 from reports.board.samples import Samples
 from robench.record.curves import smallest_perturbations
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
+
+UNBROKEN = 2.0
+"""What an image that nothing broke counts for in a mean, in units of the largest change of the board."""
 
 
 def median_of(row: Row, norm: str) -> float | None:
@@ -26,16 +35,20 @@ def by_size(samples: Samples, rows: Mapping[str, Row]) -> bool:
 def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]:
     """Return rows by falling median size; a row that breaks no easier than the first of a rank shares it.
 
-    That is asked image by image by the exact sign test (5 %): of the images that do not take both the same,
-    does the first take the larger change more often than chance would have it? What nothing broke takes an
-    infinite one, what was wrong before none.
+    The median is over all images, and so is the exact sign test (5 %) that is asked image by image: of the
+    images that do not take both the same, does the first take the larger change more often than chance would
+    have it? What nothing broke takes an infinite one, what was wrong before none. Rows of one median, as of
+    all models that are wrong more often than right, are ordered by their mean size.
     """
-    norm = samples.setting.threat.norm
+    sizes = {target: smallest_perturbations(samples.judged(target)) or {} for target in rows}
+    largest = max((one for own in sizes.values() for one in own.values() if one < math.inf), default=0.0)
 
-    def order(item: tuple[str, Row]) -> tuple[float, float, str]:
-        row = item[1]
+    def order(item: tuple[str, Row]) -> tuple[float, float, float, str]:
+        target, row = item
+        own = list(sizes[target].values()) or [0.0]
+        mean = statistics.fmean(min(size, UNBROKEN * largest) for size in own)
         clean = row.clean.value if row.clean else None
-        return (-(median_of(row, norm) or 0.0), -(clean or 0.0), row.model)
+        return (-statistics.median(own), -mean, -(clean or 0.0), row.model)
 
     ranking: list[Row] = []
     rest: list[Row] = []
@@ -44,12 +57,11 @@ def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]
         if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
             rest.append(row)
             continue
-        sizes = smallest_perturbations(samples.judged(target)) or {}
         rank = len(ranking) + 1
-        if ranking and not _easier(first, sizes):
+        if ranking and not _easier(first, sizes[target]):
             rank = ranking[-1].rank or rank
         else:
-            first = sizes
+            first = sizes[target]
         ranking.append(dataclasses.replace(row, rank=rank))
     return (*ranking, *rest)
 

@@ -122,7 +122,10 @@ def _about_best(board: Board, best: Row, sound: Sequence[Row]) -> list[str]:
         sentences.append(f"{listed_in_words(equal)} cannot be told apart from it.")
     last = sound[-1]
     if last is not best and (not has_comparison or last.rank != best.rank):
-        sentences.append(f"The least is {_least(board, last)}: {last.model}.")
+        least = f"The least is {_least(board, last)}: {last.model}."
+        # The size shown is of what was broken: it may be larger than that of the best.
+        easiest = f"The easiest to break is {last.model}: {_least(board, last)}."
+        sentences.append(easiest if _by_size(board) else least)
     return sentences
 
 

@@ -17,6 +17,7 @@ from reports.board.leaderboard import boards_of
 from reports.board.over_seeds import SeedBoard, over_seeds
 from reports.board.samples import Samples
 from reports.board.shares import Share
+from reports.text.column_names import share_columns
 from reports.text.curves_csv import COLUMNS as CURVE_COLUMNS
 from reports.text.curves_csv import curve_lines
 from reports.text.escape import visible
@@ -124,7 +125,7 @@ def board_facts(every: Sequence[Samples]) -> list[BoardFacts]:
 def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
     """Return one line per model and board; shares are fractions, and each attack has columns of its own."""
     labels = list(dict.fromkeys(label for one in facts for label in one.board.attacks))
-    names = [f"attack: {label}{end}" for label in labels for end in ("", " low", " high")]
+    names = share_columns("attack", labels)
     random = any(one.board.random for one in facts)
     own = has_own_sizes(facts)
     bounds = list(dict.fromkeys(label for one in facts for label in one.board.certificates))
@@ -146,7 +147,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
         *(OWN_SIZES if own else ()),
         *(CERTIFIED_COLUMNS if bounds else ()),
     ]
-    more += [f"certified: {label}{end}" for label in bounds for end in ("", " low", " high")]
+    more += share_columns("certified", bounds)
     return [*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines
 
 

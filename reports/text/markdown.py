@@ -37,10 +37,11 @@ gradient sources, and images transferred from other models. **White-box**: the s
 attack's column is the white-box worst case over gradient sources. Images that were misclassified from the
 start and images for which an attack failed count as not robust. Models share a rank where the exact McNemar
 test (5 %) cannot tell them from the first of that rank. Without a radius they are ordered by the median size
-of the smallest change, and share a rank where the exact sign test (5 %) cannot tell them apart. No rank:
-partial rows; rows with a finding on the clean images or in every white-box attack and gradient source; boards
-of fewer than 100 images. Findings in brackets were met but put the row in no doubt: another attack or
-gradient source was free of them, or they can move the number by less than its interval.
+of the smallest change over all images, none where the answer was wrong before, and share a rank where the
+exact sign test (5 %) cannot tell them apart. No rank: partial rows; rows with a finding on the clean images
+or in every white-box attack and gradient source; boards of fewer than 100 images. Findings in brackets were
+met but put the row in no doubt: another attack or gradient source was free of them, or they can move the
+number by less than its interval.
 """
 OVER_SEEDS = """\
 The same configuration with several seeds: mean, sample standard deviation (n - 1, in percentage points) and

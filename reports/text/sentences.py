@@ -49,8 +49,9 @@ def _power(board: Board, threat: RecordedThreat) -> str:
     if math.isinf(board.eps):
         return (
             "The attacker may change an image as far as it takes, and looks for a small change in "
-            f"{board.norm}. {scale} Rows are ordered by the median size of that change. A robust accuracy "
-            "above zero says that the attack failed, not that the model is robust."
+            f"{board.norm}. {scale} Rows are ordered by the median size of that change over all images, none "
+            "where the answer was wrong before. A robust accuracy above zero says that the attack failed, "
+            "not that the model is robust."
         )
     text = _DISTANCES.get(board.norm, f"move the image by at most {{eps}} in the distance {board.norm}")
     return f"The attacker may {text.format(eps=board.eps_text)}. {scale}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from robench.api import html
 from robench.api.benchmark_inputs import check_radius
 from robench.api.makers import Network, columns_of, make_attack, wrap
+from robench.api.strongest_verdicts import SourceVerdicts, strongest
 from robench.attack.craft import Crafted, check_attack
 from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
@@ -26,7 +28,10 @@ from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
 from robench.plan.radius import radius
 from robench.plurals import counted
+from robench.record.curves import size_column
+from robench.record.draws import MeanStood, mean_stood
 from robench.record.frame import frame_of
+from robench.record.fresh_outcomes import outcomes
 from robench.record.schema import Finding, Record, Status
 from robench.record.statistics import wilson
 from robench.record.threat_summary import ThreatSummary
@@ -48,6 +53,10 @@ if TYPE_CHECKING:
 class Attacked:
     """What an attack did to some images, judged afresh: image by image the worst over gradient sources.
 
+    Of several sources that broke an image the first counts, or the smallest change where the attack looks for
+    it. Of a random model verdicts and images are of the one draw that was attacked, and `robust_accuracy` is
+    over fresh draws.
+
     Attributes:
         attack: its name.
         norm: name of the norm.
@@ -63,6 +72,8 @@ class Attacked:
         l2: (B,) Euclidean size of the change.
         findings: reasons to doubt the model or the attack.
         records: what was measured, as `benchmark` gives it.
+        stood: of a random model, for each image a 1 (stood) or 0 (fell) for each fresh draw, at the worst of
+            its points; empty for any other.
     """
 
     attack: str
@@ -79,6 +90,7 @@ class Attacked:
     l2: PerSample
     findings: tuple[Finding, ...]
     records: tuple[Record, ...]
+    stood: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return how many images there are."""
@@ -96,7 +108,15 @@ class Attacked:
 
     @property
     def robust_accuracy(self) -> float:
-        """The share of all images that are still classified right."""
+        """The share of all images that are still classified right; of a random model over fresh draws.
+
+        It is the worst case of the leaderboard of the same records.
+        """
+        return mean_stood(self.stood).mean if self.stood else self.one_draw_accuracy
+
+    @property
+    def one_draw_accuracy(self) -> float:
+        """The share of images that are still right in the draw that was attacked, as `robust` counts them."""
         return sum(status is Status.ROBUST for status in self.status) / len(self)
 
     def to_frame(self) -> pd.DataFrame:
@@ -109,17 +129,28 @@ class Attacked:
 
     def _summary(self) -> str:
         count = {status: self.status.count(status) for status in Status}
-        low, high = wilson(count[Status.ROBUST], len(self))
         others = [f"{count[s]} {s}" for s in Status if count[s] and s is not Status.ROBUST]
         codes = sorted({finding.code for finding in self.findings})
         threat = ThreatSummary(self.norm, radius(self.eps)[0])
         if math.isinf(threat.eps) and count[Status.BROKEN]:
-            others.append(f"median {self.distance[self.broken].median():.4g}")
+            others.append(f"median {statistics.median(self.distance[self.broken].tolist()):.4g}")
         return (
-            f"{self.attack}, {threat.power(self.eps)}: {count[Status.ROBUST]} of "
-            f"{counted(len(self), 'image')} robust ["
-            f"{100 * low:.1f}, {100 * high:.1f}] %{''.join(f', {text}' for text in others)}"
+            f"{self.attack}, {threat.power(self.eps)}: {self._robust_share(count[Status.ROBUST])}"
+            f"{''.join(f', {text}' for text in others)}"
             f"{'; findings: ' + ', '.join(codes) if codes else ''}"
+        )
+
+    def _robust_share(self, robust: int) -> str:
+        """Say how many images stand: in the one draw there is, or over fresh ones and in the attacked one."""
+        total = counted(len(self), "image")
+        one_draw = f"{robust} of {total} robust"
+        if not self.stood:
+            low, high = wilson(robust, len(self))
+            return f"{one_draw} {_percent(low, high)}"
+        over: MeanStood = mean_stood(self.stood)
+        return (
+            f"{100 * over.mean:.1f} % robust {_percent(over.low, over.high)} over "
+            f"{counted(len(self.stood[0]), 'fresh draw')}; in the attacked draw {one_draw}"
         )
 
     def _repr_html_(self) -> str:
@@ -255,22 +286,16 @@ def _judged(
     sources = list(dict.fromkeys(r.source.gradient_source for r in records if not r.attack.is_clean))
     x, labels = data.batch(slice(None))
     clean = _column(records, "", "clean")
-    strongest: list[int] | None = None
     columns: list[dict[str, list[Any]]] = []
     for name in sources:
         mine = [r for r in records if not r.attack.is_clean and r.source.gradient_source == name]
         columns.append({key: [v for r in mine for v in getattr(r.columns, key)] for key in _KEYS})
         points = torch.cat([keeper.images[r.provenance.crafted].x_adv for r in mine])
         columns[-1]["images"] = list(landing(x, points, threat).point)
-        breaks = [status == Status.BROKEN for status in columns[-1]["status"]]
-        if strongest is None:
-            strongest = [0] * len(breaks)
-        place = len(columns) - 1
-        strongest = [
-            place if fell and columns[at]["status"][i] != Status.BROKEN else at
-            for i, (at, fell) in enumerate(zip(strongest, breaks, strict=True))
-        ]
-    rows = list(enumerate(strongest or []))
+    attacks = [record for record in records if not record.attack.is_clean]
+    minimises, size = attacks[0].attack.minimises, size_column(attacks[0])
+    every = [SourceVerdicts(status=one["status"], distance=one[size]) for one in columns]
+    rows = list(enumerate(strongest(every, minimises=minimises)))
     best = {key: [columns[at][key][i] for i, at in rows] for key in (*_KEYS, "images")}
     images = torch.stack(best["images"])
     return Attacked(
@@ -288,10 +313,15 @@ def _judged(
         l2=torch.tensor(best["l2"], dtype=torch.float64),
         findings=tuple({f.code: f for r in records for f in r.findings}.values()),
         records=tuple(records),
+        stood=tuple(outcomes(attacks, [r for r in records if r.attack.is_clean]).values()),
     )
 
 
-_KEYS = ("adversarial", "status", "linf", "l2")
+_KEYS = ("adversarial", "status", "linf", "l2", "distance")
+
+
+def _percent(low: float, high: float) -> str:
+    return f"[{100 * low:.1f}, {100 * high:.1f}] %"
 
 
 def _column(records: Sequence[Record], source: str, name: str) -> list[Any]:

@@ -20,7 +20,12 @@ STEPS = 10
 """Halvings: the size that is left is known to a thousandth of itself."""
 
 MARGIN = 1e-5
-"""Least lead of the wanted class over the other, relative to the largest output of the image."""
+"""Least lead of the wanted class over the other, relative to the largest output of the image.
+
+Rounding is as large as the outputs are, whatever was added to all of them; and their spread would not do in
+their place, for at the boundary of two classes it is the lead itself. A large common offset costs precision
+here, and no more: no point is moved out further than `OUTWARD` says.
+"""
 
 OUTWARD = (1.0, 1.001, 1.005, 1.02)
 """Lengths of the perturbation at which a point is asked about, until it is adversarial with a margin."""
@@ -30,8 +35,8 @@ def towards_the_clean_image(oracle: Oracle, proposal: Images) -> Images:
     """Return the proposals, each as near to its clean image along a line as it stays adversarial.
 
     Only points that the attack claims are moved. The passes are booked; an image without budget for them, a
-    batch that belongs together, a library's points and such that were wanted with a confidence stay as they
-    are.
+    batch that belongs together, a library's points and such that were wanted with a confidence or a lead stay
+    as they are.
 
     Args:
         oracle: of the attack, with the original network behind it now.
@@ -72,7 +77,7 @@ def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
         sure |= good
     if threat.norm is L0:
         return _fewer_values(oracle, rows, best, sure)
-    if oracle.confidence > 0:
+    if oracle.confidence > 0 or oracle.least_lead > 0:
         return best
     for _ in range(STEPS):
         middle = (low + high) / 2

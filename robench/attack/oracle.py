@@ -39,6 +39,8 @@ class Oracle:
         batch_size: most images per pass; a joint model always sees the whole batch.
         confidence: score margin by which a point worth remembering should reach the goal, set by attacks that
             want confident points; where none has it, the smallest that reaches the goal is remembered.
+        least_lead: the same, relative to the largest lead, of either side, met of the image: set by attacks
+            that want points of which another rounding says the same, whatever scores are multiplied by.
         points_belong_together: set by attacks that look for one answer for all images, such as a universal
             perturbation: no image is dropped, and the last points are proposed as they are, never mixed with
             earlier ones.
@@ -66,6 +68,7 @@ class Oracle:
     track: bool = True
     batch_size: int = 250
     confidence: float = 0.0
+    least_lead: float = 0.0
     points_belong_together: bool = False
     on_passes: Callable[[int], None] | None = None
     is_library_attack: bool = field(init=False, default=False)
@@ -76,6 +79,7 @@ class Oracle:
     best_points: BestPoints = field(init=False)
     _fooled: FooledSources = field(init=False)
     _questions: Questions = field(init=False)
+    _largest_lead: PerSample = field(init=False)
     _starts: int = field(init=False, default=0)
     _only: Mask | None = field(init=False, default=None)
 
@@ -95,6 +99,7 @@ class Oracle:
             self.x, self.threat, minimise=self.minimise, joint=self._joint, track=self.track
         )
         self._questions = Questions(self.model, self.threat.goal)
+        self._largest_lead = torch.zeros_like(self.best_size)
 
     @property
     def broken(self) -> Mask:
@@ -264,6 +269,8 @@ class Oracle:
         confident = None
         if self.minimise and self.confidence > 0:
             confident = self._questions.lead(own, self.y[rows]) >= self.confidence
+        elif self.minimise and self.least_lead > 0:
+            confident = self._is_clear(rows, own)
         self.ledger.note_first_success(self.best_points.meet(rows, points, successes, confident))
 
     def charge(self, *, forwards: int, backwards: int) -> None:
@@ -295,6 +302,13 @@ class Oracle:
             for column in (self.ledger.points, self.ledger.first_success, self.ledger.first_passes):
                 column.zero_()
         return self.best_points.proposal(last, mask, self.ledger, is_library_attack=self.is_library_attack)
+
+    def _is_clear(self, rows: Rows, own: Outputs) -> Mask:
+        """Tell where what the attacker wants is ahead by `least_lead`, and note the largest leads, (b,)."""
+        lead = self._questions.lead(own, self.y[rows]).to(self._largest_lead.dtype)
+        size = lead.abs().where(lead.isfinite(), 0.0)
+        self._largest_lead[rows] = torch.maximum(self._largest_lead[rows], size)
+        return lead >= self.least_lead * self._largest_lead[rows]
 
     def _ask_last(self, mask: Mask, last: Images) -> None:
         """Ask the model about the last points of these images (B,), whoever else is active."""

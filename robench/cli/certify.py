@@ -200,15 +200,19 @@ def _radius(norm: str | None, eps: str | None) -> tuple[str, float, str] | None:
         if norm is not None:
             raise ConfigError(where="--norm", expected="--eps beside --norm", got="none")
         return None
+    from robench.plan.radius import read_radius
+
     try:
-        numerator, _, denominator = eps.partition("/")
-        value = float(numerator) / float(denominator or "1")
-        if not 0 <= value < math.inf:
+        value, text = read_radius(eps)
+        if value == math.inf:
             raise ValueError
-    except (ValueError, ZeroDivisionError):
+    except ValueError:
         expected = "a finite radius of at least 0, such as 2/255"
         raise ConfigError(where="--eps", expected=expected, got=repr(eps)) from None
-    return norm or "Linf", value, eps.replace(" ", "")
+    if norm in {None, "Linf"} and value > 1:
+        do = f"Pixels live in [0, 1]: write {value:g}/255"
+        raise ConfigError(where="--eps", expected="an Linf radius of at most 1", got=text, do=do)
+    return norm or "Linf", value, text
 
 
 def _by_bounds(

@@ -11,7 +11,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from robench.plan.spec import content_hash
 from robench.record.curves import Breaks, smallest_perturbations
+from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
 
@@ -23,7 +25,7 @@ class Optimality:
         model: the model's name.
         fingerprint: of the model.
         norm: in which perturbations are measured.
-        attack: the attack's label.
+        attack: the attack's label, with the start of a hash of its options where several have it.
         n: images it attacked.
         broken: how many of those that were right at first it broke.
         median: median size of its smallest perturbations, images wrong at first at 0; None if it broke less
@@ -85,14 +87,15 @@ def scores(records: Sequence[Record], *, known: Known | None = None) -> list[Opt
     """Return the optimality of every attack that looks for smallest perturbations, the best ones first.
 
     The smallest known are over all records of a model and norm, of any attack, radius and source, and over
-    what is given.
+    what is given. As on a board, equal labels with other options are other attacks, and a record that is
+    given twice is one.
 
     Args:
         records: of runs.
         known: smaller perturbations that are known from elsewhere.
     """
     groups: dict[tuple[str, str, str], list[Record]] = {}
-    for record in records:
+    for record in {record.key: record for record in records}.values():
         if record.attack.is_clean or record.certificates or record.threat.goal != "untargeted":
             continue
         place = (record.target.fingerprint, record.threat.norm, record.dataset.set or record.dataset.digest)
@@ -116,9 +119,11 @@ def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Bre
     for record in group:
         own = record.source.fingerprint == fingerprint
         if record.attack.minimises and math.isinf(record.threat.eps) and own:
-            attacks.setdefault(record.attack.label, []).append(record)
+            attacks.setdefault(_identity(record.attack), []).append(record)
+    labels = [mine[0].attack.label for mine in attacks.values()]
     lines = []
-    for label, mine in attacks.items():
+    for identity, mine in attacks.items():
+        label = mine[0].attack.label
         sizes = smallest_perturbations(mine)
         assert sizes is not None  # of the same norm
         images = sum(len(record.columns) for record in mine)
@@ -130,7 +135,7 @@ def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Bre
                 model=mine[0].target.name,
                 fingerprint=fingerprint,
                 norm=norm,
-                attack=label,
+                attack=label if labels.count(label) == 1 else f"{label} [{identity[:8]}]",
                 n=len(sizes),
                 broken=sum(0 < size < math.inf for size in sizes.values()),
                 median=_median(sizes.values()),
@@ -141,6 +146,11 @@ def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Bre
             )
         )
     return lines
+
+
+def _identity(attack: RecordedAttack) -> str:
+    """Return what an attack is known by on a board: label, name and options (`reports.board.identities`)."""
+    return content_hash([attack.label, attack.name, attack.options])
 
 
 def _median(sizes: Iterable[float]) -> float | None:

@@ -98,10 +98,10 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
             )
             continue
         setting = (*images, threat_summary_of(record.threat))
-        places = (*([label] if record.white_box else []), WORST)
+        places = (*([_column_of(label)] if record.white_box else []), WORST)
         if record.certificates:
             certainties = zip(columns.index, record.certificates.certified, strict=True)
-            rows, places = [(i, "01"[sure], bool(sure)) for i, sure in certainties], (label,)
+            rows, places = [(i, "01"[sure], bool(sure)) for i, sure in certainties], (_column_of(label),)
             searches.append((setting, name, record))
         for column in places:
             outcomes = points.setdefault((setting, name, column), {})
@@ -123,6 +123,11 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
                 columns_of = answers.setdefault(setting, {}).setdefault(name, {})
                 columns_of[CLEAN] = table
     return answers
+
+
+def _column_of(label: str) -> str:
+    """Return the column of an attack: its label, in quotes where it is the name of the worst case."""
+    return f'"{label}"' if label == WORST else label
 
 
 def _add_search(worst: dict[int, list[tuple[str, bool]]], record: Record) -> None:
@@ -216,7 +221,7 @@ def unmatched(
                 for label, what in _fewer(
                     attackers[0].get((setting, one), []), attackers[1].get((setting, two), [])
                 )
-                if label in there
+                if _column_of(label) in there
             ]
     return lines
 

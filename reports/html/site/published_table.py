@@ -24,9 +24,13 @@ class PublishedSection:
 
 
 def covers(number: PublishedNumber, board: Board) -> bool:
-    """Tell whether a published number speaks of a board's data, norm and radius."""
-    data = _WORD.sub("", board.dataset.lower())
-    same = data.startswith(_WORD.sub("", number.dataset.lower())) and number.dataset != ""
+    """Tell whether a published number speaks of a board's data, norm and radius.
+
+    What stands in brackets behind a name, as in `CIFAR-10 (JPEG copy)`, says of which copy it is.
+    """
+    names = (number.dataset, board.dataset.partition("(")[0])
+    theirs, own = (_WORD.sub("", name.lower()) for name in names)
+    same = theirs == own != ""
     return same and number.threat == board.norm and number.eps is not None and number.eps == board.eps
 
 

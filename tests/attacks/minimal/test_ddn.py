@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from attacks.minimal.ddn import DDN, anneal
+from attacks.minimal.deepfool import DeepFool
+from attacks.minimal.fmn import FMN
 from robench.attack.norms import L2
 from robench.attack.threat import Goal, ThreatModel
 from robench.conformance import check_attack, failures
 from robench.errors import ConfigError
 from tests.attacks.digits import digits_cnn, distance_of
 from tests.attacks.test_truths import closed_form, grey
-from tests.truths import attacked, broken, classify, images, random_linear, small_net
+from tests.truths import attacked, broken, classify, images, linear, random_linear, small_net
 
 
 def test_it_keeps_the_laws():
@@ -31,6 +33,24 @@ def test_it_finds_the_exact_distance_to_a_hyperplane(classes):
     assert ratio.max() < 1.01
     assert oracle.ledger.backwards.tolist() == [120] * 30
     assert oracle.ledger.forwards.tolist() == [121] * 30
+
+
+@pytest.mark.parametrize(
+    "attack", [DDN(steps=100), FMN(steps=60), DeepFool()], ids=["DDN", "FMN", "DeepFool"]
+)
+@pytest.mark.parametrize(("scale", "offset"), [(1e-4, 0.0), (1e-4, 1.0), (1.0, 1e4)])
+def test_sizes_are_those_of_a_network_whose_scores_are_other_multiples(attack, scale, offset):
+    """Nor does a number count that is added to all scores."""
+    generator = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(3, 16, generator=generator), grey(12)
+    bias = -weight.sum(dim=1) / 2  # the boundaries are near a grey image
+    model, small = linear(weight, bias), linear(scale * weight, scale * bias + offset)
+    y = classify(model, x)
+    sizes = [
+        L2.size(attacked(attack, one, x, y, norm=L2, eps=math.inf)[0] - x).double() for one in (model, small)
+    ]
+    assert broken(model, attacked(attack, model, x, y, norm=L2, eps=math.inf)[0], y).all()
+    assert float(sizes[1].sum() / sizes[0].sum()) < 1.1
 
 
 def test_the_sphere_follows_success():

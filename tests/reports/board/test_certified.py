@@ -128,6 +128,19 @@ def test_what_is_moved_farther_than_the_radius_breaks_nothing():
     assert BROKEN_CERTIFICATE not in codes
 
 
+@pytest.mark.parametrize("norm", ["L1", "L0"])
+@pytest.mark.parametrize(("eps", "size", "told"), [("inf", 2.0, True), (9.0, 2.0, True), ("inf", 4.0, False),
+                                                   (9.0, 0.0, False), (2.0, 0.0, True)])  # fmt: skip
+def test_sizes_in_the_norm_of_an_l1_or_l0_certificate_are_those_that_were_measured(norm, eps, size, told):
+    """Size 0 throughout is a record of an earlier version: then only the radius is known."""
+    proof = bound([R] * 10, [0] * 4 + [1] + [0] * 5, eps=3.0, norm=norm)
+    attack = record("a", "a", "fab", [B] * 10, eps=eps, norm=norm, minimises=True)
+    columns = dataclasses.replace(attack.columns, distance=[size] * 10)
+    every = boards([CLEAN, proof, dataclasses.replace(attack, columns=columns)])
+    codes = {doubt.code for board in every for doubt in board.doubts}
+    assert (BROKEN_CERTIFICATE in codes) == told
+
+
 def test_tables_show_certified_and_gap():
     text = Markdown().render([CLEAN, ATTACK, CROWN, SEARCH])
     assert "| Certified \\[95% CI\\] | crown | bab | Gap |" in text

@@ -42,6 +42,30 @@ def test_an_image_that_was_wrong_before_takes_no_change_at_all():
     assert ranks(wrong, right) == [(1, "right"), (2, "wrong")]  # the medians of what was broken are alike
 
 
+def test_a_model_that_is_mostly_wrong_does_not_lead_by_the_few_images_it_has_right():
+    """Its median over broken images is the larger one, and image by image it takes the smaller change."""
+    poor = without_radius("poor", [1.02] * 200, [M] * 120 + [B] * 80)
+    good, half = without_radius("good", [1.0] * 200), without_radius("half", [0.5] * 200)
+    assert ranks(poor, half, good) == [(1, "good"), (2, "half"), (3, "poor")]
+
+
+def test_twice_as_large_on_every_image_is_another_rank_where_most_are_wrong():
+    statuses = [M] * 120 + [B] * 80
+    small = without_radius("a small", [1.0] * 200, statuses)
+    large = without_radius("large", [2.0] * 200, statuses)
+    assert ranks(small, large) == [(1, "large"), (2, "a small")]
+
+
+def test_what_nothing_broke_takes_an_infinite_change():
+    """Such rows are in doubt and have no rank, but they stand in order."""
+    every, most = (
+        without_radius("z every", [1.0] * 120, [R] * 120),
+        without_radius("y most", [1.0] * 120, [R] * 90 + [B] * 30),
+    )
+    few = without_radius("a few", [2.0] * 120, [R] * 30 + [B] * 90)
+    assert ranks(few, most, every) == [(None, "z every"), (None, "y most"), (None, "a few")]
+
+
 def test_a_doubted_row_has_no_rank_and_stands_last():
     survives = without_radius("survives", [3.0] * 120, [R] * 90 + [B] * 30)
     assert ranks(survives, without_radius("falls", [1.0] * 120)) == [(1, "falls"), (None, "survives")]

@@ -50,7 +50,7 @@ def test_no_radius_asks_for_the_size():
     own = answer(dataclasses.replace(board, eps=math.inf, eps_text="inf", rows=rows))
     assert own.question.startswith("How small a change (Linf) makes each of 2 models answer wrongly")
     assert (own.figure, own.about) == ("0.2", "median Linf change that breaks a, the hardest to break of 2")
-    assert "The least is 0.1: b." in own.sentences
+    assert "The easiest to break is b: 0.1." in own.sentences
 
 
 def test_bounds_alone_ask_for_a_proof():

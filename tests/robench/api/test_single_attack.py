@@ -1,5 +1,6 @@
 """`robench.attack`: images, verdicts and distances against the truth of a linear model; nonsense refused."""
 
+import statistics
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,6 +11,9 @@ import torch
 from torch import nn
 
 import robench
+from defenses.inference.bit_depth import BitDepth
+from defenses.inference.smoothing import Smoothing
+from reports.board.leaderboard import boards
 from robench.errors import ConfigError, InputError, JobError, PluginError
 from robench.record.schema import Status
 
@@ -74,12 +78,83 @@ def test_text_is_a_radius_and_repeats_bit_for_bit():
 def test_the_smallest_perturbation():
     x, y = images()
     result = robench.attack(linear(), x, y, "deepfool", eps="inf")
-    size = result.distance[result.broken].median()
+    size = statistics.median(result.distance[result.broken].tolist())
     assert repr(result).startswith("Attacked(deepfool, smallest Linf perturbation: ")
     assert f"median {size:.4g}" in repr(result)
     right = smallest(x, y) > 0
     assert bool(result.broken[right].all())
     assert torch.allclose(result.linf[right].float(), smallest(x, y)[right], rtol=0.05)
+
+
+def test_the_median_of_an_even_number_is_between_the_two_in_the_middle():
+    x, y = images(3)
+    result = robench.attack(linear(), x[1:], y[1:], "deepfool", eps="inf", norm="L2")
+    assert int(result.broken.sum()) == 2
+    assert f"median {float(result.distance.mean()):.4g}" in repr(result)
+    assert boards(result.records)[0].rows[0].median_l2 == pytest.approx(float(result.distance.mean()))
+
+
+def guarded(net, defense, classes):
+    model = robench.wrap(net, name="m", classes=classes)
+    return defense(model, training_data=lambda: None, seed=0)
+
+
+class NoNumber(nn.Module):
+    """Two classes by the mean of an image; no number where it is above 0.9."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        mean = x.mean((1, 2, 3))
+        lead = ((mean - 0.3) ** 2 - 1) * self.scale
+        scores = torch.stack([torch.zeros_like(lead), lead], 1)
+        return scores + torch.where(mean > 0.9, torch.nan, 0.0)[:, None].detach()
+
+
+def test_an_image_without_an_answer_through_one_source_is_not_robust():
+    """One bit: the gradient of 1 at 0.45 rounded up is none, that of the network before it leads to NaN."""
+    x, y = torch.full((4, 1, 2, 2), 0.45), torch.zeros(4, dtype=torch.long)
+    result = robench.attack(guarded(NoNumber(), BitDepth(bits=1), 2), x, y, "fgsm", eps=0.1)
+    statuses = {r.source.gradient_source: set(r.columns.status) for r in result.records}
+    assert {"robust"} in statuses.values()
+    assert {"failed"} in statuses.values()
+    assert set(result.status) == {Status.FAILED}
+    assert result.robust_accuracy == boards(result.records)[0].rows[0].worst_case.value == 0
+    assert "0 of 4 images robust" in repr(result)
+    assert "4 failed" in repr(result)
+
+
+def test_the_smallest_change_over_all_gradient_sources_is_kept():
+    x, y = images(12)
+    model = guarded(linear(), BitDepth(bits=4), 3)
+    y = model(x).argmax(dim=1)
+    result = robench.attack(model, x, y, "fmn", eps="inf", norm="L2", steps=30)
+    rows = [r.columns.l2 for r in result.records if not r.attack.is_clean]
+    sizes = torch.tensor(rows, dtype=torch.float64)
+    assert len(sizes) == 2
+    assert int(result.broken.sum()) > 8
+    sizes, own = sizes[:, result.broken], result.l2[result.broken]
+    assert not torch.equal(sizes[0], sizes.amin(dim=0))
+    assert torch.equal(own, sizes.amin(dim=0))
+    assert torch.allclose(result.distance, result.l2)
+    assert torch.allclose((result.images - x).flatten(1).norm(dim=1).double(), result.l2, atol=1e-6)
+
+
+def test_of_a_random_model_the_accuracy_is_over_fresh_draws_as_on_the_board():
+    x, _ = images()
+    model = guarded(linear(), Smoothing(sigma=0.5, votes=9, samples=4), 3)
+    result = robench.attack(model, x, model(x).argmax(dim=1), "square", eps=0.02, queries=20)
+    (row,) = boards(result.records)[0].rows
+    assert result.robust_accuracy == pytest.approx(row.worst_case.value)
+    assert result.one_draw_accuracy == pytest.approx(row.one_draw.value)
+    stand = int(result.robust.sum())
+    assert result.one_draw_accuracy == stand / 40 != result.robust_accuracy
+    assert f"{100 * result.robust_accuracy:.1f} % robust [" in repr(result)
+    assert f"over 10 fresh draws; in the attacked draw {stand} of 40 images robust" in repr(result)
+    assert result.stood
+    assert robench.attack(linear(), x, images()[1], "fgsm", eps=0.1).stood == ()
 
 
 class TwoAnswers(nn.Module):

@@ -81,6 +81,7 @@ def test_targets_are_kept():
     assert bool((LINF.size(points - X) < LINF.size(proposal - X)).all())
 
 
-def test_confident_points_are_not_drawn_in():
-    oracle, proposal = asked(torch.full_like(X, 0.2), confidence=0.5)
+@pytest.mark.parametrize("option", ["confidence", "least_lead"])
+def test_confident_points_are_not_drawn_in(option):
+    oracle, proposal = asked(torch.full_like(X, 0.2), **{option: 0.5})
     assert torch.equal(towards_the_clean_image(oracle, proposal), proposal)

@@ -126,6 +126,32 @@ def test_a_minimising_oracle_keeps_the_smallest():
     assert float(modest.proposal(x).mean()) == pytest.approx(0.45)
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (1e-4, 0.0), (1e-4, 10.0), (1e4, 0.0), (1.0, 1e3)])
+def test_a_clear_lead_is_relative_to_the_leads_that_were_met(scale, offset):
+    """Whatever the scores are multiplied by, and whatever is added to all of them."""
+    weight, bias = torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([-2.0, 2.0])
+    model = linear(scale * weight, scale * bias + offset)
+    x, y = torch.full((1, 1, 2, 2), 0.6), torch.tensor([0])
+    threat = ThreatModel(norm=L2, eps=math.inf)
+    oracle = Oracle(model, x, y, threat, minimise=True, least_lead=0.1)
+    for value in (0.6, 0.0, 0.46, 0.4, 0.48):  # leads of 8 (0.5 - value): 0.1 of the largest is 0.4
+        oracle.outputs(torch.full_like(x, value))
+    assert float(oracle.proposal(x).mean()) == pytest.approx(0.4)
+    unclear = Oracle(model, x, y, threat, minimise=True, least_lead=2.0)
+    for value in (0.6, 0.45, 0.3):
+        unclear.outputs(torch.full_like(x, value))
+    assert float(unclear.proposal(x).mean()) == pytest.approx(0.45)
+
+
+def test_outputs_that_are_no_numbers_have_no_lead():
+    model = linear(torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([-2.0, 2.0]))
+    x, y = torch.full((1, 1, 2, 2), 0.6), torch.tensor([0])
+    oracle = Oracle(model, x, y, ThreatModel(norm=L2, eps=math.inf), minimise=True, least_lead=0.01)
+    for value in (0.6, math.nan, math.inf, 0.2, 0.4):
+        oracle.outputs(torch.full_like(x, value))
+    assert float(oracle.proposal(x).mean()) == pytest.approx(0.4)
+
+
 def test_a_silent_success_is_found_and_a_last_success_is_kept():
     model = linear(torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([-2.0, 2.0]))
     x, y = torch.full((1, 1, 2, 2), 0.55), torch.tensor([0])

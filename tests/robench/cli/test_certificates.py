@@ -79,6 +79,9 @@ def test_certify_takes_what_is_there_and_writes_a_line_per_image(finished):
         (["net", "--norm", "L2"], "--eps beside --norm"),
         (["net", "--eps", "many"], "a finite radius"),
         (["net", "--eps", "inf"], "a finite radius"),
+        (["net", "--eps", "8/"], "a finite radius"),
+        (["net", "--eps", "8"], "an Linf radius of at most 1, got 8. Pixels live in [0, 1]: write 8/255"),
+        (["net", "--eps", "1.5", "--norm", "Linf"], "an Linf radius of at most 1"),
     ],
 )
 def test_what_cannot_be_certified_is_refused(file, tmp_path, words, message):

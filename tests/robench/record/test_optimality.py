@@ -115,3 +115,26 @@ def test_records_without_the_sizes_of_their_norm_are_not_scored():
     (mine,) = records("L1", near=[1.0, 3.0])
     older = replace(mine, columns=replace(mine.columns, distance=[0.0, 0.0]))
     assert scores([older]) == []
+
+
+def test_attacks_of_one_label_and_other_options_are_scored_apart():
+    weak, strong = records("L2", weak=[2.0, 4.0], strong=[1.0, 2.0])
+    weak = changed(weak, attack={"label": "fmn", "options": {"steps": 10}})
+    strong = changed(strong, attack={"label": "fmn", "options": {"steps": 1000}})
+    lines = scores([weak, strong])
+    assert [(line.median, line.score, line.passes) for line in lines] == [(1.5, 1.0, 15.0), (3.0, 0.0, 15.0)]
+    assert len({line.attack for line in lines}) == 2
+    assert all(line.attack.startswith("fmn [") for line in lines)
+    assert [line.attack for line in scores([weak])] == ["fmn"]
+
+
+def test_a_record_that_is_given_twice_is_one():
+    (mine,) = records("L2", near=[1.0, 3.0])
+    assert scores([mine, mine]) == scores([mine])
+
+
+def test_other_gradient_sources_of_one_attack_are_pooled():
+    one, two = records("L2", first=[1.0, 4.0], second=[2.0, 3.0])
+    pair = [changed(record, attack={"label": "fmn"}) for record in (one, two)]
+    (line,) = scores(pair)
+    assert (line.attack, line.median, line.passes) == ("fmn", 2.0, 30.0)

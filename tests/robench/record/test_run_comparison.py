@@ -170,3 +170,20 @@ def test_a_worst_case_over_fewer_attackers_is_told():
     run = [*before, across, back]
     assert unmatched(run, run, pairs=[("a", "b")]) == []
     assert unmatched(run, [one for one in run if one is not back], pairs=[("a", "b")]) != []
+
+
+def test_an_attack_called_worst_case_has_a_column_of_its_own():
+    def run(first, second):
+        return [
+            record("a", "", "clean", [R] * 4, gradient=""),
+            record("a", "a", WORST, first),
+            record("a", "a", "pgd", second),
+        ]
+
+    before, after = run([R, R, R, B], [B, R, R, R]), run([R, R, R, R], [B, B, R, R])
+    columns = by_column(differences(before, after))
+    own, worst = columns["a", f'"{WORST}"'], columns["a", WORST]
+    assert (own.first, own.second) == (0.75, 1.0)
+    assert (worst.first, worst.second) == (0.5, 0.5)
+    lacks = unmatched(before, [one for one in after if one.attack.label != WORST])
+    assert any(f'"{WORST}" on a not in B' in line for line in lacks)

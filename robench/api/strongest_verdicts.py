@@ -1,0 +1,43 @@
+"""Of the verdicts on an image through several gradient sources, the one that says most against the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robench.record.schema import Status
+
+CLAIMS = (Status.ROBUST, Status.FAILED, Status.BROKEN, Status.MISCLASSIFIED)
+"""Verdicts, the weakest claim first: that nothing was found, that no answer was a number, what was found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceVerdicts:
+    """What an attack through one gradient source came to, image by image.
+
+    Attributes:
+        status: a verdict for each image.
+        distance: size of each change in the norm of the threat.
+    """
+
+    status: Sequence[str]
+    distance: Sequence[float]
+
+
+def strongest(sources: Sequence[SourceVerdicts], *, minimises: bool) -> list[int]:
+    """Return for each image the number of the source whose verdict counts; of equal ones the first.
+
+    Args:
+        sources: at least one, all of the same images.
+        minimises: whether the attack looks for the smallest perturbation, so that among sources that broke an
+            image the smallest counts.
+    """
+    places = range(len(sources))
+
+    def strength(place: int, image: int) -> tuple[int, float]:
+        status = Status(sources[place].status[image])
+        size = sources[place].distance[image] if minimises and status is Status.BROKEN else math.inf
+        return CLAIMS.index(status), -size
+
+    return [max(places, key=lambda at: strength(at, image)) for image in range(len(sources[0].status))]
