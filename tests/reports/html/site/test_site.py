@@ -95,23 +95,23 @@ def test_two_models_of_one_name_are_two_rows_and_two_pages(tmp_path):
 def test_one_model_under_two_names_is_one_row_with_the_worst_of_both(tmp_path):
     first = entry(tmp_path, "first", [("net", 1), ("b", 5)], attacks=("attack-0",))
     second = entry(tmp_path, "second", [("other", 1)], attacks=("attack-1", "attack-02"))
-    planned = PlannedRun(models=("other",), threats=(), digest="p", seed="0")
+    plan = PlannedRun(models=("other",), threats=(), digest="p", seed="0")
     second = replace(
         second,
-        records=tuple(replace(record, planned=planned) for record in second.records),
+        records=tuple(replace(record, planned=plan) for record in second.records),
         judged_again={"other": "as recorded"},
     )
     names = names_of_weights([first, second])
     assert sorted(names.values()) == [("b",), ("net", "other")]
-    joined = under_first_names([first, second], names)
-    assert joined[0] is first
-    assert {record.target.name for record in joined[1].records} == {"net"}
-    assert {record.source.name for record in joined[1].records if not record.attack.is_clean} == {"net"}
-    assert {record.planned.models for record in joined[1].records} == {("net",)}
-    assert joined[1].judged_again == {"net": "as recorded"}
-    table = rows(joined)
+    entries = under_first_names([first, second], names)
+    assert entries[0] is first
+    assert {record.target.name for record in entries[1].records} == {"net"}
+    assert {record.source.name for record in entries[1].records if not record.attack.is_clean} == {"net"}
+    assert {record.planned.models for record in entries[1].records} == {("net",)}
+    assert entries[1].judged_again == {"net": "as recorded"}
+    table = rows(entries)
     assert set(table) == {(200, "net"), (200, "b")}
-    attempts = [r for one in joined for r in one.records if r.target.name == "net" and not r.attack.is_clean]
+    attempts = [r for one in entries for r in one.records if r.target.name == "net" and not r.attack.is_clean]
     assert table[200, "net"].worst_case.count == robust(attempts)
     text = site_pages([first, second], title="many")["index.html"]
     assert "The same weights under several names, in one row: net, other." in text
