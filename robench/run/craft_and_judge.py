@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from robench.attack.craft import Crafted, CraftSettings, craft, targets_of
 from robench.attack.threat import Goal, ThreatModel
-from robench.judge.findings import ledger_findings
+from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.probes import IMAGES, RANDOM, probe
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
@@ -146,7 +146,11 @@ def judge_unit(
     if asked_again(model, known) and len(y):
         draws = batches.do(stood_in, most=settings.batch_size)
     if crafted and unit.white_box:
-        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, known))
+        is_users = bool(unit.crafting and unit.crafting.attack.info.code)
+        owner = "the attack" if is_users else "the library"
+        if is_users:
+            findings = told_of_users_code(findings, crafted.ledger)
+        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, known, owner=owner))
     return record_of(
         unit,
         crafted,
