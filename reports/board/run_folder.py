@@ -106,9 +106,10 @@ def read_trainings(root: Path) -> tuple[Training, ...]:
 
 
 def _failures(store: Store, facts: dict[str, Any]) -> tuple[Fault, ...]:
-    accounts = store.read_errors().items()
-    units = [Fault(str(a.get("job") or key), _last_line(a.get("error"))) for key, a in accounts]
     models = facts.get("failed_models")
+    names = set(models) if isinstance(models, dict) else set()
+    accounts = [(k, a) for k, a in store.read_errors().items() if str(a.get("model")) not in names]
+    units = [Fault(str(a.get("job") or key), _last_line(a.get("error"))) for key, a in accounts]
     failures = models.items() if isinstance(models, dict) else ()
     return (*(Fault(f"model {name}", _last_line(why)) for name, why in failures), *units)
 

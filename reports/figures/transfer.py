@@ -43,11 +43,14 @@ class TransferMap:
 
         shares = {(t.source, t.target): t.robust for t in board.combined_transfers()}
         if not shares:
+            single = len(board.rows) == 1
             raise ConfigError(
                 where=board.title,
                 expected="images judged by several models",
-                got="white-box results only",
-                do="Set `transfer: true` in the configuration",
+                got=f"one model, {board.rows[0].model!r}" if single else "white-box results only",
+                do="Evaluate several models together"
+                if single
+                else "Set `transfer: true` in the configuration; in Python: transfer=True",
             )
         names = [row.model for row in board.rows if any(row.model in pair for pair in shares)]
         values = np.full((len(names), len(names)), np.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -21,13 +22,15 @@ AttackLike = Attack | str | Callable[..., Any]
 """An attack with its options, the name of one, or a function `(model, x, y, eps)`."""
 
 
-def models_from(models: Sequence[Subject] | Subject, images: ImageSet) -> list[Model]:
-    """Return models; a plain network becomes one that is called after its class.
+def models_from(models: Mapping[str, Subject] | Sequence[Subject] | Subject, images: ImageSet) -> list[Model]:
+    """Return models; a plain network becomes one that is called after its class, or as a mapping calls it.
 
     Raises:
         InputError: something is neither.
     """
     value: object = models
+    if isinstance(value, Mapping):
+        return [replace(_model(subject, images), name=str(name)) for name, subject in value.items()]
     subjects = value if isinstance(value, list | tuple) else [value]
     return [_model(subject, images) for subject in subjects]
 

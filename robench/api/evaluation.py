@@ -100,7 +100,7 @@ class Options(TypedDict, total=False):
 
 
 def benchmark(
-    models: Sequence[Subject] | Subject,
+    models: Mapping[str, Subject] | Sequence[Subject] | Subject,
     images: ImageSet | tuple[Any, Any],
     *,
     attacks: Mapping[str, AttackLike] | Sequence[str] | str,
@@ -114,7 +114,7 @@ def benchmark(
 
     Args:
         models: the models, or one; their names must differ. A plain module or function will do, and is called
-            after its class.
+            after its class; a mapping gives each a name of its own.
         images: what to evaluate on: a set, or images and labels.
         attacks: column label to attack, made by `make_attack` or named; or only names, such as `["pgd"]`, or
             a preset, `"quick"`, `"standard"` or `"full"`.

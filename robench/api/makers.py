@@ -15,6 +15,7 @@ from robench.attack.protocol import Attack
 from robench.attack.user_attacks import attack_from, attack_named
 from robench.data.images import ImageSet, image_set
 from robench.errors import InputError, RobenchError
+from robench.intake.code_places import file_of
 from robench.model.evaluation import evaluation_mode
 from robench.model.function_network import as_network
 from robench.model.interface import Model, OutputKind
@@ -95,10 +96,10 @@ def make_attack(attack: str | Callable[..., Any], **options: Any) -> Attack:
         do = "Several attacks: `robench.benchmark(net, (x, y), attacks=[...], eps=...)`"
         do = do if isinstance(candidate, list | tuple | dict) else ""
         raise InputError(where="attack", expected="the name of an attack, or a function", got=got, do=do)
-    return attack_from(_own(attack), options)
+    return attack_from(own_object(attack), options)
 
 
-def _own(value: Callable[..., Any]) -> UserObject:
+def own_object(value: Callable[..., Any]) -> UserObject:
     """Return a function or class of the running program; its source identifies it."""
     try:
         source = inspect.getsource(value)
@@ -107,7 +108,10 @@ def _own(value: Callable[..., Any]) -> UserObject:
     name = getattr(value, "__name__", type(value).__name__).strip("<>")
     module = str(getattr(value, "__module__", "python")).rpartition(".")[2]
     return UserObject(
-        value=value, name=f"{module}:{name}", digest=hashlib.sha256(source.encode()).hexdigest()
+        value=value,
+        name=f"{module}:{name}",
+        digest=hashlib.sha256(source.encode()).hexdigest(),
+        path=file_of(value),
     )
 
 

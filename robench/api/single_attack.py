@@ -176,6 +176,16 @@ class _Everything(Memory):
     """A keeper that forgets nothing."""
 
     images: dict[str, Crafted] = field(default_factory=dict)
+    errors: dict[str, BaseException] = field(default_factory=dict)
+
+    def failed(
+        self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
+    ) -> None:
+        """Keep what was raised, so that whoever called sees where."""
+        self.failures[key] = f"{title}: {text}"
+        self.failed_jobs.setdefault(model, []).append(title)
+        if error is not None:
+            self.errors[key] = error
 
     def keep_crafted(self, key: str, crafted: Crafted) -> None:
         """Keep crafted images."""
@@ -250,9 +260,11 @@ def attack(
     )
     records = [unit.record for unit in evaluate(work, keeper)]
     if keeper.failures:
-        title, why = next(iter(keeper.failures.items()))
-        got = (last_line(why) or title).rstrip(".")
-        raise JobError(expected="an attack that ends with images and verdicts", got=got)
+        key, why = next(iter(keeper.failures.items()))
+        got = (last_line(why) or key).rstrip(".")
+        error = keeper.errors.get(key)
+        cause = error.__cause__ or error if error is not None else None
+        raise JobError(expected="an attack that ends with images and verdicts", got=got) from cause
     return _judged(records, keeper, data, threat, label, text)
 
 

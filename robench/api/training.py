@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
 from robench.api import html
-from robench.api.makers import columns_of, device_of, training_set
+from robench.api.makers import columns_of, device_of, own_object, training_set
 from robench.data.images import ImageSet, check_coverage
 from robench.errors import InputError
-from robench.model.defense import Defense, TrainingContext
-from robench.model.user_defenses import defense_of
+from robench.model.defense import Defense, DefenseInfo, TrainingContext
+from robench.model.trained import BeforeTraining, output_count
+from robench.model.user_defenses import check_stage, defense_from, defense_of
 from robench.plan.spec import Choice
 from robench.randomness import seed_from
 
@@ -29,11 +30,13 @@ class Training:
         network: the network that was trained, the very one that was given.
         defense: the name of the method.
         history: one row of numbers for each epoch.
+        doubts: why the training may be none, such as that no weight has changed; empty as a rule.
     """
 
     network: nn.Module
     defense: str
     history: tuple[dict[str, float], ...]
+    doubts: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return the history as a table: a line for each epoch."""
@@ -44,31 +47,34 @@ class Training:
     def __repr__(self) -> str:
         """Return one line: method, network, epochs and the last row."""
         last = ", ".join(f"{k} {v:.4g}" for k, v in (self.history[-1] if self.history else {}).items())
-        return f"Training({self.defense} of {type(self.network).__name__}; {last})"
+        doubts = "".join(f"; doubt: {doubt}" for doubt in self.doubts)
+        return f"Training({self.defense} of {type(self.network).__name__}; {last}{doubts})"
 
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for row in self.history for name in row))
         rows = [[f"{row[name]:.4g}" if name in row else "" for name in names] for row in self.history]
-        return html.table(f"{self.defense} of {type(self.network).__name__}", names, rows)
+        doubts = "".join(f"; doubt: {doubt}" for doubt in self.doubts)
+        return html.table(f"{self.defense} of {type(self.network).__name__}{doubts}", names, rows)
 
 
 def train(
     net: nn.Module,
     images: ImageSet | tuple[Any, Any],
-    defense: str = "natural",
+    defense: str | Defense | Callable[..., Any] = "natural",
     *,
     seed: int = 0,
     device: str | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
     **options: Any,
 ) -> Training:
-    """Train a network in place with a defense by name; the same seed gives the same weights.
+    """Train a network in place with a defense; the same seed gives the same weights.
 
     Args:
         net: images (B, C, H, W) in [0, 1] to logits (B, classes); its weights change, nothing else.
         images: labelled training images: an ImageSet of the split `train`, or images and labels.
         defense: a plugin's name such as `pgd_training` or `trades` (`robench list defenses`), or
-            `path/to/mine.py:NAME`, which is run.
+            `path/to/mine.py:NAME`, which is run; a function `(network, images)` that trains in place, with
+            further parameters as options; or a class with a `DefenseInfo`.
         seed: the only source of chance.
         device: where to train; by default where the network is.
         progress: called with the row of every epoch, and every few steps with one that has `step`.
@@ -79,7 +85,8 @@ def train(
             images are refused, or miss a class.
         PluginError: no defense has that name.
         ConfigError: an option is unknown or refused, or the defense belongs in front of a trained model.
-        JobError: the loss stopped being a number.
+        JobError: the training failed, such as where its loss stopped being a number, or left weights that are
+            none, or a network with another number of outputs.
     """
     candidate: object = net
     if not isinstance(candidate, nn.Module):
@@ -89,7 +96,8 @@ def train(
             else f"a {type(candidate).__name__}"
         )
         raise InputError(where="train", expected="a torch.nn.Module", got=got)
-    recipe: Defense = defense_of(Choice(name=defense, options=options, where=defense), trust_code=True)
+    recipe = _recipe(defense, options)
+    name = defense if isinstance(defense, str) else str(getattr(defense, "__name__", type(defense).__name__))
     data = training_set(images, where="train")
     check_coverage(data, where="train")
     columns = columns_of(net, data.batch(slice(0, 2))[0], where="train")
@@ -106,5 +114,35 @@ def train(
         identity={},
         progress=progress or (lambda _: None),
     )
+    before = BeforeTraining.of(net, columns)
     history = recipe(net, data if recipe.info.uses_unlabelled else data.labelled(), context=context)
-    return Training(network=net, defense=defense, history=tuple(history))
+    before.check(net, where=name, count=lambda: output_count(net, data.batch(slice(0, 2))[0]))
+    doubt = before.doubt(net, recipe)
+    return Training(network=net, defense=name, history=tuple(history), doubts=(doubt,) if doubt else ())
+
+
+def _recipe(defense: str | Defense | Callable[..., Any], options: dict[str, Any]) -> Defense:
+    """Return a training defense of its name, of a function or class, or as it is.
+
+    Raises:
+        InputError: it is none of these, or has its options already.
+        PluginError: no defense has that name.
+        ConfigError: an option is unknown or refused, or it is no training.
+    """
+    if isinstance(defense, str):
+        by_name: Defense = defense_of(Choice(name=defense, options=options, where=defense), trust_code=True)
+        return by_name
+    candidate: object = defense
+    if not callable(candidate):
+        expected, got = "the name of a training defense, or a function", f"a {type(candidate).__name__}"
+        raise InputError(where="defense", expected=expected, got=got)
+    if isinstance(getattr(candidate, "info", None), DefenseInfo) and not isinstance(candidate, type):
+        if options:
+            got = ", ".join(options)
+            raise InputError(
+                where="defense", expected="no options beside a defense that has its own", got=got
+            )
+        check_stage(cast("Defense", candidate).info, "training", type(candidate).__name__)
+        return cast("Defense", candidate)
+    own: Defense = defense_from(own_object(candidate), options)
+    return own

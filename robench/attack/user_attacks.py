@@ -27,6 +27,7 @@ from robench.attack.norms import NORMS
 from robench.attack.protocol import Attack, AttackInfo
 from robench.errors import ConfigError, JobError
 from robench.intake.user_code import is_reference
+from robench.model.user_errors import told_by_line
 from robench.model.user_objects import (
     POSITIONAL,
     UserObject,
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from robench.randomness import Randomness
     from robench.types import Images
 
+IMAGES = "adversarial images"
+"""What an attack was to return, where it failed."""
+ASKED = ", after it had asked about images of shape"
 GIVEN = ("norm", "targeted", "seed")
 """Parameters that a function is given what the threat says where it has them."""
 
@@ -101,7 +105,9 @@ def _plugin(user: UserObject, where: str) -> type[Any]:
     def call(self: Any, oracle: Oracle, *arguments: Any, **keywords: Any) -> Images:
         """Run the attack with the global generators seeded, and put them back."""
         rng: Randomness = keywords["rng"] if "rng" in keywords else arguments[-1]
-        with borrowed_global_randomness(rng.torch_seed()):
+        # It asks an oracle: whether the network or the attack raised is not known here.
+        boundary = told_by_line(user, expected=IMAGES)
+        with borrowed_global_randomness(rng.torch_seed()), boundary:
             return _like(own(self, oracle, *arguments, **keywords), oracle.x, user.name)
 
     setattr(call, "__signature__", inspect.signature(own))  # noqa: B010 - says which form its call has
@@ -117,6 +123,8 @@ def _plain(user: UserObject, where: str) -> type[Any]:
         _check_unbound(value, made_with, where)
         run: Run = _function
         parameters, options = made_with, options_among(made_with, skip=4, given=GIVEN)
+    elif not _has_callable_instances(value):
+        raise _not_callable(user, made_with, where)
     elif made_with and made_with[0].name == "model":
         run = _made_with_model
         parameters, options = made_with, options_among(made_with, skip=1, given=(*GIVEN, "eps"))
@@ -150,7 +158,25 @@ def _plain(user: UserObject, where: str) -> type[Any]:
         code=user.digest,
     )
     members = {"info": info, "__call__": call, "__module__": __name__, "user_code": staticmethod(value)}
+    if run is _function:
+        members["usage"] = f"{info.title}(model, x, y, eps): what comes after these is an option"
     return recipe_of(user, options, members, where=where)
+
+
+def _has_callable_instances(kind: type[Any]) -> bool:
+    """Tell whether a class, or one it is made from, has a `__call__`; a class itself can always be called."""
+    return any("__call__" in vars(ancestor) for ancestor in kind.__mro__)
+
+
+def _not_callable(user: UserObject, made_with: Sequence[inspect.Parameter], where: str) -> ConfigError:
+    """Return the refusal of a class whose instances cannot be called."""
+    has_model = bool(made_with) and made_with[0].name == "model"
+    call = "__call__(x, y)" if has_model else "__call__(model, x, y, eps)"
+    do = "Give it that method, which returns the adversarial images"
+    if callable(getattr(user.value, "forward", None)):
+        do = "Where `forward` returns the adversarial images, add `__call__ = forward` to the class"
+    expected, got = f"a class with the method {call}", f"{user.name} without a __call__"
+    return ConfigError(where=where, expected=expected, got=got, do=do)
 
 
 def _check_unbound(value: object, parameters: Sequence[inspect.Parameter], where: str) -> None:
@@ -233,7 +259,17 @@ def _lent(
     context = {name: values[name] for name in names}
     eps = oracle.threat.eps if oracle.threat.bounded else math.inf
     parts = []
-    with lent(oracle, rng, name=user.name, owner="the attack") as model, torch.enable_grad():
+    with (
+        lent(oracle, rng, name=user.name, owner="the attack") as model,
+        told_by_line(
+            user,
+            expected=IMAGES,
+            owner="the attack's own",
+            passes=lambda error: error is model.error,
+            after=lambda: f"{ASKED} {model.odd_shape}" if model.odd_shape is not None else "",
+        ),
+        torch.enable_grad(),
+    ):
         for x, y in zip(torch.split(oracle.x, size), torch.split(oracle.y, size), strict=True):
             parts.append(_like(run(attack, model, x.clone(), y.clone(), eps, dict(context)), x, user.name))
     return torch.cat(parts) if parts else oracle.x.clone()

@@ -2,12 +2,26 @@
 
 A file for each command. Options that commands share: `option_types` and `options`; a plan carried out and
 printed: `run_and_report`; what is told while it goes on: `reporters`; interruption: `signals` and
-`session`.
+`session`; where code of a user's failed: `tracebacks`.
 """
 
 from __future__ import annotations
 
-from robench.cli.app import app
+import sys
+
+INTERRUPTED = 130
+
+
+def _interrupted() -> SystemExit:
+    """Say that Ctrl-C came before a command could answer it, and return how to leave."""
+    sys.stderr.write("error: Interrupted.\n")
+    return SystemExit(INTERRUPTED)
+
+
+try:  # the first half second of every command goes into this line
+    from robench.cli.app import app
+except KeyboardInterrupt:
+    raise _interrupted() from None
 
 
 def main() -> None:
@@ -16,7 +30,10 @@ def main() -> None:
     0: done. 1: a gate failed. 2: usage or configuration, nothing was run. 3: some jobs failed, the rest is
     saved. 4: disk or internal error. 130, 143: interrupted, finished work is saved.
     """
-    app(prog_name="robench")
+    try:
+        app(prog_name="robench")
+    except KeyboardInterrupt:
+        raise _interrupted() from None
 
 
 __all__ = ["app", "main"]

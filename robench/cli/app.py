@@ -17,7 +17,7 @@ from robench.cli.doctor import doctor
 from robench.cli.documents import badge, cite, plot, report, table
 from robench.cli.eval import evaluate_one
 from robench.cli.export import export
-from robench.cli.guard import TRACEBACK, Guard
+from robench.cli.guard import Guard
 from robench.cli.help_text import paragraphs
 from robench.cli.leaderboard import leaderboard
 from robench.cli.list import list_plugins
@@ -29,6 +29,7 @@ from robench.cli.rerun import rerun
 from robench.cli.run import run
 from robench.cli.show import show
 from robench.cli.submit import submit
+from robench.cli.tracebacks import TRACEBACK
 from robench.cli.train import train
 from robench.cli.verify import verify
 

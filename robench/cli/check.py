@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.conformance import Checked
+    from robench.conformance.result import Result
     from robench.plan.spec import Plan
 
 LAW_BROKEN = 1
@@ -204,12 +206,35 @@ def _conformance(
     keep_freed_memory()
     typer.echo(printable(f"{where}: {instance.info.title}, from {owner}"))
     counts = dict.fromkeys(Verdict, 0)
-    for result in checks(kind, instance, root=data_root, download=download):
-        counts[result.verdict] += 1
-        typer.echo(printable(f"  {result}"))
+    for results in _folded(checks(kind, instance, root=data_root, download=download)):
+        counts[results[0].verdict] += len(results)
+        typer.echo(printable(f"  {_line(results)}"))
     typer.echo(", ".join(f"{count} {verdict.lower()}" for verdict, count in counts.items()))
     if counts[Verdict.FAILED]:
         raise typer.Exit(LAW_BROKEN)
+
+
+def _folded(results: Iterable[Result]) -> Iterator[list[Result]]:
+    """Yield results one by one as they come, those together that say nothing for one and the same reason."""
+    waiting: list[Result] = []
+    for result in results:
+        if waiting and result.evidence != waiting[0].evidence:
+            yield waiting
+            waiting = []
+        if "Not looked at" in result.evidence:
+            waiting.append(result)
+        else:
+            yield [result]
+    if waiting:
+        yield waiting
+
+
+def _line(results: list[Result]) -> str:
+    """Return the line of a result, or of several with one reason."""
+    if len(results) == 1:
+        return str(results[0])
+    laws = ", ".join(result.law for result in results)
+    return f"{results[0].verdict:<14}  {len(results)} laws: {laws} {results[0].evidence}"
 
 
 def _options(overrides: list[str]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 from robench.cli.console import errors, printable
+from robench.cli.tracebacks import is_asked_for
 from robench.errors import RobenchError
 
-TRACEBACK = "ROBENCH_TRACEBACK"
 INTERNAL = 4
+INTERRUPTED = 130
 
 
 class Terminated(KeyboardInterrupt):
@@ -32,8 +33,20 @@ class Terminated(KeyboardInterrupt):
 class Guard(TyperGroup):
     """The group of all commands; the one place where an exception ends."""
 
+    _has_begun = False
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; at a Ctrl-C before a command is chosen typer leaves without a word."""
+        try:
+            return super().main(*args, **options)
+        except SystemExit as leaving:
+            if leaving.code == INTERRUPTED and not self._has_begun:
+                _say("Interrupted.")
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command and turn what it raises into an exit code."""
+        self._has_begun = True
         try:
             return super().invoke(ctx)
         except RobenchError as error:
@@ -42,7 +55,7 @@ class Guard(TyperGroup):
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt as error:
             _say("Interrupted.")
-            raise typer.Exit(getattr(error, "exit_code", 130)) from None
+            raise typer.Exit(getattr(error, "exit_code", INTERRUPTED)) from None
         except BrokenPipeError:
             # The reader (`| head`) has enough; a flush at exit must not complain either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,7 +81,7 @@ def _unexpected(error: Exception) -> typer.Exit:
 
 
 def _show_traceback() -> bool:
-    if os.environ.get(TRACEBACK, "") in {"", "0"}:
+    if not is_asked_for():
         return False
     sys.stderr.write(traceback.format_exc())
     return True

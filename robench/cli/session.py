@@ -13,6 +13,7 @@ import typer
 from robench.cli.console import printable, unread
 from robench.cli.pace import rate, span
 from robench.cli.signals import noted, raised
+from robench.cli.tracebacks import is_asked_for, tracebacks_in
 from robench.plurals import counted
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def finish(
     doubt: str = "",
     quiet: bool = False,
     err: bool = False,
+    label: str = "Report",
 ) -> None:
     """Print the three last lines: what happened, how long it took, where report or files lie.
 
@@ -99,23 +101,26 @@ def finish(
         outcome: what was done.
         noun: what was counted, in the singular.
         paths: what was written, the most important first.
-        folder: the run folder; why jobs failed lies in its `errors`, or in `run.json` for trainings.
+        folder: the run folder; why jobs and trainings failed lies in its `errors`.
         doubt: whether the numbers can be believed; empty where there are none.
         quiet: print the first line only.
         err: print them on stderr, as stdout is for a program.
+        label: what the files are.
     """
     if outcome.failed:  # before the last lines, so that these stay the last
         reasons = folder / "errors"
-        if not any(reasons.glob("*")):  # a training that failed is told in the summary
+        if not any(reasons.glob("*")):  # such as of a run that was ended before it wrote them
             reasons = folder / "run.json"
+        if is_asked_for() and (places := tracebacks_in(folder)):
+            typer.echo(places, err=True)
         typer.echo(f"Why jobs failed: {printable(str(reasons))}", err=True)
     with unread():
-        _tell(outcome, noun, [] if quiet else paths, doubt, err=err)
+        _tell(outcome, noun, [] if quiet else paths, doubt, label=label, err=err)
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
 
 
-def _tell(outcome: Outcome, noun: str, paths: list[Path], doubt: str, *, err: bool) -> None:
+def _tell(outcome: Outcome, noun: str, paths: list[Path], doubt: str, *, label: str, err: bool) -> None:
     """Print what happened and, where files are named, how long it took and where they lie."""
     counts = f"{counted(outcome.finished, noun)} finished, {outcome.cached} cached, {outcome.failed} failed"
     typer.echo(counts + (f"; {doubt}." if doubt else "."), err=err)
@@ -128,4 +133,4 @@ def _tell(outcome: Outcome, noun: str, paths: list[Path], doubt: str, *, err: bo
     typer.echo(f"Time: {span(outcome.seconds)}{pace}.", err=err)
     first, *rest = paths
     beside = [path.name if path.parent == first.parent else str(path) for path in rest]
-    typer.echo(printable(f"Report: {first}" + (f"; {', '.join(beside)}" if beside else "")), err=err)
+    typer.echo(printable(f"{label}: {first}" + (f"; {', '.join(beside)}" if beside else "")), err=err)

@@ -11,6 +11,7 @@ import typer
 from robench.cli.console import one_line, printable
 from robench.cli.leaderboard import tell_faults
 from robench.cli.list import KINDS, Listed
+from robench.cli.tracebacks import is_asked_for
 from robench.errors import ConfigError, nearest
 from robench.plurals import counted
 
@@ -136,5 +137,7 @@ def _run(folder: Path) -> list[str]:
     lines = [one_line(line) for line in lines]
     for key, account in store.read_errors().items():
         job, error = one_line(str(account.get("job", key))), str(account.get("error", ""))
+        if is_asked_for() and (trace := str(account.get("traceback") or "")):
+            error = f"{error.rstrip()}\n{trace}"
         lines.append(f"failed: {job}: " + error.rstrip().replace("\n", "\n  "))  # a traceback has many lines
     return lines

@@ -47,6 +47,7 @@ def train(config: Config = "robench.yaml", *, options: Options) -> None:
     quiet = options.quiet or not rank.first
     outcome = interruptible(work, folder, quiet=quiet, threads=options.threads)
     if rank.first:
-        finish(outcome, "network", [folder / "models"], folder=folder, quiet=options.quiet)
+        paths = [folder / "models"]
+        finish(outcome, "network", paths, folder=folder, quiet=options.quiet, label="Weights")
     elif outcome.failed:
         raise typer.Exit(SOME_FAILED)

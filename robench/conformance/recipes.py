@@ -59,6 +59,11 @@ def described(trial: Trial) -> str:
     # A dataclass without a docstring gets its signature for one.
     require(bool(doc) and not doc.startswith(f"{kind.__name__}("), f"{kind.__name__} has no docstring")
     canonical(options_of(recipe))  # raises TypeError where an option is not plain data
+    if hasattr(recipe, "user_code"):
+        options = counted(len(describe(kind)), "option")
+        raise InapplicableError(
+            f"It is a function or class of a file, of which its host makes one: {options}"
+        )
     return f"{counted(len(describe(kind)), 'option')}"
 
 

@@ -6,12 +6,12 @@ No torch here, and nothing of the file is run: `UserModules` does that.
 from __future__ import annotations
 
 import ast
-import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from robench.errors import ConfigError, RobenchError, nearest
+from robench.intake.code_places import place_of
 from robench.intake.limits import PYTHON_FILE
 from robench.intake.regular_file import read_regular
 
@@ -121,25 +121,14 @@ class blamed:  # noqa: N801 - used like a function
         # SystemExit too: a script without a `__main__` guard must not end the run as if it had succeeded.
         if not isinstance(error, Exception | SystemExit) or isinstance(error, RobenchError):
             return
-        line = self._line(error, trace)
+        place = place_of(error, self._path)
         message = f"{type(error).__name__}: {error}"
         raise ConfigError(
             where=self._where,
             expected=self._expected,
-            got=f"{message} (at {line})" if line else message,
+            got=f"{message} (at {place})" if place else message,
             do=self._do,
         ) from error
-
-    def _line(self, error: BaseException, trace: TracebackType | None) -> str:
-        if self._path is None:
-            return ""
-        own = [
-            f.lineno
-            for f in traceback.extract_tb(trace)
-            if Path(f.filename) == self._path.absolute() or Path(f.filename) == self._path
-        ]
-        line = error.lineno if isinstance(error, SyntaxError) else (own[-1] if own else None)
-        return f"{self._path}, line {line}" if line else str(self._path)
 
 
 def attribute(module: Any, name: str, path: Path, where: str) -> Any:

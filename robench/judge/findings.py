@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 
@@ -33,13 +34,16 @@ EXPLAIN_UNSETTLED = frozenset(
 """Defects of a model for which its loss never settles, however long it is climbed."""
 
 
-def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str] = ()) -> tuple[Finding, ...]:
+def ledger_findings(
+    ledger: Ledger, status: list[Status], known: Collection[str] = (), *, owner: str = "the library"
+) -> tuple[Finding, ...]:
     """Return what the attack met on the way that makes its survivors doubtful.
 
     Args:
         ledger: of the attack.
         status: the judge's verdicts.
         known: codes of findings about the model itself; what only follows from them is left out.
+        owner: whose code was lent the model, for the evidence.
     """
     survivors = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
     findings = (
@@ -47,7 +51,7 @@ def ledger_findings(ledger: Ledger, status: list[Status], known: Collection[str]
         _zero_gradient(ledger, survivors, known),
         _not_converged(ledger, survivors, known),
         _transfer_failure(ledger, survivors),
-        _silent_success(ledger, status),
+        _silent_success(ledger, status, owner),
         _unconfirmed(ledger, status, known),
     )
     return tuple(finding for finding in findings if finding)
@@ -123,8 +127,8 @@ def _unconfirmed(ledger: Ledger, status: list[Status], codes: Collection[str]) -
     )
 
 
-def _silent_success(ledger: Ledger, status: list[Status]) -> Finding | None:
-    """Find images that a library broke on its way and then let go (Pintor et al. 2022)."""
+def _silent_success(ledger: Ledger, status: list[Status], owner: str) -> Finding | None:
+    """Find images that lent code broke on its way and then let go (Pintor et al. 2022)."""
     # One that was wrong from the start was not broken, and any step may bring it back to its label.
     right = torch.tensor([s is not Status.MISCLASSIFIED for s in status], dtype=torch.bool)
     count = int((ledger.silent & right).sum())
@@ -132,7 +136,22 @@ def _silent_success(ledger: Ledger, status: list[Status]) -> Finding | None:
         return None
     return Finding(
         code="silent-success",
-        evidence=f"the library broke {count} of {counted(len(ledger.silent), 'image')} "
+        evidence=f"{owner} broke {count} of {counted(len(ledger.silent), 'image')} "
         "on its way and returned others",
         remedy="They were judged by the points that broke them; its own count would be too high",
+    )
+
+
+def told_of_users_code(findings: Collection[Finding], ledger: Ledger) -> tuple[Finding, ...]:
+    """Return the findings, saying of proposals that were not finite which of them are not counted.
+
+    Where a point on the way broke an image, that point is proposed in the place of what a user's attack
+    returned, finite or not.
+    """
+    apart = "; those images apart that a point on the way had broken"
+    return tuple(
+        replace(finding, evidence=finding.evidence + apart)
+        if finding.code == "nonfinite-proposal" and bool(ledger.silent.any())
+        else finding
+        for finding in findings
     )

@@ -9,8 +9,9 @@ Accepted are, under `path/to/mine.py:NAME`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from robench import plugins, recipe
@@ -18,6 +19,7 @@ from robench.errors import ConfigError, JobError
 from robench.intake.user_code import is_reference
 from robench.model.defense import DefenseInfo, TrainingContext
 from robench.model.global_state import kept_global_state
+from robench.model.user_errors import told_by_line
 from robench.model.user_objects import (
     POSITIONAL,
     UserObject,
@@ -54,11 +56,27 @@ def defense_of(choice: Choice, *, trust_code: bool, stage: str = "training") -> 
             or the defense belongs to the other stage.
     """
     kind = defense_class(choice.name, trust_code=trust_code, where=choice.where)
-    if kind.info.stage != stage:
-        key = "train" if kind.info.stage == "training" else "inference"
-        expected, do = f"a defense of {stage}", f"Put it under the model's key `{key}`"
-        raise ConfigError(where=choice.where, expected=expected, got=f"{kind.info.title!r}", do=do)
+    check_stage(kind.info, stage, choice.where)
     return recipe.build(kind, choice.options, where=choice.where)
+
+
+def defense_from(user: UserObject, options: dict[str, Any]) -> Any:
+    """Return a training of a function or class that the running program gives, with options.
+
+    Raises:
+        ConfigError: it is no training, or an option is unknown or refused.
+    """
+    kind = _class_of(user, user.name)
+    check_stage(kind.info, "training", user.name)
+    return recipe.build(kind, options, where=user.name)
+
+
+def check_stage(info: DefenseInfo, stage: str, where: str) -> None:
+    """Refuse a defense of another stage."""
+    if info.stage != stage:
+        key = "train" if info.stage == "training" else "inference"
+        expected, do = f"a defense of {stage}", f"Put it under the model's key `{key}`"
+        raise ConfigError(where=where, expected=expected, got=f"{info.title!r}", do=do)
 
 
 def defense_class(name: str, *, trust_code: bool = False, where: str = "") -> type[Any]:
@@ -66,10 +84,11 @@ def defense_class(name: str, *, trust_code: bool = False, where: str = "") -> ty
     if not is_reference(name):
         plugin: type[Any] = plugins.find("defenses", name, where=where)
         return plugin
-    user = user_object(name, trust_code=trust_code, where=where)
-    if is_recipe(user.value, DefenseInfo):
-        return _plugin(user, where)
-    return _function(user, where)
+    return _class_of(user_object(name, trust_code=trust_code, where=where), where)
+
+
+def _class_of(user: UserObject, where: str) -> type[Any]:
+    return _plugin(user, where) if is_recipe(user.value, DefenseInfo) else _function(user, where)
 
 
 def code_of(name: str, *, trust_code: bool, where: str = "") -> dict[str, str]:
@@ -90,8 +109,11 @@ def _plugin(user: UserObject, where: str) -> type[Any]:
         self: Any, network: nn.Module, data: ImageSet, *, context: TrainingContext
     ) -> list[dict[str, float]]:
         """Train with a host; see `robench.model.Defense`."""
-        with hosted(network, context):
-            return _history(own(self, network, data, context=context), network, [], user.name)
+        hearer = _Hearer(context.progress)
+        boundary = told_by_line(user, expected="weights", passes=hearer.raised)
+        with hosted(network, context), boundary:
+            answer = own(self, network, data, context=replace(context, progress=hearer))
+        return _history(answer, network, [], user.name)
 
     return recipe_from(user, {"__call__": call}, where=where)
 
@@ -114,13 +136,15 @@ def _function(user: UserObject, where: str) -> type[Any]:
     ) -> list[dict[str, float]]:
         """Train by the user's function with a host; see `robench.model.Defense`."""
         rows: list[dict[str, float]] = []
+        hearer = _Hearer(context.progress)
+        boundary = told_by_line(user, expected="weights", passes=hearer.raised)
 
         def progress(row: dict[str, float]) -> None:
             rows.append(dict(row))
-            context.progress(row)
+            hearer(row)
 
         values = {"device": context.device, "seed": context.seed, "progress": progress, "context": context}
-        with hosted(network, context):
+        with hosted(network, context), boundary:
             network.to(context.device).train()
             answer = self.user_code(
                 network, data, **recipe.options_of(self), **{name: values[name] for name in names}
@@ -133,8 +157,38 @@ def _function(user: UserObject, where: str) -> type[Any]:
 
     title = user.name.rpartition(":")[2]
     info = DefenseInfo(title=title, paper=f"none; a user's file, {user.name.partition(':')[0]}")
-    members = {"info": info, "__call__": call, "__module__": __name__, "user_code": staticmethod(user.value)}
+    members = {
+        "info": info,
+        "__call__": call,
+        "__module__": __name__,
+        "user_code": staticmethod(user.value),
+        "usage": f"{title}(network, images): what comes after these is an option",
+    }
     return recipe_of(user, options, members, where=where)
+
+
+class _Hearer:
+    """Hands rows on, and knows whether an error is of whoever hears them: then it is not the training's own.
+
+    Args:
+        progress: who hears them.
+    """
+
+    def __init__(self, progress: Callable[[dict[str, float]], None]) -> None:
+        self._progress = progress
+        self._error: BaseException | None = None
+
+    def __call__(self, row: dict[str, float]) -> None:
+        """Hand a row on."""
+        try:
+            self._progress(row)
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def raised(self, error: BaseException) -> bool:
+        """Tell whether an error was raised by whoever hears the rows."""
+        return error is self._error
 
 
 @contextmanager

@@ -28,11 +28,13 @@ class UserObject:
         value: the function or class itself.
         name: what records call it, such as `mine.py:MyAttack`.
         digest: SHA-256 of the file and of all it imports from beside it.
+        path: the file, as the user named it; None where none is known.
     """
 
     value: Any
     name: str
     digest: str
+    path: Path | None = None
 
 
 def user_object(reference: str, *, trust_code: bool, where: str) -> UserObject:
@@ -50,7 +52,7 @@ def user_object(reference: str, *, trust_code: bool, where: str) -> UserObject:
     with blamed(where or reference, path, expected):
         module = _module(path.absolute(), digest)
     value = attribute(module, name, path, where)
-    return UserObject(value=value, name=short_name(reference), digest=digest)
+    return UserObject(value=value, name=short_name(reference), digest=digest, path=path)
 
 
 @cache

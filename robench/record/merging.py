@@ -93,7 +93,8 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
             run.read(key)  # says that it is not there
     for run in runs:
         for key, account in run.read_errors().items():
-            if KEY.fullmatch(key) and key not in finished_keys:
+            is_model_made = str(account.get("model", "")) in models  # another part could make it
+            if KEY.fullmatch(key) and key not in finished_keys and not is_model_made:
                 store.write_error(key, account)
     expected = _expected(summaries)
     store.write_json("run.json", _summary(summaries, list(holders), models, whole=len(names) >= expected))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from robench.attack.craft import Crafted, CraftSettings, craft, targets_under
 from robench.attack.threat import ThreatModel
-from robench.judge.findings import ledger_findings
+from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.probes import IMAGES, RANDOM, probe
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
@@ -145,7 +145,11 @@ def judge_unit(
     if asked_again(model, codes) and len(y):
         draw_outcomes = batches.do(ask_under_fresh_noise, most=settings.batch_size)
     if crafted and unit.white_box:
-        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, codes))
+        is_users = bool(unit.crafting and unit.crafting.attack.info.code)
+        owner = "the attack" if is_users else "the library"
+        if is_users:
+            findings = told_of_users_code(findings, crafted.ledger)
+        findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, codes, owner=owner))
     return record_of(
         unit,
         crafted,

@@ -112,7 +112,7 @@ class Context:
             yield
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
             text = failure_text(error)
-            self.keeper.failed(key, title, text, model=model)
+            self.keeper.failed(key, title, text, model=model, error=error)
             self.reporter.failed(f"{title}: {last_line(text)}")
             for _ in range(units):
                 self.reporter.advance(f"{title}: failed")

@@ -14,6 +14,7 @@ from robench.plan.spec import Plan, content_hash, to_json
 from robench.record.store import Store
 from robench.run.executor import Executor, Processes
 from robench.run.leases import Leases
+from robench.run.model_accounts import keep_tracebacks, settle_accounts
 from robench.run.outcome import Outcome, Summary
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment
@@ -79,6 +80,7 @@ def execute(
         finally:
             if summary.facts:  # else nothing was evaluated, and an earlier account stays
                 store.write_json("run.json", summary.to_json())
+                settle_accounts(store, [spec.name for spec in plan.models], summary.failed_models)
             reporter.close()
     return summary.outcome(seconds=time.perf_counter() - start, judging=judging)
 
@@ -152,15 +154,21 @@ def train_only(
         workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
         store.begin(to_json(plan), config_text)
+        shape, classes = data.shape, len(data.classes)
+        models = [spec.name for spec in plan.models if spec.train]
+        missing = models if environment.force else workshop.untrained(shape, classes)
         try:
-            paths = workshop.train(data.shape, len(data.classes))
+            paths = workshop.train(shape, classes)
+            keep_tracebacks(store, workshop.failures, workshop.tracebacks)
+            settle_accounts(store, models, workshop.failures)
         finally:
             reporter.close()
     for path in paths:
         reporter.stage(f"weights: {path}")
+    count = len(models) - len(missing)
     return Outcome(
-        finished=len(paths),
-        cached=0,
+        finished=len(paths) - count,
+        cached=count,
         failed=len(workshop.failures),
         seconds=time.perf_counter() - start,
     )

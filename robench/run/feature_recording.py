@@ -78,7 +78,7 @@ def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET
                 continue
             except Exception as error:  # noqa: BLE001 - the boundary: one model's failure is recorded
                 text = failure_text(error)
-                keeper.failed(key, title, text)
+                keeper.failed(key, title, text, error=error)
                 reporter.failed(f"{title}: {last_line(text)}")
                 continue
             keeper.keep_geometry(key, geometry)

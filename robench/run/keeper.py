@@ -15,6 +15,7 @@ from robench.attack.craft import Crafted
 from robench.attack.ledger import Ledger
 from robench.data.images import ImageSet
 from robench.errors import RobenchError, StorageError
+from robench.intake.code_places import traceback_of
 from robench.model.out_of_memory import SMALLER_SHARD, is_out_of_memory, reason_of
 from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot, write_snapshot
 from robench.record.files import write_atomic
@@ -46,8 +47,10 @@ class Keeper(Protocol):
         """Keep crafted images."""
         ...
 
-    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
-        """Note that a job failed, and whose row lacks it."""
+    def failed(
+        self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
+    ) -> None:
+        """Note that a job failed, whose row lacks it, and what was raised."""
         ...
 
     def finished(self, key: str) -> None:
@@ -80,8 +83,11 @@ class Memory:
         """Keep the newest crafted images only."""
         self._crafted = {key: crafted}
 
-    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
-        """Note that a job failed, and whose row lacks it."""
+    def failed(
+        self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
+    ) -> None:
+        """Note that a job failed, and whose row lacks it; the error would hold on to the images it met."""
+        del error
         self.failures[key] = f"{title}: {text}"
         self.failed_jobs.setdefault(model, []).append(title)
 
@@ -247,8 +253,12 @@ class FolderKeeper:
         write_snapshot(path, geometry)
         self.store.forget_error(key)
 
-    def failed(self, key: str, title: str, text: str, *, model: str = "") -> None:
+    def failed(
+        self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
+    ) -> None:
         """Write why a job failed, and note whose row lacks it; it is tried again by the next run.
+
+        The traceback of what an error of ours was raised from is kept too; that of any other is in the text.
 
         Raises:
             StorageError: the disk refused.
@@ -256,7 +266,10 @@ class FolderKeeper:
         self.failures += 1
         if model:
             self.failed_jobs.setdefault(model, []).append(title)
-        self.store.write_error(key, {"job": title, "error": text})
+        account = {"job": title, "error": text}
+        if isinstance(error, RobenchError) and error.__cause__ is not None:
+            account["traceback"] = traceback_of(error)
+        self.store.write_error(key, account)
 
     def finished(self, key: str) -> None:
         """Forget an earlier failure of a job, such as of a process that it ended when it had crafted."""
@@ -269,7 +282,7 @@ def failure_text(error: BaseException) -> str:
         return str(error)
     text = "".join(traceback.format_exception(error))
     if isinstance(error, SystemExit):
-        return f"{text.rstrip()}\nIts code called sys.exit({error.code!r})"
+        return f"{text.rstrip()}\na call of sys.exit({error.code!r}) in its code"
     # Halved batches did not help, for instance because the images of a shard do not fit into memory together.
     return f"{text}{reason_of(error)}. {SMALLER_SHARD}." if is_out_of_memory(error) else text
 

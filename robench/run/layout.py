@@ -20,6 +20,7 @@ from robench.record.store import Store
 from robench.run.bounding import BoundColumn
 from robench.run.jobs import Board
 from robench.run.keeper import FolderKeeper
+from robench.run.model_accounts import keep_tracebacks
 from robench.run.preparation import Workshop
 from robench.run.progress import Reporter
 from robench.run.settings import Environment, Settings
@@ -132,6 +133,7 @@ def lay_out(
     if begin:
         begin()
     models = workshop.models(data.shape, len(data.classes))
+    keep_tracebacks(store, workshop.failures, workshop.tracebacks)
     settings = Settings.of(plan, eager=eager)
     work, pace = measured_pace(
         lambda: Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model),

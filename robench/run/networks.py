@@ -17,6 +17,7 @@ from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
 from robench.model.defense import Defense, TrainingContext
 from robench.model.out_of_memory import is_out_of_memory, reason_of
+from robench.model.trained import BeforeTraining, output_count
 from robench.model.user_defenses import code_of, defense_of
 from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
@@ -251,6 +252,7 @@ class Networks:
             history=path.parent / "history.csv",
             last=last.update,
         )
+        before, count = self._before(module, data, train)
         try:
             history = defense(module, data, context=context)
         except RobenchError:
@@ -263,6 +265,7 @@ class Networks:
                 raise JobError(where=where, expected="memory for a step", got=got, do=do) from error
             text = "".join(traceback.format_exception(error)).strip()
             raise JobError(where=where, expected="weights", got=text) from error
+        before.check(module, where=f"training {spec.name}", count=count)
         card = partial(
             model_card,
             plan=self.plan,
@@ -280,6 +283,21 @@ class Networks:
             module.load_state_dict(weights)
         digest = self.builder.save(module, path, card=card(kind="chosen"))
         state.unlink(missing_ok=True)
-        if doubt := robust_overfitting(history):
+        for doubt in filter(None, (robust_overfitting(history), before.doubt(module, defense))):
             self.reporter.finding(f"{spec.name}: {doubt}")
         return digest
+
+    def _before(
+        self, module: Any, data: ImageSet, train: TrainSpec
+    ) -> tuple[BeforeTraining, Callable[[], int] | None]:
+        """Return what a network is before its training, and what asks it for its number of outputs.
+
+        Only of a user's code it is asked: ours leaves the layers as they are.
+        """
+        if not is_reference(train.defense.name):
+            return BeforeTraining.of(module), None
+        count = partial(output_count, module, data.batch(slice(0, 2))[0])
+        try:
+            return BeforeTraining.of(module, count()), count
+        except Exception:  # noqa: BLE001 - what it raises, its training will raise too
+            return BeforeTraining.of(module), None

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from robench import plugins
 from robench.data.images import ImageSet
-from robench.errors import JobError
+from robench.errors import JobError, RobenchError
+from robench.intake.code_places import traceback_of
 from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
 from robench.model.defense import InferenceDefense
@@ -38,6 +39,7 @@ class Workshop:
         failures: why models could not be made, by name.
         builder: makes networks and puts heads on them.
         trains: whether networks are trained that are not yet; else they keep their first weights.
+        tracebacks: where the code of models raised that failed here, by name.
         load: gives the images of a specification.
     """
 
@@ -47,6 +49,7 @@ class Workshop:
     reporter: Reporter = QUIET
     failures: dict[str, str] = field(default_factory=dict)
     trains: bool = True
+    tracebacks: dict[str, str] = field(default_factory=dict)
     builder: Builder = field(init=False)
     load: ImageLoader = field(init=False)
 
@@ -85,13 +88,13 @@ class Workshop:
                 self.reporter.stage(f"preparing {spec.name}")
                 models[spec.name] = self._evaluated(spec, network, classes)
             except JobError as error:
-                self._fail(spec.name, str(error))
+                self._fail(spec.name, str(error), error)
             except SystemExit as error:
-                self._fail(spec.name, f"its code called sys.exit({error.code!r})")
+                self._fail(spec.name, f"a call of sys.exit({error.code!r}) in its code", error)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                self._fail(spec.name, f"its network does not fit: {reason_of(error)}. {FREE}.")
+                self._fail(spec.name, f"its network does not fit: {reason_of(error)}. {FREE}.", error)
         self.load.forget()  # an evaluation may take long and needs no training data
         return [models[spec.name] for spec in self.plan.models if spec.name in models]
 
@@ -105,7 +108,7 @@ class Workshop:
             try:
                 networks.network(spec)
             except JobError as error:
-                self._fail(spec.name, str(error))
+                self._fail(spec.name, str(error), error)
                 continue
             paths.append(networks.weights(spec))
         return paths
@@ -183,8 +186,10 @@ class Workshop:
             trust_code=self.environment.trust_code,
         )
 
-    def _fail(self, name: str, text: str) -> None:
+    def _fail(self, name: str, text: str, error: BaseException | None = None) -> None:
         self.failures[name] = text
+        if error is not None and (error.__cause__ or not isinstance(error, RobenchError)):
+            self.tracebacks[name] = traceback_of(error)
         self.reporter.failed(f"{name}: {last_line(text)}")
 
 

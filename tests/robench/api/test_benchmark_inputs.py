@@ -46,6 +46,22 @@ def test_functions_are_models_and_attacks():
     assert board.loc["mine", "attack: up"] == board.loc["Sequential", "attack: up"]
 
 
+def test_a_mapping_names_its_models():
+    model = robench.wrap(net(), name="Sequential", classes=10)
+    result = robench.benchmark({"mine": net(), "yours": model}, DATA, attacks="fgsm", eps=0.1)
+    assert set(result.leaderboard().model) == {"mine", "yours"}
+    assert model.name == "Sequential"
+
+
+def test_a_map_of_transfer_needs_several_models():
+    result = robench.benchmark({"mine": net()}, DATA, attacks="fgsm", eps=0.1)
+    with pytest.raises(ConfigError, match=r"got one model, 'mine'\. Evaluate several models together"):
+        result.plot("transfer")
+    result = robench.benchmark({"a": net(), "b": net()}, DATA, attacks="fgsm", eps=0.1, transfer=False)
+    with pytest.raises(ConfigError, match=r"white-box results only.*in Python: transfer=True"):
+        result.plot("transfer")
+
+
 def evaluate(net, images=DATA, attacks="fgsm", eps=0.1, **options):
     return robench.benchmark(net, images, attacks=attacks, eps=eps, **options)
 

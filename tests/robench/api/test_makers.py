@@ -1,11 +1,15 @@
 """Training by name and the WNLL head from Python: what they do, and what they refuse."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
 
 import robench
-from robench.errors import ConfigError, InputError, PluginError
+from robench.errors import ConfigError, InputError, JobError, PluginError
+from robench.model import DefenseInfo
 
 
 def network():
@@ -53,6 +57,60 @@ def test_a_training_of_a_file(images, tmp_path):
     assert training.history == ({"epoch": 1.0},)
 
 
+def ones(network, images, value=1.0):
+    with torch.no_grad():
+        network[1].weight.fill_(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ones:
+    """A whole plugin."""
+
+    info: ClassVar[DefenseInfo] = DefenseInfo(title="Ones", paper="none")
+    value: float = 1.0
+
+    def __call__(self, network, data, *, context):
+        ones(network, data, self.value)
+        return [{"epoch": 1.0, "loss": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("defense", "options", "name"),
+    [(ones, {"value": "4/2"}, "ones"), (Ones, {"value": 2.0}, "Ones"), (Ones(value=2.0), {}, "Ones")],
+)
+def test_a_training_is_a_function_a_class_or_made_with_its_options(images, defense, options, name):
+    net = network()
+    training = robench.train(net, images, defense, **options)
+    assert bool((net[1].weight == 2).all())
+    assert (training.defense, training.doubts) == (name, ())
+    assert repr(training).startswith(f"Training({name} of Sequential; epoch 1")
+
+
+def test_what_a_function_raises_is_told_with_its_line(images):
+    def mine(network, images):
+        return {}["nope"]
+
+    with pytest.raises(JobError) as refusal:
+        robench.train(network(), images, mine)
+    line = mine.__code__.co_firstlineno + 1
+    assert str(refusal.value).endswith(
+        f"expected weights, got KeyError: 'nope' (at {__file__}, line {line})."
+    )
+    assert isinstance(refusal.value.__cause__, KeyError)
+
+
+def idle(network, images, epochs=1):
+    pass
+
+
+def test_a_training_that_changes_nothing_is_in_doubt_unless_it_has_no_epoch(images):
+    training = robench.train(network(), images, idle)
+    assert training.doubts == ("the training changed none of 4 parameters",)
+    assert "changed none" in repr(training)
+    assert "changed none" in training._repr_html_()
+    assert robench.train(network(), images, idle, epochs=0).doubts == ()
+
+
 def test_a_wnll_head_answers_with_the_simplex_of_the_networks_features(images):
     net = network().train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
@@ -63,6 +121,24 @@ def test_a_wnll_head_answers_with_the_simplex_of_the_networks_features(images):
     assert model.details["template"] == 300
     assert net.training
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def to_nan(network, images):
+    with torch.no_grad():
+        network[1].weight[3, 5] = float("nan")
+
+
+def to_infinity(network, images):
+    with torch.no_grad():
+        network[3].bias.fill_(float("inf"))
+
+
+def resized(network, images):
+    network[3] = nn.Linear(16, 5)
+
+
+def spoilt(network, images):
+    network[3] = nn.Linear(4, 10)
 
 
 X, Y = torch.rand(20, 1, 8, 8), torch.arange(20) % 10
@@ -77,6 +153,14 @@ NONSENSE = [
     (lambda d: robench.train(nn.Linear, d), InputError, "the class Linear"),
     (lambda d: robench.train(lambda x: x, d), InputError, "a torch.nn.Module"),
     (lambda d: robench.train(network(), d, "trade"), PluginError, "Did you mean 'trades'"),
+    (lambda d: robench.train(network(), d, to_nan), JobError, "got NaN or infinity in 1 of 4 .*1.weight"),
+    (lambda d: robench.train(network(), d, to_infinity), JobError, "1 of 4 parameters: 3.bias"),
+    (lambda d: robench.train(network(), d, resized), JobError, "10 outputs, as before its training, got 5"),
+    (lambda d: robench.train(network(), d, spoilt), JobError, "10 outputs, as before, got RuntimeError"),
+    (lambda d: robench.train(network(), d, lambda net: None), ConfigError, r"\(network, images\), or"),
+    (lambda d: robench.train(network(), d, 3), InputError, "the name of a training defense, or a function"),
+    (lambda d: robench.train(network(), d, Ones(), value=1), InputError, "no options beside"),
+    (lambda d: robench.train(network(), d, ones, valu=1), ConfigError, "Did you mean 'value'"),
     (lambda d: robench.train(network(), d, "jpeg"), ConfigError, "a defense of training"),
     (lambda d: robench.train(network(), d, "trades", epochs=1), ConfigError, "eps, which has no default"),
     (lambda d: robench.train(network(), d, epoch=3), ConfigError, "Did you mean 'epochs'"),

@@ -281,6 +281,41 @@ def test_nonsense_is_refused_in_a_sentence(call, kind, text):
     assert str(refusal.value).count("\n") <= 3
 
 
+def test_the_error_of_an_attack_is_the_cause_and_its_line_is_named():
+    def mine(model, x, y, eps):
+        return {}["nope"]
+
+    with pytest.raises(JobError) as refusal:
+        robench.attack(linear(), X, Y, mine, eps=0.1)
+    assert isinstance(refusal.value.__cause__, KeyError)
+    line = mine.__code__.co_firstlineno + 1
+    assert str(refusal.value).endswith(f"the attack's own KeyError: 'nope' (at {__file__}, line {line}).")
+    assert "try others" not in str(refusal.value)
+
+    def leaves(model, x, y, eps):
+        raise SystemExit(3)
+
+    with pytest.raises(JobError, match=r"the attack's own call of sys\.exit\(3\) \(at"):
+        robench.attack(linear(), X, Y, leaves, eps=0.1)
+
+
+def test_counts_of_a_users_attack_speak_of_the_attack_and_say_what_they_leave_out():
+    def halves(model, x, y, eps):
+        far = x + eps * (1 - 2 * torch.nn.functional.one_hot(y, 3).view_as(x))
+        model(far)
+        return torch.full_like(x, float("nan"))
+
+    x, y = torch.tensor([[0.5, 0.45, 0.0], [1.0, 0.0, 0.0]]).view(2, 1, 1, 3), torch.tensor([0, 0])
+    net = nn.Sequential(nn.Flatten(), nn.Identity())
+    result = robench.attack(net, x, y, halves, eps=0.1)
+    evidence = {finding.code: finding.evidence for finding in result.findings}
+    assert [str(status) for status in result.status] == ["broken", "robust"]
+    assert evidence["silent-success"].startswith("the attack broke 1 of 2 images on its way")
+    assert evidence["nonfinite-proposal"] == (
+        "1 of 2 proposals were not finite; those images apart that a point on the way had broken"
+    )
+
+
 @pytest.mark.thorough
 def test_the_worst_of_all_gradient_sources_counts():
     data = robench.load_data("digits", split="train", limit=400)

@@ -77,6 +77,21 @@ def array(model, x, y, eps): return (x + 0).numpy().astype("float64")
 def spoils(model, x, y, eps):
     x.zero_(); y.zero_(); model.train(); model.requires_grad_(True)
     return x
+def raises(model, x, y, eps):
+    return {}["nope"]
+def leaves(model, x, y, eps):
+    raise SystemExit(3)
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    info: ClassVar[AttackInfo] = AttackInfo(title="T", paper="none", norms=("Linf",))
+    def __call__(self, oracle, rng):
+        raise ValueError("two\\nlines")
+def lacks(model, x, y, eps, alpha): return x
+class Forward:
+    def __init__(self, model, eps=0.1): pass
+    def forward(self, x, y): return x
+class Uncalled:
+    def __init__(self, steps=3): pass
 def tensor_default(model, x, y, eps, start=torch.zeros(1)): return x
 number = 3
 """
@@ -176,10 +191,40 @@ def test_other_answers_than_images_fail_the_job_in_a_sentence(file, model, name,
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "line", "kind"),
+    [
+        ("raises", "the attack's own KeyError: 'nope'", 'return {}["nope"]', KeyError),
+        ("leaves", "the attack's own call of sys.exit(3)", "raise SystemExit(3)", SystemExit),
+        ("Broken", "ValueError: two", 'raise ValueError("two', ValueError),
+    ],
+)
+def test_what_code_raises_is_told_with_its_line_and_is_the_cause(file, model, name, text, line, kind):
+    number = next(i for i, code in enumerate(file.read_text().splitlines(), 1) if line in code)
+    with pytest.raises(JobError) as refusal:
+        run(model, made(file, name))
+    assert str(refusal.value) == (
+        f"mine.py:{name}: expected adversarial images, got {text} (at {file}, line {number})."
+    )
+    assert type(refusal.value.__cause__) is kind
+
+
+def test_what_the_network_raises_is_not_taken_for_the_attacks_own(file, model):
+    model.net.append(nn.Linear(3, 2))
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(model, made(file, "step"))
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("short", r"short\(model, x, y, eps\).*got mine\.py:short\(model, x\)"),
         ("Melting", "frozen dataclass"),
+        ("lacks", r"alpha, which has no default.*write it as lacks\(model, x, y, eps\): "),
+        (
+            "Forward",
+            r"the method __call__\(x, y\), got .*Forward without a __call__\. .*`__call__ = forward`",
+        ),
+        ("Uncalled", r"__call__\(model, x, y, eps\), got .*Give it that method, which returns"),
         ("number", "a function 'number'"),
         ("stop", "a function 'stop'.*Did you mean 'step'"),
         ("tensor_default", "plain values as defaults of mine.py:tensor_default, got start="),

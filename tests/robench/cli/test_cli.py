@@ -236,6 +236,7 @@ def test_train_trains(cli, runner):
     outcome = cli("train", "digits", "--seed", "4")
     assert outcome.exit_code == 0, outcome.output
     assert "2 networks finished" in outcome.stdout
+    assert outcome.stdout.splitlines()[-1] == "Weights: runs/digits/models"
     assert calls[0][0].seed == 4
 
 

@@ -28,6 +28,37 @@ sys.exit(code)
 """
 
 
+INTERRUPTED = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+class Late:
+    def find_spec(name, *_):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+def late(*args, **options):
+    signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Late)
+if {module!r} == "making the context":
+    import typer.core
+    typer.core.TyperGroup.make_context = late
+sys.argv = ["robench", "list", "attacks"]
+from robench.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["robench.cli.app", "typer", "robench.cli.certify", "making the context", "robench.catalogue"]
+)
+def test_ctrl_c_before_a_command_begins_is_answered_in_words(module, tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(module=module)],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}, check=False,
+    )  # fmt: skip
+    assert (process.returncode, process.stdout) == (130, "")
+    assert process.stderr == "error: Interrupted.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

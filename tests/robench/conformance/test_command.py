@@ -46,6 +46,18 @@ def test_one_line_per_law_and_a_count(check, asked):
     assert (kind, recipe.steps, recipe.restarts) == ("attacks", 3, 2)
 
 
+def test_a_function_of_a_file_is_no_dataclass_and_what_is_not_looked_at_is_one_line(check, tmp_path):
+    (tmp_path / "mine.py").write_text("def nan(model, x, y, eps): return {}['nope']\n")
+    outcome = check(f"attacks:{tmp_path}/mine.py:nan", "--trust-code")
+    assert outcome.exit_code == 1, outcome.output
+    (first_law,) = (line for line in outcome.stdout.splitlines() if "frozen dataclass" in line)
+    assert first_law.split()[:3] == ["not", "applicable", "described"]
+    assert "function or class of a file" in first_law
+    (summary,) = (line for line in outcome.stdout.splitlines() if "Not looked at" in line)
+    assert "16 laws: seed, seedless, chance," in summary
+    assert outcome.stdout.splitlines()[-1] == "1 ok, 1 failed, 18 not applicable"
+
+
 def test_a_broken_law_is_exit_code_1(check, asked):
     asked(Verdict.HOLDS, Verdict.FAILED)
     outcome = check("heads:wnll")

@@ -59,6 +59,15 @@ def returns_network(network, images):
 def returns_another(network, images): return torch.nn.Linear(1, 1)
 def returns_text(network, images): return "done"
 def alone(network): pass
+def wrong(net, loader, optimizer): pass
+def raises(network, images):
+    return {}["missing"]
+@dataclass(frozen=True, kw_only=True)
+class Raises:
+    "A whole plugin that raises."
+    info: ClassVar[DefenseInfo] = DefenseInfo(title="Raises", paper="none")
+    def __call__(self, network, data, *, context):
+        return raises(network, data)
 """
 
 WHERE = "plan.yaml:4"
@@ -117,6 +126,16 @@ def test_what_a_function_returns_is_a_history_or_nothing(file):
         trained(made(file, "returns_text"))
 
 
+def test_what_a_training_raises_is_told_with_its_line(file):
+    for name, text in (("raises", "KeyError: 'missing'"), ("Raises", "KeyError: 'missing'")):
+        with pytest.raises(JobError) as refusal:
+            trained(made(file, name))
+        number = file.read_text().splitlines().index('    return {}["missing"]') + 1
+        message = f"mine.py:{name}: expected weights, got {text} (at {file}, line {number})."
+        assert str(refusal.value) == message
+        assert isinstance(refusal.value.__cause__, KeyError)
+
+
 def test_what_is_no_training_defense_is_refused_in_a_sentence(file):
     with pytest.raises(
         ConfigError, match=r"plan\.yaml:4.*alone\(network, images\).*got mine\.py:alone\(network\)"
@@ -126,6 +145,8 @@ def test_what_is_no_training_defense_is_refused_in_a_sentence(file):
         made(file, "Front")
     with pytest.raises(ConfigError, match=r"a defense of inference, got 'Careless'.*key `train`"):
         made(file, "Plugin", stage="inference")
+    with pytest.raises(ConfigError, match=r"Give optimizer, or write it as wrong\(network, images\): "):
+        made(file, "wrong")
     with pytest.raises(ConfigError, match="option of careless, got 'epoch'"):
         made(file, "careless", epoch=1)
     with pytest.raises(ConfigError, match="--trust-code"):

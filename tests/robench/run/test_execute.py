@@ -221,7 +221,9 @@ def test_cuda_without_a_gpu_is_refused(tmp_path):
 @pytest.mark.thorough
 def test_train_only_leaves_weights_that_run_finds(tmp_path):
     outcome = train_only(parsed(), tmp_path, config_text=PLAN, environment=Environment(device="cpu"))
-    assert outcome.finished == 1
+    assert (outcome.finished, outcome.cached) == (1, 0)
+    again = train_only(parsed(), tmp_path, config_text=PLAN, environment=Environment(device="cpu"))
+    assert (again.finished, again.cached, again.failed) == (0, 1, 0)
     (weights,) = tmp_path.glob("models/*/weights.safetensors")
     stamp = weights.stat().st_mtime_ns
     go(parsed(), tmp_path)

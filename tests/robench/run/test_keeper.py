@@ -6,8 +6,9 @@ from safetensors.torch import load_file, save_file
 
 from robench.attack.craft import Crafted
 from robench.attack.ledger import Ledger
+from robench.errors import JobError
 from robench.record.store import Store
-from robench.run.keeper import FolderKeeper
+from robench.run.keeper import FolderKeeper, failure_text
 
 KEY = "a" * 32
 
@@ -22,6 +23,22 @@ def keeper(tmp_path):
     ledger.late_rise += 0.5
     folder.keep_crafted(KEY, Crafted(x_adv=torch.rand(3, 1, 2, 2), ledger=ledger, seconds=1.5))
     return folder
+
+
+def test_the_account_of_a_failure_has_the_traceback_of_its_cause(keeper):
+    try:
+        try:
+            {}["nope"]
+        except KeyError as error:
+            raise JobError(expected="images", got="none") from error
+    except JobError as error:
+        keeper.failed("k", "pgd", failure_text(error), error=error)
+        keeper.failed("plain", "pgd", "no cause", error=JobError(expected="images", got="none"))
+    accounts = keeper.store.read_errors()
+    assert accounts["k"]["error"] == "expected images, got none."
+    assert accounts["k"]["traceback"].startswith("Traceback (most recent call last)")
+    assert '{}["nope"]' in accounts["k"]["traceback"]
+    assert accounts["plain"] == {"job": "pgd", "error": "no cause"}
 
 
 def without(keeper, *names):

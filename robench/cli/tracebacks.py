@@ -1,0 +1,36 @@
+"""`--traceback`: whether it was asked for, and where the failed jobs of a run folder say that they failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robench.cli.console import one_line, printable
+
+TRACEBACK = "ROBENCH_TRACEBACK"
+"""Variable of the environment that the option sets, so that every part of a command sees it."""
+
+
+def is_asked_for() -> bool:
+    """Tell whether tracebacks are to be shown."""
+    return os.environ.get(TRACEBACK, "") not in {"", "0"}
+
+
+def traceback_in(account: Mapping[str, Any]) -> str:
+    """Return where a job failed, by its account; of an error that is not ours the account's text says it."""
+    text = str(account.get("traceback") or "")
+    error = str(account.get("error") or "")
+    return text or (error if "Traceback (most recent call last)" in error else "")
+
+
+def tracebacks_in(folder: Path) -> str:
+    """Return the tracebacks of all failed jobs of a run folder, each under the title of its job."""
+    from robench.record.store import Store
+
+    parts = []
+    for key, account in Store(folder).read_errors().items():
+        if text := traceback_in(account):
+            parts.append(f"{one_line(str(account.get('job', key)))}:\n{printable(text.rstrip())}\n")
+    return "\n".join(parts)
