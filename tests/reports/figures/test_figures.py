@@ -99,8 +99,11 @@ def test_a_figure_that_cannot_be_drawn_says_why(tmp_path):
     with pytest.raises(ConfigError, match="clean and robust"):
         Tradeoff()(clean, tmp_path / "x.svg")
     white = [record("a", "", "clean", [R] * 10, gradient=""), record("a", "a", "pgd", [R] * 10)]
-    with pytest.raises(ConfigError, match="white-box"):
+    with pytest.raises(ConfigError, match="one model, 'a'"):
         TransferMap()(white, tmp_path / "x.svg")
+    both = [*white, record("b", "", "clean", [R] * 10, gradient=""), record("b", "b", "pgd", [R] * 10)]
+    with pytest.raises(ConfigError, match="white-box"):
+        TransferMap()(both, tmp_path / "x.svg")
     assert not list(tmp_path.iterdir())
 
 
