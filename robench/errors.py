@@ -76,10 +76,24 @@ class JobError(RobenchError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return an imperative sentence that names the closest known names, or lists a few of them."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.55)
+    close = get_close_matches(name, names, n=9, cutoff=0.55)
+    close = sorted(close, key=lambda one: _slips(name.lower(), one.lower()))[:3]
     if close:
         return "Did you mean " + " or ".join(repr(c) for c in close) + "?"
     if not names:
         return "Nothing of this kind is installed."
     excerpt = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return f"Choose one of: {excerpt}"
+
+
+def _slips(typed: str, meant: str) -> int:
+    """Return how many slips lead from word to word: a sign too many, too few, another, or two swapped."""
+    before, row = list[int](), list(range(len(meant) + 1))
+    for i, sign in enumerate(typed, 1):
+        older, before, row = before, row, [i]
+        for j, other in enumerate(meant, 1):
+            least = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (sign != other))
+            if i > 1 and j > 1 and sign == meant[j - 2] and typed[i - 2] == other:
+                least = min(least, older[j - 2] + 1)
+            row.append(least)
+    return row[-1]

@@ -13,7 +13,7 @@ from reports.board.run_folder import Readable, Run, read_run
 from reports.board.size_ranks import median_of
 from reports.cards.limits import limits
 from reports.text.escape import NOTHING, number, with_interval
-from reports.text.facts import Fact, card, trained
+from reports.text.facts import Fact, card, trained, without_folders
 from reports.text.markdown import escape, table
 from reports.text.sentences import threat_in_words
 from robench.recipe import Info
@@ -155,7 +155,8 @@ def _facts(facts: Sequence[Fact]) -> str:
 
 
 def _sentence(target: RecordedTarget) -> str:
-    network, head = target.detail("architecture") or "A network", target.detail("head") or "unknown"
+    network = str(without_folders(target.detail("architecture"))) or "A network"
+    head = target.detail("head") or "unknown"
     return f"{escape(network)} with the head {escape(head)}, {_how(target)}."
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.board.run_folder import Run, Training
+from robench.intake.user_code import is_reference, short_name
 from robench.record.parts import RecordedTarget
 
 Fact = tuple[str, str]
@@ -29,12 +30,17 @@ def card(target: RecordedTarget) -> tuple[Fact, ...]:
         "output": target.output,
         "images in a batch": target.coupling,
         "attacked through": list(target.sources),
-        **target.details,
+        **{name: without_folders(value) for name, value in target.details.items()},
         "fingerprint": target.fingerprint,
     }
     return tuple(
         (str(name), plain(value)) for name, value in facts.items() if value not in (None, "", [], {})
     )
+
+
+def without_folders(value: object) -> object:
+    """Return what a record says, without the folders of a user's file of code: a page may be public."""
+    return short_name(value) if isinstance(value, str) and is_reference(value) else value
 
 
 def trained(target: RecordedTarget, trainings: Sequence[Training]) -> tuple[Fact, ...]:

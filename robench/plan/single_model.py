@@ -165,16 +165,16 @@ def attack_entry(word: Any) -> Any:
 def _attack_name(name: str) -> str:
     if is_reference(name):
         return _reference("--attacks", name)
-    choices = plugins.names("attacks")
-    if name not in choices:
-        close = nearest(name, [*PRESETS, *choices])
+    proper = plugins.proper("attacks", name)
+    if proper is None:
+        close = nearest(name, [*PRESETS, *plugins.names("attacks")])
         do = (
             f"{close} `robench list attacks` shows all"
             if close.endswith("?")
             else f"Presets: {', '.join(PRESETS)}"
         )
         raise ConfigError(where="--attacks", expected="a preset or an attack", got=repr(name), do=do)
-    return name
+    return proper
 
 
 def data_entry(text: str) -> dict[str, Any]:

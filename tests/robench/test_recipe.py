@@ -53,5 +53,6 @@ def test_wrong_options_are_refused_with_place_and_nearest_name(options, words):
 
 def test_nearest_names_the_closest_or_lists_some():
     assert nearest("pdg", ["pgd", "fgsm"]) == "Did you mean 'pgd'?"
+    assert nearest("pdg", ["apgd", "pdpgd", "pgd"]).startswith("Did you mean 'pgd' or")  # one slip, not two
     assert nearest("zzz", ["a", "b"]) == "Choose one of: a, b"
     assert "installed" in nearest("x", [])

@@ -84,6 +84,7 @@ def plan_of(cli, *words):
         (["--attacks", "full"], "digits test, all images"),
         (["--trust-code"], "at most 1000 images"),
         (["--attacks", "quick,deepfool"], "digits test, all images"),
+        (["--attacks", "DIFGSM"], "untargeted: difgsm"),
         (["--attacks", "quick", "--limit", "7"], "digits test, 7 images"),
         (["--attacks", "[fgsm, {pgd: {steps: 3}, label: mine}]"], "untargeted: fgsm, mine"),
         (["--set", "threats.0.attacks=[square]", "--seed", "4"], "seed 4"),
