@@ -86,14 +86,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Choose one of: {excerpt}"
 
 
-def _slips(typed: str, meant: str) -> int:
+def _slips(word: str, other_word: str) -> int:
     """Return how many slips lead from word to word: a sign too many, too few, another, or two swapped."""
-    before, row = list[int](), list(range(len(meant) + 1))
-    for i, sign in enumerate(typed, 1):
+    before, row = list[int](), list(range(len(other_word) + 1))
+    for i, sign in enumerate(word, 1):
         older, before, row = before, row, [i]
-        for j, other in enumerate(meant, 1):
+        for j, other in enumerate(other_word, 1):
             least = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (sign != other))
-            if i > 1 and j > 1 and sign == meant[j - 2] and typed[i - 2] == other:
+            if i > 1 and j > 1 and sign == other_word[j - 2] and word[i - 2] == other:
                 least = min(least, older[j - 2] + 1)
             row.append(least)
     return row[-1]
