@@ -64,7 +64,7 @@ def short_attacks(models: list[Model], data: ImageSet) -> Iterator[ShortAttack]:
                     assert worst is not None
                     yield ShortAttack(
                         title=f"{name}, eps {eps}, {steps} steps, reach {length}",
-                        lifted=CODE not in row.standing,
+                        lifted=CODE not in row.unlifted,
                         room=worst.n * (worst.high - worst.low) / 2,
                         steps=int(worst.count) - more[name],
                         effort=int(worst.count) - min(best[name], more[name]),

@@ -113,7 +113,7 @@ def claim(board: Board, row: Row) -> Claim:
     Under a finite radius that is the worst case; under an infinite one the median distance, for every image
     falls sooner or later; without attack the clean accuracy.
     """
-    doubts = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.standing]
+    doubts = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.unlifted]
     codes = [f"partial{row.lacks}" if doubt == "partial" else doubt for doubt in doubts]
     label, value = _measured(board, row)
     threat = f"{board.threat.power(board.eps_text)}, {board.goal}" if board.norm else "no attack"

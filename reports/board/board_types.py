@@ -63,7 +63,7 @@ class Row:
     findings: tuple[str, ...]
     partial: bool
     doubted: bool
-    standing: tuple[str, ...] = ()
+    unlifted: tuple[str, ...] = ()
     joint: bool = False
     draws: int = 0
     missing: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Row:
     @property
     def lifted(self) -> tuple[str, ...]:
         """Codes of findings that were met and do not put the row in doubt."""
-        return tuple(code for code in self.findings if code not in self.standing)
+        return tuple(code for code in self.findings if code not in self.unlifted)
 
     @property
     def absent(self) -> bool:
@@ -91,10 +91,10 @@ class Row:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know of the row: what stands first, then in brackets what does not."""
+        """What a reader must know of the row: first what puts it in doubt, then in brackets the rest."""
         partial = (f"partial{self.lacks}",) if self.partial else ()
         codes = (f"({', '.join(self.lifted)})",) if self.lifted else ()
-        return (*partial, *self.standing, *codes)
+        return (*partial, *self.unlifted, *codes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ class Doubt:
     count: int
     evidence: str
     remedy: str
-    stands: bool = False
+    unlifted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

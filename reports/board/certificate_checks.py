@@ -70,7 +70,7 @@ def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -
         f" image {first.image} by {first.by} at {threat.norm} {first.size:.6g}",
         remedy="The bound or the judge is wrong: believe neither number of this row, and report it with the "
         "run folder",
-        stands=True,
+        unlifted=True,
     )
 
 

@@ -47,13 +47,13 @@ class Comparison:
         text: the evidence if it is; `{gap}` is by how many images.
         strong: what stands against the one that ought to be stronger.
         weak: what stands against the other.
-        stands: whether it puts the number itself in doubt: all that ought to be stronger together lost.
+        in_doubt: whether it puts the number itself in doubt: all that ought to be stronger together lost.
     """
 
     text: str
     strong: Standing
     weak: Standing
-    stands: bool = False
+    in_doubt: bool = False
 
 
 def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
@@ -103,7 +103,7 @@ def doubt(name: str, code: str, comparisons: Iterator[Comparison], remedy: str) 
     """Return the doubt if any of the comparisons fails beyond chance; the one of the largest gap is told."""
     pairs = list(comparisons)
     failures = [
-        (c.stands, gap(c.strong, c.weak), -p, c.text)
+        (c.in_doubt, gap(c.strong, c.weak), -p, c.text)
         for c, p in zip(pairs, holm([weakness(c.strong, c.weak) for c in pairs]), strict=True)
         if p < SIGNIFICANCE
     ]
@@ -116,7 +116,7 @@ def doubt(name: str, code: str, comparisons: Iterator[Comparison], remedy: str) 
         count=len(failures),
         evidence=text.format(gap=images) + f" (p = {-p:.2g})",
         remedy=remedy,
-        stands=any(f[0] for f in failures),
+        unlifted=any(f[0] for f in failures),
     )
 
 
@@ -129,11 +129,11 @@ def _black_box(
         return
     for source, theirs in _crafted_elsewhere(mine, samples, target):
         text = f"images crafted on {samples.names[source]} break {{gap}} more than those crafted on it"
-        yield Comparison(text, own, theirs, stands=True)
+        yield Comparison(text, own, theirs, in_doubt=True)
     black_box = [r for r in white if not uses_gradients(r) and not is_control(r)]
     for attack, records in by_attack(black_box).items():
         text = f"{samples.labels[attack]}, without gradients, breaks {{gap}} more than all attacks with them"
-        yield Comparison(text, own, standing(records), stands=True)
+        yield Comparison(text, own, standing(records), in_doubt=True)
 
 
 def _crafted_elsewhere(
@@ -238,7 +238,7 @@ def _larger(samples: Samples, smaller: Sequence[Samples], target: str) -> Iterat
             text = f"all attacks together break {{gap}} fewer at {samples.eps_text} than at {other.eps_text}"
             now = standing(r for records in here.values() for r in records)
             before = standing(r for records in there.values() for r in records)
-            yield Comparison(text, now, before, stands=True)
+            yield Comparison(text, now, before, in_doubt=True)
 
 
 def library_check(samples: Samples, target: str) -> Doubt | None:

@@ -100,7 +100,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
     verdict = robust_but_for(samples, target)
     headline = _headline(samples, target, verdict)
     draws = samples.draws(target)
-    stands = tuple(sorted(d.code for d in doubts if d.stands))
+    codes = tuple(sorted(d.code for d in doubts if d.unlifted))
     missing = missing_from_row(samples, target, clean, attacks)
     details = (*samples.everything(target), *samples.bounded(target))[0].target
     return Row(
@@ -119,8 +119,8 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
         findings=tuple(sorted({d.code for d in doubts})),
         partial=bool(missing),
         missing=missing,
-        doubted=bool(stands),
-        standing=stands,
+        doubted=bool(codes),
+        unlifted=codes,
         joint=any(is_joint(r) for r in _own(samples, target)),
         draws=draws,
         one_draw=_one_draw(samples, mine, clean_records) if draws else None,
@@ -244,7 +244,7 @@ def _own(samples: Samples, target: str) -> list[Record]:
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:
     """Return what is to be said against one model's number, one entry a code."""
     own, by_code = _own(samples, target), dict[str, Doubt]()
-    stands = unlifted_codes(own, lifted_codes(own))
+    codes = unlifted_codes(own, lifted_codes(own))
     for record in own:
         for finding in record.findings:
             before = by_code.get(finding.code)
@@ -254,7 +254,7 @@ def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Do
                 count=before.count + 1 if before else 1,
                 evidence=before.evidence if before else finding.evidence,
                 remedy=finding.remedy,
-                stands=finding.code in stands,
+                unlifted=finding.code in codes,
             )
     checks = (
         *row_checks(samples, target),

@@ -61,7 +61,7 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
             count=1,
             evidence=f"nothing stronger than {', '.join(labels)} was run on it: one gradient step, or chance",
             remedy="Run an iterative attack",
-            stands=True,
+            unlifted=True,
         )
 
 
@@ -78,7 +78,7 @@ def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
             count=len(titles),
             evidence=f"{len(titles)} of its jobs failed: {'; '.join(first)}{more}",
             remedy="The row lacks them: see why in the folder `errors`, mend it, and run the same again",
-            stands=True,
+            unlifted=True,
         )
 
 
@@ -127,7 +127,7 @@ def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
 
 def _doubt(name: str, code: str, evidence: str, *, from_user: bool) -> Doubt:
     remedy = _NORMALIZE if from_user else _REMEDY
-    return Doubt(model=name, code=code, count=1, evidence=evidence, remedy=remedy, stands=True)
+    return Doubt(model=name, code=code, count=1, evidence=evidence, remedy=remedy, unlifted=True)
 
 
 def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
@@ -154,7 +154,7 @@ def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
         count=len(sizes),
         evidence=evidence,
         remedy="Choose `shard` so that it divides the number of images, and compare runs of equal shards",
-        stands=is_uneven,
+        unlifted=is_uneven,
     )
 
 
@@ -186,5 +186,5 @@ def unbounded_check(samples: Samples, target: str) -> Doubt | None:
         f"of {counted(len(survivors[worst]), 'image')} standing although it may change them into any other",
         remedy="The attack fails, not the radius: more steps, a longer step, a larger c; its smallest "
         "perturbations are too large as well",
-        stands=count(together) > FEW * len(together),
+        unlifted=count(together) > FEW * len(together),
     )

@@ -40,7 +40,7 @@ def _doubts(results: Sequence[Result]) -> list[str]:
     sentences = []
     for board, row in results:
         if row.doubted:
-            codes = ", ".join(row.standing)
+            codes = ", ".join(row.unlifted)
             sentences.append(f"Do not quote the number of {board.title}: it is in doubt ({codes}).")
         if row.partial:
             sentences.append(f"The row of {board.title} is partial: units are missing{row.lacks}.")

@@ -108,7 +108,7 @@ def _state(row: Row) -> list[str]:
     """Return what keeps the number from being believed, the worst first, and who measured it."""
     states = []
     if row.doubted:
-        states.append(f"IN DOUBT: {', '.join(row.standing)}")
+        states.append(f"IN DOUBT: {', '.join(row.unlifted)}")
     if row.partial:
         states.append(f"PARTIAL{row.lacks}")
     if row.lifted:

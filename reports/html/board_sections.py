@@ -93,11 +93,13 @@ def board_sections(
     sections, shorts = [], short_titles(boards)
     for number, (board, own, losses) in enumerate(zip(boards, samples, lost, strict=True)):
         name = f"board-{number}"
-        groups = [(stands, group) for stands in (True, False) for group in doubt_groups(board, stands=stands)]
+        groups = [
+            (is_open, group) for is_open in (True, False) for group in doubt_groups(board, unlifted=is_open)
+        ]
         names = {(doubt.model, doubt.code): f"{name}-finding-{at}" for at, doubt in enumerate(board.doubts)}
         shown_groups = [
-            (stands, EvidenceGroup(group.code, group.headline, _cases(group, names, links), group.remedy))
-            for stands, group in groups
+            (is_open, EvidenceGroup(group.code, group.headline, _cases(group, names, links), group.remedy))
+            for is_open, group in groups
         ]
         threat = own.attacked[0].threat if own.attacked else RecordedThreat()
         sections.append(
@@ -122,8 +124,8 @@ def board_sections(
                 depth=_depth(board, own, name),
                 transfer=heat_map(board, name=f"{name}-transfer") if board.transfers else None,
                 evidence=tuple(one for _, group in shown_groups for one in group.cases),
-                doubts=tuple(group for stands, group in shown_groups if stands),
-                lifted=tuple(group for stands, group in shown_groups if not stands),
+                doubts=tuple(group for is_open, group in shown_groups if is_open),
+                lifted=tuple(group for is_open, group in shown_groups if not is_open),
                 lost=len(losses),
                 n=board.n,
                 models=sum(not row.absent for row in board.rows),

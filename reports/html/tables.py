@@ -273,7 +273,7 @@ def _remarks(row: Row, board: Board, name: str, finding: dict[tuple[str, str], s
     own = {doubt.code: doubt for doubt in board.doubts if doubt.model == row.model}
     badges = partial + [
         Badge(short_sentence(own[code]), finding.get((row.model, code), "#reading"), code=code)
-        for code in row.standing
+        for code in row.unlifted
         if code in own
     ]
     if row.lifted:

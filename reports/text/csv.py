@@ -231,7 +231,7 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
     return [
         row.rank, row.model, row.fingerprint, row.head, trainings.get(row.model), *shares,
         row.n, row.median_l2, row.median_linf, row.passes, row.partial, row.doubted,
-        " ".join(row.standing), " ".join(row.findings),
+        " ".join(row.unlifted), " ".join(row.findings),
         row.joint, _over(row.worst_case or row.clean)[0], *_over(row.clean)[1:], *_over(row.worst_case)[1:],
         "; ".join(row.missing),
     ]  # fmt: skip

@@ -120,16 +120,16 @@ def _numbers(doubt: Doubt) -> str:
     return ""
 
 
-def doubt_groups(board: Board, *, stands: bool) -> list[DoubtGroup]:
+def doubt_groups(board: Board, *, unlifted: bool) -> list[DoubtGroup]:
     """Return the doubts of a board by code: those that stand, or those that are lifted.
 
     Args:
         board: the board.
-        stands: which.
+        unlifted: whether those that put a number in doubt, or those that were lifted.
     """
     by_code: dict[str, list[Doubt]] = {}
     for doubt in board.doubts:
-        if doubt.stands == stands:
+        if doubt.unlifted == unlifted:
             by_code.setdefault(doubt.code, []).append(doubt)
     models = {doubt.model for own in by_code.values() for doubt in own}
     attacks = {model: _met_by(board, model) for model in models}

@@ -16,6 +16,9 @@ from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.schema import Record
 
+KEYS = {"rows": "standing", "doubts": "stands"}
+"""What the attribute `unlifted` of rows and of doubts is called in the file, since version 0.1."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JSON:
@@ -40,7 +43,7 @@ class JSON:
             "over_seeds": over_seeds(records),
         }
         plain = {
-            name: [_finite(dataclasses.asdict(table)) for table in values] for name, values in tables.items()
+            name: [_plain(dataclasses.asdict(table)) for table in values] for name, values in tables.items()
         }
         return json.dumps({"schema": 1, **plain}, indent=1, allow_nan=False) + "\n"
 
@@ -53,6 +56,17 @@ class JSON:
         path = folder / "leaderboard.json"
         write_atomic(path, self.render(records))
         return [path]
+
+
+def _plain(table: dict[str, Any]) -> Any:
+    """Return a table with the keys of the file format, in their places, and infinities as text."""
+    for part, name in KEYS.items():
+        if part in table:
+            table[part] = [
+                {name if key == "unlifted" else key: value for key, value in one.items()}
+                for one in table[part]
+            ]
+    return _finite(table)
 
 
 def _finite(value: Any) -> Any:

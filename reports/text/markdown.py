@@ -116,12 +116,12 @@ def _section(board: Board, losses: int) -> list[str]:
 
 def _doubts(board: Board) -> list[str]:
     """Return the doubts of a board by code; those that are lifted are folded away."""
-    standing, harmless = (doubt_groups(board, stands=stands) for stands in (True, False))
-    parts = ["### In doubt\n", *_groups(standing)] if standing else []
-    if harmless:
-        count = sum(len(group.cases) for group in harmless)
+    doubts, rest = (doubt_groups(board, unlifted=one) for one in (True, False))
+    parts = ["### In doubt\n", *_groups(doubts)] if doubts else []
+    if rest:
+        count = sum(len(group.cases) for group in rest)
         summary = f"{count} finding{'' if count == 1 else 's'} that change{'s' if count == 1 else ''} nothing"
-        parts += [f"<details><summary>{summary}</summary>\n", *_groups(harmless), "</details>\n"]
+        parts += [f"<details><summary>{summary}</summary>\n", *_groups(rest), "</details>\n"]
     return parts
 
 

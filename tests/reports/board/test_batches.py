@@ -75,7 +75,7 @@ def test_elsewhere_it_is_wilsons(records):
 
 
 def codes(records):
-    return row_of(records).findings, row_of(records).standing
+    return row_of(records).findings, row_of(records).unlifted
 
 
 def test_graphs_of_unequal_size_put_the_row_in_doubt():

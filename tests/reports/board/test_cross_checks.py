@@ -106,7 +106,7 @@ def alone():
 
 
 def stands(table, code):
-    return next(d.stands for d in table.doubts if d.code == code)
+    return next(d.unlifted for d in table.doubts if d.code == code)
 
 
 def test_an_attack_by_scores_must_not_beat_all_gradients():

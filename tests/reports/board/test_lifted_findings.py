@@ -50,7 +50,7 @@ def ran(label, breaks, *, steps, finding=None, late=0, tries=1, codes=(), **more
 
 def standing(*records):
     (row,) = boards([record("a", "", "clean", [R] * N, gradient=""), *records])[0].rows
-    return row.standing, row.rank
+    return row.unlifted, row.rank
 
 
 SHORT = ran("pgd20", 60, steps=20, finding=unsettled(120, 24), late=20)
@@ -181,7 +181,7 @@ def blind(breaks, needs="score", **more):
 def test_attacks_without_gradients_that_reach_as_much_lift_unreachable(records, lifted):
     assert lifted_codes([UNREACHABLE, *records]) & {"unreachable"} == lifted
     (row,) = boards([UNREACHABLE, *records])[0].rows
-    assert ("unreachable" in row.standing) == (not lifted)
+    assert ("unreachable" in row.unlifted) == (not lifted)
 
 
 def row_of(attacks, eps=0.25):
@@ -194,13 +194,13 @@ def row_of(attacks, eps=0.25):
 def test_a_sound_model_is_ranked_where_more_effort_changes_nothing():
     short = make_attack("pgd", steps=10, step_size=0.02)  # falls short of the sphere
     (alone, both) = row_of({"short": short}), row_of({"short": short, "long": make_attack("pgd", steps=100)})
-    assert alone.standing == ("not-converged",)
+    assert alone.unlifted == ("not-converged",)
     assert both.rank == 1
 
 
 @pytest.mark.thorough
 def test_two_steps_on_a_model_that_falls_to_more_have_no_rank():
     row = row_of({"pgd": make_attack("pgd", steps=2, step_size=0.01)})
-    assert (row.standing, row.rank) == (("not-converged",), None)
+    assert (row.unlifted, row.rank) == (("not-converged",), None)
     long = row_of({"pgd": make_attack("pgd", steps=100)})
     assert row.worst_case.count > long.worst_case.count + 10

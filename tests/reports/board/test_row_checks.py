@@ -28,7 +28,7 @@ def attack(n=120, gradients=40, label="pgd", **attack):
 
 def test_a_sound_row_has_none():
     row = only(clean(120), attack())
-    assert (row.findings, row.standing, row.rank) == ((), (), 1)
+    assert (row.findings, row.unlifted, row.rank) == ((), (), 1)
 
 
 def test_fewer_than_a_hundred_images_are_said_and_do_not_doubt_the_number():
@@ -37,23 +37,23 @@ def test_fewer_than_a_hundred_images_are_said_and_do_not_doubt_the_number():
 
 
 def test_chance_is_one_in_as_many_classes_as_there_are():
-    assert only(clean(12), attack()).standing == ("low-clean",)
-    assert only(clean(13), attack()).standing == ()
+    assert only(clean(12), attack()).unlifted == ("low-clean",)
+    assert only(clean(13), attack()).unlifted == ()
 
 
 def test_a_board_of_one_step_attacks_and_controls_proves_nothing():
     fgsm = attack(gradients=1, label="fgsm")
     noise = attack(gradients=0, label="noise", control=True, needs="decision")
     row = only(clean(120), fgsm, noise)
-    assert row.standing == ("weak-attacks-only",)
+    assert row.unlifted == ("weak-attacks-only",)
     assert row.rank is None
-    assert only(clean(120), fgsm, noise, attack()).standing == ()
-    assert only(clean(120), fgsm, attack(gradients=0, label="square", needs="score")).standing == ()
+    assert only(clean(120), fgsm, noise, attack()).unlifted == ()
+    assert only(clean(120), fgsm, attack(gradients=0, label="square", needs="score")).unlifted == ()
 
 
 def test_records_that_do_not_say_how_many_gradients_are_not_taken_for_one_step():
     old = record("a", "a", "fgsm", [R] * 120, data=TEN)
-    assert only(clean(120), old).standing == ()
+    assert only(clean(120), old).unlifted == ()
 
 
 def of_file(right, n=120, classes=10, card=None, **details):
@@ -84,20 +84,20 @@ def test_weights_from_a_file_must_do_better_than_luck():
     limit = next(k for k in range(121) if tail(k, 120, 10) < Fraction(5, 100))
     assert 13 < limit < 24
     row = given(limit - 1)
-    assert row.standing == ("low-clean",)
-    assert given(limit).standing == ()
-    assert given(4, n=4, classes=2).standing == ()
-    assert only(clean(limit - 1), attack()).standing == ()
+    assert row.unlifted == ("low-clean",)
+    assert given(limit).unlifted == ()
+    assert given(4, n=4, classes=2).unlifted == ()
+    assert only(clean(limit - 1), attack()).unlifted == ()
 
 
 def test_weights_from_a_file_are_held_against_their_card():
-    assert given(116, card=(0.99, 1000)).standing == ()
-    assert given(40, card=(0.99, 1000)).standing == ("low-clean",)
-    assert given(80, card=(0.99, 1000)).standing == ("below-card",)
-    assert given(80, card=(0.99, 8)).standing == ()
-    assert given(80, card=(0.7, 1000)).standing == ()
-    assert given(80, card=(0.99, 1000), head="wnll").standing == ()
-    assert given(80, card=(0.99, 1000), inference=[{"name": "jpeg"}]).standing == ()
+    assert given(116, card=(0.99, 1000)).unlifted == ()
+    assert given(40, card=(0.99, 1000)).unlifted == ("low-clean",)
+    assert given(80, card=(0.99, 1000)).unlifted == ("below-card",)
+    assert given(80, card=(0.99, 8)).unlifted == ()
+    assert given(80, card=(0.7, 1000)).unlifted == ()
+    assert given(80, card=(0.99, 1000), head="wnll").unlifted == ()
+    assert given(80, card=(0.99, 1000), inference=[{"name": "jpeg"}]).unlifted == ()
 
 
 def test_the_remedy_names_the_normalisation_only_where_weights_came_from_a_file():

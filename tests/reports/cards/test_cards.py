@@ -115,6 +115,6 @@ def test_a_number_in_doubt_is_so_for_what_stands_against_it():
                made("a", "fgsm", 0, 20, 20, seed=1, findings=["nonfinite"])]  # fmt: skip
     (board,) = boards(records)
     assert board.rows[0].findings == ("nonfinite", "too-few-images")
-    assert board.rows[0].standing == ("nonfinite",)
+    assert board.rows[0].unlifted == ("nonfinite",)
     limits = Cards().render(records).split("## Limits")[1].strip().splitlines()
     assert "(nonfinite)" in limits[0]

@@ -113,7 +113,7 @@ def test_the_numbers_are_those_of_the_boards(page, folder):
         worst = row.worst_case
         low, high = 100 * worst.low, 100 * worst.high
         assert line[2] == f"{100 * worst.value:.1f} [{low:.1f}, {high:.1f}]"
-        own = [doubt for doubt in board.doubts if doubt.model == row.model and doubt.stands]
+        own = [doubt for doubt in board.doubts if doubt.model == row.model and doubt.unlifted]
         assert line[4] == (" ".join(f"{short_sentence(one)} {one.code}" for one in own) or "-")
         assert line[5] == "toy"
         assert line[7:9] == [f"{100 * row.attacks[label].value:.1f}" for label in board.attacks]

@@ -60,10 +60,10 @@ def test_groups_name_attacks_with_their_library_and_keep_what_stands_apart():
         record("a", "a", "pgd", [B, R, R, R], findings=("zero-gradient",)),
     ]
     (board,) = boards(records)
-    codes = {group.code: group for group in doubt_groups(board, stands=True)}
+    codes = {group.code: group for group in doubt_groups(board, unlifted=True)}
     (case,) = codes["zero-gradient"].cases
     assert case.attacks == (attack_and_library("pgd", board.cells[0].library),)
-    assert {group.code for group in doubt_groups(board, stands=False)} == {"too-few-images"}
+    assert {group.code for group in doubt_groups(board, unlifted=False)} == {"too-few-images"}
 
 
 def test_libraries_are_named_as_people_do():

@@ -34,16 +34,16 @@ def found(models, attacks, data=None, eps=0.05, **options):
 def test_an_attack_cut_short_is_told_and_a_longer_one_lifts_it():
     model, short = CONTROLS["logits"], {"fgsm": make_attack("fgsm"), "pgd": make_attack("pgd", steps=2)}
     (row,) = found([model], short)
-    assert (row.findings, row.standing, row.rank) == (("not-converged",), ("not-converged",), None)
+    assert (row.findings, row.unlifted, row.rank) == (("not-converged",), ("not-converged",), None)
     (row,) = found([model], {**short, "long": make_attack("pgd", steps=100)})
-    assert (row.findings, row.standing, row.rank) == (("not-converged",), (), 1)
+    assert (row.findings, row.unlifted, row.rank) == (("not-converged",), (), 1)
 
 
 def test_one_step_and_noise_alone_prove_nothing():
     (row,) = found(
         [CONTROLS["logits"]], {"fgsm": make_attack("fgsm"), "noise": make_attack("noise", points=5)}
     )
-    assert row.standing == ("weak-attacks-only",)
+    assert row.unlifted == ("weak-attacks-only",)
 
 
 @pytest.mark.thorough
@@ -53,7 +53,7 @@ def test_a_surrogate_that_misleads_is_told_and_so_is_the_black_box_that_does_bet
     (row,) = found([model], attacks, eps=0.25)
     assert row.attacks["pgd"].count > row.attacks["square"].count + 10
     assert set(row.findings) == {"unreachable", "transfer-failure", "black-box-stronger"}
-    assert set(row.standing) == {"unreachable", "black-box-stronger"}  # Square was not misled
+    assert set(row.unlifted) == {"unreachable", "black-box-stronger"}  # Square was not misled
 
 
 @pytest.mark.thorough

@@ -22,14 +22,14 @@ def row_of(model, attacks):
 @pytest.mark.parametrize("name", DEFENSES)
 def test_a_row_measured_by_misled_gradients_alone_is_in_doubt(name):
     row = row_of(trained(name), {"pgd": make_attack("pgd", steps=40)})
-    assert "wrong-gradient" in row.standing
+    assert "wrong-gradient" in row.unlifted
     assert row.rank is None
 
 
 @pytest.mark.thorough
 def test_a_plain_network_is_not():
     row = row_of(trained("relu"), {"pgd": make_attack("pgd", steps=40)})
-    assert row.standing == ()
+    assert row.unlifted == ()
     assert row.rank == 1
 
 

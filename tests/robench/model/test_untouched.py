@@ -129,7 +129,7 @@ def test_an_attack_that_changes_weights_fails_and_the_next_is_right(way, eager):
     (board,) = boards(results.records)
     (row,) = board.rows
     assert row.rank is None
-    assert "failed-jobs" in row.standing
+    assert "failed-jobs" in row.unlifted
 
 
 def test_modes_flags_and_gradients_an_attack_leaves_are_undone():

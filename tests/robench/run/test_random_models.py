@@ -168,7 +168,7 @@ def test_others_are_asked_no_more_and_keep_their_keys():
 def test_a_network_that_draws_from_the_global_generator_is_found_and_asked_again():
     data = points()
     line, records = row([wrap(Noisy(through_torch=True), name="torch", classes=2)], data, {"t": Towards()})
-    assert "random-output" in line.standing
+    assert "random-output" in line.unlifted
     assert line.worst_case.value == pytest.approx(right(data, 0.02).mean(), abs=0.015)
     assert all(record.draws == 10 for record in records)
     again = row([wrap(Noisy(through_torch=True), name="torch", classes=2)], data, {"t": Towards()})[1]
