@@ -18,7 +18,7 @@ from reports.figures.lines import attack_title
 from reports.figures.palette import Look, look_of
 from reports.figures.sizes import SHARES, Sizes
 from reports.html.inline_svg import inline_svg
-from reports.html.tables import Column, Entry, Swatch, Table, number_entry, swatch, text_entry
+from reports.html.table_values import Column, Entry, Swatch, Table, number_entry, swatch, text_entry
 from reports.text.escape import number, percent, visible
 
 if TYPE_CHECKING:

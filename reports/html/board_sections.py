@@ -15,9 +15,11 @@ from reports.figures.depth import Depth
 from reports.figures.palette import Look
 from reports.figures.style import shown
 from reports.figures.tradeoff import MOST_NAMED, Tradeoff, others_in_words
+from reports.html.attack_tables import heat_map
 from reports.html.background import Background
 from reports.html.inline_svg import inline_svg
-from reports.html.tables import Table, heat_map, leaderboard
+from reports.html.leaderboard_table import leaderboard
+from reports.html.table_values import Table
 from reports.text.answers import Answer, answer
 from reports.text.board_tables import joint_note
 from reports.text.doubt_sentences import DoubtGroup, doubt_groups

@@ -11,11 +11,12 @@ from reports.board.run_folder import Run
 from reports.board.samples import Samples
 from reports.board.shares import Share
 from reports.html.accuracy_curves import CurveSections
+from reports.html.attack_tables import measurement_table
 from reports.html.board_sections import BoardSection, Evidence
 from reports.html.gallery import Guide, Strip
 from reports.html.geometry_sections import GeometrySection, geometry_sections
 from reports.html.pixels import Pixels
-from reports.html.tables import Table, measurement_table
+from reports.html.table_values import Table
 from reports.text.facts import Fact, card, trained
 from robench.record.schema import Record
 

@@ -1,7 +1,7 @@
 """The plugin: a run folder, or records alone, to one HTML file.
 
 The first screen is `templates/page.html.jinja`: questions and answers (`reports.text.answers`), one sentence
-(`reports.text.sentences.summary`), and the first table (`reports.html.tables.leaderboard`).
+(`reports.text.sentences.summary`), and the first table (`reports.html.leaderboard_table`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from reports.board.samples import Samples
 from reports.html.accuracy_curves import Drawing
 from reports.html.background import Background
 from reports.html.board_sections import BoardSection
-from reports.html.tables import Column, Entry, Table, paper_entry, text_entry
+from reports.html.table_values import Column, Entry, Table, paper_entry, text_entry
 from reports.text.escape import NOTHING
 from robench.record.board_entry import BoardEntry
 

@@ -9,7 +9,7 @@ from reports.board.board_types import Board, Row
 from reports.board.grouping import split_into_boards
 from reports.board.identities import Setting, fingerprint_of
 from reports.board.leaderboard import board_of
-from reports.html.tables import Column, Table, number_entry, share, text_entry
+from reports.html.table_values import Column, Table, number_entry, share, text_entry
 from reports.text.facts import plain
 from robench.record.board_entry import BoardEntry
 from robench.record.schema import Record

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.board.board_types import Board
-from reports.html.tables import Column, Entry, Table, text_entry
+from reports.html.table_values import Column, Entry, Table, text_entry
 from reports.text.escape import NOTHING
 from robench.record.published_numbers import PublishedNumber
 

@@ -24,7 +24,7 @@ from reports.html.pixels import Pixels
 from reports.html.site.boards import SiteBoard, judged_again, measured_by, same_but_for_images, site_board
 from reports.html.site.history import history, history_table
 from reports.html.site.published_table import covers, published_sections
-from reports.html.tables import Column, Entry, Table, number_entry, share, text_entry
+from reports.html.table_values import Column, Entry, Table, number_entry, share, text_entry
 from reports.html.template import page
 from reports.text.board_tables import FRESH
 from reports.text.escape import NOTHING

@@ -8,8 +8,8 @@ from scipy.stats import t
 from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards
 from reports.figures.palette import look_of
+from reports.html.attack_tables import measurement_table
 from reports.html.board_sections import board_sections
-from reports.html.tables import measurement_table
 from reports.text.board_tables import detail_table
 from reports.text.csv import CSV
 from reports.text.json import JSON

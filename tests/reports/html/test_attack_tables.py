@@ -1,8 +1,8 @@
 """Tables as values: what a table leaves out, it says."""
 
 from reports.board.leaderboard import boards
-from reports.html import tables
-from reports.html.tables import heat_map
+from reports.html import attack_tables
+from reports.html.attack_tables import heat_map
 from tests.reports.board.test_leaderboard import TEN
 
 
@@ -12,7 +12,7 @@ def test_a_heat_map_shows_the_first_models_of_a_board_and_says_how_many(monkeypa
     whole = heat_map(board, name="x")
     assert [column.title for column in whole.columns[1:]] == [row[0].text for row in whole.rows] == names
     assert "The first" not in whole.caption
-    monkeypatch.setattr(tables, "MOST_MODELS", 1)
+    monkeypatch.setattr(attack_tables, "MOST_MODELS", 1)
     part = heat_map(board, name="x")
     assert [column.title for column in part.columns[1:]] == [row[0].text for row in part.rows] == names[:1]
     assert part.rows[0] == whole.rows[0][:2]
