@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from robench.faces import face
 
 if TYPE_CHECKING:
+    from robench.api.attacked import Attacked as Attacked
     from robench.api.evaluation import Evaluation as Evaluation
     from robench.api.evaluation import benchmark as benchmark
     from robench.api.evaluation import load_data as load_data
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from robench.api.makers import wrap as wrap
     from robench.api.runs import Run as Run
     from robench.api.runs import open_run as open_run
-    from robench.api.single_attack import Attacked as Attacked
     from robench.api.single_attack import attack as attack
     from robench.api.training import Training as Training
     from robench.api.training import train as train

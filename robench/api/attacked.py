@@ -1,0 +1,149 @@
+"""What an attack left: images, a verdict for each of them, and how far they are."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from robench.api import html
+from robench.plan.radius import radius
+from robench.plurals import counted
+from robench.record.draws import MeanStood, mean_stood
+from robench.record.frame import frame_of
+from robench.record.schema import Finding, Record, Status
+from robench.record.statistics import wilson
+from robench.record.threat_summary import ThreatSummary
+from robench.types import Images, Labels, Mask, PerSample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Attacked:
+    """What an attack did to some images, judged afresh: image by image the worst over gradient sources.
+
+    Of several sources that broke an image the first counts, or the smallest change where the attack looks for
+    it. Of a random model verdicts and images are of the one draw that was attacked, and `robust_accuracy` is
+    over fresh draws.
+
+    Attributes:
+        attack: its name.
+        norm: name of the norm.
+        eps: the radius as it was written.
+        x: the clean images (B, C, H, W), on the CPU.
+        images: the adversarial images (B, C, H, W) as they were judged: inside ball and box.
+        labels: (B,) the true classes.
+        clean: (B,) predicted classes of the clean images; -1 for no number, -2 for a tie.
+        adversarial: (B,) predicted classes of the adversarial images.
+        status: a verdict for each image: `robust`, `broken`, `misclassified` before the attack, or `failed`.
+        distance: (B,) size of each change in the norm, float64.
+        linf: (B,) largest change of a pixel.
+        l2: (B,) Euclidean size of the change.
+        findings: reasons to doubt the model or the attack.
+        records: what was measured, as `benchmark` gives it.
+        stood: of a random model, for each image a 1 (stood) or 0 (fell) for each fresh draw, at the worst of
+            its points; empty for any other.
+    """
+
+    attack: str
+    norm: str
+    eps: str
+    x: Images
+    images: Images
+    labels: Labels
+    clean: Labels
+    adversarial: Labels
+    status: tuple[Status, ...]
+    distance: PerSample
+    linf: PerSample
+    l2: PerSample
+    findings: tuple[Finding, ...]
+    records: tuple[Record, ...]
+    stood: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.status)
+
+    @property
+    def broken(self) -> Mask:
+        """Which images (B,) were classified right before, and not any more."""
+        return torch.tensor([status is Status.BROKEN for status in self.status])
+
+    @property
+    def robust(self) -> Mask:
+        """Which images (B,) are still classified right."""
+        return torch.tensor([status is Status.ROBUST for status in self.status])
+
+    @property
+    def robust_accuracy(self) -> float:
+        """The share of all images that are still classified right; of a random model over fresh draws.
+
+        It is the worst case of the leaderboard of the same records.
+        """
+        return mean_stood(self.stood).mean if self.stood else self.one_draw_accuracy
+
+    @property
+    def one_draw_accuracy(self) -> float:
+        """The share of images that are still right in the draw that was attacked, as `robust` counts them."""
+        return sum(status is Status.ROBUST for status in self.status) / len(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a tidy table, a line for each image and gradient source; see `Results.to_frame`."""
+        return frame_of(self.records)
+
+    def __repr__(self) -> str:
+        """Return one line: the attack, and how many images stand."""
+        return f"Attacked({self._summary()})"
+
+    def _summary(self) -> str:
+        count = {status: self.status.count(status) for status in Status}
+        others = [f"{count[s]} {s}" for s in Status if count[s] and s is not Status.ROBUST]
+        codes = sorted({finding.code for finding in self.findings})
+        threat = ThreatSummary(self.norm, radius(self.eps)[0])
+        if math.isinf(threat.eps) and count[Status.BROKEN]:
+            others.append(f"median {statistics.median(self.distance[self.broken].tolist()):.4g}")
+        return (
+            f"{self.attack}, {threat.power(self.eps)}: {self._robust_share(count[Status.ROBUST])}"
+            f"{''.join(f', {text}' for text in others)}"
+            f"{'; findings: ' + ', '.join(codes) if codes else ''}"
+        )
+
+    def _robust_share(self, robust: int) -> str:
+        """Say how many images stand: in the one draw there is, or over fresh ones and in the attacked one."""
+        total = counted(len(self), "image")
+        one_draw = f"{robust} of {total} robust"
+        if not self.stood:
+            low, high = wilson(robust, len(self))
+            return f"{one_draw} {_percent(low, high)}"
+        over: MeanStood = mean_stood(self.stood)
+        return (
+            f"{100 * over.mean:.1f} % robust {_percent(over.low, over.high)} over "
+            f"{counted(len(self.stood[0]), 'fresh draw')}; in the attacked draw {one_draw}"
+        )
+
+    def _repr_html_(self) -> str:
+        positions = [i for i, s in enumerate(self.status) if s is Status.BROKEN][: html.MOST_PICTURES]
+        positions = positions or list(range(min(len(self), html.MOST_PICTURES)))
+        rows = [
+            [
+                html.picture(self.x[i].numpy()),
+                html.picture(self.images[i].numpy()),
+                int(self.labels[i]),
+                f"{int(self.clean[i])} → {int(self.adversarial[i])}",
+                str(self.status[i]),
+                f"{float(self.distance[i]):.4g}",
+            ]
+            for i in positions
+        ]
+        header = ["Clean", "Adversarial", "Label", "Predicted", "Verdict", f"{self.norm} distance"]
+        return html.table(self._summary(), header, rows)
+
+
+def _percent(low: float, high: float) -> str:
+    return f"[{100 * low:.1f}, {100 * high:.1f}] %"
