@@ -96,11 +96,10 @@ def semi_supervised(scale: NaturalScale, data: PaperData) -> dict[str, Any]:
 
 
 def depths(scale: NaturalScale, data: PaperData) -> dict[str, Any]:
-    """Return Figure 3: softmax and WNLL on few images, by depth; PreActResNets at full scale."""
+    """Return Figure 3: softmax and WNLL on few images, by depth."""
     full = len(scale.networks) > 1
-    networks = [n for n in scale.networks if n.startswith("preact")] if full else ["resnet20", "resnet32"]
     models: list[dict[str, Any]] = []
-    for network in networks:
+    for network in scale.depths:
         for images in [n for n in scale.epochs if n < 50_000] if full else [min(scale.epochs)]:
             data_entry = data.training(images)
             name = row_name(network)

@@ -10,7 +10,8 @@ Scale = Literal["quick", "reduced", "full"]
 SCALES: tuple[Scale, ...] = ("quick", "reduced", "full")
 
 _RESNETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
-_STAGED = ("resnet18", "resnet34", "resnet50", "preact_resnet18", "preact_resnet34", "preact_resnet50")
+_PREACTS = ("preact_resnet18", "preact_resnet34", "preact_resnet50")
+_STAGED = ("resnet18", "resnet34", "resnet50", *_PREACTS)
 _VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 
 
@@ -29,6 +30,7 @@ class NaturalScale:
         test_images: None for all.
         unlabelled: by number of labelled images, how many without a label join the graph (Table 11).
         unlabelled_per_step: how many of them approach II draws for a step.
+        depths: architectures of Figure 3.
     """
 
     networks: tuple[str, ...]
@@ -40,6 +42,7 @@ class NaturalScale:
     test_images: int | None
     unlabelled: Mapping[int, int]
     unlabelled_per_step: int
+    depths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,16 +115,18 @@ NATURAL: dict[str, dict[Scale, NaturalScale]] = {
         "quick": NaturalScale(
             networks=("resnet20",), epochs={200: 2}, schedule="cosine", learning_rate=0.1, wnll_epochs=1,
             wnll_batch_size=50, test_images=100, unlabelled={200: 100}, unlabelled_per_step=50,
+            depths=("resnet20", "resnet32"),
         ),
         "reduced": NaturalScale(
             networks=("resnet20",), epochs={1_000: 24, 10_000: 6}, schedule="cosine", learning_rate=0.1,
             wnll_epochs=3, wnll_batch_size=500, test_images=None, unlabelled={1_000: 49_000},
-            unlabelled_per_step=2_000,
+            unlabelled_per_step=2_000, depths=("resnet20", "resnet56"),
         ),
         "full": NaturalScale(
             networks=(*_VGGS, *_RESNETS, *_STAGED), epochs={50_000: 810, 10_000: 810, 1_000: 810},
             schedule="multistep", learning_rate=0.05, wnll_epochs=5, wnll_batch_size=2_000, test_images=None,
             unlabelled={1_000: 49_000, 10_000: 40_000}, unlabelled_per_step=2_000,
+            depths=_PREACTS,
         ),
     },
     "cifar100": {
@@ -167,7 +172,7 @@ ROBUST: dict[str, dict[Scale, RobustScale]] = {
             graphs=_GRAPHS, test_images=20, shard=20, cw_steps=5, adaptive_steps=2, queries=20,
         ),
         "reduced": RobustScale(
-            networks=("small_cnn",), training_images=20_000, epochs=20, steps=7, step_size=0.1,
+            networks=("small_cnn",), training_images=20_000, epochs=16, steps=7, step_size=0.1,
             schedule="cyclic", wnll_epochs=3, passes=1, wnll_batch_size=500, template=500, graph=(30, 15),
             graphs=_GRAPHS, test_images=1_000, shard=500, cw_steps=100, adaptive_steps=40, queries=300,
         ),
