@@ -48,35 +48,72 @@ def leaderboard(
     if seeds and format == "tex":
         do = "Use --format csv or md"
         raise ConfigError(where="--seeds", expected="text, md, csv or json", got="tex", do=do)
-    records = read_runs(runs, index=not no_index)
+    if format == "text":
+        screen = plugins.find("reports", "screen")(details=details, seeds_only=seeds)
+        parts = _parts(screen, runs, index=not no_index, usual=not (details or seeds))
+        if out is None:
+            from robench.cli.console import output
+
+            console = output()
+            for part in parts:
+                console.print(part)
+            return
+        text = _piped(parts)
+    else:
+        options = {"seeds_only": True} if seeds else {}
+        text = plugins.find("reports", _PLUGINS[format])(**options).render(
+            _records(runs, not no_index, seeds)
+        )
+    print_or_write(text, out)
+
+
+def _parts(screen: Any, runs: list[Path], *, index: bool, usual: bool) -> list[Any]:
+    """Return what the terminal shows; of one large run what was kept in its folder, if that still holds."""
+    from robench.record.kept_text import KeptText
+
+    if not (usual and index and len(runs) == 1):
+        parts: list[Any] = screen(_records(runs, index, screen.seeds_only))
+        return parts
+    check_runs(runs)
+    kept = KeptText(runs[0], f"{type(screen).__module__} {screen}")
+    if (text := kept.read()) is not None:
+        try:
+            parts = screen.read(text)
+        except (ValueError, TypeError, KeyError):
+            pass
+        else:
+            return parts
+    records, damage = read_with_damage(runs)
+    parts = screen(records)
+    if not damage:
+        kept.write(screen.written(parts))
+    return parts
+
+
+def _piped(parts: Sequence[Any]) -> str:
+    """Return what the terminal would show as text for a file."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    from robench.cli.console import PIPED_WIDTH, Unpadded
+
+    stream = StringIO()
+    lines: Any = Unpadded(stream)
+    console = Console(file=lines, width=PIPED_WIDTH, no_color=True)
+    for part in parts:
+        console.print(part)
+    return stream.getvalue()
+
+
+def _records(runs: list[Path], index: bool, seeds: bool) -> list[Record]:
+    """Return the records of runs; refuse them where tables over seeds are asked for and there is only one."""
+    records = read_runs(runs, index=index)
     if seeds and len(numbers := {record.seed for record in records}) < 2:
         do = "Run the same configuration with --seed 1 --out ANOTHER_FOLDER, and name both folders"
         got = f"seed {next(iter(numbers))} only"
         raise ConfigError(where="--seeds", expected="runs with at least two seeds", got=got, do=do)
-    if format != "text":
-        options = {"seeds_only": True} if seeds else {}
-        text: str = plugins.find("reports", _PLUGINS[format])(**options).render(records)
-    elif out is None:
-        from robench.cli.console import output
-
-        console = output()
-        for part in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
-            console.print(part)
-        return
-    else:
-        from io import StringIO
-
-        from rich.console import Console
-
-        from robench.cli.console import PIPED_WIDTH, Unpadded
-
-        stream = StringIO()
-        lines: Any = Unpadded(stream)
-        console = Console(file=lines, width=PIPED_WIDTH, no_color=True)
-        for part in plugins.find("reports", "screen")(details=details, seeds_only=seeds)(records):
-            console.print(part)
-        text = stream.getvalue()
-    print_or_write(text, out)
+    return records
 
 
 def print_or_write(text: str, out: Path | None) -> None:
@@ -95,9 +132,15 @@ def print_or_write(text: str, out: Path | None) -> None:
 
 
 def read_runs(runs: list[Path], *, index: bool = True) -> list[Record]:
-    """Return the records of run folders; each names the recipe of its model, where its run's plan has one.
+    """Return the records of run folders; see `read_with_damage`."""
+    return read_with_damage(runs, index=index)[0]
 
-    What is damaged is named on stderr and left out.
+
+def read_with_damage(runs: list[Path], *, index: bool = True) -> tuple[list[Record], int]:
+    """Return the records of run folders, and how much of them is damaged.
+
+    Each record names the recipe of its model, where its run's plan has one. What is damaged is named on
+    stderr and left out.
 
     Args:
         runs: the folders.
@@ -138,7 +181,7 @@ def read_runs(runs: list[Path], *, index: bool = True) -> list[Record]:
     if not records:
         got = "none that can be read" if damage else "none"
         raise ConfigError(expected="at least one finished unit", got=got, do="Run `robench run` first")
-    return records
+    return records, damage
 
 
 def _tell_unlike(run: Path, records: Sequence[Record], first: dict[str, tuple[Path, Record]]) -> None:

@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from reports.text import screen
-from reports.text.screen import FittingTable, Screen
+from reports.text.fitting_table import FittingTable
+from reports.text.screen import Screen
 from tests.reports.board.test_leaderboard import B, R, record
 
 
@@ -83,5 +83,5 @@ def test_lines_made_at_once_look_as_cells_made_by_rich(width, colours, monkeypat
         return [line.rstrip() for line in plain.splitlines()]
 
     at_once = looks()
-    monkeypatch.setattr(screen.FittingTable, "_unfolded", lambda self, columns, most: None)
+    monkeypatch.setattr(FittingTable, "_unfolded", lambda self, columns, most: None)
     assert at_once == looks()
