@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MOST_NAMED = 24
 """Models with an interval and a name; more names cannot be read, and take long to place."""
 
-BESIDE = 1.03
-"""Where the names begin, in widths of the axes."""
+BESIDE, NEAR = 1.03, 1.022
+"""Where the names begin, and where the lines to them end, in widths of the axes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,25 +126,29 @@ def _names(axes: Axes, rows: Sequence[Row], look: Look, gap: float) -> None:
     lines = max(name.count("\n") + 1 for name in names)
     order = sorted(range(len(rows)), key=lambda at: (points[at][1], points[at][0]))
     places = heights([points[at][1] for at in order], gap * lines)
-    assignment = uncrossed([points[at] for at in order], [(BESIDE, height) for height in places])
+    assignment = uncrossed([points[at] for at in order], [(NEAR, height) for height in places])
     for at, place in zip(order, assignment, strict=True):
-        colour = look.colour(rows[at].model)
-        axes.annotate(
+        colour, height = look.colour(rows[at].model), places[place]
+        axes.text(
+            BESIDE,
+            height,
             names[at],
-            xy=_share(rows[at]),
-            xytext=(BESIDE, places[place]),
-            textcoords="axes fraction",
+            transform=axes.transAxes,
             va="center",
             color=colour if look.lit(rows[at].model) else INK,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.5,
-                "alpha": 0.6,
-                "relpos": (0.0, 0.5),
-            },
-            annotation_clip=False,
         )
+        x, y = _share(rows[at])
+        # An arrow of `annotate` would be cut at the text's box by bisection: a tenth of the figure's time.
+        (line,) = axes.plot(
+            (x, left + NEAR * (right - left)),
+            (y, low + height * (high - low)),
+            color=colour,
+            linewidth=0.5,
+            alpha=0.6,
+            clip_on=False,
+            zorder=1,
+        )
+        line.set_in_layout(False)
 
 
 def _legend(heads: Sequence[str], *, hollow: bool) -> list[object]:

@@ -89,7 +89,7 @@ class Guide:
             budget: most bytes of pictures.
         """
         own = self.samples.white_box(target)
-        if not own:
+        if not own or not self.pixels.are_there:
             return ()
         white = table_of(own)
         breaks = white[(white["status"] == Status.BROKEN) & white["right"]]

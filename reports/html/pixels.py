@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,14 @@ class Pixels:
     def __init__(self, root: Path | None) -> None:
         self._store = None if root is None else Store(root)
         self._good: dict[Path, bool] = {}
+
+    @cached_property
+    def are_there(self) -> bool:
+        """Whether the folder holds clean and adversarial images at all."""
+        if self._store is None:
+            return False
+        files = (self._store.images("one"), self._store.adv("one"))
+        return all(any(path.parent.glob(f"*{path.suffix}")) for path in files)
 
     def clean(self, record: Record, position: int) -> Picture | None:
         """Return the clean image at a position of a record, None if the folder does not hold it."""
