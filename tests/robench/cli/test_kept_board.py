@@ -17,7 +17,7 @@ from robench.record.kept_text import KEPT, KeptText
 from robench.record.packed_columns import unpacked_columns
 from robench.record.store import Store
 
-SHAPE = Shape(models=3, attacks=2, shards=2, images=60, transfer=True)
+SHAPE = Shape(models=2, attacks=2, shards=1, images=20, transfer=True)
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +64,7 @@ def test_what_is_kept_is_shown_without_a_record_and_is_the_same(run, tmp_path, m
         keys.clear()
 
 
+@pytest.mark.thorough
 def test_the_width_of_the_terminal_is_not_kept(run, monkeypatch):
     board(run)
     for width in ("60", "200"):
@@ -71,6 +72,7 @@ def test_the_width_of_the_terminal_is_not_kept(run, monkeypatch):
         assert board(run) == board(run, "--no-index")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change", ["record", "touch", "more", "less", "plan", "facts", "journal", "error", "code", "copy", "text"]
 )
@@ -129,6 +131,7 @@ def test_few_and_fresh_records_keep_no_text(run, monkeypatch):
     assert not (run / KEPT).exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "content", ["", "[]", "{", '{"of": 1}', "null", '{"of": "x", "text": 3}', "[" * 10_000]
 )
