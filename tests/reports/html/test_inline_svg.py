@@ -3,6 +3,7 @@
 import pytest
 
 from reports.figures import training
+from reports.html import inline_svg as module
 from reports.html.inline_svg import inline_svg
 from robench.errors import ConfigError
 from tests.reports.html.page_parser import parse
@@ -59,3 +60,9 @@ def test_black_becomes_the_colour_of_the_text():
     assert not colours & {"#000000", "#ffffff", "black", "white"}
     assert "currentColor" in colours
     assert "var(--c0, #0072B2)" in colours  # the page's own, in light and dark
+
+
+def test_a_figure_that_was_laid_out_before_is_the_one_that_matplotlib_lays_out(monkeypatch):
+    once = inline_svg(training.draw(ROWS), name="a", description="one")
+    monkeypatch.setattr(module, "_lay_out", lambda figure: None)
+    assert inline_svg(training.draw(ROWS), name="a", description="one") == once
