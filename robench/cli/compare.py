@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from robench.record.run_comparison import Difference
 
 REGRESSION = 1
+MOST_NAMED = 6
+"""Attackers that only one run met, named in a line; the rest is counted."""
 
 
 def compare(
@@ -100,6 +103,20 @@ def _lacks(d: Difference, partial: dict[str, list[tuple[str, str, tuple[str, ...
     }
 
 
+def _narrowed(d: Difference) -> list[str]:
+    """Return what a worst case leaves out, a line for each run that met an attacker alone."""
+    return [
+        f"worst case of {d.model}, {d.setting}: over what both met; {run} alone met {_several(left_out)}"
+        for run, left_out in zip("AB", d.left_out, strict=True)
+        if left_out
+    ]
+
+
+def _several(words: Sequence[str]) -> str:
+    more = f" and {len(words) - MOST_NAMED} more" if len(words) > MOST_NAMED else ""
+    return f"{', '.join(words[:MOST_NAMED])}{more}"
+
+
 def _plain(d: Difference) -> dict[str, Any]:
     low, high = d.interval
     return {
@@ -115,6 +132,8 @@ def _plain(d: Difference) -> dict[str, Any]:
         "only_first": d.only_first,
         "only_second": d.only_second,
         "mcnemar_p": d.p_value,
+        "first_alone_met": list(d.left_out[0]),
+        "second_alone_met": list(d.left_out[1]),
     }
 
 
@@ -146,3 +165,5 @@ def _show(gaps: list[Difference]) -> None:
                 str(d.n),
             )
         console.print(table)
+    for line in (line for d in gaps for line in _narrowed(d)):
+        typer.echo(one_line(line))

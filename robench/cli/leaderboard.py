@@ -75,8 +75,8 @@ def _parts(screen: Any, runs: list[Path], *, index: bool, usual: bool) -> list[A
         parts: list[Any] = screen(_records(runs, index, screen.seeds_only))
         return parts
     check_runs(runs)
-    kept = KeptText(runs[0], f"{type(screen).__module__} {screen}")
-    if (text := kept.read()) is not None:
+    memory = KeptText(runs[0], f"{type(screen).__module__} {screen}")
+    if (text := memory.read()) is not None:
         try:
             parts = screen.read(text)
         except (ValueError, TypeError, KeyError):
@@ -86,7 +86,7 @@ def _parts(screen: Any, runs: list[Path], *, index: bool, usual: bool) -> list[A
     records, damage = read_with_damage(runs)
     parts = screen(records)
     if not damage:
-        kept.write(screen.written(parts))
+        memory.write(screen.written(parts))
     return parts
 
 

@@ -44,20 +44,20 @@ class KeptText:
         if self._state is None:
             return None
         try:
-            kept = read_json(self._root / KEPT)
+            content = read_json(self._root / KEPT)
         except StorageError:
             return None
-        if not isinstance(kept, dict) or kept.get("of") != self._state:
+        if not isinstance(content, dict) or content.get("of") != self._state:
             return None
-        text = kept.get("text")
-        return text if isinstance(text, str) and kept.get("sha256") == _digest(text) else None
+        text = content.get("text")
+        return text if isinstance(text, str) and content.get("sha256") == _digest(text) else None
 
     def write(self, text: str) -> None:
         """Keep a text made from what was there when this was made; a disk that refuses is no matter."""
         if self._state is not None and len(text) < MOST_TEXT // 8:
             with contextlib.suppress(StorageError):
-                kept = {"of": self._state, "sha256": _digest(text), "text": text}
-                write_atomic(self._root / KEPT, json.dumps(kept) + "\n")
+                content = {"of": self._state, "sha256": _digest(text), "text": text}
+                write_atomic(self._root / KEPT, json.dumps(content) + "\n")
 
 
 def _digest(text: str) -> str:

@@ -14,7 +14,7 @@ from reports.figures.eps import Eps
 from reports.text.csv import CSV
 from reports.text.markdown import Markdown
 from robench.record.certificates import Certificates
-from robench.record.run_comparison import WORST, verdicts
+from robench.record.run_verdicts import WORST, verdicts
 from robench.record.schema import Record
 from robench.record.statistics import wilson
 from tests.records import changed

@@ -103,13 +103,13 @@ def test_whatever_changes_is_seen(run, monkeypatch, change):
         shutil.copytree(run, run.with_name("copy"))
         run = run.with_name("copy")
     else:
-        kept = json.loads((run / KEPT).read_text())
-        (run / KEPT).write_text(json.dumps(kept | {"text": kept["text"].replace("m0", "m1")}))
+        content = json.loads((run / KEPT).read_text())
+        (run / KEPT).write_text(json.dumps(content | {"text": content["text"].replace("m0", "m1")}))
     keys = reads(monkeypatch)
-    shown = board(run)
+    now = board(run)
     assert keys
-    assert shown == board(run, "--no-index")
-    assert (shown != before) == (change in {"record", "less"})
+    assert now == board(run, "--no-index")
+    assert (now != before) == (change in {"record", "less"})
 
 
 def test_what_is_damaged_is_told_each_time(run):

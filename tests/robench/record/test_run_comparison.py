@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from robench.cli.app import app
 from robench.errors import ConfigError
-from robench.record.run_comparison import WORST, differences, unmatched, verdicts
+from robench.record.run_comparison import differences, unmatched
+from robench.record.run_verdicts import WORST, verdicts
 from robench.record.store import Store
 from tests.records import changed
 from tests.reports.board.test_leaderboard import TEN, B, M, R, record
@@ -35,19 +36,27 @@ def test_verdicts_take_the_worst_over_sources_and_transfer():
 def test_differences_by_hand():
     columns = by_column(differences(TEN, AFTER))
     worst = columns["a", WORST]
-    assert (worst.n, worst.first, worst.second) == (10, 0.4, 0.9)
-    assert (worst.only_first, worst.only_second) == (1, 6)
-    assert worst.gap == pytest.approx(0.5)
-    assert worst.p_value == pytest.approx(2 * (1 + 7) / 2**7)
+    # Both met pgd through the exact gradient: image 0 falls and 9 was wrong, then image 8 falls alone.
+    assert (worst.n, worst.first, worst.second) == (10, 0.8, 0.9)
+    assert (worst.only_first, worst.only_second) == (1, 2)
+    assert worst.gap == pytest.approx(0.1)
+    assert worst.p_value == pytest.approx(1)
     low, high = worst.interval
-    assert low <= 0.5 <= high
+    assert low <= 0.1 <= high
+    assert worst.left_out == (
+        ("pgd through linear", "cw through exact", "cw through linear", "pgd crafted on b through exact",
+         "cw crafted on b through exact"),
+        (),
+    )  # fmt: skip
     assert columns["a", "clean"].gap == pytest.approx(0.1)
     assert ("a", "cw") not in columns  # only one run has it
 
 
 def test_two_models_of_one_run_and_wrong_names():
     columns = by_column(differences(TEN, TEN, pairs=[("a", "b"), ("a", "a")]))
-    assert columns["a -> b", WORST].first == 0.4
+    # b met neither attack through the linear gradient, own or transferred from it.
+    assert columns["a -> b", WORST].first == 0.5
+    assert columns["a", WORST].first == 0.4
     assert columns["a", WORST].gap == 0  # one model may stand in several pairs
     with pytest.raises(ConfigError, match="'bb'"):
         differences(TEN, TEN, pairs=[("a", "bb")])
@@ -80,13 +89,13 @@ def test_compare_command_gates_on_a_regression(folders):
     outcome = runner.invoke(app, ["compare", *folders])
     assert outcome.exit_code == 0
     assert "worst case" in outcome.output
-    gate = runner.invoke(app, ["compare", *folders, "--max-drop", "49.9"])
+    gate = runner.invoke(app, ["compare", *folders, "--max-drop", "9.9"])
     assert gate.exit_code == 1
     assert "regression: a, worst case" in gate.output
-    assert runner.invoke(app, ["compare", *folders, "--max-drop", "50"]).exit_code == 0
+    assert runner.invoke(app, ["compare", *folders, "--max-drop", "20"]).exit_code == 0
     plain = json.loads(runner.invoke(app, ["compare", *folders, "--format", "json"]).output)
     row = next(d for d in plain if (d["model"], d["column"]) == ("a", WORST))
-    assert math.isclose(row["gap"], -0.5)
+    assert math.isclose(row["gap"], -0.1)
     assert row["gap_low"] <= row["gap"] <= row["gap_high"]
 
 
@@ -170,6 +179,40 @@ def test_a_worst_case_over_fewer_attackers_is_told():
     run = [*before, across, back]
     assert unmatched(run, run, pairs=[("a", "b")]) == []
     assert unmatched(run, [one for one in run if one is not back], pairs=[("a", "b")]) != []
+
+
+def test_a_worst_case_is_over_what_both_met():
+    """The same network attacked by one attack, and by it and a stronger one, is no worse than itself."""
+    clean = record("a", "", "clean", [R] * 10, gradient="")
+    fgsm, pgd = record("a", "a", "fgsm", [R] * 8 + [B] * 2), record("a", "a", "pgd", [B] * 10)
+    few, many = [clean, fgsm], [clean, fgsm, pgd]
+    for first, second, left_out in ((few, many, ((), ("pgd through exact",))), (many, few, None)):
+        worst = by_column(differences(first, second))["a", WORST]
+        assert (worst.gap, worst.first, worst.p_value) == (0, 0.8, 1)
+        assert worst.left_out == (left_out or (("pgd through exact",), ()))
+    assert ("a", WORST) not in by_column(differences([clean, fgsm], [clean, pgd]))  # they share no attack
+
+
+def test_an_attack_with_other_options_is_another_attack():
+    clean = record("a", "", "clean", [R] * 10, gradient="")
+    short = record("a", "a", "pgd", [R] * 10, options={"steps": 10, "restarts": 1})
+    long = record("a", "a", "pgd", [B] * 10, options={"steps": 40, "restarts": 1})
+    square = record("a", "a", "square", [R] * 5 + [B] * 5)
+    columns = by_column(differences([clean, short, square], [clean, long, square]))
+    assert columns["a", "pgd"].gap == -1  # the column is shown, and the line below tells why
+    worst = columns["a", WORST]
+    assert (worst.first, worst.second) == (0.5, 0.5)
+    assert worst.left_out == (("pgd with steps=10 through exact",), ("pgd with steps=40 through exact",))
+    (line,) = unmatched([clean, short, square], [clean, long, square])
+    assert line.endswith("in the worst case on a, pgd with steps=10 through exact not in B")
+
+
+def test_an_image_that_an_attack_has_not_judged_is_in_no_worst_case():
+    clean = record("a", "", "clean", [R] * 10, gradient="")
+    half = [clean, record("a", "a", "fgsm", [R] * 10), record("a", "a", "pgd", [B] * 5)]
+    whole = [clean, record("a", "a", "fgsm", [R] * 10), record("a", "a", "pgd", [B] * 10)]
+    worst = by_column(differences(half, whole))["a", WORST]
+    assert (worst.n, worst.first, worst.second) == (5, 0, 0)
 
 
 def test_an_attack_called_worst_case_has_a_column_of_its_own():
