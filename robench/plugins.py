@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -181,6 +182,16 @@ def distribution(kind: Kind, name: str) -> str:
     return _owner(dist) if dist else "unknown"
 
 
+def _of_file(kind: Kind, name: str) -> str:
+    """Return what to do about a plugin in a file, of a kind that only packages have; else nothing."""
+    if not re.search(r"\.py(:|$)", name):
+        return ""
+    installed = (
+        f"Give it an entry point in the group `robench.{kind}` of an installed package (docs/plugins.md)"
+    )
+    return f"{kind.capitalize()} are not taken from files. {installed}"
+
+
 def find(kind: Kind, name: str, *, where: str = "") -> Any:
     """Load a plugin by name.
 
@@ -203,7 +214,7 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             check_shadows()
             expected, got = f"the attacks of {library!r} to import", broken_catalogues()[library]
             raise PluginError(where=where, expected=expected, got=got, do="Update or reinstall their package")
-        do = elsewhere(kind, name) or _nearest(kind, name)
+        do = elsewhere(kind, name) or _of_file(kind, name) or _nearest(kind, name)
         raise PluginError(where=where, expected=f"the name of an installed {noun}", got=repr(name), do=do)
     if place := _listed(kind, proper_name):
         return place[0].find(place[1])

@@ -39,7 +39,14 @@ def missing_from_row(
         groups = _by_crafting(samples, target)
         image_counts |= _counts_by_crafting(samples, target, groups)
         image_counts |= dict.fromkeys(_sources_not_attacked(samples, target, groups), 0)
-    texts = [f"{what} {count} of {counted(n, 'image')}" for what, count in image_counts.items() if count < n]
+    never = {label for label, share in attacks.items() if share is None}
+    texts = [
+        f"not attacked by {what}"
+        if count == 0 and what in never
+        else f"{what} {count} of {counted(n, 'image')}"
+        for what, count in image_counts.items()
+        if count < n
+    ]
     is_random_model = is_judged and samples.judgement(target) is None and is_random(mine)
     if is_random_model and any(len(record.columns) and not record.draws for record in mine):
         texts.append("fresh draws of noise, for an earlier version judged it in the attacked draw alone")

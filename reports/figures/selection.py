@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+DO = "Keep a run (`robench run`, `robench eval`) and draw it by `robench plot FIGURE RUN`"
+
+
 class OfRunFolders:
     """A figure of what records do not hold: it is drawn by its `of_runs`, from run folders."""
 
@@ -32,8 +35,9 @@ class OfRunFolders:
         Raises:
             ConfigError: always; `of_runs` draws from run folders.
         """
-        del records, board
-        raise ConfigError(where=str(path), expected="run folders", got="records", do="Call `of_runs`")
+        del records, board, path
+        expected = "a run folder: this figure shows what records do not hold, such as features or trainings"
+        raise ConfigError(where="plot", expected=expected, got="results alone", do=DO)
 
 
 def draw_to(

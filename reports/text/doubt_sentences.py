@@ -27,6 +27,7 @@ _HEADLINES = {
     "nonfinite": "its outputs or gradients stop being numbers",
     "nonfinite-output": "its output is no number for some images",
     "nonfinite-proposal": "an attack proposed images that are no numbers",
+    "not-a-distribution": "its outputs are declared as probabilities and are none",
     "not-converged": "the attack was still getting stronger when it stopped",
     "not-reproduced": "asked again, the network does not say what the run says",
     "one-step-stronger": "a single step breaks more images than many",

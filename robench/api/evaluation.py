@@ -24,6 +24,7 @@ from robench.data.images import ImageSet
 from robench.data.loading import load_data as load_selection
 from robench.errors import ConfigError, InputError, nearest
 from robench.model.interface import Model
+from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
 from robench.plan.spec import KNOWN, Choice, DataSpec
 from robench.record.schema import noting_failed
@@ -104,13 +105,13 @@ def benchmark(
     images: ImageSet | tuple[Any, Any],
     *,
     attacks: Mapping[str, AttackLike] | Sequence[str] | str,
-    eps: float | str,
+    eps: float | str | Sequence[float | str],
     sources: Mapping[str, Sequence[str]] | None = None,
     stand_ins: Mapping[str, Model] | None = None,
     reporter: Reporter = QUIET,
     **options: Unpack[Options],
 ) -> Evaluation:
-    """Evaluate models against attacks under one threat model, white-box and by transfer.
+    """Evaluate models against attacks under one norm, at one radius or several, white-box and by transfer.
 
     Args:
         models: the models, or one; their names must differ. A plain module or function will do, and is called
@@ -118,7 +119,8 @@ def benchmark(
         images: what to evaluate on: a set, or images and labels.
         attacks: column label to attack, made by `make_attack` or named; or only names, such as `["pgd"]`, or
             a preset, `"quick"`, `"standard"` or `"full"`.
-        eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation.
+        eps: radius in input units, a number or text such as `8/255`, or a list of them; `inf` for the
+            smallest perturbation.
         sources: per model name the gradient sources to attack through; all it offers by default.
         stand_ins: per model name the same network with another template, attacked in its place where the
             template is not known.
@@ -146,8 +148,30 @@ def benchmark(
             raise ConfigError(where="benchmark", expected="an option of benchmark", got=repr(name), do=do)
     data = images_from(images)
     subjects = models_from(models, data)
+    radii = [*eps] if isinstance(eps, Sequence) and not isinstance(eps, str) else [eps]
+    boards = [_board(one, attacks, options) for one in radii]
+    sizes = [board.threat.eps for board in boards]
+    if not sizes or len(set(sizes)) < len(sizes):
+        raise ConfigError(where="eps", expected="a radius, or a list of unlike ones", got=repr(eps))
+    settings = {name: value for name, value in options.items() if name not in THREAT_OPTIONS}
+    work = Work(
+        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in subjects],
+        data=data,
+        boards=boards,
+        settings=Settings(**settings),  # type: ignore[arg-type]
+    )
+    memory = Memory()
+    results = [unit.record for unit in evaluate(work, memory, reporter)]
+    records = noting_failed(results, memory.failed_jobs)
+    return Evaluation(records=tuple(records), failures=tuple(memory.failures.values()))
+
+
+def _board(
+    eps: float | str, attacks: Mapping[str, AttackLike] | Sequence[str] | str, options: Options
+) -> Board:
+    """Return the attacks under the threat of one radius, checked."""
     number, text = radius(eps)
-    norm = str(options.get("norm", "Linf"))
+    norm = proper_norm(options.get("norm", "Linf"))
     recipes = attacks_from(attacks, norm=norm, smallest=number == math.inf)
     threat = ThreatModel(
         norm=norm_named(norm),
@@ -157,17 +181,7 @@ def benchmark(
         budget=options.get("budget"),
     )
     check_radius(threat)
-    settings = {name: value for name, value in options.items() if name not in THREAT_OPTIONS}
-    work = Work(
-        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in subjects],
-        data=data,
-        boards=[Board(threat=threat, eps_text=text, attacks=recipes)],
-        settings=Settings(**settings),  # type: ignore[arg-type]
-    )
-    memory = Memory()
-    results = [unit.record for unit in evaluate(work, memory, reporter)]
-    records = noting_failed(results, memory.failed_jobs)
-    return Evaluation(records=tuple(records), failures=tuple(memory.failures.values()))
+    return Board(threat=threat, eps_text=text, attacks=recipes)
 
 
 def _evaluated(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> EvaluatedModel:

@@ -24,6 +24,7 @@ from robench.errors import InputError, JobError
 from robench.judge.verdict import landing
 from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
+from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
 from robench.record.curves import size_column
 from robench.record.fresh_outcomes import outcomes
@@ -69,7 +70,7 @@ def attack(
     attack: str | Attack | Callable[..., Any] = "pgd",
     *,
     eps: float | str,
-    norm: str = "Linf",
+    norm: str | float = "Linf",
     targeted: bool = False,
     output: str = "logits",
     source: str | None = None,
@@ -86,7 +87,7 @@ def attack(
         attack: a name such as `pgd` or `art/pgd` (`robench list attacks`), `path/to/mine.py:NAME`, which is
             run, a function `(model, x, y, eps)`, or what `make_attack` returns.
         eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation.
-        norm: `Linf`, `L2`, `L1` or `L0` (how many values change).
+        norm: `Linf`, `L2`, `L1` or `L0` (how many values change); `inf` and 2 are understood.
         targeted: aim at the class after the true one instead of at any other.
         output: what a row of the network's output is: `logits`, `log_probabilities` or `simplex`.
         source: the gradient source to attack through; every one that the model offers by default.
@@ -109,7 +110,7 @@ def attack(
     label = label.rpartition(":")[2] if label.rpartition(":")[0].endswith(".py") else label
     recipe = make_attack(attack, **options)
     goal = Goal.TARGETED if targeted else Goal.UNTARGETED
-    threat = ThreatModel(norm=norm_named(norm), eps=number, goal=goal)
+    threat = ThreatModel(norm=norm_named(proper_norm(norm)), eps=number, goal=goal)
     check_radius(threat)
     check_attack(recipe, threat, label=label)
     model, data = _subject(net, x, y, output)

@@ -69,9 +69,13 @@ def evaluate_one(
         str, typer.Option("--output", help="What it returns: logits, log_probabilities or simplex.")
     ] = "logits",
     mean: Annotated[
-        str | None, typer.Option("--mean", help="Mean of each channel, to subtract inside the model.")
+        str | None,
+        typer.Option("--mean", help="Mean of each channel, to subtract inside the model: 0.49,0.48,0.45."),
     ] = None,
-    std: Annotated[str | None, typer.Option("--std", help="Deviation of each channel, to divide by.")] = None,
+    std: Annotated[
+        str | None,
+        typer.Option("--std", help="Deviation of each channel, to divide by: 0.25,0.24,0.26."),
+    ] = None,
     targeted: Annotated[
         bool, typer.Option("--targeted", help="Aim at the class after the true one.")
     ] = False,
@@ -83,6 +87,7 @@ def evaluate_one(
     Files of code that are named here may run: naming them is the permission, and --trust-code adds nothing.
     Nothing is downloaded without --download.
     """
+    from robench.plan.norm_names import proper_norm
     from robench.plan.single_model import SingleModel
 
     refuse_several("robench eval", "Start it without torchrun")
@@ -90,7 +95,7 @@ def evaluate_one(
     request = SingleModel(
         model=model,
         data=data,
-        norm=norm,
+        norm=proper_norm(norm),
         eps=eps,
         attacks=attacks,
         bounds=bounds,
@@ -128,7 +133,11 @@ def _free_folder(plan: Plan, text: str, options: Options) -> Path:
         before = (folder / "config.yaml").read_text("utf-8")
     except (OSError, ValueError):
         return folder
-    if options.out is not None or before == text:
+    if before == text:
+        return folder
+    if options.out is not None:
+        line = f"{folder} holds another evaluation: its records stay, its tables and config.yaml are replaced"
+        typer.echo(one_line(line), err=True)
         return folder
     from robench.plan.spec import content_hash
 

@@ -24,8 +24,11 @@ MOST = 0.5
 """Share of the survivors from which a surrogate's failure to transfer counts."""
 
 EXPLAIN_ZERO_GRADIENTS = frozenset(
-    {"label-only", "no-gradient", "saturated-output", "exploding-output", "undeclared-simplex"}
-)
+    {
+        "label-only", "no-gradient", "not-a-distribution", "saturated-output", "exploding-output",
+        "undeclared-simplex",
+    }
+)  # fmt: skip
 """Defects of a model that its zero gradients only follow from."""
 
 EXPLAIN_UNSETTLED = frozenset(

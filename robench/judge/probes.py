@@ -19,7 +19,7 @@ from robench.plurals import counted
 from robench.record.schema import Finding
 from robench.types import Images, Labels, Mask, Outputs
 
-VERSION = 5
+VERSION = 6
 """Goes into the key of the units that hold the answers."""
 
 IMAGES = 64
@@ -27,6 +27,9 @@ IMAGES = 64
 
 ROUNDING = 1e-3
 """Largest relative difference of outputs that another batch may make, by rounding."""
+
+ROOM = 0.05
+"""How far declared probabilities may be below 0, and their sum from 1: half precision rounds."""
 
 HUGE = 1e5
 """Scores above it lose the digits that gradients are made of: float32 has seven."""
@@ -47,7 +50,8 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
 
     Returns:
         `changes-input` if it writes into its images, and at most one more: `random-output`,
-        `batch-dependence`, `label-only`, `undeclared-simplex`, `saturated-output`, `exploding-output`,
+        `batch-dependence`, `not-a-distribution`, `label-only`, `undeclared-simplex`, `saturated-output`,
+        `exploding-output`,
         `no-gradient`, `wrong-gradient`, `unstable-predictions` or `unreachable`.
     """
     if model.coupling is not Coupling.JOINT:
@@ -67,6 +71,8 @@ def _first_defect(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
     if defect := _random(model, x, outputs) or _batch_dependent(model, x, outputs):
         return tuple(finding for finding in (defect, without_gradient(model, x)) if finding)
     right = answers == y
+    if model.neighbourhood is None and (defect := _not_a_distribution(model.output, outputs)):
+        return (defect,)
     if not bool(right.any()) or model.neighbourhood is not None:
         return ()  # a graph head saturates by nature; its gradient sources are made for that
     defect = _first_gradient_defect(model, x, y, right)
@@ -168,6 +174,26 @@ def _label_only(outputs: Outputs) -> Finding | None:
         "are the same two numbers: the class and nothing else",
         remedy="Attack the scores the class is taken from, or use attacks that need labels only",
     )
+
+
+def _not_a_distribution(kind: OutputKind, outputs: Outputs) -> Finding | None:
+    """Tell of outputs that are declared as probabilities, or their logarithms, and are none."""
+    if kind is OutputKind.LOGITS:
+        return None
+    low, high = float(outputs.min()), float(outputs.max())
+    is_simplex = kind is OutputKind.SIMPLEX
+    sums = (outputs if is_simplex else outputs.double().exp()).sum(dim=1)
+    if (is_simplex and low < -ROOM) or bool(((sums - 1).abs() > ROOM).any()):
+        least, most = float(sums.min()), float(sums.max())
+        what = "probabilities" if is_simplex else "log-probabilities"
+        of_rows = "rows sum" if is_simplex else "exponentials of a row sum"
+        return Finding(
+            code="not-a-distribution",
+            evidence=f"declared as {what}, outputs go from {low:.3g} to {high:.3g}, and {of_rows} to "
+            f"{least:.3g} to {most:.3g}, not to 1",
+            remedy="Leave out `output`, or declare `output: logits`, if the network returns scores",
+        )
+    return None
 
 
 def _undeclared_simplex(source: GradientSource, outputs: Outputs) -> Finding | None:

@@ -64,7 +64,7 @@ class SingleModel:
         Raises:
             ConfigError: a model, norm, data set or attack that does not exist; the nearest are named.
         """
-        from robench.plan.threat_entry import NORMS  # with pydantic, which `--help` does without
+        from robench.plan.norm_names import NORMS
 
         if self.norm not in NORMS:
             do = nearest(self.norm, NORMS)

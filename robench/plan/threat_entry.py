@@ -11,10 +11,10 @@ from pydantic import Field, PlainValidator, model_validator
 from robench.plan.bound_entry import BoundEntry, bound_entry
 from robench.plan.entry import Entry, Items, Positive, checked, label_in, one_of, plugin_choice, refusal
 from robench.plan.knowledge import in_order
+from robench.plan.norm_names import NORMS
 from robench.plan.radius import WHOLE, read_radius
 from robench.plan.spec import KNOWLEDGE, KNOWN, Choice
 
-NORMS = ("Linf", "L2", "L1", "L0")
 GOALS = ("untargeted", "targeted")
 
 

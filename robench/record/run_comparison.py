@@ -106,9 +106,10 @@ def differences(
     if not result:
         raise ConfigError(
             where="compare",
-            expected="two runs that share a data set, a threat model and the name of a model",
+            expected="two runs of the same images that share a threat model and the name of a model",
             got=f"{_names(before)} and {_names(after)}",
-            do="Name two models with --pair FIRST=SECOND, or compare runs of the same images and threat",
+            do="Name two models with --pair FIRST=SECOND, or compare runs of the same images and threat: as "
+            "many images, from the same place",
         )
     return result
 
@@ -205,5 +206,12 @@ def _check(pairs: Sequence[tuple[str, str]], before: Verdicts, after: Verdicts) 
 
 def _names(table: Verdicts) -> str:
     models = sorted({model for models in table.values() for model in models})
-    settings = sorted({f"{s[0]} {s[1]} (images {s[2][:8]}), {setting_text(s[3])}" for s in table})
+    settings = sorted(
+        f"{s[0]} {s[1]} ({_size(columns)}, {s[2][:8]}), {setting_text(s[3])}" for s, columns in table.items()
+    )
     return f"{', '.join(models) or 'no model'} on {', '.join(settings) or 'nothing'}"
+
+
+def _size(models: dict[str, dict[str, dict[int, Verdict]]]) -> str:
+    images = {index for columns in models.values() for column in columns.values() for index in column}
+    return counted(len(images), "image")

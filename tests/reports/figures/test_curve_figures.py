@@ -124,7 +124,7 @@ def test_a_figure_that_cannot_be_drawn_says_why(tmp_path):
         Eps()(TEN, path)
     with pytest.raises(ConfigError, match="Linf, untargeted"):
         Eps()(RADII, path, board="L7")
-    with pytest.raises(ConfigError, match="of_runs"):
+    with pytest.raises(ConfigError, match="robench plot FIGURE RUN"):
         Training()([], path)
     assert not list(tmp_path.iterdir())
 

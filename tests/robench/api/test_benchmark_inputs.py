@@ -66,6 +66,14 @@ def evaluate(net, images=DATA, attacks="fgsm", eps=0.1, **options):
     return robench.benchmark(net, images, attacks=attacks, eps=eps, **options)
 
 
+def test_several_radii_are_several_boards():
+    both = evaluate(net(), eps=[0.1, "1/5"]).leaderboard()
+    for eps in (0.1, "1/5"):
+        one = evaluate(net(), eps=eps).leaderboard()
+        assert both[both.eps_text == str(eps)].worst_case.tolist() == one.worst_case.tolist()
+    assert len(both) == 2
+
+
 @pytest.mark.thorough
 def test_a_preset_is_its_attacks_and_goes_with_others():
     result = evaluate(net(), attacks=["quick", "fgsm"])
@@ -100,6 +108,9 @@ REFUSALS = [
     (lambda: evaluate(net(), attacks={"a": None}), InputError, "name of an attack"),
     (lambda: evaluate(net(), attacks="cw"), ConfigError, "in Python: norm='L2'"),
     (lambda: evaluate(net(), eps=8), ConfigError, "Write 8/255"),
+    (lambda: evaluate(net(), eps=[]), ConfigError, "a list of unlike ones"),
+    (lambda: evaluate(net(), eps=[0.1, "0.1"]), ConfigError, "a list of unlike ones"),
+    (lambda: evaluate(net()).plot("training"), ConfigError, "a run folder.*robench plot FIGURE RUN"),
     (lambda: evaluate(net(), transfr=False), ConfigError, "'transfer'"),
     (lambda: robench.attack(net(), X, Y, "fgsm", eps=8), ConfigError, "at most 1.*Write 8/255"),
     (lambda: robench.attack(single(), X, Y, eps=0.1), InputError, "two scores"),

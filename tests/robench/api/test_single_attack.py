@@ -257,14 +257,14 @@ NONSENSE = [
     (lambda: robench.attack(linear(), X, Y, Bound(linear()), eps=0.1), ConfigError, "a network of its own"),
     (lambda: robench.attack(linear, X, Y, eps=0.1), InputError, r"called first: net = make\(\)"),
     (lambda: robench.attack(linear(), X, Y, eps=0.1, targeted=Y), InputError, "targeted: .*True or False"),
-    (lambda: robench.attack(linear(), X, Y, eps=0.1, norm=np.inf), ConfigError, "Did you mean 'Linf'"),
-    (lambda: robench.attack(linear(), X, Y, eps=0.1, norm=2), ConfigError, "Did you mean 'L2'"),
+    (lambda: robench.attack(linear(), X, Y, eps=0.1, norm=3), ConfigError, "the name of a norm, got '3'"),
+    (lambda: robench.attack(linear(), X, Y, eps=0.1, norm=None), ConfigError, "the name of a norm"),
     (lambda: robench.attack(linear(), X, Y, eps="8/0"), ConfigError, "eps: expected a number"),
     (lambda: robench.attack(linear(), X, Y, eps=-1), ConfigError, "eps: expected a number"),
     (lambda: robench.attack(linear(), X, Y, eps=None), ConfigError, "eps: expected a number"),
     (lambda: robench.attack(linear(), X, Y, eps=True), ConfigError, "eps: expected a number"),
     (lambda: robench.attack(linear(), X, Y, eps="inf"), ConfigError, "finite eps"),
-    (lambda: robench.attack(linear(), X, Y, eps=0.1, norm="linf"), ConfigError, "Did you mean 'Linf'"),
+    (lambda: robench.attack(linear(), X, Y, eps=0.1, norm="lin"), ConfigError, "Did you mean 'Linf'"),
     (lambda: robench.attack(linear(), X, Y, eps=0.1, step=3), ConfigError, "Did you mean 'steps'"),
     (lambda: robench.attack(linear(), X, Y, eps=0.1, source="kernel"), ConfigError, "gradient source"),
     (lambda: robench.attack(linear(), X, Y, eps=0.1, output="softmax"), InputError, "output as one of"),
@@ -272,6 +272,13 @@ NONSENSE = [
     (lambda: robench.attack(linear(), X, Y, lambda m, x, y, e: None, eps=0.1), JobError, "got nothing"),
     (lambda: robench.attack(linear(), X, Y, lambda m, x, y, e: 1 / 0, eps=0.1), JobError, "division"),
 ]  # fmt: skip
+
+
+def test_a_norm_may_be_written_as_elsewhere():
+    for norms in (("Linf", "linf", "inf", "l_inf", np.inf), ("L2", "l2", "2", 2, 2.0)):
+        results = [robench.attack(linear(), X, Y, "pgd", eps=0.1, norm=norm) for norm in norms]
+        assert {result.norm for result in results} == {norms[0]}
+        assert all(torch.equal(result.images, results[0].images) for result in results)
 
 
 @pytest.mark.parametrize(("call", "kind", "text"), NONSENSE, ids=range(len(NONSENSE)))

@@ -147,7 +147,7 @@ NONSENSE = [
     ([*LINE[:-1], "-1"], "eps: a number of at least 0"),
     ([*LINE[:-1], "x"], "eps: a number of at least 0"),
     ([*LINE[:-1], "0.1,inf"], "eps: inf"),
-    ([*LINE, "--norm", "linf"], "--norm: .*Did you mean 'Linf'"),
+    ([*LINE, "--norm", "lin"], "--norm: .*Did you mean 'Linf'"),
     ([*LINE, "--attacks", "quik"], "Did you mean 'quick'"),
     ([*LINE, "--attacks", ""], "names of attacks"),
     ([*LINE, "--attacks", "[pgd"], "--attacks:1"),
@@ -240,3 +240,4 @@ def test_another_evaluation_of_the_same_model_does_not_replace_the_first(cli):
     assert len(list(Path("runs").iterdir())) == 2
     there = cli(*LINE, "--attacks", "noise", *small, "--out", "runs/net-digits-Linf-0.1")
     assert there.exit_code == 0, there.output  # it was named
+    assert "holds another evaluation: its records stay" in " ".join(there.stderr.split())

@@ -98,6 +98,10 @@ def broken(net):
     networks = {
         name: (Model(name=name, net=variant, classes=4), code) for name, (variant, code) in changes.items()
     }
+    for kind in (OutputKind.SIMPLEX, OutputKind.LOG_PROBABILITIES):
+        networks[f"logits as {kind.value}"] = (
+            Model(name="m", net=net, classes=4, output=kind), "not-a-distribution",
+        )  # fmt: skip
     return {**networks, "jumpy": (behind(net, Through(net, jumpy)), "unstable-predictions")}
 
 

@@ -60,9 +60,9 @@ def test_two_models_of_one_run_and_wrong_names():
     assert columns["a", WORST].gap == 0  # one model may stand in several pairs
     with pytest.raises(ConfigError, match="'bb'"):
         differences(TEN, TEN, pairs=[("a", "bb")])
-    with pytest.raises(ConfigError, match="share a data set"):
+    with pytest.raises(ConfigError, match="of the same images"):
         differences(TEN, [record("a", "a", "pgd", [R] * 10, data={"name": "other"})])
-    with pytest.raises(ConfigError, match="share a data set"):
+    with pytest.raises(ConfigError, match="of the same images"):
         differences(TEN[2:], [record("a", "a", "pgd", [R] * 10, eps=0.1)])
 
 
@@ -155,7 +155,7 @@ def test_fewer_images_another_threat_and_other_images_are_told():
     for other in (record("a", "a", "pgd", [R] * 10, eps=0.1), record("a", "a", "pgd", [R] * 10, start=5)):
         (message,) = unmatched([one], [other])
         assert message == "toy test, Linf 0.3, untargeted: not in B, which has no such images or threat"
-    with pytest.raises(ConfigError, match=r"images d0.*images d5"):
+    with pytest.raises(ConfigError, match=r"10 images, d0.*10 images, d5"):
         differences([one], [record("a", "a", "pgd", [R] * 10, start=5)])
 
 

@@ -78,7 +78,7 @@ def test_a_row_that_met_fewer_attacks_has_no_rank_and_one_more_attack_costs_nobo
     more = entry(tmp_path, "more", [("d", 6)], attacks=("attack-0", "attack-1", "attack-02"))
     table = rows([full, few, more])
     assert table[200, "c"].rank is None
-    assert "attack-1 0 of 200 images" in table[200, "c"].lacks
+    assert "not attacked by attack-1" in table[200, "c"].lacks
     assert all(table[200, name].rank for name in "abd")
     assert "A rank asks for those that most rows met: attack-0, attack-1." in re.sub(
         r"<[^>]+>", "", site_pages([full, few, more], title="many")["index.html"]
