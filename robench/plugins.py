@@ -186,10 +186,8 @@ def _of_file(kind: Kind, name: str) -> str:
     """Return what to do about a plugin in a file, of a kind that only packages have; else nothing."""
     if not re.search(r"\.py(:|$)", name):
         return ""
-    installed = (
-        f"Give it an entry point in the group `robench.{kind}` of an installed package (docs/plugins.md)"
-    )
-    return f"{kind.capitalize()} are not taken from files. {installed}"
+    do = f"Give them an entry point in the group `robench.{kind}` of a package (docs/plugins.md)"
+    return f"{kind.capitalize()} are not taken from files. {do}"
 
 
 def find(kind: Kind, name: str, *, where: str = "") -> Any:

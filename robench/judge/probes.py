@@ -9,7 +9,16 @@ named once: what only follows from it is not named too.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from robench.judge.answer_probes import (
+    FirstAnswers,
+    answers,
+    batch_dependence,
+    first_answers,
+    largest_score,
+    random_output,
+)
 from robench.judge.gradient_probes import gradient_defect, without_gradient
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, OutputKind, predictions
@@ -25,17 +34,11 @@ VERSION = 6
 IMAGES = 64
 """Most images that are asked about."""
 
-ROUNDING = 1e-3
-"""Largest relative difference of outputs that another batch may make, by rounding."""
-
 ROOM = 0.05
 """How far declared probabilities may be below 0, and their sum from 1: half precision rounds."""
 
 HUGE = 1e5
 """Scores above it lose the digits that gradients are made of: float32 has seven."""
-
-RANDOM = "random-output"
-"""Code of a network that is random by itself: the judge then asks it under fresh noise."""
 
 
 def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Finding, ...]:
@@ -45,8 +48,8 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
         model: asked in evaluation mode; left as it was.
         x: some clean images (B, C, H, W); the first `IMAGES` are used. A joint model gets all of them.
         y: their labels (B,).
-        most: most images per pass, for want of memory; a joint model gets all of them. What only shows where
-            more images are together is then not found, and no pass holds so many.
+        most: most images per pass; a joint model gets all of them. What only shows where more images are
+            together is not found, and no pass holds so many.
 
     Returns:
         `changes-input` if it writes into its images, and at most one more: `random-output`,
@@ -54,23 +57,28 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
         `exploding-output`,
         `no-gradient`, `wrong-gradient`, `unstable-predictions` or `unreachable`.
     """
+    whole = x
     if model.coupling is not Coupling.JOINT:
-        x, y = x[:IMAGES], y[:IMAGES]
+        whole, x, y = x[: max(most, 1)], x[:IMAGES], y[:IMAGES]
         if most < len(x):
             model = in_micro_batches(model, most)
+    first = first_answers(model, x)
     with evaluation_mode(model.net):
-        return (*_changes_input(model, x, most), *_first_defect(model, x, y))
+        return (*_changes_input(model, x, most), *_first_defect(model, x, y, first, whole))
 
 
-def _first_defect(model: Model, x: Images, y: Labels) -> tuple[Finding, ...]:
+def _first_defect(
+    model: Model, x: Images, y: Labels, first: FirstAnswers, whole: Tensor
+) -> tuple[Finding, ...]:
     """Return the first thing that is wrong with the model's answers or with the way to its gradient."""
-    outputs = _outputs(model, x)
-    answers = predictions(outputs)
-    if bool((answers == NOT_FINITE).any()):
+    outputs = answers(model, x)
+    classes = predictions(outputs)
+    if bool((classes == NOT_FINITE).any()):
         return ()  # the judge tells of it on every unit, and nothing below would be true
-    if defect := _random(model, x, outputs) or _batch_dependent(model, x, outputs):
+    defect = random_output(model, x, outputs, first) or batch_dependence(model, x, outputs, first, whole)
+    if defect:
         return tuple(finding for finding in (defect, without_gradient(model, x)) if finding)
-    right = answers == y
+    right = classes == y
     if model.neighbourhood is None and (defect := _not_a_distribution(model.output, outputs)):
         return (defect,)
     if not bool(right.any()) or model.neighbourhood is not None:
@@ -108,55 +116,6 @@ def _changes_input(model: Model, x: Images, most: int) -> tuple[Finding, ...]:
             evidence=f"the network wrote into {count} of the {counted(len(x), 'image')} it was given",
             remedy="It is given copies here, so no number suffers; elsewhere it may change data of others",
         ),
-    )
-
-
-def _outputs(model: Model, x: Images) -> Outputs:
-    with torch.no_grad():
-        outputs: Outputs = model.net(x)
-    return outputs
-
-
-def _differences(first: Outputs, second: Outputs) -> torch.Tensor:
-    """Tell per image whether two answers differ by more than rounding; a masked class equals itself."""
-    apart = (first - second).abs().masked_fill(first == second, 0.0)
-    return apart.amax(dim=1) > ROUNDING * _largest(first).clamp_min(1e-6)
-
-
-def _largest(outputs: Outputs) -> torch.Tensor:
-    """Return the largest size of a score that is not masked."""
-    return outputs.abs().masked_fill(outputs == -torch.inf, 0.0).amax()
-
-
-def _random(model: Model, x: Images, outputs: Outputs) -> Finding | None:
-    different = _differences(outputs, _outputs(model, x))
-    if not bool(different.any()):
-        return None
-    return Finding(
-        code="random-output",
-        evidence=f"{int(different.sum())} of {counted(len(x), 'image')} got another answer when asked again",
-        remedy="Attack the expectation over the randomness (EOT), and draw it by `robench.model.noise`",
-    )
-
-
-def _batch_dependent(model: Model, x: Images, outputs: Outputs) -> Finding | None:
-    """Ask in another order and in halves; a joint model may depend on its batch, but not on its order."""
-    order = torch.arange(len(x), device=x.device).flip(0)
-    again = _outputs(model, x[order])[order]
-    different = _differences(outputs, again)
-    if model.coupling is not Coupling.JOINT and len(x) > 1:
-        half = max(len(x) // 2, 1)
-        different |= _differences(
-            outputs, torch.cat([_outputs(model, part) for part in torch.split(x, half)])
-        )
-        different[0] |= bool(_differences(outputs[:1], _outputs(model, x[:1])))
-    if not bool(different.any()):
-        return None
-    return Finding(
-        code="batch-dependence",
-        evidence=f"the answer to {int(different.sum())} of {counted(len(x), 'image')} "
-        "depends on the rest of the batch",
-        remedy="Put the model into evaluation mode, or declare it joint",
     )
 
 
@@ -211,7 +170,7 @@ def _undeclared_simplex(source: GradientSource, outputs: Outputs) -> Finding | N
 
 
 def _exploding(outputs: Outputs) -> Finding | None:
-    largest = float(_largest(outputs))
+    largest = float(largest_score(outputs))
     if largest < HUGE:
         return None
     return Finding(

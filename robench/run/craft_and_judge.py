@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from robench.attack.craft import Crafted, CraftSettings, craft, targets_under
 from robench.attack.threat import ThreatModel
+from robench.judge.answer_probes import RANDOM
 from robench.judge.findings import ledger_findings, told_of_users_code
-from robench.judge.probes import IMAGES, RANDOM, probe
+from robench.judge.probes import probe
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
 from robench.model.fitting_batches import fitting_batches
@@ -139,7 +140,7 @@ def judge_unit(
     verdict = batches.do(judge_proposals, most=settings.batch_size)
     findings = verdict.findings
     if crafted is None:
-        findings = (*findings, *batches.do(probe_model, most=IMAGES))
+        findings = (*findings, *batches.do(probe_model, most=settings.batch_size))
     codes = known if crafted else {finding.code for finding in findings}
     draw_outcomes: list[str] = []
     if asked_again(model, codes) and len(y):

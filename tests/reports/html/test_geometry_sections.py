@@ -199,7 +199,7 @@ def test_the_figure_is_the_plane_of_the_clean_features(whole):
 
 def test_records_alone_hold_no_features(whole, tmp_path):
     for figure in (Features(), Neighbours()):
-        with pytest.raises(ConfigError, match="expected run folders, got records"):
+        with pytest.raises(ConfigError, match=r"expected a run folder: .* got results alone"):
             figure(Store(whole).read_records(), tmp_path / "x.svg")
 
 

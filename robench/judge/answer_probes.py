@@ -1,0 +1,162 @@
+"""Does a model give an image the same answer again: asked once more, asked first, in another batch?
+
+What a network does when it is asked for the first time (drawing a mask, making a layer, calibrating itself)
+is undone after every attack and every judgement, which then meet other networks. So it is asked as if it had
+never been asked before, several times, each under chance of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from robench.model.evaluation import evaluation_mode
+from robench.model.interface import Coupling, Model
+from robench.plurals import counted
+from robench.randomness import borrowed_global_randomness
+from robench.record.schema import Finding
+from robench.types import Images, Outputs
+
+ROUNDING = 1e-3
+"""Largest difference of scores that another batch may make by rounding, by how far the scores are apart."""
+
+LAST_DIGITS = 16
+"""The same, in last digits of the score itself: a common part of all scores leaves few."""
+
+EXPECTATION = "Attack the expectation over the randomness (EOT), and draw it by `robench.model.noise`"
+CALLED_BEFORE = "Call the network once before it is measured, so that what it draws or makes then is fixed"
+
+RANDOM = "random-output"
+"""Code of a network that is random by itself: the judge then asks it under fresh noise."""
+
+
+class FirstAnswers(NamedTuple):
+    """Answers of a network as it is before it was ever asked.
+
+    Attributes:
+        one: to all images, (B, K).
+        other: the same again, under other chance.
+        alone: to the first image alone, (1, K).
+        turned: to all images in the other order, (B, K) in that of `one`.
+    """
+
+    one: Tensor
+    other: Tensor
+    alone: Tensor
+    turned: Tensor
+
+
+def first_answers(model: Model, x: Images) -> FirstAnswers:
+    """Ask a model as if for the first time, several times; it is left as it was.
+
+    Args:
+        model: not in a block of evaluation mode, in which it may have been asked before.
+        x: clean images (B, C, H, W).
+    """
+
+    def ask(images: Images, chance: int) -> Outputs:
+        with borrowed_global_randomness(chance), evaluation_mode(model.net):
+            return answers(model, images)
+
+    one, other, turned = ask(x, 0), ask(x, 1), ask(x.flip(0), 0).flip(0)
+    return FirstAnswers(one, other, one[:1] if model.coupling is Coupling.JOINT else ask(x[:1], 0), turned)
+
+
+def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers) -> Finding | None:
+    """Return the finding if an answer is another one when the model is asked again.
+
+    Images are asked again, as if for the first time too, and so are blends of two: a network may be random
+    only where it is unsure.
+
+    Args:
+        model: in evaluation mode.
+        x: clean images (B, C, H, W).
+        outputs: its answers to them.
+        first: what it answers before it was ever asked.
+    """
+    images = counted(len(x), "image")
+    if bool((different := differences(outputs, answers(model, x))).any()):
+        evidence = f"{int(different.sum())} of {images} got another answer when asked again"
+        return Finding(code=RANDOM, evidence=evidence, remedy=EXPECTATION)
+    if bool((different := differences(first.one, first.other)).any()):
+        evidence = f"{int(different.sum())} of {images} got another answer when asked first"
+        return Finding(code=RANDOM, evidence=evidence, remedy=CALLED_BEFORE)
+    if model.coupling is Coupling.JOINT:
+        return None
+    blends = (x + x.flip(0)) / 2
+    if bool((different := differences(answers(model, blends), answers(model, blends))).any()):
+        evidence = (
+            f"{int(different.sum())} of {len(x)} blends of two images got another answer when asked again"
+        )
+        return Finding(code=RANDOM, evidence=evidence, remedy=EXPECTATION)
+    return None
+
+
+def batch_dependence(
+    model: Model, x: Images, outputs: Outputs, first: FirstAnswers, whole: Tensor
+) -> Finding | None:
+    """Return the finding if an answer depends on the order or the rest of the batch.
+
+    A joint model may depend on its batch, but not on its order.
+
+    Args:
+        model: in evaluation mode.
+        x: clean images (B, C, H, W).
+        outputs: its answers to them.
+        first: what it answers before it was ever asked.
+        whole: the same and those after them, (N, C, H, W), as many as a pass holds.
+    """
+    order = torch.arange(len(x), device=x.device).flip(0)
+    different = differences(outputs, answers(model, x[order])[order])
+    if model.coupling is not Coupling.JOINT and len(x) > 1:
+        half = max(len(x) // 2, 1)
+        parts = torch.cat([answers(model, part) for part in torch.split(x, half)])
+        different |= differences(outputs, parts)
+        different[0] |= bool(differences(outputs[:1], answers(model, x[:1])))
+        different |= differences(first.one, first.turned)
+        different[0] |= bool(differences(first.one[:1], first.alone))
+        if len(whole) > len(x):
+            different |= differences(outputs, answers(model, whole)[: len(x)])
+    if not bool(different.any()):
+        return None
+    return Finding(
+        code="batch-dependence",
+        evidence=f"the answer to {int(different.sum())} of {counted(len(x), 'image')} "
+        "depends on the rest of the batch",
+        remedy="Put the model into evaluation mode, or declare it joint; one that calibrates itself on its "
+        "first batch is called before it is measured",
+    )
+
+
+def answers(model: Model, x: Images) -> Outputs:
+    """Return the model's answers (B, K) to images, without gradients, in memory of their own."""
+    with torch.no_grad():
+        outputs: Outputs = model.net(x)
+    return outputs.clone()
+
+
+def differences(first: Tensor, second: Tensor) -> Tensor:
+    """Tell per image whether two answers (B, K) differ by more than rounding; masked classes are alike."""
+    apart = (first - second).abs().masked_fill(first == second, 0.0)
+    digits = LAST_DIGITS * torch.finfo(first.dtype).eps * first.abs().masked_fill(~first.isfinite(), 0.0)
+    return ~(apart <= ROUNDING * _spread(first) + digits).all(dim=1)
+
+
+def _spread(outputs: Tensor) -> Tensor:
+    """Return how far the scores that matter are apart: the upper half of a row's, twice, as a median.
+
+    Neither a common part of all scores nor classes that are masked by a large number count.
+    """
+    ranking = outputs.masked_fill(~outputs.isfinite(), -math.inf).sort(dim=1, descending=True).values
+    upper = ranking[:, : max(2, (outputs.shape[1] + 1) // 2)]
+    lowest = torch.where(upper.isfinite(), upper, upper[:, :1]).amin(dim=1)
+    spreads = (upper[:, 0] - lowest).nan_to_num(0.0)
+    return 2 * spreads.median()
+
+
+def largest_score(outputs: Outputs) -> Tensor:
+    """Return the largest size of a score that is not masked by infinity."""
+    return outputs.abs().masked_fill(~outputs.isfinite(), 0.0).amax()
