@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+import torch
+
 from robench.api.benchmark_inputs import (
     AttackLike,
     Subject,
@@ -161,7 +163,8 @@ def benchmark(
         settings=Settings(**settings),  # type: ignore[arg-type]
     )
     memory = Memory()
-    results = [unit.record for unit in evaluate(work, memory, reporter)]
+    with torch.inference_mode(False):  # attacks take gradients, wherever they are called
+        results = [unit.record for unit in evaluate(work, memory, reporter)]
     records = noting_failed(results, memory.failed_jobs)
     return Evaluation(records=tuple(records), failures=tuple(memory.failures.values()))
 

@@ -128,7 +128,8 @@ def attack(
         boards=[Board(threat=threat, eps_text=text, attacks={label: recipe})],
         settings=replace(settings, shard=len(data)) if model.coupling is Coupling.JOINT else settings,
     )
-    records = [unit.record for unit in evaluate(work, keeper)]
+    with torch.inference_mode(False):  # attacks take gradients, wherever they are called
+        records = [unit.record for unit in evaluate(work, keeper)]
     if keeper.failures:
         key, why = next(iter(keeper.failures.items()))
         got = (last_line(why) or key).rstrip(".")

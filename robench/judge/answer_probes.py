@@ -61,8 +61,8 @@ def first_answers(model: Model, x: Images) -> FirstAnswers:
         with borrowed_global_randomness(chance), evaluation_mode(model.net):
             return answers(model, images)
 
-    one, other, turned = ask(x, 0), ask(x, 1), ask(x.flip(0), 0).flip(0)
-    return FirstAnswers(one, other, one[:1] if model.coupling is Coupling.JOINT else ask(x[:1], 0), turned)
+    one, other, backwards = ask(x, 0), ask(x, 1), ask(x.flip(0), 0).flip(0)
+    return FirstAnswers(one, other, one[:1] if model.coupling is Coupling.JOINT else ask(x[:1], 0), backwards)
 
 
 def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers) -> Finding | None:

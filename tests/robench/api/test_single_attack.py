@@ -274,6 +274,18 @@ NONSENSE = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "square"])
+def test_inference_mode_around_a_call_is_no_matter(name):
+    net = linear()
+    plain = robench.attack(net, X, Y, name, eps=0.1)
+    with torch.inference_mode():
+        inside = robench.attack(net, X * 1, Y, name, eps=0.1)
+        data = robench.image_set(X * 1, Y, classes=3)
+        board = robench.benchmark(net, data, attacks=name, eps=0.1).leaderboard()
+    assert torch.equal(inside.images, plain.images)
+    assert board.worst_case.tolist() == [plain.robust_accuracy]
+
+
 def test_a_norm_may_be_written_as_elsewhere():
     for norms in (("Linf", "linf", "inf", "l_inf", np.inf), ("L2", "l2", "2", 2, 2.0)):
         results = [robench.attack(linear(), X, Y, "pgd", eps=0.1, norm=norm) for norm in norms]

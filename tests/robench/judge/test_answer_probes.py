@@ -140,9 +140,9 @@ def test_rounding_is_no_difference_and_a_common_part_no_scale():
         scores = z + offset
         assert not differences(scores, scores * (1 + 2e-7)).any()
         assert differences(scores, scores + torch.tensor([0.1, 0, 0, 0])).all()
-    masked = z.clone()
-    masked[:, 3] = -torch.inf
-    assert not differences(masked, masked.clone()).any()
-    assert differences(masked, z).all()
+    behind_mask = z.clone()
+    behind_mask[:, 3] = -torch.inf
+    assert not differences(behind_mask, behind_mask.clone()).any()
+    assert differences(behind_mask, z).all()
     assert not differences(torch.zeros(2, 3), torch.zeros(2, 3)).any()
     assert differences(z, z * torch.nan).all()
