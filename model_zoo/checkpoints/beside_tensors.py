@@ -93,13 +93,13 @@ def versions_of(node: Any) -> tuple[Versions | None, bool]:
     Args:
         node: a state_dict as the safe reader made it.
     """
-    found = getattr(node, "_metadata", None)
-    if found is None:
+    metadata = getattr(node, "_metadata", None)
+    if metadata is None:
         return None, False
-    if not isinstance(found, Mapping):
+    if not isinstance(metadata, Mapping):
         return None, True
     versions: Versions = {}
-    for name, entry in found.items():
+    for name, entry in metadata.items():
         is_mapping = isinstance(name, str) and isinstance(entry, Mapping)
         if not is_mapping or not all(isinstance(key, str) for key in entry) or not is_plain_data(entry):
             return None, True
@@ -112,15 +112,15 @@ def versions_of(node: Any) -> tuple[Versions | None, bool]:
 def below(node: Mapping[Any, Any], prefix: str, part: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the part of a state_dict under a prefix, with what it tells of the versions there."""
     entries = OrderedDict(part)
-    found = getattr(node, "_metadata", None)
-    if isinstance(found, Mapping):
+    metadata = getattr(node, "_metadata", None)
+    if isinstance(metadata, Mapping):
         entries._metadata = {  # type: ignore[attr-defined]
             f"{name}."[len(prefix) :].removesuffix("."): value
-            for name, value in found.items()
+            for name, value in metadata.items()
             if isinstance(name, str) and f"{name}.".startswith(prefix)
         }
-    elif found is not None:
-        entries._metadata = found  # type: ignore[attr-defined]
+    elif metadata is not None:
+        entries._metadata = metadata  # type: ignore[attr-defined]
     return entries
 
 

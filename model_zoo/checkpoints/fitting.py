@@ -196,7 +196,7 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
     ]
     if strangers and not best.source.joined:
         notes.append(f"left out the weights under {enumeration(strangers)}: they do not fit this network")
-    if best.source.malformed:
+    if best.source.is_malformed:
         notes.append("ignored the versions of modules in the file: they are not of torch's form")
     return Selection(
         state=best.state,
@@ -268,8 +268,8 @@ def _take_others(fit: Fit, network: Network) -> None:
             fit.taken.add(name)
         elif goal in network.extra:
             faults.unread.append(name)
-    given = {names.of(name) for name in faults.unread}
-    faults.missing += [name for name in network.extra if name not in fit.others and name not in given]
+    unread_names = {names.of(name) for name in faults.unread}
+    faults.missing += [name for name in network.extra if name not in fit.others and name not in unread_names]
     if absent := [name for name in network.others if name not in fit.others]:
         fit.notes.append(f"kept the network's own {enumeration(absent)}: the file has none to read")
 

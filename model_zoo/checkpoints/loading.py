@@ -120,9 +120,9 @@ def _fill(
     Returns:
         What is to be said of the versions.
     """
-    found = target.state_dict()
-    present = getattr(found, "_metadata", {})
-    others = {name: value for name, value in found.items() if name not in own}
+    state = target.state_dict()
+    present = getattr(state, "_metadata", {})
+    others = {name: value for name, value in state.items() if name not in own}
     before = {name: tensor.detach().clone() for name, tensor in own.items()}
     former = {name: _copy(value) for name, value in others.items()}
     versions = present if is_current else selection.versions

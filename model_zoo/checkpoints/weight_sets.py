@@ -72,7 +72,7 @@ class WeightSet:
         arrays: whether some of that are numpy arrays.
         others: name to what is no tensor, and the extra state of modules of whatever kind.
         versions: module to what its class wrote of its version, None where the file tells none.
-        malformed: whether it tells versions in a form that is not torch's.
+        is_malformed: whether it tells versions in a form that is not torch's.
         joined: whether the names are those of several mappings within one, put one after the other.
     """
 
@@ -82,7 +82,7 @@ class WeightSet:
     arrays: tuple[str, ...] = ()
     others: Mapping[str, Any] = field(default_factory=dict)
     versions: Versions | None = None
-    malformed: bool = False
+    is_malformed: bool = False
     joined: bool = False
 
 
@@ -192,7 +192,7 @@ def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozens
     tensors = {str(name): value for name, value in node.items() if _is_weight(name, value)}
     arrays = tuple(str(name) for name, value in node.items() if isinstance(value, InertArray))
     if tensors or any(map(is_extra_state, others)):
-        versions, malformed = versions_of(node)
+        versions, is_malformed = versions_of(node)
         contents.sets.append(
             WeightSet(
                 steps=steps,
@@ -201,7 +201,7 @@ def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozens
                 arrays=arrays,
                 others=others,
                 versions=versions,
-                malformed=malformed,
+                is_malformed=is_malformed,
             )
         )
     contents.arrays += arrays
@@ -226,18 +226,18 @@ def _union(node: Mapping[Any, Any], steps: tuple[Step, ...], tensors: dict[str, 
     """Return the tensors of mappings within one as one set, with what those tell beside them."""
     others: dict[str, Any] = {}
     versions: Versions = {}
-    malformed, is_told = False, False
+    is_malformed, is_told = False, False
     for prefix, part in _parts(node, "", frozenset()):
         others |= {prefix + str(n): value for n, value in part.items() if not _is_weight(n, value)}
-        found, is_wrong = versions_of(part)
-        malformed, is_told = malformed or is_wrong, is_told or found is not None
-        versions |= {f"{prefix}{n}".removesuffix("."): entry for n, entry in (found or {}).items()}
+        entries, is_wrong = versions_of(part)
+        is_malformed, is_told = is_malformed or is_wrong, is_told or entries is not None
+        versions |= {f"{prefix}{n}".removesuffix("."): entry for n, entry in (entries or {}).items()}
     return WeightSet(
         steps=steps,
         tensors=tensors,
         others=others,
         versions=versions if is_told else None,
-        malformed=malformed,
+        is_malformed=is_malformed,
         joined=True,
     )
 
@@ -249,15 +249,15 @@ def _walk_list(
     inner = {}
     for position, item in enumerate(node):
         if isinstance(item, Mapping | list | tuple):
-            found = Contents(left=contents.left)
-            _walk(item, (*steps, position), found, above)
-            if found.sets or found.lists:
-                inner[position] = found
+            contents_inside = Contents(left=contents.left)
+            _walk(item, (*steps, position), contents_inside, above)
+            if contents_inside.sets or contents_inside.lists:
+                inner[position] = contents_inside
     if len(inner) > 1:
         contents.lists.append((steps, list(inner)))
-    for found in inner.values() if len(inner) == 1 else ():
-        contents.sets += found.sets
-        contents.lists += found.lists
+    for contents_inside in inner.values() if len(inner) == 1 else ():
+        contents.sets += contents_inside.sets
+        contents.lists += contents_inside.lists
 
 
 def _joined(node: Mapping[Any, Any], prefix: str, above: frozenset[int]) -> Iterator[tuple[str, Tensor]]:

@@ -52,10 +52,10 @@ def test_extra_state_reaches_its_module(tmp_path, make, prefix, wrap):
     content = {prefix + name: value for name, value in make(Shifted(PLAIN)).state_dict().items()}
     torch.save({wrap: content, "epoch": 1} if wrap else content, tmp_path / "m.pt")
     net = make(Shifted())
-    said = []
-    checkpoints.load(net, tmp_path / "m.pt", remarks=said.append)
+    facts = []
+    checkpoints.load(net, tmp_path / "m.pt", remarks=facts.append)
     assert [*net.modules()][-1].state == PLAIN
-    assert "no tensor: _extra" not in str(said)
+    assert "no tensor: _extra" not in str(facts)
 
 
 @pytest.mark.parametrize("name", ["m.pt", "m.safetensors"])
@@ -121,10 +121,10 @@ def test_a_refused_extra_state_leaves_the_network_as_it_was(tmp_path):
 def test_same_tensors_with_another_extra_state_are_others_that_fit(tmp_path):
     state = Shifted(1).state_dict()
     torch.save({"model": state, "net": {**state, "_extra_state": 2}}, tmp_path / "m.pt")
-    net, said = Shifted(), []
-    checkpoints.load(net, tmp_path / "m.pt", remarks=said.append)
+    net, facts = Shifted(), []
+    checkpoints.load(net, tmp_path / "m.pt", remarks=facts.append)
     assert net.state == 2
-    assert "`key: model`" in said[0]["checkpoint_notes"][0]
+    assert "`key: model`" in facts[0]["checkpoint_notes"][0]
 
 
 def old(make, prefix=""):
@@ -134,9 +134,9 @@ def old(make, prefix=""):
         entry["version"] = 1
     right = make(Turned(3, 2))
     right.load_state_dict(state)
-    named = type(state)((prefix + name, value) for name, value in state.items())
-    named._metadata = {f"{prefix}{name}".removesuffix("."): v for name, v in state._metadata.items()}
-    return named, right
+    content = type(state)((prefix + name, value) for name, value in state.items())
+    content._metadata = {f"{prefix}{name}".removesuffix("."): v for name, v in state._metadata.items()}
+    return content, right
 
 
 @pytest.mark.parametrize("make", [lambda part: part, inside])
@@ -182,11 +182,11 @@ def test_a_file_without_versions_is_loaded_as_torch_does_and_ours_comes_back_as_
     checkpoints.load(net, tmp_path / "m.pt")
     assert torch.equal(net.weight, source.weight.flip(0))
     save(source, tmp_path / "m.safetensors")
-    said = []
-    checkpoints.load(net, tmp_path / "m.safetensors", remarks=said.append)
+    facts = []
+    checkpoints.load(net, tmp_path / "m.safetensors", remarks=facts.append)
     assert torch.equal(net.weight, source.weight)
-    assert "tells no versions of modules" in said[0]["checkpoint_notes"][0]
-    assert "Turned 2" in said[0]["checkpoint_notes"][0]
+    assert "tells no versions of modules" in facts[0]["checkpoint_notes"][0]
+    assert "Turned 2" in facts[0]["checkpoint_notes"][0]
 
 
 def test_a_module_that_demands_a_version_is_taken_to_be_of_the_networks(tmp_path):
@@ -200,10 +200,10 @@ def test_a_module_that_demands_a_version_is_taken_to_be_of_the_networks(tmp_path
 
     source, net = Demanding(3, 2), Demanding(3, 2)
     torch.save(dict(source.state_dict()), tmp_path / "m.pt")
-    said = []
-    checkpoints.load(net, tmp_path / "m.pt", remarks=said.append)
+    facts = []
+    checkpoints.load(net, tmp_path / "m.pt", remarks=facts.append)
     assert torch.equal(net.weight, source.weight)
-    assert "Demanding 2" in said[0]["checkpoint_notes"][0]
+    assert "Demanding 2" in facts[0]["checkpoint_notes"][0]
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,13 @@ def test_malformed_versions_are_ignored_and_said(tmp_path, malformed):
     state = nn.BatchNorm1d(2).state_dict()
     state._metadata = malformed
     torch.save(state, tmp_path / "m.pt")
-    said = []
-    checkpoints.load(nn.BatchNorm1d(2), tmp_path / "m.pt", remarks=said.append)
-    assert "not of torch's form" in said[0]["checkpoint_notes"][0]
+    facts = []
+    checkpoints.load(nn.BatchNorm1d(2), tmp_path / "m.pt", remarks=facts.append)
+    assert "not of torch's form" in facts[0]["checkpoint_notes"][0]
 
 
 def test_names_with_an_underscore_are_not_hidden(tmp_path):
     torch.save({**nn.Linear(3, 2).state_dict(), "_note": "a"}, tmp_path / "m.pt")
-    said = []
-    checkpoints.load(nn.Linear(3, 2), tmp_path / "m.pt", remarks=said.append)
-    assert said[0]["checkpoint_notes"] == ["left out what is no tensor: _note"]
+    facts = []
+    checkpoints.load(nn.Linear(3, 2), tmp_path / "m.pt", remarks=facts.append)
+    assert facts[0]["checkpoint_notes"] == ["left out what is no tensor: _note"]
