@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from robench import plugins, recipe
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from model_zoo.network import Statistics
     from robench.plan.spec import ModelSpec
+
+_LOG = logging.getLogger(__name__)
 
 
 def make(spec: ModelSpec, *, shape: tuple[int, int, int], classes: int, trust_code: bool) -> nn.Module:
@@ -108,6 +111,79 @@ def check_statistics(normalize: Statistics | None, channels: int, *, where: str)
         raise ConfigError(where=where, expected=expected, got=f"{len(normalize[0])}")
 
 
+def is_backbone(module: nn.Module, spec: ModelSpec, *, shape: tuple[int, int, int], classes: int) -> bool:
+    """Tell whether a network gives features for a linear layer, or any other head, on top of it.
+
+    A plugin says so with the attribute `feature_dim`. Of a user's or a library's network, where an attribute
+    of that name may mean anything, the width of its answer decides: with K columns it is a classifier. Only
+    where K is also its `feature_dim`, and a buffer or another head is asked for, it is a backbone.
+
+    Args:
+        module: the network, with fresh weights; it is left as it is.
+        spec: names the architecture, the buffer and the head.
+        shape: (C, H, W) of the images.
+        classes: number of classes K.
+
+    Raises:
+        ConfigError: it has neither K nor `feature_dim` columns, or cannot take such images.
+    """
+    features, choice = getattr(module, "feature_dim", None), spec.architecture
+    if features is None:
+        return False
+    if choice is None or not _is_foreign(choice.name):
+        return True
+    where = spec.where or f"model {spec.name!r}"
+    width = _width(module, shape=shape, where=where)
+    is_claimed = isinstance(features, int) and width == features
+    if width == classes:
+        if is_claimed and (spec.buffer or spec.head.name != "linear"):
+            return True
+        note = "taken for a whole classifier, for it gives %d outputs; its attribute `feature_dim` is ignored"
+        _LOG.warning(f"%s: {note}", where, width)
+        return False
+    if not is_claimed:
+        outputs = counted(classes, "output")
+        raise ConfigError(
+            where=where,
+            expected=f"a classifier with {outputs}, or a backbone with the {features!r} of its `feature_dim`",
+            got=str(width),
+            do="Return the class scores, or let `feature_dim` say how many features the network returns",
+        )
+    return True
+
+
+def _is_foreign(name: str) -> bool:
+    """Tell whether an architecture is no plugin."""
+    from model_zoo.libraries import LIBRARIES
+
+    return is_reference(name) or name.startswith(tuple(LIBRARIES))
+
+
+def _width(module: nn.Module, *, shape: tuple[int, int, int], where: str) -> int:
+    """Return how many columns a network answers with."""
+    import torch
+
+    from robench.model.evaluation import evaluation_mode
+    from robench.model.tested_network import TestedNetwork
+
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    expected, do = _takes(shape)
+    try:
+        with blamed(where, expected=expected, do=do), evaluation_mode(module), torch.no_grad():
+            return int(TestedNetwork(module)(images).shape[1])
+    except InputError as error:
+        raise ConfigError(where=where, expected=error.expected, got=error.got, do=error.do) from None
+
+
+def _takes(shape: tuple[int, int, int]) -> tuple[str, str]:
+    """Return what is expected of a network that is asked about images of a shape, and what to do else."""
+    size = " by ".join(map(str, shape[1:]))
+    return (
+        f"a network that takes images of {counted(shape[0], 'channel')}, {size} pixels",
+        "Choose images of the kind it takes, or adapt it in a file of yours, net.py:make",
+    )
+
+
 def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, where: str) -> None:
     """Refuse a foreign network that cannot take such images, or one alone, or names other classes.
 
@@ -121,9 +197,7 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
     from robench.model.tested_network import TestedNetwork
 
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    size = " by ".join(map(str, shape[1:]))
-    takes = f"a network that takes images of {counted(shape[0], 'channel')}, {size} pixels"
-    adapt = "Choose images of the kind it takes, or adapt it in a file of yours, net.py:make"
+    takes, adapt = _takes(shape)
     others = (
         "Take data of as many classes, let the factory take `classes`, or say which outputs count with"
         " `outputs` and `class_map` (--set models.0.outputs=...)"

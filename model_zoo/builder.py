@@ -22,7 +22,8 @@ class ZooBuilder:
     """Makes networks from plugins, torchvision and users' files; see `robench.model.Builder`.
 
     A backbone becomes a `Network`, with normalisation, buffer layer and linear branch. A whole classifier
-    (torchvision's, a user's) stays the module it is, so its checkpoints keep their keys.
+    (torchvision's, a user's) stays the module it is, so its checkpoints keep their keys. Which of the two a
+    foreign network with a `feature_dim` is, its answer tells; see `architecture_lookup.is_backbone`.
     """
 
     def network(
@@ -42,7 +43,7 @@ class ZooBuilder:
 
         Raises:
             ConfigError: unknown options, images the network cannot take, a foreign network with a buffer or
-                with other than K outputs, or a file of code without `trust_code`.
+                with other than K outputs or `feature_dim` features, or a file of code without `trust_code`.
             PluginError: unknown architecture.
         """
         from model_zoo import architecture_lookup as lookup
@@ -54,7 +55,7 @@ class ZooBuilder:
         lookup.check_statistics(statistics, shape[0], where=spec.where)
         with borrowed_global_randomness(seed_from("weights", seed)):
             module = lookup.make(spec, shape=shape, classes=classes, trust_code=trust_code)
-            if getattr(module, "feature_dim", None) is not None:
+            if lookup.is_backbone(module, spec, shape=shape, classes=classes):
                 has_weights = spec.train is not None or spec.checkpoint is not None
                 linear = has_weights or any(True for _ in module.parameters())
                 return Network(

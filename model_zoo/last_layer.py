@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from model_zoo.network import Network
 from robench.errors import InputError
+from robench.model.modes import switch_to_evaluation
 from robench.model.tested_network import TestedNetwork
 from robench.types import Features, Images, Outputs
 
@@ -22,7 +23,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     Each part keeps its own flag, for a user may have frozen some batch-norm layers and not others.
     """
     modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
-    module.eval()
+    switch_to_evaluation(module)
     try:
         yield
     finally:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from model_zoo.checkpoints.beside_tensors import (
+    OwnNames,
+    Versions,
+    is_extra_state,
+    is_plain_data,
+    own_versions,
+    same_data,
+)
 from model_zoo.checkpoints.cards import described
 from model_zoo.checkpoints.key_layouts import (
     Reading,
     State,
+    is_backbone_of,
     is_extra,
     readings,
     statistics_of_another,
     translated,
+    wrappers,
 )
 from model_zoo.checkpoints.reparametrized import foreign
 from model_zoo.checkpoints.untrusted_weights import TO_TENSORS, enumeration
@@ -40,11 +51,12 @@ class Faults:
     shapes: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     tied: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     refusal: CheckpointError | None = None
 
     def count(self) -> int:
         """Return how many there are."""
-        lists = (self.missing, self.unexpected, self.shapes, self.kinds, self.tied)
+        lists = (self.missing, self.unexpected, self.shapes, self.kinds, self.tied, self.unread)
         return sum(map(len, lists)) + (self.refusal is not None)
 
     def text(self) -> str:
@@ -55,6 +67,7 @@ class Faults:
             ("wrong shapes", self.shapes),
             ("wrong kinds of number", self.kinds),
             ("one tensor in the network, two in the file", self.tied),
+            ("extra state that is no plain data", self.unread),
         )
         return "; ".join(f"{label}: {enumeration(names, most=12)}" for label, names in groups if names)
 
@@ -68,6 +81,9 @@ class Fit:
     state: State
     notes: list[str]
     faults: Faults
+    others: dict[str, Any] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    versions: Versions | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -82,11 +98,15 @@ class Selection:
     Attributes:
         state: name to tensor, under the network's names.
         notes: what a reader must know of it, one sentence part each.
+        others: extra state of modules and what else is no tensor, under the network's names.
+        versions: module to what its class wrote of its version; None where the file tells none.
         key: where in the file it was, if other weights of the file would have fitted too; else empty.
     """
 
     state: State
     notes: tuple[str, ...]
+    others: Mapping[str, Any] = field(default_factory=dict)
+    versions: Versions | None = None
     key: str = ""
 
 
@@ -95,12 +115,16 @@ class Network:
     """What a network says of the weights it takes.
 
     Attributes:
-        own: its state_dict.
+        own: its state_dict, the tensors alone, without extra state.
+        extra: names of the extra state that its modules take.
+        others: names of what else of its state_dict is no tensor.
         normalize: (mean, standard deviation) in front of it, None for none.
         layouts: whether other names than its own may become its own.
     """
 
     own: Mapping[str, Tensor]
+    extra: Collection[str] = ()
+    others: Collection[str] = ()
     normalize: tuple[Tensor, Tensor] | None
     layouts: bool
 
@@ -150,7 +174,7 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
             refusal = statistics_of_another(above.tensors, network.normalize, where=str(path))
             if refusal is not None and network.layouts:
                 raise refusal
-    rivals = [fit for fit in others if not _same(fit.state, best.state)]
+    rivals = [fit for fit in others if not _same(fit, best)]
     notes = [*best.notes]
     if rivals:
         keys = [f"`key: {key_text(fit.steps)}`" for fit in rivals]
@@ -159,7 +183,7 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
             0, f"took the weights {place}; the file has others that fit: {' or '.join(keys)} takes them"
         )
     within = {s.steps[len(best.source.steps)] for s in contents.sets if len(s.steps) > len(best.source.steps)}
-    if others_than_tensors := [name for name in best.source.beside if name not in within and name[:1] != "_"]:
+    if others_than_tensors := [name for name in _left_out(best) if name not in within]:
         notes.append(f"left out what is no tensor: {enumeration(others_than_tensors)}")
     fitting = {fit.source.steps for fit in good}
     strangers = [
@@ -172,7 +196,15 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
     ]
     if strangers and not best.source.joined:
         notes.append(f"left out the weights under {enumeration(strangers)}: they do not fit this network")
-    return Selection(state=best.state, notes=tuple(notes), key=key_text(best.steps) if rivals or key else "")
+    if best.source.is_malformed:
+        notes.append("ignored the versions of modules in the file: they are not of torch's form")
+    return Selection(
+        state=best.state,
+        notes=tuple(notes),
+        others=best.others,
+        versions=best.versions,
+        key=key_text(best.steps) if rivals or key else "",
+    )
 
 
 def _fits(source: WeightSet, network: Network, twins: dict[str, str], *, where: str) -> list[Fit]:
@@ -210,7 +242,43 @@ def _fit(source: WeightSet, reading: Reading, network: Network, twins: dict[str,
     if not faults.count():
         pairs = [(name, first) for name, first in twins.items() if name != first]
         faults.tied = [f"{a} and {b}" for a, b in pairs if not _equal(state[a], state[b])]
-    return Fit(source=source, reading=reading, state=state, notes=notes, faults=faults)
+    fit = Fit(source=source, reading=reading, state=state, notes=notes, faults=faults)
+    _take_others(fit, network)
+    return fit
+
+
+def _take_others(fit: Fit, network: Network) -> None:
+    """Take what the file has beside its tensors under the network's names, and say what does not fit."""
+    state, own, faults = fit.reading.state, network.own, fit.faults
+    names = OwnNames(prefix=".".join(fit.reading.prefix))
+    if network.layouts:
+        names = OwnNames(
+            prefix=names.prefix, wrappers=wrappers(state, own), backbone=is_backbone_of(state, own)
+        )
+    fit.versions = own_versions(fit.source.versions, names)
+    heads = {name.partition(".")[0] for name in (*own, *network.extra)}
+    for name, value in fit.source.others.items():
+        goal = names.of(name)
+        if goal is None or goal not in (*network.extra, *network.others):
+            is_known = goal is not None and ("." not in goal or goal.partition(".")[0] in heads)
+            if is_known and is_extra_state(name):
+                faults.unexpected.append(name)
+        elif is_plain_data(value):
+            fit.others[goal] = value
+            fit.taken.add(name)
+        elif goal in network.extra:
+            faults.unread.append(name)
+    unread_names = {names.of(name) for name in faults.unread}
+    faults.missing += [name for name in network.extra if name not in fit.others and name not in unread_names]
+    if absent := [name for name in network.others if name not in fit.others]:
+        fit.notes.append(f"kept the network's own {enumeration(absent)}: the file has none to read")
+
+
+def _left_out(fit: Fit) -> list[str]:
+    """Return the names of what is no tensor beside the weights, and is not handed to the network."""
+    before = "".join(f"{name}." for name in fit.reading.prefix)
+    extra = (n for n in fit.source.others if is_extra_state(n) and n.startswith(before))
+    return [name for name in (*fit.source.beside, *extra) if name not in fit.taken]
 
 
 def _wrong_kind(name: str, tensor: Tensor, own: Tensor) -> str:
@@ -274,8 +342,9 @@ def _leave_out(fit: Fit, inside: Sequence[tuple[str, ...]], network: Network) ->
         fit.notes.append(f"dropped {enumeration(notes, most=12)}: not part of the network")
 
 
-def _same(one: State, other: State) -> bool:
-    return all(_equal(tensor, other[name]) for name, tensor in one.items())
+def _same(one: Fit, other: Fit) -> bool:
+    is_equal = all(_equal(tensor, other.state[name]) for name, tensor in one.state.items())
+    return is_equal and same_data(one.others, other.others)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
@@ -285,7 +354,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 def _refusal(fits: Sequence[Fit], contents: Contents, network: Network, path: Path) -> CheckpointError:
     """Return what to raise: about the reading with the fewest faults, the earliest of several."""
     best = min(fits, key=lambda fit: fit.faults.count())
-    faults, where = best.faults, str(path)
+    faults, where, extra = best.faults, str(path), network.extra
     if faults.refusal is not None and faults.count() == 1:
         return faults.refusal
     expected = "weights for this network"
@@ -299,6 +368,10 @@ def _refusal(fits: Sequence[Fit], contents: Contents, network: Network, path: Pa
     do = f"Check architecture, buffer, classes and image size against those it was trained with{of}"
     if faults.count() == len(faults.unexpected) and best.steps:
         do = f"If nothing else belongs to the network, leave it out with `key: {key_text(best.steps)}`"
+    elif not faults.count() - len(faults.unread):
+        do = "Let `get_extra_state` return numbers, texts, tensors, and lists and mappings of such"
+    elif faults.missing and faults.count() == len(faults.missing) and set(faults.missing) <= {*extra}:
+        do = "Save it with torch.save(network.state_dict(), FILE): the file has no extra state of its modules"
     elif len(ways := [key_text(s.steps) for s in contents.sets if not s.joined and s.steps]) > 1:
         do += f". `key` chooses one of several sets of weights: {enumeration(ways, most=12)}"
     elif contents.lists:

@@ -184,13 +184,26 @@ def translated(
 
 def _without_wrappers(state: State, own: Mapping[str, Tensor]) -> State:
     """Remove what wrappers put into names, unless the network's own names have it or two would become one."""
+    drop = wrappers(state, own)
+    return {_without(name, drop): tensor for name, tensor in state.items()}
+
+
+def wrappers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> frozenset[str]:
+    """Return the parts of names that wrappers put there, which are left out; none if two became one."""
     mine = {part for name in own for part in name.split(".")}
-    drop = {part for part in _INSIDE if part not in mine}
-    short_names = {
-        ".".join(part for part in name.split(".") if part not in drop): tensor
-        for name, tensor in state.items()
-    }
-    return short_names if len(short_names) == len(state) and "" not in short_names else state
+    drop = frozenset(part for part in _INSIDE if part not in mine)
+    short_names = {_without(name, drop) for name in state}
+    return drop if len(short_names) == len(state) and "" not in short_names else frozenset()
+
+
+def _without(name: str, drop: frozenset[str]) -> str:
+    return ".".join(part for part in name.split(".") if part not in drop)
+
+
+def is_backbone_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    """Tell whether the names are those of a backbone, or of another's classifier, and ours has branches."""
+    branches = "linear.weight" in own and any(name.startswith("backbone.") for name in own)
+    return branches and not any(name.startswith("backbone.") for name in state)
 
 
 def _count(state: State, own: Mapping[str, Tensor]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import os
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from model_zoo.checkpoints import fitting, untrusted_weights
+from model_zoo.checkpoints import beside_tensors, fitting, untrusted_weights
 from model_zoo.checkpoints.cards import stated
 from model_zoo.checkpoints.saving import sidecar_path
 from model_zoo.checkpoints.weight_sets import select, weight_sets
@@ -66,9 +67,13 @@ def load(
     part, way = select(data_read, steps, where=where)
     target = network.module if isinstance(network, Normalized) else network
     own = _own(target, where=where)
-    if not own and not part:  # a network without weights, and a file that says so
+    extra = beside_tensors.wanted(target)
+    others = [name for name in target.state_dict() if name not in own and name not in extra]
+    if not own and not extra and not part:  # a network without weights, and a file that says so
         return digest
-    needs = fitting.Network(own=own, normalize=_statistics(network), layouts=layouts)
+    needs = fitting.Network(
+        own=own, extra=extra, others=others, normalize=_statistics(network), layouts=layouts
+    )
     try:
         contents = weight_sets(part, steps=way, where=where)
         selection = fitting.best_fit(contents, needs, path=path, key=key is not None)
@@ -77,7 +82,8 @@ def load(
         got, do = f"tensors of another kind ({reason})", "Save the weights as plain tensors of numbers"
         raise CheckpointError(where=where, expected="weights for this network", got=got, do=do) from error
     notes = [*selection.notes, *_numbers(target, own, selection.state)]
-    _fill(target, own, selection.state, where=where)
+    is_safetensors = path.suffix == ".safetensors" or untrusted_weights.is_safetensors(data)
+    notes += _fill(target, own, selection, is_current=is_safetensors, where=where)
     for note in notes:
         _LOG.warning("%s: %s", where, note)
     if remarks is not None:
@@ -93,24 +99,62 @@ def _own(target: nn.Module, *, where: str) -> dict[str, Tensor]:
         do = "Let it see a batch of images before its weights are loaded"
         got = f"layers without a size: {untrusted_weights.enumeration(lazy)}"
         raise CheckpointError(where=where, expected="a network whose weights are made", got=got, do=do)
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    extra = beside_tensors.wanted(target)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor) and name not in extra}
 
 
-def _fill(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor], *, where: str) -> None:
-    """Put weights into a network, and back what was there if the network refuses some of them."""
-    others = {name: value for name, value in target.state_dict().items() if name not in own}
+def _fill(
+    target: nn.Module,
+    own: dict[str, Tensor],
+    selection: fitting.Selection,
+    *,
+    is_current: bool,
+    where: str,
+) -> list[str]:
+    """Put weights into a network, and back what was there if the network refuses some of them.
+
+    A module may convert what a file of an older version holds. A file that tells no versions is loaded as
+    torch loads it; safetensors, which cannot tell them and which we write ourselves, and a file that is
+    refused so, are taken to be of the network's own versions.
+
+    Returns:
+        What is to be said of the versions.
+    """
+    state = target.state_dict()
+    present = getattr(state, "_metadata", {})
+    others = {name: value for name, value in state.items() if name not in own}
     before = {name: tensor.detach().clone() for name, tensor in own.items()}
+    former = {name: _copy(value) for name, value in others.items()}
+    versions = present if is_current else selection.versions
+    attempts = [versions] if versions is not None else [None, present]
+    for attempt in attempts:
+        entries = OrderedDict({**selection.state, **others, **selection.others})
+        if attempt is not None:
+            entries._metadata = attempt  # type: ignore[attr-defined]
+        try:
+            target.load_state_dict(entries)
+        except Exception as error:  # a module's own code may check or convert what it is given
+            with torch.no_grad():
+                for name, tensor in own.items():
+                    tensor.copy_(before[name])
+            beside_tensors.put_back(target, former)
+            if attempt is not attempts[-1]:
+                continue
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+            raise CheckpointError(where=where, expected="weights for this network", got=reason) from error
+        untold = beside_tensors.converting(target) if attempt is present else []
+        if untold:
+            classes = untrusted_weights.enumeration(untold)
+            return [f"the file tells no versions of modules: took it to be of the network's ({classes})"]
+        break
+    return []
+
+
+def _copy(value: Any) -> Any:
     try:
-        # The names are those of the modules as they are now: none is to be converted from an older version.
-        entries = OrderedDict({**state, **others})
-        entries._metadata = getattr(target.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
-        target.load_state_dict(entries)
-    except Exception as error:  # a module's own code may check or convert what it is given
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(before[name])
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-        raise CheckpointError(where=where, expected="weights for this network", got=reason) from error
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - a user's object; itself is the best that there is
+        return value
 
 
 def _numbers(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor]) -> list[str]:

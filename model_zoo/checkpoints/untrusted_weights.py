@@ -114,12 +114,17 @@ def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
     Raises:
         CheckpointError: code inside, damaged, or a file of another kind; its kind is named.
     """
-    if safetensors_only or _SAFETENSORS.match(data, 8):
+    if safetensors_only or is_safetensors(data):
         return read_safetensors(data, where=where)
     if other := _other_kind(data, where=where):
         kind, do = other
         raise CheckpointError(where=where, expected="weights only", got=kind, do=do)
     return read_torch(data, where=where)
+
+
+def is_safetensors(data: bytes) -> bool:
+    """Tell whether a file begins as a safetensors file does."""
+    return bool(_SAFETENSORS.match(data, 8))
 
 
 def read_safetensors(data: bytes, *, where: str) -> dict[str, Tensor]:

@@ -9,6 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
+from model_zoo.checkpoints.beside_tensors import (
+    Versions,
+    below,
+    is_extra_state,
+    tensors_within,
+    versions_of,
+)
 from model_zoo.checkpoints.reparametrized import is_plain
 from model_zoo.checkpoints.untrusted_weights import TO_TENSORS, InertArray, enumeration
 from robench.errors import CheckpointError, nearest
@@ -63,6 +70,9 @@ class WeightSet:
         tensors: name to tensor.
         beside: names of what lies among them and is no tensor.
         arrays: whether some of that are numpy arrays.
+        others: name to what is no tensor, and the extra state of modules of whatever kind.
+        versions: module to what its class wrote of its version, None where the file tells none.
+        is_malformed: whether it tells versions in a form that is not torch's.
         joined: whether the names are those of several mappings within one, put one after the other.
     """
 
@@ -70,6 +80,9 @@ class WeightSet:
     tensors: dict[str, Tensor]
     beside: tuple[str, ...] = ()
     arrays: tuple[str, ...] = ()
+    others: Mapping[str, Any] = field(default_factory=dict)
+    versions: Versions | None = None
+    is_malformed: bool = False
     joined: bool = False
 
 
@@ -142,7 +155,9 @@ def _check_tensors(contents: Contents, where: str) -> None:
     distinct: dict[int, Tensor] = {}
     for weights in contents.sets:
         TENSORS.check(len(weights.tensors), where=where, error=CheckpointError)
-        distinct |= {id(tensor): tensor for tensor in weights.tensors.values()}
+        extra = (value for name, value in weights.others.items() if is_extra_state(name))
+        tensors = (*weights.tensors.values(), *(t for value in extra for t in tensors_within(value)))
+        distinct |= {id(tensor): tensor for tensor in tensors}
     for tensor in distinct.values():
         if is_plain(tensor):
             capacity = tensor.untyped_storage().nbytes()
@@ -173,15 +188,26 @@ def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozens
         return
     if not isinstance(node, Mapping) or "param_groups" in node:
         return
-    tensors = {str(name): value for name, value in node.items() if isinstance(value, Tensor)}
+    others = {str(name): value for name, value in node.items() if not _is_weight(name, value)}
+    tensors = {str(name): value for name, value in node.items() if _is_weight(name, value)}
     arrays = tuple(str(name) for name, value in node.items() if isinstance(value, InertArray))
-    if tensors:
-        beside = tuple(str(name) for name, value in node.items() if not isinstance(value, Tensor))
-        contents.sets.append(WeightSet(steps=steps, tensors=tensors, beside=beside, arrays=arrays))
+    if tensors or any(map(is_extra_state, others)):
+        versions, is_malformed = versions_of(node)
+        contents.sets.append(
+            WeightSet(
+                steps=steps,
+                tensors=tensors,
+                beside=tuple(name for name in others if not is_extra_state(name)),
+                arrays=arrays,
+                others=others,
+                versions=versions,
+                is_malformed=is_malformed,
+            )
+        )
     contents.arrays += arrays
     first = len(contents.sets)
     for name, value in node.items():
-        if not (isinstance(name, str) and _NEVER.match(name.lower())):
+        if not (isinstance(name, str) and (_NEVER.match(name.lower()) or is_extra_state(name))):
             step = name if type(name) is int else str(name)
             _walk(value, (*steps, step), contents, above | {id(node)})
     if (
@@ -189,7 +215,31 @@ def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozens
         and 0 < len(contents.sets) - first <= _MOST_JOINED
         and (union := dict(_joined(node, "", frozenset()))).keys() != tensors.keys()
     ):
-        contents.sets.append(WeightSet(steps=steps, tensors=union, joined=True))
+        contents.sets.append(_union(node, steps, union))
+
+
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(value, Tensor) and not is_extra_state(str(name))
+
+
+def _union(node: Mapping[Any, Any], steps: tuple[Step, ...], tensors: dict[str, Tensor]) -> WeightSet:
+    """Return the tensors of mappings within one as one set, with what those tell beside them."""
+    others: dict[str, Any] = {}
+    versions: Versions = {}
+    is_malformed, is_told = False, False
+    for prefix, part in _parts(node, "", frozenset()):
+        others |= {prefix + str(n): value for n, value in part.items() if not _is_weight(n, value)}
+        entries, is_wrong = versions_of(part)
+        is_malformed, is_told = is_malformed or is_wrong, is_told or entries is not None
+        versions |= {f"{prefix}{n}".removesuffix("."): entry for n, entry in (entries or {}).items()}
+    return WeightSet(
+        steps=steps,
+        tensors=tensors,
+        others=others,
+        versions=versions if is_told else None,
+        is_malformed=is_malformed,
+        joined=True,
+    )
 
 
 def _walk_list(
@@ -199,15 +249,15 @@ def _walk_list(
     inner = {}
     for position, item in enumerate(node):
         if isinstance(item, Mapping | list | tuple):
-            below = Contents(left=contents.left)
-            _walk(item, (*steps, position), below, above)
-            if below.sets or below.lists:
-                inner[position] = below
+            contents_inside = Contents(left=contents.left)
+            _walk(item, (*steps, position), contents_inside, above)
+            if contents_inside.sets or contents_inside.lists:
+                inner[position] = contents_inside
     if len(inner) > 1:
         contents.lists.append((steps, list(inner)))
-    for below in inner.values() if len(inner) == 1 else ():
-        contents.sets += below.sets
-        contents.lists += below.lists
+    for contents_inside in inner.values() if len(inner) == 1 else ():
+        contents.sets += contents_inside.sets
+        contents.lists += contents_inside.lists
 
 
 def _joined(node: Mapping[Any, Any], prefix: str, above: frozenset[int]) -> Iterator[tuple[str, Tensor]]:
@@ -215,12 +265,28 @@ def _joined(node: Mapping[Any, Any], prefix: str, above: frozenset[int]) -> Iter
     if id(node) in above or len(above) > _DEEPEST:
         return
     for name, value in node.items():
-        if isinstance(value, Tensor):
+        if _is_weight(name, value):
             yield f"{prefix}{name}", value
-        elif (
-            isinstance(value, Mapping) and not _NEVER.match(str(name).lower()) and "param_groups" not in value
-        ):
+        elif _is_part(name, value):
             yield from _joined(value, f"{prefix}{name}.", above | {id(node)})
+
+
+def _parts(
+    node: Mapping[Any, Any], prefix: str, above: frozenset[int]
+) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """Yield the mappings that `_joined` puts one after the other, each with what stands before its names."""
+    if id(node) in above or len(above) > _DEEPEST:
+        return
+    yield prefix, node
+    for name, value in node.items():
+        if _is_part(name, value):
+            yield from _parts(value, f"{prefix}{name}.", above | {id(node)})
+
+
+def _is_part(name: Any, value: Any) -> bool:
+    if not isinstance(value, Mapping) or "param_groups" in value:
+        return False
+    return not (_NEVER.match(str(name).lower()) or is_extra_state(str(name)))
 
 
 def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tuple[Step, ...]]:
@@ -268,9 +334,9 @@ def _step(node: Any, rest: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]
             return node[own], count, (own if type(own) is int else name,)
     for count in range(len(rest), 0, -1) if isinstance(rest[0], str) else ():
         prefix = ".".join(map(str, rest[:count])) + "."
-        below = {n.removeprefix(prefix): node[own] for n, own in names.items() if n.startswith(prefix)}
-        if below:
-            return below, count, rest[:count]
+        part = {n.removeprefix(prefix): node[own] for n, own in names.items() if n.startswith(prefix)}
+        if part:
+            return below(node, prefix, part), count, rest[:count]
     return None
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from robench.model.float32 import float32_proper
 from robench.model.global_state import kept_torch_state
+from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
 from robench.model.tested_network import AS_SET, networks_under_test
 from robench.randomness import kept_global_randomness
@@ -29,7 +30,7 @@ def evaluation_mode(net: nn.Module) -> Iterator[NetworkState]:
             kept_global_randomness(),
             kept_torch_state(),
         ):
-            net.eval()
+            switch_to_evaluation(net)
             yield state
     finally:
         state.restore()

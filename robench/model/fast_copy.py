@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from robench.model.evaluation import evaluation_mode
 from robench.model.folded_pair import FoldedPair, Watch
 from robench.model.global_state import kept_torch_state
+from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
 from robench.randomness import borrowed_global_randomness
 
@@ -56,7 +57,7 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
         overlap = _places(network) & _places(twin)
         if parts or overlap:
             raise ValueError("the network's copy shares weights with it")
-        twin.eval()
+        switch_to_evaluation(twin)
         for parameter in twin.parameters():
             parameter.requires_grad_(False)
             parameter.grad = None

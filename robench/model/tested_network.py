@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,12 +117,21 @@ class TestedNetwork(nn.Module):
         copy = x.to(self._learnt.dtype or x.dtype, copy=True)
         before = copy.clone()
         with kept_torch_state():
-            (self.module.features if self._offers_features else self.module)(copy)  # type: ignore[operator]
+            if not (self._offers_features and _answers(self.module.features, copy)):
+                self.module(copy.copy_(before))
         return int((copy != before).flatten(1).any(dim=1).sum())
 
     @property
     def _offers_features(self) -> bool:
-        return callable(getattr(self.module, "features", None)) and hasattr(self.module, "feature_dim")
+        """Whether `features` is a function of the images alone, as ours is."""
+        features = getattr(self.module, "features", None)
+        if not callable(features) or not hasattr(self.module, "feature_dim"):
+            return False
+        try:
+            inspect.signature(features).bind(None)
+        except (TypeError, ValueError):  # it takes other arguments, or nothing is known of them
+            return False
+        return True
 
     @property
     def linear(self) -> nn.Module | None:
@@ -230,6 +240,17 @@ class TestedNetwork(nn.Module):
 def networks_under_test(net: nn.Module) -> list[TestedNetwork]:
     """Return every door to a user's network inside a network, outermost first."""
     return [part for part in net.modules() if isinstance(part, TestedNetwork)]
+
+
+def _answers(question: Any, x: Images) -> bool:
+    """Ask, and tell whether there was an answer, which may fail where `forward` works."""
+    try:
+        question(x)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 def _dtype_of(network: nn.Module) -> torch.dtype | None:

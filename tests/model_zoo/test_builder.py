@@ -164,6 +164,56 @@ def test_users_file(tmp_path):
     assert isinstance(backbone, Network)
 
 
+@pytest.fixture
+def dims(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def net(width, dim):\n"
+        "    made = nn.Sequential(nn.Flatten(), nn.Linear(64, width))\n"
+        "    made.feature_dim = dim\n"
+        "    return made\n"
+        "def tall():\n    return Tall()\n"
+        "class Tall(nn.Module):\n"
+        "    feature_dim = 4\n"
+        "    def forward(self, x):\n        return x[:, :, :4, :4]\n"
+    )
+    return f"{file}:net"
+
+
+@pytest.mark.parametrize("dim", [256, 10, "wide"])
+def test_a_classifier_with_a_feature_dim_stays_one(dims, dim, caplog):
+    net = network(spec(dims, options={"width": 10, "dim": dim}), trust=True)
+    assert isinstance(net, nn.Sequential)
+    assert "its attribute `feature_dim` is ignored" in caplog.text
+    same = network(spec(dims, options={"width": 10, "dim": None}), trust=True)
+    assert torch.equal(net[1].weight, same[1].weight)
+
+
+def test_a_backbone_of_a_file_is_told_by_its_answer(dims, caplog):
+    wide = network(spec(dims, options={"width": 7, "dim": 7}), trust=True)
+    assert isinstance(wide, Network)
+    options = {"width": 10, "dim": 10}
+    assert isinstance(network(spec(dims, options=options, buffer=5, train=TRAINED), trust=True), Network)
+    assert isinstance(network(spec(dims, options=options, head=Choice(name="wnll")), trust=True), Network)
+    assert not caplog.text
+    with pytest.raises(ConfigError, match="expected a backbone for the buffer, got a classifier"):
+        network(spec(dims, options={"width": 10, "dim": 64}, buffer=5, train=TRAINED), trust=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("net", {"width": 7, "dim": 64}, "a classifier with 10 outputs, or a backbone with the 64 of its"),
+        ("net", {"width": 7, "dim": "wide"}, "or a backbone with the 'wide' of its `feature_dim`, got 7"),
+        ("tall", {}, r"outputs of shape \(2, classes\)"),
+    ],
+)
+def test_neither_a_classifier_nor_a_backbone_is_refused(dims, name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        network(spec(dims.replace(":net", f":{name}"), options=options), trust=True)
+
+
 def test_no_architecture():
     with pytest.raises(ConfigError, match="an architecture"):
         network(ModelSpec(name="row"))

@@ -67,3 +67,40 @@ def test_proper_float32_inside_and_the_flags_back_after():
     finally:
         torch.set_float32_matmul_precision(before)
     assert inside == [("highest", "ieee", False)]
+
+
+class Modeless(nn.Module):
+    """Refuses modes, as a program of torch.export does."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def train(self, mode=True):
+        raise NotImplementedError(f"Calling train({mode}) is not supported yet.")
+
+    def eval(self):
+        raise NotImplementedError("Calling eval() is not supported yet.")
+
+    def forward(self, x):
+        return x.flatten(1)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_part_without_modes_is_left_as_it_is_and_the_others_are_switched(whole):
+    part = Modeless()
+    net = part if whole else nn.Sequential(nn.Dropout(0.5), nn.Sequential(part), nn.BatchNorm1d(4))
+    before = {name: m.training for name, m in net.named_modules()}
+    with evaluation_mode(net):
+        assert part.training
+        others = [m.training for m in net.modules() if m is not part]
+        assert not any(others)
+    assert {name: m.training for name, m in net.named_modules()} == before
+
+
+def test_an_exported_program_is_evaluated():
+    batch = torch.export.Dim("batch", min=1, max=64)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(X[0].numel(), 4)).eval()
+    program = torch.export.export(net, (X,), dynamic_shapes=({0: batch},)).module()
+    with evaluation_mode(program), torch.no_grad():
+        assert torch.equal(program(X), net(X))

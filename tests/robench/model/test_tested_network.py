@@ -127,6 +127,25 @@ def test_what_the_network_writes_into_its_input_stays_with_it(write):
     assert TestedNetwork(Answers()).overwritten(X) == 0
 
 
+def test_what_a_user_calls_features_is_asked_only_where_it_answers_to_images_alone():
+    class Layered(nn.Module):
+        feature_dim = 3
+
+        def features(self, x, layer):
+            raise AssertionError(f"asked about {x} and {layer}")
+
+        def forward(self, x):
+            return x.flatten(1)[:, :3]
+
+    class Failing(Layered):
+        def features(self, x):
+            x.zero_()
+            raise ValueError("not of these images")
+
+    assert TestedNetwork(Layered()).overwritten(X) == 0
+    assert TestedNetwork(Failing()).overwritten(X) == 0
+
+
 def test_answers_made_in_inference_mode_are_ordinary_numbers():
     class Inferred(Answers):
         def forward(self, x):
