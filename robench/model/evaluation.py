@@ -30,6 +30,9 @@ def evaluation_mode(net: nn.Module) -> Iterator[NetworkState]:
             kept_torch_state(),
         ):
             net.eval()
+            for part in state.parts:  # those in plain lists and objects are not registered
+                if getattr(part, "training", False):
+                    part.eval()
             yield state
     finally:
         state.restore()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robench.model.closures import closure_values
+from robench.model.closures import closure_values, names_in
 from robench.model.object_parts import is_of_library, object_parts
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+\.?")
@@ -148,15 +148,10 @@ def _add_code(digest: _Digest, name: str, function: FunctionType) -> None:
         with digest.in_library(is_library=is_library and isinstance(value, BuiltinFunctionType)):
             _add(digest, f"{name}[{i}]", value)
     with digest.in_library(is_library=is_library):
-        for key in sorted(_names_in(function.__code__) & function.__globals__.keys()):
+        for key in sorted(names_in(function.__code__) & function.__globals__.keys()):
             value = function.__globals__[key]
             if not isinstance(value, ModuleType):
                 _add(digest, f"{name}:{key}", value)
-
-
-def _names_in(code: CodeType) -> set[str]:
-    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*map(_names_in, inner))
 
 
 def _add_instructions(digest: _Digest, code: CodeType) -> None:

@@ -108,11 +108,11 @@ def _reduced_parts(value: Any, kind: type) -> tuple[Any, ...]:
 
 def _lasting(kind: type, state: dict[Any, Any]) -> dict[Any, Any]:
     """Return the state without what is computed from the rest when it is first asked for."""
-    computed = (functools.cached_property, lazy_property)
+    kinds = (functools.cached_property, lazy_property)
     return {
         key: value
         for key, value in state.items()
-        if key not in _NO_STATE and not isinstance(inspect.getattr_static(kind, str(key), None), computed)
+        if key not in _NO_STATE and not isinstance(inspect.getattr_static(kind, str(key), None), kinds)
     }
 
 
